@@ -1,0 +1,3 @@
+//! The ports on Glue and S3.
+
+pub mod s3;

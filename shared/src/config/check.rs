@@ -1,0 +1,347 @@
+//! The raw TOML → datasets, and every fault on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::{
+    Checks, Connect, Dataset, Files, Format, Parquet, Postgres, Source,
+    read::{Faults, Keys, described},
+};
+use crate::{
+    name::{Home, Location, TableName},
+    schema::{self, Column},
+};
+
+pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<String>) {
+    let faults = Faults::default();
+    let mut datasets = BTreeMap::new();
+    match text.parse::<Table>() {
+        Ok(table) => datasets = file(&table, &faults),
+        Err(error) => {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            faults.push(&format!("line {line}"), error.message());
+        }
+    }
+    (datasets, faults.into_inner())
+}
+
+fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
+    let mut datasets = BTreeMap::new();
+    let root = Keys::new("", table, faults);
+    let defaults = root.table("defaults").map(|keys| {
+        let defaults = Defaults::read(&keys);
+        keys.finish();
+        defaults
+    });
+    let defaults = defaults.unwrap_or_default();
+    match root.value("datasets") {
+        Some(Value::Table(entries)) if !entries.is_empty() => {
+            for (name, entry) in entries {
+                if let Some(dataset) = dataset(name, entry, &defaults, faults) {
+                    datasets.insert(name.clone(), dataset);
+                }
+            }
+        }
+        Some(other) if !other.is_table() => {
+            faults.push("datasets", format!("expected a table, found {}", described(other)));
+        }
+        _ => faults.push("datasets", "missing: expected at least one [datasets.NAME]"),
+    }
+    root.finish();
+    shared_homes(&datasets, faults);
+    datasets
+}
+
+/// What a dataset may leave to `[defaults]`.
+#[derive(Default, Clone)]
+struct Defaults {
+    database: Option<String>,
+    location: Option<Location>,
+    create: Option<bool>,
+    row_group_mb: Option<u64>,
+    file_mb: Option<u64>,
+}
+
+impl Defaults {
+    fn read(keys: &Keys) -> Self {
+        let parquet = keys.table("parquet");
+        let size = |key| parquet.as_ref().and_then(|keys: &Keys| keys.whole(key, 1));
+        let defaults = Defaults {
+            database: keys.parsed("database", identifier),
+            location: keys.parsed("location", location),
+            create: keys.boolean("create"),
+            row_group_mb: size("row_group_mb"),
+            file_mb: size("file_mb"),
+        };
+        if let Some(parquet) = parquet {
+            parquet.finish();
+        }
+        defaults
+    }
+
+    fn or(self, below: &Defaults) -> Defaults {
+        Defaults {
+            database: self.database.or_else(|| below.database.clone()),
+            location: self.location.or_else(|| below.location.clone()),
+            create: self.create.or(below.create),
+            row_group_mb: self.row_group_mb.or(below.row_group_mb),
+            file_mb: self.file_mb.or(below.file_mb),
+        }
+    }
+
+    fn parquet(&self) -> Parquet {
+        let usual = Parquet::default();
+        let bytes = |mb: Option<u64>, usual| mb.map_or(usual, |mb| mb.saturating_mul(1 << 20));
+        Parquet {
+            row_group_size: bytes(self.row_group_mb, usual.row_group_size),
+            file_size: bytes(self.file_mb, usual.file_size),
+        }
+    }
+}
+
+fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> Option<Dataset> {
+    let path = format!("datasets.{name}");
+    if let Err(fault) = identifier(name) {
+        faults.push(&path, fault);
+    }
+    let Some(table) = entry.as_table() else {
+        faults.push(&path, format!("expected a table, found {}", described(entry)));
+        return None;
+    };
+    let keys = Keys::new(path, table, faults);
+    let settings = Defaults::read(&keys).or(defaults);
+    let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
+    let source = source(&keys);
+    let checks = keys.table("checks").map(checks).unwrap_or_default();
+    for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
+        if missing && !table.contains_key(key) {
+            keys.fault_here(format!("{key} is missing, here and in [defaults]"));
+        }
+    }
+    keys.finish();
+    let (database, location) = (settings.database.clone()?, settings.location.clone()?);
+    Some(Dataset {
+        name: name.into(),
+        home: Home::new(&location, &table_name),
+        spec: spec(table, &database, &location),
+        table: TableName { database, table: table_name },
+        source: source?,
+        checks,
+        create: settings.create.unwrap_or(true),
+        parquet: settings.parquet(),
+    })
+}
+
+fn source(keys: &Keys) -> Option<Source> {
+    if !keys.has("source") {
+        keys.fault_here("source is missing, expected source = { postgres = … } or { files = … }");
+        return None;
+    }
+    let source = keys.table("source")?;
+    let (postgres_keys, files_keys) = (source.table("postgres"), source.table("files"));
+    let given = [source.has("postgres"), source.has("files")].iter().filter(|given| **given).count();
+    if given != 1 {
+        source.fault_here(format!("expected exactly one of postgres, files, found {given}"));
+    }
+    let postgres = postgres_keys.map(postgres);
+    let files = files_keys.map(files);
+    source.finish();
+    postgres.flatten().map(Source::Postgres).or(files.flatten().map(Source::Files))
+}
+
+fn postgres(keys: Keys) -> Option<Postgres> {
+    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let url = keys.string("url").map(|url| Connect::Url(url.into()));
+    let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    if keys.has("secret") == keys.has("url") {
+        keys.fault_here("expected exactly one of secret, url");
+    }
+    if !keys.has("query") {
+        keys.fault_here("query is missing");
+    }
+    keys.finish();
+    Some(Postgres { connect: secret.or(url)?, query: query? })
+}
+
+fn files(keys: Keys) -> Option<Files> {
+    let location = keys.parsed("location", |text| {
+        text.strip_prefix("s3://")
+            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+            .filter(|(bucket, _)| !bucket.is_empty())
+            .map(|(bucket, key)| (bucket.to_owned(), key.to_owned()))
+            .ok_or_else(|| format!("{text:?} is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"))
+    });
+    if !keys.has("location") {
+        keys.fault_here("location is missing");
+    }
+    let format = keys.parsed("format", |text| match text {
+        "csv" => Ok(Format::Csv),
+        "ndjson" => Ok(Format::Ndjson),
+        "parquet" => Ok(Format::Parquet),
+        _ => Err(format!("unknown format {text:?}, expected one of csv, ndjson, parquet")),
+    });
+    let columns = keys.has("columns").then(|| columns(&keys)).flatten();
+    keys.finish();
+    let (bucket, key) = location?;
+    Some(Files { bucket, key, format, columns })
+}
+
+/// `columns = { id = "bigint", name = "string" }`, in the order in which they stand.
+fn columns(keys: &Keys) -> Option<Vec<Column>> {
+    let value = keys.value("columns")?;
+    let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
+        keys.fault("columns", format!("expected a table of NAME = \"TYPE\", found {}", described(value)));
+        return None;
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    for (name, value) in table {
+        let path = keys.at(&format!("columns.{name}"));
+        let Some(text) = value.as_str() else {
+            keys.faults().push(&path, format!("expected a type such as \"bigint\", found {}", described(value)));
+            continue;
+        };
+        match schema::arrow_type(text).and_then(|data_type| schema::glue_type(&data_type)) {
+            Ok(glue_type) => columns.push(Column { name: name.to_lowercase(), glue_type }),
+            Err(fault) => keys.faults().push(&path, fault),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for column in columns.iter().filter(|column| !seen.insert(&column.name)) {
+        keys.fault("columns", format!("{:?} stands there twice (Glue's names are lower case)", column.name));
+    }
+    Some(columns)
+}
+
+fn checks(keys: Keys) -> Checks {
+    let checks = Checks { min_rows: keys.whole("min_rows", 0), max_shrink: keys.part("max_shrink") };
+    keys.finish();
+    checks
+}
+
+fn location(text: &str) -> Result<Location, String> {
+    text.parse::<Location>().map_err(|error| error.message().to_owned())
+}
+
+/// Glue's databases and tables, as Athena can name them without quotes.
+fn identifier(text: &str) -> Result<String, String> {
+    let good = text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if good {
+        return Ok(text.into());
+    }
+    Err(format!("{text:?} is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128"))
+}
+
+/// Two tables in one place would sweep and flip each other, and so would one below the other.
+fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
+    let all: Vec<&Dataset> = datasets.values().collect();
+    for (at, one) in all.iter().enumerate() {
+        for other in &all[at + 1..] {
+            if one.table == other.table {
+                faults.push(
+                    &format!("datasets.{}", other.name),
+                    format!("publishes {} as {:?} does", one.table, one.name),
+                );
+            } else if one.home.location().overlaps(other.home.location()) {
+                let fault = format!("lies at {}, which overlaps {:?}", other.home.location(), one.name);
+                faults.push(&format!("datasets.{}", other.name), fault);
+            }
+        }
+    }
+}
+
+/// The hash of what decides the content; how to reach the source is left out, and with it every password.
+fn spec(table: &Table, database: &str, location: &Location) -> String {
+    let mut table = table.clone();
+    if let Some(Value::Table(source)) = table.get_mut("source") {
+        for (_, options) in source.iter_mut() {
+            if let Value::Table(options) = options {
+                options.remove("url");
+                options.remove("secret");
+            }
+        }
+    }
+    let text = serde_json::json!([database, location, table]).to_string();
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{config::Config, error::Kind};
+
+    fn faults(text: &str) -> String {
+        let error = Config::parse("datasets.toml", text).unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        error.message().to_owned()
+    }
+
+    const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
+
+    #[test]
+    fn all_faults_are_listed_at_once_each_with_its_path() {
+        let text = format!(
+            "{DEFAULTS}retian = 1\n\
+             [datasets.users]\nsource = {{ postgres = {{ secret = \"x\", query = \"SELECT 1\", splitby = \"id\" }} }}\n\
+             checks = {{ min_row = 1, max_shrink = 20 }}\n\
+             [datasets.Orders]\nsource = {{ mongo = {{}} }}\n\
+             [datasets.items]\ntable = \"users\"\nsource = {{ files = {{ location = \"lake/items\", columns = {{ id = \"bigit\" }} }} }}\n"
+        );
+        assert_eq!(
+            faults(&text),
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create\n\
+             datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query\n\
+             datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
+             datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
+             datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
+             datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, found 0\n\
+             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files\n\
+             datasets.toml: datasets.items.source.files.location: \"lake/items\" is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
+             datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is no Glue type (at character 6)"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert_eq!(faults(""), "datasets.toml: datasets: missing: expected at least one [datasets.NAME]");
+        assert_eq!(
+            faults("[datasets.users]\n"),
+            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … } or { files = … }\n\
+             datasets.toml: datasets.users: database is missing, here and in [defaults]\n\
+             datasets.toml: datasets.users: location is missing, here and in [defaults]"
+        );
+        assert_eq!(
+            faults(&format!("{DEFAULTS}[datasets.users]\nsource = {{ postgres = {{ query = 7 }} }}\n")),
+            "datasets.toml: datasets.users.source.postgres.query: expected a string that is not empty, found a whole number\n\
+             datasets.toml: datasets.users.source.postgres: expected exactly one of secret, url"
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_says_the_line() {
+        assert!(faults("[defaults]\ndatabase = dmp\n").starts_with("datasets.toml: line 2: "));
+    }
+
+    #[test]
+    fn two_datasets_never_share_a_table() {
+        let source = "source = { files = { location = \"s3://lake/in/\" } }";
+        let text = format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\ntable = \"a\"\n{source}\n");
+        assert_eq!(faults(&text), "datasets.toml: datasets.b: publishes dmp.a as \"a\" does");
+        let text =
+            format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\nlocation = \"s3://lake/schemas/a\"\n{source}\n");
+        assert_eq!(faults(&text), "datasets.toml: datasets.b: lies at s3://lake/schemas/a/b/, which overlaps \"a\"");
+    }
+
+    #[test]
+    fn the_spec_knows_the_query_and_not_the_password() {
+        let spec = |url: &str, query: &str| {
+            let text =
+                format!("{DEFAULTS}[datasets.a]\nsource = {{ postgres = {{ url = {url:?}, query = {query:?} }} }}\n");
+            Config::parse("x", &text).unwrap().dataset("a").unwrap().spec.clone()
+        };
+        assert_eq!(spec("postgres://a:1@h/d", "SELECT 1"), spec("postgres://a:2@h/d", "SELECT 1"));
+        assert_ne!(spec("postgres://a:1@h/d", "SELECT 1"), spec("postgres://a:1@h/d", "SELECT 2"));
+    }
+}

@@ -1,0 +1,154 @@
+//! `datasets.toml`: raw → checked, all faults at once, each with its path.
+
+mod check;
+mod read;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    error::{Error, Result},
+    name::{Home, Location, TableName},
+    schema::Column,
+};
+
+/// A checked `datasets.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    datasets: BTreeMap<String, Dataset>,
+}
+
+/// One published table and how to build it.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    pub name: String,
+    pub table: TableName,
+    pub home: Home,
+    pub source: Source,
+    pub checks: Checks,
+    /// Whether `flip` may create the Glue table where there is none.
+    pub create: bool,
+    pub parquet: Parquet,
+    /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
+    pub spec: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    Postgres(Postgres),
+    Files(Files),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Postgres {
+    pub connect: Connect,
+    pub query: String,
+}
+
+/// How to reach a database.
+#[derive(Clone, PartialEq)]
+pub enum Connect {
+    /// The name or ARN of a Secrets Manager secret: the JSON that RDS writes, or a URL.
+    Secret(String),
+    /// For a laptop: `postgres://user:password@host:port/database?sslmode=…`.
+    Url(String),
+}
+
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Connect::Secret(name) => write!(f, "Secret({name:?})"),
+            Connect::Url(_) => f.write_str("Url(…)"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Files {
+    pub bucket: String,
+    /// One object's key, or a prefix.
+    pub key: String,
+    /// `None`: told by each object's name.
+    pub format: Option<Format>,
+    /// The declared columns, in order. `None`: Parquet says, and CSV and NDJSON are inferred from.
+    pub columns: Option<Vec<Column>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    Ndjson,
+    Parquet,
+}
+
+/// What a candidate must pass.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checks {
+    /// Rows.
+    pub min_rows: Option<u64>,
+    /// The part of live's rows that may be gone: 0.2 is a fifth.
+    pub max_shrink: Option<f64>,
+}
+
+/// How large what is written may be. Bytes, before the last encoding and thus about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parquet {
+    pub row_group_size: u64,
+    pub file_size: u64,
+}
+
+impl Default for Parquet {
+    fn default() -> Self {
+        Self { row_group_size: 128 << 20, file_size: 256 << 20 }
+    }
+}
+
+impl Config {
+    /// Parses and checks the text of the file that is called `file`.
+    pub fn parse(file: &str, text: &str) -> Result<Config> {
+        let (datasets, faults) = check::check(text);
+        if faults.is_empty() {
+            return Ok(Config { datasets });
+        }
+        let lines: Vec<String> = faults.iter().map(|fault| format!("{file}: {fault}")).collect();
+        Err(Error::config(lines.join("\n")))
+    }
+
+    pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
+    }
+
+    pub fn dataset(&self, name: &str) -> Result<&Dataset> {
+        self.datasets.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.datasets.keys().map(String::as_str).collect();
+            Error::input(format!("no dataset {name:?} is configured, expected one of {}", known.join(", ")))
+        })
+    }
+
+    /// The dataset whose table lives there.
+    pub fn dataset_at(&self, home: &Home) -> Result<&Dataset> {
+        self.datasets
+            .values()
+            .find(|dataset| dataset.home == *home)
+            .ok_or_else(|| Error::input(format!("no dataset is configured to publish to {}", home.location())))
+    }
+}
+
+/// The file's location, as the environment variable `DATASETS` gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    S3(crate::name::Key),
+    Disk(std::path::PathBuf),
+}
+
+impl Place {
+    pub fn parse(text: &str) -> Result<Place> {
+        if text.starts_with("s3://") { Ok(Place::S3(text.parse()?)) } else { Ok(Place::Disk(text.into())) }
+    }
+}
+
+/// Where [`Files`] reads, for messages.
+impl Files {
+    pub fn location(&self) -> String {
+        Location { bucket: self.bucket.clone(), prefix: self.key.clone() }.to_string()
+    }
+}

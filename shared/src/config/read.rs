@@ -1,0 +1,137 @@
+//! Reads the keys of a TOML table one by one, and remembers every fault and every key that was asked for.
+
+use std::cell::RefCell;
+
+use toml::{Table, Value};
+
+/// What is wrong so far, each with its path.
+#[derive(Default)]
+pub struct Faults(RefCell<Vec<String>>);
+
+impl Faults {
+    pub fn push(&self, path: &str, fault: impl std::fmt::Display) {
+        self.0.borrow_mut().push(format!("{path}: {fault}"));
+    }
+
+    pub fn into_inner(self) -> Vec<String> {
+        self.0.into_inner()
+    }
+}
+
+/// One TOML table being read.
+pub struct Keys<'a> {
+    path: String,
+    table: &'a Table,
+    faults: &'a Faults,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Keys<'a> {
+    pub fn new(path: impl Into<String>, table: &'a Table, faults: &'a Faults) -> Self {
+        Self { path: path.into(), table, faults, asked: RefCell::default() }
+    }
+
+    pub fn at(&self, key: &str) -> String {
+        if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub fn fault(&self, key: &str, fault: impl std::fmt::Display) {
+        self.faults.push(&self.at(key), fault);
+    }
+
+    /// A fault of the whole table.
+    pub fn fault_here(&self, fault: impl std::fmt::Display) {
+        self.faults.push(&self.path, fault);
+    }
+
+    pub fn faults(&self) -> &'a Faults {
+        self.faults
+    }
+
+    pub fn has(&self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
+    pub fn value(&self, key: &'static str) -> Option<&'a Value> {
+        self.asked.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    fn typed<T>(&self, key: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+        let value = self.value(key)?;
+        let read = read(value);
+        if read.is_none() {
+            self.fault(key, format!("expected {expected}, found {}", described(value)));
+        }
+        read
+    }
+
+    /// A string that is not empty.
+    pub fn string(&self, key: &'static str) -> Option<&'a str> {
+        self.typed(key, "a string that is not empty", |value| value.as_str().filter(|text| !text.trim().is_empty()))
+    }
+
+    pub fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// A whole number from `least` on.
+    pub fn whole(&self, key: &'static str, least: u64) -> Option<u64> {
+        self.typed(key, &format!("a whole number, {least} or more"), |value| {
+            value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| *number >= least)
+        })
+    }
+
+    /// A number from 0 to 1.
+    pub fn part(&self, key: &'static str) -> Option<f64> {
+        self.typed(key, "a number from 0 to 1", |value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
+            (0.0..=1.0).contains(&number).then_some(number)
+        })
+    }
+
+    pub fn table(&self, key: &'static str) -> Option<Keys<'a>> {
+        let table = self.typed(key, "a table", Value::as_table)?;
+        Some(Keys::new(self.at(key), table, self.faults))
+    }
+
+    /// A string that `parse` takes.
+    pub fn parsed<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match parse(self.string(key)?) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.fault(key, fault);
+                None
+            }
+        }
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub fn finish(self) {
+        let asked = self.asked.into_inner();
+        let mut expected: Vec<&str> = Vec::new();
+        for key in &asked {
+            if !expected.contains(key) {
+                expected.push(key);
+            }
+        }
+        for key in self.table.keys().filter(|key| !asked.contains(&key.as_str())) {
+            self.faults.push(&self.path, format!("unknown key {key:?}, expected one of {}", expected.join(", ")));
+        }
+    }
+}
+
+/// A value's type, never the value: it may be a password.
+pub fn described(value: &Value) -> &'static str {
+    match value {
+        Value::String(text) if text.trim().is_empty() => "an empty string",
+        Value::String(_) => "a string",
+        Value::Integer(number) if *number < 0 => "a negative number",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "an array",
+        Value::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,88 @@
+//! What a complete generation holds. Written last, create-if-absent; without it there is no generation.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    name::{Generation, Key, Location},
+    schema::Column,
+};
+
+/// The layout that this code writes and reads.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub version: u32,
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    /// What was live when the run began: a location, ours or not.
+    pub base: Option<Location>,
+    /// When the source's snapshot was taken.
+    pub as_of: Timestamp,
+    pub created_at: Timestamp,
+    /// [`crate::config::Dataset::spec`] of the entry that it was built from.
+    pub spec: String,
+    pub typed_by: TypedBy,
+    pub columns: Vec<Column>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: Vec<File>,
+}
+
+/// Where the column types come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TypedBy {
+    /// The source itself (a database, Parquet).
+    Source,
+    /// `columns` in datasets.toml.
+    Declared,
+    /// The first records of the first object.
+    Inferred,
+}
+
+/// One data file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Relative to the generation's location.
+    pub key: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Without quotes.
+    pub etag: String,
+}
+
+impl Manifest {
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a manifest has only string keys")
+    }
+
+    /// Reads the manifest that was found at a key, which says what it must speak of.
+    pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let corrupt = |fault: serde_json::Error| {
+            Error::corrupt(format!("{at} is no manifest; leave it for inspection and run export again"))
+                .caused_by(fault)
+        };
+        let Versioned { version } = serde_json::from_slice(json).map_err(corrupt)?;
+        if version != VERSION {
+            return Err(Error::corrupt(format!(
+                "{at} has layout version {version} and this code reads {VERSION}: deploy the newer code"
+            )));
+        }
+        let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
+        if manifest.generation != *generation {
+            return Err(Error::corrupt(format!(
+                "{at} speaks of {}: it was not written by turntable",
+                manifest.generation
+            )));
+        }
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,110 @@
+//! What the functions ask of AWS, as traits: each has a real implementation in [`crate::aws`] and one in memory
+//! (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through here.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_sdk_glue::types::{Table, TableInput};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::{
+    error::{Error, Result},
+    name::{Key, Location, TableName},
+};
+
+/// The Glue Data Catalog: the only truth about what is live.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// The table as it is now, with its `VersionId`; `None` where there is no such table.
+    async fn table(&self, name: &TableName) -> Result<Option<Table>>;
+
+    /// One `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's.
+    /// An error, and a conflict too, may be the echo of an attempt that was committed: read the table again.
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update>;
+
+    /// `CreateTable`.
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update>;
+
+    /// Whether the table has at least one registered partition.
+    async fn has_partitions(&self, name: &TableName) -> Result<bool>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    Done,
+    /// Somebody else changed or created the table since it was read.
+    Conflict,
+}
+
+/// One object, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Without the quotes that S3 puts around it.
+    pub etag: String,
+    pub modified: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    /// The key was taken; nothing was written.
+    Exists,
+}
+
+/// An object's content, a chunk at a time.
+pub type Chunks = BoxStream<'static, Result<Bytes>>;
+
+/// S3.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// The whole object; `None` where there is none.
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>>;
+
+    /// Part of an object, of which `etag` must still be true. A missing or changed object is an error.
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// The object as a stream, of which `etag` must still be true. A missing or changed object is an error.
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks>;
+
+    /// One object's entry; `None` where there is none.
+    async fn head(&self, at: &Key) -> Result<Option<Entry>>;
+
+    /// All objects under the location whose key is greater than `after`, in the order of their keys.
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
+
+    /// Writes the object if the key is free (`If-None-Match: *`).
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
+
+    /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
+    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
+}
+
+/// One object on its way to S3. Dropped without `finish` it leaves no object; call `abort` to leave no parts either.
+#[async_trait]
+pub trait Upload: Send {
+    /// Takes bytes of any length, in order. May wait until earlier ones have left.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes the object readable, create-if-absent. Gives its ETag, without quotes.
+    async fn finish(self: Box<Self>) -> Result<String>;
+
+    /// Gives up, and frees what S3 has kept of it. Best effort: failures are logged.
+    async fn abort(self: Box<Self>);
+}
+
+/// A message queue: how `export` hands one dataset each to invocations of itself.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Sends every body; says which failed.
+    async fn send(&self, bodies: Vec<String>) -> Result<()>;
+}
+
+/// What no implementation can do anything about.
+pub fn missing(at: &Key) -> Error {
+    Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
+}

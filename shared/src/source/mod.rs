@@ -1,0 +1,44 @@
+//! Where rows come from. An enum and not a trait: the set is closed, and each has its own options.
+
+pub mod files;
+pub mod postgres;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::{config::Source, error::Result, manifest::TypedBy, port::Objects};
+
+/// Rows on their way, a batch at a time, in memory that does not grow with their number.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// An opened source: all of its rows as of one moment.
+pub struct Opened {
+    /// Of every batch. Names are lower case, as Glue keeps them, and unique.
+    pub schema: SchemaRef,
+    /// When the snapshot was taken that all rows are of.
+    pub as_of: Timestamp,
+    /// Where the column types come from.
+    pub typed_by: TypedBy,
+    /// One or more streams, to be read at the same time. Together they are the rows, each once.
+    pub streams: Vec<Batches>,
+}
+
+/// What sources need of the world.
+#[derive(Clone)]
+pub struct Context {
+    pub objects: Arc<dyn Objects>,
+    /// For `secret`; without it only `url` works.
+    pub secrets: Option<aws_sdk_secretsmanager::Client>,
+    pub now: Timestamp,
+}
+
+pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
+    match source {
+        Source::Postgres(options) => postgres::open(options, context).await,
+        Source::Files(options) => files::open(options, context).await,
+    }
+}
