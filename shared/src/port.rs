@@ -80,6 +80,9 @@ pub trait Objects: Send + Sync {
     /// Writes the object if the key is free (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
 
+    /// Writes the object, whatever is there. Only for what is no part of a generation.
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
+
     /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
