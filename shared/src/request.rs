@@ -174,6 +174,9 @@ fn named(live: &Live) -> Option<String> {
 }
 
 fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
+    if !event.is_object() {
+        return Err(Error::input(format!("the request is no JSON object: expected {expected}")));
+    }
     serde_json::from_value(event.clone())
         .map_err(|fault| Error::input(format!("the request is not understood: expected {expected}")).caused_by(fault))
 }
