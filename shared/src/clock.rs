@@ -21,6 +21,7 @@ impl Clock {
     }
 
     /// The machine's own.
+    #[expect(clippy::disallowed_methods, reason = "the one place that has them")]
     pub fn system() -> Self {
         Clock::new(Timestamp::now, || Ulid::generate().random())
     }
