@@ -1,7 +1,7 @@
 //! What the functions ask of AWS, as traits: each has a real implementation in [`crate::aws`] and one in memory
 //! (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through here.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
 use aws_sdk_glue::types::{Table, TableInput};
@@ -108,6 +108,6 @@ pub trait Queue: Send + Sync {
 }
 
 /// What no implementation can do anything about.
-pub fn missing(at: &Key) -> Error {
+pub fn missing(at: &impl fmt::Display) -> Error {
     Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
 }

@@ -110,6 +110,8 @@ class Executions:
 
     def body(self, execution: Execution) -> str:
         """The result's file: from memory while it is recent, else from S3, where Athena has it too."""
+        if execution.result and execution.result.manifest:
+            return ""
         text = self._bodies.get(execution.id)
         return text if text is not None else execution.account.get(execution.result_uri).decode()
 

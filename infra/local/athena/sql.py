@@ -31,9 +31,10 @@ class Planner:
     account: Account
     connection: duckdb.DuckDBPyConnection
     files: list[S3File] = field(default_factory=list)
+    _tables: dict[tuple[str, str], catalog.Table] = field(default_factory=dict)
 
     def plan(self, query: exp.Query, database: str) -> str:
-        """DuckDB's SQL. Every table is asked of Glue, and its files listed, once for each mention of it."""
+        """DuckDB's SQL. Glue is asked once for each table, so that one query never sees two versions of it."""
         tree = _name_columns(query.copy())
         tree = self._resolve(tree, database, depth=0)
         return dialect.rewrite(tree).sql(dialect="duckdb")
@@ -67,7 +68,10 @@ class Planner:
             raise QueryFailed("FUNCTION_NOT_FOUND", f"Table function '{node.this.name}' not registered")
         if node.catalog.lower() not in ("", "awsdatacatalog"):
             raise QueryFailed("CATALOG_NOT_FOUND", f"Catalog '{node.catalog}' does not exist")
-        return catalog.load(self.account, node.db or database, node.name)
+        key = ((node.db or database).lower(), node.name.lower())
+        if key not in self._tables:
+            self._tables[key] = catalog.load(self.account, *key)
+        return self._tables[key]
 
     def _source(
         self, node: exp.Table, table: catalog.Table, conditions: list[str], hidden: set[str], depth: int
