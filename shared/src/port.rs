@@ -27,6 +27,12 @@ pub trait Catalog: Send + Sync {
     /// `CreateTable`.
     async fn create(&self, database: &str, input: TableInput) -> Result<Update>;
 
+    /// `DeleteTable`; a table that is not there is deleted.
+    async fn delete(&self, name: &TableName) -> Result<()>;
+
+    /// The database's tables whose name starts with `prefix`.
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>>;
+
     /// Whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 }

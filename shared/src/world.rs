@@ -48,7 +48,6 @@ impl World {
 }
 
 /// A variable that the template sets.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn env(name: &str) -> Result<String> {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => Ok(value),

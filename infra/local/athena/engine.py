@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -44,6 +46,8 @@ class Engine:
         extension = next(Path(str(extensions)).glob("*/httpfs.duckdb_extension"))
         self._database.execute(f"LOAD {literal(str(extension))}")
         self._database.execute(_SETTINGS)
+        spill = Path(tempfile.gettempdir()) / f"athena-spill-{os.getpid()}"
+        self._database.execute(f"SET GLOBAL temp_directory = {literal(str(spill))}")
         self._database.execute((Path(__file__).parent / "functions.sql").read_text())
 
     @contextmanager

@@ -165,6 +165,31 @@ def test_the_location_is_asked_of_glue_by_each_query(lake: Lake) -> None:
     assert lake.rows('SELECT count(*) FROM "AwsDataCatalog"."dmp"."users"') == [["2"]]
 
 
+def test_one_query_sees_one_version_of_a_table(lake: Lake) -> None:
+    """A query that names the table twice must not meet two locations, however often it moves meanwhile."""
+    inputs = []
+    for colour, count in (("blue", 1), ("green", 2)):
+        lake.put(f"users/{colour}/a.parquet", users(*range(count)))
+        inputs.append(lake.table_input("users", USERS, f"users/{colour}"))
+    lake.table("users", USERS, "users/blue")
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            for table in inputs:
+                lake.glue.update_table(DatabaseName="dmp", TableInput=table)
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    try:
+        sql = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM dmp.users)"
+        seen = {tuple(lake.rows(sql)[0]) for _ in range(40)}
+    finally:
+        stop.set()
+        flipper.join()
+    assert seen == {("1", "1"), ("2", "2")}
+
+
 def test_sub_folders_are_read_and_hidden_names_are_not(lake: Lake) -> None:
     for i, key in enumerate(["a.parquet", "deep/er/b.parquet", "_c.parquet", ".d.parquet", "_temporary/e.parquet"]):
         lake.put(f"t/{key}", users(i))

@@ -63,6 +63,27 @@ impl Catalog for Glue {
         }
     }
 
+    async fn delete(&self, name: &TableName) -> Result<()> {
+        match self.0.delete_table().database_name(&name.database).name(&name.table).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(()),
+            Err(error) => Err(fault("glue:DeleteTable", &name.to_string(), error)),
+        }
+    }
+
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+        // The expression spares pages; whose dialect it is, AWS does not say, and so the names are looked at here too.
+        let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
+        let pages: Result<Vec<_>, _> = pages.send().collect().await;
+        let pages = match pages {
+            Ok(pages) => pages,
+            Err(error) if is(&error, "EntityNotFoundException") => return Ok(Vec::new()),
+            Err(error) => return Err(fault("glue:GetTables", database, error)),
+        };
+        let tables = pages.into_iter().flat_map(|page| page.table_list.unwrap_or_default());
+        Ok(tables.filter(|table| table.name.starts_with(prefix)).collect())
+    }
+
     async fn has_partitions(&self, name: &TableName) -> Result<bool> {
         let partitions = self.0.get_partitions().database_name(&name.database).table_name(&name.table);
         match partitions.max_results(1).exclude_column_schema(true).send().await {
