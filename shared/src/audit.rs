@@ -126,6 +126,7 @@ mod tests {
             rows: 80,
             bytes: 20,
             files: vec![file("a", 50), file("b", 30)],
+            merge: None,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod config;
 pub mod error;
 pub mod manifest;
+pub mod merge;
 pub mod name;
 pub mod plan;
 pub mod record;

@@ -30,6 +30,46 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
+    /// Of a merge of opt-outs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+}
+
+/// What a merge was made of. Its base is [`Manifest::base`]: it flips only while that is live.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// A power of two. Bucket 12 is `part-00012.parquet`; a bucket without rows has no file, but for bucket 0.
+    pub buckets: u32,
+    /// Every drop that is in, and that was still in the inbox when this generation was made.
+    pub consumed: Vec<Consumed>,
+}
+
+/// The drops that one generation was the first to consume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    pub by: Generation,
+    pub drops: Vec<Drop>,
+}
+
+/// One content of one object of the inbox. In JSON `["KEY", "ETAG"]`: there may be 100,000.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
+pub struct Drop {
+    /// Relative to the inbox.
+    pub key: String,
+    pub etag: String,
+}
+
+impl From<(String, String)> for Drop {
+    fn from((key, etag): (String, String)) -> Drop {
+        Drop { key, etag }
+    }
+}
+
+impl From<Drop> for (String, String) {
+    fn from(drop: Drop) -> (String, String) {
+        (drop.key, drop.etag)
+    }
 }
 
 /// Where the column types come from.
@@ -57,7 +97,8 @@ pub struct File {
 
 impl Manifest {
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("a manifest has only string keys")
+        let json = if self.merge.is_some() { serde_json::to_vec(self) } else { serde_json::to_vec_pretty(self) };
+        json.expect("a manifest has only string keys")
     }
 
     /// Reads the manifest that was found at a key, which says what it must speak of.

@@ -251,6 +251,12 @@ pub fn part(number: usize) -> String {
     format!("part-{number:05}.parquet")
 }
 
+/// The number of a data file, by its name.
+pub fn part_number(name: &str) -> Option<usize> {
+    let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+    (part(number) == name).then_some(number)
+}
+
 /// A Glue table: database and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {

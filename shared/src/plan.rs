@@ -78,6 +78,8 @@ pub struct State {
     /// all there ever were, if there was one.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
+    /// Whether live is a merge of opt-outs.
+    pub live_is_merge: bool,
     /// Whether the dataset lets us create a missing table.
     pub may_create: bool,
 }
@@ -119,6 +121,9 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
             "{generation} has been live before; only an operator's request brings it back"
         )));
     }
+    if let Some(stale) = displaced(home, candidate, state) {
+        return Ok(Decision::Stale(stale));
+    }
     match &state.live {
         Live::NoTable if !state.may_create => {
             return Err(Error::config("the table does not exist and the dataset says create = false: create it first"));
@@ -131,6 +136,8 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
             )));
         }
         Live::Foreign(_) => beside(&state.live, &home.generation(&generation))?,
+        // That its base is live is all that a merge needs.
+        Live::Ours(_) if candidate.merge.is_some() => {}
         Live::Ours(live) => {
             if let Some(as_of) = state.live_as_of.filter(|as_of| candidate.as_of <= *as_of) {
                 return Ok(Decision::Stale(format!(
@@ -150,8 +157,30 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
     Ok(Decision::Flip)
 }
 
+/// Why a flip would un-publish opt-outs: live has some that the candidate does not know (invariants 4 and 6).
+fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String> {
+    let generation = candidate.generation;
+    let at = |location: Option<&Location>| location.map_or_else(|| "no table".into(), Location::to_string);
+    if candidate.merge.is_some() {
+        let live = state.live.location(home);
+        let (base, live) = (candidate.base.as_ref(), live.as_ref());
+        return (base != live).then(|| {
+            format!("{generation} was merged from {}, and live is {}: it is merged again", at(base), at(live))
+        });
+    }
+    state.live_is_merge.then(|| {
+        format!("{generation} does not know the opt-outs that are live: ask optout for a reconcile, not for a flip")
+    })
+}
+
 /// Which generation a rollback goes back to: the named one, or what was live before live.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
+    if state.live_is_merge {
+        return Err(Error::input(
+            "live is a merge of opt-outs, and a rollback would bring back people who are out: put a drop that says \
+             otherwise into the inbox instead",
+        ));
+    }
     let live = state.live.generation().ok_or_else(|| {
         Error::input("the table's location is no generation of ours: there is nothing to roll back from")
     })?;
@@ -201,11 +230,12 @@ mod tests {
             rows: 0,
             bytes: 0,
             files: vec![],
+            merge: None,
         }
     }
 
     fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> State {
-        State { live, live_as_of: live_as_of.map(second), flips, hold: None, may_create: true }
+        State { live, live_as_of: live_as_of.map(second), flips, hold: None, live_is_merge: false, may_create: true }
     }
 
     fn flipped(to: Generation, by: By, at: i64) -> Flip {
@@ -278,6 +308,33 @@ mod tests {
             assert_eq!(decide(&candidate(GREEN(), 99), &held, who), Decision::Held(hold.clone()));
             assert_eq!(decide(&candidate(BLUE(), 10), &held, who), Decision::AlreadyLive);
         }
+    }
+
+    fn merge(generation: Generation, base: Option<Location>) -> Manifest {
+        Manifest { base, merge: Some(crate::manifest::Merge::default()), ..candidate(generation, 1) }
+    }
+
+    #[test]
+    fn a_merge_flips_only_while_its_base_is_live() {
+        let on_blue = merge(GREEN(), Some(home().generation(&BLUE())));
+        let live = |live| State { live_is_merge: true, ..state(live, Some(99), vec![]) };
+        for who in [Who::Event, Who::Operator] {
+            assert_eq!(decide(&on_blue, &live(Live::Ours(BLUE())), who), Decision::Flip);
+            for other in [Live::Ours(generation(Colour::Green, 3)), Live::NoTable] {
+                assert!(matches!(decide(&on_blue, &live(other), who), Decision::Stale(_)));
+            }
+            assert_eq!(decide(&merge(GREEN(), None), &state(Live::NoTable, None, vec![]), who), Decision::Flip);
+            assert!(matches!(decide(&merge(GREEN(), None), &live(Live::Ours(BLUE())), who), Decision::Stale(_)));
+        }
+    }
+
+    #[test]
+    fn nothing_un_publishes_an_opt_out() {
+        let live = State { live_is_merge: true, ..state(Live::Ours(BLUE()), Some(1), vec![]) };
+        for who in [Who::Event, Who::Operator] {
+            assert!(matches!(decide(&candidate(GREEN(), 99), &live, who), Decision::Stale(_)));
+        }
+        assert!(rollback(&home(), &live, Some(GREEN())).unwrap_err().message().contains("people who are out"));
     }
 
     #[test]

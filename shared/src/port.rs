@@ -89,6 +89,10 @@ pub trait Objects: Send + Sync {
     /// Writes the object, whatever is there. Only for what is no part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
+    /// Copies an object on the server, whatever is at `to`, if `etag` is still `from`'s; a missing or changed one is an
+    /// error. Gives the copy's ETag, which under SSE-KMS is another one.
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
+
     /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }

@@ -63,7 +63,7 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
 async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,
-        None => config.datasets().map(|dataset| dataset.name.clone()).collect(),
+        None => config.datasets().filter(|dataset| !dataset.is_inbox()).map(|dataset| dataset.name.clone()).collect(),
     };
     for name in &queued {
         config.dataset(name)?;
@@ -113,6 +113,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         files,
+        merge: None,
     };
     complete(world, dataset, &manifest).await?;
     info!(

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Checks, Connect, Dataset, Files, Format, Parquet, Postgres, Source,
+    Checks, Connect, Dataset, Files, Format, Parquet, Postgres, Source, inbox,
     read::{Faults, Keys, described},
 };
 use crate::{
@@ -51,6 +51,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     }
     root.finish();
     shared_homes(&datasets, faults);
+    inbox::together(&mut datasets, faults);
     datasets
 }
 
@@ -114,6 +115,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let settings = Defaults::read(&keys).or(defaults);
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
+    let protects = inbox::protects(&keys, source.as_ref());
     let checks = keys.table("checks").map(checks).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
@@ -131,24 +133,33 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         checks,
         create: settings.create.unwrap_or(true),
         parquet: settings.parquet(),
+        protects,
     })
 }
 
 fn source(keys: &Keys) -> Option<Source> {
     if !keys.has("source") {
-        keys.fault_here("source is missing, expected source = { postgres = … } or { files = … }");
+        keys.fault_here("source is missing, expected source = { postgres = … }, { files = … } or { inbox = … }");
         return None;
     }
-    let source = keys.table("source")?;
+    one_of(keys.table("source")?, true)
+}
+
+/// A source's options, under the name of its kind. What a source is reconciled with is no inbox.
+pub(super) fn one_of(source: Keys, inbox_too: bool) -> Option<Source> {
     let (postgres_keys, files_keys) = (source.table("postgres"), source.table("files"));
-    let given = [source.has("postgres"), source.has("files")].iter().filter(|given| **given).count();
+    let inbox_keys = inbox_too.then(|| source.table("inbox")).flatten();
+    let given = [source.has("postgres"), source.has("files"), inbox_too && source.has("inbox")];
+    let given = given.iter().filter(|given| **given).count();
     if given != 1 {
-        source.fault_here(format!("expected exactly one of postgres, files, found {given}"));
+        let kinds = if inbox_too { "postgres, files, inbox" } else { "postgres, files" };
+        source.fault_here(format!("expected exactly one of {kinds}, found {given}"));
     }
-    let postgres = postgres_keys.map(postgres);
-    let files = files_keys.map(files);
+    let postgres = postgres_keys.and_then(postgres).map(Source::Postgres);
+    let files = files_keys.and_then(files).map(Source::Files);
+    let inbox = inbox_keys.and_then(inbox::inbox).map(Source::Inbox);
     source.finish();
-    postgres.flatten().map(Source::Postgres).or(files.flatten().map(Source::Files))
+    postgres.or(files).or(inbox)
 }
 
 fn postgres(keys: Keys) -> Option<Postgres> {
@@ -189,7 +200,7 @@ fn files(keys: Keys) -> Option<Files> {
 }
 
 /// `columns = { id = "bigint", name = "string" }`, in the order in which they stand.
-fn columns(keys: &Keys) -> Option<Vec<Column>> {
+pub(super) fn columns(keys: &Keys) -> Option<Vec<Column>> {
     let value = keys.value("columns")?;
     let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
         keys.fault("columns", format!("expected a table of NAME = \"TYPE\", found {}", described(value)));
@@ -220,7 +231,7 @@ fn checks(keys: Keys) -> Checks {
     checks
 }
 
-fn location(text: &str) -> Result<Location, String> {
+pub(super) fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
 
@@ -296,8 +307,8 @@ mod tests {
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
-             datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, found 0\n\
-             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files\n\
+             datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, inbox, found 0\n\
+             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files, inbox\n\
              datasets.toml: datasets.items.source.files.location: \"lake/items\" is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
              datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is no Glue type (at character 6)"
         );
@@ -308,7 +319,7 @@ mod tests {
         assert_eq!(faults(""), "datasets.toml: datasets: missing: expected at least one [datasets.NAME]");
         assert_eq!(
             faults("[datasets.users]\n"),
-            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … } or { files = … }\n\
+            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { files = … } or { inbox = … }\n\
              datasets.toml: datasets.users: database is missing, here and in [defaults]\n\
              datasets.toml: datasets.users: location is missing, here and in [defaults]"
         );

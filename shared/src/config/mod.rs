@@ -1,12 +1,16 @@
 //! `datasets.toml`: raw → checked, all faults at once, each with its path.
 
 mod check;
+mod inbox;
 mod read;
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use crate::{
     error::{Error, Result},
+    merge::key::Key,
     name::{Home, Location, TableName},
     schema::Column,
 };
@@ -28,6 +32,8 @@ pub struct Dataset {
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
+    /// What extractions are kept from those who are out. Of an inbox dataset only.
+    pub protects: Vec<Protect>,
     /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
     pub spec: String,
 }
@@ -36,6 +42,37 @@ pub struct Dataset {
 pub enum Source {
     Postgres(Postgres),
     Files(Files),
+    Inbox(Inbox),
+}
+
+/// Where applications put opt-outs, and what is published of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inbox {
+    pub location: Location,
+    /// The key's columns, lower case, in order.
+    pub key: Vec<String>,
+    /// Their types; `None`: as the live table has them.
+    pub types: Option<Key>,
+    /// `None`: by the number of rows.
+    pub buckets: Option<u32>,
+    /// A refresh that comes sooner after the last waits for the next nudge or the schedule.
+    pub min_interval: SignedDuration,
+    /// Another table of the same columns, for an explicit reconcile.
+    pub reconcile: Option<Box<Source>>,
+}
+
+/// A dataset whose readers must not see those who are out, and its column that holds the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protect {
+    pub dataset: String,
+    pub table: TableName,
+    pub columns: Vec<String>,
+}
+
+impl Dataset {
+    pub fn is_inbox(&self) -> bool {
+        matches!(self.source, Source::Inbox(_))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

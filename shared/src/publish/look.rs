@@ -45,6 +45,7 @@ impl Look {
             live,
             flips: records,
             hold,
+            live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
             may_create: dataset.create,
         };
         Ok(Look { table, state, live_manifest, flips })

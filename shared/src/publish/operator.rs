@@ -6,7 +6,7 @@ use tracing::warn;
 use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, swap};
 use crate::{
     aws::glue,
-    config::{Checks, Dataset},
+    config::{Checks, Dataset, Source},
     error::{Error, Result},
     name::Generation,
     plan::{self, Live},
@@ -23,6 +23,13 @@ pub async fn rollback(
     wanted: Option<Generation>,
     reason: Option<String>,
 ) -> Result<Ended> {
+    if matches!(dataset.source, Source::Inbox(_)) {
+        return Err(Error::input(format!(
+            "datasets.{}: an opt-out is never un-published, so an inbox dataset has no rollback: put a drop that says \
+             otherwise into the inbox instead",
+            dataset.name
+        )));
+    }
     let cause = Cause { by: By::Rollback, why: reason };
     for _ in 0..ATTEMPTS {
         let live = look::live(world, dataset).await?;

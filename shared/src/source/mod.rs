@@ -1,6 +1,7 @@
 //! Where rows come from. An enum and not a trait: the set is closed, and each has its own options.
 
 pub mod files;
+pub mod inbox;
 pub mod postgres;
 
 use std::sync::Arc;
@@ -43,5 +44,8 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
     match source {
         Source::Postgres(options) => postgres::open(options, context).await,
         Source::Files(options) => files::open(options, context).await,
+        Source::Inbox(_) => {
+            Err(crate::error::Error::input("an inbox is filled by drops and published by optout: ask optout for it"))
+        }
     }
 }

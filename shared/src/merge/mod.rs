@@ -1,0 +1,72 @@
+//! Opt-outs: many drops and the live table → the next table, one row per key.
+//!
+//! The table is kept in buckets, a file each, by a hash of the key; each file is sorted by key. A refresh reads and
+//! rewrites the buckets that its records fall into and carries the others over by server-side copy, so that its cost
+//! grows with the change and not with the table. What a record does to a table is decided by [`later`] and by nothing
+//! else: the order in which drops arrive, and how often, makes no difference.
+
+#[cfg(feature = "aws")]
+pub mod archive;
+pub mod bucket;
+#[cfg(feature = "aws")]
+mod build;
+#[cfg(feature = "aws")]
+mod file;
+pub mod key;
+#[cfg(feature = "aws")]
+mod refresh;
+pub mod run;
+#[cfg(feature = "aws")]
+pub mod view;
+
+use std::str::FromStr;
+
+#[cfg(feature = "aws")]
+pub use refresh::{Ask, Refreshed, refresh};
+
+/// What somebody has said, from the least to the most protective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    OptedIn,
+    OptedOut,
+    Withdrawn,
+}
+
+impl State {
+    pub const ALL: [State; 3] = [State::OptedIn, State::OptedOut, State::Withdrawn];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::OptedIn => "opted_in",
+            State::OptedOut => "opted_out",
+            State::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = State::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or("is none of opted_out, withdrawn, opted_in")
+    }
+}
+
+/// A record without its key. The derived order is the rule: the later time, and at the same time the more
+/// protective state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Word {
+    /// Microseconds since 1970.
+    pub occurred_at: i64,
+    pub state: State,
+}
+
+/// Which of two words about one key counts. Commutative, associative and idempotent.
+pub fn later(one: Word, other: Word) -> Word {
+    one.max(other)
+}
+
+/// The names of the columns beside the key's.
+pub const STATE: &str = "state";
+pub const OCCURRED_AT: &str = "occurred_at";

@@ -1,0 +1,109 @@
+//! CSV and NDJSON → records.
+
+use std::borrow::Cow;
+
+use super::{
+    Reader, Said,
+    record::{Records, Text},
+};
+use crate::{
+    error::{Error, Result},
+    source::files::{
+        input::{self, Fault, Input},
+        json::{self, Scalar},
+        listing::Object,
+        ndjson,
+        records::Records as Csv,
+    },
+};
+
+pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
+    let mut csv = Csv::new(input);
+    let mut records = Records::new(reader);
+    let header = match csv.next().map_err(|fault| input::error(object, fault))? {
+        Some(header) => header.fields().map(|field| String::from_utf8_lossy(field.text).trim().to_lowercase()).collect(),
+        None => Vec::new(),
+    };
+    let places = places(object, &header, &Records::names(&reader.key))?;
+    loop {
+        let record = match csv.next() {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(records.finish()),
+            // Where the next record begins is not known any more.
+            Err(Fault::Text(line, why)) => {
+                records.reject(line, format!("{why}; nothing is read from here on"));
+                return Ok(records.finish());
+            }
+            Err(fault) => return Err(input::error(object, fault)),
+        };
+        if record.is_blank() {
+            continue;
+        }
+        if record.len() != header.len() {
+            records.reject(record.line, format!("{} fields where the header has {}", record.len(), header.len()));
+            continue;
+        }
+        let all: Vec<Result<&str, _>> = record.fields().map(|field| std::str::from_utf8(field.text)).collect();
+        let fields: Result<Vec<Text>, _> = places.iter().map(|at| all[*at].map(Some)).collect();
+        match fields {
+            Ok(fields) => records.text(record.line, &fields),
+            Err(_) => records.reject(record.line, "not UTF-8"),
+        }
+    }
+}
+
+/// Where each column stands in the header.
+fn places(object: &Object, header: &[String], names: &[&str]) -> Result<Vec<usize>> {
+    let times = |name: &str| header.iter().filter(|other| *other == name).count();
+    let lacking: Vec<&str> = names.iter().copied().filter(|name| times(name) == 0).collect();
+    let expected = names.join(", ");
+    if !lacking.is_empty() {
+        let lacking = lacking.join(", ");
+        return Err(Error::input(format!("{object}: the header lacks {lacking}: expected {expected}")));
+    }
+    if let Some(twice) = names.iter().find(|name| times(name) > 1) {
+        return Err(Error::input(format!("{object}: the header has {twice} twice: expected {expected}")));
+    }
+    Ok(names.iter().filter_map(|name| header.iter().position(|other| other == name)).collect())
+}
+
+pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
+    let names = Records::names(&reader.key);
+    let mut lines = ndjson::Lines::new(input);
+    let mut records = Records::new(reader);
+    loop {
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(records.finish()),
+            Err(Fault::Text(line, why)) => {
+                records.reject(line, format!("{why}; nothing is read from here on"));
+                return Ok(records.finish());
+            }
+            Err(fault) => return Err(input::error(object, fault)),
+        };
+        match fields(line.text, &names) {
+            Ok(fields) => {
+                let fields: Vec<Text> = fields.iter().map(Option::as_deref).collect();
+                records.text(line.number, &fields);
+            }
+            Err(reason) => records.reject(line.number, reason),
+        }
+    }
+}
+
+fn fields<'a>(line: &'a [u8], names: &[&str]) -> Result<Vec<Option<Cow<'a, str>>>, String> {
+    let mut fields: Vec<Option<Cow<str>>> = vec![None; names.len()];
+    for (name, value) in ndjson::pairs(line)?.0 {
+        let Some(at) = names.iter().position(|known| name.eq_ignore_ascii_case(known)) else { continue };
+        let text = match json::scalar(value.get()) {
+            Some(Scalar::Other("null")) => continue,
+            Some(Scalar::String(text)) => text,
+            Some(Scalar::Other(text)) => Cow::Borrowed(text),
+            Some(Scalar::Nested(_)) | None => return Err(format!("{} is no single value", names[at])),
+        };
+        if fields[at].replace(text).is_some() {
+            return Err(format!("{} stands there twice", names[at]));
+        }
+    }
+    Ok(fields)
+}
