@@ -124,6 +124,11 @@ impl port::Objects for Objects {
         Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        let body = self.pinned(from, etag)?;
+        Ok(self.state().write(to, body))
+    }
+
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
         Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new() }))
     }

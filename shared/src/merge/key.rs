@@ -111,7 +111,7 @@ impl Key {
                         let (byte, rest) = match key {
                             [0, 0, rest @ ..] => break key = rest,
                             [0, 0xFF, rest @ ..] => (0, rest),
-                            [byte @ 1.., rest @ ..] => (*byte, rest),
+                            [byte, rest @ ..] if *byte != 0 => (*byte, rest),
                             _ => return false,
                         };
                         unescaped.push(byte);

@@ -11,6 +11,8 @@ pub mod bucket;
 #[cfg(feature = "aws")]
 mod build;
 #[cfg(feature = "aws")]
+mod draft;
+#[cfg(feature = "aws")]
 mod file;
 pub mod key;
 #[cfg(feature = "aws")]

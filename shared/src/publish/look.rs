@@ -39,6 +39,11 @@ impl Look {
             flips(world, dataset, since),
             live_manifest(world, dataset, &live),
         )?;
+        Ok(Look::of(dataset, Begun { table, live, live_manifest }, hold, flips))
+    }
+
+    fn of(dataset: &Dataset, begun: Begun, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> Look {
+        let Begun { table, live, live_manifest } = begun;
         let (flips, records) = flips.into_iter().unzip();
         let state = State {
             live_as_of: live_manifest.as_ref().map(|manifest| manifest.as_of),
@@ -48,7 +53,7 @@ impl Look {
             live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
             may_create: dataset.create,
         };
-        Ok(Look { table, state, live_manifest, flips })
+        Look { table, state, live_manifest, flips }
     }
 
     /// Makes sure that live has a flip record, if it is ours. Gives the ULID of the one that it wrote.
@@ -67,6 +72,29 @@ impl Look {
         };
         world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
         Ok(Some(ulid))
+    }
+}
+
+/// The half of a look that must come first; the other half can be taken while other things are read.
+pub struct Begun {
+    pub table: Option<Table>,
+    pub live: Live,
+    /// `None` where live is not ours.
+    pub live_manifest: Option<Manifest>,
+}
+
+impl Begun {
+    pub async fn now(world: &World, dataset: &Dataset) -> Result<Begun> {
+        let table = world.catalog.table(&dataset.table).await?;
+        let live = live_of(world, dataset, table.as_ref()).await?;
+        let live_manifest = live_manifest(world, dataset, &live).await?;
+        Ok(Begun { table, live, live_manifest })
+    }
+
+    pub async fn finish(self, world: &World, dataset: &Dataset) -> Result<Look> {
+        let since = self.live.generation().map(|generation| generation.ulid);
+        let (hold, flips) = futures::try_join!(hold(world, dataset), flips(world, dataset, since))?;
+        Ok(Look::of(dataset, self, hold, flips))
     }
 }
 

@@ -7,7 +7,7 @@ mod operator;
 use serde::Serialize;
 use tracing::warn;
 
-pub use look::Look;
+pub use look::{Begun, Look};
 pub use operator::{Status, hold, release, rollback, status};
 
 use crate::{
@@ -35,6 +35,8 @@ pub enum Outcome {
     Rejected,
     /// An operator's hold is on.
     Held,
+    /// The dataset's `min_interval` is not over yet.
+    Waiting,
     /// Nothing was to be flipped.
     Status,
 }
@@ -134,7 +136,7 @@ async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks
 }
 
 /// One `UpdateTable` (or `CreateTable`) and its record. `None`: somebody else was faster, look again.
-async fn swap(
+pub(crate) async fn swap(
     world: &World,
     dataset: &Dataset,
     candidate: &Manifest,

@@ -1,5 +1,6 @@
 //! [`Objects`] on S3.
 
+mod copy;
 mod download;
 mod fault;
 mod put;
@@ -119,6 +120,10 @@ impl Objects for S3 {
         let request = self.client.put_object().bucket(&at.bucket).key(&at.key).body(body.into());
         let sent = request.checksum_algorithm(put::CHECKSUM).send().await;
         sent.map(drop).map_err(|error| fault("PutObject", at, error))
+    }
+
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        copy::copy(&self.client, from, etag, to).await
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {

@@ -67,11 +67,16 @@ const AT_ONCE: usize = 32;
 const BYTES_AT_ONCE: u64 = 64 << 20;
 
 /// Records of one refresh, about. What is left is for the next one, which follows at once.
-const ENOUGH: usize = 6_000_000;
+pub const ENOUGH: usize = 6_000_000;
 
 /// Reads drops, one after the other where they are large, until there are enough records. A drop that was overwritten
 /// or taken away since it was listed is left out: the next listing has it as it is now.
-pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, drops: Vec<(Drop, Entry)>) -> Result<Vec<Read>> {
+pub async fn read(
+    objects: &Arc<dyn Objects>,
+    reader: &Reader,
+    drops: Vec<(Drop, Entry)>,
+    enough: usize,
+) -> Result<Vec<Read>> {
     let room = Arc::new(Semaphore::new(BYTES_AT_ONCE as usize));
     let read_one = |(drop, entry): (Drop, Entry)| {
         let room = room.clone();
@@ -88,7 +93,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, drops: Vec<(Drop,
             records += read.said.records.len();
             all.push(read);
         }
-        if records >= ENOUGH {
+        if records >= enough {
             break;
         }
     }

@@ -1,0 +1,155 @@
+//! What the next generation is to be: its name, its key's types, its manifest, and what it takes in beside drops.
+
+use aws_sdk_glue::types::Table;
+use jiff::Timestamp;
+use ulid::Ulid;
+
+use super::{
+    file,
+    key::{Key, Type},
+    refresh::Ask,
+};
+use crate::{
+    aws::glue,
+    config::{Dataset, Inbox},
+    error::{Error, Result},
+    manifest::{self, Consumed, Manifest, Merge, TypedBy, VERSION},
+    name::Generation,
+    plan::{self, Live},
+    port::Entry,
+    record,
+    source::{
+        self, Context,
+        inbox::{self, Read, Reader, Said},
+    },
+    world::World,
+};
+
+/// The key's columns and their types: declared, or as the live table has them.
+pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&Table>) -> Result<Key> {
+    if let Some(types) = &inbox.types {
+        return Ok(types.clone());
+    }
+    let path = format!("datasets.{}.source.inbox", dataset.name);
+    let Some(table) = table else {
+        return Err(Error::config(format!(
+            "{path}: the type of the key is not known: declare columns = {{ {} = \"bigint\" }}, or create {} first",
+            inbox.key.join(" = \"bigint\", "),
+            dataset.table
+        )));
+    };
+    let columns = glue::columns(table);
+    let typed = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name);
+        let fault = |found: &str| Error::config(format!("{path}: {} {found} {name:?}", dataset.table));
+        let column = column.ok_or_else(|| fault("has no column"))?;
+        let kind = Type::of(&column.glue_type).ok_or_else(|| fault("has another type than bigint, int or string in"))?;
+        Ok((name.clone(), kind))
+    };
+    Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
+}
+
+/// The other colour than live's, and a later ULID than live's, whatever the clocks say: see
+/// [`super::archive::archivable`].
+pub fn generation(dataset: &Dataset, live: &Live, fresh: Ulid) -> Generation {
+    plan::next(&dataset.home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
+}
+
+/// What is merged beside drops: a live table that is no merge yet, and the source to reconcile with.
+pub async fn more(
+    world: &World,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    ask: &Ask,
+    reader: &Reader,
+    live: &Live,
+    live_is_merge: bool,
+) -> Result<Vec<Said>> {
+    let mut all = Vec::new();
+    if let Some(location) = live.location(&dataset.home).filter(|_| !live_is_merge) {
+        let files = inbox::list(&*world.objects, &location).await?;
+        let reads = inbox::read(&world.objects, reader, files, usize::MAX).await?;
+        if let Some(read) = reads.iter().find(|read| read.said.rejects.count > 0) {
+            let count = read.said.rejects.count;
+            return Err(Error::input(format!(
+                "{}: {count} records are no opt-outs, and they would be lost: correct them, or give the dataset \
+                 another table",
+                location.key(&read.drop.key)
+            )));
+        }
+        all.extend(reads.into_iter().map(|read| read.said));
+    }
+    if ask.reconcile {
+        let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
+        let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is missing")))?;
+        let context = Context { objects: world.objects.clone(), secrets: ask.secrets.clone(), now: reader.now };
+        for batches in source::open(source, &context).await?.streams {
+            all.push(inbox::records(&path, batches, reader).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// The manifest of the next generation, before and after there are files.
+pub struct Draft<'a> {
+    pub dataset: &'a Dataset,
+    pub generation: Generation,
+    pub as_of: Timestamp,
+    pub key: &'a Key,
+    pub base: Option<&'a Manifest>,
+    pub live: &'a Live,
+}
+
+impl Draft<'_> {
+    /// Without files and drops: enough to decide on.
+    pub fn manifest(&self) -> Manifest {
+        Manifest {
+            version: VERSION,
+            dataset: self.dataset.name.clone(),
+            generation: self.generation,
+            location: self.dataset.home.generation(&self.generation),
+            base: self.live.location(&self.dataset.home),
+            as_of: self.as_of,
+            created_at: self.as_of,
+            spec: self.dataset.spec.clone(),
+            typed_by: TypedBy::Declared,
+            columns: file::columns(self.key),
+            rows: 0,
+            bytes: 0,
+            files: Vec::new(),
+            merge: Some(Merge::default()),
+        }
+    }
+
+    pub fn complete(
+        &self,
+        files: Vec<manifest::File>,
+        buckets: u32,
+        listed: &[(manifest::Drop, Entry)],
+        reads: &[Read],
+        now: Timestamp,
+    ) -> Manifest {
+        Manifest {
+            created_at: now,
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            merge: Some(Merge { buckets, consumed: self.consumed(listed, reads) }),
+            ..self.manifest()
+        }
+    }
+
+    /// What was consumed before and is still in the inbox, and what was read now.
+    fn consumed(&self, listed: &[(manifest::Drop, Entry)], reads: &[Read]) -> Vec<Consumed> {
+        let listed: std::collections::HashSet<&manifest::Drop> = listed.iter().map(|(drop, _)| drop).collect();
+        let before = self.base.and_then(|base| base.merge.as_ref()).map_or(&[][..], |merge| &merge.consumed);
+        let mut consumed: Vec<Consumed> = before.to_vec();
+        for by in &mut consumed {
+            by.drops.retain(|drop| listed.contains(drop));
+        }
+        let drops = reads.iter().map(|read| read.drop.clone()).collect();
+        consumed.push(Consumed { by: self.generation, drops });
+        consumed.retain(|by| !by.drops.is_empty());
+        consumed
+    }
+}

@@ -1,0 +1,264 @@
+//! One refresh: look → every unread drop → next generation → flip; again on the new live where somebody was faster.
+//!
+//! Round trips one after the other, from the nudge to the query that sees it, beside `datasets.toml`:
+//! 1. the table, and the inbox's listing; 2. live's manifest; 3. the unread drops, the hold and the flips; 4. the
+//! touched buckets; 5. their new files, and the copies; 6. the manifest, and the audit's listing; 7. `UpdateTable`.
+//! An inbox of nothing new ends after the second.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    build::{self, Build},
+    draft::{self, Draft},
+    run::Run,
+};
+use crate::{
+    audit::{self, Evidence, Object},
+    aws::glue,
+    config::{Dataset, Inbox},
+    error::{Error, Result},
+    manifest::{Drop, Manifest},
+    name::Generation,
+    plan::{self, Decision, Live, Who},
+    port::{Entry, Put},
+    publish::{self, Begun, Cause, Look, Outcome},
+    record::By,
+    source::{
+        Secrets,
+        inbox::{self, ENOUGH, Read, Reader, reject},
+    },
+    world::World,
+};
+
+/// Why a refresh runs.
+#[derive(Clone, Default)]
+pub struct Ask {
+    /// Keep to the dataset's `min_interval`.
+    pub patient: bool,
+    /// Merge the whole of the dataset's `reconcile` source too.
+    pub reconcile: bool,
+    /// For a source to reconcile with.
+    pub secrets: Option<Secrets>,
+}
+
+/// How a refresh ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refreshed {
+    pub outcome: Outcome,
+    /// What is live now, if it is ours.
+    pub generation: Option<Generation>,
+    /// Consumed by this refresh.
+    pub drops: u64,
+    /// Keys that are new or whose word has changed.
+    pub applied: u64,
+    pub rejected: u64,
+    /// Of the live table; 0 where it is not known.
+    pub rows: u64,
+    pub reasons: Vec<String>,
+    /// Drops that were left for the next refresh.
+    pub left: u64,
+}
+
+/// How often a refresh begins again because somebody else has flipped meanwhile. Each time somebody got through.
+const ATTEMPTS: u32 = 10;
+
+/// Brings every unread drop into the live table. An error may leave a generation that is not live; nothing is lost,
+/// and the next refresh has it all.
+pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Result<Refreshed> {
+    let mut ask = ask.clone();
+    let mut before: Option<Refreshed> = None;
+    let mut lost = 0;
+    while lost < ATTEMPTS {
+        let Some(mut done) = once(world, dataset, inbox, &ask).await? else {
+            lost += 1;
+            // Two that always meet would meet again.
+            let pause = (world.clock.ulid().random() % 20) as u64 + 1;
+            tokio::time::sleep(Duration::from_millis(pause * u64::from(lost))).await;
+            continue;
+        };
+        if let Some(before) = before {
+            if done.outcome != Outcome::Swapped {
+                return Ok(before);
+            }
+            done.drops += before.drops;
+            done.applied += before.applied;
+            done.rejected += before.rejected;
+        }
+        if done.outcome != Outcome::Swapped || done.left == 0 {
+            return Ok(done);
+        }
+        (ask.patient, ask.reconcile) = (false, false);
+        before = Some(done);
+    }
+    Err(Error::conflict(format!("{}: somebody else flipped {ATTEMPTS} times meanwhile: run again", dataset.table)))
+}
+
+/// `None`: somebody else has flipped meanwhile.
+async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Result<Option<Refreshed>> {
+    let as_of = world.clock.now();
+    let (begun, listed) =
+        futures::try_join!(Begun::now(world, dataset), inbox::list(&*world.objects, &inbox.location))?;
+    let base = begun.live_manifest.clone();
+    if let (Live::Ours(live), None) = (&begun.live, &base) {
+        return Err(Error::corrupt(format!("{}: live is {live}, which has no manifest", dataset.table)));
+    }
+    let ended = |outcome, reasons| Refreshed {
+        outcome,
+        generation: begun.live.generation(),
+        drops: 0,
+        applied: 0,
+        rejected: 0,
+        rows: base.as_ref().map_or(0, |base| base.rows),
+        reasons,
+        left: 0,
+    };
+    let merged = base.as_ref().and_then(|base| base.merge.as_ref());
+    let unread = unread(&listed, base.as_ref());
+    if merged.is_some() && unread.is_empty() && !ask.reconcile {
+        return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
+    }
+    let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
+    if ask.patient && base.as_ref().is_some_and(waits) {
+        return Ok(Some(ended(Outcome::Waiting, Vec::new())));
+    }
+
+    let key = draft::key(dataset, inbox, begun.table.as_ref())?;
+    let reader = Reader { key: key.clone(), now: as_of };
+    let (found, live) = (unread.len(), begun.live.clone());
+    let unchanged = ended(Outcome::Held, Vec::new());
+    let (look, mut reads, more) = futures::try_join!(
+        begun.finish(world, dataset),
+        inbox::read(&world.objects, &reader, unread, ENOUGH),
+        draft::more(world, dataset, inbox, ask, &reader, &live, merged.is_some()),
+    )?;
+    let generation = draft::generation(dataset, &live, world.clock.ulid());
+    let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
+    match plan::flip(&dataset.home, &draft.manifest(), &look.state, Who::Event)? {
+        Decision::Flip => {}
+        Decision::Held(hold) => return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged })),
+        Decision::AlreadyLive | Decision::Stale(_) => return Ok(None),
+    }
+
+    let mut news = Run::new(key.width());
+    for part in more.iter().chain(reads.iter().map(|read| &read.said)) {
+        news.extend(&part.records);
+    }
+    reads.iter_mut().for_each(|read| read.said.records = Run::new(key.width()));
+    let base_merge = base.clone().filter(|base| base.merge.is_some());
+    let build = Build {
+        objects: world.objects.clone(),
+        key: key.clone(),
+        buckets: build::buckets(base_merge.as_ref(), inbox.buckets, news.len() as u64),
+        base: base_merge,
+        to: dataset.home.generation(&generation),
+    };
+    let buckets = build.buckets;
+    let (built, ()) = futures::try_join!(build.run(news), write_rejects(world, inbox, &reads))?;
+    let candidate = draft.complete(built.files, buckets, &listed, &reads, world.clock.now());
+
+    let (_, objects) = futures::try_join!(complete(world, dataset, &candidate), objects(world, &candidate))?;
+    let reasons = verdict(dataset, &candidate, &objects, &look);
+    if !reasons.is_empty() {
+        return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, ..unchanged }));
+    }
+    let rejected = reads.iter().map(|read| &read.said).chain(&more).map(|said| said.rejects.count).sum();
+    let done = Refreshed {
+        outcome: Outcome::Swapped,
+        generation: Some(generation),
+        drops: reads.len() as u64,
+        applied: built.applied,
+        rejected,
+        rows: candidate.rows,
+        reasons: Vec::new(),
+        left: (found - reads.len()) as u64,
+    };
+    Ok(flip(world, dataset, &candidate, look).await?.map(|outcome| match outcome {
+        Flipped::Done => done,
+        Flipped::Held(reason) => Refreshed { reasons: vec![reason], ..unchanged },
+    }))
+}
+
+/// The drops that live does not know.
+fn unread(listed: &[(Drop, Entry)], base: Option<&Manifest>) -> Vec<(Drop, Entry)> {
+    let consumed = base.and_then(|base| base.merge.as_ref()).into_iter().flat_map(|merge| &merge.consumed);
+    let consumed: HashSet<&Drop> = consumed.flat_map(|by| &by.drops).collect();
+    listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
+}
+
+/// Rejects that are written at the same time.
+const AT_ONCE: usize = 16;
+
+/// Before the manifest that consumes the drops: a reject is never lost. A run again writes nothing new.
+async fn write_rejects(world: &World, inbox: &Inbox, reads: &[Read]) -> Result<()> {
+    let files = reads.iter().filter_map(|read| {
+        let json = read.said.rejects.to_json(&read.drop)?;
+        let key = reject::key(&inbox.location, &read.drop);
+        tracing::warn!(drop = read.drop.key, rejected = read.said.rejects.count, at = %key, "records rejected");
+        Some((key, json))
+    });
+    stream::iter(files)
+        .map(|(key, json)| async move { world.objects.put_new(&key, json.into()).await.map(drop) })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// With the manifest, and not before, there is a generation.
+async fn complete(world: &World, dataset: &Dataset, candidate: &Manifest) -> Result<()> {
+    let key = dataset.home.manifest(&candidate.generation);
+    match world.objects.put_new(&key, candidate.to_json().into()).await? {
+        Put::Created => Ok(()),
+        Put::Exists => Err(Error::corrupt(format!("{key}: another run has used this run's name; run again"))),
+    }
+}
+
+async fn objects(world: &World, candidate: &Manifest) -> Result<Vec<Object>> {
+    let listed = world.objects.list(&candidate.location, None).await?;
+    let object = |entry: Entry| Object {
+        key: entry.key.key[candidate.location.prefix.len()..].to_owned(),
+        bytes: entry.size,
+        etag: entry.etag,
+    };
+    Ok(listed.into_iter().map(object).collect())
+}
+
+/// All of the audit but the footers: this process has just written the files, or copied them from audited ones by
+/// their ETag. `flip` reads the footers too, should it come first.
+fn verdict(dataset: &Dataset, candidate: &Manifest, objects: &[Object], look: &Look) -> Vec<String> {
+    let columns = look.table.as_ref().map(glue::columns);
+    audit::verdict(&Evidence {
+        manifest: candidate,
+        objects,
+        footers: &[],
+        table: columns.as_deref(),
+        live_rows: look.live_manifest.as_ref().map(|live| live.rows),
+        checks: &dataset.checks,
+    })
+}
+
+enum Flipped {
+    Done,
+    Held(String),
+}
+
+/// Makes the candidate live while its base is. `None`: the base is not live any more.
+async fn flip(world: &World, dataset: &Dataset, candidate: &Manifest, mut look: Look) -> Result<Option<Flipped>> {
+    let cause = Cause { by: By::Event, why: None };
+    for _ in 0..ATTEMPTS {
+        match plan::flip(&dataset.home, candidate, &look.state, Who::Event)? {
+            Decision::Flip => {}
+            // The manifest's event was faster, and by now the next one may be live.
+            Decision::AlreadyLive => return Ok(Some(Flipped::Done)),
+            Decision::Stale(_) if look.state.was_live(&candidate.generation) => return Ok(Some(Flipped::Done)),
+            Decision::Stale(_) => return Ok(None),
+            Decision::Held(hold) => return Ok(Some(Flipped::Held(hold.reason))),
+        }
+        if publish::swap(world, dataset, candidate, look, &cause).await?.is_some() {
+            return Ok(Some(Flipped::Done));
+        }
+        look = Look::at(world, dataset, &candidate.generation).await?;
+    }
+    Ok(None)
+}
