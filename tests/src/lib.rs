@@ -2,3 +2,6 @@
 
 pub mod catalog;
 pub mod conformance;
+//! What the tests stand on.
+
+pub mod memory;
