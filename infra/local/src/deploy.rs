@@ -36,20 +36,25 @@ impl Deployment {
             parameters: Vec::new(),
         }
     }
+
+    pub(crate) fn scratch(&self) -> String {
+        format!("{}-scratch", self.bucket)
+    }
 }
 
 impl Emulator {
     pub async fn deploy(&self, deployment: &Deployment) -> Result<Stack> {
         let aws = self.sdk_config(&deployment.access_key);
         let s3 = aws_sdk_s3::Client::new(&aws);
-        let code_bucket = format!("{}-code", deployment.bucket);
-        s3.create_bucket().bucket(&code_bucket).send().await.context("cannot create the bucket for the code")?;
+        let scratch = deployment.scratch();
+        s3.create_bucket().bucket(&scratch).send().await.with_context(|| format!("cannot create bucket {scratch}"))?;
         let mut code = BTreeMap::new();
         for (function, binary) in &self.tools.binaries {
             let zip = package(binary)?;
             let hash: String = Sha256::digest(&zip).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            s3.put_object().bucket(&code_bucket).key(&hash).body(ByteStream::from(zip)).send().await?;
-            code.insert(function.clone(), format!("s3://{code_bucket}/{hash}"));
+            let key = format!("code/{hash}");
+            s3.put_object().bucket(&scratch).key(&key).body(ByteStream::from(zip)).send().await?;
+            code.insert(function.clone(), format!("s3://{scratch}/{key}"));
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));

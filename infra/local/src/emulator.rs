@@ -40,8 +40,7 @@ pub struct Emulator {
     pub endpoint: String,
     pub athena_endpoint: String,
     pub(crate) tools: Tools,
-    log: PathBuf,
-    _children: [Guarded; 2],
+    children: [Child; 2],
 }
 
 impl Emulator {
@@ -98,9 +97,7 @@ impl Emulator {
             }
             bail!("MiniStack ended at its start:\n{log}");
         }
-        let log = ministack.log.clone();
-        let _children = [ministack.process, athena.process];
-        Ok(Some(Emulator { endpoint, athena_endpoint, tools: tools.clone(), log, _children }))
+        Ok(Some(Emulator { endpoint, athena_endpoint, tools: tools.clone(), children: [ministack, athena] }))
     }
 
     /// How to reach everything but Athena as this account: a 12-digit access key is the account of that number,
@@ -123,9 +120,19 @@ impl Emulator {
             .build()
     }
 
-    /// The end of MiniStack's log, for a failure that nothing else explains.
+    /// An error when a part of it has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        for child in &mut self.children {
+            if let Some(status) = child.process.ended()? {
+                bail!("a part of the emulator has ended ({status}):\n{}", child.tail());
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the logs, for a failure that nothing else explains.
     pub fn log_tail(&self) -> String {
-        tail(&self.log)
+        self.children.each_ref().map(Child::tail).join("\n")
     }
 }
 
@@ -147,6 +154,9 @@ impl Child {
             ("AWS_DEFAULT_REGION", REGION),
             ("AWS_REGION", REGION),
             ("NO_PROXY", "127.0.0.1"),
+            // MiniStack does not tell the functions what template.yaml says of their logs.
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
             ("PYTHONUNBUFFERED", "1"),
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]);
@@ -175,14 +185,10 @@ impl Child {
     }
 
     fn tail(&self) -> String {
-        tail(&self.log)
+        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
-}
-
-fn tail(log: &Path) -> String {
-    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
 /// A folder for the logs and the data, which the children's guards remove.

@@ -10,18 +10,25 @@
 //! | [`reader`] | what a user of the table sees meanwhile |
 //! | [`report`] | what came of it |
 
+#![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
+
+pub mod datasets;
 pub mod deploy;
 pub mod emulator;
 pub mod guard;
 pub mod progress;
+pub mod reader;
+pub mod report;
+pub mod run;
 pub mod sample;
 pub mod stack;
 pub mod template;
 pub mod tools;
+pub mod up;
 pub mod venv;
 pub mod workspace;
 
 pub use deploy::Deployment;
 pub use emulator::{Emulator, REGION};
-pub use stack::{FunctionError, Invocation, Stack};
+pub use stack::{FunctionError, Stack};
 pub use tools::Tools;

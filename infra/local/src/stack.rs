@@ -1,11 +1,8 @@
 //! A deployed stack: its clients, and what a person or a test does with it.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_config::SdkConfig;
 use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode};
 use serde::Deserialize;
@@ -16,6 +13,8 @@ use crate::{deploy::Deployment, emulator::Emulator};
 pub struct Stack {
     pub name: String,
     pub bucket: String,
+    /// A second bucket, for what is not the product's: the functions' code, and what queries write.
+    pub scratch: String,
     pub outputs: BTreeMap<String, String>,
     /// The functions' deployed names by their short ones: `export` → `turntable-export`.
     pub functions: BTreeMap<String, String>,
@@ -52,6 +51,7 @@ impl Stack {
         let stack = Stack {
             name: deployment.stack.clone(),
             bucket: outputs.get("Bucket").context("template.yaml has no output Bucket")?.clone(),
+            scratch: deployment.scratch(),
             functions: emulator
                 .tools
                 .binaries
@@ -132,59 +132,24 @@ impl Stack {
     }
 }
 
-/// What one invocation logged.
-#[derive(Debug, Clone, Default)]
-pub struct Invocation {
-    pub lines: Vec<String>,
-    /// From Lambda's own REPORT line.
-    pub duration: Option<Duration>,
-}
-
 impl Stack {
-    /// The invocations of a function since `since`, in the order of their ends.
-    pub async fn invocations(&self, function: &str, since: SystemTime) -> Result<Vec<Invocation>> {
-        let Some(name) = self.functions.get(function) else { bail!("the stack has no function {function}") };
+    /// What a function has logged since a time in milliseconds. A line that is JSON is given as that, every other one
+    /// as a string; Lambda's own START, END and REPORT are left out. The emulator hands in the lines of an invocation
+    /// when it has ended.
+    pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
+        let name = self.functions.get(function).with_context(|| format!("the stack has no function {function}"))?;
         let logs = aws_sdk_cloudwatchlogs::Client::new(&self.aws);
-        let since = since.duration_since(SystemTime::UNIX_EPOCH)?.as_millis() as i64;
-        let pages = logs.filter_log_events().log_group_name(format!("/aws/lambda/{name}")).start_time(since);
-        let mut pages = pages.into_paginator().send();
-        // The emulator gives each invocation a stream of its own.
-        let mut invocations: Vec<(String, Invocation)> = Vec::new();
-        let mut events = Vec::new();
+        let group = format!("/aws/lambda/{name}");
+        let mut pages = logs.filter_log_events().log_group_name(group).start_time(since).into_paginator().send();
+        let mut lines = Vec::new();
         while let Some(page) = pages.next().await {
-            events.extend(page.with_context(|| format!("cannot read the logs of {name}"))?.events.unwrap_or_default());
-        }
-        for event in events {
-            let stream = event.log_stream_name().unwrap_or_default();
-            let message = event.message().unwrap_or_default().trim_end().to_owned();
-            let at = invocations.iter().position(|(known, _)| known == stream).unwrap_or_else(|| {
-                invocations.push((stream.into(), Invocation::default()));
-                invocations.len() - 1
-            });
-            let invocation = &mut invocations[at].1;
-            if let Some(duration) = reported(&message) {
-                invocation.duration = Some(duration);
+            for event in page.with_context(|| format!("cannot read the logs of {name}"))?.events() {
+                let line = event.message().unwrap_or_default().trim_end();
+                if !["START ", "END ", "REPORT "].iter().any(|own| line.starts_with(own)) {
+                    lines.push(serde_json::from_str(line).unwrap_or_else(|_| line.into()));
+                }
             }
-            invocation.lines.push(message);
         }
-        Ok(invocations.into_iter().map(|(_, invocation)| invocation).collect())
-    }
-}
-
-/// `REPORT RequestId: …\tDuration: 12 ms\t…`
-fn reported(line: &str) -> Option<Duration> {
-    let milliseconds = line.strip_prefix("REPORT ")?.split_once("\tDuration: ")?.1.split_once(" ms")?.0;
-    Some(Duration::from_secs_f64(milliseconds.parse::<f64>().ok()? / 1000.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_says_how_long_an_invocation_took() {
-        let line = "REPORT RequestId: 1\tDuration: 1234 ms\tBilled Duration: 1300 ms\tMemory Size: 128 MB";
-        assert_eq!(reported(line), Some(Duration::from_millis(1234)));
-        assert_eq!(reported("START RequestId: 1"), None);
+        Ok(lines)
     }
 }
