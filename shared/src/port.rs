@@ -1,7 +1,7 @@
 //! What the functions ask of AWS, as traits: each has a real implementation in [`crate::aws`] and one in memory
 //! (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through here.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
 use aws_sdk_glue::types::{Table, TableInput};
@@ -26,6 +26,12 @@ pub trait Catalog: Send + Sync {
 
     /// `CreateTable`.
     async fn create(&self, database: &str, input: TableInput) -> Result<Update>;
+
+    /// `DeleteTable`; a table that is not there is deleted.
+    async fn delete(&self, name: &TableName) -> Result<()>;
+
+    /// The database's tables whose name starts with `prefix`.
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>>;
 
     /// Whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
@@ -80,6 +86,9 @@ pub trait Objects: Send + Sync {
     /// Writes the object if the key is free (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
 
+    /// Writes the object, whatever is there. Only for what is no part of a generation.
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
+
     /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
@@ -105,6 +114,6 @@ pub trait Queue: Send + Sync {
 }
 
 /// What no implementation can do anything about.
-pub fn missing(at: &Key) -> Error {
+pub fn missing(at: &impl fmt::Display) -> Error {
     Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
 }

@@ -1,1 +1,4 @@
-//! stub
+//! What the tests share.
+
+pub mod catalog;
+pub mod conformance;

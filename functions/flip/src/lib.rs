@@ -1,1 +1,75 @@
-//! stub
+//! `flip`: audits a candidate and makes it live in one call; and what operators ask: rollback, hold, release, status.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use tracing::info;
+use turntable::{
+    config::Dataset,
+    error::{Error, Result},
+    plan::Who,
+    publish::{self, Outcome},
+    request::{self, Flipped},
+    world::World,
+};
+
+pub async fn handle(world: World, event: Value) -> Result<Flipped> {
+    let started = Instant::now();
+    let request = request::Flip::parse(&event)?;
+    let config = world.config().await?;
+    let dataset = match &request {
+        request::Flip::Manifest(home, _) => config.dataset_at(home)?,
+        request::Flip::Candidate { dataset, .. }
+        | request::Flip::Rollback { dataset, .. }
+        | request::Flip::Hold { dataset, .. }
+        | request::Flip::Release { dataset, .. }
+        | request::Flip::Status { dataset } => config.dataset(dataset)?,
+    };
+    let answer = act(&world, dataset, request).await?;
+    info!(
+        dataset = answer.dataset,
+        outcome = ?answer.outcome,
+        live = answer.live,
+        previous = answer.previous,
+        reasons = ?answer.reasons,
+        seconds = started.elapsed().as_secs_f64(),
+        "flip"
+    );
+    if answer.outcome == Outcome::Rejected { Err(rejected(&answer)) } else { Ok(answer) }
+}
+
+async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
+    let ended = match request {
+        request::Flip::Manifest(_, generation) => publish::flip(world, dataset, generation, Who::Event).await?,
+        request::Flip::Candidate { generation, .. } => publish::flip(world, dataset, generation, Who::Operator).await?,
+        request::Flip::Rollback { generation, reason, .. } => {
+            publish::rollback(world, dataset, generation, reason).await?
+        }
+        request::Flip::Hold { reason, .. } => {
+            publish::hold(world, dataset, reason).await?;
+            return look(world, dataset, Outcome::Held).await;
+        }
+        request::Flip::Release { reason, .. } => {
+            publish::release(world, dataset, reason).await?;
+            return look(world, dataset, Outcome::Status).await;
+        }
+        request::Flip::Status { .. } => return look(world, dataset, Outcome::Status).await,
+    };
+    Ok(Flipped::new(&dataset.name, ended))
+}
+
+/// The dataset as it is now.
+async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
+    let (ended, status) = publish::status(world, dataset).await?;
+    Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
+}
+
+/// A rejected candidate is somebody's work: it leaves as an error, so that it is retried, kept and alarmed on as one.
+fn rejected(answer: &Flipped) -> Error {
+    let live = answer.live.as_deref().unwrap_or("nothing");
+    Error::rejected(format!(
+        "{}: the candidate was rejected, {live} stays live: {}",
+        answer.dataset,
+        answer.reasons.join("; ")
+    ))
+}

@@ -1,1 +1,8 @@
-fn main() {}
+use turntable::{lambda, world::World};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let world = World::from_env(&lambda::aws().await)?;
+    lambda::serve(world, flip::handle).await
+}

@@ -12,6 +12,9 @@ use jiff::Timestamp;
 
 use crate::{config::Source, error::Result, manifest::TypedBy, port::Objects};
 
+/// Secrets Manager.
+pub use aws_sdk_secretsmanager::Client as Secrets;
+
 /// Rows on their way, a batch at a time, in memory that does not grow with their number.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -32,7 +35,7 @@ pub struct Opened {
 pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// For `secret`; without it only `url` works.
-    pub secrets: Option<aws_sdk_secretsmanager::Client>,
+    pub secrets: Option<Secrets>,
     pub now: Timestamp,
 }
 

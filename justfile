@@ -1,0 +1,54 @@
+# `just` lists the recipes. `.ci/tool lint just` is one that needs no installation.
+
+_default:
+    @just --list
+
+# everything that CI checks
+check: fmt clippy pure test docs deny typos template terraform athena
+
+# the main job, on an embedded AWS
+run *args:
+    cargo run -p local -- {{args}}
+
+# the tests: README's command
+test:
+    cargo test --workspace
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# the pure half compiles without AWS, a clock, randomness or the environment
+pure:
+    cargo clippy -p turntable --no-default-features --target-dir target/pure -- -D warnings
+
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# licences, sources and banned crates
+deny:
+    @command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
+    cargo deny check licenses bans sources
+
+typos:
+    .ci/tool lint typos
+
+# the SAM template: syntax, meaning, safety
+template:
+    .ci/tool lint cfn-lint template.yaml
+    .ci/tool sam sam validate --lint
+    .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
+
+# `terraform plan` says "No changes" after a flip
+terraform:
+    .ci/tool lint python infra/terraform/test_plan.py
+
+# the local Athena endpoint's own tests
+athena:
+    infra/local/athena/check
+
+# zip sizes and cold starts of the release build
+measure:
+    bench/start

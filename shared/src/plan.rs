@@ -1,0 +1,292 @@
+//! State in, decision out. Knows no clock, no randomness, no AWS.
+
+use jiff::Timestamp;
+
+use crate::{
+    error::{Error, Result},
+    manifest::Manifest,
+    name::{Colour, Generation, Home, Location},
+    record::{By, Flip, Hold},
+};
+use ulid::Ulid;
+
+/// What the Glue table's Location names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Live {
+    NoTable,
+    /// A location that no run of ours has written.
+    Foreign(Location),
+    Ours(Generation),
+}
+
+impl Live {
+    pub fn of(home: &Home, location: Option<&Location>) -> Live {
+        match location {
+            None => Live::NoTable,
+            Some(location) => {
+                home.parse_generation(location).map_or_else(|| Live::Foreign(location.clone()), Live::Ours)
+            }
+        }
+    }
+
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Live::Ours(generation) => Some(*generation),
+            _ => None,
+        }
+    }
+
+    /// Where readers read now.
+    pub fn location(&self, home: &Home) -> Option<Location> {
+        match self {
+            Live::NoTable => None,
+            Live::Foreign(location) => Some(location.clone()),
+            Live::Ours(generation) => Some(home.generation(generation)),
+        }
+    }
+}
+
+/// The next generation's name: the other colour than live's. An older flat `…/blue` has a colour too.
+pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
+    let colour = match live {
+        Live::NoTable => Colour::Blue,
+        Live::Ours(generation) => generation.colour.other(),
+        Live::Foreign(location) if *location == home.location().folder("blue") => Colour::Green,
+        Live::Foreign(_) => Colour::Blue,
+    };
+    Generation { colour, ulid }
+}
+
+/// Whether a generation may ever lie beside what is live. Athena reads sub-folders: neither may contain the other.
+pub fn beside(live: &Live, next: &Location) -> Result<()> {
+    match live {
+        Live::Foreign(location) if location.overlaps(next) => Err(Error::config(format!(
+            "the live location {location} contains the new one {next} or lies under it, and Athena reads sub-folders: \
+             move the table's files to a folder of their own, or give the dataset another location"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a flip is decided on, all read after the table's `VersionId`.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub live: Live,
+    /// When live's snapshot was taken; `None` where live is not ours.
+    pub live_as_of: Option<Timestamp>,
+    /// The flips since the older of live and candidate was begun, in order; where live is not ours, at least one of
+    /// all there ever were, if there was one.
+    pub flips: Vec<Flip>,
+    pub hold: Option<Hold>,
+    /// Whether the dataset lets us create a missing table.
+    pub may_create: bool,
+}
+
+impl State {
+    pub fn was_live(&self, generation: &Generation) -> bool {
+        self.flips.iter().any(|flip| flip.to == *generation)
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Event,
+    Operator,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    AlreadyLive,
+    Held(Hold),
+    /// Why live is better.
+    Stale(String),
+    /// `UpdateTable`, or `CreateTable` where there is no table, if the audit passes.
+    Flip,
+}
+
+/// Whether a candidate goes live.
+pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Result<Decision> {
+    let generation = candidate.generation;
+    if state.live == Live::Ours(generation) {
+        return Ok(Decision::AlreadyLive);
+    }
+    if let Some(hold) = &state.hold {
+        return Ok(Decision::Held(hold.clone()));
+    }
+    if who == Who::Event && state.was_live(&generation) {
+        return Ok(Decision::Stale(format!(
+            "{generation} has been live before; only an operator's request brings it back"
+        )));
+    }
+    match &state.live {
+        Live::NoTable if !state.may_create => {
+            return Err(Error::config("the table does not exist and the dataset says create = false: create it first"));
+        }
+        Live::NoTable => {}
+        Live::Foreign(location) if who == Who::Event && !state.flips.is_empty() => {
+            return Err(Error::conflict(format!(
+                "the table's location is {location}, which is none of ours, although the dataset has flipped before: \
+                 somebody else has changed it; to take it back invoke flip by hand with this generation"
+            )));
+        }
+        Live::Foreign(_) => beside(&state.live, &home.generation(&generation))?,
+        Live::Ours(live) => {
+            if let Some(as_of) = state.live_as_of.filter(|as_of| candidate.as_of <= *as_of) {
+                return Ok(Decision::Stale(format!(
+                    "{generation} is as of {}, live {live} as of {as_of}: not fresher",
+                    candidate.as_of
+                )));
+            }
+            let rollback = state.flips.last().filter(|flip| flip.by == By::Rollback && flip.to == *live);
+            if let Some(rollback) = rollback.filter(|flip| who == Who::Event && candidate.as_of <= flip.at) {
+                return Ok(Decision::Stale(format!(
+                    "{generation} is as of {}, before the rollback to {live} at {}",
+                    candidate.as_of, rollback.at
+                )));
+            }
+        }
+    }
+    Ok(Decision::Flip)
+}
+
+/// Which generation a rollback goes back to: the named one, or what was live before live.
+pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
+    let live = state.live.generation().ok_or_else(|| {
+        Error::input("the table's location is no generation of ours: there is nothing to roll back from")
+    })?;
+    if let Some(wanted) = wanted {
+        return Ok(wanted);
+    }
+    let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
+    let from = before
+        .and_then(|flip| flip.from.as_ref())
+        .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to go back to")))?;
+    home.parse_generation(from).ok_or_else(|| {
+        Error::input(format!(
+            "before {live} the table was at {from}, which is no generation of ours and cannot be audited"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{TypedBy, VERSION};
+
+    fn home() -> Home {
+        Home::new(&"s3://lake/schemas".parse().unwrap(), "users")
+    }
+
+    fn generation(colour: Colour, ms: u64) -> Generation {
+        Generation { colour, ulid: Ulid::from_parts(ms, 0) }
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn candidate(generation: Generation, as_of: i64) -> Manifest {
+        Manifest {
+            version: VERSION,
+            dataset: "users".into(),
+            generation,
+            location: home().generation(&generation),
+            base: None,
+            as_of: second(as_of),
+            created_at: second(as_of),
+            spec: String::new(),
+            typed_by: TypedBy::Source,
+            columns: vec![],
+            rows: 0,
+            bytes: 0,
+            files: vec![],
+        }
+    }
+
+    fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> State {
+        State { live, live_as_of: live_as_of.map(second), flips, hold: None, may_create: true }
+    }
+
+    fn flipped(to: Generation, by: By, at: i64) -> Flip {
+        Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None }
+    }
+
+    const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);
+    const GREEN: fn() -> Generation = || generation(Colour::Green, 2);
+
+    fn decide(candidate: &Manifest, state: &State, who: Who) -> Decision {
+        flip(&home(), candidate, state, who).unwrap()
+    }
+
+    #[test]
+    fn fresher_wins_and_equal_is_not_fresher() {
+        let state = state(Live::Ours(BLUE()), Some(10), vec![flipped(BLUE(), By::Event, 11)]);
+        for who in [Who::Event, Who::Operator] {
+            assert_eq!(decide(&candidate(GREEN(), 11), &state, who), Decision::Flip);
+            for old in [9, 10] {
+                assert!(matches!(decide(&candidate(GREEN(), old), &state, who), Decision::Stale(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_event_does_not_undo_a_rollback_and_an_operator_may() {
+        let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
+        let state = state(Live::Ours(BLUE()), Some(10), flips);
+        assert!(matches!(decide(&candidate(GREEN(), 15), &state, Who::Event), Decision::Stale(_)));
+        assert_eq!(decide(&candidate(GREEN(), 15), &state, Who::Operator), Decision::Flip);
+    }
+
+    #[test]
+    fn an_export_that_was_running_during_a_rollback_does_not_undo_it() {
+        let newest = generation(Colour::Blue, 3);
+        let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
+        let state = state(Live::Ours(BLUE()), Some(10), flips);
+        assert!(matches!(decide(&candidate(newest, 29), &state, Who::Event), Decision::Stale(_)));
+        assert_eq!(decide(&candidate(newest, 31), &state, Who::Event), Decision::Flip);
+    }
+
+    #[test]
+    fn a_foreign_location_is_adopted_only_while_nothing_has_flipped() {
+        let flat = Live::Foreign(home().location().folder("blue"));
+        assert_eq!(next(&home(), &flat, Ulid::from_parts(2, 0)).colour, Colour::Green);
+        assert_eq!(decide(&candidate(GREEN(), 1), &state(flat.clone(), None, vec![]), Who::Event), Decision::Flip);
+        let unflipped = state(flat, None, vec![flipped(BLUE(), By::Event, 1)]);
+        let error = flip(&home(), &candidate(GREEN(), 2), &unflipped, Who::Event).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Conflict);
+        assert_eq!(decide(&candidate(GREEN(), 2), &unflipped, Who::Operator), Decision::Flip);
+    }
+
+    #[test]
+    fn a_parent_of_the_new_location_is_refused() {
+        let parent = state(Live::Foreign("s3://lake/schemas/users".parse().unwrap()), None, vec![]);
+        let error = flip(&home(), &candidate(GREEN(), 1), &parent, Who::Event).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "the live location s3://lake/schemas/users/ contains the new one \
+             s3://lake/schemas/users/green-00000000020000000000000000/ or lies under it, and Athena reads sub-folders: \
+             move the table's files to a folder of their own, or give the dataset another location"
+        );
+    }
+
+    #[test]
+    fn a_hold_stops_everybody_and_what_is_live_stays_so() {
+        let hold = Hold { at: second(1), reason: "bad source".into(), released: false };
+        let held = State { hold: Some(hold.clone()), ..state(Live::Ours(BLUE()), Some(10), vec![]) };
+        for who in [Who::Event, Who::Operator] {
+            assert_eq!(decide(&candidate(GREEN(), 99), &held, who), Decision::Held(hold.clone()));
+            assert_eq!(decide(&candidate(BLUE(), 10), &held, who), Decision::AlreadyLive);
+        }
+    }
+
+    #[test]
+    fn a_rollback_goes_to_what_was_live_before() {
+        let mut flip_ = flipped(GREEN(), By::Event, 20);
+        flip_.from = Some(home().generation(&BLUE()));
+        let flipped_ = state(Live::Ours(GREEN()), Some(15), vec![flip_]);
+        assert_eq!(rollback(&home(), &flipped_, None).unwrap(), BLUE());
+        assert!(rollback(&home(), &state(Live::Ours(GREEN()), Some(15), vec![]), None).is_err());
+        assert!(rollback(&home(), &state(Live::NoTable, None, vec![]), None).is_err());
+    }
+}

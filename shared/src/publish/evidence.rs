@@ -1,0 +1,50 @@
+//! Fetches what an audit judges: the objects under a location, and their footers.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    audit::{Footer, Object, exact_objects},
+    error::{Error, Result},
+    manifest::Manifest,
+    parquet::{columns_of, read_footer},
+    port::Objects,
+};
+
+pub struct Found {
+    pub objects: Vec<Object>,
+    pub footers: Vec<Footer>,
+}
+
+/// Footers that are read at the same time.
+const AT_ONCE: usize = 16;
+
+/// One listing, and one ranged read a file. No footer is read where the objects are not the manifest's.
+pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
+    let location = &manifest.location;
+    let listed = objects.list(location, None).await?;
+    let found: Vec<Object> = listed
+        .into_iter()
+        .map(|entry| Object {
+            key: entry.key.key[location.prefix.len()..].to_owned(),
+            bytes: entry.size,
+            etag: entry.etag,
+        })
+        .collect();
+    if !exact_objects(manifest, &found).is_empty() {
+        return Ok(Found { objects: found, footers: Vec::new() });
+    }
+    let footers = stream::iter(&manifest.files)
+        .map(|file| async move {
+            let at = location.key(&file.key);
+            let footer = read_footer(objects, &at, &file.etag, file.bytes).await?;
+            let rows = u64::try_from(footer.file_metadata().num_rows())
+                .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
+            Ok::<_, Error>(Footer { key: file.key.clone(), rows, columns: columns_of(&at, &footer)? })
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(Found { objects: found, footers })
+}

@@ -1,0 +1,143 @@
+//! What only an operator asks for: rollback, hold, release, status.
+
+use serde::Serialize;
+use tracing::warn;
+
+use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, swap};
+use crate::{
+    aws::glue,
+    config::{Checks, Dataset},
+    error::{Error, Result},
+    name::Generation,
+    plan::{self, Live},
+    port::Update,
+    record::{self, By, Flip, Hold},
+    world::World,
+};
+
+/// A flip back to the generation before live, or to a named one. Its structure is audited again: one that was swept
+/// or damaged is rejected. A hold does not stop it, because both are the operator's word.
+pub async fn rollback(
+    world: &World,
+    dataset: &Dataset,
+    wanted: Option<Generation>,
+    reason: Option<String>,
+) -> Result<Ended> {
+    let cause = Cause { by: By::Rollback, why: reason };
+    for _ in 0..ATTEMPTS {
+        let live = look::live(world, dataset).await?;
+        let oldest = wanted.into_iter().chain(live.generation()).min_by_key(|generation| generation.ulid);
+        let oldest = oldest.ok_or_else(|| {
+            Error::input(format!(
+                "{}: live is no generation of ours: there is nothing to roll back from",
+                dataset.table
+            ))
+        })?;
+        let look = Look::at(world, dataset, &oldest).await?;
+        let target = plan::rollback(&dataset.home, &look.state, wanted)?;
+        if look.state.live == Live::Ours(target) {
+            return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
+        }
+        let candidate = manifest(world, dataset, &target).await?.ok_or_else(|| {
+            Error::input(format!(
+                "{}: no manifest: {target} was swept, or was never complete",
+                dataset.home.manifest(&target)
+            ))
+        })?;
+        let structure_only = Checks::default();
+        let reasons = judge(world, &candidate, &look, &structure_only).await?;
+        if !reasons.is_empty() {
+            return Ok(Ended::unchanged(Outcome::Rejected, &look.state.live, reasons));
+        }
+        if let Some(ended) = swap(world, dataset, &candidate, look, &cause).await? {
+            return Ok(ended);
+        }
+    }
+    Err(busy(dataset))
+}
+
+/// Stops flips, not exports, from the moment that it returns.
+pub async fn hold(world: &World, dataset: &Dataset, reason: String) -> Result<()> {
+    let hold = Hold { at: world.clock.now(), reason, released: false };
+    world.objects.put(&dataset.home.hold(), record::to_json(&hold).into()).await?;
+    fence(world, dataset).await
+}
+
+pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -> Result<()> {
+    let released = Hold { at: world.clock.now(), reason: reason.unwrap_or_default(), released: true };
+    world.objects.put(&dataset.home.hold(), record::to_json(&released).into()).await
+}
+
+/// A new `VersionId` for the same table: a flip that looked before the hold was written fails its version check,
+/// looks again and sees the hold.
+async fn fence(world: &World, dataset: &Dataset) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(()) };
+        let Some(version) = table.version_id() else { return Ok(()) };
+        match world.catalog.update(&dataset.table.database, glue::unchanged(&table), version).await {
+            Ok(Update::Done) => return Ok(()),
+            Ok(Update::Conflict) => {}
+            Err(error) => warn!(dataset = dataset.name, error = error.report(), "hold not fenced yet"),
+        }
+    }
+    Err(Error::conflict(format!(
+        "{}: the hold is written, but a flip that began before it may still land: run hold again",
+        dataset.table
+    )))
+}
+
+/// What an operator wants to see first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub hold: Option<Hold>,
+    /// The last flip on record.
+    pub last_flip: Option<Flip>,
+    /// Complete generations, newest first.
+    pub generations: Vec<Known>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Known {
+    pub generation: Generation,
+    pub as_of: jiff::Timestamp,
+    pub rows: u64,
+    pub bytes: u64,
+    pub live: bool,
+}
+
+/// How many generations a status names.
+const SHOWN: usize = 20;
+
+pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
+    let live = look::live(world, dataset).await?;
+    let manifests = dataset.home.manifests();
+    let (hold, last, listed) = futures::try_join!(
+        look::hold(world, dataset),
+        look::flips(world, dataset, None),
+        world.objects.list(&manifests, None),
+    )?;
+    let last_flip = last.into_iter().next_back().map(|(_, flip)| flip);
+    let mut names: Vec<Generation> = listed
+        .iter()
+        .filter_map(|entry| crate::name::Home::parse_manifest(&entry.key))
+        .map(|(_, generation)| generation)
+        .collect();
+    names.sort_by_key(|generation| std::cmp::Reverse(generation.ulid));
+    let mut generations = Vec::new();
+    for generation in names.into_iter().take(SHOWN) {
+        if let Some(manifest) = manifest(world, dataset, &generation).await? {
+            let live = live == Live::Ours(generation);
+            generations.push(Known {
+                generation,
+                as_of: manifest.as_of,
+                rows: manifest.rows,
+                bytes: manifest.bytes,
+                live,
+            });
+        }
+    }
+    let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
+    let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
+    let ended = Ended { outcome: Outcome::Status, live, previous, reasons: Vec::new() };
+    Ok((ended, Status { hold, last_flip, generations }))
+}

@@ -1,0 +1,78 @@
+//! What stays of a flip and of a hold: small JSON objects beside the manifests.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::{
+    error::{Error, Result},
+    name::{Generation, Key, Location},
+};
+
+/// One flip. Its key carries its ULID; records in the order of their ULIDs are the table's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flip {
+    pub dataset: String,
+    pub at: Timestamp,
+    /// What was live before; `None` where there was no table, or where it is not known any more.
+    pub from: Option<Location>,
+    pub to: Generation,
+    pub by: By,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A manifest's event.
+    Event,
+    /// A request by hand.
+    Operator,
+    /// An operator's way back.
+    Rollback,
+    /// Written later, by whoever found a live generation without a record: its flip died before it wrote one.
+    Recovered,
+}
+
+/// An operator's word that a dataset must not flip until released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub at: Timestamp,
+    pub reason: String,
+    /// A released hold stays as an object that holds nothing: only sweep may delete.
+    #[serde(default)]
+    pub released: bool,
+}
+
+/// Reads the JSON that was found at a key.
+pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|fault| {
+        Error::corrupt(format!("{at} was not written by turntable: look at it, then move it away")).caused_by(fault)
+    })
+}
+
+pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(record).expect("a record has only string keys")
+}
+
+/// A ULID that is later than all of `earlier`, even where clocks disagree.
+pub fn later(fresh: Ulid, earlier: impl IntoIterator<Item = Ulid>) -> Ulid {
+    match earlier.into_iter().max() {
+        Some(last) if fresh <= last => Ulid::from_parts(last.timestamp_ms() + 1, fresh.random()),
+        _ => fresh,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flip_sorts_after_all_that_it_has_seen() {
+        let (old, new) = (Ulid::from_parts(5, 9), Ulid::from_parts(7, 1));
+        assert_eq!(later(new, [old]), new);
+        assert!(later(old, [new]) > new);
+        assert_eq!(later(old, []), old);
+    }
+}

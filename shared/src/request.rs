@@ -1,0 +1,250 @@
+//! The requests and answers of DESIGN.md, and how an event becomes a request.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    error::{Error, Result},
+    name::{Generation, Home, Key, Location},
+    plan::Live,
+    publish::{Ended, Outcome, Status},
+};
+
+/// What `export` is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Export {
+    /// Hand every dataset, or those named, to invocations of their own.
+    Fan(Option<Vec<String>>),
+    One(String),
+    /// Messages of the queue: each an id and a body.
+    Queue(Vec<(String, String)>),
+}
+
+impl Export {
+    pub fn parse(event: &Value) -> Result<Export> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            #[serde(default, alias = "datasets")]
+            dataset: Option<OneOrMany>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        if let Some(messages) = queue(event)? {
+            return Ok(Export::Queue(messages));
+        }
+        if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+            return Ok(Export::Fan(None));
+        }
+        let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
+        Ok(match request.dataset {
+            None => Export::Fan(None),
+            Some(OneOrMany::One(name)) => Export::One(name),
+            Some(OneOrMany::Many(names)) => Export::Fan(Some(names)),
+        })
+    }
+}
+
+/// What `export` answers for one dataset.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exported {
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: usize,
+    pub as_of: jiff::Timestamp,
+}
+
+/// What `flip` is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flip {
+    /// A manifest was written.
+    Manifest(Home, Generation),
+    /// By hand.
+    Candidate {
+        dataset: String,
+        generation: Generation,
+    },
+    Rollback {
+        dataset: String,
+        generation: Option<Generation>,
+        reason: Option<String>,
+    },
+    Hold {
+        dataset: String,
+        reason: String,
+    },
+    Release {
+        dataset: String,
+        reason: Option<String>,
+    },
+    Status {
+        dataset: String,
+    },
+}
+
+impl Flip {
+    pub fn parse(event: &Value) -> Result<Flip> {
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}";
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            dataset: String,
+            #[serde(default)]
+            action: Option<String>,
+            #[serde(default)]
+            generation: Option<Generation>,
+            #[serde(default)]
+            reason: Option<String>,
+        }
+        if let Some(key) = created_object(event)? {
+            let (home, generation) = Home::parse_manifest(&key).ok_or_else(|| {
+                Error::input(format!("{key} is no manifest: expected …/TABLE/_manifests/COLOUR-ULID.json"))
+            })?;
+            return Ok(Flip::Manifest(home, generation));
+        }
+        let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
+        let unexpected = |field: &str| {
+            Error::input(format!("the request has a {field} that this action does not take: expected {EXPECTED}"))
+        };
+        match action.as_deref() {
+            None if reason.is_some() => Err(unexpected("reason")),
+            None => {
+                let generation = generation.ok_or_else(|| {
+                    Error::input(format!("the request names neither generation nor action: expected {EXPECTED}"))
+                })?;
+                Ok(Flip::Candidate { dataset, generation })
+            }
+            Some("rollback") => Ok(Flip::Rollback { dataset, generation, reason }),
+            Some("hold" | "release" | "status") if generation.is_some() => Err(unexpected("generation")),
+            Some("hold") => {
+                let reason = reason.filter(|reason| !reason.trim().is_empty());
+                let reason =
+                    reason.ok_or_else(|| Error::input("a hold needs a reason: whoever finds it must know why"))?;
+                Ok(Flip::Hold { dataset, reason })
+            }
+            Some("release") => Ok(Flip::Release { dataset, reason }),
+            Some("status") if reason.is_some() => Err(unexpected("reason")),
+            Some("status") => Ok(Flip::Status { dataset }),
+            Some(other) => {
+                Err(Error::input(format!("unknown action {other:?}: expected one of rollback, hold, release, status")))
+            }
+        }
+    }
+}
+
+/// What `flip` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Flipped {
+    pub dataset: String,
+    pub outcome: Outcome,
+    /// A generation, or the location that is none of ours.
+    pub live: Option<String>,
+    pub previous: Option<String>,
+    pub reasons: Vec<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+impl Flipped {
+    pub fn new(dataset: &str, ended: Ended) -> Flipped {
+        Flipped {
+            dataset: dataset.into(),
+            outcome: ended.outcome,
+            live: named(&ended.live),
+            previous: ended.previous.as_ref().and_then(named),
+            reasons: ended.reasons,
+            status: None,
+        }
+    }
+}
+
+fn named(live: &Live) -> Option<String> {
+    match live {
+        Live::NoTable => None,
+        Live::Foreign(location) => Some(location.to_string()),
+        Live::Ours(generation) => Some(generation.to_string()),
+    }
+}
+
+fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
+    if !event.is_object() {
+        return Err(Error::input(format!("the request is no JSON object: expected {expected}")));
+    }
+    serde_json::from_value(event.clone())
+        .map_err(|fault| Error::input(format!("the request is not understood: expected {expected}")).caused_by(fault))
+}
+
+/// The messages of an SQS event; `None` where it is no such event.
+fn queue(event: &Value) -> Result<Option<Vec<(String, String)>>> {
+    if event.get("Records").is_none() {
+        return Ok(None);
+    }
+    let event: aws_lambda_events::sqs::SqsEvent = serde_json::from_value(event.clone())
+        .map_err(|fault| Error::input("the event has Records, but is not of SQS").caused_by(fault))?;
+    let message = |message: aws_lambda_events::sqs::SqsMessage| {
+        let id = message.message_id.ok_or_else(|| Error::input("a message of the queue has no messageId"))?;
+        Ok((id, message.body.unwrap_or_default()))
+    };
+    event.records.into_iter().map(message).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The object that an "Object Created" event of S3 through EventBridge speaks of; `None` where it is no such event.
+fn created_object(event: &Value) -> Result<Option<Key>> {
+    #[derive(Serialize, Deserialize)]
+    struct Detail {
+        bucket: Bucket,
+        object: Object,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Bucket {
+        name: String,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Object {
+        key: String,
+    }
+    if event.get("detail-type").is_none() {
+        return Ok(None);
+    }
+    let bad = |fault| Error::input("the event is not S3's \"Object Created\" through EventBridge").caused_by(fault);
+    let event: aws_lambda_events::eventbridge::EventBridgeEvent<Detail> =
+        serde_json::from_value(event.clone()).map_err(bad)?;
+    Ok(Some(Key { bucket: event.detail.bucket.name, key: event.detail.object.key }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_malformed_says_what_is_expected() {
+        let export = |event: Value| Export::parse(&event).unwrap_err().report();
+        let flip = |event: Value| Flip::parse(&event).unwrap_err().report();
+        assert_eq!(
+            export(json!({"datset": "users"})),
+            "the request is not understood: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected `dataset` or `datasets`"
+        );
+        assert_eq!(
+            flip(json!({"dataset": "users", "action": "hold"})),
+            "a hold needs a reason: whoever finds it must know why"
+        );
+        assert_eq!(
+            flip(json!({"dataset": "users", "action": "rolback"})),
+            "unknown action \"rolback\": expected one of rollback, hold, release, status"
+        );
+        assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is no generation"));
+        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not S3's"));
+        for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
+            assert!(Export::parse(&nothing).is_err() && Flip::parse(&nothing).is_err(), "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The Glue Data Catalog in memory, as it is on AWS where a flip depends on it: an update replaces the whole table
+//! and needs the version that was read. Tests tell it which call goes wrong, and how.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use aws_sdk_glue::types::{Table, TableInput};
+use turntable::{
+    error::{Error, Result},
+    name::TableName,
+    port::{Catalog, Update},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Op {
+    Table,
+    Update,
+    Create,
+    Delete,
+    Tables,
+    HasPartitions,
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing happens, and the caller gets an error.
+    Fail,
+    /// It happens, and the caller gets an error.
+    LoseReply,
+    /// It happens, the SDK sends it a second time, and the caller gets the conflict with itself.
+    Echo,
+    /// Somebody else updates the table just before, and leaves it as it was but for its version.
+    Overtake,
+}
+
+#[derive(Default)]
+pub struct Memory(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    tables: BTreeMap<TableName, Table>,
+    partitioned: BTreeSet<TableName>,
+    calls: BTreeMap<Op, usize>,
+    faults: BTreeMap<(Op, usize), Fault>,
+    writes: Vec<(TableName, Table)>,
+}
+
+impl Memory {
+    /// Makes the `call`-th call of an operation go wrong, counted from 1 and from the catalog's beginning.
+    pub fn on(&self, op: Op, call: usize, fault: Fault) {
+        self.state().faults.insert((op, call), fault);
+    }
+
+    /// How many calls of an operation there were.
+    pub fn calls(&self, op: Op) -> usize {
+        self.state().calls.get(&op).copied().unwrap_or(0)
+    }
+
+    /// Puts a table there as it is, at version "0".
+    pub fn put(&self, database: &str, input: TableInput) {
+        self.state().write(database, input, 0);
+    }
+
+    /// Gives a table a registered partition.
+    pub fn partition(&self, name: &TableName) {
+        self.state().partitioned.insert(name.clone());
+    }
+
+    /// The table, without a call.
+    pub fn get(&self, name: &TableName) -> Option<Table> {
+        self.state().tables.get(name).cloned()
+    }
+
+    /// The names of all tables.
+    pub fn names(&self) -> Vec<TableName> {
+        self.state().tables.keys().cloned().collect()
+    }
+
+    /// Every state that a reader could have met, in order: each table as each write has left it.
+    pub fn writes(&self) -> Vec<(TableName, Table)> {
+        self.state().writes.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that has panicked has failed already.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One call: `act` is what AWS does, `twice` what the caller hears when it is done a second time.
+    async fn call<T>(
+        &self,
+        op: Op,
+        name: &TableName,
+        twice: T,
+        act: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        // Other tasks get their turn where a call would be on the wire.
+        tokio::task::yield_now().await;
+        let answer = {
+            let mut state = self.state();
+            let call = state.calls.entry(op).or_default();
+            *call += 1;
+            let call = *call;
+            let lost = || Err(Error::unavailable(format!("{op:?} {call} on {name} got no answer")));
+            match state.faults.get(&(op, call)).copied() {
+                None => act(&mut state),
+                Some(Fault::Fail) => lost(),
+                Some(Fault::LoseReply) => act(&mut state).and_then(|_| lost()),
+                Some(Fault::Echo) => act(&mut state).map(|_| twice),
+                Some(Fault::Overtake) => {
+                    state.touch(name);
+                    act(&mut state)
+                }
+            }
+        };
+        tokio::task::yield_now().await;
+        answer
+    }
+}
+
+impl State {
+    fn version(&self, name: &TableName) -> Option<u64> {
+        self.tables.get(name)?.version_id()?.parse().ok()
+    }
+
+    fn touch(&mut self, name: &TableName) {
+        let next = self.version(name).map(|version| (version + 1).to_string());
+        if let Some(table) = self.tables.get_mut(name) {
+            table.version_id = next;
+        }
+    }
+
+    /// The table is what the input says, and nothing that it does not say is kept.
+    fn write(&mut self, database: &str, input: TableInput, version: u64) {
+        let name = TableName { database: database.into(), table: input.name.to_lowercase() };
+        let table = Table::builder()
+            .name(&name.table)
+            .database_name(database)
+            .version_id(version.to_string())
+            .set_description(input.description)
+            .set_owner(input.owner)
+            .set_last_access_time(input.last_access_time)
+            .set_last_analyzed_time(input.last_analyzed_time)
+            .retention(input.retention)
+            .set_storage_descriptor(input.storage_descriptor)
+            .set_partition_keys(input.partition_keys)
+            .set_view_original_text(input.view_original_text)
+            .set_view_expanded_text(input.view_expanded_text)
+            .set_table_type(input.table_type)
+            .set_parameters(input.parameters)
+            .set_target_table(input.target_table)
+            .set_federated_table(input.federated_table)
+            .build()
+            .expect("the only required field is the name");
+        self.writes.push((name.clone(), table.clone()));
+        self.tables.insert(name, table);
+    }
+}
+
+fn named(database: &str, input: &TableInput) -> TableName {
+    TableName { database: database.into(), table: input.name.to_lowercase() }
+}
+
+#[async_trait]
+impl Catalog for Memory {
+    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
+        self.call(Op::Table, name, None, |state| Ok(state.tables.get(name).cloned())).await
+    }
+
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
+        let name = named(database, &input);
+        self.call(Op::Update, &name, Update::Conflict, |state| {
+            let now = state.version(&name).ok_or_else(|| Error::unavailable(format!("{name}: no such table")))?;
+            if now.to_string() != version {
+                return Ok(Update::Conflict);
+            }
+            state.write(database, input, now + 1);
+            Ok(Update::Done)
+        })
+        .await
+    }
+
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
+        let name = named(database, &input);
+        self.call(Op::Create, &name, Update::Conflict, |state| {
+            if state.tables.contains_key(&name) {
+                return Ok(Update::Conflict);
+            }
+            state.write(database, input, 0);
+            Ok(Update::Done)
+        })
+        .await
+    }
+
+    async fn delete(&self, name: &TableName) -> Result<()> {
+        self.call(Op::Delete, name, (), |state| {
+            state.tables.remove(name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+        let listed = TableName { database: database.into(), table: format!("{prefix}*") };
+        self.call(Op::Tables, &listed, Vec::new(), |state| {
+            let found = state.tables.iter().filter(|(n, _)| n.database == database && n.table.starts_with(prefix));
+            Ok(found.map(|(_, table)| table.clone()).collect())
+        })
+        .await
+    }
+
+    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
+        self.call(Op::HasPartitions, name, false, |state| Ok(state.partitioned.contains(name))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> TableName {
+        TableName { database: "dmp".into(), table: "users".into() }
+    }
+
+    fn input(owner: &str) -> TableInput {
+        TableInput::builder().name("users").owner(owner).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_update_replaces_the_whole_table_and_needs_its_version() {
+        let glue = Memory::default();
+        let mut first = input("a");
+        first.description = Some("d".into());
+        assert_eq!(glue.create("dmp", first).await.unwrap(), Update::Done);
+        assert_eq!(glue.create("dmp", input("b")).await.unwrap(), Update::Conflict);
+        assert_eq!(glue.update("dmp", input("b"), "0").await.unwrap(), Update::Done);
+        assert_eq!(glue.update("dmp", input("c"), "0").await.unwrap(), Update::Conflict);
+        let table = glue.table(&name()).await.unwrap().unwrap();
+        assert_eq!((table.version_id(), table.owner(), table.description()), (Some("1"), Some("b"), None));
+        glue.delete(&name()).await.unwrap();
+        glue.delete(&name()).await.unwrap();
+        assert!(glue.tables("dmp", "us").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_fault_is_what_its_name_says() {
+        let glue = Memory::default();
+        glue.put("dmp", input("a"));
+        glue.on(Op::Update, 1, Fault::Fail);
+        glue.on(Op::Update, 2, Fault::LoseReply);
+        glue.on(Op::Update, 3, Fault::Echo);
+        glue.on(Op::Update, 4, Fault::Overtake);
+        let owner = || glue.get(&name()).unwrap().owner().unwrap().to_owned();
+        assert!(glue.update("dmp", input("b"), "0").await.is_err());
+        assert_eq!(owner(), "a");
+        assert!(glue.update("dmp", input("b"), "0").await.is_err());
+        assert_eq!(owner(), "b");
+        assert_eq!(glue.update("dmp", input("c"), "1").await.unwrap(), Update::Conflict);
+        assert_eq!(owner(), "c");
+        assert_eq!(glue.update("dmp", input("d"), "2").await.unwrap(), Update::Conflict);
+        assert_eq!(owner(), "c");
+        assert_eq!(glue.update("dmp", input("d"), "3").await.unwrap(), Update::Done);
+    }
+}
