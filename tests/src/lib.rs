@@ -1,1 +1,3 @@
-//! stub
+//! What the tests stand on.
+
+pub mod postgres;
