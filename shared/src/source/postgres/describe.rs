@@ -61,7 +61,8 @@ fn lower_case(names: &[&str]) -> Result<Vec<String>> {
         if name.is_empty() || name == "?column?" {
             faults.push(format!("column {} of the query has no name: give it one with AS", at + 1));
         } else if !seen.insert(name.clone()) {
-            faults.push(format!("the query has two columns {name:?} (Glue's names are lower case): rename one with AS"));
+            faults
+                .push(format!("the query has two columns {name:?} (Glue's names are lower case): rename one with AS"));
         }
         lower.push(name);
     }

@@ -58,8 +58,7 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
         return Ok(vec![first]);
     }
     let snapshot = first.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
-    let snapshot: String =
-        snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
+    let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
     let others = try_join_all((1..count).map(|_| Session::join(server, &snapshot))).await?;
     Ok([first].into_iter().chain(others).collect())
 }

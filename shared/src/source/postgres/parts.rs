@@ -18,7 +18,12 @@ use crate::{
 };
 
 /// The COPY of every part.
-pub async fn copies(client: &Client, server: &Server, described: &Described, options: &Postgres) -> Result<Vec<String>> {
+pub async fn copies(
+    client: &Client,
+    server: &Server,
+    described: &Described,
+    options: &Postgres,
+) -> Result<Vec<String>> {
     let failed = |error: PgError| failure::of(server, error);
     let parts = options.parallel;
     let column = options.split_by.as_deref().map(|name| column(described, name)).transpose()?;

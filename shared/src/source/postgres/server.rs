@@ -104,9 +104,8 @@ fn from_secret(text: &str, given_by: &str) -> Result<Server> {
     if text.starts_with("postgres") {
         return from_url(text, given_by);
     }
-    let shape = || {
-        Error::config(format!("{given_by}: expected JSON with username, password and host, or a postgres:// URL"))
-    };
+    let shape =
+        || Error::config(format!("{given_by}: expected JSON with username, password and host, or a postgres:// URL"));
     let keys: Map<String, Value> = serde_json::from_str(text).map_err(|_| shape())?;
     let text = |key: &str| match keys.get(key) {
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),

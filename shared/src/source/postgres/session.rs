@@ -54,8 +54,9 @@ impl Session {
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
-        Timestamp::try_from(time)
-            .map_err(|error| Error::corrupt(format!("{}: its clock is beyond all dates", server.name())).caused_by(error))
+        Timestamp::try_from(time).map_err(|error| {
+            Error::corrupt(format!("{}: its clock is beyond all dates", server.name())).caused_by(error)
+        })
     }
 
     pub async fn end(self) {

@@ -151,7 +151,10 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
     for (name, rule) in fields {
         let lower = name.to_lowercase();
         if !lower.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            return Err(format!("type {:?} has a field {name:?}: Athena's structs allow letters, digits and _", of.name()));
+            return Err(format!(
+                "type {:?} has a field {name:?}: Athena's structs allow letters, digits and _",
+                of.name()
+            ));
         }
         if wires.iter().any(|(other, _)| *other == lower) {
             return Err(format!("type {:?} has two fields {lower:?}: Glue's names are lower case", of.name()));
