@@ -1,4 +1,5 @@
-//! What the tests share.
+//! What the tests stand on.
 
 pub mod catalog;
 pub mod conformance;
+pub mod memory;

@@ -45,6 +45,7 @@ class Execution:
     result: Result | None = None
     connection: duckdb.DuckDBPyConnection | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def result_uri(self) -> str:
@@ -157,6 +158,7 @@ class Executions:
         """`completed` first: whoever sees the end's state finds its time too."""
         execution.completed = time.time()
         execution.state = state
+        execution.over.set()
 
     def _keep_body(self, query_id: str, body: str) -> None:
         with self._lock:

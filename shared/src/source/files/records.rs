@@ -1,0 +1,253 @@
+//! A CSV text → its records (RFC 4180), each with the line that it begins on.
+//!
+//! Quotes count only where a field begins with one; they may hold separators, line ends and doubled quotes.
+//! Lines end with LF or CRLF. A line without any byte is no record, except in a file of one column, where it is a null.
+
+use std::io::{self, Read};
+
+use super::input::{Fault, LONGEST};
+
+const CHUNK: usize = 256 << 10;
+
+pub struct Records<R> {
+    input: R,
+    ended: bool,
+    buffer: Vec<u8>,
+    /// What of the buffer is read but not yet given out.
+    at: usize,
+    filled: usize,
+    fields: Vec<Span>,
+    /// Where the next record begins, from 1.
+    line: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+    quoted: bool,
+}
+
+/// One record, until the next is asked for.
+pub struct Record<'a> {
+    buffer: &'a [u8],
+    fields: &'a [Span],
+    /// The line that it begins on, in the decompressed text, from 1.
+    pub line: u64,
+    /// Bytes of the text that it takes.
+    pub size: usize,
+}
+
+pub struct Field<'a> {
+    pub text: &'a [u8],
+    pub quoted: bool,
+}
+
+impl<'a> Record<'a> {
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether its line has no byte.
+    pub fn is_blank(&self) -> bool {
+        matches!(self.fields, [Span { start, end, quoted: false }] if start == end)
+    }
+
+    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
+        let buffer = self.buffer;
+        self.fields.iter().map(move |span| Field { text: &buffer[span.start..span.end], quoted: span.quoted })
+    }
+}
+
+enum Scan {
+    /// The record ends before this place of the buffer, after so many line ends inside of quotes.
+    Record(usize, u64),
+    More,
+    End,
+}
+
+impl<R: Read> Records<R> {
+    pub fn new(input: R) -> Self {
+        let buffer = vec![0; 2 * CHUNK];
+        Self { input, ended: false, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
+    }
+
+    /// The next record; `None` at the text's end.
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, Fault> {
+        let (end, inner) = loop {
+            match self.scan().map_err(|fault| Fault::Text(self.line, fault.into()))? {
+                Scan::Record(end, inner) => break (end, inner),
+                Scan::End => return Ok(None),
+                Scan::More => self.fill()?,
+            }
+        };
+        let (line, size) = (self.line, end - self.at);
+        self.line += 1 + inner;
+        self.at = end;
+        Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
+    }
+
+    /// Reads more, at least one byte unless the input has ended.
+    fn fill(&mut self) -> Result<(), Fault> {
+        self.buffer.copy_within(self.at..self.filled, 0);
+        self.filled -= self.at;
+        self.at = 0;
+        if self.filled >= LONGEST {
+            let fault = format!("a record longer than {} MB: is a quote not closed?", LONGEST >> 20);
+            return Err(Fault::Text(self.line, fault));
+        }
+        if self.buffer.len() - self.filled < CHUNK {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        while self.buffer.len() - self.filled >= CHUNK && !self.ended {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::Io(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the fields of the record at `at`; changes nothing but `fields` unless the record is whole.
+    fn scan(&mut self) -> Result<Scan, &'static str> {
+        self.fields.clear();
+        let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
+        let (mut inner, mut doubled) = (0, false);
+        if at == buffer.len() {
+            return Ok(if self.ended { Scan::End } else { Scan::More });
+        }
+        let end = loop {
+            if buffer.get(at) == Some(&b'"') {
+                let start = at + 1;
+                let mut from = start;
+                let end = loop {
+                    match memchr::memchr(b'"', &buffer[from..]) {
+                        Some(found) if buffer.get(from + found + 1) == Some(&b'"') => {
+                            doubled = true;
+                            from += found + 2;
+                        }
+                        Some(found) if from + found + 1 < buffer.len() || self.ended => break from + found,
+                        None if self.ended => return Err("a quote that is not closed"),
+                        _ => return Ok(Scan::More),
+                    }
+                };
+                inner += memchr::memchr_iter(b'\n', &buffer[start..end]).count() as u64;
+                self.fields.push(Span { start, end, quoted: true });
+                match &buffer[end + 1..] {
+                    [b',', ..] => at = end + 2,
+                    [b'\n', ..] => break end + 2,
+                    [b'\r', b'\n', ..] => break end + 3,
+                    [] | [b'\r'] if self.ended => break buffer.len(),
+                    [b'\r'] => return Ok(Scan::More),
+                    _ => return Err("text between a closing quote and the next comma"),
+                }
+            } else {
+                let rest = &buffer[at..];
+                let length = rest.iter().position(|byte| matches!(byte, b',' | b'\n'));
+                let (start, end) = (at, at + length.unwrap_or(rest.len()));
+                if length.is_none() && !self.ended {
+                    return Ok(Scan::More);
+                }
+                if buffer.get(end) == Some(&b',') {
+                    self.fields.push(Span { start, end, quoted: false });
+                    at = end + 1;
+                } else {
+                    let cr = buffer[start..end].ends_with(b"\r");
+                    self.fields.push(Span { start, end: end - usize::from(cr), quoted: false });
+                    break (end + 1).min(buffer.len());
+                }
+            }
+        };
+        if doubled {
+            for field in self.fields.iter_mut().filter(|field| field.quoted) {
+                field.end = field.start + undouble(&mut self.buffer[field.start..field.end]);
+            }
+        }
+        Ok(Scan::Record(end, inner))
+    }
+}
+
+/// Makes one quote of two, in place; the length that is left.
+fn undouble(text: &mut [u8]) -> usize {
+    let (mut to, mut from) = (0, 0);
+    while from < text.len() {
+        text[to] = text[from];
+        from += if text[from] == b'"' { 2 } else { 1 };
+        to += 1;
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time: every place is the end of a chunk once.
+    struct Dribble<'a>(&'a [u8]);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            (to[0], self.0) = (*first, rest);
+            Ok(1)
+        }
+    }
+
+    type Parsed = Result<Vec<(u64, Vec<String>)>, (u64, String)>;
+
+    fn parse(input: impl Read) -> Parsed {
+        let mut records = Records::new(input);
+        let mut all = Vec::new();
+        loop {
+            match records.next() {
+                Ok(None) => return Ok(all),
+                Ok(Some(record)) => {
+                    let mark = |field: Field| {
+                        format!("{}{}", if field.quoted { "'" } else { "" }, String::from_utf8_lossy(field.text))
+                    };
+                    all.push((record.line, record.fields().map(mark).collect()));
+                }
+                Err(Fault::Text(line, why)) => return Err((line, why)),
+                Err(Fault::Io(error)) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn fields(text: &str) -> Parsed {
+        let parsed = parse(text.as_bytes());
+        assert_eq!(parse(Dribble(text.as_bytes())), parsed);
+        parsed
+    }
+
+    fn of(list: &[(u64, &[&str])]) -> Parsed {
+        Ok(list.iter().map(|(line, fields)| (*line, fields.iter().map(|f| (*f).to_owned()).collect())).collect())
+    }
+
+    #[test]
+    fn records_know_their_line() {
+        assert_eq!(
+            fields("a,b\r\n1,\"x\r\ny,\"\"z\"\"\"\r\n\"\",\n2,5\"\n"),
+            of(&[(1, &["a", "b"]), (2, &["1", "'x\r\ny,\"z\""]), (4, &["'", ""]), (5, &["2", "5\""])])
+        );
+    }
+
+    #[test]
+    fn the_last_line_end_may_be_missing() {
+        assert_eq!(fields("a,b"), of(&[(1, &["a", "b"])]));
+        assert_eq!(fields("a,"), of(&[(1, &["a", ""])]));
+        assert_eq!(fields("\"a\"\r"), of(&[(1, &["'a"])]));
+        assert_eq!(fields("a\r\n\r\n"), of(&[(1, &["a"]), (2, &[""])]));
+        assert_eq!(fields(""), of(&[]));
+    }
+
+    #[test]
+    fn what_is_no_csv_says_where_its_record_begins() {
+        assert_eq!(fields("a\n\"b\n\nc"), Err((2, "a quote that is not closed".into())));
+        assert_eq!(fields("a\n\"b\"c\n"), Err((2, "text between a closing quote and the next comma".into())));
+        assert_eq!(fields("\"b\"\rc\n"), Err((1, "text between a closing quote and the next comma".into())));
+        let endless = io::Read::chain(&b"a\n\""[..], io::repeat(b'x'));
+        assert_eq!(parse(endless), Err((2, "a record longer than 16 MB: is a quote not closed?".into())));
+    }
+}

@@ -1,0 +1,157 @@
+//! The ports in memory, as exact as S3 is: for tests of everything above them.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use turntable::{
+    error::{Error, Result},
+    name::{Key, Location},
+    port::{self, Chunks, Entry, Put},
+};
+
+/// S3 in memory. Clones are the same S3.
+#[derive(Clone, Default)]
+pub struct Objects(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<Key, Object>,
+    /// Objects get later and later times, a second apart.
+    writes: i64,
+}
+
+#[derive(Clone)]
+struct Object {
+    body: Bytes,
+    etag: String,
+    modified: Timestamp,
+}
+
+impl Object {
+    fn entry(&self, key: &Key) -> Entry {
+        Entry { key: key.clone(), size: self.body.len() as u64, etag: self.etag.clone(), modified: self.modified }
+    }
+}
+
+/// Bytes of a chunk of a stream: small, so that a test's small object arrives in several.
+const CHUNK: usize = 1000;
+
+impl Objects {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes or overwrites an object, as somebody else would. Gives its ETag.
+    pub fn put(&self, at: &str, body: impl Into<Bytes>) -> String {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().write(&key, body.into())
+    }
+
+    /// Deletes an object, as somebody else would.
+    pub fn delete(&self, at: &str) {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().objects.remove(&key);
+    }
+
+    /// The keys of all objects, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.state().objects.keys().map(Key::to_string).collect()
+    }
+
+    fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
+        let state = self.state();
+        let object = state.objects.get(at).filter(|object| object.etag == etag).ok_or_else(|| port::missing(at))?;
+        Ok(object.body.clone())
+    }
+}
+
+impl State {
+    fn write(&mut self, at: &Key, body: Bytes) -> String {
+        self.writes += 1;
+        let etag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let modified = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        self.objects.insert(at.clone(), Object { body, etag: etag.clone(), modified });
+        etag
+    }
+
+    fn write_new(&mut self, at: &Key, body: Bytes) -> Option<String> {
+        (!self.objects.contains_key(at)).then(|| self.write(at, body))
+    }
+}
+
+#[async_trait]
+impl port::Objects for Objects {
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        Ok(self.state().objects.get(at).map(|object| object.body.clone()))
+    }
+
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
+        let body = self.pinned(at, etag)?;
+        if range.start >= range.end || range.start >= body.len() as u64 {
+            return Err(Error::unavailable(format!("{at}: bytes {range:?} are not there")));
+        }
+        Ok(body.slice(range.start as usize..(range.end as usize).min(body.len())))
+    }
+
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
+        let body = self.pinned(at, etag)?;
+        let chunk = move |from: usize| Ok(body.slice(from..(from + CHUNK).min(body.len())));
+        let size = self.pinned(at, etag)?.len();
+        Ok(stream::iter((0..size).step_by(CHUNK).map(chunk)).boxed())
+    }
+
+    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
+        Ok(self.state().objects.get(at).map(|object| object.entry(at)))
+    }
+
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        let state = self.state();
+        let here = |key: &Key| key.bucket == under.bucket && key.key.starts_with(&under.prefix);
+        let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
+        let found = state.objects.iter().filter(|(key, _)| here(key) && later(key));
+        Ok(found.map(|(key, object)| object.entry(key)).collect())
+    }
+
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
+    }
+
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        self.state().write(at, body);
+        Ok(())
+    }
+
+    async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
+        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new() }))
+    }
+}
+
+struct Upload {
+    to: Objects,
+    at: Key,
+    body: Vec<u8>,
+}
+
+#[async_trait]
+impl port::Upload for Upload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.body.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<String> {
+        let Upload { to, at, body } = *self;
+        let etag = to.state().write_new(&at, body.into());
+        etag.ok_or_else(|| Error::conflict(format!("{at} exists already")))
+    }
+
+    async fn abort(self: Box<Self>) {}
+}

@@ -1,0 +1,332 @@
+//! Files in S3 → rows, and the exact words of everything that can be wrong with them.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use tests::memory;
+use turntable::{
+    config::{Config, Files, Source},
+    error::{Kind, Result},
+    manifest::TypedBy,
+    schema,
+    source::{self, Context, Opened},
+};
+
+/// The options as datasets.toml has them.
+fn options(toml: &str) -> Files {
+    let text = format!(
+        "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+         [datasets.users]\nsource = {{ files = {{ {toml} }} }}\n"
+    );
+    match Config::parse("datasets.toml", &text).unwrap().dataset("users").unwrap().source.clone() {
+        Source::Files(files) => files,
+        _ => unreachable!(),
+    }
+}
+
+async fn open(objects: &memory::Objects, toml: &str) -> Result<Opened> {
+    let now = "2026-11-22T00:00:00Z".parse().unwrap();
+    let context = Context { objects: Arc::new(objects.clone()), secrets: None, now };
+    source::open(&Source::Files(options(toml)), &context).await
+}
+
+struct Table {
+    typed_by: TypedBy,
+    /// `name type, name type`
+    columns: String,
+    /// Every value in words, nulls as `-`.
+    rows: Vec<String>,
+}
+
+async fn read(objects: &memory::Objects, toml: &str) -> Result<Table> {
+    let opened = open(objects, toml).await?;
+    assert_eq!(opened.as_of.to_string(), "2026-11-22T00:00:00Z");
+    let columns = schema::columns(&opened.schema).unwrap();
+    let columns: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect();
+    let mut rows = Vec::new();
+    for stream in opened.streams {
+        for batch in stream.try_collect::<Vec<RecordBatch>>().await? {
+            assert_eq!(batch.schema(), opened.schema);
+            let options = FormatOptions::new().with_null("-");
+            let columns: Vec<ArrayFormatter> =
+                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+            for row in 0..batch.num_rows() {
+                let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+                rows.push(values.join("|"));
+            }
+        }
+    }
+    Ok(Table { typed_by: opened.typed_by, columns: columns.join(", "), rows })
+}
+
+const PLACE: &str = "location = \"s3://lake/in/users\"";
+
+async fn read_one(name: &str, body: impl Into<Vec<u8>>, more: &str) -> Result<Table> {
+    let objects = memory::Objects::default();
+    objects.put(&format!("s3://lake/in/users/{name}"), body.into());
+    read(&objects, &format!("{PLACE}{more}")).await
+}
+
+/// The kind and the words of the error; panics where there is none.
+async fn fault(name: &str, body: impl Into<Vec<u8>>, more: &str) -> String {
+    let error = read_one(name, body, more).await.err().expect("an error");
+    assert_eq!(error.kind(), Kind::Input);
+    error.message().replace("s3://lake/in/users/", "")
+}
+
+const COLUMNS: &str = ", columns = { id = \"bigint\", name = \"string\", age = \"tinyint\" }";
+
+#[tokio::test]
+async fn declared_columns_are_found_by_name() {
+    let table =
+        read_one("a.csv", "\u{feff}Name,AGE,id\r\n山田,7,1\r\n\"a\r\nb\",,2\r\n\"\",\"\",3", COLUMNS).await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Declared);
+    assert_eq!(table.columns, "id bigint, name string, age tinyint");
+    assert_eq!(table.rows, ["1|山田|7", "2|a\r\nb|-", "3||-"]);
+}
+
+#[tokio::test]
+async fn types_are_inferred_from_what_they_keep() {
+    let csv = "id,phone,score,ok,born,seen,at,note\n\
+               1,007,1.5,true,2024-01-31,2024-01-31T00:00:00,2024-01-31T09:00:00+09:00,\n\
+               2,08,2,FALSE,,2024-01-31 01:00:00.000001,,\n";
+    let table = read_one("a.csv", csv, "").await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Inferred);
+    assert_eq!(
+        table.columns,
+        "id bigint, phone string, score double, ok boolean, born date, seen timestamp, at timestamp, note string"
+    );
+    assert_eq!(
+        table.rows,
+        [
+            "1|007|1.5|true|2024-01-31|2024-01-31T00:00:00|2024-01-31T00:00:00Z|-",
+            "2|08|2.0|false|-|2024-01-31T01:00:00.000001|-|-"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_is_named_and_never_shown() {
+    let csv = |row: &str| format!("id,name,age\n1,\"a\n\nb\",2\n{row}\n");
+    for (row, expected) in [
+        ("1,a", "a.csv: line 5: 2 fields where the header has 3"),
+        ("1,a,2,3", "a.csv: line 5: 4 fields where the header has 3"),
+        ("x,a,2", "a.csv: line 5: column \"id\" is bigint: not a whole number"),
+        ("1,a,300", "a.csv: line 5: column \"age\" is tinyint: out of the type's range"),
+        ("1,\"a,2", "a.csv: line 5: a quote that is not closed"),
+        ("1,\"a\"b,2", "a.csv: line 5: text between a closing quote and the next comma"),
+    ] {
+        assert_eq!(fault("a.csv", csv(row), COLUMNS).await, expected);
+    }
+    assert_eq!(
+        fault("a.csv", b"id,name,age\n1,\xe9,2\n", COLUMNS).await,
+        "a.csv: line 2: column \"name\" is string: not UTF-8"
+    );
+}
+
+#[tokio::test]
+async fn a_later_row_that_breaks_an_inferred_type_says_what_to_do() {
+    let csv = |last: &str| format!("id\n{}{last}\n", "1\n".repeat(10_000));
+    for last in ["x", "007", "+1", "2.0"] {
+        assert_eq!(
+            fault("a.csv", csv(last), "").await,
+            "a.csv: line 10002: column \"id\" was inferred to be bigint from the first records: not a whole number; \
+             declare the columns"
+        );
+    }
+    assert_eq!(read_one("a.csv", csv("2"), "").await.unwrap().rows.len(), 10_001);
+}
+
+#[tokio::test]
+async fn headers_are_checked() {
+    for (header, expected) in [
+        ("id,name", "a.csv: line 1: the header is not the declared columns: it lacks \"age\""),
+        ("id,name,age,x,y", "a.csv: line 1: the header is not the declared columns: it has \"x\", \"y\" besides"),
+        (
+            "id,nam,age",
+            "a.csv: line 1: the header is not the declared columns: it lacks \"name\", and has \"nam\" besides",
+        ),
+        ("id,name,ID", "a.csv: line 1: the header has \"id\" twice (in lower case)"),
+        ("id,,age", "a.csv: line 1: the header has no name for column 2"),
+        ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 has a control character"),
+    ] {
+        assert_eq!(fault("a.csv", format!("{header}\n"), COLUMNS).await, expected);
+    }
+    let objects = memory::Objects::default();
+    objects.put("s3://lake/in/users/a.csv", "id,name\n1,a\n");
+    objects.put("s3://lake/in/users/b.csv", "name,id\nb,2\n");
+    assert_eq!(read(&objects, PLACE).await.unwrap().rows, ["1|a", "2|b"]);
+    objects.put("s3://lake/in/users/c.csv", "id,nom\n1,a\n");
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/c.csv: line 1: the header is not the first object's: it lacks \"name\", and has \"nom\" besides"
+    );
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut to = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    to.write_all(text.as_bytes()).unwrap();
+    to.finish().unwrap()
+}
+
+fn zstd(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 1).unwrap()
+}
+
+#[tokio::test]
+async fn compressed_texts_may_be_of_several_parts() {
+    for (name, body) in [
+        ("a.csv.gz", [gzip("id\n1\n"), gzip("2\n")].concat()),
+        ("a.csv.zst", [zstd("id\n1\n"), zstd("2\n")].concat()),
+        ("a.ndjson.gz", [gzip("{\"id\":1}\n"), gzip("{\"id\":2}\n")].concat()),
+    ] {
+        assert_eq!(read_one(name, body.clone(), "").await.unwrap().rows, ["1", "2"], "{name}");
+        for length in 1..body.len() {
+            if let Ok(table) = read_one(name, &body[..length], ", columns = { id = \"bigint\" }").await {
+                assert_eq!(table.rows, ["1"], "{name}: only a whole first part is a text");
+            }
+        }
+    }
+    assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or no gzip");
+    assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or no zstd");
+}
+
+#[tokio::test]
+async fn a_location_is_an_object_or_a_folder() {
+    let objects = memory::Objects::default();
+    for hidden in ["_SUCCESS", ".a.crc", "_tmp/a.csv", "deep/.x/a.csv", "folder/"] {
+        objects.put(&format!("s3://lake/in/users/{hidden}"), "");
+    }
+    objects.put("s3://lake/in/users2/a.csv", "id\n2\n");
+    let missing = read(&objects, PLACE).await.err().unwrap();
+    assert_eq!(missing.message(), "s3://lake/in/users: no objects; an empty table needs its columns declared");
+    let empty = read(&objects, &format!("{PLACE}{COLUMNS}")).await.unwrap();
+    assert_eq!((empty.columns.as_str(), empty.rows.len()), ("id bigint, name string, age tinyint", 0));
+    objects.put("s3://lake/in/users/day=1/a.csv", "id\n1\n");
+    objects.put("s3://lake/in/users/empty.csv", "");
+    for place in ["users", "users/", "users/day=1/a.csv", "users/day=1"] {
+        let place = format!("location = \"s3://lake/in/{place}\"");
+        assert_eq!(read(&objects, &place).await.unwrap().rows, ["1"]);
+    }
+    objects.put("s3://lake/in/users/b.txt", "id\n1\n");
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/b.txt: the name tells no format, expected .csv, .ndjson, .jsonl, .json (each also with \
+         .gz or .zst) or .parquet; or set format"
+    );
+    assert_eq!(read(&objects, &format!("{PLACE}, format = \"csv\"")).await.unwrap().rows, ["1", "1"]);
+    objects.delete("s3://lake/in/users/b.txt");
+    objects.put("s3://lake/in/users/c.json", "{}");
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/c.json: is ndjson, and s3://lake/in/users/day=1/a.csv is csv; keep one format in one place"
+    );
+}
+
+#[tokio::test]
+async fn a_header_alone_is_an_empty_table_of_strings() {
+    let table = read_one("a.csv", "id,name\n", "").await.unwrap();
+    assert_eq!((table.columns.as_str(), table.rows.len()), ("id string, name string", 0));
+    assert_eq!(
+        fault("a.csv", "", "").await,
+        "s3://lake/in/users: no object has a header; an empty table needs its columns declared"
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_changes_meanwhile_is_an_error() {
+    let objects = memory::Objects::default();
+    objects.put("s3://lake/in/users/a.csv", "id\n1\n");
+    let opened = open(&objects, PLACE).await.unwrap();
+    objects.put("s3://lake/in/users/a.csv", "id\n2\n");
+    let error = opened.streams.into_iter().next().unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+}
+
+#[tokio::test]
+async fn objects_of_real_size_are_dealt_out_to_streams() {
+    let objects = memory::Objects::default();
+    for number in 0..6 {
+        let rows: String = (0..800_000).map(|row| format!("{number},{row:07}\n")).collect();
+        objects.put(&format!("s3://lake/in/users/{number}.csv"), format!("a,b\n{rows}"));
+    }
+    let opened = open(&objects, PLACE).await.unwrap();
+    assert_eq!(opened.streams.len(), 3);
+    let streams = futures::stream::select_all(opened.streams);
+    let rows: usize = streams.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
+    assert_eq!(rows, 6 * 800_000);
+}
+
+#[tokio::test]
+async fn json_keeps_digits_and_nests() {
+    let columns = ", columns = { id = \"bigint\", price = \"decimal(20,2)\", tags = \"array<string>\", \
+                   address = \"struct<city:string,zip:int>\", extra = \"map<string,double>\", raw = \"string\" }";
+    let json = "{\"ID\":9007199254740993,\"price\":123456789012345678.90,\"tags\":[\"a\\u00e9\",null],\
+                \"address\":{\"City\":\"x\"},\"extra\":{\"k\":1e3},\"raw\":{\"a\": [1]}}\n\n{}\r\n{\"tags\":null,\"raw\":\"t\"}";
+    let table = read_one("a.jsonl", json, columns).await.unwrap();
+    assert_eq!(
+        table.rows,
+        [
+            "9007199254740993|123456789012345678.90|[aé, -]|{city: x, zip: -}|{k: 1000.0}|{\"a\": [1]}",
+            "-|-|-|-|-|-",
+            "-|-|-|-|-|t"
+        ]
+    );
+    let table = read_one("a.json", "{\"b\":1,\"A\":{\"y\":\"2024-01-31\"}}\n{\"c\":[1.5,2]}\n", "").await.unwrap();
+    assert_eq!(table.columns, "b bigint, a struct<y:date>, c array<double>");
+    assert_eq!(table.rows, ["1|{y: 2024-01-31}|-", "-|-|[1.5, 2.0]"]);
+}
+
+#[tokio::test]
+async fn a_line_that_does_not_fit_is_named_and_never_shown() {
+    let columns = ", columns = { id = \"bigint\", a = \"struct<b:array<int>>\" }";
+    for (line, expected) in [
+        ("{\"id\":1.5}", "a.json: line 2: column \"id\" is bigint: not a whole number"),
+        ("{\"id\":[1]}", "a.json: line 2: column \"id\" is bigint: an array or an object"),
+        ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" stands there twice"),
+        ("{\"x\":1}", "a.json: line 2: column \"x\" is not known: declare all columns, or leave it out"),
+        ("{\"a\":{\"c\":1}}", "a.json: line 2: column \"a.c\" is not known: declare all columns, or leave it out"),
+        ("{\"a\":{\"b\":[\"x\"]}}", "a.json: line 2: column \"a.b\" is int: not a whole number"),
+        ("{\"a\":1}", "a.json: line 2: column \"a\" is struct<b:array<int>>: not a JSON object"),
+        ("{\"id\":\"\\ud800\"}", "a.json: line 2: column \"id\" is bigint: not a JSON string"),
+        ("{\"id\":1", "a.json: line 2: not JSON at byte 7"),
+        ("{\"id\":1}}", "a.json: line 2: not JSON at byte 9"),
+        ("[1]", "a.json: line 2: not a JSON object"),
+    ] {
+        assert_eq!(fault("a.json", format!("{{}}\n{line}\n"), columns).await, expected);
+    }
+    assert_eq!(fault("a.json", b"{\"id\":\"\xff\"}", columns).await, "a.json: line 1: not UTF-8 at byte 8");
+    let deep = format!("{{\"id\":{}", "[".repeat(1_000_000));
+    assert_eq!(fault("a.json", deep, columns).await, "a.json: line 1: not JSON at byte 1000006");
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(read_one("a.json", deep, "").await.unwrap().columns, "x string");
+}
+
+/// Whatever the bytes are, there is an answer or an error, and no panic (which would be `Corrupt`).
+#[tokio::test]
+async fn damaged_texts_are_errors_and_no_panics() {
+    let csv = "id,name,age\n1,\"a\"\"b\",2\r\n2,\"x\ny\",\n3,é,4\n";
+    let json = "{\"id\":1,\"name\":\"a\\u00e9\",\"age\":2}\n{\"id\":null,\"name\":[1,{}],\"age\":-3}\n";
+    for (name, body) in [
+        ("a.csv", csv.as_bytes().to_vec()),
+        ("a.csv.gz", gzip(csv)),
+        ("a.csv.zst", zstd(csv)),
+        ("a.json", json.as_bytes().to_vec()),
+    ] {
+        for at in 0..body.len() {
+            for damage in [0x00, 0x22, 0x2c, 0x0a, 0x0d, 0x7b, 0xff, body[at] ^ 1] {
+                let mut damaged = body.clone();
+                damaged[at] = damage;
+                for damaged in [&damaged[..], &damaged[..at]] {
+                    for columns in ["", COLUMNS] {
+                        if let Err(error) = read_one(name, damaged, columns).await {
+                            assert_eq!(error.kind(), Kind::Input, "{}", error.report());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
