@@ -4,3 +4,4 @@ pub mod catalog;
 pub mod conformance;
 pub mod memory;
 pub mod postgres;
+pub mod rig;

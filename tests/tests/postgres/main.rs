@@ -16,7 +16,6 @@ use tests::postgres::Postgres;
 use turntable::{
     config::{self, Connect},
     error::{Error, Result},
-    port::Objects,
     source::{Context, Opened, postgres},
 };
 
