@@ -2,8 +2,15 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow_array::{
+    Array, ArrayRef, Decimal128Array, DictionaryArray, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    StructArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, UInt32Array, UInt64Array,
+    builder::{MapBuilder, StringBuilder, UInt16Builder},
+    types::Int32Type,
+};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{DataType, Field};
 use futures::TryStreamExt;
 use tests::memory;
 use turntable::{
@@ -334,6 +341,121 @@ async fn damaged_texts_are_errors_and_no_panics() {
                             assert_eq!(error.kind(), Kind::Input, "{}", error.report());
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+fn parquet(batch: &RecordBatch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+fn sample() -> RecordBatch {
+    let tags = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
+    let mut extra = MapBuilder::new(None, StringBuilder::new(), UInt16Builder::new());
+    extra.keys().append_value("k");
+    extra.values().append_value(65_535);
+    extra.append(true).unwrap();
+    extra.append(false).unwrap();
+    let nested = StructArray::from(vec![(
+        Arc::new(Field::new("Big", DataType::UInt64, true)),
+        Arc::new(UInt64Array::from(vec![u64::MAX, 0])) as ArrayRef,
+    )]);
+    batch(vec![
+        ("ID", Arc::new(UInt32Array::from(vec![Some(u32::MAX), None]))),
+        ("name", Arc::new(LargeStringArray::from(vec!["山田", ""]))),
+        ("kind", Arc::new(DictionaryArray::<Int32Type>::from_iter([Some("a"), None]))),
+        ("at", Arc::new(TimestampNanosecondArray::from(vec![1_000, -2_000]).with_timezone("UTC"))),
+        ("ms", Arc::new(TimestampMillisecondArray::from(vec![1, 2]))),
+        ("time", Arc::new(Time64MicrosecondArray::from(vec![1_000_001, 0]))),
+        ("price", Arc::new(Decimal128Array::from(vec![150, -1]).with_precision_and_scale(9, 2).unwrap())),
+        ("tags", Arc::new(tags)),
+        ("extra", Arc::new(extra.finish())),
+        ("nested", Arc::new(nested)),
+    ])
+}
+
+#[tokio::test]
+async fn parquet_says_its_types() {
+    let table = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Source);
+    assert_eq!(
+        table.columns,
+        "id bigint, name string, kind string, at timestamp, ms timestamp, time string, price decimal(9,2), \
+         tags array<int>, extra map<string,int>, nested struct<big:decimal(20,0)>"
+    );
+    assert_eq!(
+        table.rows,
+        [
+            "4294967295|山田|a|1970-01-01T00:00:00.000001|1970-01-01T00:00:00.001|00:00:01.000001|1.50|[1, -]|{k: 65535}|\
+             {big: 18446744073709551615}",
+            "-||-|1969-12-31T23:59:59.999998|1970-01-01T00:00:00.002|00:00:00|-0.01|-|-|{big: 0}"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn parquet_is_cast_only_where_nothing_is_lost() {
+    let numbers = batch(vec![("N", Arc::new(Int64Array::from(vec![1, 300])))]);
+    for (to, expected) in [("int", "1 300"), ("decimal(5,2)", "1.00 300.00")] {
+        let columns = format!(", columns = {{ n = \"{to}\" }}");
+        assert_eq!(read_one("a.parquet", parquet(&numbers), &columns).await.unwrap().rows.join(" "), expected);
+    }
+    for (to, expected) in [
+        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value that does not fit Int8"),
+        ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 does not fit Float64 without loss"),
+        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: column \"m\" is missing"),
+        ("{ m = \"bigint\" }", "a.parquet: column \"n\" is there besides"),
+    ] {
+        assert_eq!(fault("a.parquet", parquet(&numbers), &format!(", columns = {to}")).await, expected);
+    }
+    let fine = batch(vec![("t", Arc::new(TimestampNanosecondArray::from(vec![1])))]);
+    assert_eq!(
+        fault("a.parquet", parquet(&fine), "").await,
+        "a.parquet: column \"t\": a timestamp finer than a microsecond"
+    );
+    let twice = batch(vec![("a", Arc::new(Int8Array::from(vec![1]))), ("A", Arc::new(Int8Array::from(vec![1])))]);
+    assert_eq!(
+        fault("a.parquet", parquet(&twice), "").await,
+        "a.parquet: column \"a\" stands there twice (in lower case)"
+    );
+}
+
+#[tokio::test]
+async fn parquet_objects_must_agree() {
+    let objects = memory::Objects::default();
+    let ints = batch(vec![("n", Arc::new(Int64Array::from(vec![1])))]);
+    objects.put("s3://lake/in/users/a.parquet", parquet(&ints));
+    objects.put("s3://lake/in/users/b.parquet", parquet(&ints));
+    assert_eq!(read(&objects, PLACE).await.unwrap().rows, ["1", "1"]);
+    let strings = batch(vec![("n", Arc::new(LargeStringArray::from(vec!["1"])))]);
+    objects.put("s3://lake/in/users/b.parquet", parquet(&strings));
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/b.parquet: column \"n\" is string, and bigint in s3://lake/in/users/a.parquet"
+    );
+}
+
+#[tokio::test]
+async fn damaged_parquet_is_an_error_and_no_panic() {
+    let body = parquet(&sample());
+    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or no Parquet");
+    for at in 0..body.len() {
+        for damage in [0x00, 0x7f, 0xff, body[at] ^ 1] {
+            let mut damaged = body.clone();
+            damaged[at] = damage;
+            for damaged in [&damaged[..], &damaged[..at]] {
+                if let Err(error) = read_one("a.parquet", damaged, "").await {
+                    assert_eq!(error.kind(), Kind::Input, "byte {at} is {damage}: {}", error.report());
                 }
             }
         }

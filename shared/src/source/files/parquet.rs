@@ -1,7 +1,7 @@
 //! Parquet: footers first, which must agree; then row group by row group, by ranges. Memory grows with the size of a
 //! row group, and not with the object's.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
 
 use arrow_array::{RecordBatch, StructArray, new_empty_array};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -23,6 +23,7 @@ use super::{convert, decode, listing::Object};
 use crate::{
     error::{Error, Result},
     port::Objects,
+    schema,
     source::Batches,
 };
 
@@ -55,18 +56,36 @@ pub async fn open(
         let fields = convert::normal_fields(footer.metadata.schema().fields());
         fields.map_err(|fault| Error::input(format!("{}: {fault}", footer.object)))
     };
+    let is_declared = declared.is_some();
     let schema = match (declared, footers.first()) {
         (Some(schema), _) => schema,
         (None, Some(first)) => Arc::new(Schema::new(normal(first)?)),
         (None, None) => Arc::new(Schema::empty()),
     };
     for footer in &footers {
-        normal(footer)?;
+        let fields = normal(footer)?;
+        if !is_declared {
+            agree(&fields, &footer.object, &footers[0].object, &schema)?;
+        }
         // What does not fit in type does not fit without rows either.
         let file = new_empty_array(&DataType::Struct(footer.metadata.schema().fields().clone()));
         converted(&footer.object, file.to_data().into(), &schema)?;
     }
     Ok((schema, footers))
+}
+
+/// All objects have the columns of the first, in any order. (That theirs are not more is seen when they are converted.)
+fn agree(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> Result<()> {
+    let words = |field: &Field| schema::glue_type(field.data_type()).unwrap_or_default();
+    for column in schema.fields() {
+        if let Some((_, field)) = fields.find(column.name())
+            && field.data_type() != column.data_type()
+        {
+            let (name, this, that) = (column.name(), words(field), words(column));
+            return Err(Error::input(format!("{object}: column {name:?} is {this}, and {that} in {first}")));
+        }
+    }
+    Ok(())
 }
 
 /// The rows of the objects, one object after the other.
@@ -76,7 +95,9 @@ pub fn batches(objects: Arc<dyn Objects>, list: Vec<Footer>, schema: SchemaRef) 
         // Decoding is work for a task of its own: whoever reads the stream does other things meanwhile.
         let start = async move {
             let (to, batches) = mpsc::channel(2);
-            let task = tokio::spawn(read(objects, footer, schema, to));
+            let object = footer.object.clone();
+            let reading = async move { guarded(&object, read(objects, footer, schema, to)).await };
+            let task = tokio::spawn(reading);
             decode::until_done(batches, task)
         };
         stream::once(start).flatten()
@@ -110,9 +131,20 @@ fn converted(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<R
         .map_err(|error| Error::input(format!("{object}: columns of different lengths")).caused_by(error))
 }
 
+/// The parquet crate panics on some damaged pages; that is a fault of the object, as any other damage is.
+async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader gave up")));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
+}
+
 async fn footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
+    let metadata = guarded(&object, metadata(objects, &object)).await?;
+    Ok(Footer { object, metadata })
+}
+
+async fn metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<ArrowReaderMetadata> {
     let mut reader = Reader { objects, object: object.clone() };
-    let metadata = reader.get_metadata(None).await.map_err(|error| fault(&object, error))?;
+    let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
     // Types are Parquet's own, as Athena sees them, and not those of the program that wrote it.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata =
@@ -120,7 +152,7 @@ async fn footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
             Some(schema) => ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema)),
             None => Ok(plain),
         });
-    Ok(Footer { metadata: metadata.map_err(|error| fault(&object, error))?, object })
+    metadata.map_err(|error| fault(object, error))
 }
 
 /// The schema that has INT96 read as microseconds: as nanoseconds the year 9999 would overflow.
