@@ -12,6 +12,11 @@ use arrow_array::{
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field};
 use futures::TryStreamExt;
+use parquet::{
+    data_type::{Int96, Int96Type},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
 use tests::memory;
 use turntable::{
     config::{Config, Files, Source},
@@ -400,6 +405,27 @@ async fn parquet_says_its_types() {
              {big: 18446744073709551615}",
             "-||-|1969-12-31T23:59:59.999998|1970-01-01T00:00:00.002|00:00:00|-0.01|-|-|{big: 0}"
         ]
+    );
+}
+
+/// As Spark and Hive once wrote timestamps: nanoseconds of the day, and the Julian day.
+#[tokio::test]
+async fn int96_reaches_the_year_9999() {
+    let schema = Arc::new(parse_message_type("message m { optional int96 t; }").unwrap());
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    let mut rows = file.next_row_group().unwrap();
+    let mut column = rows.next_column().unwrap().unwrap();
+    let mut value = Int96::new();
+    value.set_data(1_000, 0, 2_440_588 + 2_932_896);
+    column.typed::<Int96Type>().write_batch(&[value], Some(&[1]), None).unwrap();
+    column.close().unwrap();
+    rows.close().unwrap();
+    file.close().unwrap();
+    let table = read_one("a.parquet", bytes, "").await.unwrap();
+    assert_eq!(
+        (table.columns.as_str(), &table.rows[..]),
+        ("t timestamp", &["9999-12-31T00:00:00.000001".to_owned()][..])
     );
 }
 
