@@ -51,4 +51,5 @@ athena:
 
 # zip sizes and cold starts of the release build
 measure:
-    bench/start
+    cargo build --release --workspace
+    python3 bench/start.py

@@ -1,5 +1,7 @@
 //! The requests and answers of DESIGN.md, and how an event becomes a request.
 
+mod optout;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -9,6 +11,8 @@ use crate::{
     plan::Live,
     publish::{Ended, Outcome, Status},
 };
+
+pub use optout::{OptedOut, Optout};
 
 /// What `export` is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
-//! What the tests share.
+//! What the tests stand on.
 
 pub mod catalog;
 pub mod conformance;
 pub mod memory;
+pub mod postgres;
+pub mod rig;

@@ -41,8 +41,10 @@ impl Object {
     }
 }
 
-/// Bytes of a chunk of a stream: small, so that a test's small object arrives in several.
-const CHUNK: usize = 1000;
+/// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
+fn chunk_size(size: usize) -> usize {
+    (size / 16).clamp(100, 64 << 10)
+}
 
 impl Objects {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,6 +66,12 @@ impl Objects {
     /// The keys of all objects, in order.
     pub fn keys(&self) -> Vec<String> {
         self.state().objects.keys().map(Key::to_string).collect()
+    }
+
+    /// An object's content, without a call.
+    pub fn body(&self, at: &str) -> Option<Bytes> {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().objects.get(&key).map(|object| object.body.clone())
     }
 
     fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
@@ -103,9 +111,9 @@ impl port::Objects for Objects {
 
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
         let body = self.pinned(at, etag)?;
-        let chunk = move |from: usize| Ok(body.slice(from..(from + CHUNK).min(body.len())));
-        let size = self.pinned(at, etag)?.len();
-        Ok(stream::iter((0..size).step_by(CHUNK).map(chunk)).boxed())
+        let (size, step) = (body.len(), chunk_size(body.len()));
+        let chunk = move |from: usize| Ok(body.slice(from..(from + step).min(size)));
+        Ok(stream::iter((0..size).step_by(step).map(chunk)).boxed())
     }
 
     async fn head(&self, at: &Key) -> Result<Option<Entry>> {
@@ -122,6 +130,11 @@ impl port::Objects for Objects {
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
         Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
+    }
+
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        self.state().write(at, body);
+        Ok(())
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {

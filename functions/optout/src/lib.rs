@@ -1,1 +1,126 @@
-//! stub
+//! `optout`: brings every unread drop of an inbox into its table, and flips in the same invocation.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tracing::{error, info};
+use turntable::{
+    config::{Config, Dataset, Source},
+    error::{Error, Result},
+    merge::{self, Ask},
+    publish::Outcome,
+    request::{self, OptedOut},
+    source::Secrets,
+    world::World,
+};
+
+/// What `optout` runs on.
+#[derive(Clone)]
+pub struct Optout {
+    pub world: World,
+    pub secrets: Option<Secrets>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    One(OptedOut),
+    Many {
+        refreshed: Vec<OptedOut>,
+    },
+    /// What SQS expects: the messages to deliver again.
+    Batch {
+        #[serde(rename = "batchItemFailures")]
+        failures: Vec<Value>,
+    },
+}
+
+pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
+    let request = request::Optout::parse(&event)?;
+    let config = optout.world.config().await?;
+    match request {
+        request::Optout::Queue(messages) => Ok(Answer::Batch { failures: batch(&optout, &config, messages).await }),
+        request::Optout::One { ref dataset, reconcile } => {
+            let ask = Ask { reconcile, secrets: optout.secrets.clone(), ..Ask::default() };
+            Ok(Answer::One(one(&optout, config.dataset(dataset)?, &ask).await?))
+        }
+        request => many(&optout, request.datasets(&config)?).await,
+    }
+}
+
+/// An event is only a nudge: however many there are of a dataset, it is refreshed once. What cannot be understood
+/// fails by itself.
+async fn batch(optout: &Optout, config: &Config, messages: Vec<(String, String)>) -> Vec<Value> {
+    let mut failed = Vec::new();
+    let mut nudged: BTreeMap<&str, (&Dataset, Vec<String>)> = BTreeMap::new();
+    for (id, body) in messages {
+        match request::Optout::parse_message(&body).and_then(|request| request.datasets(config)) {
+            Ok(datasets) => {
+                for dataset in datasets {
+                    nudged.entry(&dataset.name).or_insert((dataset, Vec::new())).1.push(id.clone());
+                }
+            }
+            Err(fault) => {
+                error!(message = id, kind = fault.kind().as_str(), error = fault.report(), "message not understood");
+                failed.push(id);
+            }
+        }
+    }
+    for (dataset, messages) in nudged.into_values() {
+        if let Err(failure) = one(optout, dataset, &patient()).await {
+            report(dataset, &failure);
+            failed.extend(messages);
+        }
+    }
+    failed.into_iter().map(|id| json!({ "itemIdentifier": id })).collect()
+}
+
+/// One dataset's failure does not stop the others; the first is the answer.
+async fn many(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
+    let (mut refreshed, mut first) = (Vec::new(), None);
+    for dataset in datasets {
+        match one(optout, dataset, &patient()).await {
+            Ok(answer) => refreshed.push(answer),
+            Err(failure) => {
+                report(dataset, &failure);
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    first.map_or(Ok(Answer::Many { refreshed }), Err)
+}
+
+fn patient() -> Ask {
+    Ask { patient: true, ..Ask::default() }
+}
+
+fn report(dataset: &Dataset, failure: &Error) {
+    error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "refresh failed");
+}
+
+async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask) -> Result<OptedOut> {
+    let started = Instant::now();
+    let Source::Inbox(inbox) = &dataset.source else {
+        return Err(Error::input(format!("datasets.{}.source is no inbox: ask export for it", dataset.name)));
+    };
+    let refreshed = merge::refresh(&optout.world, dataset, inbox, ask).await?;
+    let answer = OptedOut::new(&dataset.name, refreshed);
+    info!(
+        dataset = answer.dataset,
+        outcome = ?answer.outcome,
+        generation = answer.generation.as_ref().map(ToString::to_string),
+        drops = answer.drops,
+        applied = answer.applied,
+        rejected = answer.rejected,
+        rows = answer.rows,
+        reasons = ?answer.reasons,
+        seconds = started.elapsed().as_secs_f64(),
+        "refreshed"
+    );
+    if answer.outcome == Outcome::Rejected {
+        let reasons = answer.reasons.join("; ");
+        return Err(Error::rejected(format!("{}: rejected, live is unchanged: {reasons}", answer.dataset)));
+    }
+    Ok(answer)
+}

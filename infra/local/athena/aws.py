@@ -50,6 +50,7 @@ class Aws:
         config = Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            parameter_validation=False,
             retries={"total_max_attempts": 3},
             max_pool_connections=64,
             s3={"addressing_style": "path"},
@@ -124,7 +125,10 @@ class Account:
     def is_empty(self, location: str) -> bool:
         """Whether nothing at all, hidden objects included, lies under the location."""
         bucket, prefix = split_uri(location)
-        page = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix.rstrip("/") + "/", MaxKeys=1)
+        try:
+            page = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix.rstrip("/") + "/", MaxKeys=1)
+        except (ClientError, BotoCoreError) as error:
+            raise QueryFailed("HIVE_FILESYSTEM_ERROR", f"Failed to list directory: {location}: {error}") from error
         return not page.get("Contents")
 
     def put(self, uri: str, body: Any) -> None:

@@ -526,4 +526,6 @@ def test_unload_has_limits(lake: Lake) -> None:
     assert "Column name not specified" in lake.failure(f"UNLOAD (SELECT 1) TO '{lake.root}/a/' WITH (format='JSON')")
     lake.run(f"UNLOAD (SELECT 1 AS a WHERE false) TO '{lake.root}/none/' WITH (format='PARQUET')")
     assert lake.keys("none/") == []
+    nowhere = "UNLOAD (SELECT 1 AS a) TO 's3://no-such-bucket-1/a/' WITH (format='PARQUET')"
+    assert lake.failure(nowhere).startswith("HIVE_FILESYSTEM_ERROR")
     assert "expected UNLOAD" in refused(lake.start, f"UNLOAD (SELECT 1 TO '{lake.root}/a/'")

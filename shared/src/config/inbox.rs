@@ -189,7 +189,9 @@ mod tests {
              x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, buckets, min_interval, reconcile"
         );
         assert_eq!(
-            inbox("location = \"s3://lake/schemas\", key = [\"a\", \"state\"], columns = { a = \"double\", b = \"int\" }"),
+            inbox(
+                "location = \"s3://lake/schemas\", key = [\"a\", \"state\"], columns = { a = \"double\", b = \"int\" }"
+            ),
             "x: datasets.optouts.source.inbox.key: state and occurred_at are no part of a key\n\
              x: datasets.optouts.source.inbox.columns.b: is not in key: only the key's types are declared\n\
              x: datasets.optouts.source.inbox.columns.a: a key is bigint, int or string\n\

@@ -104,8 +104,9 @@ impl Build {
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
             Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
         };
-        let (encoded, kept, applied) =
-            spawn_blocking(encode).await.map_err(|fault| Error::corrupt("a merge panicked: report it").caused_by(fault))??;
+        let (encoded, kept, applied) = spawn_blocking(encode)
+            .await
+            .map_err(|fault| Error::corrupt("a merge panicked: report it").caused_by(fault))??;
         let mut files = Vec::new();
         for file in kept {
             files.push(self.carry(file).await?);

@@ -43,7 +43,8 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&Table>) -> Result<Ke
         let column = columns.iter().find(|column| column.name == *name);
         let fault = |found: &str| Error::config(format!("{path}: {} {found} {name:?}", dataset.table));
         let column = column.ok_or_else(|| fault("has no column"))?;
-        let kind = Type::of(&column.glue_type).ok_or_else(|| fault("has another type than bigint, int or string in"))?;
+        let kind =
+            Type::of(&column.glue_type).ok_or_else(|| fault("has another type than bigint, int or string in"))?;
         Ok((name.clone(), kind))
     };
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
@@ -90,7 +91,7 @@ pub async fn more(
     Ok(all)
 }
 
-/// The manifest of the next generation, before and after there are files.
+/// What the manifest of the next generation says beside its files.
 pub struct Draft<'a> {
     pub dataset: &'a Dataset,
     pub generation: Generation,
@@ -101,26 +102,6 @@ pub struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Without files and drops: enough to decide on.
-    pub fn manifest(&self) -> Manifest {
-        Manifest {
-            version: VERSION,
-            dataset: self.dataset.name.clone(),
-            generation: self.generation,
-            location: self.dataset.home.generation(&self.generation),
-            base: self.live.location(&self.dataset.home),
-            as_of: self.as_of,
-            created_at: self.as_of,
-            spec: self.dataset.spec.clone(),
-            typed_by: TypedBy::Declared,
-            columns: file::columns(self.key),
-            rows: 0,
-            bytes: 0,
-            files: Vec::new(),
-            merge: Some(Merge::default()),
-        }
-    }
-
     pub fn complete(
         &self,
         files: Vec<manifest::File>,
@@ -130,12 +111,20 @@ impl Draft<'_> {
         now: Timestamp,
     ) -> Manifest {
         Manifest {
+            version: VERSION,
+            dataset: self.dataset.name.clone(),
+            generation: self.generation,
+            location: self.dataset.home.generation(&self.generation),
+            base: self.live.location(&self.dataset.home),
+            as_of: self.as_of,
             created_at: now,
+            spec: self.dataset.spec.clone(),
+            typed_by: TypedBy::Declared,
+            columns: file::columns(self.key),
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             merge: Some(Merge { buckets, consumed: self.consumed(listed, reads) }),
-            ..self.manifest()
         }
     }
 

@@ -164,7 +164,8 @@ mod tests {
             for second in wholes {
                 for third in ints {
                     for fourth in texts {
-                        let values = [Value::Text(first), Value::Whole(second), Value::Whole(third), Value::Text(fourth)];
+                        let values =
+                            [Value::Text(first), Value::Whole(second), Value::Whole(third), Value::Text(fourth)];
                         let bytes = bytes(&key, &values);
                         assert!(last.is_none_or(|last| last < bytes), "{values:?}");
                         let mut back = 0;

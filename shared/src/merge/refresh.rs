@@ -1,8 +1,8 @@
 //! One refresh: look → every unread drop → next generation → flip; again on the new live where somebody was faster.
 //!
 //! Round trips one after the other, from the nudge to the query that sees it, beside `datasets.toml`:
-//! 1. the table, and the inbox's listing; 2. live's manifest; 3. the unread drops, the hold and the flips; 4. the
-//! touched buckets; 5. their new files, and the copies; 6. the manifest, and the audit's listing; 7. `UpdateTable`.
+//! 1. the table, and the inbox's listing; 2. live's manifest; 3. the unread drops, and the hold; 4. the touched
+//! buckets, the copies, and the flips; 5. the new files; 6. the manifest, and the audit's listing; 7. `UpdateTable`.
 //! An inbox of nothing new ends after the second.
 
 use std::{collections::HashSet, time::Duration};
@@ -128,18 +128,17 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     let reader = Reader { key: key.clone(), now: as_of };
     let (found, live) = (unread.len(), begun.live.clone());
     let unchanged = ended(Outcome::Held, Vec::new());
-    let (look, mut reads, more) = futures::try_join!(
-        begun.finish(world, dataset),
+    let (hold, mut reads, more) = futures::try_join!(
+        begun.hold(world, dataset),
         inbox::read(&world.objects, &reader, unread, ENOUGH),
         draft::more(world, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
-    let generation = draft::generation(dataset, &live, world.clock.ulid());
-    let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
-    match plan::flip(&dataset.home, &draft.manifest(), &look.state, Who::Event)? {
-        Decision::Flip => {}
-        Decision::Held(hold) => return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged })),
-        Decision::AlreadyLive | Decision::Stale(_) => return Ok(None),
+    if let Some(hold) = hold {
+        return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged }));
     }
+    let generation = draft::generation(dataset, &live, world.clock.ulid());
+    plan::beside(&live, &dataset.home.generation(&generation))?;
+    let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
     let mut news = Run::new(key.width());
     for part in more.iter().chain(reads.iter().map(|read| &read.said)) {
@@ -155,7 +154,8 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         to: dataset.home.generation(&generation),
     };
     let buckets = build.buckets;
-    let (built, ()) = futures::try_join!(build.run(news), write_rejects(world, inbox, &reads))?;
+    let (look, built, ()) =
+        futures::try_join!(begun.finish(world, dataset, None), build.run(news), write_rejects(world, inbox, &reads))?;
     let candidate = draft.complete(built.files, buckets, &listed, &reads, world.clock.now());
 
     let (_, objects) = futures::try_join!(complete(world, dataset, &candidate), objects(world, &candidate))?;

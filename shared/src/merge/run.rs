@@ -235,7 +235,8 @@ mod tests {
             records.iter().for_each(|(key, at)| run.push(key.as_bytes(), word(*at)));
             run.sorted()
         };
-        let (all, changed) = run(&[("a", 1), ("b", 5), ("d", 1)]).merged(&run(&[("a", 2), ("b", 4), ("c", 1), ("e", 1)]));
+        let (all, changed) =
+            run(&[("a", 1), ("b", 5), ("d", 1)]).merged(&run(&[("a", 2), ("b", 4), ("c", 1), ("e", 1)]));
         assert_eq!((all.len(), changed), (5, 3));
     }
 }

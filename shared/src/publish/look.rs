@@ -91,9 +91,15 @@ impl Begun {
         Ok(Begun { table, live, live_manifest })
     }
 
-    pub async fn finish(self, world: &World, dataset: &Dataset) -> Result<Look> {
+    /// The operator's hold. A later one costs the flip its `VersionId`.
+    pub async fn hold(&self, world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
+        hold(world, dataset).await
+    }
+
+    /// With the hold that [`Begun::hold`] gave.
+    pub async fn finish(self, world: &World, dataset: &Dataset, hold: Option<Hold>) -> Result<Look> {
         let since = self.live.generation().map(|generation| generation.ulid);
-        let (hold, flips) = futures::try_join!(hold(world, dataset), flips(world, dataset, since))?;
+        let flips = flips(world, dataset, since).await?;
         Ok(Look::of(dataset, self, hold, flips))
     }
 }

@@ -11,7 +11,12 @@ use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-use crate::{config::Source, error::Result, manifest::TypedBy, port::Objects};
+use crate::{
+    config::Source,
+    error::{Error, Result},
+    manifest::TypedBy,
+    port::Objects,
+};
 
 /// Secrets Manager.
 pub use aws_sdk_secretsmanager::Client as Secrets;
@@ -41,11 +46,10 @@ pub struct Context {
 }
 
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
+    // Boxed: in one piece with the callers' futures they are deeper than the compiler follows.
     match source {
-        Source::Postgres(options) => postgres::open(options, context).await,
-        Source::Files(options) => files::open(options, context).await,
-        Source::Inbox(_) => {
-            Err(crate::error::Error::input("an inbox is filled by drops and published by optout: ask optout for it"))
-        }
+        Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
+        Source::Files(options) => Box::pin(files::open(options, context)).await,
+        Source::Inbox(_) => Err(Error::input("an inbox is filled by drops and published by optout: ask optout for it")),
     }
 }

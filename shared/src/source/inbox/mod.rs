@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::files::listing::is_hidden;
+pub use super::files::listing::is_hidden;
 use crate::{
     error::{Error, Kind, Result},
     manifest::Drop,

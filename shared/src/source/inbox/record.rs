@@ -72,7 +72,8 @@ impl<'a> Records<'a> {
             text.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
         };
         let state = state(rest(0, STATE)?)?;
-        let time: Timestamp = rest(1, OCCURRED_AT)?.parse().map_err(|_| format!("{OCCURRED_AT} is no RFC 3339 time"))?;
+        let time: Timestamp =
+            rest(1, OCCURRED_AT)?.parse().map_err(|_| format!("{OCCURRED_AT} is no RFC 3339 time"))?;
         self.take(state, time.as_microsecond())
     }
 

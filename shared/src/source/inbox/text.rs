@@ -21,7 +21,9 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     let mut csv = Csv::new(input);
     let mut records = Records::new(reader);
     let header = match csv.next().map_err(|fault| input::error(object, fault))? {
-        Some(header) => header.fields().map(|field| String::from_utf8_lossy(field.text).trim().to_lowercase()).collect(),
+        Some(header) => {
+            header.fields().map(|field| String::from_utf8_lossy(field.text).trim().to_lowercase()).collect()
+        }
         None => Vec::new(),
     };
     let places = places(object, &header, &Records::names(&reader.key))?;

@@ -1,0 +1,86 @@
+"""Zip sizes and cold starts of the release build.
+
+Cold start: from the spawn of `bootstrap` to its first request to the runtime API, as Lambda counts the init phase.
+Usage: just measure   (cargo build --release first; prints one table, and one JSON object on the last line)
+"""
+
+import http.server
+import io
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import threading
+import time
+import zipfile
+
+ROOT = pathlib.Path(__file__).parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+ROUNDS = 20
+
+
+class Runtime(http.server.BaseHTTPRequestHandler):
+    """The runtime API, as far as the first `next`: it notes when it was asked, and never answers."""
+
+    asked = threading.Event()
+
+    def do_GET(self) -> None:
+        Runtime.at = time.perf_counter()
+        Runtime.asked.set()
+        time.sleep(1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def cold_start(binary: pathlib.Path, port: int) -> float:
+    """Milliseconds from spawn to the first request."""
+    environment = {
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+        "AWS_LAMBDA_FUNCTION_NAME": "f",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "DATASETS": "s3://b/datasets.toml",
+        "QUEUE_URL": "http://127.0.0.1/q",
+    }
+    Runtime.asked.clear()
+    started = time.perf_counter()
+    process = subprocess.Popen([binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        if not Runtime.asked.wait(10):
+            process.kill()
+            raise SystemExit(f"{binary} asked for no work: {process.stderr.read().decode()}")
+        return (Runtime.at - started) * 1000
+    finally:
+        process.kill()
+        process.wait()
+
+
+def zipped(binary: pathlib.Path) -> int:
+    """Bytes of the zip that Lambda gets."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.write(binary, "bootstrap")
+    return buffer.tell()
+
+
+def main() -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Runtime)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    result = {}
+    print(f"{'function':10} {'zip MB':>8} {'cold start ms: min':>20} {'median':>8} {'max':>8}")
+    for name in sorted(folder.name for folder in (ROOT / "functions").iterdir()):
+        binary = TARGET / name
+        times = [cold_start(binary, server.server_port) for _ in range(ROUNDS)]
+        size, row = zipped(binary), [min(times), statistics.median(times), max(times)]
+        print(f"{name:10} {size / 1e6:8.2f} {row[0]:20.1f} {row[1]:8.1f} {row[2]:8.1f}")
+        result[name] = {"zip_bytes": size, "cold_start_ms": [round(value, 2) for value in row]}
+    print(json.dumps(result))
+
+
+main()

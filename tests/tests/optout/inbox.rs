@@ -1,0 +1,133 @@
+//! What drops may be, and what becomes of those that are none.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::{Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use serde_json::Value;
+use turntable::publish::Outcome;
+
+use crate::lake::{Lake, Out};
+
+impl Lake {
+    /// Every object of `_rejected/`: its name without the ETag, and its records.
+    fn rejected(&self) -> Vec<(String, Vec<(Option<u64>, String)>)> {
+        let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
+        keys.map(|key| {
+            let file: Value = serde_json::from_slice(&self.get(&key).unwrap()).unwrap();
+            let records = file["records"].as_array().unwrap();
+            assert_eq!(file["rejected"], records.len());
+            let one = |reject: &Value| (reject["line"].as_u64(), reject["reason"].as_str().unwrap().to_owned());
+            (file["drop"].as_str().unwrap().to_owned(), records.iter().map(one).collect())
+        })
+        .collect()
+    }
+}
+
+#[tokio::test]
+async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
+    let lake = Lake::default();
+    lake.drop(
+        "a.csv",
+        "User_ID,state,occurred_at,note\n\
+         1,opted_out,2026-01-01T00:00:00Z,x\n\
+         x7,opted_out,2026-01-01T00:00:00Z,x\n\
+         2,out,2026-01-01T00:00:00Z,x\n\
+         3,opted_out,2026-01-01 00:00,x\n\
+         4,opted_out,2099-01-01T00:00:00Z,x\n\
+         ,opted_out,2026-01-01T00:00:00Z,x\n\
+         5,opted_out\n\
+         6,withdrawn,2026-01-01T00:00:00Z,\"two\nlines\"\n\
+         9223372036854775808,withdrawn,2026-01-01T00:00:00Z,x\n",
+    );
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (2, 7, 1));
+    let of = |line, reason: &str| (Some(line), reason.to_owned());
+    let expected = vec![
+        of(3, "user_id is not a whole number of its type"),
+        of(4, "state is none of opted_out, withdrawn, opted_in"),
+        of(5, "occurred_at is no RFC 3339 time"),
+        of(6, "occurred_at is more than 5 minutes ahead"),
+        of(7, "user_id is missing"),
+        of(8, "2 fields where the header has 4"),
+        of(11, "user_id is not a whole number of its type"),
+    ];
+    assert_eq!(lake.rejected(), [("a.csv".to_owned(), expected)]);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
+    let lake = Lake::default();
+    for (name, text) in [
+        ("a.csv", "user,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n"),
+        ("b.csv", "user_id,state,state,occurred_at\n"),
+        ("c.csv", ""),
+        ("d.csv.gz", "no gzip"),
+        ("e.parquet", "no Parquet"),
+        ("f.txt", "user_id,state,occurred_at\n"),
+    ] {
+        lake.drop(name, text);
+    }
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Swapped, 6, 6, 0));
+    let rejected = lake.rejected();
+    let reason = |name: &str| {
+        let (_, records) = rejected.iter().find(|(drop, _)| drop == name).unwrap();
+        assert_eq!((records.len(), records[0].0), (1, None));
+        records[0].1.clone()
+    };
+    let at = "s3://lake/inbox/optouts";
+    let expected = "expected user_id, state, occurred_at";
+    assert_eq!(reason("a.csv"), format!("{at}/a.csv: the header lacks user_id: {expected}"));
+    assert_eq!(reason("b.csv"), format!("{at}/b.csv: the header has state twice: {expected}"));
+    assert_eq!(reason("c.csv"), format!("{at}/c.csv: the header lacks user_id, state, occurred_at: {expected}"));
+    assert!(reason("d.csv.gz").starts_with(&format!("{at}/d.csv.gz is damaged or no gzip")));
+    assert!(reason("e.parquet").starts_with(&format!("{at}/e.parquet is damaged or no Parquet")));
+    assert!(reason("f.txt").starts_with(&format!("{at}/f.txt: the name tells no format")));
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let csv = "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n";
+    let json = "{\"occurred_at\":\"2026-01-01T00:00:00Z\",\"USER_ID\":\"2\",\"state\":\"withdrawn\",\"by\":{\"x\":1}}\n\n{\"user_id\":[3]}\n{\n";
+    let lake = Lake::default();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(csv.as_bytes()).unwrap();
+    lake.drop("deep/er/a.csv.gz", gz.finish().unwrap());
+    lake.drop("b.jsonl.zst", zstd::encode_all(json.as_bytes(), 1).unwrap());
+    let time = TimestampMillisecondArray::from(vec![Some(1_767_225_600_000), None]).with_timezone("Asia/Tokyo");
+    let batch = RecordBatch::try_from_iter([
+        ("State", Arc::new(StringArray::from(vec!["opted_in", "opted_in"])) as _),
+        ("user_id", Arc::new(Int32Array::from(vec![3, 4])) as _),
+        ("occurred_at", Arc::new(time) as _),
+    ])
+    .unwrap();
+    let mut parquet = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut parquet, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    lake.drop("c.parquet", parquet);
+    // What is no drop is left alone.
+    for name in ["_archive/x.csv", ".hidden", "folder/", "_rejected/y.json"] {
+        lake.drop(name, "x");
+    }
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.drops, done.rejected), (3, 3));
+    let at = 1_767_225_600;
+    assert_eq!(lake.table(), [(1, Out::OptedOut, at), (2, Out::Withdrawn, at), (3, Out::OptedIn, at)]);
+    let rejected = lake.rejected();
+    let of = |line, reason: &str| (Some(line), reason.to_owned());
+    assert_eq!(rejected[1].1, [of(3, "user_id is no single value"), of(4, "not JSON at byte 1")]);
+    assert_eq!(rejected[2].1, [of(2, "occurred_at is missing, or no RFC 3339 time")]);
+}
+
+#[tokio::test]
+async fn a_drop_overwritten_with_new_content_is_a_new_drop() {
+    let lake = Lake::default();
+    lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
+    lake.refresh().await.unwrap();
+    lake.drop("a.csv", "user_id,state,occurred_at\n2,opted_out,2026-01-01T00:00:00Z\n");
+    assert_eq!(lake.refresh().await.unwrap().drops, 1);
+    assert_eq!(lake.table().len(), 2);
+}

@@ -1,0 +1,310 @@
+//! A lake in memory with one inbox, and what may go wrong with it.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow_array::{
+    cast::AsArray,
+    types::{Int64Type, TimestampMicrosecondType},
+};
+use async_trait::async_trait;
+use aws_sdk_glue::types::{Table, TableInput};
+use bytes::Bytes;
+use jiff::Timestamp;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
+use tests::{catalog, memory};
+use turntable::{
+    clock::Clock,
+    config::Place,
+    error::{Error, Result},
+    manifest::Manifest,
+    name::{Generation, Home, Key, Location, TableName},
+    port::{Catalog, Chunks, Entry, Objects, Put, Update, Upload},
+    request::{Flipped, OptedOut},
+    world::World,
+};
+
+pub use turntable::merge::State as Out;
+
+pub struct Lake {
+    pub objects: memory::Objects,
+    pub catalog: Arc<catalog::Memory>,
+    wire: Wire,
+    clock: Arc<AtomicI64>,
+    random: Arc<AtomicU64>,
+}
+
+/// What all calls go through.
+#[derive(Clone, Default)]
+pub struct Wire {
+    calls: Arc<AtomicUsize>,
+    copies: Arc<AtomicUsize>,
+    /// The process dies at this call, before or after it has an effect.
+    pub dies: Option<(usize, bool)>,
+    pub takes: Option<Duration>,
+    /// How many other tasks get their turn during a call: a seed.
+    pub turns: Option<Arc<AtomicU64>>,
+}
+
+impl Wire {
+    async fn call<T>(&self, act: impl Future<Output = Result<T>>) -> Result<T> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let dead = || Error::unavailable("the process is dead");
+        if let Some(time) = self.takes {
+            tokio::time::sleep(time).await;
+        }
+        if let Some(seed) = &self.turns {
+            let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            let seed = seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap();
+            for _ in 0..(seed >> 40) % 6 {
+                tokio::task::yield_now().await;
+            }
+        }
+        match self.dies {
+            Some((at, _)) if number > at => Err(dead()),
+            Some((at, false)) if number == at => Err(dead()),
+            Some((at, true)) if number == at => act.await.and_then(|_| Err(dead())),
+            _ => act.await,
+        }
+    }
+
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+struct Wired<T>(Wire, T);
+
+#[async_trait]
+impl Catalog for Wired<Arc<catalog::Memory>> {
+    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
+        self.0.call(self.1.table(name)).await
+    }
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
+        self.0.call(self.1.update(database, input, version)).await
+    }
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
+        self.0.call(self.1.create(database, input)).await
+    }
+    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
+        self.0.call(self.1.has_partitions(name)).await
+    }
+    async fn delete(&self, name: &TableName) -> Result<()> {
+        self.0.call(self.1.delete(name)).await
+    }
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+        self.0.call(self.1.tables(database, prefix)).await
+    }
+}
+
+#[async_trait]
+impl Objects for Wired<memory::Objects> {
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        self.0.call(self.1.get(at)).await
+    }
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
+        self.0.call(self.1.range(at, etag, range)).await
+    }
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
+        self.0.call(self.1.stream(at, etag)).await
+    }
+    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
+        self.0.call(self.1.head(at)).await
+    }
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        self.0.call(self.1.list(under, after)).await
+    }
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        self.0.call(self.1.put_new(at, body)).await
+    }
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        self.0.call(Objects::put(&self.1, at, body)).await
+    }
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        self.0.copies.fetch_add(1, Ordering::Relaxed);
+        self.0.call(self.1.copy(from, etag, to)).await
+    }
+    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(Uploading(self.0.clone(), self.1.upload(at).await?)))
+    }
+}
+
+struct Uploading(Wire, Box<dyn Upload>);
+
+#[async_trait]
+impl Upload for Uploading {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.1.write(bytes).await
+    }
+    async fn finish(self: Box<Self>) -> Result<String> {
+        let Uploading(wire, upload) = *self;
+        wire.call(upload.finish()).await
+    }
+    async fn abort(self: Box<Self>) {
+        self.1.abort().await;
+    }
+}
+
+impl Default for Lake {
+    fn default() -> Self {
+        Lake::with("")
+    }
+}
+
+impl Lake {
+    /// `more` is added to the inbox.
+    pub fn with(more: &str) -> Lake {
+        let lake = Lake {
+            objects: memory::Objects::default(),
+            catalog: Arc::default(),
+            wire: Wire::default(),
+            clock: Arc::new(AtomicI64::new(1_800_000_000_000)),
+            random: Arc::default(),
+        };
+        lake.configure(more);
+        lake
+    }
+
+    pub fn configure(&self, more: &str) {
+        let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+        self.objects.put(
+            "s3://lake/datasets.toml",
+            format!(
+                "[datasets.optouts]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+                 source = {{ inbox = {{ location = \"s3://lake/inbox/optouts\", key = [\"user_id\"], \
+                 columns = {{ user_id = \"bigint\" }}{more} }} }}\n"
+            ),
+        );
+    }
+
+    pub fn drop(&self, name: &str, text: impl Into<Bytes>) {
+        self.objects.put(&format!("s3://lake/inbox/optouts/{name}"), text);
+    }
+
+    pub fn wire(&self) -> Wire {
+        self.wire.clone()
+    }
+
+    pub fn slow(&self, takes: Duration) -> Wire {
+        Wire { takes: Some(takes), ..self.wire.clone() }
+    }
+
+    pub fn world(&self, wire: Wire) -> World {
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).unwrap();
+        World {
+            catalog: Arc::new(Wired(wire.clone(), self.catalog.clone())),
+            objects: Arc::new(Wired(wire, self.objects.clone())),
+            clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
+            datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
+        }
+    }
+
+    pub async fn handle(&self, wire: Wire, event: Value) -> Result<optout::Answer> {
+        optout::handle(optout::Optout { world: self.world(wire), secrets: None }, event).await
+    }
+
+    async fn one(&self, wire: Wire, event: Value) -> Result<OptedOut> {
+        match self.handle(wire, event).await? {
+            optout::Answer::One(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn refresh_on(&self, wire: Wire) -> Result<OptedOut> {
+        self.one(wire, json!({ "dataset": "optouts" })).await
+    }
+
+    pub async fn refresh(&self) -> Result<OptedOut> {
+        self.refresh_on(self.wire()).await
+    }
+
+    pub async fn reconcile(&self) -> Result<OptedOut> {
+        self.one(self.wire(), json!({ "dataset": "optouts", "action": "reconcile" })).await
+    }
+
+    pub async fn schedule(&self) -> Result<Vec<OptedOut>> {
+        match self.handle(self.wire(), json!({})).await? {
+            optout::Answer::Many { refreshed } => Ok(refreshed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn operator(&self, request: Value) -> Result<Flipped> {
+        flip::handle(self.world(Wire::default()), request).await
+    }
+
+    pub async fn deliver(&self, generation: &Generation) -> Result<Flipped> {
+        let key = self.home().manifest(generation);
+        let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap();
+        event["detail"]["object"]["key"] = key.key.into();
+        flip::handle(self.world(Wire::default()), event).await
+    }
+
+    pub fn home(&self) -> Home {
+        Home::new(&"s3://lake/schemas".parse().unwrap(), "optouts")
+    }
+
+    pub fn live(&self) -> Option<Generation> {
+        let table = self.catalog.get(&TableName { database: "dmp".into(), table: "optouts".into() })?;
+        self.home().parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+    }
+
+    pub fn manifests(&self) -> Vec<Generation> {
+        let keys = self.objects.keys().into_iter().filter_map(|key| Home::parse_manifest(&key.parse().unwrap()));
+        keys.map(|(_, generation)| generation).collect()
+    }
+
+    pub fn get(&self, key: &str) -> Option<Bytes> {
+        self.objects.body(key)
+    }
+
+    /// Every row of a generation, by its manifest: id, state, second.
+    pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
+        let at = self.home().manifest(generation);
+        let manifest = Manifest::from_json(&at, generation, &self.get(&at.to_string()).unwrap()).unwrap();
+        let mut rows = Vec::new();
+        for file in &manifest.files {
+            let bytes = self.get(&manifest.location.key(&file.key).to_string()).unwrap();
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+                let batch = batch.unwrap();
+                let ids = batch.column(0).as_primitive::<Int64Type>().clone();
+                let states = batch.column(1).as_string::<i32>().clone();
+                let times = batch.column(2).as_primitive::<TimestampMicrosecondType>().clone();
+                rows.extend(
+                    (0..batch.num_rows())
+                        .map(|row| (ids.value(row), states.value(row).parse().unwrap(), times.value(row) / 1_000_000)),
+                );
+            }
+        }
+        assert_eq!(rows.len() as u64, manifest.rows);
+        rows.sort_by_key(|row| row.0);
+        rows
+    }
+
+    /// Every row of the live table.
+    pub fn table(&self) -> Vec<(i64, Out, i64)> {
+        self.live().map(|live| self.rows(&live)).unwrap_or_default()
+    }
+
+    pub fn calls(&self) -> usize {
+        self.wire.calls()
+    }
+
+    pub fn copies(&self) -> usize {
+        self.wire.copies.load(Ordering::Relaxed)
+    }
+}
+
+/// A drop of so many people, who are out.
+pub fn many(ids: Range<i64>) -> String {
+    let lines: String = ids.map(|id| format!("{id},opted_out,2026-01-01T00:00:00Z\n")).collect();
+    format!("user_id,state,occurred_at\n{lines}")
+}
