@@ -6,6 +6,8 @@ mod inbox;
 mod lake;
 #[path = "optout/schedules.rs"]
 mod schedules;
+#[path = "optout/speed.rs"]
+mod speed;
 
 use std::time::{Duration, Instant};
 
@@ -48,9 +50,9 @@ async fn nothing_new_is_three_calls_and_no_write() {
 #[tokio::test]
 async fn round_trips_one_after_the_other_are_nine() {
     let lake = Lake::with("buckets = 4");
-    lake.drop("a.csv", &lake::many(0..100));
+    lake.drop("a.csv", lake::many(0..100));
     lake.refresh().await.unwrap();
-    lake.drop("b.csv", &lake::many(50..150));
+    lake.drop("b.csv", lake::many(50..150));
     let slow = lake.slow(Duration::from_millis(100));
     let began = Instant::now();
     assert_eq!(lake.refresh_on(slow).await.unwrap().applied, 50);
@@ -60,7 +62,7 @@ async fn round_trips_one_after_the_other_are_nine() {
 #[tokio::test]
 async fn untouched_buckets_are_copied_and_touched_ones_rewritten() {
     let lake = Lake::with("buckets = 16");
-    lake.drop("a.csv", &lake::many(0..1000));
+    lake.drop("a.csv", lake::many(0..1000));
     lake.refresh().await.unwrap();
     let copied = lake.copies();
     lake.drop("b.csv", "user_id,state,occurred_at\n7,opted_in,2027-01-01T00:00:00Z\n");
@@ -74,7 +76,7 @@ async fn untouched_buckets_are_copied_and_touched_ones_rewritten() {
 #[tokio::test]
 async fn another_number_of_buckets_keeps_every_row() {
     let lake = Lake::with("buckets = 2");
-    lake.drop("a.csv", &lake::many(0..500));
+    lake.drop("a.csv", lake::many(0..500));
     lake.refresh().await.unwrap();
     let before = lake.table();
     for buckets in [16, 4, 64, 1] {
@@ -98,10 +100,10 @@ async fn an_empty_inbox_makes_an_empty_table_with_its_columns() {
 #[tokio::test]
 async fn a_hold_keeps_drops_waiting_and_a_rollback_is_refused() {
     let lake = Lake::default();
-    lake.drop("a.csv", &lake::many(0..3));
+    lake.drop("a.csv", lake::many(0..3));
     lake.refresh().await.unwrap();
     lake.operator(json!({"dataset": "optouts", "action": "hold", "reason": "under review"})).await.unwrap();
-    lake.drop("b.csv", &lake::many(0..9));
+    lake.drop("b.csv", lake::many(0..9));
     let held = lake.refresh().await.unwrap();
     assert_eq!((held.outcome, held.drops, held.reasons), (Outcome::Held, 0, vec!["under review".to_owned()]));
     lake.operator(json!({"dataset": "optouts", "action": "release"})).await.unwrap();
@@ -114,9 +116,9 @@ async fn a_hold_keeps_drops_waiting_and_a_rollback_is_refused() {
 #[tokio::test]
 async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it() {
     let lake = Lake::default();
-    lake.drop("a.csv", &lake::many(0..3));
+    lake.drop("a.csv", lake::many(0..3));
     let first = lake.refresh().await.unwrap().generation.unwrap();
-    lake.drop("b.csv", &lake::many(0..9));
+    lake.drop("b.csv", lake::many(0..9));
     // The process dies between the manifest and `UpdateTable`.
     lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Fail);
     assert_eq!(lake.refresh().await.unwrap_err().kind(), Kind::Unavailable);
@@ -132,9 +134,9 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
 #[tokio::test]
 async fn min_interval_is_for_nudges_and_not_for_people() {
     let lake = Lake::with("min_interval = \"1h\"");
-    lake.drop("a.csv", &lake::many(0..3));
+    lake.drop("a.csv", lake::many(0..3));
     lake.refresh().await.unwrap();
-    lake.drop("b.csv", &lake::many(0..9));
+    lake.drop("b.csv", lake::many(0..9));
     assert_eq!(lake.schedule().await.unwrap()[0].outcome, Outcome::Waiting);
     assert_eq!(lake.refresh().await.unwrap().rows, 9);
 }

@@ -44,8 +44,8 @@ pub struct Lake {
 /// What all calls go through.
 #[derive(Clone, Default)]
 pub struct Wire {
-    calls: Arc<AtomicUsize>,
-    copies: Arc<AtomicUsize>,
+    pub calls: Arc<AtomicUsize>,
+    pub copies: Arc<AtomicUsize>,
     /// The process dies at this call, before or after it has an effect.
     pub dies: Option<(usize, bool)>,
     pub takes: Option<Duration>,

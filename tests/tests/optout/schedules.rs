@@ -132,7 +132,8 @@ async fn whatever_happens_the_table_is_that_of_one_clean_run() {
             lost += u64::from(one.is_err()) + u64::from(two.is_err());
             met += u64::from(lake.catalog.calls(Op::Update) > flips + 1);
         }
-        lake.refresh().await.unwrap();
+        // A fault may still wait for its call.
+        while lake.refresh().await.is_err() {}
         is(&lake, &table);
         never_back(&lake);
         for generation in lake.manifests() {
