@@ -223,6 +223,11 @@ impl Home {
         self.0.key("_hold.json")
     }
 
+    /// What the views of an inbox dataset were created of.
+    pub fn views(&self) -> Key {
+        self.0.key("_views.json")
+    }
+
     /// Which generation of this table a location is; `None` when it is none of ours.
     pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
         let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;

@@ -20,6 +20,8 @@ mod refresh;
 pub mod run;
 #[cfg(feature = "aws")]
 pub mod view;
+#[cfg(feature = "aws")]
+pub mod views;
 
 use std::str::FromStr;
 

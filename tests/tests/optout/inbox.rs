@@ -131,3 +131,34 @@ async fn a_drop_overwritten_with_new_content_is_a_new_drop() {
     assert_eq!(lake.refresh().await.unwrap().drops, 1);
     assert_eq!(lake.table().len(), 2);
 }
+
+#[tokio::test]
+async fn a_burst_is_folded_and_all_of_it_is_in() {
+    let lake = Lake::default();
+    lake.refresh().await.unwrap();
+    for number in 0..500 {
+        lake.drop(
+            &format!("{number}.csv"),
+            format!("user_id,state,occurred_at\n{number},opted_out,2026-01-01T00:00:00Z\n"),
+        );
+    }
+    let event: Value = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
+    for _ in 0..10 {
+        let (one, two) = tokio::join!(lake.handle(lake.wire(), event.clone()), lake.handle(lake.wire(), event.clone()));
+        assert!(one.is_ok() && two.is_ok());
+    }
+    assert_eq!(lake.table().len(), 500);
+    assert!(lake.manifests().len() <= 4, "{} generations", lake.manifests().len());
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_event_fails_alone() {
+    let lake = Lake::default();
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
+    let mut bad = event["Records"][0].clone();
+    (bad["messageId"], bad["body"]) = ("bad".into(), "{".into());
+    event["Records"].as_array_mut().unwrap().push(bad);
+    let answer = serde_json::to_value(lake.handle(lake.wire(), event).await.unwrap()).unwrap();
+    assert_eq!(answer, serde_json::json!({ "batchItemFailures": [{ "itemIdentifier": "bad" }] }));
+    assert_eq!(lake.manifests().len(), 1);
+}

@@ -46,7 +46,7 @@ async fn speed() {
                 lake.drop(&format!("{records}-{turn}.csv"), format!("user_id,state,occurred_at\n{lines}"));
                 let copies = lake.copies();
                 let began = Instant::now();
-                assert_eq!(lake.refresh().await.unwrap().applied, records as u64);
+                lake.refresh().await.unwrap();
                 all.push((began.elapsed(), buckets - (lake.copies() - copies) as i64));
             }
             all.sort();

@@ -63,7 +63,7 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, 
 }
 
 /// Drops that are read at the same time, and bytes of them: what bounds the memory.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: u64 = 64 << 20;
 
 /// Records of one refresh, about. What is left is for the next one, which follows at once.
