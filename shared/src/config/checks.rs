@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             faults.unwrap_err().lines().collect::<Vec<_>>(),
             [
-                format!("{at}.max_growth: expected a number, 0 or more, found a whole number"),
+                format!("{at}.max_growth: expected a number, 0 or more, found a negative number"),
                 format!("{at}.not_null: expected a list of strings that are not empty, found a string"),
                 format!("{at}.range.a: expected {{ min = …, max = … }}, found a whole number"),
                 format!("{at}.range.b: expected min, max or both"),
