@@ -235,6 +235,23 @@ async fn a_canary_that_does_not_sing_takes_the_table_back() {
 }
 
 #[tokio::test]
+async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
+    let (lake, first, next) = before_the_canary("false").await;
+    let glue = lake.glue.clone();
+    let other = format!("s3://lake/schemas/users/{first}").parse().unwrap();
+    lake.athena.answers(move |_| {
+        let table = glue.get(&Lake::table()).unwrap();
+        glue.put("dmp", turntable::aws::glue::moved(&table, &other));
+        Ok(one("false"))
+    });
+    let error = lake.event(&next).await.unwrap_err();
+    assert!(rejected(&error).ends_with(&format!("canary: {next} was replaced meanwhile")));
+    assert!(lake.is_live(&first));
+    // The flip's, and no second one.
+    assert_eq!(lake.glue.calls(Op::Update), 1);
+}
+
+#[tokio::test]
 async fn a_way_back_that_fails_is_gone_the_next_time() {
     let (lake, first, next) = before_the_canary("false").await;
     lake.glue.on(Op::Update, 2, Fault::Fail);
