@@ -81,7 +81,9 @@ impl Postgres {
                 return Postgres { directory, port, shell };
             }
         }
-        panic!("PostgreSQL does not start: {}", log(&directory));
+        let why = log(&directory);
+        let _ = fs::remove_dir_all(&directory);
+        panic!("PostgreSQL does not start: {why}");
     }
 
     /// As the superuser, in the database that initdb made.

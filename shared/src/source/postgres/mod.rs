@@ -18,10 +18,14 @@ mod value;
 use std::sync::Arc;
 
 use futures::{StreamExt, future::try_join_all, stream};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 use tokio_postgres::CopyOutStream;
 
-use self::{decode::Decoder, server::Server, session::Session};
+use self::{
+    decode::Decoder,
+    server::Server,
+    session::{AbortOnDrop, Session},
+};
 use super::{Batches, Context, Opened};
 use crate::{
     config::Postgres,
@@ -34,16 +38,14 @@ const AHEAD: usize = 2;
 
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::of(&options.connect, context).await?);
-    let mut first = Session::begin(&server).await?;
+    let first = Session::begin(&server).await?;
     let as_of = first.as_of(&server).await?;
-    let Session { client, socket } = &mut first;
-    let described = socket.drive(describe::describe(client, &server, &options.query)).await?;
-    let copies = socket.drive(parts::copies(client, &server, &described, options)).await?;
+    let described = describe::describe(&first.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
+    let copies = parts::copies(&first.client, &server, &described, options).await?;
     let mut streams = Vec::new();
-    for (mut session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
-        let rows = session.socket.drive(session.client.copy_out(&copy)).await;
-        let rows = rows.map_err(|error| failure::of(&server, error))?;
+    for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
+        let rows = session.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
         let decoder = Decoder::new(schema.clone(), &described.wires());
         streams.push(batches(server.clone(), session, rows, decoder));
     }
@@ -51,22 +53,23 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
 }
 
 /// So many sessions that all see what the first one sees.
-async fn sessions(server: &Server, mut first: Session, count: usize) -> Result<Vec<Session>> {
+async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
     if count == 1 {
         return Ok(vec![first]);
     }
-    let snapshot: String = first.value(server, "SELECT pg_catalog.pg_export_snapshot()").await?;
+    let snapshot = first.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
+    let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
     let others = try_join_all((1..count).map(|_| Session::join(server, &snapshot))).await?;
     Ok([first].into_iter().chain(others).collect())
 }
 
 /// Decodes in a task of its own. Dropping the stream ends the task, and with it the connection.
-fn batches(server: Arc<Server>, mut session: Session, rows: CopyOutStream, mut decoder: Decoder) -> Batches {
+fn batches(server: Arc<Server>, session: Session, rows: CopyOutStream, mut decoder: Decoder) -> Batches {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let task = tokio::spawn(async move {
         let mut rows = std::pin::pin!(rows);
         let decoded = async {
-            while let Some(bytes) = session.socket.next(&mut rows).await {
+            while let Some(bytes) = rows.next().await {
                 let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
                 decoder.push(&bytes)?;
                 while let Some(batch) = decoder.ready.pop_front() {
@@ -99,13 +102,4 @@ fn batches(server: Arc<Server>, mut session: Session, rows: CopyOutStream, mut d
         }
     })
     .boxed()
-}
-
-/// A task that must not outlive what it works for.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
