@@ -3,6 +3,8 @@
 pub mod cases;
 pub mod catalog;
 pub mod conformance;
-pub mod lake;
+pub mod disturbed;
 pub mod memory;
+pub mod postgres;
 pub mod query;
+pub mod rig;

@@ -1,0 +1,184 @@
+//! The functions themselves, in process, on S3, Glue and Athena in memory and a clock that only tests move.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use turntable::{
+    clock::Clock,
+    config::Place,
+    error::Result,
+    name::{Generation, Home, TableName},
+    port::{Catalog, Objects, Queue},
+    record::{self, Flip},
+    request::Flipped,
+    world::World,
+};
+
+use crate::{catalog, memory, query};
+
+/// One dataset `users` of table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
+pub struct Rig {
+    pub objects: memory::Objects,
+    pub catalog: Arc<catalog::Memory>,
+    pub athena: Arc<query::Memory>,
+    pub queue: Arc<Sent>,
+    pub home: Home,
+    pub table: TableName,
+    clock: Arc<AtomicI64>,
+    random: Arc<AtomicU64>,
+}
+
+const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
+
+/// What was put into the queue.
+#[derive(Default)]
+pub struct Sent(pub Mutex<Vec<String>>);
+
+#[async_trait]
+impl Queue for Sent {
+    async fn send(&self, bodies: Vec<String>) -> Result<()> {
+        self.0.lock().expect("no test panics with it").extend(bodies);
+        Ok(())
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Rig::with("checks = { min_rows = 1, max_shrink = 0.5 }\n")
+    }
+}
+
+impl Rig {
+    /// `more` is added to the dataset's entry.
+    pub fn with(more: &str) -> Rig {
+        let rig = Rig {
+            objects: memory::Objects::default(),
+            catalog: Arc::default(),
+            athena: Arc::default(),
+            queue: Arc::default(),
+            home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "users"),
+            table: TableName { database: "dmp".into(), table: "users".into() },
+            clock: Arc::new(AtomicI64::new(1_800_000_000_000)),
+            random: Arc::default(),
+        };
+        rig.configure(COLUMNS, more);
+        rig.source(3);
+        rig
+    }
+
+    /// Writes datasets.toml anew: the dataset's columns, and what is added to its entry.
+    pub fn configure(&self, columns: &str, more: &str) {
+        let text = format!(
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n[datasets.users]\n\
+             source = {{ files = {{ location = \"s3://lake/in/\", columns = {{ {columns} }} }} }}\n{more}\n"
+        );
+        self.objects.put("s3://lake/datasets.toml", text);
+    }
+
+    /// The time, which it does not move.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
+    }
+
+    /// A source of so many rows.
+    pub fn source(&self, rows: usize) {
+        let lines: String = (0..rows).map(|id| format!("{id},n{id}\n")).collect();
+        self.objects.put("s3://lake/in/users.csv", format!("id,name\n{lines}"));
+    }
+
+    /// The world on a catalog or on objects of the test's own, such as ones that fail.
+    pub fn world_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> World {
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        // Every look at the clock is a millisecond later: no two things happen at the same time.
+        let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
+        let clock = Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into());
+        let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
+        World { catalog, objects, query: self.athena.clone(), clock, datasets }
+    }
+
+    pub fn world(&self) -> World {
+        self.world_on(self.catalog.clone(), Arc::new(self.objects.clone()))
+    }
+
+    pub async fn export_with(&self, world: World, event: Value) -> Result<export::Answer> {
+        let export = export::Export { world, queue: self.queue.clone(), secrets: None };
+        export::handle(export, event).await
+    }
+
+    /// A new candidate.
+    pub async fn export(&self) -> Generation {
+        match self.export_with(self.world(), json!({ "dataset": "users" })).await.expect("an export") {
+            export::Answer::Exported(exported) => exported.generation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A new candidate of this source.
+    pub async fn export_csv(&self, csv: &str) -> Generation {
+        self.objects.put("s3://lake/in/users.csv", csv.to_owned());
+        self.export().await
+    }
+
+    /// A flip by hand.
+    pub async fn flip(&self, generation: &Generation) -> Result<Flipped> {
+        self.ask(json!({ "dataset": "users", "generation": generation })).await
+    }
+
+    /// The manifest's event.
+    pub fn event(&self, generation: &Generation) -> Value {
+        let key = self.home.manifest(generation);
+        json!({
+            "version": "0",
+            "id": "17793124-05d4-b198-2fde-7ededc63b103",
+            "detail-type": "Object Created",
+            "source": "aws.s3",
+            "account": "123456789012",
+            "time": "2024-11-21T02:00:41Z",
+            "region": "ap-northeast-1",
+            "resources": [],
+            "detail": { "bucket": { "name": key.bucket }, "object": { "key": key.key } },
+        })
+    }
+
+    pub async fn deliver(&self, generation: &Generation) -> Result<Flipped> {
+        flip::handle(self.world(), self.event(generation)).await
+    }
+
+    pub async fn ask(&self, request: Value) -> Result<Flipped> {
+        flip::handle(self.world(), request).await
+    }
+
+    /// The live generation; `None` where there is no table, or one elsewhere.
+    pub fn live(&self) -> Option<Generation> {
+        let table = self.catalog.get(&self.table)?;
+        self.home.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+    }
+
+    /// The table's columns, as `name type`.
+    pub fn columns(&self) -> Vec<String> {
+        let table = self.catalog.get(&self.table).expect("a table");
+        let columns = turntable::aws::glue::columns(&table);
+        columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect()
+    }
+
+    /// Every flip on record, in order.
+    pub async fn flips(&self) -> Vec<Flip> {
+        let mut flips = Vec::new();
+        for key in self.objects.keys().into_iter().filter(|key| key.contains("/_flips/")) {
+            let key = key.parse().expect("a key");
+            let json = Objects::get(&self.objects, &key).await.expect("S3").expect("an object");
+            flips.push(record::from_json(&key, &json).expect("a flip"));
+        }
+        flips
+    }
+
+    /// How many flips are on record.
+    pub fn records(&self) -> usize {
+        self.objects.keys().iter().filter(|key| key.contains("/_flips/")).count()
+    }
+}
