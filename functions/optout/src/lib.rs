@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
-    config::{Config, Dataset, Source},
+    config::{Config, Dataset, Inbox, Source},
     error::{Error, Result},
-    merge::{self, Ask},
+    merge::{self, Ask, views},
     publish::Outcome,
     request::{self, OptedOut},
     source::Secrets,
@@ -43,7 +43,7 @@ pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
         request::Optout::Queue(messages) => Ok(Answer::Batch { failures: batch(&optout, &config, messages).await }),
         request::Optout::One { ref dataset, reconcile } => {
             let ask = Ask { reconcile, secrets: optout.secrets.clone(), ..Ask::default() };
-            Ok(Answer::One(one(&optout, config.dataset(dataset)?, &ask).await?))
+            Ok(Answer::One(one(&optout, config.dataset(dataset)?, &ask, Views::Always).await?))
         }
         request => many(&optout, request.datasets(&config)?).await,
     }
@@ -68,7 +68,7 @@ async fn batch(optout: &Optout, config: &Config, messages: Vec<(String, String)>
         }
     }
     for (dataset, messages) in nudged.into_values() {
-        if let Err(failure) = one(optout, dataset, &patient()).await {
+        if let Err(failure) = one(optout, dataset, &patient(), Views::OfNewTable).await {
             report(dataset, &failure);
             failed.extend(messages);
         }
@@ -80,7 +80,7 @@ async fn batch(optout: &Optout, config: &Config, messages: Vec<(String, String)>
 async fn many(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     for dataset in datasets {
-        match one(optout, dataset, &patient()).await {
+        match one(optout, dataset, &patient(), Views::Always).await {
             Ok(answer) => refreshed.push(answer),
             Err(failure) => {
                 report(dataset, &failure);
@@ -99,13 +99,24 @@ fn report(dataset: &Dataset, failure: &Error) {
     error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "refresh failed");
 }
 
-async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask) -> Result<OptedOut> {
+/// When the views are looked after. A drop never waits for them.
+#[derive(Clone, Copy, PartialEq)]
+enum Views {
+    Always,
+    OfNewTable,
+}
+
+async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Result<OptedOut> {
     let started = Instant::now();
     let Source::Inbox(inbox) = &dataset.source else {
         return Err(Error::input(format!("datasets.{}.source is no inbox: ask export for it", dataset.name)));
     };
     let refreshed = merge::refresh(&optout.world, dataset, inbox, ask).await?;
-    let answer = OptedOut::new(&dataset.name, refreshed);
+    let wanted = views == Views::Always || refreshed.created;
+    let mut answer = OptedOut::new(&dataset.name, refreshed);
+    if wanted && answer.outcome != Outcome::Rejected {
+        answer.reasons.extend(look_after_views(&optout.world, dataset, inbox).await);
+    }
     info!(
         dataset = answer.dataset,
         outcome = ?answer.outcome,
@@ -123,4 +134,20 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask) -> Result<OptedOut> 
         return Err(Error::rejected(format!("{}: rejected, live is unchanged: {reasons}", answer.dataset)));
     }
     Ok(answer)
+}
+
+/// What went wrong with the views. The flip stands, and the schedule tries again.
+async fn look_after_views(world: &World, dataset: &Dataset, inbox: &Inbox) -> Option<String> {
+    let run = async |database: &str, sql: &str| world.query.run(database, sql).await.map(drop);
+    match views::ensure(world, dataset, inbox, run).await {
+        Ok(created) if created.is_empty() => None,
+        Ok(created) => {
+            info!(dataset = dataset.name, ?created, "views created");
+            None
+        }
+        Err(fault) => {
+            error!(dataset = dataset.name, kind = fault.kind().as_str(), error = fault.report(), "views not created");
+            Some(format!("views: {}", fault.message()))
+        }
+    }
 }

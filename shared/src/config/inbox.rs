@@ -130,6 +130,14 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
     let all: Vec<&Dataset> = datasets.values().collect();
     for (at, dataset) in all.iter().enumerate() {
         let Source::Inbox(inbox) = &dataset.source else { continue };
+        let checks = &dataset.checks;
+        let asked = [!checks.not_null.is_empty(), !checks.range.is_empty(), !checks.fresh.is_empty()];
+        let asked = asked.contains(&true) || !checks.unique.is_empty() || !checks.sql.is_empty();
+        if asked || checks.canary.is_some() {
+            let fault =
+                "an inbox has min_rows, max_shrink and max_growth only: nothing is asked on the way of an opt-out";
+            faults.push(&format!("datasets.{}.checks", dataset.name), fault);
+        }
         let path = format!("datasets.{}.source.inbox.location", dataset.name);
         for other in all.iter().filter(|other| other.home.location().overlaps(&inbox.location)) {
             faults.push(&path, format!("{} overlaps the table {:?}", inbox.location, other.name));

@@ -1,6 +1,7 @@
 //! `datasets.toml`: raw → checked, all faults at once, each with its path.
 
 mod check;
+mod checks;
 mod inbox;
 mod read;
 
@@ -8,11 +9,13 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+pub use checks::{Bound, Checks, Range};
+
 use crate::{
     error::{Error, Result},
     merge::key::Key,
     name::{Home, Location, TableName},
-    schema::Column,
+    schema::{Column, Policy},
 };
 
 /// A checked `datasets.toml`.
@@ -29,6 +32,8 @@ pub struct Dataset {
     pub home: Home,
     pub source: Source,
     pub checks: Checks,
+    /// What a flip may change of the table's columns.
+    pub schema: Policy,
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
@@ -119,15 +124,6 @@ pub enum Format {
     Csv,
     Ndjson,
     Parquet,
-}
-
-/// What a candidate must pass.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Checks {
-    /// Rows.
-    pub min_rows: Option<u64>,
-    /// The part of live's rows that may be gone: 0.2 is a fifth.
-    pub max_shrink: Option<f64>,
 }
 
 /// How large what is written may be. Bytes, before the last encoding and thus about.

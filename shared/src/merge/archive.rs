@@ -73,6 +73,7 @@ mod tests {
             to: generation(to),
             by: By::Event,
             why: None,
+            canary: None,
         };
         let flips = [flip(1, 10), flip(2, 20), flip(3, 90)];
         let at = |now: i64| archivable(&live, &flips, SignedDuration::from_hours(1), minute(now)).count();

@@ -59,6 +59,8 @@ pub struct Refreshed {
     pub reasons: Vec<String>,
     /// Drops that were left for the next refresh.
     pub left: u64,
+    /// Whether there was no table before.
+    pub created: bool,
 }
 
 /// How often a refresh begins again because somebody else has flipped meanwhile. Each time somebody got through.
@@ -85,6 +87,7 @@ pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask)
             done.drops += before.drops;
             done.applied += before.applied;
             done.rejected += before.rejected;
+            done.created |= before.created;
         }
         if done.outcome != Outcome::Swapped || done.left == 0 {
             return Ok(done);
@@ -113,6 +116,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         rows: base.as_ref().map_or(0, |base| base.rows),
         reasons,
         left: 0,
+        created: false,
     };
     let merged = base.as_ref().and_then(|base| base.merge.as_ref());
     let unread = unread(&listed, base.as_ref());
@@ -159,7 +163,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     let candidate = draft.complete(built.files, buckets, &listed, &reads, world.clock.now());
 
     let (_, objects) = futures::try_join!(complete(world, dataset, &candidate), objects(world, &candidate))?;
-    let reasons = verdict(dataset, &candidate, &objects, &look);
+    let reasons = verdict(world, dataset, &candidate, &objects, &look);
     if !reasons.is_empty() {
         return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, ..unchanged }));
     }
@@ -173,6 +177,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         rows: candidate.rows,
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
+        created: live == Live::NoTable,
     };
     Ok(flip(world, dataset, &candidate, look).await?.map(|outcome| match outcome {
         Flipped::Done => done,
@@ -226,9 +231,11 @@ async fn objects(world: &World, candidate: &Manifest) -> Result<Vec<Object>> {
 
 /// All of the audit but the footers: this process has just written the files, or copied them from audited ones by
 /// their ETag. `flip` reads the footers too, should it come first.
-fn verdict(dataset: &Dataset, candidate: &Manifest, objects: &[Object], look: &Look) -> Vec<String> {
+fn verdict(world: &World, dataset: &Dataset, candidate: &Manifest, objects: &[Object], look: &Look) -> Vec<String> {
     let columns = look.table.as_ref().map(glue::columns);
     audit::verdict(&Evidence {
+        now: world.clock.now(),
+        policy: dataset.schema,
         manifest: candidate,
         objects,
         footers: &[],
@@ -236,6 +243,7 @@ fn verdict(dataset: &Dataset, candidate: &Manifest, objects: &[Object], look: &L
         live_rows: look.live_manifest.as_ref().map(|live| live.rows),
         checks: &dataset.checks,
     })
+    .reasons()
 }
 
 enum Flipped {
@@ -255,7 +263,8 @@ async fn flip(world: &World, dataset: &Dataset, candidate: &Manifest, mut look: 
             Decision::Stale(_) => return Ok(None),
             Decision::Held(hold) => return Ok(Some(Flipped::Held(hold.reason))),
         }
-        if publish::swap(world, dataset, candidate, look, &cause).await?.is_some() {
+        let input = publish::next_table(dataset, &look, candidate, dataset.schema);
+        if publish::swap(world, dataset, candidate, look, input, &cause).await?.is_some() {
             return Ok(Some(Flipped::Done));
         }
         look = Look::at(world, dataset, &candidate.generation).await?;

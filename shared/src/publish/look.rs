@@ -1,16 +1,20 @@
 //! One look at a table and at all that a decision about it needs.
 
+use std::sync::Arc;
+
 use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
+use super::canary;
 use crate::{
     aws::glue,
     config::Dataset,
     error::Result,
     manifest::Manifest,
-    name::Generation,
+    name::{Generation, Key},
     plan::{Live, State},
+    port::Objects,
     record::{self, By, Flip, Hold},
     world::World,
 };
@@ -56,22 +60,30 @@ impl Look {
         Look { table, state, live_manifest, flips }
     }
 
-    /// Makes sure that live has a flip record, if it is ours. Gives the ULID of the one that it wrote.
-    pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<Ulid>> {
+    /// Makes sure that live has a flip record, if it is ours. Gives the record that it wrote.
+    pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
         let Some(live) = self.state.live.generation().filter(|live| !self.state.was_live(live)) else {
             return Ok(None);
         };
         let ulid = record::later(world.clock.ulid(), self.flips.iter().copied().chain([live.ulid]));
+        // The last flip on record since live began is what live replaced; if there was none, that is live's base.
+        let last = self.state.flips.last().map(|flip| dataset.home.generation(&flip.to));
         let flip = Flip {
             dataset: dataset.name.clone(),
             at: world.clock.now(),
-            from: self.live_manifest.as_ref().and_then(|manifest| manifest.base.clone()),
+            from: last.or_else(|| self.live_manifest.as_ref().and_then(|manifest| manifest.base.clone())),
             to: live,
             by: By::Recovered,
             why: None,
+            canary: canary::pending(dataset),
         };
         world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
-        Ok(Some(ulid))
+        Ok(Some((ulid, flip)))
+    }
+
+    /// The last flip on record.
+    pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
+        self.flips.last().copied().zip(self.state.flips.last().cloned())
     }
 }
 
@@ -138,15 +150,15 @@ pub async fn flips(world: &World, dataset: &Dataset, since: Option<Ulid>) -> Res
     let after = since.map(|since| dataset.home.flip(Ulid::from_parts(since.timestamp_ms(), 0)));
     let listed = world.objects.list(&dataset.home.flips(), after.as_ref()).await?;
     let skip = if since.is_some() { 0 } else { listed.len().saturating_sub(1) };
-    stream::iter(
-        listed.into_iter().skip(skip).filter_map(|entry| Some((dataset.home.parse_flip(&entry.key)?, entry.key))),
-    )
-    .map(|(ulid, key)| async move {
-        let json = world.objects.get(&key).await?;
-        json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
-    })
-    .buffered(AT_ONCE)
-    .try_filter_map(async |flip| Ok(flip))
-    .try_collect()
-    .await
+    let keys = listed.into_iter().skip(skip).map(|entry| entry.key);
+    let read: Vec<_> = keys.map(|key| flip(world.objects.clone(), dataset.home.parse_flip(&key), key)).collect();
+    let read: Vec<Option<(Ulid, Flip)>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// One record; `None` where the key is none of ours, or was swept meanwhile: then nobody needs it.
+async fn flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
+    let Some(ulid) = ulid else { return Ok(None) };
+    let json = objects.get(&key).await?;
+    json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
 }

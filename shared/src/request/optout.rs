@@ -102,7 +102,7 @@ pub struct OptedOut {
 
 impl OptedOut {
     pub fn new(dataset: &str, refreshed: Refreshed) -> OptedOut {
-        let Refreshed { outcome, generation, drops, applied, rejected, rows, reasons, left: _ } = refreshed;
+        let Refreshed { outcome, generation, drops, applied, rejected, rows, reasons, .. } = refreshed;
         OptedOut { dataset: dataset.into(), outcome, generation, drops, applied, rejected, rows, reasons }
     }
 }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use tests::{catalog, memory};
+use tests::{catalog, memory, query};
 use turntable::{
     clock::Clock,
     config::Place,
@@ -36,6 +36,7 @@ pub use turntable::merge::State as Out;
 pub struct Lake {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,
+    pub athena: Arc<query::Memory>,
     wire: Wire,
     clock: Arc<AtomicI64>,
     random: Arc<AtomicU64>,
@@ -164,6 +165,7 @@ impl Lake {
         let lake = Lake {
             objects: memory::Objects::default(),
             catalog: Arc::default(),
+            athena: Arc::default(),
             wire: Wire::default(),
             clock: Arc::new(AtomicI64::new(1_800_000_000_000)),
             random: Arc::default(),
@@ -202,6 +204,7 @@ impl Lake {
         World {
             catalog: Arc::new(Wired(wire.clone(), self.catalog.clone())),
             objects: Arc::new(Wired(wire, self.objects.clone())),
+            query: self.athena.clone(),
             clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
         }
@@ -224,6 +227,13 @@ impl Lake {
 
     pub async fn refresh(&self) -> Result<OptedOut> {
         self.refresh_on(self.wire()).await
+    }
+
+    /// A message of the queue.
+    pub async fn nudge(&self, wire: Wire) {
+        let event = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
+        let answer = serde_json::to_value(self.handle(wire, event).await.unwrap()).unwrap();
+        assert_eq!(answer, json!({ "batchItemFailures": [] }));
     }
 
     pub async fn reconcile(&self) -> Result<OptedOut> {
