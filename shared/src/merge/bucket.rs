@@ -12,12 +12,12 @@ pub fn of(key: &[u8], buckets: u32) -> u32 {
 /// Rows that a bucket is made for. A refresh pays a request for every bucket, touched or not ($0.000005), and what it
 /// pays for rewriting a row is less than a hundred-thousandth of that: by dollars one bucket would do. More of them let
 /// a refresh use all cores, and keep what one core holds small.
-const ROWS: u64 = 1 << 17;
+const ROWS: u64 = 1 << 16;
 
 /// The most that a table is given by itself: 64 copies are $0.0003 a refresh.
 pub const MOST: u32 = 64;
 
-/// The number for a table of so many rows: 1 up to 131,072 rows, 8 for a million, 64 from 4.2 million on.
+/// The number for a table of so many rows: 1 up to 65,536 rows, 16 for a million, 64 from 2.1 million on.
 pub fn usual(rows: u64) -> u32 {
     let wanted = rows.div_ceil(ROWS).next_power_of_two();
     wanted.clamp(1, u64::from(MOST)) as u32
@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn a_table_is_given_buckets_by_its_rows_and_keeps_them_for_long() {
-        assert_eq!([0, 1, 131_072, 131_073, 1_000_000, 10_000_000, u64::MAX >> 1].map(usual), [1, 1, 1, 2, 8, 64, 64]);
-        assert_eq!(next(None, None, 1_000_000), 8);
-        assert_eq!(next(Some(4), None, 1_000_000), 4);
-        assert_eq!(next(Some(2), None, 1_000_000), 8);
+        assert_eq!([0, 1, 131_072, 131_073, 1_000_000, 10_000_000, u64::MAX >> 1].map(usual), [1, 1, 2, 4, 16, 64, 64]);
+        assert_eq!(next(None, None, 1_000_000), 16);
+        assert_eq!(next(Some(8), None, 1_000_000), 8);
+        assert_eq!(next(Some(4), None, 1_000_000), 16);
         assert_eq!(next(Some(64), None, 0), 64);
         assert_eq!(next(Some(64), Some(16), 0), 16);
     }

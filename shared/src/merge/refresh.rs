@@ -1,9 +1,9 @@
 //! One refresh: look → every unread drop → next generation → flip; again on the new live where somebody was faster.
 //!
-//! Round trips one after the other, from the nudge to the query that sees it, beside `datasets.toml`:
-//! 1. the table, and the inbox's listing; 2. live's manifest; 3. the unread drops, and the hold; 4. the touched
-//! buckets, the copies, and the flips; 5. the new files; 6. the manifest, and the audit's listing; 7. `UpdateTable`.
-//! An inbox of nothing new ends after the second.
+//! Round trips one after the other, from the nudge to the query that sees it, beside `datasets.toml`: the table, with
+//! the inbox's listing; live's manifest; the unread drops, with the hold; the touched buckets, with the copies and the
+//! flips; the new files; the manifest, with the audit's listing; `UpdateTable`. An inbox of nothing new ends after the
+//! second.
 
 use std::{collections::HashSet, time::Duration};
 

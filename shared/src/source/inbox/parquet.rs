@@ -59,8 +59,8 @@ impl<'a> Rows<'a> {
         let keys = columns.iter().zip(&key.columns).zip(&names);
         let keys = keys.map(|((array, (_, kind)), name)| Values::of(what, array, name, *kind));
         let keys = keys.collect::<Result<Vec<_>>>()?;
-        let states = text(what, &columns[keys.len()], names[keys.len()])?;
-        let times = time(what, &columns[keys.len() + 1])?;
+        let states = text(what, columns[keys.len()], names[keys.len()])?;
+        let times = time(what, columns[keys.len() + 1])?;
         for row in 0..batch.num_rows() {
             self.row += 1;
             let bytes = self.records.begin();
