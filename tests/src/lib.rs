@@ -1,7 +1,5 @@
-//! What the tests share.
+//! What the tests stand on.
 
 pub mod catalog;
 pub mod conformance;
-//! What the tests stand on.
-
 pub mod memory;

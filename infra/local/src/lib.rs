@@ -1,1 +1,34 @@
-//! stub
+//! The same product on a laptop: template.yaml, the compiled functions, EventBridge, queues and S3 events, on an
+//! emulator of AWS and an Athena of our own. See [`run`] for the story that `cargo run -p local` tells.
+//!
+//! | module | |
+//! |---|---|
+//! | [`tools`] | what has to be there first: [`venv`] and the functions of this [`workspace`] |
+//! | [`emulator`] | MiniStack and the Athena endpoint, as [`guard`]ed child processes |
+//! | [`deploy`] | [`template`] → CloudFormation → [`stack`] |
+//! | [`datasets`], [`sample`] | what is exported |
+//! | [`reader`] | what a user of the table sees meanwhile |
+//! | [`report`] | what came of it |
+
+#![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
+
+pub mod datasets;
+pub mod deploy;
+pub mod emulator;
+pub mod guard;
+pub mod progress;
+pub mod reader;
+pub mod report;
+pub mod run;
+pub mod sample;
+pub mod stack;
+pub mod template;
+pub mod tools;
+pub mod up;
+pub mod venv;
+pub mod workspace;
+
+pub use deploy::Deployment;
+pub use emulator::{Emulator, REGION};
+pub use stack::{FunctionError, Stack};
+pub use tools::Tools;

@@ -1,0 +1,10 @@
+//! Progress goes to standard error, with the seconds since the start; results go to standard output.
+
+use std::{sync::OnceLock, time::Instant};
+
+/// Says what happens now or has just happened.
+pub fn say(text: impl std::fmt::Display) {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let seconds = START.get_or_init(Instant::now).elapsed().as_secs_f64();
+    eprintln!("{seconds:6.1} s  {text}");
+}

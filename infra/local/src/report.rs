@@ -1,0 +1,167 @@
+//! What came of a run, as a table and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+use turntable::name::Generation;
+
+use crate::reader::Tally;
+
+/// One generation that went live during the run.
+#[derive(Debug, Clone)]
+pub struct Build {
+    pub dataset: String,
+    pub generation: Generation,
+    pub rows: u64,
+    pub bytes: u64,
+    /// As `export` logged it: from the request to the manifest.
+    pub export_s: f64,
+    /// As `flip` logged it: audit, `UpdateTable` and record.
+    pub flip_s: f64,
+}
+
+#[derive(Debug, Default)]
+pub struct Report {
+    /// In the order in which they went live.
+    pub builds: Vec<Build>,
+    pub reader: Tally,
+    /// What makes the run a failure.
+    pub faults: Vec<String>,
+}
+
+impl Report {
+    /// The generation of each dataset that is live at the end.
+    fn live(&self) -> Vec<&Build> {
+        let later = |at: usize| self.builds[at + 1..].iter().any(|build| build.dataset == self.builds[at].dataset);
+        (0..self.builds.len()).filter(|at| !later(*at)).map(|at| &self.builds[at]).collect()
+    }
+
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Dataset<'a> {
+            dataset: &'a str,
+            live: Generation,
+            rows: u64,
+            bytes: u64,
+            export_s: f64,
+            flip_s: f64,
+        }
+        #[derive(Serialize)]
+        struct Reader {
+            ok: u64,
+            failed: u64,
+            mixed: u64,
+        }
+        let datasets: Vec<Dataset> = self
+            .live()
+            .into_iter()
+            .map(|build| Dataset {
+                dataset: &build.dataset,
+                live: build.generation,
+                rows: build.rows,
+                bytes: build.bytes,
+                export_s: round(build.export_s),
+                flip_s: round(build.flip_s),
+            })
+            .collect();
+        let reader = Reader { ok: self.reader.ok, failed: self.reader.failed, mixed: self.reader.mixed };
+        serde_json::json!({ "datasets": datasets, "reader": reader }).to_string()
+    }
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HEAD: [&str; 8] = ["dataset", "colour", "generation", "rows", "bytes", "export s", "flip s", ""];
+        let live = self.live();
+        let row = |build: &Build| {
+            [
+                build.dataset.clone(),
+                build.generation.colour.to_string(),
+                build.generation.to_string(),
+                thousands(build.rows),
+                thousands(build.bytes),
+                format!("{:.2}", build.export_s),
+                format!("{:.2}", build.flip_s),
+                if live.iter().any(|live| live.generation == build.generation) { "live" } else { "" }.to_owned(),
+            ]
+        };
+        let rows: Vec<[String; 8]> = self.builds.iter().map(row).collect();
+        let width = |at: usize| rows.iter().map(|row| row[at].len()).chain([HEAD[at].len()]).max().unwrap_or(0);
+        let widths: [usize; 8] = std::array::from_fn(width);
+        let mut line = |cells: [&str; 8]| {
+            let mut text = String::new();
+            for (at, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+                // Words to the left, numbers to the right.
+                let padded = if (3..7).contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+                text += &padded;
+                text += "  ";
+            }
+            writeln!(f, "{}", text.trim_end())
+        };
+        line(HEAD)?;
+        for row in &rows {
+            line(row.each_ref().map(String::as_str))?;
+        }
+        let Tally { ok, failed, mixed, complaints, .. } = &self.reader;
+        writeln!(f, "\nreader's queries: {} ok, {failed} failed, {mixed} mixed", thousands(*ok))?;
+        for complaint in complaints {
+            writeln!(f, "  {complaint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// 1234567 → 1,234,567
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(dataset: &str, generation: &str) -> Build {
+        let generation = generation.parse().unwrap();
+        Build { dataset: dataset.into(), generation, rows: 100_000, bytes: 6_543_210, export_s: 1.2345, flip_s: 0.05 }
+    }
+
+    fn report() -> Report {
+        let builds = vec![
+            build("users", "blue-01JDA00000000000000000000A"),
+            build("users", "green-01JDA00000000000000000000B"),
+            build("a", "blue-01JDA00000000000000000000C"),
+        ];
+        Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, faults: Vec::new() }
+    }
+
+    #[test]
+    fn json_has_each_dataset_once_as_it_is_live() {
+        assert_eq!(
+            report().to_json(),
+            r#"{"datasets":[{"bytes":6543210,"dataset":"users","export_s":1.235,"flip_s":0.05,"live":"green-01JDA00000000000000000000B","rows":100000},"#
+                .to_owned()
+                + r#"{"bytes":6543210,"dataset":"a","export_s":1.235,"flip_s":0.05,"live":"blue-01JDA00000000000000000000C","rows":100000}],"#
+                + r#""reader":{"failed":0,"mixed":0,"ok":1234}}"#
+        );
+    }
+
+    #[test]
+    fn the_table_is_one_that_a_person_likes_to_read() {
+        let expected = "\
+dataset  colour  generation                           rows      bytes  export s  flip s
+users    blue    blue-01JDA00000000000000000000A   100,000  6,543,210      1.23    0.05
+users    green   green-01JDA00000000000000000000B  100,000  6,543,210      1.23    0.05  live
+a        blue    blue-01JDA00000000000000000000C   100,000  6,543,210      1.23    0.05  live
+
+reader's queries: 1,234 ok, 0 failed, 0 mixed
+";
+        assert_eq!(report().to_string(), expected);
+    }
+}

@@ -1,0 +1,26 @@
+//! What has to be there before anything can start: Python with its packages, and the built functions.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::{template::Template, venv, workspace::Build};
+
+#[derive(Debug, Clone)]
+pub struct Tools {
+    pub python: PathBuf,
+    pub template: Template,
+    /// The functions' binaries by the names that template.yaml gives them.
+    pub binaries: BTreeMap<String, PathBuf>,
+}
+
+impl Tools {
+    /// Makes what is missing: the virtual environment, the functions' binaries.
+    pub async fn prepare() -> Result<Tools> {
+        let template = Template::read()?;
+        let build = Build::of_this_process()?;
+        let python = venv::ensure(&build.target).await?;
+        let binaries = build.build(&python, &template.functions()).await?;
+        Ok(Tools { python, template, binaries })
+    }
+}
