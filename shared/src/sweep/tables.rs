@@ -2,8 +2,13 @@
 
 use aws_sdk_glue::types::Table;
 use jiff::{SignedDuration, Timestamp};
+use ulid::Ulid;
 
-use crate::{error::Result, name::TableName, world::World};
+use crate::{
+    error::Result,
+    name::{TableName, time_of},
+    world::World,
+};
 
 /// What an audit's tables are called, and the parameter that marks them as ours.
 const PREFIX: &str = "turntable_audit_";
@@ -19,8 +24,10 @@ pub async fn leftover_audit_tables(world: &World, database: &str, now: Timestamp
     Ok(left.map(|table| TableName { database: database.into(), table: table.name }).collect())
 }
 
+/// `turntable_audit_DATASET_ULID`, in lower case, as Glue has it: the ULID is the audit's.
 fn is_left(table: &Table, now: Timestamp) -> bool {
     let marked = table.parameters().is_some_and(|parameters| parameters.contains_key(MARK));
-    let made = table.create_time().and_then(|time| Timestamp::from_second(time.secs()).ok());
-    marked && table.name.starts_with(PREFIX) && made.is_some_and(|made| now.duration_since(made) > AUDIT)
+    let ulid = table.name.strip_prefix(PREFIX).and_then(|name| name.rsplit_once('_'));
+    let made = ulid.and_then(|(_, ulid)| Ulid::from_string(&ulid.to_uppercase()).ok()).map(time_of);
+    marked && made.is_some_and(|made| now.duration_since(made) > AUDIT)
 }
