@@ -38,7 +38,7 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     let footers = stream::iter(&manifest.files)
         .map(|file| async move {
             let at = location.key(&file.key);
-            let footer = read_footer(objects, &at, &file.etag, file.bytes).await?;
+            let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
             let rows = u64::try_from(footer.file_metadata().num_rows())
                 .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
             Ok::<_, Error>(Footer { key: file.key.clone(), rows, columns: columns_of(&at, &footer)? })

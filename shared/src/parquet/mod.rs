@@ -1,0 +1,179 @@
+//! Batches → objects → manifest entries.
+//!
+//! Each stream of a source goes through a pipeline of its own, whose stages run at the same time: the source fills a
+//! chunk of rows, [`encode`] encodes the one before on all its threads, a column each, and [`output`] sends the row
+//! group before that. Rows stay in order within a stream.
+
+mod encode;
+mod file;
+mod footer;
+mod output;
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::StreamExt;
+use parquet::{
+    basic::{Compression, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    config,
+    error::{Error, Result},
+    manifest::File,
+    name::Location,
+    port::Objects,
+    source::{Batches, Opened},
+};
+use encode::Encoder;
+pub use footer::{columns_of, read_footer};
+use output::{Output, Target};
+
+/// Bytes: all row groups that are being built at the same time. More streams make smaller ones, so that memory does not
+/// grow with their number.
+const ROW_GROUPS: u64 = 256 << 20;
+
+/// Rows: a row group that compresses to nothing ends all the same, because each of its pages has an entry in memory.
+const ROW_GROUP_ROWS: u64 = 10_000_000;
+
+/// What is encoded in one go: enough to keep all threads busy, and little in memory. Rows and bytes in Arrow.
+const CHUNK_ROWS: usize = 1 << 16;
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// Writes every row of the source under the location, as files of about `file_size` with row groups of about
+/// `row_group_size`: bytes as they are in the file, encoded and compressed. A source without rows gives one file with the
+/// schema and no rows, which proves the schema to whoever reads the location. Entries are in the order of their names.
+///
+/// On the first failure of a stream the others are stopped and no upload is left unfinished; finished objects stay, for
+/// `sweep`, since no manifest will name them.
+pub async fn write(
+    objects: &Arc<dyn Objects>,
+    location: &Location,
+    opened: Opened,
+    sizes: config::Parquet,
+) -> Result<Vec<File>> {
+    let Opened { schema, streams, .. } = opened;
+    let count = streams.len().max(1);
+    let sizes = config::Parquet {
+        row_group_size: sizes.row_group_size.min(sizes.file_size).min(ROW_GROUPS / count as u64),
+        ..sizes
+    };
+    let threads = available_parallelism().map_or(1, |cores| cores.get() / count).max(1);
+    let target = Arc::new(Target::new(objects.clone(), location.clone(), schema, properties()?, sizes)?);
+
+    let mut running = JoinSet::new();
+    for batches in streams {
+        running.spawn(stream(target.clone(), batches, threads));
+    }
+    let mut files = Vec::new();
+    let mut first = None;
+    while let Some(ended) = running.join_next().await {
+        match ended.unwrap_or_else(|panic| Err(Some(stopped(location, panic)))) {
+            Ok(more) => files.extend(more),
+            Err(error) => {
+                target.stop();
+                first = first.or(error);
+            }
+        }
+    }
+    match first {
+        Some(error) => Err(error),
+        None if files.is_empty() => Ok(vec![target.empty_file().await?]),
+        None => {
+            files.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(files)
+        }
+    }
+}
+
+/// All rows of one stream. `Err(None)`: another stream has failed, and this one has given up for that.
+async fn stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
+    let mut output = Output::new(target.clone());
+    let ended = tokio::select! {
+        biased;
+        () = target.stopped() => Err(None),
+        filled = fill(&mut output, &target, batches, threads) => filled.map_err(Some),
+    };
+    match ended {
+        Ok(()) => Ok(output.into_files()),
+        Err(error) => {
+            target.stop();
+            output.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn fill(output: &mut Output, target: &Target, mut batches: Batches, threads: usize) -> Result<()> {
+    let mut encoder = Encoder::new(target.columns.clone(), threads);
+    let mut chunk = next_chunk(&mut batches, target).await?;
+    while !chunk.is_empty() {
+        let encoding = target.blocking(move || {
+            encoder.encode(&chunk)?;
+            Ok(encoder)
+        });
+        let (encoded, next) = tokio::join!(encoding, next_chunk(&mut batches, target));
+        (encoder, chunk) = (encoded?, next?);
+        if chunk.is_empty() || encoder.size() >= target.sizes.row_group_size || encoder.rows() >= ROW_GROUP_ROWS {
+            let (kept, group) = target
+                .blocking(move || {
+                    let group = encoder.finish_row_group()?;
+                    Ok((encoder, group))
+                })
+                .await?;
+            encoder = kept;
+            output.append(group).await?;
+        }
+        output.room_for(encoder.size()).await;
+    }
+    output.finish().await
+}
+
+/// The next rows, checked to be of the schema; nothing when there are no more.
+async fn next_chunk(batches: &mut Batches, target: &Target) -> Result<Vec<RecordBatch>> {
+    let schema = &target.columns.schema;
+    let max_bytes = CHUNK_BYTES.min(target.sizes.row_group_size as usize / 4);
+    let (mut chunk, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < CHUNK_ROWS && (rows == 0 || bytes < max_bytes) {
+        let Some(batch) = batches.next().await.transpose()? else { break };
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+        if !Arc::ptr_eq(batch.schema_ref(), schema) && types(batch.schema_ref()) != types(schema) {
+            return Err(Error::corrupt(format!(
+                "{}: the source gave rows that are not of its schema: report this, with the source's columns",
+                target.location
+            )));
+        }
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        chunk.push(batch);
+    }
+    Ok(chunk)
+}
+
+/// What Athena reads without a doubt: format version 1 with its data pages, ZSTD, dictionaries, and statistics of every
+/// page and column chunk. No Arrow schema in the footer: readers, the audit among them, shall go by Parquet's own.
+fn properties() -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(1).map_err(|error| Error::config("no such ZSTD level").caused_by(error))?;
+    Ok(WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        // Lists are `list.element` and maps `key_value.key` and `.value`, whatever Arrow's fields are called.
+        .set_coerce_types(true)
+        // Java readers distrust the statistics of a writer whose version they cannot parse.
+        .set_created_by(concat!("turntable version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build())
+}
+
+fn stopped(location: &Location, error: tokio::task::JoinError) -> Error {
+    Error::corrupt(format!("{location}: a thread that writes it has crashed: report this")).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;
