@@ -148,9 +148,8 @@ impl port::Objects for Objects {
     }
 
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
-        let here = |upload: &&Unfinished| {
-            upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix)
-        };
+        let here =
+            |upload: &&Unfinished| upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix);
         Ok(self.state().uploads.iter().filter(here).cloned().collect())
     }
 

@@ -7,7 +7,6 @@ use turntable::{aws::athena::Athena, lambda, world::World};
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let aws = lambda::aws().await;
-    let sweep =
-        Sweep { world: World::from_env(&aws)?, query: Arc::new(Athena::new(&aws)), limits: Limits::default() };
+    let sweep = Sweep { world: World::from_env(&aws)?, query: Arc::new(Athena::new(&aws)), limits: Limits::default() };
     lambda::serve(sweep, sweep::handle).await
 }

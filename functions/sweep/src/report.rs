@@ -68,8 +68,9 @@ impl Report {
             item(upload.key.to_string(), format!("an upload of {} that was not finished", upload.initiated), 0, 0)
         }));
         let kept = plan.kept.iter();
-        let mut kept: Vec<Item> =
-            kept.map(|kept| Item { until: kept.until, ..generation(&kept.generation, kept.reason.to_string()) }).collect();
+        let mut kept: Vec<Item> = kept
+            .map(|kept| Item { until: kept.until, ..generation(&kept.generation, kept.reason.to_string()) })
+            .collect();
         let (objects, bytes) = look.unknown;
         if objects > 0 {
             kept.push(item(home.location().to_string(), "none of ours: never deleted".into(), objects, bytes));

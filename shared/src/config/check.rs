@@ -176,7 +176,8 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let retain = settings.retain.retain();
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
-            let fault = format!("max_age {:#} is shorter than {key} {least:#}: nothing may go before that", retain.max_age);
+            let fault =
+                format!("max_age {:#} is shorter than {key} {least:#}: nothing may go before that", retain.max_age);
             keys.fault("retain", fault);
         }
     }
@@ -413,10 +414,7 @@ mod tests {
         let dataset = config.dataset("a").unwrap();
         let hours = jiff::SignedDuration::from_hours;
         let drain = jiff::SignedDuration::from_mins(250);
-        assert_eq!(
-            dataset.retain,
-            Retain { generations: 5, drain, abandoned: hours(24), max_age: hours(14 * 24) }
-        );
+        assert_eq!(dataset.retain, Retain { generations: 5, drain, abandoned: hours(24), max_age: hours(14 * 24) });
         assert_eq!(dataset.workgroups, ["bi"]);
     }
 

@@ -113,7 +113,9 @@ impl<'a> Keys<'a> {
             let span: Option<Span> = text.parse().ok();
             span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
                 .filter(|length| !length.is_negative())
-                .ok_or_else(|| format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\""))
+                .ok_or_else(|| {
+                    format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"")
+                })
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_glue::types::{StorageDescriptor, Table};
+use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 

@@ -31,11 +31,13 @@ mod look;
 mod plan;
 #[cfg(feature = "aws")]
 mod tables;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "aws")]
 pub use act::{Budget, Done, act};
 #[cfg(feature = "aws")]
 pub use look::{Look, abandoned_uploads, look, refuse_swept};
+pub use plan::{Found, Kept, OldestQuery, Plan, Reason, State, plan};
 #[cfg(feature = "aws")]
 pub use tables::leftover_audit_tables;
-pub use plan::{Found, Kept, OldestQuery, Plan, Reason, State, plan};

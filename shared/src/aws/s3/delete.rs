@@ -16,7 +16,8 @@ use crate::{
 /// One `DeleteObjects`. S3 answers 200 and says in the body which keys it has not deleted.
 pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
-    let named = |key: &Key| ObjectIdentifier::builder().key(&key.key).build().expect("the only required field is the key");
+    let named =
+        |key: &Key| ObjectIdentifier::builder().key(&key.key).build().expect("the only required field is the key");
     let delete = Delete::builder().set_objects(Some(keys.iter().map(named).collect())).quiet(true).build();
     let delete = delete.expect("the only required field is the objects");
     let sent = client.delete_objects().bucket(&first.bucket).delete(delete).send().await;
