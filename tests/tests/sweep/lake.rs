@@ -1,8 +1,11 @@
 //! One dataset on the ports in memory, a clock that is moved by hand, and all that can happen to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use arrow_array::{Int64Array, RecordBatch};
@@ -17,11 +20,11 @@ use turntable::{
     error::Result,
     manifest::{File, Manifest, TypedBy, VERSION},
     name::{Colour, Generation},
-    parquet,
     plan::{Live, Who},
     port::{Catalog, Query},
     publish::{self, Outcome},
     request::Swept,
+    schema::Column,
     world::World,
 };
 
@@ -31,6 +34,8 @@ pub struct Lake {
     pub world: World,
     pub dataset: Dataset,
     seconds: Arc<AtomicI64>,
+    /// What each run knows of the files that it has written.
+    written: Arc<Mutex<BTreeMap<Generation, Vec<File>>>>,
 }
 
 pub struct Queries(pub Option<Timestamp>);
@@ -74,7 +79,7 @@ impl Lake {
             clock,
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
         };
-        Lake { catalog, objects, world, dataset: Dataset { retain, ..dataset }, seconds }
+        Lake { catalog, objects, world, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }
 
     /// The same lake once more: what happens to one does not happen to the other.
@@ -100,6 +105,7 @@ impl Lake {
             world: self.world.clone(),
             dataset: self.dataset.clone(),
             seconds: self.seconds.clone(),
+            written: self.written.clone(),
         }
     }
 
@@ -116,23 +122,22 @@ impl Lake {
         let ulid = self.world.clock.ulid();
         let colour = if ulid.random() % 2 == 0 { Colour::Blue } else { Colour::Green };
         let generation = Generation { colour, ulid };
-        for file in 0..files {
-            let key = self.dataset.home.generation(&generation).key(&turntable::name::part(file));
-            self.objects.put(&key.to_string(), parquet_file());
-        }
+        let location = self.dataset.home.generation(&generation);
+        let file = |number| {
+            let key = turntable::name::part(number);
+            let body = parquet_file();
+            let bytes = body.len() as u64;
+            let etag = self.objects.put(&location.key(&key).to_string(), body);
+            File { key, bytes, rows: 1, etag }
+        };
+        self.written.lock().unwrap().insert(generation, (0..files).map(file).collect());
         generation
     }
 
     /// Completes a generation: its manifest comes last.
     pub async fn complete(&self, generation: Generation) {
         let location = self.dataset.home.generation(&generation);
-        let (mut files, mut columns) = (Vec::new(), Vec::new());
-        for entry in self.world.objects.list(&location, None).await.unwrap() {
-            let footer = parquet::read_footer(&*self.world.objects, &entry.key, &entry.etag, entry.size).await.unwrap();
-            columns = parquet::columns_of(&entry.key, &footer).unwrap();
-            let key = entry.key.key[location.prefix.len()..].to_owned();
-            files.push(File { key, bytes: entry.size, rows: 1, etag: entry.etag });
-        }
+        let files = self.written.lock().unwrap()[&generation].clone();
         let manifest = Manifest {
             version: VERSION,
             dataset: self.dataset.name.clone(),
@@ -143,7 +148,7 @@ impl Lake {
             created_at: self.now(),
             spec: String::new(),
             typed_by: TypedBy::Source,
-            columns,
+            columns: vec![Column { name: "id".into(), glue_type: "bigint".into() }],
             rows: files.len() as u64,
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,

@@ -125,7 +125,7 @@ impl Objects for Wire {
     async fn delete(&self, keys: &[Key]) -> Result<()> {
         let alive = self.call().await;
         let reached = if alive.is_ok() { keys.len() } else { keys.len() / 2 };
-        self.objects.delete(if self.calls() > self.dies_at + 1 { &[] } else { &keys[..reached] }).await?;
+        self.objects.delete(if self.calls() - 1 > self.dies_at { &[] } else { &keys[..reached] }).await?;
         alive
     }
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
