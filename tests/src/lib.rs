@@ -2,4 +2,7 @@
 
 pub mod catalog;
 pub mod conformance;
+pub mod disturbed;
 pub mod memory;
+pub mod postgres;
+pub mod rig;

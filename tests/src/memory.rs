@@ -42,8 +42,10 @@ impl Object {
     }
 }
 
-/// Bytes of a chunk of a stream: small, so that a test's small object arrives in several.
-const CHUNK: usize = 1000;
+/// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
+fn chunk_size(size: usize) -> usize {
+    (size / 16).clamp(100, 64 << 10)
+}
 
 impl Objects {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,9 +117,9 @@ impl port::Objects for Objects {
 
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
         let body = self.pinned(at, etag)?;
-        let chunk = move |from: usize| Ok(body.slice(from..(from + CHUNK).min(body.len())));
-        let size = self.pinned(at, etag)?.len();
-        Ok(stream::iter((0..size).step_by(CHUNK).map(chunk)).boxed())
+        let (size, step) = (body.len(), chunk_size(body.len()));
+        let chunk = move |from: usize| Ok(body.slice(from..(from + step).min(size)));
+        Ok(stream::iter((0..size).step_by(step).map(chunk)).boxed())
     }
 
     async fn head(&self, at: &Key) -> Result<Option<Entry>> {

@@ -44,6 +44,7 @@ impl Deployment {
 
 impl Emulator {
     pub async fn deploy(&self, deployment: &Deployment) -> Result<Stack> {
+        say("packaging the functions");
         let aws = self.sdk_config(&deployment.access_key);
         let s3 = aws_sdk_s3::Client::new(&aws);
         let scratch = deployment.scratch();

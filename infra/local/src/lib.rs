@@ -7,12 +7,14 @@
 //! | [`emulator`] | MiniStack and the Athena endpoint, as [`guard`]ed child processes |
 //! | [`deploy`] | [`template`] → CloudFormation → [`stack`] |
 //! | [`datasets`], [`sample`] | what is exported |
+//! | [`day`] | the schedule fires and every dataset goes live |
 //! | [`reader`] | what a user of the table sees meanwhile |
 //! | [`report`] | what came of it |
 
 #![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
 
 pub mod datasets;
+pub mod day;
 pub mod deploy;
 pub mod emulator;
 pub mod guard;

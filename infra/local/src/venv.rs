@@ -16,7 +16,7 @@ use crate::{
 };
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
-const REQUIREMENTS: [&str; 2] = ["requirements.txt", "athena/requirements.txt"];
+const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
 
 /// The first Python ≥ 3.10 on the PATH, and its version.
 pub fn python() -> Result<(PathBuf, String)> {

@@ -214,10 +214,18 @@ fn source(keys: &Keys) -> Option<Source> {
     postgres.flatten().map(Source::Postgres).or(files.flatten().map(Source::Files))
 }
 
+/// A server has a hundred connections by default, and other users.
+const MOST_CONNECTIONS: u32 = 32;
+
 fn postgres(keys: Keys) -> Option<Postgres> {
     let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
     let url = keys.string("url").map(|url| Connect::Url(url.into()));
     let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    let parallel = keys.whole("parallel", 1).unwrap_or(1);
+    let split_by = keys.string("split_by").map(str::to_owned);
+    if parallel > MOST_CONNECTIONS.into() {
+        keys.fault("parallel", format!("expected at most {MOST_CONNECTIONS} connections, found {parallel}"));
+    }
     if keys.has("secret") == keys.has("url") {
         keys.fault_here("expected exactly one of secret, url");
     }
@@ -225,7 +233,8 @@ fn postgres(keys: Keys) -> Option<Postgres> {
         keys.fault_here("query is missing");
     }
     keys.finish();
-    Some(Postgres { connect: secret.or(url)?, query: query? })
+    let parallel = u32::try_from(parallel).unwrap_or(MOST_CONNECTIONS);
+    Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by })
 }
 
 fn files(keys: Keys) -> Option<Files> {
@@ -325,8 +334,9 @@ fn spec(table: &Table, database: &str, location: &Location) -> String {
     if let Some(Value::Table(source)) = table.get_mut("source") {
         for (_, options) in source.iter_mut() {
             if let Value::Table(options) = options {
-                options.remove("url");
-                options.remove("secret");
+                for how in ["url", "secret", "parallel", "split_by"] {
+                    options.remove(how);
+                }
             }
         }
     }
@@ -337,7 +347,7 @@ fn spec(table: &Table, database: &str, location: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, Retain},
+        config::{Config, Retain, Source},
         error::Kind,
     };
 
@@ -361,7 +371,7 @@ mod tests {
         assert_eq!(
             faults(&text),
             "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, retain, workgroups\n\
-             datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query\n\
+             datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
@@ -447,5 +457,26 @@ mod tests {
         };
         assert_eq!(spec("postgres://a:1@h/d", "SELECT 1"), spec("postgres://a:2@h/d", "SELECT 1"));
         assert_ne!(spec("postgres://a:1@h/d", "SELECT 1"), spec("postgres://a:1@h/d", "SELECT 2"));
+    }
+
+    #[test]
+    fn a_query_may_be_read_in_parts() {
+        let of = |more: &str| {
+            let text = format!(
+                "{DEFAULTS}[datasets.a]\nsource = {{ postgres = {{ secret = \"x\", query = \"SELECT 1\"{more} }} }}\n"
+            );
+            Config::parse("x", &text).map(|config| config.dataset("a").unwrap().clone())
+        };
+        let parts = |more| match of(more).unwrap().source {
+            Source::Postgres(options) => (options.parallel, options.split_by),
+            Source::Files(_) => unreachable!(),
+        };
+        assert_eq!(parts(""), (1, None));
+        assert_eq!(parts(", parallel = 4, split_by = \"id\""), (4, Some("id".into())));
+        assert_eq!(of("").unwrap().spec, of(", parallel = 4, split_by = \"id\"").unwrap().spec);
+        assert_eq!(
+            of(", parallel = 33").unwrap_err().message(),
+            "x: datasets.a.source.postgres.parallel: expected at most 32 connections, found 33"
+        );
     }
 }

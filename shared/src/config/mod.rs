@@ -47,6 +47,10 @@ pub enum Source {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
+    /// Connections that read at the same time, each a part of the rows; at least 1.
+    pub parallel: u32,
+    /// The column of the query whose ranges are the parts.
+    pub split_by: Option<String>,
 }
 
 /// How to reach a database.

@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     audit::{Footer, Object, exact_objects},
     error::{Error, Result},
-    manifest::Manifest,
+    manifest::{File, Manifest},
+    name::Key,
     parquet::{columns_of, read_footer},
     port::Objects,
 };
@@ -35,16 +36,15 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     if !exact_objects(manifest, &found).is_empty() {
         return Ok(Found { objects: found, footers: Vec::new() });
     }
-    let footers = stream::iter(&manifest.files)
-        .map(|file| async move {
-            let at = location.key(&file.key);
-            let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
-            let rows = u64::try_from(footer.file_metadata().num_rows())
-                .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
-            Ok::<_, Error>(Footer { key: file.key.clone(), rows, columns: columns_of(&at, &footer)? })
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let read = |file: &File| footer(objects.clone(), location.key(&file.key), file.clone());
+    let read: Vec<_> = manifest.files.iter().map(read).collect();
+    let footers = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
     Ok(Found { objects: found, footers })
+}
+
+async fn footer(objects: Arc<dyn Objects>, at: Key, file: File) -> Result<Footer> {
+    let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
+    let rows = u64::try_from(footer.file_metadata().num_rows())
+        .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
+    Ok(Footer { key: file.key, rows, columns: columns_of(&at, &footer)? })
 }

@@ -1,5 +1,7 @@
 //! One look at a table and at all that a decision about it needs.
 
+use std::sync::Arc;
+
 use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
@@ -9,8 +11,9 @@ use crate::{
     config::Dataset,
     error::Result,
     manifest::Manifest,
-    name::Generation,
+    name::{Generation, Key},
     plan::{Live, State},
+    port::Objects,
     record::{self, By, Flip, Hold},
     world::World,
 };
@@ -103,15 +106,15 @@ pub async fn flips(world: &World, dataset: &Dataset, since: Option<Ulid>) -> Res
     let after = since.map(|since| dataset.home.flip(Ulid::from_parts(since.timestamp_ms(), 0)));
     let listed = world.objects.list(&dataset.home.flips(), after.as_ref()).await?;
     let skip = if since.is_some() { 0 } else { listed.len().saturating_sub(1) };
-    stream::iter(
-        listed.into_iter().skip(skip).filter_map(|entry| Some((dataset.home.parse_flip(&entry.key)?, entry.key))),
-    )
-    .map(|(ulid, key)| async move {
-        let json = world.objects.get(&key).await?;
-        json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
-    })
-    .buffered(AT_ONCE)
-    .try_filter_map(async |flip| Ok(flip))
-    .try_collect()
-    .await
+    let keys = listed.into_iter().skip(skip).map(|entry| entry.key);
+    let read: Vec<_> = keys.map(|key| flip(world.objects.clone(), dataset.home.parse_flip(&key), key)).collect();
+    let read: Vec<Option<(Ulid, Flip)>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// One record; `None` where the key is none of ours, or was swept meanwhile: then nobody needs it.
+async fn flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
+    let Some(ulid) = ulid else { return Ok(None) };
+    let json = objects.get(&key).await?;
+    json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
 }

@@ -40,8 +40,9 @@ pub struct Context {
 }
 
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
+    // Boxed: in one piece with the callers' futures they are deeper than the compiler follows.
     match source {
-        Source::Postgres(options) => postgres::open(options, context).await,
-        Source::Files(options) => files::open(options, context).await,
+        Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
+        Source::Files(options) => Box::pin(files::open(options, context)).await,
     }
 }

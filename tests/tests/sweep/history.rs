@@ -110,12 +110,12 @@ async fn history(seed: u64, met: &mut Met) {
             }
             10 | 11 => {
                 let once: Vec<Generation> = truth.was_live.iter().copied().collect();
-                if let Some(generation) = random.pick(&once) {
-                    if matches!(lake.rollback(generation).await, Ok(Outcome::Swapped)) {
-                        met.rollbacks += 1;
-                        note_live(&lake, &mut truth).await;
-                        lose_record(&lake, &mut truth, random.below(12) == 0, met).await;
-                    }
+                if let Some(generation) = random.pick(&once)
+                    && matches!(lake.rollback(generation).await, Ok(Outcome::Swapped))
+                {
+                    met.rollbacks += 1;
+                    note_live(&lake, &mut truth).await;
+                    lose_record(&lake, &mut truth, random.below(12) == 0, met).await;
                 }
             }
             12 => {

@@ -120,7 +120,7 @@ impl Lake {
     /// Writes the data of a generation, and no manifest.
     pub async fn data(&self, files: usize) -> Generation {
         let ulid = self.world.clock.ulid();
-        let colour = if ulid.random() % 2 == 0 { Colour::Blue } else { Colour::Green };
+        let colour = if ulid.random().is_multiple_of(2) { Colour::Blue } else { Colour::Green };
         let generation = Generation { colour, ulid };
         let location = self.dataset.home.generation(&generation);
         let file = |number| {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
-    task::{JoinError, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
 };
 
 use super::{
@@ -106,16 +107,23 @@ fn of_object(object: Object, chunks: Chunks, target: Target) -> Batches {
                 Ok(()) | Err(Stop::Gone) => Ok(()),
             }
         });
-        stream::unfold((batches, Some(thread)), |(mut batches, thread)| async move {
-            if let Some(batch) = batches.recv().await {
-                return Some((Ok(batch), (batches, thread)));
-            }
-            // The end of the batches is the end of the rows only if the thread says so.
-            let error = thread?.await.unwrap_or_else(|error| Err(panicked(error))).err()?;
-            Some((Err(error), (batches, None)))
-        })
+        until_done(batches, thread)
     };
     stream::once(start).flatten().boxed()
+}
+
+/// The batches, and then the error of the task that sends them: their end is the end of the rows only if it says so.
+pub fn until_done(
+    batches: Receiver<RecordBatch>,
+    task: JoinHandle<Result<()>>,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::unfold((batches, Some(task)), |(mut batches, task)| async move {
+        if let Some(batch) = batches.recv().await {
+            return Some((Ok(batch), (batches, task)));
+        }
+        let error = task?.await.unwrap_or_else(|error| Err(panicked(error))).err()?;
+        Some((Err(error), (batches, None)))
+    })
 }
 
 /// Moves the chunks to where a thread can wait for them.
@@ -135,10 +143,13 @@ fn panicked(error: JoinError) -> Error {
     Error::corrupt("a reader of files panicked; run again, and report it if it comes again").caused_by(error)
 }
 
+/// How many objects are looked at at most, one after the other, if they hold few records.
+const SAMPLED: usize = 32;
+
 /// Looks at the first records of the first objects.
 pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: Text) -> Result<Sample> {
     let mut sample = Sample::default();
-    for object in list {
+    for object in list.iter().filter(|object| object.entry.size > 0).take(SAMPLED) {
         if sample.records >= infer::RECORDS {
             break;
         }

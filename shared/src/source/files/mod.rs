@@ -4,6 +4,7 @@
 //! error that names the object, the line and the column, never the value.
 
 mod column;
+mod convert;
 mod csv;
 mod decode;
 mod infer;
@@ -11,6 +12,7 @@ mod input;
 mod json;
 mod listing;
 mod ndjson;
+mod parquet;
 mod records;
 mod row;
 mod text;
@@ -24,39 +26,53 @@ use self::{
     decode::{Target, Text},
     listing::Object,
 };
-use super::{Context, Opened};
+use super::{Batches, Context, Opened};
 use crate::{
     config::{Files, Format},
     error::{Error, Result},
     manifest::TypedBy,
+    port::Objects,
     schema::{self, Column},
 };
 
 /// `as_of` is the moment before the objects were listed: all that was there by then is in.
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared).transpose()?;
-    let (text, list) = match (listing::find(options, &*context.objects).await?, &declared) {
-        (Some((Format::Csv, list)), _) => (Text::Csv, list),
-        (Some((Format::Ndjson, list)), _) => (Text::Ndjson, list),
-        (Some((Format::Parquet, _)), _) => return Err(Error::unavailable("Parquet is not read yet")),
-        (None, Some(schema)) => {
-            let streams = vec![stream::empty().boxed()];
-            return Ok(Opened { schema: schema.clone(), as_of: context.now, typed_by: TypedBy::Declared, streams });
+    let objects = &context.objects;
+    let (schema, typed_by, streams) = match (listing::find(options, &**objects).await?, declared) {
+        (Some((Format::Csv, list)), declared) => text(options, objects, Text::Csv, list, declared).await?,
+        (Some((Format::Ndjson, list)), declared) => text(options, objects, Text::Ndjson, list, declared).await?,
+        (Some((Format::Parquet, list)), declared) => {
+            let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
+            let (schema, footers) = parquet::open(objects, list, declared).await?;
+            let batches = |list| parquet::batches(objects.clone(), list, schema.clone());
+            let streams = deal(footers, |footer| footer.size()).into_iter().map(batches).collect();
+            (schema, typed_by, streams)
         }
+        (None, Some(schema)) => (schema, TypedBy::Declared, vec![stream::empty().boxed()]),
         (None, None) => {
-            return Err(Error::input(format!(
-                "{}: no objects; an empty table needs its columns declared",
-                options.location()
-            )));
+            let place = options.location();
+            return Err(Error::input(format!("{place}: no objects; an empty table needs its columns declared")));
         }
     };
+    Ok(Opened { schema, as_of: context.now, typed_by, streams })
+}
+
+async fn text(
+    options: &Files,
+    objects: &Arc<dyn Objects>,
+    text: Text,
+    list: Vec<Object>,
+    declared: Option<SchemaRef>,
+) -> Result<(SchemaRef, TypedBy, Vec<Batches>)> {
     let (schema, typed_by) = match declared {
         Some(schema) => (schema, TypedBy::Declared),
-        None => (inferred(options, context, text, &list).await?, TypedBy::Inferred),
+        None => (inferred(options, objects, text, &list).await?, TypedBy::Inferred),
     };
     let target = Target { text, schema: schema.clone(), typed_by };
-    let batches = |list| decode::batches(context.objects.clone(), list, target.clone());
-    Ok(Opened { schema, as_of: context.now, typed_by, streams: deal(list).into_iter().map(batches).collect() })
+    let batches = |list| decode::batches(objects.clone(), list, target.clone());
+    let streams = deal(list, |object| object.entry.size).into_iter().map(batches).collect();
+    Ok((schema, typed_by, streams))
 }
 
 fn declared(columns: &[Column]) -> Result<SchemaRef> {
@@ -65,8 +81,8 @@ fn declared(columns: &[Column]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
 }
 
-async fn inferred(options: &Files, context: &Context, text: Text, list: &[Object]) -> Result<SchemaRef> {
-    let sample = decode::sample(&context.objects, list, text).await?;
+async fn inferred(options: &Files, objects: &Arc<dyn Objects>, text: Text, list: &[Object]) -> Result<SchemaRef> {
+    let sample = decode::sample(objects, list, text).await?;
     if sample.columns.is_empty() {
         let what = match text {
             Text::Csv => "no object has a header",
@@ -82,17 +98,17 @@ const STREAMS: u64 = 4;
 const WORTH: u64 = 16 << 20;
 
 /// Deals the objects out to streams of about the same size.
-fn deal(mut list: Vec<Object>) -> Vec<Vec<Object>> {
-    let total: u64 = list.iter().map(|object| object.entry.size).sum();
-    let streams = (total / WORTH).min(STREAMS).min(list.len() as u64).max(1) as usize;
+fn deal<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let total: u64 = list.iter().map(&size).sum();
+    let streams = (total / WORTH).min(STREAMS).min(list.len() as u64).max(1);
     if streams == 1 {
         return vec![list];
     }
-    let mut dealt: Vec<(u64, Vec<Object>)> = (0..streams).map(|_| (0, Vec::new())).collect();
-    list.sort_by_key(|object| Reverse(object.entry.size));
+    let mut dealt: Vec<(u64, Vec<T>)> = (0..streams).map(|_| (0, Vec::new())).collect();
+    list.sort_by_key(|object| Reverse(size(object)));
     for object in list {
-        if let Some((size, objects)) = dealt.iter_mut().min_by_key(|(size, _)| *size) {
-            *size += object.entry.size;
+        if let Some((sum, objects)) = dealt.iter_mut().min_by_key(|(sum, _)| *sum) {
+            *sum += size(&object);
             objects.push(object);
         }
     }

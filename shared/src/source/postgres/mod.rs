@@ -1,11 +1,105 @@
 //! PostgreSQL: `COPY (query) TO STDOUT (FORMAT binary)`, decoded straight into Arrow.
+//!
+//! All rows are of one moment, that of one read-only transaction. Memory is a few batches per connection, however
+//! large the table is: the socket is read no faster than batches are taken.
 
-use super::{Context, Opened};
+mod column;
+mod decode;
+mod describe;
+mod failure;
+mod numeric;
+mod parts;
+mod server;
+mod session;
+mod tls;
+mod types;
+mod value;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, future::try_join_all, stream};
+use tokio::sync::mpsc;
+use tokio_postgres::CopyOutStream;
+
+use self::{
+    decode::Decoder,
+    server::Server,
+    session::{AbortOnDrop, Session},
+};
+use super::{Batches, Context, Opened};
 use crate::{
     config::Postgres,
     error::{Error, Result},
+    manifest::TypedBy,
 };
 
-pub async fn open(_options: &Postgres, _context: &Context) -> Result<Opened> {
-    Err(Error::unavailable("not there yet"))
+/// Batches that are decoded and not yet taken, per connection.
+const AHEAD: usize = 2;
+
+pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
+    let server = Arc::new(Server::of(&options.connect, context).await?);
+    let first = Session::begin(&server).await?;
+    let as_of = first.as_of(&server).await?;
+    let described = describe::describe(&first.client, &server, &options.query).await?;
+    let schema = Arc::new(described.schema());
+    let copies = parts::copies(&first.client, &server, &described, options).await?;
+    let mut streams = Vec::new();
+    for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
+        let rows = session.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
+        let decoder = Decoder::new(schema.clone(), &described.wires());
+        streams.push(batches(server.clone(), session, rows, decoder));
+    }
+    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams })
+}
+
+/// So many sessions that all see what the first one sees.
+async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
+    if count == 1 {
+        return Ok(vec![first]);
+    }
+    let snapshot = first.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
+    let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
+    let others = try_join_all((1..count).map(|_| Session::join(server, &snapshot))).await?;
+    Ok([first].into_iter().chain(others).collect())
+}
+
+/// Decodes in a task of its own. Dropping the stream ends the task, and with it the connection.
+fn batches(server: Arc<Server>, session: Session, rows: CopyOutStream, mut decoder: Decoder) -> Batches {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let task = tokio::spawn(async move {
+        let mut rows = std::pin::pin!(rows);
+        let decoded = async {
+            while let Some(bytes) = rows.next().await {
+                let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
+                decoder.push(&bytes)?;
+                while let Some(batch) = decoder.ready.pop_front() {
+                    if sender.send(Ok(batch)).await.is_err() {
+                        return Err(Error::unavailable("nobody takes the rows any more"));
+                    }
+                }
+            }
+            decoder.finish()?;
+            for batch in decoder.ready.drain(..) {
+                let _ = sender.send(Ok(batch)).await;
+            }
+            Ok(())
+        };
+        match decoded.await {
+            Ok(()) => session.end().await,
+            Err(error) => drop(sender.send(Err(error)).await),
+        }
+    });
+    let state = (receiver, Some(AbortOnDrop(task)));
+    stream::unfold(state, |(mut receiver, mut task)| async move {
+        match receiver.recv().await {
+            Some(batch) => Some((batch, (receiver, task))),
+            None => {
+                // A task that panicked must not look like the end of the rows.
+                let panicked = (&mut task.take()?.0).await.err()?;
+                let error = Error::corrupt("decoding PostgreSQL's rows stopped: a bug").caused_by(panicked);
+                Some((Err(error), (receiver, None)))
+            }
+        }
+    })
+    .boxed()
 }

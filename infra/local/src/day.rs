@@ -1,0 +1,210 @@
+//! One day: the schedule fires, and every dataset goes live with a new generation.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use turntable::{
+    config::Dataset,
+    manifest::Manifest,
+    name::{Generation, Location, TableName},
+};
+
+use crate::{
+    Stack,
+    datasets::Datasets,
+    progress::say,
+    reader::Reader,
+    report::{Build, Report},
+};
+
+/// The longest that an export may take on Lambda.
+const TIMEOUT: Duration = Duration::from_secs(900);
+/// How long nothing may happen after an error before what is not live counts as failed.
+const QUIET: Duration = Duration::from_secs(5);
+
+pub struct Day<'a> {
+    stack: &'a Stack,
+    datasets: usize,
+    /// Those that have not flipped yet, each with what was live before.
+    pending: Vec<(&'a Dataset, Option<Location>)>,
+    /// Unix milliseconds.
+    since: i64,
+}
+
+impl<'a> Day<'a> {
+    pub async fn new(stack: &'a Stack, datasets: &'a Datasets) -> Result<Day<'a>> {
+        let mut pending = Vec::new();
+        for dataset in datasets.config.datasets() {
+            pending.push((dataset, live(stack, &dataset.table).await?));
+        }
+        let since = jiff::Timestamp::now().as_millisecond();
+        Ok(Day { stack, datasets: pending.len(), pending, since })
+    }
+
+    /// Fires the schedule and waits until all is live, or until no more can be hoped for: then the report has faults.
+    pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
+        self.stack.fire_schedule().await?;
+        say("the schedule is due; the emulator fires it within ten seconds");
+        let mut hope = Hope::new();
+        while !self.pending.is_empty() {
+            let flipped = self.flipped().await?;
+            for (dataset, manifest) in &flipped {
+                say(format_args!("{} is live with {}: {} rows", dataset.name, manifest.generation, manifest.rows));
+                reader.add(&dataset.table);
+                report.builds.push(self.build(dataset, manifest).await?);
+            }
+            let lines = self.lines().await?;
+            if hope.is_lost(&lines, self.datasets) {
+                report.faults.extend(self.pending.iter().map(|(dataset, _)| format!("{} is not live", dataset.name)));
+                report.faults.extend(lines.iter().map(told));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Takes those out of the pending ones that are live with a generation of their own now.
+    async fn flipped(&mut self) -> Result<Vec<(&'a Dataset, Manifest)>> {
+        let (mut flipped, mut still) = (Vec::new(), Vec::new());
+        for (dataset, before) in std::mem::take(&mut self.pending) {
+            let now = live(self.stack, &dataset.table).await?;
+            match now.as_ref().and_then(|location| dataset.home.parse_generation(location)) {
+                Some(generation) if now != before => {
+                    flipped.push((dataset, manifest(self.stack, dataset, &generation).await?));
+                }
+                _ => still.push((dataset, before)),
+            }
+        }
+        self.pending = still;
+        Ok(flipped)
+    }
+
+    async fn lines(&self) -> Result<Vec<Value>> {
+        let mut lines = self.stack.logs("export", self.since).await?;
+        lines.extend(self.stack.logs("flip", self.since).await?);
+        Ok(lines)
+    }
+
+    /// The functions' own measurements. They come with the end of an invocation, shortly after the flip itself.
+    async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<Build> {
+        let mut build = Build {
+            dataset: dataset.name.clone(),
+            generation: manifest.generation,
+            rows: manifest.rows,
+            bytes: manifest.bytes,
+            export_s: 0.0,
+            flip_s: 0.0,
+        };
+        let generation = manifest.generation.to_string();
+        let start = Instant::now();
+        while start.elapsed() < QUIET {
+            let lines = self.lines().await?;
+            let seconds = |key: &str| {
+                let names = |line: &&Value| field(line, key).as_str().is_some_and(|value| value.contains(&generation));
+                field(lines.iter().find(names)?, "seconds").as_f64()
+            };
+            if let (Some(export_s), Some(flip_s)) = (seconds("generation"), seconds("live")) {
+                (build.export_s, build.flip_s) = (export_s, flip_s);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(build)
+    }
+}
+
+/// When to stop waiting.
+struct Hope {
+    start: Instant,
+    quiet: Instant,
+    lines: usize,
+}
+
+impl Hope {
+    fn new() -> Hope {
+        Hope { start: Instant::now(), quiet: Instant::now(), lines: 0 }
+    }
+
+    fn is_lost(&mut self, lines: &[Value], datasets: usize) -> bool {
+        if lines.len() != self.lines {
+            (self.lines, self.quiet) = (lines.len(), Instant::now());
+        }
+        let errors = lines.iter().filter(|line| is_error(line)).count();
+        let exported = lines.iter().filter(|line| field(line, "generation").is_string()).count();
+        let fanned_out = lines.iter().any(|line| field(line, "message") == "queued");
+        // An export logs when it has ended: while one runs, silence means nothing.
+        let at_rest = errors > 0 && (!fanned_out || errors + exported >= datasets);
+        self.start.elapsed() > TIMEOUT || at_rest && self.quiet.elapsed() > QUIET
+    }
+}
+
+/// A line that is not structured is a panic's, or the emulator's word for a function that could not start.
+fn is_error(line: &Value) -> bool {
+    line["level"] == "ERROR" || line.is_string()
+}
+
+/// A field of a structured log line, or null.
+fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
+    &line["fields"][name]
+}
+
+/// A log line for a person.
+fn told(line: &Value) -> String {
+    let (Some(level), Some(fields)) = (line["level"].as_str(), line["fields"].as_object()) else {
+        return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+    };
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{level} {}", fields.join(" "))
+}
+
+/// What the Glue table's location names; `None` where there is no table.
+async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
+    let answer = stack.glue.get_table().database_name(&table.database).name(&table.table).send().await;
+    let table = match answer {
+        Ok(answer) => answer.table,
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read the Glue table {table}")),
+    };
+    let location = table.and_then(|table| table.storage_descriptor?.location);
+    Ok(location.map(|location| location.parse()).transpose()?)
+}
+
+pub async fn manifest(stack: &Stack, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
+    let key = dataset.home.manifest(generation);
+    let object = stack.s3.get_object().bucket(&key.bucket).key(&key.key).send().await;
+    let object = object.with_context(|| format!("cannot read {key}"))?;
+    Ok(Manifest::from_json(&key, generation, &object.body.collect().await?.to_vec())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hope_ends_when_all_has_ended_and_something_failed() {
+        let queued = json!({ "level": "INFO", "fields": { "message": "queued" } });
+        let exported = json!({ "level": "INFO", "fields": { "message": "exported", "generation": "blue-1" } });
+        let failed = json!({ "level": "ERROR", "fields": { "message": "failed" } });
+        let lost = |lines: &[Value]| {
+            let mut hope = Hope::new();
+            hope.is_lost(lines, 2);
+            hope.quiet -= QUIET * 2;
+            hope.is_lost(lines, 2)
+        };
+        assert!(lost(std::slice::from_ref(&failed)), "the schedule's own invocation failed");
+        assert!(!lost(&[queued.clone(), failed.clone()]), "the other export may still run");
+        assert!(lost(&[queued.clone(), failed.clone(), exported.clone()]));
+        assert!(!lost(&[queued, exported.clone(), exported]), "nothing failed");
+    }
+
+    #[test]
+    fn a_log_line_is_told_in_one_line() {
+        let line = json!({ "level": "ERROR", "fields": { "error": "no", "kind": "Input" }, "span": {} });
+        assert_eq!(told(&line), r#"ERROR error="no" kind="Input""#);
+        assert_eq!(told(&json!("thread panicked")), "thread panicked");
+    }
+}

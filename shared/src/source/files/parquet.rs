@@ -1,0 +1,234 @@
+//! Parquet: footers first, which must agree; then row group by row group, by ranges. Memory grows with the size of a
+//! row group, and not with the object's.
+
+use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
+
+use arrow_array::{RecordBatch, StructArray, new_empty_array};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use parquet::{
+    arrow::{
+        ParquetRecordBatchStreamBuilder,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+        async_reader::AsyncFileReader,
+    },
+    basic::Type,
+    errors::ParquetError,
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+};
+use tokio::sync::mpsc;
+
+use super::{convert, decode, listing::Object};
+use crate::{
+    error::{Error, Result},
+    port::Objects,
+    schema,
+    source::Batches,
+};
+
+/// An object whose footer was read.
+pub struct Footer {
+    object: Object,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Footer {
+    /// Bytes of the object.
+    pub fn size(&self) -> u64 {
+        self.object.entry.size
+    }
+}
+
+const ROWS: usize = 8192;
+/// How many requests are under way at once, for footers and for the columns of a row group.
+const REQUESTS: usize = 8;
+
+/// The footers of all objects, and the one schema that all of them have or that is declared.
+pub async fn open(
+    objects: &Arc<dyn Objects>,
+    list: Vec<Object>,
+    declared: Option<SchemaRef>,
+) -> Result<(SchemaRef, Vec<Footer>)> {
+    let footers: Vec<Footer> =
+        stream::iter(list).map(|object| footer(objects.clone(), object)).buffered(REQUESTS).try_collect().await?;
+    let normal = |footer: &Footer| {
+        let fields = convert::normal_fields(footer.metadata.schema().fields());
+        fields.map_err(|fault| Error::input(format!("{}: {fault}", footer.object)))
+    };
+    let is_declared = declared.is_some();
+    let schema = match (declared, footers.first()) {
+        (Some(schema), _) => schema,
+        (None, Some(first)) => Arc::new(Schema::new(normal(first)?)),
+        (None, None) => Arc::new(Schema::empty()),
+    };
+    for footer in &footers {
+        let fields = normal(footer)?;
+        if !is_declared {
+            agree(&fields, &footer.object, &footers[0].object, &schema)?;
+        }
+        // What does not fit in type does not fit without rows either.
+        let file = new_empty_array(&DataType::Struct(footer.metadata.schema().fields().clone()));
+        converted(&footer.object, file.to_data().into(), &schema)?;
+    }
+    Ok((schema, footers))
+}
+
+/// All objects have the columns of the first, in any order. (That theirs are not more is seen when they are converted.)
+fn agree(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> Result<()> {
+    let words = |field: &Field| schema::glue_type(field.data_type()).unwrap_or_default();
+    for column in schema.fields() {
+        if let Some((_, field)) = fields.find(column.name())
+            && field.data_type() != column.data_type()
+        {
+            let (name, this, that) = (column.name(), words(field), words(column));
+            return Err(Error::input(format!("{object}: column {name:?} is {this}, and {that} in {first}")));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of the objects, one object after the other.
+pub fn batches(objects: Arc<dyn Objects>, list: Vec<Footer>, schema: SchemaRef) -> Batches {
+    let of_object = move |footer: Footer| {
+        let (objects, schema) = (objects.clone(), schema.clone());
+        // Decoding is work for a task of its own: whoever reads the stream does other things meanwhile.
+        let start = async move {
+            let (to, batches) = mpsc::channel(2);
+            let object = footer.object.clone();
+            let reading = async move { guarded(&object, read(objects, footer, schema, to)).await };
+            let task = tokio::spawn(reading);
+            decode::until_done(batches, task)
+        };
+        stream::once(start).flatten()
+    };
+    stream::iter(list).flat_map(of_object).boxed()
+}
+
+async fn read(
+    objects: Arc<dyn Objects>,
+    footer: Footer,
+    schema: SchemaRef,
+    to: mpsc::Sender<RecordBatch>,
+) -> Result<()> {
+    let Footer { object, metadata } = footer;
+    let reader = Reader { objects, object: object.clone() };
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(ROWS);
+    let mut batches = builder.build().map_err(|error| fault(&object, error))?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|error| fault(&object, error))?;
+        if to.send(converted(&object, batch.into(), &schema)?).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn converted(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = convert::convert_fields(&rows, schema.fields());
+    let columns = columns.map_err(|fault| Error::input(format!("{object}: {fault}")))?;
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|error| Error::input(format!("{object}: columns of different lengths")).caused_by(error))
+}
+
+/// The parquet crate panics on some damaged pages; that is a fault of the object, as any other damage is.
+async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader gave up")));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+async fn footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
+    let metadata = guarded(&object, metadata(objects, &object)).await?;
+    Ok(Footer { object, metadata })
+}
+
+async fn metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<ArrowReaderMetadata> {
+    let mut reader = Reader { objects, object: object.clone() };
+    let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
+    // Types are Parquet's own, as Athena sees them, and not those of the program that wrote it.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata =
+        ArrowReaderMetadata::try_new(metadata, options.clone()).and_then(|plain| match with_micros(&plain) {
+            Some(schema) => ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema)),
+            None => Ok(plain),
+        });
+    metadata.map_err(|error| fault(object, error))
+}
+
+/// The schema that has INT96 read as microseconds: as nanoseconds the year 9999 would overflow.
+fn with_micros(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let leaves = metadata.parquet_schema();
+    let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
+    let roots: Vec<usize> =
+        (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect();
+    if roots.is_empty() {
+        return None;
+    }
+    let field = |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { micros(field) } else { field.clone() };
+    Some(Arc::new(Schema::new(metadata.schema().fields().iter().enumerate().map(field).collect::<Fields>())))
+}
+
+fn micros(field: &Arc<Field>) -> Arc<Field> {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::List(element) => DataType::List(micros(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(micros).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(micros(entries), *sorted),
+        other => other.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+fn fault(object: &Object, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(below) => match below.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => Error::input(format!("{object} is damaged or no Parquet")).caused_by(other),
+        },
+        error => Error::input(format!("{object} is damaged or no Parquet")).caused_by(error),
+    }
+}
+
+struct Reader {
+    objects: Arc<dyn Objects>,
+    object: Object,
+}
+
+/// Parts of an object; one that the footer makes up is an error before it is asked for.
+async fn part(objects: Arc<dyn Objects>, object: Object, range: Range<u64>) -> parquet::errors::Result<Bytes> {
+    if range.is_empty() || range.end > object.entry.size {
+        return Err(ParquetError::EOF("a place outside of the object".into()));
+    }
+    let bytes = objects.range(&object.entry.key, &object.entry.etag, range.clone()).await;
+    let bytes = bytes.map_err(|error| ParquetError::External(Box::new(error)))?;
+    if bytes.len() as u64 != range.end - range.start {
+        let error = Error::unavailable(format!("{object}: fewer bytes came than were asked for; run again"));
+        return Err(ParquetError::External(Box::new(error)));
+    }
+    Ok(bytes)
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        part(self.objects.clone(), self.object.clone(), range).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        let (objects, object) = (self.objects.clone(), self.object.clone());
+        let parts = stream::iter(ranges).map(move |range| part(objects.clone(), object.clone(), range));
+        parts.buffered(REQUESTS).try_collect().boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.object.entry.size;
+            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+            let metadata = reader.with_prefetch_hint(Some(64 << 10)).load_and_finish(self, size).await?;
+            Ok(Arc::new(metadata))
+        }
+        .boxed()
+    }
+}

