@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
 /// What is wrong so far, each with its path.
@@ -104,6 +105,26 @@ impl<'a> Keys<'a> {
                 None
             }
         }
+    }
+
+    /// A length of time: `90m`, `1h 30m`, `30d`. A day has 24 hours.
+    pub fn duration(&self, key: &'static str) -> Option<SignedDuration> {
+        self.parsed(key, |text| {
+            let span: Option<Span> = text.parse().ok();
+            span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
+                .filter(|length| !length.is_negative())
+                .ok_or_else(|| {
+                    format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"")
+                })
+        })
+    }
+
+    /// An array of strings that are not empty.
+    pub fn strings(&self, key: &'static str) -> Option<Vec<String>> {
+        self.typed(key, "an array of strings that are not empty", |value| {
+            let strings = value.as_array()?.iter();
+            strings.map(|one| one.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)).collect()
+        })
     }
 
     /// Reports the keys that nobody asked for.

@@ -7,7 +7,7 @@ mod operator;
 use serde::Serialize;
 use tracing::warn;
 
-pub use look::Look;
+pub use look::{Look, flips};
 pub use operator::{Status, hold, release, rollback, status};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     plan::{self, Decision, Live, Who},
     port::Update,
     record::{self, By, Flip},
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -104,6 +105,7 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
             Decision::Stale(why) => return unchanged(Outcome::Stale, vec![why]),
             Decision::Flip => {}
         }
+        refuse_swept(world, dataset, &generation).await?;
         let reasons = judge(world, &candidate, &look, &dataset.checks).await?;
         if !reasons.is_empty() {
             return unchanged(Outcome::Rejected, reasons);
