@@ -298,6 +298,21 @@ impl fmt::Display for TableName {
     }
 }
 
+/// How the names of audit tables begin: candidates that are registered as tables of their own for as long as it takes to
+/// ask Athena about them.
+pub const AUDIT_TABLES: &str = "turntable_audit_";
+
+/// `turntable_audit_DATASET_ULID`, in lower case as Glue has it. The ULID is of one audit: no two share a table.
+pub fn audit_table(dataset: &str, audit: Ulid) -> String {
+    format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
+}
+
+/// The audit that a table was registered for; `None` when it is no audit table.
+pub fn parse_audit_table(table: &str) -> Option<Ulid> {
+    let (_, audit) = table.strip_prefix(AUDIT_TABLES)?.rsplit_once('_')?;
+    Ulid::from_string(&audit.to_uppercase()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +374,17 @@ mod tests {
             "a/_manifests/x.json".into(),
         ] {
             assert_eq!(Home::parse_manifest(&Key { bucket: "b".into(), key }), None);
+        }
+    }
+
+    #[test]
+    fn an_audit_table_says_when_it_was_made_and_fits_into_glue() {
+        let audit = Ulid::from_string(ULID).unwrap();
+        assert_eq!(audit_table("my_users", audit), "turntable_audit_my_users_01jda00000000000000000000a");
+        assert_eq!(parse_audit_table(&audit_table("my_users", audit)), Some(audit));
+        assert!(audit_table(&"d".repeat(128), audit).len() <= 255);
+        for foreign in ["users", "turntable_audit_users", "turntable_audit_users_01jda", "turntable_audit_"] {
+            assert_eq!(parse_audit_table(foreign), None, "{foreign}");
         }
     }
 

@@ -127,19 +127,31 @@ pub trait Upload: Send {
     async fn abort(self: Box<Self>);
 }
 
+/// Athena.
+#[async_trait]
+pub trait Query: Send + Sync {
+    /// Runs one query to its end, never answered from an earlier result. An error of kind `Input` is the query's own
+    /// fault: Athena took it, and running it again would fail again. Any other error says nothing of the query.
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
+
+    /// When the oldest query of these workgroups that is still queued or running was submitted; `None` where there is
+    /// none. An error of kind `Config` means that it may not be asked.
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The first hundred rows, without a header; null is `None`.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Bytes.
+    pub scanned: u64,
+}
+
 /// A message queue: how `export` hands one dataset each to invocations of itself.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Sends every body; says which failed.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
-}
-
-/// Athena.
-#[async_trait]
-pub trait Query: Send + Sync {
-    /// When the oldest query of these workgroups that is still queued or running was submitted; `None` where there is
-    /// none. An error of kind `Config` means that it may not be asked.
-    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
 /// What no implementation can do anything about.

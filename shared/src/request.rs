@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     name::{Generation, Home, Key, Location},
     plan::Live,
-    publish::{Ended, Outcome, Status},
+    publish::{Ended, Outcome, Scanned, Status},
 };
 
 /// What `export` is asked to do.
@@ -148,6 +148,9 @@ pub struct Flipped {
     pub live: Option<String>,
     pub previous: Option<String>,
     pub reasons: Vec<String>,
+    /// What each question to Athena scanned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
@@ -160,6 +163,7 @@ impl Flipped {
             live: named(&ended.live),
             previous: ended.previous.as_ref().and_then(named),
             reasons: ended.reasons,
+            checks: ended.checks,
             status: None,
         }
     }

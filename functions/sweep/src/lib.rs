@@ -3,7 +3,7 @@
 mod readers;
 mod report;
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -11,7 +11,6 @@ use tracing::error;
 use turntable::{
     config::Dataset,
     error::{Error, Kind, Result},
-    port::Query,
     request::{self, Item, Skipped, Swept},
     sweep::{self, Budget, act, look, plan},
     world::World,
@@ -24,7 +23,6 @@ use report::Report;
 #[derive(Clone)]
 pub struct Sweep {
     pub world: World,
-    pub query: Arc<dyn Query>,
     pub limits: Limits,
 }
 
@@ -65,7 +63,7 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
     let now = sweep.world.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
     let mut budget = Budget { until, objects: sweep.limits.objects };
-    let mut readers = Readers::new(sweep.query.clone());
+    let mut readers = Readers::new(sweep.world.query.clone());
     let mut swept = Swept { dry_run, ..Swept::default() };
     let mut failures = Vec::new();
     for dataset in datasets {

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Checks, Connect, Dataset, Files, Format, Parquet, Postgres, Retain, Source,
+    Connect, Dataset, Files, Format, Parquet, Postgres, Retain, Source, checks,
     read::{Faults, Keys, described},
 };
 use crate::{
     name::{Home, Location, TableName},
-    schema::{self, Column},
+    schema::{self, Column, Policy},
 };
 
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<String>) {
@@ -61,6 +61,7 @@ struct Defaults {
     database: Option<String>,
     location: Option<Location>,
     create: Option<bool>,
+    schema: Option<Policy>,
     row_group_mb: Option<u64>,
     file_mb: Option<u64>,
     retain: Kept,
@@ -121,10 +122,11 @@ impl Defaults {
             database: keys.parsed("database", identifier),
             location: keys.parsed("location", location),
             create: keys.boolean("create"),
+            schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
-            workgroups: keys.strings("workgroups"),
+            workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
         };
         if let Some(parquet) = parquet {
             parquet.finish();
@@ -137,6 +139,7 @@ impl Defaults {
             database: self.database.or_else(|| below.database.clone()),
             location: self.location.or_else(|| below.location.clone()),
             create: self.create.or(below.create),
+            schema: self.schema.or(below.schema),
             row_group_mb: self.row_group_mb.or(below.row_group_mb),
             file_mb: self.file_mb.or(below.file_mb),
             retain: self.retain.or(below.retain),
@@ -167,7 +170,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let settings = Defaults::read(&keys).or(defaults);
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
-    let checks = keys.table("checks").map(checks).unwrap_or_default();
+    let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
             keys.fault_here(format!("{key} is missing, here and in [defaults]"));
@@ -190,6 +193,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         table: TableName { database, table: table_name },
         source: source?,
         checks,
+        schema: settings.schema.unwrap_or_default(),
         create: settings.create.unwrap_or(true),
         parquet: settings.parquet(),
         retain,
@@ -286,12 +290,6 @@ fn columns(keys: &Keys) -> Option<Vec<Column>> {
     Some(columns)
 }
 
-fn checks(keys: Keys) -> Checks {
-    let checks = Checks { min_rows: keys.whole("min_rows", 0), max_shrink: keys.part("max_shrink") };
-    keys.finish();
-    checks
-}
-
 fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
@@ -349,6 +347,7 @@ mod tests {
     use crate::{
         config::{Config, Retain, Source},
         error::Kind,
+        schema::Policy,
     };
 
     fn faults(text: &str) -> String {
@@ -370,10 +369,10 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, retain, workgroups\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
-             datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
+             datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
              datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, found 0\n\
              datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files\n\
@@ -395,6 +394,21 @@ mod tests {
             faults(&format!("{DEFAULTS}[datasets.users]\nsource = {{ postgres = {{ query = 7 }} }}\n")),
             "datasets.toml: datasets.users.source.postgres.query: expected a string that is not empty, found a whole number\n\
              datasets.toml: datasets.users.source.postgres: expected exactly one of secret, url"
+        );
+    }
+
+    #[test]
+    fn the_schema_policy_of_the_dataset_comes_before_the_default() {
+        let text = |own: &str| {
+            format!(
+                "{DEFAULTS}schema = \"additive\"\n[datasets.a]\n{own}source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n"
+            )
+        };
+        let policy = |own: &str| Config::parse("x", &text(own)).unwrap().dataset("a").unwrap().schema;
+        assert_eq!((policy(""), policy("schema = \"any\"\n")), (Policy::Additive, Policy::Any));
+        assert_eq!(
+            faults(&text("schema = \"loose\"\n")),
+            "datasets.toml: datasets.a.schema: unknown policy \"loose\", expected one of strict, additive, any"
         );
     }
 

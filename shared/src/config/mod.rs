@@ -1,16 +1,18 @@
 //! `datasets.toml`: raw → checked, all faults at once, each with its path.
 
 mod check;
+mod checks;
 mod read;
 
 use std::collections::BTreeMap;
 
+pub use checks::{Bound, Checks, Range};
 use jiff::SignedDuration;
 
 use crate::{
     error::{Error, Result},
     name::{Home, Location, TableName},
-    schema::Column,
+    schema::{Column, Policy},
 };
 
 /// A checked `datasets.toml`.
@@ -27,6 +29,8 @@ pub struct Dataset {
     pub home: Home,
     pub source: Source,
     pub checks: Checks,
+    /// What a flip may change of the table's columns.
+    pub schema: Policy,
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
@@ -87,15 +91,6 @@ pub enum Format {
     Csv,
     Ndjson,
     Parquet,
-}
-
-/// What a candidate must pass.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Checks {
-    /// Rows.
-    pub min_rows: Option<u64>,
-    /// The part of live's rows that may be gone: 0.2 is a fifth.
-    pub max_shrink: Option<f64>,
 }
 
 /// How large what is written may be. Bytes, before the last encoding and thus about.

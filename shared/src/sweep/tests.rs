@@ -44,7 +44,15 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
     }
     for (to, minute_) in flips {
         let from = state.live.location(&home());
-        let flip = Flip { dataset: "users".into(), at: minute(*minute_), from, to: at(*to), by: By::Event, why: None };
+        let flip = Flip {
+            dataset: "users".into(),
+            at: minute(*minute_),
+            from,
+            to: at(*to),
+            by: By::Event,
+            why: None,
+            canary: None,
+        };
         let ulid = Ulid::from_parts(*minute_ as u64 * 60_000, 1);
         state.flips.push((ulid, flip));
         state.records.push(ulid);

@@ -9,10 +9,9 @@ use std::{
 };
 
 use arrow_array::{Int64Array, RecordBatch};
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use sweep::{Limits, Sweep};
-use tests::{catalog, memory};
+use tests::{catalog, memory, query};
 use turntable::{
     aws::glue,
     clock::Clock,
@@ -21,7 +20,7 @@ use turntable::{
     manifest::{File, Manifest, TypedBy, VERSION},
     name::{Colour, Generation},
     plan::{Live, Who},
-    port::{Catalog, Query},
+    port::Catalog,
     publish::{self, Outcome},
     request::Swept,
     schema::Column,
@@ -36,15 +35,6 @@ pub struct Lake {
     seconds: Arc<AtomicI64>,
     /// What each run knows of the files that it has written.
     written: Arc<Mutex<BTreeMap<Generation, Vec<File>>>>,
-}
-
-pub struct Queries(pub Option<Timestamp>);
-
-#[async_trait]
-impl Query for Queries {
-    async fn oldest_running(&self, _: &[String]) -> Result<Option<Timestamp>> {
-        Ok(self.0)
-    }
 }
 
 const CONFIG: &str = "[datasets.users]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
@@ -76,6 +66,7 @@ impl Lake {
         let world = World {
             catalog: catalog.clone(),
             objects: Arc::new(objects.clone()),
+            query: Arc::new(query::Memory::default()),
             clock,
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
         };
@@ -195,8 +186,9 @@ impl Lake {
     }
 
     pub async fn sweep_with(&self, world: &World, oldest_query: Option<Timestamp>, dry_run: bool) -> Swept {
-        let query = Arc::new(Queries(oldest_query));
-        let sweep = Sweep { world: world.clone(), query, limits: Limits::default() };
+        let query = Arc::new(query::Memory::default());
+        query.running_since(oldest_query);
+        let sweep = Sweep { world: World { query, ..world.clone() }, limits: Limits::default() };
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 

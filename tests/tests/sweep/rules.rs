@@ -10,11 +10,12 @@ use turntable::{
     config::Retain,
     error::{Error, Kind, Result},
     name::TableName,
-    port::{Catalog, Objects, Query, Update},
+    port::{Answered, Catalog, Objects, Query, Update},
     request::Swept,
+    world::World,
 };
 
-use crate::lake::{Lake, Queries, hours, minutes};
+use crate::lake::{Lake, hours, minutes};
 
 fn retain(generations: u64) -> Retain {
     Retain { generations, drain: hours(1), abandoned: hours(24), max_age: hours(100) }
@@ -65,6 +66,10 @@ struct Denied(Kind);
 
 #[async_trait::async_trait]
 impl Query for Denied {
+    async fn run(&self, _: &str, _: &str) -> Result<Answered> {
+        unreachable!("sweep runs no query of its own")
+    }
+
     async fn oldest_running(&self, _: &[String]) -> Result<Option<jiff::Timestamp>> {
         Err(Error::new(self.0, "athena:ListQueryExecutions on primary is not allowed"))
     }
@@ -76,7 +81,10 @@ async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_n
     lake.turn(1).await;
     lake.turn(1).await;
     lake.advance(hours(3));
-    let sweep = |kind| Sweep { world: lake.world.clone(), query: Arc::new(Denied(kind)), limits: Limits::default() };
+    let sweep = |kind| Sweep {
+        world: World { query: Arc::new(Denied(kind)), ..lake.world.clone() },
+        limits: Limits::default(),
+    };
     let (swept, failures) = sweep::all(&sweep(Kind::Unavailable), &[&lake.dataset], false).await;
     assert!(swept.deleted.is_empty() && failures.len() == 1);
     let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], false).await;
@@ -97,8 +105,7 @@ async fn what_cannot_be_read_deletes_nothing() {
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
         // The invocation fails: somebody must look.
-        let query = Arc::new(Queries(None));
-        let sweep = Sweep { world: lake.world.clone(), query, limits: Limits::default() };
+        let sweep = Sweep { world: lake.world.clone(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
 }
@@ -143,7 +150,7 @@ async fn a_large_heap_is_deleted_over_several_invocations() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { objects: 3, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), query: Arc::new(Queries(None)), limits };
+    let sweep = Sweep { world: lake.world.clone(), limits };
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
@@ -165,7 +172,7 @@ async fn no_more_is_begun_when_the_time_is_up() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), query: Arc::new(Queries(None)), limits };
+    let sweep = Sweep { world: lake.world.clone(), limits };
     let (swept, _) = sweep::all(&sweep, &[&lake.dataset], false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }
