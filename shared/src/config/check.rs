@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(
             faults(&text),
             "datasets.toml: datasets.a.retain.abandoned: expected 1h or more: a run that is under way looks like one that has died\n\
-             datasets.toml: datasets.a.workgroups: expected an array of strings that are not empty, found an array\n\
+             datasets.toml: datasets.a.workgroups: expected a list of strings that are not empty, found an array\n\
              datasets.toml: datasets.a.retain: max_age 1h 59m is shorter than drain 2h: nothing may go before that\n\
              datasets.toml: datasets.b.retain.drain: \"1 fortnight\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
              datasets.toml: datasets.b.retain.abandoned: \"-2h\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
