@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -42,6 +43,9 @@ impl Object {
     }
 }
 
+/// The one bucket that does not exist.
+const NO_BUCKET: &str = "no-such-bucket-here";
+
 /// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
 fn chunk_size(size: usize) -> usize {
     (size / 16).clamp(100, 64 << 10)
@@ -80,6 +84,11 @@ impl Objects {
         self.state().objects.keys().map(Key::to_string).collect()
     }
 
+    fn there(&self, bucket: &str, at: &dyn Display) -> Result<()> {
+        let missing = "no such bucket: create it, or correct the location in datasets.toml";
+        if bucket == NO_BUCKET { Err(Error::config(format!("{at}: {missing}"))) } else { Ok(()) }
+    }
+
     fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
         let state = self.state();
         let object = state.objects.get(at).filter(|object| object.etag == etag).ok_or_else(|| port::missing(at))?;
@@ -104,15 +113,19 @@ impl State {
 #[async_trait]
 impl port::Objects for Objects {
     async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        self.there(&at.bucket, at)?;
         Ok(self.state().objects.get(at).map(|object| object.body.clone()))
     }
 
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        let body = self.pinned(at, etag)?;
-        if range.start >= range.end || range.start >= body.len() as u64 {
-            return Err(Error::unavailable(format!("{at}: bytes {range:?} are not there")));
+        if range.is_empty() {
+            return Ok(Bytes::new());
         }
-        Ok(body.slice(range.start as usize..(range.end as usize).min(body.len())))
+        let body = self.pinned(at, etag)?;
+        if range.end > body.len() as u64 {
+            return Err(Error::corrupt(format!("{at} ends before byte {}", range.end)));
+        }
+        Ok(body.slice(range.start as usize..range.end as usize))
     }
 
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
@@ -127,6 +140,7 @@ impl port::Objects for Objects {
     }
 
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        self.there(&under.bucket, under)?;
         let state = self.state();
         let here = |key: &Key| key.bucket == under.bucket && key.key.starts_with(&under.prefix);
         let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
@@ -135,6 +149,7 @@ impl port::Objects for Objects {
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        self.there(&at.bucket, at)?;
         Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
     }
 

@@ -107,7 +107,9 @@ async fn stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result
     }
 }
 
-async fn fill(output: &mut Output, target: &Target, mut batches: Batches, threads: usize) -> Result<()> {
+async fn fill(output: &mut Output, target: &Target, batches: Batches, threads: usize) -> Result<()> {
+    // The last chunk ends with the stream, and then the next one is asked for: most streams bear no poll after their end.
+    let mut batches = batches.fuse().boxed();
     let mut encoder = Encoder::new(target.columns.clone(), threads);
     let mut chunk = next_chunk(&mut batches, target).await?;
     while !chunk.is_empty() {

@@ -144,12 +144,17 @@ fn batches(ids: Range<i64>) -> Vec<Result<RecordBatch>> {
     ids.clone().step_by(step).map(|n| Ok(batch(n..(n + step as i64).min(ids.end)))).collect()
 }
 
+/// A stream that panics when it is polled after its end, as PostgreSQL's does.
+fn stream_of(batches: Vec<Result<RecordBatch>>) -> Batches {
+    stream::unfold(batches.into_iter(), |mut rest| async move { rest.next().map(|batch| (batch, rest)) }).boxed()
+}
+
 fn opened(streams: Vec<Vec<Result<RecordBatch>>>) -> Opened {
     Opened {
         schema: schema(),
         as_of: Timestamp::UNIX_EPOCH,
         typed_by: TypedBy::Source,
-        streams: streams.into_iter().map(|batches| stream::iter(batches).boxed()).collect(),
+        streams: streams.into_iter().map(stream_of).collect(),
     }
 }
 
