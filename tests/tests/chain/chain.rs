@@ -9,7 +9,10 @@ use std::{
 use local::{Deployment, Emulator, FunctionError, Stack, Tools, reader};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use turntable::name::{Generation, Home, Location, TableName};
+use turntable::{
+    clock::Clock,
+    name::{Generation, Home, Location, TableName},
+};
 
 /// How many stacks there are at a time.
 const AT_ONCE: usize = 3;
