@@ -5,6 +5,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
+//! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -189,6 +190,19 @@ pub struct Home(Location);
 
 const MANIFESTS: &str = "_manifests";
 const FLIPS: &str = "_flips";
+const SWEEPING: &str = "_sweeping";
+
+/// What an object is that lies under a table's home, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ours {
+    /// Whatever lies under a generation's location belongs to the generation.
+    Data(Generation),
+    Manifest(Generation),
+    Flip(Ulid),
+    Sweeping(Generation),
+    Hold,
+    Views,
+}
 
 impl Home {
     pub fn new(prefix: &Location, table: &str) -> Self {
@@ -226,6 +240,29 @@ impl Home {
     /// What the views of an inbox dataset were created of.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
+    }
+
+    /// Says that a generation is being deleted, as long as it is there.
+    pub fn sweeping(&self, generation: &Generation) -> Key {
+        self.0.folder(SWEEPING).key(&format!("{generation}.json"))
+    }
+
+    /// What of this table's an object is; `None` when it is none of ours.
+    pub fn parse(&self, key: &Key) -> Option<Ours> {
+        let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
+        let (folder, name) = match rest.split_once('/') {
+            None if *key == self.hold() => return Some(Ours::Hold),
+            None if *key == self.views() => return Some(Ours::Views),
+            None => return None,
+            Some(split) => split,
+        };
+        let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
+        match folder {
+            MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
+            SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(Ours::Flip),
+            _ => Some(Ours::Data(folder.parse().ok()?)),
+        }
     }
 
     /// Which generation of this table a location is; `None` when it is none of ours.
@@ -304,6 +341,17 @@ mod tests {
         assert_eq!(home.parse_generation(&home.generation(&generation)), Some(generation));
         assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
         assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
+        for (key, ours) in [
+            (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
+            (home.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), Ours::Data(generation)),
+            (home.manifest(&generation), Ours::Manifest(generation)),
+            (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
+            (home.sweeping(&generation), Ours::Sweeping(generation)),
+            (home.hold(), Ours::Hold),
+            (home.views(), Ours::Views),
+        ] {
+            assert_eq!(home.parse(&key), Some(ours), "{key}");
+        }
     }
 
     #[test]
@@ -318,6 +366,22 @@ mod tests {
             format!("s3://lake/schemas/users/green-{ULID}/deeper"),
         ] {
             assert_eq!(home.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
+        }
+        for foreign in [
+            "s3://lake/schemas/users/blue/part-00000.parquet".to_string(),
+            format!("s3://lake/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{ULID}x/part-00000.parquet"),
+            format!("s3://lake/schemas/users/green-{}/part-00000.parquet", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/old/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users2/green-{ULID}/part-00000.parquet"),
+            format!("s3://other/schemas/users/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users/_manifests/green-{ULID}.json.bak"),
+            format!("s3://lake/schemas/users/_manifests/old/green-{ULID}.json"),
+            format!("s3://lake/schemas/users/_flips/{}.json", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/_flips/old/{ULID}.json"),
+            "s3://lake/schemas/users/notes.txt".to_string(),
+        ] {
+            assert_eq!(home.parse(&foreign.parse().unwrap()), None, "{foreign}");
         }
         for key in [
             format!("_manifests/green-{ULID}.json"),

@@ -59,6 +59,12 @@ pub struct Hold {
     pub released: bool,
 }
 
+/// Sweep's word that it is deleting a generation, written before anything of it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweeping {
+    pub at: Timestamp,
+}
+
 /// Reads the JSON that was found at a key.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {

@@ -1,7 +1,8 @@
 //! The ports in memory, as exact as S3 is: for tests of everything above them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use turntable::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{self, Chunks, Entry, Put},
+    port::{self, Chunks, Entry, Put, Unfinished},
 };
 
 /// S3 in memory. Clones are the same S3.
@@ -24,6 +25,7 @@ pub struct Objects(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     objects: BTreeMap<Key, Object>,
+    uploads: BTreeSet<Unfinished>,
     /// Objects get later and later times, a second apart.
     writes: i64,
 }
@@ -40,6 +42,9 @@ impl Object {
         Entry { key: key.clone(), size: self.body.len() as u64, etag: self.etag.clone(), modified: self.modified }
     }
 }
+
+/// The one bucket that does not exist.
+const NO_BUCKET: &str = "no-such-bucket-here";
 
 /// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
 fn chunk_size(size: usize) -> usize {
@@ -63,6 +68,17 @@ impl Objects {
         self.state().objects.remove(&key);
     }
 
+    /// Begins a multipart upload that nobody finishes.
+    pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
+    }
+
+    /// The keys of all uploads that are not finished.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.state().uploads.iter().map(|upload| upload.key.to_string()).collect()
+    }
+
     /// The keys of all objects, in order.
     pub fn keys(&self) -> Vec<String> {
         self.state().objects.keys().map(Key::to_string).collect()
@@ -72,6 +88,11 @@ impl Objects {
     pub fn body(&self, at: &str) -> Option<Bytes> {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.get(&key).map(|object| object.body.clone())
+    }
+
+    fn there(&self, bucket: &str, at: &dyn Display) -> Result<()> {
+        let missing = "no such bucket: create it, or correct the location in datasets.toml";
+        if bucket == NO_BUCKET { Err(Error::config(format!("{at}: {missing}"))) } else { Ok(()) }
     }
 
     fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
@@ -98,15 +119,19 @@ impl State {
 #[async_trait]
 impl port::Objects for Objects {
     async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        self.there(&at.bucket, at)?;
         Ok(self.state().objects.get(at).map(|object| object.body.clone()))
     }
 
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        let body = self.pinned(at, etag)?;
-        if range.start >= range.end || range.start >= body.len() as u64 {
-            return Err(Error::unavailable(format!("{at}: bytes {range:?} are not there")));
+        if range.is_empty() {
+            return Ok(Bytes::new());
         }
-        Ok(body.slice(range.start as usize..(range.end as usize).min(body.len())))
+        let body = self.pinned(at, etag)?;
+        if range.end > body.len() as u64 {
+            return Err(Error::corrupt(format!("{at} ends before byte {}", range.end)));
+        }
+        Ok(body.slice(range.start as usize..range.end as usize))
     }
 
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
@@ -121,6 +146,7 @@ impl port::Objects for Objects {
     }
 
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        self.there(&under.bucket, under)?;
         let state = self.state();
         let here = |key: &Key| key.bucket == under.bucket && key.key.starts_with(&under.prefix);
         let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
@@ -129,6 +155,7 @@ impl port::Objects for Objects {
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        self.there(&at.bucket, at)?;
         Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
     }
 
@@ -140,6 +167,23 @@ impl port::Objects for Objects {
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         let body = self.pinned(from, etag)?;
         Ok(self.state().write(to, body))
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        let mut state = self.state();
+        keys.iter().for_each(|key| drop(state.objects.remove(key)));
+        Ok(())
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        let here =
+            |upload: &&Unfinished| upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix);
+        Ok(self.state().uploads.iter().filter(here).cloned().collect())
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.state().uploads.remove(upload);
+        Ok(())
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {

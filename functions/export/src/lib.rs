@@ -51,7 +51,7 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
             let mut failures = Vec::new();
             for (id, body) in messages {
                 if let Err(failure) = message(&export, &config, &body).await {
-                    error!(message = id, kind = failure.kind().as_str(), error = failure.report(), "export failed");
+                    error!(message_id = id, kind = failure.kind().as_str(), error = failure.report(), "export failed");
                     failures.push(json!({ "itemIdentifier": id }));
                 }
             }

@@ -135,7 +135,7 @@ async fn ask(athena: &aws_sdk_athena::Client, output: &str, table: &TableName) -
 }
 
 /// The first row of a query's result.
-async fn query(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Option<String>>> {
+pub async fn query(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Option<String>>> {
     let result = ResultConfiguration::builder().output_location(output).build();
     let start = athena.start_query_execution().query_string(sql).result_configuration(result).send().await?;
     let id = start.query_execution_id().context("Athena gave the query no id")?;

@@ -69,7 +69,7 @@ pub fn read(keys: Keys) -> Checks {
         min_rows: keys.whole("min_rows", 0),
         max_shrink: keys.part("max_shrink"),
         max_growth: keys.number("max_growth"),
-        not_null: keys.strings("not_null").into_iter().map(|name| name.to_lowercase()).collect(),
+        not_null: keys.strings("not_null").unwrap_or_default().into_iter().map(|name| name.to_lowercase()).collect(),
         range: keys
             .entries("range")
             .filter_map(|(name, path, value)| Some((name, range(&keys, &path, value)?)))
@@ -79,7 +79,12 @@ pub fn read(keys: Keys) -> Checks {
             .filter_map(|(name, path, value)| Some((name, age(&keys, &path, value)?)))
             .collect(),
         unique: unique(&keys),
-        sql: keys.strings("sql").into_iter().filter_map(|text| keys.taken("sql", query(text))).collect(),
+        sql: keys
+            .strings("sql")
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|text| keys.taken("sql", query(text)))
+            .collect(),
         canary: keys.parsed("canary", query),
     };
     keys.finish();

@@ -7,9 +7,8 @@ mod read;
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
-
 pub use checks::{Bound, Checks, Range};
+use jiff::SignedDuration;
 
 use crate::{
     error::{Error, Result},
@@ -39,6 +38,9 @@ pub struct Dataset {
     pub parquet: Parquet,
     /// What extractions are kept from those who are out. Of an inbox dataset only.
     pub protects: Vec<Protect>,
+    pub retain: Retain,
+    /// The Athena workgroups that readers query from: sweep asks them for running queries.
+    pub workgroups: Vec<String>,
     /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
     pub spec: String,
 }
@@ -136,6 +138,32 @@ pub struct Parquet {
 impl Default for Parquet {
     fn default() -> Self {
         Self { row_group_size: 128 << 20, file_size: 256 << 20 }
+    }
+}
+
+/// What sweep keeps, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retain {
+    /// How many generations that have been live are kept besides live, for a rollback: those replaced last.
+    pub generations: u64,
+    /// How long a generation is kept after its replacement, for whoever still reads it. It must exceed the longest
+    /// query: Athena ends one after 30 minutes, or after up to 240 where the account's quota was raised.
+    pub drain: SignedDuration,
+    /// How long a candidate is kept after its manifest, and data without a manifest after its run began. It must
+    /// exceed the longest run.
+    pub abandoned: SignedDuration,
+    /// How long after its replacement a generation may be kept at all: who has left must be gone by then.
+    pub max_age: SignedDuration,
+}
+
+impl Default for Retain {
+    fn default() -> Self {
+        Self {
+            generations: 2,
+            drain: SignedDuration::from_hours(1),
+            abandoned: SignedDuration::from_hours(24),
+            max_age: SignedDuration::from_hours(30 * 24),
+        }
     }
 }
 

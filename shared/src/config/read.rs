@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
 /// What is wrong so far, each with its path.
@@ -98,11 +99,11 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// A list of strings that are not empty; none where there is no such key.
-    pub fn strings(&self, key: &'static str) -> Vec<&'a str> {
+    /// A list of strings that are not empty.
+    pub fn strings(&self, key: &'static str) -> Option<Vec<&'a str>> {
         let text = |value: &'a Value| value.as_str().filter(|text| !text.trim().is_empty());
         let read = |value: &'a Value| value.as_array()?.iter().map(text).collect();
-        self.typed(key, "a list of strings that are not empty", read).unwrap_or_default()
+        self.typed(key, "a list of strings that are not empty", read)
     }
 
     /// The entries of a table whose keys are names that the user gives, each with its path below here; names in lower
@@ -125,6 +126,18 @@ impl<'a> Keys<'a> {
     /// What was parsed; a fault of the key otherwise.
     pub fn taken<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {
         parsed.map_err(|fault| self.fault(key, fault)).ok()
+    }
+
+    /// A length of time: `90m`, `1h 30m`, `30d`. A day has 24 hours.
+    pub fn duration(&self, key: &'static str) -> Option<SignedDuration> {
+        self.parsed(key, |text| {
+            let span: Option<Span> = text.parse().ok();
+            span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
+                .filter(|length| !length.is_negative())
+                .ok_or_else(|| {
+                    format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"")
+                })
+        })
     }
 
     /// Reports the keys that nobody asked for.

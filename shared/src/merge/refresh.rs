@@ -29,6 +29,7 @@ use crate::{
         Secrets,
         inbox::{self, ENOUGH, Read, Reader, reject},
     },
+    sweep,
     world::World,
 };
 
@@ -254,8 +255,16 @@ enum Flipped {
 /// Makes the candidate live while its base is. `None`: the base is not live any more.
 async fn flip(world: &World, dataset: &Dataset, candidate: &Manifest, mut look: Look) -> Result<Option<Flipped>> {
     let cause = Cause { by: By::Event, why: None };
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         match plan::flip(&dataset.home, candidate, &look.state, Who::Event)? {
+            // This `VersionId` is younger than the audit: see the proof in `crate::sweep`.
+            Decision::Flip if attempt > 0 => {
+                sweep::refuse_swept(world, dataset, &candidate.generation).await?;
+                let objects = objects(world, candidate).await?;
+                if !verdict(world, dataset, candidate, &objects, &look).is_empty() {
+                    return Ok(None);
+                }
+            }
             Decision::Flip => {}
             // The manifest's event was faster, and by now the next one may be live.
             Decision::AlreadyLive => return Ok(Some(Flipped::Done)),

@@ -102,6 +102,18 @@ impl Objects for Store {
         unreachable!("the writer copies nothing")
     }
 
+    async fn delete(&self, _: &[Key]) -> Result<()> {
+        unreachable!("the writer deletes nothing")
+    }
+
+    async fn uploads(&self, _: &Location) -> Result<Vec<port::Unfinished>> {
+        unimplemented!()
+    }
+
+    async fn abort_upload(&self, _: &port::Unfinished) -> Result<()> {
+        unimplemented!()
+    }
+
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Writing { memory: self.0.clone(), key: at.key.clone(), content: Vec::new() }))
@@ -136,12 +148,17 @@ fn batches(ids: Range<i64>) -> Vec<Result<RecordBatch>> {
     ids.clone().step_by(step).map(|n| Ok(batch(n..(n + step as i64).min(ids.end)))).collect()
 }
 
+/// A stream that panics when it is polled after its end, as PostgreSQL's does.
+fn stream_of(batches: Vec<Result<RecordBatch>>) -> Batches {
+    stream::unfold(batches.into_iter(), |mut rest| async move { rest.next().map(|batch| (batch, rest)) }).boxed()
+}
+
 fn opened(streams: Vec<Vec<Result<RecordBatch>>>) -> Opened {
     Opened {
         schema: schema(),
         as_of: Timestamp::UNIX_EPOCH,
         typed_by: TypedBy::Source,
-        streams: streams.into_iter().map(|batches| stream::iter(batches).boxed()).collect(),
+        streams: streams.into_iter().map(stream_of).collect(),
     }
 }
 

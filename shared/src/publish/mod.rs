@@ -11,7 +11,7 @@ mod swap;
 use serde::Serialize;
 
 pub use ask::Scanned;
-pub use look::{Begun, Look};
+pub use look::{Begun, Look, flips};
 pub use operator::{Status, hold, release, rollback, status};
 
 use ask::Asked;
@@ -28,6 +28,7 @@ use crate::{
     plan::{self, Decision, Live, Who},
     record::By,
     schema::Policy,
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -121,6 +122,7 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
             Decision::Stale(why) => return unchanged(Outcome::Stale, vec![why]),
             Decision::Flip => {}
         }
+        refuse_swept(world, dataset, &generation).await?;
         let input = next_table(dataset, &look, &candidate, dataset.schema);
         let Verdict { structure, content } = judge(world, &candidate, &look, &dataset.checks, dataset.schema).await?;
         let sound = structure.is_empty();

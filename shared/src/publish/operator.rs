@@ -12,6 +12,7 @@ use crate::{
     plan::{self, Live},
     port::Update,
     record::{self, By, Flip, Hold},
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -45,6 +46,7 @@ pub async fn rollback(
         if look.state.live == Live::Ours(target) {
             return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
         }
+        refuse_swept(world, dataset, &target).await?;
         let candidate = manifest(world, dataset, &target).await?.ok_or_else(|| {
             Error::input(format!(
                 "{}: no manifest: {target} was swept, or was never complete",

@@ -8,9 +8,12 @@ use turntable::publish::Outcome;
 
 use crate::lake::{Lake, Out};
 
+/// Line and reason.
+type Rejected = (Option<u64>, String);
+
 impl Lake {
     /// Every object of `_rejected/`: its name without the ETag, and its records.
-    fn rejected(&self) -> Vec<(String, Vec<(Option<u64>, String)>)> {
+    fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
         let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
         keys.map(|key| {
             let file: Value = serde_json::from_slice(&self.get(&key).unwrap()).unwrap();

@@ -26,7 +26,7 @@ use turntable::{
     error::{Error, Result},
     manifest::Manifest,
     name::{Generation, Home, Key, Location, TableName},
-    port::{Catalog, Chunks, Entry, Objects, Put, Update, Upload},
+    port::{Catalog, Chunks, Entry, Objects, Put, Unfinished, Update, Upload},
     request::{Flipped, OptedOut},
     world::World,
 };
@@ -131,6 +131,15 @@ impl Objects for Wired<memory::Objects> {
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         self.0.copies.fetch_add(1, Ordering::Relaxed);
         self.0.call(self.1.copy(from, etag, to)).await
+    }
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        self.0.call(Objects::delete(&self.1, keys)).await
+    }
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        self.0.call(self.1.uploads(under)).await
+    }
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.0.call(self.1.abort_upload(upload)).await
     }
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
         Ok(Box::new(Uploading(self.0.clone(), self.1.upload(at).await?)))

@@ -66,7 +66,6 @@ fn queue(bodies: usize) -> Value {
 }
 
 /// How many schedules run: `SCHEDULES=100000` for a long look.
-#[expect(clippy::disallowed_methods, reason = "a test's own setting")]
 fn schedules() -> u64 {
     std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(1500)
 }

@@ -1,6 +1,7 @@
 //! [`Objects`] on S3.
 
 mod copy;
+mod delete;
 mod download;
 mod fault;
 mod put;
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{Chunks, Entry, Objects, Put, Upload},
+    port::{Chunks, Entry, Objects, Put, Unfinished, Upload},
 };
 use fault::{fault, is_missing};
 
@@ -124,6 +125,18 @@ impl Objects for S3 {
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         copy::copy(&self.client, from, etag, to).await
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        delete::objects(&self.client, keys).await
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        delete::uploads(&self.client, under).await
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        delete::abort(&self.client, upload).await
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {

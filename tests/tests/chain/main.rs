@@ -1,0 +1,17 @@
+//! The real chain: template.yaml, the compiled functions, EventBridge, queues and S3 events on the emulator, and the
+//! Athena endpoint. One emulator for all; each test has an account of its own.
+
+mod adoption;
+mod bad_input;
+mod bad_source;
+mod bad_table;
+mod chain;
+mod compare;
+mod days;
+mod pagila;
+mod poison;
+mod postgres;
+mod races;
+mod sql;
+mod sqs;
+mod store;

@@ -1,0 +1,74 @@
+//! events/ holds one event per trigger, and each is the request that it says.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+use turntable::{
+    name::{Generation, Home},
+    request::{Export, Flip},
+};
+
+fn event(name: &str) -> Value {
+    let path = folder().join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../events"))
+}
+
+fn exports() -> Vec<(&'static str, Export)> {
+    let queue = Export::Queue(vec![("059f36b4-87a3-44ab-83d2-661975830a7d".into(), "{\"dataset\":\"users\"}".into())]);
+    vec![("schedule.json", Export::Fan(None)), ("export.json", Export::One("users".into())), ("export-sqs.json", queue)]
+}
+
+fn flips() -> Vec<(&'static str, Flip)> {
+    let dataset = || "users".to_owned();
+    let green = "green-01JD675EJRSSKNZWWST95906C6";
+    let generation = |text: &str| text.parse::<Generation>().unwrap();
+    let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+    let back = Flip::Rollback {
+        dataset: dataset(),
+        generation: Some(generation("blue-01JD3MRRSAJY67GQ07YWVZA2E3")),
+        reason: Some("prices were exported in the wrong currency".into()),
+    };
+    vec![
+        ("flip-s3.json", Flip::Manifest(home, generation(green))),
+        ("flip.json", Flip::Candidate { dataset: dataset(), generation: generation(green) }),
+        ("flip-rollback.json", back),
+        ("flip-hold.json", Flip::Hold { dataset: dataset(), reason: "source is being restored from a backup".into() }),
+        ("flip-release.json", Flip::Release { dataset: dataset(), reason: Some("source is restored".into()) }),
+        ("flip-status.json", Flip::Status { dataset: dataset() }),
+    ]
+}
+
+#[test]
+fn every_event_is_the_request_that_it_says() {
+    for (name, expected) in exports() {
+        assert_eq!(Export::parse(&event(name)).unwrap(), expected, "{name}");
+    }
+    for (name, expected) in flips() {
+        assert_eq!(Flip::parse(&event(name)).unwrap(), expected, "{name}");
+    }
+}
+
+#[test]
+fn no_event_of_export_or_flip_is_left_out() {
+    let known: BTreeSet<_> =
+        exports().iter().map(|(name, _)| *name).chain(flips().iter().map(|(name, _)| *name)).collect();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let ours = ["export", "flip", "schedule"].iter().any(|function| name.starts_with(function));
+        assert!(!ours || known.contains(name.as_str()), "events/{name} is tried by no test");
+    }
+}
+
+/// An event of the queue or of S3 that reaches the wrong function is refused by it.
+#[test]
+fn an_event_at_the_wrong_function_is_refused() {
+    assert!(Flip::parse(&event("export-sqs.json")).is_err());
+    assert!(Flip::parse(&event("schedule.json")).is_err());
+    assert!(Export::parse(&event("flip-s3.json")).is_err());
+    assert!(Export::parse(&event("flip.json")).is_err());
+}
