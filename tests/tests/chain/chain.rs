@@ -54,11 +54,17 @@ pub fn account() -> String {
 impl Chain {
     /// `datasets` are the entries of datasets.toml; `${BUCKET}` in it is the stack's bucket.
     pub async fn start(datasets: &str) -> Chain {
+        Chain::deploy(datasets, |_| {}).await
+    }
+
+    /// `change` is made to the deployment before it begins.
+    pub async fn deploy(datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
         // A new function ends those of its name in all accounts, as MiniStack 1.5.33 has it: so each has a name of its own.
-        let deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
+        let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
+        change(&mut deployment);
         let deployed = emulator().await.deploy(&deployment).await;
         let stack = deployed.unwrap_or_else(|error| panic!("{error:#}"));
         stack.create_database("dmp").await.expect("a Glue database");
@@ -136,7 +142,7 @@ impl Chain {
 
     pub async fn all_logs(&self) -> Vec<Value> {
         let mut lines = Vec::new();
-        for function in ["export", "flip"] {
+        for function in ["export", "flip", "optout"] {
             lines.extend(self.logs(function, self.since).await.unwrap_or_else(|error| panic!("{error:#}")));
         }
         lines

@@ -8,6 +8,7 @@ mod bad_table;
 mod chain;
 mod compare;
 mod days;
+mod optout;
 mod pagila;
 mod poison;
 mod postgres;
