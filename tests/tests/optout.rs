@@ -6,14 +6,12 @@ mod inbox;
 mod lake;
 #[path = "optout/schedules.rs"]
 mod schedules;
-#[path = "optout/speed.rs"]
-mod speed;
 
 use std::time::{Duration, Instant};
 
 use lake::{Lake, Out};
 use serde_json::json;
-use turntable::{error::Kind, publish::Outcome};
+use turntable::{error::Kind, name::Generation, publish::Outcome};
 
 #[tokio::test]
 async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
@@ -132,6 +130,32 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
     assert_eq!(lake.deliver(&first).await.unwrap().outcome, Outcome::Stale);
     assert_eq!(lake.live(), Some(dead));
+}
+
+#[tokio::test]
+async fn what_sweep_has_marked_does_not_go_live_after_its_fence() {
+    // The same calls make the same names.
+    let overtaken = async |marked: Option<Generation>| {
+        let lake = Lake::default();
+        lake.drop("a.csv", lake::many(0..3));
+        lake.refresh().await.unwrap();
+        lake.drop("b.csv", lake::many(0..9));
+        if let Some(marked) = marked {
+            lake.objects.put(&lake.home().sweeping(&marked).to_string(), "{}");
+        }
+        lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Overtake);
+        let done = lake.refresh().await;
+        (lake, done)
+    };
+    let (lake, done) = overtaken(None).await;
+    let done = done.unwrap();
+    assert_eq!((done.outcome, done.generation, lake.manifests().len()), (Outcome::Swapped, lake.live(), 2));
+    let (lake, refused) = overtaken(done.generation).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict);
+    assert!(refused.message().contains("is being swept"), "{}", refused.message());
+    assert_eq!(lake.table().len(), 3);
+    assert_eq!(lake.refresh().await.unwrap().rows, 9);
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
-//! What a refresh costs in this process, S3 and Glue in memory: `cargo test --test optout -- --ignored --nocapture speed`.
+//! What a refresh costs in this process, S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
+
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/optout/lake.rs"]
+mod lake;
 
 use std::{sync::Arc, time::Instant};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
-use crate::lake::Lake;
+use lake::Lake;
 
 fn parquet(rows: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -28,9 +32,8 @@ fn parquet(rows: i64) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes"]
-async fn speed() {
+#[tokio::main]
+async fn main() {
     for (rows, buckets) in [(100_000, 64), (1_000_000, 8), (1_000_000, 64), (10_000_000, 64)] {
         let lake = Lake::with(&format!("buckets = {buckets}"));
         lake.drop("base.parquet", parquet(rows));
