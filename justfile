@@ -47,7 +47,7 @@ terraform:
 
 # the local Athena endpoint's own tests
 athena:
-    infra/local/athena/check
+    .ci/tool athena python -m pytest -q -p no:cacheprovider infra/local/athena
 
 # zip sizes and cold starts of the release build
 measure:

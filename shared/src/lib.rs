@@ -8,6 +8,7 @@ pub mod name;
 pub mod plan;
 pub mod record;
 pub mod schema;
+pub mod sweep;
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -5,6 +5,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
+//! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -189,6 +190,18 @@ pub struct Home(Location);
 
 const MANIFESTS: &str = "_manifests";
 const FLIPS: &str = "_flips";
+const SWEEPING: &str = "_sweeping";
+
+/// What an object is that lies under a table's home, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ours {
+    /// Whatever lies under a generation's location belongs to the generation.
+    Data(Generation),
+    Manifest(Generation),
+    Flip(Ulid),
+    Sweeping(Generation),
+    Hold,
+}
 
 impl Home {
     pub fn new(prefix: &Location, table: &str) -> Self {
@@ -221,6 +234,27 @@ impl Home {
 
     pub fn hold(&self) -> Key {
         self.0.key("_hold.json")
+    }
+
+    /// Says that a generation is being deleted, as long as it is there.
+    pub fn sweeping(&self, generation: &Generation) -> Key {
+        self.0.folder(SWEEPING).key(&format!("{generation}.json"))
+    }
+
+    /// What of this table's an object is; `None` when it is none of ours.
+    pub fn parse(&self, key: &Key) -> Option<Ours> {
+        let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
+        let (folder, name) = match rest.split_once('/') {
+            None => return (*key == self.hold()).then_some(Ours::Hold),
+            Some(split) => split,
+        };
+        let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
+        match folder {
+            MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
+            SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(Ours::Flip),
+            _ => Some(Ours::Data(folder.parse().ok()?)),
+        }
     }
 
     /// Which generation of this table a location is; `None` when it is none of ours.
@@ -264,6 +298,21 @@ impl fmt::Display for TableName {
     }
 }
 
+/// How the names of audit tables begin: candidates that are registered as tables of their own for as long as it takes to
+/// ask Athena about them.
+pub const AUDIT_TABLES: &str = "turntable_audit_";
+
+/// `turntable_audit_DATASET_ULID`, in lower case as Glue has it. The ULID is of one audit: no two share a table.
+pub fn audit_table(dataset: &str, audit: Ulid) -> String {
+    format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
+}
+
+/// The audit that a table was registered for; `None` when it is no audit table.
+pub fn parse_audit_table(table: &str) -> Option<Ulid> {
+    let (_, audit) = table.strip_prefix(AUDIT_TABLES)?.rsplit_once('_')?;
+    Ulid::from_string(&audit.to_uppercase()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +327,16 @@ mod tests {
         assert_eq!(home.parse_generation(&home.generation(&generation)), Some(generation));
         assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
         assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
+        for (key, ours) in [
+            (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
+            (home.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), Ours::Data(generation)),
+            (home.manifest(&generation), Ours::Manifest(generation)),
+            (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
+            (home.sweeping(&generation), Ours::Sweeping(generation)),
+            (home.hold(), Ours::Hold),
+        ] {
+            assert_eq!(home.parse(&key), Some(ours), "{key}");
+        }
     }
 
     #[test]
@@ -293,12 +352,39 @@ mod tests {
         ] {
             assert_eq!(home.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
         }
+        for foreign in [
+            "s3://lake/schemas/users/blue/part-00000.parquet".to_string(),
+            format!("s3://lake/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{ULID}x/part-00000.parquet"),
+            format!("s3://lake/schemas/users/green-{}/part-00000.parquet", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/old/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users2/green-{ULID}/part-00000.parquet"),
+            format!("s3://other/schemas/users/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users/_manifests/green-{ULID}.json.bak"),
+            format!("s3://lake/schemas/users/_manifests/old/green-{ULID}.json"),
+            format!("s3://lake/schemas/users/_flips/{}.json", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/_flips/old/{ULID}.json"),
+            "s3://lake/schemas/users/notes.txt".to_string(),
+        ] {
+            assert_eq!(home.parse(&foreign.parse().unwrap()), None, "{foreign}");
+        }
         for key in [
             format!("_manifests/green-{ULID}.json"),
             format!("x_manifests/green-{ULID}.json"),
             "a/_manifests/x.json".into(),
         ] {
             assert_eq!(Home::parse_manifest(&Key { bucket: "b".into(), key }), None);
+        }
+    }
+
+    #[test]
+    fn an_audit_table_says_when_it_was_made_and_fits_into_glue() {
+        let audit = Ulid::from_string(ULID).unwrap();
+        assert_eq!(audit_table("my_users", audit), "turntable_audit_my_users_01jda00000000000000000000a");
+        assert_eq!(parse_audit_table(&audit_table("my_users", audit)), Some(audit));
+        assert!(audit_table(&"d".repeat(128), audit).len() <= 255);
+        for foreign in ["users", "turntable_audit_users", "turntable_audit_users_01jda", "turntable_audit_"] {
+            assert_eq!(parse_audit_table(foreign), None, "{foreign}");
         }
     }
 

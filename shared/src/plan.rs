@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn flipped(to: Generation, by: By, at: i64) -> Flip {
-        Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None }
+        Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None, canary: None }
     }
 
     const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);

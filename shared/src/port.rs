@@ -62,6 +62,17 @@ pub enum Put {
     Exists,
 }
 
+/// What one `DeleteObjects` takes.
+pub const DELETED_AT_ONCE: usize = 1000;
+
+/// A multipart upload that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfinished {
+    pub key: Key,
+    pub id: String,
+    pub initiated: Timestamp,
+}
+
 /// An object's content, a chunk at a time.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
@@ -89,6 +100,16 @@ pub trait Objects: Send + Sync {
     /// Writes the object, whatever is there. Only for what is no part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
+    /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket; one that is not there is deleted. Only sweep may call it.
+    /// An error may mean that some are gone.
+    async fn delete(&self, keys: &[Key]) -> Result<()>;
+
+    /// The multipart uploads to keys under the location that were neither finished nor aborted.
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>>;
+
+    /// Frees what S3 has kept of an upload; one that is not there is freed.
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()>;
+
     /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
@@ -104,6 +125,26 @@ pub trait Upload: Send {
 
     /// Gives up, and frees what S3 has kept of it. Best effort: failures are logged.
     async fn abort(self: Box<Self>);
+}
+
+/// Athena.
+#[async_trait]
+pub trait Query: Send + Sync {
+    /// Runs one query to its end, never answered from an earlier result. An error of kind `Input` is the query's own
+    /// fault: Athena took it, and running it again would fail again. Any other error says nothing of the query.
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
+
+    /// When the oldest query of these workgroups that is still queued or running was submitted; `None` where there is
+    /// none. An error of kind `Config` means that it may not be asked.
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The first hundred rows, without a header; null is `None`.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Bytes.
+    pub scanned: u64,
 }
 
 /// A message queue: how `export` hands one dataset each to invocations of itself.

@@ -20,6 +20,18 @@ pub struct Flip {
     pub by: By,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// `None` where the dataset had no canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// How far the canary of a flip has come. One that failed shows in the record of the flip back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Canary {
+    /// Not asked yet, or nobody answered: whoever finds the generation live asks.
+    Pending,
+    Passed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +43,8 @@ pub enum By {
     Operator,
     /// An operator's way back.
     Rollback,
+    /// The way back from a flip whose canary failed.
+    Canary,
     /// Written later, by whoever found a live generation without a record: its flip died before it wrote one.
     Recovered,
 }
@@ -43,6 +57,12 @@ pub struct Hold {
     /// A released hold stays as an object that holds nothing: only sweep may delete.
     #[serde(default)]
     pub released: bool,
+}
+
+/// Sweep's word that it is deleting a generation, written before anything of it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweeping {
+    pub at: Timestamp,
 }
 
 /// Reads the JSON that was found at a key.

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     name::{Generation, Home, Key, Location},
     plan::Live,
-    publish::{Ended, Outcome, Status},
+    publish::{Ended, Outcome, Scanned, Status},
 };
 
 /// What `export` is asked to do.
@@ -148,6 +148,9 @@ pub struct Flipped {
     pub live: Option<String>,
     pub previous: Option<String>,
     pub reasons: Vec<String>,
+    /// What each question to Athena scanned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
@@ -160,9 +163,69 @@ impl Flipped {
             live: named(&ended.live),
             previous: ended.previous.as_ref().and_then(named),
             reasons: ended.reasons,
+            checks: ended.checks,
             status: None,
         }
     }
+}
+
+/// What `sweep` is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// `None`: all.
+    #[serde(default)]
+    pub dataset: Option<String>,
+    /// Only says what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Sweep {
+    pub fn parse(event: &Value) -> Result<Sweep> {
+        if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+            return Ok(Sweep { dataset: None, dry_run: false });
+        }
+        by_hand(event, "{} or {\"dataset\": NAME, \"dry_run\"?: true}")
+    }
+}
+
+/// What `sweep` answers.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Swept {
+    pub dry_run: bool,
+    pub deleted: Vec<Item>,
+    pub kept: Vec<Item>,
+    /// Of all that was deleted.
+    pub bytes: u64,
+    /// Datasets of which nothing was deleted, and why.
+    pub skipped: Vec<Skipped>,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+    /// Whether something may go that did not fit into this invocation: the next one goes on.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Item {
+    pub dataset: String,
+    /// A generation's location, a key, or a table.
+    pub location: String,
+    pub reason: String,
+    pub objects: u64,
+    pub bytes: u64,
+    /// When what is kept may go, if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Skipped {
+    pub dataset: String,
+    pub reason: String,
+    /// The kind of the error, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
 }
 
 fn named(live: &Live) -> Option<String> {
@@ -243,6 +306,11 @@ mod tests {
         );
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is no generation"));
         assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not S3's"));
+        let sweep = |event: Value| Sweep::parse(&event).unwrap_err().report();
+        assert_eq!(
+            sweep(json!({"dryrun": true})),
+            "the request is not understood: expected {} or {\"dataset\": NAME, \"dry_run\"?: true}: unknown field `dryrun`, expected `dataset` or `dry_run`"
+        );
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Export::parse(&nothing).is_err() && Flip::parse(&nothing).is_err(), "{nothing}");
         }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use crate::{
-    aws::{glue::Glue, s3::S3},
+    aws::{athena::Athena, glue::Glue, s3::S3},
     clock::Clock,
     config::{Config, Place},
     error::{Error, Result},
-    port::{Catalog, Objects},
+    port::{Catalog, Objects, Query},
 };
 
 #[derive(Clone)]
 pub struct World {
     pub catalog: Arc<dyn Catalog>,
     pub objects: Arc<dyn Objects>,
+    pub query: Arc<dyn Query>,
     pub clock: Clock,
     pub datasets: Place,
 }
@@ -24,6 +25,11 @@ impl World {
         Ok(World {
             catalog: Arc::new(Glue::new(aws)),
             objects: Arc::new(S3::new(aws)),
+            query: Arc::new(Athena::new(
+                aws,
+                optional("ATHENA_WORKGROUP").unwrap_or_else(|| "primary".into()),
+                optional("ATHENA_OUTPUT"),
+            )),
             clock: Clock::system(),
             datasets: Place::parse(&env("DATASETS")?)?,
         })
@@ -49,8 +55,12 @@ impl World {
 
 /// A variable that the template sets.
 pub fn env(name: &str) -> Result<String> {
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(Error::config(format!("the environment variable {name} is not set: template.yaml sets it"))),
-    }
+    optional(name)
+        .ok_or_else(|| Error::config(format!("the environment variable {name} is not set: template.yaml sets it")))
+}
+
+/// A variable that there may be.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use turntable::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{Chunks, Entry, Objects, Put, Upload},
+    port::{Chunks, Entry, Objects, Put, Unfinished, Upload},
 };
 
 use crate::memory;
@@ -73,6 +73,18 @@ impl Objects for Disturbed {
 
     async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
         Objects::put(&self.inner, at, body).await
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        Objects::delete(&self.inner, keys).await
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        self.inner.uploads(under).await
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.inner.abort_upload(upload).await
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {

@@ -1,8 +1,10 @@
 //! What the tests stand on.
 
+pub mod cases;
 pub mod catalog;
 pub mod conformance;
 pub mod disturbed;
 pub mod memory;
 pub mod postgres;
+pub mod query;
 pub mod rig;

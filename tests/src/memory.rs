@@ -1,7 +1,7 @@
 //! The ports in memory, as exact as S3 is: for tests of everything above them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use turntable::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{self, Chunks, Entry, Put},
+    port::{self, Chunks, Entry, Put, Unfinished},
 };
 
 /// S3 in memory. Clones are the same S3.
@@ -25,6 +25,7 @@ pub struct Objects(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     objects: BTreeMap<Key, Object>,
+    uploads: BTreeSet<Unfinished>,
     /// Objects get later and later times, a second apart.
     writes: i64,
 }
@@ -65,6 +66,17 @@ impl Objects {
     pub fn delete(&self, at: &str) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.remove(&key);
+    }
+
+    /// Begins a multipart upload that nobody finishes.
+    pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
+    }
+
+    /// The keys of all uploads that are not finished.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.state().uploads.iter().map(|upload| upload.key.to_string()).collect()
     }
 
     /// The keys of all objects, in order.
@@ -143,6 +155,23 @@ impl port::Objects for Objects {
 
     async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
         self.state().write(at, body);
+        Ok(())
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        let mut state = self.state();
+        keys.iter().for_each(|key| drop(state.objects.remove(key)));
+        Ok(())
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        let here =
+            |upload: &&Unfinished| upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix);
+        Ok(self.state().uploads.iter().filter(here).cloned().collect())
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.state().uploads.remove(upload);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The functions themselves, in process, on S3 and Glue in memory and a clock that only tests move.
+//! The functions themselves, in process, on S3, Glue and Athena in memory and a clock that only tests move.
 
 use std::sync::{
     Arc, Mutex,
@@ -14,16 +14,18 @@ use turntable::{
     error::Result,
     name::{Generation, Home, TableName},
     port::{Catalog, Objects, Queue},
+    record::{self, Flip},
     request::Flipped,
     world::World,
 };
 
-use crate::{catalog, memory};
+use crate::{catalog, memory, query};
 
 /// One dataset `users` of table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
 pub struct Rig {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,
+    pub athena: Arc<query::Memory>,
     pub queue: Arc<Sent>,
     pub home: Home,
     pub table: TableName,
@@ -31,14 +33,7 @@ pub struct Rig {
     random: Arc<AtomicU64>,
 }
 
-const DATASETS: &str = r#"
-[defaults]
-database = "dmp"
-location = "s3://lake/schemas"
-
-[datasets.users]
-source = { files = { location = "s3://lake/in/", columns = { id = "bigint", name = "string" } } }
-"#;
+const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 
 /// What was put into the queue.
 #[derive(Default)]
@@ -64,15 +59,30 @@ impl Rig {
         let rig = Rig {
             objects: memory::Objects::default(),
             catalog: Arc::default(),
+            athena: Arc::default(),
             queue: Arc::default(),
             home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "users"),
             table: TableName { database: "dmp".into(), table: "users".into() },
             clock: Arc::new(AtomicI64::new(1_800_000_000_000)),
             random: Arc::default(),
         };
-        rig.objects.put("s3://lake/datasets.toml", format!("{DATASETS}{more}"));
+        rig.configure(COLUMNS, more);
         rig.source(3);
         rig
+    }
+
+    /// Writes datasets.toml anew: the dataset's columns, and what is added to its entry.
+    pub fn configure(&self, columns: &str, more: &str) {
+        let text = format!(
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n[datasets.users]\n\
+             source = {{ files = {{ location = \"s3://lake/in/\", columns = {{ {columns} }} }} }}\n{more}\n"
+        );
+        self.objects.put("s3://lake/datasets.toml", text);
+    }
+
+    /// The time, which it does not move.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
     }
 
     /// A source of so many rows.
@@ -87,7 +97,8 @@ impl Rig {
         // Every look at the clock is a millisecond later: no two things happen at the same time.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
         let clock = Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into());
-        World { catalog, objects, clock, datasets: Place::S3("s3://lake/datasets.toml".parse().expect("a key")) }
+        let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
+        World { catalog, objects, query: self.athena.clone(), clock, datasets }
     }
 
     pub fn world(&self) -> World {
@@ -105,6 +116,17 @@ impl Rig {
             export::Answer::Exported(exported) => exported.generation,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A new candidate of this source.
+    pub async fn export_csv(&self, csv: &str) -> Generation {
+        self.objects.put("s3://lake/in/users.csv", csv.to_owned());
+        self.export().await
+    }
+
+    /// A flip by hand.
+    pub async fn flip(&self, generation: &Generation) -> Result<Flipped> {
+        self.ask(json!({ "dataset": "users", "generation": generation })).await
     }
 
     /// The manifest's event.
@@ -135,6 +157,24 @@ impl Rig {
     pub fn live(&self) -> Option<Generation> {
         let table = self.catalog.get(&self.table)?;
         self.home.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+    }
+
+    /// The table's columns, as `name type`.
+    pub fn columns(&self) -> Vec<String> {
+        let table = self.catalog.get(&self.table).expect("a table");
+        let columns = turntable::aws::glue::columns(&table);
+        columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect()
+    }
+
+    /// Every flip on record, in order.
+    pub async fn flips(&self) -> Vec<Flip> {
+        let mut flips = Vec::new();
+        for key in self.objects.keys().into_iter().filter(|key| key.contains("/_flips/")) {
+            let key = key.parse().expect("a key");
+            let json = Objects::get(&self.objects, &key).await.expect("S3").expect("an object");
+            flips.push(record::from_json(&key, &json).expect("a flip"));
+        }
+        flips
     }
 
     /// How many flips are on record.

@@ -32,6 +32,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         live = answer.live,
         previous = answer.previous,
         reasons = ?answer.reasons,
+        checks = ?answer.checks,
         seconds = started.elapsed().as_secs_f64(),
         "flip"
     );

@@ -15,7 +15,7 @@ use aws_sdk_glue::{
 use super::fault;
 use crate::{
     error::{Error, Result},
-    name::{Location, TableName},
+    name::{Generation, Location, TableName},
     port::{Catalog, Update},
     schema::Column,
 };
@@ -163,6 +163,39 @@ pub fn moved(table: &Table, to: &Location) -> TableInput {
     input
 }
 
+/// The table at another location and with these columns; what people have written to those that stay, stays.
+pub fn evolved(table: &Table, to: &Location, published: &[Column]) -> TableInput {
+    let mut input = moved(table, to);
+    if columns(table) != published {
+        let storage = input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build());
+        let old = storage.columns.take().unwrap_or_default();
+        let column = |column: &Column| {
+            let kept = old.iter().find(|old| old.name.to_lowercase() == column.name).cloned();
+            let mut kept = kept.unwrap_or_else(|| glue_column(column));
+            kept.r#type = Some(column.glue_type.clone());
+            kept
+        };
+        storage.columns = Some(published.iter().map(column).collect());
+    }
+    input
+}
+
+/// The parameter of an audit table that says which generation it shows.
+pub const AUDIT: &str = "turntable.audit";
+
+/// A table of its own, marked as one of an audit, over the same files and with the same columns as `published`.
+pub fn audit_table(name: &str, generation: &Generation, published: &TableInput) -> TableInput {
+    let mut parameters = parquet_parameters();
+    parameters.insert(AUDIT.into(), generation.to_string());
+    TableInput::builder()
+        .name(name)
+        .table_type("EXTERNAL_TABLE")
+        .set_parameters(Some(parameters))
+        .set_storage_descriptor(published.storage_descriptor.clone())
+        .build()
+        .expect("the only required field is the name")
+}
+
 /// The table as it is.
 pub fn unchanged(table: &Table) -> TableInput {
     // Glue's Table and TableInput are two types with the same settable fields; the compiler cannot see a new one.
@@ -208,14 +241,10 @@ const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetH
 
 /// A new external Parquet table, as Athena's own `CREATE EXTERNAL TABLE … STORED AS PARQUET` makes it.
 pub fn new_table(name: &TableName, columns: &[Column], at: &Location) -> TableInput {
-    let columns = columns.iter().map(|column| {
-        let built = GlueColumn::builder().name(&column.name).r#type(&column.glue_type).build();
-        built.expect("the only required field is the name")
-    });
     let serde =
         SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
     let storage = StorageDescriptor::builder()
-        .set_columns(Some(columns.collect()))
+        .set_columns(Some(columns.iter().map(glue_column).collect()))
         .location(at.to_string())
         .input_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat")
         .output_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat")
@@ -224,11 +253,17 @@ pub fn new_table(name: &TableName, columns: &[Column], at: &Location) -> TableIn
     TableInput::builder()
         .name(&name.table)
         .table_type("EXTERNAL_TABLE")
-        .set_parameters(Some(HashMap::from([
-            ("EXTERNAL".into(), "TRUE".into()),
-            ("classification".into(), "parquet".into()),
-        ])))
+        .set_parameters(Some(parquet_parameters()))
         .storage_descriptor(storage)
         .build()
         .expect("the only required field is the name")
+}
+
+fn parquet_parameters() -> HashMap<String, String> {
+    HashMap::from([("EXTERNAL".into(), "TRUE".into()), ("classification".into(), "parquet".into())])
+}
+
+fn glue_column(column: &Column) -> GlueColumn {
+    let built = GlueColumn::builder().name(&column.name).r#type(&column.glue_type).build();
+    built.expect("the only required field is the name")
 }

@@ -1,5 +1,6 @@
 //! The ports on AWS.
 
+pub mod athena;
 pub mod glue;
 pub mod s3;
 pub mod sqs;

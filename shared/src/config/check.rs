@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Checks, Connect, Dataset, Files, Format, Parquet, Postgres, Source,
+    Connect, Dataset, Files, Format, Parquet, Postgres, Retain, Source, checks,
     read::{Faults, Keys, described},
 };
 use crate::{
     name::{Home, Location, TableName},
-    schema::{self, Column},
+    schema::{self, Column, Policy},
 };
 
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<String>) {
@@ -60,9 +61,58 @@ struct Defaults {
     database: Option<String>,
     location: Option<Location>,
     create: Option<bool>,
+    schema: Option<Policy>,
     row_group_mb: Option<u64>,
     file_mb: Option<u64>,
+    retain: Kept,
+    workgroups: Option<Vec<String>>,
 }
+
+/// `retain`, as far as it is given.
+#[derive(Default, Clone, Copy)]
+struct Kept {
+    generations: Option<u64>,
+    drain: Option<SignedDuration>,
+    abandoned: Option<SignedDuration>,
+    max_age: Option<SignedDuration>,
+}
+
+impl Kept {
+    fn read(keys: Keys) -> Self {
+        let kept = Kept {
+            generations: keys.whole("generations", 0),
+            drain: keys.duration("drain"),
+            abandoned: keys.duration("abandoned"),
+            max_age: keys.duration("max_age"),
+        };
+        if kept.abandoned.is_some_and(|abandoned| abandoned < LEAST_ABANDONED) {
+            keys.fault("abandoned", "expected 1h or more: a run that is under way looks like one that has died");
+        }
+        keys.finish();
+        kept
+    }
+
+    fn or(self, below: Kept) -> Kept {
+        Kept {
+            generations: self.generations.or(below.generations),
+            drain: self.drain.or(below.drain),
+            abandoned: self.abandoned.or(below.abandoned),
+            max_age: self.max_age.or(below.max_age),
+        }
+    }
+
+    fn retain(self) -> Retain {
+        let usual = Retain::default();
+        Retain {
+            generations: self.generations.unwrap_or(usual.generations),
+            drain: self.drain.unwrap_or(usual.drain),
+            abandoned: self.abandoned.unwrap_or(usual.abandoned),
+            max_age: self.max_age.unwrap_or(usual.max_age),
+        }
+    }
+}
+
+const LEAST_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
 impl Defaults {
     fn read(keys: &Keys) -> Self {
@@ -72,8 +122,11 @@ impl Defaults {
             database: keys.parsed("database", identifier),
             location: keys.parsed("location", location),
             create: keys.boolean("create"),
+            schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
+            retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
+            workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
         };
         if let Some(parquet) = parquet {
             parquet.finish();
@@ -86,8 +139,11 @@ impl Defaults {
             database: self.database.or_else(|| below.database.clone()),
             location: self.location.or_else(|| below.location.clone()),
             create: self.create.or(below.create),
+            schema: self.schema.or(below.schema),
             row_group_mb: self.row_group_mb.or(below.row_group_mb),
             file_mb: self.file_mb.or(below.file_mb),
+            retain: self.retain.or(below.retain),
+            workgroups: self.workgroups.or_else(|| below.workgroups.clone()),
         }
     }
 
@@ -114,10 +170,18 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let settings = Defaults::read(&keys).or(defaults);
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
-    let checks = keys.table("checks").map(checks).unwrap_or_default();
+    let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
             keys.fault_here(format!("{key} is missing, here and in [defaults]"));
+        }
+    }
+    let retain = settings.retain.retain();
+    for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
+        if retain.max_age < least {
+            let fault =
+                format!("max_age {:#} is shorter than {key} {least:#}: nothing may go before that", retain.max_age);
+            keys.fault("retain", fault);
         }
     }
     keys.finish();
@@ -129,8 +193,11 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         table: TableName { database, table: table_name },
         source: source?,
         checks,
+        schema: settings.schema.unwrap_or_default(),
         create: settings.create.unwrap_or(true),
         parquet: settings.parquet(),
+        retain,
+        workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),
     })
 }
 
@@ -223,12 +290,6 @@ fn columns(keys: &Keys) -> Option<Vec<Column>> {
     Some(columns)
 }
 
-fn checks(keys: Keys) -> Checks {
-    let checks = Checks { min_rows: keys.whole("min_rows", 0), max_shrink: keys.part("max_shrink") };
-    keys.finish();
-    checks
-}
-
 fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
@@ -265,6 +326,9 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
 /// The hash of what decides the content; how to reach the source is left out, and with it every password.
 fn spec(table: &Table, database: &str, location: &Location) -> String {
     let mut table = table.clone();
+    for key in ["retain", "workgroups"] {
+        table.remove(key);
+    }
     if let Some(Value::Table(source)) = table.get_mut("source") {
         for (_, options) in source.iter_mut() {
             if let Value::Table(options) = options {
@@ -281,8 +345,9 @@ fn spec(table: &Table, database: &str, location: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, Source},
+        config::{Config, Retain, Source},
         error::Kind,
+        schema::Policy,
     };
 
     fn faults(text: &str) -> String {
@@ -304,10 +369,10 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, retain, workgroups\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
-             datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
+             datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
              datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, found 0\n\
              datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files\n\
@@ -333,6 +398,21 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_policy_of_the_dataset_comes_before_the_default() {
+        let text = |own: &str| {
+            format!(
+                "{DEFAULTS}schema = \"additive\"\n[datasets.a]\n{own}source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n"
+            )
+        };
+        let policy = |own: &str| Config::parse("x", &text(own)).unwrap().dataset("a").unwrap().schema;
+        assert_eq!((policy(""), policy("schema = \"any\"\n")), (Policy::Additive, Policy::Any));
+        assert_eq!(
+            faults(&text("schema = \"loose\"\n")),
+            "datasets.toml: datasets.a.schema: unknown policy \"loose\", expected one of strict, additive, any"
+        );
+    }
+
+    #[test]
     fn what_is_no_toml_says_the_line() {
         assert!(faults("[defaults]\ndatabase = dmp\n").starts_with("datasets.toml: line 2: "));
     }
@@ -345,6 +425,41 @@ mod tests {
         let text =
             format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\nlocation = \"s3://lake/schemas/a\"\n{source}\n");
         assert_eq!(faults(&text), "datasets.toml: datasets.b: lies at s3://lake/schemas/a/b/, which overlaps \"a\"");
+    }
+
+    #[test]
+    fn what_is_kept_falls_back_to_the_defaults_one_by_one() {
+        let source = "source = { files = { location = \"s3://lake/in/\" } }";
+        let text = format!(
+            "{DEFAULTS}retain = {{ generations = 5, drain = \"90m\" }}\nworkgroups = [\"bi\"]\n\
+             [datasets.a]\nretain = {{ drain = \"4h 10m\", max_age = \"2w\" }}\n{source}\n"
+        );
+        let config = Config::parse("x", &text).unwrap();
+        let dataset = config.dataset("a").unwrap();
+        let hours = jiff::SignedDuration::from_hours;
+        let drain = jiff::SignedDuration::from_mins(250);
+        assert_eq!(dataset.retain, Retain { generations: 5, drain, abandoned: hours(24), max_age: hours(14 * 24) });
+        assert_eq!(dataset.workgroups, ["bi"]);
+    }
+
+    #[test]
+    fn a_promise_that_cannot_be_kept_is_refused() {
+        let source = "source = { files = { location = \"s3://lake/in/\" } }";
+        let text = format!(
+            "{DEFAULTS}[datasets.a]\nretain = {{ drain = \"2h\", abandoned = \"59m\", max_age = \"119m\" }}\n\
+             workgroups = [\"\"]\n{source}\n\
+             [datasets.b]\nretain = {{ drain = \"1 fortnight\", abandoned = \"-2h\", max_age = \"23h\", min_age = 1 }}\n{source}\n"
+        );
+        assert_eq!(
+            faults(&text),
+            "datasets.toml: datasets.a.retain.abandoned: expected 1h or more: a run that is under way looks like one that has died\n\
+             datasets.toml: datasets.a.workgroups: expected a list of strings that are not empty, found an array\n\
+             datasets.toml: datasets.a.retain: max_age 1h 59m is shorter than drain 2h: nothing may go before that\n\
+             datasets.toml: datasets.b.retain.drain: \"1 fortnight\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
+             datasets.toml: datasets.b.retain.abandoned: \"-2h\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
+             datasets.toml: datasets.b.retain: unknown key \"min_age\", expected one of generations, drain, abandoned, max_age\n\
+             datasets.toml: datasets.b.retain: max_age 23h is shorter than abandoned 24h: nothing may go before that"
+        );
     }
 
     #[test]

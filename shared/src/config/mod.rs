@@ -1,14 +1,18 @@
 //! `datasets.toml`: raw → checked, all faults at once, each with its path.
 
 mod check;
+mod checks;
 mod read;
 
 use std::collections::BTreeMap;
 
+pub use checks::{Bound, Checks, Range};
+use jiff::SignedDuration;
+
 use crate::{
     error::{Error, Result},
     name::{Home, Location, TableName},
-    schema::Column,
+    schema::{Column, Policy},
 };
 
 /// A checked `datasets.toml`.
@@ -25,9 +29,14 @@ pub struct Dataset {
     pub home: Home,
     pub source: Source,
     pub checks: Checks,
+    /// What a flip may change of the table's columns.
+    pub schema: Policy,
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
+    pub retain: Retain,
+    /// The Athena workgroups that readers query from: sweep asks them for running queries.
+    pub workgroups: Vec<String>,
     /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
     pub spec: String,
 }
@@ -84,15 +93,6 @@ pub enum Format {
     Parquet,
 }
 
-/// What a candidate must pass.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Checks {
-    /// Rows.
-    pub min_rows: Option<u64>,
-    /// The part of live's rows that may be gone: 0.2 is a fifth.
-    pub max_shrink: Option<f64>,
-}
-
 /// How large what is written may be. Bytes, before the last encoding and thus about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parquet {
@@ -103,6 +103,32 @@ pub struct Parquet {
 impl Default for Parquet {
     fn default() -> Self {
         Self { row_group_size: 128 << 20, file_size: 256 << 20 }
+    }
+}
+
+/// What sweep keeps, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retain {
+    /// How many generations that have been live are kept besides live, for a rollback: those replaced last.
+    pub generations: u64,
+    /// How long a generation is kept after its replacement, for whoever still reads it. It must exceed the longest
+    /// query: Athena ends one after 30 minutes, or after up to 240 where the account's quota was raised.
+    pub drain: SignedDuration,
+    /// How long a candidate is kept after its manifest, and data without a manifest after its run began. It must
+    /// exceed the longest run.
+    pub abandoned: SignedDuration,
+    /// How long after its replacement a generation may be kept at all: who has left must be gone by then.
+    pub max_age: SignedDuration,
+}
+
+impl Default for Retain {
+    fn default() -> Self {
+        Self {
+            generations: 2,
+            drain: SignedDuration::from_hours(1),
+            abandoned: SignedDuration::from_hours(24),
+            max_age: SignedDuration::from_hours(30 * 24),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
 /// What is wrong so far, each with its path.
@@ -90,6 +91,28 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// A number that is not negative.
+    pub fn number(&self, key: &'static str) -> Option<f64> {
+        self.typed(key, "a number, 0 or more", |value| {
+            let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
+            (number >= 0.0 && number.is_finite()).then_some(number)
+        })
+    }
+
+    /// A list of strings that are not empty.
+    pub fn strings(&self, key: &'static str) -> Option<Vec<&'a str>> {
+        let text = |value: &'a Value| value.as_str().filter(|text| !text.trim().is_empty());
+        let read = |value: &'a Value| value.as_array()?.iter().map(text).collect();
+        self.typed(key, "a list of strings that are not empty", read)
+    }
+
+    /// The entries of a table whose keys are names that the user gives, each with its path below here; names in lower
+    /// case, as Glue has them.
+    pub fn entries(&self, key: &'static str) -> impl Iterator<Item = (String, String, &'a Value)> {
+        let table = self.typed(key, "a table", Value::as_table);
+        table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))
+    }
+
     pub fn table(&self, key: &'static str) -> Option<Keys<'a>> {
         let table = self.typed(key, "a table", Value::as_table)?;
         Some(Keys::new(self.at(key), table, self.faults))
@@ -97,13 +120,24 @@ impl<'a> Keys<'a> {
 
     /// A string that `parse` takes.
     pub fn parsed<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        match parse(self.string(key)?) {
-            Ok(value) => Some(value),
-            Err(fault) => {
-                self.fault(key, fault);
-                None
-            }
-        }
+        self.taken(key, parse(self.string(key)?))
+    }
+
+    /// What was parsed; a fault of the key otherwise.
+    pub fn taken<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {
+        parsed.map_err(|fault| self.fault(key, fault)).ok()
+    }
+
+    /// A length of time: `90m`, `1h 30m`, `30d`. A day has 24 hours.
+    pub fn duration(&self, key: &'static str) -> Option<SignedDuration> {
+        self.parsed(key, |text| {
+            let span: Option<Span> = text.parse().ok();
+            span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
+                .filter(|length| !length.is_negative())
+                .ok_or_else(|| {
+                    format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"")
+                })
+        })
     }
 
     /// Reports the keys that nobody asked for.

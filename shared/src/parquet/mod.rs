@@ -34,14 +34,14 @@ use output::{Output, Target};
 
 /// Bytes: all row groups that are being built at the same time. More streams make smaller ones, so that memory does not
 /// grow with their number.
-const ROW_GROUPS: u64 = 256 << 20;
+const ROW_GROUPS: u64 = 192 << 20;
 
 /// Rows: a row group that compresses to nothing ends all the same, because each of its pages has an entry in memory.
 const ROW_GROUP_ROWS: u64 = 10_000_000;
 
 /// What is encoded in one go: enough to keep all threads busy, and little in memory. Rows and bytes in Arrow.
 const CHUNK_ROWS: usize = 1 << 16;
-const CHUNK_BYTES: usize = 8 << 20;
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// Writes every row of the source under the location, as files of about `file_size` with row groups of about
 /// `row_group_size`: bytes as they are in the file, encoded and compressed. A source without rows gives one file with the

@@ -122,12 +122,12 @@ impl Output {
     }
 
     /// Waits until the row group that is being built, of so many bytes, and what is unsent of the one before are
-    /// together little more than one row group. So a slow network slows the source, and memory has a bound.
+    /// together no more than one row group. So a slow network slows the source, and memory has a bound.
     pub(super) async fn room_for(&mut self, building: u64) {
-        let limit = self.target.sizes.row_group_size / 8 * 9;
+        let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {
             // An error says that all is sent, or has failed: `append` will see.
-            let _ = sending.unsent.wait_for(|unsent| unsent + building <= limit).await;
+            let _ = sending.unsent.wait_for(|unsent| *unsent == 0 || unsent + building <= limit).await;
         }
     }
 

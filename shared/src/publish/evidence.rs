@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::statistics;
 use crate::{
     audit::{Footer, Object, exact_objects},
     error::{Error, Result},
@@ -46,5 +47,7 @@ async fn footer(objects: Arc<dyn Objects>, at: Key, file: File) -> Result<Footer
     let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
     let rows = u64::try_from(footer.file_metadata().num_rows())
         .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
-    Ok(Footer { key: file.key, rows, columns: columns_of(&at, &footer)? })
+    let columns = columns_of(&at, &footer)?;
+    let statistics = statistics::of(&columns, &footer);
+    Ok(Footer { key: file.key, rows, columns, statistics })
 }

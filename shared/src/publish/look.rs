@@ -6,6 +6,7 @@ use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
+use super::canary;
 use crate::{
     aws::glue,
     config::Dataset,
@@ -53,22 +54,30 @@ impl Look {
         Ok(Look { table, state, live_manifest, flips })
     }
 
-    /// Makes sure that live has a flip record, if it is ours. Gives the ULID of the one that it wrote.
-    pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<Ulid>> {
+    /// Makes sure that live has a flip record, if it is ours. Gives the record that it wrote.
+    pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
         let Some(live) = self.state.live.generation().filter(|live| !self.state.was_live(live)) else {
             return Ok(None);
         };
         let ulid = record::later(world.clock.ulid(), self.flips.iter().copied().chain([live.ulid]));
+        // The last flip on record since live began is what live replaced; if there was none, that is live's base.
+        let last = self.state.flips.last().map(|flip| dataset.home.generation(&flip.to));
         let flip = Flip {
             dataset: dataset.name.clone(),
             at: world.clock.now(),
-            from: self.live_manifest.as_ref().and_then(|manifest| manifest.base.clone()),
+            from: last.or_else(|| self.live_manifest.as_ref().and_then(|manifest| manifest.base.clone())),
             to: live,
             by: By::Recovered,
             why: None,
+            canary: canary::pending(dataset),
         };
         world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
-        Ok(Some(ulid))
+        Ok(Some((ulid, flip)))
+    }
+
+    /// The last flip on record.
+    pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
+        self.flips.last().copied().zip(self.state.flips.last().cloned())
     }
 }
 

@@ -1,25 +1,33 @@
-//! Making a generation live: look → decide → audit → one `UpdateTable` → record.
+//! Making a generation live: look → decide → audit → one `UpdateTable` → record → canary.
 
+mod ask;
+mod canary;
 mod evidence;
 mod look;
 mod operator;
+mod statistics;
+mod swap;
 
 use serde::Serialize;
-use tracing::warn;
 
-pub use look::Look;
+pub use ask::Scanned;
+pub use look::{Look, flips};
 pub use operator::{Status, hold, release, rollback, status};
 
+use ask::Asked;
+use swap::{Swapped, next_table, swap};
+
 use crate::{
-    audit::{self, Evidence},
+    audit::{self, Evidence, Verdict},
     aws::glue,
     config::{Checks, Dataset},
     error::{Error, Result},
     manifest::Manifest,
     name::Generation,
     plan::{self, Decision, Live, Who},
-    port::Update,
-    record::{self, By, Flip},
+    record::By,
+    schema::Policy,
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -47,11 +55,13 @@ pub struct Ended {
     /// What was live before, where this request changed it.
     pub previous: Option<Live>,
     pub reasons: Vec<String>,
+    /// What was asked of Athena.
+    pub checks: Vec<Scanned>,
 }
 
 impl Ended {
     fn unchanged(outcome: Outcome, live: &Live, reasons: Vec<String>) -> Ended {
-        Ended { outcome, live: live.clone(), previous: None, reasons }
+        Ended { outcome, live: live.clone(), previous: None, reasons, checks: Vec::new() }
     }
 }
 
@@ -92,24 +102,46 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
         ))
     })?;
     let cause = Cause { by: if who == Who::Event { By::Event } else { By::Operator }, why: None };
+    let mut asked: Option<Asked> = None;
     for _ in 0..ATTEMPTS {
         let look = Look::at(world, dataset, &generation).await?;
         let unchanged = |outcome, reasons| Ok(Ended::unchanged(outcome, &look.state.live, reasons));
         match plan::flip(&dataset.home, &candidate, &look.state, who)? {
             Decision::AlreadyLive => {
-                look.recover(world, dataset).await?;
-                return unchanged(Outcome::AlreadyLive, Vec::new());
+                let ended = Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new());
+                let last = look.recover(world, dataset).await?.or_else(|| look.last_flip());
+                return match last.filter(|(_, flip)| flip.to == generation) {
+                    Some(flip) => canary::settle(world, dataset, &candidate, flip, ended).await,
+                    None => Ok(ended),
+                };
             }
             Decision::Held(hold) => return unchanged(Outcome::Held, vec![hold.reason]),
             Decision::Stale(why) => return unchanged(Outcome::Stale, vec![why]),
             Decision::Flip => {}
         }
-        let reasons = judge(world, &candidate, &look, &dataset.checks).await?;
-        if !reasons.is_empty() {
-            return unchanged(Outcome::Rejected, reasons);
+        refuse_swept(world, dataset, &generation).await?;
+        let input = next_table(dataset, &look, &candidate, dataset.schema);
+        let Verdict { structure, content } = judge(world, &candidate, &look, &dataset.checks, dataset.schema).await?;
+        let sound = structure.is_empty();
+        let mut reasons = [structure, content].concat();
+        if sound {
+            // Asked once, unless somebody else changes meanwhile what is to be published.
+            let again = asked.take().filter(|asked| asked.is_of(&input));
+            let now = match again {
+                Some(asked) => asked,
+                None => Asked::of(world, dataset, &candidate, &input).await?,
+            };
+            reasons.extend(now.reasons.iter().cloned());
+            asked = Some(now);
+        } else if audit::asks(&dataset.checks) {
+            reasons.push("unique, sql: not asked, because of the above".into());
         }
-        if let Some(ended) = swap(world, dataset, &candidate, look, &cause).await? {
-            return Ok(ended);
+        let checks = asked.as_ref().map(|asked| asked.scanned.clone()).unwrap_or_default();
+        if !reasons.is_empty() {
+            return Ok(Ended { checks, ..Ended::unchanged(Outcome::Rejected, &look.state.live, reasons) });
+        }
+        if let Some(Swapped { ended, ulid, flip }) = swap(world, dataset, &candidate, look, input, &cause).await? {
+            return canary::settle(world, dataset, &candidate, (ulid, flip), Ended { checks, ..ended }).await;
         }
     }
     Err(busy(dataset))
@@ -119,67 +151,18 @@ fn busy(dataset: &Dataset) -> Error {
     Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile: run again", dataset.table))
 }
 
-/// Every reason against the candidate.
-async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks) -> Result<Vec<String>> {
+/// Every reason against the candidate that its files tell.
+async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks, policy: Policy) -> Result<Verdict> {
     let found = evidence::gather(&world.objects, candidate).await?;
     let columns = look.table.as_ref().map(glue::columns);
     Ok(audit::verdict(&Evidence {
+        now: world.clock.now(),
         manifest: candidate,
         objects: &found.objects,
         footers: &found.footers,
         table: columns.as_deref(),
+        policy,
         live_rows: look.live_manifest.as_ref().map(|live| live.rows),
         checks,
     }))
-}
-
-/// One `UpdateTable` (or `CreateTable`) and its record. `None`: somebody else was faster, look again.
-async fn swap(
-    world: &World,
-    dataset: &Dataset,
-    candidate: &Manifest,
-    look: Look,
-    cause: &Cause,
-) -> Result<Option<Ended>> {
-    // Whoever replaces a generation makes sure that it is on record as having been live (invariant 4).
-    let recovered = look.recover(world, dataset).await?;
-    let ulid = record::later(
-        world.clock.ulid(),
-        look.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
-    );
-    let database = &dataset.table.database;
-    let sent = match &look.table {
-        Some(table) => {
-            let version = table.version_id().ok_or_else(|| {
-                Error::corrupt(format!("{}: Glue gave no VersionId, and without it no flip is safe", dataset.table))
-            })?;
-            world.catalog.update(database, glue::moved(table, &candidate.location), version).await
-        }
-        None => {
-            let input = glue::new_table(&dataset.table, &candidate.columns, &candidate.location);
-            world.catalog.create(database, input).await
-        }
-    };
-    // A conflict or an error may be the echo of our own committed attempt: only Location tells (invariant 5).
-    if !matches!(sent, Ok(Update::Done)) {
-        let now = look::live(world, dataset).await?;
-        if now != Live::Ours(candidate.generation) {
-            return sent.map(|_| None);
-        }
-    }
-    let flip = Flip {
-        dataset: dataset.name.clone(),
-        at: world.clock.now(),
-        from: look.state.live.location(&dataset.home),
-        to: candidate.generation,
-        by: cause.by,
-        why: cause.why.clone(),
-    };
-    let key = dataset.home.flip(ulid);
-    if let Err(error) = world.objects.put_new(&key, record::to_json(&flip).into()).await {
-        // The flip stands. Whoever comes next finds live without a record and writes it.
-        warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
-    }
-    let live = Live::Ours(candidate.generation);
-    Ok(Some(Ended { outcome: Outcome::Swapped, live, previous: Some(look.state.live), reasons: Vec::new() }))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tracing::warn;
 
-use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, swap};
+use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, next_table, swap};
 use crate::{
     aws::glue,
     config::{Checks, Dataset},
@@ -12,6 +12,7 @@ use crate::{
     plan::{self, Live},
     port::Update,
     record::{self, By, Flip, Hold},
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -38,6 +39,7 @@ pub async fn rollback(
         if look.state.live == Live::Ours(target) {
             return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
         }
+        refuse_swept(world, dataset, &target).await?;
         let candidate = manifest(world, dataset, &target).await?.ok_or_else(|| {
             Error::input(format!(
                 "{}: no manifest: {target} was swept, or was never complete",
@@ -45,12 +47,14 @@ pub async fn rollback(
             ))
         })?;
         let structure_only = Checks::default();
-        let reasons = judge(world, &candidate, &look, &structure_only).await?;
+        let policy = dataset.schema.back();
+        let reasons = judge(world, &candidate, &look, &structure_only, policy).await?.reasons();
         if !reasons.is_empty() {
             return Ok(Ended::unchanged(Outcome::Rejected, &look.state.live, reasons));
         }
-        if let Some(ended) = swap(world, dataset, &candidate, look, &cause).await? {
-            return Ok(ended);
+        let input = next_table(dataset, &look, &candidate, policy);
+        if let Some(swapped) = swap(world, dataset, &candidate, look, input, &cause).await? {
+            return Ok(swapped.ended);
         }
     }
     Err(busy(dataset))
@@ -138,6 +142,6 @@ pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)>
     }
     let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
     let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
-    let ended = Ended { outcome: Outcome::Status, live, previous, reasons: Vec::new() };
+    let ended = Ended { outcome: Outcome::Status, live, previous, reasons: Vec::new(), checks: Vec::new() };
     Ok((ended, Status { hold, last_flip, generations }))
 }

@@ -1,5 +1,6 @@
 //! [`Objects`] on S3.
 
+mod delete;
 mod download;
 mod fault;
 mod put;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{Chunks, Entry, Objects, Put, Upload},
+    port::{Chunks, Entry, Objects, Put, Unfinished, Upload},
 };
 use fault::{fault, is_missing};
 
@@ -119,6 +120,18 @@ impl Objects for S3 {
         let request = self.client.put_object().bucket(&at.bucket).key(&at.key).body(body.into());
         let sent = request.checksum_algorithm(put::CHECKSUM).send().await;
         sent.map(drop).map_err(|error| fault("PutObject", at, error))
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        delete::objects(&self.client, keys).await
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        delete::uploads(&self.client, under).await
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        delete::abort(&self.client, upload).await
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {

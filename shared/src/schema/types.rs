@@ -1,4 +1,4 @@
-//! Arrow types ↔ Glue types, and what may evolve.
+//! Arrow types ↔ Glue types.
 //!
 //! | Arrow | Glue |
 //! |---|---|
@@ -14,34 +14,10 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
-use serde::{Deserialize, Serialize};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
 /// The name that Parquet gives the elements of a list.
 pub const ELEMENT: &str = "element";
-
-/// One column as Glue has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
-    /// Lower case.
-    pub name: String,
-    /// In Glue's words, without spaces: `array<decimal(10,2)>`.
-    #[serde(rename = "type")]
-    pub glue_type: String,
-}
-
-/// The columns of a schema; the error names every column that Glue has no type for.
-pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
-    let mut faults = Vec::new();
-    let mut columns = Vec::new();
-    for field in schema.fields() {
-        match glue_type(field.data_type()) {
-            Ok(glue_type) => columns.push(Column { name: field.name().clone(), glue_type }),
-            Err(fault) => faults.push(format!("column {:?}: {fault}", field.name())),
-        }
-    }
-    if faults.is_empty() { Ok(columns) } else { Err(faults.join("; ")) }
-}
 
 /// Glue's word for an Arrow type.
 pub fn glue_type(data_type: &DataType) -> Result<String, String> {
@@ -202,37 +178,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Every difference between what a table has and what its new files have, in words; empty where there is none.
-/// Types are compared by meaning: `integer` is `int`.
-pub fn differences(table: &[Column], files: &[Column]) -> Vec<String> {
-    let same_type = |a: &str, b: &str| match (arrow_type(a), arrow_type(b)) {
-        (Ok(_), Ok(_)) => canonical(a) == canonical(b),
-        _ => a == b,
-    };
-    let mut found = Vec::new();
-    for column in table {
-        match files.iter().find(|other| other.name == column.name) {
-            None => found.push(format!("column {:?} {} is missing from the new data", column.name, column.glue_type)),
-            Some(other) if !same_type(&column.glue_type, &other.glue_type) => found.push(format!(
-                "column {:?} is {} in the table and {} in the new data",
-                column.name, column.glue_type, other.glue_type
-            )),
-            Some(_) => {}
-        }
-    }
-    for column in files {
-        if !table.iter().any(|other| other.name == column.name) {
-            found.push(format!("column {:?} {} is not in the table", column.name, column.glue_type));
-        }
-    }
-    found
-}
-
-/// One spelling per type.
-fn canonical(glue_type_: &str) -> String {
-    arrow_type(glue_type_).and_then(|data_type| glue_type(&data_type)).unwrap_or_else(|_| glue_type_.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,22 +215,5 @@ mod tests {
         for bad in ["", "array<int", "map<int>", "struct<>", "struct<a int>", "decimal(x)", "日本"] {
             assert!(arrow_type(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn differences_name_the_column_and_both_types() {
-        let columns = |list: &[(&str, &str)]| {
-            list.iter().map(|(n, t)| Column { name: (*n).into(), glue_type: (*t).into() }).collect::<Vec<_>>()
-        };
-        let table = columns(&[("id", "bigint"), ("n", "integer"), ("old", "string")]);
-        assert_eq!(differences(&table, &columns(&[("old", "string"), ("id", "bigint"), ("n", "int")])), [""; 0]);
-        assert_eq!(
-            differences(&table, &columns(&[("id", "string"), ("n", "int"), ("new", "date")])),
-            [
-                "column \"id\" is bigint in the table and string in the new data",
-                "column \"old\" string is missing from the new data",
-                "column \"new\" date is not in the table",
-            ]
-        );
     }
 }

@@ -1,0 +1,164 @@
+//! `sweep`: deletes what nobody can reach any more, and says what it keeps and why.
+
+mod readers;
+mod report;
+
+use std::{collections::BTreeSet, time::Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tracing::error;
+use turntable::{
+    config::Dataset,
+    error::{Error, Kind, Result},
+    request::{self, Item, Skipped, Swept},
+    sweep::{self, Budget, act, look, plan},
+    world::World,
+};
+
+use readers::Readers;
+use report::Report;
+
+/// What `sweep` runs on.
+#[derive(Clone)]
+pub struct Sweep {
+    pub world: World,
+    pub limits: Limits,
+}
+
+/// What one invocation may do. What is left over is the next one's.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Nothing is begun after this.
+    pub time: SignedDuration,
+    /// Objects of generations that are deleted.
+    pub objects: usize,
+}
+
+impl Default for Limits {
+    /// The template gives 15 minutes.
+    fn default() -> Self {
+        Limits { time: SignedDuration::from_mins(12), objects: 1_000_000 }
+    }
+}
+
+/// Sweeps every dataset, whatever becomes of the others, and fails in the end if one could not be swept.
+pub async fn handle(sweep: Sweep, event: Value) -> Result<Swept> {
+    let request = request::Sweep::parse(&event)?;
+    let config = sweep.world.config().await?;
+    let datasets = match &request.dataset {
+        Some(name) => vec![config.dataset(name)?],
+        None => config.datasets().collect(),
+    };
+    let (swept, failures) = all(&sweep, &datasets, request.dry_run).await;
+    match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
+        Some((_, failure)) if !request.dry_run => Err(failed(&swept, failure)),
+        _ => Ok(swept),
+    }
+}
+
+/// What was swept, and the datasets that could not be.
+pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept, Vec<(String, Error)>) {
+    // One time for all decisions, from before anything is read: what comes later is younger in their eyes.
+    let now = sweep.world.clock.now();
+    let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
+    let mut budget = Budget { until, objects: sweep.limits.objects };
+    let mut readers = Readers::new(sweep.world.query.clone());
+    let mut swept = Swept { dry_run, ..Swept::default() };
+    let mut failures = Vec::new();
+    for dataset in datasets {
+        if budget.objects == 0 || sweep.world.clock.now() >= until {
+            swept.more = true;
+            break;
+        }
+        let started = Instant::now();
+        match one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await {
+            Ok(report) => report.log_and_add(&mut swept, started.elapsed()),
+            Err(failure) => {
+                error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "not swept");
+                let error = Some(failure.kind().as_str());
+                swept.skipped.push(Skipped { dataset: dataset.name.clone(), reason: failure.report(), error });
+                failures.push((dataset.name.clone(), failure));
+            }
+        }
+    }
+    swept.notes = readers.notes();
+    if let Err((database, failure)) = audit_tables(&sweep.world, datasets, now, dry_run, &mut swept).await {
+        error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");
+        swept.notes.push(format!("{database}: leftover audit tables not swept: {}", failure.report()));
+        failures.push((database, failure));
+    }
+    (swept, failures)
+}
+
+/// How often a table that changes under the sweep is looked at again.
+const ATTEMPTS: usize = 4;
+
+/// Look → plan → act.
+async fn one(
+    world: &World,
+    dataset: &Dataset,
+    readers: &mut Readers,
+    now: Timestamp,
+    dry_run: bool,
+    budget: &mut Budget,
+) -> Result<Report> {
+    for _ in 0..ATTEMPTS {
+        let look = look(world, dataset).await?;
+        let oldest_query = readers.oldest_query(dataset, &look.state).await?;
+        let plan = match plan(&dataset.home, &look.state, &dataset.retain, &oldest_query, now) {
+            Ok(plan) => plan,
+            Err(reason) => return Ok(Report::skipped(dataset, reason)),
+        };
+        let uploads = sweep::abandoned_uploads(&look.uploads, &dataset.retain, now);
+        if dry_run {
+            return Ok(Report::planned(dataset, now, &look, &plan, &uploads));
+        }
+        if let Some(done) = act(world, dataset, &look, &plan, &uploads, budget).await? {
+            return Ok(Report::done(dataset, now, &look, &plan, &uploads, &done));
+        }
+    }
+    Err(Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile", dataset.table)))
+}
+
+async fn audit_tables(
+    world: &World,
+    datasets: &[&Dataset],
+    now: Timestamp,
+    dry_run: bool,
+    swept: &mut Swept,
+) -> Result<(), (String, Error)> {
+    let databases: BTreeSet<&String> = datasets.iter().map(|dataset| &dataset.table.database).collect();
+    for database in databases {
+        let at = |failure| (database.clone(), failure);
+        for table in sweep::leftover_audit_tables(world, database, now).await.map_err(at)? {
+            if !dry_run {
+                world.catalog.delete(&table).await.map_err(at)?;
+            }
+            swept.deleted.push(Item {
+                dataset: String::new(),
+                location: table.to_string(),
+                reason: "a table that an audit has left behind".into(),
+                objects: 0,
+                bytes: 0,
+                until: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whose error an operator must hear of first.
+fn urgency(kind: Kind) -> u8 {
+    match kind {
+        Kind::Corrupt => 2,
+        Kind::Unavailable | Kind::Conflict => 0,
+        _ => 1,
+    }
+}
+
+fn failed(swept: &Swept, failure: Error) -> Error {
+    let others = swept.skipped.len().saturating_sub(1);
+    let kind = failure.kind();
+    Error::new(kind, format!("not everything was swept ({others} more not swept, see the log)")).caused_by(failure)
+}

@@ -1,0 +1,116 @@
+//! What happened to one dataset: one line of the log, and its part of the answer.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+use turntable::{
+    config::Dataset,
+    name::Generation,
+    port::Unfinished,
+    request::{Item, Skipped, Swept},
+    sweep::{Done, Look, Plan},
+};
+
+#[derive(Default)]
+pub struct Report {
+    dataset: String,
+    skipped: Option<String>,
+    deleted: Vec<Item>,
+    kept: Vec<Item>,
+    generations: usize,
+    objects: usize,
+    /// Seconds since the replacement of the generation that was replaced first and is still there.
+    oldest_replaced: Option<i64>,
+    more: bool,
+}
+
+impl Report {
+    pub fn skipped(dataset: &Dataset, reason: String) -> Report {
+        Report { dataset: dataset.name.clone(), skipped: Some(reason), ..Report::default() }
+    }
+
+    /// What would be done.
+    pub fn planned(dataset: &Dataset, now: Timestamp, look: &Look, plan: &Plan, uploads: &[Unfinished]) -> Report {
+        let objects = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len()).sum();
+        let all = Done { generations: plan.go.len(), objects, more: false };
+        Report::done(dataset, now, look, plan, uploads, &all)
+    }
+
+    pub fn done(
+        dataset: &Dataset,
+        now: Timestamp,
+        look: &Look,
+        plan: &Plan,
+        uploads: &[Unfinished],
+        done: &Done,
+    ) -> Report {
+        let home = &dataset.home;
+        let item = |location: String, reason: String, objects: u64, bytes: u64| Item {
+            dataset: dataset.name.clone(),
+            location,
+            reason,
+            objects,
+            bytes,
+            until: None,
+        };
+        let generation = |generation: &Generation, reason: String| {
+            let found = &look.state.generations[generation];
+            item(home.generation(generation).to_string(), reason, found.objects.len() as u64, found.bytes)
+        };
+        let gone = plan.go.iter().take(done.generations);
+        let mut deleted: Vec<Item> = gone.map(|(name, reason)| generation(name, reason.to_string())).collect();
+        if !plan.records.is_empty() {
+            let reason = "flips of generations that are long gone";
+            deleted.push(item(home.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
+        }
+        deleted.extend(uploads.iter().map(|upload| {
+            item(upload.key.to_string(), format!("an upload of {} that was not finished", upload.initiated), 0, 0)
+        }));
+        let kept = plan.kept.iter();
+        let mut kept: Vec<Item> = kept
+            .map(|kept| Item { until: kept.until, ..generation(&kept.generation, kept.reason.to_string()) })
+            .collect();
+        let (objects, bytes) = look.unknown;
+        if objects > 0 {
+            kept.push(item(home.location().to_string(), "none of ours: never deleted".into(), objects, bytes));
+        }
+        Report {
+            dataset: dataset.name.clone(),
+            skipped: None,
+            deleted,
+            kept,
+            generations: done.generations,
+            objects: done.objects,
+            oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
+            more: done.more,
+        }
+    }
+
+    pub fn log_and_add(self, swept: &mut Swept, took: Duration) {
+        let bytes: u64 = self.deleted.iter().map(|item| item.bytes).sum();
+        let (dry_run, seconds) = (swept.dry_run, took.as_secs_f64());
+        match self.skipped {
+            Some(reason) => {
+                warn!(dataset = self.dataset, dry_run, skipped = reason, seconds, "sweep");
+                swept.skipped.push(Skipped { dataset: self.dataset, reason, error: None });
+            }
+            None => info!(
+                dataset = self.dataset,
+                dry_run,
+                generations = self.generations,
+                objects = self.objects,
+                bytes,
+                kept = self.kept.len(),
+                oldest_replaced_seconds = self.oldest_replaced,
+                more = self.more,
+                seconds,
+                "sweep"
+            ),
+        }
+        swept.bytes += bytes;
+        swept.more |= self.more;
+        swept.deleted.extend(self.deleted);
+        swept.kept.extend(self.kept);
+    }
+}

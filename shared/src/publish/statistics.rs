@@ -1,0 +1,106 @@
+//! What a Parquet footer tells of its columns, in the audit's words.
+
+use arrow_schema::DataType;
+use parquet::{
+    basic::{ConvertedType, LogicalType, TimeUnit},
+    file::{
+        metadata::{ParquetMetaData, RowGroupMetaData},
+        statistics::Statistics as Chunk,
+    },
+    schema::types::ColumnDescriptor,
+};
+
+use crate::{
+    audit::{Extremes, Statistics, Value},
+    schema::{Column, arrow_type},
+};
+
+/// The statistics of each column over all row groups; `None` for a nested one.
+pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
+    columns.iter().map(|column| one(column, footer)).collect()
+}
+
+fn one(column: &Column, footer: &ParquetMetaData) -> Option<Statistics> {
+    let leaves = footer.file_metadata().schema_descr().columns();
+    let is_it = |leaf: &ColumnDescriptor| match leaf.path().parts() {
+        [name] => name.to_lowercase() == column.name && leaf.max_rep_level() == 0,
+        _ => false,
+    };
+    let at = leaves.iter().position(|leaf| is_it(leaf))?;
+    let data_type = arrow_type(&column.glue_type).ok()?;
+    let groups = footer.row_groups().iter().filter(|group| group.num_rows() > 0);
+    groups
+        .map(|group| of_group(group, at, &data_type))
+        .reduce(Statistics::and)
+        .or(Some(Statistics { nulls: Some(0), extremes: Extremes::NoValue }))
+}
+
+fn of_group(group: &RowGroupMetaData, at: usize, data_type: &DataType) -> Statistics {
+    let (chunk, leaf) = (group.column(at).statistics(), group.column(at).column_descr());
+    // A required column has no nulls to count.
+    let nulls = if leaf.max_def_level() == 0 { Some(0) } else { chunk.and_then(Chunk::null_count_opt) };
+    let all_null = nulls.is_some() && nulls == u64::try_from(group.num_rows()).ok();
+    let extremes =
+        if all_null { Some(Extremes::NoValue) } else { chunk.and_then(|chunk| extremes(chunk, leaf, data_type)) };
+    Statistics { nulls, extremes: extremes.unwrap_or(Extremes::Unknown) }
+}
+
+fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
+    // The older fields compare bytes as signed. No smallest and no largest value bounds NaN.
+    if chunk.is_min_max_deprecated() || chunk.nan_count_opt().is_some_and(|count| count > 0) {
+        return None;
+    }
+    let pair =
+        |value: &dyn Fn(&[u8]) -> Option<Value>| Some((value(chunk.min_bytes_opt()?)?, value(chunk.max_bytes_opt()?)?));
+    let (min, max) = pair(&|bytes| value(chunk, bytes, leaf, data_type))?;
+    // Only texts are cut, and not every writer says so of what it has not cut.
+    let exact = !matches!(min, Value::Text(_)) || chunk.min_is_exact() && chunk.max_is_exact();
+    Some(Extremes::Between { min, max, exact })
+}
+
+/// A statistic's bytes as a value; `None` for a type that no check compares.
+fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Value> {
+    let whole = || match chunk {
+        Chunk::Int32(_) => bytes.try_into().ok().map(|bytes| i64::from(i32::from_le_bytes(bytes))),
+        Chunk::Int64(_) => bytes.try_into().ok().map(i64::from_le_bytes),
+        _ => None,
+    };
+    Some(match data_type {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Value::Whole(whole()?),
+        DataType::Float32 => Value::Number(f32::from_le_bytes(bytes.try_into().ok()?).into()),
+        DataType::Float64 => Value::Number(f64::from_le_bytes(bytes.try_into().ok()?)),
+        DataType::Decimal128(_, scale) => {
+            let unscaled = match chunk {
+                Chunk::ByteArray(_) | Chunk::FixedLenByteArray(_) => big_endian(bytes)?,
+                _ => whole()?.into(),
+            };
+            Value::Decimal { unscaled, scale: u8::try_from(*scale).ok()? }
+        }
+        DataType::Date32 => Value::Date(whole()?.try_into().ok()?),
+        DataType::Timestamp(..) => Value::Timestamp(micros(whole()?, leaf)?),
+        DataType::Utf8 => Value::Text(bytes.to_vec()),
+        _ => return None,
+    })
+}
+
+/// A number of up to 16 bytes, in two's complement.
+fn big_endian(bytes: &[u8]) -> Option<i128> {
+    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
+    let mut all = [sign; 16];
+    all[16usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);
+    Some(i128::from_be_bytes(all))
+}
+
+fn micros(time: i64, leaf: &ColumnDescriptor) -> Option<i64> {
+    let unit = match (leaf.logical_type_ref(), leaf.converted_type()) {
+        (Some(LogicalType::Timestamp(timestamp)), _) => timestamp.unit,
+        (None, ConvertedType::TIMESTAMP_MILLIS) => TimeUnit::MILLIS,
+        (None, ConvertedType::TIMESTAMP_MICROS) => TimeUnit::MICROS,
+        _ => return None,
+    };
+    match unit {
+        TimeUnit::MILLIS => time.checked_mul(1000),
+        TimeUnit::MICROS => Some(time),
+        TimeUnit::NANOS => Some(time.div_euclid(1000)),
+    }
+}

@@ -1,0 +1,88 @@
+//! The one `UpdateTable` (or `CreateTable`) of a flip, and its record.
+
+use aws_sdk_glue::types::TableInput;
+use tracing::warn;
+use ulid::Ulid;
+
+use super::{Cause, Ended, Look, Outcome, canary, look};
+use crate::{
+    aws::glue,
+    config::Dataset,
+    error::{Error, Result},
+    manifest::Manifest,
+    plan::Live,
+    port::Update,
+    record::{self, By, Flip},
+    schema::Policy,
+    world::World,
+};
+
+/// A flip that is done.
+pub struct Swapped {
+    pub ended: Ended,
+    pub ulid: Ulid,
+    pub flip: Flip,
+}
+
+/// The table that the flip makes of the one that was seen.
+pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> TableInput {
+    match &look.table {
+        Some(table) => {
+            let columns = policy.published(&glue::columns(table), &candidate.columns);
+            glue::evolved(table, &candidate.location, &columns)
+        }
+        None => glue::new_table(&dataset.table, &candidate.columns, &candidate.location),
+    }
+}
+
+/// Makes the table `input`, which [`next_table`] made for the candidate. `None`: somebody else was faster, look again.
+pub async fn swap(
+    world: &World,
+    dataset: &Dataset,
+    candidate: &Manifest,
+    look: Look,
+    input: TableInput,
+    cause: &Cause,
+) -> Result<Option<Swapped>> {
+    // Whoever replaces a generation makes sure that it is on record as having been live (invariant 4).
+    let recovered = look.recover(world, dataset).await?.map(|(ulid, _)| ulid);
+    let ulid = record::later(
+        world.clock.ulid(),
+        look.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
+    );
+    let database = &dataset.table.database;
+    let sent = match &look.table {
+        Some(table) => {
+            let version = table.version_id().ok_or_else(|| {
+                Error::corrupt(format!("{}: Glue gave no VersionId, and without it no flip is safe", dataset.table))
+            })?;
+            world.catalog.update(database, input, version).await
+        }
+        None => world.catalog.create(database, input).await,
+    };
+    // A conflict or an error may be the echo of our own committed attempt: only Location tells (invariant 5).
+    if !matches!(sent, Ok(Update::Done)) {
+        let now = look::live(world, dataset).await?;
+        if now != Live::Ours(candidate.generation) {
+            return sent.map(|_| None);
+        }
+    }
+    let flip = Flip {
+        dataset: dataset.name.clone(),
+        at: world.clock.now(),
+        from: look.state.live.location(&dataset.home),
+        to: candidate.generation,
+        by: cause.by,
+        why: cause.why.clone(),
+        canary: if matches!(cause.by, By::Event | By::Operator) { canary::pending(dataset) } else { None },
+    };
+    let key = dataset.home.flip(ulid);
+    if let Err(error) = world.objects.put_new(&key, record::to_json(&flip).into()).await {
+        // The flip stands. Whoever comes next finds live without a record and writes it.
+        warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
+    }
+    let live = Live::Ours(candidate.generation);
+    let previous = Some(look.state.live);
+    let ended = Ended { outcome: Outcome::Swapped, live, previous, reasons: Vec::new(), checks: Vec::new() };
+    Ok(Some(Swapped { ended, ulid, flip }))
+}

@@ -1,0 +1,130 @@
+//! Carries a plan out. Everything here may die anywhere and be done again: see the proof in [`crate::sweep`].
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, future, stream};
+use jiff::Timestamp;
+
+use super::{Look, Plan, State};
+use crate::{
+    aws::glue,
+    config::Dataset,
+    error::{Error, Result},
+    name::{Generation, Key},
+    port::{DELETED_AT_ONCE, Objects, Unfinished, Update},
+    record::{self, Sweeping},
+    world::World,
+};
+
+/// What one invocation may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Nothing more is begun after this.
+    pub until: Timestamp,
+    /// Objects of generations that may still be deleted.
+    pub objects: usize,
+}
+
+/// What was done of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// How many of the plan's generations have gone, the first ones.
+    pub generations: usize,
+    /// Objects of generations that have gone.
+    pub objects: usize,
+    /// Whether something of the plan is left.
+    pub more: bool,
+}
+
+/// Requests that are under way at the same time.
+const AT_ONCE: usize = 8;
+
+/// `None`: the table has changed since the look, and of generations nothing was deleted. Look again.
+pub async fn act(
+    world: &World,
+    dataset: &Dataset,
+    look: &Look,
+    plan: &Plan,
+    uploads: &[Unfinished],
+    budget: &mut Budget,
+) -> Result<Option<Done>> {
+    let (home, objects) = (&dataset.home, &world.objects);
+    delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
+    delete(objects, plan.records.iter().map(|flip| home.flip(*flip)).collect()).await?;
+    stream::iter(uploads)
+        .map(|upload| objects.abort_upload(upload))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+
+    let (go, chunks) = affordable(&look.state, plan, budget.objects);
+    let mut done = Done { more: go.len() < plan.go.len(), ..Done::default() };
+    if go.is_empty() {
+        return Ok(Some(done));
+    }
+    let mark = record::to_json(&Sweeping { at: world.clock.now() });
+    stream::iter(&go)
+        .map(|generation| async { objects.put(&home.sweeping(generation), mark.clone().into()).await })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    if !fence(world, dataset, look).await? {
+        return Ok(None);
+    }
+    delete(objects, go.iter().map(|generation| home.manifest(generation)).collect()).await?;
+
+    let in_time = |_: &_| future::ready(world.clock.now() < budget.until);
+    let deleted: Vec<usize> = stream::iter(&chunks)
+        .take_while(in_time)
+        .map(|keys| async { objects.delete(keys).await.map(|()| keys.len()) })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    done.objects = deleted.iter().sum();
+    budget.objects = budget.objects.saturating_sub(done.objects + go.len());
+    // Objects go in the order of the generations.
+    let mut rest = Some(done.objects);
+    let mut whole = |generation: &&Generation| {
+        rest = rest.and_then(|rest| rest.checked_sub(look.state.generations[*generation].objects.len()));
+        rest.is_some()
+    };
+    done.generations = go.iter().take_while(&mut whole).count();
+    done.more |= done.generations < go.len();
+    delete(objects, go[..done.generations].iter().map(|generation| home.sweeping(generation)).collect()).await?;
+    Ok(Some(done))
+}
+
+/// The first generations of the plan whose deletion can be begun, and their objects, as many as may go.
+fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
+    let (mut go, mut chunks) = (Vec::new(), Vec::new());
+    for (generation, _) in &plan.go {
+        if objects == 0 {
+            break;
+        }
+        let found = &state.generations[generation].objects;
+        let keys = &found[..found.len().min(objects)];
+        chunks.extend(keys.chunks(DELETED_AT_ONCE));
+        go.push(*generation);
+        // One for the manifest, so that a generation without objects is no free one.
+        objects = objects.saturating_sub(keys.len() + 1);
+    }
+    (go, chunks)
+}
+
+/// Makes every `VersionId` that was read before stale, if the table is still as it was at the look.
+async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
+    let version = look.table.as_ref().and_then(|table| Some((table, table.version_id()?)));
+    let (table, version) = version.ok_or_else(|| {
+        Error::corrupt(format!("{}: Glue gave no VersionId, and without it no deletion is safe", dataset.table))
+    })?;
+    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    Ok(sent == Update::Done)
+}
+
+async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
+    stream::iter(keys.chunks(DELETED_AT_ONCE))
+        .map(|keys| objects.delete(keys))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}

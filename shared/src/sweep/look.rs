@@ -1,0 +1,128 @@
+//! One look at all that lies under a table's home.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_glue::types::Table;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use super::{Found, State};
+use crate::{
+    aws::glue,
+    config::{Dataset, Retain},
+    error::{Error, Result},
+    name::{Generation, Location, Ours},
+    plan::Live,
+    port::Unfinished,
+    publish,
+    record::{self, Sweeping},
+    world::World,
+};
+
+pub struct Look {
+    /// `None`: no such table. Its `VersionId` is of before everything else here was read.
+    pub table: Option<Table>,
+    pub state: State,
+    /// Uploads of data files that nobody has finished.
+    pub uploads: Vec<Unfinished>,
+    /// How many objects under the table's home are none of ours, and their bytes.
+    pub unknown: (u64, u64),
+}
+
+/// Small objects that are read at the same time.
+const AT_ONCE: usize = 16;
+
+/// Reads the table first, then the rest: see the proof in [`crate::sweep`]. Whatever cannot be read is an error, and
+/// then nothing of this table is deleted.
+pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
+    let home = &dataset.home;
+    let table = world.catalog.table(&dataset.table).await?;
+    let location = match &table {
+        None => None,
+        Some(table) => Some(glue::location(world.catalog.as_ref(), &dataset.table, table).await?),
+    };
+    let live = Live::of(home, location.as_ref());
+
+    let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
+    let (mut manifests, mut marks, mut records, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
+    for entry in world.objects.list(home.location(), None).await? {
+        match home.parse(&entry.key) {
+            Some(Ours::Data(generation)) => {
+                let found = generations.entry(generation).or_default();
+                found.objects.push(entry.key);
+                found.bytes += entry.size;
+            }
+            Some(Ours::Manifest(generation)) => manifests.push(generation),
+            Some(Ours::Sweeping(generation)) => marks.push(generation),
+            Some(Ours::Flip(flip)) => records.push(flip),
+            Some(Ours::Hold) => {}
+            None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
+        }
+    }
+    let (manifests, marks, uploads) = futures::try_join!(
+        manifests_made(world, dataset, manifests),
+        marks_made(world, dataset, marks),
+        world.objects.uploads(home.location()),
+    )?;
+    for (generation, at) in manifests {
+        generations.entry(generation).or_default().manifest = Some(at);
+    }
+    for (generation, at) in marks {
+        generations.entry(generation).or_default().sweeping = Some(at);
+    }
+
+    // Where live is none of ours, the last flip tells all: whether there ever was one.
+    let oldest = generations.keys().map(|generation| generation.ulid).min();
+    let since = live.generation().map(|live| oldest.map_or(live.ulid, |oldest| live.ulid.min(oldest)));
+    let flips = publish::flips(world, dataset, since).await?;
+    let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
+    let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
+    Ok(Look { table, state: State { live, reads, flips, records, generations }, uploads, unknown })
+}
+
+/// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.
+fn reads(table: &Table) -> Option<Location> {
+    let template = table.parameters()?.get("storage.location.template")?;
+    let fixed = template.split("${").next().unwrap_or(template);
+    // A variable may begin in the middle of a folder's name.
+    let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
+    folder.parse().ok()
+}
+
+type Times = Vec<(Generation, Timestamp)>;
+
+async fn manifests_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+    let made = stream::iter(of).map(|generation| async move {
+        let manifest = publish::manifest(world, dataset, &generation).await?;
+        Ok(manifest.map(|manifest| (generation, manifest.created_at)))
+    });
+    made.buffered(AT_ONCE).try_filter_map(async |made| Ok(made)).try_collect().await
+}
+
+async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+    let made = stream::iter(of).map(|generation| async move {
+        let key = dataset.home.sweeping(&generation);
+        let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
+        let mark: Sweeping = record::from_json(&key, &json)?;
+        Ok(Some((generation, mark.at)))
+    });
+    made.buffered(AT_ONCE).try_filter_map(async |made| Ok(made)).try_collect().await
+}
+
+/// The uploads whose run has died.
+pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
+    let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
+    uploads.iter().filter(old).cloned().collect()
+}
+
+/// Refuses a generation that is being deleted. It must be asked after the table's `VersionId` was read and before the
+/// audit: see the proof in [`crate::sweep`].
+pub async fn refuse_swept(world: &World, dataset: &Dataset, generation: &Generation) -> Result<()> {
+    match world.objects.head(&dataset.home.sweeping(generation)).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict(format!(
+            "{generation} of {} is being swept and cannot come back; `status` names those that are left",
+            dataset.table
+        ))),
+    }
+}

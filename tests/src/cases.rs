@@ -1,0 +1,106 @@
+//! Each check with data that passes it and data that fails it, for the chain in memory and for the real one.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// One check on `users`, whose columns are [`COLUMNS`].
+pub struct Case {
+    /// The dataset's `checks`.
+    pub checks: &'static str,
+    /// CSV, in which `{1h}` is the time of an hour ago. It passes and goes live first.
+    pub good: &'static str,
+    /// CSV that fails.
+    pub bad: &'static str,
+    /// Every reason, in order.
+    pub reasons: &'static [&'static str],
+    /// What Athena answers where there is none: part of a query, and the answer to it about `bad`.
+    pub athena: Option<(&'static str, &'static str)>,
+}
+
+pub const COLUMNS: &str = "id = \"bigint\", name = \"string\", points = \"int\", price = \"decimal(10,2)\", \
+                           born = \"date\", updated_at = \"timestamp\"";
+
+const GOOD: &str = "id,name,points,price,born,updated_at\n\
+                    1,alice,0,0.01,1990-01-01,{1h}\n2,bob,100,99.99,2000-12-31,{30h}\n3,,7,,,\n4,dan,8,1.00,1995-05-05,{2h}\n";
+
+const HALF: &str =
+    "id,name,points,price,born,updated_at\n1,alice,0,0.01,1990-01-01,{1h}\n2,bob,100,99.99,2000-12-31,{30h}\n";
+
+const TWICE: &str = "id,name,points,price,born,updated_at\n\
+                     1,alice,-1,0.00,1889-12-31,{26h}\n1,bob,101,100.00,2000-12-31,{30h}\n3,,7,,,\n,zoe,8,1.00,2001-01-01,\n";
+
+pub const CASES: &[Case] = &[
+    Case {
+        checks: "min_rows = 4",
+        good: GOOD,
+        bad: HALF,
+        reasons: &["min_rows: expected at least 4, found 2"],
+        athena: None,
+    },
+    Case {
+        checks: "max_shrink = 0.4",
+        good: GOOD,
+        bad: HALF,
+        reasons: &["max_shrink: expected at most 0.4 of live's 4 rows to go, found 2 rows"],
+        athena: None,
+    },
+    Case {
+        checks: "max_growth = 0.9",
+        good: HALF,
+        bad: GOOD,
+        reasons: &["max_growth: expected at most 0.9 of live's 2 rows to come, found 4 rows"],
+        athena: None,
+    },
+    Case {
+        checks: "not_null = [\"ID\"]",
+        good: GOOD,
+        bad: TWICE,
+        reasons: &["not_null: id: expected no null, found 1"],
+        athena: None,
+    },
+    Case {
+        checks: "range = { points = { min = 0, max = 100 }, price = { min = 0.01, max = 99.99 }, \
+                 born = { min = 1990-01-01, max = \"2000-12-31\" }, name = { min = \"alice\", max = \"dan\" } }",
+        good: GOOD,
+        bad: TWICE,
+        reasons: &[
+            "range: points: expected 0 to 100, the smallest value is below in part-00000.parquet",
+            "range: points: expected 0 to 100, the largest value is above in part-00000.parquet",
+            "range: price: expected 0.01 to 99.99, the smallest value is below in part-00000.parquet",
+            "range: price: expected 0.01 to 99.99, the largest value is above in part-00000.parquet",
+            "range: born: expected \"1990-01-01\" to \"2000-12-31\", the smallest value is below in part-00000.parquet",
+            "range: born: expected \"1990-01-01\" to \"2000-12-31\", the largest value is above in part-00000.parquet",
+            "range: name: expected \"alice\" to \"dan\", the largest value is above in part-00000.parquet",
+        ],
+        athena: None,
+    },
+    Case {
+        checks: "fresh = { updated_at = \"25h\" }",
+        good: GOOD,
+        bad: TWICE,
+        reasons: &["fresh: updated_at: expected a value of the last 25h, the newest is more than 26 hours old"],
+        athena: None,
+    },
+    Case {
+        checks: "unique = [\"id\"]",
+        good: GOOD,
+        bad: TWICE,
+        reasons: &["unique: id: expected every value once, found 1 of them more than once"],
+        athena: Some(("GROUP BY \"id\" ", "1")),
+    },
+    Case {
+        checks: "sql = [\"SELECT count(*) = 0 FROM {table} WHERE points > 100\"]",
+        good: GOOD,
+        bad: TWICE,
+        reasons: &["sql: SELECT count(*) = 0 FROM {table} WHERE points > 100: expected true, found false"],
+        athena: Some(("points > 100", "false")),
+    },
+];
+
+/// A case's CSV with its times, as of now.
+pub fn at(csv: &str, now: Timestamp) -> String {
+    let hours = [1, 2, 26, 30];
+    hours.iter().fold(csv.to_owned(), |csv, hours| {
+        let time = now.checked_sub(SignedDuration::from_hours(*hours)).expect("a time of this century");
+        csv.replace(&format!("{{{hours}h}}"), &time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    })
+}

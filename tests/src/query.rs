@@ -1,0 +1,63 @@
+//! Athena in memory: a function from SQL to an answer.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use turntable::{
+    error::Result,
+    port::{Answered, Query},
+};
+
+type Answer = Box<dyn Fn(&str) -> Result<Answered> + Send + Sync>;
+
+pub struct Memory {
+    answer: Mutex<Answer>,
+    asked: Mutex<Vec<String>>,
+    oldest: Mutex<Option<Timestamp>>,
+}
+
+impl Default for Memory {
+    /// Everything is true.
+    fn default() -> Self {
+        let answer: Answer = Box::new(|_| Ok(one("true")));
+        Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::default() }
+    }
+}
+
+/// One row of one value, for 7 bytes.
+pub fn one(value: &str) -> Answered {
+    Answered { rows: vec![vec![Some(value.into())]], scanned: 7 }
+}
+
+impl Memory {
+    /// From now on queries are answered so.
+    pub fn answers(&self, answer: impl Fn(&str) -> Result<Answered> + Send + Sync + 'static) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(answer);
+    }
+
+    /// Every query so far, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Since when a query has been running.
+    pub fn running_since(&self, oldest: Option<Timestamp>) {
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+    }
+}
+
+#[async_trait]
+impl Query for Memory {
+    async fn run(&self, _: &str, sql: &str) -> Result<Answered> {
+        tokio::task::yield_now().await;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(sql.into());
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner)(sql);
+        tokio::task::yield_now().await;
+        answer
+    }
+
+    async fn oldest_running(&self, _: &[String]) -> Result<Option<Timestamp>> {
+        Ok(*self.oldest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,415 @@
+//! What keeps a candidate from going live, what takes it back, and what may change of a table, with every port in
+//! memory.
+
+use serde_json::json;
+use tests::{
+    cases::{CASES, COLUMNS, at},
+    catalog::{Fault, Op},
+    query::one,
+    rig::Rig,
+};
+use turntable::{
+    error::{Error, Kind},
+    name::Generation,
+    publish::Outcome,
+    record::{By, Canary},
+};
+
+const CSV: &str = "id,name\n1,alice\n2,bob\n";
+
+/// A dataset with these checks.
+fn checked(checks: &str) -> Rig {
+    Rig::with(&format!("checks = {{ {checks} }}"))
+}
+
+/// Exports and flips.
+async fn publish(rig: &Rig, csv: &str) -> Generation {
+    let generation = rig.export_csv(csv).await;
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    generation
+}
+
+fn audit_tables(rig: &Rig) -> Vec<String> {
+    rig.catalog.names().into_iter().map(|name| name.table).filter(|name| name.starts_with("turntable_audit_")).collect()
+}
+
+fn rejected(error: &Error) -> &str {
+    assert_eq!(error.kind(), Kind::Rejected);
+    error.message()
+}
+
+#[tokio::test]
+async fn each_check_passes_what_is_good_and_rejects_what_is_not() {
+    for case in CASES {
+        let rig = Rig::default();
+        rig.configure(COLUMNS, &format!("checks = {{ {} }}", case.checks));
+        rig.athena.answers(|sql| Ok(one(if sql.contains("GROUP BY") { "0" } else { "true" })));
+        let good = publish(&rig, &at(case.good, rig.now())).await;
+        let bad = rig.export_csv(&at(case.bad, rig.now())).await;
+        rig.athena.answers(|sql| {
+            let canned = case.athena.filter(|(part, _)| sql.contains(part));
+            Ok(one(canned.map_or("?", |(_, answer)| answer)))
+        });
+        let error = rig.deliver(&bad).await.unwrap_err();
+        let expected = format!("users: the candidate was rejected, {good} stays live: {}", case.reasons.join("; "));
+        assert_eq!(rejected(&error), expected, "{}", case.checks);
+        assert_eq!(rig.live(), Some(good));
+        assert_eq!(audit_tables(&rig), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn all_failures_are_reported_together() {
+    let rig = checked(
+        "min_rows = 3, not_null = [\"id\", \"key\"], unique = [[\"id\"], [\"key\"]], \
+         sql = [\"SELECT false FROM {table}\", \"SELECT nme FROM {table}\"]",
+    );
+    let generation = rig.export_csv(CSV).await;
+    rig.athena.answers(|sql| match sql {
+        sql if sql.contains("nme") => Err(Error::input("COLUMN_NOT_FOUND: line 1:8 (query q1)")),
+        sql if sql.contains("GROUP BY") => Ok(one("2")),
+        _ => Ok(one("false")),
+    });
+    let error = rig.flip(&generation).await.unwrap_err();
+    assert_eq!(
+        rejected(&error),
+        "users: the candidate was rejected, nothing stays live: min_rows: expected at least 3, found 2; \
+         not_null: expected a column \"key\", found only id, name; unique: expected a column \"key\", found only id, name; \
+         unique: id: expected every value once, found 2 of them more than once; \
+         sql: SELECT false FROM {table}: expected true, found false; \
+         sql: SELECT nme FROM {table}: expected an answer, the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
+    );
+    assert_eq!(rig.catalog.get(&rig.table), None);
+}
+
+#[tokio::test]
+async fn athena_is_asked_about_a_table_with_what_the_flip_publishes_and_it_is_gone_afterwards() {
+    let rig = checked("unique = [\"id\"], sql = [\"SELECT true FROM {table}\"]");
+    rig.athena.answers(|sql| Ok(one(if sql.contains("GROUP BY") { "0" } else { "true" })));
+    let generation = rig.export_csv(CSV).await;
+    let answer = serde_json::to_value(rig.flip(&generation).await.unwrap()).unwrap();
+    assert_eq!(
+        answer["checks"],
+        json!([
+            { "check": "unique: id", "scanned": 7 },
+            { "check": "sql: SELECT true FROM {table}", "scanned": 7 },
+        ])
+    );
+    let writes = rig.catalog.writes();
+    let (audit, table) = writes.first().unwrap();
+    assert!(audit.table.starts_with("turntable_audit_users_"));
+    assert_eq!(table.parameters().unwrap()["turntable.audit"], generation.to_string());
+    assert_eq!(table.storage_descriptor(), rig.catalog.get(&rig.table).unwrap().storage_descriptor());
+    assert!(rig.athena.asked().iter().all(|sql| sql.contains(&format!("\"dmp\".\"{}\"", audit.table))));
+    assert_eq!((rig.catalog.calls(Op::Create), rig.catalog.calls(Op::Delete)), (2, 1));
+    assert_eq!(audit_tables(&rig), [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_registered_where_athena_has_nothing_to_answer() {
+    let rig = checked("min_rows = 1");
+    let answer = serde_json::to_value({
+        let generation = rig.export_csv(CSV).await;
+        rig.flip(&generation).await.unwrap()
+    });
+    assert_eq!(answer.unwrap().get("checks"), None);
+    assert_eq!((rig.catalog.calls(Op::Create), rig.catalog.calls(Op::Delete)), (1, 0));
+    assert!(rig.athena.asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_audit_table_is_dropped_whatever_happens() {
+    for fault in [Fault::Fail, Fault::LoseReply] {
+        for (op, call) in [(Op::Create, 1), (Op::Delete, 1), (Op::Delete, 2)] {
+            let rig = checked("sql = [\"SELECT true FROM {table}\"]");
+            let generation = rig.export_csv(CSV).await;
+            rig.catalog.on(op, call, fault);
+            let answer = rig.flip(&generation).await;
+            // A table that cannot be made is somebody else's failure, and one that is slow to go is nobody's.
+            match op {
+                Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
+                _ => assert_eq!(answer.unwrap().outcome, Outcome::Swapped),
+            }
+            assert_eq!(audit_tables(&rig), [""; 0], "{op:?} {call} {fault:?}");
+        }
+    }
+    for failure in [Error::input("SYNTAX_ERROR"), Error::unavailable("no answer")] {
+        let rig = checked("sql = [\"SELECT true FROM {table}\", \"SELECT 1 = 1 FROM {table}\"]");
+        let generation = rig.export_csv(CSV).await;
+        let (kind, text) = (failure.kind(), failure.message().to_owned());
+        rig.athena.answers(
+            move |sql| {
+                if sql.contains('1') { Err(Error::new(kind, text.clone())) } else { Ok(one("true")) }
+            },
+        );
+        let error = rig.flip(&generation).await.unwrap_err();
+        assert_eq!(error.kind(), if kind == Kind::Input { Kind::Rejected } else { kind });
+        assert_eq!(audit_tables(&rig), [""; 0]);
+        assert_eq!(rig.catalog.get(&rig.table), None);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_will_not_go_is_left_for_sweep() {
+    let rig = checked("sql = [\"SELECT true FROM {table}\"]");
+    let generation = rig.export_csv(CSV).await;
+    for call in 1..=3 {
+        rig.catalog.on(Op::Delete, call, Fault::Fail);
+    }
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(audit_tables(&rig).len(), 1);
+}
+
+#[tokio::test]
+async fn a_flip_that_is_overtaken_asks_athena_once() {
+    let rig = checked("sql = [\"SELECT true FROM {table}\"]");
+    publish(&rig, CSV).await;
+    let next = rig.export_csv(CSV).await;
+    let asked = rig.athena.asked().len();
+    rig.catalog.on(Op::Update, 1, Fault::Overtake);
+    assert_eq!(rig.flip(&next).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.athena.asked().len(), asked + 1);
+}
+
+const CANARY: &str = "canary = \"SELECT count(*) > 0 FROM {table}\"";
+
+/// One generation live, and the next one waiting, whose canary will answer this.
+async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation) {
+    let rig = checked(CANARY);
+    let first = publish(&rig, CSV).await;
+    let next = rig.export_csv(CSV).await;
+    rig.athena.answers(move |_| Ok(one(answer)));
+    (rig, first, next)
+}
+
+#[tokio::test]
+async fn a_canary_that_sings_is_recorded_and_asked_once() {
+    let (rig, _, next) = before_the_canary("true").await;
+    let answer = rig.deliver(&next).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(answer.checks[0].check, "canary: SELECT count(*) > 0 FROM {table}");
+    assert_eq!(rig.athena.asked().last().unwrap(), "SELECT count(*) > 0 FROM \"dmp\".\"users\"");
+    let asked = rig.athena.asked().len();
+    assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::AlreadyLive);
+    assert_eq!(rig.athena.asked().len(), asked);
+    assert_eq!(rig.flips().await.last().unwrap().canary, Some(Canary::Passed));
+}
+
+#[tokio::test]
+async fn a_canary_that_does_not_sing_takes_the_table_back() {
+    // As it should be, with each reply lost, with the conflict of our own echo, and overtaken by somebody harmless.
+    for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
+        let (rig, first, next) = before_the_canary("false").await;
+        if let Some(fault) = fault {
+            rig.catalog.on(Op::Update, 2, fault);
+        }
+        let error = rig.deliver(&next).await.unwrap_err();
+        assert_eq!(
+            rejected(&error),
+            format!(
+                "users: the candidate was rejected, {first} stays live: \
+                 canary: SELECT count(*) > 0 FROM {{table}}: expected true, found false; \
+                 canary: the table went back to {first}"
+            )
+        );
+        assert_eq!(rig.live(), Some(first));
+        let flips = rig.flips().await;
+        let told: Vec<_> = flips.iter().map(|flip| (flip.to, flip.by, flip.canary)).collect();
+        assert_eq!(
+            told,
+            [
+                (first, By::Operator, Some(Canary::Passed)),
+                (next, By::Event, Some(Canary::Pending)),
+                (first, By::Canary, None),
+            ]
+        );
+        // Whether the event comes again or not.
+        assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Stale);
+        assert_eq!(rig.live(), Some(first));
+        // What is fresher flips again.
+        rig.athena.answers(|_| Ok(one("true")));
+        publish(&rig, CSV).await;
+    }
+}
+
+#[tokio::test]
+async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
+    let (rig, first, next) = before_the_canary("false").await;
+    let (glue, name) = (rig.catalog.clone(), rig.table.clone());
+    let other = format!("s3://lake/schemas/users/{first}").parse().unwrap();
+    rig.athena.answers(move |_| {
+        let table = glue.get(&name).unwrap();
+        glue.put("dmp", turntable::aws::glue::moved(&table, &other));
+        Ok(one("false"))
+    });
+    let error = rig.deliver(&next).await.unwrap_err();
+    assert!(rejected(&error).ends_with(&format!("canary: {next} was replaced meanwhile")));
+    assert_eq!(rig.live(), Some(first));
+    // The flip's, and no second one.
+    assert_eq!(rig.catalog.calls(Op::Update), 1);
+}
+
+#[tokio::test]
+async fn a_way_back_that_fails_is_gone_the_next_time() {
+    let (rig, first, next) = before_the_canary("false").await;
+    rig.catalog.on(Op::Update, 2, Fault::Fail);
+    assert_eq!(rig.deliver(&next).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(rig.live(), Some(next));
+    rejected(&rig.deliver(&next).await.unwrap_err());
+    assert_eq!(rig.live(), Some(first));
+}
+
+#[tokio::test]
+async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
+    let (rig, first, next) = before_the_canary("false").await;
+    rig.athena.answers(|_| Err(Error::unavailable("athena:StartQueryExecution failed: run again")));
+    let answer = rig.deliver(&next).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(
+        answer.reasons,
+        [
+            "canary: SELECT count(*) > 0 FROM {table}: not asked, the flip stands: athena:StartQueryExecution failed: run again"
+        ]
+    );
+    rig.athena.answers(|_| Err(Error::input("TYPE_MISMATCH (query q1)")));
+    let error = rig.deliver(&next).await.unwrap_err();
+    assert!(rejected(&error).contains("expected an answer, the query failed: TYPE_MISMATCH (query q1)"));
+    assert_eq!(rig.live(), Some(first));
+}
+
+#[tokio::test]
+async fn without_a_table_before_there_is_no_way_back() {
+    let rig = checked(CANARY);
+    rig.athena.answers(|_| Ok(one("false")));
+    let only = rig.export_csv(CSV).await;
+    let error = rig.deliver(&only).await.unwrap_err();
+    assert!(rejected(&error).ends_with(&format!("canary: {only} stays live: there was no table before to go back to")));
+    assert_eq!(rig.live(), Some(only));
+}
+
+#[tokio::test]
+async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
+    let (rig, first, _) = before_the_canary("true").await;
+    let table = rig.catalog.get(&rig.table).unwrap();
+    // The table of another rig, as it was before Turntable: its location is nobody's generation.
+    let other = checked(CANARY);
+    let flat = "s3://lake/schemas/users/blue".parse().unwrap();
+    other.catalog.put("dmp", turntable::aws::glue::moved(&table, &flat));
+    other.athena.answers(|_| Ok(one("false")));
+    let next = other.export_csv(CSV).await;
+    let error = other.deliver(&next).await.unwrap_err();
+    assert!(rejected(&error).ends_with(
+        "canary: the table went back to s3://lake/schemas/users/blue/, which is none of ours: \
+         the next flip takes an operator's request"
+    ));
+    let table = other.catalog.get(&other.table).unwrap();
+    assert_eq!(table.storage_descriptor().unwrap().location(), Some("s3://lake/schemas/users/blue/"));
+    assert_eq!(rig.live(), Some(first));
+}
+
+#[tokio::test]
+async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_canary() {
+    let (rig, first, next) = before_the_canary("true").await;
+    rig.flip(&next).await.unwrap();
+    let asked = rig.athena.asked().len();
+    let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
+    assert_eq!((back.outcome, rig.live() == Some(first)), (Outcome::Swapped, true));
+    assert_eq!(rig.athena.asked().len(), asked);
+
+    let newest = rig.export_csv(CSV).await;
+    rig.athena.answers(|_| Err(Error::unavailable("down")));
+    rig.flip(&newest).await.unwrap();
+    rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "look first" })).await.unwrap();
+    rig.athena.answers(|_| Ok(one("false")));
+    let error = rig.deliver(&newest).await.unwrap_err();
+    assert!(rejected(&error).ends_with(&format!("canary: {newest} stays live: a hold is on: look first")));
+    assert_eq!(rig.live(), Some(newest));
+}
+
+/// A table whose people have written a comment on `id`, and a new export with these columns.
+async fn evolving(policy: &str, columns: &str, csv: &str) -> (Rig, Generation, Generation) {
+    let rig = Rig::default();
+    let schema = format!("schema = \"{policy}\"");
+    rig.configure("id = \"int\", name = \"string\"", &schema);
+    let first = publish(&rig, CSV).await;
+    let mut table = turntable::aws::glue::unchanged(&rig.catalog.get(&rig.table).unwrap());
+    table.storage_descriptor.as_mut().unwrap().columns.as_mut().unwrap()[0].comment = Some("the key".into());
+    rig.catalog.put("dmp", table);
+    rig.configure(columns, &schema);
+    let next = rig.export_csv(csv).await;
+    (rig, first, next)
+}
+
+const WIDER: &str = "extra = \"date\", id = \"bigint\", name = \"string\"";
+const WIDER_CSV: &str = "id,name,extra\n1,alice,2026-01-01\n";
+
+#[tokio::test]
+async fn strict_rejects_what_additive_publishes_in_the_same_update() {
+    let (rig, first, next) = evolving("strict", WIDER, WIDER_CSV).await;
+    let error = rig.flip(&next).await.unwrap_err();
+    assert_eq!(
+        rejected(&error),
+        format!(
+            "users: the candidate was rejected, {first} stays live: \
+             schema: column \"id\" is int in the table and the wider bigint in the new data; \
+             schema: column \"extra\" date is not in the table"
+        )
+    );
+
+    let (rig, first, next) = evolving("additive", WIDER, WIDER_CSV).await;
+    let updates = rig.catalog.calls(Op::Update);
+    rig.flip(&next).await.unwrap();
+    assert_eq!(rig.catalog.calls(Op::Update), updates + 1);
+    assert_eq!(rig.columns(), ["id bigint", "name string", "extra date"]);
+    let table = rig.catalog.get(&rig.table).unwrap();
+    assert_eq!(table.storage_descriptor().unwrap().columns()[0].comment(), Some("the key"));
+
+    // The way back takes the columns back too.
+    rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
+    assert_eq!(rig.live(), Some(first));
+    assert_eq!(rig.columns(), ["id int", "name string"]);
+}
+
+#[tokio::test]
+async fn any_publishes_what_the_files_have_and_keeps_comments() {
+    let columns = "full_name = \"string\", id = \"string\"";
+    let csv = "id,full_name\n1,alice\n";
+    let (rig, first, next) = evolving("additive", columns, csv).await;
+    let error = rig.flip(&next).await.unwrap_err();
+    assert_eq!(
+        rejected(&error),
+        format!(
+            "users: the candidate was rejected, {first} stays live: \
+             schema: column \"id\" is int in the table and string in the new data; \
+             schema: column \"name\" string is missing from the new data"
+        )
+    );
+
+    let (rig, _, next) = evolving("any", columns, csv).await;
+    rig.flip(&next).await.unwrap();
+    assert_eq!(rig.columns(), ["full_name string", "id string"]);
+    let table = rig.catalog.get(&rig.table).unwrap();
+    assert_eq!(table.storage_descriptor().unwrap().columns()[1].comment(), Some("the key"));
+}
+
+#[tokio::test]
+async fn a_canary_takes_evolved_columns_back_too() {
+    let (rig, first, next) = evolving("additive", WIDER, WIDER_CSV).await;
+    rig.configure(WIDER, &format!("schema = \"additive\"\nchecks = {{ {CANARY} }}"));
+    rig.athena.answers(|_| Ok(one("false")));
+    rejected(&rig.flip(&next).await.unwrap_err());
+    assert_eq!(rig.live(), Some(first));
+    assert_eq!(rig.columns(), ["id int", "name string"]);
+}
+
+#[tokio::test]
+async fn athena_is_not_asked_about_what_is_not_sound() {
+    let (rig, _, next) = evolving("strict", WIDER, WIDER_CSV).await;
+    rig.configure(WIDER, "checks = { unique = [\"id\"], min_rows = 2 }");
+    let error = rig.flip(&next).await.unwrap_err();
+    assert!(
+        rejected(&error)
+            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not asked, because of the above")
+    );
+    assert!(rig.athena.asked().is_empty());
+}

@@ -1,0 +1,220 @@
+//! One dataset on the ports in memory, a clock that is moved by hand, and all that can happen to it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use arrow_array::{Int64Array, RecordBatch};
+use jiff::{SignedDuration, Timestamp};
+use sweep::{Limits, Sweep};
+use tests::{catalog, memory, query};
+use turntable::{
+    aws::glue,
+    clock::Clock,
+    config::{Config, Dataset, Place, Retain},
+    error::Result,
+    manifest::{File, Manifest, TypedBy, VERSION},
+    name::{Colour, Generation},
+    plan::{Live, Who},
+    port::Catalog,
+    publish::{self, Outcome},
+    request::Swept,
+    schema::Column,
+    world::World,
+};
+
+pub struct Lake {
+    pub catalog: Arc<catalog::Memory>,
+    pub objects: memory::Objects,
+    pub world: World,
+    pub dataset: Dataset,
+    seconds: Arc<AtomicI64>,
+    /// What each run knows of the files that it has written.
+    written: Arc<Mutex<BTreeMap<Generation, Vec<File>>>>,
+}
+
+const CONFIG: &str = "[datasets.users]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+                      source = { files = { location = \"s3://lake/in/\" } }\n";
+
+pub fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+pub fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+impl Lake {
+    pub fn new(retain: Retain) -> Lake {
+        Lake::at(retain, 1_700_000_000, 0, catalog::Memory::default(), memory::Objects::default())
+    }
+
+    fn at(retain: Retain, second: i64, random: u64, catalog: catalog::Memory, objects: memory::Objects) -> Lake {
+        let seconds = Arc::new(AtomicI64::new(second));
+        let (time, random) = (seconds.clone(), AtomicU64::new(random));
+        let clock = Clock::new(
+            move || Timestamp::from_second(time.load(Ordering::Relaxed)).unwrap(),
+            move || random.fetch_add(1, Ordering::Relaxed).into(),
+        );
+        objects.put("s3://lake/datasets.toml", CONFIG);
+        let dataset = Config::parse("datasets.toml", CONFIG).unwrap().dataset("users").unwrap().clone();
+        let catalog = Arc::new(catalog);
+        let world = World {
+            catalog: catalog.clone(),
+            objects: Arc::new(objects.clone()),
+            query: Arc::new(query::Memory::default()),
+            clock,
+            datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
+        };
+        Lake { catalog, objects, world, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
+    }
+
+    /// The same lake once more: what happens to one does not happen to the other.
+    pub async fn fork(&self) -> Lake {
+        let (catalog, objects) = (catalog::Memory::default(), memory::Objects::default());
+        for name in self.catalog.names() {
+            catalog.put(&name.database, glue::unchanged(&self.catalog.get(&name).unwrap()));
+        }
+        for key in self.objects.keys() {
+            objects.put(&key, self.world.objects.get(&key.parse().unwrap()).await.unwrap().unwrap());
+        }
+        for upload in self.world.objects.uploads(&"s3://lake".parse().unwrap()).await.unwrap() {
+            objects.begin_upload(&upload.key.to_string(), upload.initiated);
+        }
+        Lake::at(self.dataset.retain, self.seconds.load(Ordering::Relaxed), 1 << 32, catalog, objects)
+    }
+
+    /// Another process on the same ports.
+    pub fn beside(&self) -> Lake {
+        Lake {
+            catalog: self.catalog.clone(),
+            objects: self.objects.clone(),
+            world: self.world.clone(),
+            dataset: self.dataset.clone(),
+            seconds: self.seconds.clone(),
+            written: self.written.clone(),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+
+    pub fn advance(&self, by: SignedDuration) {
+        self.seconds.fetch_add(by.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Writes the data of a generation, and no manifest.
+    pub async fn data(&self, files: usize) -> Generation {
+        let ulid = self.world.clock.ulid();
+        let colour = if ulid.random().is_multiple_of(2) { Colour::Blue } else { Colour::Green };
+        let generation = Generation { colour, ulid };
+        let location = self.dataset.home.generation(&generation);
+        let file = |number| {
+            let key = turntable::name::part(number);
+            let body = parquet_file();
+            let bytes = body.len() as u64;
+            let etag = self.objects.put(&location.key(&key).to_string(), body);
+            File { key, bytes, rows: 1, etag }
+        };
+        self.written.lock().unwrap().insert(generation, (0..files).map(file).collect());
+        generation
+    }
+
+    /// Completes a generation: its manifest comes last.
+    pub async fn complete(&self, generation: Generation) {
+        let location = self.dataset.home.generation(&generation);
+        let files = self.written.lock().unwrap()[&generation].clone();
+        let manifest = Manifest {
+            version: VERSION,
+            dataset: self.dataset.name.clone(),
+            generation,
+            base: self.live().await.location(&self.dataset.home),
+            location,
+            as_of: self.now(),
+            created_at: self.now(),
+            spec: String::new(),
+            typed_by: TypedBy::Source,
+            columns: vec![Column { name: "id".into(), glue_type: "bigint".into() }],
+            rows: files.len() as u64,
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+        };
+        let key = self.dataset.home.manifest(&generation);
+        self.world.objects.put_new(&key, manifest.to_json().into()).await.unwrap();
+    }
+
+    pub async fn export(&self, files: usize) -> Generation {
+        let generation = self.data(files).await;
+        self.complete(generation).await;
+        generation
+    }
+
+    pub async fn flip(&self, generation: Generation) -> Result<Outcome> {
+        publish::flip(&self.world, &self.dataset, generation, Who::Event).await.map(|ended| ended.outcome)
+    }
+
+    pub async fn rollback(&self, generation: Generation) -> Result<Outcome> {
+        publish::rollback(&self.world, &self.dataset, Some(generation), None).await.map(|ended| ended.outcome)
+    }
+
+    /// The next generation goes live.
+    pub async fn turn(&self, files: usize) -> Generation {
+        self.advance(minutes(1));
+        let generation = self.export(files).await;
+        assert_eq!(self.flip(generation).await.unwrap(), Outcome::Swapped);
+        generation
+    }
+
+    pub async fn live(&self) -> Live {
+        let table = self.catalog.get(&self.dataset.table);
+        let location = match &table {
+            None => None,
+            Some(table) => {
+                Some(glue::location(&*self.catalog as &dyn Catalog, &self.dataset.table, table).await.unwrap())
+            }
+        };
+        Live::of(&self.dataset.home, location.as_ref())
+    }
+
+    pub async fn sweep(&self) -> Swept {
+        self.sweep_with(&self.world, None, false).await
+    }
+
+    pub async fn sweep_with(&self, world: &World, oldest_query: Option<Timestamp>, dry_run: bool) -> Swept {
+        let query = Arc::new(query::Memory::default());
+        query.running_since(oldest_query);
+        let sweep = Sweep { world: World { query, ..world.clone() }, limits: Limits::default() };
+        sweep::all(&sweep, &[&self.dataset], dry_run).await.0
+    }
+
+    /// Whether a generation is there as it was written: its manifest, and exactly its objects.
+    pub async fn is_whole(&self, generation: &Generation) -> bool {
+        let Ok(Some(manifest)) = publish::manifest(&self.world, &self.dataset, generation).await else { return false };
+        let listed = self.world.objects.list(&manifest.location, None).await.unwrap();
+        listed.len() == manifest.files.len()
+    }
+
+    /// How many data files there are of a generation.
+    pub async fn files(&self, generation: &Generation) -> usize {
+        self.world.objects.list(&self.dataset.home.generation(generation), None).await.unwrap().len()
+    }
+}
+
+/// One row.
+fn parquet_file() -> bytes::Bytes {
+    static FILE: std::sync::OnceLock<bytes::Bytes> = std::sync::OnceLock::new();
+    let written = || {
+        let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1])) as _)]).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ::parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes.into()
+    };
+    FILE.get_or_init(written).clone()
+}
