@@ -1,4 +1,22 @@
-//! Turntable's shared crate. (Map to come.)
+//! What the functions share: the decisions, and the ports that they are carried out through.
+//!
+//! `export` opens a [`source`], writes its rows as [`mod@parquet`] files to a new location and puts their [`manifest`]
+//! beside it. `flip` takes one look at the table, decides ([`plan`]), audits the candidate ([`audit`]) and moves the Glue
+//! table there with one call ([`publish`]). [`sweep`] deletes what nobody can reach any more.
+//!
+//! | pure: state in, decision out | |
+//! |---|---|
+//! | [`name`] | colours, generations and paths: the only place that formats and parses them |
+//! | [`config`] | `datasets.toml`: raw → checked, all faults at once |
+//! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
+//! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
+//!
+//! | the world (feature `aws`) | |
+//! |---|---|
+//! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
+//! | [`source`], [`mod@parquet`] | rows → batches → objects |
+//! | [`publish`], [`sweep`] | making a generation live, and deleting what is over |
+//! | [`request`], [`lambda`] | events, answers, and what the `main.rs` have in common |
 
 pub mod audit;
 pub mod config;

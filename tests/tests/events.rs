@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use turntable::{
     name::{Generation, Home},
-    request::{Export, Flip},
+    request::{Export, Flip, Sweep},
 };
 
 fn event(name: &str) -> Value {
@@ -43,6 +43,11 @@ fn flips() -> Vec<(&'static str, Flip)> {
     ]
 }
 
+/// Dataset and dry run.
+fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
+    vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
+}
+
 #[test]
 fn every_event_is_the_request_that_it_says() {
     for (name, expected) in exports() {
@@ -51,17 +56,20 @@ fn every_event_is_the_request_that_it_says() {
     for (name, expected) in flips() {
         assert_eq!(Flip::parse(&event(name)).unwrap(), expected, "{name}");
     }
+    for (name, expected) in sweeps() {
+        let sweep = Sweep::parse(&event(name)).unwrap();
+        assert_eq!((sweep.dataset, sweep.dry_run), expected, "{name}");
+    }
 }
 
 #[test]
-fn no_event_of_export_or_flip_is_left_out() {
-    let known: BTreeSet<_> =
-        exports().iter().map(|(name, _)| *name).chain(flips().iter().map(|(name, _)| *name)).collect();
-    for entry in fs::read_dir(folder()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let ours = ["export", "flip", "schedule"].iter().any(|function| name.starts_with(function));
-        assert!(!ours || known.contains(name.as_str()), "events/{name} is tried by no test");
-    }
+fn no_event_is_left_out() {
+    let names = exports().into_iter().map(|(name, _)| name);
+    let names =
+        names.chain(flips().into_iter().map(|(name, _)| name)).chain(sweeps().into_iter().map(|(name, _)| name));
+    let known: BTreeSet<String> = names.map(str::to_owned).collect();
+    let found = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(found.collect::<BTreeSet<String>>(), known);
 }
 
 /// An event of the queue or of S3 that reaches the wrong function is refused by it.

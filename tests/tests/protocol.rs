@@ -1,6 +1,9 @@
 //! The protocol, in process: what is live after everything that may go wrong between S3, Glue and us.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, TableInput};
 use serde_json::json;
@@ -137,6 +140,30 @@ async fn deliveries_at_the_same_time_end_at_the_fresher_one() {
     let done = futures::future::join_all(deliveries.iter().map(|generation| rig.deliver(generation))).await;
     assert!(done.iter().all(|done| done.is_ok()), "{done:?}");
     assert_eq!(rig.live(), Some(second));
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_overtaken_by_its_twin_puts_nothing_else_on_record() {
+    let rig = Arc::new(Rig::default());
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let (first, second) = (rig.export().await, rig.export().await);
+    // While this delivery audits, others flip to the first candidate, and then to this very one.
+    let (others, done) = (rig.clone(), Arc::new(AtomicBool::new(false)));
+    let disturbed = Disturbed::new(&rig.objects).before_list(&second.to_string(), move || {
+        let (rig, again) = (others.clone(), done.swap(true, Ordering::Relaxed));
+        Box::pin(async move {
+            if !again {
+                rig.deliver(&first).await.unwrap();
+                rig.deliver(&second).await.unwrap();
+            }
+        })
+    });
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(disturbed));
+    assert_eq!(flip::handle(world, rig.event(&second)).await.unwrap().outcome, Outcome::AlreadyLive);
+    assert_eq!((rig.live(), rig.records()), (Some(second), 3));
+    let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
+    assert_eq!(back.live, Some(first.to_string()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Batches → objects → manifest entries.
 //!
 //! Each stream of a source goes through a pipeline of its own, whose stages run at the same time: the source fills a
-//! chunk of rows, [`encode`] encodes the one before on all its threads, a column each, and [`output`] sends the row
+//! chunk of rows, `encode` encodes the one before on all its threads, a column each, and `output` sends the row
 //! group before that. Rows stay in order within a stream.
 
 mod encode;

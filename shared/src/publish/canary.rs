@@ -16,6 +16,7 @@ use crate::{
     name::{Generation, Location},
     plan::Live,
     record::{self, By, Canary, Flip},
+    sweep::refuse_swept,
     world::World,
 };
 
@@ -92,6 +93,7 @@ async fn back(
             // A table that readers may have found is not deleted: only sweep may delete.
             Live::NoTable => return stays("there was no table before to go back to"),
             Live::Ours(generation) => {
+                refuse_swept(world, dataset, generation).await?;
                 let Some(target) = manifest(world, dataset, generation).await? else {
                     return stays(&format!("{generation} has been swept"));
                 };

@@ -4,7 +4,7 @@ use aws_sdk_glue::types::TableInput;
 use tracing::warn;
 use ulid::Ulid;
 
-use super::{Cause, Ended, Look, Outcome, canary, look};
+use super::{Cause, Ended, Look, Outcome, canary};
 use crate::{
     aws::glue,
     config::Dataset,
@@ -60,17 +60,26 @@ pub async fn swap(
         }
         None => world.catalog.create(database, input).await,
     };
-    // A conflict or an error may be the echo of our own committed attempt: only Location tells (invariant 5).
-    if !matches!(sent, Ok(Update::Done)) {
-        let now = look::live(world, dataset).await?;
-        if now != Live::Ours(candidate.generation) {
+    let previous = if matches!(sent, Ok(Update::Done)) {
+        look.state.live
+    } else {
+        // A conflict or an error may be the echo of our own committed attempt: only Location tells (invariant 5).
+        let now = Look::at(world, dataset, &candidate.generation).await?;
+        if now.state.live != Live::Ours(candidate.generation) {
             return sent.map(|_| None);
         }
-    }
+        match now.last_flip() {
+            // Another delivery of the same candidate was faster, and has put it on record.
+            Some((_, last)) if last.to == candidate.generation => return Ok(None),
+            // Ours, or one that has died before its record. Others may have flipped since we looked.
+            Some((_, last)) => Live::Ours(last.to),
+            None => look.state.live,
+        }
+    };
     let flip = Flip {
         dataset: dataset.name.clone(),
         at: world.clock.now(),
-        from: look.state.live.location(&dataset.home),
+        from: previous.location(&dataset.home),
         to: candidate.generation,
         by: cause.by,
         why: cause.why.clone(),
@@ -82,7 +91,7 @@ pub async fn swap(
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     let live = Live::Ours(candidate.generation);
-    let previous = Some(look.state.live);
-    let ended = Ended { outcome: Outcome::Swapped, live, previous, reasons: Vec::new(), checks: Vec::new() };
+    let ended =
+        Ended { outcome: Outcome::Swapped, live, previous: Some(previous), reasons: Vec::new(), checks: Vec::new() };
     Ok(Some(Swapped { ended, ulid, flip }))
 }

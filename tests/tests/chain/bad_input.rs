@@ -18,12 +18,14 @@ source = { mongo = {} }
     )
     .await;
     let expected = chain.named(
-        "s3://${BUCKET}/datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create\n\
+        "s3://${BUCKET}/datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, \
+         schema, retain, workgroups\n\
          s3://${BUCKET}/datasets.toml: datasets.users.source.files.columns.id: \"bigit\" is no Glue type (at character 6)\n\
          s3://${BUCKET}/datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
-         s3://${BUCKET}/datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, files, found 0\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, files",
+         s3://${BUCKET}/datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
+         max_growth, not_null, range, fresh, unique, sql, canary\n\
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, files, inbox, found 0\n\
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, files, inbox",
     );
     for (function, event) in [
         ("export", json!({})),

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use local::{Deployment, Emulator, FunctionError, Stack, Tools, reader};
+use local::{
+    Deployment, Emulator, FunctionError, Stack, Tools,
+    reader::{self, Tally},
+};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use turntable::{
-    clock::Clock,
-    name::{Generation, Home, Location, TableName},
-};
+use turntable::name::{Generation, Home, Location, TableName};
 
 /// How many stacks there are at a time.
 const AT_ONCE: usize = 3;
@@ -23,8 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Chain {
     pub stack: Stack,
     pub account: String,
-    /// Unix milliseconds.
-    since: i64,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -68,8 +66,7 @@ impl Chain {
         let deployed = emulator().await.deploy(&deployment).await;
         let stack = deployed.unwrap_or_else(|error| panic!("{error:#}"));
         stack.create_database("dmp").await.expect("a Glue database");
-        let since = Clock::system().now().as_millisecond();
-        let chain = Chain { stack, account, since, _turn: turn };
+        let chain = Chain { stack, account, _turn: turn };
         chain.datasets(datasets).await;
         chain
     }
@@ -136,14 +133,14 @@ impl Chain {
 
     /// The structured lines of a function whose message is this, by their fields.
     pub async fn lines(&self, function: &str, message: &str) -> Vec<Value> {
-        let lines = self.logs(function, self.since).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let lines = self.logs(function, 0).await.unwrap_or_else(|error| panic!("{error:#}"));
         lines.into_iter().map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == message).collect()
     }
 
     pub async fn all_logs(&self) -> Vec<Value> {
         let mut lines = Vec::new();
         for function in ["export", "flip", "optout"] {
-            lines.extend(self.logs(function, self.since).await.unwrap_or_else(|error| panic!("{error:#}")));
+            lines.extend(self.logs(function, 0).await.unwrap_or_else(|error| panic!("{error:#}")));
         }
         lines
     }
@@ -168,6 +165,18 @@ impl Chain {
 /// Of database `dmp`.
 pub fn table(name: &str) -> TableName {
     TableName { database: "dmp".into(), table: name.into() }
+}
+
+/// No query has failed, and each has seen all rows of one of these folders. The last of them, which is live when the
+/// reader finishes, was certainly seen.
+pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
+    assert_eq!((tally.failed, tally.mixed), (0, 0), "{:?}", tally.complaints);
+    for ((_, folder), counts) in &tally.seen {
+        let (_, rows) = folders.iter().find(|(known, _)| known == folder).unwrap_or_else(|| panic!("{:?}", tally.seen));
+        assert_eq!(counts.keys().collect::<Vec<_>>(), [rows], "{folder}");
+    }
+    let (last, _) = folders.last().expect("a folder");
+    assert!(tally.seen.keys().any(|(_, folder)| folder == last), "{:?}", tally.seen);
 }
 
 /// What EventBridge delivers for a manifest: events/flip-s3.json, of another object.

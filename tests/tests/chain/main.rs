@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_source;
 mod bad_table;
 mod chain;
+mod checks;
 mod compare;
 mod days;
 mod optout;

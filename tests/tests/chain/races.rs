@@ -98,7 +98,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     assert_eq!(chain.live("users").await, Some(home.generation(&first)));
 }
 
-/// The records lead from the first generation to live, each from where the one before went, none twice.
+/// The records lead from the first generation to live, each from where the one before went, and to none twice.
 async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
     let home = chain.home("users");
     let mut flips: Vec<Flip> = Vec::new();
@@ -106,6 +106,8 @@ async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
         let key = Key { bucket: chain.bucket.clone(), key: name };
         flips.push(record::from_json(&key, &chain.get(&key.key).await.unwrap()).unwrap());
     }
+    // Deliveries at the same time may each find that the flip is done, and put the same on record.
+    flips.dedup_by(|one, other| (&one.from, one.to) == (&other.from, other.to));
     assert_eq!(flips.first().map(|flip| (flip.to, &flip.from)), Some((*first, &None)), "{flips:?}");
     assert_eq!(flips.last().map(|flip| flip.to), Some(*live), "{flips:?}");
     for pair in flips.windows(2) {

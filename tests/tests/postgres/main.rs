@@ -3,7 +3,6 @@
 mod failures;
 mod parts;
 mod render;
-mod speed;
 mod structure;
 mod tls;
 mod types;

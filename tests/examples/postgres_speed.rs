@@ -1,20 +1,22 @@
-//! How fast rows are decoded, next to `psql` throwing them away. Run it by hand:
-//! `cargo test -p tests --test postgres -- --ignored --nocapture speed`
+//! How fast rows are decoded, next to `psql` throwing them away, interleaved in four rounds:
+//! `ROWS=1500000 cargo run -p tests --example postgres_speed` (`psql` is needed on the PATH)
 
 use std::{
     process::{Command, Stdio},
+    sync::Arc,
     time::Instant,
 };
 
 use futures::{StreamExt, future::join_all};
-use tests::postgres::Postgres;
-use turntable::{config, source::postgres};
+use tests::{memory, postgres::Postgres};
+use turntable::{
+    clock::Clock,
+    config::{self, Connect},
+    source::{Context, postgres},
+};
 
-use crate::{context, options, run};
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn speed() {
+#[tokio::main]
+async fn main() {
     let rows: u64 = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(3_300_000);
     let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
     let url = server.url();
@@ -53,8 +55,11 @@ async fn speed() {
         for parallel in [1, 2, 4] {
             let started = Instant::now();
             let cpu = cpu_seconds();
-            let options = config::Postgres { parallel, ..options(&url, "SELECT * FROM users") };
-            let opened = postgres::open(&options, &context()).await.unwrap();
+            let connect = Connect::Url(url.clone());
+            let options = config::Postgres { connect, query: "SELECT * FROM users".into(), parallel, split_by: None };
+            let objects = Arc::new(memory::Objects::default());
+            let context = Context { objects, secrets: None, now: Clock::system().now() };
+            let opened = postgres::open(&options, &context).await.unwrap();
             let counts = opened
                 .streams
                 .into_iter()
@@ -77,4 +82,10 @@ fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+async fn run(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
 }
