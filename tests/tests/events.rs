@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use turntable::{
     name::{Generation, Home},
-    request::{Export, Flip, Sweep},
+    request::{Export, Flip, Optout, Sweep},
 };
 
 fn event(name: &str) -> Value {
@@ -48,6 +48,16 @@ fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
 }
 
+fn optouts() -> Vec<(&'static str, Optout)> {
+    let file = event("optout-sqs.json");
+    let message = &file["Records"][0];
+    let text = |field: &str| message[field].as_str().unwrap().to_owned();
+    vec![
+        ("optout.json", Optout::One { dataset: "optouts".into(), reconcile: false }),
+        ("optout-sqs.json", Optout::Queue(vec![(text("messageId"), text("body"))])),
+    ]
+}
+
 #[test]
 fn every_event_is_the_request_that_it_says() {
     for (name, expected) in exports() {
@@ -56,6 +66,13 @@ fn every_event_is_the_request_that_it_says() {
     for (name, expected) in flips() {
         assert_eq!(Flip::parse(&event(name)).unwrap(), expected, "{name}");
     }
+    for (name, expected) in optouts() {
+        assert_eq!(Optout::parse(&event(name)).unwrap(), expected, "{name}");
+    }
+    // What the queue hands over is S3's event, as it came through EventBridge.
+    let body = event("optout-sqs.json")["Records"][0]["body"].as_str().unwrap().to_owned();
+    let drop = "s3://lake/inbox/optouts/2024-11-21T0200.csv".parse().unwrap();
+    assert_eq!(Optout::parse_message(&body).unwrap(), Optout::Put(drop));
     for (name, expected) in sweeps() {
         let sweep = Sweep::parse(&event(name)).unwrap();
         assert_eq!((sweep.dataset, sweep.dry_run), expected, "{name}");
@@ -65,8 +82,9 @@ fn every_event_is_the_request_that_it_says() {
 #[test]
 fn no_event_is_left_out() {
     let names = exports().into_iter().map(|(name, _)| name);
-    let names =
-        names.chain(flips().into_iter().map(|(name, _)| name)).chain(sweeps().into_iter().map(|(name, _)| name));
+    let names = names.chain(flips().into_iter().map(|(name, _)| name));
+    let names = names.chain(optouts().into_iter().map(|(name, _)| name));
+    let names = names.chain(sweeps().into_iter().map(|(name, _)| name));
     let known: BTreeSet<String> = names.map(str::to_owned).collect();
     let found = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(found.collect::<BTreeSet<String>>(), known);

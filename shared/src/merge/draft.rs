@@ -50,8 +50,8 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&Table>) -> Result<Ke
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// The other colour than live's, and a later ULID than live's, whatever the clocks say: see
-/// [`super::archive::archivable`].
+/// The other colour than live's, and a later ULID than live's, whatever the clocks say: what was merged from one another
+/// is in the order of its ULIDs.
 pub fn generation(dataset: &Dataset, live: &Live, fresh: Ulid) -> Generation {
     plan::next(&dataset.home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
