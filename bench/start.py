@@ -78,7 +78,7 @@ def main() -> None:
         binary = TARGET / name
         times = [cold_start(binary, server.server_port) for _ in range(ROUNDS)]
         size, row = zipped(binary), [min(times), statistics.median(times), max(times)]
-        print(f"{name:10} {size / 1e6:8.2f} {row[0]:20.1f} {row[1]:8.1f} {row[2]:8.1f}")
+        print(f"{name:10} {size / 2**20:8.2f} {row[0]:20.1f} {row[1]:8.1f} {row[2]:8.1f}")
         result[name] = {"zip_bytes": size, "cold_start_ms": [round(value, 2) for value in row]}
     print(json.dumps(result))
 
