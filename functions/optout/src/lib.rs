@@ -62,7 +62,7 @@ async fn batch(optout: &Optout, config: &Config, messages: Vec<(String, String)>
                 }
             }
             Err(fault) => {
-                error!(message = id, kind = fault.kind().as_str(), error = fault.report(), "message not understood");
+                error!(message_id = id, kind = fault.kind().as_str(), error = fault.report(), "message not understood");
                 failed.push(id);
             }
         }
