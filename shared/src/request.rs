@@ -41,7 +41,7 @@ impl Export {
         if let Some(messages) = queue(event)? {
             return Ok(Export::Queue(messages));
         }
-        if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+        if is_scheduled(event) {
             return Ok(Export::Fan(None));
         }
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
@@ -187,7 +187,7 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn parse(event: &Value) -> Result<Sweep> {
-        if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+        if is_scheduled(event) {
             return Ok(Sweep { dataset: None, dry_run: false });
         }
         by_hand(event, "{} or {\"dataset\": NAME, \"dry_run\"?: true}")
@@ -238,6 +238,16 @@ fn named(live: &Live) -> Option<String> {
         Live::Foreign(location) => Some(location.to_string()),
         Live::Ours(generation) => Some(generation.to_string()),
     }
+}
+
+/// Whether a rule's schedule has sent it; EventBridge Scheduler sends the input that it was given.
+fn is_scheduled(event: &Value) -> bool {
+    event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
+}
+
+/// The event that a message of the queue holds.
+pub fn message(body: &str) -> Result<Value> {
+    serde_json::from_str(body).map_err(|fault| Error::input("a message's body is not JSON").caused_by(fault))
 }
 
 fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {

@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
-    aws::glue,
     config::{Config, Dataset},
     error::{Error, Result},
     manifest::{Manifest, VERSION},
     parquet,
     plan::{self, Live},
     port::{Put, Queue},
+    publish,
     request::{self, Exported},
     schema,
     source::{self, Context, Secrets},
@@ -75,9 +75,7 @@ async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Re
 
 /// One message of the queue: a request for one dataset.
 async fn message(export: &Export, config: &Config, body: &str) -> Result<()> {
-    let event: Value =
-        serde_json::from_str(body).map_err(|fault| Error::input("a message's body is not JSON").caused_by(fault))?;
-    match request::Export::parse(&event)? {
+    match request::Export::parse(&request::message(body)?)? {
         request::Export::One(name) => one(export, config.dataset(&name)?).await.map(drop),
         _ => Err(Error::input("a message of the queue must name one dataset: {\"dataset\": NAME}")),
     }
@@ -140,18 +138,14 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
 
 /// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.
 async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
-    let table = world.catalog.table(&dataset.table).await?;
-    if table.is_none() && !dataset.create {
+    let live = publish::live(world, dataset).await?;
+    if live == Live::NoTable && !dataset.create {
         return Err(Error::config(format!(
             "the table {} does not exist and datasets.{} says create = false: create it first",
             dataset.table, dataset.name
         )));
     }
-    let location = match &table {
-        None => None,
-        Some(table) => Some(glue::location(world.catalog.as_ref(), &dataset.table, table).await?),
-    };
-    Ok(Live::of(&dataset.home, location.as_ref()))
+    Ok(live)
 }
 
 /// The manifest comes last: with it, and not before, there is a generation.

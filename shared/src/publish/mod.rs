@@ -11,7 +11,7 @@ mod swap;
 use serde::Serialize;
 
 pub use ask::Scanned;
-pub use look::{Begun, Look, flips};
+pub use look::{Begun, Look, flips, live};
 pub use operator::{Status, hold, release, rollback, status};
 
 use ask::Asked;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{by_hand, created_object, queue};
+use super::{by_hand, created_object, is_scheduled, message, queue};
 use crate::{
     config::{Config, Dataset, Source},
     error::{Error, Result},
@@ -40,7 +40,7 @@ impl Optout {
         if let Some(messages) = queue(event)? {
             return Ok(Optout::Queue(messages));
         }
-        if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+        if is_scheduled(event) {
             return Ok(Optout::All);
         }
         if let Some(key) = created_object(event)? {
@@ -58,9 +58,7 @@ impl Optout {
 
     /// The body of a message of the queue: whatever a request may be, but for a queue again.
     pub fn parse_message(body: &str) -> Result<Optout> {
-        let event: Value = serde_json::from_str(body)
-            .map_err(|fault| Error::input("a message's body is not JSON").caused_by(fault))?;
-        match Optout::parse(&event)? {
+        match Optout::parse(&message(body)?)? {
             Optout::Queue(_) => Err(Error::input("a message of the queue holds a queue's messages")),
             request => Ok(request),
         }
