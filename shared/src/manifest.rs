@@ -1,5 +1,7 @@
 //! What a complete generation holds. Written last, create-if-absent; without it there is no generation.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
+    /// How many values became NULL because they have no place in their column's type; `on_unrepresentable = "null"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulled: BTreeMap<String, u64>,
     /// Of a merge of opt-outs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,

@@ -230,6 +230,7 @@ mod tests {
             rows: 0,
             bytes: 0,
             files: vec![],
+            nulled: Default::default(),
             merge: None,
         }
     }

@@ -2,6 +2,8 @@
 
 mod optout;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -63,6 +65,9 @@ pub struct Exported {
     pub bytes: u64,
     pub files: usize,
     pub as_of: jiff::Timestamp,
+    /// Values that became NULL because their columns have no place for them, by column.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulled: BTreeMap<String, u64>,
 }
 
 /// What `flip` is asked to do.

@@ -11,7 +11,8 @@ use futures::{StreamExt, future::join_all};
 use tests::{memory, postgres::Postgres};
 use turntable::{
     clock::Clock,
-    config::{self, Connect},
+    config::{self, Connect, OnUnrepresentable},
+    name::TableName,
     source::{Context, postgres},
 };
 
@@ -58,7 +59,13 @@ async fn main() {
             let connect = Connect::Url(url.clone());
             let options = config::Postgres { connect, query: "SELECT * FROM users".into(), parallel, split_by: None };
             let objects = Arc::new(memory::Objects::default());
-            let context = Context { objects, secrets: None, now: Clock::system().now() };
+            let context = Context {
+                objects,
+                secrets: None,
+                now: Clock::system().now(),
+                table: TableName { database: "dmp".into(), table: "t".into() },
+                on_unrepresentable: OnUnrepresentable::Error,
+            };
             let opened = postgres::open(&options, &context).await.unwrap();
             let counts = opened
                 .streams

@@ -19,9 +19,10 @@ use parquet::{
 };
 use tests::memory;
 use turntable::{
-    config::{Config, Files, Source},
+    config::{Config, Files, OnUnrepresentable, Source},
     error::{Kind, Result},
     manifest::TypedBy,
+    name::TableName,
     schema,
     source::{self, Context, Opened},
 };
@@ -40,7 +41,13 @@ fn options(toml: &str) -> Files {
 
 async fn open(objects: &memory::Objects, toml: &str) -> Result<Opened> {
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let context = Context { objects: Arc::new(objects.clone()), secrets: None, now };
+    let context = Context {
+        objects: Arc::new(objects.clone()),
+        secrets: None,
+        now,
+        table: TableName { database: "dmp".into(), table: "t".into() },
+        on_unrepresentable: OnUnrepresentable::Error,
+    };
     source::open(&Source::Files(options(toml)), &context).await
 }
 

@@ -90,11 +90,17 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let location = dataset.home.generation(&generation);
     plan::beside(&live, &location)?;
 
-    let context = Context { objects: world.objects.clone(), secrets: export.secrets.clone(), now: world.clock.now() };
+    let context = Context {
+        objects: world.objects.clone(),
+        secrets: export.secrets.clone(),
+        now: world.clock.now(),
+        table: dataset.table.clone(),
+        on_unrepresentable: dataset.on_unrepresentable,
+    };
     let opened = source::open(&dataset.source, &context).await?;
     let columns = schema::columns(&opened.schema)
         .map_err(|fault| Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name)))?;
-    let (as_of, typed_by) = (opened.as_of, opened.typed_by);
+    let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
     let files = parquet::write(&world.objects, &location, opened, dataset.parquet).await?;
 
     let manifest = Manifest {
@@ -111,6 +117,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         files,
+        nulled: unrepresentable.nulled(),
         merge: None,
     };
     complete(world, dataset, &manifest).await?;
@@ -122,6 +129,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         files = manifest.files.len(),
         as_of = %as_of,
         typed_by = ?typed_by,
+        nulled = %json!(manifest.nulled),
         seconds = started.elapsed().as_secs_f64(),
         "exported"
     );
@@ -133,6 +141,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         bytes: manifest.bytes,
         files: manifest.files.len(),
         as_of,
+        nulled: manifest.nulled,
     })
 }
 

@@ -112,6 +112,7 @@ pub(crate) mod fixture {
             rows: 80,
             bytes: 20,
             files: vec![file("a", 50), file("b", 30)],
+            nulled: Default::default(),
             merge: None,
         }
     }

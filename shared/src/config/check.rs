@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Connect, Dataset, Files, Format, Parquet, Postgres, Retain, Source, checks, inbox,
+    Connect, Dataset, Files, Format, OnUnrepresentable, Parquet, Postgres, Retain, Source, checks, inbox,
     read::{Faults, Keys, described},
 };
 use crate::{
@@ -65,6 +65,7 @@ struct Defaults {
     schema: Option<Policy>,
     row_group_mb: Option<u64>,
     file_mb: Option<u64>,
+    on_unrepresentable: Option<OnUnrepresentable>,
     retain: Kept,
     workgroups: Option<Vec<String>>,
 }
@@ -126,6 +127,7 @@ impl Defaults {
             schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
+            on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
             workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
         };
@@ -143,6 +145,7 @@ impl Defaults {
             schema: self.schema.or(below.schema),
             row_group_mb: self.row_group_mb.or(below.row_group_mb),
             file_mb: self.file_mb.or(below.file_mb),
+            on_unrepresentable: self.on_unrepresentable.or(below.on_unrepresentable),
             retain: self.retain.or(below.retain),
             workgroups: self.workgroups.or_else(|| below.workgroups.clone()),
         }
@@ -178,6 +181,10 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
             keys.fault_here(format!("{key} is missing, here and in [defaults]"));
         }
     }
+    if matches!(source, Some(Source::Inbox(_))) && table.contains_key("on_unrepresentable") {
+        keys.fault("on_unrepresentable", "an inbox sets bad records aside, and needs no such word");
+    }
+    let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
     let retain = settings.retain.retain();
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
@@ -191,13 +198,14 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     Some(Dataset {
         name: name.into(),
         home: Home::new(&location, &table_name),
-        spec: spec(table, &database, &location),
+        spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },
         source: source?,
         checks,
         schema: settings.schema.unwrap_or_default(),
         create: settings.create.unwrap_or(true),
         parquet: settings.parquet(),
+        on_unrepresentable,
         protects,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),
@@ -335,8 +343,11 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
 }
 
 /// The hash of what decides the content; how to reach the source is left out, and with it every password.
-fn spec(table: &Table, database: &str, location: &Location) -> String {
+fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
+    if unrepresentable == OnUnrepresentable::Null {
+        table.insert("on_unrepresentable".into(), "null".into());
+    }
     for key in ["retain", "workgroups"] {
         table.remove(key);
     }
@@ -356,7 +367,7 @@ fn spec(table: &Table, database: &str, location: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, Retain, Source},
+        config::{Config, OnUnrepresentable, Retain, Source},
         error::Kind,
         schema::Policy,
     };
@@ -380,7 +391,7 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_unrepresentable, retain, workgroups\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
@@ -420,6 +431,29 @@ mod tests {
         assert_eq!(
             faults(&text("schema = \"loose\"\n")),
             "datasets.toml: datasets.a.schema: unknown policy \"loose\", expected one of strict, additive, any"
+        );
+    }
+
+    #[test]
+    fn what_becomes_of_unrepresentable_values_is_said_and_part_of_the_spec() {
+        let files = "source = { files = { location = \"s3://lake/in/\" } }\n";
+        let inbox = "source = { inbox = { location = \"s3://lake/inbox\", key = \"id\" } }\n";
+        let of = |above: &str, own: &str| {
+            let text = format!("{DEFAULTS}{above}[datasets.a]\n{own}{files}[datasets.b]\n{inbox}");
+            let config = Config::parse("x", &text).unwrap();
+            let dataset = config.dataset("a").unwrap();
+            (dataset.on_unrepresentable, dataset.spec.clone())
+        };
+        let null = "on_unrepresentable = \"null\"\n";
+        assert_eq!(of("", "").0, OnUnrepresentable::Error);
+        assert_eq!(of(null, "").0, OnUnrepresentable::Null);
+        assert_eq!(of(null, "on_unrepresentable = \"error\"\n").0, OnUnrepresentable::Error);
+        assert_eq!(of(null, "").1, of("", null).1);
+        assert_ne!(of(null, "").1, of("", "").1);
+        assert_eq!(
+            faults(&format!("{DEFAULTS}on_unrepresentable = \"skip\"\n[datasets.b]\n{null}{inbox}")),
+            "datasets.toml: defaults.on_unrepresentable: expected \"error\" or \"null\", found \"skip\"\n\
+             datasets.toml: datasets.b.on_unrepresentable: an inbox sets bad records aside, and needs no such word"
         );
     }
 

@@ -36,6 +36,7 @@ pub struct Dataset {
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
+    pub on_unrepresentable: OnUnrepresentable,
     /// What extractions are kept from those who are out. Of an inbox dataset only.
     pub protects: Vec<Protect>,
     pub retain: Retain,
@@ -126,6 +127,26 @@ pub enum Format {
     Csv,
     Ndjson,
     Parquet,
+}
+
+/// What becomes of a source's value that Arrow or Athena has no place for, such as a date of `infinity`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUnrepresentable {
+    /// The run fails.
+    #[default]
+    Error,
+    /// NULL, and it is counted.
+    Null,
+}
+
+impl OnUnrepresentable {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "error" => Ok(Self::Error),
+            "null" => Ok(Self::Null),
+            _ => Err(format!("expected \"error\" or \"null\", found {text:?}")),
+        }
+    }
 }
 
 /// How large what is written may be. Bytes, before the last encoding and thus about.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aws::glue,
-    config::{Dataset, Inbox},
+    config::{Dataset, Inbox, OnUnrepresentable},
     error::{Error, Result},
     manifest::{self, Consumed, Manifest, Merge, TypedBy, VERSION},
     name::Generation,
@@ -83,7 +83,13 @@ pub async fn more(
     if ask.reconcile {
         let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
         let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is missing")))?;
-        let context = Context { objects: world.objects.clone(), secrets: ask.secrets.clone(), now: reader.now };
+        let context = Context {
+            objects: world.objects.clone(),
+            secrets: ask.secrets.clone(),
+            now: reader.now,
+            table: dataset.table.clone(),
+            on_unrepresentable: OnUnrepresentable::Error,
+        };
         for batches in source::open(source, &context).await?.streams {
             all.push(inbox::records(&path, batches, reader).await?);
         }
@@ -124,6 +130,7 @@ impl Draft<'_> {
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
+            nulled: Default::default(),
             merge: Some(Merge { buckets, consumed: self.consumed(listed, reads) }),
         }
     }

@@ -19,11 +19,13 @@ use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metada
 
 use super::*;
 use crate::{
+    config::OnUnrepresentable,
     error::Kind,
     manifest::TypedBy,
     name::Key,
     port::{self, Chunks, Entry, Put, Upload},
     schema::ELEMENT,
+    source::unrepresentable::Unrepresentable,
 };
 
 /// Objects in memory, of which the uploads of some names fail.
@@ -159,6 +161,7 @@ fn opened(streams: Vec<Vec<Result<RecordBatch>>>) -> Opened {
         as_of: Timestamp::UNIX_EPOCH,
         typed_by: TypedBy::Source,
         streams: streams.into_iter().map(stream_of).collect(),
+        unrepresentable: Arc::new(Unrepresentable::new("b.t", OnUnrepresentable::Error, &schema())),
     }
 }
 

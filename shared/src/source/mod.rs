@@ -3,20 +3,23 @@
 pub mod files;
 pub mod inbox;
 pub mod postgres;
+pub mod unrepresentable;
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::{
-    config::Source,
+    config::{OnUnrepresentable, Source},
     error::{Error, Result},
     manifest::TypedBy,
+    name::TableName,
     port::Objects,
 };
+use unrepresentable::Unrepresentable;
 
 /// Secrets Manager.
 pub use aws_sdk_secretsmanager::Client as Secrets;
@@ -34,6 +37,8 @@ pub struct Opened {
     pub typed_by: TypedBy,
     /// One or more streams, to be read at the same time. Together they are the rows, each once.
     pub streams: Vec<Batches>,
+    /// Its counts are final when all streams have ended.
+    pub unrepresentable: Arc<Unrepresentable>,
 }
 
 /// What sources need of the world.
@@ -43,6 +48,15 @@ pub struct Context {
     /// For `secret`; without it only `url` works.
     pub secrets: Option<Secrets>,
     pub now: Timestamp,
+    /// The table that is built, for messages.
+    pub table: TableName,
+    pub on_unrepresentable: OnUnrepresentable,
+}
+
+impl Context {
+    pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
+        Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
+    }
 }
 
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {

@@ -6,6 +6,7 @@ mod render;
 mod structure;
 mod tls;
 mod types;
+mod unrepresentable;
 
 use std::sync::Arc;
 
@@ -13,13 +14,20 @@ use futures::{TryStreamExt, future::try_join_all};
 use jiff::Timestamp;
 use tests::postgres::Postgres;
 use turntable::{
-    config::{self, Connect},
+    config::{self, Connect, OnUnrepresentable},
     error::{Error, Result},
+    name::TableName,
     source::{Context, Opened, postgres},
 };
 
 fn context() -> Context {
-    Context { objects: Arc::new(tests::memory::Objects::default()), secrets: None, now: Timestamp::UNIX_EPOCH }
+    Context {
+        objects: Arc::new(tests::memory::Objects::default()),
+        secrets: None,
+        now: Timestamp::UNIX_EPOCH,
+        table: TableName { database: "dmp".into(), table: "t".into() },
+        on_unrepresentable: OnUnrepresentable::Error,
+    }
 }
 
 fn options(url: &str, query: &str) -> config::Postgres {

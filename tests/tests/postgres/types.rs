@@ -1,8 +1,8 @@
 //! Every type: what is decoded, printed as PostgreSQL prints it, is what PostgreSQL prints.
 
-use turntable::{error::Kind, schema};
+use turntable::schema;
 
-use crate::{fault, open, rows, run, shared};
+use crate::{open, rows, run, shared};
 
 /// Type, Glue type, and values as SQL; null is added to each.
 const TYPES: &[(&str, &str, &[&str])] = &[
@@ -242,25 +242,4 @@ async fn every_type_comes_as_postgresql_prints_it() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(tried > 80, "{tried}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
-    let url = shared().await;
-    for (values, text) in [
-        ("('2024-01-01'::date), ('infinity')", "an infinite date: replace it in the query"),
-        ("('2024-01-01'::timestamp), ('-infinity')", "an infinite timestamp: replace it in the query"),
-        ("('2024-01-01'::timestamptz), ('infinity')", "an infinite timestamp: replace it in the query"),
-        ("('2024-01-01'::timestamp), ('294276-12-31')", "a timestamp after the year 294246: replace it in the query"),
-        (
-            "(1::numeric(5,2)), ('NaN'::numeric(5,2))",
-            "NaN and infinity have no place in a decimal: replace them in the query",
-        ),
-        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "an array of several dimensions: cast it to text, or unnest it"),
-    ] {
-        let cast = if values.contains("numeric") { "::numeric(5,2)" } else { "" };
-        let error = fault(url, &format!("SELECT v{cast} AS v FROM (VALUES {values}) AS t(v)")).await;
-        assert_eq!(error.message(), format!("column \"v\", row 2: {text}"));
-        assert_eq!(error.kind(), Kind::Input);
-    }
 }

@@ -143,6 +143,7 @@ impl Lake {
             rows: files.len() as u64,
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
+            nulled: Default::default(),
             merge: None,
         };
         let key = self.dataset.home.manifest(&generation);

@@ -55,7 +55,8 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
             return Err(Error::input(format!("{place}: no objects; an empty table needs its columns declared")));
         }
     };
-    Ok(Opened { schema, as_of: context.now, typed_by, streams })
+    let unrepresentable = context.unrepresentable(&schema);
+    Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
 }
 
 async fn text(

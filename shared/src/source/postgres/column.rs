@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
     Int32Array, Int64Array, ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, FieldRef, Fields};
 
 use super::{
@@ -22,6 +22,10 @@ pub struct Column {
     data_type: DataType,
     values: Values,
     nulls: NullBufferBuilder,
+    /// Whether what is unrepresentable becomes null.
+    lenient: bool,
+    /// How often that was, since it was last asked.
+    nulled: u64,
 }
 
 enum Values {
@@ -42,9 +46,9 @@ enum Values {
 }
 
 impl Column {
-    /// An empty column with room for so many values.
-    pub fn new(wire: &Wire, room: usize) -> Column {
-        let boxed = |wire: &Wire| Box::new(Column::new(wire, 0));
+    /// An empty column with room for so many values; `lenient`: what is unrepresentable becomes null, and is counted.
+    pub fn new(wire: &Wire, room: usize, lenient: bool) -> Column {
+        let boxed = |wire: &Wire| Box::new(Column::new(wire, 0, lenient));
         let bytes = |form| Values::Bytes { form, ends: ends(room), bytes: Vec::new() };
         let values = match wire {
             Wire::Boolean => Values::Boolean(BooleanBufferBuilder::new(room)),
@@ -69,17 +73,18 @@ impl Column {
             }
             Wire::Struct(fields) => Values::Struct {
                 fields: types::fields(fields),
-                columns: fields.iter().map(|(_, wire)| Column::new(wire, room)).collect(),
+                columns: fields.iter().map(|(_, wire)| Column::new(wire, room, lenient)).collect(),
             },
             Wire::Hstore => Values::Hstore {
                 field: types::entries(),
                 pair: types::pair(),
                 ends: ends(room),
-                keys: boxed(&Wire::Text),
+                // A key that is null is none.
+                keys: Box::new(Column::new(&Wire::Text, 0, false)),
                 values: boxed(&Wire::Text),
             },
         };
-        Column { data_type: wire.data_type(), values, nulls: NullBufferBuilder::new(room) }
+        Column { data_type: wire.data_type(), values, nulls: NullBufferBuilder::new(room), lenient, nulled: 0 }
     }
 
     /// How many values there are since the last `finish`.
@@ -104,8 +109,33 @@ impl Column {
         }
     }
 
+    /// How many values have become null since this was last asked, those within values too.
+    pub fn nulled(&mut self) -> u64 {
+        let within = match &mut self.values {
+            Values::List { element, .. } => element.nulled(),
+            Values::Struct { columns, .. } => columns.iter_mut().map(Column::nulled).sum(),
+            Values::Hstore { values, .. } => values.nulled(),
+            _ => 0,
+        };
+        std::mem::take(&mut self.nulled) + within
+    }
+
     #[inline]
     pub fn value(&mut self, sent: &[u8]) -> Result<(), Fault> {
+        match self.push(sent) {
+            Ok(()) => self.nulls.append_non_null(),
+            Err(Fault::Unrepresentable(_)) if self.lenient => {
+                self.null();
+                self.nulled += 1;
+            }
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    /// All of a value but that it is not null; nothing of one that is unrepresentable.
+    #[inline]
+    fn push(&mut self, sent: &[u8]) -> Result<(), Fault> {
         match &mut self.values {
             Values::Boolean(values) => values.append(u8::from_be_bytes(exactly(sent)?) != 0),
             Values::Int16(values) => values.push(i16::from_be_bytes(exactly(sent)?)),
@@ -131,7 +161,6 @@ impl Column {
                 ends.push(end(keys.len())?);
             }
         }
-        self.nulls.append_non_null();
         Ok(())
     }
 
@@ -159,6 +188,12 @@ impl Column {
                 match form {
                     Form::Binary => Arc::new(BinaryArray::new(ends, bytes.into(), nulls)),
                     _ => match not_utf8(&ends, &bytes) {
+                        Some(_) if self.lenient => {
+                            let texts = texts(&ends, &bytes, nulls.as_ref());
+                            let null_before = nulls.map_or(0, |nulls| nulls.null_count());
+                            self.nulled += (texts.null_count() - null_before) as u64;
+                            Arc::new(texts)
+                        }
                         Some(at) => {
                             return Err((at, Fault::Unrepresentable("text that is no UTF-8: cast it to bytea")));
                         }
@@ -208,6 +243,15 @@ fn taken_ends(ends_: &mut Vec<i32>) -> OffsetBuffer<i32> {
 /// The list that the element belongs to.
 fn owner(ends: &OffsetBuffer<i32>, element: usize) -> usize {
     ends.partition_point(|end| *end as usize <= element).saturating_sub(1)
+}
+
+/// What is no UTF-8 is null.
+fn texts(ends: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<&NullBuffer>) -> StringArray {
+    let text = |(at, ends): (usize, &[i32])| {
+        let there = nulls.is_none_or(|nulls| nulls.is_valid(at));
+        std::str::from_utf8(&bytes[ends[0] as usize..ends[1] as usize]).ok().filter(|_| there)
+    };
+    ends.windows(2).enumerate().map(text).collect()
 }
 
 /// The first value that is no UTF-8. The whole is looked at at once, which is much faster than value by value.

@@ -4,13 +4,16 @@
 //! (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere: what is kept between two of them is
 //! the field that was cut, no more.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::{column::Column, types::Wire, value::Fault};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::unrepresentable::{Part, Row, Unrepresentable},
+};
 
 /// A batch ends with whichever comes first.
 const BATCH_ROWS: usize = 8192;
@@ -21,6 +24,8 @@ const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<Column>,
+    unrepresentable: Arc<Unrepresentable>,
+    part: Part,
     expected: Expected,
     /// The start of what has not arrived whole.
     carry: Vec<u8>,
@@ -42,10 +47,13 @@ enum Expected {
 }
 
 impl Decoder {
-    pub fn new(schema: SchemaRef, wires: &[Wire]) -> Decoder {
+    pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>, part: Part) -> Decoder {
+        let column = |wire| Column::new(wire, BATCH_ROWS, unrepresentable.is_null());
         Decoder {
             schema,
-            columns: wires.iter().map(|wire| Column::new(wire, BATCH_ROWS)).collect(),
+            columns: wires.iter().map(column).collect(),
+            unrepresentable,
+            part,
             expected: Expected::Signature,
             carry: Vec::new(),
             finished: 0,
@@ -146,6 +154,7 @@ impl Decoder {
         for at in 0..self.columns.len() {
             let array = self.columns[at].finish();
             arrays.push(array.map_err(|(row, fault)| self.fault(at, row, fault))?);
+            self.unrepresentable.count(at, self.columns[at].nulled());
         }
         let batch = RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|error| Error::corrupt("decoded columns do not make a batch").caused_by(error))?;
@@ -157,10 +166,13 @@ impl Decoder {
 
     /// `row` counts from 0, since the last batch.
     fn fault(&self, column: usize, row: usize, fault: Fault) -> Error {
-        let at = format!("column {:?}, row {}", self.schema.field(column).name(), self.finished + row as u64 + 1);
+        let row = Row { number: self.finished + row as u64 + 1, part: self.part };
         match fault {
-            Fault::Unrepresentable(what) => Error::input(format!("{at}: {what}")),
-            Fault::Malformed(what) => Error::corrupt(format!("{at}: PostgreSQL sent {what}")),
+            Fault::Unrepresentable(what) => self.unrepresentable.error(column, row, what),
+            Fault::Malformed(what) => {
+                let at = self.unrepresentable.place(column, row);
+                Error::corrupt(format!("{at}: PostgreSQL sent {what}"))
+            }
         }
     }
 
@@ -187,10 +199,11 @@ fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, Fault> {
 mod tests {
     use std::sync::Arc;
 
+    use arrow_array::Array;
     use arrow_schema::{Field, Schema};
 
     use super::*;
-    use crate::error::Kind;
+    use crate::{config::OnUnrepresentable, error::Kind};
 
     fn every_wire() -> Vec<Wire> {
         vec![
@@ -216,10 +229,15 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
+        decoder_with(OnUnrepresentable::Error)
+    }
+
+    fn decoder_with(policy: OnUnrepresentable) -> Decoder {
         let wires = every_wire();
         let field = |(at, wire): (usize, &Wire)| Field::new(format!("c{at}"), wire.data_type(), true);
         let schema = Schema::new(wires.iter().enumerate().map(field).collect::<Vec<_>>());
-        Decoder::new(Arc::new(schema), &wires)
+        let unrepresentable = Unrepresentable::new("dmp.t", policy, &schema);
+        Decoder::new(Arc::new(schema), &wires, Arc::new(unrepresentable), Part::WHOLE)
     }
 
     fn sized(value: &[u8]) -> Vec<u8> {
@@ -323,7 +341,11 @@ mod tests {
                 }
                 let error = decode(&[&bytes]).unwrap_err();
                 assert_eq!(error.kind(), Kind::Corrupt);
-                assert!(error.message().starts_with(&format!("column \"c{column}\", row 2: PostgreSQL sent a")));
+                assert!(
+                    error
+                        .message()
+                        .starts_with(&format!("table dmp.t, column \"c{column}\", row 2: PostgreSQL sent a"))
+                );
             }
         }
     }
@@ -359,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_utf8_names_its_row() {
+    fn text_that_is_no_utf8_names_its_row_or_is_null() {
         let mut values = values();
         values[9] = vec![0xe6, 0x97];
         let mut bytes = stream(2);
@@ -369,6 +391,16 @@ mod tests {
         bytes.extend((-1_i16).to_be_bytes());
         let error = decode(&[&bytes]).unwrap_err();
         assert_eq!(error.kind(), Kind::Input);
-        assert_eq!(error.message(), "column \"c9\", row 3: text that is no UTF-8: cast it to bytea");
+        assert_eq!(
+            error.message(),
+            "table dmp.t, column \"c9\", row 3: text that is no UTF-8: cast it to bytea, or let it be NULL by \
+             on_unrepresentable = \"null\""
+        );
+        let mut lenient = decoder_with(OnUnrepresentable::Null);
+        lenient.push(&bytes).unwrap();
+        lenient.finish().unwrap();
+        let column = lenient.ready[0].column(9);
+        assert_eq!((0..3).map(|row| column.is_null(row)).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(lenient.unrepresentable.nulled(), [("c9".to_owned(), 1)].into());
     }
 }

@@ -26,7 +26,7 @@ use self::{
     server::Server,
     session::{AbortOnDrop, Session},
 };
-use super::{Batches, Context, Opened};
+use super::{Batches, Context, Opened, unrepresentable::Part};
 use crate::{
     config::Postgres,
     error::{Error, Result},
@@ -43,13 +43,16 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let described = describe::describe(&first.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
     let copies = parts::copies(&first.client, &server, &described, options).await?;
+    let unrepresentable = context.unrepresentable(&schema);
+    let of = copies.len();
     let mut streams = Vec::new();
     for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
         let rows = session.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
-        let decoder = Decoder::new(schema.clone(), &described.wires());
+        let part = Part { number: streams.len() + 1, of };
+        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
         streams.push(batches(server.clone(), session, rows, decoder));
     }
-    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams })
+    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams, unrepresentable })
 }
 
 /// So many sessions that all see what the first one sees.
