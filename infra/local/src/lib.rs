@@ -8,6 +8,7 @@
 //! | [`deploy`] | [`template`] → CloudFormation → [`stack`] |
 //! | [`datasets`], [`sample`] | what is exported |
 //! | [`day`] | the schedule fires and every dataset goes live |
+//! | [`operator`] | a day that goes wrong, and the way back |
 //! | [`reader`] | what a user of the table sees meanwhile |
 //! | [`report`] | what came of it |
 
@@ -18,6 +19,7 @@ pub mod day;
 pub mod deploy;
 pub mod emulator;
 pub mod guard;
+pub mod operator;
 pub mod progress;
 pub mod reader;
 pub mod report;

@@ -1,11 +1,14 @@
 //! What came of a run, as a table and as JSON.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use turntable::name::Generation;
 
-use crate::reader::Tally;
+use crate::{
+    operator::{Move, Rejected},
+    reader::Tally,
+};
 
 /// One generation that went live during the run.
 #[derive(Debug, Clone)]
@@ -24,6 +27,9 @@ pub struct Build {
 pub struct Report {
     /// In the order in which they went live.
     pub builds: Vec<Build>,
+    pub rejected: Vec<Rejected>,
+    /// Flips by hand, in order.
+    pub moves: Vec<Move>,
     pub reader: Tally,
     /// What makes the run a failure.
     pub faults: Vec<String>,
@@ -32,8 +38,11 @@ pub struct Report {
 impl Report {
     /// The generation of each dataset that is live at the end.
     fn live(&self) -> Vec<&Build> {
-        let later = |at: usize| self.builds[at + 1..].iter().any(|build| build.dataset == self.builds[at].dataset);
-        (0..self.builds.len()).filter(|at| !later(*at)).map(|at| &self.builds[at]).collect()
+        let built = |build: &Build| (build.dataset.clone(), build.generation);
+        let moved = |moved: &Move| (moved.dataset.clone(), moved.to);
+        let live: BTreeMap<String, Generation> =
+            self.builds.iter().map(built).chain(self.moves.iter().map(moved)).collect();
+        self.builds.iter().filter(|build| live[&build.dataset] == build.generation).collect()
     }
 
     pub fn to_json(&self) -> String {
@@ -65,7 +74,13 @@ impl Report {
             })
             .collect();
         let reader = Reader { ok: self.reader.ok, failed: self.reader.failed, mixed: self.reader.mixed };
-        serde_json::json!({ "datasets": datasets, "reader": reader }).to_string()
+        serde_json::json!({
+            "datasets": datasets,
+            "reader": reader,
+            "rejected": self.rejected,
+            "moves": self.moves,
+        })
+        .to_string()
     }
 }
 
@@ -106,6 +121,15 @@ impl fmt::Display for Report {
         for row in &rows {
             line(row.each_ref().map(String::as_str))?;
         }
+        if !self.rejected.is_empty() || !self.moves.is_empty() {
+            writeln!(f)?;
+        }
+        for Rejected { candidate, rows, error, .. } in &self.rejected {
+            writeln!(f, "rejected  {candidate} of {} rows\n          {error}", thousands(*rows))?;
+        }
+        for Move { action, from, to, seconds, .. } in &self.moves {
+            writeln!(f, "{action:<8}  {from} → {to} in {seconds:.2} s")?;
+        }
         let Tally { ok, failed, mixed, complaints, .. } = &self.reader;
         writeln!(f, "\nreader's queries: {} ok, {failed} failed, {mixed} mixed", thousands(*ok))?;
         for complaint in complaints {
@@ -138,30 +162,55 @@ mod tests {
             build("users", "green-01JDA00000000000000000000B"),
             build("a", "blue-01JDA00000000000000000000C"),
         ];
-        Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, faults: Vec::new() }
+        Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, ..Report::default() }
+    }
+
+    /// With a rejected candidate, and a rollback.
+    fn trouble() -> Report {
+        let (blue, green) = (report().builds[0].generation, report().builds[1].generation);
+        let rejected = Rejected {
+            dataset: "users".into(),
+            candidate: "blue-01JDA00000000000000000000D".parse().unwrap(),
+            rows: 25_000,
+            error: "users: the candidate was rejected".into(),
+        };
+        let back = Move { dataset: "users".into(), action: "rollback", from: green, to: blue, seconds: 0.0449 };
+        Report { rejected: vec![rejected], moves: vec![back], ..report() }
     }
 
     #[test]
     fn json_has_each_dataset_once_as_it_is_live() {
-        assert_eq!(
-            report().to_json(),
-            r#"{"datasets":[{"bytes":6543210,"dataset":"users","export_s":1.235,"flip_s":0.05,"live":"green-01JDA00000000000000000000B","rows":100000},"#
-                .to_owned()
-                + r#"{"bytes":6543210,"dataset":"a","export_s":1.235,"flip_s":0.05,"live":"blue-01JDA00000000000000000000C","rows":100000}],"#
-                + r#""reader":{"failed":0,"mixed":0,"ok":1234}}"#
-        );
+        let json: serde_json::Value = serde_json::from_str(&report().to_json()).unwrap();
+        let live = |dataset: &str, generation: &str| {
+            serde_json::json!({
+                "dataset": dataset, "live": generation, "rows": 100_000, "bytes": 6_543_210, "export_s": 1.235, "flip_s": 0.05,
+            })
+        };
+        let (users, a) = ("green-01JDA00000000000000000000B", "blue-01JDA00000000000000000000C");
+        assert_eq!(json["datasets"], serde_json::json!([live("users", users), live("a", a)]));
+        assert_eq!(json["reader"], serde_json::json!({ "ok": 1234, "failed": 0, "mixed": 0 }));
+
+        let json: serde_json::Value = serde_json::from_str(&trouble().to_json()).unwrap();
+        let back = "blue-01JDA00000000000000000000A";
+        assert_eq!(json["datasets"][0], live("users", back), "after a rollback it is what was live before");
+        assert_eq!(json["moves"][0]["to"], back);
+        assert_eq!(json["rejected"][0]["rows"], 25_000);
     }
 
     #[test]
     fn the_table_is_one_that_a_person_likes_to_read() {
         let expected = "\
 dataset  colour  generation                           rows      bytes  export s  flip s
-users    blue    blue-01JDA00000000000000000000A   100,000  6,543,210      1.23    0.05
-users    green   green-01JDA00000000000000000000B  100,000  6,543,210      1.23    0.05  live
+users    blue    blue-01JDA00000000000000000000A   100,000  6,543,210      1.23    0.05  live
+users    green   green-01JDA00000000000000000000B  100,000  6,543,210      1.23    0.05
 a        blue    blue-01JDA00000000000000000000C   100,000  6,543,210      1.23    0.05  live
+
+rejected  blue-01JDA00000000000000000000D of 25,000 rows
+          users: the candidate was rejected
+rollback  green-01JDA00000000000000000000B → blue-01JDA00000000000000000000A in 0.04 s
 
 reader's queries: 1,234 ok, 0 failed, 0 mixed
 ";
-        assert_eq!(report().to_string(), expected);
+        assert_eq!(trouble().to_string(), expected);
     }
 }

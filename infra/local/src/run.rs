@@ -12,6 +12,7 @@ use crate::{
     Deployment, Emulator, Stack, Tools,
     datasets::{self, Datasets},
     day::{self, Day},
+    operator::{self, Rejected},
     progress::say,
     reader::{Reader, Tally},
     report::Report,
@@ -20,6 +21,7 @@ use crate::{
 
 /// The sample's days: the first makes the table, then two daily runs follow (blue → green → blue).
 const DAYS: u32 = 3;
+
 /// An emulator with the product in it, and its datasets in place.
 pub struct Started {
     pub emulator: Emulator,
@@ -46,7 +48,11 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
 
 async fn put_sample(stack: &Stack, day: u32) -> Result<()> {
     say(format_args!("day {} of the sample → s3://{}/{}/", day + 1, stack.bucket, sample::SOURCE));
-    for (name, csv) in sample::objects(day) {
+    put(stack, sample::objects(day)).await
+}
+
+async fn put(stack: &Stack, objects: Vec<(String, String)>) -> Result<()> {
+    for (name, csv) in objects {
         stack.put(&format!("{}/{name}", sample::SOURCE), csv).await?;
     }
     Ok(())
@@ -68,9 +74,24 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
             break;
         }
     }
+    if file.is_none() && report.faults.is_empty() {
+        trouble(&stack, &datasets, &mut report).await?;
+    }
     report.reader = reader.finish().await?;
     judge(&stack, &datasets, &mut report).await?;
     Ok(report)
+}
+
+/// A day that goes wrong, and an operator who goes back and forth.
+async fn trouble(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
+    let users = datasets.config.dataset(sample::DATASET)?;
+    say("the application's next files are cut off");
+    put(stack, sample::cut_off(DAYS)).await?;
+    report.rejected.push(operator::bad_export(stack, users).await?);
+    let back = operator::rollback(stack, users).await?;
+    let forth = operator::flip(stack, users, back.from).await?;
+    report.moves.extend([back, forth]);
+    Ok(())
 }
 
 /// Compares what the reader counted with what the manifests say: a query that missed rows did not succeed.
@@ -96,6 +117,12 @@ async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Resul
             tally.ok -= queries;
             tally.failed += queries;
             tally.complain(complaint);
+        }
+    }
+    for Rejected { dataset, candidate, .. } in &report.rejected {
+        let location = datasets.config.dataset(dataset)?.home.generation(candidate).to_string();
+        if tally.seen.keys().any(|(_, folder)| *folder == location) {
+            report.faults.push(format!("the reader saw {candidate}, which was rejected"));
         }
     }
     let Tally { failed, mixed, .. } = tally;

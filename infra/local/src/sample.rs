@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// Where the sample's `datasets.toml` reads; the objects' names below it stay the same from day to day.
 pub const SOURCE: &str = "source/users";
 
+/// Its dataset.
+pub const DATASET: &str = "users";
+
 const USERS: u64 = 100_000;
 const OBJECTS: u64 = 4;
 const JOIN_DAILY: u64 = 250;
@@ -52,6 +55,13 @@ pub fn objects(day: u32) -> Vec<(String, String)> {
         }
     }
     (0..).zip(objects).map(|(number, csv)| (format!("users-{number}.csv"), csv)).collect()
+}
+
+/// The objects of a day on which the application wrote only the first of them to its end.
+pub fn cut_off(day: u32) -> Vec<(String, String)> {
+    let mut objects = objects(day);
+    objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));
+    objects
 }
 
 fn has_left(id: u64, day: u32) -> bool {
