@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # everything that CI checks
-check: fmt clippy pure test docs deny typos template terraform athena
+check: fmt clippy pure test docs deny typos template terraform athena fuzz
 
 # the main job, on an embedded AWS
 run *args:
@@ -20,9 +20,10 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
 
-# the pure half compiles without AWS, a clock, randomness or the environment
+# the pure half compiles without AWS, a clock, randomness or the environment; and what only decodes, without AWS
 pure:
     cargo clippy -p turntable --no-default-features --target-dir target/pure -- -D warnings
+    cargo clippy -p turntable --no-default-features --features arrow --target-dir target/pure -- -D warnings
 
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
@@ -53,3 +54,13 @@ athena:
 measure:
     cargo build --release --workspace
     python3 bench/start.py
+
+# what decodes bytes, on arbitrary ones: so many seconds a target
+fuzz seconds="20":
+    @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked
+    export RUSTC_BOOTSTRAP=1; for target in $(cargo fuzz list); do \
+        mkdir -p target/fuzz/corpus/$target; \
+        cargo fuzz run $target --target-dir target/fuzz target/fuzz/corpus/$target fuzz/seeds/$target -- \
+            -max_total_time={{seconds}} -max_len=4096 -malloc_limit_mb=32 -timeout=10 -verbosity=0 \
+            -print_final_stats=1 -artifact_prefix=target/fuzz/ || exit 1; \
+    done

@@ -11,7 +11,7 @@
 //! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
 //! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
 //!
-//! | the world (feature `aws`) | |
+//! | the world (feature `aws`; `arrow` for what of [`source`] only decodes) | |
 //! |---|---|
 //! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
@@ -43,7 +43,7 @@ pub mod port;
 pub mod publish;
 #[cfg(feature = "aws")]
 pub mod request;
-#[cfg(feature = "aws")]
+#[cfg(feature = "arrow")]
 pub mod source;
 #[cfg(feature = "aws")]
 pub mod world;

@@ -1,69 +1,16 @@
-//! Where rows come from. An enum and not a trait: the set is closed, and each has its own options.
+//! Where rows come from. What decodes bytes and asks nobody is apart from what connects, and builds without AWS.
 
-pub mod files;
-pub mod inbox;
-pub mod postgres;
+pub mod copy;
 pub mod unrepresentable;
 
-use std::sync::Arc;
+#[cfg(feature = "aws")]
+pub mod files;
+#[cfg(feature = "aws")]
+pub mod inbox;
+#[cfg(feature = "aws")]
+mod open;
+#[cfg(feature = "aws")]
+pub mod postgres;
 
-use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
-use futures::stream::BoxStream;
-use jiff::Timestamp;
-
-use crate::{
-    config::{OnUnrepresentable, Source},
-    error::{Error, Result},
-    manifest::TypedBy,
-    name::TableName,
-    port::Objects,
-};
-use unrepresentable::Unrepresentable;
-
-/// Secrets Manager.
-pub use aws_sdk_secretsmanager::Client as Secrets;
-
-/// Rows on their way, a batch at a time, in memory that does not grow with their number.
-pub type Batches = BoxStream<'static, Result<RecordBatch>>;
-
-/// An opened source: all of its rows as of one moment.
-pub struct Opened {
-    /// Of every batch. Names are lower case, as Glue keeps them, and unique.
-    pub schema: SchemaRef,
-    /// When the snapshot was taken that all rows are of.
-    pub as_of: Timestamp,
-    /// Where the column types come from.
-    pub typed_by: TypedBy,
-    /// One or more streams, to be read at the same time. Together they are the rows, each once.
-    pub streams: Vec<Batches>,
-    /// Its counts are final when all streams have ended.
-    pub unrepresentable: Arc<Unrepresentable>,
-}
-
-/// What sources need of the world.
-#[derive(Clone)]
-pub struct Context {
-    pub objects: Arc<dyn Objects>,
-    /// For `secret`; without it only `url` works.
-    pub secrets: Option<Secrets>,
-    pub now: Timestamp,
-    /// The table that is built, for messages.
-    pub table: TableName,
-    pub on_unrepresentable: OnUnrepresentable,
-}
-
-impl Context {
-    pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
-        Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
-    }
-}
-
-pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
-    // Boxed: in one piece with the callers' futures they are deeper than the compiler follows.
-    match source {
-        Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
-        Source::Files(options) => Box::pin(files::open(options, context)).await,
-        Source::Inbox(_) => Err(Error::input("an inbox is filled by drops and published by optout: ask optout for it")),
-    }
-}
+#[cfg(feature = "aws")]
+pub use open::{Batches, Context, Opened, Secrets, open};

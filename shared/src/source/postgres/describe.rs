@@ -11,9 +11,12 @@ use tokio_postgres::{
 use super::{
     failure,
     server::Server,
-    types::{self, Cast, Modifiers, Wire, quoted},
+    types::{self, Cast, Modifiers, quoted},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::copy::Wire,
+};
 
 pub struct Described {
     pub columns: Vec<Column>,

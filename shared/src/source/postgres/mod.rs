@@ -3,17 +3,13 @@
 //! All rows are of one moment, that of one read-only transaction. Memory is a few batches per connection, however
 //! large the table is: the socket is read no faster than batches are taken.
 
-mod column;
-mod decode;
 mod describe;
 mod failure;
-mod numeric;
 mod parts;
 mod server;
 mod session;
 mod tls;
 mod types;
-mod value;
 
 use std::sync::Arc;
 
@@ -22,11 +18,10 @@ use tokio::sync::mpsc;
 use tokio_postgres::CopyOutStream;
 
 use self::{
-    decode::Decoder,
     server::Server,
     session::{AbortOnDrop, Session},
 };
-use super::{Batches, Context, Opened, unrepresentable::Part};
+use super::{Batches, Context, Opened, copy::Decoder, unrepresentable::Part};
 use crate::{
     config::Postgres,
     error::{Error, Result},

@@ -11,8 +11,8 @@ use arrow_schema::{DataType, FieldRef, Fields};
 
 use super::{
     numeric::decimal,
-    types::{self, Wire},
     value::{Fault, Form, date, end, exactly, hstore, list, row, timestamp},
+    wire::{self, Wire},
 };
 
 /// What a column keeps allocated between two batches at most, in bytes of text.
@@ -69,15 +69,15 @@ impl Column {
             Wire::Uuid => bytes(Form::Uuid),
             Wire::Binary => bytes(Form::Binary),
             Wire::List(element) => {
-                Values::List { field: types::element(element), ends: ends(room), element: boxed(element) }
+                Values::List { field: wire::element(element), ends: ends(room), element: boxed(element) }
             }
             Wire::Struct(fields) => Values::Struct {
-                fields: types::fields(fields),
+                fields: wire::fields(fields),
                 columns: fields.iter().map(|(_, wire)| Column::new(wire, room, lenient)).collect(),
             },
             Wire::Hstore => Values::Hstore {
-                field: types::entries(),
-                pair: types::pair(),
+                field: wire::entries(),
+                pair: wire::pair(),
                 ends: ends(room),
                 // A key that is null is none.
                 keys: Box::new(Column::new(&Wire::Text, 0, false)),

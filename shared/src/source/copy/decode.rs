@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::{column::Column, types::Wire, value::Fault};
+use super::{column::Column, value::Fault, wire::Wire};
 use crate::{
     error::{Error, Result},
     source::unrepresentable::{Part, Row, Unrepresentable},
