@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
@@ -63,6 +64,13 @@ pub struct Drop {
     /// Relative to the inbox.
     pub key: String,
     pub etag: String,
+}
+
+impl Drop {
+    /// Instead of the key where a longer one than S3 takes would come of it.
+    pub fn hashed(&self) -> String {
+        Sha256::digest(&self.key).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl From<(String, String)> for Drop {

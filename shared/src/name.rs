@@ -99,6 +99,9 @@ pub fn time_of(ulid: Ulid) -> Timestamp {
     Timestamp::from_millisecond(ulid.timestamp_ms() as i64).unwrap_or(Timestamp::MAX)
 }
 
+/// Bytes of a key: S3's limit.
+pub const LONGEST_KEY: usize = 1024;
+
 /// One object of S3.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {

@@ -108,6 +108,9 @@ pub trait Objects: Send + Sync {
     /// An error may mean that some are gone.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
+    /// Deletes one object if `etag` is still its own. `false`: it has changed, or is not there. Only sweep may call it.
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool>;
+
     /// The multipart uploads to keys under the location that were neither finished nor aborted.
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>>;
 

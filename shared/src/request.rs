@@ -205,6 +205,9 @@ pub struct Swept {
     pub dry_run: bool,
     pub deleted: Vec<Item>,
     pub kept: Vec<Item>,
+    /// Drops that were moved out of an inbox, by inbox.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub archived: Vec<Item>,
     /// Of all that was deleted.
     pub bytes: u64,
     /// Datasets of which nothing was deleted, and why.

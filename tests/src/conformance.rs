@@ -17,6 +17,7 @@ pub async fn conformance(objects: Arc<dyn Objects>, bucket: &str, folder: &str) 
     ranges(&*objects, &root.folder("range")).await;
     names(&*objects, &root.folder("names")).await;
     lists(&objects, &root.folder("list")).await;
+    deletes_if_unchanged(&*objects, &root.folder("delete")).await;
     uploads(&*objects, &root.folder("upload")).await;
     taken(&*objects, &root.folder("taken")).await;
     aborted(&*objects, &root.folder("abort")).await;
@@ -100,6 +101,19 @@ async fn lists(objects: &Arc<dyn Objects>, at: &Location) {
     // What comes after need not exist.
     assert_eq!(objects.list(at, Some(&at.key("1003x"))).await.unwrap(), all[1_004..]);
     assert_eq!(objects.list(at, Some(&at.key("z"))).await.unwrap(), []);
+}
+
+async fn deletes_if_unchanged(objects: &dyn Objects, at: &Location) {
+    let key = at.key("a b+日.csv");
+    objects.put(&key, "first".into()).await.unwrap();
+    let first = objects.head(&key).await.unwrap().unwrap().etag;
+    objects.put(&key, "second".into()).await.unwrap();
+    let second = objects.head(&key).await.unwrap().unwrap().etag;
+    assert!(!objects.delete_if(&key, &first).await.unwrap());
+    assert_eq!(objects.get(&key).await.unwrap().unwrap(), "second");
+    assert!(objects.delete_if(&key, &second).await.unwrap());
+    assert!(!objects.delete_if(&key, &second).await.unwrap(), "it is gone");
+    assert_eq!(objects.list(at, None).await.unwrap(), []);
 }
 
 async fn uploads(objects: &dyn Objects, at: &Location) {

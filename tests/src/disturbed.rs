@@ -83,6 +83,10 @@ impl Objects for Disturbed {
         Objects::delete(&self.inner, keys).await
     }
 
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        self.inner.delete_if(at, etag).await
+    }
+
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
         self.inner.uploads(under).await
     }

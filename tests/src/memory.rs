@@ -175,6 +175,15 @@ impl port::Objects for Objects {
         Ok(())
     }
 
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        let mut state = self.state();
+        let is_same = state.objects.get(at).is_some_and(|object| object.etag == etag);
+        if is_same {
+            state.objects.remove(at);
+        }
+        Ok(is_same)
+    }
+
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
         let here =
             |upload: &&Unfinished| upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix);

@@ -1,5 +1,7 @@
 //! Opt-outs, in process: whatever is late, twice, at once, lost or dead, the table is that of one clean run.
 
+#[path = "optout/archive.rs"]
+mod archive;
 #[path = "optout/inbox.rs"]
 mod inbox;
 #[path = "optout/lake.rs"]

@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tracing::error;
 use turntable::{
-    config::Dataset,
+    config::{Dataset, Source},
     error::{Error, Kind, Result},
     request::{self, Item, Skipped, Swept},
-    sweep::{self, Budget, act, look, plan},
+    sweep::{self, Archived, Budget, Look, Plan, act, look, plan},
     world::World,
 };
 
@@ -112,13 +112,38 @@ async fn one(
         };
         let uploads = sweep::abandoned_uploads(&look.uploads, &dataset.retain, now);
         if dry_run {
-            return Ok(Report::planned(dataset, now, &look, &plan, &uploads));
+            let report = Report::planned(dataset, now, &look, &plan, &uploads);
+            return Ok(report.with_archived(dataset, drops(world, dataset, &look, &plan, now, None).await?));
         }
         if let Some(done) = act(world, dataset, &look, &plan, &uploads, budget).await? {
-            return Ok(Report::done(dataset, now, &look, &plan, &uploads, &done));
+            let archived = match done.more {
+                true => Archived::default(),
+                false => drops(world, dataset, &look, &plan, now, Some(budget)).await?,
+            };
+            return Ok(Report::done(dataset, now, &look, &plan, &uploads, &done).with_archived(dataset, archived));
         }
     }
     Err(Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile", dataset.table)))
+}
+
+/// Moves drops that are long in the table out of the inbox; without a budget it only says which.
+async fn drops(
+    world: &World,
+    dataset: &Dataset,
+    look: &Look,
+    plan: &Plan,
+    now: Timestamp,
+    budget: Option<&mut Budget>,
+) -> Result<Archived> {
+    let Source::Inbox(inbox) = &dataset.source else { return Ok(Archived::default()) };
+    let drops = sweep::archivable(world, dataset, inbox, look, plan, now).await?;
+    match budget {
+        Some(budget) => sweep::archive(world, inbox, drops, budget).await,
+        None => {
+            let bytes = drops.iter().map(|(_, entry)| entry.size).sum();
+            Ok(Archived { drops: drops.len() as u64, bytes, more: false })
+        }
+    }
 }
 
 async fn audit_tables(

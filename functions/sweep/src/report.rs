@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 use turntable::{
-    config::Dataset,
+    config::{Dataset, Source},
     name::Generation,
     port::Unfinished,
     request::{Item, Skipped, Swept},
-    sweep::{Done, Look, Plan},
+    sweep::{Archived, Done, Look, Plan},
 };
 
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Report {
     objects: usize,
     /// Seconds since the replacement of the generation that was replaced first and is still there.
     oldest_replaced: Option<i64>,
+    /// Drops that have left the inbox.
+    archived: Option<Item>,
     more: bool,
 }
 
@@ -83,8 +85,22 @@ impl Report {
             generations: done.generations,
             objects: done.objects,
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
+            archived: None,
             more: done.more,
         }
+    }
+
+    pub fn with_archived(self, dataset: &Dataset, archived: Archived) -> Report {
+        let Source::Inbox(inbox) = &dataset.source else { return self };
+        let item = (archived.drops > 0).then(|| Item {
+            dataset: dataset.name.clone(),
+            location: inbox.location.to_string(),
+            reason: "drops that have been in the table for longer than the drain".into(),
+            objects: archived.drops,
+            bytes: archived.bytes,
+            until: None,
+        });
+        Report { archived: item, more: self.more || archived.more, ..self }
     }
 
     pub fn log_and_add(self, swept: &mut Swept, took: Duration) {
@@ -102,6 +118,7 @@ impl Report {
                 objects = self.objects,
                 bytes,
                 kept = self.kept.len(),
+                archived = self.archived.as_ref().map_or(0, |item| item.objects),
                 oldest_replaced_seconds = self.oldest_replaced,
                 more = self.more,
                 seconds,
@@ -112,5 +129,6 @@ impl Report {
         swept.more |= self.more;
         swept.deleted.extend(self.deleted);
         swept.kept.extend(self.kept);
+        swept.archived.extend(self.archived);
     }
 }

@@ -103,10 +103,11 @@ impl Kept {
         }
     }
 
-    fn retain(self) -> Retain {
+    /// Of an inbox nothing is kept for a rollback, which is refused.
+    fn retain(self, is_inbox: bool) -> Retain {
         let usual = Retain::default();
         Retain {
-            generations: self.generations.unwrap_or(usual.generations),
+            generations: self.generations.unwrap_or(if is_inbox { 0 } else { usual.generations }),
             drain: self.drain.unwrap_or(usual.drain),
             abandoned: self.abandoned.unwrap_or(usual.abandoned),
             max_age: self.max_age.unwrap_or(usual.max_age),
@@ -185,7 +186,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         keys.fault("on_unrepresentable", "an inbox sets bad records aside, and needs no such word");
     }
     let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
-    let retain = settings.retain.retain();
+    let retain = settings.retain.retain(matches!(source, Some(Source::Inbox(_))));
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
             let fault =

@@ -179,6 +179,8 @@ mod tests {
         let Source::Inbox(inbox) = &dataset.source else { panic!("no inbox") };
         assert_eq!(inbox.types.as_ref().unwrap().columns, [("user_id".to_owned(), Type::Bigint)]);
         assert_eq!((inbox.buckets, inbox.min_interval.as_secs()), (Some(16), 5));
+        let kept = |name: &str| config.dataset(name).unwrap().retain.generations;
+        assert_eq!((kept("optouts"), kept("users")), (0, 2), "there is no rollback of an inbox");
         assert!(matches!(inbox.reconcile.as_deref(), Some(Source::Files(_))));
         assert_eq!(dataset.protects[0].table.to_string(), "dmp.users");
         assert_eq!(dataset.protects[0].columns, ["id"]);

@@ -5,6 +5,7 @@
 //! grows with the change and not with the table. What a record does to a table is decided by [`later`] and by nothing
 //! else: the order in which drops arrive, and how often, makes no difference.
 
+pub mod archive;
 pub mod bucket;
 #[cfg(feature = "aws")]
 mod build;

@@ -108,6 +108,9 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     if let (Live::Ours(live), None) = (&begun.live, &base) {
         return Err(Error::corrupt(format!("{}: live is {live}, which has no manifest", dataset.table)));
     }
+    if begun.live == Live::NoTable {
+        refuse_lost_table(world, dataset).await?;
+    }
     let ended = |outcome, reasons| Refreshed {
         outcome,
         generation: begun.live.generation(),
@@ -184,6 +187,20 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         Flipped::Done => done,
         Flipped::Held(reason) => Refreshed { reasons: vec![reason], ..unchanged },
     }))
+}
+
+/// A table that was there and is gone is not begun anew: the drops that `sweep` has archived would be missing in it.
+async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
+    match publish::flips(world, dataset, None).await?.pop() {
+        None => Ok(()),
+        Some((_, flip)) => Err(Error::conflict(format!(
+            "{}: there is no such table, although the dataset has flipped: create it again with the location {}, or move \
+             everything away that lies in {} and put the archived drops back into the inbox",
+            dataset.table,
+            dataset.home.generation(&flip.to),
+            dataset.home.location()
+        ))),
+    }
 }
 
 /// The drops that live does not know.

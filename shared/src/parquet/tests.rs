@@ -108,6 +108,10 @@ impl Objects for Store {
         unreachable!("the writer deletes nothing")
     }
 
+    async fn delete_if(&self, _: &Key, _: &str) -> Result<bool> {
+        unreachable!("the writer deletes nothing")
+    }
+
     async fn uploads(&self, _: &Location) -> Result<Vec<port::Unfinished>> {
         unreachable!("the writer and the footer's reader do not ask for this")
     }

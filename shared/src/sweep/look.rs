@@ -11,6 +11,7 @@ use crate::{
     aws::glue,
     config::{Dataset, Retain},
     error::{Error, Result},
+    manifest::Consumed,
     name::{Generation, Location, Ours},
     plan::Live,
     port::Unfinished,
@@ -23,6 +24,8 @@ pub struct Look {
     /// `None`: no such table. Its `VersionId` is of before everything else here was read.
     pub table: Option<Table>,
     pub state: State,
+    /// What live's manifest says that it has consumed; nothing where live is no merge.
+    pub consumed: Vec<Consumed>,
     /// Uploads of data files that nobody has finished.
     pub uploads: Vec<Unfinished>,
     /// How many objects under the table's home are none of ours, and their bytes.
@@ -59,8 +62,8 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
-    let (manifests, marks, uploads) = futures::try_join!(
-        manifests_made(world, dataset, manifests),
+    let ((manifests, consumed), marks, uploads) = futures::try_join!(
+        manifests_made(world, dataset, manifests, live.generation()),
         marks_made(world, dataset, marks),
         world.objects.uploads(home.location()),
     )?;
@@ -77,7 +80,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let flips = publish::flips(world, dataset, since).await?;
     let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
     let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
-    Ok(Look { table, state: State { live, reads, flips, records, generations }, uploads, unknown })
+    Ok(Look { table, state: State { live, reads, flips, records, generations }, consumed, uploads, unknown })
 }
 
 /// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.
@@ -91,12 +94,28 @@ fn reads(table: &Table) -> Option<Location> {
 
 type Times = Vec<(Generation, Timestamp)>;
 
-async fn manifests_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
-    let made = stream::iter(of).map(|generation| async move {
-        let manifest = publish::manifest(world, dataset, &generation).await?;
-        Ok(manifest.map(|manifest| (generation, manifest.created_at)))
-    });
-    made.buffered(AT_ONCE).try_filter_map(async |made| Ok(made)).try_collect().await
+/// When each manifest was made, and what live's has consumed.
+async fn manifests_made(
+    world: &World,
+    dataset: &Dataset,
+    of: Vec<Generation>,
+    live: Option<Generation>,
+) -> Result<(Times, Vec<Consumed>)> {
+    let mut read = stream::iter(of)
+        .map(|generation| async move {
+            let manifest = publish::manifest(world, dataset, &generation).await?;
+            Ok::<_, Error>(manifest.map(|manifest| (generation, manifest)))
+        })
+        .buffered(AT_ONCE);
+    let (mut made, mut consumed) = (Times::new(), Vec::new());
+    while let Some(read) = read.try_next().await? {
+        let Some((generation, manifest)) = read else { continue };
+        made.push((generation, manifest.created_at));
+        if live == Some(generation) {
+            consumed = manifest.merge.map(|merge| merge.consumed).unwrap_or_default();
+        }
+    }
+    Ok((made, consumed))
 }
 
 async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {

@@ -27,6 +27,8 @@
 #[cfg(feature = "aws")]
 mod act;
 #[cfg(feature = "aws")]
+mod archive;
+#[cfg(feature = "aws")]
 mod look;
 mod plan;
 #[cfg(feature = "aws")]
@@ -36,6 +38,8 @@ mod tests;
 
 #[cfg(feature = "aws")]
 pub use act::{Budget, Done, act};
+#[cfg(feature = "aws")]
+pub use archive::{Archived, archivable, archive};
 #[cfg(feature = "aws")]
 pub use look::{Look, abandoned_uploads, look, refuse_swept};
 pub use plan::{Found, Kept, OldestQuery, Plan, Reason, State, plan};

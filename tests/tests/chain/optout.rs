@@ -5,16 +5,24 @@ use std::time::{Duration, Instant};
 use local::Deployment;
 use serde_json::{Value, json};
 
-use crate::chain::{Chain, USERS, users};
+use crate::{
+    chain::{Chain, USERS, users},
+    sqs,
+};
 
-const OPTOUTS: &str = r#"
+pub const OPTOUTS: &str = r#"
 [datasets.optouts]
 source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id", columns = { user_id = "bigint" } } }
 protects = { users = "id" }
 "#;
 
+/// The dataset without what it protects, for a stack without users.
+pub fn unprotected(datasets: &str) -> String {
+    datasets.replace("protects = { users = \"id\" }\n", "")
+}
+
 /// A stack whose schedule of optout never fires: only events bring a drop in.
-async fn start(datasets: &str) -> Chain {
+pub async fn start(datasets: &str) -> Chain {
     Chain::deploy(datasets, |deployment: &mut Deployment| {
         deployment.parameters.push(("OptoutSchedule".into(), "rate(1 day)".into()));
     })
@@ -22,22 +30,28 @@ async fn start(datasets: &str) -> Chain {
 }
 
 impl Chain {
-    async fn drop(&self, name: &str, records: &str) {
+    pub async fn drop(&self, name: &str, records: &str) {
         let csv = format!("user_id,state,occurred_at\n{records}");
         self.put(&format!("inbox/optouts/{name}"), csv).await.unwrap();
     }
 
-    async fn number(&self, sql: &str) -> u64 {
+    pub async fn number(&self, sql: &str) -> u64 {
         let row = self.query(sql).await;
         row[0].as_deref().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{sql}: {row:?}"))
     }
 
-    async fn until_number(&self, sql: &str, expected: u64) {
+    pub async fn until_number(&self, sql: &str, expected: u64) {
         self.until(&format!("{expected} of {sql}"), async || (self.number(sql).await == expected).then_some(())).await;
+    }
+
+    /// Messages of the queue that nobody has dealt with yet.
+    pub async fn waiting_nudges(&self) -> u64 {
+        let (waiting, in_flight) = sqs::depth(self, &self.outputs["OptoutQueueUrl"]).await;
+        waiting + in_flight
     }
 }
 
-const OUT: &str = "SELECT count(*) FROM dmp.optouts WHERE state <> 'opted_in'";
+pub const OUT: &str = "SELECT count(*) FROM dmp.optouts WHERE state <> 'opted_in'";
 const ACTIVE: &str = "SELECT count(*) FROM dmp.optouts_active";
 const PROTECTED: &str = "SELECT count(*) FROM dmp.users_protected";
 
@@ -88,7 +102,7 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_put_to_the_query() {
     const DROPS: usize = 10;
-    let chain = start(OPTOUTS.split("protects").next().unwrap_or_default()).await;
+    let chain = start(&unprotected(OPTOUTS)).await;
     chain.drop("warm.csv", "0,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.next("optouts", None).await;
     let mut took = Vec::new();

@@ -16,7 +16,7 @@ use arrow_array::{
 use async_trait::async_trait;
 use aws_sdk_glue::types::{Table, TableInput};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tests::{catalog, memory, query};
@@ -27,7 +27,7 @@ use turntable::{
     manifest::Manifest,
     name::{Generation, Home, Key, Location, TableName},
     port::{Catalog, Chunks, Entry, Objects, Put, Unfinished, Update, Upload},
-    request::{Flipped, OptedOut},
+    request::{Flipped, OptedOut, Swept},
     world::World,
 };
 
@@ -50,6 +50,8 @@ pub struct Wire {
     /// The process dies at this call, before or after it has an effect.
     pub dies: Option<(usize, bool)>,
     pub takes: Option<Duration>,
+    /// What somebody else does just before this call.
+    pub meanwhile: Option<(usize, Arc<dyn Fn() + Send + Sync>)>,
     /// How many other tasks get their turn during a call: a seed.
     pub turns: Option<Arc<AtomicU64>>,
 }
@@ -57,6 +59,9 @@ pub struct Wire {
 impl Wire {
     async fn call<T>(&self, act: impl Future<Output = Result<T>>) -> Result<T> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some((_, act)) = self.meanwhile.as_ref().filter(|(at, _)| *at == number) {
+            act();
+        }
         let dead = || Error::unavailable("the process is dead");
         if let Some(time) = self.takes {
             tokio::time::sleep(time).await;
@@ -135,6 +140,9 @@ impl Objects for Wired<memory::Objects> {
     async fn delete(&self, keys: &[Key]) -> Result<()> {
         self.0.call(Objects::delete(&self.1, keys)).await
     }
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        self.0.call(self.1.delete_if(at, etag)).await
+    }
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
         self.0.call(self.1.uploads(under)).await
     }
@@ -181,6 +189,16 @@ impl Lake {
         };
         lake.configure(more);
         lake
+    }
+
+    /// `more` are further lines of the dataset.
+    pub fn configure_dataset(&self, more: &str) {
+        let text = self.get("s3://lake/datasets.toml").unwrap();
+        self.objects.put("s3://lake/datasets.toml", [text, more.to_owned().into()].concat());
+    }
+
+    pub fn table_name(&self) -> TableName {
+        TableName { database: "dmp".into(), table: "optouts".into() }
     }
 
     pub fn configure(&self, more: &str) {
@@ -256,6 +274,34 @@ impl Lake {
         }
     }
 
+    pub fn advance(&self, by: SignedDuration) {
+        self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
+    }
+
+    pub async fn sweep_on(&self, wire: Wire, dry_run: bool) -> Result<Swept> {
+        let sweep = sweep::Sweep { world: self.world(wire), limits: sweep::Limits::default() };
+        sweep::handle(sweep, json!({ "dataset": "optouts", "dry_run": dry_run })).await
+    }
+
+    pub async fn sweep(&self) -> Swept {
+        self.sweep_on(self.wire(), false).await.unwrap()
+    }
+
+    /// The names of all drops in the inbox.
+    pub fn inbox(&self) -> Vec<String> {
+        let name = |key: String| Some(key.strip_prefix("s3://lake/inbox/optouts/")?.to_owned());
+        self.objects.keys().into_iter().filter_map(name).filter(|name| !name.starts_with('_')).collect()
+    }
+
+    /// The names of all drops that live's manifest says are consumed.
+    pub fn consumed(&self) -> Vec<String> {
+        let live = self.live().unwrap();
+        let at = self.home().manifest(&live);
+        let manifest = Manifest::from_json(&at, &live, &self.get(&at.to_string()).unwrap()).unwrap();
+        let drops = manifest.merge.unwrap().consumed.into_iter().flat_map(|by| by.drops);
+        drops.map(|drop| drop.key).collect()
+    }
+
     pub async fn operator(&self, request: Value) -> Result<Flipped> {
         flip::handle(self.world(Wire::default()), request).await
     }
@@ -272,7 +318,7 @@ impl Lake {
     }
 
     pub fn live(&self) -> Option<Generation> {
-        let table = self.catalog.get(&TableName { database: "dmp".into(), table: "optouts".into() })?;
+        let table = self.catalog.get(&self.table_name())?;
         self.home().parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
     }
 

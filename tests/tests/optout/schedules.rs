@@ -1,11 +1,13 @@
 //! Thousands of schedules, each from its seed: crashes at every call, two refreshes at once, lost replies, events late
-//! and twice. Whatever happened, a last run ends where one clean run does, and nobody who was out came back.
+//! and twice, sweeps in between, drops put back from the archive. Whatever happened, a last run ends where one clean run does, and nobody who was out came back.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
 };
 
+use aws_sdk_glue::types::Table;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tests::catalog::{Fault, Op};
 
@@ -41,16 +43,31 @@ fn is(lake: &Lake, table: &Words) {
 }
 
 /// Each state that the live table was in says at least what the one before said.
-fn never_back(lake: &Lake) {
-    let mut known = Words::new();
-    for (_, table) in lake.catalog.writes() {
-        let Some(location) = table.storage_descriptor().and_then(|storage| storage.location()) else { continue };
+#[derive(Default)]
+struct NeverBack {
+    known: Words,
+    /// How many states have been looked at.
+    seen: usize,
+}
+
+impl NeverBack {
+    /// Looks at the states since the last look. Sweep must not have taken them by then.
+    fn look(&mut self, lake: &Lake) {
+        let writes = lake.catalog.writes();
+        for (_, table) in &writes[self.seen..] {
+            self.state(lake, table);
+        }
+        self.seen = writes.len();
+    }
+
+    fn state(&mut self, lake: &Lake, table: &Table) {
+        let Some(location) = table.storage_descriptor().and_then(|storage| storage.location()) else { return };
         let generation = lake.home().parse_generation(&location.parse().unwrap()).unwrap();
         let now: Words = lake.rows(&generation).into_iter().map(|(id, state, at)| (id, (at, state))).collect();
-        for (id, word) in &known {
+        for (id, word) in &self.known {
             assert!(now.get(id).is_some_and(|now| now >= word), "{id} was {word:?} and is {:?}", now.get(id));
         }
-        known = now;
+        self.known = now;
     }
 }
 
@@ -86,7 +103,7 @@ async fn a_crash_at_every_call_loses_nothing() {
             }
             lake.refresh().await.unwrap();
             is(&lake, &table);
-            never_back(&lake);
+            NeverBack::default().look(&lake);
             assert_eq!(lake.objects.keys().iter().filter(|key| key.contains("_rejected/")).count(), 1);
             if died.is_ok() && at > 25 {
                 assert!(at < 60, "a refresh has fewer calls");
@@ -98,8 +115,9 @@ async fn a_crash_at_every_call_loses_nothing() {
 
 #[tokio::test]
 async fn whatever_happens_the_table_is_that_of_one_clean_run() {
-    let (mut met, mut lost) = (0, 0);
+    let (mut met, mut lost, mut archived) = (0, 0, 0);
     for seed in 0..schedules() {
+        let mut never_back = NeverBack::default();
         let lake = Lake::with(&format!("buckets = {}", 1 << (seed % 3)));
         let (mut numbers, mut table) = (Numbers(seed), Words::new());
         let turns = Arc::new(AtomicU64::new(seed));
@@ -115,11 +133,12 @@ async fn whatever_happens_the_table_is_that_of_one_clean_run() {
                 3 => lake.catalog.on(Op::Update, call, Fault::Fail),
                 _ => {}
             }
-            let run = |dies: Option<(usize, bool)>, messages| {
-                lake.handle(Wire { dies, turns: Some(turns.clone()), ..Wire::default() }, queue(messages))
-            };
+            never_back.look(&lake);
+            lake.advance(SignedDuration::from_mins(20 * numbers.below(6) as i64));
+            let wire = |dies: Option<(usize, bool)>| Wire { dies, turns: Some(turns.clone()), ..Wire::default() };
+            let run = |dies, messages| lake.handle(wire(dies), queue(messages));
             let mut dies = || (numbers.below(3) == 0).then(|| (numbers.below(25) as usize + 1, numbers.below(2) == 0));
-            let (one, two) = (dies(), dies());
+            let (one, two, sweeps, put_back) = (dies(), dies(), dies(), dies().is_some());
             let late = lake.manifests();
             let events = async {
                 for generation in late.iter().filter(|generation| (generation.ulid.0 ^ u128::from(seed)) % 2 == 0) {
@@ -127,18 +146,26 @@ async fn whatever_happens_the_table_is_that_of_one_clean_run() {
                 }
             };
             let flips = lake.catalog.calls(Op::Update);
-            let (one, two, ()) = tokio::join!(run(one, 2), run(two, 1), events);
+            let (one, two, _, ()) = tokio::join!(run(one, 2), run(two, 1), lake.sweep_on(wire(sweeps), false), events);
+            let in_archive =
+                lake.objects.keys().into_iter().filter(|key| key.contains("/_archive/")).collect::<Vec<_>>();
+            archived += in_archive.len();
+            if put_back && let Some(key) = in_archive.first() {
+                let name = key.rsplit('/').next().unwrap();
+                lake.drop(&format!("again-{step}-{name}"), lake.get(key).unwrap());
+            }
             lost += u64::from(one.is_err()) + u64::from(two.is_err());
             met += u64::from(lake.catalog.calls(Op::Update) > flips + 1);
         }
         // A fault may still wait for its call.
         while lake.refresh().await.is_err() {}
         is(&lake, &table);
-        never_back(&lake);
+        never_back.look(&lake);
         for generation in lake.manifests() {
             let _ = lake.deliver(&generation).await;
         }
         is(&lake, &table);
     }
     assert!(met > schedules() / 10 && lost > 0, "the schedules are too tame: {met} met, {lost} lost");
+    assert!(archived > schedules() as usize / 4, "{archived} drops archived in all the schedules");
 }

@@ -132,6 +132,10 @@ impl Objects for Wire {
         self.objects.delete(if self.calls() - 1 > self.dies_at { &[] } else { &keys[..reached] }).await?;
         alive
     }
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        self.call().await?;
+        self.objects.delete_if(at, etag).await
+    }
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
         self.call().await?;
         self.objects.uploads(under).await

@@ -1,6 +1,6 @@
 //! An object into another, without its bytes leaving S3.
 
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, types::TaggingDirective};
 
 use super::{fault::fault, incomplete, unquoted};
 use crate::{error::Result, name::Key};
@@ -9,6 +9,8 @@ use crate::{error::Result, name::Key};
 pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> Result<String> {
     let request = client.copy_object().bucket(&to.bucket).key(&to.key);
     let request = request.copy_source(source(from)).copy_source_if_match(format!("\"{etag}\""));
+    // Tags stay behind: to copy those of somebody's drop would take further permissions.
+    let request = request.tagging_directive(TaggingDirective::Replace);
     let copied = request.send().await.map_err(|error| fault("CopyObject", from, error))?;
     let etag = copied.copy_object_result().and_then(|result| result.e_tag());
     etag.map(unquoted).ok_or_else(|| incomplete(to))

@@ -6,7 +6,7 @@ use aws_sdk_s3::{
 };
 use jiff::Timestamp;
 
-use super::fault::{fault, is_missing};
+use super::fault::{Refusal, fault, is_missing, refusal};
 use crate::{
     error::{Error, Result},
     name::{Key, Location},
@@ -30,6 +30,18 @@ pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
         "AccessDenied" => Error::config(format!("{message}: allow s3:DeleteObject in the function's role")),
         _ => Error::unavailable(format!("{message}: run again")),
     })
+}
+
+/// One `DeleteObject` with `If-Match`, which takes `s3:GetObject` too. Where an answer was lost, the client's second
+/// attempt finds nothing: `false`, and it is gone all the same.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>
+pub(super) async fn if_unchanged(client: &Client, at: &Key, etag: &str) -> Result<bool> {
+    let sent = client.delete_object().bucket(&at.bucket).key(&at.key).if_match(format!("\"{etag}\"")).send().await;
+    match sent {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(refusal(&error), Refusal::Precondition | Refusal::Missing | Refusal::Race) => Ok(false),
+        Err(error) => Err(fault("DeleteObject", at, error)),
+    }
 }
 
 pub(super) async fn uploads(client: &Client, under: &Location) -> Result<Vec<Unfinished>> {

@@ -99,7 +99,7 @@ fn denied(action: &str, at: &impl Display) -> String {
             "s3:GetObject (and s3:ListBucket on the bucket: without it a missing object is denied too)"
         }
         "ListObjectsV2" => "s3:ListBucket",
-        "DeleteObjects" => "s3:DeleteObject",
+        "DeleteObject" | "DeleteObjects" => "s3:DeleteObject",
         "ListMultipartUploads" => "s3:ListBucketMultipartUploads",
         "AbortMultipartUpload" => "s3:AbortMultipartUpload",
         _ => "s3:PutObject",

@@ -131,6 +131,10 @@ impl Objects for S3 {
         delete::objects(&self.client, keys).await
     }
 
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        delete::if_unchanged(&self.client, at, etag).await
+    }
+
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
         delete::uploads(&self.client, under).await
     }

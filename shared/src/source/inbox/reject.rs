@@ -1,11 +1,10 @@
 //! What was not understood of a drop: line and reason, never the value. It stands in `_rejected/` in the inbox.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
     manifest::Drop,
-    name::{Key, Location},
+    name::{Key, LONGEST_KEY, Location},
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,9 +55,6 @@ impl Rejects {
     }
 }
 
-/// S3's limit, in bytes.
-const LONGEST_KEY: usize = 1024;
-
 /// Where the rejects of a drop go. The ETag is part of the name: the same drop always has the same object, and a drop
 /// that is overwritten has another.
 pub fn key(inbox: &Location, drop: &Drop) -> Key {
@@ -66,6 +62,5 @@ pub fn key(inbox: &Location, drop: &Drop) -> Key {
     if key.key.len() <= LONGEST_KEY {
         return key;
     }
-    let hash: String = Sha256::digest(&drop.key).iter().map(|byte| format!("{byte:02x}")).collect();
-    inbox.key(&format!("_rejected/{hash}-{}.json", drop.etag))
+    inbox.key(&format!("_rejected/{}-{}.json", drop.hashed(), drop.etag))
 }
