@@ -99,6 +99,15 @@ pub enum Flip {
 }
 
 impl Flip {
+    /// The generation that it speaks of.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
+            Flip::Rollback { generation, .. } => *generation,
+            Flip::Hold { .. } | Flip::Release { .. } | Flip::Status { .. } => None,
+        }
+    }
+
     pub fn parse(event: &Value) -> Result<Flip> {
         const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}";
         #[derive(Deserialize)]

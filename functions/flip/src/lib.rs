@@ -25,9 +25,11 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         | request::Flip::Release { dataset, .. }
         | request::Flip::Status { dataset } => config.dataset(dataset)?,
     };
+    let candidate = request.generation().map(|generation| generation.to_string());
     let answer = act(&world, dataset, request).await?;
     info!(
         dataset = answer.dataset,
+        candidate,
         outcome = ?answer.outcome,
         live = answer.live,
         previous = answer.previous,
