@@ -1,7 +1,7 @@
 //! What the functions ask of AWS, as traits: each has a real implementation in [`crate::aws`] and one in memory
 //! (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through here.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_glue::types::{Table, TableInput};
@@ -159,6 +159,12 @@ pub struct Answered {
 pub trait Queue: Send + Sync {
     /// Sends every body; says which failed.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
+
+    /// Gives a message that was received, and is not deleted, back after this time and not after the queue's own.
+    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()>;
+
+    /// Puts a copy of a message among the dead letters, with the error for whoever finds it.
+    async fn bury(&self, body: &str, why: &Error) -> Result<()>;
 }
 
 /// What no implementation can do anything about.

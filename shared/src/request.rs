@@ -22,8 +22,7 @@ pub enum Export {
     /// Hand every dataset, or those named, to invocations of their own.
     Fan(Option<Vec<String>>),
     One(String),
-    /// Messages of the queue: each an id and a body.
-    Queue(Vec<(String, String)>),
+    Queue(Vec<Message>),
 }
 
 impl Export {
@@ -262,6 +261,17 @@ fn is_scheduled(event: &Value) -> bool {
     event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
 }
 
+/// A message of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub id: String,
+    pub body: String,
+    /// What SQS wants to hear of it by.
+    pub receipt: String,
+    /// How often it was received, this time included.
+    pub received: u32,
+}
+
 /// The event that a message of the queue holds.
 pub fn message(body: &str) -> Result<Value> {
     serde_json::from_str(body).map_err(|fault| Error::input("a message's body is not JSON").caused_by(fault))
@@ -276,7 +286,7 @@ fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
 }
 
 /// The messages of an SQS event; `None` where it is no such event.
-fn queue(event: &Value) -> Result<Option<Vec<(String, String)>>> {
+fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
     if event.get("Records").is_none() {
         return Ok(None);
     }
@@ -284,7 +294,13 @@ fn queue(event: &Value) -> Result<Option<Vec<(String, String)>>> {
         .map_err(|fault| Error::input("the event has Records, but is not of SQS").caused_by(fault))?;
     let message = |message: aws_lambda_events::sqs::SqsMessage| {
         let id = message.message_id.ok_or_else(|| Error::input("a message of the queue has no messageId"))?;
-        Ok((id, message.body.unwrap_or_default()))
+        let received = message.attributes.get("ApproximateReceiveCount").and_then(|times| times.parse().ok());
+        Ok(Message {
+            id,
+            body: message.body.unwrap_or_default(),
+            receipt: message.receipt_handle.unwrap_or_default(),
+            received: received.unwrap_or(1),
+        })
     };
     event.records.into_iter().map(message).collect::<Result<Vec<_>>>().map(Some)
 }

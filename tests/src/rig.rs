@@ -1,8 +1,11 @@
 //! The functions themselves, in process, on S3, Glue and Athena in memory and a clock that only tests move.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -11,7 +14,8 @@ use serde_json::{Value, json};
 use turntable::{
     clock::Clock,
     config::Place,
-    error::Result,
+    error::{Error, Result},
+    lambda::Deadline,
     name::{Generation, Home, TableName},
     port::{Catalog, Objects, Queue},
     record::{self, Flip},
@@ -35,14 +39,24 @@ pub struct Rig {
 
 const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 
-/// What was put into the queue.
+/// What was put into the queue, and in words what became of messages that failed.
 #[derive(Default)]
-pub struct Sent(pub Mutex<Vec<String>>);
+pub struct Sent(pub Mutex<Vec<String>>, pub Mutex<Vec<String>>);
 
 #[async_trait]
 impl Queue for Sent {
     async fn send(&self, bodies: Vec<String>) -> Result<()> {
         self.0.lock().expect("no test panics with it").extend(bodies);
+        Ok(())
+    }
+
+    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+        self.1.lock().expect("no test panics with it").push(format!("{receipt} comes again after {after:?}"));
+        Ok(())
+    }
+
+    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+        self.1.lock().expect("no test panics with it").push(format!("{body} is dead: {}", why.kind().as_str()));
         Ok(())
     }
 }
@@ -106,7 +120,11 @@ impl Rig {
     }
 
     pub async fn export_with(&self, world: World, event: Value) -> Result<export::Answer> {
-        let export = export::Export { world, queue: self.queue.clone(), secrets: None };
+        self.export_until(world, event, None).await
+    }
+
+    pub async fn export_until(&self, world: World, event: Value, deadline: Option<Deadline>) -> Result<export::Answer> {
+        let export = export::Export { world, queue: self.queue.clone(), secrets: None, deadline };
         export::handle(export, event).await
     }
 

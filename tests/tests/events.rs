@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use turntable::{
     name::{Generation, Home},
-    request::{Export, Flip, Optout, Sweep},
+    request::{Export, Flip, Message, Optout, Sweep},
 };
 
 fn event(name: &str) -> Value {
@@ -19,7 +19,12 @@ fn folder() -> &'static Path {
 }
 
 fn exports() -> Vec<(&'static str, Export)> {
-    let queue = Export::Queue(vec![("059f36b4-87a3-44ab-83d2-661975830a7d".into(), "{\"dataset\":\"users\"}".into())]);
+    let queue = Export::Queue(vec![Message {
+        id: "059f36b4-87a3-44ab-83d2-661975830a7d".into(),
+        body: "{\"dataset\":\"users\"}".into(),
+        receipt: "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a".into(),
+        received: 1,
+    }]);
     vec![("schedule.json", Export::Fan(None)), ("export.json", Export::One("users".into())), ("export-sqs.json", queue)]
 }
 
@@ -52,9 +57,10 @@ fn optouts() -> Vec<(&'static str, Optout)> {
     let file = event("optout-sqs.json");
     let message = &file["Records"][0];
     let text = |field: &str| message[field].as_str().unwrap().to_owned();
+    let (id, body, receipt) = (text("messageId"), text("body"), text("receiptHandle"));
     vec![
         ("optout.json", Optout::One { dataset: "optouts".into(), reconcile: false }),
-        ("optout-sqs.json", Optout::Queue(vec![(text("messageId"), text("body"))])),
+        ("optout-sqs.json", Optout::Queue(vec![Message { id, body, receipt, received: 1 }])),
     ]
 }
 

@@ -1,19 +1,24 @@
 //! `export`: writes a dataset's next generation, its manifest last.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
-    config::{Config, Dataset},
-    error::{Error, Result},
+    config::{Config, Dataset, Source},
+    error::{Error, Kind, Result},
+    lambda::Deadline,
     manifest::{Manifest, VERSION},
-    parquet,
+    parquet::{self, Progress, Written},
     plan::{self, Live},
     port::{Put, Queue},
     publish,
-    request::{self, Exported},
+    request::{self, Exported, Message},
     schema,
     source::{self, Context, Secrets},
     world::World,
@@ -26,6 +31,8 @@ pub struct Export {
     /// Where a request for many datasets goes, one message each.
     pub queue: Arc<dyn Queue>,
     pub secrets: Option<Secrets>,
+    /// When it must have stopped by itself; `None`: never.
+    pub deadline: Option<Deadline>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,10 +56,19 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
         request::Export::Fan(names) => fan(&export, &config, names).await,
         request::Export::Queue(messages) => {
             let mut failures = Vec::new();
-            for (id, body) in messages {
-                if let Err(failure) = message(&export, &config, &body).await {
-                    error!(message_id = id, kind = failure.kind().as_str(), error = failure.report(), "export failed");
-                    failures.push(json!({ "itemIdentifier": id }));
+            for message in messages {
+                if let Err(failure) = of_message(&export, &config, &message.body).await {
+                    let (id, kind) = (&message.id, failure.kind().as_str());
+                    error!(
+                        message_id = id,
+                        kind,
+                        received = message.received,
+                        error = failure.report(),
+                        "export failed"
+                    );
+                    if let Then::ComeAgain = then(&export, &message, &failure).await {
+                        failures.push(json!({ "itemIdentifier": id }));
+                    }
                 }
             }
             Ok(Answer::Batch { failures })
@@ -73,8 +89,33 @@ async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Re
     Ok(Answer::Queued { queued })
 }
 
+/// What becomes of a message that has failed.
+enum Then {
+    ComeAgain,
+    Done,
+}
+
+/// After these times a message comes again, if its failure may pass; after the last it is dead. The queue's own time is
+/// for invocations that have died, and must be longer than the longest of them.
+const AGAIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
+
+/// What may pass is tried again within minutes. What will fail again is a dead letter at once: somebody must look.
+async fn then(export: &Export, message: &Message, failure: &Error) -> Then {
+    let may_pass = matches!(failure.kind(), Kind::Unavailable | Kind::Conflict);
+    let pause = AGAIN.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
+    let done = match pause {
+        Some(pause) => export.queue.give_back(&message.receipt, *pause).await.map(|()| Then::ComeAgain),
+        None => export.queue.bury(&message.body, failure).await.map(|()| Then::Done),
+    };
+    // Else it comes again in the queue's own time, and is dead when it has come as often as the queue allows.
+    done.unwrap_or_else(|error| {
+        error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
+        Then::ComeAgain
+    })
+}
+
 /// One message of the queue: a request for one dataset.
-async fn message(export: &Export, config: &Config, body: &str) -> Result<()> {
+async fn of_message(export: &Export, config: &Config, body: &str) -> Result<()> {
     match request::Export::parse(&request::message(body)?)? {
         request::Export::One(name) => one(export, config.dataset(&name)?).await.map(drop),
         _ => Err(Error::input("a message of the queue must name one dataset: {\"dataset\": NAME}")),
@@ -97,11 +138,18 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
     };
-    let opened = source::open(&dataset.source, &context).await?;
+    let opened = tokio::select! {
+        opened = source::open(&dataset.source, &context) => opened?,
+        () = passed(export.deadline) => return Err(out_of_time(dataset, started, None)),
+    };
     let columns = schema::columns(&opened.schema)
         .map_err(|fault| Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name)))?;
     let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
-    let files = parquet::write(&world.objects, &location, opened, dataset.parquet).await?;
+    let stop = passed(export.deadline);
+    let files = match parquet::write_until(stop, &world.objects, &location, opened, dataset.parquet).await? {
+        Written::All(files) => files,
+        Written::Stopped(progress) => return Err(out_of_time(dataset, started, Some(progress))),
+    };
 
     let manifest = Manifest {
         version: VERSION,
@@ -143,6 +191,37 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         as_of,
         nulled: manifest.nulled,
     })
+}
+
+async fn passed(deadline: Option<Deadline>) {
+    match deadline {
+        Some(deadline) => deadline.passed().await,
+        None => pending().await,
+    }
+}
+
+/// No retry helps: it takes a word of an operator's.
+fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>) -> Error {
+    let seconds = started.elapsed().as_secs_f64();
+    let far = match progress {
+        Some(Progress { rows, bytes, files }) => {
+            format!("{rows} rows were read, and {bytes} bytes of {files} files were written")
+        }
+        None => "the source was still being opened".into(),
+    };
+    let faster = match &dataset.source {
+        Source::Postgres(_) => {
+            "read over several connections (parallel, with split_by where the query is no whole table)"
+        }
+        Source::Files(_) => "split the source into more objects, of which four are read at a time",
+        _ => "lower what the source gives",
+    };
+    Error::config(format!(
+        "{}: the function's time is nearly up, and export has stopped by itself after {seconds:.0} s: {far}; nothing was \
+         published. To be faster, {faster}, or give the function more memory, and processors with it (ExportMemory in \
+         template.yaml)",
+        dataset.name
+    ))
 }
 
 /// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.

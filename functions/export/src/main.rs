@@ -1,15 +1,17 @@
 use std::sync::Arc;
 
+use export::Export;
 use turntable::{aws::sqs::Sqs, lambda, world};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let aws = lambda::aws().await;
-    let export = export::Export {
+    let export = Export {
         world: world::World::from_env(&aws)?,
-        queue: Arc::new(Sqs::new(&aws, world::env("QUEUE_URL")?)),
+        queue: Arc::new(Sqs::new(&aws, world::env("QUEUE_URL")?, world::env("DEAD_LETTERS_URL")?)),
         secrets: Some(turntable::source::Secrets::new(&aws)),
+        deadline: None,
     };
-    lambda::serve(export, export::handle).await
+    lambda::serve_until(export, |export, event, deadline| export::handle(Export { deadline, ..export }, event)).await
 }

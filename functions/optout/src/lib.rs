@@ -10,7 +10,7 @@ use turntable::{
     error::{Error, Result},
     merge::{self, Ask, views},
     publish::Outcome,
-    request::{self, OptedOut},
+    request::{self, Message, OptedOut},
     source::Secrets,
     world::World,
 };
@@ -51,10 +51,10 @@ pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
 
 /// An event is only a nudge: however many there are of a dataset, it is refreshed once. What cannot be understood
 /// fails by itself.
-async fn batch(optout: &Optout, config: &Config, messages: Vec<(String, String)>) -> Vec<Value> {
+async fn batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<Value> {
     let mut failed = Vec::new();
     let mut nudged: BTreeMap<&str, (&Dataset, Vec<String>)> = BTreeMap::new();
-    for (id, body) in messages {
+    for Message { id, body, .. } in messages {
         match request::Optout::parse_message(&body).and_then(|request| request.datasets(config)) {
             Ok(datasets) => {
                 for dataset in datasets {

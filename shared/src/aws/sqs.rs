@@ -1,7 +1,12 @@
 //! SQS.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+};
 
 use super::fault;
 use crate::{
@@ -12,11 +17,13 @@ use crate::{
 pub struct Sqs {
     client: Client,
     url: String,
+    dead_letters: String,
 }
 
 impl Sqs {
-    pub fn new(config: &aws_config::SdkConfig, url: String) -> Self {
-        Sqs { client: Client::new(config), url }
+    /// The queue, and the one of its dead letters, each by its URL.
+    pub fn new(config: &aws_config::SdkConfig, url: String, dead_letters: String) -> Self {
+        Sqs { client: Client::new(config), url, dead_letters }
     }
 }
 
@@ -46,4 +53,31 @@ impl Queue for Sqs {
             bodies.len()
         )))
     }
+
+    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+        let seconds = i32::try_from(after.as_secs()).unwrap_or(i32::MAX);
+        let request = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
+        let sent = request.visibility_timeout(seconds).send().await;
+        sent.map(drop).map_err(|error| fault("sqs:ChangeMessageVisibility", &self.url, error))
+    }
+
+    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+        let text = |text: String| {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();
+            value.expect("the type is given")
+        };
+        let request = self.client.send_message().queue_url(&self.dead_letters).message_body(body);
+        let request = request
+            .message_attributes("errorType", text(why.kind().as_str().into()))
+            .message_attributes("errorMessage", text(attribute(&why.report())));
+        request.send().await.map(drop).map_err(|error| fault("sqs:SendMessage", &self.dead_letters, error))
+    }
+}
+
+/// What SQS takes as a text of an attribute: some control characters are refused, and a message has at most 256 KB.
+fn attribute(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })
+        .take(16_000)
+        .collect()
 }

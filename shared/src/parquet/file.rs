@@ -86,6 +86,7 @@ impl Open {
                     () = target.stopped() => return Err(Error::unavailable("another stream has failed")),
                     taken = to.write(piece) => taken?,
                 }
+                target.sent(length);
                 if let Some(unsent) = &unsent {
                     unsent.send_modify(|unsent| *unsent = unsent.saturating_sub(length));
                 }

@@ -9,7 +9,12 @@ mod file;
 mod footer;
 mod output;
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    thread::available_parallelism,
+};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -55,6 +60,38 @@ pub async fn write(
     opened: Opened,
     sizes: config::Parquet,
 ) -> Result<Vec<File>> {
+    match write_until(pending(), objects, location, opened, sizes).await? {
+        Written::All(files) => Ok(files),
+        Written::Stopped(_) => Err(Error::corrupt(format!("{location}: writing was stopped by nobody: report this"))),
+    }
+}
+
+/// What has become of the rows.
+pub enum Written {
+    All(Vec<File>),
+    /// The time was up first. No upload is left unfinished.
+    Stopped(Progress),
+}
+
+/// How far writing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Encoded.
+    pub rows: u64,
+    /// Sent to S3.
+    pub bytes: u64,
+    /// Begun.
+    pub files: usize,
+}
+
+/// As [`write`], but gives up as soon as `stop` is there.
+pub async fn write_until(
+    stop: impl Future<Output = ()>,
+    objects: &Arc<dyn Objects>,
+    location: &Location,
+    opened: Opened,
+    sizes: config::Parquet,
+) -> Result<Written> {
     let Opened { schema, streams, .. } = opened;
     let count = streams.len().max(1);
     let sizes = config::Parquet {
@@ -69,22 +106,35 @@ pub async fn write(
         running.spawn(stream(target.clone(), batches, threads));
     }
     let mut files = Vec::new();
-    let mut first = None;
-    while let Some(ended) = running.join_next().await {
+    let (mut first, mut is_stopped, mut gave_up) = (None, false, false);
+    let mut stop = pin!(stop);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = &mut stop, if !is_stopped => {
+                is_stopped = true;
+                target.stop();
+                continue;
+            }
+            ended = running.join_next() => ended,
+        };
+        let Some(ended) = ended else { break };
         match ended.unwrap_or_else(|panic| Err(Some(stopped(location, panic)))) {
             Ok(more) => files.extend(more),
             Err(error) => {
                 target.stop();
+                gave_up = true;
                 first = first.or(error);
             }
         }
     }
     match first {
         Some(error) => Err(error),
-        None if files.is_empty() => Ok(vec![target.empty_file().await?]),
+        None if gave_up => Ok(Written::Stopped(target.progress())),
+        None if files.is_empty() => Ok(Written::All(vec![target.empty_file().await?])),
         None => {
             files.sort_by(|a, b| a.key.cmp(&b.key));
-            Ok(files)
+            Ok(Written::All(files))
         }
     }
 }
@@ -113,12 +163,14 @@ async fn fill(output: &mut Output, target: &Target, batches: Batches, threads: u
     let mut encoder = Encoder::new(target.columns.clone(), threads);
     let mut chunk = next_chunk(&mut batches, target).await?;
     while !chunk.is_empty() {
+        let rows: usize = chunk.iter().map(RecordBatch::num_rows).sum();
         let encoding = target.blocking(move || {
             encoder.encode(&chunk)?;
             Ok(encoder)
         });
         let (encoded, next) = tokio::join!(encoding, next_chunk(&mut batches, target));
         (encoder, chunk) = (encoded?, next?);
+        target.encoded(rows);
         if chunk.is_empty() || encoder.size() >= target.sizes.row_group_size || encoder.rows() >= ROW_GROUP_ROWS {
             let (kept, group) = target
                 .blocking(move || {

@@ -4,7 +4,7 @@ use std::{
     mem,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    Progress,
     encode::{Columns, RowGroup},
     file::Open,
     stopped,
@@ -36,6 +37,8 @@ pub(super) struct Target {
     pub sizes: config::Parquet,
     /// Of the next file.
     number: AtomicUsize,
+    rows: AtomicU64,
+    bytes: AtomicU64,
     stop: watch::Sender<bool>,
 }
 
@@ -48,8 +51,31 @@ impl Target {
         sizes: config::Parquet,
     ) -> Result<Self> {
         let columns = Columns::new(schema, properties).map_err(|error| unencodable(&location, error))?;
-        let (columns, number, stop) = (Arc::new(columns), AtomicUsize::new(0), watch::Sender::new(false));
-        Ok(Self { objects, location, columns, sizes, number, stop })
+        Ok(Self {
+            objects,
+            location,
+            columns: Arc::new(columns),
+            sizes,
+            number: AtomicUsize::new(0),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// So many more rows have been encoded.
+    pub(super) fn encoded(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// So many more bytes have been sent.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Progress { rows: of(&self.rows), bytes: of(&self.bytes), files: self.number.load(Ordering::Relaxed) }
     }
 
     /// Tells all streams to give up.

@@ -279,6 +279,28 @@ async fn a_failing_stream_leaves_no_upload_behind() {
 }
 
 #[tokio::test]
+async fn what_is_stopped_leaves_no_upload_behind_and_says_how_far_it_came() {
+    let memory = Arc::new(Memory::default());
+    let endless = || {
+        let batches = stream::iter(batches(0..20_000)).chain(stream::pending());
+        batches.boxed()
+    };
+    let mut opened = opened(vec![]);
+    opened.streams = vec![endless(), endless()];
+    let store: Arc<dyn Objects> = Arc::new(Store(memory.clone()));
+    let location = "s3://lake/t/green-01JD675EJRSSKNZWWST95906C6/".parse().unwrap();
+    let sizes = config::Parquet { row_group_size: 20_000, file_size: 1 << 30 };
+    let stop = tokio::time::sleep(std::time::Duration::from_millis(500));
+    let Written::Stopped(progress) = write_until(stop, &store, &location, opened, sizes).await.unwrap() else {
+        panic!("streams that do not end have ended")
+    };
+    assert!(progress.rows > 0 && progress.rows <= 40_000 && progress.bytes > 0, "{progress:?}");
+    assert_eq!(progress.files, 2);
+    assert_eq!((memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed)), (2, 2));
+    assert!(memory.objects.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_failing_upload_is_aborted_and_told() {
     let memory = Arc::new(Memory { refuse: Some("part-00001.parquet"), ..Memory::default() });
     let error = run(&memory, opened(vec![batches(0..200_000)]), 200_000, 400_000).await.unwrap_err();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{by_hand, created_object, is_scheduled, message, queue};
+use super::{Message, by_hand, created_object, is_scheduled, message, queue};
 use crate::{
     config::{Config, Dataset, Source},
     error::{Error, Result},
@@ -22,8 +22,7 @@ pub enum Optout {
     },
     /// An object was put somewhere.
     Put(Key),
-    /// Messages of the queue: each an id and a body.
-    Queue(Vec<(String, String)>),
+    Queue(Vec<Message>),
 }
 
 impl Optout {

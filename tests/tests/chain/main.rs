@@ -22,3 +22,4 @@ mod rejected;
 mod sql;
 mod sqs;
 mod store;
+mod time;

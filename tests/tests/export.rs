@@ -1,0 +1,64 @@
+//! What `export` does about failures and about its own time, in process.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tests::{disturbed::Disturbed, rig::Rig};
+use turntable::{error::Kind, lambda::Deadline};
+
+fn message(received: u32, body: &str) -> Value {
+    let attributes = json!({ "ApproximateReceiveCount": received.to_string() });
+    json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
+}
+
+/// What SQS is told to deliver again, and what was done about it.
+async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(objects));
+    let answer = rig.export_with(world, json!({ "Records": [message] })).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    let failures = answer["batchItemFailures"].as_array().unwrap().len();
+    (failures, std::mem::take(&mut *rig.queue.1.lock().unwrap()))
+}
+
+#[tokio::test]
+async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_time() {
+    let rig = Rig::default();
+    let body = "{\"dataset\":\"users\"}";
+    for (received, again, done) in [
+        (1, 1, "receipt comes again after 60s"),
+        (2, 1, "receipt comes again after 300s"),
+        (3, 0, "{\"dataset\":\"users\"} is dead: Unavailable"),
+        (4, 0, "{\"dataset\":\"users\"} is dead: Unavailable"),
+    ] {
+        let unanswering = Disturbed::new(&rig.objects).refuse("_manifests");
+        assert_eq!(settled(&rig, unanswering, message(received, body)).await, (again, vec![done.to_owned()]));
+    }
+    let fine = Disturbed::new(&rig.objects);
+    assert_eq!(settled(&rig, fine, message(3, body)).await, (0, vec![]));
+}
+
+#[tokio::test]
+async fn what_will_fail_again_is_dead_at_once() {
+    let rig = Rig::default();
+    for body in ["no JSON", "{}", "{\"dataset\":\"nobody\"}"] {
+        let dead = vec![format!("{body} is dead: Input")];
+        assert_eq!(settled(&rig, Disturbed::new(&rig.objects), message(1, body)).await, (0, dead));
+    }
+}
+
+#[tokio::test]
+async fn export_stops_before_lambda_does() {
+    let rig = Rig::default();
+    let slow =
+        Disturbed::new(&rig.objects).before_list("in/", || Box::pin(tokio::time::sleep(Duration::from_secs(60))));
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(slow));
+    let deadline = Deadline::after(Duration::from_millis(300));
+    let error = rig.export_until(world, json!({ "dataset": "users" }), Some(deadline)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Config, "a retry would only take as long again");
+    let text = error.message();
+    assert!(
+        text.starts_with("users: the function's time is nearly up, and export has stopped by itself after 0 s"),
+        "{text}"
+    );
+    assert!(text.contains("the source was still being opened; nothing was published"), "{text}");
+}
