@@ -4,39 +4,19 @@
 #[path = "../tests/optout/lake.rs"]
 mod lake;
 
-use std::{sync::Arc, time::Instant};
+#[path = "support/drops.rs"]
+mod drops;
 
-use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use std::time::Instant;
 
+use drops::parquet;
 use lake::Lake;
-
-fn parquet(rows: i64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer: Option<parquet::arrow::ArrowWriter<&mut Vec<u8>>> = None;
-    let mut to = Some(&mut bytes);
-    for start in (0..rows).step_by(1 << 16) {
-        let ids = start..(start + (1 << 16)).min(rows);
-        let times = ids.clone().map(|id| 1_767_225_600_000_000 - id * 7919 % 31_536_000 * 1_000_003);
-        let batch = RecordBatch::try_from_iter([
-            ("user_id", Arc::new(Int64Array::from_iter_values(ids.clone())) as _),
-            ("state", Arc::new(StringArray::from_iter_values(ids.map(|_| "opted_out"))) as _),
-            ("occurred_at", Arc::new(TimestampMicrosecondArray::from_iter_values(times)) as _),
-        ])
-        .unwrap();
-        if let Some(to) = to.take() {
-            writer = Some(parquet::arrow::ArrowWriter::try_new(to, batch.schema(), None).unwrap());
-        }
-        writer.as_mut().unwrap().write(&batch).unwrap();
-    }
-    writer.unwrap().close().unwrap();
-    bytes
-}
 
 #[tokio::main]
 async fn main() {
     for (rows, buckets) in [(100_000, 64), (1_000_000, 8), (1_000_000, 64), (10_000_000, 64)] {
         let lake = Lake::with(&format!("buckets = {buckets}"));
-        lake.drop("base.parquet", parquet(rows));
+        lake.drop("base.parquet", parquet(0..rows));
         let began = Instant::now();
         assert_eq!(lake.refresh().await.unwrap().rows, rows as u64);
         println!("{rows} rows in {buckets} buckets: first {:?}", began.elapsed());

@@ -113,6 +113,7 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
     };
     let refreshed = merge::refresh(&optout.world, dataset, inbox, ask).await?;
     let wanted = views == Views::Always || refreshed.created;
+    let took = refreshed.took;
     let mut answer = OptedOut::new(&dataset.name, refreshed);
     if wanted && answer.outcome != Outcome::Rejected {
         answer.reasons.extend(look_after_views(&optout.world, dataset, inbox).await);
@@ -126,6 +127,11 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
         rejected = answer.rejected,
         rows = answer.rows,
         reasons = ?answer.reasons,
+        look = took.look.as_secs_f64(),
+        read = took.read.as_secs_f64(),
+        merge = took.merge.as_secs_f64(),
+        audit = took.audit.as_secs_f64(),
+        flip = took.flip.as_secs_f64(),
         seconds = started.elapsed().as_secs_f64(),
         "refreshed"
     );

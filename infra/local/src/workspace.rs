@@ -29,7 +29,7 @@ pub struct Build {
 }
 
 impl Build {
-    /// Read off the path of this executable: `TARGET/[TRIPLE/]PROFILE/[deps/]NAME`.
+    /// Read off the path of this executable: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
     pub fn of_this_process() -> Result<Build> {
         let executable = env::current_exe()?;
         let target = executable
@@ -42,7 +42,7 @@ impl Build {
             .into_iter()
             .flatten()
             .map(|part| part.to_string_lossy().into_owned())
-            .filter(|part| part != "deps")
+            .filter(|part| part != "deps" && part != "examples")
             .collect();
         let (triple, folder) = match below.as_slice() {
             [folder] => (None, folder),

@@ -3,9 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{bucket, file, key::Key, run::Run};
+use super::{
+    bucket, file,
+    key::Key,
+    pile::{Part, Pile},
+    run::Run,
+};
 use crate::{
     error::{Error, Result},
     manifest::{File, Manifest},
@@ -29,34 +34,37 @@ pub struct Built {
     pub applied: u64,
 }
 
-/// Buckets that are worked on at the same time: what bounds the memory. Copies cost none.
-const AT_ONCE: usize = 8;
-const COPIES_AT_ONCE: usize = 64;
+/// Buckets that are worked on at the same time, and rows of them: what bounds the memory. Copies cost none.
+const AT_ONCE: usize = 64;
+const ROWS_AT_ONCE: u64 = 640_000;
 
 /// A part of the table that is built by itself: usually one bucket; when their number changes, those old and new
 /// buckets that share keys.
 struct Unit {
     old: Vec<File>,
     new: Vec<u32>,
-    news: Run,
+    news: Part,
 }
 
 impl Build {
-    pub async fn run(self, news: Run) -> Result<Built> {
+    pub async fn run(self, news: Pile) -> Result<Built> {
         let old_buckets = self.base.as_ref().and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
         let same = old_buckets == Some(self.buckets);
         let units = old_buckets.unwrap_or(self.buckets).min(self.buckets);
         let (carried, changed): (Vec<Unit>, Vec<Unit>) =
-            self.units(units, news)?.into_iter().partition(|unit| same && unit.news.is_empty());
+            self.units(units, news)?.into_iter().partition(|unit| same && unit.news.at_most() == 0);
         let this = Arc::new(self);
         let copies = stream::iter(carried.into_iter().flat_map(|unit| unit.old))
             .map(|file| this.carry(file))
-            .buffered(COPIES_AT_ONCE)
-            .try_collect::<Vec<File>>();
-        let rewrites = stream::iter(changed)
-            .map(|unit| this.clone().rewrite(unit, same))
             .buffered(AT_ONCE)
-            .try_collect::<Vec<(Vec<File>, u64)>>();
+            .try_collect::<Vec<File>>();
+        let room = Semaphore::new(ROWS_AT_ONCE as usize);
+        let rewrite = async |unit: Unit| {
+            let rows = unit.old.iter().map(|file| file.rows).sum::<u64>() + unit.news.at_most() as u64;
+            let _room = room.acquire_many(rows.clamp(1, ROWS_AT_ONCE) as u32).await;
+            this.clone().rewrite(unit, same).await
+        };
+        let rewrites = stream::iter(changed).map(rewrite).buffered(AT_ONCE).try_collect::<Vec<(Vec<File>, u64)>>();
         let (copied, rewritten) = futures::try_join!(copies, rewrites)?;
         let applied = rewritten.iter().map(|(_, applied)| applied).sum();
         let mut files: Vec<File> = rewritten.into_iter().flat_map(|(files, _)| files).chain(copied).collect();
@@ -64,7 +72,7 @@ impl Build {
         Ok(Built { files, applied })
     }
 
-    fn units(&self, units: u32, news: Run) -> Result<Vec<Unit>> {
+    fn units(&self, units: u32, news: Pile) -> Result<Vec<Unit>> {
         let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
         for file in self.base.iter().flat_map(|base| &base.files) {
             let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
@@ -72,7 +80,7 @@ impl Build {
             })?;
             old.entry(number % units).or_default().push(file.clone());
         }
-        let unit = |(number, news): (usize, Run)| {
+        let unit = |(number, news): (usize, Part)| {
             let number = number as u32;
             let new = (number..self.buckets).step_by(units as usize).collect();
             Unit { old: old.remove(&number).unwrap_or_default(), new, news }
@@ -90,11 +98,15 @@ impl Build {
     async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, u64)> {
         let mut table = Run::new(self.key.width());
         for old in &unit.old {
-            table.extend(&self.read(old).await?);
+            let run = self.read(old).await?;
+            match table.is_empty() {
+                true => table = run,
+                false => table.extend(&run),
+            }
         }
         let (this, Unit { old, new, news }) = (self.clone(), unit);
         let encode = move || -> Result<_> {
-            let (table, applied) = table.sorted().merged(&news.sorted());
+            let (table, applied) = table.sorted().merged(&news.load()?.sorted());
             if same && applied == 0 && !old.is_empty() {
                 return Ok((Vec::new(), old, 0));
             }

@@ -20,7 +20,7 @@ use crate::{
     record,
     source::{
         self, Context,
-        inbox::{self, Read, Reader, Said},
+        inbox::{self, Read, Reader, Rejects, Said},
     },
     world::World,
 };
@@ -65,20 +65,20 @@ pub async fn more(
     reader: &Reader,
     live: &Live,
     live_is_merge: bool,
-) -> Result<Vec<Said>> {
-    let mut all = Vec::new();
+) -> Result<Said> {
+    let mut all = Said { records: reader.pile(), rejects: Rejects::default() };
     if let Some(location) = live.location(&dataset.home).filter(|_| !live_is_merge) {
         let files = inbox::list(&*world.objects, &location).await?;
-        let reads = inbox::read(&world.objects, reader, files, usize::MAX).await?;
-        if let Some(read) = reads.iter().find(|read| read.said.rejects.count > 0) {
-            let count = read.said.rejects.count;
+        let (records, reads) = inbox::read(&world.objects, reader, files, usize::MAX).await?;
+        if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
+            let count = read.rejects.count;
             return Err(Error::input(format!(
                 "{}: {count} records are no opt-outs, and they would be lost: correct them, or give the dataset \
                  another table",
                 location.key(&read.drop.key)
             )));
         }
-        all.extend(reads.into_iter().map(|read| read.said));
+        all.records.extend(records);
     }
     if ask.reconcile {
         let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
@@ -91,7 +91,9 @@ pub async fn more(
             on_unrepresentable: OnUnrepresentable::Error,
         };
         for batches in source::open(source, &context).await?.streams {
-            all.push(inbox::records(&path, batches, reader).await?);
+            let said = inbox::records(&path, batches, reader).await?;
+            all.records.extend(said.records);
+            all.rejects.count += said.rejects.count;
         }
     }
     Ok(all)

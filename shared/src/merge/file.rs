@@ -52,7 +52,9 @@ fn schema(key: &Key) -> SchemaRef {
 }
 
 /// Rows of a batch on the way to a file.
-const BATCH: usize = 1 << 16;
+const BATCH: usize = 1 << 14;
+/// Room is made for so many rows of a file in advance, whatever its footer says.
+const MANY: usize = 1 << 20;
 
 /// The file of a run that is sorted.
 pub fn write(key: &Key, run: &Run) -> Result<Bytes> {
@@ -123,7 +125,8 @@ pub fn read(at: &name::Key, key: &Key, bytes: Bytes) -> Result<Run> {
     if reader.schema().fields().len() != key.columns.len() + 2 {
         return Err(damaged());
     }
-    let mut run = Run::new(key.width());
+    let rows = reader.metadata().file_metadata().num_rows();
+    let mut run = Run::with_capacity(key.width(), usize::try_from(rows).unwrap_or(0).min(MANY), 0);
     let mut bytes = Vec::new();
     for batch in reader.with_batch_size(BATCH).build().map_err(fault)? {
         let batch = batch.map_err(|fault| damaged().caused_by(fault))?;

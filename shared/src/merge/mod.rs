@@ -15,6 +15,8 @@ mod draft;
 mod file;
 pub mod key;
 #[cfg(feature = "aws")]
+pub mod pile;
+#[cfg(feature = "aws")]
 mod refresh;
 pub mod run;
 #[cfg(feature = "aws")]
@@ -25,7 +27,7 @@ pub mod views;
 use std::str::FromStr;
 
 #[cfg(feature = "aws")]
-pub use refresh::{Ask, Refreshed, refresh};
+pub use refresh::{Ask, Refreshed, Took, refresh};
 
 /// What somebody has said, from the least to the most protective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,14 +5,17 @@
 //! flips; the new files; the manifest, with the audit's listing; `UpdateTable`. An inbox of nothing new ends after the
 //! second.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     build::{self, Build},
     draft::{self, Draft},
-    run::Run,
 };
 use crate::{
     audit::{self, Evidence, Object},
@@ -62,6 +65,22 @@ pub struct Refreshed {
     pub left: u64,
     /// Whether there was no table before.
     pub created: bool,
+    pub took: Took,
+}
+
+/// Where the time of a refresh went: of the last attempt, where there were several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Took {
+    /// The table, live's manifest, the inbox's listing.
+    pub look: Duration,
+    /// The unread drops.
+    pub read: Duration,
+    /// Buckets: read, merged, written, copied.
+    pub merge: Duration,
+    /// The manifest and the audit.
+    pub audit: Duration,
+    /// `UpdateTable` and its record.
+    pub flip: Duration,
 }
 
 /// How often a refresh begins again because somebody else has flipped meanwhile. Each time somebody got through.
@@ -101,7 +120,8 @@ pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask)
 
 /// `None`: somebody else has flipped meanwhile.
 async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Result<Option<Refreshed>> {
-    let as_of = world.clock.now();
+    let (as_of, began) = (world.clock.now(), Instant::now());
+    let mut took = Took::default();
     let (begun, listed) =
         futures::try_join!(Begun::now(world, dataset), inbox::list(&*world.objects, &inbox.location))?;
     let base = begun.live_manifest.clone();
@@ -121,6 +141,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         reasons,
         left: 0,
         created: false,
+        took: Took::default(),
     };
     let merged = base.as_ref().and_then(|base| base.merge.as_ref());
     let unread = unread(&listed, base.as_ref());
@@ -132,15 +153,17 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         return Ok(Some(ended(Outcome::Waiting, Vec::new())));
     }
 
+    took.look = began.elapsed();
     let key = draft::key(dataset, inbox, begun.table.as_ref())?;
-    let reader = Reader { key: key.clone(), now: as_of };
+    let reader = Reader { key: key.clone(), now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), begun.live.clone());
     let unchanged = ended(Outcome::Held, Vec::new());
-    let (hold, mut reads, more) = futures::try_join!(
+    let (hold, (mut news, reads), more) = futures::try_join!(
         begun.hold(world, dataset),
         inbox::read(&world.objects, &reader, unread, ENOUGH),
         draft::more(world, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
+    took.read = began.elapsed() - took.look;
     if let Some(hold) = hold {
         return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged }));
     }
@@ -148,11 +171,8 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     plan::beside(&live, &dataset.home.generation(&generation))?;
     let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
-    let mut news = Run::new(key.width());
-    for part in more.iter().chain(reads.iter().map(|read| &read.said)) {
-        news.extend(&part.records);
-    }
-    reads.iter_mut().for_each(|read| read.said.records = Run::new(key.width()));
+    news.extend(more.records);
+    let news = news.whole()?;
     let base_merge = base.clone().filter(|base| base.merge.is_some());
     let build = Build {
         objects: world.objects.clone(),
@@ -164,14 +184,18 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     let buckets = build.buckets;
     let (look, built, ()) =
         futures::try_join!(begun.finish(world, dataset, None), build.run(news), write_rejects(world, inbox, &reads))?;
+    let merged = began.elapsed();
+    took.merge = merged - took.look - took.read;
     let candidate = draft.complete(built.files, buckets, &listed, &reads, world.clock.now());
 
     let (_, objects) = futures::try_join!(complete(world, dataset, &candidate), objects(world, &candidate))?;
     let reasons = verdict(world, dataset, &candidate, &objects, &look);
+    let audited = began.elapsed();
+    took.audit = audited - merged;
     if !reasons.is_empty() {
         return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, ..unchanged }));
     }
-    let rejected = reads.iter().map(|read| &read.said).chain(&more).map(|said| said.rejects.count).sum();
+    let rejected = reads.iter().map(|read| read.rejects.count).sum::<u64>() + more.rejects.count;
     let done = Refreshed {
         outcome: Outcome::Swapped,
         generation: Some(generation),
@@ -182,9 +206,10 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
         created: live == Live::NoTable,
+        took,
     };
     Ok(flip(world, dataset, &candidate, look).await?.map(|outcome| match outcome {
-        Flipped::Done => done,
+        Flipped::Done => Refreshed { took: Took { flip: began.elapsed() - audited, ..took }, ..done },
         Flipped::Held(reason) => Refreshed { reasons: vec![reason], ..unchanged },
     }))
 }
@@ -216,9 +241,9 @@ const AT_ONCE: usize = 16;
 /// Before the manifest that consumes the drops: a reject is never lost. A run again writes nothing new.
 async fn write_rejects(world: &World, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
-        let json = read.said.rejects.to_json(&read.drop)?;
+        let json = read.rejects.to_json(&read.drop)?;
         let key = reject::key(&inbox.location, &read.drop);
-        tracing::warn!(drop = read.drop.key, rejected = read.said.rejects.count, at = %key, "records rejected");
+        tracing::warn!(drop = read.drop.key, rejected = read.rejects.count, at = %key, "records rejected");
         Some((key, json))
     });
     stream::iter(files)

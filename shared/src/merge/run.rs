@@ -20,6 +20,10 @@ impl Run {
         Run { width, ..Run::default() }
     }
 
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
     pub fn len(&self) -> usize {
         self.times.len()
     }
@@ -58,6 +62,28 @@ impl Run {
     /// About what it takes of the memory.
     pub fn bytes(&self) -> usize {
         self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
+    }
+
+    /// Appends it as bytes, for [`Run::read`] of the same width and number of records.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
+        to.extend(self.states.iter().map(|state| *state as u8));
+        to.extend(self.ends.iter().flat_map(|end| (*end as u64).to_le_bytes()));
+        to.extend_from_slice(&self.keys);
+    }
+
+    pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> Run {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
+        let (times, rest) = bytes.split_at(records * 8);
+        let (states, rest) = rest.split_at(records);
+        let (ends, keys) = rest.split_at(if width.is_none() { records * 8 } else { 0 });
+        Run {
+            width,
+            keys: keys.to_vec(),
+            ends: ends.chunks_exact(8).map(|end| word(end) as usize).collect(),
+            times: times.chunks_exact(8).map(|time| word(time) as i64).collect(),
+            states: states.iter().map(|state| State::ALL[usize::from(*state)]).collect(),
+        }
     }
 
     pub fn records(&self) -> impl Iterator<Item = (&[u8], Word)> {
@@ -128,7 +154,9 @@ impl Run {
         self.states.extend_from_slice(&other.states);
     }
 
-    fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> Run {
+    /// With room for so many records, whose keys take `bytes` where they have no width.
+    pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> Run {
+        let bytes = width.map_or(bytes, |width| width * len);
         let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });
         let (times, states) = (Vec::with_capacity(len), Vec::with_capacity(len));
         Run { width, keys: Vec::with_capacity(bytes), ends, times, states }

@@ -165,3 +165,51 @@ async fn a_message_that_is_no_event_fails_alone() {
     assert_eq!(answer, serde_json::json!({ "batchItemFailures": [{ "itemIdentifier": "bad" }] }));
     assert_eq!(lake.manifests().len(), 1);
 }
+
+/// Of so many people, a second apart, not compressed: about 26 bytes a row.
+fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
+    let times = ids.clone().map(|id| (at + id) * 1000);
+    let batch = RecordBatch::try_from_iter([
+        ("user_id", Arc::new(arrow_array::Int64Array::from_iter_values(ids.clone())) as _),
+        ("note", Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("{id}")))) as _),
+        ("state", Arc::new(StringArray::from_iter_values(ids.map(|_| "withdrawn"))) as _),
+        ("occurred_at", Arc::new(TimestampMillisecondArray::from_iter_values(times)) as _),
+    ])
+    .unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_the_memory_is_the_same_table() {
+    const PEOPLE: i64 = 300_000;
+    let lake = Lake::with("buckets = 128");
+    lake.drop("a.csv", crate::lake::many(0..PEOPLE));
+    let large = parquet(PEOPLE / 2..PEOPLE + 150_000, 1_767_225_600);
+    assert!(large.len() > 4 << 20, "{} bytes are read at once", large.len());
+    lake.drop("b.parquet", large.clone());
+    // Damaged after some 200,000 good records: set aside whole.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(crate::lake::many(1_000_000..1_300_000).as_bytes()).unwrap();
+    let mut damaged = gz.finish().unwrap();
+    let at = damaged.len() * 2 / 3;
+    damaged[at..at + 64].fill(0xAA);
+    lake.drop("c.csv.gz", damaged);
+    let mut torn = large;
+    torn[4..200].fill(0xFF);
+    lake.drop("d.parquet", torn);
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Swapped, 4, 2));
+    let (table, rejected) = (lake.table(), lake.rejected());
+    assert_eq!(rejected.iter().map(|(drop, _)| drop.as_str()).collect::<Vec<_>>(), ["c.csv.gz", "d.parquet"]);
+    assert_eq!(table.len() as i64, PEOPLE + 150_000);
+    for (at, (id, state, second)) in table.into_iter().enumerate() {
+        let later = id >= PEOPLE / 2;
+        let expected = if later { (Out::Withdrawn, 1_767_225_600 + id) } else { (Out::OptedOut, 1_767_225_600) };
+        assert_eq!((id, (state, second)), (at as i64, expected));
+    }
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}

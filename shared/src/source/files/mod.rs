@@ -12,7 +12,7 @@ pub(super) mod input;
 pub(super) mod json;
 pub(super) mod listing;
 pub(super) mod ndjson;
-mod parquet;
+pub(in crate::source) mod parquet;
 pub(super) mod records;
 mod row;
 mod text;

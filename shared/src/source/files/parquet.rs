@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use parquet::{
     arrow::{
-        ParquetRecordBatchStreamBuilder,
+        ParquetRecordBatchStreamBuilder, ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
         async_reader::AsyncFileReader,
     },
@@ -86,6 +86,31 @@ fn agree(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> R
         }
     }
     Ok(())
+}
+
+/// The rows of one object, and of its columns only those whose name is wanted, as they are. Meant for a task of its own.
+pub fn wanted(
+    objects: Arc<dyn Objects>,
+    object: Object,
+    wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> Batches {
+    let open = async move {
+        let reader = Reader { objects, object: object.clone() };
+        let opening = async {
+            let builder = ParquetRecordBatchStreamBuilder::new(reader).await;
+            let builder = builder.map_err(|error| fault(&object, error))?;
+            let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
+            let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
+            let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+            builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|error| fault(&object, error))
+        };
+        let rows = guarded(&object, opening).await?;
+        Ok::<_, Error>(stream::try_unfold((rows, object), |(mut rows, object)| async {
+            let next = guarded(&object, async { rows.try_next().await.map_err(|error| fault(&object, error)) }).await?;
+            Ok(next.map(|batch| (batch, (rows, object))))
+        }))
+    };
+    stream::once(open).try_flatten().boxed()
 }
 
 /// The rows of the objects, one object after the other.

@@ -20,7 +20,10 @@ pub use super::files::listing::is_hidden;
 use crate::{
     error::{Error, Kind, Result},
     manifest::Drop,
-    merge::{key::Key, run::Run},
+    merge::{
+        key::Key,
+        pile::{Pile, Spill},
+    },
     name::Location,
     port::{Entry, Objects},
 };
@@ -32,24 +35,37 @@ pub use table::records;
 pub struct Reader {
     pub key: Key,
     pub now: Timestamp,
+    /// Where records go that are too many for the memory.
+    pub spill: Arc<Spill>,
 }
 
-/// What a drop, or several, have said.
+/// Bytes of one drop's records that are held in memory, and of all that were read.
+const OF_ONE: usize = 2 << 20;
+const OF_ALL: usize = 8 << 20;
+
+impl Reader {
+    /// An empty pile for all that is read.
+    pub fn pile(&self) -> Pile {
+        Pile::new(self.key.width(), &self.spill, OF_ALL)
+    }
+}
+
+/// What one source has said.
 pub struct Said {
-    pub records: Run,
+    pub records: Pile,
     pub rejects: Rejects,
 }
 
 impl Said {
-    pub fn new(key: &Key) -> Said {
-        Said { records: Run::new(key.width()), rejects: Rejects::default() }
+    pub fn new(reader: &Reader) -> Said {
+        Said { records: Pile::new(reader.key.width(), &reader.spill, OF_ONE), rejects: Rejects::default() }
     }
 }
 
 /// A drop that was read, whatever was in it.
 pub struct Read {
     pub drop: Drop,
-    pub said: Said,
+    pub rejects: Rejects,
 }
 
 /// All drops of the inbox. Names that begin with `_` or `.` are not drops.
@@ -62,45 +78,50 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, 
     Ok(entries.into_iter().filter_map(drop).collect())
 }
 
-/// Drops that are read at the same time, and bytes of them: what bounds the memory.
+/// Drops that are read at the same time, and bytes of them: what bounds the memory. A drop of more than [`SMALL`] bytes
+/// counts as [`LARGE`] at least, whatever it may hold when it is decompressed.
 const AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: u64 = 64 << 20;
+const BYTES_AT_ONCE: u64 = 32 << 20;
+const SMALL: u64 = 256 << 10;
+const LARGE: u64 = 8 << 20;
 
 /// Records of one refresh, about. What is left is for the next one, which follows at once.
 pub const ENOUGH: usize = 6_000_000;
 
-/// Reads drops, one after the other where they are large, until there are enough records. A drop that was overwritten
-/// or taken away since it was listed is left out: the next listing has it as it is now.
+/// Reads drops, few at a time where they are large, until there are enough records: all of them in one pile, and the
+/// drops. One that was overwritten or taken away since it was listed is left out: the next listing has it as it is now.
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
     drops: Vec<(Drop, Entry)>,
     enough: usize,
-) -> Result<Vec<Read>> {
+) -> Result<(Pile, Vec<Read>)> {
     let room = Arc::new(Semaphore::new(BYTES_AT_ONCE as usize));
     let read_one = |(drop, entry): (Drop, Entry)| {
         let room = room.clone();
         async move {
-            let bytes = u32::try_from(entry.size.clamp(1, BYTES_AT_ONCE)).unwrap_or(u32::MAX);
+            let least = if entry.size > SMALL { LARGE } else { SMALL };
+            let bytes = u32::try_from(entry.size.clamp(least, BYTES_AT_ONCE)).unwrap_or(u32::MAX);
             let _room = room.acquire_many_owned(bytes).await;
-            one(objects, reader, drop, entry).await
+            Ok(one(objects, reader, entry).await?.map(|said| (drop, said)))
         }
     };
     let mut reads = stream::iter(drops).map(read_one).buffered(AT_ONCE);
-    let (mut all, mut records) = (Vec::new(), 0);
+    let (mut pile, mut all, mut records) = (reader.pile(), Vec::new(), 0);
     while let Some(read) = reads.try_next().await? {
-        if let Some(read) = read {
-            records += read.said.records.len();
-            all.push(read);
+        if let Some((drop, Said { records: said, rejects })) = read {
+            records += said.len() + rejects.listed();
+            pile.extend(said);
+            all.push(Read { drop, rejects });
         }
         if records >= enough {
             break;
         }
     }
-    Ok(all)
+    Ok((pile, all))
 }
 
-async fn one(objects: &Arc<dyn Objects>, reader: &Reader, drop: Drop, entry: Entry) -> Result<Option<Read>> {
+async fn one(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<Said>> {
     let name = entry.key.to_string();
     let said = match table::read(objects, reader, entry).await {
         Ok(said) => said,
@@ -109,14 +130,14 @@ async fn one(objects: &Arc<dyn Objects>, reader: &Reader, drop: Drop, entry: Ent
             return Ok(None);
         }
         // What nobody can read is set aside whole; what only did not answer is not.
-        Err(error) if error.kind() == Kind::Input => set_aside(&reader.key, &error),
+        Err(error) if error.kind() == Kind::Input => set_aside(reader, &error),
         Err(error) => return Err(error),
     };
-    Ok(Some(Read { drop, said }))
+    Ok(Some(said))
 }
 
-fn set_aside(key: &Key, error: &Error) -> Said {
-    let mut said = Said::new(key);
+fn set_aside(reader: &Reader, error: &Error) -> Said {
+    let mut said = Said::new(reader);
     said.rejects.whole(error.report());
     said
 }

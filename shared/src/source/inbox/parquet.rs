@@ -33,7 +33,7 @@ pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
         let batch = batch.map_err(|fault| Error::input(format!("{at} is damaged")).caused_by(fault))?;
         rows.push(&at.to_string(), &batch)?;
     }
-    Ok(rows.finish())
+    rows.finish()
 }
 
 /// Takes in batches of the key's columns, state and time.
@@ -47,7 +47,7 @@ impl<'a> Rows<'a> {
         Rows { records: Records::new(reader), row: 0 }
     }
 
-    pub fn finish(self) -> Said {
+    pub fn finish(self) -> Result<Said> {
         self.records.finish()
     }
 

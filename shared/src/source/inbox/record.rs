@@ -3,9 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Reader, Said};
-use crate::merge::{
-    OCCURRED_AT, STATE, State, Word,
-    key::{Key, Type, Value},
+use crate::{
+    error,
+    merge::{
+        OCCURRED_AT, STATE, State, Word,
+        key::{Key, Type, Value},
+    },
 };
 
 /// How far ahead of now a clock may be.
@@ -27,15 +30,16 @@ pub type Text<'a> = Option<&'a str>;
 impl<'a> Records<'a> {
     pub fn new(reader: &'a Reader) -> Self {
         let latest = reader.now.checked_add(AHEAD).unwrap_or(Timestamp::MAX).as_microsecond();
-        Records { reader, said: Said::new(&reader.key), key: Vec::new(), latest }
+        Records { reader, said: Said::new(reader), key: Vec::new(), latest }
     }
 
     pub fn reader(&self) -> &'a Reader {
         self.reader
     }
 
-    pub fn finish(self) -> Said {
-        self.said
+    pub fn finish(self) -> error::Result<Said> {
+        let Said { records, rejects } = self.said;
+        Ok(Said { records: records.whole()?, rejects })
     }
 
     pub fn reject(&mut self, line: u64, reason: impl Into<String>) {

@@ -41,6 +41,11 @@ impl Rejects {
         }
     }
 
+    /// How many are written down.
+    pub fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
     /// The object to write; `None` where nothing was rejected.
     pub fn to_json(&self, drop: &Drop) -> Option<Vec<u8>> {
         #[derive(Serialize)]

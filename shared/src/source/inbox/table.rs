@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
-use super::{Reader, Said, parquet, text};
+use super::{Reader, Said, parquet, record::Records, text};
 use crate::{
     config::Format,
     error::{Error, Result},
@@ -14,12 +14,16 @@ use crate::{
     source::{
         Batches,
         files::{
+            self,
             decode::{arriving, later, panicked},
             input,
             listing::{Compression, Object, told_by_name},
         },
     },
 };
+
+/// Bytes of a Parquet file that is fetched with one request. A larger one is read row group by row group.
+const SMALL: u64 = 4 << 20;
 
 pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Said> {
     let (format, compression) = told_by_name(&entry.key.key);
@@ -29,9 +33,18 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
         Some(Format::Parquet) if compression != Compression::None => {
             return Err(Error::input(format!("{object}: Parquet compresses itself; put it without .gz or .zst")));
         }
-        Some(Format::Parquet) => {
+        Some(Format::Parquet) if object.entry.size <= SMALL => {
             let bytes = whole(objects, &object.entry).await?;
-            spawn_blocking(move || parquet::file(&object.entry.key, bytes, &reader))
+            let damaged = Error::input(format!("{object} is damaged: the Parquet reader gave up"));
+            let thread = spawn_blocking(move || parquet::file(&object.entry.key, bytes, &reader));
+            // The parquet crate panics on some damaged pages.
+            return thread.await.unwrap_or(Err(damaged));
+        }
+        Some(Format::Parquet) => {
+            let names: Vec<String> = Records::names(&reader.key).into_iter().map(str::to_owned).collect();
+            let wanted = move |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+            let batches = files::parquet::wanted(objects.clone(), object.clone(), wanted);
+            tokio::spawn(async move { records(&object.to_string(), batches, &reader).await })
         }
         Some(format) => {
             let arriving = arriving(&object, later(objects.clone(), object.clone()));
@@ -68,5 +81,5 @@ pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Resul
     while let Some(batch) = batches.try_next().await? {
         rows.push(what, &batch)?;
     }
-    Ok(rows.finish())
+    rows.finish()
 }

@@ -30,11 +30,11 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     loop {
         let record = match csv.next() {
             Ok(Some(record)) => record,
-            Ok(None) => return Ok(records.finish()),
+            Ok(None) => return records.finish(),
             // Where the next record begins is not known any more.
             Err(Fault::Text(line, why)) => {
                 records.reject(line, format!("{why}; nothing is read from here on"));
-                return Ok(records.finish());
+                return records.finish();
             }
             Err(fault) => return Err(input::error(object, fault)),
         };
@@ -76,10 +76,10 @@ pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     loop {
         let line = match lines.next() {
             Ok(Some(line)) => line,
-            Ok(None) => return Ok(records.finish()),
+            Ok(None) => return records.finish(),
             Err(Fault::Text(line, why)) => {
                 records.reject(line, format!("{why}; nothing is read from here on"));
-                return Ok(records.finish());
+                return records.finish();
             }
             Err(fault) => return Err(input::error(object, fault)),
         };
