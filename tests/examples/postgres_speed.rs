@@ -57,11 +57,18 @@ async fn main() {
             let started = Instant::now();
             let cpu = cpu_seconds();
             let connect = Connect::Url(url.clone());
-            let options = config::Postgres { connect, query: "SELECT * FROM users".into(), parallel, split_by: None };
+            let options = config::Postgres {
+                connect,
+                query: "SELECT * FROM users".into(),
+                parallel,
+                split_by: None,
+                session: Default::default(),
+            };
             let objects = Arc::new(memory::Objects::default());
             let context = Context {
                 objects,
                 secrets: None,
+                iam: None,
                 now: Clock::system().now(),
                 table: TableName { database: "dmp".into(), table: "t".into() },
                 on_unrepresentable: OnUnrepresentable::Error,

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod conformance;
 pub mod disturbed;
 pub mod memory;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod query;
 pub mod rig;

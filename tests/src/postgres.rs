@@ -22,7 +22,7 @@ pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
 /// QUIT is PostgreSQL's immediate shutdown: nothing here is worth a checkpoint.
-const SHELL: &str = r#""$@" </dev/null & server=$!
+pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -QUIT $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;
 
@@ -47,13 +47,8 @@ impl Postgres {
 
     /// `prepare` may put files into the data directory, before the start.
     pub fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Postgres {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("turntable-postgres-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory).expect("a directory for PostgreSQL");
         let owner = Owner::of_servers();
-        owner.give(&directory);
+        let directory = owner.directory("postgres");
         let programs = programs(&owner, &directory);
         let data = directory.join("data");
         let password = directory.join("password");
@@ -73,10 +68,29 @@ impl Postgres {
         for entry in fs::read_dir(&data).expect("PostgreSQL's data directory") {
             owner.give(&entry.expect("PostgreSQL's data directory").path());
         }
+        Postgres::launch(&owner, &programs, directory, settings)
+    }
+
+    /// A read replica, which follows this server.
+    pub fn replica(&self) -> Postgres {
+        let owner = Owner::of_servers();
+        let directory = owner.directory("replica");
+        let programs = programs(&owner, &directory);
+        let copied = owner
+            .command(programs.join("pg_basebackup"))
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--dbname", &self.url(), "-D"])
+            .arg(directory.join("data"))
+            .output()
+            .expect("pg_basebackup");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        Postgres::launch(&owner, &programs, directory, &["hot_standby=on"])
+    }
+
+    fn launch(owner: &Owner, programs: &Path, directory: PathBuf, settings: &[&str]) -> Postgres {
         // Another process may take the free port first.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-            let mut shell = serve(&owner, &programs, &directory, port, settings);
+            let mut shell = serve(owner, programs, &directory, port, settings);
             if ready(&directory, &mut shell) {
                 return Postgres { directory, port, shell };
             }
@@ -132,7 +146,7 @@ fn ready(directory: &Path, shell: &mut Child) -> bool {
     let patience = Instant::now() + Duration::from_secs(60);
     while Instant::now() < patience {
         let log = log(directory);
-        if log.contains("ready to accept connections") {
+        if log.contains("ready to accept connections") || log.contains("ready to accept read-only connections") {
             return true;
         }
         if log.contains("FATAL") {
@@ -152,10 +166,10 @@ fn log(directory: &Path) -> String {
 }
 
 /// Who runs the server: PostgreSQL refuses to run as root.
-struct Owner(Option<(u32, u32)>);
+pub(crate) struct Owner(Option<(u32, u32)>);
 
 impl Owner {
-    fn of_servers() -> Owner {
+    pub(crate) fn of_servers() -> Owner {
         let id = Command::new("id").arg("-u").output().expect("id");
         if id.stdout.trim_ascii() != b"0" {
             return Owner(None);
@@ -169,13 +183,24 @@ impl Owner {
         Owner(Some(find("postgres").or(find("nobody")).expect("a user other than root, to run PostgreSQL as")))
     }
 
-    fn give(&self, path: &Path) {
+    /// A new one, for a server of this kind, under the system's directory for what is temporary.
+    pub(crate) fn directory(&self, kind: &str) -> PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("turntable-{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory for a server");
+        self.give(&directory);
+        directory
+    }
+
+    pub(crate) fn give(&self, path: &Path) {
         if let Owner(Some((user, group))) = self {
             chown(path, Some(*user), Some(*group)).expect("chown");
         }
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         if let Owner(Some((user, group))) = self {
             command.uid(*user).gid(*group);
@@ -244,7 +269,7 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
         .or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, name)))
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| {
         panic!("{command:?}: {error}: the tests need PostgreSQL, or Python 3.10 or newer with venv to install it")
     });

@@ -124,7 +124,7 @@ impl Rig {
     }
 
     pub async fn export_until(&self, world: World, event: Value, deadline: Option<Deadline>) -> Result<export::Answer> {
-        let export = export::Export { world, queue: self.queue.clone(), secrets: None, deadline };
+        let export = export::Export { world, queue: self.queue.clone(), secrets: None, iam: None, deadline };
         export::handle(export, event).await
     }
 

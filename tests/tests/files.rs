@@ -44,6 +44,7 @@ async fn open(objects: &memory::Objects, toml: &str) -> Result<Opened> {
     let context = Context {
         objects: Arc::new(objects.clone()),
         secrets: None,
+        iam: None,
         now,
         table: TableName { database: "dmp".into(), table: "t".into() },
         on_unrepresentable: OnUnrepresentable::Error,

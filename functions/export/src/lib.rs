@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
+    aws::rds::Signer,
     config::{Config, Dataset, Source},
     error::{Error, Kind, Result},
     lambda::Deadline,
@@ -33,6 +34,7 @@ pub struct Export {
     pub secrets: Option<Secrets>,
     /// When it must have stopped by itself; `None`: never.
     pub deadline: Option<Deadline>,
+    pub iam: Option<Signer>,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,6 +136,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let context = Context {
         objects: world.objects.clone(),
         secrets: export.secrets.clone(),
+        iam: export.iam.clone(),
         now: world.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,

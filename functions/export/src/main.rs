@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use export::Export;
-use turntable::{aws::sqs::Sqs, lambda, world};
+use turntable::{
+    aws::{rds::Signer, sqs::Sqs},
+    lambda, world,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -12,6 +15,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         queue: Arc::new(Sqs::new(&aws, world::env("QUEUE_URL")?, world::env("DEAD_LETTERS_URL")?)),
         secrets: Some(turntable::source::Secrets::new(&aws)),
         deadline: None,
+        iam: Signer::new(&aws),
     };
     lambda::serve_until(export, |export, event, deadline| export::handle(Export { deadline, ..export }, event)).await
 }

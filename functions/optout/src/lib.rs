@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
+    aws::rds::Signer,
     config::{Config, Dataset, Inbox, Source},
     error::{Error, Result},
     merge::{self, Ask, views},
@@ -20,6 +21,7 @@ use turntable::{
 pub struct Optout {
     pub world: World,
     pub secrets: Option<Secrets>,
+    pub iam: Option<Signer>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,7 +44,7 @@ pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
     match request {
         request::Optout::Queue(messages) => Ok(Answer::Batch { failures: batch(&optout, &config, messages).await }),
         request::Optout::One { ref dataset, reconcile } => {
-            let ask = Ask { reconcile, secrets: optout.secrets.clone(), ..Ask::default() };
+            let ask = Ask { reconcile, secrets: optout.secrets.clone(), iam: optout.iam.clone(), ..Ask::default() };
             Ok(Answer::One(one(&optout, config.dataset(dataset)?, &ask, Views::Always).await?))
         }
         request => many(&optout, request.datasets(&config)?).await,

@@ -1,9 +1,10 @@
-use turntable::{lambda, source::Secrets, world::World};
+use turntable::{aws::rds::Signer, lambda, source::Secrets, world::World};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let aws = lambda::aws().await;
-    let optout = optout::Optout { world: World::from_env(&aws)?, secrets: Some(Secrets::new(&aws)) };
+    let optout =
+        optout::Optout { world: World::from_env(&aws)?, secrets: Some(Secrets::new(&aws)), iam: Signer::new(&aws) };
     lambda::serve(optout, optout::handle).await
 }

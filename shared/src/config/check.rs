@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Connect, Dataset, Files, Format, OnUnrepresentable, Parquet, Postgres, Retain, Source, checks, inbox,
+    Auth, Connect, Dataset, Files, Format, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    inbox,
     read::{Faults, Keys, described},
 };
 use crate::{
@@ -256,9 +257,31 @@ fn postgres(keys: Keys) -> Option<Postgres> {
     if !keys.has("query") {
         keys.fault_here("query is missing");
     }
+    let session = session(&keys);
     keys.finish();
     let parallel = u32::try_from(parallel).unwrap_or(MOST_CONNECTIONS);
-    Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by })
+    Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
+}
+
+fn session(keys: &Keys) -> Session {
+    let length = |key| {
+        let length = keys.duration(key);
+        if length.is_some_and(|length| length < SignedDuration::from_secs(1)) {
+            keys.fault(key, "expected 1s or more");
+        }
+        length
+    };
+    let auth = keys.parsed("auth", |text| match text {
+        "password" => Ok(Auth::Password),
+        "iam" => Ok(Auth::Iam),
+        _ => Err(format!("expected \"password\" or \"iam\", found {text:?}")),
+    });
+    Session {
+        auth: auth.unwrap_or_default(),
+        connect_timeout: length("connect_timeout"),
+        statement_timeout: length("statement_timeout"),
+        keepalive: length("keepalive"),
+    }
 }
 
 fn files(keys: Keys) -> Option<Files> {
@@ -343,6 +366,10 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     }
 }
 
+/// Keys of a source that do not decide what its rows are.
+const HOW: [&str; 8] =
+    ["url", "secret", "parallel", "split_by", "auth", "connect_timeout", "statement_timeout", "keepalive"];
+
 /// The hash of what decides the content; how to reach the source is left out, and with it every password.
 fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
@@ -355,7 +382,7 @@ fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, locat
     if let Some(Value::Table(source)) = table.get_mut("source") {
         for (_, options) in source.iter_mut() {
             if let Value::Table(options) = options {
-                for how in ["url", "secret", "parallel", "split_by"] {
+                for how in HOW {
                     options.remove(how);
                 }
             }
@@ -368,7 +395,7 @@ fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, locat
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, OnUnrepresentable, Retain, Source},
+        config::{Auth, Config, OnUnrepresentable, Retain, Session, Source},
         error::Kind,
         schema::Policy,
     };
@@ -393,7 +420,7 @@ mod tests {
         assert_eq!(
             faults(&text),
             "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_unrepresentable, retain, workgroups\n\
-             datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by\n\
+             datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
@@ -534,6 +561,17 @@ mod tests {
         assert_eq!(parts(""), (1, None));
         assert_eq!(parts(", parallel = 4, split_by = \"id\""), (4, Some("id".into())));
         assert_eq!(of("").unwrap().spec, of(", parallel = 4, split_by = \"id\"").unwrap().spec);
+        let session = ", auth = \"iam\", connect_timeout = \"3s\", statement_timeout = \"1h\", keepalive = \"30s\"";
+        let (read, seconds) = (of(session).unwrap(), |seconds| Some(jiff::SignedDuration::from_secs(seconds)));
+        let Source::Postgres(options) = &read.source else { unreachable!() };
+        let (connect_timeout, statement_timeout, keepalive) = (seconds(3), seconds(3600), seconds(30));
+        assert_eq!(options.session, Session { auth: Auth::Iam, connect_timeout, statement_timeout, keepalive });
+        assert_eq!(of("").unwrap().spec, read.spec);
+        assert_eq!(
+            of(", auth = \"kerberos\", keepalive = \"1ms\"").unwrap_err().message(),
+            "x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
+             x: datasets.a.source.postgres.keepalive: expected 1s or more"
+        );
         assert_eq!(
             of(", parallel = 33").unwrap_err().message(),
             "x: datasets.a.source.postgres.parallel: expected at most 32 connections, found 33"

@@ -91,6 +91,29 @@ pub struct Postgres {
     pub parallel: u32,
     /// The column of the query whose ranges are the parts.
     pub split_by: Option<String>,
+    pub session: Session,
+}
+
+/// How a database is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Session {
+    pub auth: Auth,
+    /// For each host. `None`: as the URL has it, or 10 s.
+    pub connect_timeout: Option<SignedDuration>,
+    /// For each statement, the copy of all rows too. `None`: none, also where the role or the database has one.
+    pub statement_timeout: Option<SignedDuration>,
+    /// How long a connection is quiet before the server is asked whether it is still there. `None`: 1 min.
+    pub keepalive: Option<SignedDuration>,
+}
+
+/// What a database takes as the proof of who we are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// That of the URL or the secret.
+    #[default]
+    Password,
+    /// A token of RDS or Aurora.
+    Iam,
 }
 
 /// How to reach a database.

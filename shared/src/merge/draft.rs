@@ -86,6 +86,7 @@ pub async fn more(
         let context = Context {
             objects: world.objects.clone(),
             secrets: ask.secrets.clone(),
+            iam: ask.iam.clone(),
             now: reader.now,
             table: dataset.table.clone(),
             on_unrepresentable: OnUnrepresentable::Error,

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     audit::{self, Evidence, Object},
     aws::glue,
+    aws::rds::Signer,
     config::{Dataset, Inbox},
     error::{Error, Result},
     manifest::{Drop, Manifest},
@@ -45,6 +46,7 @@ pub struct Ask {
     pub reconcile: bool,
     /// For a source to reconcile with.
     pub secrets: Option<Secrets>,
+    pub iam: Option<Signer>,
 }
 
 /// How a refresh ended.

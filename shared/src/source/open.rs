@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{files, postgres, unrepresentable::Unrepresentable};
 use crate::{
+    aws::rds::Signer,
     config::{OnUnrepresentable, Source},
     error::{Error, Result},
     manifest::TypedBy,
@@ -42,6 +43,8 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// For `secret`; without it only `url` works.
     pub secrets: Option<Secrets>,
+    /// For `auth = "iam"`.
+    pub iam: Option<Signer>,
     pub now: Timestamp,
     /// The table that is built, for messages.
     pub table: TableName,

@@ -238,7 +238,7 @@ impl Lake {
     }
 
     pub async fn handle(&self, wire: Wire, event: Value) -> Result<optout::Answer> {
-        optout::handle(optout::Optout { world: self.world(wire), secrets: None }, event).await
+        optout::handle(optout::Optout { world: self.world(wire), secrets: None, iam: None }, event).await
     }
 
     async fn one(&self, wire: Wire, event: Value) -> Result<OptedOut> {

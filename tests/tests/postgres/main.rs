@@ -2,7 +2,9 @@
 
 mod failures;
 mod parts;
+mod poolers;
 mod render;
+mod session;
 mod structure;
 mod tls;
 mod types;
@@ -24,6 +26,7 @@ fn context() -> Context {
     Context {
         objects: Arc::new(tests::memory::Objects::default()),
         secrets: None,
+        iam: None,
         now: Timestamp::UNIX_EPOCH,
         table: TableName { database: "dmp".into(), table: "t".into() },
         on_unrepresentable: OnUnrepresentable::Error,
@@ -31,7 +34,13 @@ fn context() -> Context {
 }
 
 fn options(url: &str, query: &str) -> config::Postgres {
-    config::Postgres { connect: Connect::Url(url.into()), query: query.into(), parallel: 1, split_by: None }
+    config::Postgres {
+        connect: Connect::Url(url.into()),
+        query: query.into(),
+        parallel: 1,
+        split_by: None,
+        session: Default::default(),
+    }
 }
 
 async fn open(url: &str, query: &str) -> Result<Opened> {

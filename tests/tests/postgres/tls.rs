@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use tests::postgres::Postgres;
 use turntable::error::Kind;
 
@@ -10,18 +10,22 @@ use crate::{fault, fetch, run, shared};
 
 /// Writes a server's certificate and key for `localhost`, and returns the authority that has signed it.
 fn certify(data: &Path) -> String {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
+    let (root, issuer) = authority();
     let key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &issuer).unwrap();
     std::fs::write(data.join("server.crt"), server.pem()).unwrap();
     std::fs::write(data.join("server.key"), key.serialize_pem()).unwrap();
     let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(data.join("server.key"), owner_only).unwrap();
-    root
+    root.pem()
+}
+
+fn authority() -> (Certificate, Issuer<'static, KeyPair>) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = authority.self_signed(&key).unwrap();
+    (root, Issuer::new(authority, key))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,10 +44,14 @@ async fn modes_are_those_of_libpq() {
     let ca: PathBuf = std::env::temp_dir().join(format!("turntable-ca-{}.pem", std::process::id()));
     std::fs::write(&ca, root).unwrap();
     let ca = ca.display().to_string();
+    let other = format!("{ca}.other");
+    std::fs::write(&other, authority().0.pem()).unwrap();
     let (by_address, by_name) = (server.url(), server.url().replace("127.0.0.1", "localhost"));
     let encrypted = "SELECT ssl AS s FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     for (url, parameters, answer) in [
         (&by_address, "sslmode=disable".to_owned(), Some("f")),
+        (&by_address, "sslmode=allow".to_owned(), Some("f")),
+        (&by_address, String::new(), Some("t")),
         (&by_address, "sslmode=prefer".to_owned(), Some("t")),
         (&by_address, "sslmode=require".to_owned(), Some("t")),
         (&by_address, format!("sslmode=require&sslrootcert={ca}"), Some("t")),
@@ -51,6 +59,13 @@ async fn modes_are_those_of_libpq() {
         (&by_name, format!("sslmode=verify-full&sslrootcert={ca}"), Some("t")),
         (&by_address, format!("sslmode=verify-full&sslrootcert={ca}"), None),
         (&by_name, "sslmode=verify-ca&sslrootcert=/etc/hostname".to_owned(), None),
+        // A certificate that does not hold is no reason for prefer not to come in.
+        (&by_name, format!("sslmode=prefer&sslrootcert={ca}"), Some("t")),
+        (&by_name, format!("sslmode=prefer&sslrootcert={other}"), Some("f")),
+        (&by_name, format!("sslmode=require&sslrootcert={other}"), None),
+        (&by_name, format!("sslmode=verify-full&sslrootcert={other}"), None),
+        (&by_name, "sslrootcert=system".to_owned(), None),
+        (&by_name, "sslmode=require&sslrootcert=system".to_owned(), None),
         (&by_name, "sslmode=verify-full".to_owned(), None),
         (&by_name, "sslmode=verify-ca".to_owned(), None),
     ] {
@@ -76,7 +91,44 @@ async fn modes_are_those_of_libpq() {
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/dev/null"), encrypted).await.message(),
         "sslrootcert \"/dev/null\" holds no certificate: name a PEM file that does"
     );
+    assert_eq!(
+        fault(&format!("{by_name}?sslmode=verify-ca"), encrypted).await.message(),
+        "url: sslmode verify-ca needs sslrootcert, the PEM file of the authority; or use verify-full"
+    );
+    assert_eq!(
+        fault(&format!("{by_name}?sslmode=require&sslrootcert=system"), encrypted).await.message(),
+        "url: sslrootcert \"system\" needs sslmode verify-full: anybody has a certificate of a public authority"
+    );
+
+    // Who lets in only with TLS, or only without, is met by allow and by prefer.
+    run(
+        &by_address,
+        "CREATE ROLE plain LOGIN PASSWORD 'secret'; CREATE ROLE secure LOGIN PASSWORD 'secret';
+         CREATE TABLE hba (line text);
+         INSERT INTO hba VALUES ('hostnossl all plain 127.0.0.1/32 scram-sha-256'),
+             ('hostssl all secure 127.0.0.1/32 scram-sha-256'), ('host all turntable 127.0.0.1/32 scram-sha-256');
+         DO $$ BEGIN EXECUTE format('COPY hba TO %L', current_setting('hba_file')); END $$;
+         SELECT pg_reload_conf(); SELECT pg_sleep(0.5)",
+    )
+    .await;
+    for (role, mode, answer) in [
+        ("plain", "allow", Some("f")),
+        ("plain", "prefer", Some("f")),
+        ("plain", "require", None),
+        ("secure", "allow", Some("t")),
+        ("secure", "prefer", Some("t")),
+        ("secure", "disable", None),
+    ] {
+        let url = format!("{}?sslmode={mode}", by_address.replace("turntable:", &format!("{role}:")));
+        match answer {
+            Some(answer) => assert_eq!(fetch(&url, encrypted).await.unwrap()[0][0].as_deref(), Some(answer), "{url}"),
+            None => assert!(fault(&url, encrypted).await.message().contains("no pg_hba.conf entry"), "{url}"),
+        }
+    }
+    let wrong = by_address.replace(":secret@", ":wrong@") + "?sslmode=prefer";
+    assert!(fault(&wrong, encrypted).await.message().contains("refuses the password"));
     let _ = std::fs::remove_file(ca);
+    let _ = std::fs::remove_file(other);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,9 @@ use crate::error::{Error, Kind};
 
 const AGAIN: &str = "nothing was published; run export again";
 
+pub const POOLER: &str = "a pooler in transaction or statement mode stands before the server: connect to the server itself, or to \
+                          a pool in session mode";
+
 pub fn no_answer(server: &Server, patience: Duration) -> Error {
     Error::unavailable(format!(
         "PostgreSQL at {} did not answer within {} s: check the address and that this function may reach it \
@@ -32,7 +35,7 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
     }
     let cause = deepest(&error);
     match error.to_string() {
-        text if text.starts_with("error performing TLS handshake") => Error::config(format!(
+        text if text.starts_with(NO_TLS) => Error::config(format!(
             "PostgreSQL at {}: no TLS connection ({cause}): check sslmode and sslrootcert in {}",
             server.address(),
             server.given_by
@@ -48,9 +51,44 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
     }
 }
 
+const NO_TLS: &str = "error performing TLS handshake";
+
+/// Whether a server that is not spoken to this way may be spoken to the other way, with TLS or without.
+pub fn other_way(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some() || error.to_string().starts_with(NO_TLS)
+}
+
+/// What is known of a pooler's answers: PgBouncer's own (`src/client.c`, `src/server.c`), and those of a server that is
+/// given another's statements.
+fn of_a_pooler(answer: &DbError) -> Option<(Kind, &'static str)> {
+    let text = answer.message();
+    let undefined = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+    if undefined.contains(answer.code()) || text.contains("statement pooling mode") {
+        Some((Kind::Config, POOLER))
+    } else if text.starts_with("unsupported startup parameter") {
+        Some((
+            Kind::Config,
+            "a pooler stands before the server: leave the parameter out, or allow it in the pooler \
+                             (PgBouncer: ignore_startup_parameters)",
+        ))
+    } else if text.starts_with("query_wait_timeout") {
+        Some((
+            Kind::Unavailable,
+            "a pooler has no connection left for us: make the pool larger than parallel, or connect to \
+                                  the server itself",
+        ))
+    } else {
+        None
+    }
+}
+
 /// Of anything between the connection and the first row.
 pub fn of(server: &Server, error: tokio_postgres::Error) -> Error {
     match error.as_db_error() {
+        Some(answer) if let Some((kind, advice)) = of_a_pooler(answer) => {
+            let said = said(answer);
+            Error::new(kind, format!("PostgreSQL at {} answers: {said}: {advice}", server.name()))
+        }
         Some(answer) => {
             let does = if answer.code().code().starts_with("42") { "refuses the query" } else { "answers" };
             let text = format!("PostgreSQL at {} {does}: {}{}", server.name(), said(answer), place(answer));

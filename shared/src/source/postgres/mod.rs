@@ -32,8 +32,8 @@ use crate::{
 const AHEAD: usize = 2;
 
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
-    let server = Arc::new(Server::of(&options.connect, context).await?);
-    let first = Session::begin(&server).await?;
+    let server = Arc::new(Server::of(options, context).await?);
+    let first = Session::begin(&server, None).await?;
     let as_of = first.as_of(&server).await?;
     let described = describe::describe(&first.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
@@ -57,7 +57,7 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     }
     let snapshot = first.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
     let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
-    let others = try_join_all((1..count).map(|_| Session::join(server, &snapshot))).await?;
+    let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
     Ok([first].into_iter().chain(others).collect())
 }
 

@@ -4,7 +4,11 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Connection, NoTls, Socket, tls::TlsStream};
+use tokio_postgres::{
+    Client, Connection, NoTls, SimpleQueryMessage, Socket,
+    config::{Config, SslMode as Driver},
+    tls::TlsStream,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -15,11 +19,17 @@ use super::{
 use crate::error::{Error, Result};
 
 /// What a transaction shows is of one moment, and nothing is written: a read replica will do.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// The styles of output are pinned because texts are made of them; the time zone is left as the role has it, because
-/// the query may mean it.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; \
-    SET LOCAL bytea_output = 'hex'";
+/// the query may mean it. The time-outs of the role and of the database are lifted: they are meant for small questions,
+/// and a copy takes as long as it takes.
+const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
+    SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
+    SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
+
+/// Which process of the server answers. Between transactions a pooler may change it.
+const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 
 /// A connection in its transaction. Dropped, it is closed at once, whatever it is at.
 pub struct Session {
@@ -37,17 +47,25 @@ impl Drop for AbortOnDrop {
 }
 
 impl Session {
-    pub async fn begin(server: &Server) -> Result<Session> {
+    /// As of now, or of the moment of another session, whose transaction is still open and which has exported its
+    /// snapshot.
+    pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = connect(server).await?;
-        session.run(server, BEGIN).await?;
-        Ok(session)
-    }
-
-    /// As of the moment of another session, whose transaction is still open.
-    pub async fn join(server: &Server, snapshot: &str) -> Result<Session> {
-        let session = Session::begin(server).await?;
-        session.run(server, &format!("SET TRANSACTION SNAPSHOT '{snapshot}'")).await?;
-        Ok(session)
+        let snapshot = snapshot.map(|name| format!("; SET TRANSACTION SNAPSHOT '{name}'")).unwrap_or_default();
+        let limit = format!("SET LOCAL statement_timeout = {}", server.statement_timeout);
+        let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {PROCESS}");
+        // One after the other, in one round trip.
+        match tokio::join!(session.client.simple_query(PROCESS), session.client.simple_query(&begin)) {
+            (Ok(before), Ok(within)) => {
+                if last(&before) != last(&within) {
+                    tracing::warn!(server = server.name(), "{}", failure::POOLER);
+                }
+                Ok(session)
+            }
+            // Whoever closes the connection has said why only once.
+            (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::of(server, other)),
+            (Err(error), _) | (_, Err(error)) => Err(failure::of(server, error)),
+        }
     }
 
     /// The start of the transaction by the server's clock. Whatever was committed by then is seen.
@@ -66,40 +84,72 @@ impl Session {
         let mut socket = self.socket;
         let _ = (&mut socket.0).await;
     }
+}
 
-    async fn run(&self, server: &Server, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(|error| failure::of(server, error))
+fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
+    messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
+}
+
+/// As libpq goes about it: `allow` begins without TLS and `prefer` with it, and where the server does not let them in
+/// that way, they try the other.
+async fn connect(server: &Server) -> Result<Session> {
+    let (first, second) = match server.mode {
+        SslMode::Disable => (Driver::Disable, None),
+        SslMode::Allow => (Driver::Disable, Some(Driver::Require)),
+        SslMode::Prefer => (Driver::Prefer, Some(Driver::Disable)),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Driver::Require, None),
+    };
+    match (attempt(server, first).await, second) {
+        (Ok(session), _) => Ok(session),
+        (Err(Failed::Theirs(error)), Some(second)) if failure::other_way(&error) => {
+            attempt(server, second).await.map_err(|other| match other {
+                // What the first one said of the user holds for both; what it said of TLS does not.
+                Failed::Theirs(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
+                other => other.told(server),
+            })
+        }
+        (Err(failed), _) => Err(failed.told(server)),
     }
 }
 
-async fn connect(server: &Server) -> Result<Session> {
+async fn attempt(server: &Server, mode: Driver) -> Result<Session, Failed> {
     let limit = server.options.get_connect_timeout().copied().unwrap_or_default();
     // The driver's own limit is for the socket; a server, or a pooler, may also accept and then say nothing.
     let patience = limit * server.options.get_hosts().len().max(1) as u32;
+    let mut options: Config = server.options.clone();
+    options.ssl_mode(mode);
     let connecting = async {
-        match server.mode {
-            SslMode::Disable => {
-                let (client, connection) = server.options.connect(NoTls).await.map_err(Failed::Theirs)?;
-                Ok((client, drive(connection)))
-            }
-            mode => {
-                let tls = MakeRustlsConnect::new(tls::client(mode, server.roots.as_deref()).map_err(Failed::Ours)?);
-                let (client, connection) = server.options.connect(tls).await.map_err(Failed::Theirs)?;
-                Ok((client, drive(connection)))
-            }
+        if mode == Driver::Disable {
+            let (client, connection) = options.connect(NoTls).await.map_err(Failed::Theirs)?;
+            return Ok((client, drive(connection)));
         }
+        let roots = server.roots.as_deref();
+        let tls = MakeRustlsConnect::new(tls::client(server.mode, roots).map_err(Failed::Ours)?);
+        let (client, connection) = options.connect(tls).await.map_err(Failed::Theirs)?;
+        Ok((client, drive(connection)))
     };
     match tokio::time::timeout(patience, connecting).await {
         Ok(Ok((client, socket))) => Ok(Session { client, socket: AbortOnDrop(socket) }),
-        Ok(Err(Failed::Ours(error))) => Err(error),
-        Ok(Err(Failed::Theirs(error))) => Err(failure::at_connect(server, error)),
-        Err(_) => Err(failure::no_answer(server, patience)),
+        Ok(Err(failed)) => Err(failed),
+        Err(_) => Err(Failed::Ours(failure::no_answer(server, patience))),
     }
 }
 
 enum Failed {
     Ours(Error),
     Theirs(tokio_postgres::Error),
+}
+
+impl Failed {
+    fn told(self, server: &Server) -> Error {
+        match self {
+            Failed::Ours(error) => error,
+            Failed::Theirs(error) => failure::at_connect(server, error),
+        }
+    }
 }
 
 /// Moves bytes between the socket and the client. An error reaches the client as the end of its answers.

@@ -3,13 +3,17 @@
 //! | mode | encrypted | server's certificate |
 //! |---|---|---|
 //! | `disable` | no | |
-//! | `prefer` | where the server offers it | not looked at |
-//! | `require` | yes | not looked at, unless `sslrootcert` is given: then as `verify-ca` |
-//! | `verify-ca` | yes | signed by a trusted authority |
+//! | `allow` | where the server does not let us in otherwise | not looked at, unless `sslrootcert` is given |
+//! | `prefer` | unless the server does not offer it, or does not let us in with it | as above |
+//! | `require` | yes | as above |
+//! | `verify-ca` | yes | signed by an authority of `sslrootcert` |
 //! | `verify-full` | yes | and for this host |
 //!
-//! Trusted are the authorities in `sslrootcert` (a PEM file), or the system's where it is absent or `system`.
-//! Those of RDS are not among the system's: put AWS's bundle next to the function and name it.
+//! `sslrootcert` is a PEM file; where it is given, every mode wants a certificate that one of its authorities has signed.
+//! `sslrootcert=system` stands for the system's authorities, and for `verify-full`: anybody has a certificate of theirs
+//! for some host. Where it is absent, `verify-full` takes the system's, and `verify-ca` is refused (libpq would look into
+//! a home directory, and a function has none). Those of RDS are not among the system's: put AWS's bundle next to the
+//! function and name it. Unlike libpq's, a certificate without subject alternative names is for no host.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -28,6 +32,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
     Disable,
+    Allow,
     Prefer,
     Require,
     VerifyCa,
@@ -40,16 +45,37 @@ impl FromStr for SslMode {
     fn from_str(text: &str) -> Result<SslMode, String> {
         Ok(match text {
             "disable" => SslMode::Disable,
+            "allow" => SslMode::Allow,
             "prefer" => SslMode::Prefer,
             "require" => SslMode::Require,
             "verify-ca" => SslMode::VerifyCa,
             "verify-full" => SslMode::VerifyFull,
             _ => {
                 return Err(format!(
-                    "unknown sslmode {text:?}, expected one of disable, prefer, require, verify-ca, verify-full"
+                    "unknown sslmode {text:?}, expected one of disable, allow, prefer, require, verify-ca, verify-full"
                 ));
             }
         })
+    }
+}
+
+impl SslMode {
+    /// What holds where `sslmode` or `sslrootcert` may have been left out; `usual` is the mode without either.
+    pub fn of(given: Option<SslMode>, roots: Option<&str>, usual: SslMode) -> Result<SslMode, String> {
+        let system = roots == Some("system");
+        let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { usual });
+        match mode {
+            SslMode::VerifyCa if roots.is_none() => {
+                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority; or use verify-full".into())
+            }
+            SslMode::Disable | SslMode::VerifyFull => Ok(mode),
+            _ if system => {
+                Err("sslrootcert \"system\" needs sslmode verify-full: anybody has a certificate of a public \
+                                authority"
+                    .into())
+            }
+            _ => Ok(mode),
+        }
     }
 }
 
@@ -60,8 +86,8 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::config("TLS cannot be set up").caused_by(error))?;
     let trusted = match (mode, roots) {
-        (SslMode::Disable | SslMode::Prefer, _) | (SslMode::Require, None) => None,
-        _ => Some(trusted(roots)?),
+        (SslMode::VerifyCa | SslMode::VerifyFull, _) | (_, Some(_)) => Some(trusted(roots)?),
+        (_, None) => None,
     };
     if let (SslMode::VerifyFull, Some(trusted)) = (mode, &trusted) {
         return Ok(builder.with_root_certificates(trusted.clone()).with_no_client_auth());
