@@ -112,13 +112,11 @@ async fn latency(emulator: &Emulator, rows: i64, drops: i64) -> Result<()> {
     }
     let first = now().as_millisecond();
     let (mut seen, mut queries) = (Vec::new(), 0);
-    let mut put_at = Vec::new();
     for drop in 0..drops {
         // The last one is new: the query looks for it alone.
         let ids = (0..RECORDS - 1).map(|n| (n * 7919 + drop) % rows).chain([rows + drop]);
         stack.put(&format!("inbox/optouts/{drop:04}.csv"), csv(ids, "withdrawn", drop)).await?;
         let put = Instant::now();
-        put_at.push(now());
         let sql = format!("user_id = {}", rows + drop);
         while count(&stack, &sql).await? == 0 {
             queries += 1;
@@ -140,20 +138,18 @@ async fn latency(emulator: &Emulator, rows: i64, drops: i64) -> Result<()> {
     let lines = stack.logs("optout", first).await?;
     let lines: Vec<&Value> = lines.iter().filter(|line| line["fields"]["outcome"] == "Swapped").collect();
     let of = |name: &str| lines.iter().filter_map(|line| line["fields"][name].as_f64()).collect::<Vec<f64>>();
-    // The line is the handler's last word: it began so many seconds before.
-    let begun = lines.iter().filter_map(|line| {
-        let at: Timestamp = line["timestamp"].as_str()?.parse().ok()?;
-        Some(at.as_microsecond() as f64 / 1e6 - line["fields"]["seconds"].as_f64()?)
-    });
-    let waited = begun.zip(&put_at).map(|(begun, put)| begun - put.as_microsecond() as f64 / 1e6).collect();
+    let rest = match lines.len() == seen.len() {
+        true => seen.iter().zip(of("seconds")).map(|(seen, handler)| seen - handler).collect(),
+        false => Vec::new(),
+    };
     println!("{drops} drops of {RECORDS} records on {rows} rows; {} refreshes, {queries} queries in vain", lines.len());
     println!("put → visible          {}", spread(seen));
-    println!("event and queue        {}", spread(waited));
     println!("the handler            {}", spread(of("seconds")));
     for part in ["look", "read", "merge", "audit", "flip"] {
         println!("  {part:<20} {}", spread(of(part)));
     }
-    println!("a query                {}", spread(asked));
+    println!("event, queue, polling  {}", spread(rest));
+    println!("  of which one query   {}", spread(asked));
     Ok(())
 }
 
@@ -161,7 +157,7 @@ async fn buckets(emulator: &Emulator) -> Result<()> {
     const BUCKETS: u32 = 64;
     const RECORDS: usize = 10_000;
     const TURNS: i64 = 5;
-    println!("{:>12} {:>10} {:>12} {:>12} {:>12}", "rows", "buckets", "handler ms", "merge ms", "peak MB");
+    println!("{:>12} {:>8} {:>10} {:>12} {:>10} {:>10}", "rows", "MB", "buckets", "handler ms", "merge ms", "peak MB");
     for (account, rows) in [("200000000002", 100_000), ("200000000003", 1_000_000), ("200000000004", 10_000_000)] {
         let stack = deploy(emulator, account, &format!(", buckets = {BUCKETS}")).await?;
         fill(&stack, 0..rows).await?;
@@ -190,10 +186,21 @@ async fn buckets(emulator: &Emulator) -> Result<()> {
                 all.sort_by(f64::total_cmp);
                 all.get(all.len() / 2).copied().unwrap_or(f64::NAN) * 1e3
             };
-            println!("{rows:>12} {touched:>10} {:>12.0} {:>12.0} {peak:>12.0}", of("seconds"), of("merge"));
+            let (size, all, merge) = (megabytes(&stack).await?, of("seconds"), of("merge"));
+            println!("{rows:>12} {size:>8.1} {touched:>10} {all:>12.0} {merge:>10.0} {peak:>10.0}");
         }
     }
     Ok(())
+}
+
+/// The newest generation's size, MB of 10⁶ bytes.
+async fn megabytes(stack: &Stack) -> Result<f64> {
+    let prefix = "schemas/optouts/_manifests/";
+    let listed = stack.s3.list_objects_v2().bucket(&stack.bucket).prefix(prefix).send().await?;
+    let of = |key: &str| key.rsplit('-').next().map(str::to_owned);
+    let newest = listed.contents().iter().filter_map(|object| object.key()).max_by_key(|key| of(key));
+    let manifest: Value = serde_json::from_slice(&stack.get(newest.context("no manifest")?).await?)?;
+    Ok(manifest["bytes"].as_f64().context("no bytes")? / 1e6)
 }
 
 async fn memory(emulator: &Emulator) -> Result<()> {

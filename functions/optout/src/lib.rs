@@ -115,7 +115,7 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
     };
     let refreshed = merge::refresh(&optout.world, dataset, inbox, ask).await?;
     let wanted = views == Views::Always || refreshed.created;
-    let took = refreshed.took;
+    let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);
     if wanted && answer.outcome != Outcome::Rejected {
         answer.reasons.extend(look_after_views(&optout.world, dataset, inbox).await);
@@ -129,6 +129,7 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
         rejected = answer.rejected,
         rows = answer.rows,
         reasons = ?answer.reasons,
+        lag,
         look = took.look.as_secs_f64(),
         read = took.read.as_secs_f64(),
         merge = took.merge.as_secs_f64(),

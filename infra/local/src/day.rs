@@ -35,7 +35,8 @@ pub struct Day<'a> {
 impl<'a> Day<'a> {
     pub async fn new(stack: &'a Stack, datasets: &'a Datasets) -> Result<Day<'a>> {
         let mut pending = Vec::new();
-        for dataset in datasets.config.datasets() {
+        // What an inbox holds, no schedule exports.
+        for dataset in datasets.config.datasets().filter(|dataset| !dataset.is_inbox()) {
             pending.push((dataset, live(stack, &dataset.table).await?));
         }
         let since = jiff::Timestamp::now().as_millisecond();
@@ -160,7 +161,7 @@ fn told(line: &Value) -> String {
 }
 
 /// What the Glue table's location names; `None` where there is no table.
-async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
+pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
     let answer = stack.glue.get_table().database_name(&table.database).name(&table.table).send().await;
     let table = match answer {
         Ok(answer) => answer.table,

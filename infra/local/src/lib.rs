@@ -9,6 +9,7 @@
 //! | [`datasets`], [`sample`] | what is exported |
 //! | [`day`] | the schedule fires and every dataset goes live |
 //! | [`operator`] | a day that goes wrong, and the way back |
+//! | [`optouts`] | somebody opts out, and is gone from the extraction |
 //! | [`reader`] | what a user of the table sees meanwhile |
 //! | [`report`] | what came of it |
 
@@ -20,6 +21,7 @@ pub mod deploy;
 pub mod emulator;
 pub mod guard;
 pub mod operator;
+pub mod optouts;
 pub mod progress;
 pub mod reader;
 pub mod report;

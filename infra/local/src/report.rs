@@ -7,6 +7,7 @@ use turntable::name::Generation;
 
 use crate::{
     operator::{Move, Rejected},
+    optouts::OptedOut,
     reader::Tally,
 };
 
@@ -17,7 +18,7 @@ pub struct Build {
     pub generation: Generation,
     pub rows: u64,
     pub bytes: u64,
-    /// As `export` logged it: from the request to the manifest.
+    /// As `export` logged it: from the request to the manifest. Of opt-outs, as `optout` logged it: until the flip.
     pub export_s: f64,
     /// As `flip` logged it: audit, `UpdateTable` and record.
     pub flip_s: f64,
@@ -30,6 +31,7 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// Flips by hand, in order.
     pub moves: Vec<Move>,
+    pub opted_out: Vec<OptedOut>,
     pub reader: Tally,
     /// What makes the run a failure.
     pub faults: Vec<String>,
@@ -79,6 +81,7 @@ impl Report {
             "reader": reader,
             "rejected": self.rejected,
             "moves": self.moves,
+            "opted_out": self.opted_out,
         })
         .to_string()
     }
@@ -121,7 +124,7 @@ impl fmt::Display for Report {
         for row in &rows {
             line(row.each_ref().map(String::as_str))?;
         }
-        if !self.rejected.is_empty() || !self.moves.is_empty() {
+        if !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty() {
             writeln!(f)?;
         }
         for Rejected { candidate, rows, error, .. } in &self.rejected {
@@ -129,6 +132,9 @@ impl fmt::Display for Report {
         }
         for Move { action, from, to, seconds, .. } in &self.moves {
             writeln!(f, "{action:<8}  {from} → {to} in {seconds:.2} s")?;
+        }
+        for OptedOut { view, before, after, seconds, .. } in &self.opted_out {
+            writeln!(f, "opt-out   {before} row of a person in {view}; a drop arrives: {after} after {seconds:.2} s")?;
         }
         let Tally { ok, failed, mixed, complaints, .. } = &self.reader;
         writeln!(f, "\nreader's queries: {} ok, {failed} failed, {mixed} mixed", thousands(*ok))?;
@@ -165,7 +171,7 @@ mod tests {
         Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, ..Report::default() }
     }
 
-    /// With a rejected candidate, and a rollback.
+    /// With a rejected candidate, a rollback, and a person who leaves.
     fn trouble() -> Report {
         let (blue, green) = (report().builds[0].generation, report().builds[1].generation);
         let rejected = Rejected {
@@ -175,7 +181,14 @@ mod tests {
             error: "users: the candidate was rejected".into(),
         };
         let back = Move { dataset: "users".into(), action: "rollback", from: green, to: blue, seconds: 0.0449 };
-        Report { rejected: vec![rejected], moves: vec![back], ..report() }
+        let opted_out = OptedOut {
+            dataset: "optouts".into(),
+            view: "dmp.users_protected".into(),
+            before: 1,
+            after: 0,
+            seconds: 0.2149,
+        };
+        Report { rejected: vec![rejected], moves: vec![back], opted_out: vec![opted_out], ..report() }
     }
 
     #[test]
@@ -195,6 +208,7 @@ mod tests {
         assert_eq!(json["datasets"][0], live("users", back), "after a rollback it is what was live before");
         assert_eq!(json["moves"][0]["to"], back);
         assert_eq!(json["rejected"][0]["rows"], 25_000);
+        assert_eq!((&json["opted_out"][0]["before"], &json["opted_out"][0]["after"]), (&1.into(), &0.into()));
     }
 
     #[test]
@@ -208,6 +222,7 @@ a        blue    blue-01JDA00000000000000000000C   100,000  6,543,210      1.23 
 rejected  blue-01JDA00000000000000000000D of 25,000 rows
           users: the candidate was rejected
 rollback  green-01JDA00000000000000000000B → blue-01JDA00000000000000000000A in 0.04 s
+opt-out   1 row of a person in dmp.users_protected; a drop arrives: 0 after 0.21 s
 
 reader's queries: 1,234 ok, 0 failed, 0 mixed
 ";

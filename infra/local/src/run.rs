@@ -13,6 +13,7 @@ use crate::{
     datasets::{self, Datasets},
     day::{self, Day},
     operator::{self, Rejected},
+    optouts,
     progress::say,
     reader::{Reader, Tally},
     report::Report,
@@ -76,6 +77,11 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     }
     if file.is_none() && report.faults.is_empty() {
         trouble(&stack, &datasets, &mut report).await?;
+        let inbox = datasets.config.dataset(sample::OPTOUTS)?;
+        let (opted_out, build) = optouts::somebody_leaves(&stack, inbox, &reader).await?;
+        report.builds.push(build);
+        report.opted_out.push(opted_out);
+        emulator.check()?;
     }
     report.reader = reader.finish().await?;
     judge(&stack, &datasets, &mut report).await?;

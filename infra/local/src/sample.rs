@@ -9,6 +9,15 @@ pub const SOURCE: &str = "source/users";
 /// Its dataset.
 pub const DATASET: &str = "users";
 
+/// Its dataset of those who are out.
+pub const OPTOUTS: &str = "optouts";
+
+/// The inbox of its opt-outs.
+pub const INBOX: &str = "inbox/optouts";
+
+/// How many are out from the beginning: every hundredth.
+pub const OPTED_OUT: u64 = USERS / 100;
+
 const USERS: u64 = 100_000;
 const OBJECTS: u64 = 4;
 const JOIN_DAILY: u64 = 250;
@@ -62,6 +71,17 @@ pub fn cut_off(day: u32) -> Vec<(String, String)> {
     let mut objects = objects(day);
     objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));
     objects
+}
+
+/// The drop of those who are out from the beginning.
+pub fn opted_out_so_far() -> String {
+    let people = (1..=OPTED_OUT).map(|n| format!("{},withdrawn,2026-04-01T00:00:00Z\n", n * 100));
+    format!("user_id,state,occurred_at\n{}", people.collect::<String>())
+}
+
+/// One person's drop.
+pub fn opts_out(person: u64) -> String {
+    format!("user_id,state,occurred_at\n{person},opted_out,2026-04-02T09:00:00+09:00\n")
 }
 
 fn has_left(id: u64, day: u32) -> bool {

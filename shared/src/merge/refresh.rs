@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::SignedDuration;
 
 use super::{
     build::{self, Build},
@@ -67,6 +68,8 @@ pub struct Refreshed {
     pub left: u64,
     /// Whether there was no table before.
     pub created: bool,
+    /// How long ago the oldest of the drops was put, when they were live.
+    pub lag: Option<SignedDuration>,
     pub took: Took,
 }
 
@@ -110,6 +113,7 @@ pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask)
             done.applied += before.applied;
             done.rejected += before.rejected;
             done.created |= before.created;
+            done.lag = done.lag.max(before.lag);
         }
         if done.outcome != Outcome::Swapped || done.left == 0 {
             return Ok(done);
@@ -143,6 +147,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         reasons,
         left: 0,
         created: false,
+        lag: None,
         took: Took::default(),
     };
     let merged = base.as_ref().and_then(|base| base.merge.as_ref());
@@ -208,10 +213,13 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
         created: live == Live::NoTable,
+        lag: None,
         took,
     };
+    let oldest = reads.iter().map(|read| read.put).min();
+    let lag = || oldest.map(|oldest| world.clock.now().duration_since(oldest));
     Ok(flip(world, dataset, &candidate, look).await?.map(|outcome| match outcome {
-        Flipped::Done => Refreshed { took: Took { flip: began.elapsed() - audited, ..took }, ..done },
+        Flipped::Done => Refreshed { lag: lag(), took: Took { flip: began.elapsed() - audited, ..took }, ..done },
         Flipped::Held(reason) => Refreshed { reasons: vec![reason], ..unchanged },
     }))
 }

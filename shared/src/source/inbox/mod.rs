@@ -65,6 +65,8 @@ impl Said {
 /// A drop that was read, whatever was in it.
 pub struct Read {
     pub drop: Drop,
+    /// When it was put.
+    pub put: Timestamp,
     pub rejects: Rejects,
 }
 
@@ -103,16 +105,17 @@ pub async fn read(
             let least = if entry.size > SMALL { LARGE } else { SMALL };
             let bytes = u32::try_from(entry.size.clamp(least, BYTES_AT_ONCE)).unwrap_or(u32::MAX);
             let _room = room.acquire_many_owned(bytes).await;
-            Ok(one(objects, reader, entry).await?.map(|said| (drop, said)))
+            let put = entry.modified;
+            Ok(one(objects, reader, entry).await?.map(|said| (drop, put, said)))
         }
     };
     let mut reads = stream::iter(drops).map(read_one).buffered(AT_ONCE);
     let (mut pile, mut all, mut records) = (reader.pile(), Vec::new(), 0);
     while let Some(read) = reads.try_next().await? {
-        if let Some((drop, Said { records: said, rejects })) = read {
+        if let Some((drop, put, Said { records: said, rejects })) = read {
             records += said.len() + rejects.listed();
             pile.extend(said);
-            all.push(Read { drop, rejects });
+            all.push(Read { drop, put, rejects });
         }
         if records >= enough {
             break;
