@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Auth, Connect, Dataset, Files, Format, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    Auth, Connect, Dataset, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    files::files,
     inbox,
     read::{Faults, Keys, described},
 };
@@ -282,29 +283,6 @@ fn session(keys: &Keys) -> Session {
         statement_timeout: length("statement_timeout"),
         keepalive: length("keepalive"),
     }
-}
-
-fn files(keys: Keys) -> Option<Files> {
-    let location = keys.parsed("location", |text| {
-        text.strip_prefix("s3://")
-            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
-            .filter(|(bucket, _)| !bucket.is_empty())
-            .map(|(bucket, key)| (bucket.to_owned(), key.to_owned()))
-            .ok_or_else(|| format!("{text:?} is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"))
-    });
-    if !keys.has("location") {
-        keys.fault_here("location is missing");
-    }
-    let format = keys.parsed("format", |text| match text {
-        "csv" => Ok(Format::Csv),
-        "ndjson" => Ok(Format::Ndjson),
-        "parquet" => Ok(Format::Parquet),
-        _ => Err(format!("unknown format {text:?}, expected one of csv, ndjson, parquet")),
-    });
-    let columns = keys.has("columns").then(|| columns(&keys)).flatten();
-    keys.finish();
-    let (bucket, key) = location?;
-    Some(Files { bucket, key, format, columns })
 }
 
 /// `columns = { id = "bigint", name = "string" }`, in the order in which they stand.

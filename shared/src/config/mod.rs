@@ -2,12 +2,14 @@
 
 mod check;
 mod checks;
+mod files;
 mod inbox;
 mod read;
 
 use std::collections::BTreeMap;
 
 pub use checks::{Bound, Checks, Range};
+pub use files::{Csv, Dialect, Encoding};
 use jiff::SignedDuration;
 
 use crate::{
@@ -143,6 +145,8 @@ pub struct Files {
     pub format: Option<Format>,
     /// The declared columns, in order. `None`: Parquet says, and CSV and NDJSON are inferred from.
     pub columns: Option<Vec<Column>>,
+    /// `None`: as RFC 4180 has it, with a header, in UTF-8.
+    pub csv: Option<Csv>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,8 @@ pub struct Fault {
     /// The path of a nested one: `address.city`.
     pub column: String,
     pub why: String,
+    /// Whether it is a value of the type's kind that the type has no place for, and of a type that was declared.
+    pub is_unrepresentable: bool,
 }
 
 /// One column of a batch that is being filled.
@@ -230,6 +232,11 @@ impl Column {
         }
     }
 
+    /// Whether a push that has failed has changed nothing.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self.values, Values::List(..) | Values::Map(..) | Values::Struct(..))
+    }
+
     /// What was pushed since the last time.
     pub fn finish(&mut self) -> ArrayRef {
         match &mut self.values {
@@ -267,11 +274,12 @@ impl Column {
 impl Type {
     fn fault(&self, why: &str) -> Fault {
         let glue_type = schema::glue_type(&self.data_type).unwrap_or_default();
+        let is_unrepresentable = !self.canonical && text::UNREPRESENTABLE.contains(&why);
         let why = match self.canonical {
             false => format!("is {glue_type}: {why}"),
             true => format!("was inferred to be {glue_type} from the first records: {why}; declare the columns"),
         };
-        Fault { column: String::new(), why }
+        Fault { column: String::new(), why, is_unrepresentable }
     }
 }
 
@@ -281,6 +289,6 @@ where
     T::Native: TryFrom<i64>,
 {
     let value = text::whole(text, false)?;
-    to.append_value(T::Native::try_from(value).map_err(|_| "out of the type's range")?);
+    to.append_value(T::Native::try_from(value).map_err(|_| text::RANGE)?);
     Ok(())
 }

@@ -20,15 +20,16 @@ use super::{
     row::{Gone, Rows},
 };
 use crate::{
+    config::Csv,
     error::{Error, Result},
     manifest::TypedBy,
     port::{Chunks, Objects},
-    source::Batches,
+    source::{Batches, unrepresentable::Unrepresentable},
 };
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Text {
-    Csv,
+    Csv(Csv),
     Ndjson,
 }
 
@@ -38,6 +39,7 @@ pub struct Target {
     pub text: Text,
     pub schema: SchemaRef,
     pub typed_by: TypedBy,
+    pub unrepresentable: Arc<Unrepresentable>,
 }
 
 /// Why decoding ends before the text does.
@@ -93,11 +95,11 @@ fn of_object(object: Object, chunks: Chunks, target: Target) -> Batches {
         let arriving = arriving(&object, chunks);
         let thread = spawn_blocking(move || {
             let name = object.to_string();
-            let mut rows = Rows::new(&target.schema, target.typed_by, to)
+            let mut rows = Rows::new(&target.schema, target.typed_by, target.unrepresentable, to)
                 .map_err(|fault| Error::config(format!("{name}: {fault}")))?;
             let decoded = input::open(&object, arriving).map_err(Stop::Error).and_then(|input| {
-                match target.text {
-                    Text::Csv => csv::decode(&object, input, target.typed_by, &mut rows)?,
+                match &target.text {
+                    Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
                     Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
                 }
                 Ok(rows.flush()?)
@@ -147,18 +149,18 @@ pub fn panicked(error: JoinError) -> Error {
 const SAMPLED: usize = 32;
 
 /// Looks at the first records of the first objects.
-pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: Text) -> Result<Sample> {
+pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) -> Result<Sample> {
     let mut sample = Sample::default();
     for object in list.iter().filter(|object| object.entry.size > 0).take(SAMPLED) {
         if sample.records >= infer::RECORDS {
             break;
         }
-        let object = object.clone();
+        let (object, text) = (object.clone(), text.clone());
         let arriving = arriving(&object, later(objects.clone(), object.clone()));
         let thread = spawn_blocking(move || {
             let input = input::open(&object, arriving)?;
-            match text {
-                Text::Csv => csv::sample(&object, input, &mut sample),
+            match &text {
+                Text::Csv(options) => csv::sample(&object, input, options, &mut sample),
                 Text::Ndjson => ndjson::sample(&object, input, &mut sample),
             }?;
             Ok(sample)

@@ -1,12 +1,16 @@
 //! One object of S3 → its text, decompressed, for a thread that may block.
 
-use std::io::{self, BufRead, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use bytes::{Buf, Bytes};
+use encoding_rs::DecoderResult;
 use tokio::sync::mpsc::Receiver;
 
 use super::listing::{Compression, Object};
-use crate::error::{Error, Result};
+use crate::{
+    config::Encoding,
+    error::{Error, Result},
+};
 
 /// The text without a byte order mark.
 pub type Input = Box<dyn Read + Send>;
@@ -76,10 +80,84 @@ pub fn open(object: &Object, arriving: Arriving) -> Result<Input> {
     Ok(Box::new(Read::chain(Cursor::new(mark), input)))
 }
 
+/// The text in UTF-8. What is none of the encoding's texts is an error after all that stands before it.
+pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
+    let from = match encoding {
+        // Not looked at twice: whoever takes a text looks whether it is one.
+        Encoding::Utf8 => return input,
+        Encoding::ShiftJis => encoding_rs::SHIFT_JIS,
+        Encoding::EucJp => encoding_rs::EUC_JP,
+        Encoding::Utf16Le => encoding_rs::UTF_16LE,
+        Encoding::Utf16Be => encoding_rs::UTF_16BE,
+        Encoding::Windows1252 => encoding_rs::WINDOWS_1252,
+    };
+    let input = BufReader::with_capacity(64 << 10, input);
+    Box::new(Decoding { input, decoder: from.new_decoder_with_bom_removal(), state: State::Text })
+}
+
+struct Decoding {
+    input: BufReader<Input>,
+    decoder: encoding_rs::Decoder,
+    state: State,
+}
+
+enum State {
+    Text,
+    Undecodable,
+    Ended,
+}
+
+/// Bytes that are no text of their encoding come next.
+#[derive(Debug)]
+struct Undecodable;
+
+impl std::fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no text of its encoding")
+    }
+}
+
+impl std::error::Error for Undecodable {}
+
+pub fn is_undecodable(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Undecodable>())
+}
+
+impl Read for Decoding {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.state {
+                State::Text => {}
+                State::Undecodable => return Err(io::Error::other(Undecodable)),
+                State::Ended => return Ok(0),
+            }
+            let from = self.input.fill_buf()?;
+            let last = from.is_empty();
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(from, to, last);
+            self.input.consume(read);
+            match result {
+                DecoderResult::InputEmpty if last => self.state = State::Ended,
+                DecoderResult::InputEmpty => {}
+                DecoderResult::OutputFull if written == 0 => return Err(io::ErrorKind::InvalidInput.into()),
+                DecoderResult::OutputFull => {}
+                DecoderResult::Malformed(..) => self.state = State::Undecodable,
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+    }
+}
+
 /// Why a text cannot be read on.
 #[derive(Debug)]
 pub enum Fault {
     Io(io::Error),
+    /// The line on which the record begins, and the field, from 0, that has bytes that are none of the encoding's.
+    Undecodable {
+        line: u64,
+        field: usize,
+    },
     /// The line on which the record begins, and what is wrong with it.
     Text(u64, String),
 }
@@ -91,6 +169,9 @@ pub const LONGEST: usize = 16 << 20;
 pub fn error(object: &Object, fault: Fault) -> Error {
     let error = match fault {
         Fault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
+        Fault::Undecodable { line, field } => {
+            return Error::input(format!("{object}: line {line}: field {} is not in the encoding", field + 1));
+        }
         Fault::Io(error) => error,
     };
     let what = match object.compression {

@@ -26,7 +26,7 @@ use self::{
     decode::{Target, Text},
     listing::Object,
 };
-use super::{Batches, Context, Opened};
+use super::{Context, Opened};
 use crate::{
     config::{Files, Format},
     error::{Error, Result},
@@ -39,41 +39,55 @@ use crate::{
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared).transpose()?;
     let objects = &context.objects;
-    let (schema, typed_by, streams) = match (listing::find(options, &**objects).await?, declared) {
-        (Some((Format::Csv, list)), declared) => text(options, objects, Text::Csv, list, declared).await?,
-        (Some((Format::Ndjson, list)), declared) => text(options, objects, Text::Ndjson, list, declared).await?,
+    let found = listing::find(options, &**objects).await?;
+    if let (Some((Format::Ndjson | Format::Parquet, list)), Some(_)) = (&found, &options.csv) {
+        return Err(Error::config(format!(
+            "{}: is no CSV, and source.files.csv has options of CSV: drop them",
+            list[0]
+        )));
+    }
+    match (found, declared) {
+        (Some((Format::Csv, list)), declared) => {
+            text(options, context, Text::Csv(options.csv.clone().unwrap_or_default()), list, declared).await
+        }
+        (Some((Format::Ndjson, list)), declared) => text(options, context, Text::Ndjson, list, declared).await,
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
             let (schema, footers) = parquet::open(objects, list, declared).await?;
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone());
             let streams = deal(footers, |footer| footer.size()).into_iter().map(batches).collect();
-            (schema, typed_by, streams)
+            let unrepresentable = context.unrepresentable(&schema);
+            Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
         }
-        (None, Some(schema)) => (schema, TypedBy::Declared, vec![stream::empty().boxed()]),
+        (None, Some(schema)) => {
+            let unrepresentable = context.unrepresentable(&schema);
+            let (typed_by, streams) = (TypedBy::Declared, vec![stream::empty().boxed()]);
+            Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
+        }
         (None, None) => {
             let place = options.location();
-            return Err(Error::input(format!("{place}: no objects; an empty table needs its columns declared")));
+            Err(Error::input(format!("{place}: no objects; an empty table needs its columns declared")))
         }
-    };
-    let unrepresentable = context.unrepresentable(&schema);
-    Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
+    }
 }
 
 async fn text(
     options: &Files,
-    objects: &Arc<dyn Objects>,
+    context: &Context,
     text: Text,
     list: Vec<Object>,
     declared: Option<SchemaRef>,
-) -> Result<(SchemaRef, TypedBy, Vec<Batches>)> {
+) -> Result<Opened> {
+    let objects = &context.objects;
     let (schema, typed_by) = match declared {
         Some(schema) => (schema, TypedBy::Declared),
-        None => (inferred(options, objects, text, &list).await?, TypedBy::Inferred),
+        None => (inferred(options, objects, &text, &list).await?, TypedBy::Inferred),
     };
-    let target = Target { text, schema: schema.clone(), typed_by };
+    let unrepresentable = context.unrepresentable(&schema);
+    let target = Target { text, schema: schema.clone(), typed_by, unrepresentable: unrepresentable.clone() };
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
     let streams = deal(list, |object| object.entry.size).into_iter().map(batches).collect();
-    Ok((schema, typed_by, streams))
+    Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
 }
 
 fn declared(columns: &[Column]) -> Result<SchemaRef> {
@@ -82,11 +96,11 @@ fn declared(columns: &[Column]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
 }
 
-async fn inferred(options: &Files, objects: &Arc<dyn Objects>, text: Text, list: &[Object]) -> Result<SchemaRef> {
+async fn inferred(options: &Files, objects: &Arc<dyn Objects>, text: &Text, list: &[Object]) -> Result<SchemaRef> {
     let sample = decode::sample(objects, list, text).await?;
     if sample.columns.is_empty() {
         let what = match text {
-            Text::Csv => "no object has a header",
+            Text::Csv(_) => "no object has a header",
             Text::Ndjson => "no object has a record",
         };
         return Err(Error::input(format!("{}: {what}; an empty table needs its columns declared", options.location())));

@@ -1,17 +1,21 @@
-//! A CSV text → its records (RFC 4180), each with the line that it begins on.
+//! A CSV text → its records (RFC 4180, or another dialect), each with the line that it begins on.
 //!
-//! Quotes count only where a field begins with one; they may hold separators, line ends and doubled quotes.
+//! Quotes count only where a field begins with one; they may hold delimiters, line ends and escaped quotes.
 //! Lines end with LF or CRLF. A line without any byte is no record, except in a file of one column, where it is a null.
 
 use std::io::{self, Read};
 
-use super::input::{Fault, LONGEST};
+use super::input::{self, Fault, LONGEST};
+use crate::config::Dialect;
 
 const CHUNK: usize = 256 << 10;
 
 pub struct Records<R> {
     input: R,
+    dialect: Dialect,
     ended: bool,
+    /// After what is in the buffer comes what is no text of its encoding.
+    undecodable: bool,
     buffer: Vec<u8>,
     /// What of the buffer is read but not yet given out.
     at: usize,
@@ -67,9 +71,10 @@ enum Scan {
 }
 
 impl<R: Read> Records<R> {
-    pub fn new(input: R) -> Self {
+    pub fn new(input: R, dialect: Dialect) -> Self {
         let buffer = vec![0; 2 * CHUNK];
-        Self { input, ended: false, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
+        let (ended, undecodable) = (false, false);
+        Self { input, dialect, ended, undecodable, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
     }
 
     /// The next record; `None` at the text's end.
@@ -99,11 +104,19 @@ impl<R: Read> Records<R> {
         if self.buffer.len() - self.filled < CHUNK {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
+        if self.undecodable {
+            return Err(Fault::Undecodable { line: self.line, field: self.fields.len() });
+        }
         while self.buffer.len() - self.filled >= CHUNK && !self.ended {
             match self.input.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => self.ended = true,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The records before are whole, and whoever reads them comes here again.
+                Err(error) if input::is_undecodable(&error) => {
+                    self.undecodable = true;
+                    break;
+                }
                 Err(error) => return Err(Fault::Io(error)),
             }
         }
@@ -114,43 +127,49 @@ impl<R: Read> Records<R> {
     fn scan(&mut self) -> Result<Scan, &'static str> {
         self.fields.clear();
         let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
-        let (mut inner, mut doubled) = (0, false);
+        let Dialect { delimiter, quote, escape } = self.dialect;
+        let (mut inner, mut escaped) = (0, false);
         if at == buffer.len() {
             return Ok(if self.ended { Scan::End } else { Scan::More });
         }
         let end = loop {
-            if buffer.get(at) == Some(&b'"') {
+            if let Some(quote) = quote
+                && buffer.get(at) == Some(&quote)
+            {
                 let start = at + 1;
                 let mut from = start;
                 let end = loop {
-                    match memchr::memchr(b'"', &buffer[from..]) {
-                        Some(found) if buffer.get(from + found + 1) == Some(&b'"') => {
-                            doubled = true;
-                            from += found + 2;
+                    let Some(found) = memchr::memchr2(quote, escape, &buffer[from..]).map(|found| from + found) else {
+                        return if self.ended { Err("a quote that is not closed") } else { Ok(Scan::More) };
+                    };
+                    match buffer.get(found + 1) {
+                        None if !self.ended => return Ok(Scan::More),
+                        Some(next) if buffer[found] == escape && (*next == quote || *next == escape) => {
+                            escaped = true;
+                            from = found + 2;
                         }
-                        Some(found) if from + found + 1 < buffer.len() || self.ended => break from + found,
-                        None if self.ended => return Err("a quote that is not closed"),
-                        _ => return Ok(Scan::More),
+                        _ if buffer[found] == quote => break found,
+                        _ => from = found + 1,
                     }
                 };
                 inner += memchr::memchr_iter(b'\n', &buffer[start..end]).count() as u64;
                 self.fields.push(Span { start, end, quoted: true });
                 match &buffer[end + 1..] {
-                    [b',', ..] => at = end + 2,
+                    [next, ..] if *next == delimiter => at = end + 2,
                     [b'\n', ..] => break end + 2,
                     [b'\r', b'\n', ..] => break end + 3,
                     [] | [b'\r'] if self.ended => break buffer.len(),
                     [b'\r'] => return Ok(Scan::More),
-                    _ => return Err("text between a closing quote and the next comma"),
+                    _ => return Err("text between a closing quote and the next delimiter"),
                 }
             } else {
                 let rest = &buffer[at..];
-                let length = rest.iter().position(|byte| matches!(byte, b',' | b'\n'));
+                let length = rest.iter().position(|byte| *byte == delimiter || *byte == b'\n');
                 let (start, end) = (at, at + length.unwrap_or(rest.len()));
                 if length.is_none() && !self.ended {
                     return Ok(Scan::More);
                 }
-                if buffer.get(end) == Some(&b',') {
+                if buffer.get(end) == Some(&delimiter) {
                     self.fields.push(Span { start, end, quoted: false });
                     at = end + 1;
                 } else {
@@ -160,22 +179,24 @@ impl<R: Read> Records<R> {
                 }
             }
         };
-        if doubled {
+        if let (Some(quote), true) = (quote, escaped) {
             for field in self.fields.iter_mut().filter(|field| field.quoted) {
-                field.end = field.start + undouble(&mut self.buffer[field.start..field.end]);
+                field.end = field.start + unescape(&mut self.buffer[field.start..field.end], quote, escape);
             }
         }
         Ok(Scan::Record(end, inner))
     }
 }
 
-/// Makes one quote of two, in place; the length that is left.
-fn undouble(text: &mut [u8]) -> usize {
+/// Takes what escapes away, in place; the length that is left.
+fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
     let (mut to, mut from) = (0, 0);
     while from < text.len() {
+        if text[from] == escape && text.get(from + 1).is_some_and(|next| *next == quote || *next == escape) {
+            from += 1;
+        }
         text[to] = text[from];
-        from += if text[from] == b'"' { 2 } else { 1 };
-        to += 1;
+        (to, from) = (to + 1, from + 1);
     }
     to
 }
@@ -198,7 +219,11 @@ mod tests {
     type Parsed = Result<Vec<(u64, Vec<String>)>, (u64, String)>;
 
     fn parse(input: impl Read) -> Parsed {
-        let mut records = Records::new(input);
+        parse_as(input, Dialect::default())
+    }
+
+    fn parse_as(input: impl Read, dialect: Dialect) -> Parsed {
+        let mut records = Records::new(input, dialect);
         let mut all = Vec::new();
         loop {
             match records.next() {
@@ -210,14 +235,18 @@ mod tests {
                     all.push((record.line, record.fields().map(mark).collect()));
                 }
                 Err(Fault::Text(line, why)) => return Err((line, why)),
-                Err(Fault::Io(error)) => panic!("{error}"),
+                Err(fault) => panic!("{fault:?}"),
             }
         }
     }
 
     fn fields(text: &str) -> Parsed {
-        let parsed = parse(text.as_bytes());
-        assert_eq!(parse(Dribble(text.as_bytes())), parsed);
+        fields_as(text, Dialect::default())
+    }
+
+    fn fields_as(text: &str, dialect: Dialect) -> Parsed {
+        let parsed = parse_as(text.as_bytes(), dialect);
+        assert_eq!(parse_as(Dribble(text.as_bytes()), dialect), parsed);
         parsed
     }
 
@@ -243,10 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn other_dialects() {
+        let tabs = Dialect { delimiter: b'\t', quote: None, escape: b'"' };
+        assert_eq!(fields_as("a\t\"b,\n\t\n", tabs), of(&[(1, &["a", "\"b,"]), (2, &["", ""])]));
+        let backslash = Dialect { delimiter: b';', quote: Some(b'\''), escape: b'\\' };
+        assert_eq!(
+            fields_as("'a\\'b';'\\\\';'\\n'\nx\\;\"\n'a'", backslash),
+            of(&[(1, &["'a'b", "'\\", "'\\n"]), (2, &["x\\", "\""]), (3, &["'a"])])
+        );
+        assert_eq!(fields_as("'a\\'", backslash), Err((1, "a quote that is not closed".into())));
+    }
+
+    #[test]
     fn what_is_no_csv_says_where_its_record_begins() {
         assert_eq!(fields("a\n\"b\n\nc"), Err((2, "a quote that is not closed".into())));
-        assert_eq!(fields("a\n\"b\"c\n"), Err((2, "text between a closing quote and the next comma".into())));
-        assert_eq!(fields("\"b\"\rc\n"), Err((1, "text between a closing quote and the next comma".into())));
+        assert_eq!(fields("a\n\"b\"c\n"), Err((2, "text between a closing quote and the next delimiter".into())));
+        assert_eq!(fields("\"b\"\rc\n"), Err((1, "text between a closing quote and the next delimiter".into())));
         let endless = io::Read::chain(&b"a\n\""[..], io::repeat(b'x'));
         assert_eq!(parse(endless), Err((2, "a record longer than 16 MB: is a quote not closed?".into())));
     }

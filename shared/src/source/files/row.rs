@@ -1,6 +1,6 @@
 //! Rows → record batches: columns side by side, each filled once per row.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Fields, SchemaRef};
@@ -10,7 +10,7 @@ use super::{
     column::{Column, Fault},
     json::Pairs,
 };
-use crate::manifest::TypedBy;
+use crate::{manifest::TypedBy, source::unrepresentable::Unrepresentable};
 
 /// A row, or a struct in one.
 pub struct Row {
@@ -18,6 +18,8 @@ pub struct Row {
     by_name: HashMap<String, usize>,
     columns: Vec<Column>,
     filled: Vec<bool>,
+    /// Of a whole row, and not of a struct in one.
+    unrepresentable: Option<Arc<Unrepresentable>>,
 }
 
 impl Row {
@@ -28,6 +30,7 @@ impl Row {
             by_name: fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect(),
             columns: fields.iter().map(|field| column(field.data_type())).collect::<Result<_, _>>()?,
             filled: vec![false; fields.len()],
+            unrepresentable: None,
         })
     }
 
@@ -43,7 +46,10 @@ impl Row {
     /// Appends a text to one column; `None` is a null.
     pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), Fault> {
         match text {
-            Some(text) => self.columns[at].push(text).map_err(|fault| fault.inside(self.fields[at].name())),
+            Some(text) => {
+                let pushed = self.columns[at].push(text);
+                self.or_null(at, pushed)
+            }
             None => {
                 self.columns[at].push_null();
                 Ok(())
@@ -58,17 +64,31 @@ impl Row {
             // Most objects have the same keys in the same order.
             let usual = self.fields.get(place).is_some_and(|field| field.name() == name);
             let at = if usual { Some(place) } else { self.find(name) };
-            let fault = |why: &str| Fault { column: name.to_lowercase(), why: why.into() };
+            let fault = |why: &str| Fault { column: name.to_lowercase(), why: why.into(), is_unrepresentable: false };
             let at = at.ok_or_else(|| fault("is not known: declare all columns, or leave it out"))?;
             if std::mem::replace(&mut self.filled[at], true) {
                 return Err(fault("stands there twice"));
             }
-            self.columns[at].push_json(json).map_err(|fault| fault.inside(self.fields[at].name()))?;
+            let pushed = self.columns[at].push_json(json);
+            self.or_null(at, pushed)?;
         }
         for (column, _) in self.columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
             column.push_null();
         }
         Ok(())
+    }
+
+    /// A value that its column has no place for may be null, if the dataset says so.
+    fn or_null(&mut self, at: usize, pushed: Result<(), Fault>) -> Result<(), Fault> {
+        let Err(fault) = pushed else { return Ok(()) };
+        match &self.unrepresentable {
+            Some(counted) if counted.is_null() && fault.is_unrepresentable && self.columns[at].is_scalar() => {
+                self.columns[at].push_null();
+                counted.count(at, 1);
+                Ok(())
+            }
+            _ => Err(fault.inside(self.fields[at].name())),
+        }
     }
 
     pub fn push_null(&mut self) {
@@ -110,8 +130,14 @@ pub struct Rows {
 pub struct Gone;
 
 impl Rows {
-    pub fn new(schema: &SchemaRef, typed_by: TypedBy, to: Sender<RecordBatch>) -> Result<Self, String> {
-        Ok(Self { row: Row::new(schema.fields(), typed_by)?, schema: schema.clone(), rows: 0, size: 0, to })
+    pub fn new(
+        schema: &SchemaRef,
+        typed_by: TypedBy,
+        unrepresentable: Arc<Unrepresentable>,
+        to: Sender<RecordBatch>,
+    ) -> Result<Self, String> {
+        let row = Row { unrepresentable: Some(unrepresentable), ..Row::new(schema.fields(), typed_by)? };
+        Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
     }
 
     /// A row was pushed, of so many bytes of text.

@@ -14,6 +14,12 @@
 
 pub type Fault = &'static str;
 
+/// What is wrong with a value that is of the right kind: its type has no place for it.
+pub const UNREPRESENTABLE: [Fault; 3] = [RANGE, DIGITS, FINER];
+pub const RANGE: Fault = "out of the type's range";
+const DIGITS: Fault = "more digits after the point than the type keeps";
+const FINER: Fault = "finer than a microsecond";
+
 /// A whole number. `canonical` refuses a plus and leading zeros, which a column of numbers would lose.
 pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Fault> {
     const FAULT: Fault = "not a whole number";
@@ -35,7 +41,7 @@ pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Fault> {
             let digit = i64::from(digit);
             if negative { tens.checked_sub(digit) } else { tens.checked_add(digit) }
         });
-        value = grown.ok_or("out of the type's range")?;
+        value = grown.ok_or(RANGE)?;
     }
     Ok(value)
 }
@@ -45,7 +51,7 @@ pub fn real<F: std::str::FromStr + Into<f64> + Copy>(text: &[u8]) -> Result<F, F
     let text = std::str::from_utf8(text).map_err(|_| "not a number")?;
     let value: F = text.parse().map_err(|_| "not a number")?;
     if value.into().is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) {
-        return Err("out of the type's range");
+        return Err(RANGE);
     }
     Ok(value)
 }
@@ -62,7 +68,6 @@ pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Fault> {
 /// A decimal number, in units of 10^-scale.
 pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     const FAULT: Fault = "not a number";
-    const RANGE: Fault = "out of the type's range";
     let (mantissa, exponent) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
         Some(at) => (&text[..at], whole(&text[at + 1..], false).map_err(|_| FAULT)?),
         None => (text, 0),
@@ -90,7 +95,7 @@ pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     for digit in digits {
         match digit {
             0 => {}
-            1..=9 => return Err("more digits after the point than the type keeps"),
+            1..=9 => return Err(DIGITS),
             _ => return Err(FAULT),
         }
     }
@@ -186,7 +191,7 @@ fn clock_time(text: &[u8]) -> Result<i64, Fault> {
         match (at, byte) {
             (..6, b'0'..=b'9') => micros += i64::from(byte - b'0') * [100_000, 10_000, 1_000, 100, 10, 1][at],
             (6.., b'0') => {}
-            (6.., b'1'..=b'9') => return Err("finer than a microsecond"),
+            (6.., b'1'..=b'9') => return Err(FINER),
             _ => return Err(NO_TIMESTAMP),
         }
     }

@@ -7,6 +7,7 @@ use super::{
     record::{Records, Text},
 };
 use crate::{
+    config::Dialect,
     error::{Error, Result},
     source::files::{
         input::{self, Fault, Input},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
-    let mut csv = Csv::new(input);
+    let mut csv = Csv::new(input, Dialect::default());
     let mut records = Records::new(reader);
     let header = match csv.next().map_err(|fault| input::error(object, fault))? {
         Some(header) => {
