@@ -1,8 +1,11 @@
 //! The PostgreSQL source, on a real PostgreSQL.
 
+mod docs;
 mod failures;
+mod files;
 mod parts;
 mod poolers;
+mod random;
 mod render;
 mod session;
 mod structure;

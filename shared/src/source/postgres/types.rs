@@ -1,31 +1,8 @@
-//! PostgreSQL type → how it is read → Arrow → Glue: the one place that decides it.
+//! PostgreSQL type → how it is read → Arrow: the one place that decides it. The table for people is docs/types.md, which the
+//! tests compare with this.
 //!
-//! | PostgreSQL | Arrow | Glue | note |
-//! |---|---|---|---|
-//! | `boolean` | Boolean | boolean | |
-//! | `smallint`, `integer`, `bigint` | Int16, Int32, Int64 | smallint, int, bigint | |
-//! | `oid`, `xid`, `cid` | Int64 | bigint | unsigned, 32 bits |
-//! | `real`, `double precision` | Float32, Float64 | float, double | NaN and infinities stay |
-//! | `numeric(p,s)`, p ≤ 38, 0 ≤ s ≤ p | Decimal128(p,s) | decimal(p,s) | NaN is an error |
-//! | every other `numeric` | Utf8 | string | exact, as PostgreSQL prints it: nothing is rounded |
-//! | `money` | Utf8 | string | as the server's `lc_monetary` prints it; cast it to `numeric(p,s)` for a number |
-//! | `text`, `varchar`, `name`, `citext`, enums | Utf8 | string | |
-//! | `char(n)` | Utf8 | string | with its padding, as PostgreSQL sends it (its cast to `text` would strip it) |
-//! | `uuid` | Utf8 | string | lower case with hyphens |
-//! | `json`, `jsonb` | Utf8 | string | |
-//! | `bytea` | Binary | binary | |
-//! | `date` | Date32 | date | infinity is an error |
-//! | `timestamp` | Timestamp(µs) | timestamp | infinity, and years after 294246, are errors |
-//! | `timestamptz` | Timestamp(µs, UTC) | timestamp | the moment in UTC; errors as above |
-//! | arrays | List | array<…> | one dimension, else an error; lower bounds are not kept |
-//! | composites, rows of tables | Struct | struct<…> | field names in lower case |
-//! | `hstore` | Map(Utf8, Utf8) | map<string,string> | |
-//! | domains | as the type below | | |
-//! | everything else | Utf8 | string | what `value::text` gives in PostgreSQL |
-//!
-//! "Everything else" is `time`, `timetz`, `interval` (ISO and `postgres` styles), `bit`, `inet`, `cidr`, `macaddr`,
-//! `xml`, `"char"`, `pg_lsn`, `xid8`, `tid`, `tsvector`, `tsquery`, ranges and multiranges, geometric types, `reg…`
-//! types, anonymous records, and every extension's types (`ltree`, PostGIS, `vector`): the server makes the text.
+//! What has no rule here is text that the server makes, and so are arrays and fields of it: `interval`, ranges, geometric
+//! types, `reg…` types, anonymous records, and the types of extensions.
 
 use std::collections::HashMap;
 
