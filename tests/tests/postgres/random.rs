@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use turntable::clock::Clock;
+
 use crate::{
     files::{duckdb, write},
     open, run, shared,
@@ -277,8 +279,7 @@ fn float(value: f64, digits: impl Fn(f64) -> String) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_value_comes_back() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = number("TURNTABLE_SEED").unwrap_or(now.as_nanos() as u64 | 1);
+    let seed = number("TURNTABLE_SEED").unwrap_or_else(|| Clock::system().ulid().0 as u64 | 1);
     let rows = number("TURNTABLE_ROWS").unwrap_or(300);
     eprintln!("TURNTABLE_SEED={seed}");
     let mut random = Random(seed);
