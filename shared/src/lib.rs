@@ -10,6 +10,7 @@
 //! | [`config`] | `datasets.toml`: raw → checked, all faults at once |
 //! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
 //! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
+//! | [`history`] | what the flip records tell, and what must come on record |
 //!
 //! | the world (feature `aws`; `arrow` for what of [`source`] only decodes) | |
 //! |---|---|
@@ -21,6 +22,7 @@
 pub mod audit;
 pub mod config;
 pub mod error;
+pub mod history;
 pub mod manifest;
 pub mod merge;
 pub mod name;

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     manifest::Manifest,
     name::{Colour, Generation, Home, Location},
-    record::{By, Flip, Hold},
+    record::{self, By, Flip, Hold},
 };
 use ulid::Ulid;
 
@@ -55,6 +55,12 @@ pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
         Live::Foreign(_) => Colour::Blue,
     };
     Generation { colour, ulid }
+}
+
+/// The name of a merge: its ULID is later than live's, whatever the clocks say, so that what was merged from one another
+/// is in the order of its ULIDs.
+pub fn next_merge(home: &Home, live: &Live, fresh: Ulid) -> Generation {
+    next(home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
 /// Whether a generation may ever lie beside what is live. Athena reads sub-folders: neither may contain the other.
@@ -173,7 +179,7 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
     })
 }
 
-/// Which generation a rollback goes back to: the named one, or what was live before live.
+/// Which generation a rollback goes back to: the named one, which must have been live, or what was live before live.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
@@ -185,6 +191,13 @@ pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Resul
         Error::input("the table's location is no generation of ours: there is nothing to roll back from")
     })?;
     if let Some(wanted) = wanted {
+        // What its audit said when it went live is all that a rollback knows of its rows.
+        if wanted != live && !state.was_live(&wanted) {
+            return Err(Error::input(format!(
+                "no flip to {wanted} is on record, and a rollback goes back to what has been live: ask for a flip to \
+                 it, which audits it"
+            )));
+        }
         return Ok(wanted);
     }
     let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
@@ -346,5 +359,17 @@ mod tests {
         assert_eq!(rollback(&home(), &flipped_, None).unwrap(), BLUE());
         assert!(rollback(&home(), &state(Live::Ours(GREEN()), Some(15), vec![]), None).is_err());
         assert!(rollback(&home(), &state(Live::NoTable, None, vec![]), None).is_err());
+        // A name must be one that has been live: a rollback audits no rows.
+        let turned =
+            state(Live::Ours(GREEN()), Some(15), vec![flipped(BLUE(), By::Event, 5), flipped(GREEN(), By::Event, 20)]);
+        assert_eq!(rollback(&home(), &turned, Some(BLUE())).unwrap(), BLUE());
+        let never = generation(Colour::Blue, 3);
+        assert_eq!(
+            rollback(&home(), &turned, Some(never)).unwrap_err().message(),
+            format!(
+                "no flip to {never} is on record, and a rollback goes back to what has been live: ask for a flip to \
+                 it, which audits it"
+            )
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol, in process: what is live after everything that may go wrong between S3, Glue and us.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -12,6 +12,7 @@ use tests::{
     disturbed::Disturbed,
     rig::Rig,
 };
+use tokio::sync::Notify;
 use turntable::{error::Kind, publish::Outcome};
 
 #[tokio::test]
@@ -215,6 +216,101 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     assert_eq!(rig.deliver(&fresh).await.unwrap().outcome, Outcome::Swapped);
     let forward = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": green })).await.unwrap();
     assert_eq!((forward.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+}
+
+/// The model has found this order: a flip looks after a rollback's update and before its record.
+#[tokio::test]
+async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
+    let rig = Arc::new(Rig::default());
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let running = rig.export().await;
+
+    let (looked, returned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let audits = {
+        let (looked, returned) = (looked.clone(), returned.clone());
+        Disturbed::new(&rig.objects).before_list(&running.to_string(), move || {
+            let (looked, returned) = (looked.clone(), returned.clone());
+            Box::pin(async move {
+                looked.notify_one();
+                returned.notified().await;
+                // For whoever looks again.
+                returned.notify_one();
+            })
+        })
+    };
+    let late = {
+        let (rig, audits) = (rig.clone(), Arc::new(audits));
+        move || flip::handle(rig.world_on(rig.catalog.clone(), audits.clone()), rig.event(&running))
+    };
+    // The rollback's update gets no answer: it reads the flips between its update and its record.
+    let update = rig.catalog.calls(Op::Update) + 1;
+    rig.catalog.on(Op::Update, update, Fault::LoseReply);
+    let task = Arc::new(Mutex::new(None));
+    let settles = {
+        let (rig, task) = (rig.clone(), task.clone());
+        Disturbed::new(&rig.objects).before_list("_flips", move || {
+            let begins = rig.catalog.calls(Op::Update) == update && task.lock().unwrap().is_none();
+            let looked = looked.clone();
+            if begins {
+                *task.lock().unwrap() = Some(tokio::spawn(late()));
+            }
+            Box::pin(async move {
+                if begins {
+                    looked.notified().await;
+                }
+            })
+        })
+    };
+    let world = rig.world_on(rig.catalog.clone(), Arc::new(settles));
+    let rollback = json!({ "dataset": "users", "action": "rollback" });
+    assert_eq!(flip::handle(world, rollback).await.unwrap().outcome, Outcome::Swapped);
+    returned.notify_one();
+    let late = task.lock().unwrap().take().unwrap();
+    assert_eq!(late.await.unwrap().unwrap().outcome, Outcome::Stale);
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_not_on_record_says_that_it_may_be_undone() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let unrecorded = rig.world_on(rig.catalog.clone(), Arc::new(Disturbed::new(&rig.objects).refuse("/_flips/")));
+    let error = flip::handle(unrecorded, json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(
+        error.message(),
+        format!(
+            "dmp.users: the table is back at {blue}, but an export that began before may still undo it: put a hold, or \
+             look again with status"
+        )
+    );
+    assert_eq!(rig.live(), Some(blue));
+}
+
+#[tokio::test]
+async fn a_rollback_goes_only_to_what_has_been_live() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    rig.source(1);
+    let rejected = rig.export().await;
+    assert_eq!(rig.deliver(&rejected).await.unwrap_err().kind(), Kind::Rejected);
+    let error = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": rejected })).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert_eq!(
+        error.message(),
+        format!(
+            "no flip to {rejected} is on record, and a rollback goes back to what has been live: ask for a flip to it, \
+             which audits it"
+        )
+    );
+    assert_eq!(rig.live(), Some(blue));
 }
 
 #[tokio::test]

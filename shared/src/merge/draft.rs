@@ -2,10 +2,9 @@
 
 use aws_sdk_glue::types::Table;
 use jiff::Timestamp;
-use ulid::Ulid;
 
 use super::{
-    file,
+    consumed, file,
     key::{Key, Type},
     refresh::Ask,
 };
@@ -13,11 +12,10 @@ use crate::{
     aws::glue,
     config::{Dataset, Inbox, OnUnrepresentable},
     error::{Error, Result},
-    manifest::{self, Consumed, Manifest, Merge, TypedBy, VERSION},
+    manifest::{self, Manifest, Merge, TypedBy, VERSION},
     name::Generation,
-    plan::{self, Live},
+    plan::Live,
     port::Entry,
-    record,
     source::{
         self, Context,
         inbox::{self, Read, Reader, Rejects, Said},
@@ -48,12 +46,6 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&Table>) -> Result<Ke
         Ok((name.clone(), kind))
     };
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
-}
-
-/// The other colour than live's, and a later ULID than live's, whatever the clocks say: what was merged from one another
-/// is in the order of its ULIDs.
-pub fn generation(dataset: &Dataset, live: &Live, fresh: Ulid) -> Generation {
-    plan::next(&dataset.home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
 /// What is merged beside drops: a live table that is no merge yet, and the source to reconcile with.
@@ -119,6 +111,8 @@ impl Draft<'_> {
         reads: &[Read],
         now: Timestamp,
     ) -> Manifest {
+        let read = reads.iter().map(|read| read.drop.clone());
+        let consumed = consumed::consumed(self.base, self.generation, listed, read);
         Manifest {
             version: VERSION,
             dataset: self.dataset.name.clone(),
@@ -134,21 +128,7 @@ impl Draft<'_> {
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             nulled: Default::default(),
-            merge: Some(Merge { buckets, consumed: self.consumed(listed, reads) }),
+            merge: Some(Merge { buckets, consumed }),
         }
-    }
-
-    /// What was consumed before and is still in the inbox, and what was read now.
-    fn consumed(&self, listed: &[(manifest::Drop, Entry)], reads: &[Read]) -> Vec<Consumed> {
-        let listed: std::collections::HashSet<&manifest::Drop> = listed.iter().map(|(drop, _)| drop).collect();
-        let before = self.base.and_then(|base| base.merge.as_ref()).map_or(&[][..], |merge| &merge.consumed);
-        let mut consumed: Vec<Consumed> = before.to_vec();
-        for by in &mut consumed {
-            by.drops.retain(|drop| listed.contains(drop));
-        }
-        let drops = reads.iter().map(|read| read.drop.clone()).collect();
-        consumed.push(Consumed { by: self.generation, drops });
-        consumed.retain(|by| !by.drops.is_empty());
-        consumed
     }
 }

@@ -9,6 +9,7 @@ pub mod archive;
 pub mod bucket;
 #[cfg(feature = "aws")]
 mod build;
+pub mod consumed;
 #[cfg(feature = "aws")]
 mod draft;
 #[cfg(feature = "aws")]

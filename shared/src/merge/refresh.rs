@@ -6,7 +6,6 @@
 //! second.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +15,7 @@ use jiff::SignedDuration;
 
 use super::{
     build::{self, Build},
+    consumed,
     draft::{self, Draft},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     aws::rds::Signer,
     config::{Dataset, Inbox},
     error::{Error, Result},
-    manifest::{Drop, Manifest},
+    manifest::Manifest,
     name::Generation,
     plan::{self, Decision, Live, Who},
     port::{Entry, Put},
@@ -151,7 +151,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         took: Took::default(),
     };
     let merged = base.as_ref().and_then(|base| base.merge.as_ref());
-    let unread = unread(&listed, base.as_ref());
+    let unread = consumed::unread(&listed, base.as_ref());
     if merged.is_some() && unread.is_empty() && !ask.reconcile {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
@@ -174,7 +174,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     if let Some(hold) = hold {
         return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged }));
     }
-    let generation = draft::generation(dataset, &live, world.clock.ulid());
+    let generation = plan::next_merge(&dataset.home, &live, world.clock.ulid());
     plan::beside(&live, &dataset.home.generation(&generation))?;
     let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
@@ -236,13 +236,6 @@ async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
             dataset.home.location()
         ))),
     }
-}
-
-/// The drops that live does not know.
-fn unread(listed: &[(Drop, Entry)], base: Option<&Manifest>) -> Vec<(Drop, Entry)> {
-    let consumed = base.and_then(|base| base.merge.as_ref()).into_iter().flat_map(|merge| &merge.consumed);
-    let consumed: HashSet<&Drop> = consumed.flat_map(|by| &by.drops).collect();
-    listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
 }
 
 /// Rejects that are written at the same time.

@@ -11,6 +11,7 @@ use crate::{
     aws::glue,
     config::Dataset,
     error::Result,
+    history,
     manifest::Manifest,
     name::{Generation, Key},
     plan::{Live, State},
@@ -37,7 +38,7 @@ impl Look {
     pub async fn at(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
         let table = world.catalog.table(&dataset.table).await?;
         let live = live_of(world, dataset, table.as_ref()).await?;
-        let since = live.generation().map(|generation| generation.ulid.min(candidate.ulid));
+        let since = history::since(&live, candidate);
         let (hold, flips, live_manifest) = futures::try_join!(
             hold(world, dataset),
             flips(world, dataset, since),
@@ -62,17 +63,14 @@ impl Look {
 
     /// Makes sure that live has a flip record, if it is ours. Gives the record that it wrote.
     pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
-        let Some(live) = self.state.live.generation().filter(|live| !self.state.was_live(live)) else {
-            return Ok(None);
-        };
-        let ulid = record::later(world.clock.ulid(), self.flips.iter().copied().chain([live.ulid]));
-        // The last flip on record since live began is what live replaced; if there was none, that is live's base.
-        let last = self.state.flips.last().map(|flip| dataset.home.generation(&flip.to));
+        let base = self.live_manifest.as_ref().and_then(|manifest| manifest.base.as_ref());
+        let Some((from, to)) = history::unrecorded(&dataset.home, &self.state, base) else { return Ok(None) };
+        let ulid = record::later(world.clock.ulid(), self.flips.iter().copied().chain([to.ulid]));
         let flip = Flip {
             dataset: dataset.name.clone(),
             at: world.clock.now(),
-            from: last.or_else(|| self.live_manifest.as_ref().and_then(|manifest| manifest.base.clone())),
-            to: live,
+            from,
+            to,
             by: By::Recovered,
             why: None,
             canary: canary::pending(dataset),
@@ -146,8 +144,7 @@ pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
 
 /// The flips since a ULID's time, in order; where there is no bound, only the last of all there ever were.
 pub async fn flips(world: &World, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
-    // Every flip's ULID is later than its generation's, whatever the clocks say: see `record::later`.
-    let after = since.map(|since| dataset.home.flip(Ulid::from_parts(since.timestamp_ms(), 0)));
+    let after = since.map(|since| dataset.home.flip(history::bound(since)));
     let listed = world.objects.list(&dataset.home.flips(), after.as_ref()).await?;
     let skip = if since.is_some() { 0 } else { listed.len().saturating_sub(1) };
     let keys = listed.into_iter().skip(skip).map(|entry| entry.key);

@@ -143,7 +143,7 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
         if !reasons.is_empty() {
             return Ok(Ended { checks, ..Ended::unchanged(Outcome::Rejected, &look.state.live, reasons) });
         }
-        if let Some(Swapped { ended, ulid, flip }) = swap(world, dataset, &candidate, look, input, &cause).await? {
+        if let Some(Swapped { ended, ulid, flip, .. }) = swap(world, dataset, &candidate, look, input, &cause).await? {
             return canary::settle(world, dataset, &candidate, (ulid, flip), Ended { checks, ..ended }).await;
         }
     }

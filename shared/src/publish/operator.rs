@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// A flip back to the generation before live, or to a named one. Its structure is audited again: one that was swept
-/// or damaged is rejected. A hold does not stop it, because both are the operator's word.
+/// or damaged is rejected. A hold does not stop it, because both are the operator's word. From the moment that it
+/// returns, no event of an export that began before undoes it.
 pub async fn rollback(
     world: &World,
     dataset: &Dataset,
@@ -61,6 +62,14 @@ pub async fn rollback(
         }
         let input = next_table(dataset, &look, &candidate, policy);
         if let Some(swapped) = swap(world, dataset, &candidate, look, input, &cause).await? {
+            // A flip that has looked between the update and its record does not know of the rollback.
+            if !swapped.recorded || !fence(world, dataset).await? {
+                return Err(Error::conflict(format!(
+                    "{}: the table is back at {target}, but an export that began before may still undo it: put a hold, \
+                     or look again with status",
+                    dataset.table
+                )));
+            }
             return Ok(swapped.ended);
         }
     }
@@ -71,7 +80,13 @@ pub async fn rollback(
 pub async fn hold(world: &World, dataset: &Dataset, reason: String) -> Result<()> {
     let hold = Hold { at: world.clock.now(), reason, released: false };
     world.objects.put(&dataset.home.hold(), record::to_json(&hold).into()).await?;
-    fence(world, dataset).await
+    if fence(world, dataset).await? {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "{}: the hold is written, but a flip that began before it may still land: run hold again",
+        dataset.table
+    )))
 }
 
 pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -> Result<()> {
@@ -79,22 +94,19 @@ pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -
     world.objects.put(&dataset.home.hold(), record::to_json(&released).into()).await
 }
 
-/// A new `VersionId` for the same table: a flip that looked before the hold was written fails its version check,
-/// looks again and sees the hold.
-async fn fence(world: &World, dataset: &Dataset) -> Result<()> {
+/// A new `VersionId` for the same table: a flip that looked before what was written last fails its version check, looks
+/// again and sees it. Whether that was done.
+async fn fence(world: &World, dataset: &Dataset) -> Result<bool> {
     for _ in 0..ATTEMPTS {
-        let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(()) };
-        let Some(version) = table.version_id() else { return Ok(()) };
+        let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(true) };
+        let Some(version) = table.version_id() else { return Ok(true) };
         match world.catalog.update(&dataset.table.database, glue::unchanged(&table), version).await {
-            Ok(Update::Done) => return Ok(()),
+            Ok(Update::Done) => return Ok(true),
             Ok(Update::Conflict) => {}
-            Err(error) => warn!(dataset = dataset.name, error = error.report(), "hold not fenced yet"),
+            Err(error) => warn!(dataset = dataset.name, error = error.report(), "not fenced yet"),
         }
     }
-    Err(Error::conflict(format!(
-        "{}: the hold is written, but a flip that began before it may still land: run hold again",
-        dataset.table
-    )))
+    Ok(false)
 }
 
 /// What an operator wants to see first.

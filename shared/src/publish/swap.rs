@@ -9,6 +9,7 @@ use crate::{
     aws::glue,
     config::Dataset,
     error::{Error, Result},
+    history::{self, Settled},
     manifest::Manifest,
     plan::Live,
     port::Update,
@@ -22,6 +23,8 @@ pub struct Swapped {
     pub ended: Ended,
     pub ulid: Ulid,
     pub flip: Flip,
+    /// Whether its record was written.
+    pub recorded: bool,
 }
 
 /// The table that the flip makes of the one that was seen.
@@ -63,17 +66,12 @@ pub async fn swap(
     let previous = if matches!(sent, Ok(Update::Done)) {
         look.state.live
     } else {
-        // A conflict or an error may be the echo of our own committed attempt: only Location tells (invariant 5).
+        // A conflict or an error may be the echo of our own committed attempt.
         let now = Look::at(world, dataset, &candidate.generation).await?;
-        if now.state.live != Live::Ours(candidate.generation) {
-            return sent.map(|_| None);
-        }
-        match now.last_flip() {
-            // Another delivery of the same candidate was faster, and has put it on record.
-            Some((_, last)) if last.to == candidate.generation => return Ok(None),
-            // Ours, or one that has died before its record. Others may have flipped since we looked.
-            Some((_, last)) => Live::Ours(last.to),
-            None => look.state.live,
+        match history::settled(&candidate.generation, look.state.live, &now.state) {
+            Settled::NotLive => return sent.map(|_| None),
+            Settled::OnRecord => return Ok(None),
+            Settled::Replaced(previous) => previous,
         }
     };
     let flip = Flip {
@@ -86,12 +84,13 @@ pub async fn swap(
         canary: if matches!(cause.by, By::Event | By::Operator) { canary::pending(dataset) } else { None },
     };
     let key = dataset.home.flip(ulid);
-    if let Err(error) = world.objects.put_new(&key, record::to_json(&flip).into()).await {
+    let written = world.objects.put_new(&key, record::to_json(&flip).into()).await;
+    if let Err(error) = &written {
         // The flip stands. Whoever comes next finds live without a record and writes it.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     let live = Live::Ours(candidate.generation);
     let ended =
         Ended { outcome: Outcome::Swapped, live, previous: Some(previous), reasons: Vec::new(), checks: Vec::new() };
-    Ok(Some(Swapped { ended, ulid, flip }))
+    Ok(Some(Swapped { ended, ulid, flip, recorded: written.is_ok() }))
 }

@@ -6,7 +6,7 @@ use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{Found, State};
+use super::{Found, State, since};
 use crate::{
     aws::glue,
     config::{Dataset, Retain},
@@ -74,10 +74,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
         generations.entry(generation).or_default().sweeping = Some(at);
     }
 
-    // Where live is none of ours, the last flip tells all: whether there ever was one.
-    let oldest = generations.keys().map(|generation| generation.ulid).min();
-    let since = live.generation().map(|live| oldest.map_or(live.ulid, |oldest| live.ulid.min(oldest)));
-    let flips = publish::flips(world, dataset, since).await?;
+    let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
     let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
     let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
     Ok(Look { table, state: State { live, reads, flips, records, generations }, consumed, uploads, unknown })

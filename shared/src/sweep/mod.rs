@@ -21,6 +21,9 @@
 //! So no generation of which anything was deleted goes live, not even one whose export finishes only now. And as the
 //! table did not change between sweep's read and the fence, what was decided in between was still true at the fence.
 //!
+//! `abandoned` must exceed the longest run: with two sweeps at once, one may take the mark away while the other still
+//! deletes, and a run that was taken for dead could write its files and go live in between. `tests/model` has shown it.
+//!
 //! A `_sweeping` that stays behind (sweep died, or the fence failed) stops a flip to a generation that sweep will
 //! delete next time anyway. If by then it may not go any more, its mark goes, an hour later: no sweep lives that long.
 
@@ -42,6 +45,6 @@ pub use act::{Budget, Done, act};
 pub use archive::{Archived, archivable, archive};
 #[cfg(feature = "aws")]
 pub use look::{Look, abandoned_uploads, look, refuse_swept};
-pub use plan::{Found, Kept, OldestQuery, Plan, Reason, State, plan};
+pub use plan::{Found, Kept, OldestQuery, Plan, Reason, State, plan, since};
 #[cfg(feature = "aws")]
 pub use tables::leftover_audit_tables;

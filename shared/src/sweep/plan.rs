@@ -108,6 +108,11 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Since when the flips must be known; `None`: the last of all is enough, which tells whether there ever was one.
+pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>) -> Option<Ulid> {
+    live.generation().map(|live| generations.map(|generation| generation.ulid).fold(live.ulid, Ulid::min))
+}
+
 /// Flip records are kept for at least this long.
 const HISTORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
