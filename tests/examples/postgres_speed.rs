@@ -72,6 +72,7 @@ async fn main() {
                 now: Clock::system().now(),
                 table: TableName { database: "dmp".into(), table: "t".into() },
                 on_unrepresentable: OnUnrepresentable::Error,
+                copies: None,
             };
             let opened = postgres::open(&options, &context).await.unwrap();
             let counts = opened

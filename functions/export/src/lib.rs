@@ -140,6 +140,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         now: world.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
+        copies: Some(dataset.parquet),
     };
     let opened = tokio::select! {
         opened = source::open(&dataset.source, &context) => opened?,

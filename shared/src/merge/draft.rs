@@ -82,6 +82,7 @@ pub async fn more(
             now: reader.now,
             table: dataset.table.clone(),
             on_unrepresentable: OnUnrepresentable::Error,
+            copies: None,
         };
         for batches in source::open(source, &context).await?.streams {
             let said = inbox::records(&path, batches, reader).await?;

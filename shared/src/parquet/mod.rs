@@ -18,7 +18,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use parquet::{
     basic::{Compression, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
@@ -31,7 +31,7 @@ use crate::{
     manifest::File,
     name::Location,
     port::Objects,
-    source::{Batches, Opened},
+    source::{Batches, Copy, Opened},
 };
 use encode::Encoder;
 pub use footer::{columns_of, read_footer};
@@ -92,7 +92,7 @@ pub async fn write_until(
     opened: Opened,
     sizes: config::Parquet,
 ) -> Result<Written> {
-    let Opened { schema, streams, .. } = opened;
+    let Opened { schema, copies, streams, .. } = opened;
     let count = streams.len().max(1);
     let sizes = config::Parquet {
         row_group_size: sizes.row_group_size.min(sizes.file_size).min(ROW_GROUPS / count as u64),
@@ -102,8 +102,11 @@ pub async fn write_until(
     let target = Arc::new(Target::new(objects.clone(), location.clone(), schema, properties()?, sizes)?);
 
     let mut running = JoinSet::new();
+    if !copies.is_empty() {
+        running.spawn(copied(target.clone(), copies));
+    }
     for batches in streams {
-        running.spawn(stream(target.clone(), batches, threads));
+        running.spawn(written(target.clone(), batches, threads));
     }
     let mut files = Vec::new();
     let (mut first, mut is_stopped, mut gave_up) = (None, false, false);
@@ -139,8 +142,25 @@ pub async fn write_until(
     }
 }
 
+/// How many objects S3 is asked to copy at a time.
+const COPIES: usize = 8;
+
+/// Objects that are carried as they are. `Err(None)` as of [`written`].
+async fn copied(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Option<Error>> {
+    let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(COPIES).try_collect();
+    let ended = tokio::select! {
+        biased;
+        () = target.stopped() => Err(None),
+        copied = all => copied.map_err(Some),
+    };
+    if ended.is_err() {
+        target.stop();
+    }
+    ended
+}
+
 /// All rows of one stream. `Err(None)`: another stream has failed, and this one has given up for that.
-async fn stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
+async fn written(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
     let mut output = Output::new(target.clone());
     let ended = tokio::select! {
         biased;

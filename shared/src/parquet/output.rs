@@ -27,6 +27,7 @@ use crate::{
     manifest::File,
     name::{Location, part},
     port::Objects,
+    source::Copy,
 };
 
 /// Where all streams of a table write to.
@@ -102,9 +103,21 @@ impl Target {
         self.open().await?.finish(self).await
     }
 
+    /// A file that is copied by S3, as long as it is the object that was listed.
+    pub(super) async fn copy(&self, copy: Copy) -> Result<File> {
+        let (name, Copy { entry, rows }) = (self.next_name(), copy);
+        let etag = self.objects.copy(&entry.key, &entry.etag, &self.location.key(&name)).await?;
+        self.encoded(rows as usize);
+        self.sent(entry.size);
+        Ok(File { key: name, bytes: entry.size, rows, etag })
+    }
+
     async fn open(&self) -> Result<Open> {
-        let name = part(self.number.fetch_add(1, Ordering::Relaxed));
-        Open::new(self, name).await
+        Open::new(self, self.next_name()).await
+    }
+
+    fn next_name(&self) -> String {
+        part(self.number.fetch_add(1, Ordering::Relaxed))
     }
 }
 

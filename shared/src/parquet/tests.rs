@@ -161,6 +161,7 @@ fn stream_of(batches: Vec<Result<RecordBatch>>) -> Batches {
 
 fn opened(streams: Vec<Vec<Result<RecordBatch>>>) -> Opened {
     Opened {
+        copies: Vec::new(),
         schema: schema(),
         as_of: Timestamp::UNIX_EPOCH,
         typed_by: TypedBy::Source,

@@ -13,4 +13,4 @@ mod open;
 pub mod postgres;
 
 #[cfg(feature = "aws")]
-pub use open::{Batches, Context, Opened, Secrets, open};
+pub use open::{Batches, Context, Copy, Opened, Secrets, open};

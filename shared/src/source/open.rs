@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::{files, postgres, unrepresentable::Unrepresentable};
 use crate::{
     aws::rds::Signer,
-    config::{OnUnrepresentable, Source},
+    config::{OnUnrepresentable, Parquet, Source},
     error::{Error, Result},
     manifest::TypedBy,
     name::TableName,
-    port::Objects,
+    port::{Entry, Objects},
 };
 
 /// Secrets Manager.
@@ -31,10 +31,19 @@ pub struct Opened {
     pub as_of: Timestamp,
     /// Where the column types come from.
     pub typed_by: TypedBy,
-    /// One or more streams, to be read at the same time. Together they are the rows, each once.
+    /// Objects that go into the generation as they are.
+    pub copies: Vec<Copy>,
+    /// Streams of all other rows, to be read at the same time. Together with the copies they are the rows, each once.
     pub streams: Vec<Batches>,
     /// Its counts are final when all streams have ended.
     pub unrepresentable: Arc<Unrepresentable>,
+}
+
+/// A Parquet object of the very columns that are written, and readable by Athena.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    pub entry: Entry,
+    pub rows: u64,
 }
 
 /// What sources need of the world.
@@ -49,6 +58,8 @@ pub struct Context {
     /// The table that is built, for messages.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
+    /// Of what is written, if objects may be copied that are like it. `None`: every row is to be in a stream.
+    pub copies: Option<Parquet>,
 }
 
 impl Context {

@@ -33,6 +33,7 @@ fn context() -> Context {
         now: Timestamp::UNIX_EPOCH,
         table: TableName { database: "dmp".into(), table: "t".into() },
         on_unrepresentable: OnUnrepresentable::Error,
+        copies: None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! | Parquet | written |
 //! |---|---|
 //! | unsigned 8, 16, 32, 64 bits | smallint, int, bigint, decimal(20,0) |
-//! | timestamps of any unit, INT96 | timestamp in microseconds; a finer one is a fault (INT96: is cut) |
+//! | timestamps of any unit, INT96 | timestamp in microseconds; a finer one is an error or NULL (`finer.rs`) |
 //! | float16 | float |
 //! | decimals of up to 38 digits | the same |
 //! | uuid and other bytes of fixed length | binary |
@@ -12,10 +12,7 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, ListArray, MapArray, StructArray,
-    cast::AsArray,
-    new_null_array,
-    types::{TimestampMicrosecondType, TimestampNanosecondType},
+    Array, ArrayRef, ListArray, MapArray, StructArray, cast::AsArray, new_null_array, types::TimestampMicrosecondType,
 };
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
@@ -96,13 +93,8 @@ pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
             let map = MapArray::try_new(entries.clone(), map.offsets().clone(), pairs, nulls, *ordered);
             Ok(Arc::new(map.map_err(damaged)?))
         }
-        (Timestamp(unit, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
-            if *unit == TimeUnit::Nanosecond {
-                let times = array.as_primitive::<TimestampNanosecondType>();
-                if times.iter().flatten().any(|nanos| nanos % 1000 != 0) {
-                    return Err("a timestamp finer than a microsecond".into());
-                }
-            }
+        (Timestamp(_, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
+            // Finer ones are gone by now.
             let micros = cast(array, &Timestamp(TimeUnit::Microsecond, zone.clone()))?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
             // The number is of UTC with and without a zone.

@@ -7,12 +7,14 @@ mod column;
 mod convert;
 mod csv;
 pub(super) mod decode;
+mod finer;
 mod infer;
 pub(super) mod input;
 pub(super) mod json;
 pub(super) mod listing;
 pub(super) mod ndjson;
 pub(in crate::source) mod parquet;
+mod pass;
 pub(super) mod records;
 mod row;
 mod text;
@@ -53,16 +55,18 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         (Some((Format::Ndjson, list)), declared) => text(options, context, Text::Ndjson, list, declared).await,
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
-            let (schema, footers) = parquet::open(objects, list, declared).await?;
-            let batches = |list| parquet::batches(objects.clone(), list, schema.clone());
-            let streams = deal(footers, |footer| footer.size()).into_iter().map(batches).collect();
+            let (schema, mut footers) = parquet::open(objects, list, declared).await?;
+            let copies = context.copies.map(|sizes| pass::take(&mut footers, &schema, sizes)).unwrap_or_default();
+            let copies = copies.into_iter().map(parquet::Footer::copy).collect();
             let unrepresentable = context.unrepresentable(&schema);
-            Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
+            let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
+            let streams = deal(footers, |footer| footer.size()).into_iter().map(batches).collect();
+            Ok(Opened { schema, as_of: context.now, typed_by, copies, streams, unrepresentable })
         }
         (None, Some(schema)) => {
             let unrepresentable = context.unrepresentable(&schema);
             let (typed_by, streams) = (TypedBy::Declared, vec![stream::empty().boxed()]);
-            Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
+            Ok(Opened { schema, as_of: context.now, typed_by, copies: Vec::new(), streams, unrepresentable })
         }
         (None, None) => {
             let place = options.location();
@@ -87,7 +91,7 @@ async fn text(
     let target = Target { text, schema: schema.clone(), typed_by, unrepresentable: unrepresentable.clone() };
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
     let streams = deal(list, |object| object.entry.size).into_iter().map(batches).collect();
-    Ok(Opened { schema, as_of: context.now, typed_by, streams, unrepresentable })
+    Ok(Opened { schema, as_of: context.now, typed_by, copies: Vec::new(), streams, unrepresentable })
 }
 
 fn declared(columns: &[Column]) -> Result<SchemaRef> {

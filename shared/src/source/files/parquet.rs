@@ -19,21 +19,37 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{convert, decode, listing::Object};
+use super::{convert, decode, finer, listing::Object};
 use crate::{
     error::{Error, Result},
     port::Objects,
     schema,
-    source::Batches,
+    source::{Batches, Copy, unrepresentable::Unrepresentable},
 };
 
 /// An object whose footer was read.
 pub struct Footer {
     object: Object,
     metadata: ArrowReaderMetadata,
+    /// The same with INT96 in nanoseconds, where there is any: microseconds do not tell what they have lost.
+    nanos: Option<ArrowReaderMetadata>,
 }
 
 impl Footer {
+    pub fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
+    pub fn parquet(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// The object, to be copied.
+    pub fn copy(self) -> Copy {
+        let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
+        Copy { entry: self.object.entry, rows }
+    }
+
     /// Bytes of the object.
     pub fn size(&self) -> u64 {
         self.object.entry.size
@@ -114,14 +130,19 @@ pub fn wanted(
 }
 
 /// The rows of the objects, one object after the other.
-pub fn batches(objects: Arc<dyn Objects>, list: Vec<Footer>, schema: SchemaRef) -> Batches {
+pub fn batches(
+    objects: Arc<dyn Objects>,
+    list: Vec<Footer>,
+    schema: SchemaRef,
+    unrepresentable: Arc<Unrepresentable>,
+) -> Batches {
     let of_object = move |footer: Footer| {
-        let (objects, schema) = (objects.clone(), schema.clone());
+        let (objects, schema, unrepresentable) = (objects.clone(), schema.clone(), unrepresentable.clone());
         // Decoding is work for a task of its own: whoever reads the stream does other things meanwhile.
         let start = async move {
             let (to, batches) = mpsc::channel(2);
             let object = footer.object.clone();
-            let reading = async move { guarded(&object, read(objects, footer, schema, to)).await };
+            let reading = async move { guarded(&object, read(objects, footer, schema, unrepresentable, to)).await };
             let task = tokio::spawn(reading);
             decode::until_done(batches, task)
         };
@@ -134,15 +155,31 @@ async fn read(
     objects: Arc<dyn Objects>,
     footer: Footer,
     schema: SchemaRef,
+    unrepresentable: Arc<Unrepresentable>,
     to: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
-    let Footer { object, metadata } = footer;
-    let reader = Reader { objects, object: object.clone() };
-    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(ROWS);
-    let mut batches = builder.build().map_err(|error| fault(&object, error))?;
+    let Footer { object, metadata, nanos } = footer;
+    let builder = |metadata| {
+        let reader = Reader { objects: objects.clone(), object: object.clone() };
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(ROWS)
+    };
+    let mut batches = builder(metadata).build().map_err(|error| fault(&object, error))?;
+    let nanos = nanos.map(|nanos| {
+        let leaves = ProjectionMask::roots(nanos.parquet_schema(), int96(&nanos));
+        builder(nanos).with_projection(leaves).build()
+    });
+    let mut nanos = nanos.transpose().map_err(|error| fault(&object, error))?;
+    let mut rows = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|error| fault(&object, error))?;
-        if to.send(converted(&object, batch.into(), &schema)?).await.is_err() {
+        let length = batch.num_rows() as u64;
+        let nanos = match &mut nanos {
+            Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
+            None => None,
+        };
+        let batch = finer::settled(&object, batch, nanos.as_ref(), rows, (&schema, &*unrepresentable))?;
+        rows += length;
+        if to.send(converted(&object, batch, &schema)?).await.is_err() {
             break;
         }
     }
@@ -163,29 +200,34 @@ async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -
 }
 
 async fn footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
-    let metadata = guarded(&object, metadata(objects, &object)).await?;
-    Ok(Footer { object, metadata })
+    let (metadata, nanos) = guarded(&object, metadata(objects, &object)).await?;
+    Ok(Footer { object, metadata, nanos })
 }
 
-async fn metadata(objects: Arc<dyn Objects>, object: &Object) -> Result<ArrowReaderMetadata> {
+async fn metadata(
+    objects: Arc<dyn Objects>,
+    object: &Object,
+) -> Result<(ArrowReaderMetadata, Option<ArrowReaderMetadata>)> {
     let mut reader = Reader { objects, object: object.clone() };
     let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
     // Types are Parquet's own, as Athena sees them, and not those of the program that wrote it.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata =
-        ArrowReaderMetadata::try_new(metadata, options.clone()).and_then(|plain| match with_micros(&plain) {
-            Some(schema) => ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema)),
-            None => Ok(plain),
-        });
-    metadata.map_err(|error| fault(object, error))
+    let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
+    let Some(schema) = with_micros(&plain) else { return Ok((plain, None)) };
+    let micros = ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema));
+    Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
+}
+
+/// The columns that have INT96 in them.
+fn int96(metadata: &ArrowReaderMetadata) -> Vec<usize> {
+    let leaves = metadata.parquet_schema();
+    let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
+    (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
 }
 
 /// The schema that has INT96 read as microseconds: as nanoseconds the year 9999 would overflow.
 fn with_micros(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
-    let leaves = metadata.parquet_schema();
-    let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
-    let roots: Vec<usize> =
-        (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect();
+    let roots = int96(metadata);
     if roots.is_empty() {
         return None;
     }

@@ -47,7 +47,7 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
         let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
         streams.push(batches(server.clone(), session, rows, decoder));
     }
-    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams, unrepresentable })
+    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, copies: Vec::new(), streams, unrepresentable })
 }
 
 /// So many sessions that all see what the first one sees.
