@@ -14,6 +14,10 @@ run *args:
 test:
     cargo test --workspace
 
+# the protocol as a model, in every order; it needs no SDK
+model:
+    cargo test -p model -- --nocapture
+
 fmt:
     cargo fmt --all --check
 

@@ -1,0 +1,57 @@
+//! The drops that there may be, and what a table of them says. What counts is decided by the real [`Run`].
+
+use turntable::{
+    manifest::Drop,
+    merge::{State as Said, Word, run::Run},
+};
+
+use crate::state::{Merge, Set, has};
+
+/// How many people there are.
+pub const PEOPLE: usize = 2;
+
+/// A drop says one thing of one person. The first person is out, then in again, then out for good.
+const DROPS: [(u8, i64, Said); 4] =
+    [(0, 1, Said::OptedOut), (1, 1, Said::Withdrawn), (0, 2, Said::OptedIn), (0, 3, Said::Withdrawn)];
+
+pub fn drop(number: usize) -> Drop {
+    Drop { key: format!("{number}.csv"), etag: "e".into() }
+}
+
+/// The members of a set of drops, as an inbox lists them.
+pub fn listed(drops: Set) -> Vec<(Drop, usize)> {
+    (0..DROPS.len()).filter(|number| has(drops, *number)).map(|number| (drop(number), number)).collect()
+}
+
+fn word(number: u8) -> (u8, Word) {
+    let (person, occurred_at, state) = DROPS[usize::from(number)];
+    (person, Word { occurred_at, state })
+}
+
+fn run(drops: impl IntoIterator<Item = u8>) -> Run {
+    let mut run = Run::new(Some(1));
+    for (person, word) in drops.into_iter().map(word) {
+        run.push(&[person], word);
+    }
+    run.sorted()
+}
+
+/// The table with so many drops more.
+pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
+    let base = run(base.iter().flat_map(|base| base.words).flatten());
+    let (table, _) = base.merged(&run(listed(read).into_iter().map(|(_, number)| number as u8)));
+    let mut words = [None; PEOPLE];
+    for (key, said) in table.records() {
+        words[usize::from(key[0])] = (0..DROPS.len() as u8).find(|number| word(*number) == (key[0], said));
+    }
+    words
+}
+
+/// Whether a table says at least what these drops say.
+pub fn knows(table: Option<&Merge>, drops: impl IntoIterator<Item = u8>) -> bool {
+    drops.into_iter().all(|number| {
+        let (person, said) = word(number);
+        let found = table.and_then(|table| table.words[usize::from(person)]);
+        found.is_some_and(|found| word(found).1 >= said)
+    })
+}

@@ -1,0 +1,397 @@
+//! The protocol as a model: every order in which exports, flips, merges, operators, sweeps, readers and somebody else
+//! can take their turns, with crashes and lost replies, over a small world.
+//!
+//! The model owns the world (S3, Glue, the clock) and who takes a turn. What is decided in a turn is decided by the real
+//! functions of `turntable`'s pure half. A step of [`flip`], [`mod@merge`] or [`sweep`] is one read or write that
+//! others can see; they follow `publish`, `merge::refresh` and `sweep::act`, and must change with them.
+
+pub mod drops;
+mod export;
+mod flip;
+mod merge;
+pub mod properties;
+mod real;
+pub mod state;
+mod sweep;
+
+use jiff::SignedDuration;
+use stateright::{Model, Property};
+use turntable::{config::Retain, name::Home};
+
+use state::{Ask, Flip, Gen, Live, Mark, Minute, Reader, Record, Run, Set, Slot, State, Sweep, Then, Truth, has};
+
+/// One world to look at.
+#[derive(Debug, Clone)]
+pub struct Turntable {
+    pub home: Home,
+    pub retain: Retain,
+    /// Data files a generation.
+    pub files: u8,
+    /// Invocations at the same time.
+    pub at_once: usize,
+    /// Whether sweep may ask Athena for running queries; queries are of any length then, and below `drain` otherwise.
+    pub athena_asked: bool,
+    /// Whether a rollback fences, as it must.
+    pub fenced_rollback: bool,
+    /// How many generations have been live one after the other, and that the last one is.
+    pub turned: u8,
+    /// Whether what is live at first is a merge.
+    pub merged: bool,
+    pub budget: Budget,
+    pub mutant: Option<Mutant>,
+}
+
+/// What may still happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    pub exports: u8,
+    /// Of the exports, how many may be of bad rows.
+    pub bad: u8,
+    /// Events of manifests.
+    pub events: u8,
+    /// An operator's flips by hand.
+    pub by_hand: u8,
+    pub rollbacks: u8,
+    pub holds: u8,
+    pub drops: u8,
+    pub merges: u8,
+    pub sweeps: u8,
+    pub readers: u8,
+    pub ticks: u8,
+    pub faults: u8,
+    pub crashes: u8,
+    /// Somebody else moves the table.
+    pub foreign: u8,
+}
+
+/// One thing done wrong. Each must be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    VersionUnchecked,
+    ManifestFirst,
+    ConsumedBeforeFlip,
+    DeleteOnConflict,
+    RetentionFromCreation,
+    MergeWithoutBase,
+    HoldNotRead,
+    HoldUnfenced,
+    NothingRecovered,
+    SweepUnfenced,
+    SweepUnmarked,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// An hour passes.
+    Tick,
+    /// An application puts the next drop there.
+    Drop,
+    Export {
+        bad: bool,
+    },
+    Event(Gen),
+    ByHand(Gen),
+    Rollback(Option<Gen>),
+    Hold,
+    Release,
+    Merge,
+    Sweep,
+    /// Somebody else sets the table's location.
+    Foreign(Live),
+    /// A query begins, and ends.
+    Read,
+    Done,
+    /// The next step of what is running; of a merge's two looks, the second.
+    Step(usize, Fault),
+    Second(usize),
+    Crash(usize),
+}
+
+/// What may become of an `UpdateTable` that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    LostReply,
+    /// The SDK sends it again, and the caller gets the conflict with itself.
+    Echo,
+}
+
+pub const HOUR: Minute = 60;
+
+impl Default for Turntable {
+    /// Two generations have been live; drain is an hour; nothing happens.
+    fn default() -> Turntable {
+        let hour = SignedDuration::from_hours(1);
+        Turntable {
+            home: real::home(),
+            retain: Retain { generations: 0, drain: hour, abandoned: hour, max_age: hour * 999 },
+            files: 1,
+            at_once: 2,
+            athena_asked: false,
+            fenced_rollback: true,
+            turned: 2,
+            merged: false,
+            budget: Budget::default(),
+            mutant: None,
+        }
+    }
+}
+
+impl Turntable {
+    fn whole(&self) -> Set {
+        (1 << self.files) - 1
+    }
+
+    fn start(&self) -> State {
+        let mut state = State {
+            now: 0,
+            version: 0,
+            live: Live::NoTable,
+            generations: Vec::new(),
+            flips: Vec::new(),
+            hold: false,
+            inbox: 0,
+            running: Vec::new(),
+            reader: None,
+            left: self.budget,
+            truth: Truth::default(),
+            just: None,
+            broken: None,
+        };
+        for number in 0..self.turned {
+            state.now += 1;
+            let live = self.live(&state, state.live);
+            let name = turntable::plan::next(&self.home, &live, real::ulid(&state, u128::from(number)));
+            let merge = self.merged.then(state::Merge::default);
+            let slot = Slot::begun(name, state.live);
+            let (as_of, files) = (state.now, self.whole());
+            state.generations.push(Slot { as_of, created: as_of, files, manifest: true, merge, ..slot });
+            let ulid = real::ulid(&state, 99);
+            state.flips.push(Record { ulid, at: state.now, from: state.live, to: number, by: Mark::Event });
+            state.moved(Live::Ours(number));
+        }
+        state
+    }
+
+    fn step(&self, state: &mut State, number: usize, fault: Fault, second: bool) {
+        let next = match state.running.remove(number) {
+            Run::Export { generation, at } => self.export_step(state, generation, at),
+            Run::Flip(flip) => self.flip_step(state, flip, fault),
+            Run::Fence { seen, then } => self.fence_step(state, seen, then),
+            Run::Merge { listed, seen, at } => self.merge_step(state, listed, seen, at, second),
+            Run::Sweep(sweep) => self.sweep_step(state, sweep),
+        };
+        if fault != Fault::None {
+            state.left.faults -= 1;
+        }
+        state.running.extend(next);
+    }
+
+    fn tick(&self, state: &mut State) {
+        state.now += HOUR;
+        let drain = u16::try_from(self.longest_query().as_mins()).unwrap_or(u16::MAX);
+        // Athena ends what is too long, and `drain` exceeds that.
+        if state.reader.is_some_and(|reader| !self.athena_asked && state.now - reader.since >= drain) {
+            state.reader = None;
+        }
+        // No run outlives `abandoned`, and no sweep an hour: Lambda ends it after 15 minutes.
+        let age = |since: Minute| state.now - since;
+        let run = |of: Gen| state.generations[usize::from(of)].name.ulid.timestamp_ms() / 60_000;
+        let abandoned = u16::try_from(self.retain.abandoned.as_mins()).unwrap_or(u16::MAX);
+        let lives = |run_: &Run| match run_ {
+            Run::Export { generation: of, .. }
+            | Run::Merge { at: state::MergeAt::Data(of) | state::MergeAt::Manifest(of, _), .. } => {
+                age(run(*of) as Minute) < abandoned
+            }
+            Run::Sweep(sweep) => age(sweep.now) < HOUR,
+            _ => true,
+        };
+        let running = state.running.iter().filter(|run| lives(run)).cloned().collect();
+        state.running = running;
+    }
+
+    /// What an operator must make `drain` exceed.
+    fn longest_query(&self) -> SignedDuration {
+        SignedDuration::from_hours(1)
+    }
+}
+
+impl Model for Turntable {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.start()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let left = &state.left;
+        for (number, run) in state.running.iter().enumerate() {
+            if number > 0 && state.running[number - 1] == *run {
+                continue;
+            }
+            actions.push(Action::Step(number, Fault::None));
+            let update = matches!(run, Run::Flip(Flip { at: state::FlipAt::Update, .. }));
+            if update && left.faults > 0 {
+                actions.extend([Fault::LostReply, Fault::Echo].map(|fault| Action::Step(number, fault)));
+            }
+            if matches!(run, Run::Merge { listed: None, seen: None, .. }) {
+                actions.push(Action::Second(number));
+            }
+            if left.crashes > 0 {
+                actions.push(Action::Crash(number));
+            }
+        }
+        let complete = state.generations.iter().enumerate().filter(|(_, slot)| slot.manifest);
+        let complete: Vec<Gen> = complete.map(|(number, _)| number as Gen).collect();
+        if state.running.len() < self.at_once {
+            actions.extend((left.exports > 0).then_some(Action::Export { bad: false }));
+            actions.extend((left.exports > 0 && left.bad > 0).then_some(Action::Export { bad: true }));
+            if left.events > 0 {
+                actions.extend(complete.iter().map(|of| Action::Event(*of)));
+            }
+            if left.by_hand > 0 {
+                actions.extend(complete.iter().map(|of| Action::ByHand(*of)));
+            }
+            if left.rollbacks > 0 {
+                actions.push(Action::Rollback(None));
+                actions.extend(complete.iter().map(|of| Action::Rollback(Some(*of))));
+            }
+            actions.extend((left.holds > 0 && !state.hold).then_some(Action::Hold));
+            actions.extend((left.merges > 0).then_some(Action::Merge));
+            actions.extend((left.sweeps > 0).then_some(Action::Sweep));
+        }
+        actions.extend((left.holds > 0 && state.truth.held).then_some(Action::Release));
+        actions.extend((left.drops > 0).then_some(Action::Drop));
+        actions.extend((left.ticks > 0).then_some(Action::Tick));
+        // Who moves the table away from a flip that is not on record leaves no trace: nothing is promised then.
+        let last = state.flips.iter().max_by_key(|record| record.ulid).map(|record| Live::Ours(record.to));
+        if left.foreign > 0 && last == Some(state.live) {
+            actions.push(Action::Foreign(Live::Foreign));
+            let older = state.truth.replaced.iter().filter(|(of, _)| self.is_whole(state, *of));
+            actions.extend(older.map(|(of, _)| Action::Foreign(Live::Ours(*of))));
+        }
+        match (state.reader, state.live) {
+            (Some(_), _) => actions.push(Action::Done),
+            (None, Live::Ours(_)) if left.readers > 0 => actions.push(Action::Read),
+            _ => {}
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        state.just = None;
+        let begins = match action {
+            Action::Tick => {
+                state.left.ticks -= 1;
+                self.tick(&mut state);
+                None
+            }
+            Action::Drop => {
+                state.inbox |= 1 << (self.budget.drops - state.left.drops);
+                state.left.drops -= 1;
+                None
+            }
+            Action::Export { bad } => {
+                state.left.exports -= 1;
+                state.left.bad -= u8::from(bad);
+                Some(self.export(&mut state, bad))
+            }
+            Action::Event(of) => {
+                state.left.events -= 1;
+                Some(Run::Flip(Flip::ask(Ask::Event, Some(of))))
+            }
+            Action::ByHand(of) => {
+                state.left.by_hand -= 1;
+                Some(Run::Flip(Flip::ask(Ask::Operator, Some(of))))
+            }
+            Action::Rollback(to) => {
+                state.left.rollbacks -= 1;
+                Some(Run::Flip(Flip::ask(Ask::Rollback(to), None)))
+            }
+            Action::Hold => {
+                state.left.holds -= 1;
+                state.hold = true;
+                if self.mutant == Some(Mutant::HoldUnfenced) {
+                    flip::returned(&mut state, Then::Hold);
+                    None
+                } else {
+                    Some(Run::Fence { seen: None, then: Then::Hold })
+                }
+            }
+            Action::Release => {
+                state.left.holds -= 1;
+                state.hold = false;
+                state.truth.held = false;
+                None
+            }
+            Action::Merge => {
+                state.left.merges -= 1;
+                Some(Run::merge())
+            }
+            Action::Sweep => {
+                state.left.sweeps -= 1;
+                Some(Run::Sweep(Sweep::begun(&state)))
+            }
+            Action::Foreign(to) => {
+                state.left.foreign -= 1;
+                state.truth.foreign = true;
+                state.moved(to);
+                None
+            }
+            Action::Read => {
+                let Live::Ours(generation) = state.live else { return None };
+                state.left.readers -= 1;
+                state.reader = Some(Reader { generation, since: state.now });
+                None
+            }
+            Action::Done => {
+                state.reader = None;
+                None
+            }
+            Action::Step(number, fault) => {
+                self.step(&mut state, number, fault, false);
+                None
+            }
+            Action::Second(number) => {
+                self.step(&mut state, number, Fault::None, true);
+                None
+            }
+            Action::Crash(number) => {
+                state.left.crashes -= 1;
+                state.running.remove(number);
+                state.just = Some(state::Just::Crashed);
+                None
+            }
+        };
+        state.running.extend(begins);
+        state.running.sort_unstable();
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        self.promises().into_iter().chain(self.sights()).collect()
+    }
+}
+
+impl Turntable {
+    /// Whether all of a generation is there, and nobody is about to delete it.
+    fn is_whole(&self, state: &State, of: Gen) -> bool {
+        let slot = &state.generations[usize::from(of)];
+        slot.manifest && slot.files == self.whole() && slot.mark.is_none()
+    }
+
+    /// Whether a generation may be read: complete, and of rows that an audit has passed.
+    fn is_sound(&self, state: &State, of: Gen) -> bool {
+        let slot = &state.generations[usize::from(of)];
+        slot.files == self.whole() && !slot.bad
+    }
+
+    /// Whether a generation of this number has been live.
+    pub fn was_live(state: &State, of: Gen) -> bool {
+        has(state.truth.was_live, usize::from(of))
+    }
+}

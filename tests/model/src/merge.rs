@@ -1,0 +1,124 @@
+//! A refresh of opt-outs, step by step, as `merge::refresh` does it.
+
+use turntable::{
+    manifest::Consumed,
+    merge::consumed::{consumed, unread},
+    plan::{self, Decision, Who},
+};
+
+use crate::{
+    Mutant, Turntable, drops, flip, real,
+    state::{Ask, Broken, Flip, FlipAt, Gen, Just, Live, Merge, MergeAt, Run, Set, Slot, State},
+};
+
+impl Run {
+    pub fn merge() -> Run {
+        Run::Merge { listed: None, seen: None, at: MergeAt::Look }
+    }
+}
+
+type Seen = Option<(Option<u8>, Live)>;
+
+impl Turntable {
+    /// The next step of a refresh. Of the two looks `second` says which comes. `None`: it has ended.
+    pub fn merge_step(
+        &self,
+        state: &mut State,
+        listed: Option<Set>,
+        seen: Seen,
+        at: MergeAt,
+        second: bool,
+    ) -> Option<Run> {
+        match (at, listed, seen) {
+            (MergeAt::Look, None, _) if second || seen.is_some() => looked(Some(state.inbox), seen),
+            (MergeAt::Look, _, None) => looked(listed, Some((flip::table(state), state.live))),
+            (MergeAt::Read, Some(listed), Some((version, base))) => self.read(state, listed, version, base),
+            (MergeAt::Data(to), Some(listed), Some((version, base))) => {
+                let base_slot = ours(state, base).map(|base| &state.generations[usize::from(base)]);
+                let whole = base_slot.is_none_or(|base| base.files == self.whole());
+                if !whole {
+                    // A copy of what is not there any more.
+                    return None;
+                }
+                let since = ours(state, base).map(|base| state.generations[usize::from(base)].name.ulid);
+                let flips = self.list_flips(state, since);
+                state.generations[usize::from(to)].files = self.whole();
+                let at = MergeAt::Manifest(to, flips);
+                Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at })
+            }
+            (MergeAt::Manifest(to, flips), Some(listed), Some((version, live))) => {
+                let slot = &mut state.generations[usize::from(to)];
+                slot.manifest = true;
+                slot.created = state.now;
+                let found = plan::State { hold: None, ..self.seen(state, live, flips) };
+                let decided = plan::flip(&self.home, &self.manifest(state, to), &found, Who::Event);
+                if !matches!(decided, Ok(Decision::Flip)) {
+                    return None;
+                }
+                let flip = Flip { version, live, flips, at: FlipAt::Audit, ..Flip::ask(Ask::Merge(listed), Some(to)) };
+                Some(Run::Flip(flip))
+            }
+            _ => None,
+        }
+    }
+
+    /// Decides what is to be read, reads it, and names the next generation.
+    fn read(&self, state: &mut State, listed: Set, version: Option<u8>, base: Live) -> Option<Run> {
+        let base_gen = ours(state, base);
+        let manifest = base_gen.map(|base| self.manifest(state, base));
+        let merged = base_gen.and_then(|base| state.generations[usize::from(base)].merge.clone());
+        let inbox = drops::listed(listed);
+        let mut new = unread(&inbox, manifest.as_ref());
+        if self.mutant == Some(Mutant::ConsumedBeforeFlip) {
+            for slot in state.generations.iter().filter(|slot| slot.manifest) {
+                let known: Set = slot.merge.iter().flat_map(|merge| &merge.consumed).fold(0, |set, (_, of)| set | of);
+                new.retain(|(_, number)| known >> number & 1 == 0);
+            }
+        }
+        if merged.is_some() && new.is_empty() {
+            return self.refreshed(state, listed);
+        }
+        if state.hold {
+            state.just = Some(Just::Held);
+            return None;
+        }
+        let live = self.live(state, base);
+        let random = state.generations.len() as u128;
+        let name = plan::next_merge(&self.home, &live, real::ulid(state, random));
+        plan::beside(&live, &self.home.generation(&name)).ok()?;
+        let to = state.generations.len() as Gen;
+        let read: Set = new.iter().fold(0, |set, (_, number)| set | 1 << number);
+        let known = consumed(manifest.as_ref(), name, &inbox, new.into_iter().map(|(drop, _)| drop));
+        let numbers = |by: &Consumed| {
+            let set =
+                inbox.iter().filter(|(drop, _)| by.drops.contains(drop)).fold(0, |set, (_, number)| set | 1 << number);
+            let by = if by.by == name { to } else { real::number(state, &by.by) };
+            (by, set)
+        };
+        let merge =
+            Merge { consumed: known.iter().map(numbers).collect(), words: drops::merged(merged.as_ref(), read) };
+        let slot = Slot { merge: Some(merge), as_of: state.now, created: state.now, ..Slot::begun(name, base) };
+        state.generations.push(slot);
+        Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at: MergeAt::Data(to) })
+    }
+
+    /// A refresh says that all it has listed is live.
+    pub fn refreshed(&self, state: &mut State, listed: Set) -> Option<Run> {
+        state.just = Some(Just::MergeDone);
+        let table = ours(state, state.live).and_then(|live| state.generations[usize::from(live)].merge.as_ref());
+        let listed = drops::listed(listed).into_iter().map(|(_, number)| number as u8);
+        if !state.truth.foreign && !drops::knows(table, listed) {
+            state.broken = state.broken.or(Some(Broken::OptOutLost));
+        }
+        None
+    }
+}
+
+fn looked(listed: Option<Set>, seen: Seen) -> Option<Run> {
+    let at = if listed.is_some() && seen.is_some() { MergeAt::Read } else { MergeAt::Look };
+    Some(Run::Merge { listed, seen, at })
+}
+
+fn ours(_: &State, live: Live) -> Option<Gen> {
+    if let Live::Ours(generation) = live { Some(generation) } else { None }
+}

@@ -1,0 +1,207 @@
+//! The model's small state, as the real functions take it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use turntable::{
+    audit::{self, Evidence, Object},
+    config::Checks,
+    history,
+    manifest::{self, Consumed, File, Manifest, TypedBy, VERSION},
+    name::{Generation, Home, Location, part},
+    plan::{self, Live as RealLive},
+    record,
+    schema::Policy,
+    sweep,
+};
+use ulid::Ulid;
+
+use crate::{
+    Turntable, drops,
+    state::{Gen, Live, Minute, Record, Set, Slot, State, has},
+};
+
+const DATASET: &str = "users";
+
+pub fn home() -> Home {
+    Home::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
+}
+
+/// The flat location that the table was at before, or that somebody else sets it to.
+fn flat(home: &Home) -> Location {
+    home.location().folder("blue")
+}
+
+pub fn time(minute: Minute) -> Timestamp {
+    Timestamp::from_second(i64::from(minute) * 60).expect("a time")
+}
+
+/// A ULID of now. Time goes on with every update of the table; no two generations of one moment have the same `random`.
+pub fn ulid(state: &State, random: u128) -> Ulid {
+    Ulid::from_parts(u64::from(state.now) * 60_000 + u64::from(state.version) * 10, random + 1)
+}
+
+impl Turntable {
+    pub fn live(&self, state: &State, live: Live) -> RealLive {
+        RealLive::of(&self.home, self.location(state, live).as_ref())
+    }
+
+    pub fn location(&self, state: &State, live: Live) -> Option<Location> {
+        match live {
+            Live::NoTable => None,
+            Live::Foreign => Some(flat(&self.home)),
+            Live::Ours(at) => Some(self.home.generation(&state.generations[usize::from(at)].name)),
+        }
+    }
+
+    pub fn known(&self, state: &State, live: &RealLive) -> Live {
+        match live {
+            RealLive::NoTable => Live::NoTable,
+            RealLive::Foreign(_) => Live::Foreign,
+            RealLive::Ours(name) => Live::Ours(number(state, name)),
+        }
+    }
+
+    pub fn manifest(&self, state: &State, of: Gen) -> Manifest {
+        let slot = &state.generations[usize::from(of)];
+        let rows = u64::from(!slot.bad);
+        let file = |number| File { key: part(number), bytes: 1, rows, etag: format!("{}-{number}", slot.name) };
+        let files: Vec<File> = (0..usize::from(self.files)).map(file).collect();
+        let consumed = |(by, set): &(Gen, Set)| Consumed {
+            by: state.generations[usize::from(*by)].name,
+            drops: drops::listed(*set).into_iter().map(|(drop, _)| drop).collect(),
+        };
+        let merge = slot
+            .merge
+            .as_ref()
+            .map(|merge| manifest::Merge { buckets: 1, consumed: merge.consumed.iter().map(consumed).collect() });
+        Manifest {
+            version: VERSION,
+            dataset: DATASET.into(),
+            generation: slot.name,
+            location: self.home.generation(&slot.name),
+            base: self.location(state, slot.base),
+            as_of: time(slot.as_of),
+            created_at: time(slot.created),
+            spec: String::new(),
+            typed_by: TypedBy::Source,
+            columns: Vec::new(),
+            rows: rows * files.len() as u64,
+            bytes: files.len() as u64,
+            files,
+            nulled: Default::default(),
+            merge,
+        }
+    }
+
+    pub fn flip(&self, state: &State, record: &Record) -> record::Flip {
+        record::Flip {
+            dataset: DATASET.into(),
+            at: time(record.at),
+            from: self.location(state, record.from),
+            to: state.generations[usize::from(record.to)].name,
+            by: record.by.by(),
+            why: None,
+            canary: None,
+        }
+    }
+
+    /// The records of a set, in the order of their ULIDs.
+    pub fn flips(&self, state: &State, of: Set) -> Vec<(Ulid, record::Flip)> {
+        let of = state.flips.iter().enumerate().filter(|(number, _)| has(of, *number));
+        let mut flips: Vec<_> = of.map(|(_, record)| (record.ulid, self.flip(state, record))).collect();
+        flips.sort_by_key(|(ulid, _)| *ulid);
+        flips
+    }
+
+    /// Which records a listing gives that begins at `since`; without it the last one only.
+    pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
+        let records = state.flips.iter().enumerate();
+        match since {
+            Some(since) => {
+                let after = history::bound(since);
+                records.filter(|(_, record)| record.ulid > after).fold(0, |set, (number, _)| set | 1 << number)
+            }
+            None => records.max_by_key(|(_, record)| record.ulid).map_or(0, |(number, _)| 1 << number),
+        }
+    }
+
+    /// What a flip is decided on, of a table that was at `live` and of these records, and all else as it is now.
+    pub fn seen(&self, state: &State, live: Live, flips: Set) -> plan::State {
+        let slot = match live {
+            Live::Ours(at) => Some(&state.generations[usize::from(at)]),
+            _ => None,
+        };
+        let slot = slot.filter(|slot| slot.manifest);
+        let hold = record::Hold { at: time(0), reason: String::new(), released: false };
+        plan::State {
+            live: self.live(state, live),
+            live_as_of: slot.map(|slot| time(slot.as_of)),
+            flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
+            hold: state.hold.then_some(hold),
+            live_is_merge: slot.is_some_and(|slot| slot.merge.is_some()),
+            may_create: true,
+        }
+    }
+
+    /// Whether the audit has nothing against a candidate as it lies there now.
+    pub fn passes(&self, state: &State, of: Gen, structure_only: bool) -> bool {
+        let manifest = self.manifest(state, of);
+        let there = state.generations[usize::from(of)].files;
+        let files = manifest.files.iter().enumerate().filter(|(number, _)| has(there, *number));
+        let object = |file: &File| Object { key: file.key.clone(), bytes: file.bytes, etag: file.etag.clone() };
+        let objects: Vec<Object> = files.map(|(_, file)| object(file)).collect();
+        let checks = Checks { min_rows: (!structure_only).then_some(1), ..Checks::default() };
+        let evidence = Evidence {
+            now: time(state.now),
+            manifest: &manifest,
+            objects: &objects,
+            footers: &[],
+            table: None,
+            policy: Policy::Strict,
+            live_rows: None,
+            checks: &checks,
+        };
+        audit::verdict(&evidence).reasons().is_empty()
+    }
+
+    /// What a sweep plans on: the files and manifests as they were listed, and all else as it is now.
+    pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::State {
+        let mut generations = BTreeMap::new();
+        for (number, slot) in state.generations.iter().enumerate() {
+            let listed = files.get(number).copied().unwrap_or(0);
+            let manifest = (has(manifests, number) && slot.manifest).then(|| time(slot.created));
+            if listed != 0 || manifest.is_some() || slot.mark.is_some() {
+                let location = self.home.generation(&slot.name);
+                let objects = (0..16).filter(|file| has(listed, *file)).map(|file| location.key(&part(file)));
+                let found =
+                    sweep::Found { manifest, sweeping: slot.mark.map(time), objects: objects.collect(), bytes: 0 };
+                generations.insert(slot.name, found);
+            }
+        }
+        let real = self.live(state, live);
+        let mut flips = self.flips(state, self.list_flips(state, sweep::since(&real, generations.keys())));
+        if self.mutant == Some(crate::Mutant::RetentionFromCreation) {
+            for (_, flip) in &mut flips {
+                let from = flip.from.as_ref().and_then(|from| self.home.parse_generation(from));
+                flip.at = from.map_or(flip.at, |from| turntable::name::time_of(from.ulid));
+            }
+        }
+        let mut records: Vec<Ulid> = state.flips.iter().map(|record| record.ulid).collect();
+        records.sort_unstable();
+        let reads = self.location(state, live).into_iter().collect();
+        sweep::State { live: real, reads, flips, records, generations }
+    }
+}
+
+/// Which of the generations has a name.
+pub fn number(state: &State, name: &Generation) -> Gen {
+    state.generations.iter().position(|slot| slot.name == *name).expect("a generation that was begun") as Gen
+}
+
+impl Slot {
+    /// One that has just been begun.
+    pub fn begun(name: Generation, base: Live) -> Slot {
+        Slot { name, base, as_of: 0, created: 0, files: 0, manifest: false, mark: None, bad: false, merge: None }
+    }
+}

@@ -1,0 +1,96 @@
+//! Small worlds, looked at in every order. The counts stand in docs/reliability.md; `just model` prints them.
+
+use std::time::Instant;
+
+use model::{Budget, Turntable};
+use stateright::{Checker, Model};
+use turntable::config::Retain;
+
+/// Every promise holds in every state, and everything was seen that this world has the means for.
+fn holds(name: &str, world: Turntable) {
+    let started = Instant::now();
+    let checker = world.checker().threads(2).spawn_bfs().join();
+    println!(
+        "{name}: {} states, {} transitions, {} deep, {:.0} s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        started.elapsed().as_secs_f64()
+    );
+    checker.assert_properties();
+}
+
+/// Deliveries that meet, twins, lost replies, flips that die before their record.
+#[test]
+fn publishing() {
+    let budget = Budget { exports: 2, events: 3, faults: 1, crashes: 1, ..Budget::default() };
+    holds("publishing", Turntable { budget, ..Turntable::default() });
+}
+
+/// The first table.
+#[test]
+fn creating() {
+    let budget = Budget { exports: 2, events: 3, faults: 1, crashes: 1, ..Budget::default() };
+    holds("creating", Turntable { budget, turned: 0, ..Turntable::default() });
+}
+
+#[test]
+fn rolling_back() {
+    let budget = Budget { exports: 1, bad: 1, events: 2, rollbacks: 1, faults: 1, ..Budget::default() };
+    holds("rolling back", Turntable { budget, ..Turntable::default() });
+}
+
+#[test]
+fn holding() {
+    let budget = Budget { exports: 1, events: 2, by_hand: 1, rollbacks: 1, holds: 2, ..Budget::default() };
+    holds("holding", Turntable { budget, ..Turntable::default() });
+}
+
+#[test]
+fn merging() {
+    let budget = Budget { drops: 3, merges: 2, events: 1, crashes: 1, faults: 1, ..Budget::default() };
+    holds("merging", Turntable { budget, turned: 1, merged: true, ..Turntable::default() });
+}
+
+/// A full build of the dataset comes in between.
+#[test]
+fn merging_over_a_build() {
+    let budget = Budget { drops: 1, merges: 2, exports: 1, events: 1, ..Budget::default() };
+    holds("merging over a build", Turntable { budget, turned: 2, ..Turntable::default() });
+}
+
+#[test]
+fn sweeping() {
+    let budget = Budget { exports: 1, events: 1, sweeps: 2, readers: 1, ticks: 2, crashes: 1, ..Budget::default() };
+    holds("sweeping", Turntable { budget, files: 2, ..Turntable::default() });
+}
+
+/// Flip, sweep, reader and operator, all at once.
+#[test]
+fn everything() {
+    let budget = Budget { exports: 1, events: 1, rollbacks: 1, sweeps: 1, readers: 1, ticks: 1, ..Budget::default() };
+    holds("everything", Turntable { budget, ..Turntable::default() });
+}
+
+/// Queries of any length, which sweep asks Athena about.
+#[test]
+fn reading_for_long() {
+    let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 3, ..Budget::default() };
+    holds("reading for long", Turntable { budget, athena_asked: true, ..Turntable::default() });
+}
+
+/// One generation is kept for a rollback.
+#[test]
+fn keeping() {
+    let budget = Budget { exports: 1, events: 1, rollbacks: 1, sweeps: 1, ticks: 1, ..Budget::default() };
+    let start = Turntable::default();
+    let retain = Retain { generations: 1, ..start.retain };
+    holds("keeping", Turntable { budget, retain, ..start });
+}
+
+/// Somebody else moves the table once.
+#[test]
+fn unflipping() {
+    let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 2, foreign: 1, ..Budget::default() };
+    holds("un-flipping", Turntable { budget, ..Turntable::default() });
+}
