@@ -17,7 +17,7 @@
 //! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
 //! | [`publish`], [`sweep`] | making a generation live, and deleting what is over |
-//! | [`request`], [`lambda`] | events, answers, and what the `main.rs` have in common |
+//! | [`request`], [`lambda`], [`metric`] | events, answers, and what the `main.rs` have in common |
 
 pub mod audit;
 pub mod config;
@@ -37,6 +37,8 @@ pub mod aws;
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod lambda;
+#[cfg(feature = "aws")]
+pub mod metric;
 #[cfg(feature = "aws")]
 pub mod parquet;
 #[cfg(feature = "aws")]

@@ -10,6 +10,7 @@ use turntable::{
     config::{Config, Dataset, Inbox, Source},
     error::{Error, Result},
     merge::{self, Ask, views},
+    metric::{Metric, emit},
     publish::Outcome,
     request::{self, Message, OptedOut},
     source::Secrets,
@@ -138,6 +139,11 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
         seconds = started.elapsed().as_secs_f64(),
         "refreshed"
     );
+    if answer.outcome == Outcome::Swapped {
+        let rejected = (Metric::RejectedRecords, answer.rejected as f64);
+        let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain([rejected]).collect();
+        emit(optout.world.clock.now(), &answer.dataset, &metrics);
+    }
     if answer.outcome == Outcome::Rejected {
         let reasons = answer.reasons.join("; ");
         return Err(Error::rejected(format!("{}: rejected, live is unchanged: {reasons}", answer.dataset)));

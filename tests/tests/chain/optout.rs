@@ -88,6 +88,16 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     assert_eq!((&file["drop"], &file["rejected"]), (&json!("bad.csv"), &json!(1)));
     assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number of its type" }]));
 
+    // What the alarms look at.
+    chain
+        .until("the metrics of the refresh", async || {
+            let lines = chain.logs("optout", 0).await.unwrap();
+            let line = lines.iter().find(|line| line["RejectedRecords"] == 1.0)?;
+            assert_eq!((&line["Stack"], &line["Dataset"]), (&json!(chain.name), &json!("optouts")));
+            (0.0..60.0).contains(&line["OptoutLag"].as_f64()?).then_some(())
+        })
+        .await;
+
     let rollback = json!({ "dataset": "optouts", "action": "rollback" });
     let refused = chain.answer("flip", &rollback).await.unwrap_err();
     assert_eq!(refused.error_type, "Input", "{refused}");
