@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Auth, Connect, Dataset, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    Auth, Connect, Dataset, Mysql, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
     files::files,
     inbox,
     read::{Faults, Keys, described},
@@ -217,7 +217,9 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
 
 fn source(keys: &Keys) -> Option<Source> {
     if !keys.has("source") {
-        keys.fault_here("source is missing, expected source = { postgres = … }, { files = … } or { inbox = … }");
+        keys.fault_here(
+            "source is missing, expected source = { postgres = … }, { mysql = … }, { files = … } or { inbox = … }",
+        );
         return None;
     }
     one_of(keys.table("source")?, true)
@@ -225,19 +227,21 @@ fn source(keys: &Keys) -> Option<Source> {
 
 /// A source's options, under the name of its kind. What a source is reconciled with is no inbox.
 pub(super) fn one_of(source: Keys, inbox_too: bool) -> Option<Source> {
-    let (postgres_keys, files_keys) = (source.table("postgres"), source.table("files"));
+    let (postgres_keys, mysql_keys) = (source.table("postgres"), source.table("mysql"));
+    let files_keys = source.table("files");
     let inbox_keys = inbox_too.then(|| source.table("inbox")).flatten();
-    let given = [source.has("postgres"), source.has("files"), inbox_too && source.has("inbox")];
+    let given = [source.has("postgres"), source.has("mysql"), source.has("files"), inbox_too && source.has("inbox")];
     let given = given.iter().filter(|given| **given).count();
     if given != 1 {
-        let kinds = if inbox_too { "postgres, files, inbox" } else { "postgres, files" };
+        let kinds = if inbox_too { "postgres, mysql, files, inbox" } else { "postgres, mysql, files" };
         source.fault_here(format!("expected exactly one of {kinds}, found {given}"));
     }
     let postgres = postgres_keys.and_then(postgres).map(Source::Postgres);
+    let mysql = mysql_keys.and_then(mysql).map(Source::Mysql);
     let files = files_keys.and_then(files).map(Source::Files);
     let inbox = inbox_keys.and_then(inbox::inbox).map(Source::Inbox);
     source.finish();
-    postgres.or(files).or(inbox)
+    postgres.or(mysql).or(files).or(inbox)
 }
 
 /// A server has a hundred connections by default, and other users.
@@ -283,6 +287,29 @@ fn session(keys: &Keys) -> Session {
         statement_timeout: length("statement_timeout"),
         keepalive: length("keepalive"),
     }
+}
+
+fn mysql(keys: Keys) -> Option<Mysql> {
+    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let url = keys.string("url").map(|url| Connect::Url(url.into()));
+    let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
+        keys.fault(
+            "parallel",
+            "expected 1: MySQL and MariaDB have no snapshot that several connections share, and without one they would \
+             not see the same moment",
+        );
+    }
+    let split_by = keys.string("split_by").map(str::to_owned);
+    if keys.has("secret") == keys.has("url") {
+        keys.fault_here("expected exactly one of secret, url");
+    }
+    if !keys.has("query") {
+        keys.fault_here("query is missing");
+    }
+    let session = session(&keys);
+    keys.finish();
+    Some(Mysql { connect: secret.or(url)?, query: query?, split_by, session })
 }
 
 /// `columns = { id = "bigint", name = "string" }`, in the order in which they stand.
@@ -402,8 +429,8 @@ mod tests {
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
-             datasets.toml: datasets.Orders.source: expected exactly one of postgres, files, inbox, found 0\n\
-             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, files, inbox\n\
+             datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, found 0\n\
+             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox\n\
              datasets.toml: datasets.items.source.files.location: \"lake/items\" is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
              datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is no Glue type (at character 6)"
         );

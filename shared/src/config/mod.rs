@@ -51,6 +51,7 @@ pub struct Dataset {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     Postgres(Postgres),
+    Mysql(Mysql),
     Files(Files),
     Inbox(Inbox),
 }
@@ -118,12 +119,22 @@ pub enum Auth {
     Iam,
 }
 
+/// MySQL or MariaDB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mysql {
+    pub connect: Connect,
+    pub query: String,
+    /// A column of the query, which `parallel` would split it by, were there a snapshot for that.
+    pub split_by: Option<String>,
+    pub session: Session,
+}
+
 /// How to reach a database.
 #[derive(Clone, PartialEq)]
 pub enum Connect {
     /// The name or ARN of a Secrets Manager secret: the JSON that RDS writes, or a URL.
     Secret(String),
-    /// For a laptop: `postgres://user:password@host:port/database?sslmode=…`.
+    /// For a laptop: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
     Url(String),
 }
 

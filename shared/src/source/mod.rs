@@ -4,13 +4,21 @@ pub mod copy;
 pub mod unrepresentable;
 
 #[cfg(feature = "aws")]
+mod background;
+#[cfg(feature = "aws")]
 pub mod files;
 #[cfg(feature = "aws")]
 pub mod inbox;
 #[cfg(feature = "aws")]
+pub mod mysql;
+#[cfg(feature = "aws")]
+mod names;
+#[cfg(feature = "aws")]
 mod open;
 #[cfg(feature = "aws")]
 pub mod postgres;
+#[cfg(feature = "aws")]
+mod secret;
 
 #[cfg(feature = "aws")]
 pub use open::{Batches, Context, Copy, Opened, Secrets, open};

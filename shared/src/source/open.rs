@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::{files, postgres, unrepresentable::Unrepresentable};
+use super::{files, mysql, postgres, unrepresentable::Unrepresentable};
 use crate::{
     aws::rds::Signer,
     config::{OnUnrepresentable, Parquet, Source},
@@ -72,6 +72,7 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
     // Boxed: in one piece with the callers' futures they are deeper than the compiler follows.
     match source {
         Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
+        Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
         Source::Files(options) => Box::pin(files::open(options, context)).await,
         Source::Inbox(_) => Err(Error::input("an inbox is filled by drops and published by optout: ask optout for it")),
     }

@@ -24,8 +24,8 @@ source = { mongo = {} }
          s3://${BUCKET}/datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
          s3://${BUCKET}/datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
          max_growth, not_null, range, fresh, unique, sql, canary\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, files, inbox, found 0\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, files, inbox",
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, mysql, files, inbox, found 0\n\
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox",
     );
     for (function, event) in [
         ("export", json!({})),

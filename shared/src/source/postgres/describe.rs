@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    source::copy::Wire,
+    source::{copy::Wire, names},
 };
 
 pub struct Described {
@@ -43,33 +43,15 @@ pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<D
         return Err(Error::input("the query gives no columns: expected a SELECT"));
     }
     let modifiers = modifiers(client, statement.columns().iter().map(|column| column.type_())).await.map_err(failed)?;
-    let names: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
+    let written: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
     let mut columns = Vec::new();
-    for (column, name) in statement.columns().iter().zip(lower_case(&names)?) {
+    for (column, name) in statement.columns().iter().zip(names::lower_case(&written, |at| written[at] == "?column?")?) {
         let rule = types::rule(column.type_(), column.type_modifier(), &modifiers)
             .map_err(|fault| Error::input(format!("column {name:?}: {fault}")))?;
         let origin = column.table_oid().zip(column.column_id());
         columns.push(Column { name, wire: rule.wire, cast: rule.cast, of: column.type_().clone(), origin });
     }
     Ok(Described { columns })
-}
-
-/// Glue's names are lower case; every column needs one of its own.
-fn lower_case(names: &[&str]) -> Result<Vec<String>> {
-    let mut seen = BTreeSet::new();
-    let mut faults = Vec::new();
-    let mut lower = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        let name = name.to_lowercase();
-        if name.is_empty() || name == "?column?" {
-            faults.push(format!("column {} of the query has no name: give it one with AS", at + 1));
-        } else if !seen.insert(name.clone()) {
-            faults
-                .push(format!("the query has two columns {name:?} (Glue's names are lower case): rename one with AS"));
-        }
-        lower.push(name);
-    }
-    if faults.is_empty() { Ok(lower) } else { Err(Error::input(faults.join("; "))) }
 }
 
 impl Described {
@@ -135,20 +117,5 @@ fn within(of: &Type, oids: &mut BTreeSet<Oid>) {
             fields.iter().for_each(|field| within(field.type_(), oids));
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_column_needs_a_name_of_its_own() {
-        assert_eq!(lower_case(&["Id", "名前"]).unwrap(), ["id", "名前"]);
-        assert_eq!(
-            lower_case(&["id", "?column?", "ID"]).unwrap_err().message(),
-            "column 2 of the query has no name: give it one with AS; the query has two columns \"id\" (Glue's names \
-             are lower case): rename one with AS"
-        );
     }
 }

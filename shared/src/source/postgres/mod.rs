@@ -13,23 +13,12 @@ mod types;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, future::try_join_all, stream};
-use tokio::sync::mpsc;
+use futures::{StreamExt, future::try_join_all};
 use tokio_postgres::CopyOutStream;
 
-use self::{
-    server::Server,
-    session::{AbortOnDrop, Session},
-};
-use super::{Batches, Context, Opened, copy::Decoder, unrepresentable::Part};
-use crate::{
-    config::Postgres,
-    error::{Error, Result},
-    manifest::TypedBy,
-};
-
-/// Batches that are decoded and not yet taken, per connection.
-const AHEAD: usize = 2;
+use self::{server::Server, session::Session};
+use super::{Batches, Context, Opened, background, copy::Decoder, unrepresentable::Part};
+use crate::{config::Postgres, error::Result, manifest::TypedBy};
 
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::of(options, context).await?);
@@ -61,43 +50,22 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     Ok([first].into_iter().chain(others).collect())
 }
 
-/// Decodes in a task of its own. Dropping the stream ends the task, and with it the connection.
+/// Decodes in a task of its own.
 fn batches(server: Arc<Server>, session: Session, rows: CopyOutStream, mut decoder: Decoder) -> Batches {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let task = tokio::spawn(async move {
+    background::batches("decoding PostgreSQL's rows", async move |sender| {
         let mut rows = std::pin::pin!(rows);
-        let decoded = async {
-            while let Some(bytes) = rows.next().await {
-                let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
-                decoder.push(&bytes)?;
-                while let Some(batch) = decoder.ready.pop_front() {
-                    if sender.send(Ok(batch)).await.is_err() {
-                        return Err(Error::unavailable("nobody takes the rows any more"));
-                    }
-                }
-            }
-            decoder.finish()?;
-            for batch in decoder.ready.drain(..) {
-                let _ = sender.send(Ok(batch)).await;
-            }
-            Ok(())
-        };
-        match decoded.await {
-            Ok(()) => session.end().await,
-            Err(error) => drop(sender.send(Err(error)).await),
-        }
-    });
-    let state = (receiver, Some(AbortOnDrop(task)));
-    stream::unfold(state, |(mut receiver, mut task)| async move {
-        match receiver.recv().await {
-            Some(batch) => Some((batch, (receiver, task))),
-            None => {
-                // A task that panicked must not look like the end of the rows.
-                let panicked = (&mut task.take()?.0).await.err()?;
-                let error = Error::corrupt("decoding PostgreSQL's rows stopped: a bug").caused_by(panicked);
-                Some((Err(error), (receiver, None)))
+        while let Some(bytes) = rows.next().await {
+            let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
+            decoder.push(&bytes)?;
+            while let Some(batch) = decoder.ready.pop_front() {
+                background::send(&sender, batch).await?;
             }
         }
+        decoder.finish()?;
+        for batch in decoder.ready.drain(..) {
+            background::send(&sender, batch).await?;
+        }
+        session.end().await;
+        Ok(())
     })
-    .boxed()
 }

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use tokio_postgres::config::Host;
@@ -16,7 +15,7 @@ use super::tls::SslMode;
 use crate::{
     config::{Auth, Connect, Postgres, Session},
     error::{Error, Result},
-    source::Context,
+    source::{Context, secret},
 };
 
 /// Where a server is, and how it wants to be spoken to.
@@ -43,7 +42,10 @@ impl Server {
         let auth = options.session.auth;
         let mut server = match &options.connect {
             Connect::Url(url) => from_url(url, auth, "url")?,
-            Connect::Secret(name) => from_secret(&secret(name, context).await?, auth, &format!("secret {name:?}"))?,
+            Connect::Secret(name) => {
+                let text = secret::text(name, context, "a postgres:// URL").await?;
+                from_secret(&text, auth, &format!("secret {name:?}"))?
+            }
         };
         server.apply(&options.session);
         if auth == Auth::Iam {
@@ -113,31 +115,6 @@ impl Server {
         let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let mode = if local { SslMode::Disable } else { mode };
         Server { options, mode, roots, statement_timeout: 0, given_by: given_by.to_owned() }
-    }
-}
-
-async fn secret(name: &str, context: &Context) -> Result<String> {
-    let Some(client) = &context.secrets else {
-        return Err(Error::config(format!("secret {name:?}: there is no Secrets Manager here, use url")));
-    };
-    match client.get_secret_value().secret_id(name).send().await {
-        Ok(answer) => answer
-            .secret_string
-            .ok_or_else(|| Error::config(format!("secret {name:?} is binary, expected JSON or a postgres:// URL"))),
-        Err(error) => {
-            let error = error.into_service_error();
-            Err(match error.code() {
-                Some("ResourceNotFoundException") => {
-                    Error::config(format!("secret {name:?}: Secrets Manager has no such secret in this region"))
-                }
-                Some("AccessDeniedException") => Error::config(format!(
-                    "secret {name:?}: this function may not read it, allow secretsmanager:GetSecretValue (and \
-                     kms:Decrypt, if it has a key of its own)"
-                )),
-                _ => Error::unavailable(format!("secret {name:?}: Secrets Manager did not give it, run export again"))
-                    .caused_by(error),
-            })
-        }
     }
 }
 

@@ -16,7 +16,10 @@ use super::{
     server::Server,
     tls::{self, SslMode},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    source::background::AbortOnDrop,
+};
 
 /// What a transaction shows is of one moment, and nothing is written: a read replica will do.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -35,15 +38,6 @@ const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 pub struct Session {
     pub client: Client,
     socket: AbortOnDrop,
-}
-
-/// A task that must not outlive what it works for.
-pub struct AbortOnDrop(pub JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Session {

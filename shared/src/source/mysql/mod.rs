@@ -1,0 +1,67 @@
+//! MySQL and MariaDB: a prepared query, whose rows come in binary and are not buffered, decoded into Arrow.
+//!
+//! All rows are of one moment, that of one read-only transaction. Memory is a few batches, however large the table is:
+//! the socket is read no faster than batches are taken. There is one connection: neither MySQL nor MariaDB has a
+//! snapshot that several connections could share, as PostgreSQL has, without a lock that readers may not take.
+
+mod column;
+mod decode;
+mod describe;
+mod failure;
+mod server;
+mod session;
+mod types;
+mod value;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use futures::StreamExt;
+use mysql_async::{Row, Statement, prelude::Queryable};
+use tokio::sync::mpsc::Sender;
+
+use self::{decode::Decoder, server::Server, session::Session};
+use super::{Context, Opened, background};
+use crate::{
+    config::Mysql,
+    error::{Error, Result},
+    manifest::TypedBy,
+};
+
+pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
+    let server = Server::of(options, context).await?;
+    let mut session = Session::begin(&server).await?;
+    let described = describe::describe(session.conn()?, &server, &options.query).await?;
+    let schema = Arc::new(described.schema());
+    let unrepresentable = context.unrepresentable(&schema);
+    let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
+    let as_of = session.as_of;
+    let stream = background::batches("reading MySQL's rows", async move |sender| {
+        read(&server, &mut session, described.statement, decoder, &sender).await?;
+        session.end().await;
+        Ok(())
+    });
+    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams: vec![stream], copies: Vec::new(), unrepresentable })
+}
+
+async fn read(
+    server: &Server,
+    session: &mut Session,
+    statement: Statement,
+    mut decoder: Decoder,
+    sender: &Sender<Result<RecordBatch>>,
+) -> Result<()> {
+    let mut result = session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::of(server, error))?;
+    let rows = result.stream::<Row>().await.map_err(|error| failure::of(server, error))?;
+    let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described rows and sends none"))?;
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;
+        if let Some(batch) = decoder.push(&row)? {
+            background::send(sender, batch).await?;
+        }
+    }
+    match decoder.finish()? {
+        Some(batch) => background::send(sender, batch).await,
+        None => Ok(()),
+    }
+}

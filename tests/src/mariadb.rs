@@ -1,0 +1,318 @@
+//! A throw-away MariaDB on this machine.
+//!
+//! The server's programs are those of a distribution (`/usr/sbin/mariadbd`), or else Debian's packages, unpacked under
+//! `target/` without installing them.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub const USER: &str = "turntable";
+pub const PASSWORD: &str = "secret";
+pub const DATABASE: &str = "shop";
+
+const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
+
+/// What they stand on and a small system may lack. One that apt does not give is there already.
+const LIBRARIES: [&str; 4] = ["libncurses6", "libnuma1", "libreadline8", "liburing2"];
+
+/// Nothing here is worth a shut-down in good order.
+const SHELL: &str = r#""$@" </dev/null & server=$!
+    read -r word; kill -KILL $server; wait $server
+    [ "$word" = keep ] || rm -rf "$0""#;
+
+pub type Row = Vec<Option<String>>;
+
+pub struct Mariadb {
+    directory: PathBuf,
+    port: u16,
+    programs: Programs,
+    /// A shell that ends the server, and removes the directory, when its standard input is closed: also when this
+    /// process is killed.
+    shell: Mutex<Child>,
+}
+
+impl Mariadb {
+    /// Starts a server with an empty database; takes a few seconds.
+    pub fn start() -> Mariadb {
+        Mariadb::start_with(&[])
+    }
+
+    /// With settings such as `--max-connections=20`.
+    pub fn start_with(settings: &[&str]) -> Mariadb {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("turntable-mariadb-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(directory.join("data/mysql")).expect("a directory for MariaDB");
+        fs::create_dir(directory.join("tmp")).expect("a directory for MariaDB");
+        let programs = programs();
+        bootstrap(&programs, &directory);
+        let users = format!(
+            "CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4;\n\
+             CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
+             GRANT ALL ON *.* TO {USER}@'127.0.0.1' WITH GRANT OPTION;\n"
+        );
+        fs::write(directory.join("init.sql"), users).expect("MariaDB's first statements");
+        // Another process may take the free port first.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+            let mut shell = serve(&programs, &directory, port, settings);
+            if ready(&directory, &mut shell) {
+                return Mariadb { directory, port, programs, shell: Mutex::new(shell) };
+            }
+        }
+        let why = log(&directory);
+        let _ = fs::remove_dir_all(&directory);
+        panic!("MariaDB does not start: {why}");
+    }
+
+    /// As a user who may do anything.
+    pub fn url(&self) -> String {
+        format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// MariaDB's own client, for `DATABASE`: nothing of the driver that is tested.
+    pub fn client(&self) -> Command {
+        let mut command = self.programs.command(&self.programs.client);
+        command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]).args([
+            "-h",
+            "127.0.0.1",
+            "-P",
+            &self.port.to_string(),
+            "-u",
+            USER,
+            &format!("-p{PASSWORD}"),
+            DATABASE,
+        ]);
+        command
+    }
+
+    /// Ends the server at once.
+    pub fn kill(&self) {
+        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(shell.stdin.take());
+        let _ = shell.wait();
+    }
+
+    /// Runs statements, and gives the rows of all of them as MariaDB's client prints them.
+    pub fn run(&self, sql: &str) -> Vec<Row> {
+        let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let client = client.as_mut().expect("MariaDB's client");
+        let mut input = client.stdin.take().expect("its input");
+        let text = format!("SET time_zone = '+00:00';\n{sql}");
+        std::thread::scope(|scope| {
+            scope.spawn(move || input.write_all(text.as_bytes()));
+            let mut said = (String::new(), String::new());
+            use std::io::Read;
+            client.stdout.take().expect("its output").read_to_string(&mut said.0).expect("UTF-8");
+            let _ = client.stderr.take().expect("its errors").read_to_string(&mut said.1);
+            assert!(client.wait().is_ok_and(|status| status.success()), "{sql}: {}", said.1);
+            said.0.lines().map(|line| line.split('\t').map(cell).collect()).collect()
+        })
+    }
+}
+
+impl Drop for Mariadb {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// `--batch` escapes what would end a cell or a line.
+fn cell(text: &str) -> Option<String> {
+    if text == "NULL" {
+        return None;
+    }
+    let mut out = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, c == '\\') {
+            (_, true) => out.push(match rest.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('0') => '\0',
+                Some(other) => other,
+                None => '\\',
+            }),
+            (c, false) => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+struct Programs {
+    server: PathBuf,
+    client: PathBuf,
+    /// Beside which the server looks for its messages and character sets.
+    base: PathBuf,
+    libraries: Option<String>,
+}
+
+impl Programs {
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command
+    }
+
+    fn server(&self, directory: &Path) -> Vec<String> {
+        let mut words = vec!["--no-defaults".into(), format!("--datadir={}", directory.join("data").display())];
+        words.push(format!("--basedir={}", self.base.display()));
+        words.push(format!("--lc-messages-dir={}", self.base.join("share/mysql").display()));
+        words.push(format!("--character-sets-dir={}", self.base.join("share/mysql/charsets").display()));
+        // A server removes what looks like another's temporary tables.
+        words.push(format!("--tmpdir={}", directory.join("tmp").display()));
+        // Asynchronous input and output is short where many servers start at once.
+        words.extend(["--innodb-log-file-size=16M".into(), "--skip-innodb-use-native-aio".into()]);
+        if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
+            words.push("--user=root".into());
+        }
+        words
+    }
+}
+
+fn bootstrap(programs: &Programs, directory: &Path) {
+    let tables = |name: &str| {
+        let path = programs.base.join("share/mysql").join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let data = tables("mysql_system_tables_data.sql");
+    let data: Vec<&str> = data.lines().filter(|line| !line.contains("@current_hostname")).collect();
+    let sql = format!("use mysql;\n{}\n{}\n", tables("mysql_system_tables.sql"), data.join("\n"));
+    fs::write(directory.join("bootstrap.sql"), sql).expect("MariaDB's system tables");
+    let made = programs
+        .command(&programs.server)
+        .args(programs.server(directory))
+        .arg("--bootstrap")
+        .stdin(fs::File::open(directory.join("bootstrap.sql")).expect("MariaDB's system tables"))
+        .output()
+        .expect("mariadbd");
+    assert!(made.status.success(), "mariadbd --bootstrap: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) -> Child {
+    let log = fs::File::create(directory.join("log")).expect("MariaDB's log");
+    let mut command = programs.command(Path::new("/bin/sh"));
+    command
+        .args(["-c", SHELL])
+        .arg(directory)
+        .arg(&programs.server)
+        .args(programs.server(directory))
+        .args(["--bind-address=127.0.0.1", &format!("--port={port}"), "--skip-name-resolve", "--skip-log-bin"])
+        .arg(format!("--socket={}", directory.join("socket").display()))
+        .arg(format!("--pid-file={}", directory.join("pid").display()))
+        .arg(format!("--init-file={}", directory.join("init.sql").display()))
+        .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-buffer-pool-size=1G"])
+        .args(["--character-set-server=utf8mb4", "--max-allowed-packet=64M", "--skip-stack-trace"])
+        .args(settings);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("a shell for MariaDB")
+}
+
+fn ready(directory: &Path, shell: &mut Child) -> bool {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < patience {
+        let log = log(directory);
+        if log.contains("ready for connections") {
+            return true;
+        }
+        if log.contains("Aborting") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Some(mut input) = shell.stdin.take() {
+        let _ = input.write_all(b"keep\n");
+    }
+    let _ = shell.wait();
+    false
+}
+
+fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap_or_default()
+}
+
+fn programs() -> Programs {
+    let [server, client] = ["/usr/sbin/mariadbd", "/usr/bin/mariadb"].map(PathBuf::from);
+    let base = PathBuf::from("/usr");
+    if server.is_file() && client.is_file() && base.join("share/mysql/mysql_system_tables.sql").is_file() {
+        return Programs { server, client, base, libraries: None };
+    }
+    let root = unpacked();
+    let libraries = ["usr/lib", "lib"].iter().flat_map(|below| fs::read_dir(root.join(below)).into_iter().flatten());
+    let libraries = libraries.flatten().map(|entry| entry.path().display().to_string());
+    Programs {
+        server: root.join("usr/sbin/mariadbd"),
+        client: root.join("usr/bin/mariadb"),
+        base: root.join("usr"),
+        libraries: Some(libraries.filter(|path| path.ends_with("-linux-gnu")).collect::<Vec<_>>().join(":")),
+    }
+}
+
+/// Debian's packages, once.
+fn unpacked() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    fs::create_dir_all(&tools).expect("a directory for tools");
+    let tools = fs::canonicalize(tools).expect("target/tools");
+    // Other test programs of the same run look for it too.
+    let lock = fs::File::create(tools.join("mariadb.lock")).expect("a lock");
+    lock.lock().expect("a lock");
+    let (root, marker) = (tools.join("mariadb"), tools.join("mariadb/ready"));
+    if marker.exists() {
+        return root;
+    }
+    eprintln!("unpacking Debian's MariaDB into {}", root.display());
+    let _ = fs::remove_dir_all(&root);
+    let packages = root.join("packages");
+    fs::create_dir_all(&packages).expect("a directory for packages");
+    let mut own = Vec::new();
+    if !apt(&packages, &own, &["download"], &PACKAGES) {
+        // Whoever has no lists of packages, and is not root, has lists of their own.
+        let lists = packages.join("lists");
+        fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
+        own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];
+        assert!(
+            apt(&packages, &own, &["update"], &[]) && apt(&packages, &own, &["download"], &PACKAGES),
+            "the tests need MariaDB: install mariadb-server-core and mariadb-client-core, or run them where apt-get \
+             download gives them"
+        );
+    }
+    for library in LIBRARIES {
+        apt(&packages, &own, &["download"], &[library]);
+    }
+    for package in fs::read_dir(&packages).expect("packages").flatten() {
+        if package.path().extension().is_some_and(|extension| extension == "deb") {
+            let unpacked = Command::new("dpkg-deb").arg("-x").arg(package.path()).arg(&root).status();
+            assert!(unpacked.is_ok_and(|status| status.success()), "dpkg-deb -x {}", package.path().display());
+        }
+    }
+    let _ = fs::remove_dir_all(&packages);
+    fs::write(marker, "").expect("a marker");
+    root
+}
+
+fn apt(directory: &Path, options: &[String], words: &[&str], packages: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.arg("-q").args(options).args(words).args(packages).current_dir(directory);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
