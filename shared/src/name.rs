@@ -5,6 +5,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
+//! s3://BUCKET/PREFIX/TABLE/_return.json
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! ```
 
@@ -204,6 +205,8 @@ pub enum Ours {
     Flip(Ulid),
     Sweeping(Generation),
     Hold,
+    /// The word of whoever brought back, last, what had been live before.
+    Return,
     Views,
 }
 
@@ -240,6 +243,11 @@ impl Home {
         self.0.key("_hold.json")
     }
 
+    /// Who brought back, last, what had been live before: written before the table is touched.
+    pub fn returning(&self) -> Key {
+        self.0.key("_return.json")
+    }
+
     /// What the views of an inbox dataset were created of.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
@@ -256,6 +264,7 @@ impl Home {
         let (folder, name) = match rest.split_once('/') {
             None if *key == self.hold() => return Some(Ours::Hold),
             None if *key == self.views() => return Some(Ours::Views),
+            None if *key == self.returning() => return Some(Ours::Return),
             None => return None,
             Some(split) => split,
         };
@@ -351,6 +360,7 @@ mod tests {
             (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
             (home.sweeping(&generation), Ours::Sweeping(generation)),
             (home.hold(), Ours::Hold),
+            (home.returning(), Ours::Return),
             (home.views(), Ours::Views),
         ] {
             assert_eq!(home.parse(&key), Some(ours), "{key}");

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     manifest::Manifest,
     name::{Colour, Generation, Home, Location},
-    record::{self, By, Flip, Hold},
+    record::{self, By, Canary, Flip, Hold, Return},
 };
 use ulid::Ulid;
 
@@ -179,6 +179,36 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
     })
 }
 
+/// Which generation should be live, where somebody else has moved the table since our last flip: an un-flip.
+///
+/// `flips` are those since live was begun, and at least the last of all; `returned` was read after the table, and `flips`
+/// after `returned`. Where a flip's record is still to come, or was lost, nothing is said: nobody but we makes live what
+/// has not been live before, and who brings back what has been says so in `returned` first. A recovered record may come
+/// late, after those of later flips: it tells that a generation was live, and not when.
+pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: Option<&Return>) -> Option<Generation> {
+    let own = |flip: &Flip| flip.by != By::Recovered;
+    let (_, last) = flips.last()?;
+    let ours = match live {
+        Live::Ours(generation) => {
+            let here = Some(home.generation(generation));
+            let left = flips.iter().filter(|(_, flip)| own(flip) && flip.from == here && flip.to != *generation);
+            let came = flips.iter().filter(|(_, flip)| flip.to == *generation).map(|(ulid, _)| *ulid);
+            let back = returned.filter(|returned| returned.to == *generation).map(|returned| returned.flip);
+            match (left.map(|(ulid, _)| *ulid).max(), came.max()) {
+                (Some(left), Some(came)) => left < back.map_or(came, |back| back.max(came)),
+                _ => true,
+            }
+        }
+        // A canary's way back to what was there before us leaves no record.
+        Live::Foreign(_) | Live::NoTable => {
+            last.canary == Some(Canary::Pending) && last.from.is_some() && live.location(home) == last.from
+        }
+    };
+    let late = |flip: &Flip| !own(flip) && flips.iter().any(|(_, other)| own(other) && other.to == flip.to);
+    let expected = flips.iter().rev().find(|(_, flip)| !late(flip)).map(|(_, flip)| flip.to);
+    expected.filter(|expected| !ours && *live != Live::Ours(*expected))
+}
+
 /// Which generation a rollback goes back to: the named one, which must have been live, or what was live before live.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
@@ -349,6 +379,39 @@ mod tests {
             assert!(matches!(decide(&candidate(GREEN(), 99), &live, who), Decision::Stale(_)));
         }
         assert!(rollback(&home(), &live, Some(GREEN())).unwrap_err().message().contains("people who are out"));
+    }
+
+    #[test]
+    fn what_nobody_of_us_did_is_an_unflip() {
+        let ulid = |at| Ulid::from_parts(at, 0);
+        let (blue, green) = (Live::Ours(BLUE()), Live::Ours(GREEN()));
+        let foreign = Live::Foreign("s3://lake/elsewhere".parse().unwrap());
+        let left = |from: Generation, flip: Flip| Flip { from: Some(home().generation(&from)), ..flip };
+        let there =
+            [(ulid(30), flipped(BLUE(), By::Event, 3)), (ulid(40), left(BLUE(), flipped(GREEN(), By::Event, 4)))];
+        let seen = |live: &Live, returned: Option<&Return>| unflip(&home(), live, &there, returned);
+
+        assert_eq!(seen(&green, None), None);
+        for moved in [&blue, &foreign, &Live::NoTable] {
+            assert_eq!(seen(moved, None), Some(GREEN()), "{moved:?}");
+        }
+        let unrecorded = Live::Ours(generation(Colour::Blue, 5));
+        assert_eq!(seen(&unrecorded, None), None, "its record is still to come");
+        assert_eq!(unflip(&home(), &foreign, &[], None), None, "it has never flipped: it is to be adopted");
+
+        let returned = |flip, to| Return { flip: ulid(flip), to, by: By::Rollback, why: None };
+        assert_eq!(seen(&blue, Some(&returned(50, BLUE()))), None, "a rollback whose record is still to come");
+        assert_eq!(seen(&blue, Some(&returned(35, BLUE()))), Some(GREEN()), "a rollback of before the last flip");
+        assert_eq!(seen(&blue, Some(&returned(50, GREEN()))), Some(GREEN()), "a rollback to another one");
+
+        // Somebody saw blue live without a record, and wrote it when green had its record already.
+        let late = [there[0].clone(), there[1].clone(), (ulid(60), flipped(BLUE(), By::Recovered, 6))];
+        assert_eq!(unflip(&home(), &green, &late, None), None, "a late record of an earlier flip");
+        assert_eq!(unflip(&home(), &foreign, &late, None), Some(GREEN()));
+
+        let mut canary = flipped(GREEN(), By::Event, 4);
+        (canary.from, canary.canary) = (foreign.location(&home()), Some(Canary::Pending));
+        assert_eq!(unflip(&home(), &foreign, &[(ulid(40), canary)], None), None, "the canary's way back");
     }
 
     #[test]

@@ -100,8 +100,8 @@ pub trait Objects: Send + Sync {
     /// Writes the object, whatever is there. Only for what is no part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
-    /// Copies an object on the server, whatever is at `to`, if `etag` is still `from`'s; a missing or changed one is an
-    /// error. Gives the copy's ETag, which under SSE-KMS is another one.
+    /// Copies an object on the server, create-if-absent, if `etag` is still `from`'s; a missing or changed one is an
+    /// error. Gives the ETag of what is at `to` then, which under SSE-KMS is another one than `etag`.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
     /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket; one that is not there is deleted. Only sweep may call it.

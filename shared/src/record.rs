@@ -45,8 +45,23 @@ pub enum By {
     Rollback,
     /// The way back from a flip whose canary failed.
     Canary,
+    /// The way back after somebody else had moved the table.
+    Repair,
     /// Written later, by whoever found a live generation without a record: its flip died before it wrote one.
     Recovered,
+}
+
+/// A flip to what has been live before, of which Location alone would not tell whether it is ours: put on record before
+/// the table is touched, so that nobody takes it for somebody else's doing should its flip record be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// Of the flip record.
+    #[serde(with = "text")]
+    pub flip: Ulid,
+    pub to: Generation,
+    pub by: By,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// An operator's word that a dataset must not flip until released.
@@ -63,6 +78,20 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweeping {
     pub at: Timestamp,
+}
+
+/// A ULID in JSON.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use ulid::Ulid;
+
+    pub fn serialize<S: Serializer>(ulid: &Ulid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(ulid)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ulid, D::Error> {
+        Ulid::from_string(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 /// Reads the JSON that was found at a key.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Result},
-    name::{Generation, Home, Key, Location},
+    name::{Generation, Home, Key, Location, TableName},
     plan::Live,
     publish::{Ended, Outcome, Scanned, Status},
 };
@@ -95,6 +95,8 @@ pub enum Flip {
     Status {
         dataset: String,
     },
+    /// Somebody, who may be we, has changed a table.
+    Changed(TableName),
 }
 
 impl Flip {
@@ -103,7 +105,7 @@ impl Flip {
         match self {
             Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
             Flip::Rollback { generation, .. } => *generation,
-            Flip::Hold { .. } | Flip::Release { .. } | Flip::Status { .. } => None,
+            Flip::Hold { .. } | Flip::Release { .. } | Flip::Status { .. } | Flip::Changed(_) => None,
         }
     }
 
@@ -119,6 +121,9 @@ impl Flip {
             generation: Option<Generation>,
             #[serde(default)]
             reason: Option<String>,
+        }
+        if let Some(table) = changed_table(event)? {
+            return Ok(Flip::Changed(table));
         }
         if let Some(key) = created_object(event)? {
             let (home, generation) = Home::parse_manifest(&key).ok_or_else(|| {
@@ -303,6 +308,23 @@ fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
         })
     };
     event.records.into_iter().map(message).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The table that a "Glue Data Catalog Table State Change" event speaks of; `None` where it is no such event.
+fn changed_table(event: &Value) -> Result<Option<TableName>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Detail {
+        database_name: String,
+        table_name: String,
+    }
+    if event.get("detail-type").and_then(Value::as_str) != Some("Glue Data Catalog Table State Change") {
+        return Ok(None);
+    }
+    let detail = event.get("detail").cloned().unwrap_or_default();
+    let Detail { database_name, table_name } = serde_json::from_value(detail)
+        .map_err(|fault| Error::input("the event of Glue names no databaseName and tableName").caused_by(fault))?;
+    Ok(Some(TableName { database: database_name, table: table_name }))
 }
 
 /// The object that an "Object Created" event of S3 through EventBridge speaks of; `None` where it is no such event.

@@ -166,7 +166,9 @@ impl port::Objects for Objects {
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         let body = self.pinned(from, etag)?;
-        Ok(self.state().write(to, body))
+        let mut state = self.state();
+        let taken = state.objects.get(to).map(|object| object.etag.clone());
+        Ok(taken.unwrap_or_else(|| state.write(to, body)))
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<()> {

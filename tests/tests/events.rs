@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use turntable::{
-    name::{Generation, Home},
+    name::{Generation, Home, TableName},
     request::{Export, Flip, Message, Optout, Sweep},
 };
 
@@ -44,6 +44,7 @@ fn flips() -> Vec<(&'static str, Flip)> {
         ("flip-rollback.json", back),
         ("flip-hold.json", Flip::Hold { dataset: dataset(), reason: "source is being restored from a backup".into() }),
         ("flip-release.json", Flip::Release { dataset: dataset(), reason: Some("source is restored".into()) }),
+        ("flip-glue.json", Flip::Changed(TableName { database: "dmp".into(), table: "users".into() })),
         ("flip-status.json", Flip::Status { dataset: dataset() }),
     ]
 }

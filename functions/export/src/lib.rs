@@ -15,6 +15,7 @@ use turntable::{
     error::{Error, Kind, Result},
     lambda::Deadline,
     manifest::{Manifest, VERSION},
+    metric::{Metric, emit},
     parquet::{self, Progress, Written},
     plan::{self, Live},
     port::{Put, Queue},
@@ -185,6 +186,9 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         seconds = started.elapsed().as_secs_f64(),
         "exported"
     );
+    let (rows, bytes) = (manifest.rows as f64, manifest.bytes as f64);
+    let took = started.elapsed().as_secs_f64();
+    emit(world.clock.now(), &dataset.name, &[(Metric::Rows, rows), (Metric::Bytes, bytes), (Metric::ExportTime, took)]);
     Ok(Exported {
         dataset: dataset.name.clone(),
         generation,

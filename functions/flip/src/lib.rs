@@ -7,8 +7,10 @@ use tracing::info;
 use turntable::{
     config::Dataset,
     error::{Error, Result},
+    metric::{Metric, emit},
+    name::TableName,
     plan::Who,
-    publish::{self, Outcome},
+    publish::{self, Ended, Outcome},
     request::{self, Flipped},
     world::World,
 };
@@ -18,6 +20,10 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let request = request::Flip::parse(&event)?;
     let config = world.config().await?;
     let dataset = match &request {
+        request::Flip::Changed(table) => match config.dataset_of(table) {
+            Some(dataset) => dataset,
+            None => return Ok(nobodys(table)),
+        },
         request::Flip::Manifest(home, _) => config.dataset_at(home)?,
         request::Flip::Candidate { dataset, .. }
         | request::Flip::Rollback { dataset, .. }
@@ -38,7 +44,30 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         seconds = started.elapsed().as_secs_f64(),
         "flip"
     );
-    if answer.outcome == Outcome::Rejected { Err(rejected(&answer)) } else { Ok(answer) }
+    match answer.outcome {
+        Outcome::Rejected => {
+            emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
+            Err(rejected(&answer))
+        }
+        Outcome::Swapped => {
+            emit(world.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
+            Ok(answer)
+        }
+        _ => Ok(answer),
+    }
+}
+
+/// The rule hears of every table of the account.
+fn nobodys(table: &TableName) -> Flipped {
+    Flipped {
+        dataset: table.to_string(),
+        outcome: Outcome::Status,
+        live: None,
+        previous: None,
+        reasons: vec!["no dataset publishes to this table".into()],
+        checks: Vec::new(),
+        status: None,
+    }
 }
 
 async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
@@ -56,6 +85,16 @@ async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result
             publish::release(world, dataset, reason).await?;
             return look(world, dataset, Outcome::Status).await;
         }
+        request::Flip::Changed(_) => match publish::watch(world, dataset).await? {
+            Some(ended) => ended,
+            None => Ended {
+                outcome: Outcome::Status,
+                live: publish::live(world, dataset).await?,
+                previous: None,
+                reasons: Vec::new(),
+                checks: Vec::new(),
+            },
+        },
         request::Flip::Status { .. } => return look(world, dataset, Outcome::Status).await,
     };
     Ok(Flipped::new(&dataset.name, ended))

@@ -11,6 +11,7 @@ use tracing::error;
 use turntable::{
     config::{Dataset, Source},
     error::{Error, Kind, Result},
+    publish::{self, Outcome},
     request::{self, Item, Skipped, Swept},
     sweep::{self, Archived, Budget, Look, Plan, act, look, plan},
     world::World,
@@ -65,15 +66,22 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
     let mut budget = Budget { until, objects: sweep.limits.objects };
     let mut readers = Readers::new(sweep.world.query.clone());
     let mut swept = Swept { dry_run, ..Swept::default() };
-    let mut failures = Vec::new();
+    let (mut failures, mut unflips) = (Vec::new(), Vec::new());
     for dataset in datasets {
         if budget.objects == 0 || sweep.world.clock.now() >= until {
             swept.more = true;
             break;
         }
         let started = Instant::now();
-        match one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await {
-            Ok(report) => report.log_and_add(&mut swept, started.elapsed()),
+        let swept_one = async {
+            let unflipped = unflipped(&sweep.world, dataset, dry_run).await?;
+            Ok::<_, Error>((unflipped, one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await?))
+        };
+        match swept_one.await {
+            Ok((unflipped, report)) => {
+                unflips.extend(unflipped);
+                report.log_and_add(now, &mut swept, started.elapsed());
+            }
             Err(failure) => {
                 error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "not swept");
                 let error = Some(failure.kind().as_str());
@@ -82,13 +90,23 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
             }
         }
     }
-    swept.notes = readers.notes();
+    swept.notes = [unflips, readers.notes()].concat();
     if let Err((database, failure)) = audit_tables(&sweep.world, datasets, now, dry_run, &mut swept).await {
         error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");
         swept.notes.push(format!("{database}: leftover audit tables not swept: {}", failure.report()));
         failures.push((database, failure));
     }
     (swept, failures)
+}
+
+/// What somebody else has done to the table, in words. It is put right where the dataset says so.
+async fn unflipped(world: &World, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
+    if dry_run {
+        return Ok(publish::unflip(world, dataset).await?.map(|unflip| unflip.told(dataset)));
+    }
+    let Some(ended) = publish::watch(world, dataset).await? else { return Ok(None) };
+    let repaired = if ended.outcome == Outcome::Swapped { "; flipped back" } else { "" };
+    Ok(Some(ended.reasons.join("; ") + repaired))
 }
 
 /// How often a table that changes under the sweep is looked at again.

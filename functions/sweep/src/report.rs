@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 use turntable::{
     config::{Dataset, Source},
+    metric::{Metric, emit},
     name::Generation,
     port::Unfinished,
     request::{Item, Skipped, Swept},
@@ -20,6 +21,8 @@ pub struct Report {
     kept: Vec<Item>,
     generations: usize,
     objects: usize,
+    /// The dataset's, in seconds.
+    max_age: i64,
     /// Seconds since the replacement of the generation that was replaced first and is still there.
     oldest_replaced: Option<i64>,
     /// Drops that have left the inbox.
@@ -84,6 +87,7 @@ impl Report {
             kept,
             generations: done.generations,
             objects: done.objects,
+            max_age: dataset.retain.max_age.as_secs(),
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
             archived: None,
             more: done.more,
@@ -103,9 +107,22 @@ impl Report {
         Report { archived: item, more: self.more || archived.more, ..self }
     }
 
-    pub fn log_and_add(self, swept: &mut Swept, took: Duration) {
+    fn metrics(&self, bytes: u64) -> Vec<(Metric, f64)> {
+        let beyond = |oldest: i64| (oldest - self.max_age).max(0);
+        let oldest = self.oldest_replaced.unwrap_or(0);
+        vec![
+            (Metric::SweptBytes, bytes as f64),
+            (Metric::OldestReplaced, oldest as f64),
+            (Metric::BeyondMaxAge, beyond(oldest) as f64),
+        ]
+    }
+
+    pub fn log_and_add(self, now: Timestamp, swept: &mut Swept, took: Duration) {
         let bytes: u64 = self.deleted.iter().map(|item| item.bytes).sum();
         let (dry_run, seconds) = (swept.dry_run, took.as_secs_f64());
+        if !dry_run && self.skipped.is_none() {
+            emit(now, &self.dataset, &self.metrics(bytes));
+        }
         match self.skipped {
             Some(reason) => {
                 warn!(dataset = self.dataset, dry_run, skipped = reason, seconds, "sweep");

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::{
-    Auth, Connect, Dataset, Mysql, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    Auth, Connect, Dataset, Mysql, OnUnflip, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
     files::files,
     inbox,
     read::{Faults, Keys, described},
@@ -67,6 +67,7 @@ struct Defaults {
     schema: Option<Policy>,
     row_group_mb: Option<u64>,
     file_mb: Option<u64>,
+    on_unflip: Option<OnUnflip>,
     on_unrepresentable: Option<OnUnrepresentable>,
     retain: Kept,
     workgroups: Option<Vec<String>>,
@@ -130,6 +131,7 @@ impl Defaults {
             schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
+            on_unflip: keys.parsed("on_unflip", OnUnflip::parse),
             on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
             workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
@@ -148,6 +150,7 @@ impl Defaults {
             schema: self.schema.or(below.schema),
             row_group_mb: self.row_group_mb.or(below.row_group_mb),
             file_mb: self.file_mb.or(below.file_mb),
+            on_unflip: self.on_unflip.or(below.on_unflip),
             on_unrepresentable: self.on_unrepresentable.or(below.on_unrepresentable),
             retain: self.retain.or(below.retain),
             workgroups: self.workgroups.or_else(|| below.workgroups.clone()),
@@ -184,11 +187,16 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
             keys.fault_here(format!("{key} is missing, here and in [defaults]"));
         }
     }
-    if matches!(source, Some(Source::Inbox(_))) && table.contains_key("on_unrepresentable") {
+    let is_inbox = matches!(source, Some(Source::Inbox(_)));
+    if is_inbox && table.contains_key("on_unrepresentable") {
         keys.fault("on_unrepresentable", "an inbox sets bad records aside, and needs no such word");
     }
     let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
-    let retain = settings.retain.retain(matches!(source, Some(Source::Inbox(_))));
+    if is_inbox && table.get("on_unflip").and_then(Value::as_str) == Some("report") {
+        keys.fault("on_unflip", "an inbox is always repaired: a published opt-out stays published");
+    }
+    let on_unflip = if is_inbox { OnUnflip::Repair } else { settings.on_unflip.unwrap_or_default() };
+    let retain = settings.retain.retain(is_inbox);
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
             let fault =
@@ -210,6 +218,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         parquet: settings.parquet(),
         on_unrepresentable,
         protects,
+        on_unflip,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),
     })
@@ -424,7 +433,7 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_unflip, on_unrepresentable, retain, workgroups\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\

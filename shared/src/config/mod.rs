@@ -42,10 +42,32 @@ pub struct Dataset {
     /// What extractions are kept from those who are out. Of an inbox dataset only.
     pub protects: Vec<Protect>,
     pub retain: Retain,
+    /// What is done where somebody else has moved the table.
+    pub on_unflip: OnUnflip,
     /// The Athena workgroups that readers query from: sweep asks them for running queries.
     pub workgroups: Vec<String>,
     /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
     pub spec: String,
+}
+
+/// What is done where somebody else has moved a table since its last flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnflip {
+    /// A line in the log, a metric, and a word in `status`.
+    #[default]
+    Report,
+    /// And a flip back. Always so of an inbox: a published opt-out stays published.
+    Repair,
+}
+
+impl OnUnflip {
+    fn parse(text: &str) -> std::result::Result<OnUnflip, String> {
+        match text {
+            "report" => Ok(OnUnflip::Report),
+            "repair" => Ok(OnUnflip::Repair),
+            _ => Err(format!("{text:?} is neither \"report\" nor \"repair\"")),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -246,6 +268,11 @@ impl Config {
             let known: Vec<&str> = self.datasets.keys().map(String::as_str).collect();
             Error::input(format!("no dataset {name:?} is configured, expected one of {}", known.join(", ")))
         })
+    }
+
+    /// The dataset that publishes to this Glue table, if one does.
+    pub fn dataset_of(&self, table: &TableName) -> Option<&Dataset> {
+        self.datasets.values().find(|dataset| dataset.table == *table)
     }
 
     /// The dataset whose table lives there.

@@ -193,6 +193,14 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         futures::try_join!(begun.finish(world, dataset, None), build.run(news), write_rejects(world, inbox, &reads))?;
     let merged = began.elapsed();
     took.merge = merged - took.look - took.read;
+    if moved_by_others(&look) {
+        // A merge with an older table than the last one that was published would forget opt-outs.
+        match publish::watch(world, dataset).await? {
+            Some(ended) if ended.outcome == Outcome::Swapped => return Ok(None),
+            Some(ended) => return Err(Error::conflict(ended.reasons.join("; "))),
+            None => {}
+        }
+    }
     let candidate = draft.complete(built.files, buckets, &listed, &reads, world.clock.now());
 
     let (_, objects) = futures::try_join!(complete(world, dataset, &candidate), objects(world, &candidate))?;
@@ -235,6 +243,15 @@ async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
             dataset.home.generation(&flip.to),
             dataset.home.location()
         ))),
+    }
+}
+
+/// Whether somebody else may have moved the table since the last flip on record.
+fn moved_by_others(look: &Look) -> bool {
+    let last = look.state.flips.last();
+    match look.state.live.generation() {
+        Some(live) => look.state.was_live(&live) && last.is_some_and(|last| last.to != live),
+        None => last.is_some(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     name::{Generation, Key},
     plan::{Live, State},
     port::Objects,
-    record::{self, By, Flip, Hold},
+    record::{self, By, Flip, Hold, Return},
     world::World,
 };
 
@@ -63,6 +63,9 @@ impl Look {
 
     /// Makes sure that live has a flip record, if it is ours. Gives the record that it wrote.
     pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
+        if let Some(live) = self.state.live.generation().filter(|live| self.state.was_live(live)) {
+            return self.recover_return(world, dataset, live).await;
+        }
         let base = self.live_manifest.as_ref().and_then(|manifest| manifest.base.as_ref());
         let Some((from, to)) = history::unrecorded(&dataset.home, &self.state, base) else { return Ok(None) };
         let ulid = record::later(world.clock.ulid(), self.flips.iter().copied().chain([to.ulid]));
@@ -77,6 +80,26 @@ impl Look {
         };
         world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
         Ok(Some((ulid, flip)))
+    }
+
+    /// The record of the flip that brought live back, if it was lost.
+    async fn recover_return(&self, world: &World, dataset: &Dataset, live: Generation) -> Result<Option<(Ulid, Flip)>> {
+        let Some((last_ulid, last)) = self.last_flip().filter(|(_, last)| last.to != live) else { return Ok(None) };
+        let returned = returned(world, dataset).await?;
+        let Some(returned) = returned.filter(|returned| returned.to == live && returned.flip > last_ulid) else {
+            return Ok(None);
+        };
+        let flip = Flip {
+            dataset: dataset.name.clone(),
+            at: world.clock.now(),
+            from: Some(dataset.home.generation(&last.to)),
+            to: live,
+            by: returned.by,
+            why: returned.why,
+            canary: None,
+        };
+        world.objects.put_new(&dataset.home.flip(returned.flip), record::to_json(&flip).into()).await?;
+        Ok(Some((returned.flip, flip)))
     }
 
     /// The last flip on record.
@@ -133,6 +156,13 @@ async fn live_manifest(world: &World, dataset: &Dataset, live: &Live) -> Result<
         None => Ok(None),
         Some(generation) => super::manifest(world, dataset, &generation).await,
     }
+}
+
+/// Who brought back, last, what had been live before.
+pub async fn returned(world: &World, dataset: &Dataset) -> Result<Option<Return>> {
+    let key = dataset.home.returning();
+    let found = world.objects.get(&key).await?;
+    found.map(|json| record::from_json(&key, &json)).transpose()
 }
 
 pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {

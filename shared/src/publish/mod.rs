@@ -6,13 +6,17 @@ mod evidence;
 mod look;
 mod operator;
 mod statistics;
+mod status;
 mod swap;
+mod unflip;
 
 use serde::Serialize;
 
 pub use ask::Scanned;
 pub use look::{Begun, Look, flips, live};
-pub use operator::{Status, hold, release, rollback, status};
+pub use operator::{hold, release, rollback};
+pub use status::{Status, status};
+pub use unflip::{Unflip, unflip, watch};
 
 use ask::Asked;
 use swap::Swapped;
@@ -112,6 +116,9 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
         match plan::flip(&dataset.home, &candidate, &look.state, who)? {
             Decision::AlreadyLive => {
                 let ended = Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new());
+                if who == Who::Operator {
+                    operator::adopt(world, dataset, &look, generation, &cause).await?;
+                }
                 let last = look.recover(world, dataset).await?.or_else(|| look.last_flip());
                 return match last.filter(|(_, flip)| flip.to == generation) {
                     Some(flip) => canary::settle(world, dataset, &candidate, flip, ended).await,

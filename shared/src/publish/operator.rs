@@ -1,6 +1,5 @@
-//! What only an operator asks for: rollback, hold, release, status.
+//! What only an operator asks for: rollback, hold, release.
 
-use serde::Serialize;
 use tracing::warn;
 
 use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, next_table, swap};
@@ -45,6 +44,7 @@ pub async fn rollback(
         let look = Look::at(world, dataset, &oldest).await?;
         let target = plan::rollback(&dataset.home, &look.state, wanted)?;
         if look.state.live == Live::Ours(target) {
+            adopt(world, dataset, &look, target, &cause).await?;
             return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
         }
         refuse_swept(world, dataset, &target).await?;
@@ -74,6 +74,42 @@ pub async fn rollback(
         }
     }
     Err(busy(dataset))
+}
+
+/// Puts on record that an operator wants what is live, should somebody else have brought it back: nobody repairs it then.
+pub(super) async fn adopt(
+    world: &World,
+    dataset: &Dataset,
+    look: &Look,
+    live: Generation,
+    cause: &Cause,
+) -> Result<()> {
+    if !look.state.was_live(&live) {
+        return Ok(());
+    }
+    let recovered = look.recover(world, dataset).await?;
+    let Some((last_ulid, last)) = recovered.or_else(|| look.last_flip()).filter(|(_, last)| last.to != live) else {
+        return Ok(());
+    };
+    let ulid = record::later(world.clock.ulid(), [last_ulid]);
+    let flip = Flip {
+        dataset: dataset.name.clone(),
+        at: world.clock.now(),
+        from: Some(dataset.home.generation(&last.to)),
+        to: live,
+        by: cause.by,
+        why: cause.why.clone(),
+        canary: None,
+    };
+    world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
+    // A repair that has looked before the record was there fails its version check.
+    if fence(world, dataset).await? {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "{}: {live} is live, and a repair that began before may still undo it: ask again",
+        dataset.table
+    )))
 }
 
 /// Stops flips, not exports, from the moment that it returns.
@@ -107,60 +143,4 @@ async fn fence(world: &World, dataset: &Dataset) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// What an operator wants to see first.
-#[derive(Debug, Clone, Serialize)]
-pub struct Status {
-    pub hold: Option<Hold>,
-    /// The last flip on record.
-    pub last_flip: Option<Flip>,
-    /// Complete generations, newest first.
-    pub generations: Vec<Known>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Known {
-    pub generation: Generation,
-    pub as_of: jiff::Timestamp,
-    pub rows: u64,
-    pub bytes: u64,
-    pub live: bool,
-}
-
-/// How many generations a status names.
-const SHOWN: usize = 20;
-
-pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
-    let live = look::live(world, dataset).await?;
-    let manifests = dataset.home.manifests();
-    let (hold, last, listed) = futures::try_join!(
-        look::hold(world, dataset),
-        look::flips(world, dataset, None),
-        world.objects.list(&manifests, None),
-    )?;
-    let last_flip = last.into_iter().next_back().map(|(_, flip)| flip);
-    let mut names: Vec<Generation> = listed
-        .iter()
-        .filter_map(|entry| crate::name::Home::parse_manifest(&entry.key))
-        .map(|(_, generation)| generation)
-        .collect();
-    names.sort_by_key(|generation| std::cmp::Reverse(generation.ulid));
-    let mut generations = Vec::new();
-    for generation in names.into_iter().take(SHOWN) {
-        if let Some(manifest) = manifest(world, dataset, &generation).await? {
-            let live = live == Live::Ours(generation);
-            generations.push(Known {
-                generation,
-                as_of: manifest.as_of,
-                rows: manifest.rows,
-                bytes: manifest.bytes,
-                live,
-            });
-        }
-    }
-    let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
-    let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
-    let ended = Ended { outcome: Outcome::Status, live, previous, reasons: Vec::new(), checks: Vec::new() };
-    Ok((ended, Status { hold, last_flip, generations }))
 }

@@ -13,7 +13,7 @@ use crate::{
     manifest::Manifest,
     plan::Live,
     port::Update,
-    record::{self, By, Flip},
+    record::{self, By, Flip, Return},
     schema::Policy,
     world::World,
 };
@@ -53,6 +53,11 @@ pub async fn swap(
         world.clock.ulid(),
         look.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
     );
+    // An event never brings back what has been live before.
+    if cause.by != By::Event {
+        let returned = Return { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
+        world.objects.put(&dataset.home.returning(), record::to_json(&returned).into()).await?;
+    }
     let database = &dataset.table.database;
     let sent = match &look.table {
         Some(table) => {

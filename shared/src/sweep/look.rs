@@ -58,7 +58,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             Some(Ours::Manifest(generation)) => manifests.push(generation),
             Some(Ours::Sweeping(generation)) => marks.push(generation),
             Some(Ours::Flip(flip)) => records.push(flip),
-            Some(Ours::Hold | Ours::Views) => {}
+            Some(Ours::Hold | Ours::Return | Ours::Views) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }

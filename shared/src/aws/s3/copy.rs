@@ -1,19 +1,32 @@
 //! An object into another, without its bytes leaving S3.
 
-use aws_sdk_s3::{Client, types::TaggingDirective};
+use aws_sdk_s3::{
+    Client,
+    types::{MetadataDirective, TaggingDirective},
+};
 
-use super::{fault::fault, incomplete, unquoted};
-use crate::{error::Result, name::Key};
+use super::put::{MARK, mark, settled};
+use crate::{
+    error::{Kind, Result},
+    name::Key,
+    port,
+};
 
-/// One `CopyObject`, which S3 takes up to 5 GB. A second attempt after a lost answer writes the same again.
-pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> Result<String> {
-    let request = client.copy_object().bucket(&to.bucket).key(&to.key);
-    let request = request.copy_source(source(from)).copy_source_if_match(format!("\"{etag}\""));
-    // Tags stay behind: to copy those of somebody's drop would take further permissions.
-    let request = request.tagging_directive(TaggingDirective::Replace);
-    let copied = request.send().await.map_err(|error| fault("CopyObject", from, error))?;
-    let etag = copied.copy_object_result().and_then(|result| result.e_tag());
-    etag.map(unquoted).ok_or_else(|| incomplete(to))
+/// One `CopyObject`, which S3 takes up to 5 GB. `None` where `to` is taken, or `from` is not what it was.
+pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> Result<Option<String>> {
+    let mark = mark();
+    let copied = settled(client, "CopyObject", to, &mark, || {
+        let request = client.copy_object().bucket(&to.bucket).key(&to.key).if_none_match("*");
+        let request = request.copy_source(source(from)).copy_source_if_match(format!("\"{etag}\""));
+        let request = request.metadata_directive(MetadataDirective::Replace).metadata(MARK, &mark);
+        // Tags stay behind: to copy those of somebody's drop would take further permissions.
+        let request = request.tagging_directive(TaggingDirective::Replace);
+        async move { Ok(request.send().await?.copy_object_result.and_then(|result| result.e_tag)) }
+    });
+    match copied.await {
+        Err(error) if error.kind() == Kind::Conflict => Err(port::missing(from).caused_by(error)),
+        copied => copied,
+    }
 }
 
 /// `BUCKET/KEY` as the header wants it: percent-encoded, but for what a path holds anyway.

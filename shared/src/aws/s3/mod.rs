@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     error::{Error, Result},
     name::{Key, Location},
-    port::{Chunks, Entry, Objects, Put, Unfinished, Upload},
+    port::{self, Chunks, Entry, Objects, Put, Unfinished, Upload},
 };
 use fault::{fault, is_missing};
 
@@ -124,7 +124,10 @@ impl Objects for S3 {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
-        copy::copy(&self.client, from, etag, to).await
+        if let Some(etag) = copy::copy(&self.client, from, etag, to).await? {
+            return Ok(etag);
+        }
+        self.head(to).await?.map(|copy| copy.etag).ok_or_else(|| port::missing(from))
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<()> {

@@ -1,0 +1,159 @@
+//! What an operator wants to see first. Reads all and changes nothing.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Ended, Outcome, look, manifest, unflip::unflip};
+use crate::{
+    config::Dataset,
+    error::Result,
+    name::Generation,
+    plan::Live,
+    record::{By, Canary, Flip, Hold},
+    sweep::{self, OldestQuery},
+    world::World,
+};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub hold: Option<Hold>,
+    /// What somebody else has done to the table, in words.
+    pub unflip: Option<String>,
+    /// The last flip on record.
+    pub last_flip: Option<Flip>,
+    /// Complete generations, newest first.
+    pub generations: Vec<Known>,
+    pub next_sweep: NextSweep,
+}
+
+/// A complete generation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Known {
+    pub generation: Generation,
+    pub state: Place,
+    pub live: bool,
+    pub as_of: Timestamp,
+    /// Since `as_of`.
+    pub age_seconds: i64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// The last flip to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flipped: Option<Flipped>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Live,
+    /// Has been live.
+    Replaced,
+    /// Waits: it has never been live.
+    Candidate,
+}
+
+/// Who flipped to a generation, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flipped {
+    pub at: Timestamp,
+    pub by: By,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// What the next sweep would do now. Athena is not asked for running queries here: what they may read would stay.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NextSweep {
+    /// Why it would delete nothing of this table at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub deletes: Vec<Fate>,
+    pub keeps: Vec<Fate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    pub generation: Generation,
+    pub reason: String,
+    /// When what is kept may go, if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// How many generations a status names.
+const SHOWN: usize = 20;
+/// Manifests that are read at the same time.
+const AT_ONCE: usize = 16;
+
+pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
+    let now = world.clock.now();
+    let (seen, hold, unflip) =
+        futures::try_join!(sweep::look(world, dataset), look::hold(world, dataset), unflip(world, dataset))?;
+    let live = seen.state.live.clone();
+    let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
+
+    let complete = seen.state.generations.iter().filter(|(_, found)| found.manifest.is_some());
+    let mut names: Vec<Generation> = complete.map(|(generation, _)| *generation).collect();
+    names.sort_by_key(|generation| std::cmp::Reverse(generation.ulid));
+    let read = stream::iter(names.into_iter().take(SHOWN))
+        .map(|generation| async move { manifest(world, dataset, &generation).await });
+    let manifests: Vec<_> = read.buffered(AT_ONCE).try_collect().await?;
+    let known = manifests.into_iter().flatten().map(|manifest| {
+        let flipped = flips.get(&manifest.generation);
+        let is_live = live == Live::Ours(manifest.generation);
+        Known {
+            generation: manifest.generation,
+            state: match flipped {
+                _ if is_live => Place::Live,
+                Some(_) => Place::Replaced,
+                None => Place::Candidate,
+            },
+            live: is_live,
+            as_of: manifest.as_of,
+            age_seconds: now.duration_since(manifest.as_of).as_secs(),
+            rows: manifest.rows,
+            bytes: manifest.bytes,
+            flipped: flipped.map(|flip| Flipped {
+                at: flip.at,
+                by: flip.by,
+                why: flip.why.clone(),
+                canary: flip.canary,
+            }),
+        }
+    });
+    let generations = known.collect();
+
+    let last_flip = seen.state.flips.last().map(|(_, flip)| flip.clone());
+    let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
+    let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
+    let unflip = unflip.map(|unflip| unflip.told(dataset));
+    let reasons = unflip.iter().cloned().collect();
+    let next_sweep = next_sweep(dataset, &seen, now);
+    let ended = Ended { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
+    Ok((ended, Status { hold, unflip, last_flip, generations, next_sweep }))
+}
+
+fn next_sweep(dataset: &Dataset, seen: &sweep::Look, now: Timestamp) -> NextSweep {
+    let not_asked = OldestQuery::NotAsked("status does not ask Athena".into());
+    match sweep::plan(&dataset.home, &seen.state, &dataset.retain, &not_asked, now) {
+        Err(reason) => NextSweep { skipped: Some(reason), ..NextSweep::default() },
+        Ok(plan) => NextSweep {
+            skipped: None,
+            deletes: plan
+                .go
+                .into_iter()
+                .map(|(generation, reason)| Fate { generation, reason: reason.to_string(), until: None })
+                .collect(),
+            keeps: plan
+                .kept
+                .into_iter()
+                .map(|kept| Fate { generation: kept.generation, reason: kept.reason.to_string(), until: kept.until })
+                .collect(),
+        },
+    }
+}
