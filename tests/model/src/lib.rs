@@ -2,7 +2,7 @@
 //! can take their turns, with crashes and lost replies, over a small world.
 //!
 //! The model owns the world (S3, Glue, the clock) and who takes a turn. What is decided in a turn is decided by the real
-//! functions of `turntable`'s pure half. A step of [`flip`], [`mod@merge`] or [`sweep`] is one read or write that
+//! functions of `turntable`'s pure half. A step of `flip.rs`, `merge.rs` or `sweep.rs` is one read or write that
 //! others can see; they follow `publish`, `merge::refresh` and `sweep::act`, and must change with them.
 
 pub mod drops;
