@@ -59,6 +59,10 @@ measure:
     cargo build --release --workspace
     python3 bench/start.py
 
+# from PostgreSQL to Parquet, next to what users would pick instead: docs/benchmarks.md
+bench *args:
+    cargo run --release -p bench -- {{args}}
+
 # what decodes bytes, on arbitrary ones: so many seconds a target
 fuzz seconds="20":
     @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked

@@ -1,0 +1,42 @@
+"""A table by PySpark's JDBC source, as most Glue jobs are written; in several partitions by ranges of the key.
+
+`fetchsize` is set, which many jobs forget: without it the driver holds the whole table in memory.
+"""
+
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+table, out, rows, partitions, driver = sys.argv[1:]
+spark = (
+    SparkSession.builder.master("local[4]")
+    .config("spark.jars", driver)
+    .config("spark.driver.memory", "4g")
+    .config("spark.driver.host", "127.0.0.1")
+    .config("spark.driver.bindAddress", "127.0.0.1")
+    .config("spark.ui.enabled", "false")
+    .config("spark.sql.session.timeZone", "UTC")
+    .config("spark.sql.parquet.compression.codec", "zstd")
+    .config("spark.hadoop.parquet.compression.codec.zstd.level", "1")
+    .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    .getOrCreate()
+)
+url = f"jdbc:postgresql://{os.environ['PGHOST']}:{os.environ['PGPORT']}/{os.environ['PGDATABASE']}"
+options = {
+    "url": url,
+    "dbtable": table,
+    "user": os.environ["PGUSER"],
+    "password": os.environ["PGPASSWORD"],
+    "driver": "org.postgresql.Driver",
+    "fetchsize": "10000",
+}
+if partitions != "1":
+    options |= {"partitionColumn": "id", "lowerBound": "1", "upperBound": rows, "numPartitions": partitions}
+spark.read.format("jdbc").options(**options).load().write.mode("overwrite").parquet(f"file://{out}")
+gateway = spark.sparkContext._gateway
+spark.stop()
+# Python does not wait for the JVM, and the processor time of a child that nobody has waited for is not counted.
+gateway.shutdown()
+gateway.proc.stdin.close()
+gateway.proc.wait()

@@ -1,0 +1,204 @@
+//! Who competes: each is the command of a process of its own, that reads a table and leaves Parquet files.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    postgres::{PASSWORD, Postgres, USER},
+    store::{BUCKET, Store},
+    tools::{self, Tools},
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Contender {
+    /// PySpark's JDBC source, in so many partitions.
+    PySpark(u32),
+    AwsWrangler,
+    Adbc,
+    PsqlDuckdb,
+    /// To disk, over so many connections.
+    Ours(u32),
+    OursS3(u32),
+    /// A limit: the server's part of the work, and a client that throws everything away.
+    PsqlCopy,
+    /// A limit: our writer's part of the work, on rows that are in memory already.
+    EncodeOnly,
+    /// A file's rows to Parquet.
+    Files(Engine, Format),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Ours,
+    DuckDb,
+    DataFusion,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    Parquet,
+}
+
+/// What a contender leaves.
+pub enum Left {
+    Nothing,
+    Disk(PathBuf),
+    /// The prefix.
+    S3(String),
+}
+
+/// Where everything is.
+pub struct Place {
+    pub tools: Tools,
+    pub server: Postgres,
+    pub store: Store,
+    /// For what is thrown away.
+    pub work: PathBuf,
+}
+
+impl Contender {
+    pub fn name(self) -> String {
+        match self {
+            Contender::PySpark(partitions) => format!("pyspark_{partitions}"),
+            Contender::AwsWrangler => "awswrangler".into(),
+            Contender::Adbc => "adbc".into(),
+            Contender::PsqlDuckdb => "psql_duckdb".into(),
+            Contender::Ours(connections) => format!("ours_{connections}"),
+            Contender::OursS3(connections) => format!("ours_{connections}_s3"),
+            Contender::PsqlCopy => "psql_copy".into(),
+            Contender::EncodeOnly => "encode_only".into(),
+            Contender::Files(engine, format) => format!("{}_{}", format.name(), engine.name()),
+        }
+    }
+
+    /// The command, and what it leaves. `table` has so many rows.
+    pub fn command(self, place: &Place, table: &str, rows: u64) -> Result<(Command, Left)> {
+        let out = place.work.join("out");
+        let _ = fs::remove_dir_all(&out);
+        fs::create_dir_all(&out)?;
+        let folder = |out: &Path| out.to_string_lossy().into_owned();
+        let (mut command, left) = match self {
+            Contender::PySpark(partitions) => {
+                let driver = place.tools.driver.as_ref().context("PySpark needs the JDBC driver")?;
+                let numbers = [rows.to_string(), partitions.to_string()];
+                let mut command = python(place, "pyspark_jdbc.py", &[table, &folder(&out), &numbers[0], &numbers[1]]);
+                command.arg(driver);
+                (command, Left::Disk(out))
+            }
+            Contender::AwsWrangler => {
+                let prefix = format!("s3://{BUCKET}/out/");
+                (python(place, "aws_wrangler.py", &[table, &prefix]), Left::S3(prefix))
+            }
+            Contender::Adbc => (python(place, "adbc.py", &[table, &folder(&out)]), Left::Disk(out)),
+            Contender::PsqlDuckdb => {
+                let mut shell = Command::new("bash");
+                shell.args(["-o", "pipefail", "-c"]);
+                shell.arg(r#"psql -qc "COPY $1 TO STDOUT (FORMAT csv, HEADER)" | "$2" "$3" "$4""#);
+                shell.args(["-", table]).arg(&place.tools.python).arg(script("psql_duckdb.py")).arg(&out);
+                (shell, Left::Disk(out))
+            }
+            Contender::Ours(connections) => {
+                (ours(place, &postgres(place, table, connections), Some(&place.work))?, Left::Disk(out.clone()))
+            }
+            Contender::OursS3(connections) => {
+                let left = Left::S3(format!("s3://{BUCKET}/out/"));
+                (ours(place, &postgres(place, table, connections), None)?, left)
+            }
+            Contender::PsqlCopy => {
+                let mut psql = Command::new("psql");
+                psql.args(["-qc", &format!("COPY (SELECT * FROM {table}) TO STDOUT (FORMAT binary)")]);
+                (psql, Left::Nothing)
+            }
+            Contender::EncodeOnly => {
+                let mut command = ours(place, &postgres(place, table, 1), Some(&place.work))?;
+                command.arg("--encode-only").stdout(File::create(place.work.join("phase"))?);
+                return Ok((command, Left::Disk(out)));
+            }
+            Contender::Files(Engine::Ours, format) => {
+                let source = format!("files = {{ location = \"s3://in/{}/\" }}", format.name());
+                (ours(place, &source, Some(&place.work))?, Left::Disk(out))
+            }
+            Contender::Files(engine, format) => {
+                let from = format.file(place).to_string_lossy().into_owned();
+                let arguments = [engine.name(), format.name(), &from, &folder(&out)];
+                (python(place, "files.py", &arguments), Left::Disk(out))
+            }
+        };
+        connected(&mut command, place);
+        command.stdout(Stdio::null());
+        Ok((command, left))
+    }
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Ours => "ours",
+            Engine::DuckDb => "duckdb",
+            Engine::DataFusion => "datafusion",
+        }
+    }
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
+    /// The one file of this format that is read.
+    pub fn file(self, place: &Place) -> PathBuf {
+        place.work.join("in").join(self.name()).join(format!("users.{}", self.name()))
+    }
+}
+
+/// Tells libpq's programs, and whoever reads its variables, where the server is; and an AWS client where S3 is.
+pub fn connected(command: &mut Command, place: &Place) {
+    command
+        .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("PGDATABASE", "postgres")])
+        .env("PGPORT", place.server.port().to_string())
+        .envs(place.store.environment());
+}
+
+pub fn script(name: &str) -> PathBuf {
+    tools::file("contenders").join(name)
+}
+
+fn python(place: &Place, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&place.tools.python);
+    command.arg(script(name)).args(arguments);
+    command
+}
+
+fn postgres(place: &Place, table: &str, connections: u32) -> String {
+    let url = place.server.url();
+    format!(
+        "postgres = {{ url = \"{url}?sslmode=disable\", query = \"SELECT * FROM {table}\", parallel = {connections} }}"
+    )
+}
+
+/// This program again. Without a folder it writes to S3.
+fn ours(place: &Place, source: &str, disk: Option<&Path>) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["ours", "--source", source]);
+    match disk {
+        Some(folder) => {
+            // The bucket `out` is the folder of that name.
+            command.args(["--to", "s3://out/"]).arg("--disk").arg(folder);
+        }
+        None => {
+            command.args(["--to", &format!("s3://{BUCKET}/out/")]);
+        }
+    }
+    command.envs(place.store.environment());
+    Ok(command)
+}

@@ -1,0 +1,137 @@
+//! The contender that is ours: the path of `export` from the source to its objects, in a process of its own.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use futures::{StreamExt, stream};
+use serde_json::json;
+use turntable::{
+    aws::s3::S3,
+    clock::Clock,
+    config::Config,
+    lambda, parquet,
+    port::Objects,
+    source::{self, Context},
+};
+
+use crate::disk::Disk;
+
+#[derive(Args)]
+pub struct Ours {
+    /// The dataset's source, as datasets.toml has it
+    #[arg(long)]
+    source: String,
+    /// `s3://BUCKET/PREFIX/` to write to
+    #[arg(long)]
+    to: String,
+    /// The folder that stands for S3, if it is not S3
+    #[arg(long)]
+    disk: Option<PathBuf>,
+    /// Reads all rows into memory first, and says how long writing them took
+    #[arg(long)]
+    encode_only: bool,
+}
+
+impl Ours {
+    pub async fn run(self) -> Result<()> {
+        let objects: Arc<dyn Objects> = match &self.disk {
+            Some(folder) => Arc::new(Disk(folder.clone())),
+            None => Arc::new(S3::new(&lambda::aws().await)),
+        };
+        let config = format!(
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"{}\"\n[datasets.users]\nsource = {{ {} }}\n",
+            self.to, self.source
+        );
+        let config = Config::parse("bench", &config)?;
+        let dataset = config.dataset("users")?;
+        let clock = Clock::system();
+        let context = Context {
+            objects: objects.clone(),
+            secrets: None,
+            iam: None,
+            now: clock.now(),
+            table: dataset.table.clone(),
+            on_unrepresentable: dataset.on_unrepresentable,
+            copies: Some(dataset.parquet),
+        };
+        let mut opened = source::open(&dataset.source, &context).await?;
+        if self.encode_only {
+            for rows in &mut opened.streams {
+                let read: Vec<_> = rows.collect().await;
+                *rows = stream::iter(read).boxed();
+            }
+        }
+        let (started, cpu) = (Instant::now(), cpu_s()?);
+        let location = self.to.parse()?;
+        parquet::write(&objects, &location, opened, dataset.parquet).await?;
+        if self.encode_only {
+            println!("{}", json!({ "wall_s": started.elapsed().as_secs_f64(), "cpu_s": cpu_s()? - cpu }));
+        }
+        Ok(())
+    }
+}
+
+/// Of this process so far, in ticks of 10 ms.
+fn cpu_s() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().context("/proc/self/stat")?.split_whitespace().skip(11).take(2);
+    Ok(fields.map(|ticks| ticks.parse::<f64>()).sum::<Result<f64, _>>()? / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::{postgres::Postgres, table};
+
+    /// The whole way, small: the harness's table, the contender that is ours, its files on disk, and read from there again.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_table_comes_out_on_disk() {
+        let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+        table::make(&server.url(), "users", 5000).await.unwrap();
+        let folder = std::env::temp_dir().join(format!("turntable-bench-{}", std::process::id()));
+        let postgres = |connections| {
+            let url = server.url();
+            format!("postgres = {{ url = \"{url}\", query = \"SELECT * FROM users\", parallel = {connections} }}")
+        };
+        let ours = |source: String, to: &str, encode_only| Ours {
+            source,
+            to: format!("s3://{to}/"),
+            disk: Some(folder.clone()),
+            encode_only,
+        };
+        ours(postgres(1), "one", false).run().await.unwrap();
+        ours(postgres(2), "two", true).run().await.unwrap();
+        for (from, to) in [("one", "again"), ("two", "again2")] {
+            ours(format!("files = {{ location = \"s3://{from}/\" }}"), to, false).run().await.unwrap();
+            assert_eq!(rows(&folder, to).await, 5000);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    async fn rows(folder: &std::path::Path, bucket: &str) -> usize {
+        let text = format!(
+            "[defaults]\ndatabase = \"d\"\nlocation = \"s3://x\"\n[datasets.users]\n\
+             source = {{ files = {{ location = \"s3://{bucket}/\" }} }}\n"
+        );
+        let config = Config::parse("test", &text).unwrap();
+        let dataset = config.dataset("users").unwrap();
+        let context = Context {
+            objects: Arc::new(Disk(folder.to_owned())),
+            secrets: None,
+            iam: None,
+            now: Clock::system().now(),
+            table: dataset.table.clone(),
+            on_unrepresentable: dataset.on_unrepresentable,
+            copies: None,
+        };
+        let opened = source::open(&dataset.source, &context).await.unwrap();
+        let mut count = 0;
+        for rows in opened.streams {
+            count += rows.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
+        }
+        count
+    }
+}

@@ -1,0 +1,216 @@
+//! Runs → medians, one table, one JSON object.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::sections::Measured;
+
+#[derive(Serialize)]
+pub struct Report {
+    pub rows: u64,
+    /// Of the large table.
+    pub contenders: BTreeMap<String, Figures>,
+    /// Whether everybody has written the same rows, in every section.
+    pub equal: bool,
+    /// Of the other sections, by name. Those of `memory` have the number of rows behind a colon.
+    pub small: BTreeMap<String, Figures>,
+    pub files: BTreeMap<String, Figures>,
+    pub memory: BTreeMap<String, Figures>,
+    /// Who differs, and in what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unequal: Vec<String>,
+    pub machine: String,
+    pub versions: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// Least, median, most.
+    pub wall_s: [f64; 3],
+    /// Median.
+    pub cpu_s: f64,
+    /// MB of 2²⁰ bytes: the most of all runs.
+    pub rss_mb: f64,
+    /// Of the files.
+    pub bytes: u64,
+    pub files: u64,
+}
+
+impl Report {
+    pub fn new(rows: u64, versions: Vec<String>, measured: &[Measured]) -> Report {
+        let unequal = unequal(measured);
+        let section = |name: &str| {
+            let mut of: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
+            for one in measured.iter().filter(|one| one.section == name) {
+                let key = match name {
+                    "memory" => format!("{}:{}", one.contender, one.rows),
+                    _ => one.contender.clone(),
+                };
+                of.entry(key).or_default().push(one);
+            }
+            of.into_iter().map(|(key, runs)| (key, Figures::of(&runs))).collect()
+        };
+        Report {
+            rows,
+            contenders: section("large"),
+            equal: unequal.is_empty(),
+            small: section("small"),
+            files: section("files"),
+            memory: section("memory"),
+            unequal,
+            machine: machine(),
+            versions,
+        }
+    }
+
+    /// One table, the sections below each other.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.machine, self.versions.join(", "));
+        let head = ["", "wall s: median (min–max)", "", "CPU s", "peak MB", "bytes", "files"];
+        let [name, wall, times, cpu, peak, bytes, files] = head;
+        for (title, section, unit) in [
+            (format!("{} rows, 22 columns", self.rows), &self.contenders, "pyspark_1"),
+            ("a small table, from the start of the process".into(), &self.small, "awswrangler"),
+            ("files".into(), &self.files, ""),
+            ("memory, by rows".into(), &self.memory, ""),
+        ] {
+            if section.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "\n{title}");
+            let _ = writeln!(text, "{name:<18}{wall:>28}{times:>8}{cpu:>9}{peak:>9}{bytes:>15}{files:>7}");
+            let unit = section.get(unit).map(|figures| figures.wall_s[1]);
+            let mut rows: Vec<_> = section.iter().collect();
+            rows.sort_by(|a, b| b.1.wall_s[1].total_cmp(&a.1.wall_s[1]));
+            for (name, Figures { wall_s: [least, median, most], cpu_s, rss_mb, bytes, files }) in rows {
+                let wall = format!("{median:.2} ({least:.2}–{most:.2})");
+                let times = unit.map(|unit| format!("{:.1} ×", unit / median)).unwrap_or_default();
+                let _ = writeln!(text, "{name:<18}{wall:>28}{times:>8}{cpu_s:>9.2}{rss_mb:>9.0}{bytes:>15}{files:>7}");
+            }
+        }
+        let _ = write!(text, "\nequal: {}", self.equal);
+        text
+    }
+}
+
+impl Figures {
+    fn of(runs: &[&Measured]) -> Figures {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            let middle = values.len() / 2;
+            let value = match values.len() % 2 {
+                0 => (values[middle - 1] + values[middle]) / 2.0,
+                _ => values[middle],
+            };
+            ([values[0], value, values[values.len() - 1]].map(rounded), rounded(value))
+        };
+        let of = |value: fn(&Measured) -> f64| median(runs.iter().map(|run| value(run)).collect());
+        let result = runs.iter().rev().find_map(|run| run.result.as_ref());
+        Figures {
+            wall_s: of(|one| one.run.wall_s).0,
+            cpu_s: of(|one| one.run.cpu_s).1,
+            rss_mb: rounded(runs.iter().map(|one| one.run.rss_mb).fold(0.0, f64::max)),
+            bytes: result.map_or(0, |result| result.bytes),
+            files: result.map_or(0, |result| result.files),
+        }
+    }
+}
+
+/// To a thousandth.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Everybody against the first who has read the same rows.
+fn unequal(measured: &[Measured]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut first: BTreeMap<u64, &Measured> = BTreeMap::new();
+    for one in measured {
+        let Some(result) = &one.result else { continue };
+        let Measured { section, contender, rows, round, .. } = one;
+        let other = *first.entry(*rows).or_insert(one);
+        let Some(expected) = &other.result else { continue };
+        let who = || format!("{section} {contender} (round {round}) and {} {}", other.section, other.contender);
+        if result.rows != *rows {
+            faults.push(format!("{section} {contender}: {} rows of {rows}", result.rows));
+        } else if result.columns != expected.columns {
+            let differ: Vec<&str> = result
+                .columns
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(name, digest)| expected.columns.get(name) != Some(digest))
+                .map(|(name, _)| name.as_str())
+                .collect();
+            faults.push(format!("{} differ in {}", who(), differ.join(", ")));
+        } else if result.all != expected.all {
+            faults.push(format!("{} differ in which values stand in one row", who()));
+        }
+    }
+    faults
+}
+
+/// Every run, and what came of them. Gives the file.
+pub fn keep(home: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
+    let file = home.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+    fs::write(&file, serde_json::to_string_pretty(&json!({ "report": report, "runs": measured }))?)?;
+    Ok(file)
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_once(':'));
+        line.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
+    let kilobytes: f64 = after(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
+    let model = after(&read("/proc/cpuinfo"), "model name");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} × {model}, {:.0} GB, Linux {}", kilobytes / 1048576.0, kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{measure::Run, sections::Outcome};
+
+    fn one(contender: &str, wall_s: f64, digest: &str) -> Measured {
+        let result =
+            Outcome { files: 1, bytes: 10, rows: 3, all: json!(digest), columns: json!({ "id": 1, "name": digest }) };
+        let run = Run { wall_s, cpu_s: wall_s, rss_mb: wall_s };
+        Measured { section: "large".into(), contender: contender.into(), rows: 3, round: 1, run, result: Some(result) }
+    }
+
+    #[test]
+    fn a_report_has_medians_and_who_differs() {
+        let runs = [one("a", 3.0, "x"), one("a", 1.0, "x"), one("a", 2.0, "x"), one("b", 1.0, "x"), one("b", 2.0, "x")];
+        let report = Report::new(3, Vec::new(), &runs);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["contenders"]["a"]["wall_s"], json!([1.0, 2.0, 3.0]));
+        assert_eq!(json["contenders"]["a"]["rss_mb"], json!(3.0));
+        assert_eq!(json["contenders"]["b"]["wall_s"], json!([1.0, 1.5, 2.0]));
+        assert_eq!(json["equal"], json!(true));
+
+        let report = Report::new(3, Vec::new(), &[one("a", 1.0, "x"), one("b", 1.0, "y")]);
+        assert_eq!(
+            (report.equal, report.unequal),
+            (false, vec!["large b (round 1) and large a differ in name".into()])
+        );
+        let mut swapped = one("b", 1.0, "x");
+        swapped.result.as_mut().unwrap().all = json!("y");
+        assert!(!Report::new(3, Vec::new(), &[one("a", 1.0, "x"), swapped]).equal);
+        let mut short = one("b", 1.0, "x");
+        short.result.as_mut().unwrap().rows = 2;
+        assert!(!Report::new(3, Vec::new(), &[short]).equal);
+    }
+}

@@ -1,0 +1,298 @@
+//! What is measured, in interleaved rounds: everybody runs once a round, and who is first moves on with each.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Options,
+    contender::{Contender, Engine, Format, Left, Place, connected, script},
+    measure::{self, Run},
+    postgres::Postgres,
+    report::{self, Report},
+    store::Store,
+    table,
+    tools::Tools,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Section {
+    /// The large table, by all
+    Large,
+    /// 100,000 rows, from the start of the process to the files
+    Small,
+    /// CSV and Parquet sources
+    Files,
+    /// Memory against the size of the table: 1/11, 1 and 3 times the rows
+    Memory,
+}
+
+impl Section {
+    pub const ALL: [Section; 4] = [Section::Large, Section::Small, Section::Files, Section::Memory];
+}
+
+const LARGE: [Contender; 12] = [
+    Contender::PySpark(1),
+    Contender::PySpark(4),
+    Contender::AwsWrangler,
+    Contender::Adbc,
+    Contender::PsqlDuckdb,
+    Contender::Ours(1),
+    Contender::Ours(4),
+    Contender::OursS3(1),
+    Contender::OursS3(4),
+    Contender::PsqlCopy,
+    Contender::EncodeOnly,
+    Contender::Ours(2),
+];
+const SMALL: [Contender; 6] = [
+    Contender::PySpark(1),
+    Contender::AwsWrangler,
+    Contender::Adbc,
+    Contender::PsqlDuckdb,
+    Contender::Ours(1),
+    Contender::OursS3(1),
+];
+const FILES: [Contender; 6] = [
+    Contender::Files(Engine::Ours, Format::Csv),
+    Contender::Files(Engine::DuckDb, Format::Csv),
+    Contender::Files(Engine::DataFusion, Format::Csv),
+    Contender::Files(Engine::Ours, Format::Parquet),
+    Contender::Files(Engine::DuckDb, Format::Parquet),
+    Contender::Files(Engine::DataFusion, Format::Parquet),
+];
+const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
+const SMALL_ROWS: u64 = 100_000;
+
+/// The tables are made without a log of them, which would take as much room again.
+const SETTINGS: [&str; 5] = [
+    "shared_buffers=512MB",
+    "maintenance_work_mem=512MB",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=1GB",
+];
+
+/// One run of one contender, as it is kept.
+#[derive(Serialize)]
+pub struct Measured {
+    pub section: String,
+    pub contender: String,
+    pub rows: u64,
+    pub round: usize,
+    #[serde(flatten)]
+    pub run: Run,
+    /// What it has left; `None` where that is nothing.
+    pub result: Option<Outcome>,
+}
+
+/// What contenders/result.py says of files.
+#[derive(Serialize, Deserialize)]
+pub struct Outcome {
+    pub files: u64,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Of all rows, in any order.
+    pub all: Value,
+    /// Of each column.
+    pub columns: Value,
+}
+
+struct Bench {
+    options: Options,
+    place: Place,
+    measured: Vec<Measured>,
+}
+
+pub async fn run(options: Options) -> Result<()> {
+    let tools = Tools::prepare()?;
+    let work = tools.home.join("work");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    eprintln!("bench: starting PostgreSQL and MiniStack");
+    let store = Store::start(&tools)?;
+    let server = Postgres::start_with(&SETTINGS);
+    let place = Place { tools, server, store, work };
+    let mut bench = Bench { options, place, measured: Vec::new() };
+    let ran = bench.sections().await;
+    let _ = fs::remove_dir_all(&bench.place.work);
+    ran?;
+
+    let versions = versions(&bench.place)?;
+    let report = Report::new(bench.options.rows, versions, &bench.measured);
+    let raw = report::keep(&bench.place.tools.home, &report, &bench.measured)?;
+    println!("{}", report.text());
+    println!("every run: {}", raw.display());
+    if let Some(chart) = &bench.options.chart {
+        fs::write(chart, crate::chart::svg(&report)).with_context(|| format!("cannot write {}", chart.display()))?;
+    }
+    if bench.options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    match report.unequal.as_slice() {
+        [] => Ok(()),
+        unequal => bail!("not the same rows: {}", unequal.join("; ")),
+    }
+}
+
+impl Bench {
+    async fn sections(&mut self) -> Result<()> {
+        let Options { rows, rounds, .. } = self.options;
+        let has = |section| self.options.sections.contains(&section);
+        let (large, small, files, memory) =
+            (has(Section::Large), has(Section::Small), has(Section::Files), has(Section::Memory));
+        let (first, third) = (rows / 11, rows * 3);
+        if large || files || memory {
+            self.make("users", rows).await?;
+        }
+        if large {
+            self.rounds("large", &LARGE, "users", rows, rounds)?;
+        }
+        if files {
+            self.make_files()?;
+            self.rounds("files", &FILES, "users", rows, rounds)?;
+        }
+        if small {
+            self.make("small", SMALL_ROWS.min(rows)).await?;
+            self.rounds("small", &SMALL, "small", SMALL_ROWS.min(rows), rounds)?;
+        }
+        if memory {
+            self.make("few", first).await?;
+            self.rounds("memory", &MEMORY, "few", first, 1)?;
+            self.rounds("memory", &MEMORY, "users", rows, 1)?;
+            self.make("many", third).await?;
+            self.rounds("memory", &MEMORY, "many", third, 1)?;
+        }
+        Ok(())
+    }
+
+    async fn make(&self, name: &str, rows: u64) -> Result<()> {
+        eprintln!("bench: making the table {name} of {rows} rows");
+        table::make(&self.place.server.url(), name, rows).await
+    }
+
+    /// The table as one CSV file and as one Parquet file.
+    fn make_files(&self) -> Result<()> {
+        for format in [Format::Csv, Format::Parquet] {
+            let file = format.file(&self.place);
+            let folder = file.parent().context("a folder")?;
+            fs::create_dir_all(folder)?;
+            let mut command = match format {
+                Format::Csv => {
+                    let mut psql = Command::new("psql");
+                    psql.args(["-qc", &table::to_csv("users")]).stdout(fs::File::create(&file)?);
+                    connected(&mut psql, &self.place);
+                    psql
+                }
+                Format::Parquet => {
+                    let (command, _) = Contender::PsqlDuckdb.command(&self.place, "users", self.options.rows)?;
+                    command
+                }
+            };
+            measure_done(&mut command)?;
+            if format == Format::Parquet {
+                fs::rename(self.place.work.join("out/part.parquet"), file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rounds(&mut self, section: &str, all: &[Contender], table: &str, rows: u64, rounds: usize) -> Result<()> {
+        let wanted = |contender: &&Contender| match contender {
+            Contender::PySpark(_) if self.place.tools.driver.is_none() => false,
+            _ => self.options.only.is_empty() || self.options.only.contains(&contender.name()),
+        };
+        let mut contenders: Vec<Contender> = all.iter().filter(wanted).copied().collect();
+        if contenders.is_empty() {
+            return Ok(());
+        }
+        // Once for nobody: what is in memory after that, is so for all.
+        let (warm, _) = Contender::PsqlCopy.command(&self.place, table, rows)?;
+        measure::run(warm, &self.place.work.join("log"))?;
+        for round in 1..=rounds {
+            for contender in &contenders {
+                let measured = self.once(section, *contender, table, rows, round)?;
+                let (name, run) = (&measured.contender, measured.run);
+                eprintln!(
+                    "bench: {section} {round}/{rounds} {name}: {:.2} s, {:.2} s CPU, {:.0} MB",
+                    run.wall_s, run.cpu_s, run.rss_mb
+                );
+                self.measured.push(measured);
+            }
+            contenders.rotate_left(1);
+        }
+        Ok(())
+    }
+
+    fn once(&self, section: &str, contender: Contender, table: &str, rows: u64, round: usize) -> Result<Measured> {
+        let name = contender.name();
+        let (command, left) = contender.command(&self.place, table, rows)?;
+        let mut run = measure::run(command, &self.place.work.join("log")).with_context(|| name.clone())?;
+        if contender == Contender::EncodeOnly {
+            #[derive(Deserialize)]
+            struct Phase {
+                wall_s: f64,
+                cpu_s: f64,
+            }
+            let Phase { wall_s, cpu_s } = serde_json::from_slice(&fs::read(self.place.work.join("phase"))?)?;
+            run = Run { wall_s, cpu_s, ..run };
+        }
+        let result = match left {
+            Left::Nothing => None,
+            Left::Disk(folder) => Some(self.result(&folder.to_string_lossy())?),
+            Left::S3(prefix) => Some(self.result(&prefix)?),
+        };
+        Ok(Measured { section: section.into(), contender: name, rows, round, run, result })
+    }
+
+    fn result(&self, place: &str) -> Result<Outcome> {
+        let mut command = Command::new(&self.place.tools.python);
+        command.arg(script("result.py")).arg(place);
+        connected(&mut command, &self.place);
+        Ok(serde_json::from_slice(&said(&mut command)?)?)
+    }
+}
+
+/// Runs it to its end, unmeasured.
+fn measure_done(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status()?;
+    if !status.success() {
+        bail!("{:?} failed ({status})", command.get_program());
+    }
+    Ok(())
+}
+
+fn said(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{:?} failed ({})", command.get_program(), output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// Of everybody, as one line each.
+fn versions(place: &Place) -> Result<Vec<String>> {
+    let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
+        for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";
+    let mut lines = vec![format!("turntable {}", env!("CARGO_PKG_VERSION"))];
+    for command in [
+        Command::new(&place.tools.python).args(["-c", script]),
+        Command::new("psql").args(["-Atc", "SELECT 'PostgreSQL ' || current_setting('server_version')"]),
+        Command::new("psql").arg("--version"),
+    ] {
+        connected(command, place);
+        lines.extend(String::from_utf8_lossy(&said(command)?).lines().map(str::to_owned));
+    }
+    if let Some(driver) = &place.tools.driver {
+        let java = Command::new("java").arg("-version").output()?;
+        lines.extend(String::from_utf8_lossy(&java.stderr).lines().next().map(str::to_owned));
+        lines.extend(driver.file_stem().map(|name| format!("JDBC driver {}", name.to_string_lossy())));
+    }
+    Ok(lines)
+}

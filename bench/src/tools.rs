@@ -1,0 +1,77 @@
+//! The Python packages and the JDBC driver that the contenders need, installed once under `target/`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+pub struct Tools {
+    pub python: PathBuf,
+    /// PostgreSQL's JDBC driver; without it there is no PySpark.
+    pub driver: Option<PathBuf>,
+    /// `target/bench`: what stays.
+    pub home: PathBuf,
+}
+
+/// A file of this crate.
+pub fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+impl Tools {
+    pub fn prepare() -> Result<Tools> {
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(target) => target.into(),
+            None => file("../target"),
+        };
+        let home = target.join("bench");
+        fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
+        Ok(Tools { python: python(&target)?, driver: driver(), home: fs::canonicalize(home)? })
+    }
+}
+
+/// Of an environment with exactly the packages of requirements.txt.
+fn python(target: &Path) -> Result<PathBuf> {
+    let requirements = file("requirements.txt");
+    let digest = Sha256::digest(fs::read(&requirements)?);
+    let name: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let home = target.join("venv/bench").join(name);
+    let complete = home.join("complete");
+    if !complete.is_file() {
+        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", home.display());
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+        let mut pip = Command::new(home.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
+        fs::write(complete, "")?;
+    }
+    // Not canonical: behind the link is a Python that does not know the environment.
+    Ok(std::path::absolute(home.join("bin/python"))?)
+}
+
+/// Debian's package libpostgresql-jdbc-java; the jar whose name has the version.
+fn driver() -> Option<PathBuf> {
+    let jars = fs::read_dir("/usr/share/java").into_iter().flatten().flatten().map(|jar| jar.path());
+    let is_driver = |jar: &PathBuf| {
+        let name = jar.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("postgresql-4") && name.ends_with(".jar")
+    };
+    let found = jars.filter(is_driver).max();
+    if found.is_none() {
+        eprintln!("bench: without PySpark, for want of its driver: apt-get install libpostgresql-jdbc-java");
+    }
+    found
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program:?}"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{program:?} failed ({}):\n{}", output.status, String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
