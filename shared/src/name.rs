@@ -5,7 +5,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
-//! s3://BUCKET/PREFIX/TABLE/_return.json
+//! s3://BUCKET/PREFIX/TABLE/_returns/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! ```
 
@@ -194,6 +194,7 @@ pub struct Home(Location);
 
 const MANIFESTS: &str = "_manifests";
 const FLIPS: &str = "_flips";
+const RETURNS: &str = "_returns";
 const SWEEPING: &str = "_sweeping";
 
 /// What an object is that lies under a table's home, by its key.
@@ -205,8 +206,8 @@ pub enum Ours {
     Flip(Ulid),
     Sweeping(Generation),
     Hold,
-    /// The word of whoever brought back, last, what had been live before.
-    Return,
+    /// The word of somebody who brings back what may have been live before.
+    Return(Ulid),
     Views,
 }
 
@@ -243,9 +244,13 @@ impl Home {
         self.0.key("_hold.json")
     }
 
-    /// Who brought back, last, what had been live before: written before the table is touched.
-    pub fn returning(&self) -> Key {
-        self.0.key("_return.json")
+    pub fn returns(&self) -> Location {
+        self.0.folder(RETURNS)
+    }
+
+    /// Says who brings back what may have been live before, and is there before the table is touched. The ULID is the flip's.
+    pub fn returning(&self, flip: Ulid) -> Key {
+        self.returns().key(&format!("{flip}.json"))
     }
 
     /// What the views of an inbox dataset were created of.
@@ -264,7 +269,6 @@ impl Home {
         let (folder, name) = match rest.split_once('/') {
             None if *key == self.hold() => return Some(Ours::Hold),
             None if *key == self.views() => return Some(Ours::Views),
-            None if *key == self.returning() => return Some(Ours::Return),
             None => return None,
             Some(split) => split,
         };
@@ -272,6 +276,10 @@ impl Home {
         match folder {
             MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
             SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            RETURNS => {
+                let flip = Ulid::from_string(&json(name)?).ok()?;
+                (self.returning(flip) == *key).then_some(Ours::Return(flip))
+            }
             FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(Ours::Flip),
             _ => Some(Ours::Data(folder.parse().ok()?)),
         }
@@ -360,7 +368,7 @@ mod tests {
             (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
             (home.sweeping(&generation), Ours::Sweeping(generation)),
             (home.hold(), Ours::Hold),
-            (home.returning(), Ours::Return),
+            (home.returning(Ulid::from_parts(7, 7)), Ours::Return(Ulid::from_parts(7, 7))),
             (home.views(), Ours::Views),
         ] {
             assert_eq!(home.parse(&key), Some(ours), "{key}");

@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(faults(""), "datasets.toml: datasets: missing: expected at least one [datasets.NAME]");
         assert_eq!(
             faults("[datasets.users]\n"),
-            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { files = … } or { inbox = … }\n\
+            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { mysql = … }, { files = … } or { inbox = … }\n\
              datasets.toml: datasets.users: database is missing, here and in [defaults]\n\
              datasets.toml: datasets.users: location is missing, here and in [defaults]"
         );

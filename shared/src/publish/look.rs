@@ -85,10 +85,9 @@ impl Look {
     /// The record of the flip that brought live back, if it was lost.
     async fn recover_return(&self, world: &World, dataset: &Dataset, live: Generation) -> Result<Option<(Ulid, Flip)>> {
         let Some((last_ulid, last)) = self.last_flip().filter(|(_, last)| last.to != live) else { return Ok(None) };
-        let returned = returned(world, dataset).await?;
-        let Some(returned) = returned.filter(|returned| returned.to == live && returned.flip > last_ulid) else {
-            return Ok(None);
-        };
+        let returned = returned(world, dataset, &live).await?;
+        let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
+        let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
         let flip = Flip {
             dataset: dataset.name.clone(),
             at: world.clock.now(),
@@ -158,11 +157,16 @@ async fn live_manifest(world: &World, dataset: &Dataset, live: &Live) -> Result<
     }
 }
 
-/// Who brought back, last, what had been live before.
-pub async fn returned(world: &World, dataset: &Dataset) -> Result<Option<Return>> {
-    let key = dataset.home.returning();
-    let found = world.objects.get(&key).await?;
-    found.map(|json| record::from_json(&key, &json)).transpose()
+/// Who brought a generation back, or tried to.
+pub async fn returned(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Vec<Return>> {
+    let after = dataset.home.returning(history::bound(generation.ulid));
+    let listed = world.objects.list(&dataset.home.returns(), Some(&after)).await?;
+    let read = stream::iter(listed).map(|entry| async move {
+        let json = world.objects.get(&entry.key).await?;
+        json.map(|json| record::from_json::<Return>(&entry.key, &json)).transpose()
+    });
+    let read: Vec<Option<Return>> = read.buffered(AT_ONCE).try_collect().await?;
+    Ok(read.into_iter().flatten().filter(|returned| returned.to == *generation).collect())
 }
 
 pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {

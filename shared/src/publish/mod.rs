@@ -116,8 +116,8 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
         match plan::flip(&dataset.home, &candidate, &look.state, who)? {
             Decision::AlreadyLive => {
                 let ended = Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new());
-                if who == Who::Operator {
-                    operator::adopt(world, dataset, &look, generation, &cause).await?;
+                if who == Who::Operator && !operator::adopt(world, dataset, &look, generation, &cause).await? {
+                    continue;
                 }
                 let last = look.recover(world, dataset).await?.or_else(|| look.last_flip());
                 return match last.filter(|(_, flip)| flip.to == generation) {

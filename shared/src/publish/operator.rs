@@ -44,7 +44,9 @@ pub async fn rollback(
         let look = Look::at(world, dataset, &oldest).await?;
         let target = plan::rollback(&dataset.home, &look.state, wanted)?;
         if look.state.live == Live::Ours(target) {
-            adopt(world, dataset, &look, target, &cause).await?;
+            if !adopt(world, dataset, &look, target, &cause).await? {
+                continue;
+            }
             return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
         }
         refuse_swept(world, dataset, &target).await?;
@@ -77,21 +79,30 @@ pub async fn rollback(
 }
 
 /// Puts on record that an operator wants what is live, should somebody else have brought it back: nobody repairs it then.
+/// `false`: the table has changed since the look, look again.
 pub(super) async fn adopt(
     world: &World,
     dataset: &Dataset,
     look: &Look,
     live: Generation,
     cause: &Cause,
-) -> Result<()> {
+) -> Result<bool> {
     if !look.state.was_live(&live) {
-        return Ok(());
+        return Ok(true);
     }
     let recovered = look.recover(world, dataset).await?;
     let Some((last_ulid, last)) = recovered.or_else(|| look.last_flip()).filter(|(_, last)| last.to != live) else {
-        return Ok(());
+        return Ok(true);
     };
     let ulid = record::later(world.clock.ulid(), [last_ulid]);
+    // What was read of the table may be older than the records: a flip of ours that came between is no un-flip.
+    let Some((table, version)) = look.table.as_ref().and_then(|table| Some((table, table.version_id()?))) else {
+        return Ok(true);
+    };
+    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    if sent != Update::Done {
+        return Ok(false);
+    }
     let flip = Flip {
         dataset: dataset.name.clone(),
         at: world.clock.now(),
@@ -104,7 +115,7 @@ pub(super) async fn adopt(
     world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
     // A repair that has looked before the record was there fails its version check.
     if fence(world, dataset).await? {
-        return Ok(());
+        return Ok(true);
     }
     Err(Error::conflict(format!(
         "{}: {live} is live, and a repair that began before may still undo it: ask again",

@@ -56,7 +56,7 @@ pub async fn swap(
     // An event never brings back what has been live before.
     if cause.by != By::Event {
         let returned = Return { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
-        world.objects.put(&dataset.home.returning(), record::to_json(&returned).into()).await?;
+        world.objects.put_new(&dataset.home.returning(ulid), record::to_json(&returned).into()).await?;
     }
     let database = &dataset.table.database;
     let sent = match &look.table {

@@ -3,12 +3,11 @@
 //!
 //! # Why a repair never undoes a flip of ours
 //!
-//! What is seen here is read in this order: the table with its `VersionId`, then `_return.json`, then the flip records;
+//! What is seen here is read in this order: the table with its `VersionId`, then `_returns/`, then the flip records;
 //! and the repair updates the table on that very `VersionId`. Let live be a generation that has been live before, and the
 //! last record be of another one ([`plan::unflip`]).
 //!
-//! - One of ours brought it back: then `_return.json` said so before the table was touched, and it is seen, unless a later
-//!   return has overwritten it. Whoever overwrites it has put the earlier one on record first, and that record is seen.
+//! - One of ours brought it back: then `_returns/` said so before the table was touched, and that is seen.
 //! - A flip of ours comes between the reading of the table and the repair: then the `VersionId` is stale, and all is read
 //!   again.
 
@@ -55,7 +54,10 @@ impl Unflip {
 async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>> {
     for _ in 0..ATTEMPTS {
         let begun = Begun::now(world, dataset).await?;
-        let returned = look::returned(world, dataset).await?;
+        let returned = match begun.live.generation() {
+            Some(live) => look::returned(world, dataset, &live).await?,
+            None => Vec::new(),
+        };
         let hold = look::hold(world, dataset).await?;
         let look = begun.finish(world, dataset, hold).await?;
         let mut flips: Vec<_> = look.flips.iter().copied().zip(look.state.flips.iter().cloned()).collect();
@@ -64,7 +66,7 @@ async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>
             flips = look::flips(world, dataset, Some(last.to.ulid)).await?;
         }
         let live = look.state.live.clone();
-        let Some(expected) = plan::unflip(&dataset.home, &live, &flips, returned.as_ref()) else { return Ok(None) };
+        let Some(expected) = plan::unflip(&dataset.home, &live, &flips, &returned) else { return Ok(None) };
         // A flip of ours that came after the table was read is on record, and not in the table that was read.
         let now = world.catalog.table(&dataset.table).await?;
         let version = |table: Option<&Table>| table.and_then(|table| table.version_id().map(str::to_owned));

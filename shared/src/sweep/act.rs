@@ -51,6 +51,7 @@ pub async fn act(
     let (home, objects) = (&dataset.home, &world.objects);
     delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
     delete(objects, plan.records.iter().map(|flip| home.flip(*flip)).collect()).await?;
+    delete(objects, plan.returns.iter().map(|flip| home.returning(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
         .buffer_unordered(AT_ONCE)

@@ -47,7 +47,8 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let live = Live::of(home, location.as_ref());
 
     let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
-    let (mut manifests, mut marks, mut records, mut unknown) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
+    let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
+    let (mut records, mut returns) = (Vec::new(), Vec::new());
     for entry in world.objects.list(home.location(), None).await? {
         match home.parse(&entry.key) {
             Some(Ours::Data(generation)) => {
@@ -58,7 +59,8 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             Some(Ours::Manifest(generation)) => manifests.push(generation),
             Some(Ours::Sweeping(generation)) => marks.push(generation),
             Some(Ours::Flip(flip)) => records.push(flip),
-            Some(Ours::Hold | Ours::Return | Ours::Views) => {}
+            Some(Ours::Return(flip)) => returns.push(flip),
+            Some(Ours::Hold | Ours::Views) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
@@ -77,7 +79,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
     let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
     let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
-    Ok(Look { table, state: State { live, reads, flips, records, generations }, consumed, uploads, unknown })
+    Ok(Look { table, state: State { live, reads, flips, records, returns, generations }, consumed, uploads, unknown })
 }
 
 /// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.

@@ -22,6 +22,8 @@ pub struct State {
     pub flips: Vec<(Ulid, Flip)>,
     /// The ULIDs of all flip records, in order.
     pub records: Vec<Ulid>,
+    /// The ULIDs of all words about flips back.
+    pub returns: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
 }
 
@@ -54,6 +56,8 @@ pub struct Plan {
     pub spared: Vec<Generation>,
     /// Flip records that speak of nothing that is still there.
     pub records: Vec<Ulid>,
+    /// And words about flips back that do not either.
+    pub returns: Vec<Ulid>,
     /// When the oldest once live generation that is still there was replaced.
     pub oldest_replaced: Option<Timestamp>,
 }
@@ -133,7 +137,8 @@ pub fn plan(
     leads_to_live(home, state)?;
     let replaced = replacements(home, state);
     let rollback = kept_for_rollback(state, &replaced, retain.generations);
-    let mut plan = Plan { records: forgotten(state, retain, now), ..Plan::default() };
+    let (records, returns) = forgotten(state, retain, now);
+    let mut plan = Plan { records, returns, ..Plan::default() };
     plan.oldest_replaced = replaced.values().filter_map(|at| *at).min();
     for (generation, found) in &state.generations {
         let verdict = match replaced.get(generation) {
@@ -249,12 +254,13 @@ fn never_live(generation: &Generation, found: &Found, retain: &Retain, now: Time
 
 /// The records from before the oldest generation that is still there was begun: a flip's ULID is later than those of
 /// the generations that it speaks of. The last record stays: it tells that the table has flipped before.
-fn forgotten(state: &State, retain: &Retain, now: Timestamp) -> Vec<Ulid> {
+fn forgotten(state: &State, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
     let oldest = state.generations.keys().map(|generation| generation.ulid).chain(live_ulid(state)).min();
     let kept = retain.max_age.max(HISTORY);
-    let Some((_, records)) = state.records.split_last() else { return Vec::new() };
+    let records = state.records.split_last().map_or(&[][..], |(_, records)| records);
     let old = |record: &&Ulid| oldest.is_none_or(|oldest| **record < oldest) && now >= after(time_of(**record), kept);
-    records.iter().take_while(old).copied().collect()
+    let gone = |all: &[Ulid]| all.iter().take_while(old).copied().collect();
+    (gone(records), gone(&state.returns))
 }
 
 fn live_ulid(state: &State) -> Option<Ulid> {

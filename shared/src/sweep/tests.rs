@@ -36,6 +36,7 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
         reads: Vec::new(),
         flips: Vec::new(),
         records: Vec::new(),
+        returns: Vec::new(),
         generations: Default::default(),
     };
     for minute_ in complete {

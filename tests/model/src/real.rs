@@ -190,7 +190,7 @@ impl Turntable {
         let mut records: Vec<Ulid> = state.flips.iter().map(|record| record.ulid).collect();
         records.sort_unstable();
         let reads = self.location(state, live).into_iter().collect();
-        sweep::State { live: real, reads, flips, records, generations }
+        sweep::State { live: real, reads, flips, records, returns: Vec::new(), generations }
     }
 }
 

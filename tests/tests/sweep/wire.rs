@@ -4,7 +4,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -28,13 +28,15 @@ pub struct Wire {
     dies_at: usize,
     /// What others do just before a call.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
+    /// How many other tasks get their turn during a call: a seed; 0: none.
+    turns: AtomicU64,
 }
 
 impl Wire {
     fn around(world: &World, dies_at: usize, meanwhile: Option<(usize, Meanwhile)>) -> (Arc<Wire>, World) {
         let (catalog, objects) = (world.catalog.clone(), world.objects.clone());
-        let wire = Wire { catalog, objects, calls: AtomicUsize::new(0), dies_at, meanwhile: Mutex::new(meanwhile) };
-        let wire = Arc::new(wire);
+        let (calls, meanwhile, turns) = (AtomicUsize::new(0), Mutex::new(meanwhile), AtomicU64::new(0));
+        let wire = Arc::new(Wire { catalog, objects, calls, dies_at, meanwhile, turns });
         (wire.clone(), World { catalog: wire.clone(), objects: wire, ..world.clone() })
     }
 
@@ -49,11 +51,37 @@ impl Wire {
         Wire::around(world, usize::MAX, Some((at, Box::new(on_a_runtime))))
     }
 
+    pub fn meeting_and_dying(
+        world: &World,
+        at: usize,
+        dies_at: usize,
+        meanwhile: impl AsyncFnOnce() + Send + 'static,
+    ) -> (Arc<Wire>, World) {
+        let on = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(meanwhile());
+        Wire::around(world, dies_at, Some((at, Box::new(on))))
+    }
+
+    /// A world whose calls take their time, each its own, and whose process may die at one.
+    pub fn turning(world: &World, seed: u64, dies_at: Option<usize>) -> World {
+        let (wire, world) = Wire::around(world, dies_at.unwrap_or(usize::MAX), None);
+        wire.turns.store(seed | 1, Ordering::Relaxed);
+        world
+    }
+
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
 
+    async fn take_turns(&self) {
+        let next = |seed: u64| (seed > 0).then(|| seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(2) | 1);
+        let seed = self.turns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0);
+        for _ in 0..(seed >> 40) % 8 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn call(&self) -> Result<()> {
+        self.take_turns().await;
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let due = self.meanwhile.lock().unwrap().take_if(|(at, _)| *at == call);
         if let Some((_, meanwhile)) = due {
