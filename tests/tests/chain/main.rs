@@ -8,6 +8,7 @@ mod bad_table;
 mod chain;
 mod checks;
 mod compare;
+mod copied;
 mod days;
 mod drain;
 mod never_back;
