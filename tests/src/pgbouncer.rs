@@ -12,6 +12,7 @@ use std::{
 use crate::postgres::{Owner, PASSWORD, Postgres, SHELL, USER, run};
 
 pub struct PgBouncer {
+    directory: PathBuf,
     port: u16,
     /// Ends it when its standard input is closed, and removes its directory. TERM is its immediate shutdown.
     shell: Child,
@@ -60,7 +61,7 @@ impl PgBouncer {
             assert!(!ended && !log.contains("FATAL"), "PgBouncer does not start: {log}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        PgBouncer { port, shell }
+        PgBouncer { directory, port, shell }
     }
 
     pub fn url(&self) -> String {
@@ -72,6 +73,8 @@ impl Drop for PgBouncer {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
+        // What was copied there belongs to this user.
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
