@@ -187,7 +187,10 @@ async fn a_look_at_any_point_of_a_flip_of_ours_sees_no_unflip() {
             let (rig, request) = before(deed, more).await;
             let (other, told) = (rig.clone(), Arc::new(std::sync::Mutex::new(Vec::new())));
             let heard = told.clone();
-            let meanwhile = async move || heard.lock().unwrap().extend(watch(other.world()).await);
+            let meanwhile = async move || {
+                let seen = watch(other.world()).await;
+                heard.lock().unwrap().extend(seen);
+            };
             let (wire, world) = Wire::meeting(&rig.world(), at, meanwhile);
             drop(flip::handle(world, request).await);
             let told = std::mem::take(&mut *told.lock().unwrap());
