@@ -51,6 +51,7 @@ impl Wire {
         Wire::around(world, usize::MAX, Some((at, Box::new(on_a_runtime))))
     }
 
+    #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn meeting_and_dying(
         world: &World,
         at: usize,
@@ -62,6 +63,7 @@ impl Wire {
     }
 
     /// A world whose calls take their time, each its own, and whose process may die at one.
+    #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn turning(world: &World, seed: u64, dies_at: Option<usize>) -> World {
         let (wire, world) = Wire::around(world, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);
