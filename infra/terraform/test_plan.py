@@ -96,6 +96,11 @@ def flip(glue, table, generation):
     if "storage.location.template" in parameters:
         template = parameters["storage.location.template"]
         parameters["storage.location.template"] = template.replace(before, storage["Location"])
+        for column in [key["Name"] for key in read["PartitionKeys"]]:  # Today's ranges.
+            for key in [key for key in parameters if key.startswith(f"projection.{column}.")]:
+                del parameters[key]
+            parameters[f"projection.{column}.type"] = "enum"
+            parameters[f"projection.{column}.values"] = "2024-11-21,2024-11-22"
     glue.update_table(DatabaseName="dmp", TableInput=update, VersionId=read.get("VersionId", "0"), SkipArchive=True)
 
 

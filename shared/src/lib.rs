@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`name`] | colours, generations and paths: the only place that formats and parses them |
 //! | [`config`] | `datasets.toml`: raw → checked, all faults at once |
+//! | [`partition`] | columns that became folders, and how Athena finds them |
 //! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
 //! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
 //! | [`history`] | what the flip records tell, and what must come on record |
@@ -26,6 +27,7 @@ pub mod history;
 pub mod manifest;
 pub mod merge;
 pub mod name;
+pub mod partition;
 pub mod plan;
 pub mod record;
 pub mod schema;

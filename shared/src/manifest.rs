@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{Error, Result},
     name::{Generation, Key, Location},
+    partition::Partition,
     schema::Column,
 };
 
@@ -29,7 +30,11 @@ pub struct Manifest {
     /// [`crate::config::Dataset::spec`] of the entry that it was built from.
     pub spec: String,
     pub typed_by: TypedBy,
+    /// Of the files, and so without the partition columns.
     pub columns: Vec<Column>,
+    /// The columns that are folders, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
@@ -109,6 +114,12 @@ pub struct File {
 }
 
 impl Manifest {
+    /// Of all columns, as a query sees them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let partitions = self.partitions.iter().map(|partition| &partition.column);
+        self.columns.iter().chain(partitions).map(|column| column.name.as_str())
+    }
+
     pub fn to_json(&self) -> Vec<u8> {
         let json = if self.merge.is_some() { serde_json::to_vec(self) } else { serde_json::to_vec_pretty(self) };
         json.expect("a manifest has only string keys")

@@ -270,6 +270,7 @@ mod tests {
             spec: String::new(),
             typed_by: TypedBy::Source,
             columns: vec![],
+            partitions: Vec::new(),
             rows: 0,
             bytes: 0,
             files: vec![],

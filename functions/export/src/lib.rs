@@ -8,21 +8,23 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use turntable::{
     aws::rds::Signer,
     config::{Config, Dataset, Source},
     error::{Error, Kind, Result},
     lambda::Deadline,
-    manifest::{Manifest, VERSION},
+    manifest::{File, Manifest, VERSION},
     metric::{Metric, emit},
-    parquet::{self, Progress, Written},
+    name::Location,
+    parquet::{self, Progress, Written, partitioned},
+    partition::Partition,
     plan::{self, Live},
     port::{Put, Queue},
     publish,
     request::{self, Exported, Message},
-    schema,
-    source::{self, Context, Secrets},
+    schema::{self, Column},
+    source::{self, Context, Opened, Secrets},
     world::World,
 };
 
@@ -150,10 +152,9 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let columns = schema::columns(&opened.schema)
         .map_err(|fault| Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name)))?;
     let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
-    let stop = passed(export.deadline);
-    let files = match parquet::write_until(stop, &world.objects, &location, opened, dataset.parquet).await? {
-        Written::All(files) => files,
-        Written::Stopped(progress) => return Err(out_of_time(dataset, started, Some(progress))),
+    let (files, columns, partitions) = match write(export, dataset, &location, opened, columns).await? {
+        Ok(written) => written,
+        Err(progress) => return Err(out_of_time(dataset, started, Some(progress))),
     };
 
     let manifest = Manifest {
@@ -167,6 +168,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         spec: dataset.spec.clone(),
         typed_by,
         columns,
+        partitions,
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         files,
@@ -230,6 +232,39 @@ fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>) 
          template.yaml)",
         dataset.name
     ))
+}
+
+/// Writes the rows. Gives the files, the columns that are in them, and those that are folders; or how far it came until
+/// the time was up.
+async fn write(
+    export: &Export,
+    dataset: &Dataset,
+    location: &Location,
+    opened: Opened,
+    mut columns: Vec<Column>,
+) -> Result<Result<(Vec<File>, Vec<Column>, Vec<Partition>), Progress>> {
+    let (stop, objects, by) = (passed(export.deadline), &export.world.objects, &dataset.partition_by);
+    if by.is_empty() {
+        return Ok(match parquet::write_until(stop, objects, location, opened, dataset.parquet).await? {
+            Written::All(files) => Ok((files, columns, Vec::new())),
+            Written::Stopped(progress) => Err(progress),
+        });
+    }
+    let table = format!("datasets.{}", dataset.name);
+    let ended =
+        partitioned::write_until(stop, objects, location, opened, &columns, by, dataset.parquet, &table).await?;
+    let written = match ended {
+        partitioned::Ended::All(written) => written,
+        partitioned::Ended::Stopped(progress) => return Ok(Err(progress)),
+    };
+    let (existing, projected) = (written.existing as u64, written.projected);
+    info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
+    if projected > 2 * existing.max(1) {
+        // Athena's guide: with more than half of them empty, registered partitions are the faster ones.
+        warn!(dataset = dataset.name, partitions = existing, projected, "most projected partitions are empty");
+    }
+    columns.retain(|column| !by.contains(&column.name));
+    Ok(Ok((written.files, columns, written.partitions)))
 }
 
 /// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.

@@ -97,7 +97,7 @@ pub fn asks(checks: &Checks) -> bool {
 /// The questions on a candidate that is registered as `table`, and the checks that fail unasked.
 pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
-    let names: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = manifest.names().collect();
     for key in &checks.unique {
         let missing: Vec<&String> = key.iter().filter(|name| !names.contains(&name.as_str())).collect();
         match missing.first() {

@@ -12,7 +12,7 @@ mod value;
 use jiff::Timestamp;
 
 pub use asked::{Question, asks, questions};
-pub use statistics::{Extremes, Statistics};
+pub use statistics::{Extremes, Statistics, of_folders};
 pub use structure::exact_objects;
 pub use value::Value;
 
@@ -32,6 +32,8 @@ pub struct Evidence<'a> {
     pub footers: &'a [Footer],
     /// The table's columns; `None` where it is yet to be created.
     pub table: Option<&'a [Column]>,
+    /// The table's columns that are folders.
+    pub partition_keys: Option<&'a [Column]>,
     /// What may change of them.
     pub policy: Policy,
     /// How many rows live has; `None` where nobody knows.
@@ -55,6 +57,8 @@ pub struct Footer {
     pub columns: Vec<Column>,
     /// One for each of `columns`; `None` where a column is nested.
     pub statistics: Vec<Option<Statistics>>,
+    /// One for each of the manifest's partition columns, of which the key tells.
+    pub partitions: Vec<Statistics>,
 }
 
 /// Every reason against the candidate. None: it may go live.
@@ -76,6 +80,10 @@ pub fn verdict(evidence: &Evidence) -> Verdict {
     let (manifest, checks) = (evidence.manifest, evidence.checks);
     let mut structure = structure::exact_objects(manifest, evidence.objects);
     structure.extend(structure::footers(manifest, evidence.footers));
+    structure.extend(structure::folders(manifest));
+    if let Some(keys) = evidence.partition_keys {
+        structure.extend(structure::partition_keys(manifest, keys));
+    }
     if let Some(table) = evidence.table {
         let refused = evidence.policy.refused(table, &manifest.columns);
         structure.extend(refused.into_iter().map(|change| format!("schema: {change}")));
@@ -109,6 +117,7 @@ pub(crate) mod fixture {
             spec: String::new(),
             typed_by: TypedBy::Source,
             columns: vec![column],
+            partitions: Vec::new(),
             rows: 80,
             bytes: 20,
             files: vec![file("a", 50), file("b", 30)],
@@ -127,6 +136,7 @@ pub(crate) mod fixture {
                 nulls: Some(nulls),
                 extremes: Extremes::Between { min, max, exact: true },
             })],
+            partitions: Vec::new(),
         };
         manifest.files.iter().zip(values).map(footer).collect()
     }
@@ -160,6 +170,7 @@ mod tests {
             objects: &objects,
             footers: &footers,
             table: Some(&table),
+            partition_keys: Some(&[]),
             policy: Policy::Strict,
             live_rows: Some(100),
             checks: &checks,

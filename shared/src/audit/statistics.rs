@@ -3,7 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Footer, Value};
-use crate::{config::Checks, manifest::Manifest};
+use crate::{
+    config::Checks,
+    manifest::Manifest,
+    partition::{self, Partition},
+};
 
 /// What one file's row groups say together about one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +33,23 @@ impl Statistics {
         let nulls = self.nulls.zip(other.nulls).map(|(a, b)| a + b);
         Statistics { nulls, extremes: self.extremes.and(other.extremes) }
     }
+}
+
+/// What a file's folders tell about its partition columns: each has one value there, and no null. Nothing, where the
+/// file lies in no such folder.
+pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
+    let values = partition::values_of(partitions, key).unwrap_or_default();
+    let one = |(partition, text): (&Partition, &str)| {
+        let value = match partition::Value::parse(partition.kind(), text) {
+            Some(partition::Value::Date(days)) => Some(Value::Date(days)),
+            Some(partition::Value::Integer(value)) => Some(Value::Whole(value)),
+            Some(partition::Value::Text(text)) => Some(Value::Text(text.into())),
+            None => None,
+        };
+        let between = |value: Value| Extremes::Between { min: value.clone(), max: value, exact: true };
+        Statistics { nulls: Some(0), extremes: value.map_or(Extremes::Unknown, between) }
+    };
+    partitions.iter().zip(values).map(one).collect()
 }
 
 impl Extremes {
@@ -142,11 +163,14 @@ type InFile<'a> = (&'a str, Option<&'a Statistics>);
 
 /// A column's statistics in each file; the error says that there is no such column.
 fn column<'a>(check: &str, name: &str, manifest: &Manifest, footers: &'a [Footer]) -> Result<Vec<InFile<'a>>, String> {
-    let names: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
-    let Some(at) = names.iter().position(|other| *other == name) else {
+    let files = footers.iter().filter(|footer| footer.rows > 0);
+    if let Some(at) = manifest.partitions.iter().position(|partition| partition.column.name == name) {
+        return Ok(files.map(|footer| (footer.key.as_str(), footer.partitions.get(at))).collect());
+    }
+    let names: Vec<&str> = manifest.names().collect();
+    let Some(at) = manifest.columns.iter().position(|column| column.name == name) else {
         return Err(format!("{check}: expected a column {name:?}, found only {}", names.join(", ")));
     };
-    let files = footers.iter().filter(|footer| footer.rows > 0);
     Ok(files.map(|footer| (footer.key.as_str(), footer.statistics.get(at).and_then(Option::as_ref))).collect())
 }
 

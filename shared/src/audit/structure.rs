@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Footer, Object};
-use crate::{manifest::Manifest, schema};
+use crate::{
+    manifest::Manifest,
+    partition,
+    schema::{self, Column},
+};
 
 /// The location holds exactly the manifest's objects, no more and no fewer.
 pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
@@ -43,6 +47,36 @@ pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
         reasons.push(format!("rows: the manifest says {}, its files add up to {sum}", manifest.rows));
     }
     reasons
+}
+
+/// Each file lies in a folder in which Athena looks for it. In another one, its rows would silently be missing.
+pub fn folders(manifest: &Manifest) -> Vec<String> {
+    let partitions = &manifest.partitions;
+    let found = |key: &str| match partition::values_of(partitions, key) {
+        Some(values) => partitions.iter().zip(values).all(|(partition, value)| partition.has(value)),
+        None => false,
+    };
+    let lost = manifest.files.iter().filter(|file| !partitions.is_empty() && !found(&file.key));
+    lost.map(|file| format!("partitions: {} lies in no folder that the table would project", file.key)).collect()
+}
+
+/// The table's partition keys are the candidate's.
+pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
+    let ours: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
+    let alike = |ours: &Column, key: &Column| {
+        let text = |column: &Column| column.glue_type.starts_with("varchar") || column.glue_type == "string";
+        ours.name == key.name && (ours.glue_type == key.glue_type || text(ours) && text(key))
+    };
+    if ours.len() == keys.len() && ours.iter().zip(keys).all(|(ours, key)| alike(ours, key)) {
+        return None;
+    }
+    let named = |column: &Column| format!("{} {}", column.name, column.glue_type);
+    let listed = |names: Vec<String>| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+    Some(format!(
+        "partitions: the table is partitioned by {}, the candidate by {}",
+        listed(keys.iter().map(named).collect()),
+        listed(ours.into_iter().map(named).collect())
+    ))
 }
 
 #[cfg(test)]

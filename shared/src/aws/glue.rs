@@ -12,7 +12,7 @@ use aws_sdk_glue::{
     },
 };
 
-use super::fault;
+use super::{fault, projection};
 use crate::{
     error::{Error, Result},
     name::{Generation, Location, TableName},
@@ -104,17 +104,28 @@ pub async fn location(catalog: &dyn Catalog, name: &TableName, table: &Table) ->
             "{name} is {kind}: Turntable flips plain Parquet tables, so give the dataset another table"
         )));
     }
-    if table.partition_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        let found = if catalog.has_partitions(name).await? { "registered partitions" } else { "partition keys" };
+    let is_partitioned = !table.partition_keys().is_empty();
+    if is_partitioned && !projection::is_on(table) {
+        let found = match catalog.has_partitions(name).await? {
+            true => "registered partitions",
+            false => "partition keys without projection",
+        };
         return Err(Error::config(format!(
-            "{name} has {found}: each partition has a location of its own and no call moves them together with the \
-             table's, so readers would see a mixture; publish to a table without partition keys"
+            "{name} has {found}: each registered partition has a location of its own and no call moves them together \
+             with the table's, so readers would see a mixture; move the table to partition projection, as \
+             docs/partitions.md has it step by step"
         )));
     }
     let location = table.storage_descriptor().and_then(StorageDescriptor::location).filter(|text| !text.is_empty());
     let location =
         location.ok_or_else(|| Error::config(format!("{name} has no location: set one in S3, or drop the table")))?;
-    location.parse().map_err(|_| Error::config(format!("{name} has the location {location:?}, which is not in S3")))
+    let location: Location = location
+        .parse()
+        .map_err(|_| Error::config(format!("{name} has the location {location:?}, which is not in S3")))?;
+    if is_partitioned {
+        projection::agrees(name, table, &location)?;
+    }
+    Ok(location)
 }
 
 /// What a table is, if it is something that a change of its location does not switch.
@@ -187,13 +198,15 @@ pub const AUDIT: &str = "turntable.audit";
 pub fn audit_table(name: &str, generation: &Generation, published: &TableInput) -> TableInput {
     let mut parameters = parquet_parameters();
     parameters.insert(AUDIT.into(), generation.to_string());
-    TableInput::builder()
+    let mut input = TableInput::builder()
         .name(name)
         .table_type("EXTERNAL_TABLE")
         .set_parameters(Some(parameters))
         .set_storage_descriptor(published.storage_descriptor.clone())
         .build()
-        .expect("the only required field is the name")
+        .expect("the only required field is the name");
+    projection::copy(published, &mut input);
+    input
 }
 
 /// The table as it is.
@@ -240,7 +253,7 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
 const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
 /// A new external Parquet table, as Athena's own `CREATE EXTERNAL TABLE … STORED AS PARQUET` makes it.
-pub fn new_table(name: &TableName, columns: &[Column], at: &Location) -> TableInput {
+pub fn new_table(name: &TableName, columns: &[Column], partition_keys: &[Column], at: &Location) -> TableInput {
     let serde =
         SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
     let storage = StorageDescriptor::builder()
@@ -255,6 +268,7 @@ pub fn new_table(name: &TableName, columns: &[Column], at: &Location) -> TableIn
         .table_type("EXTERNAL_TABLE")
         .set_parameters(Some(parquet_parameters()))
         .storage_descriptor(storage)
+        .set_partition_keys((!partition_keys.is_empty()).then(|| partition_keys.iter().map(glue_column).collect()))
         .build()
         .expect("the only required field is the name")
 }

@@ -2,6 +2,7 @@
 
 pub mod athena;
 pub mod glue;
+pub mod projection;
 pub mod rds;
 pub mod s3;
 pub mod sqs;

@@ -181,6 +181,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
     let protects = inbox::protects(&keys, source.as_ref());
+    let partition_by = partition_by(&keys, source.as_ref());
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
@@ -216,12 +217,32 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
         schema: settings.schema.unwrap_or_default(),
         create: settings.create.unwrap_or(true),
         parquet: settings.parquet(),
+        partition_by,
         on_unrepresentable,
         protects,
         on_unflip,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),
     })
+}
+
+/// `partition_by = ["dt"]`. Whether there are such columns, the source tells.
+fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for name in keys.strings("partition_by").unwrap_or_default() {
+        let name = name.to_lowercase();
+        if let Err(fault) = identifier(&name) {
+            keys.fault("partition_by", format!("a folder is called like its column, and {fault}"));
+        } else if columns.contains(&name) {
+            keys.fault("partition_by", format!("{name:?} stands there twice"));
+        } else {
+            columns.push(name);
+        }
+    }
+    if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
+        keys.fault("partition_by", "an inbox has files of its own order, by its key, and cannot be partitioned");
+    }
+    columns
 }
 
 fn source(keys: &Keys) -> Option<Source> {

@@ -38,6 +38,8 @@ pub struct Dataset {
     /// Whether `flip` may create the Glue table where there is none.
     pub create: bool,
     pub parquet: Parquet,
+    /// The columns that become folders, outermost first, lower case.
+    pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
     /// What extractions are kept from those who are out. Of an inbox dataset only.
     pub protects: Vec<Protect>,

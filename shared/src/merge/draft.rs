@@ -125,6 +125,7 @@ impl Draft<'_> {
             spec: self.dataset.spec.clone(),
             typed_by: TypedBy::Declared,
             columns: file::columns(self.key),
+            partitions: Vec::new(),
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,

@@ -303,6 +303,7 @@ fn verdict(world: &World, dataset: &Dataset, candidate: &Manifest, objects: &[Ob
         objects,
         footers: &[],
         table: columns.as_deref(),
+        partition_keys: None,
         live_rows: look.live_manifest.as_ref().map(|live| live.rows),
         checks: &dataset.checks,
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{draft, view, view::View};
 use crate::{
-    aws::glue,
+    aws::{glue, projection},
     config::{Dataset, Inbox},
     error::{Error, Result},
     record,
@@ -48,7 +48,8 @@ async fn wanted(world: &World, dataset: &Dataset, inbox: &Inbox) -> Result<Vec<V
     let mut wanted = vec![view::active(dataset, &key)];
     for protect in &dataset.protects {
         if let Some(table) = world.catalog.table(&protect.table).await? {
-            let view = view::protected(dataset, &key, protect, &glue::columns(&table));
+            let view =
+                view::protected(dataset, &key, protect, &[glue::columns(&table), projection::keys(&table)].concat());
             let path =
                 |fault| Error::config(format!("datasets.{}.protects.{}: {fault}", dataset.name, protect.dataset));
             wanted.push(view.map_err(path)?);

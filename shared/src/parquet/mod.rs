@@ -8,6 +8,8 @@ mod encode;
 mod file;
 mod footer;
 mod output;
+pub mod partitioned;
+mod split;
 
 use std::{
     future::{Future, pending},
@@ -216,18 +218,22 @@ async fn next_chunk(batches: &mut Batches, target: &Target) -> Result<Vec<Record
         if batch.num_rows() == 0 {
             continue;
         }
-        let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
-        if !Arc::ptr_eq(batch.schema_ref(), schema) && types(batch.schema_ref()) != types(schema) {
-            return Err(Error::corrupt(format!(
-                "{}: the source gave rows that are not of its schema: report this, with the source's columns",
-                target.location
-            )));
-        }
+        check_schema(&batch, schema, &target.location)?;
         rows += batch.num_rows();
         bytes += batch.get_array_memory_size();
         chunk.push(batch);
     }
     Ok(chunk)
+}
+
+fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &Location) -> Result<()> {
+    let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+    if Arc::ptr_eq(batch.schema_ref(), schema) || types(batch.schema_ref()) == types(schema) {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "{location}: the source gave rows that are not of its schema: report this, with the source's columns"
+    )))
 }
 
 /// What Athena reads without a doubt: format version 1 with its data pages, ZSTD, dictionaries, and statistics of every

@@ -74,6 +74,11 @@ impl Target {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// One more file was begun that has a name of its own.
+    pub(super) fn begun(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn progress(&self) -> Progress {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Progress { rows: of(&self.rows), bytes: of(&self.bytes), files: self.number.load(Ordering::Relaxed) }

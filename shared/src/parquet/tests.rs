@@ -1,3 +1,5 @@
+mod partitions;
+
 use std::{
     collections::BTreeMap,
     ops::Range,

@@ -102,6 +102,10 @@ async fn back(
                     return Ok((before.clone(), format!("canary: the table went back to {generation}")));
                 }
             }
+            // Its ranges and its template are on no record.
+            Live::Foreign(location) if !dataset.partition_by.is_empty() => {
+                return stays(&format!("before it was {location}, of whose partitions there is no record"));
+            }
             Live::Foreign(location) => {
                 if moved(world, dataset, &look, location).await? {
                     let told = format!(

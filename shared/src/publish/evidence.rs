@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::statistics;
 use crate::{
-    audit::{Footer, Object, exact_objects},
+    audit::{self, Footer, Object, Statistics, exact_objects},
     error::{Error, Result},
     manifest::{File, Manifest},
     name::Key,
@@ -37,17 +37,20 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     if !exact_objects(manifest, &found).is_empty() {
         return Ok(Found { objects: found, footers: Vec::new() });
     }
-    let read = |file: &File| footer(objects.clone(), location.key(&file.key), file.clone());
+    let read = |file: &File| {
+        let partitions = audit::of_folders(&manifest.partitions, &file.key);
+        footer(objects.clone(), location.key(&file.key), file.clone(), partitions)
+    };
     let read: Vec<_> = manifest.files.iter().map(read).collect();
     let footers = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
     Ok(Found { objects: found, footers })
 }
 
-async fn footer(objects: Arc<dyn Objects>, at: Key, file: File) -> Result<Footer> {
+async fn footer(objects: Arc<dyn Objects>, at: Key, file: File, partitions: Vec<Statistics>) -> Result<Footer> {
     let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
     let rows = u64::try_from(footer.file_metadata().num_rows())
         .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
     let columns = columns_of(&at, &footer)?;
     let statistics = statistics::of(&columns, &footer);
-    Ok(Footer { key: file.key, rows, columns, statistics })
+    Ok(Footer { key: file.key, rows, columns, statistics, partitions })
 }

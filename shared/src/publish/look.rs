@@ -8,15 +8,16 @@ use ulid::Ulid;
 
 use super::canary;
 use crate::{
-    aws::glue,
+    aws::{glue, projection},
     config::Dataset,
-    error::Result,
+    error::{Error, Result},
     history,
     manifest::Manifest,
     name::{Generation, Key},
     plan::{Live, State},
     port::Objects,
     record::{self, By, Flip, Hold, Return},
+    schema::Column,
     world::World,
 };
 
@@ -145,9 +146,30 @@ pub async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
 async fn live_of(world: &World, dataset: &Dataset, table: Option<&Table>) -> Result<Live> {
     let location = match table {
         None => None,
-        Some(table) => Some(glue::location(world.catalog.as_ref(), &dataset.table, table).await?),
+        Some(table) => {
+            let location = glue::location(world.catalog.as_ref(), &dataset.table, table).await?;
+            partitioned_alike(dataset, &projection::keys(table))?;
+            Some(location)
+        }
     };
     Ok(Live::of(&dataset.home, location.as_ref()))
+}
+
+/// A table's partition keys stay as they are: a generation of other ones would need other columns too, under queries
+/// that name the old ones.
+fn partitioned_alike(dataset: &Dataset, keys: &[Column]) -> Result<()> {
+    if keys.iter().map(|key| &key.name).eq(&dataset.partition_by) {
+        return Ok(());
+    }
+    let listed = |names: Vec<&str>| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+    Err(Error::config(format!(
+        "{} is partitioned by {}, and datasets.{}.partition_by has {}: a flip does not change partition keys, so say \
+         in partition_by what the table has, or give the dataset another table",
+        dataset.table,
+        listed(keys.iter().map(|key| key.name.as_str()).collect()),
+        dataset.name,
+        listed(dataset.partition_by.iter().map(String::as_str).collect()),
+    )))
 }
 
 async fn live_manifest(world: &World, dataset: &Dataset, live: &Live) -> Result<Option<Manifest>> {

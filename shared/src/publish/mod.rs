@@ -24,7 +24,7 @@ pub(crate) use swap::{next_table, swap};
 
 use crate::{
     audit::{self, Evidence, Verdict},
-    aws::glue,
+    aws::{glue, projection},
     config::{Checks, Dataset},
     error::{Error, Result},
     manifest::Manifest,
@@ -171,6 +171,7 @@ async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks
         objects: &found.objects,
         footers: &found.footers,
         table: columns.as_deref(),
+        partition_keys: look.table.as_ref().map(projection::keys).as_deref(),
         policy,
         live_rows: look.live_manifest.as_ref().map(|live| live.rows),
         checks,

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::{Cause, Ended, Look, Outcome, canary};
 use crate::{
-    aws::glue,
+    aws::{glue, projection},
     config::Dataset,
     error::{Error, Result},
     history::{self, Settled},
@@ -14,7 +14,7 @@ use crate::{
     plan::Live,
     port::Update,
     record::{self, By, Flip, Return},
-    schema::Policy,
+    schema::{Column, Policy},
     world::World,
 };
 
@@ -29,13 +29,19 @@ pub struct Swapped {
 
 /// The table that the flip makes of the one that was seen.
 pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> TableInput {
-    match &look.table {
+    let (location, partitions) = (&candidate.location, &candidate.partitions);
+    let mut input = match &look.table {
         Some(table) => {
             let columns = policy.published(&glue::columns(table), &candidate.columns);
-            glue::evolved(table, &candidate.location, &columns)
+            glue::evolved(table, location, &columns)
         }
-        None => glue::new_table(&dataset.table, &candidate.columns, &candidate.location),
-    }
+        None => {
+            let keys: Vec<Column> = partitions.iter().map(|partition| partition.column.clone()).collect();
+            glue::new_table(&dataset.table, &candidate.columns, &keys, location)
+        }
+    };
+    projection::set(&mut input, location, partitions);
+    input
 }
 
 /// Makes the table `input`, which [`next_table`] made for the candidate. `None`: somebody else was faster, look again.

@@ -62,8 +62,9 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         .unwrap();
 
     let plain = "Turntable flips plain Parquet tables, so give the dataset another table";
-    let partitioned = "each partition has a location of its own and no call moves them together with the table's, so \
-                       readers would see a mixture; publish to a table without partition keys";
+    let partitioned = "each registered partition has a location of its own and no call moves them together with the \
+                       table's, so readers would see a mixture; move the table to partition projection, as \
+                       docs/partitions.md has it step by step";
     let expected = [
         (
             "absent",
@@ -73,7 +74,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         ("iceberg", format!("dmp.iceberg is an Iceberg table: {plain}")),
         ("text", format!("dmp.text is a table of another format than Parquet: {plain}")),
         ("parts", format!("dmp.parts has registered partitions: {partitioned}")),
-        ("keys", format!("dmp.keys has partition keys: {partitioned}")),
+        ("keys", format!("dmp.keys has partition keys without projection: {partitioned}")),
     ];
     for (dataset, text) in expected {
         let refused = chain.answer("export", &json!({ "dataset": dataset })).await.unwrap_err();

@@ -16,6 +16,7 @@ mod operator;
 mod optout;
 mod optout_burst;
 mod pagila;
+mod partitions;
 mod poison;
 mod postgres;
 mod races;

@@ -140,6 +140,7 @@ impl Lake {
             spec: String::new(),
             typed_by: TypedBy::Source,
             columns: vec![Column { name: "id".into(), glue_type: "bigint".into() }],
+            partitions: Vec::new(),
             rows: files.len() as u64,
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
