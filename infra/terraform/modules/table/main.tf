@@ -55,12 +55,12 @@ resource "aws_glue_catalog_table" "this" {
     }
   }
 
-  # Everything that a flip may change, and nothing else: Glue is the only truth about it.
+  # What a flip may change: Glue is the only truth about it. All parameters, because a flip moves projection.NAME.* too,
+  # and a pattern cannot stand here.
   lifecycle {
     ignore_changes = [
       storage_descriptor[0].location,
       storage_descriptor[0].columns,
-      # Terraform takes no pattern here, and a flip moves the ranges too: projection.*, by what the columns are called.
       parameters,
     ]
   }
