@@ -143,7 +143,8 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         now: world.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
-        copies: Some(dataset.parquet),
+        // A copy stays one file, of all its columns.
+        copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
     };
     let opened = tokio::select! {
         opened = source::open(&dataset.source, &context) => opened?,
