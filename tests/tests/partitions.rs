@@ -112,7 +112,7 @@ async fn checks_know_partition_columns_and_athena_is_asked_about_the_candidates_
     assert_eq!(error.kind(), Kind::Rejected);
     for reason in [
         "range: dt: expected \"2024-01-01\" or more, the smallest value is below in dt=2023-12-31/n=9/pref=a/part-00000.parquet",
-        "range: n: expected 8 or less, the largest value is above",
+        "range: n: expected at most 8, the largest value is above",
         "range: pref: expected \"b\" or more",
     ] {
         assert!(error.message().contains(reason), "{error}");
