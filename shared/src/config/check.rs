@@ -521,6 +521,25 @@ mod tests {
     }
 
     #[test]
+    fn mysql_has_the_keys_of_postgres_and_one_connection() {
+        let of = |more: &str| {
+            let source = format!("{{ mysql = {{ url = \"mysql://u@h/d\", query = \"SELECT 1;\"{more} }} }}");
+            format!("{DEFAULTS}[datasets.users]\nsource = {source}\n")
+        };
+        let config = Config::parse("x", &of(", split_by = \"id\", parallel = 1, statement_timeout = \"10m\"")).unwrap();
+        let Source::Mysql(mysql) = config.dataset("users").unwrap().source.clone() else { panic!("not mysql") };
+        assert_eq!((mysql.query.as_str(), mysql.split_by.as_deref()), ("SELECT 1", Some("id")));
+        assert_eq!(mysql.session.statement_timeout.map(|limit| limit.as_secs()), Some(600));
+        assert_eq!(
+            faults(&of(", parallel = 4, paralel = 4")),
+            "datasets.toml: datasets.users.source.mysql.parallel: expected 1: MySQL and MariaDB have no snapshot that \
+             several connections share, and without one they would not see the same moment\n\
+             datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
+             parallel, split_by, auth, connect_timeout, statement_timeout, keepalive"
+        );
+    }
+
+    #[test]
     fn what_is_no_toml_says_the_line() {
         assert!(faults("[defaults]\ndatabase = dmp\n").starts_with("datasets.toml: line 2: "));
     }
