@@ -154,7 +154,7 @@ impl Splitter {
         let known = &mut self.values[level];
         let numbers = match kind {
             Kind::Date => match column.as_any().downcast_ref::<Date32Array>() {
-                Some(days) => known.whole_numbers(days, i64::from, |days| Value::date(days)),
+                Some(days) => known.whole_numbers(days, i64::from, Value::date),
                 None => return Err(self.mistyped(at)),
             },
             Kind::Integer => {
