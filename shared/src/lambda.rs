@@ -30,7 +30,7 @@ pub struct Deadline {
 const MARGIN: Duration = Duration::from_secs(30);
 
 impl Deadline {
-    /// Lambda will end the invocation after this time. A tenth of it is left, or [`MARGIN`].
+    /// Lambda will end the invocation after this time. A tenth of it is left, or half a minute.
     pub fn after(time: Duration) -> Self {
         let began = Instant::now();
         Self { began, at: began + time - MARGIN.min(time / 10) }

@@ -86,7 +86,7 @@ pub struct Progress {
     pub files: usize,
 }
 
-/// As [`write`], but gives up as soon as `stop` is there.
+/// As [`fn@write`], but gives up as soon as `stop` is there.
 pub async fn write_until(
     stop: impl Future<Output = ()>,
     objects: &Arc<dyn Objects>,
