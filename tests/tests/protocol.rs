@@ -418,3 +418,41 @@ async fn an_unflip_is_left_to_an_operator() {
     let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
     assert_eq!((by_hand.outcome, rig.live()), (Outcome::Swapped, Some(green)));
 }
+
+#[tokio::test]
+async fn status_tells_what_waits_who_flipped_and_what_the_next_sweep_does() {
+    let rig = Rig::with("retain = { generations = 0, drain = \"1h\" }\n");
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.flip(&green).await.unwrap();
+    rig.ask(json!({ "dataset": "users", "action": "rollback", "reason": "prices" })).await.unwrap();
+    rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "we look" })).await.unwrap();
+    let waiting = rig.export().await;
+
+    let answer = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
+    assert_eq!((answer.live, answer.previous), (Some(blue.to_string()), Some(green.to_string())));
+    let status = serde_json::to_value(answer.status.unwrap()).unwrap();
+    assert_eq!(status["hold"]["reason"], "we look");
+    assert_eq!(status["unflip"], json!(null));
+    let told = |at: usize| {
+        let known = &status["generations"][at];
+        let flipped = &known["flipped"];
+        assert!(known["age_seconds"].is_i64() && known["rows"] == 3 && known["bytes"].as_u64() > Some(0), "{known}");
+        json!([known["generation"], known["state"], flipped["by"], flipped["why"]])
+    };
+    assert_eq!(told(0), json!([waiting, "candidate", null, null]));
+    assert_eq!(told(1), json!([green, "replaced", "operator", null]));
+    assert_eq!(told(2), json!([blue, "live", "rollback", "prices"]));
+
+    let next = &status["next_sweep"];
+    assert_eq!(next["deletes"], json!([]));
+    let until = |generation| {
+        let kept =
+            next["keeps"].as_array().unwrap().iter().find(|kept| kept["generation"] == json!(generation)).unwrap();
+        (kept["reason"].as_str().unwrap().split(':').next().unwrap().to_owned(), kept["until"].is_string())
+    };
+    assert_eq!(until(blue), ("live".into(), false));
+    assert_eq!(until(green), ("draining".into(), true));
+    assert_eq!(until(waiting), ("a candidate".into(), true));
+}
