@@ -263,3 +263,30 @@ async fn a_table_that_turns_out_to_have_no_rows_can_be_read() {
     let full = publish(&rig, &["1,2024-01-31,7,a"]).await;
     assert_eq!(projection(&rig), expected(&rig, &full, ["2024-01-31,2024-01-31", "7,7", "a"]));
 }
+
+/// 300 MB in Arrow, where 192 MiB may wait: rows of a thousand partitions in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_than_may_wait_and_in_no_order_become_one_file_a_partition() {
+    const ROWS: usize = 300_000;
+    const PARTITIONS: usize = 1000;
+    let rig = Rig::default();
+    rig.configure("id = \"bigint\", n = \"int\", pad = \"string\"", "partition_by = [\"n\"]\n");
+    let pad = "x".repeat(1000);
+    let rows: String = (0..ROWS).map(|id| format!("{id},{},{pad}\n", id % PARTITIONS)).collect();
+    let generation = rig.export_csv(&format!("id,n,pad\n{rows}")).await;
+
+    let key = rig.home.manifest(&generation);
+    let json = turntable::port::Objects::get(&rig.objects, &key).await.unwrap().unwrap();
+    let manifest = turntable::manifest::Manifest::from_json(&key, &generation, &json).unwrap();
+    assert_eq!((manifest.rows, manifest.files.len()), (ROWS as u64, PARTITIONS));
+    let mut cut = 0;
+    for file in &manifest.files {
+        assert_eq!(file.rows, (ROWS / PARTITIONS) as u64, "{}", file.key);
+        let at = rig.home.generation(&generation).key(&file.key);
+        let bytes = turntable::port::Objects::get(&rig.objects, &at).await.unwrap().unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        cut += usize::from(reader.metadata().num_row_groups() > 1);
+    }
+    assert!(cut > 0, "no row group was sent before the end: the test has no teeth");
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+}
