@@ -22,7 +22,6 @@ use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use serde_json::{Map, Value};
 
 use crate::{
     aws::rds::Signer,
@@ -205,29 +204,10 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     if text.starts_with("mysql") || text.starts_with("mariadb") {
         return from_url(text, auth, SslMode::Required, given_by);
     }
-    let shape =
-        || Error::config(format!("{given_by}: expected JSON with username, password and host, or a mysql:// URL"));
-    let keys: Map<String, Value> = serde_json::from_str(text).map_err(|_| shape())?;
-    let text = |key: &str| match keys.get(key) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => Err(Error::config(format!("{given_by}: {key} is no text, or empty"))),
-    };
-    let needed = |key| {
-        text(key)?.ok_or_else(|| {
-            Error::config(format!(
-                "{given_by} has no key {key:?}, expected username, password, host and, where wanted, port, dbname, \
-                 ssl-mode, ssl-ca"
-            ))
-        })
-    };
-    let port = match keys.get("port") {
-        None | Some(Value::Null) => Some(3306),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
-    };
-    let port = port.ok_or_else(|| Error::config(format!("{given_by}: port is no number from 0 to 65535")))?;
-    let mode = text("ssl-mode")?.map(|mode| mode.parse()).transpose();
+    let keys = secret::Keys::parse(text, given_by, "a mysql:// URL")?;
+    let needed = |key| keys.needed(key, "ssl-mode, ssl-ca");
+    let port = keys.port(3306)?;
+    let mode = keys.text("ssl-mode")?.map(|mode| mode.parse()).transpose();
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
     // A secret of RDS may hold a password that is not the one to be used.
     let password = if auth == Auth::Password { Some(needed("password")?) } else { None };
@@ -236,8 +216,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .tcp_port(port)
         .user(Some(needed("username")?))
         .pass(password)
-        .db_name(text("dbname")?);
-    Server::new(options.into(), mode, usual(auth, SslMode::Required), text("ssl-ca")?, given_by)
+        .db_name(keys.text("dbname")?);
+    Server::new(options.into(), mode, usual(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
 }
 
 /// A token goes only to a server that proves who it is.

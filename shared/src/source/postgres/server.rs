@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::{Map, Value};
 use tokio_postgres::config::Host;
 
 use super::tls::SslMode;
@@ -123,29 +122,10 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     if text.starts_with("postgres") {
         return from_url(text, auth, given_by);
     }
-    let shape =
-        || Error::config(format!("{given_by}: expected JSON with username, password and host, or a postgres:// URL"));
-    let keys: Map<String, Value> = serde_json::from_str(text).map_err(|_| shape())?;
-    let text = |key: &str| match keys.get(key) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => Err(Error::config(format!("{given_by}: {key} is no text, or empty"))),
-    };
-    let needed = |key| {
-        text(key)?.ok_or_else(|| {
-            Error::config(format!(
-                "{given_by} has no key {key:?}, expected username, password, host and, where wanted, port, dbname, \
-                 sslmode, sslrootcert"
-            ))
-        })
-    };
-    let port = match keys.get("port") {
-        None | Some(Value::Null) => Some(5432),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
-    };
-    let port = port.ok_or_else(|| Error::config(format!("{given_by}: port is no number from 0 to 65535")))?;
-    let (mode, roots) = (text("sslmode")?.map(|mode| mode.parse()).transpose(), text("sslrootcert")?);
+    let keys = secret::Keys::parse(text, given_by, "a postgres:// URL")?;
+    let needed = |key| keys.needed(key, "sslmode, sslrootcert");
+    let port = keys.port(5432)?;
+    let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
     let usual = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
     let mode = mode.and_then(|mode| SslMode::of(mode, roots.as_deref(), usual));
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
@@ -154,7 +134,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .user(needed("username")?)
         .host(needed("host")?)
         .port(port)
-        .dbname(text("dbname")?.unwrap_or_else(|| "postgres".into()));
+        .dbname(keys.text("dbname")?.unwrap_or_else(|| "postgres".into()));
     // A secret of RDS may hold a password that is not the one to be used.
     if auth == Auth::Password {
         options.password(needed("password")?);
