@@ -28,7 +28,7 @@ pub enum Metric {
     OldestReplaced,
     /// How much longer than `max_age` it has been there.
     BeyondMaxAge,
-    /// From the put of a drop to the flip that it is in: the longest of a refresh.
+    /// From the put of a drop to the flip that it is in, or until now while it waits: the longest of a refresh.
     OptoutLag,
     /// Records of drops that were set aside.
     RejectedRecords,

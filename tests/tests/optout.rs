@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use lake::{Lake, Out};
 use serde_json::json;
-use turntable::{error::Kind, name::Generation, publish::Outcome};
+use turntable::{error::Kind, lambda::Deadline, name::Generation, publish::Outcome};
 
 #[tokio::test]
 async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
@@ -59,6 +59,25 @@ async fn round_trips_one_after_the_other_are_nine() {
     let began = Instant::now();
     lake.nudge(slow).await;
     assert_eq!(began.elapsed().as_millis() / 100, 9);
+    assert_eq!(lake.table().len(), 150);
+}
+
+#[tokio::test]
+async fn what_would_outlast_the_function_stops_by_itself_and_the_next_refresh_has_it_all() {
+    let lake = Lake::default();
+    lake.drop("a.csv", lake::many(0..100));
+    lake.refresh().await.unwrap();
+    let before = lake.table();
+    lake.drop("b.csv", lake::many(50..150));
+    // Nine round trips of 100 ms, and the last tenth of the time is for the answer.
+    let (deadline, slow) = (Deadline::after(Duration::from_millis(600)), lake.slow(Duration::from_millis(100)));
+    let began = Instant::now();
+    let stopped = lake.handle_until(Some(deadline), slow, json!({ "dataset": "optouts" })).await.unwrap_err();
+    assert_eq!(stopped.kind(), Kind::Config);
+    assert!(stopped.message().contains("time is nearly up"), "{}", stopped.message());
+    assert_eq!(began.elapsed().as_millis() / 100, 5);
+    assert_eq!(lake.table(), before);
+    assert_eq!(lake.refresh().await.unwrap().drops, 1);
     assert_eq!(lake.table().len(), 150);
 }
 

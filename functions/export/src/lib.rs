@@ -1,7 +1,6 @@
 //! `export`: writes a dataset's next generation, its manifest last.
 
 use std::{
-    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use turntable::{
     aws::rds::Signer,
     config::{Config, Dataset, Source},
     error::{Error, Kind, Result},
-    lambda::Deadline,
+    lambda::{self, Deadline},
     manifest::{File, Manifest, VERSION},
     metric::{Metric, emit},
     name::Location,
@@ -148,7 +147,7 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
     };
     let opened = tokio::select! {
         opened = source::open(&dataset.source, &context) => opened?,
-        () = passed(export.deadline) => return Err(out_of_time(dataset, started, None)),
+        () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None)),
     };
     let columns = schema::columns(&opened.schema)
         .map_err(|fault| Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name)))?;
@@ -204,13 +203,6 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
     })
 }
 
-async fn passed(deadline: Option<Deadline>) {
-    match deadline {
-        Some(deadline) => deadline.passed().await,
-        None => pending().await,
-    }
-}
-
 /// No retry helps: it takes a word of an operator's.
 fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>) -> Error {
     let seconds = started.elapsed().as_secs_f64();
@@ -244,7 +236,7 @@ async fn write(
     opened: Opened,
     mut columns: Vec<Column>,
 ) -> Result<Result<(Vec<File>, Vec<Column>, Vec<Partition>), Progress>> {
-    let (stop, objects, by) = (passed(export.deadline), &export.world.objects, &dataset.partition_by);
+    let (stop, objects, by) = (lambda::passed(export.deadline), &export.world.objects, &dataset.partition_by);
     if by.is_empty() {
         return Ok(match parquet::write_until(stop, objects, location, opened, dataset.parquet).await? {
             Written::All(files) => Ok((files, columns, Vec::new())),

@@ -9,6 +9,7 @@ use turntable::{
     aws::rds::Signer,
     config::{Config, Dataset, Inbox, Source},
     error::{Error, Result},
+    lambda::{self, Deadline},
     merge::{self, Ask, views},
     metric::{Metric, emit},
     publish::Outcome,
@@ -23,6 +24,8 @@ pub struct Optout {
     pub world: World,
     pub secrets: Option<Secrets>,
     pub iam: Option<Signer>,
+    /// When it must have stopped by itself; `None`: never.
+    pub deadline: Option<Deadline>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,6 +43,18 @@ pub enum Answer {
 }
 
 pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
+    let deadline = optout.deadline;
+    tokio::select! {
+        answer = work(optout, event) => answer,
+        () = lambda::passed(deadline) => Err(Error::config(
+            "the function's time is nearly up, and optout has stopped by itself: what is live is complete, and no drop is \
+             lost. Give the function more memory, for its share of CPUs, or more time; or let the application put fewer \
+             records at once",
+        )),
+    }
+}
+
+async fn work(optout: Optout, event: Value) -> Result<Answer> {
     let request = request::Optout::parse(&event)?;
     let config = optout.world.config().await?;
     match request {
@@ -139,9 +154,9 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
         seconds = started.elapsed().as_secs_f64(),
         "refreshed"
     );
-    if answer.outcome == Outcome::Swapped {
-        let rejected = (Metric::RejectedRecords, answer.rejected as f64);
-        let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain([rejected]).collect();
+    let rejected = (answer.outcome == Outcome::Swapped).then_some((Metric::RejectedRecords, answer.rejected as f64));
+    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).collect();
+    if !metrics.is_empty() {
         emit(optout.world.clock.now(), &answer.dataset, &metrics);
     }
     if answer.outcome == Outcome::Rejected {

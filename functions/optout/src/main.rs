@@ -1,10 +1,15 @@
+use optout::Optout;
 use turntable::{aws::rds::Signer, lambda, source::Secrets, world::World};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let aws = lambda::aws().await;
-    let optout =
-        optout::Optout { world: World::from_env(&aws)?, secrets: Some(Secrets::new(&aws)), iam: Signer::new(&aws) };
-    lambda::serve(optout, optout::handle).await
+    let optout = Optout {
+        world: World::from_env(&aws)?,
+        secrets: Some(Secrets::new(&aws)),
+        iam: Signer::new(&aws),
+        deadline: None,
+    };
+    lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await
 }

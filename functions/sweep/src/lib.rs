@@ -73,11 +73,7 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
             break;
         }
         let started = Instant::now();
-        let swept_one = async {
-            let unflipped = unflipped(&sweep.world, dataset, dry_run).await?;
-            Ok::<_, Error>((unflipped, one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await?))
-        };
-        match swept_one.await {
+        match one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await {
             Ok((unflipped, report)) => {
                 unflips.extend(unflipped);
                 report.log_and_add(now, &mut swept, started.elapsed());
@@ -112,7 +108,7 @@ async fn unflipped(world: &World, dataset: &Dataset, dry_run: bool) -> Result<Op
 /// How often a table that changes under the sweep is looked at again.
 const ATTEMPTS: usize = 4;
 
-/// Look → plan → act.
+/// Look → plan → act; and what somebody else has done to the table.
 async fn one(
     world: &World,
     dataset: &Dataset,
@@ -120,25 +116,32 @@ async fn one(
     now: Timestamp,
     dry_run: bool,
     budget: &mut Budget,
-) -> Result<Report> {
+) -> Result<(Option<String>, Report)> {
+    let mut seen = None;
     for _ in 0..ATTEMPTS {
-        let look = look(world, dataset).await?;
+        let mut look = look(world, dataset).await?;
+        if seen.is_none() && publish::suspected(dataset, &look.state.live, &look.state.flips) {
+            seen = unflipped(world, dataset, dry_run).await?;
+            look = self::look(world, dataset).await?;
+        }
         let oldest_query = readers.oldest_query(dataset, &look.state).await?;
         let plan = match plan(&dataset.home, &look.state, &dataset.retain, &oldest_query, now) {
             Ok(plan) => plan,
-            Err(reason) => return Ok(Report::skipped(dataset, reason)),
+            Err(reason) => return Ok((seen, Report::skipped(dataset, reason))),
         };
         let uploads = sweep::abandoned_uploads(&look.uploads, &dataset.retain, now);
         if dry_run {
             let report = Report::planned(dataset, now, &look, &plan, &uploads);
-            return Ok(report.with_archived(dataset, drops(world, dataset, &look, &plan, now, None).await?));
+            let archived = drops(world, dataset, &look, &plan, now, None).await?;
+            return Ok((seen, report.with_archived(dataset, archived)));
         }
         if let Some(done) = act(world, dataset, &look, &plan, &uploads, budget).await? {
             let archived = match done.more {
                 true => Archived::default(),
                 false => drops(world, dataset, &look, &plan, now, Some(budget)).await?,
             };
-            return Ok(Report::done(dataset, now, &look, &plan, &uploads, &done).with_archived(dataset, archived));
+            let report = Report::done(dataset, now, &look, &plan, &uploads, &done).with_archived(dataset, archived);
+            return Ok((seen, report));
         }
     }
     Err(Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile", dataset.table)))

@@ -68,7 +68,8 @@ pub struct Refreshed {
     pub left: u64,
     /// Whether there was no table before.
     pub created: bool,
-    /// How long ago the oldest of the drops was put, when they were live.
+    /// How long ago the oldest of the drops that were read was put: when they were live, or, where nothing went live, at
+    /// the end.
     pub lag: Option<SignedDuration>,
     pub took: Took,
 }
@@ -171,8 +172,10 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         draft::more(world, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
     took.read = began.elapsed() - took.look;
+    let oldest = reads.iter().map(|read| read.put).min();
+    let lag = || oldest.map(|oldest| world.clock.now().duration_since(oldest));
     if let Some(hold) = hold {
-        return Ok(Some(Refreshed { reasons: vec![hold.reason], ..unchanged }));
+        return Ok(Some(Refreshed { reasons: vec![hold.reason], lag: lag(), ..unchanged }));
     }
     let generation = plan::next_merge(&dataset.home, &live, world.clock.ulid());
     plan::beside(&live, &dataset.home.generation(&generation))?;
@@ -193,7 +196,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         futures::try_join!(begun.finish(world, dataset, None), build.run(news), write_rejects(world, inbox, &reads))?;
     let merged = began.elapsed();
     took.merge = merged - took.look - took.read;
-    if moved_by_others(&look) {
+    if publish::suspected(dataset, &look.state.live, &look.recorded()) {
         // A merge with an older table than the last one that was published would forget opt-outs.
         match publish::watch(world, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Swapped => return Ok(None),
@@ -208,7 +211,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     let audited = began.elapsed();
     took.audit = audited - merged;
     if !reasons.is_empty() {
-        return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, ..unchanged }));
+        return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, lag: lag(), ..unchanged }));
     }
     let rejected = reads.iter().map(|read| read.rejects.count).sum::<u64>() + more.rejects.count;
     let done = Refreshed {
@@ -224,11 +227,9 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         lag: None,
         took,
     };
-    let oldest = reads.iter().map(|read| read.put).min();
-    let lag = || oldest.map(|oldest| world.clock.now().duration_since(oldest));
     Ok(flip(world, dataset, &candidate, look).await?.map(|outcome| match outcome {
         Flipped::Done => Refreshed { lag: lag(), took: Took { flip: began.elapsed() - audited, ..took }, ..done },
-        Flipped::Held(reason) => Refreshed { reasons: vec![reason], ..unchanged },
+        Flipped::Held(reason) => Refreshed { reasons: vec![reason], lag: lag(), ..unchanged },
     }))
 }
 
@@ -243,15 +244,6 @@ async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
             dataset.home.generation(&flip.to),
             dataset.home.location()
         ))),
-    }
-}
-
-/// Whether somebody else may have moved the table since the last flip on record.
-fn moved_by_others(look: &Look) -> bool {
-    let last = look.state.flips.last();
-    match look.state.live.generation() {
-        Some(live) => look.state.was_live(&live) && last.is_some_and(|last| last.to != live),
-        None => last.is_some(),
     }
 }
 

@@ -102,6 +102,11 @@ impl Look {
         Ok(Some((returned.flip, flip)))
     }
 
+    /// The flips with their ULIDs.
+    pub fn recorded(&self) -> Vec<(Ulid, Flip)> {
+        self.flips.iter().copied().zip(self.state.flips.iter().cloned()).collect()
+    }
+
     /// The last flip on record.
     pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
         self.flips.last().copied().zip(self.state.flips.last().cloned())

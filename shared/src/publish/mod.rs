@@ -16,7 +16,7 @@ pub use ask::Scanned;
 pub use look::{Begun, Look, flips, live};
 pub use operator::{hold, release, rollback};
 pub use status::{Status, status};
-pub use unflip::{Unflip, unflip, watch};
+pub use unflip::{Unflip, suspected, unflip, watch};
 
 use ask::Asked;
 use swap::Swapped;

@@ -6,7 +6,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Ended, Outcome, look, manifest, unflip::unflip};
+use super::{
+    Ended, Outcome, look, manifest,
+    unflip::{suspected, unflip},
+};
 use crate::{
     config::Dataset,
     error::Result,
@@ -92,9 +95,12 @@ const AT_ONCE: usize = 16;
 
 pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
     let now = world.clock.now();
-    let (seen, hold, unflip) =
-        futures::try_join!(sweep::look(world, dataset), look::hold(world, dataset), unflip(world, dataset))?;
+    let (seen, hold) = futures::try_join!(sweep::look(world, dataset), look::hold(world, dataset))?;
     let live = seen.state.live.clone();
+    let unflip = match suspected(dataset, &live, &seen.state.flips) {
+        true => unflip(world, dataset).await?,
+        false => None,
+    };
     let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
 
     let complete = seen.state.generations.iter().filter(|(_, found)| found.manifest.is_some());

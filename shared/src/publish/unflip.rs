@@ -13,6 +13,7 @@
 
 use aws_sdk_glue::types::Table;
 use tracing::warn;
+use ulid::Ulid;
 
 use super::{
     ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge,
@@ -26,7 +27,7 @@ use crate::{
     metric::{Metric, emit},
     name::Generation,
     plan::{self, Live},
-    record::By,
+    record::{By, Flip},
     sweep::refuse_swept,
     world::World,
 };
@@ -60,7 +61,7 @@ async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>
         };
         let hold = look::hold(world, dataset).await?;
         let look = begun.finish(world, dataset, hold).await?;
-        let mut flips: Vec<_> = look.flips.iter().copied().zip(look.state.flips.iter().cloned()).collect();
+        let mut flips = look.recorded();
         if let (None, Some((_, last))) = (look.state.live.generation(), flips.last()) {
             // Where live is none of ours, the look has read the last one only, and that may have come late.
             flips = look::flips(world, dataset, Some(last.to.ulid)).await?;
@@ -75,6 +76,12 @@ async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>
         }
     }
     Err(busy(dataset))
+}
+
+/// Whether it is worth asking [`watch`], by a look that somebody has taken already: what has been brought back was not
+/// read for it. So it may be wrong where it says yes, and never where it says no.
+pub fn suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
+    plan::unflip(&dataset.home, live, flips, &[]).is_some()
 }
 
 /// For a person: what [`watch`] would see.

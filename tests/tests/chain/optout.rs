@@ -107,6 +107,17 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     assert!(!chain.keys(&format!("schemas/optouts/{first}/")).await.is_empty(), "drained for an hour");
     chain.drop("after.csv", "11,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 4).await;
+
+    // What a hold keeps waiting has a lag too, and no rejects are counted twice.
+    let hold = json!({ "dataset": "optouts", "action": "hold", "reason": "under review" });
+    chain.ask("flip", &hold).await;
+    chain.drop("held.csv", "12,opted_out,2026-01-01T00:00:00Z\n").await;
+    let lag = async || {
+        let lines = chain.logs("optout", 0).await.unwrap();
+        lines.into_iter().find(|line| line["OptoutLag"].is_number() && line["RejectedRecords"].is_null())
+    };
+    chain.until("the lag of what is held", lag).await;
+    assert_eq!(chain.number(OUT).await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

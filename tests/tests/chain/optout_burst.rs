@@ -33,6 +33,27 @@ async fn a_burst_of_500_drops_is_folded_into_few_refreshes_and_all_are_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_refreshes_at_once_take_in_the_drops_of_both() {
+    const ROUNDS: u64 = 10;
+    let chain = start(&unprotected(OPTOUTS)).await;
+    chain.drop("warm.csv", "0,opted_out,2026-01-01T00:00:00Z\n").await;
+    chain.next("optouts", None).await;
+    let request = json!({ "dataset": "optouts" });
+    let drop_and_refresh = async |person: u64| {
+        chain.drop(&format!("{person}.csv"), &format!("{person},opted_out,2026-01-01T00:00:00Z\n")).await;
+        chain.ask("optout", &request).await
+    };
+    for round in 0..ROUNDS {
+        let (one, other) = tokio::join!(drop_and_refresh(2 * round + 1), drop_and_refresh(2 * round + 2));
+        for answer in [one, other] {
+            assert!(answer["outcome"] == "swapped" || answer["outcome"] == "already_live", "{answer}");
+        }
+        // Whoever has answered has everything that was in the inbox when it was asked.
+        assert_eq!(chain.number(OUT).await, 2 * round + 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_live_for_the_drain_leaves_the_inbox() {
     let chain = start(&format!("{}retain = {{ drain = \"2s\" }}\n", unprotected(OPTOUTS))).await;
     chain.drop("1.csv", "1,opted_out,2026-01-01T00:00:00Z\n").await;

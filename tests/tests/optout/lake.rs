@@ -24,6 +24,7 @@ use turntable::{
     clock::Clock,
     config::Place,
     error::{Error, Result},
+    lambda::Deadline,
     manifest::Manifest,
     name::{Generation, Home, Key, Location, TableName},
     port::{Catalog, Chunks, Entry, Objects, Put, Unfinished, Update, Upload},
@@ -238,7 +239,12 @@ impl Lake {
     }
 
     pub async fn handle(&self, wire: Wire, event: Value) -> Result<optout::Answer> {
-        optout::handle(optout::Optout { world: self.world(wire), secrets: None, iam: None }, event).await
+        self.handle_until(None, wire, event).await
+    }
+
+    pub async fn handle_until(&self, deadline: Option<Deadline>, wire: Wire, event: Value) -> Result<optout::Answer> {
+        let optout = optout::Optout { world: self.world(wire), secrets: None, iam: None, deadline };
+        optout::handle(optout, event).await
     }
 
     async fn one(&self, wire: Wire, event: Value) -> Result<OptedOut> {
