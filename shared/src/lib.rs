@@ -13,7 +13,7 @@
 //! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
 //! | [`history`] | what the flip records tell, and what must come on record |
 //!
-//! | the world (feature `aws`; `arrow` for what of [`source`] only decodes) | |
+//! | the world (feature `aws`; `arrow` for what of [`source`] and [`request`] only decodes) | |
 //! |---|---|
 //! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
@@ -47,7 +47,7 @@ pub mod parquet;
 pub mod port;
 #[cfg(feature = "aws")]
 pub mod publish;
-#[cfg(feature = "aws")]
+#[cfg(feature = "arrow")]
 pub mod request;
 #[cfg(feature = "arrow")]
 pub mod source;

@@ -127,6 +127,17 @@ impl FromStr for Key {
     }
 }
 
+/// One object, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Without the quotes that S3 puts around it.
+    pub etag: String,
+    pub modified: Timestamp,
+}
+
 /// One folder of S3. The prefix ends with `/`, or is empty for a whole bucket, so that `blue` never means `blue-2` too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {

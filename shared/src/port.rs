@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+pub use crate::name::Entry;
 use crate::{
     error::{Error, Result},
     name::{Key, Location, TableName},
@@ -42,17 +43,6 @@ pub enum Update {
     Done,
     /// Somebody else changed or created the table since it was read.
     Conflict,
-}
-
-/// One object, as a listing shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub key: Key,
-    /// Bytes.
-    pub size: u64,
-    /// Without the quotes that S3 puts around it.
-    pub etag: String,
-    pub modified: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ mod draft;
 #[cfg(feature = "aws")]
 mod file;
 pub mod key;
-#[cfg(feature = "aws")]
+#[cfg(feature = "arrow")]
 pub mod pile;
 #[cfg(feature = "aws")]
 mod refresh;

@@ -1,15 +1,14 @@
-//! What `optout` is asked to do, and what it answers.
+//! What `optout` is asked to do.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Message, by_hand, created_object, is_scheduled, message, queue};
 use crate::{
     config::{Config, Dataset, Source},
     error::{Error, Result},
-    merge::Refreshed,
-    name::{Generation, Key},
-    publish::Outcome,
+    name::Key,
+    source::files::object::is_hidden,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,32 +75,7 @@ impl Optout {
 fn has(dataset: &Dataset, key: &Key) -> bool {
     let Source::Inbox(inbox) = &dataset.source else { return false };
     let name = key.key.strip_prefix(&inbox.location.prefix).filter(|_| key.bucket == inbox.location.bucket);
-    name.is_some_and(|name| !crate::source::inbox::is_hidden(name))
-}
-
-/// What `optout` answers for one dataset.
-#[derive(Debug, Clone, Serialize)]
-pub struct OptedOut {
-    pub dataset: String,
-    pub outcome: Outcome,
-    pub generation: Option<Generation>,
-    /// Drops that this request has consumed.
-    pub drops: u64,
-    /// Keys that are new or whose word has changed.
-    pub applied: u64,
-    pub rejected: u64,
-    /// Of the live table.
-    pub rows: u64,
-    /// Why not, and what went wrong beside.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<String>,
-}
-
-impl OptedOut {
-    pub fn new(dataset: &str, refreshed: Refreshed) -> OptedOut {
-        let Refreshed { outcome, generation, drops, applied, rejected, rows, reasons, .. } = refreshed;
-        OptedOut { dataset: dataset.into(), outcome, generation, drops, applied, rejected, rows, reasons }
-    }
+    name.is_some_and(|name| !is_hidden(name))
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! Where rows come from. What decodes bytes and asks nobody is apart from what connects, and builds without AWS.
 
 pub mod copy;
+pub mod files;
+pub mod inbox;
 pub mod unrepresentable;
 
 #[cfg(feature = "aws")]
 mod background;
-#[cfg(feature = "aws")]
-pub mod files;
-#[cfg(feature = "aws")]
-pub mod inbox;
 #[cfg(feature = "aws")]
 pub mod mysql;
 #[cfg(feature = "aws")]

@@ -7,12 +7,11 @@
 use arrow_schema::DataType;
 
 use super::{
-    decode::Stop,
     infer::{self, Kind},
     input::{self, Fault, Input},
-    listing::Object,
+    object::Object,
     records::{Record, Records},
-    row::{Row, Rows},
+    row::{Row, Rows, Stop},
 };
 use crate::{
     config::{Csv, Encoding},
@@ -43,8 +42,9 @@ pub fn decode(object: &Object, input: Input, options: &Csv, typed_by: TypedBy, r
 }
 
 fn push(record: &Record, places: &[Place], options: &Csv, row: &mut Row) -> Result<(), String> {
-    if record.len() != places.len() {
-        let (has, where_) = (record.len(), if options.header { "the header has" } else { "the declared columns are" });
+    if record.width() != places.len() {
+        let (has, where_) =
+            (record.width(), if options.header { "the header has" } else { "the declared columns are" });
         return Err(format!("{has} fields where {where_} {}", places.len()));
     }
     for (place, field) in places.iter().zip(record.fields()) {
@@ -74,7 +74,7 @@ impl<'a> Text<'a> {
 
     fn next(&mut self) -> Result<Option<Record<'_>>> {
         let (object, encoding, names) = (self.object, self.encoding, &self.names);
-        self.records.next().map_err(|fault| fault_of(object, encoding, names, fault))
+        self.records.next_record().map_err(|fault| fault_of(object, encoding, names, fault))
     }
 
     fn header(&mut self) -> Result<Option<Vec<String>>> {
@@ -91,8 +91,8 @@ fn fault_of(object: &Object, encoding: Encoding, names: &[String], fault: Fault)
 
 /// The names of the columns, in lower case; `None` where the text has no byte.
 fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, Fault> {
-    let Some(record) = records.next()? else { return Ok(None) };
-    let mut names: Vec<String> = Vec::with_capacity(record.len());
+    let Some(record) = records.next_record()? else { return Ok(None) };
+    let mut names: Vec<String> = Vec::with_capacity(record.width());
     for (at, field) in record.fields().enumerate() {
         let fault = |why: String| Fault::Text(record.line, why);
         let name = std::str::from_utf8(field.text)

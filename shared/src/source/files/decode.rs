@@ -15,9 +15,9 @@ use super::{
     csv,
     infer::{self, Sample},
     input::{self, Arriving},
-    listing::Object,
     ndjson,
-    row::{Gone, Rows},
+    object::Object,
+    row::{Rows, Stop},
 };
 use crate::{
     config::Csv,
@@ -40,25 +40,6 @@ pub struct Target {
     pub schema: SchemaRef,
     pub typed_by: TypedBy,
     pub unrepresentable: Arc<Unrepresentable>,
-}
-
-/// Why decoding ends before the text does.
-pub enum Stop {
-    Error(Error),
-    /// Nobody reads any more.
-    Gone,
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Error(error)
-    }
-}
-
-impl From<Gone> for Stop {
-    fn from(_: Gone) -> Self {
-        Stop::Gone
-    }
 }
 
 /// Objects up to this size, in bytes, are fetched before their turn, so many at once: their latency would add up.

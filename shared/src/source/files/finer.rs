@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 
-use super::listing::Object;
+use super::object::Object;
 use crate::{
     error::{Error, Result},
     source::unrepresentable::Unrepresentable,

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use encoding_rs::DecoderResult;
 use tokio::sync::mpsc::Receiver;
 
-use super::listing::{Compression, Object};
+use super::object::{Compression, Object};
 use crate::{
     config::Encoding,
     error::{Error, Result},
@@ -63,7 +63,7 @@ impl Read for Arriving {
 }
 
 /// Decompresses (all members of a gzip, all frames of a zstd), and takes a byte order mark away.
-pub fn open(object: &Object, arriving: Arriving) -> Result<Input> {
+pub fn open(object: &Object, arriving: impl BufRead + Send + 'static) -> Result<Input> {
     let mut input: Input = match object.compression {
         Compression::None => Box::new(arriving),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(arriving)),

@@ -1,31 +1,12 @@
-//! Which objects a source is, and what each of them is.
+//! Which objects a source is.
 
+use super::object::{Compression, Object, is_hidden, told_by_name};
 use crate::{
     config::{Files, Format},
     error::{Error, Result},
-    name::{Key, Location},
-    port::{Entry, Objects},
+    name::{Entry, Key, Location},
+    port::Objects,
 };
-
-/// One object to read.
-#[derive(Debug, Clone)]
-pub struct Object {
-    pub entry: Entry,
-    pub compression: Compression,
-}
-
-impl std::fmt::Display for Object {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.entry.key.fmt(f)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
 
 /// The objects that the options name, in the order of their keys, and the one format that all of them have.
 /// `None` where there are no objects.
@@ -71,27 +52,6 @@ async fn entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
     let mut entries = objects.list(&location, None).await?;
     entries.retain(|entry| entry.key.key.strip_prefix(&location.prefix).is_some_and(|name| !is_hidden(name)));
     Ok(entries)
-}
-
-/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders.
-pub fn is_hidden(key: &str) -> bool {
-    key.is_empty() || key.ends_with('/') || key.split('/').any(|name| name.starts_with(['_', '.']))
-}
-
-pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
-    let key = key.to_ascii_lowercase();
-    let (rest, compression) = match key.rsplit_once('.') {
-        Some((rest, "gz")) => (rest, Compression::Gzip),
-        Some((rest, "zst")) => (rest, Compression::Zstd),
-        _ => (key.as_str(), Compression::None),
-    };
-    let format = match rest.rsplit_once('.') {
-        Some((_, "csv")) => Some(Format::Csv),
-        Some((_, "ndjson" | "jsonl" | "json")) => Some(Format::Ndjson),
-        Some((_, "parquet")) => Some(Format::Parquet),
-        _ => None,
-    };
-    (format, compression)
 }
 
 fn unknown(key: &Key) -> Error {

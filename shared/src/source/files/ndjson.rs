@@ -3,18 +3,17 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::{
-    decode::Stop,
     infer::{self, Kind},
     input::{self, Fault, Input, LONGEST},
     json::{self, Pairs},
-    listing::Object,
-    row::Rows,
+    object::Object,
+    row::{Rows, Stop},
 };
 use crate::error::Result;
 
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
     let mut lines = Lines::new(input);
-    while let Some(line) = lines.next().map_err(|fault| input::error(object, fault))? {
+    while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
         let fault = |why| input::error(object, Fault::Text(line.number, why));
         let pairs = pairs(line.text).map_err(fault)?;
         rows.row.push_json(&pairs).map_err(|why| fault(why.to_string()))?;
@@ -36,7 +35,7 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
 pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
     let mut lines = Lines::new(input);
     while sample.records < infer::RECORDS {
-        let Some(line) = lines.next().map_err(|fault| input::error(object, fault))? else { break };
+        let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? else { break };
         sample.records += 1;
         for (name, value) in pairs(line.text).unwrap_or(Pairs(Vec::new())).0 {
             let kind = serde_json::from_str(value.get()).map_or(Kind::String, |value| Kind::of_json(&value, 0));
@@ -64,7 +63,7 @@ impl Lines {
         Self { input: BufReader::with_capacity(256 << 10, input), text: Vec::new(), number: 0 }
     }
 
-    pub fn next(&mut self) -> Result<Option<Line<'_>>, Fault> {
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Fault> {
         loop {
             self.text.clear();
             self.number += 1;

@@ -19,7 +19,7 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{convert, decode, finer, listing::Object};
+use super::{convert, decode, finer, object::Object};
 use crate::{
     error::{Error, Result},
     port::Objects,

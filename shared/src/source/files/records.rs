@@ -48,7 +48,8 @@ pub struct Field<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub fn len(&self) -> usize {
+    /// How many fields it has.
+    pub fn width(&self) -> usize {
         self.fields.len()
     }
 
@@ -78,7 +79,7 @@ impl<R: Read> Records<R> {
     }
 
     /// The next record; `None` at the text's end.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, Fault> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Fault> {
         let (end, inner) = loop {
             match self.scan().map_err(|fault| Fault::Text(self.line, fault.into()))? {
                 Scan::Record(end, inner) => break (end, inner),
@@ -226,7 +227,7 @@ mod tests {
         let mut records = Records::new(input, dialect);
         let mut all = Vec::new();
         loop {
-            match records.next() {
+            match records.next_record() {
                 Ok(None) => return Ok(all),
                 Ok(Some(record)) => {
                     let mark = |field: Field| {

@@ -10,7 +10,7 @@ use super::{
     column::{Column, Fault},
     json::Pairs,
 };
-use crate::{manifest::TypedBy, source::unrepresentable::Unrepresentable};
+use crate::{error::Error, manifest::TypedBy, source::unrepresentable::Unrepresentable};
 
 /// A row, or a struct in one.
 pub struct Row {
@@ -128,6 +128,25 @@ pub struct Rows {
 
 /// Nobody reads any more: there is no reason to go on, and no error.
 pub struct Gone;
+
+/// Why decoding ends before the text does.
+pub enum Stop {
+    Error(Error),
+    /// Nobody reads any more.
+    Gone,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Stop::Gone
+    }
+}
 
 impl Rows {
     pub fn new(

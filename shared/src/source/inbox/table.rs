@@ -10,14 +10,15 @@ use super::{Reader, Said, parquet, record::Records, text};
 use crate::{
     config::Format,
     error::{Error, Result},
-    port::{Entry, Objects},
+    name::Entry,
+    port::Objects,
     source::{
         Batches,
         files::{
             self,
             decode::{arriving, later, panicked},
             input,
-            listing::{Compression, Object, told_by_name},
+            object::{Compression, Object, told_by_name},
         },
     },
 };

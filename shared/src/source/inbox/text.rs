@@ -12,8 +12,8 @@ use crate::{
     source::files::{
         input::{self, Fault, Input},
         json::{self, Scalar},
-        listing::Object,
         ndjson,
+        object::Object,
         records::Records as Csv,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     let mut csv = Csv::new(input, Dialect::default());
     let mut records = Records::new(reader);
-    let header = match csv.next().map_err(|fault| input::error(object, fault))? {
+    let header = match csv.next_record().map_err(|fault| input::error(object, fault))? {
         Some(header) => {
             header.fields().map(|field| String::from_utf8_lossy(field.text).trim().to_lowercase()).collect()
         }
@@ -29,7 +29,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     };
     let places = places(object, &header, &Records::names(&reader.key))?;
     loop {
-        let record = match csv.next() {
+        let record = match csv.next_record() {
             Ok(Some(record)) => record,
             Ok(None) => return records.finish(),
             // Where the next record begins is not known any more.
@@ -42,8 +42,8 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
         if record.is_blank() {
             continue;
         }
-        if record.len() != header.len() {
-            records.reject(record.line, format!("{} fields where the header has {}", record.len(), header.len()));
+        if record.width() != header.len() {
+            records.reject(record.line, format!("{} fields where the header has {}", record.width(), header.len()));
             continue;
         }
         let all: Vec<Result<&str, _>> = record.fields().map(|field| std::str::from_utf8(field.text)).collect();
@@ -75,7 +75,7 @@ pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     let mut lines = ndjson::Lines::new(input);
     let mut records = Records::new(reader);
     loop {
-        let line = match lines.next() {
+        let line = match lines.next_line() {
             Ok(Some(line)) => line,
             Ok(None) => return records.finish(),
             Err(Fault::Text(line, why)) => {
