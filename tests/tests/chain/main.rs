@@ -17,6 +17,7 @@ mod never_back;
 mod operator;
 mod optout;
 mod optout_burst;
+mod optout_sources;
 mod pagila;
 mod partitions;
 mod poison;
