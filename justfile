@@ -45,6 +45,7 @@ template:
     .ci/tool lint cfn-lint template.yaml
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py
 
 # `terraform plan` says "No changes" after a flip
 terraform:

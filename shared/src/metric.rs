@@ -22,6 +22,8 @@ pub enum Metric {
     Rejected,
     /// Tables that somebody else has moved, each time that it is seen.
     Unflips,
+    /// How long ago the snapshot of what is live was taken, of a dataset with a schedule. Told by every sweep.
+    LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,
     /// How long ago the oldest replaced generation that is still there was replaced.
@@ -44,6 +46,7 @@ impl Metric {
             Metric::FlipTime => ("FlipTime", "Seconds"),
             Metric::Rejected => ("Rejected", "Count"),
             Metric::Unflips => ("Unflips", "Count"),
+            Metric::LiveAge => ("LiveAge", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),
             Metric::BeyondMaxAge => ("BeyondMaxAge", "Seconds"),

@@ -127,7 +127,7 @@ async fn one(
         let oldest_query = readers.oldest_query(dataset, &look.state).await?;
         let plan = match plan(&dataset.home, &look.state, &dataset.retain, &oldest_query, now) {
             Ok(plan) => plan,
-            Err(reason) => return Ok((seen, Report::skipped(dataset, reason))),
+            Err(reason) => return Ok((seen, Report::skipped(dataset, now, &look, reason))),
         };
         let uploads = sweep::abandoned_uploads(&look.uploads, &dataset.retain, now);
         if dry_run {

@@ -25,14 +25,17 @@ pub struct Report {
     max_age: i64,
     /// Seconds since the replacement of the generation that was replaced first and is still there.
     oldest_replaced: Option<i64>,
+    /// Seconds since live's snapshot was taken, of a dataset with a schedule.
+    live_age: Option<i64>,
     /// Drops that have left the inbox.
     archived: Option<Item>,
     more: bool,
 }
 
 impl Report {
-    pub fn skipped(dataset: &Dataset, reason: String) -> Report {
-        Report { dataset: dataset.name.clone(), skipped: Some(reason), ..Report::default() }
+    pub fn skipped(dataset: &Dataset, now: Timestamp, look: &Look, reason: String) -> Report {
+        let live_age = live_age(dataset, now, look);
+        Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
     }
 
     /// What would be done.
@@ -89,6 +92,7 @@ impl Report {
             objects: done.objects,
             max_age: dataset.retain.max_age.as_secs(),
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
+            live_age: live_age(dataset, now, look),
             archived: None,
             more: done.more,
         }
@@ -110,18 +114,21 @@ impl Report {
     fn metrics(&self, bytes: u64) -> Vec<(Metric, f64)> {
         let beyond = |oldest: i64| (oldest - self.max_age).max(0);
         let oldest = self.oldest_replaced.unwrap_or(0);
-        vec![
+        let swept = [
             (Metric::SweptBytes, bytes as f64),
             (Metric::OldestReplaced, oldest as f64),
             (Metric::BeyondMaxAge, beyond(oldest) as f64),
-        ]
+        ];
+        let swept = swept.into_iter().filter(|_| self.skipped.is_none());
+        self.live_age.map(|age| (Metric::LiveAge, age as f64)).into_iter().chain(swept).collect()
     }
 
     pub fn log_and_add(self, now: Timestamp, swept: &mut Swept, took: Duration) {
         let bytes: u64 = self.deleted.iter().map(|item| item.bytes).sum();
         let (dry_run, seconds) = (swept.dry_run, took.as_secs_f64());
-        if !dry_run && self.skipped.is_none() {
-            emit(now, &self.dataset, &self.metrics(bytes));
+        let metrics = self.metrics(bytes);
+        if !dry_run && !metrics.is_empty() {
+            emit(now, &self.dataset, &metrics);
         }
         match self.skipped {
             Some(reason) => {
@@ -148,4 +155,10 @@ impl Report {
         swept.kept.extend(self.kept);
         swept.archived.extend(self.archived);
     }
+}
+
+/// An inbox is as old as its last drop, which says nothing: its lag does.
+fn live_age(dataset: &Dataset, now: Timestamp, look: &Look) -> Option<i64> {
+    let scheduled = !matches!(dataset.source, Source::Inbox(_));
+    look.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
 }

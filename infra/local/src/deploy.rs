@@ -59,6 +59,9 @@ impl Emulator {
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));
+        // Inline, a template may have 51,200 bytes.
+        let template = ByteStream::from(self.tools.template.packaged(&code).into_bytes());
+        s3.put_object().bucket(&scratch).key("template.yaml").body(template).send().await?;
         let cloudformation = aws_sdk_cloudformation::Client::new(&aws);
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let own = [("BucketName", deployment.bucket.as_str()), ("Architecture", architecture)];
@@ -70,7 +73,7 @@ impl Emulator {
         cloudformation
             .create_stack()
             .stack_name(&deployment.stack)
-            .template_body(self.tools.template.packaged(&code))
+            .template_url(format!("{}/{scratch}/template.yaml", self.endpoint))
             .set_parameters(Some(parameters.collect()))
             .capabilities(Capability::CapabilityIam)
             .capabilities(Capability::CapabilityAutoExpand)

@@ -11,7 +11,7 @@ use crate::{
     aws::glue,
     config::{Dataset, Retain},
     error::{Error, Result},
-    manifest::Consumed,
+    manifest::{Consumed, Manifest},
     name::{Generation, Location, Ours},
     plan::Live,
     port::Unfinished,
@@ -24,6 +24,8 @@ pub struct Look {
     /// `None`: no such table. Its `VersionId` is of before everything else here was read.
     pub table: Option<Table>,
     pub state: State,
+    /// When live's snapshot was taken; `None` where live is not ours.
+    pub live_as_of: Option<Timestamp>,
     /// What live's manifest says that it has consumed; nothing where live is no merge.
     pub consumed: Vec<Consumed>,
     /// Uploads of data files that nobody has finished.
@@ -64,7 +66,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
-    let ((manifests, consumed), marks, uploads) = futures::try_join!(
+    let ((manifests, live_manifest), marks, uploads) = futures::try_join!(
         manifests_made(world, dataset, manifests, live.generation()),
         marks_made(world, dataset, marks),
         world.objects.uploads(home.location()),
@@ -79,7 +81,10 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
     let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
     let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
-    Ok(Look { table, state: State { live, reads, flips, records, returns, generations }, consumed, uploads, unknown })
+    let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
+    let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
+    let state = State { live, reads, flips, records, returns, generations };
+    Ok(Look { table, state, live_as_of, consumed, uploads, unknown })
 }
 
 /// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.
@@ -93,28 +98,28 @@ fn reads(table: &Table) -> Option<Location> {
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// When each manifest was made, and what live's has consumed.
+/// When each manifest was made, and live's.
 async fn manifests_made(
     world: &World,
     dataset: &Dataset,
     of: Vec<Generation>,
     live: Option<Generation>,
-) -> Result<(Times, Vec<Consumed>)> {
+) -> Result<(Times, Option<Manifest>)> {
     let mut read = stream::iter(of)
         .map(|generation| async move {
             let manifest = publish::manifest(world, dataset, &generation).await?;
             Ok::<_, Error>(manifest.map(|manifest| (generation, manifest)))
         })
         .buffered(AT_ONCE);
-    let (mut made, mut consumed) = (Times::new(), Vec::new());
+    let (mut made, mut of_live) = (Times::new(), None);
     while let Some(read) = read.try_next().await? {
         let Some((generation, manifest)) = read else { continue };
         made.push((generation, manifest.created_at));
         if live == Some(generation) {
-            consumed = manifest.merge.map(|merge| merge.consumed).unwrap_or_default();
+            of_live = Some(manifest);
         }
     }
-    Ok((made, consumed))
+    Ok((made, of_live))
 }
 
 async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {

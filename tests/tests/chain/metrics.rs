@@ -48,6 +48,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     assert_eq!(metrics(&chain, "flip").await["Unflips"], [1.0]);
     let swept = metrics(&chain, "sweep").await;
     assert_eq!((&swept["Unflips"], swept["BeyondMaxAge"].last()), (&vec![1.0], Some(&0.0)));
+    assert!(swept["LiveAge"].len() == 2 && swept["LiveAge"].iter().all(|age| (0.0..300.0).contains(age)), "{swept:?}");
     let oldest = *swept["OldestReplaced"].last().unwrap();
     assert!((0.0..300.0).contains(&oldest) && swept["SweptBytes"].iter().all(|bytes| *bytes == 0.0), "{swept:?}");
 }

@@ -1,0 +1,311 @@
+"""What the linters do not see in template.yaml: it is translated as CloudFormation would, and looked at as a whole.
+
+    just template
+"""
+
+import fnmatch
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.transform import transform
+
+ROOT = Path(__file__).resolve().parents[1]
+FUNCTIONS = ["Export", "Flip", "Optout", "Sweep"]
+FIXED = {"AWS::StackName": "lake", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws"}
+
+
+@cache
+def template():
+    return yaml_parse((ROOT / "template.yaml").read_text())
+
+
+@cache
+def translated(**given):
+    """The resources as CloudFormation makes them. References to resources stay: {"Ref"} and {"Fn::GetAtt"}."""
+    loader = ManagedPolicyLoader(None)
+    loader._policy_map = {}
+    values = {name: parameter.get("Default", "") for name, parameter in template()["Parameters"].items()}
+    values |= {"BucketName": "bucket"} | given
+    sam = json.loads(json.dumps(template()))
+    for name in FUNCTIONS:
+        sam["Resources"][f"{name}Function"]["Properties"]["CodeUri"] = "s3://code/zip"
+    made = transform(sam, {**values, "AWS::Region": FIXED["AWS::Region"]}, loader)
+    values |= FIXED
+    conditions = {name: solve(rule, values, {}) for name, rule in made["Conditions"].items()}
+    there = {name: one for name, one in made["Resources"].items() if conditions.get(one.get("Condition"), True)}
+    return solve(there, values, conditions)
+
+
+def solve(node, values, conditions):
+    if isinstance(node, list):
+        solved = [solve(each, values, conditions) for each in node]
+        return [each for each in solved if each != {"Ref": "AWS::NoValue"}]
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1:
+        (key, value), = node.items()
+        if key == "Fn::If":
+            return solve(value[1] if conditions[value[0]] else value[2], values, conditions)
+        value = solve(value, values, conditions)
+        match key:
+            case "Ref" if value in values:
+                listed = template()["Parameters"].get(value, {}).get("Type") == "CommaDelimitedList"
+                return values[value].split(",") if listed else values[value]
+            case "Fn::Equals":
+                return str(value[0]) == str(value[1])
+            case "Fn::Not":
+                return not value[0]
+            case "Fn::Select":
+                return value[1][int(value[0])]
+            case "Fn::Split":
+                return value[1].split(value[0])
+            case "Fn::Join":
+                return value[0].join(value[1]) if all(isinstance(each, str) for each in value[1]) else {key: value}
+            case "Fn::Sub":
+                text, own = value if isinstance(value, list) else (value, {})
+                known = {**values, **own}
+                return re.sub(r"\$\{([\w:]+)\}", lambda name: str(known.get(name[1], name[0])), text)
+    solved = {key: solve(value, values, conditions) for key, value in node.items()}
+    return {key: value for key, value in solved.items() if value != {"Ref": "AWS::NoValue"}}
+
+
+def of(kind, **given):
+    return {name: one["Properties"] for name, one in translated(**given).items() if one["Type"] == kind}
+
+
+def named(reference):
+    """The logical name in {"Ref"} or {"Fn::GetAtt"}."""
+    (value,) = reference.values()
+    return value[0] if isinstance(value, list) else value
+
+
+def statements(role):
+    """Everything that a role is allowed, its own policies and the shared ones."""
+    policies = list(of("AWS::IAM::Role")[role].get("Policies", []))
+    policies += [policy for policy in of("AWS::IAM::Policy").values() if {"Ref": role} in policy["Roles"]]
+    return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def allows(role, action, resource):
+    return any(
+        action in flat(statement["Action"]) and resource in flat(statement["Resource"]) for statement in statements(role)
+    )
+
+
+def expression_fault(text):
+    """Why EventBridge Scheduler would refuse it (the user guide's "Schedule types")."""
+    if rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)(s?)\)", text):
+        return None if int(rate[1]) > 0 and (rate[1] == "1") == (rate[3] == "") else "one is singular, all else plural"
+    if cron := re.fullmatch(r"cron\((.+)\)", text):
+        fields = cron[1].split()
+        if len(fields) != 6:
+            return "cron has six fields"
+        return None if (fields[2] == "?") != (fields[4] == "?") else "day of month or day of week is ?, and not both"
+    return "neither cron nor rate"
+
+
+def test_schedules_are_expressions_that_the_scheduler_takes():
+    for name, schedule in of("AWS::Scheduler::Schedule").items():
+        assert expression_fault(schedule["ScheduleExpression"]) is None, name
+    for wrong in ["rate(1 minutes)", "rate(2 hour)", "cron(0 2 * * *)", "cron(0 2 * * * *)", "every day"]:
+        assert expression_fault(wrong), wrong
+
+
+def test_a_message_stays_invisible_for_six_times_the_functions_time():
+    functions, queues = of("AWS::Lambda::Function"), of("AWS::SQS::Queue")
+    mappings = of("AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == 2
+    for mapping in mappings.values():
+        queue, function = queues[named(mapping["EventSourceArn"])], functions[named(mapping["FunctionName"])]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert queue["RedrivePolicy"]["maxReceiveCount"] >= 2
+
+
+def test_what_fails_lands_in_dead_letters_that_are_allowed_kept_and_alarmed():
+    queues = of("AWS::SQS::Queue")
+    letters = {name for name in queues if name.endswith("DeadLetters")}
+    assert letters == {f"{function}DeadLetters" for function in FUNCTIONS}
+    for name in letters:
+        assert queues[name]["MessageRetentionPeriod"] == 14 * 86400, name
+        assert "FifoQueue" not in queues[name], "Lambda and EventBridge take standard queues only"
+    alarmed = {
+        named(alarm["Dimensions"][0]["Value"])
+        for alarm in of("AWS::CloudWatch::Alarm").values()
+        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    }
+    assert alarmed == letters
+
+    failures = {}
+    for invoke in of("AWS::Lambda::EventInvokeConfig").values():
+        failures[named(invoke["FunctionName"])] = invoke["DestinationConfig"]["OnFailure"]["Destination"]
+    for function in FUNCTIONS:
+        destination = failures[f"{function}Function"]
+        assert named(destination) in letters
+        assert allows(f"{function}Role", "sqs:SendMessage", destination), function
+    for name, queue in queues.items():
+        if name not in letters:
+            assert named(queue["RedrivePolicy"]["deadLetterTargetArn"]) in letters, name
+
+    for name, schedule in of("AWS::Scheduler::Schedule").items():
+        letter, role = schedule["Target"]["DeadLetterConfig"]["Arn"], named(schedule["Target"]["RoleArn"])
+        assert allows(role, "sqs:SendMessage", letter), name
+
+    let_in = [
+        (policy["Queues"], statement)
+        for policy in of("AWS::SQS::QueuePolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    for name, rule in of("AWS::Events::Rule").items():
+        for target in rule["Targets"]:
+            letter = target["DeadLetterConfig"]["Arn"]
+            writes = [letter] + [target["Arn"]] * (named(target["Arn"]) in queues)
+            for queue in writes:
+                assert any(
+                    {"Ref": named(queue)} in where
+                    and queue in flat(statement["Resource"])
+                    and {"Fn::GetAtt": [name, "Arn"]} in flat(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+                    for where, statement in let_in
+                ), (name, queue)
+
+
+def flat(one_or_many):
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+
+def matches(pattern, event):
+    """EventBridge's rules, as far as the template uses them."""
+    if isinstance(pattern, dict):
+        return all(key in event and matches(rule, event[key]) for key, rule in pattern.items())
+    return any(one(rule, event) for rule in pattern)
+
+
+def one(rule, value):
+    if not isinstance(rule, dict):
+        return rule == value
+    ((how, what),) = rule.items()
+    match how:
+        case "wildcard":
+            return fnmatch.fnmatchcase(value, what.replace("[", "[[]"))
+        case "prefix":
+            return value.startswith(what)
+        case "anything-but":
+            return not any(one(each, value) for each in flat(what))
+    raise AssertionError(f"a rule of another kind: {rule}")
+
+
+def event(name):
+    return json.loads((ROOT / "events" / name).read_text())
+
+
+def test_rules_match_the_recorded_events_and_nothing_else():
+    manifest, change = event("flip-s3.json"), event("flip-glue.json")
+    drop = json.loads(event("optout-sqs.json")["Records"][0]["body"])
+    bucket = manifest["detail"]["bucket"]["name"]
+    drop["detail"]["bucket"]["name"] = bucket
+    rules = of("AWS::Events::Rule", BucketName=bucket)
+    events = {"manifest": manifest, "change": change, "drop": drop}
+    data = json.loads(json.dumps(manifest))
+    data["detail"]["object"]["key"] = "schemas/users/green-01JD675EJRSSKNZWWST95906C6/part-00000.parquet"
+    other = json.loads(json.dumps(manifest))
+    other["detail"]["bucket"]["name"] = "another"
+    events |= {"data": data, "other bucket": other}
+    found = {
+        (name, what) for name, rule in rules.items() for what, each in events.items() if matches(rule["EventPattern"], each)
+    }
+    assert found == {
+        ("FlipFunctionManifest", "manifest"),
+        ("FlipFunctionTableChanged", "change"),
+        ("OptoutDrops", "drop"),
+    }
+
+
+def test_every_variable_that_the_code_reads_is_set_and_no_other():
+    """Those of `shared` are Lambda's (clients of AWS), or of every function, or of those that ask Athena."""
+    reading = re.compile(r'\b(?:world::)?(?:env|optional)\("([A-Z_]+)"\)')
+    shared = set()
+    for path in (ROOT / "shared/src").rglob("*.rs"):
+        shared |= set(reading.findall(path.read_text()))
+    for function in FUNCTIONS:
+        own = set(reading.findall((ROOT / f"functions/{function.lower()}/src/main.rs").read_text()))
+        variables = set(of("AWS::Lambda::Function")[f"{function}Function"]["Environment"]["Variables"])
+        assert own | {"DATASETS", "STACK"} <= variables <= own | shared, function
+
+
+def test_every_function_logs_json_to_a_group_of_its_own_that_ends():
+    groups = of("AWS::Logs::LogGroup")
+    for function in FUNCTIONS:
+        properties = of("AWS::Lambda::Function")[f"{function}Function"]
+        assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+        group = groups[named(properties["LoggingConfig"]["LogGroup"])]
+        assert group["RetentionInDays"] == 30
+        writes = {"Fn::GetAtt": [f"{function}Logs", "Arn"]}
+        assert allows(f"{function}Role", "logs:PutLogEvents", writes), function
+    assert len(groups) == len(FUNCTIONS)
+
+
+def test_no_statement_allows_everything():
+    everywhere = {"ec2:CreateNetworkInterface", "xray:PutTraceSegments"}
+    given = dict(SubnetIds="subnet-1", SecurityGroupIds="sg-1", Tracing="Active", KmsKeyArn="arn:aws:kms:eu-west-1:1:key/2")
+    roles, policies = of("AWS::IAM::Role", **given), of("AWS::IAM::Policy", **given)
+    documents = [policy["PolicyDocument"] for role in roles.values() for policy in role.get("Policies", [])]
+    documents += [policy["PolicyDocument"] for policy in policies.values()]
+    for document in documents:
+        for statement in flat(document["Statement"]):
+            actions = flat(statement["Action"])
+            assert not any("*" in action for action in actions), actions
+            if "*" in flat(statement["Resource"]):
+                assert everywhere & set(actions), actions
+
+
+def test_only_sweep_may_delete_objects_and_the_bucket_outlives_the_stack():
+    for function in FUNCTIONS:
+        actions = {action for statement in statements(f"{function}Role") for action in flat(statement["Action"])}
+        assert ("s3:DeleteObject" in actions) == (function == "Sweep"), function
+    bucket = translated()["Bucket"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("create", ["true", "false"])
+def test_a_bucket_of_the_companys_own_is_left_as_it_is(create):
+    assert ("Bucket" in translated(CreateBucket=create)) == ("BucketPolicy" in translated(CreateBucket=create)) == (create == "true")
+    text = json.dumps(translated(CreateBucket="false"))
+    assert '"Ref": "Bucket"' not in text and '["Bucket", ' not in text
+
+
+def test_a_key_a_boundary_and_traces_reach_everything():
+    key, boundary = "arn:aws:kms:eu-west-1:1:key/2", "arn:aws:iam::1:policy/boundary"
+    given = dict(KmsKeyArn=key, PermissionsBoundaryArn=boundary, Tracing="Active", OptoutReservedConcurrency="3")
+    encryption = of("AWS::S3::Bucket", **given)["Bucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    assert all(queue["KmsMasterKeyId"] == key for queue in of("AWS::SQS::Queue", **given).values())
+    assert all(group["KmsKeyId"] == key for group in of("AWS::Logs::LogGroup", **given).values())
+    assert all(role["PermissionsBoundary"] == boundary for role in of("AWS::IAM::Role", **given).values())
+    functions = of("AWS::Lambda::Function", **given)
+    assert all(function["TracingConfig"] == {"Mode": "Active"} for function in functions.values())
+    assert functions["OptoutFunction"]["ReservedConcurrentExecutions"] == "3"
+    assert all("SqsManagedSseEnabled" in queue for queue in of("AWS::SQS::Queue").values())
+    assert "ReservedConcurrentExecutions" not in of("AWS::Lambda::Function")["OptoutFunction"]
+
+
+def test_alarms_and_the_dashboard_show_metrics_that_the_code_emits():
+    code = (ROOT / "shared/src/metric.rs").read_text()
+    emitted = set(re.findall(r'Metric::\w+ => \("(\w+)"', code))
+    assert len(emitted) > 5
+    alarms = of("AWS::CloudWatch::Alarm")
+    assert {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == "Turntable"} <= emitted
+    body = json.loads(of("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"].replace("${", "$"))
+    text = json.dumps(body)
+    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', text))
+    assert shown == emitted
+    status = body["widgets"][0]["properties"]["alarms"]
+    assert {arn.removeprefix("$").removesuffix(".Arn}") for arn in status} == set(alarms)
+    places = [(x, y) for widget in body["widgets"] for x in range(widget["x"], widget["x"] + widget["width"])
+              for y in range(widget["y"], widget["y"] + widget["height"])]
+    assert len(places) == len(set(places)) and max(x for x, _ in places) == 23
