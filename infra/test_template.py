@@ -273,7 +273,7 @@ def test_only_sweep_may_delete_objects_and_the_bucket_outlives_the_stack():
 
 
 @pytest.mark.parametrize("create", ["true", "false"])
-def test_a_bucket_of_the_companys_own_is_left_as_it_is(create):
+def test_a_bucket_that_is_there_already_is_left_as_it_is(create):
     assert ("Bucket" in translated(CreateBucket=create)) == ("BucketPolicy" in translated(CreateBucket=create)) == (create == "true")
     text = json.dumps(translated(CreateBucket="false"))
     assert '"Ref": "Bucket"' not in text and '["Bucket", ' not in text

@@ -151,3 +151,35 @@ impl Manifest {
         Ok(manifest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first release wrote it. It stays readable for good: it may be live while newer code is deployed.
+    const FIRST: &str = r#"{
+        "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
+        "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
+        "as_of": "2026-04-02T02:00:00Z", "created_at": "2026-04-02T02:00:09Z", "spec": "9f2c", "typed_by": "source",
+        "columns": [{ "name": "id", "glue_type": "bigint" }], "rows": 2, "bytes": 512,
+        "files": [{ "key": "part-00000.parquet", "bytes": 512, "rows": 2, "etag": "e" }]
+    }"#;
+
+    fn read(json: &str) -> Result<Manifest> {
+        let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
+        let at = "s3://lake/schemas/users/_manifests/green-01JD675EJRSSKNZWWST95906C6.json".parse().unwrap();
+        Manifest::from_json(&at, &generation, json.as_bytes())
+    }
+
+    #[test]
+    fn what_older_and_newer_code_wrote_is_read_and_another_layout_is_refused() {
+        let first = read(FIRST).unwrap();
+        assert_eq!((first.rows, first.partitions.len(), first.merge.is_none()), (2, 0, true));
+        assert_eq!(read(std::str::from_utf8(&first.to_json()).unwrap()).unwrap(), first);
+        assert_eq!(read(&FIRST.replacen('{', "{ \"of_a_later_release\": [1],", 1)).unwrap(), first);
+        let refused = read(&FIRST.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
+        assert!(refused.message().ends_with("has layout version 2 and this code reads 1: deploy the newer code"));
+        let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
+        assert!(other.message().contains("was not written by turntable"), "{}", other.message());
+    }
+}

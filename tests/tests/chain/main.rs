@@ -28,3 +28,4 @@ mod sql;
 mod sqs;
 mod store;
 mod time;
+mod week;
