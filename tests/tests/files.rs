@@ -460,6 +460,27 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
 
 /// Whatever the bytes are, there is an answer or an error, and no panic (which would be `Corrupt`).
 #[tokio::test]
+async fn a_record_is_not_wider_than_memory_bears() {
+    let names = |columns: usize| (0..columns).map(|at| format!("c{at}")).collect::<Vec<_>>();
+    let csv = |columns| format!("{}\n{}\n", names(columns).join(","), vec!["1"; columns].join(","));
+    let pairs = |columns| names(columns).iter().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>();
+    let object = |columns| format!("{{{}}}\n", pairs(columns).join(","));
+    for (name, widest, wider, why) in [
+        ("a.csv", csv(10_000), csv(10_001), "a.csv: line 1: a record of more than 10,000 fields"),
+        (
+            "a.json",
+            object(10_000),
+            object(10_001),
+            "a.json: line 1: an object of more than 10000 names, or with a name that is no text",
+        ),
+    ] {
+        assert_eq!(read_one(name, widest, "").await.unwrap().rows.len(), 1);
+        let columns = if name == "a.csv" { "" } else { ", columns = { c0 = \"int\" }" };
+        assert_eq!(fault(name, wider, columns).await, why);
+    }
+}
+
+#[tokio::test]
 async fn damaged_texts_are_errors_and_no_panics() {
     let csv = "id,name,age\n1,\"a\"\"b\",2\r\n2,\"x\ny\",\n3,é,4\n";
     let json = "{\"id\":1,\"name\":\"a\\u00e9\",\"age\":2}\n{\"id\":null,\"name\":[1,{}],\"age\":-3}\n";

@@ -78,7 +78,7 @@ fn of_object(object: Object, chunks: Chunks, target: Target) -> Batches {
             let name = object.to_string();
             let mut rows = Rows::new(&target.schema, target.typed_by, target.unrepresentable, to)
                 .map_err(|fault| Error::config(format!("{name}: {fault}")))?;
-            let decoded = input::open(&object, arriving).map_err(Stop::Error).and_then(|input| {
+            let decoded = input::open(&object, arriving, input::WINDOW).map_err(Stop::Error).and_then(|input| {
                 match &target.text {
                     Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
                     Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
@@ -139,7 +139,7 @@ pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) ->
         let (object, text) = (object.clone(), text.clone());
         let arriving = arriving(&object, later(objects.clone(), object.clone()));
         let thread = spawn_blocking(move || {
-            let input = input::open(&object, arriving)?;
+            let input = input::open(&object, arriving, input::WINDOW)?;
             match &text {
                 Text::Csv(options) => csv::sample(&object, input, options, &mut sample),
                 Text::Ndjson => ndjson::sample(&object, input, &mut sample),

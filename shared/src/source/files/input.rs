@@ -62,15 +62,19 @@ impl Read for Arriving {
     }
 }
 
-/// Decompresses (all members of a gzip, all frames of a zstd), and takes a byte order mark away.
-pub fn open(object: &Object, arriving: impl BufRead + Send + 'static) -> Result<Input> {
+/// Decompresses (all members of a gzip, all frames of a zstd), and takes a byte order mark away. A zstd may look back
+/// 2<sup>`window`</sup> bytes, which are kept in memory for as long as it is read.
+pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u32) -> Result<Input> {
     let mut input: Input = match object.compression {
         Compression::None => Box::new(arriving),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(arriving)),
-        Compression::Zstd => Box::new(
-            zstd::stream::read::Decoder::with_buffer(arriving)
-                .map_err(|error| self::error(object, Fault::Io(error)))?,
-        ),
+        Compression::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(arriving).and_then(|mut decoder| {
+                decoder.window_log_max(window)?;
+                Ok(decoder)
+            });
+            Box::new(decoder.map_err(|error| self::error(object, Fault::Io(error)))?)
+        }
     };
     let mut mark = Vec::new();
     input.by_ref().take(3).read_to_end(&mut mark).map_err(|error| self::error(object, Fault::Io(error)))?;
@@ -164,6 +168,12 @@ pub enum Fault {
 
 /// Bytes. A record that is longer is taken for a fault, so that it does not take all of the memory.
 pub const LONGEST: usize = 16 << 20;
+
+/// Fields of a record and names of an object, for the same reason: each takes more memory than the byte that it is made of.
+pub const WIDEST: usize = 10_000;
+
+/// What `zstd` itself takes unless it is told otherwise: 128 MB.
+pub const WINDOW: u32 = 27;
 
 /// The sentence for the operator.
 pub fn error(object: &Object, fault: Fault) -> Error {

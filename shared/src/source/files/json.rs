@@ -9,6 +9,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::input::WIDEST;
+
 /// An object's names and values, in their order; names may come twice.
 pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -59,6 +61,9 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((Name(name), value)) = map.next_entry()? {
+                    if pairs.len() == WIDEST {
+                        return Err(serde::de::Error::custom("too many names"));
+                    }
                     pairs.push((name, value));
                 }
                 Ok(Pairs(pairs))

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::{
     infer::{self, Kind},
-    input::{self, Fault, Input, LONGEST},
+    input::{self, Fault, Input, LONGEST, WIDEST},
     json::{self, Pairs},
     object::Object,
     row::{Rows, Stop},
@@ -28,7 +28,10 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
         Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("not UTF-8 at byte {at}")),
         Err(at) => return Err(format!("not JSON at byte {at}")),
     };
-    json::object(json.get()).ok_or_else(|| "not a JSON object".into())
+    json::object(json.get()).ok_or_else(|| match json.get().starts_with('{') {
+        true => format!("an object of more than {WIDEST} names, or with a name that is no text"),
+        false => "not a JSON object".into(),
+    })
 }
 
 /// Learns from the first records. Whatever is no JSON is for [`decode`] to say.

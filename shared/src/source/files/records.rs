@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use super::input::{self, Fault, LONGEST};
+use super::input::{self, Fault, LONGEST, WIDEST};
 use crate::config::Dialect;
 
 const CHUNK: usize = 256 << 10;
@@ -134,6 +134,9 @@ impl<R: Read> Records<R> {
             return Ok(if self.ended { Scan::End } else { Scan::More });
         }
         let end = loop {
+            if self.fields.len() == WIDEST {
+                return Err("a record of more than 10,000 fields");
+            }
             if let Some(quote) = quote
                 && buffer.get(at) == Some(&quote)
             {

@@ -8,7 +8,7 @@ use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuild
 
 use super::{
     Reader, Said,
-    record::{Records, state},
+    record::{MOST, Records, state, too_many},
 };
 use crate::{
     error::{Error, Result},
@@ -28,7 +28,7 @@ pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
     let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let batches = builder.with_projection(mask).with_batch_size(8192).build().map_err(damaged)?;
-    let mut rows = Rows::new(reader);
+    let mut rows = Rows::new(reader, MOST);
     for batch in batches {
         let batch = batch.map_err(|fault| Error::input(format!("{at} is damaged")).caused_by(fault))?;
         rows.push(&at.to_string(), &batch)?;
@@ -40,11 +40,13 @@ pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
+    most: u64,
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(reader: &'a Reader) -> Self {
-        Rows { records: Records::new(reader), row: 0 }
+    /// Of more than `most` rows it is an error.
+    pub fn new(reader: &'a Reader, most: u64) -> Self {
+        Rows { records: Records::new(reader), row: 0, most }
     }
 
     pub fn finish(self) -> Result<Said> {
@@ -53,6 +55,9 @@ impl<'a> Rows<'a> {
 
     /// `what` is said of a batch whose columns are missing or of other types.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
+        if self.row + batch.num_rows() as u64 > self.most {
+            return Err(too_many(&what));
+        }
         let key = &self.records.reader().key;
         let names = Records::names(key);
         let columns = names.iter().map(|name| column(what, batch, name, &names)).collect::<Result<Vec<_>>>()?;

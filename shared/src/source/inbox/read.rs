@@ -9,12 +9,13 @@ use tracing::warn;
 
 use super::{Reader, Rejects, Said, table};
 use crate::{
+    config::Format,
     error::{Error, Kind, Result},
     manifest::Drop,
     merge::pile::Pile,
     name::{Entry, Location},
     port::Objects,
-    source::files::object::is_hidden,
+    source::files::object::{Compression, is_hidden, told_by_name},
 };
 
 /// A drop that was read, whatever was in it.
@@ -36,11 +37,12 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, 
 }
 
 /// Drops that are read at the same time, and bytes of them: what bounds the memory. A drop of more than [`SMALL`] bytes
-/// counts as [`LARGE`] at least, whatever it may hold when it is decompressed.
+/// counts as [`LARGE`] at least, and one that is compressed as [`PACKED`], whatever it may hold.
 const AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: u64 = 32 << 20;
 const SMALL: u64 = 256 << 10;
 const LARGE: u64 = 8 << 20;
+const PACKED: u64 = 4 << 20;
 
 /// Records of one refresh, about. What is left is for the next one, which follows at once.
 pub const ENOUGH: usize = 6_000_000;
@@ -57,7 +59,7 @@ pub async fn read(
     let read_one = |(drop, entry): (Drop, Entry)| {
         let room = room.clone();
         async move {
-            let least = if entry.size > SMALL { LARGE } else { SMALL };
+            let least = least(&entry);
             let bytes = u32::try_from(entry.size.clamp(least, BYTES_AT_ONCE)).unwrap_or(u32::MAX);
             let _room = room.acquire_many_owned(bytes).await;
             let put = entry.modified;
@@ -77,6 +79,14 @@ pub async fn read(
         }
     }
     Ok((pile, all))
+}
+
+fn least(entry: &Entry) -> u64 {
+    match told_by_name(&entry.key.key) {
+        _ if entry.size > SMALL => LARGE,
+        (Some(Format::Csv | Format::Ndjson), Compression::None) => SMALL,
+        _ => PACKED,
+    }
 }
 
 async fn one(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<Said>> {

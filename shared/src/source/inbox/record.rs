@@ -1,15 +1,25 @@
 //! One record's fields → a key and a word.
 
+use std::fmt::Display;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Reader, Said};
 use crate::{
-    error,
+    error::{self, Error},
     merge::{
         OCCURRED_AT, STATE, State, Word,
         key::{Key, Type, Value},
     },
 };
+
+/// Records of one drop. Of more, nobody could say when a refresh ends, and how much room it takes.
+pub const MOST: u64 = 5_000_000;
+
+/// A drop of more than [`MOST`] records.
+pub fn too_many(what: &impl Display) -> Error {
+    Error::input(format!("{what}: more than 5,000,000 records: split it"))
+}
 
 /// How far ahead of now a clock may be.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);

@@ -6,7 +6,11 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
-use super::{Reader, Said, parquet, record::Records, text};
+use super::{
+    Reader, Said, parquet,
+    record::{MOST, Records},
+    text,
+};
 use crate::{
     config::Format,
     error::{Error, Result},
@@ -45,12 +49,12 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
             let names: Vec<String> = Records::names(&reader.key).into_iter().map(str::to_owned).collect();
             let wanted = move |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
             let batches = files::parquet::wanted(objects.clone(), object.clone(), wanted);
-            tokio::spawn(async move { records(&object.to_string(), batches, &reader).await })
+            tokio::spawn(async move { limited(&object.to_string(), batches, &reader, MOST).await })
         }
         Some(format) => {
             let arriving = arriving(&object, later(objects.clone(), object.clone()));
             spawn_blocking(move || {
-                let input = input::open(&object, arriving)?;
+                let input = input::open(&object, arriving, text::WINDOW)?;
                 match format {
                     Format::Csv => text::csv(&object, input, &reader),
                     _ => text::ndjson(&object, input, &reader),
@@ -77,8 +81,12 @@ async fn whole(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
 }
 
 /// What another table says, of the same columns. The number of a reject is that of its row in all batches.
-pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<Said> {
-    let mut rows = parquet::Rows::new(reader);
+pub async fn records(what: &str, batches: Batches, reader: &Reader) -> Result<Said> {
+    limited(what, batches, reader, u64::MAX).await
+}
+
+async fn limited(what: &str, mut batches: Batches, reader: &Reader, most: u64) -> Result<Said> {
+    let mut rows = parquet::Rows::new(reader, most);
     while let Some(batch) = batches.try_next().await? {
         rows.push(what, &batch)?;
     }

@@ -1,10 +1,13 @@
 //! CSV and NDJSON → records.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
 
 use super::{
     Reader, Said,
-    record::{Records, Text},
+    record::{MOST, Records, Text, too_many},
 };
 use crate::{
     config::Dialect,
@@ -18,8 +21,15 @@ use crate::{
     },
 };
 
+/// As far as a zstd may look back, as in [`input::open`]: 8 MB, which is what every decoder must take (RFC 8878). Many drops
+/// are read at the same time.
+pub const WINDOW: u32 = 23;
+
+/// Bytes of a drop's text. A few kilobytes decompress to as much as somebody wants.
+const LARGEST: u64 = 1 << 30;
+
 pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
-    let mut csv = Csv::new(input, Dialect::default());
+    let mut csv = Csv::new(Bounded::new(object, input, LARGEST), Dialect::default());
     let mut records = Records::new(reader);
     let header = match csv.next_record().map_err(|fault| input::error(object, fault))? {
         Some(header) => {
@@ -28,7 +38,13 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
         None => Vec::new(),
     };
     let places = places(object, &header, &Records::names(&reader.key))?;
+    let mut read = 0;
     loop {
+        // Blank ones count too: a few bytes decompress to any number of them.
+        read += 1;
+        if read > MOST + 1 {
+            return Err(too_many(object));
+        }
         let record = match csv.next_record() {
             Ok(Some(record)) => record,
             Ok(None) => return records.finish(),
@@ -72,7 +88,7 @@ fn places(object: &Object, header: &[String], names: &[&str]) -> Result<Vec<usiz
 
 pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
     let names = Records::names(&reader.key);
-    let mut lines = ndjson::Lines::new(input);
+    let mut lines = ndjson::Lines::new(Box::new(Bounded::new(object, input, LARGEST)));
     let mut records = Records::new(reader);
     loop {
         let line = match lines.next_line() {
@@ -84,6 +100,9 @@ pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
             }
             Err(fault) => return Err(input::error(object, fault)),
         };
+        if line.number > MOST {
+            return Err(too_many(object));
+        }
         match fields(line.text, &names) {
             Ok(fields) => {
                 let fields: Vec<Text> = fields.iter().map(Option::as_deref).collect();
@@ -109,4 +128,30 @@ fn fields<'a>(line: &'a [u8], names: &[&str]) -> Result<Vec<Option<Cow<'a, str>>
         }
     }
     Ok(fields)
+}
+
+/// An input with an end.
+struct Bounded {
+    input: Input,
+    /// Bytes that may still come.
+    left: u64,
+    object: String,
+}
+
+impl Bounded {
+    fn new(object: &Object, input: Input, most: u64) -> Bounded {
+        Bounded { input, left: most, object: object.to_string() }
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(to)?;
+        let left = self.left.checked_sub(read as u64);
+        self.left = left.ok_or_else(|| {
+            let gigabytes = LARGEST >> 30;
+            io::Error::other(Error::input(format!("{}: more than {gigabytes} GB of text: split it", self.object)))
+        })?;
+        Ok(read)
+    }
 }
