@@ -64,12 +64,8 @@ measure:
 bench *args:
     cargo run --release -p bench -- {{args}}
 
-# what decodes bytes, on arbitrary ones: so many seconds a target
-fuzz seconds="20":
+# whatever is parsed, on arbitrary bytes: so many seconds a target, as many targets at a time as there are cores
+fuzz seconds="60":
     @command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --version 0.13.1 --locked
-    export RUSTC_BOOTSTRAP=1; for target in $(cargo fuzz list); do \
-        mkdir -p target/fuzz/corpus/$target; \
-        cargo fuzz run $target --target-dir target/fuzz target/fuzz/corpus/$target fuzz/seeds/$target -- \
-            -max_total_time={{seconds}} -max_len=4096 -malloc_limit_mb=32 -timeout=10 -verbosity=0 \
-            -print_final_stats=1 -artifact_prefix=target/fuzz/ || exit 1; \
-    done
+    RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
+    cargo fuzz list | xargs -P "$(nproc)" -I TARGET fuzz/run TARGET {{seconds}}

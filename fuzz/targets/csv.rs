@@ -1,0 +1,28 @@
+//! CSV, as a drop and as a table's source: whatever comes, in whatever chunks, no panic and the same answer.
+//!
+//! An input is the size of the chunks (0: all at once), a compression, a key, a dialect, and the text.
+
+#![no_main]
+
+#[path = "support/text.rs"]
+mod text;
+
+use libfuzzer_sys::fuzz_target;
+use turntable::{
+    config::{Csv, Dialect, Format},
+    source::{files, inbox},
+};
+
+fuzz_target!(|input: &[u8]| {
+    let (choice, input) = text::Choice::take(input, Format::Csv);
+    choice.as_a_drop(input, inbox::text::csv);
+    choice.as_a_source(input, |object, input, rows| {
+        let dialect = match choice.other % 3 {
+            0 => Dialect::default(),
+            1 => Dialect { delimiter: b'\t', quote: None, escape: b'"' },
+            _ => Dialect { delimiter: b';', quote: Some(b'\''), escape: b'\\' },
+        };
+        let options = Csv { dialect, header: choice.other % 2 == 0, ..Csv::default() };
+        files::csv::decode(object, input, &options, choice.typed_by(), rows)
+    });
+});

@@ -1,0 +1,29 @@
+//! The events of all four functions: whatever comes, no panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use turntable::request::{Export, Flip, Optout, Sweep, message};
+
+fuzz_target!(|text: &str| {
+    let Ok(event) = message(text) else { return };
+    parsed(&event);
+    // A queue's messages hold what may come without one.
+    if let Ok(Export::Queue(messages)) = Export::parse(&event) {
+        for message in messages {
+            let _ = Optout::parse_message(&message.body);
+            let _ = turntable::request::message(&message.body).map(|event| parsed(&event));
+        }
+    }
+});
+
+fn parsed(event: &Value) {
+    let _ = Export::parse(event).map_err(|error| error.report());
+    let _ = Optout::parse(event).map_err(|error| error.report());
+    let _ = Sweep::parse(event).map_err(|error| error.report());
+    if let Ok(Flip::Manifest(home, generation)) = Flip::parse(event) {
+        let key = home.manifest(&generation);
+        assert_eq!(turntable::name::Home::parse_manifest(&key), Some((home, generation)));
+    }
+}

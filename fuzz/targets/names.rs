@@ -1,0 +1,44 @@
+//! Locations, keys, generations and what lies in a table's folder: whatever comes, no panic, and what was parsed is
+//! formatted as it came, because a second spelling would be a second path.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use turntable::{
+    name::{Generation, Home, Key, Location, Ours, parse_audit_table, part, part_number},
+    source::files::object::{is_hidden, told_by_name},
+};
+
+fuzz_target!(|text: &str| {
+    if let Ok(location) = text.parse::<Location>() {
+        assert_eq!(location.to_string().parse::<Location>().expect("our own"), location);
+        assert!(location.prefix.is_empty() || location.prefix.ends_with('/'));
+        assert!(location.overlaps(&location));
+    }
+    if let Ok(generation) = text.parse::<Generation>() {
+        assert_eq!(generation.to_string(), text);
+    }
+    if let Some(number) = part_number(text) {
+        assert_eq!(part(number), text);
+    }
+    parse_audit_table(text);
+    told_by_name(text);
+    is_hidden(text);
+    let Ok(key) = text.parse::<Key>() else { return };
+    // `s3a://` is the one other spelling that is taken.
+    assert_eq!(key.to_string().parse::<Key>().expect("our own"), key);
+    if let Some((home, generation)) = Home::parse_manifest(&key) {
+        assert_eq!(home.manifest(&generation), key);
+    }
+    let home = Home::new(&"s3://b/s".parse().expect("a location"), "t");
+    let back = match home.parse(&key) {
+        None | Some(Ours::Data(_)) => return,
+        Some(Ours::Manifest(generation)) => home.manifest(&generation),
+        Some(Ours::Flip(flip)) => home.flip(flip),
+        Some(Ours::Sweeping(generation)) => home.sweeping(&generation),
+        Some(Ours::Hold) => home.hold(),
+        Some(Ours::Return(flip)) => home.returning(flip),
+        Some(Ours::Views) => home.views(),
+    };
+    assert_eq!(back, key);
+});
