@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # everything that CI checks
-check: fmt clippy pure test docs deny typos template terraform athena fuzz
+check: fmt clippy pure test docs deny typos template terraform athena fuzz soak
 
 # the main job, on an embedded AWS
 run *args:
@@ -63,6 +63,10 @@ measure:
 # from PostgreSQL to Parquet, next to what users would pick instead: docs/benchmarks.md
 bench *args:
     cargo run --release -p bench -- {{args}}
+
+# the real chain under readers, writers and kill -9; the last line is JSON: docs/reliability.md
+soak seconds="60":
+    cargo run --example soak -- {{seconds}}
 
 # whatever is parsed, on arbitrary bytes: so many seconds a target, as many targets at a time as there are cores
 fuzz seconds="60":

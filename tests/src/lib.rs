@@ -8,5 +8,6 @@ pub mod mariadb;
 pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod process;
 pub mod query;
 pub mod rig;

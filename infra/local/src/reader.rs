@@ -136,14 +136,36 @@ async fn ask(athena: &aws_sdk_athena::Client, output: &str, table: &TableName) -
 
 /// The first row of a query's result.
 pub async fn query(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Option<String>>> {
+    let rows = rows(athena, output, sql).await?;
+    rows.into_iter().next().context("the result has no row")
+}
+
+/// All rows of a query's result.
+pub async fn rows(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let id = succeeded(athena, output, sql).await?;
+    let mut pages = athena.get_query_results().query_execution_id(id).into_paginator().send();
+    let mut rows = Vec::new();
+    while let Some(page) = pages.next().await {
+        let set = page?.result_set;
+        let cells = |row: aws_sdk_athena::types::Row| -> Vec<Option<String>> {
+            row.data.unwrap_or_default().into_iter().map(|cell| cell.var_char_value).collect()
+        };
+        rows.extend(set.and_then(|set| set.rows).unwrap_or_default().into_iter().map(cells));
+    }
+    // The first row of the first page is the header.
+    Ok(rows.split_off(1.min(rows.len())))
+}
+
+/// The id of a query, when it has succeeded.
+async fn succeeded(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<String> {
     let result = ResultConfiguration::builder().output_location(output).build();
     let start = athena.start_query_execution().query_string(sql).result_configuration(result).send().await?;
-    let id = start.query_execution_id().context("Athena gave the query no id")?;
+    let id = start.query_execution_id.context("Athena gave the query no id")?;
     loop {
-        let answer = athena.get_query_execution().query_execution_id(id).send().await?;
+        let answer = athena.get_query_execution().query_execution_id(&id).send().await?;
         let status = answer.query_execution().and_then(|query| query.status());
         match status.and_then(|status| status.state()) {
-            Some(QueryExecutionState::Succeeded) => break,
+            Some(QueryExecutionState::Succeeded) => return Ok(id),
             Some(QueryExecutionState::Queued | QueryExecutionState::Running) => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -153,8 +175,4 @@ pub async fn query(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> 
             }
         }
     }
-    let results = athena.get_query_results().query_execution_id(id).send().await?;
-    // The first row of the first page is the header.
-    let row = results.result_set().and_then(|set| set.rows().get(1)).context("the result has no row")?;
-    Ok(row.data().iter().map(|cell| cell.var_char_value().map(str::to_owned)).collect())
 }

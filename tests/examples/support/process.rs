@@ -1,7 +1,6 @@
 //! What a function's processes take of the memory.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tests::process;
 use tokio::task::JoinHandle;
 
 /// Watches the processes of one function.
@@ -22,15 +22,13 @@ impl Peak {
     pub fn of(function: &str) -> Peak {
         let (stop, wanted) = (Arc::new(AtomicBool::new(false)), format!("AWS_LAMBDA_FUNCTION_NAME={function}"));
         let stopped = stop.clone();
-        processes(&wanted).iter().for_each(|process| {
-            // The kernel's way of beginning anew with VmHWM: proc(5).
-            let _ = fs::write(format!("{process}/clear_refs"), "5");
-        });
+        process::having(&wanted).iter().for_each(process::Process::forget_peak);
         let task = tokio::spawn(async move {
             let mut peak: f64 = 0.0;
             loop {
                 let last = stopped.load(Ordering::Relaxed);
-                peak = processes(&wanted).iter().filter_map(|process| resident(process)).fold(peak, f64::max);
+                peak =
+                    process::having(&wanted).iter().filter_map(|process| process.status("VmHWM")).fold(peak, f64::max);
                 if last {
                     return peak;
                 }
@@ -45,20 +43,4 @@ impl Peak {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or(f64::NAN)
     }
-}
-
-fn processes(wanted: &str) -> Vec<String> {
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().display().to_string());
-    let is_wanted = |process: &String| {
-        let environment = fs::read(format!("{process}/environ")).unwrap_or_default();
-        let is_function = fs::read_to_string(format!("{process}/comm")).is_ok_and(|name| name.trim() == "bootstrap");
-        is_function && environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
-    };
-    all.filter(is_wanted).collect()
-}
-
-fn resident(process: &str) -> Option<f64> {
-    let status = fs::read_to_string(format!("{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }

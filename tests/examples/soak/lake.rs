@@ -1,0 +1,160 @@
+//! The stack that is soaked, and what all tasks know of each other.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use local::{Deployment, Emulator, Stack, reader};
+use serde_json::{Value, json};
+
+use crate::oracle;
+
+/// A drain that is longer than any query here, and short enough for sweeps to delete meanwhile.
+const DATASETS: &str = r#"
+[defaults]
+database = "dmp"
+location = "s3://${BUCKET}/schemas"
+retain = { drain = "12s" }
+
+[datasets.users]
+source = { files = { location = "s3://${BUCKET}/source/users.csv", columns = { id = "bigint", name = "string", day = "bigint" } } }
+retain = { generations = 2 }
+
+[datasets.optouts]
+source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id", columns = { user_id = "bigint" } } }
+protects = { users = "id" }
+"#;
+
+/// Seconds of [`DATASETS`]'s drain.
+pub const DRAIN: f64 = 12.0;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Lake {
+    pub stack: Stack,
+    pub endpoint: String,
+    /// People 1 to this are in drops that were put.
+    pub sent: AtomicU64,
+    /// People 1 to this are out, as a refresh that began after their drops has answered.
+    pub acknowledged: AtomicU64,
+    random: AtomicU64,
+    over: AtomicBool,
+    /// How often what was done, and which errors were answered.
+    done: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Lake {
+    pub async fn deploy(emulator: &Emulator, seed: u64) -> Result<Lake> {
+        let stack = emulator.deploy(&Deployment::in_account("300000000001")).await?;
+        stack.create_database("dmp").await?;
+        stack.put("datasets.toml", DATASETS.replace("${BUCKET}", &stack.bucket)).await?;
+        let lake = Lake {
+            stack,
+            endpoint: emulator.endpoint.clone(),
+            sent: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            random: AtomicU64::new(seed),
+            over: AtomicBool::new(false),
+            done: Mutex::default(),
+        };
+        lake.export(0).await.context("the first day")?;
+        lake.opt_out(1).await?;
+        lake.until("the extraction", async || lake.rows(oracle::Question::Extraction.sql()).await.is_ok()).await?;
+        lake.refresh().await;
+        lake.done.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(lake)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Less than `below`. The order of tasks is nobody's to repeat, but the seed gives the same choices.
+    pub fn random(&self, below: u64) -> u64 {
+        // SplitMix64.
+        let mut bits = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (bits ^ bits >> 31) % below.max(1)
+    }
+
+    pub fn count(&self, what: impl Into<String>, times: u64) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner).entry(what.into()).or_default() += times;
+    }
+
+    pub fn done(&self) -> BTreeMap<String, u64> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A function's answer; of an error, only its type is counted: it may have been killed, or be too late.
+    pub async fn ask(&self, what: &str, function: &str, event: &Value) -> Option<Value> {
+        let (outcome, answer) = match self.stack.invoke(function, event).await {
+            Ok(Ok(answer)) => ("answered".into(), Some(answer)),
+            Ok(Err(error)) => (error.error_type, None),
+            Err(_) => ("no answer".into(), None),
+        };
+        self.count(format!("{what}: {outcome}"), 1);
+        answer
+    }
+
+    /// Puts a day's source there and exports it.
+    pub async fn export(&self, day: u64) -> Result<()> {
+        self.stack.put("source/users.csv", oracle::csv(day)).await?;
+        self.ask("export", "export", &json!({ "dataset": "users" })).await;
+        Ok(())
+    }
+
+    /// A drop in which one more person opts out, and an older word of the one before comes late.
+    pub async fn opt_out(&self, person: u64) -> Result<()> {
+        let before = person.saturating_sub(1).max(1);
+        let csv = format!(
+            "user_id,state,occurred_at\n{person},opted_out,2026-01-02T00:00:00Z\n{before},opted_in,2026-01-01T00:00:00Z\n"
+        );
+        self.stack.put(&drop_key(person), csv).await?;
+        self.sent.store(person, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Asks for a refresh; with its answer, all that was sent before is acknowledged.
+    pub async fn refresh(&self) {
+        let sent = self.sent.load(Ordering::SeqCst);
+        let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;
+        if answer.is_some_and(|answer| answer["outcome"] == "swapped" || answer["outcome"] == "already_live") {
+            self.acknowledged.fetch_max(sent, Ordering::SeqCst);
+        }
+    }
+
+    pub async fn rows(&self, sql: &str) -> Result<Vec<oracle::Row>> {
+        reader::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
+    }
+
+    /// The keys under a prefix of the bucket, a thousand at most.
+    pub async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let listed = self.stack.s3.list_objects_v2().bucket(&self.stack.bucket).prefix(prefix).send().await?;
+        Ok(listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+
+    pub async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) -> Result<()> {
+        let start = Instant::now();
+        while !is_so().await {
+            if start.elapsed() > PATIENCE {
+                bail!("waited in vain for {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+}
+
+pub fn drop_key(person: u64) -> String {
+    format!("inbox/optouts/{person:05}.csv")
+}

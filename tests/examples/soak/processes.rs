@@ -1,0 +1,74 @@
+//! The processes of this emulator: killed at random, and their memory over time.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tests::process::{self, Process};
+use tokio::time::sleep;
+
+use crate::lake::Lake;
+
+/// Kills one function's process after the other until then, whatever it is doing.
+pub async fn kill(lake: &Lake, until: Instant) {
+    while Instant::now() < until {
+        sleep(Duration::from_millis(300 + lake.random(1200))).await;
+        let functions = functions(lake);
+        let Some(victim) = functions.get(lake.random(functions.len() as u64) as usize) else { continue };
+        if victim.kill() {
+            lake.count("killed", 1);
+        }
+    }
+}
+
+fn functions(lake: &Lake) -> Vec<Process> {
+    let mut all = process::having(&format!("AWS_ENDPOINT_URL={}", lake.endpoint));
+    all.retain(|process| process.variable("AWS_LAMBDA_FUNCTION_NAME").is_some());
+    all
+}
+
+/// What one process had resident, MB of 2²⁰ bytes, second by second.
+#[derive(Debug, Default)]
+pub struct Life {
+    pub name: String,
+    pub resident: Vec<f64>,
+}
+
+/// Watches all processes until the end.
+pub async fn watch(lake: &Lake) -> Vec<Life> {
+    let mut lives: BTreeMap<u32, Life> = BTreeMap::new();
+    while !lake.is_over() {
+        for process in process::having(&format!("AWS_ENDPOINT_URL={}", lake.endpoint)) {
+            let Some(resident) = process.status("VmRSS") else { continue };
+            let life = lives.entry(process.id).or_default();
+            life.name = process.variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| process.script());
+            life.resident.push(resident);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    lives.into_values().collect()
+}
+
+/// Seconds that a process must have been watched to be judged.
+const LEAST: usize = 15;
+
+impl Life {
+    /// The means of its first and of its last third.
+    pub fn thirds(&self) -> Option<(f64, f64)> {
+        let third = self.resident.len() / 3;
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        (self.resident.len() >= LEAST)
+            .then(|| (mean(&self.resident[..third]), mean(&self.resident[self.resident.len() - third..])))
+    }
+
+    /// More than a quarter and 8 MB beyond its first third: what an allocator keeps for the next time is less.
+    pub fn grows(&self) -> bool {
+        self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 8.0)
+    }
+
+    /// The emulator's own processes keep what AWS would keep, so they grow.
+    pub fn is_function(&self) -> bool {
+        self.name.starts_with("turntable-")
+    }
+}
