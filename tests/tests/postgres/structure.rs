@@ -64,6 +64,19 @@ async fn wide_rows_make_small_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_come_over_a_socket_of_unix_too() {
+    let folder = std::env::temp_dir().display().to_string();
+    let settings = format!("unix_socket_directories={folder}");
+    let server = tokio::task::spawn_blocking(move || Postgres::start_with(&[&settings])).await.unwrap();
+    let host = folder.replace('/', "%2F");
+    let url = format!("postgres://turntable:secret@{host}:{}/postgres", server.port());
+    let rows = fetch(&url, "SELECT g AS n FROM generate_series(1, 20000) g").await.unwrap();
+    assert_eq!((rows.len(), &rows[19_999]), (20_000, &vec![Some("20000".to_owned())]));
+    let error = fault(&url, "SELECT 1 / (2 - g) AS n FROM generate_series(1, 2) g").await;
+    assert_eq!(error.kind(), Kind::Input);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_connection_ends_with_the_stream_and_with_its_drop() {
     let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
     let url = server.url();

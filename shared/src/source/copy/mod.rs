@@ -2,9 +2,11 @@
 
 mod column;
 mod decode;
+mod messages;
 mod numeric;
 mod value;
 mod wire;
 
 pub use decode::Decoder;
+pub use messages::Messages;
 pub use wire::Wire;

@@ -5,14 +5,17 @@
 
 mod describe;
 mod failure;
+mod link;
 mod parts;
 mod server;
 mod session;
+mod tap;
 mod tls;
 mod types;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
+use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all};
 use tokio_postgres::CopyOutStream;
 
@@ -24,14 +27,14 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::of(options, context).await?);
     let first = Session::begin(&server, None).await?;
     let as_of = first.as_of(&server).await?;
-    let described = describe::describe(&first.client, &server, &options.query).await?;
+    let described = describe::describe(&first.link.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
-    let copies = parts::copies(&first.client, &server, &described, options).await?;
+    let copies = parts::copies(&first.link.client, &server, &described, options).await?;
     let unrepresentable = context.unrepresentable(&schema);
     let of = copies.len();
     let mut streams = Vec::new();
     for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
-        let rows = session.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
+        let rows = session.link.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
         let part = Part { number: streams.len() + 1, of };
         let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
         streams.push(batches(server.clone(), session, rows, decoder));
@@ -44,16 +47,18 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     if count == 1 {
         return Ok(vec![first]);
     }
-    let snapshot = first.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
+    let snapshot = first.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
     let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
     let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
     Ok([first].into_iter().chain(others).collect())
 }
 
 /// Decodes in a task of its own.
-fn batches(server: Arc<Server>, session: Session, rows: CopyOutStream, mut decoder: Decoder) -> Batches {
+fn batches(server: Arc<Server>, mut session: Session, answers: CopyOutStream, mut decoder: Decoder) -> Batches {
     background::batches("decoding PostgreSQL's rows", async move |sender| {
-        let mut rows = std::pin::pin!(rows);
+        // The rows first, and then how they ended; or both from the driver, where it lets nobody else have them.
+        let tapped = (&mut session.link.rows).map(|rows| Ok(Bytes::from(rows)));
+        let mut rows = pin!(tapped.chain(answers));
         while let Some(bytes) = rows.next().await {
             let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
             decoder.push(&bytes)?;

@@ -3,23 +3,15 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tokio::task::JoinHandle;
-use tokio_postgres::{
-    Client, Connection, NoTls, SimpleQueryMessage, Socket,
-    config::{Config, SslMode as Driver},
-    tls::TlsStream,
-};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::{
     failure,
+    link::Link,
     server::Server,
     tls::{self, SslMode},
 };
-use crate::{
-    error::{Error, Result},
-    source::background::AbortOnDrop,
-};
+use crate::error::{Error, Result};
 
 /// What a transaction shows is of one moment, and nothing is written: a read replica will do.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -36,20 +28,20 @@ const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 
 /// A connection in its transaction. Dropped, it is closed at once, whatever it is at.
 pub struct Session {
-    pub client: Client,
-    socket: AbortOnDrop,
+    pub link: Link,
 }
 
 impl Session {
     /// As of now, or of the moment of another session, whose transaction is still open and which has exported its
     /// snapshot.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
-        let session = connect(server).await?;
+        let session = Session { link: connect(server).await? };
+        let client = &session.link.client;
         let snapshot = snapshot.map(|name| format!("; SET TRANSACTION SNAPSHOT '{name}'")).unwrap_or_default();
         let limit = format!("SET LOCAL statement_timeout = {}", server.statement_timeout);
         let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {PROCESS}");
         // One after the other, in one round trip.
-        match tokio::join!(session.client.simple_query(PROCESS), session.client.simple_query(&begin)) {
+        match tokio::join!(client.simple_query(PROCESS), client.simple_query(&begin)) {
             (Ok(before), Ok(within)) => {
                 if last(&before) != last(&within) {
                     tracing::warn!(server = server.name(), "{}", failure::POOLER);
@@ -64,7 +56,7 @@ impl Session {
 
     /// The start of the transaction by the server's clock. Whatever was committed by then is seen.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
-        let row = self.client.query_one("SELECT transaction_timestamp()", &[]).await;
+        let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
         Timestamp::try_from(time).map_err(|error| {
             Error::corrupt(format!("{}: its clock is beyond all dates", server.name())).caused_by(error)
@@ -73,10 +65,8 @@ impl Session {
 
     pub async fn end(self) {
         // All rows are here; whether the farewell succeeds changes nothing.
-        let _ = self.client.batch_execute("COMMIT").await;
-        drop(self.client);
-        let mut socket = self.socket;
-        let _ = (&mut socket.0).await;
+        let _ = self.link.client.batch_execute("COMMIT").await;
+        self.link.end().await;
     }
 }
 
@@ -89,45 +79,33 @@ fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
 
 /// As libpq goes about it: `allow` begins without TLS and `prefer` with it, and where the server does not let them in
 /// that way, they try the other.
-async fn connect(server: &Server) -> Result<Session> {
-    let (first, second) = match server.mode {
-        SslMode::Disable => (Driver::Disable, None),
-        SslMode::Allow => (Driver::Disable, Some(Driver::Require)),
-        SslMode::Prefer => (Driver::Prefer, Some(Driver::Disable)),
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Driver::Require, None),
+async fn connect(server: &Server) -> Result<Link> {
+    let (with_tls, may_try_other) = match server.mode {
+        SslMode::Disable => (false, false),
+        SslMode::Allow => (false, true),
+        SslMode::Prefer => (true, true),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (true, false),
     };
-    match (attempt(server, first).await, second) {
-        (Ok(session), _) => Ok(session),
-        (Err(Failed::Theirs(error)), Some(second)) if failure::other_way(&error) => {
-            attempt(server, second).await.map_err(|other| match other {
+    match attempt(server, with_tls).await {
+        Err(Failed::Theirs(error)) if may_try_other && failure::other_way(&error) => {
+            attempt(server, !with_tls).await.map_err(|other| match other {
                 // What the first one said of the user holds for both; what it said of TLS does not.
                 Failed::Theirs(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
                 other => other.told(server),
             })
         }
-        (Err(failed), _) => Err(failed.told(server)),
+        attempted => attempted.map_err(|failed| failed.told(server)),
     }
 }
 
-async fn attempt(server: &Server, mode: Driver) -> Result<Session, Failed> {
+async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failed> {
     let limit = server.options.get_connect_timeout().copied().unwrap_or_default();
     // The driver's own limit is for the socket; a server, or a pooler, may also accept and then say nothing.
     let patience = limit * server.options.get_hosts().len().max(1) as u32;
-    let mut options: Config = server.options.clone();
-    options.ssl_mode(mode);
-    let connecting = async {
-        if mode == Driver::Disable {
-            let (client, connection) = options.connect(NoTls).await.map_err(Failed::Theirs)?;
-            return Ok((client, drive(connection)));
-        }
-        let roots = server.roots.as_deref();
-        let tls = MakeRustlsConnect::new(tls::client(server.mode, roots).map_err(Failed::Ours)?);
-        let (client, connection) = options.connect(tls).await.map_err(Failed::Theirs)?;
-        Ok((client, drive(connection)))
-    };
-    match tokio::time::timeout(patience, connecting).await {
-        Ok(Ok((client, socket))) => Ok(Session { client, socket: AbortOnDrop(socket) }),
-        Ok(Err(failed)) => Err(failed),
+    let tls = with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failed::Ours)?;
+    match tokio::time::timeout(patience, Link::open(server.options.clone(), tls)).await {
+        Ok(Ok(linked)) => linked.map_err(Failed::Theirs),
+        Ok(Err(error)) => Err(Failed::Ours(Error::unavailable("no thread for a connection").caused_by(error))),
         Err(_) => Err(Failed::Ours(failure::no_answer(server, patience))),
     }
 }
@@ -144,16 +122,4 @@ impl Failed {
             Failed::Theirs(error) => failure::at_connect(server, error),
         }
     }
-}
-
-/// Moves bytes between the socket and the client. An error reaches the client as the end of its answers.
-fn drive<T>(connection: Connection<Socket, T>) -> JoinHandle<()>
-where
-    T: TlsStream + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to PostgreSQL ended");
-        }
-    })
 }

@@ -1,0 +1,31 @@
+//! What PostgreSQL's server sends, as the tap splits it: whatever comes, in whatever chunks, no byte is lost or invented.
+//!
+//! An input is the size of the chunks (0: all at once), and the bytes that the server sends.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use turntable::source::copy::Messages;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((size, sent)) = input.split_first() else { return };
+    let whole = split(&[sent]);
+    if *size > 0 {
+        let chunks: Vec<&[u8]> = sent.chunks(usize::from(*size)).collect();
+        assert_eq!(split(&chunks), whole);
+    }
+    let (rows, others, _) = whole;
+    assert!(rows.len() + others.len() <= sent.len());
+    if rows.is_empty() {
+        // All but a head that was cut.
+        assert!(sent.starts_with(&others));
+    }
+});
+
+fn split(chunks: &[&[u8]]) -> (Vec<u8>, Vec<u8>, bool) {
+    let (mut messages, mut rows, mut others) = (Messages::default(), Vec::new(), Vec::new());
+    for chunk in chunks {
+        messages.split(chunk, &mut rows, &mut others);
+    }
+    (rows, others, messages.has_ended())
+}
