@@ -209,13 +209,18 @@ def test_rules_match_the_recorded_events_and_nothing_else():
     drop = json.loads(event("optout-sqs.json")["Records"][0]["body"])
     bucket = manifest["detail"]["bucket"]["name"]
     drop["detail"]["bucket"]["name"] = bucket
-    rules = of("AWS::Events::Rule", BucketName=bucket)
-    events = {"manifest": manifest, "change": change, "drop": drop}
+    query, job = event("export-athena.json"), event("export-glue.json")
+    names = {"EngineWorkgroups": "a,etl", "GlueJobs": "build-users"}
+    rules = of("AWS::Events::Rule", BucketName=bucket, **names)
+    events = {"manifest": manifest, "change": change, "drop": drop, "query": query, "job": job}
     data = json.loads(json.dumps(manifest))
     data["detail"]["object"]["key"] = "schemas/users/green-01JD675EJRSSKNZWWST95906C6/part-00000.parquet"
     other = json.loads(json.dumps(manifest))
     other["detail"]["bucket"]["name"] = "another"
-    events |= {"data": data, "other bucket": other}
+    ddl, running = json.loads(json.dumps(query)), json.loads(json.dumps(job))
+    ddl["detail"]["statementType"] = "DDL"
+    running["detail"]["state"] = "RUNNING"
+    events |= {"data": data, "other bucket": other, "no query": ddl, "a job that runs": running}
     found = {
         (name, what) for name, rule in rules.items() for what, each in events.items() if matches(rule["EventPattern"], each)
     }
@@ -223,7 +228,12 @@ def test_rules_match_the_recorded_events_and_nothing_else():
         ("FlipFunctionManifest", "manifest"),
         ("FlipFunctionTableChanged", "change"),
         ("OptoutDrops", "drop"),
+        ("ExportFunctionQueryEnded", "query"),
+        ("ExportFunctionJobEnded", "job"),
     }
+    # Without engines, nobody's queries and jobs are heard.
+    for name, rule in of("AWS::Events::Rule").items():
+        assert not any(matches(rule["EventPattern"], each) for each in (query, job)), name
 
 
 def test_every_variable_that_the_code_reads_is_set_and_no_other():

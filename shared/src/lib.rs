@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
+//! | [`engine`] | Athena and Glue, which write the objects themselves |
 //! | [`publish`], [`sweep`] | making a generation live, and deleting what is over |
 //! | [`request`], [`lambda`], [`metric`] | events, answers, and what the `main.rs` have in common |
 
@@ -37,6 +38,8 @@ pub mod sweep;
 pub mod aws;
 #[cfg(feature = "aws")]
 pub mod clock;
+#[cfg(feature = "aws")]
+pub mod engine;
 #[cfg(feature = "aws")]
 pub mod lambda;
 #[cfg(feature = "aws")]

@@ -18,6 +18,8 @@ pub enum Metric {
     Bytes,
     ExportTime,
     FlipTime,
+    /// Runs of engines that have come to nothing.
+    EngineFailed,
     /// Candidates whose audit failed.
     Rejected,
     /// Tables that somebody else has moved, each time that it is seen.
@@ -44,6 +46,7 @@ impl Metric {
             Metric::Bytes => ("Bytes", "Bytes"),
             Metric::ExportTime => ("ExportTime", "Seconds"),
             Metric::FlipTime => ("FlipTime", "Seconds"),
+            Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
             Metric::Unflips => ("Unflips", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),

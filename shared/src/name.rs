@@ -7,6 +7,8 @@
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
 //! s3://BUCKET/PREFIX/TABLE/_returns/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.failed.json
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -207,6 +209,8 @@ const MANIFESTS: &str = "_manifests";
 const FLIPS: &str = "_flips";
 const RETURNS: &str = "_returns";
 const SWEEPING: &str = "_sweeping";
+const PENDING: &str = "_pending";
+const FAILED: &str = ".failed";
 
 /// What an object is that lies under a table's home, by its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +224,10 @@ pub enum Ours {
     /// The word of somebody who brings back what may have been live before.
     Return(Ulid),
     Views,
+    /// A run of an engine.
+    Pending(Generation),
+    /// The word that such a run has failed.
+    Failed(Generation),
 }
 
 impl Home {
@@ -274,6 +282,20 @@ impl Home {
         self.0.folder(SWEEPING).key(&format!("{generation}.json"))
     }
 
+    pub fn runs(&self) -> Location {
+        self.0.folder(PENDING)
+    }
+
+    /// What an engine was told to build, before it was told.
+    pub fn pending(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}.json"))
+    }
+
+    /// Says that the engine's run has come to nothing.
+    pub fn failed(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}{FAILED}.json"))
+    }
+
     /// What of this table's an object is; `None` when it is none of ours.
     pub fn parse(&self, key: &Key) -> Option<Ours> {
         let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
@@ -287,6 +309,13 @@ impl Home {
         match folder {
             MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
             SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            PENDING => {
+                let name = json(name)?;
+                Some(match name.strip_suffix(FAILED) {
+                    Some(generation) => Ours::Failed(generation.parse().ok()?),
+                    None => Ours::Pending(name.parse().ok()?),
+                })
+            }
             RETURNS => {
                 let flip = Ulid::from_string(&json(name)?).ok()?;
                 (self.returning(flip) == *key).then_some(Ours::Return(flip))
@@ -300,6 +329,13 @@ impl Home {
     pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
         let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
         rest.strip_suffix('/')?.parse().ok()
+    }
+
+    /// The table and the generation that a location is of, whichever table that is; `None` when it is no generation's.
+    pub fn of_generation(location: &Location) -> Option<(Home, Generation)> {
+        let (home, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let home = Home(Location { bucket: location.bucket.clone(), prefix: format!("{home}/") });
+        Some((home, generation.parse().ok()?))
     }
 
     /// The table and the generation that a manifest's key speaks of; `None` when it is no manifest's key.
@@ -371,6 +407,7 @@ mod tests {
         assert_eq!(home.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
         assert_eq!(home.parse_generation(&home.generation(&generation)), Some(generation));
         assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
+        assert_eq!(Home::of_generation(&home.generation(&generation)), Some((home.clone(), generation)));
         assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
         for (key, ours) in [
             (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
@@ -381,6 +418,8 @@ mod tests {
             (home.hold(), Ours::Hold),
             (home.returning(Ulid::from_parts(7, 7)), Ours::Return(Ulid::from_parts(7, 7))),
             (home.views(), Ours::Views),
+            (home.pending(&generation), Ours::Pending(generation)),
+            (home.failed(&generation), Ours::Failed(generation)),
         ] {
             assert_eq!(home.parse(&key), Some(ours), "{key}");
         }
@@ -411,6 +450,8 @@ mod tests {
             format!("s3://lake/schemas/users/_manifests/old/green-{ULID}.json"),
             format!("s3://lake/schemas/users/_flips/{}.json", ULID.to_lowercase()),
             format!("s3://lake/schemas/users/_flips/old/{ULID}.json"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed.failed.json"),
             "s3://lake/schemas/users/notes.txt".to_string(),
         ] {
             assert_eq!(home.parse(&foreign.parse().unwrap()), None, "{foreign}");

@@ -165,11 +165,16 @@ pub fn folder<'a>(partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> St
 /// The values of a file's partition, by its key relative to the location; `None` where it lies in no folder of these
 /// columns.
 pub fn values_of<'a>(partitions: &[Partition], key: &'a str) -> Option<Vec<&'a str>> {
+    folders_of(partitions.iter().map(|partition| partition.column.name.as_str()), key)
+}
+
+/// As [`values_of`], by the names of the columns.
+pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) -> Option<Vec<&'a str>> {
     let mut rest = key;
     let mut values = Vec::new();
-    for partition in partitions {
+    for column in columns {
         let (folder, below) = rest.split_once('/')?;
-        values.push(folder.strip_prefix(partition.column.name.as_str())?.strip_prefix('=')?);
+        values.push(folder.strip_prefix(column)?.strip_prefix('=')?);
         rest = below;
     }
     (!rest.is_empty() && !rest.contains('/')).then_some(values)

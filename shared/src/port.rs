@@ -13,6 +13,7 @@ pub use crate::name::Entry;
 use crate::{
     error::{Error, Result},
     name::{Key, Location, TableName},
+    record::{Pending, Run},
 };
 
 /// The Glue Data Catalog: the only truth about what is live.
@@ -155,6 +156,36 @@ pub trait Queue: Send + Sync {
 
     /// Puts a copy of a message among the dead letters, with the error for whoever finds it.
     async fn bury(&self, body: &str, why: &Error) -> Result<()>;
+}
+
+/// Athena and Glue as engines: they build a generation while nobody waits.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Starts a run and gives its name. `again`: it may have been started before, and then it is not started twice. An
+    /// error of kind `Unavailable` or `Conflict` means that nobody knows whether it was; any other, that it was not.
+    async fn start(&self, pending: &Pending, again: bool) -> Result<String>;
+
+    /// Asks Athena something in a source's workgroup, as [`Query::run`] does.
+    async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered>;
+
+    /// How a run is; `None` where there is no such run.
+    async fn look(&self, run: &Run) -> Result<Option<Progress>>;
+}
+
+#[derive(Debug)]
+pub struct Progress {
+    /// Where it writes to; `None` where it is none of ours.
+    pub location: Option<Location>,
+    pub state: RunState,
+}
+
+#[derive(Debug)]
+pub enum RunState {
+    /// Or is about to.
+    Running,
+    Succeeded,
+    /// The engine's reason, without what a row may hold.
+    Failed(Error),
 }
 
 /// What no implementation can do anything about.

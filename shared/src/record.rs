@@ -1,4 +1,6 @@
-//! What stays of a flip and of a hold: small JSON objects beside the manifests.
+//! What stays of a flip, of a hold and of an engine's run: small JSON objects beside the manifests.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,81 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweeping {
     pub at: Timestamp,
+}
+
+/// What an engine was told to build, put on record before it is told, so that whoever tries again finds the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    /// What was live when the run began.
+    pub base: Option<Location>,
+    /// Before the engine was told: what it reads is of then or later.
+    pub as_of: Timestamp,
+    /// [`crate::config::Dataset::spec`] of the entry that it is built from.
+    pub spec: String,
+    pub work: Work,
+    /// The columns that become folders, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<Folder>,
+    /// By then the engine has ended the run, whatever becomes of it.
+    pub until: Timestamp,
+    /// The engine's own name of the run; `None`: nobody has heard of its start yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+/// All that an engine is told, so that it can be told the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    Athena {
+        workgroup: String,
+        database: String,
+        /// The whole `UNLOAD`.
+        sql: String,
+    },
+    GlueJob {
+        name: String,
+        arguments: BTreeMap<String, String>,
+        /// Minutes.
+        timeout: u32,
+    },
+}
+
+/// A run by its name, which is its engine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    Athena { id: String },
+    GlueJob { job: String, id: String },
+}
+
+impl Run {
+    pub fn of(work: &Work, id: &str) -> Run {
+        match work {
+            Work::Athena { .. } => Run::Athena { id: id.into() },
+            Work::GlueJob { name, .. } => Run::GlueJob { job: name.clone(), id: id.into() },
+        }
+    }
+}
+
+/// A column that becomes a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    pub name: String,
+    /// `None`: the table has it, or else the values tell.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub glue_type: Option<String>,
+}
+
+/// The word that an engine's run has come to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub at: Timestamp,
+    /// [`crate::error::Kind`].
+    pub error: String,
+    pub reason: String,
 }
 
 /// A ULID in JSON.

@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 mod answer;
 mod optout;
+mod run;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -10,10 +11,11 @@ use serde_json::Value;
 use crate::{
     error::{Error, Result},
     name::{Generation, Home, Key, TableName},
+    record::Run,
 };
 
 #[cfg(feature = "aws")]
-pub use answer::{Exported, Flipped, Item, OptedOut, Skipped, Swept};
+pub use answer::{Engaged, Exported, Flipped, Item, OptedOut, Skipped, Swept};
 pub use optout::Optout;
 
 /// What `export` is asked to do.
@@ -23,6 +25,10 @@ pub enum Export {
     Fan(Option<Vec<String>>),
     One(String),
     Queue(Vec<Message>),
+    /// An engine's run has come to an end.
+    Ended(Run),
+    /// Look at an engine's run that is pending.
+    Pending(String, Generation),
 }
 
 impl Export {
@@ -32,6 +38,8 @@ impl Export {
         struct Request {
             #[serde(default, alias = "datasets")]
             dataset: Option<OneOrMany>,
+            #[serde(default)]
+            generation: Option<Generation>,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -45,11 +53,16 @@ impl Export {
         if is_scheduled(event) {
             return Ok(Export::Fan(None));
         }
+        if let Some(run) = run::ended(event)? {
+            return Ok(Export::Ended(run));
+        }
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
-        Ok(match request.dataset {
-            None => Export::Fan(None),
-            Some(OneOrMany::One(name)) => Export::One(name),
-            Some(OneOrMany::Many(names)) => Export::Fan(Some(names)),
+        Ok(match (request.dataset, request.generation) {
+            (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
+            (_, Some(_)) => return Err(Error::input("a generation is of one dataset: name it")),
+            (None, None) => Export::Fan(None),
+            (Some(OneOrMany::One(name)), None) => Export::One(name),
+            (Some(OneOrMany::Many(names)), None) => Export::Fan(Some(names)),
         })
     }
 }
@@ -269,7 +282,7 @@ mod tests {
         let flip = |event: Value| Flip::parse(&event).unwrap_err().report();
         assert_eq!(
             export(json!({"datset": "users"})),
-            "the request is not understood: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected `dataset` or `datasets`"
+            "the request is not understood: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
         );
         assert_eq!(
             flip(json!({"dataset": "users", "action": "hold"})),

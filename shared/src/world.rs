@@ -61,6 +61,6 @@ pub fn env(name: &str) -> Result<String> {
 
 /// A variable that there may be.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub(crate) fn optional(name: &str) -> Option<String> {
+pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -4,6 +4,7 @@ pub mod cases;
 pub mod catalog;
 pub mod conformance;
 pub mod disturbed;
+pub mod engine;
 pub mod mariadb;
 pub mod memory;
 pub mod pgbouncer;

@@ -23,7 +23,7 @@ use turntable::{
     world::World,
 };
 
-use crate::{catalog, memory, query};
+use crate::{catalog, engine, memory, query};
 
 /// One dataset `users` of table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
 pub struct Rig {
@@ -31,6 +31,7 @@ pub struct Rig {
     pub catalog: Arc<catalog::Memory>,
     pub athena: Arc<query::Memory>,
     pub queue: Arc<Sent>,
+    pub engine: Arc<engine::Memory>,
     pub home: Home,
     pub table: TableName,
     clock: Arc<AtomicI64>,
@@ -70,8 +71,10 @@ impl Default for Rig {
 impl Rig {
     /// `more` is added to the dataset's entry.
     pub fn with(more: &str) -> Rig {
+        let objects = memory::Objects::default();
         let rig = Rig {
-            objects: memory::Objects::default(),
+            engine: Arc::new(engine::Memory::new(&objects)),
+            objects,
             catalog: Arc::default(),
             athena: Arc::default(),
             queue: Arc::default(),
@@ -92,6 +95,19 @@ impl Rig {
              source = {{ files = {{ location = \"s3://lake/in/\", columns = {{ {columns} }} }} }}\n{more}\n"
         );
         self.objects.put("s3://lake/datasets.toml", text);
+    }
+
+    /// Writes datasets.toml anew: `users` of this source, as TOML has it.
+    pub fn configure_source(&self, source: &str, more: &str) {
+        let text = format!(
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n[datasets.users]\nsource = {{ {source} }}\n{more}\n"
+        );
+        self.objects.put("s3://lake/datasets.toml", text);
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.clock.fetch_add(i64::try_from(time.as_millis()).expect("a short time"), Ordering::Relaxed);
     }
 
     /// The time, which it does not move.
@@ -124,7 +140,14 @@ impl Rig {
     }
 
     pub async fn export_until(&self, world: World, event: Value, deadline: Option<Deadline>) -> Result<export::Answer> {
-        let export = export::Export { world, queue: self.queue.clone(), secrets: None, iam: None, deadline };
+        let export = export::Export {
+            world,
+            queue: self.queue.clone(),
+            engine: self.engine.clone(),
+            secrets: None,
+            iam: None,
+            deadline,
+        };
         export::handle(export, event).await
     }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use turntable::{
     name::{Generation, Home, TableName},
+    record::Run,
     request::{Export, Flip, Message, Optout, Sweep},
 };
 
@@ -25,7 +26,18 @@ fn exports() -> Vec<(&'static str, Export)> {
         receipt: "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a".into(),
         received: 1,
     }]);
-    vec![("schedule.json", Export::Fan(None)), ("export.json", Export::One("users".into())), ("export-sqs.json", queue)]
+    let query = Run::Athena { id: "01234567-0123-0123-0123-012345678901".into() };
+    let id = "jr_c4a93310af669b1fe899952ed184fe712ff5c471bab7a1c002f8784dc81be181".into();
+    let job = Run::GlueJob { job: "build-users".into(), id };
+    let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
+    vec![
+        ("schedule.json", Export::Fan(None)),
+        ("export.json", Export::One("users".into())),
+        ("export-sqs.json", queue),
+        ("export-athena.json", Export::Ended(query)),
+        ("export-glue.json", Export::Ended(job)),
+        ("export-pending.json", Export::Pending("users".into(), generation)),
+    ]
 }
 
 fn flips() -> Vec<(&'static str, Flip)> {
@@ -103,5 +115,7 @@ fn an_event_at_the_wrong_function_is_refused() {
     assert!(Flip::parse(&event("export-sqs.json")).is_err());
     assert!(Flip::parse(&event("schedule.json")).is_err());
     assert!(Export::parse(&event("flip-s3.json")).is_err());
-    assert!(Export::parse(&event("flip.json")).is_err());
+    for name in ["export-athena.json", "export-glue.json"] {
+        assert!(Flip::parse(&event(name)).is_err() && Optout::parse(&event(name)).is_err(), "{name}");
+    }
 }

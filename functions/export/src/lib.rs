@@ -1,4 +1,7 @@
-//! `export`: writes a dataset's next generation, its manifest last.
+//! `export`: writes a dataset's next generation, its manifest last; or has an engine write it, and settles what it has
+//! written.
+
+mod engines;
 
 use std::{
     sync::Arc,
@@ -18,10 +21,10 @@ use turntable::{
     name::Location,
     parquet::{self, Progress, Written, partitioned},
     partition::Partition,
-    plan::{self, Live},
-    port::{Put, Queue},
+    plan,
+    port::{Engine, Put, Queue},
     publish,
-    request::{self, Exported, Message},
+    request::{self, Engaged, Exported, Message},
     schema::{self, Column},
     source::{self, Context, Opened, Secrets},
     world::World,
@@ -33,6 +36,7 @@ pub struct Export {
     pub world: World,
     /// Where a request for many datasets goes, one message each.
     pub queue: Arc<dyn Queue>,
+    pub engine: Arc<dyn Engine>,
     pub secrets: Option<Secrets>,
     /// When it must have stopped by itself; `None`: never.
     pub deadline: Option<Deadline>,
@@ -43,6 +47,7 @@ pub struct Export {
 #[serde(untagged)]
 pub enum Answer {
     Exported(Exported),
+    Engaged(Engaged),
     Queued {
         queued: Vec<String>,
     },
@@ -56,7 +61,11 @@ pub enum Answer {
 pub async fn handle(export: Export, event: Value) -> Result<Answer> {
     let config = export.world.config().await?;
     match request::Export::parse(&event)? {
-        request::Export::One(name) => Ok(Answer::Exported(one(&export, config.dataset(&name)?).await?)),
+        request::Export::One(name) => one(&export, config.dataset(&name)?).await,
+        request::Export::Ended(run) => engines::ended(&export, &config, &run).await,
+        request::Export::Pending(name, generation) => {
+            engines::pending(&export, config.dataset(&name)?, &generation).await
+        }
         request::Export::Fan(names) => fan(&export, &config, names).await,
         request::Export::Queue(messages) => {
             let mut failures = Vec::new();
@@ -122,15 +131,26 @@ async fn then(export: &Export, message: &Message, failure: &Error) -> Then {
 async fn of_message(export: &Export, config: &Config, body: &str) -> Result<()> {
     match request::Export::parse(&request::message(body)?)? {
         request::Export::One(name) => one(export, config.dataset(&name)?).await.map(drop),
+        request::Export::Pending(name, generation) => {
+            engines::pending(export, config.dataset(&name)?, &generation).await.map(drop)
+        }
         _ => Err(Error::input("a message of the queue must name one dataset: {\"dataset\": NAME}")),
     }
 }
 
-/// Builds one generation: source → data files → manifest.
-async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
+/// Builds one generation, or has it built.
+async fn one(export: &Export, dataset: &Dataset) -> Result<Answer> {
+    match dataset.source.is_engine() {
+        true => engines::export(export, dataset).await,
+        false => build(export, dataset).await.map(Answer::Exported),
+    }
+}
+
+/// Source → data files → manifest.
+async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let started = Instant::now();
     let world = &export.world;
-    let live = live(world, dataset).await?;
+    let live = publish::live_to_follow(world, dataset).await?;
     let generation = plan::next(&dataset.home, &live, world.clock.ulid());
     let location = dataset.home.generation(&generation);
     plan::beside(&live, &location)?;
@@ -176,31 +196,37 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Exported> {
         merge: None,
     };
     complete(world, dataset, &manifest).await?;
+    Ok(exported(world, manifest, started.elapsed()))
+}
+
+/// Tells of a generation that is complete.
+fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
+    let seconds = took.as_secs_f64();
     info!(
-        dataset = dataset.name,
-        generation = %generation,
+        dataset = manifest.dataset,
+        generation = %manifest.generation,
         rows = manifest.rows,
         bytes = manifest.bytes,
         files = manifest.files.len(),
-        as_of = %as_of,
-        typed_by = ?typed_by,
+        as_of = %manifest.as_of,
+        typed_by = ?manifest.typed_by,
         nulled = %json!(manifest.nulled),
-        seconds = started.elapsed().as_secs_f64(),
+        seconds,
         "exported"
     );
     let (rows, bytes) = (manifest.rows as f64, manifest.bytes as f64);
-    let took = started.elapsed().as_secs_f64();
-    emit(world.clock.now(), &dataset.name, &[(Metric::Rows, rows), (Metric::Bytes, bytes), (Metric::ExportTime, took)]);
-    Ok(Exported {
-        dataset: dataset.name.clone(),
-        generation,
+    let metrics = [(Metric::Rows, rows), (Metric::Bytes, bytes), (Metric::ExportTime, seconds)];
+    emit(world.clock.now(), &manifest.dataset, &metrics);
+    Exported {
+        dataset: manifest.dataset,
+        generation: manifest.generation,
         location: manifest.location,
         rows: manifest.rows,
         bytes: manifest.bytes,
         files: manifest.files.len(),
-        as_of,
+        as_of: manifest.as_of,
         nulled: manifest.nulled,
-    })
+    }
 }
 
 /// No retry helps: it takes a word of an operator's.
@@ -258,18 +284,6 @@ async fn write(
     }
     columns.retain(|column| !by.contains(&column.name));
     Ok(Ok((written.files, columns, written.partitions)))
-}
-
-/// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.
-async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
-    let live = publish::live(world, dataset).await?;
-    if live == Live::NoTable && !dataset.create {
-        return Err(Error::config(format!(
-            "the table {} does not exist and datasets.{} says create = false: create it first",
-            dataset.table, dataset.name
-        )));
-    }
-    Ok(live)
 }
 
 /// The manifest comes last: with it, and not before, there is a generation.

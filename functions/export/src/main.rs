@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use export::Export;
 use turntable::{
-    aws::{rds::Signer, sqs::Sqs},
+    aws::{engine::Engines, rds::Signer, sqs::Sqs},
     lambda, world,
 };
 
@@ -13,6 +13,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let export = Export {
         world: world::World::from_env(&aws)?,
         queue: Arc::new(Sqs::new(&aws, world::env("QUEUE_URL")?, world::env("DEAD_LETTERS_URL")?)),
+        engine: Arc::new(Engines::new(&aws, world::optional("ATHENA_OUTPUT"))),
         secrets: Some(turntable::source::Secrets::new(&aws)),
         deadline: None,
         iam: Signer::new(&aws),

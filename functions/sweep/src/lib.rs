@@ -3,14 +3,15 @@
 mod readers;
 mod report;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use tracing::error;
+use serde_json::{Value, json};
+use tracing::{error, info};
 use turntable::{
     config::{Dataset, Source},
     error::{Error, Kind, Result},
+    port::Queue,
     publish::{self, Outcome},
     request::{self, Item, Skipped, Swept},
     sweep::{self, Archived, Budget, Look, Plan, act, look, plan},
@@ -24,6 +25,8 @@ use report::Report;
 #[derive(Clone)]
 pub struct Sweep {
     pub world: World,
+    /// `export`'s: where it is asked to look at engines' runs.
+    pub queue: Arc<dyn Queue>,
     pub limits: Limits,
 }
 
@@ -73,7 +76,7 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
             break;
         }
         let started = Instant::now();
-        match one(&sweep.world, dataset, &mut readers, now, dry_run, &mut budget).await {
+        match one(sweep, dataset, &mut readers, now, dry_run, &mut budget).await {
             Ok((unflipped, report)) => {
                 unflips.extend(unflipped);
                 report.log_and_add(now, &mut swept, started.elapsed());
@@ -110,16 +113,20 @@ const ATTEMPTS: usize = 4;
 
 /// Look → plan → act; and what somebody else has done to the table.
 async fn one(
-    world: &World,
+    sweep: &Sweep,
     dataset: &Dataset,
     readers: &mut Readers,
     now: Timestamp,
     dry_run: bool,
     budget: &mut Budget,
 ) -> Result<(Option<String>, Report)> {
+    let world = &sweep.world;
     let mut seen = None;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let mut look = look(world, dataset).await?;
+        if attempt == 0 && !dry_run {
+            nudge(sweep, dataset, &look).await?;
+        }
         if seen.is_none() && publish::suspected(dataset, &look.state.live, &look.state.flips) {
             seen = unflipped(world, dataset, dry_run).await?;
             look = self::look(world, dataset).await?;
@@ -145,6 +152,17 @@ async fn one(
         }
     }
     Err(Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile", dataset.table)))
+}
+
+/// The event of a run's end may have been lost: `export` looks at every run that is not settled.
+async fn nudge(sweep: &Sweep, dataset: &Dataset, look: &Look) -> Result<()> {
+    let body = |generation| json!({ "dataset": dataset.name, "generation": generation }).to_string();
+    let bodies: Vec<String> = look.state.pending().map(body).collect();
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    info!(dataset = dataset.name, runs = bodies.len(), "pending");
+    sweep.queue.send(bodies).await
 }
 
 /// Moves drops that are long in the table out of the inbox; without a budget it only says which.

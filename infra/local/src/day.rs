@@ -133,7 +133,7 @@ impl Hope {
             (self.lines, self.quiet) = (lines.len(), Instant::now());
         }
         let errors = lines.iter().filter(|line| is_error(line)).count();
-        let exported = lines.iter().filter(|line| field(line, "generation").is_string()).count();
+        let exported = lines.iter().filter(|line| field(line, "message") == "exported").count();
         let fanned_out = lines.iter().any(|line| field(line, "message") == "queued");
         // An export logs when it has ended: while one runs, silence means nothing.
         let at_rest = errors > 0 && (!fanned_out || errors + exported >= datasets);

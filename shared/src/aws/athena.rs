@@ -107,28 +107,8 @@ impl Athena {
             .result_reuse_configuration(no_reuse)
             .send()
             .await;
-        let id = sent.map_err(|error| self.refused(error))?.query_execution_id;
+        let id = sent.map_err(|error| refused(&self.workgroup, error))?.query_execution_id;
         id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution gave no id: run again"))
-    }
-
-    /// Athena refuses a text that it cannot parse at once, with the same exception as a workgroup without an output
-    /// location.
-    fn refused(&self, error: SdkError<StartQueryExecutionError>) -> Error {
-        let message = error.message().unwrap_or_default().to_owned();
-        let service = error.as_service_error();
-        match service {
-            Some(StartQueryExecutionError::InvalidRequestException(invalid)) => {
-                // Nothing has been read yet: the message can hold nothing but the query's own words.
-                if invalid.athena_error_code() == Some("MALFORMED_QUERY") || message.starts_with("line ") {
-                    return Error::input(format!("SYNTAX_ERROR: {message}"));
-                }
-                Error::config(format!(
-                    "athena:StartQueryExecution in workgroup {:?} was refused: {message}",
-                    self.workgroup
-                ))
-            }
-            _ => fault("athena:StartQueryExecution", &self.workgroup, error),
-        }
     }
 
     /// Waits for the query's success.
@@ -143,9 +123,7 @@ impl Athena {
                 Some(QueryExecutionState::Succeeded) => return Ok(execution),
                 Some(QueryExecutionState::Failed) => return Err(failed(id, status)),
                 Some(QueryExecutionState::Cancelled) => {
-                    return Err(Error::unavailable(format!(
-                        "query {id} was cancelled, by somebody or by the workgroup's limit on what a query scans"
-                    )));
+                    return Err(cancelled(id));
                 }
                 _ => {}
             }
@@ -163,6 +141,28 @@ impl Athena {
     }
 }
 
+/// Athena refuses a text that it cannot parse at once, with the same exception as a workgroup without an output
+/// location.
+pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Error {
+    let message = error.message().unwrap_or_default().to_owned();
+    match error.as_service_error() {
+        Some(StartQueryExecutionError::InvalidRequestException(invalid)) => {
+            // Nothing has been read yet: the message can hold nothing but the query's own words.
+            if invalid.athena_error_code() == Some("MALFORMED_QUERY") || message.starts_with("line ") {
+                return Error::input(format!("SYNTAX_ERROR: {message}"));
+            }
+            Error::config(format!("athena:StartQueryExecution in workgroup {workgroup:?} was refused: {message}"))
+        }
+        _ => fault("athena:StartQueryExecution", workgroup, error),
+    }
+}
+
+pub(super) fn cancelled(id: &str) -> Error {
+    Error::unavailable(format!(
+        "query {id} was cancelled, by somebody or by the workgroup's limit on what a query scans"
+    ))
+}
+
 fn runs(execution: &QueryExecution) -> bool {
     use QueryExecutionState::{Cancelled, Failed, Succeeded};
     let state = execution.status().and_then(QueryExecutionStatus::state);
@@ -174,8 +174,9 @@ fn submitted(status: &QueryExecutionStatus) -> Option<Timestamp> {
     Timestamp::from_second(at.secs()).ok()
 }
 
-/// Names of errors that Athena finds before it reads a row: their texts speak of the query and of columns only.
-const OF_THE_QUERY: [&str; 9] = [
+/// Names of errors whose texts speak of the query, of columns and of places only. Athena finds most of them before it
+/// reads a row.
+const OF_THE_QUERY: [&str; 13] = [
     "SYNTAX_ERROR",
     "COLUMN_NOT_FOUND",
     "TABLE_NOT_FOUND",
@@ -185,11 +186,15 @@ const OF_THE_QUERY: [&str; 9] = [
     "EXPRESSION_NOT_AGGREGATE",
     "AMBIGUOUS_NAME",
     "MISSING_COLUMN_NAME",
+    "DUPLICATE_COLUMN_NAME",
+    "HIVE_PATH_ALREADY_EXISTS",
+    "HIVE_TOO_MANY_OPEN_PARTITIONS",
+    "NOT_SUPPORTED",
 ];
 
 /// Why a query failed. The text of an error may hold what a row holds, as in `Cannot cast 'alice' to bigint`: only the
 /// error's name is kept, and the query's id, with which who may see it finds the rest.
-fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
+pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let error = status.and_then(QueryExecutionStatus::athena_error);
     let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();
     let name = text.split(':').next().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));

@@ -1,6 +1,7 @@
 //! The ports on AWS.
 
 pub mod athena;
+pub mod engine;
 pub mod glue;
 pub mod projection;
 pub mod rds;

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::{
     Auth, Connect, Dataset, Mysql, OnUnflip, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
+    engines,
     files::files,
     inbox,
     read::{Faults, Keys, described},
@@ -182,6 +183,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let source = source(&keys);
     let protects = inbox::protects(&keys, source.as_ref());
     let partition_by = partition_by(&keys, source.as_ref());
+    engines::writes_itself(&keys, source.as_ref());
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
@@ -228,6 +230,23 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
 
 /// `partition_by = ["dt"]`. Whether there are such columns, the source tells.
 fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
+    let columns = folders(keys);
+    if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
+        keys.fault("partition_by", "an inbox has files of its own order, by its key, and cannot be partitioned");
+    }
+    match source {
+        Some(Source::Athena(athena)) if !athena.partition_by.is_empty() => {
+            if keys.has("partition_by") {
+                keys.fault("partition_by", "stands in source.athena too: leave one of them out");
+            }
+            athena.partition_by.clone()
+        }
+        _ => columns,
+    }
+}
+
+/// The names of `partition_by`, lower case.
+pub(super) fn folders(keys: &Keys) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for name in keys.strings("partition_by").unwrap_or_default() {
         let name = name.to_lowercase();
@@ -239,39 +258,44 @@ fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
             columns.push(name);
         }
     }
-    if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
-        keys.fault("partition_by", "an inbox has files of its own order, by its key, and cannot be partitioned");
-    }
     columns
 }
 
 fn source(keys: &Keys) -> Option<Source> {
     if !keys.has("source") {
         keys.fault_here(
-            "source is missing, expected source = { postgres = … }, { mysql = … }, { files = … } or { inbox = … }",
+            "source is missing, expected source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = \
+             … } or { glue_job = … }",
         );
         return None;
     }
     one_of(keys.table("source")?, true)
 }
 
-/// A source's options, under the name of its kind. What a source is reconciled with is no inbox.
-pub(super) fn one_of(source: Keys, inbox_too: bool) -> Option<Source> {
-    let (postgres_keys, mysql_keys) = (source.table("postgres"), source.table("mysql"));
-    let files_keys = source.table("files");
-    let inbox_keys = inbox_too.then(|| source.table("inbox")).flatten();
-    let given = [source.has("postgres"), source.has("mysql"), source.has("files"), inbox_too && source.has("inbox")];
-    let given = given.iter().filter(|given| **given).count();
+/// A source's options, under the name of its kind. What a source is reconciled with is one whose rows are read.
+pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
+    const READ: [&str; 3] = ["postgres", "mysql", "files"];
+    const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
+    let kinds = if all { &ALL[..] } else { &READ };
+    let given = kinds.iter().filter(|kind| source.has(kind)).count();
     if given != 1 {
-        let kinds = if inbox_too { "postgres, mysql, files, inbox" } else { "postgres, mysql, files" };
-        source.fault_here(format!("expected exactly one of {kinds}, found {given}"));
+        source.fault_here(format!("expected exactly one of {}, found {given}", kinds.join(", ")));
     }
-    let postgres = postgres_keys.and_then(postgres).map(Source::Postgres);
-    let mysql = mysql_keys.and_then(mysql).map(Source::Mysql);
-    let files = files_keys.and_then(files).map(Source::Files);
-    let inbox = inbox_keys.and_then(inbox::inbox).map(Source::Inbox);
+    let read = |kind: &&'static str| {
+        let keys = source.table(kind)?;
+        match *kind {
+            "postgres" => postgres(keys).map(Source::Postgres),
+            "mysql" => mysql(keys).map(Source::Mysql),
+            "files" => files(keys).map(Source::Files),
+            "inbox" => inbox::inbox(keys).map(Source::Inbox),
+            "athena" => engines::athena(keys).map(Source::Athena),
+            _ => engines::glue_job(keys).map(Source::GlueJob),
+        }
+    };
+    // All of them, for the faults of each.
+    let sources: Vec<Source> = kinds.iter().filter_map(read).collect();
     source.finish();
-    postgres.or(mysql).or(files).or(inbox)
+    sources.into_iter().next()
 }
 
 /// A server has a hundred connections by default, and other users.
@@ -402,8 +426,18 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
 }
 
 /// Keys of a source that do not decide what its rows are.
-const HOW: [&str; 8] =
-    ["url", "secret", "parallel", "split_by", "auth", "connect_timeout", "statement_timeout", "keepalive"];
+const HOW: [&str; 10] = [
+    "url",
+    "secret",
+    "parallel",
+    "split_by",
+    "auth",
+    "connect_timeout",
+    "statement_timeout",
+    "keepalive",
+    "workgroup",
+    "timeout",
+];
 
 /// The hash of what decides the content; how to reach the source is left out, and with it every password.
 fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
@@ -459,8 +493,8 @@ mod tests {
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
              datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
-             datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, found 0\n\
-             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox\n\
+             datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, athena, glue_job, found 0\n\
+             datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox, athena, glue_job\n\
              datasets.toml: datasets.items.source.files.location: \"lake/items\" is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
              datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is no Glue type (at character 6)"
         );
@@ -471,7 +505,7 @@ mod tests {
         assert_eq!(faults(""), "datasets.toml: datasets: missing: expected at least one [datasets.NAME]");
         assert_eq!(
             faults("[datasets.users]\n"),
-            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { mysql = … }, { files = … } or { inbox = … }\n\
+            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } or { glue_job = … }\n\
              datasets.toml: datasets.users: database is missing, here and in [defaults]\n\
              datasets.toml: datasets.users: location is missing, here and in [defaults]"
         );

@@ -2,6 +2,7 @@
 
 mod check;
 mod checks;
+mod engines;
 mod files;
 mod inbox;
 mod read;
@@ -9,6 +10,7 @@ mod read;
 use std::collections::BTreeMap;
 
 pub use checks::{Bound, Checks, Range};
+pub use engines::{Athena, GlueJob};
 pub use files::{Csv, Dialect, Encoding};
 use jiff::SignedDuration;
 
@@ -78,6 +80,15 @@ pub enum Source {
     Mysql(Mysql),
     Files(Files),
     Inbox(Inbox),
+    Athena(Athena),
+    GlueJob(GlueJob),
+}
+
+impl Source {
+    /// Whether rows come from elsewhere: an engine that AWS runs writes the files itself.
+    pub fn is_engine(&self) -> bool {
+        matches!(self, Source::Athena(_) | Source::GlueJob(_))
+    }
 }
 
 /// Where applications put opt-outs, and what is published of them.

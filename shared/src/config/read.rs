@@ -113,6 +113,11 @@ impl<'a> Keys<'a> {
         table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))
     }
 
+    /// All that is here, where the user gives the names.
+    pub fn all(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.table.iter()
+    }
+
     pub fn table(&self, key: &'static str) -> Option<Keys<'a>> {
         let table = self.typed(key, "a table", Value::as_table)?;
         Some(Keys::new(self.at(key), table, self.faults))

@@ -14,6 +14,7 @@ use crate::{
     name::Key,
     port::Objects,
     schema::{self, Column},
+    source::files::parquet::with_micros,
 };
 
 /// Bytes at the end of the object that are read first: few footers are longer.
@@ -59,9 +60,15 @@ fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
 }
 
 /// The columns as Glue would call them. Goes by Parquet's own types, as Athena does, and not by what some writer says of
-/// Arrow's.
+/// Arrow's. Athena reads INT96, which Spark and its own writer have for timestamps, and finds a column in whatever case
+/// its name is (Trino's `ParquetTypeUtils.lookupColumnByName`).
 pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
-    let arrow = parquet_to_arrow_schema(footer.file_metadata().schema_descr(), None)
+    let leaves = footer.file_metadata().schema_descr();
+    let arrow = parquet_to_arrow_schema(leaves, None)
         .map_err(|error| Error::corrupt(format!("{at}: its schema cannot be read")).caused_by(error))?;
-    schema::columns(&arrow).map_err(|fault| Error::corrupt(format!("{at}: {fault}")))
+    let micros = with_micros(leaves, &arrow);
+    let columns = schema::columns(micros.as_deref().unwrap_or(&arrow));
+    let mut columns = columns.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))?;
+    columns.iter_mut().for_each(|column| column.name = column.name.to_lowercase());
+    Ok(columns)
 }

@@ -12,6 +12,7 @@ use crate::{
     name::Key,
     parquet::{columns_of, read_footer},
     port::Objects,
+    source::files::object::is_hidden,
 };
 
 pub struct Found {
@@ -33,6 +34,8 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
             bytes: entry.size,
             etag: entry.etag,
         })
+        // Spark leaves `_SUCCESS`, and Hadoop empty folders.
+        .filter(|object| !is_hidden(&object.key))
         .collect();
     if !exact_objects(manifest, &found).is_empty() {
         return Ok(Found { objects: found, footers: Vec::new() });

@@ -142,6 +142,23 @@ impl Begun {
     }
 }
 
+/// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.
+pub async fn live_to_follow(world: &World, dataset: &Dataset) -> Result<Live> {
+    let live = live(world, dataset).await?;
+    if live == Live::NoTable && !dataset.create {
+        return Err(Error::config(format!(
+            "the table {} does not exist and datasets.{} says create = false: create it first",
+            dataset.table, dataset.name
+        )));
+    }
+    Ok(live)
+}
+
+/// The table's partition keys; `None` where there is no table.
+pub async fn partition_keys(world: &World, dataset: &Dataset) -> Result<Option<Vec<Column>>> {
+    Ok(world.catalog.table(&dataset.table).await?.as_ref().map(projection::keys))
+}
+
 /// What Glue says is live.
 pub async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
     let table = world.catalog.table(&dataset.table).await?;

@@ -13,7 +13,7 @@ mod unflip;
 use serde::Serialize;
 
 pub use ask::Scanned;
-pub use look::{Begun, Look, flips, live};
+pub use look::{Begun, Look, flips, live, live_to_follow, partition_keys};
 pub use operator::{hold, release, rollback};
 pub use status::{Status, status};
 pub use unflip::{Unflip, suspected, unflip, watch};

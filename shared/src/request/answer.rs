@@ -26,6 +26,24 @@ pub struct Exported {
     pub nulled: BTreeMap<String, u64>,
 }
 
+/// What `export` answers where an engine builds the generation, and of its end.
+#[derive(Debug, Clone, Serialize)]
+pub struct Engaged {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    /// `started`, `running`, `failed`, or `nothing`, which is to be done.
+    pub outcome: &'static str,
+    /// The engine's own name of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What `flip` answers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flipped {

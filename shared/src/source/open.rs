@@ -75,5 +75,8 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
         Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
         Source::Files(options) => Box::pin(files::open(options, context)).await,
         Source::Inbox(_) => Err(Error::input("an inbox is filled by drops and published by optout: ask optout for it")),
+        Source::Athena(_) | Source::GlueJob(_) => {
+            Err(Error::input("an engine writes the files itself, and no row passes through here: ask export for it"))
+        }
     }
 }

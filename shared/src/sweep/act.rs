@@ -10,7 +10,7 @@ use crate::{
     aws::glue,
     config::Dataset,
     error::{Error, Result},
-    name::{Generation, Key},
+    name::{Generation, Home, Key},
     port::{DELETED_AT_ONCE, Objects, Unfinished, Update},
     record::{self, Sweeping},
     world::World,
@@ -51,6 +51,7 @@ pub async fn act(
     let (home, objects) = (&dataset.home, &world.objects);
     delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
     delete(objects, plan.records.iter().map(|flip| home.flip(*flip)).collect()).await?;
+    delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(home, generation)).collect()).await?;
     delete(objects, plan.returns.iter().map(|flip| home.returning(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
@@ -91,8 +92,16 @@ pub async fn act(
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
+    // The records of an engine's run keep its files until it has ended: they go after them.
+    let ran = |generation: &&Generation| look.state.generations[*generation].run.is_some();
+    let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(home, generation));
+    delete(objects, runs.collect()).await?;
     delete(objects, go[..done.generations].iter().map(|generation| home.sweeping(generation)).collect()).await?;
     Ok(Some(done))
+}
+
+fn records_of_run(home: &Home, generation: &Generation) -> [Key; 2] {
+    [home.failed(generation), home.pending(generation)]
 }
 
 /// The first generations of the plan whose deletion can be begun, and their objects, as many as may go.

@@ -6,7 +6,7 @@ use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{Found, State, since};
+use super::{Found, Run, State, since};
 use crate::{
     aws::glue,
     config::{Dataset, Retain},
@@ -16,7 +16,7 @@ use crate::{
     plan::Live,
     port::Unfinished,
     publish,
-    record::{self, Sweeping},
+    record::{self, Pending, Sweeping},
     world::World,
 };
 
@@ -51,6 +51,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
     let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
     let (mut records, mut returns) = (Vec::new(), Vec::new());
+    let (mut runs, mut failed) = (Vec::new(), Vec::new());
     for entry in world.objects.list(home.location(), None).await? {
         match home.parse(&entry.key) {
             Some(Ours::Data(generation)) => {
@@ -62,13 +63,16 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             Some(Ours::Sweeping(generation)) => marks.push(generation),
             Some(Ours::Flip(flip)) => records.push(flip),
             Some(Ours::Return(flip)) => returns.push(flip),
+            Some(Ours::Pending(generation)) => runs.push(generation),
+            Some(Ours::Failed(generation)) => failed.push(generation),
             Some(Ours::Hold | Ours::Views) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
-    let ((manifests, live_manifest), marks, uploads) = futures::try_join!(
+    let ((manifests, live_manifest), marks, runs, uploads) = futures::try_join!(
         manifests_made(world, dataset, manifests, live.generation()),
         marks_made(world, dataset, marks),
+        ends_of_runs(world, dataset, runs),
         world.objects.uploads(home.location()),
     )?;
     for (generation, at) in manifests {
@@ -76,6 +80,10 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     }
     for (generation, at) in marks {
         generations.entry(generation).or_default().sweeping = Some(at);
+    }
+    for (generation, until) in runs {
+        let failed = failed.contains(&generation);
+        generations.entry(generation).or_default().run = Some(Run { until, failed });
     }
 
     let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
@@ -130,6 +138,17 @@ async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Re
         Ok(Some((generation, mark.at)))
     });
     made.buffered(AT_ONCE).try_filter_map(async |made| Ok(made)).try_collect().await
+}
+
+/// By when each engine's run has ended.
+async fn ends_of_runs(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+    let read = stream::iter(of).map(|generation| async move {
+        let key = dataset.home.pending(&generation);
+        let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
+        let pending: Pending = record::from_json(&key, &json)?;
+        Ok(Some((generation, pending.until)))
+    });
+    read.buffered(AT_ONCE).try_filter_map(async |read| Ok(read)).try_collect().await
 }
 
 /// The uploads whose run has died.

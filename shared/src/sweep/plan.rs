@@ -34,8 +34,19 @@ pub struct Found {
     pub manifest: Option<Timestamp>,
     /// When a sweep began to delete it.
     pub sweeping: Option<Timestamp>,
+    /// The record of the engine's run that it is of.
+    pub run: Option<Run>,
     pub objects: Vec<Key>,
     pub bytes: u64,
+}
+
+/// An engine's run, as its records tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// By then the engine has ended it.
+    pub until: Timestamp,
+    /// The word is there that it has failed.
+    pub failed: bool,
 }
 
 /// When the oldest query that may still be running was submitted.
@@ -56,6 +67,8 @@ pub struct Plan {
     pub spared: Vec<Generation>,
     /// Flip records that speak of nothing that is still there.
     pub records: Vec<Ulid>,
+    /// Records of engines' runs whose generation is complete.
+    pub runs: Vec<Generation>,
     /// And words about flips back that do not either.
     pub returns: Vec<Ulid>,
     /// When the oldest once live generation that is still there was replaced.
@@ -92,6 +105,14 @@ pub enum Reason {
     AbandonedCandidate,
     /// Data without a manifest: its run has died.
     Orphan,
+}
+
+impl State {
+    /// The engines' runs that are not settled.
+    pub fn pending(&self) -> impl Iterator<Item = Generation> {
+        let open = |found: &Found| found.manifest.is_none() && found.run.is_some_and(|run| !run.failed);
+        self.generations.iter().filter(move |(_, found)| open(found)).map(|(generation, _)| *generation)
+    }
 }
 
 impl fmt::Display for Reason {
@@ -147,6 +168,9 @@ pub fn plan(
             Some(Some(at)) => once_live(*at, rollback.contains(generation), retain, oldest_query, now),
             None => never_live(generation, found, retain, now),
         };
+        if found.manifest.is_some() && found.run.is_some_and(|run| now >= run.until) {
+            plan.runs.push(*generation);
+        }
         match verdict {
             Ok(reason) => plan.go.push((*generation, reason)),
             Err((reason, until)) => {
@@ -249,6 +273,8 @@ fn never_live(generation: &Generation, found: &Found, retain: &Retain, now: Time
         None => (time_of(generation.ulid), Reason::Unfinished, Reason::Orphan),
     };
     let until = after(since, retain.abandoned);
+    // An engine may still write.
+    let until = found.run.filter(|_| found.manifest.is_none()).map_or(until, |run| until.max(run.until));
     if now < until { Err((kept, Some(until))) } else { Ok(gone) }
 }
 

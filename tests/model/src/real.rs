@@ -176,8 +176,13 @@ impl Turntable {
             if listed != 0 || manifest.is_some() || slot.mark.is_some() {
                 let location = self.home.generation(&slot.name);
                 let objects = (0..16).filter(|file| has(listed, *file)).map(|file| location.key(&part(file)));
-                let found =
-                    sweep::Found { manifest, sweeping: slot.mark.map(time), objects: objects.collect(), bytes: 0 };
+                let found = sweep::Found {
+                    manifest,
+                    sweeping: slot.mark.map(time),
+                    run: None,
+                    objects: objects.collect(),
+                    bytes: 0,
+                };
                 generations.insert(slot.name, found);
             }
         }

@@ -24,8 +24,10 @@ source = { mongo = {} }
          s3://${BUCKET}/datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
          s3://${BUCKET}/datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
          max_growth, not_null, range, fresh, unique, sql, canary\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, mysql, files, inbox, found 0\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox",
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, mysql, files, inbox, \
+         athena, glue_job, found 0\n\
+         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, \
+         inbox, athena, glue_job",
     );
     for (function, event) in [
         ("export", json!({})),
@@ -67,7 +69,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "export",
             json!({ "datset": "users" }),
-            format!("the request is not understood: expected {EXPORT}: unknown field `datset`, expected `dataset` or `datasets`"),
+            format!("the request is not understood: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
         ),
         ("export", json!([]), format!("the request is no JSON object: expected {EXPORT}")),
         ("export", json!({ "Records": 1 }), "the event has Records, but is not of SQS: invalid type: integer `1`, expected a sequence".into()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use tests::rig::Sent;
 use turntable::{error::Kind, publish::Outcome};
 
 use crate::lake::{self, Lake, Wire};
@@ -110,7 +111,7 @@ async fn an_invocation_moves_what_it_may_and_the_next_goes_on() {
     lake.advance(DRAIN);
     for left in [15, 5, 0] {
         let limits = sweep::Limits { objects: 10, ..sweep::Limits::default() };
-        let sweep = sweep::Sweep { world: lake.world(lake.wire()), limits };
+        let sweep = sweep::Sweep { world: lake.world(lake.wire()), queue: Arc::<Sent>::default(), limits };
         let swept = sweep::handle(sweep, serde_json::json!({})).await.unwrap();
         assert_eq!((lake.inbox().len(), swept.more), (left, left > 0));
     }

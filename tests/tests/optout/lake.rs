@@ -19,7 +19,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use tests::{catalog, memory, query};
+use tests::{catalog, memory, query, rig::Sent};
 use turntable::{
     clock::Clock,
     config::Place,
@@ -285,7 +285,8 @@ impl Lake {
     }
 
     pub async fn sweep_on(&self, wire: Wire, dry_run: bool) -> Result<Swept> {
-        let sweep = sweep::Sweep { world: self.world(wire), limits: sweep::Limits::default() };
+        let sweep =
+            sweep::Sweep { world: self.world(wire), queue: Arc::<Sent>::default(), limits: sweep::Limits::default() };
         sweep::handle(sweep, json!({ "dataset": "optouts", "dry_run": dry_run })).await
     }
 

@@ -11,7 +11,7 @@ use std::{
 use arrow_array::{Int64Array, RecordBatch};
 use jiff::{SignedDuration, Timestamp};
 use sweep::{Limits, Sweep};
-use tests::{catalog, memory, query};
+use tests::{catalog, memory, query, rig::Sent};
 use turntable::{
     aws::glue,
     clock::Clock,
@@ -191,7 +191,8 @@ impl Lake {
     pub async fn sweep_with(&self, world: &World, oldest_query: Option<Timestamp>, dry_run: bool) -> Swept {
         let query = Arc::new(query::Memory::default());
         query.running_since(oldest_query);
-        let sweep = Sweep { world: World { query, ..world.clone() }, limits: Limits::default() };
+        let sweep =
+            Sweep { world: World { query, ..world.clone() }, queue: Arc::<Sent>::default(), limits: Limits::default() };
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 

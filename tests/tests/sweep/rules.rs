@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::json;
 use sweep::{Limits, Sweep};
+use tests::rig::Sent;
 use turntable::{
     aws::glue,
     config::Retain,
@@ -83,6 +84,7 @@ async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_n
     lake.advance(hours(3));
     let sweep = |kind| Sweep {
         world: World { query: Arc::new(Denied(kind)), ..lake.world.clone() },
+        queue: Arc::<Sent>::default(),
         limits: Limits::default(),
     };
     let (swept, failures) = sweep::all(&sweep(Kind::Unavailable), &[&lake.dataset], false).await;
@@ -105,7 +107,7 @@ async fn what_cannot_be_read_deletes_nothing() {
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
         // The invocation fails: somebody must look.
-        let sweep = Sweep { world: lake.world.clone(), limits: Limits::default() };
+        let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
 }
@@ -150,7 +152,7 @@ async fn a_large_heap_is_deleted_over_several_invocations() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { objects: 3, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), limits };
+    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
@@ -172,7 +174,7 @@ async fn no_more_is_begun_when_the_time_is_up() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), limits };
+    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
     let (swept, _) = sweep::all(&sweep, &[&lake.dataset], false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }

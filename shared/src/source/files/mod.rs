@@ -25,7 +25,7 @@ mod listing;
 #[cfg(feature = "aws")]
 mod open;
 #[cfg(feature = "aws")]
-pub(in crate::source) mod parquet;
+pub(crate) mod parquet;
 #[cfg(feature = "aws")]
 mod pass;
 

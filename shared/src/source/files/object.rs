@@ -22,9 +22,13 @@ pub enum Compression {
     Zstd,
 }
 
-/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders.
+/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders,
+/// which Hadoop calls `NAME_$folder$`.
 pub fn is_hidden(key: &str) -> bool {
-    key.is_empty() || key.ends_with('/') || key.split('/').any(|name| name.starts_with(['_', '.']))
+    key.is_empty()
+        || key.ends_with('/')
+        || key.ends_with("_$folder$")
+        || key.split('/').any(|name| name.starts_with(['_', '.']))
 }
 
 pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {

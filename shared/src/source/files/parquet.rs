@@ -16,6 +16,7 @@ use parquet::{
     basic::Type,
     errors::ParquetError,
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    schema::types::SchemaDescriptor,
 };
 use tokio::sync::mpsc;
 
@@ -165,7 +166,7 @@ async fn read(
     };
     let mut batches = builder(metadata).build().map_err(|error| fault(&object, error))?;
     let nanos = nanos.map(|nanos| {
-        let leaves = ProjectionMask::roots(nanos.parquet_schema(), int96(&nanos));
+        let leaves = ProjectionMask::roots(nanos.parquet_schema(), int96(nanos.parquet_schema()));
         builder(nanos).with_projection(leaves).build()
     });
     let mut nanos = nanos.transpose().map_err(|error| fault(&object, error))?;
@@ -213,26 +214,25 @@ async fn metadata(
     // Types are Parquet's own, as Athena sees them, and not those of the program that wrote it.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
-    let Some(schema) = with_micros(&plain) else { return Ok((plain, None)) };
+    let Some(schema) = with_micros(plain.parquet_schema(), plain.schema()) else { return Ok((plain, None)) };
     let micros = ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema));
     Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
 }
 
 /// The columns that have INT96 in them.
-fn int96(metadata: &ArrowReaderMetadata) -> Vec<usize> {
-    let leaves = metadata.parquet_schema();
+fn int96(leaves: &SchemaDescriptor) -> Vec<usize> {
     let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
     (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
 }
 
-/// The schema that has INT96 read as microseconds: as nanoseconds the year 9999 would overflow.
-fn with_micros(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
-    let roots = int96(metadata);
+/// The schema that has INT96 as microseconds: as nanoseconds the year 9999 would overflow. `None`: there is no INT96.
+pub(crate) fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
+    let roots = int96(leaves);
     if roots.is_empty() {
         return None;
     }
     let field = |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { micros(field) } else { field.clone() };
-    Some(Arc::new(Schema::new(metadata.schema().fields().iter().enumerate().map(field).collect::<Fields>())))
+    Some(Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Fields>())))
 }
 
 fn micros(field: &Arc<Field>) -> Arc<Field> {

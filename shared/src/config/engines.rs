@@ -1,0 +1,209 @@
+//! `source.athena` and `source.glue_job`: engines that write a generation's files themselves.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{Source, check, read::Keys};
+
+/// A query whose result Athena writes, by `UNLOAD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Athena {
+    /// Without a semicolon behind it.
+    pub query: String,
+    pub workgroup: String,
+    /// The columns that become folders, outermost first, lower case.
+    pub partition_by: Vec<String>,
+}
+
+/// A job of the user's own, which writes Parquet where it is told to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlueJob {
+    pub name: String,
+    /// As Glue takes them: each name begins with `--`.
+    pub arguments: BTreeMap<String, String>,
+    /// Minutes, after which Glue ends the run.
+    pub timeout: u32,
+}
+
+/// What an argument of ours begins with.
+pub const OURS: &str = "--turntable_";
+
+/// Glue's limit of a run: seven days (`Timeout` in the reference of `StartJobRun`).
+const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The words that a query begins with.
+const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
+
+pub fn athena(keys: Keys) -> Option<Athena> {
+    let query = keys.parsed("query", query);
+    let workgroup = keys.parsed("workgroup", workgroup);
+    let partition_by = check::folders(&keys);
+    for (key, missing) in [("query", !keys.has("query")), ("workgroup", !keys.has("workgroup"))] {
+        if missing {
+            keys.fault_here(format!("{key} is missing"));
+        }
+    }
+    keys.finish();
+    Some(Athena { query: query?, workgroup: workgroup?, partition_by })
+}
+
+fn query(text: &str) -> Result<String, String> {
+    let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
+    let first = first_word(query);
+    match first.as_str() {
+        "unload" => Err("expected the query alone: UNLOAD, TO and WITH are put around it".into()),
+        first if QUERIES.contains(&first) || first.is_empty() && query.starts_with('(') => Ok(query.into()),
+        _ => Err(format!(
+            "expected a query, which begins with SELECT, WITH, VALUES or TABLE: UNLOAD takes no {}",
+            if first.is_empty() { "such text".into() } else { first.to_uppercase() }
+        )),
+    }
+}
+
+/// In lower case, behind all comments.
+fn first_word(query: &str) -> String {
+    let mut rest = query.trim_start();
+    loop {
+        let after = match rest {
+            _ if rest.starts_with("--") => rest.split_once('\n').map_or("", |(_, after)| after),
+            _ if rest.starts_with("/*") => rest.split_once("*/").map_or("", |(_, after)| after),
+            _ => break,
+        };
+        rest = after.trim_start();
+    }
+    rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase()
+}
+
+/// The pattern of `WorkGroup` in the reference of `StartQueryExecution`.
+fn workgroup(text: &str) -> Result<String, String> {
+    let good = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if good { Ok(text.into()) } else { Err(format!("{text:?} is no workgroup: expected a-z, A-Z, 0-9, . _ and -")) }
+}
+
+pub fn glue_job(keys: Keys) -> Option<GlueJob> {
+    let name = keys.string("name").map(str::to_owned);
+    let mut arguments = BTreeMap::new();
+    if let Some(given) = keys.table("arguments") {
+        for (argument, value) in given.all() {
+            match value.as_str() {
+                None => given.fault(argument, "expected a string: Glue hands a job nothing else"),
+                Some(_) if !argument.starts_with("--") => {
+                    given.fault(argument, format!("expected \"--{argument}\", as Glue and getResolvedOptions have it"));
+                }
+                Some(_) if argument.starts_with(OURS) => {
+                    given.fault(argument, format!("{OURS}… are what export tells the job"));
+                }
+                Some(value) => drop(arguments.insert(argument.clone(), value.to_owned())),
+            }
+        }
+    }
+    let timeout = keys.duration("timeout");
+    if timeout.is_some_and(|timeout| !(SignedDuration::from_mins(1)..=LONGEST).contains(&timeout)) {
+        keys.fault("timeout", "expected 1m to 7d");
+    }
+    for (key, missing) in [("name", !keys.has("name")), ("timeout", !keys.has("timeout"))] {
+        if missing {
+            keys.fault_here(format!("{key} is missing"));
+        }
+    }
+    keys.finish();
+    // Glue counts whole minutes.
+    let timeout = u32::try_from(timeout?.as_secs().unsigned_abs().div_ceil(60)).unwrap_or(u32::MAX);
+    Some(GlueJob { name: name?, arguments, timeout })
+}
+
+/// What an engine that writes the files decides itself is no setting.
+pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
+    if !source.is_some_and(Source::is_engine) {
+        return;
+    }
+    for key in ["parquet", "on_unrepresentable"] {
+        if keys.has(key) {
+            keys.fault(key, "athena and glue_job write the files themselves: say it there");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(source: &str, more: &str) -> Result<Config, String> {
+        let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
+        let text = format!("{defaults}[datasets.a]\nsource = {{ {source} }}\n{more}\n");
+        Config::parse("x", &text).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn an_engine_is_read_with_all_its_keys() {
+        let config = parse(
+            "athena = { query = \"-- day\\n/* x */ SELECT 1 AS a, 2 AS dt ; \", workgroup = \"etl\", partition_by = [\"DT\"] }",
+            "",
+        )
+        .unwrap();
+        let dataset = config.dataset("a").unwrap();
+        let Source::Athena(athena) = &dataset.source else { panic!("{:?}", dataset.source) };
+        assert_eq!(athena.query, "-- day\n/* x */ SELECT 1 AS a, 2 AS dt");
+        assert_eq!((athena.workgroup.as_str(), &dataset.partition_by), ("etl", &vec!["dt".to_owned()]));
+
+        let job = "glue_job = { name = \"j\", arguments = { \"--day\" = \"1\" }, timeout = \"90s\" }";
+        let config = parse(job, "partition_by = [\"dt\"]").unwrap();
+        let dataset = config.dataset("a").unwrap();
+        let arguments = BTreeMap::from([("--day".to_owned(), "1".to_owned())]);
+        assert_eq!(dataset.source, Source::GlueJob(GlueJob { name: "j".into(), arguments, timeout: 2 }));
+        assert_eq!(dataset.partition_by, ["dt"]);
+    }
+
+    #[test]
+    fn what_an_engine_would_refuse_is_a_fault() {
+        for (source, more, fault) in [
+            (
+                "athena = {}",
+                "",
+                "x: datasets.a.source.athena: query is missing\nx: datasets.a.source.athena: workgroup is missing",
+            ),
+            (
+                "athena = { query = \"UNLOAD (SELECT 1) TO 's3://x/'\", workgroup = \"a b\" }",
+                "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
+                "x: datasets.a.source.athena.query: expected the query alone: UNLOAD, TO and WITH are put around it\n\
+                 x: datasets.a.source.athena.workgroup: \"a b\" is no workgroup: expected a-z, A-Z, 0-9, . _ and -",
+            ),
+            (
+                "athena = { query = \"CREATE TABLE t AS SELECT 1\", workgroup = \"a\" }",
+                "",
+                "x: datasets.a.source.athena.query: expected a query, which begins with SELECT, WITH, VALUES or TABLE: \
+                 UNLOAD takes no CREATE",
+            ),
+            (
+                "athena = { query = \"(SELECT 1 AS a)\", workgroup = \"a\" }",
+                "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
+                "x: datasets.a.parquet: athena and glue_job write the files themselves: say it there\n\
+                 x: datasets.a.on_unrepresentable: athena and glue_job write the files themselves: say it there",
+            ),
+            (
+                "athena = { query = \"SELECT 1\", workgroup = \"a\", partition_by = [\"dt\"] }",
+                "partition_by = [\"dt\"]",
+                "x: datasets.a.partition_by: stands in source.athena too: leave one of them out",
+            ),
+            (
+                "glue_job = { arguments = { day = \"1\", \"--n\" = 1, \"--turntable_location\" = \"s3://x/\" }, timeout = \"8d\" }",
+                "",
+                "x: datasets.a.source.glue_job.arguments.day: expected \"--day\", as Glue and getResolvedOptions have it\n\
+                 x: datasets.a.source.glue_job.arguments.--n: expected a string: Glue hands a job nothing else\n\
+                 x: datasets.a.source.glue_job.arguments.--turntable_location: --turntable_… are what export tells the job\n\
+                 x: datasets.a.source.glue_job.timeout: expected 1m to 7d\n\
+                 x: datasets.a.source.glue_job: name is missing",
+            ),
+            (
+                "inbox = { location = \"s3://lake/inbox\", key = \"id\", reconcile = { athena = {} } }",
+                "",
+                "x: datasets.a.source.inbox.reconcile: expected exactly one of postgres, mysql, files, found 0\n\
+                 x: datasets.a.source.inbox.reconcile: unknown key \"athena\", expected one of postgres, mysql, files",
+            ),
+        ] {
+            assert_eq!(parse(source, more).unwrap_err(), fault, "{source}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The end of a run: a manifest, or the word that it has failed. Each once, whoever comes.
+
+use super::{AGAIN, Engines, Outcome, fail, files, start};
+use crate::{
+    config::Dataset,
+    error::{Error, Kind, Result},
+    manifest::{Manifest, TypedBy, VERSION},
+    port::{Put, RunState},
+    publish,
+    record::{Pending, Run},
+};
+
+/// Asks the engine how a pending run is, and settles it if it has ended.
+pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> Result<Outcome> {
+    let now = engines.world.clock.now();
+    let Some(run) = &pending.run else {
+        if now.duration_since(pending.as_of) < AGAIN {
+            return start::started(engines, dataset, pending, true).await;
+        }
+        let why = Error::unavailable("nobody has heard whether it was started, and it is too late to start it again");
+        return failed(engines, dataset, pending, why).await;
+    };
+    match engines.engine.look(&Run::of(&pending.work, run)).await? {
+        Some(progress) => ended(engines, dataset, pending, progress.state).await,
+        None => {
+            let why = Error::unavailable(format!("the engine does not know the run {run} any more"));
+            failed(engines, dataset, pending, why).await
+        }
+    }
+}
+
+/// Settles a run of which the engine has said how it is.
+pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
+    match state {
+        RunState::Running => Ok(Outcome::Running(pending)),
+        RunState::Failed(why) => failed(engines, dataset, pending, why).await,
+        RunState::Succeeded => match complete(engines, dataset, &pending).await {
+            Err(why) if !matches!(why.kind(), Kind::Unavailable | Kind::Conflict) => {
+                failed(engines, dataset, pending, why).await
+            }
+            settled => settled,
+        },
+    }
+}
+
+async fn failed(engines: &Engines, dataset: &Dataset, pending: Pending, why: Error) -> Result<Outcome> {
+    match fail(&engines.world, dataset, &pending, &why).await? {
+        true => Ok(Outcome::Failed(pending, why)),
+        false => Ok(Outcome::Nothing(format!("{} of {} was settled before", pending.generation, dataset.name))),
+    }
+}
+
+/// Reads the footers of all files, and puts the manifest: with it, and not before, there is a generation.
+async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Result<Outcome> {
+    let world = &engines.world;
+    let keys = publish::partition_keys(world, dataset).await?;
+    let found = files::read(&world.objects, pending, &keys).await?;
+    let manifest = Manifest {
+        version: VERSION,
+        dataset: pending.dataset.clone(),
+        generation: pending.generation,
+        location: pending.location.clone(),
+        base: pending.base.clone(),
+        as_of: pending.as_of,
+        created_at: world.clock.now(),
+        spec: pending.spec.clone(),
+        typed_by: TypedBy::Source,
+        columns: found.columns,
+        partitions: found.partitions,
+        rows: found.files.iter().map(|file| file.rows).sum(),
+        bytes: found.files.iter().map(|file| file.bytes).sum(),
+        files: found.files,
+        nulled: Default::default(),
+        merge: None,
+    };
+    let key = dataset.home.manifest(&pending.generation);
+    match world.objects.put_new(&key, manifest.to_json().into()).await? {
+        Put::Created => Ok(Outcome::Complete(manifest)),
+        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} was settled before", pending.generation, dataset.name))),
+    }
+}

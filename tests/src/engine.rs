@@ -1,0 +1,202 @@
+//! Athena and Glue as engines, in memory: runs that end when a test says so, and write to S3 in memory.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::{Int64Array, RecordBatch};
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
+use turntable::{
+    config::Parquet,
+    engine::unload,
+    error::{Error, Kind, Result},
+    manifest::TypedBy,
+    name::Location,
+    parquet,
+    port::{Answered, Engine, Objects as _, Progress, RunState},
+    record::{Pending, Run, Work},
+    source::{Opened, unrepresentable::Unrepresentable},
+};
+
+use crate::memory;
+
+pub struct Memory {
+    objects: memory::Objects,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    runs: Vec<Started>,
+    /// What becomes of the next starts, first to last.
+    starts: Vec<Start>,
+    /// The row that answers the question before an `UNLOAD`.
+    answer: Vec<Option<String>>,
+    asked: Vec<String>,
+}
+
+/// What becomes of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Heard,
+    /// It runs, and nobody hears of it.
+    Lost,
+    /// It does not run, and nobody hears why.
+    Unanswered,
+    /// It was understood, and will never run.
+    Refused,
+}
+
+/// A run, and what it was told.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub run: Run,
+    pub location: Location,
+    pub work: Work,
+    ended: Option<Ended>,
+}
+
+#[derive(Debug, Clone)]
+enum Ended {
+    Succeeded,
+    Failed(Kind, String),
+}
+
+impl Started {
+    /// Whether it has ended, and how: `true` is well.
+    pub fn ended(&self) -> Option<bool> {
+        self.ended.as_ref().map(|ended| matches!(ended, Ended::Succeeded))
+    }
+}
+
+impl Memory {
+    pub fn new(objects: &memory::Objects) -> Memory {
+        Memory { objects: objects.clone(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What becomes of the next start; of those without a word, what should.
+    pub fn next_start(&self, start: Start) {
+        self.state().starts.push(start);
+    }
+
+    /// From now on starts are heard.
+    pub fn forget_fates(&self) {
+        self.state().starts.clear();
+    }
+
+    /// What Athena answers about the partitions: how many, and the types of their columns.
+    pub fn partitions(&self, count: u64, types: &[&str]) {
+        let types = types.iter().map(|kind| Some((*kind).to_owned()));
+        self.state().answer = std::iter::once(Some(count.to_string())).chain(types).collect();
+    }
+
+    /// Every question so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.state().asked.clone()
+    }
+
+    /// Every run so far, in the order of their starts.
+    pub fn runs(&self) -> Vec<Started> {
+        self.state().runs.clone()
+    }
+
+    /// A run comes to nothing, and leaves a file.
+    pub fn fail(&self, at: usize, kind: Kind, why: &str) {
+        let location = self.runs()[at].location.clone();
+        self.objects.put(&location.key("orphan").to_string(), "half a file");
+        self.state().runs[at].ended = Some(Ended::Failed(kind, why.into()));
+    }
+
+    /// A run ends well: so many rows in each of these folders (`""`: in none), and what Spark leaves besides.
+    pub async fn succeed(&self, at: usize, rows: i64, folders: &[&str]) {
+        let location = self.runs()[at].location.clone();
+        for folder in folders {
+            let body = file(rows).await;
+            self.objects.put(&location.key(&format!("{folder}part-00000-{at}-c000.zstd.parquet")).to_string(), body);
+        }
+        self.objects.put(&location.key("_SUCCESS").to_string(), "");
+        self.succeed_without_files(at);
+    }
+
+    pub fn succeed_without_files(&self, at: usize) {
+        self.state().runs[at].ended = Some(Ended::Succeeded);
+    }
+}
+
+/// A Parquet file of one column `id`.
+pub async fn file(rows: i64) -> bytes::Bytes {
+    let ids = Int64Array::from_iter_values(0..rows);
+    let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).expect("a batch");
+    let opened = Opened {
+        schema: batch.schema(),
+        as_of: Timestamp::UNIX_EPOCH,
+        typed_by: TypedBy::Source,
+        copies: Vec::new(),
+        unrepresentable: Arc::new(Unrepresentable::new("t", Default::default(), &batch.schema())),
+        streams: vec![stream::iter([Ok(batch)]).boxed()],
+    };
+    let scratch = memory::Objects::default();
+    let objects: Arc<dyn turntable::port::Objects> = Arc::new(scratch.clone());
+    let location: Location = "s3://scratch/".parse().expect("a location");
+    parquet::write(&objects, &location, opened, Parquet::default()).await.expect("a file");
+    let key = location.key("part-00000.parquet");
+    scratch.get(&key).map(|got| got.expect("S3").expect("an object")).await
+}
+
+#[async_trait]
+impl Engine for Memory {
+    async fn start(&self, pending: &Pending, again: bool) -> Result<String> {
+        tokio::task::yield_now().await;
+        let mut state = self.state();
+        let fate = if state.starts.is_empty() { Start::Heard } else { state.starts.remove(0) };
+        let known = state.runs.iter().position(|started| started.location == pending.location);
+        let is_athena = matches!(pending.work, Work::Athena { .. });
+        // Athena knows its token; of a Glue job it takes a look.
+        let known = known.filter(|_| is_athena || again);
+        match fate {
+            Start::Unanswered => return Err(Error::unavailable("the engine did not answer")),
+            Start::Refused => return Err(Error::input("SYNTAX_ERROR: line 1:8")),
+            Start::Heard | Start::Lost => {}
+        }
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let run = Run::of(&pending.work, &format!("run-{}", state.runs.len()));
+                let location = match &pending.work {
+                    Work::Athena { sql, .. } => unload::location(sql).expect("an UNLOAD of ours"),
+                    Work::GlueJob { arguments, .. } => arguments[turntable::engine::LOCATION].parse().expect("a place"),
+                };
+                state.runs.push(Started { run, location, work: pending.work.clone(), ended: None });
+                state.runs.len() - 1
+            }
+        };
+        match fate {
+            Start::Lost => Err(Error::unavailable("the engine's answer was lost")),
+            _ => Ok(format!("run-{at}")),
+        }
+    }
+
+    async fn ask(&self, _: &str, _: &str, sql: &str) -> Result<Answered> {
+        let mut state = self.state();
+        state.asked.push(sql.into());
+        Ok(Answered { rows: vec![state.answer.clone()], scanned: 7 })
+    }
+
+    async fn look(&self, run: &Run) -> Result<Option<Progress>> {
+        tokio::task::yield_now().await;
+        let state = self.state();
+        let started = state.runs.iter().find(|started| started.run == *run);
+        Ok(started.map(|started| Progress {
+            location: Some(started.location.clone()),
+            state: match &started.ended {
+                None => RunState::Running,
+                Some(Ended::Succeeded) => RunState::Succeeded,
+                Some(Ended::Failed(kind, why)) => RunState::Failed(Error::new(*kind, why)),
+            },
+        }))
+    }
+}
