@@ -8,6 +8,9 @@ use turntable::config::Config;
 /// The sample's file.
 pub const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
 
+/// The folder beside a datasets file whose files are put into the bucket first.
+pub const BUCKET: &str = "bucket";
+
 /// A datasets file with its `${NAME}`s replaced, checked.
 pub struct Datasets {
     pub text: String,

@@ -22,9 +22,10 @@ pub const REGION: &str = "us-east-1";
 const START: Duration = Duration::from_secs(60);
 
 /// What the children may know of the user's environment. Above all no credentials, profiles or endpoints of AWS.
-const INHERITED: [&str; 10] = [
+const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",
+    "JAVA_HOME",
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
@@ -39,7 +40,7 @@ const INHERITED: [&str; 10] = [
 pub struct Emulator {
     pub endpoint: String,
     pub athena_endpoint: String,
-    pub(crate) tools: Tools,
+    pub tools: Tools,
     children: [Child; 2],
 }
 
@@ -62,9 +63,10 @@ impl Emulator {
         let endpoint = format!("http://127.0.0.1:{port}");
 
         // The functions get MiniStack's environment, so the Athena endpoint has to be known before MiniStack starts.
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("athena/server.py");
+        let script = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).to_string_lossy().into_owned();
+        let server = script("athena/server.py");
         let variables = [("AWS_ENDPOINT_URL", endpoint.as_str())];
-        let mut athena = Child::start(tools, &folder, "athena", &[&script.to_string_lossy()], &variables)?;
+        let mut athena = Child::start(tools, &folder, "athena", &[&server, "--events"], &variables)?;
         #[derive(Deserialize)]
         struct Ready {
             endpoint: String,
@@ -86,8 +88,9 @@ impl Emulator {
             ("STATE_DIR", &store("state")),
             ("IOT_MTLS_ENABLED", "0"),
             ("SFTP_ENABLED", "0"),
+            ("GLUE_PYTHON", &tools.spark.to_string_lossy()),
         ];
-        let mut ministack = Child::start(tools, &folder, "ministack", &["-m", "ministack"], &variables)?;
+        let mut ministack = Child::start(tools, &folder, "ministack", &[&script("emulator.py")], &variables)?;
         let listening = format!("Running on {endpoint} ");
         if ministack.until(|log| log.contains(&listening).then_some(())).await?.is_none() {
             let log = ministack.tail();

@@ -7,6 +7,7 @@
 //! | [`emulator`] | MiniStack and the Athena endpoint, as [`guard`]ed child processes |
 //! | [`deploy`] | [`template`] → CloudFormation → [`stack`] |
 //! | [`datasets`], [`sample`] | what is exported |
+//! | [`engines`] | what datasets that Athena or Glue build need besides |
 //! | [`day`] | the schedule fires and every dataset goes live |
 //! | [`operator`] | a day that goes wrong, and the way back |
 //! | [`optouts`] | somebody opts out, and is gone from the extraction |
@@ -19,6 +20,7 @@ pub mod datasets;
 pub mod day;
 pub mod deploy;
 pub mod emulator;
+pub mod engines;
 pub mod guard;
 pub mod operator;
 pub mod optouts;

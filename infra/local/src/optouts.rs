@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
-use turntable::config::Dataset;
+use turntable::config::{Dataset, Source};
 
 use crate::{
     Stack, day,
@@ -60,6 +60,18 @@ pub async fn somebody_leaves(stack: &Stack, dataset: &Dataset, reader: &Reader) 
     say(format_args!("user {person} is gone from it after {seconds:.2} s"));
     let opted_out = OptedOut { dataset: dataset.name.clone(), view, before, after, seconds };
     Ok((opted_out, live(stack, dataset, since).await?))
+}
+
+/// Waits until the drops that the user has put into an inbox are live; nothing, where there are none.
+pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<Option<Build>> {
+    let Source::Inbox(inbox) = &dataset.source else { return Ok(None) };
+    let listed = stack.s3.list_objects_v2().bucket(&inbox.location.bucket).prefix(&inbox.location.prefix);
+    if listed.send().await.context("cannot list the inbox")?.contents().is_empty() {
+        return Ok(None);
+    }
+    until("the drops to be live", async || Ok(day::live(stack, &dataset.table).await?.is_some())).await?;
+    reader.add(&dataset.table);
+    live(stack, dataset, 0).await.map(Some)
 }
 
 async fn until(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {

@@ -120,10 +120,10 @@ impl Drop for Reader {
 }
 
 async fn ask(athena: &aws_sdk_athena::Client, output: &str, table: &TableName) -> Result<Answer> {
-    // "$path" is the file that a row comes from.
+    // "$path" is the file that a row comes from; the folders of partitions are none of a generation.
     let sql = format!(
         r#"SELECT count(*), count(DISTINCT folder), max(folder)
-           FROM (SELECT regexp_replace("$path", '[^/]*$', '') AS folder FROM "{}"."{}")"#,
+           FROM (SELECT regexp_replace("$path", '([^/=]*=[^/]*/)*[^/]*$', '') AS folder FROM "{}"."{}")"#,
         table.database, table.table
     );
     let cells = query(athena, output, &sql).await?;

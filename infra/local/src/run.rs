@@ -2,16 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use turntable::name::Location;
 
 use crate::{
     Deployment, Emulator, Stack, Tools,
     datasets::{self, Datasets},
     day::{self, Day},
+    engines,
     operator::{self, Rejected},
     optouts,
     progress::say,
@@ -32,19 +34,46 @@ pub struct Started {
 
 /// Starts everything; `file` is the user's own datasets file. The sample's first day is in place, nothing is exported.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
-    let deployment = Deployment::in_account("test");
+    let mut deployment = Deployment::in_account("test");
     let datasets = Datasets::read(file.unwrap_or(Path::new(datasets::SAMPLE)), &deployment.bucket)?;
+    deployment.parameters = engines::parameters(&datasets.config);
     let tools = Tools::prepare().await?;
+    engines::prepare(&tools, &datasets.config).await?;
     let emulator = Emulator::start(&tools).await?;
     let stack = emulator.deploy(&deployment).await?;
     stack.put("datasets.toml", datasets.text.as_bytes()).await?;
     for database in datasets.databases() {
         stack.create_database(database).await?;
     }
-    if file.is_none() {
-        put_sample(&stack, 0).await?;
+    match file.and_then(Path::parent) {
+        None => put_sample(&stack, 0).await?,
+        Some(beside) => {
+            engines::create(&stack, &datasets.config, beside).await?;
+            put_folder(&stack, &beside.join(datasets::BUCKET)).await?;
+        }
     }
     Ok(Started { emulator, stack, datasets })
+}
+
+/// Whatever lies beside the user's datasets file for the bucket, under the same names.
+async fn put_folder(stack: &Stack, folder: &Path) -> Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(at) = folders.pop() {
+        if !at.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(&at).with_context(|| format!("cannot read {}", at.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let key = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+            say(format_args!("{} → s3://{}/{key}", path.display(), stack.bucket));
+            stack.put(&key, fs::read(&path)?).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn put_sample(stack: &Stack, day: u32) -> Result<()> {
@@ -82,6 +111,11 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
         report.builds.push(build);
         report.opted_out.push(opted_out);
         emulator.check()?;
+    }
+    if file.is_some() {
+        for dataset in datasets.config.datasets().filter(|dataset| dataset.is_inbox()) {
+            report.builds.extend(optouts::drops_of_the_user(&stack, dataset, &reader).await?);
+        }
     }
     report.reader = reader.finish().await?;
     judge(&stack, &datasets, &mut report).await?;

@@ -9,6 +9,9 @@ use crate::{template::Template, venv, workspace::Build};
 #[derive(Debug, Clone)]
 pub struct Tools {
     pub python: PathBuf,
+    /// What Glue jobs run on; only there after [`Tools::spark`].
+    pub spark: PathBuf,
+    target: PathBuf,
     pub template: Template,
     /// The functions' binaries by the names that template.yaml gives them.
     pub binaries: BTreeMap<String, PathBuf>,
@@ -21,6 +24,12 @@ impl Tools {
         let build = Build::of_this_process()?;
         let python = venv::ensure(&build.target).await?;
         let binaries = build.build(&python, &template.functions()).await?;
-        Ok(Tools { python, template, binaries })
+        let spark = venv::spark(&build.target)?;
+        Ok(Tools { python, spark, target: build.target, template, binaries })
+    }
+
+    /// Makes what Glue jobs run on.
+    pub async fn spark(&self) -> Result<()> {
+        venv::ensure_spark(&self.target).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! A Python environment under `target/venv`, with exactly the packages that are pinned in requirements.txt.
+//! Python environments under `target/venv`, each with exactly the packages that are pinned in a file.
 
 use std::{
     fs::{self, File},
@@ -17,6 +17,7 @@ use crate::{
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
+const SPARK: [&str; 1] = ["spark.txt"];
 
 /// The first Python ≥ 3.10 on the PATH, and its version.
 pub fn python() -> Result<(PathBuf, String)> {
@@ -33,21 +34,52 @@ pub fn python() -> Result<(PathBuf, String)> {
     bail!("missing: python3, version 3.10 or later, with its venv module (Debian, Ubuntu: apt install python3-venv)")
 }
 
-/// The environment's python. Made once for these requirements and this Python; processes that want it at the same
-/// time wait for the first.
+/// The emulator's python.
 pub async fn ensure(target: &Path) -> Result<PathBuf> {
-    let (base, version) = python()?;
+    made(target, &REQUIREMENTS).await
+}
+
+/// PySpark's python, made now.
+pub async fn ensure_spark(target: &Path) -> Result<PathBuf> {
+    java()?;
+    made(target, &SPARK).await
+}
+
+/// Where PySpark's python is, or would be.
+pub fn spark(target: &Path) -> Result<PathBuf> {
+    Ok(place(target, &python()?, &SPARK)?.join("bin/python"))
+}
+
+/// Spark runs on Java, which PyPI does not have.
+fn java() -> Result<()> {
+    let found = Command::new("java").arg("-version").stdin(Stdio::null()).output();
+    match found.is_ok_and(|output| output.status.success()) {
+        true => Ok(()),
+        false => bail!(
+            "missing: java, version 8, 11 or 17, which PySpark runs on (Debian: apt install default-jre-headless)"
+        ),
+    }
+}
+
+/// A folder for these requirements and this Python.
+fn place(target: &Path, (base, version): &(PathBuf, String), requirements: &[&str]) -> Result<PathBuf> {
     let mut hash = Sha256::new_with_prefix(base.as_os_str().as_encoded_bytes());
-    hash.update(&version);
-    for name in REQUIREMENTS {
+    hash.update(version);
+    for name in requirements {
         let path = Path::new(FOLDER).join(name);
         hash.update(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
     let key: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Ok(target.join("venv").join(key))
+}
 
+/// The python of an environment that is made once; processes that want one at the same time wait for the first.
+async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
+    let base = python()?;
+    let venv = place(target, &base, requirements)?;
+    let (base, _) = base;
     let home = target.join("venv");
     fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
-    let venv = home.join(&key);
     let python = venv.join("bin/python");
     let complete = venv.join("complete");
 
@@ -60,9 +92,9 @@ pub async fn ensure(target: &Path) -> Result<PathBuf> {
         say(format_args!("installing the pinned Python packages into {} (once)", venv.display()));
         fs::remove_dir_all(&venv).or_else(|error| if venv.exists() { Err(error) } else { Ok(()) })?;
         run(&base, &base, &["-m", "venv", &venv.to_string_lossy()]).await?;
-        let requirements = Path::new(FOLDER).join(REQUIREMENTS[0]);
+        let file = Path::new(FOLDER).join(requirements[0]);
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        run(&base, &python, &[&install[..], &[&requirements.to_string_lossy()]].concat()).await?;
+        run(&base, &python, &[&install[..], &[&file.to_string_lossy()]].concat()).await?;
         File::create(&complete)?;
     }
     Ok(python)

@@ -1,0 +1,126 @@
+"""MiniStack, with what engines need and MiniStack 1.5.33 does not do.
+
+- Services of AWS put events whose source begins with `aws.`. MiniStack lets its own alone do so; here the Athena
+  endpoint is a service too.
+- A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
+  names; and its end is an event. MiniStack takes a container for that, or does nothing.
+
+PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
+copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
+copied back. The script itself is as it would be on AWS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from ministack.app import main
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import eventbridge, glue
+
+LOCATION = "--turntable_location"
+LONGEST = 900  # seconds
+
+_put_events = eventbridge._put_events
+
+
+def put_events(data: dict[str, Any], allow_aws_source: bool = True) -> Any:
+    return _put_events(data, allow_aws_source=allow_aws_source)
+
+
+def run_script(run: dict[str, Any], job: dict[str, Any], arguments: dict[str, str], script: str) -> None:
+    """In place of MiniStack's own: the same thread, the same account."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="glue-") as folder:
+            run["JobRunState"], run["ErrorMessage"] = _run(Path(folder), run["JobName"], arguments, script)
+    except Exception as error:  # a run must end in some state whatever happens
+        run["JobRunState"], run["ErrorMessage"] = "FAILED", f"{type(error).__name__}: {error}"
+    state = run["JobRunState"]
+    detail = {
+        "jobName": run["JobName"],
+        "severity": "INFO" if state == "SUCCEEDED" else "ERROR",
+        "state": state,
+        "jobRunId": run["Id"],
+        "message": run["ErrorMessage"] or "Job run succeeded",
+    }
+    put_events({"Entries": [{"Source": "aws.glue", "DetailType": "Glue Job State Change", "Detail": json.dumps(detail)}]})
+
+
+def _run(folder: Path, name: str, arguments: dict[str, str], script: str) -> tuple[str, str]:
+    s3 = botocore.session.Session().create_client(
+        "s3",
+        region_name=get_region(),
+        endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+        aws_access_key_id=get_account_id(),
+        aws_secret_access_key="test",
+    )
+    places = {name: value for name, value in arguments.items() if value.startswith("s3://")}
+    for argument, place in places.items():
+        if argument != LOCATION:
+            _download(s3, place, folder)
+    _configure(folder, {place.removeprefix("s3://").split("/")[0] for place in places.values()})
+    command = [os.environ.get("GLUE_PYTHON", sys.executable), script]
+    command += [word for pair in {"--JOB_NAME": name, **arguments}.items() for word in pair]
+    environment = {**os.environ, "SPARK_CONF_DIR": str(folder / "conf"), "SPARK_LOCAL_IP": "127.0.0.1"}
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return "TIMEOUT", "Job execution timed out"
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"Exit code {done.returncode}"]
+        print(done.stderr, file=sys.stderr)
+        return "FAILED", lines[-1]
+    if LOCATION in places:
+        _upload(s3, places[LOCATION], folder)
+    return "SUCCEEDED", ""
+
+
+def _configure(folder: Path, buckets: set[str]) -> None:
+    """Hadoop's view file system shows a folder under the scheme of S3."""
+    prefix = "spark.hadoop.fs"
+    lines = [
+        "spark.master local[2]",
+        "spark.ui.enabled false",
+        "spark.driver.host 127.0.0.1",
+        "spark.sql.session.timeZone UTC",
+        f"{prefix}.s3.impl org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
+        f"{prefix}.viewfs.overload.scheme.target.file.impl org.apache.hadoop.fs.RawLocalFileSystem",
+    ]
+    for bucket in buckets:
+        (folder / "s3" / bucket).mkdir(parents=True, exist_ok=True)
+        lines.append(f"{prefix}.viewfs.mounttable.{bucket}.linkFallback file://{folder}/s3/{bucket}")
+    (folder / "conf").mkdir()
+    (folder / "conf" / "spark-defaults.conf").write_text("\n".join(lines) + "\n")
+
+
+def _download(s3: Any, place: str, folder: Path) -> None:
+    bucket, prefix = place.removeprefix("s3://").split("/", 1)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", ()):
+            path = folder / "s3" / bucket / item["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
+
+
+def _upload(s3: Any, place: str, folder: Path) -> None:
+    bucket, prefix = place.removeprefix("s3://").split("/", 1)
+    root = folder / "s3" / bucket
+    for path in sorted(path for path in (root / prefix).rglob("*") if path.is_file()):
+        s3.put_object(Bucket=bucket, Key=str(path.relative_to(root)), Body=path.read_bytes(), ChecksumAlgorithm="CRC32")
+
+
+eventbridge._put_events = put_events
+glue._execute_subprocess = run_script
+glue._is_spark_job = lambda job: False  # No container: every script goes to `run_script`.
+
+if __name__ == "__main__":
+    main()

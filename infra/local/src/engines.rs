@@ -1,0 +1,90 @@
+//! What datasets that Athena or Glue build need besides: the template's parameters, the jobs, and PySpark.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context, Result};
+use aws_sdk_athena::types::WorkGroupConfiguration;
+use aws_sdk_glue::types::JobCommand;
+use turntable::config::{Config, Source};
+
+use crate::{Stack, Tools, progress::say};
+
+/// Workgroups and jobs, which template.yaml has to know.
+pub fn parameters(config: &Config) -> Vec<(String, String)> {
+    [("EngineWorkgroups", workgroups(config)), ("GlueJobs", jobs(config))]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(parameter, names)| (parameter.to_owned(), names.into_iter().collect::<Vec<_>>().join(",")))
+        .collect()
+}
+
+fn workgroups(config: &Config) -> BTreeSet<String> {
+    names(config, |source| match source {
+        Source::Athena(athena) => Some(athena.workgroup.clone()),
+        _ => None,
+    })
+}
+
+fn jobs(config: &Config) -> BTreeSet<String> {
+    names(config, |source| match source {
+        Source::GlueJob(job) => Some(job.name.clone()),
+        _ => None,
+    })
+}
+
+fn names(config: &Config, name: impl Fn(&Source) -> Option<String>) -> BTreeSet<String> {
+    config.datasets().filter_map(|dataset| name(&dataset.source)).collect()
+}
+
+/// Installs PySpark where a dataset needs it.
+pub async fn prepare(tools: &Tools, config: &Config) -> Result<()> {
+    if jobs(config).is_empty() { Ok(()) } else { tools.spark().await }
+}
+
+/// The workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py`, beside the datasets file.
+pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()> {
+    for name in workgroups(config) {
+        create_workgroup(stack, &name).await?;
+    }
+    for name in jobs(config) {
+        let script = beside.join(format!("{name}.py"));
+        let text = fs::read(&script).with_context(|| {
+            format!(
+                "cannot read {}: the script of the Glue job {name:?} lies beside the datasets file",
+                script.display()
+            )
+        })?;
+        say(format_args!("the Glue job {name} runs {}", script.display()));
+        create_job(stack, &name, text).await?;
+    }
+    Ok(())
+}
+
+/// An Athena workgroup that leaves to its users where results go.
+pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
+    if name == "primary" {
+        return Ok(());
+    }
+    let configuration = WorkGroupConfiguration::builder().enforce_work_group_configuration(false).build();
+    let workgroup = stack.athena.create_work_group().name(name).configuration(configuration);
+    workgroup.send().await.with_context(|| format!("cannot create the workgroup {name}"))?;
+    Ok(())
+}
+
+/// What a Glue job runs from now on.
+pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
+    let key = format!("jobs/{name}.py");
+    let put = stack.s3.put_object().bucket(&stack.scratch).key(&key).body(script.into());
+    put.send().await.with_context(|| format!("cannot write s3://{}/{key}", stack.scratch))?;
+    Ok(())
+}
+
+/// A Glue job that runs this script.
+pub async fn create_job(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
+    put_script(stack, name, script).await?;
+    let key = format!("jobs/{name}.py");
+    let command = JobCommand::builder().name("glueetl").script_location(format!("s3://{}/{key}", stack.scratch));
+    let job = stack.glue.create_job().name(name).role("glue").command(command.build()).max_retries(0);
+    job.send().await.with_context(|| format!("cannot create the Glue job {name}"))?;
+    Ok(())
+}
