@@ -18,6 +18,14 @@ test:
 model:
     cargo test -p model -- --nocapture
 
+# what AWS promises, in memory and on two emulators: docs/contract.md
+contract:
+    cargo test --workspace --test contract
+
+# the same on AWS; says first what it makes and what that costs
+contract-aws *args:
+    cargo run --quiet --example contract_aws -- {{args}}
+
 fmt:
     cargo fmt --all --check
 

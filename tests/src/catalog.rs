@@ -37,6 +37,9 @@ pub enum Fault {
     Overtake,
 }
 
+/// The one database that does not exist.
+pub const NO_DATABASE: &str = "no_such_database_here";
+
 #[derive(Default)]
 pub struct Memory(Mutex<State>);
 
@@ -187,6 +190,11 @@ impl Catalog for Memory {
     async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
         let name = named(database, &input);
         self.call(Op::Create, &name, Update::Conflict, |state| {
+            if database == NO_DATABASE {
+                return Err(Error::config(format!(
+                    "database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again"
+                )));
+            }
             if state.tables.contains_key(&name) {
                 return Ok(Update::Conflict);
             }

@@ -2,11 +2,12 @@
 
 pub mod cases;
 pub mod catalog;
-pub mod conformance;
+pub mod contract;
 pub mod disturbed;
 pub mod engine;
 pub mod mariadb;
 pub mod memory;
+pub mod moto;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -44,7 +44,7 @@ impl Object {
 }
 
 /// The one bucket that does not exist.
-const NO_BUCKET: &str = "no-such-bucket-here";
+pub const NO_BUCKET: &str = "no-such-bucket-here";
 
 /// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
 fn chunk_size(size: usize) -> usize {
@@ -109,6 +109,14 @@ impl State {
         let modified = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
         self.objects.insert(at.clone(), Object { body, etag: etag.clone(), modified });
         etag
+    }
+
+    fn begin(&mut self, at: &Key) -> Unfinished {
+        self.writes += 1;
+        let initiated = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        let upload = Unfinished { key: at.clone(), id: self.writes.to_string(), initiated };
+        self.uploads.insert(upload.clone());
+        upload
     }
 
     fn write_new(&mut self, at: &Key, body: Bytes) -> Option<String> {
@@ -198,28 +206,47 @@ impl port::Objects for Objects {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
-        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new() }))
+        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new(), begun: None }))
     }
 }
+
+/// What is larger is uploaded in parts: S3 knows of it from the first one on.
+const PART: usize = 8 << 20;
 
 struct Upload {
     to: Objects,
     at: Key,
     body: Vec<u8>,
+    begun: Option<Unfinished>,
 }
 
 #[async_trait]
 impl port::Upload for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.body.extend_from_slice(&bytes);
+        if self.body.len() >= PART && self.begun.is_none() {
+            self.begun = Some(self.to.state().begin(&self.at));
+        }
         Ok(())
     }
 
-    async fn finish(self: Box<Self>) -> Result<String> {
-        let Upload { to, at, body } = *self;
-        let etag = to.state().write_new(&at, body.into());
-        etag.ok_or_else(|| Error::conflict(format!("{at} exists already")))
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        let mut state = self.to.state();
+        if self.begun.as_ref().is_some_and(|begun| !state.uploads.contains(begun)) {
+            return Err(port::missing(&self.at));
+        }
+        let etag = state.write_new(&self.at, std::mem::take(&mut self.body).into());
+        etag.ok_or_else(|| Error::conflict(format!("{} exists already", self.at)))
     }
 
     async fn abort(self: Box<Self>) {}
+}
+
+/// Finished, aborted or forgotten, nothing of it is left.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(begun) = &self.begun {
+            self.to.state().uploads.remove(begun);
+        }
+    }
 }

@@ -8,11 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use serde::Deserialize;
 
 use crate::{
+    aws::{self, Credentials, SdkConfig},
     guard::{self, Guarded},
     progress::say,
     tools::Tools,
@@ -22,7 +21,7 @@ pub const REGION: &str = "us-east-1";
 const START: Duration = Duration::from_secs(60);
 
 /// What the children may know of the user's environment. Above all no credentials, profiles or endpoints of AWS.
-const INHERITED: [&str; 11] = [
+pub const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",
     "JAVA_HOME",
@@ -115,12 +114,7 @@ impl Emulator {
 
     fn config(&self, access_key: &str, endpoint: &str) -> SdkConfig {
         let credentials = Credentials::new(access_key, "test", None, None, "local");
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static(REGION))
-            .endpoint_url(endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build()
+        aws::config(credentials, REGION, Some(endpoint))
     }
 
     /// An error when a part of it has ended by itself.

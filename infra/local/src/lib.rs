@@ -4,7 +4,7 @@
 //! | module | |
 //! |---|---|
 //! | [`tools`] | what has to be there first: [`venv`] and the functions of this [`workspace`] |
-//! | [`emulator`] | MiniStack and the Athena endpoint, as [`guard`]ed child processes |
+//! | [`emulator`] | MiniStack and the Athena endpoint, as [`guard`]ed child processes; reached by [`aws`] |
 //! | [`deploy`] | [`template`] → CloudFormation → [`stack`] |
 //! | [`datasets`], [`sample`] | what is exported |
 //! | [`engines`] | what datasets that Athena or Glue build need besides |
@@ -16,6 +16,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
 
+pub mod aws;
 pub mod datasets;
 pub mod day;
 pub mod deploy;

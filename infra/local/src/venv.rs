@@ -73,8 +73,9 @@ fn place(target: &Path, (base, version): &(PathBuf, String), requirements: &[&st
     Ok(target.join("venv").join(key))
 }
 
-/// The python of an environment that is made once; processes that want one at the same time wait for the first.
-async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
+/// The python of an environment that is made once; processes that want one at the same time wait for the first. The first
+/// of the files names the others; a relative path begins at this crate.
+pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
     let base = python()?;
     let venv = place(target, &base, requirements)?;
     let (base, _) = base;

@@ -28,6 +28,5 @@ mod races;
 mod rejected;
 mod sql;
 mod sqs;
-mod store;
 mod time;
 mod week;

@@ -1,0 +1,102 @@
+//! The contract suite on AWS: docs/contract.md. Credentials are the environment's `CONTRACT_AWS_…`, and no others.
+
+use std::{
+    env,
+    io::{BufRead, Write},
+    process::ExitCode,
+};
+
+use local::aws::{self, Credentials};
+use tests::contract::{
+    self,
+    account::{Account, PREFIX},
+};
+
+const USAGE: &str = "usage: just contract-aws --name turntable-contract-NAME --region REGION [--yes] [--delete]
+  --name    of the bucket that is made, and with _ for - of the Glue database; neither may exist
+  --region  where
+  --yes     do not ask
+  --delete  run nothing: delete what an interrupted run of this name has left
+in the environment: CONTRACT_AWS_ACCESS_KEY_ID, CONTRACT_AWS_SECRET_ACCESS_KEY and, if there is one,
+CONTRACT_AWS_SESSION_TOKEN; nothing else of AWS's is read";
+
+#[derive(Default)]
+struct Arguments {
+    name: String,
+    region: String,
+    /// An emulator's, for trying it out.
+    endpoint: Option<String>,
+    yes: bool,
+    delete: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(faults) if faults.is_empty() => {
+            println!("all {} clauses hold, and everything is deleted", contract::all().count());
+            ExitCode::SUCCESS
+        }
+        Ok(faults) => {
+            faults.iter().for_each(|fault| println!("{fault}"));
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<Vec<String>, String> {
+    let Arguments { name, region, endpoint, yes, delete } = arguments()?;
+    let secret = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let credentials = secret("CONTRACT_AWS_ACCESS_KEY_ID").zip(secret("CONTRACT_AWS_SECRET_ACCESS_KEY"));
+    let (key, secret_key) = credentials.ok_or_else(|| format!("no credentials were given\n{USAGE}"))?;
+    let credentials = Credentials::new(key, secret_key, secret("CONTRACT_AWS_SESSION_TOKEN"), None, "contract");
+    let account = Account::new(aws::config(credentials, &region, endpoint.as_deref()), &name)?;
+    let database = name.replace('-', "_");
+    if delete {
+        println!("This deletes bucket {name} and Glue database {database} in {region}, with all that is in them.");
+    } else {
+        println!(
+            "This makes bucket {name} and Glue database {database} in {region}, with about 1,200 objects (80 MB at \
+             most) and 130 tables, and deletes them again within minutes.\nAt the list prices of S3, 3,000 requests of \
+             which most are PUT come to about 2 US cents; Glue's first million objects and requests a month are free."
+        );
+    }
+    if !yes && !confirmed()? {
+        return Err("nothing was done".into());
+    }
+    let faults = if delete { account.delete().await } else { account.run(&[]).await };
+    Ok(faults)
+}
+
+fn confirmed() -> Result<bool, String> {
+    print!("Go on? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    read.map_err(|error| format!("no answer could be read ({error}): say --yes"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut parsed = Arguments::default();
+    let mut given = env::args().skip(1);
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+        match argument.as_str() {
+            "--name" => parsed.name = value()?,
+            "--region" => parsed.region = value()?,
+            "--endpoint" => parsed.endpoint = Some(value()?),
+            "--yes" => parsed.yes = true,
+            "--delete" => parsed.delete = true,
+            _ => return Err(format!("unknown argument {argument:?}\n{USAGE}")),
+        }
+    }
+    match (parsed.name.as_str(), parsed.region.as_str()) {
+        ("", _) => Err(format!("no name was given: --name {PREFIX}…\n{USAGE}")),
+        (_, "") => Err(format!("no region was given\n{USAGE}")),
+        _ => Ok(parsed),
+    }
+}

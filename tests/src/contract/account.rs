@@ -1,0 +1,120 @@
+//! The suite in an account: what it needs is made, and all of it is deleted, whatever comes of the suite.
+
+use aws_sdk_glue::types::DatabaseInput;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use local::aws::SdkConfig;
+use turntable::{
+    aws::{glue::Glue, s3::S3},
+    name::{Key, Location, TableName},
+    port::{Catalog, DELETED_AT_ONCE, Objects},
+};
+
+use super::{Difference, Subject, judge};
+
+/// Every name that the suite makes begins so: nothing else is ever deleted.
+pub const PREFIX: &str = "turntable-contract-";
+
+/// One bucket and one Glue database, and what is in them.
+pub struct Account {
+    aws: SdkConfig,
+    bucket: String,
+    database: String,
+}
+
+impl Account {
+    /// `name` is the bucket's, and with `_` for `-` the database's. It begins with [`PREFIX`].
+    pub fn new(aws: SdkConfig, name: &str) -> Result<Account, String> {
+        let own = name.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty());
+        let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !own || !name.chars().all(is_fit) || name.len() > 50 {
+            return Err(format!(
+                "{name:?}: expected {PREFIX}NAME of lower-case letters, digits and hyphens, 50 characters at most"
+            ));
+        }
+        Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_") })
+    }
+
+    /// Makes bucket and database, looks at every clause, and deletes everything. Gives all that is not as it should be.
+    /// Nothing is touched if either is there already.
+    pub async fn run(&self, differences: &[Difference]) -> Vec<String> {
+        let mut faults = match self.vacant().await {
+            Ok(()) => match self.make().await {
+                Ok(()) => judge(Subject::aws(&self.aws, &self.bucket, &self.database), differences).await,
+                Err(fault) => vec![fault],
+            },
+            Err(fault) => return vec![fault],
+        };
+        faults.extend(self.delete().await);
+        faults
+    }
+
+    /// An error if anything of this name is there, or if it cannot be told.
+    pub async fn vacant(&self) -> Result<(), String> {
+        let taken = |what: &str| Err(format!("{what} exists already: choose another name, or delete it with --delete"));
+        let bucket = aws_sdk_s3::Client::new(&self.aws).head_bucket().bucket(&self.bucket).send().await;
+        match bucket {
+            Ok(_) => return taken(&self.bucket),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {}
+            Err(error) => return Err(format!("cannot ask for bucket {}: {error:?}", self.bucket)),
+        }
+        let database = aws_sdk_glue::Client::new(&self.aws).get_database().name(&self.database).send().await;
+        match database {
+            Ok(_) => taken(&self.database),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => Ok(()),
+            Err(error) => Err(format!("cannot ask for database {}: {error:?}", self.database)),
+        }
+    }
+
+    async fn make(&self) -> Result<(), String> {
+        let region = self.aws.region().map(|region| region.as_ref()).unwrap_or_default();
+        // The one region that S3 does not want named.
+        let place = (region != "us-east-1").then(|| {
+            let place = BucketLocationConstraint::from(region);
+            CreateBucketConfiguration::builder().location_constraint(place).build()
+        });
+        let bucket = aws_sdk_s3::Client::new(&self.aws).create_bucket().bucket(&self.bucket);
+        let made = bucket.set_create_bucket_configuration(place).send().await;
+        made.map_err(|error| format!("cannot make bucket {}: {error:?}", self.bucket))?;
+        let input = DatabaseInput::builder().name(&self.database).build().expect("the only required field is the name");
+        let made = aws_sdk_glue::Client::new(&self.aws).create_database().database_input(input).send().await;
+        made.map_err(|error| format!("cannot make database {}: {error:?}", self.database))?;
+        Ok(())
+    }
+
+    /// Deletes all there is of this name. Each step is taken whatever has come of the others; gives what may be left.
+    pub async fn delete(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        left.extend(self.empty().await.err());
+        let bucket = aws_sdk_s3::Client::new(&self.aws).delete_bucket().bucket(&self.bucket).send().await;
+        left.extend(bucket.err().map(|error| format!("bucket {} may be left: {error:?}", self.bucket)));
+        left.extend(self.drop_tables().await.err());
+        // Glue would delete the tables in its own time: that is why they went first.
+        let database = aws_sdk_glue::Client::new(&self.aws).delete_database().name(&self.database).send().await;
+        left.extend(database.err().map(|error| format!("database {} may be left: {error:?}", self.database)));
+        left
+    }
+
+    async fn empty(&self) -> Result<(), String> {
+        let told = |error: turntable::error::Error| format!("objects may be left: {}", error.report());
+        let (objects, all) = (S3::new(&self.aws), Location { bucket: self.bucket.clone(), prefix: String::new() });
+        for upload in objects.uploads(&all).await.map_err(told)? {
+            objects.abort_upload(&upload).await.map_err(told)?;
+        }
+        let keys = objects.list(&all, None).await.map_err(told)?;
+        let keys: Vec<Key> = keys.into_iter().map(|entry| entry.key).collect();
+        for keys in keys.chunks(DELETED_AT_ONCE) {
+            objects.delete(keys).await.map_err(told)?;
+        }
+        Ok(())
+    }
+
+    async fn drop_tables(&self) -> Result<(), String> {
+        let told = |error: turntable::error::Error| format!("tables may be left: {}", error.report());
+        let catalog = Glue::new(&self.aws);
+        for table in catalog.tables(&self.database, "").await.map_err(told)? {
+            let name = TableName { database: self.database.clone(), table: table.name };
+            catalog.delete(&name).await.map_err(told)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! What AWS promises and the product relies on: one suite of clauses over S3 and the Glue Data Catalog, for the
+//! implementations in memory, for two emulators, and for AWS itself.
+//!
+//! A clause says what AWS documents. Where something else does not keep it, that is a [`Difference`] by the clause's
+//! name, with what shows of it and where it is documented; one that no longer shows is a failure too.
+
+pub mod account;
+mod catalog;
+pub mod differences;
+mod fields;
+mod objects;
+mod writes;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use local::aws::SdkConfig;
+use turntable::{
+    aws::{glue::Glue, s3::S3},
+    name::{Location, TableName},
+    port::{Catalog, Objects},
+};
+
+use crate::{catalog as memory_catalog, memory};
+
+/// An implementation, and where in it the suite may do as it likes.
+pub struct Subject {
+    pub objects: Arc<dyn Objects>,
+    pub catalog: Arc<dyn Catalog>,
+    /// It exists, and holds nothing.
+    pub bucket: String,
+    /// There is no such bucket.
+    pub no_bucket: String,
+    /// A Glue database that exists, and holds nothing.
+    pub database: String,
+    /// There is no such database.
+    pub no_database: String,
+    behind: Behind,
+}
+
+/// What the ports do not offer, and the suite needs.
+enum Behind {
+    Memory(Arc<memory_catalog::Memory>),
+    Glue(aws_sdk_glue::Client),
+}
+
+impl Subject {
+    pub fn memory() -> Subject {
+        let catalog = Arc::new(memory_catalog::Memory::default());
+        Subject {
+            objects: Arc::new(memory::Objects::default()),
+            catalog: catalog.clone(),
+            bucket: "lake".into(),
+            no_bucket: memory::NO_BUCKET.into(),
+            database: "dmp".into(),
+            no_database: memory_catalog::NO_DATABASE.into(),
+            behind: Behind::Memory(catalog),
+        }
+    }
+
+    /// The product's own clients.
+    pub fn aws(aws: &SdkConfig, bucket: &str, database: &str) -> Subject {
+        Subject {
+            objects: Arc::new(S3::new(aws)),
+            catalog: Arc::new(Glue::new(aws)),
+            bucket: bucket.into(),
+            no_bucket: format!("{bucket}-not-there"),
+            database: database.into(),
+            no_database: format!("{database}_not_there"),
+            behind: Behind::Glue(aws_sdk_glue::Client::new(aws)),
+        }
+    }
+
+    /// A clause's own folder.
+    fn folder(&self, name: &str) -> Location {
+        Location { bucket: self.bucket.clone(), prefix: format!("{name}/") }
+    }
+
+    fn table(&self, name: &str) -> TableName {
+        TableName { database: self.database.clone(), table: name.into() }
+    }
+}
+
+/// One promise: a function that panics where it is not kept.
+pub struct Clause {
+    pub name: &'static str,
+    holds: fn(Arc<Subject>) -> BoxFuture<'static, ()>,
+}
+
+/// The list of a module's clauses, by the names of their functions.
+macro_rules! clauses {
+    ($($name:ident)*) => {
+        pub(super) const CLAUSES: &[super::Clause] =
+            &[$(super::Clause { name: stringify!($name), holds: |subject| Box::pin($name(subject)) }),*];
+    };
+}
+use clauses;
+
+/// All clauses, in the order in which they are looked at.
+pub fn all() -> impl Iterator<Item = &'static Clause> {
+    [objects::CLAUSES, writes::CLAUSES, catalog::CLAUSES, fields::CLAUSES].into_iter().flatten()
+}
+
+/// A clause that an emulator is known not to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference {
+    pub clause: &'static str,
+    /// Part of how the clause fails: one that fails for another reason is a fault.
+    pub shows: &'static str,
+    /// What the emulator does instead, and where AWS documents what it does.
+    pub source: &'static str,
+}
+
+/// Looks at every clause. Gives what is not as it should be: nothing, if all hold but those that are known to differ.
+pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> {
+    let subject = Arc::new(subject);
+    let mut faults: Vec<String> = differences
+        .iter()
+        .filter(|difference| all().all(|clause| clause.name != difference.clause))
+        .map(|difference| format!("{}: no such clause", difference.clause))
+        .collect();
+    for clause in all() {
+        // A task of its own ends alone when it panics.
+        let broken = tokio::spawn((clause.holds)(subject.clone())).await.err().map(said);
+        let known = differences.iter().find(|difference| difference.clause == clause.name);
+        faults.extend(fault(clause.name, broken, known));
+    }
+    faults
+}
+
+fn fault(name: &str, broken: Option<String>, known: Option<&Difference>) -> Option<String> {
+    match (broken, known) {
+        (None, None) => None,
+        (Some(said), Some(known)) if said.contains(known.shows) => None,
+        (Some(said), Some(known)) => {
+            Some(format!("{name} differs in another way than listed ({:?}): {said}", known.shows))
+        }
+        (Some(said), None) => Some(format!("{name} does not hold: {said}")),
+        (None, Some(known)) => {
+            Some(format!("{name} holds: the difference is gone, take it from the list ({})", known.source))
+        }
+    }
+}
+
+/// What a panic said.
+fn said(error: tokio::task::JoinError) -> String {
+    let payload = match error.try_into_panic() {
+        Ok(payload) => payload,
+        Err(error) => return error.to_string(),
+    };
+    let text = payload.downcast_ref::<String>().cloned();
+    text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Difference = Difference { clause: "copies", shows: "501", source: "its documentation" };
+
+    #[test]
+    fn a_clause_fails_if_it_is_unlisted_differs_otherwise_or_holds_after_all() {
+        let told = |broken: Option<&str>, known| fault("copies", broken.map(str::to_owned), known);
+        assert_eq!(told(None, None), None);
+        assert_eq!(told(Some("status 501"), Some(&KNOWN)), None);
+        assert_eq!(told(Some("status 501"), None).unwrap(), "copies does not hold: status 501");
+        assert_eq!(
+            told(Some("status 400"), Some(&KNOWN)).unwrap(),
+            "copies differs in another way than listed (\"501\"): status 400"
+        );
+        assert_eq!(
+            told(None, Some(&KNOWN)).unwrap(),
+            "copies holds: the difference is gone, take it from the list (its documentation)"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_difference_of_no_clause_is_a_fault() {
+        let unknown = Difference { clause: "no_such_clause", ..KNOWN };
+        assert_eq!(judge(Subject::memory(), &[unknown]).await, ["no_such_clause: no such clause"]);
+    }
+}
