@@ -161,7 +161,7 @@ mod tests {
         "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
         "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
         "as_of": "2026-04-02T02:00:00Z", "created_at": "2026-04-02T02:00:09Z", "spec": "9f2c", "typed_by": "source",
-        "columns": [{ "name": "id", "glue_type": "bigint" }], "rows": 2, "bytes": 512,
+        "columns": [{ "name": "id", "type": "bigint" }], "rows": 2, "bytes": 512,
         "files": [{ "key": "part-00000.parquet", "bytes": 512, "rows": 2, "etag": "e" }]
     }"#;
 
