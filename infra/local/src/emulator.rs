@@ -1,8 +1,11 @@
 //! MiniStack and the Athena endpoint: an AWS of one's own on free ports of the loopback interface.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io,
     net::TcpListener,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -48,17 +51,17 @@ impl Emulator {
         say("starting MiniStack and the Athena endpoint");
         // Between the choice of a port and its use somebody else may take it.
         for _ in 0..5 {
-            if let Some(emulator) = Self::try_start(tools).await? {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            if let Some(emulator) = Self::start_at(tools, port).await? {
                 return Ok(emulator);
             }
         }
         bail!("found no free port for MiniStack in five attempts")
     }
 
-    /// `None` when MiniStack's port was taken before it could bind to it.
-    async fn try_start(tools: &Tools) -> Result<Option<Emulator>> {
+    /// `None` when somebody else has MiniStack's port.
+    pub async fn start_at(tools: &Tools, port: u16) -> Result<Option<Emulator>> {
         let folder = new_folder()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let endpoint = format!("http://127.0.0.1:{port}");
 
         // The functions get MiniStack's environment, so the Athena endpoint has to be known before MiniStack starts.
@@ -97,7 +100,8 @@ impl Emulator {
             if log.contains("already in use") || log.contains("Address already in use") {
                 return Ok(None);
             }
-            bail!("MiniStack ended at its start:\n{log}");
+            let status = ministack.process.ended()?.map(|status| status.to_string()).unwrap_or_default();
+            bail!("MiniStack ended at its start ({status}):\n{log}");
         }
         Ok(Some(Emulator { endpoint, athena_endpoint, tools: tools.clone(), children: [ministack, athena] }))
     }
@@ -135,13 +139,14 @@ impl Emulator {
 
 struct Child {
     process: Guarded,
-    log: PathBuf,
+    /// It can be read when the guard has removed its folder.
+    log: File,
 }
 
 impl Child {
     fn start(tools: &Tools, folder: &Path, name: &str, arguments: &[&str], own: &[(&str, &str)]) -> Result<Child> {
-        let log = folder.join(format!("{name}.log"));
-        let file = fs::File::create(&log)?;
+        let path = folder.join(format!("{name}.log"));
+        let log = File::options().create_new(true).read(true).append(true).open(path)?;
         let mut command = guard::command(&tools.python, Some(folder));
         command.arg(&tools.python).args(arguments).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))));
@@ -158,7 +163,7 @@ impl Child {
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]);
         command.env("TMPDIR", folder).envs(own.iter().copied());
-        command.stdout(file.try_clone()?).stderr(file);
+        command.stdout(log.try_clone()?).stderr(log.try_clone()?);
         Ok(Child { process: Guarded::start(command)?, log })
     }
 
@@ -167,8 +172,7 @@ impl Child {
         let start = Instant::now();
         loop {
             let ended = self.process.ended()?.is_some();
-            let log = fs::read(&self.log).unwrap_or_default();
-            if let Some(found) = find(&String::from_utf8_lossy(&log)) {
+            if let Some(found) = find(&self.text()?) {
                 return Ok(Some(found));
             }
             if ended {
@@ -181,8 +185,14 @@ impl Child {
         }
     }
 
+    fn text(&self) -> io::Result<String> {
+        let mut text = vec![0; usize::try_from(self.log.metadata()?.len()).unwrap_or(0)];
+        self.log.read_exact_at(&mut text, 0)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     fn tail(&self) -> String {
-        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let text = self.text().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }

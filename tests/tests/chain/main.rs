@@ -11,6 +11,7 @@ mod compare;
 mod copied;
 mod days;
 mod drain;
+mod emulator;
 mod engines;
 mod hostile;
 mod metrics;
