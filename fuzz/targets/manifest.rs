@@ -12,4 +12,9 @@ fuzz_target!(|input: &[u8]| {
     let at: Key = format!("s3://b/t/_manifests/{GENERATION}.json").parse().expect("a key");
     let Ok(manifest) = Manifest::from_json(&at, &generation, input) else { return };
     assert_eq!(Manifest::from_json(&at, &generation, &manifest.to_json()).expect("our own"), manifest);
+    for partition in &manifest.partitions {
+        partition.parameters();
+        partition.has(&partition.first());
+        partition.count();
+    }
 });

@@ -62,9 +62,9 @@ impl Life {
             .then(|| (mean(&self.resident[..third]), mean(&self.resident[self.resident.len() - third..])))
     }
 
-    /// More than a quarter and 8 MB beyond its first third: what an allocator keeps for the next time is less.
+    /// More than a quarter and 16 MB beyond its first third: what an allocator keeps for the next time is less.
     pub fn grows(&self) -> bool {
-        self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 8.0)
+        self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 16.0)
     }
 
     /// The emulator's own processes keep what AWS would keep, so they grow.

@@ -21,6 +21,8 @@ async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) ->
     Ok((streams, rows.into_iter().map(|row| row[0].clone().unwrap_or_default()).collect()))
 }
 
+const BREAKS_OUT: &str = "x\" from nobody; drop table parted; --'";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_comes_once_however_it_is_cut() {
     let url = shared().await;
@@ -38,6 +40,8 @@ async fn every_row_comes_once_however_it_is_cut() {
             ("SELECT id, name FROM parted WHERE id > 0", Some("name"), 4),
             ("SELECT id, 1 AS same FROM parted", Some("same"), 2),
             ("SELECT id, sum(1) AS n FROM parted GROUP BY id ORDER BY id", Some("id"), 4),
+            // A name that would end the identifier and the statement, were it not quoted.
+            ("SELECT id, id AS \"x\"\" from nobody; drop table parted; --'\" FROM parted", Some(BREAKS_OUT), 4),
         ] {
             let (streams, found) = parts(url, query, 4, split_by).await.unwrap();
             assert_eq!(found.len(), all.len(), "{query}");
