@@ -13,3 +13,4 @@ pub mod postgres;
 pub mod process;
 pub mod query;
 pub mod rig;
+pub mod types_page;

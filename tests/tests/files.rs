@@ -17,7 +17,10 @@ use parquet::{
     file::writer::SerializedFileWriter,
     schema::parser::parse_message_type,
 };
-use tests::memory;
+use tests::{
+    memory,
+    types_page::{arrow, in_code, table},
+};
 use turntable::{
     config::{Config, Files, OnUnrepresentable, Source},
     error::{Kind, Result},
@@ -691,4 +694,68 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
             }
         }
     }
+}
+
+/// A column as Parquet's own text has it, for what docs/types.md calls it.
+fn column(of: &str) -> String {
+    let plain = match of {
+        "BOOLEAN" => "boolean {}",
+        "INT(8)" => "int32 {} (INTEGER(8,true))",
+        "INT(16)" => "int32 {} (INTEGER(16,true))",
+        "INT32" => "int32 {}",
+        "INT64" => "int64 {}",
+        "INT(8) unsigned" => "int32 {} (INTEGER(8,false))",
+        "INT(16) unsigned" => "int32 {} (INTEGER(16,false))",
+        "INT(32) unsigned" => "int32 {} (INTEGER(32,false))",
+        "INT(64) unsigned" => "int64 {} (INTEGER(64,false))",
+        "FLOAT" => "float {}",
+        "FLOAT16" => "fixed_len_byte_array(2) {} (FLOAT16)",
+        "DOUBLE" => "double {}",
+        "DECIMAL(9,2)" => "fixed_len_byte_array(4) {} (DECIMAL(9,2))",
+        "STRING" => "binary {} (STRING)",
+        "TIME" => "int64 {} (TIME(MICROS,true))",
+        "DATE" => "int32 {} (DATE)",
+        "TIMESTAMP(ms)" => "int64 {} (TIMESTAMP(MILLIS,false))",
+        "TIMESTAMP(µs)" => "int64 {} (TIMESTAMP(MICROS,false))",
+        "TIMESTAMP(ns)" => "int64 {} (TIMESTAMP(NANOS,false))",
+        "TIMESTAMP(ms, UTC)" => "int64 {} (TIMESTAMP(MILLIS,true))",
+        "TIMESTAMP(µs, UTC)" => "int64 {} (TIMESTAMP(MICROS,true))",
+        "TIMESTAMP(ns, UTC)" => "int64 {} (TIMESTAMP(NANOS,true))",
+        "INT96" => "int96 {}",
+        "BYTE_ARRAY" => "binary {}",
+        "FIXED_LEN_BYTE_ARRAY(4)" => "fixed_len_byte_array(4) {}",
+        "UUID" => "fixed_len_byte_array(16) {} (UUID)",
+        "LIST of INT32" => "group {} (LIST) { repeated group list { optional int32 element; } }",
+        "MAP of STRING to DATE" => {
+            "group {} (MAP) { repeated group key_value { required binary key (STRING); optional int32 value (DATE); } }"
+        }
+        "group of BOOLEAN, TIME" => "group {} { optional boolean A; optional int64 B (TIME(MICROS,true)); }",
+        _ => panic!("no Parquet type {of}"),
+    };
+    let end = if plain.starts_with("group") { "" } else { ";" };
+    format!("optional {plain}{end}").replace("{}", "c")
+}
+
+#[tokio::test]
+async fn the_page_says_what_every_type_of_parquet_becomes() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for row in table("Files") {
+        for of in in_code(&row[0]) {
+            let message = parse_message_type(&format!("message m {{ {} }}", column(&of)));
+            let message = Arc::new(message.unwrap_or_else(|error| panic!("{of}: {error}")));
+            let mut body = Vec::new();
+            SerializedFileWriter::new(&mut body, message, Default::default()).unwrap().close().unwrap();
+            let objects = memory::Objects::default();
+            objects.put("s3://lake/in/users/a.parquet", body);
+            let opened = open(&objects, PLACE).await.unwrap_or_else(|error| panic!("{of}: {}", error.report()));
+            let glue = schema::columns(&opened.schema).unwrap().remove(0).glue_type;
+            let found = [arrow(opened.schema.field(0).data_type()), glue];
+            if found != row[1..3] {
+                wrong.push(format!("{of}: {found:?}, the page says {:?}", &row[1..3]));
+            }
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen, 29);
 }

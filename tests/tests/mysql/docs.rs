@@ -2,34 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use arrow_schema::{DataType, TimeUnit};
+use tests::types_page::{arrow, in_code, table};
 use turntable::schema;
 
 use crate::{open, run, shared};
-
-/// The cells of each row below the heading, but for the table's own head.
-fn table(heading: &str) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/types.md")).unwrap();
-    let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
-}
-
-fn arrow(of: &DataType) -> String {
-    match of {
-        DataType::Decimal128(precision, scale) => format!("Decimal128({precision},{scale})"),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => "Timestamp(µs)".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => format!("Timestamp(µs, {zone})"),
-        other => other.to_string(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_says_what_every_type_becomes() {
     let server = shared().await;
     let rows = table("MySQL and MariaDB");
-    let types: Vec<(&str, &Vec<String>)> =
-        rows.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2).map(move |of| (of, row))).collect();
+    let types: Vec<(String, &Vec<String>)> =
+        rows.iter().flat_map(|row| in_code(&row[0]).into_iter().map(move |of| (of, row))).collect();
     assert!(types.len() > 50, "{}", types.len());
     let columns: Vec<String> = types.iter().enumerate().map(|(at, (of, _))| format!("c{at} {of} NULL")).collect();
     run(server, format!("CREATE TABLE documented ({})", columns.join(", "))).await;
