@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # everything that CI checks
-check: fmt clippy pure test docs deny typos template terraform athena fuzz soak
+check: fmt clippy pure test docs pages deny typos template terraform athena fuzz soak
 
 # the main job, on an embedded AWS
 run *args:
@@ -39,6 +39,10 @@ pure:
 
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# sums in the pages; each page is listed
+pages:
+    .ci/tool sam python -m pytest -q -p no:cacheprovider docs
 
 # licences, sources and banned crates
 deny:
