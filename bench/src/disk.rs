@@ -105,6 +105,10 @@ impl port::Objects for Disk {
         unasked()
     }
 
+    async fn replace(&self, _: &Key, _: &str, _: Bytes) -> Result<bool> {
+        unasked()
+    }
+
     async fn copy(&self, from: &Key, _: &str, to: &Key) -> Result<String> {
         let path = self.path(to);
         if let Some(folder) = path.parent() {

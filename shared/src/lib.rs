@@ -12,6 +12,7 @@
 //! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
 //! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
 //! | [`history`] | what the flip records tell, and what must come on record |
+//! | [`group`] | what flips together, and who finishes it |
 //!
 //! | the world (feature `aws`; `arrow` for what of [`source`] and [`request`] only decodes) | |
 //! |---|---|
@@ -24,6 +25,7 @@
 pub mod audit;
 pub mod config;
 pub mod error;
+pub mod group;
 pub mod history;
 pub mod manifest;
 pub mod merge;

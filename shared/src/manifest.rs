@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use ulid::Ulid;
 
 use crate::{
     error::{Error, Result},
@@ -44,6 +45,27 @@ pub struct Manifest {
     /// Of a merge of opt-outs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
+    /// Of a member of a group only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Run>,
+}
+
+/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of the
+/// members' names: the run is complete when the last of them is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub group: String,
+    #[serde(with = "crate::record::text")]
+    pub run: Ulid,
+    /// By dataset.
+    pub members: BTreeMap<String, Generation>,
+}
+
+impl Run {
+    /// The member whose manifest comes last.
+    pub fn last(&self) -> Option<&str> {
+        self.members.keys().next_back().map(String::as_str)
+    }
 }
 
 /// What a merge was made of. Its base is [`Manifest::base`]: it flips only while that is live.

@@ -9,6 +9,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.failed.json
+//! s3://BUCKET/PREFIX/_groups/GROUP.json
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -355,6 +356,35 @@ impl Home {
     }
 }
 
+/// Datasets that belong together: their name, and the folder that their tables lie in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub name: String,
+    prefix: Location,
+}
+
+impl Group {
+    pub fn new(prefix: &Location, name: &str) -> Self {
+        Group { name: name.into(), prefix: prefix.clone() }
+    }
+
+    /// Where the records of all groups of these tables lie.
+    pub fn folder(&self) -> Location {
+        self.prefix.folder("_groups")
+    }
+
+    /// Which generations belong together.
+    pub fn record(&self) -> Key {
+        self.folder().key(&format!("{}.json", self.name))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// The name of a data file: `part-00000.parquet`.
 pub fn part(number: usize) -> String {
     format!("part-{number:05}.parquet")
@@ -474,6 +504,14 @@ mod tests {
         for foreign in ["users", "turntable_audit_users", "turntable_audit_users_01jda", "turntable_audit_"] {
             assert_eq!(parse_audit_table(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_group_lies_beside_its_tables() {
+        let prefix = "s3://lake/schemas".parse().unwrap();
+        let (group, home) = (Group::new(&prefix, "core"), Home::new(&prefix, "users"));
+        assert_eq!(group.record().to_string(), "s3://lake/schemas/_groups/core.json");
+        assert!(!group.folder().overlaps(home.location()));
     }
 
     #[test]

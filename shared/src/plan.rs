@@ -276,6 +276,7 @@ mod tests {
             files: vec![],
             nulled: Default::default(),
             merge: None,
+            group: None,
         }
     }
 

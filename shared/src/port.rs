@@ -91,6 +91,10 @@ pub trait Objects: Send + Sync {
     /// Writes the object, whatever is there. Only for what is no part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
+    /// Writes the object if `etag` is still its own (`If-Match`). `false`: it has changed, and nothing was written. A missing
+    /// object is an error.
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
+
     /// Copies an object on the server, create-if-absent, if `etag` is still `from`'s; a missing or changed one is an
     /// error. Gives the ETag of what is at `to` then, which under SSE-KMS is another one than `etag`.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;

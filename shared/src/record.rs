@@ -49,6 +49,8 @@ pub enum By {
     Canary,
     /// The way back after somebody else had moved the table.
     Repair,
+    /// The way back of a group of which one member could not flip.
+    Group,
     /// Written later, by whoever found a live generation without a record: its flip died before it wrote one.
     Recovered,
 }
@@ -158,7 +160,7 @@ pub struct Failed {
 }
 
 /// A ULID in JSON.
-mod text {
+pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use ulid::Ulid;
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[cfg(feature = "aws")]
-pub use answer::{Engaged, Exported, Flipped, Item, OptedOut, Skipped, Swept};
+pub use answer::{Engaged, Exported, ExportedGroup, Flipped, FlippedGroup, Item, OptedOut, Skipped, Swept};
 pub use optout::Optout;
 
 /// What `export` is asked to do.

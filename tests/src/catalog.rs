@@ -49,6 +49,7 @@ struct State {
     partitioned: BTreeSet<TableName>,
     calls: BTreeMap<Op, usize>,
     faults: BTreeMap<(Op, usize), Fault>,
+    denied: Option<TableName>,
     writes: Vec<(TableName, Table)>,
 }
 
@@ -56,6 +57,11 @@ impl Memory {
     /// Makes the `call`-th call of an operation go wrong, counted from 1 and from the catalog's beginning.
     pub fn on(&self, op: Op, call: usize, fault: Fault) {
         self.state().faults.insert((op, call), fault);
+    }
+
+    /// From now on this table may not be updated.
+    pub fn deny(&self, table: Option<TableName>) {
+        self.state().denied = table;
     }
 
     /// How many calls of an operation there were.
@@ -177,6 +183,9 @@ impl Catalog for Memory {
     async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
         let name = named(database, &input);
         self.call(Op::Update, &name, Update::Conflict, |state| {
+            if state.denied.as_ref() == Some(&name) {
+                return Err(Error::config(format!("{name}: UpdateTable is denied")));
+            }
             let now = state.version(&name).ok_or_else(|| Error::unavailable(format!("{name}: no such table")))?;
             if now.to_string() != version {
                 return Ok(Update::Conflict);

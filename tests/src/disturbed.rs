@@ -75,6 +75,10 @@ impl Objects for Disturbed {
         Objects::put(&self.inner, at, body).await
     }
 
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        self.inner.replace(at, etag, body).await
+    }
+
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         self.inner.copy(from, etag, to).await
     }

@@ -172,6 +172,15 @@ impl port::Objects for Objects {
         Ok(())
     }
 
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        let mut state = self.state();
+        let now = state.objects.get(at).ok_or_else(|| port::missing(at))?.etag.clone();
+        if now == etag {
+            state.write(at, body);
+        }
+        Ok(now == etag)
+    }
+
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         let body = self.pinned(from, etag)?;
         let mut state = self.state();

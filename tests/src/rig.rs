@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use turntable::{
     clock::Clock,
@@ -113,6 +113,10 @@ impl Rig {
     /// The time, which it does not move.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
+    }
+
+    pub fn advance(&self, by: SignedDuration) {
+        self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
     /// A source of so many rows.

@@ -2,8 +2,10 @@
 //! written.
 
 mod engines;
+mod group;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,10 +20,10 @@ use turntable::{
     lambda::{self, Deadline},
     manifest::{File, Manifest, VERSION},
     metric::{Metric, emit},
-    name::Location,
+    name::{Generation, Location},
     parquet::{self, Progress, Written, partitioned},
     partition::Partition,
-    plan,
+    plan::{self, Live},
     port::{Engine, Put, Queue},
     publish,
     request::{self, Engaged, Exported, Message},
@@ -61,7 +63,7 @@ pub enum Answer {
 pub async fn handle(export: Export, event: Value) -> Result<Answer> {
     let config = export.world.config().await?;
     match request::Export::parse(&event)? {
-        request::Export::One(name) => one(&export, config.dataset(&name)?).await,
+        request::Export::One(name) => one(&export, &config, config.dataset(&name)?).await,
         request::Export::Ended(run) => engines::ended(&export, &config, &run).await,
         request::Export::Pending(name, generation) => {
             engines::pending(&export, config.dataset(&name)?, &generation).await
@@ -94,9 +96,15 @@ async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Re
         Some(names) => names,
         None => config.datasets().filter(|dataset| !dataset.is_inbox()).map(|dataset| dataset.name.clone()).collect(),
     };
-    for name in &queued {
-        config.dataset(name)?;
+    // A message for one member is one for its group.
+    let mut groups = BTreeSet::new();
+    let mut first = Vec::new();
+    for name in queued {
+        if config.dataset(&name)?.group.as_ref().is_none_or(|group| groups.insert(group.name.clone())) {
+            first.push(name);
+        }
     }
+    let queued = first;
     export.queue.send(queued.iter().map(|name| json!({ "dataset": name }).to_string()).collect()).await?;
     info!(datasets = queued.len(), "queued");
     Ok(Answer::Queued { queued })
@@ -130,7 +138,7 @@ async fn then(export: &Export, message: &Message, failure: &Error) -> Then {
 /// One message of the queue: a request for one dataset.
 async fn of_message(export: &Export, config: &Config, body: &str) -> Result<()> {
     match request::Export::parse(&request::message(body)?)? {
-        request::Export::One(name) => one(export, config.dataset(&name)?).await.map(drop),
+        request::Export::One(name) => one(export, config, config.dataset(&name)?).await.map(drop),
         request::Export::Pending(name, generation) => {
             engines::pending(export, config.dataset(&name)?, &generation).await.map(drop)
         }
@@ -138,8 +146,11 @@ async fn of_message(export: &Export, config: &Config, body: &str) -> Result<()> 
     }
 }
 
-/// Builds one generation, or has it built.
-async fn one(export: &Export, dataset: &Dataset) -> Result<Answer> {
+/// Builds one generation, or has it built; and of a member of a group, those of all members.
+async fn one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
+    if let Some(members) = config.group_of(dataset) {
+        return group::build(export, &members, dataset).await.map(Answer::Exported);
+    }
     match dataset.source.is_engine() {
         true => engines::export(export, dataset).await,
         false => build(export, dataset).await.map(Answer::Exported),
@@ -149,54 +160,82 @@ async fn one(export: &Export, dataset: &Dataset) -> Result<Answer> {
 /// Source → data files → manifest.
 async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let started = Instant::now();
-    let world = &export.world;
-    let live = publish::live_to_follow(world, dataset).await?;
-    let generation = plan::next(&dataset.home, &live, world.clock.ulid());
-    let location = dataset.home.generation(&generation);
-    plan::beside(&live, &location)?;
+    let begun = Begun::now(&export.world, dataset).await?;
+    let context = context(export, dataset);
+    let opened = tokio::select! {
+        opened = source::open(&dataset.source, &context) => opened?,
+        () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, None)),
+    };
+    let manifest = match begun.write(export, opened).await? {
+        Ok(manifest) => manifest,
+        Err(progress) => return Err(out_of_time(dataset, started, Some(progress), None)),
+    };
+    complete(&export.world, dataset, &manifest).await?;
+    Ok(exported(&export.world, manifest, started.elapsed()))
+}
 
-    let context = Context {
-        objects: world.objects.clone(),
+/// A generation that has got its name.
+struct Begun<'a> {
+    dataset: &'a Dataset,
+    live: Live,
+    generation: Generation,
+    location: Location,
+}
+
+impl<'a> Begun<'a> {
+    /// What a flip would refuse is refused here, before the work.
+    async fn now(world: &World, dataset: &'a Dataset) -> Result<Begun<'a>> {
+        let live = publish::live_to_follow(world, dataset).await?;
+        let generation = plan::next(&dataset.home, &live, world.clock.ulid());
+        let location = dataset.home.generation(&generation);
+        plan::beside(&live, &location)?;
+        Ok(Begun { dataset, live, generation, location })
+    }
+
+    /// Writes all rows. Gives the manifest that is to be written, or how far it came until the time was up.
+    async fn write(self, export: &Export, opened: Opened) -> Result<Result<Manifest, Progress>> {
+        let Begun { dataset, live, generation, location } = self;
+        let columns = schema::columns(&opened.schema).map_err(|fault| {
+            Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name))
+        })?;
+        let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
+        let (files, columns, partitions) = match write(export, dataset, &location, opened, columns).await? {
+            Ok(written) => written,
+            Err(progress) => return Ok(Err(progress)),
+        };
+        Ok(Ok(Manifest {
+            version: VERSION,
+            dataset: dataset.name.clone(),
+            generation,
+            location,
+            base: live.location(&dataset.home),
+            as_of,
+            created_at: export.world.clock.now(),
+            spec: dataset.spec.clone(),
+            typed_by,
+            columns,
+            partitions,
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            nulled: unrepresentable.nulled(),
+            merge: None,
+            group: None,
+        }))
+    }
+}
+
+fn context(export: &Export, dataset: &Dataset) -> Context {
+    Context {
+        objects: export.world.objects.clone(),
         secrets: export.secrets.clone(),
         iam: export.iam.clone(),
-        now: world.clock.now(),
+        now: export.world.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
         // A copy stays one file, of all its columns.
         copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
-    };
-    let opened = tokio::select! {
-        opened = source::open(&dataset.source, &context) => opened?,
-        () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None)),
-    };
-    let columns = schema::columns(&opened.schema)
-        .map_err(|fault| Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name)))?;
-    let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
-    let (files, columns, partitions) = match write(export, dataset, &location, opened, columns).await? {
-        Ok(written) => written,
-        Err(progress) => return Err(out_of_time(dataset, started, Some(progress))),
-    };
-
-    let manifest = Manifest {
-        version: VERSION,
-        dataset: dataset.name.clone(),
-        generation,
-        location,
-        base: live.location(&dataset.home),
-        as_of,
-        created_at: world.clock.now(),
-        spec: dataset.spec.clone(),
-        typed_by,
-        columns,
-        partitions,
-        rows: files.iter().map(|file| file.rows).sum(),
-        bytes: files.iter().map(|file| file.bytes).sum(),
-        files,
-        nulled: unrepresentable.nulled(),
-        merge: None,
-    };
-    complete(world, dataset, &manifest).await?;
-    Ok(exported(world, manifest, started.elapsed()))
+    }
 }
 
 /// Tells of a generation that is complete.
@@ -205,6 +244,7 @@ fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
     info!(
         dataset = manifest.dataset,
         generation = %manifest.generation,
+        group = manifest.group.as_ref().map(|run| &run.group),
         rows = manifest.rows,
         bytes = manifest.bytes,
         files = manifest.files.len(),
@@ -226,11 +266,12 @@ fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
         files: manifest.files.len(),
         as_of: manifest.as_of,
         nulled: manifest.nulled,
+        group: None,
     }
 }
 
 /// No retry helps: it takes a word of an operator's.
-fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>) -> Error {
+fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>, of: Option<group::Stopped>) -> Error {
     let seconds = started.elapsed().as_secs_f64();
     let far = match progress {
         Some(Progress { rows, bytes, files }) => {
@@ -245,10 +286,11 @@ fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>) 
         Source::Files(_) => "split the source into more objects, of which four are read at a time",
         _ => "lower what the source gives",
     };
+    let (together, split) = of.map_or((String::new(), ""), |of| (format!(" ({of})"), "split the group, "));
     Error::config(format!(
-        "{}: the function's time is nearly up, and export has stopped by itself after {seconds:.0} s: {far}; nothing was \
-         published. To be faster, {faster}, or give the function more memory, and processors with it (ExportMemory in \
-         template.yaml)",
+        "{}{together}: the function's time is nearly up, and export has stopped by itself after {seconds:.0} s: {far}; \
+         nothing was published. To be faster, {split}{faster}, or give the function more memory, and processors with it \
+         (ExportMemory in template.yaml)",
         dataset.name
     ))
 }

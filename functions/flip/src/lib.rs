@@ -1,8 +1,10 @@
 //! `flip`: audits a candidate and makes it live in one call; and what operators ask: rollback, hold, release, status.
 
+mod group;
+
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::info;
 use turntable::{
     config::Dataset,
@@ -32,7 +34,10 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         | request::Flip::Status { dataset } => config.dataset(dataset)?,
     };
     let candidate = request.generation().map(|generation| generation.to_string());
-    let answer = act(&world, dataset, request).await?;
+    let answer = match config.group_of(dataset) {
+        Some(group) => group::act(&world, &group, dataset, request).await?,
+        None => act(&world, dataset, request).await?,
+    };
     info!(
         dataset = answer.dataset,
         candidate,
@@ -41,6 +46,10 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         previous = answer.previous,
         reasons = ?answer.reasons,
         checks = ?answer.checks,
+        group = answer.group.as_ref().map(|group| &group.name),
+        run = answer.group.as_ref().and_then(|group| group.run.as_ref()),
+        members = answer.group.as_ref().map(|group| json!(group.live).to_string()),
+        between_ms = answer.group.as_ref().and_then(|group| group.between_ms),
         seconds = started.elapsed().as_secs_f64(),
         "flip"
     );
@@ -67,6 +76,7 @@ fn nobodys(table: &TableName) -> Flipped {
         reasons: vec!["no dataset publishes to this table".into()],
         checks: Vec::new(),
         status: None,
+        group: None,
     }
 }
 
@@ -108,6 +118,11 @@ async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flip
 
 /// A rejected candidate is somebody's work: it leaves as an error, so that it is retried, kept and alarmed on as one.
 fn rejected(answer: &Flipped) -> Error {
+    if let Some(group) = &answer.group {
+        let reasons = answer.reasons.join("; ");
+        let run = group.run.as_deref().unwrap_or("the candidate");
+        return Error::rejected(format!("group {}: {run} was rejected: {reasons}", group.name));
+    }
     let live = answer.live.as_deref().unwrap_or("nothing");
     Error::rejected(format!(
         "{}: the candidate was rejected, {live} stays live: {}",

@@ -25,7 +25,6 @@ const QUIET: Duration = Duration::from_secs(5);
 
 pub struct Day<'a> {
     stack: &'a Stack,
-    datasets: usize,
     /// Those that have not flipped yet, each with what was live before.
     pending: Vec<(&'a Dataset, Option<Location>)>,
     /// Unix milliseconds.
@@ -40,7 +39,7 @@ impl<'a> Day<'a> {
             pending.push((dataset, live(stack, &dataset.table).await?));
         }
         let since = jiff::Timestamp::now().as_millisecond();
-        Ok(Day { stack, datasets: pending.len(), pending, since })
+        Ok(Day { stack, pending, since })
     }
 
     /// Fires the schedule and waits until all is live, or until no more can be hoped for: then the report has faults.
@@ -56,7 +55,7 @@ impl<'a> Day<'a> {
                 report.builds.push(self.build(dataset, manifest).await?);
             }
             let lines = self.lines().await?;
-            if hope.is_lost(&lines, self.datasets) {
+            if hope.is_lost(&lines) {
                 report.faults.extend(self.pending.iter().map(|(dataset, _)| format!("{} is not live", dataset.name)));
                 report.faults.extend(lines.iter().map(told));
                 break;
@@ -102,11 +101,14 @@ impl<'a> Day<'a> {
         let start = Instant::now();
         while start.elapsed() < QUIET {
             let lines = self.lines().await?;
-            let seconds = |key: &str| {
-                let names = |line: &&Value| field(line, key).as_str().is_some_and(|value| value.contains(&generation));
+            let seconds = |keys: &[&str]| {
+                let has =
+                    |line: &Value, key| field(line, key).as_str().is_some_and(|value| value.contains(&generation));
+                let names = |line: &&Value| keys.iter().any(|key| has(line, key));
                 field(lines.iter().find(names)?, "seconds").as_f64()
             };
-            if let (Some(export_s), Some(flip_s)) = (seconds("generation"), seconds("live")) {
+            // One line tells of all members of a group.
+            if let (Some(export_s), Some(flip_s)) = (seconds(&["generation"]), seconds(&["live", "members"])) {
                 (build.export_s, build.flip_s) = (export_s, flip_s);
                 break;
             }
@@ -128,15 +130,17 @@ impl Hope {
         Hope { start: Instant::now(), quiet: Instant::now(), lines: 0 }
     }
 
-    fn is_lost(&mut self, lines: &[Value], datasets: usize) -> bool {
+    fn is_lost(&mut self, lines: &[Value]) -> bool {
         if lines.len() != self.lines {
             (self.lines, self.quiet) = (lines.len(), Instant::now());
         }
         let errors = lines.iter().filter(|line| is_error(line)).count();
         let exported = lines.iter().filter(|line| field(line, "message") == "exported").count();
-        let fanned_out = lines.iter().any(|line| field(line, "message") == "queued");
+        // One message a group.
+        let fanned_out = lines.iter().find(|line| field(line, "message") == "queued");
+        let messages = fanned_out.and_then(|line| field(line, "datasets").as_u64()).unwrap_or_default();
         // An export logs when it has ended: while one runs, silence means nothing.
-        let at_rest = errors > 0 && (!fanned_out || errors + exported >= datasets);
+        let at_rest = errors > 0 && (errors + exported) as u64 >= messages;
         self.start.elapsed() > TIMEOUT || at_rest && self.quiet.elapsed() > QUIET
     }
 }
@@ -187,14 +191,14 @@ mod tests {
 
     #[test]
     fn hope_ends_when_all_has_ended_and_something_failed() {
-        let queued = json!({ "level": "INFO", "fields": { "message": "queued" } });
+        let queued = json!({ "level": "INFO", "fields": { "message": "queued", "datasets": 2 } });
         let exported = json!({ "level": "INFO", "fields": { "message": "exported", "generation": "blue-1" } });
         let failed = json!({ "level": "ERROR", "fields": { "message": "failed" } });
         let lost = |lines: &[Value]| {
             let mut hope = Hope::new();
-            hope.is_lost(lines, 2);
+            hope.is_lost(lines);
             hope.quiet -= QUIET * 2;
-            hope.is_lost(lines, 2)
+            hope.is_lost(lines)
         };
         assert!(lost(std::slice::from_ref(&failed)), "the schedule's own invocation failed");
         assert!(!lost(&[queued.clone(), failed.clone()]), "the other export may still run");

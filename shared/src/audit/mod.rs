@@ -123,6 +123,7 @@ pub(crate) mod fixture {
             files: vec![file("a", 50), file("b", 30)],
             nulled: Default::default(),
             merge: None,
+            group: None,
         }
     }
 

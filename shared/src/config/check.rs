@@ -10,11 +10,11 @@ use super::{
     Auth, Connect, Dataset, Mysql, OnUnflip, OnUnrepresentable, Parquet, Postgres, Retain, Session, Source, checks,
     engines,
     files::files,
-    inbox,
+    group, inbox,
     read::{Faults, Keys, described},
 };
 use crate::{
-    name::{Home, Location, TableName},
+    name::{Group, Home, Location, TableName},
     schema::{self, Column, Policy},
 };
 
@@ -56,6 +56,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     root.finish();
     shared_homes(&datasets, faults);
     inbox::together(&mut datasets, faults);
+    group::together(&datasets, faults);
     datasets
 }
 
@@ -184,6 +185,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let protects = inbox::protects(&keys, source.as_ref());
     let partition_by = partition_by(&keys, source.as_ref());
     engines::writes_itself(&keys, source.as_ref());
+    let group = keys.parsed("group", identifier);
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) {
@@ -211,6 +213,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let (database, location) = (settings.database.clone()?, settings.location.clone()?);
     Some(Dataset {
         name: name.into(),
+        group: group.map(|group| Group::new(&location, &group)),
         home: Home::new(&location, &table_name),
         spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },
@@ -445,7 +448,7 @@ fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, locat
     if unrepresentable == OnUnrepresentable::Null {
         table.insert("on_unrepresentable".into(), "null".into());
     }
-    for key in ["retain", "workgroups"] {
+    for key in ["retain", "workgroups", "group"] {
         table.remove(key);
     }
     if let Some(Value::Table(source)) = table.get_mut("source") {

@@ -4,6 +4,7 @@ mod check;
 mod checks;
 mod engines;
 mod files;
+mod group;
 mod inbox;
 mod read;
 
@@ -12,12 +13,13 @@ use std::collections::BTreeMap;
 pub use checks::{Bound, Checks, Range};
 pub use engines::{Athena, GlueJob};
 pub use files::{Csv, Dialect, Encoding};
+pub use group::Group;
 use jiff::SignedDuration;
 
 use crate::{
     error::{Error, Result},
     merge::key::Key,
-    name::{Home, Location, TableName},
+    name::{self, Home, Location, TableName},
     schema::{Column, Policy},
 };
 
@@ -33,6 +35,8 @@ pub struct Dataset {
     pub name: String,
     pub table: TableName,
     pub home: Home,
+    /// What the dataset belongs to: all members are exported and flipped together.
+    pub group: Option<name::Group>,
     pub source: Source,
     pub checks: Checks,
     /// What a flip may change of the table's columns.
@@ -281,6 +285,13 @@ impl Config {
             let known: Vec<&str> = self.datasets.keys().map(String::as_str).collect();
             Error::input(format!("no dataset {name:?} is configured, expected one of {}", known.join(", ")))
         })
+    }
+
+    /// The group that a dataset belongs to, if it does.
+    pub fn group_of<'a>(&'a self, dataset: &'a Dataset) -> Option<Group<'a>> {
+        let name = dataset.group.as_ref()?;
+        let members = self.datasets.values().filter(|other| other.group.as_ref() == Some(name)).collect();
+        Some(Group { name, members })
     }
 
     /// The dataset that publishes to this Glue table, if one does.

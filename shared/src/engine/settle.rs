@@ -72,6 +72,7 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
         files: found.files,
         nulled: Default::default(),
         merge: None,
+        group: None,
     };
     let key = dataset.home.manifest(&pending.generation);
     match world.objects.put_new(&key, manifest.to_json().into()).await? {

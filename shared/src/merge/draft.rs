@@ -131,6 +131,7 @@ impl Draft<'_> {
             files,
             nulled: Default::default(),
             merge: Some(Merge { buckets, consumed }),
+            group: None,
         }
     }
 }

@@ -102,6 +102,10 @@ impl Objects for Store {
         unreachable!("the writer overwrites nothing")
     }
 
+    async fn replace(&self, _: &Key, _: &str, _: Bytes) -> Result<bool> {
+        unreachable!("the writer overwrites nothing")
+    }
+
     async fn copy(&self, _: &Key, _: &str, _: &Key) -> Result<String> {
         unreachable!("the writer copies nothing")
     }

@@ -3,6 +3,7 @@
 mod ask;
 mod canary;
 mod evidence;
+pub mod group;
 mod look;
 mod operator;
 mod statistics;
@@ -10,6 +11,7 @@ mod status;
 mod swap;
 mod unflip;
 
+use aws_sdk_glue::types::TableInput;
 use serde::Serialize;
 
 pub use ask::Scanned;
@@ -48,7 +50,7 @@ pub enum Outcome {
     Rejected,
     /// An operator's hold is on.
     Held,
-    /// The dataset's `min_interval` is not over yet.
+    /// The dataset's `min_interval` is not over yet, or other members of its group are still to come.
     Waiting,
     /// Nothing was to be flipped.
     Status,
@@ -102,12 +104,13 @@ const ATTEMPTS: usize = 8;
 
 /// Makes a complete generation live, if it is to be.
 pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who: Who) -> Result<Ended> {
-    let candidate = manifest(world, dataset, &generation).await?.ok_or_else(|| {
-        Error::input(format!(
-            "{}: no manifest, and without it there is no generation; `status` names those that there are",
-            dataset.home.manifest(&generation)
-        ))
-    })?;
+    let candidate = candidate(world, dataset, &generation).await?;
+    if let Some(run) = &candidate.group {
+        let live = look::live(world, dataset).await?;
+        let why =
+            format!("{generation} was exported with group {}, which the dataset has left: export it again", run.group);
+        return Ok(Ended::unchanged(Outcome::Stale, &live, vec![why]));
+    }
     let cause = Cause { by: if who == Who::Event { By::Event } else { By::Operator }, why: None };
     let mut asked: Option<Asked> = None;
     for _ in 0..ATTEMPTS {
@@ -129,23 +132,7 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
             Decision::Stale(why) => return unchanged(Outcome::Stale, vec![why]),
             Decision::Flip => {}
         }
-        refuse_swept(world, dataset, &generation).await?;
-        let input = next_table(dataset, &look, &candidate, dataset.schema);
-        let Verdict { structure, content } = judge(world, &candidate, &look, &dataset.checks, dataset.schema).await?;
-        let sound = structure.is_empty();
-        let mut reasons = [structure, content].concat();
-        if sound {
-            // Asked once, unless somebody else changes meanwhile what is to be published.
-            let again = asked.take().filter(|asked| asked.is_of(&input));
-            let now = match again {
-                Some(asked) => asked,
-                None => Asked::of(world, dataset, &candidate, &input).await?,
-            };
-            reasons.extend(now.reasons.iter().cloned());
-            asked = Some(now);
-        } else if audit::asks(&dataset.checks) {
-            reasons.push("unique, sql: not asked, because of the above".into());
-        }
+        let (input, reasons) = audited(world, dataset, &candidate, &look, &mut asked).await?;
         let checks = asked.as_ref().map(|asked| asked.scanned.clone()).unwrap_or_default();
         if !reasons.is_empty() {
             return Ok(Ended { checks, ..Ended::unchanged(Outcome::Rejected, &look.state.live, reasons) });
@@ -155,6 +142,45 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
         }
     }
     Err(busy(dataset))
+}
+
+/// The manifest of a generation that somebody has named.
+async fn candidate(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
+    manifest(world, dataset, generation).await?.ok_or_else(|| {
+        Error::input(format!(
+            "{}: no manifest, and without it there is no generation; `status` names those that there are",
+            dataset.home.manifest(generation)
+        ))
+    })
+}
+
+/// The whole audit: the table that the flip would make, and every reason against it. `asked` keeps Athena's answers for
+/// the next look.
+async fn audited(
+    world: &World,
+    dataset: &Dataset,
+    candidate: &Manifest,
+    look: &Look,
+    asked: &mut Option<Asked>,
+) -> Result<(TableInput, Vec<String>)> {
+    refuse_swept(world, dataset, &candidate.generation).await?;
+    let input = next_table(dataset, look, candidate, dataset.schema);
+    let Verdict { structure, content } = judge(world, candidate, look, &dataset.checks, dataset.schema).await?;
+    let sound = structure.is_empty();
+    let mut reasons = [structure, content].concat();
+    if sound {
+        // Asked once, unless somebody else changes meanwhile what is to be published.
+        let again = asked.take().filter(|asked| asked.is_of(&input));
+        let now = match again {
+            Some(asked) => asked,
+            None => Asked::of(world, dataset, candidate, &input).await?,
+        };
+        reasons.extend(now.reasons.iter().cloned());
+        *asked = Some(now);
+    } else if audit::asks(&dataset.checks) {
+        reasons.push("unique, sql: not asked, because of the above".into());
+    }
+    Ok((input, reasons))
 }
 
 fn busy(dataset: &Dataset) -> Error {

@@ -16,7 +16,7 @@ use tracing::warn;
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge,
+    ATTEMPTS, Cause, Ended, Look, Outcome, busy, group, judge,
     look::{self, Begun},
     manifest,
     swap::{next_table, swap},
@@ -110,6 +110,9 @@ pub async fn watch(world: &World, dataset: &Dataset) -> Result<Option<Ended>> {
         }
         if let Some(hold) = &look.state.hold {
             return stays(Outcome::Held, vec![hold.reason.clone()]);
+        }
+        if let Some(why) = group::against_repair(world, dataset, unflip.expected).await? {
+            return stays(Outcome::Status, vec![why]);
         }
         if unflip.live == Live::NoTable && !dataset.create {
             return stays(Outcome::Status, vec!["the dataset says create = false: create the table".into()]);

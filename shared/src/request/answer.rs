@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    group,
     merge::Refreshed,
     name::{Generation, Location},
     plan::Live,
-    publish::{Ended, Outcome, Scanned, Status},
+    publish::{self, Ended, Outcome, Scanned, Status},
 };
 
 /// What `export` answers for one dataset.
@@ -24,6 +25,18 @@ pub struct Exported {
     /// Values that became NULL because their columns have no place for them, by column.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
+    /// Of a member of a group: all that was exported with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<ExportedGroup>>,
+}
+
+/// What `export` answers of a group.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedGroup {
+    pub name: String,
+    pub run: String,
+    /// In the order of their names.
+    pub members: Vec<Exported>,
 }
 
 /// What `export` answers where an engine builds the generation, and of its end.
@@ -58,6 +71,27 @@ pub struct Flipped {
     pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// Of a member of a group: what became of all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<FlippedGroup>,
+}
+
+/// What `flip` answers of a group.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlippedGroup {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What readers read now, by dataset, as far as it was looked at.
+    pub live: BTreeMap<String, Option<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub previous: BTreeMap<String, Option<String>>,
+    /// From the first `UpdateTable` to the last flip record, at the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between_ms: Option<u64>,
+    /// What stands in `_groups/GROUP.json`: `status` asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<group::Record>,
 }
 
 impl Flipped {
@@ -70,6 +104,29 @@ impl Flipped {
             reasons: ended.reasons,
             checks: ended.checks,
             status: None,
+            group: None,
+        }
+    }
+
+    /// As one member of the group sees it.
+    pub fn of_group(dataset: &str, group: &str, ended: publish::group::Ended) -> Flipped {
+        let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
+        Flipped {
+            dataset: dataset.into(),
+            outcome: ended.outcome,
+            live: ended.live.get(dataset).and_then(named),
+            previous: ended.previous.get(dataset).and_then(named),
+            reasons: ended.reasons,
+            checks: ended.checks,
+            status: None,
+            group: Some(FlippedGroup {
+                name: group.into(),
+                run: ended.run.map(|run| run.to_string()),
+                live: all(&ended.live),
+                previous: all(&ended.previous),
+                between_ms: ended.between.map(|between| between.as_millis() as u64),
+                record: None,
+            }),
         }
     }
 }

@@ -80,3 +80,44 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
         }
     }
 }
+
+/// One moment of a database, of which several queries are read one after the other.
+pub enum Snapshot {
+    Postgres(postgres::Snapshot),
+    Mysql(mysql::Snapshot),
+}
+
+impl Snapshot {
+    /// As the source and its context say how to reach the database.
+    pub async fn take(source: &Source, context: &Context) -> Result<Snapshot> {
+        match source {
+            Source::Postgres(options) => {
+                Box::pin(postgres::Snapshot::take(options, context)).await.map(Snapshot::Postgres)
+            }
+            Source::Mysql(options) => Box::pin(mysql::Snapshot::take(options, context)).await.map(Snapshot::Mysql),
+            _ => Err(not_of_one_database(context)),
+        }
+    }
+
+    /// All rows of a source of the same database as of this moment. What was opened before must have been read, or dropped.
+    pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
+        match (self, source) {
+            (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {
+                Box::pin(snapshot.open(options, context)).await
+            }
+            (Snapshot::Mysql(snapshot), Source::Mysql(options)) => Box::pin(snapshot.open(options, context)).await,
+            _ => Err(not_of_one_database(context)),
+        }
+    }
+
+    pub async fn end(self) {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.end().await,
+            Snapshot::Mysql(snapshot) => snapshot.end().await,
+        }
+    }
+}
+
+fn not_of_one_database(context: &Context) -> Error {
+    Error::config(format!("{}: a snapshot is of one database, postgres or mysql", context.table))
+}

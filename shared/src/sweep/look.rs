@@ -69,11 +69,12 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
-    let ((manifests, live_manifest), marks, runs, uploads) = futures::try_join!(
+    let ((manifests, live_manifest), marks, runs, uploads, named) = futures::try_join!(
         manifests_made(world, dataset, manifests, live.generation()),
         marks_made(world, dataset, marks),
         ends_of_runs(world, dataset, runs),
         world.objects.uploads(home.location()),
+        publish::group::named(world, dataset),
     )?;
     for (generation, at) in manifests {
         generations.entry(generation).or_default().manifest = Some(at);
@@ -91,7 +92,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
     let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
     let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
-    let state = State { live, reads, flips, records, returns, generations };
+    let state = State { live, reads, flips, records, returns, generations, named };
     Ok(Look { table, state, live_as_of, consumed, uploads, unknown })
 }
 

@@ -25,6 +25,8 @@ pub struct State {
     /// The ULIDs of all words about flips back.
     pub returns: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
+    /// What readers may have from the record of the dataset's group, and until when it was named there; `None`: it is.
+    pub named: BTreeMap<Generation, Option<Timestamp>>,
 }
 
 /// What there is of a generation.
@@ -87,6 +89,8 @@ pub struct Kept {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     Live,
+    /// Named by the record of its group.
+    Group,
     /// Kept for a rollback.
     Rollback,
     /// Was live until a moment ago.
@@ -119,6 +123,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Live => f.write_str("live"),
+            Reason::Group => f.write_str("named by the record of its group"),
             Reason::Rollback => f.write_str("kept for a rollback"),
             Reason::Draining(at) => write!(f, "draining: replaced at {at}"),
             Reason::Query(query, at) => write!(f, "a query of {query} is still running: replaced at {at}"),
@@ -164,6 +169,7 @@ pub fn plan(
     for (generation, found) in &state.generations {
         let verdict = match replaced.get(generation) {
             _ if is_read(home, state, generation) => Err((Reason::Live, None)),
+            _ if state.named.get(generation) == Some(&None) => Err((Reason::Group, None)),
             Some(None) => Err((Reason::Unrecorded, None)),
             Some(Some(at)) => once_live(*at, rollback.contains(generation), retain, oldest_query, now),
             None => never_live(generation, found, retain, now),
@@ -230,6 +236,11 @@ fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Times
         }
         replaced.entry(flip.to).or_default();
         before = Some(flip.to);
+    }
+    // Whoever has it from the record of a group may have read that until then.
+    for (generation, until) in &state.named {
+        let last = |at: Timestamp| until.map_or(at, |until| at.max(until));
+        replaced.entry(*generation).and_modify(|at| *at = at.map(last));
     }
     replaced.retain(|generation, _| state.generations.contains_key(generation) && !is_read(home, state, generation));
     replaced.values_mut().for_each(|at| *at = (*at).max(gap));

@@ -38,6 +38,7 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
         records: Vec::new(),
         returns: Vec::new(),
         generations: Default::default(),
+        named: Default::default(),
     };
     for minute_ in complete {
         let manifest = Some(minute(*minute_ as i64));
@@ -167,4 +168,19 @@ fn a_mark_of_what_is_kept_goes_after_an_hour() {
     marked.generations.get_mut(&at(2)).unwrap().sweeping = Some(minute(100));
     assert_eq!(planned(&marked, &RETAIN, 159).spared, []);
     assert_eq!(planned(&marked, &RETAIN, 160).spared, [at(2)]);
+}
+
+#[test]
+fn what_the_record_of_a_group_names_is_kept_and_drains_when_it_is_named_no_more() {
+    let flipped = state(&[1, 2, 3], &[(1, 3), (2, 10)]);
+    let named = |until: Option<i64>| State { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
+    assert_eq!(gone(&named(None), &RETAIN, 90), []);
+    let kept = planned(&named(None), &RETAIN, 90).kept;
+    assert!(kept.iter().any(|kept| (kept.generation, kept.reason) == (at(1), Reason::Group)), "{kept:?}");
+    assert_eq!(gone(&named(Some(30)), &RETAIN, 89), []);
+    assert_eq!(gone(&named(Some(30)), &RETAIN, 90), [at(1)]);
+    assert_eq!(gone(&named(Some(5)), &RETAIN, 70), [at(1)], "the table was replaced later");
+    // One that is about to be live is no abandoned candidate.
+    let waiting = State { named: [(at(3), None)].into(), ..flipped };
+    assert_eq!(gone(&waiting, &RETAIN, 9000), [at(1)]);
 }

@@ -92,6 +92,7 @@ impl Turntable {
             files,
             nulled: Default::default(),
             merge,
+            group: None,
         }
     }
 
@@ -197,7 +198,8 @@ impl Turntable {
         let mut records: Vec<Ulid> = state.flips.iter().map(|record| record.ulid).collect();
         records.sort_unstable();
         let reads = self.location(state, live).into_iter().collect();
-        sweep::State { live: real, reads, flips, records, returns: Vec::new(), generations }
+        let named = Default::default();
+        sweep::State { live: real, reads, flips, records, returns: Vec::new(), generations, named }
     }
 }
 

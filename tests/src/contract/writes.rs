@@ -1,8 +1,9 @@
-//! S3: uploads, copies, deletions.
+//! S3: uploads, copies, replacements, deletions.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use turntable::error::Kind;
 
 use super::{
@@ -18,8 +19,36 @@ clauses! {
     copies_every_name
     copies_only_what_is_unchanged
     copies_nothing_over_what_is_there
+    replaces_what_is_unchanged
+    replaces_once_in_a_race
     deletes_what_is_unchanged
     deletes_many
+}
+
+/// `PutObject` with `If-Match`: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+async fn replaces_what_is_unchanged(subject: Arc<Subject>) {
+    let (objects, at) = (&subject.objects, subject.folder("replace"));
+    let key = at.key("a b+日.json");
+    fails(objects.replace(&key, OTHER, "x".into()).await, Kind::Conflict, &key);
+    objects.put_new(&key, "first".into()).await.unwrap();
+    let first = objects.head(&key).await.unwrap().unwrap().etag;
+    assert!(objects.replace(&key, &first, "second".into()).await.unwrap());
+    assert!(!objects.replace(&key, &first, "third".into()).await.unwrap());
+    assert_eq!(objects.get(&key).await.unwrap().unwrap(), "second");
+}
+
+async fn replaces_once_in_a_race(subject: Arc<Subject>) {
+    let (objects, at) = (&subject.objects, subject.folder("replace-race"));
+    for round in 0..5 {
+        let key = at.key(&format!("{round}.json"));
+        objects.put_new(&key, "first".into()).await.unwrap();
+        let first = objects.head(&key).await.unwrap().unwrap().etag;
+        let all = (0..8).map(|writer| objects.replace(&key, &first, format!("writer {writer}").into()));
+        let replaced: Vec<bool> = try_join_all(all).await.unwrap();
+        let winners: Vec<usize> = (0..8).filter(|writer| replaced[*writer]).collect();
+        assert_eq!(winners.len(), 1, "have replaced it: {winners:?}");
+        assert_eq!(objects.get(&key).await.unwrap().unwrap(), format!("writer {}", winners[0]));
+    }
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>

@@ -13,6 +13,7 @@ mod days;
 mod drain;
 mod emulator;
 mod engines;
+mod groups;
 mod hostile;
 mod metrics;
 mod mysql;

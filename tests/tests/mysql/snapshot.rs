@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use turntable::{clock::Clock, error::Kind};
+use turntable::{clock::Clock, config::Source, error::Kind, source::Snapshot};
 
-use crate::{fault, open, rows, run, shared};
+use crate::{context, fault, open, options, rows, run, shared};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_rows_are_of_one_moment_and_as_of_is_not_after_it() {
@@ -19,6 +19,25 @@ async fn all_rows_are_of_one_moment_and_as_of_is_not_after_it() {
     let as_of = opened.as_of;
     assert!(before <= as_of && as_of <= after, "{before} {as_of} {after}");
     assert_eq!(rows(opened).await.unwrap(), [[Some("1".to_owned())], [Some("2".to_owned())]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_queries_of_one_snapshot_see_the_same_moment() {
+    let server = shared().await;
+    run(server, "CREATE TABLE pair_a (id int) ENGINE=InnoDB; CREATE TABLE pair_b LIKE pair_a").await;
+    let both = "START TRANSACTION; INSERT INTO pair_a VALUES (7); INSERT INTO pair_b VALUES (7); COMMIT";
+    run(server, both).await;
+    let of = |table: &str| Source::Mysql(options(&server.url(), &format!("SELECT id FROM {table}")));
+    let snapshot = Snapshot::take(&of("pair_a"), &context()).await.unwrap();
+    run(server, both).await;
+    let first = snapshot.open(&of("pair_a"), &context()).await.unwrap();
+    let as_of = first.as_of;
+    assert_eq!(rows(first).await.unwrap().len(), 1);
+    run(server, both).await;
+    let second = snapshot.open(&of("pair_b"), &context()).await.unwrap();
+    assert_eq!((second.as_of, rows(second).await.unwrap().len()), (as_of, 1));
+    snapshot.end().await;
+    assert_eq!(run(server, "SELECT id FROM pair_b").await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,6 +134,9 @@ impl Objects for Wired<memory::Objects> {
     async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
         self.0.call(Objects::put(&self.1, at, body)).await
     }
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        self.0.call(self.1.replace(at, etag, body)).await
+    }
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         self.0.copies.fetch_add(1, Ordering::Relaxed);
         self.0.call(self.1.copy(from, etag, to)).await

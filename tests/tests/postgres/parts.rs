@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use turntable::{
-    config,
+    config::{self, Source},
     error::{Kind, Result},
-    source::postgres,
+    source::{Snapshot, postgres},
 };
 
 use crate::{context, options, rows, run, shared};
@@ -61,4 +61,26 @@ async fn every_row_comes_once_however_it_is_cut() {
     assert_eq!(parts(url, "SELECT pid FROM pg_stat_activity", 2, None).await.unwrap_err().message(), text);
     let error = parts(url, "SELECT id FROM parted", 2, Some("name")).await.unwrap_err();
     assert_eq!(error.message(), "split_by \"name\" is no column of the query, expected one of id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_queries_of_one_snapshot_see_the_same_moment() {
+    let url = shared().await;
+    run(url, "CREATE TABLE pair_a (id int); CREATE TABLE pair_b (id int)").await;
+    let both = "BEGIN; INSERT INTO pair_a SELECT generate_series(1, 100); INSERT INTO pair_b SELECT generate_series(1, 100); COMMIT";
+    run(url, both).await;
+    let of = |table: &str, parallel| {
+        let options = options(url, &format!("SELECT id FROM {table}"));
+        Source::Postgres(config::Postgres { parallel, split_by: Some("id".into()), ..options })
+    };
+    let snapshot = Snapshot::take(&of("pair_a", 1), &context()).await.unwrap();
+    run(url, both).await;
+    let first = snapshot.open(&of("pair_a", 1), &context()).await.unwrap();
+    let as_of = first.as_of;
+    assert_eq!(rows(first).await.unwrap().len(), 100);
+    run(url, both).await;
+    let second = snapshot.open(&of("pair_b", 4), &context()).await.unwrap();
+    assert_eq!((second.as_of, second.streams.len()), (as_of, 4));
+    assert_eq!(rows(second).await.unwrap().len(), 100);
+    snapshot.end().await;
 }

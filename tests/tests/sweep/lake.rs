@@ -146,6 +146,7 @@ impl Lake {
             files,
             nulled: Default::default(),
             merge: None,
+            group: None,
         };
         let key = self.dataset.home.manifest(&generation);
         self.world.objects.put_new(&key, manifest.to_json().into()).await.unwrap();

@@ -151,6 +151,10 @@ impl Objects for Wire {
         self.call().await?;
         self.objects.put(at, body).await
     }
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        self.call().await?;
+        self.objects.replace(at, etag, body).await
+    }
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         self.call().await?;
         self.objects.copy(from, etag, to).await

@@ -123,6 +123,10 @@ impl Objects for S3 {
         sent.map(drop).map_err(|error| fault("PutObject", at, error))
     }
 
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        Ok(put::replace(&self.client, at, etag, body).await?.is_some())
+    }
+
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
         if let Some(etag) = copy::copy(&self.client, from, etag, to).await? {
             return Ok(etag);

@@ -49,6 +49,18 @@ pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Opti
     .await
 }
 
+/// One `PutObject` with `If-Match`, which takes `s3:GetObject` too. The ETag, or `None` where the object has changed.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) -> Result<Option<String>> {
+    let mark = mark();
+    settled(client, "PutObject", at, &mark, || {
+        let request = client.put_object().bucket(&at.bucket).key(&at.key).body(body.clone().into());
+        let request = request.checksum_algorithm(CHECKSUM).if_match(format!("\"{etag}\"")).metadata(MARK, &mark);
+        async move { Ok(request.send().await?.e_tag) }
+    })
+    .await
+}
+
 /// Sends a conditional write until it is known what has become of it. The ETag, or `None` where the key was taken.
 pub(super) async fn settled<E, F>(
     client: &Client,

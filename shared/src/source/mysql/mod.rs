@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use futures::StreamExt;
+use jiff::Timestamp;
 use mysql_async::{Row, Statement, prelude::Queryable};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc::Sender};
 
 use self::{decode::Decoder, server::Server, session::Session};
 use super::{Context, Opened, background};
@@ -29,19 +30,54 @@ use crate::{
 };
 
 pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
-    let server = Server::of(options, context).await?;
-    let mut session = Session::begin(&server).await?;
-    let described = describe::describe(session.conn()?, &server, &options.query).await?;
-    let schema = Arc::new(described.schema());
-    let unrepresentable = context.unrepresentable(&schema);
-    let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
-    let as_of = session.as_of;
-    let stream = background::batches("reading MySQL's rows", async move |sender| {
-        read(&server, &mut session, described.statement, decoder, &sender).await?;
-        session.end().await;
-        Ok(())
-    });
-    Ok(Opened { schema, as_of, typed_by: TypedBy::Source, streams: vec![stream], copies: Vec::new(), unrepresentable })
+    Snapshot::take(options, context).await?.open(options, context).await
+}
+
+/// One moment of a database: one connection, on which queries are read one after the other.
+pub struct Snapshot {
+    server: Arc<Server>,
+    session: Arc<Mutex<Session>>,
+    as_of: Timestamp,
+}
+
+impl Snapshot {
+    /// The time-outs are those of `options`, for all queries.
+    pub async fn take(options: &Mysql, context: &Context) -> Result<Snapshot> {
+        let server = Arc::new(Server::of(options, context).await?);
+        let session = Session::begin(&server).await?;
+        let as_of = session.as_of;
+        Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
+    }
+
+    /// What a query gives as of this moment. It waits until what was opened before has been read, or dropped.
+    pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
+        let server = self.server.clone();
+        let mut session = self.session.clone().lock_owned().await;
+        let described = describe::describe(session.conn()?, &server, &options.query).await?;
+        let schema = Arc::new(described.schema());
+        let unrepresentable = context.unrepresentable(&schema);
+        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
+        let stream = background::batches("reading MySQL's rows", async move |sender| {
+            read(&server, &mut session, described.statement, decoder, &sender).await?;
+            let shared = OwnedMutexGuard::mutex(&session).clone();
+            drop(session);
+            end(shared).await;
+            Ok(())
+        });
+        let (as_of, typed_by) = (self.as_of, TypedBy::Source);
+        Ok(Opened { schema, as_of, typed_by, streams: vec![stream], copies: Vec::new(), unrepresentable })
+    }
+
+    pub async fn end(self) {
+        end(self.session).await;
+    }
+}
+
+/// Ends the session, if nobody else has it.
+async fn end(session: Arc<Mutex<Session>>) {
+    if let Some(session) = Arc::into_inner(session) {
+        session.into_inner().end().await;
+    }
 }
 
 async fn read(

@@ -17,6 +17,7 @@ use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all};
+use jiff::Timestamp;
 use tokio_postgres::CopyOutStream;
 
 use self::{server::Server, session::Session};
@@ -27,6 +28,44 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::of(options, context).await?);
     let first = Session::begin(&server, None).await?;
     let as_of = first.as_of(&server).await?;
+    read(options, context, server, first, as_of).await
+}
+
+/// One moment of a database, which others can see as long as this is there.
+pub struct Snapshot {
+    session: Session,
+    name: String,
+    as_of: Timestamp,
+}
+
+impl Snapshot {
+    pub async fn take(options: &Postgres, context: &Context) -> Result<Snapshot> {
+        let server = Server::of(options, context).await?;
+        let session = Session::begin(&server, None).await?;
+        let as_of = session.as_of(&server).await?;
+        let name = export(&server, &session).await?;
+        Ok(Snapshot { session, name, as_of })
+    }
+
+    /// What a query gives as of this moment.
+    pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
+        let server = Arc::new(Server::of(options, context).await?);
+        let first = Session::begin(&server, Some(&self.name)).await?;
+        read(options, context, server, first, self.as_of).await
+    }
+
+    pub async fn end(self) {
+        self.session.end().await;
+    }
+}
+
+async fn read(
+    options: &Postgres,
+    context: &Context,
+    server: Arc<Server>,
+    first: Session,
+    as_of: Timestamp,
+) -> Result<Opened> {
     let described = describe::describe(&first.link.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
     let copies = parts::copies(&first.link.client, &server, &described, options).await?;
@@ -47,10 +86,15 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     if count == 1 {
         return Ok(vec![first]);
     }
-    let snapshot = first.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
-    let snapshot: String = snapshot.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
+    let snapshot = export(server, &first).await?;
     let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
     Ok([first].into_iter().chain(others).collect())
+}
+
+/// The name by which other sessions find what this one sees.
+async fn export(server: &Server, session: &Session) -> Result<String> {
+    let name = session.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
+    name.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))
 }
 
 /// Decodes in a task of its own.

@@ -1,0 +1,111 @@
+//! All that is done before the first table moves: a look at each member, the decision about it, and its whole audit.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_glue::types::TableInput;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    config::Dataset,
+    error::{Error, Result},
+    manifest::Manifest,
+    name::Location,
+    plan::{self, Decision, Live, Who},
+    publish::{Look, Scanned, ask::Asked, audited},
+    world::World,
+};
+
+/// Members that are looked at, and audited, at the same time.
+const AT_ONCE: usize = 8;
+
+pub struct Prepared<'a> {
+    dataset: &'a Dataset,
+    candidate: Manifest,
+    look: Look,
+    decision: Decision,
+}
+
+impl Prepared<'_> {
+    pub fn decision(&self) -> (&str, Decision) {
+        (&self.dataset.name, self.decision.clone())
+    }
+
+    /// Where the member's table is now.
+    pub fn at(&self) -> (String, Option<Location>) {
+        (self.dataset.name.clone(), self.look.state.live.location(&self.dataset.home))
+    }
+}
+
+/// What a member's `UpdateTable` needs.
+pub struct Ready {
+    pub candidate: Manifest,
+    pub look: Look,
+    pub input: TableInput,
+}
+
+pub async fn all<'a>(world: &World, candidates: &[(&'a Dataset, Manifest)], who: Who) -> Result<Vec<Prepared<'a>>> {
+    let one = |(dataset, candidate): &(&'a Dataset, Manifest)| prepared(world, dataset, candidate.clone(), who);
+    stream::iter(candidates.iter().map(one).collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await
+}
+
+async fn prepared<'a>(world: &World, dataset: &'a Dataset, candidate: Manifest, who: Who) -> Result<Prepared<'a>> {
+    let look = Look::at(world, dataset, &candidate.generation).await?;
+    let decision = plan::flip(&dataset.home, &candidate, &look.state, who)
+        .map_err(|error| Error::new(error.kind(), format!("{}: {}", dataset.name, error.message())))?;
+    Ok(Prepared { dataset, candidate, look, decision })
+}
+
+pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
+    prepared.iter().map(|one| (one.dataset.name.clone(), one.look.state.live.clone())).collect()
+}
+
+/// The tables that the flip would make, `None` where one is there already; or every reason against every member.
+/// `asked` keeps Athena's answers for the next look.
+pub async fn audit(
+    world: &World,
+    prepared: &[Prepared<'_>],
+    asked: &mut BTreeMap<String, Asked>,
+) -> Result<Result<Vec<Option<TableInput>>, Vec<String>>> {
+    let mut audits = Vec::new();
+    for one in prepared {
+        audits.push(audit_one(world, one, asked.remove(&one.dataset.name)));
+    }
+    let all: Vec<Audited> = stream::iter(audits).buffered(AT_ONCE).try_collect().await?;
+    let (mut inputs, mut against) = (Vec::new(), Vec::new());
+    for (one, (input, reasons, answers)) in prepared.iter().zip(all) {
+        let name = &one.dataset.name;
+        asked.extend(answers.map(|answers| (name.clone(), answers)));
+        against.extend(reasons.into_iter().map(|reason| format!("{name}: {reason}")));
+        inputs.push(input);
+    }
+    Ok(if against.is_empty() { Ok(inputs) } else { Err(against) })
+}
+
+type Audited = (Option<TableInput>, Vec<String>, Option<Asked>);
+
+async fn audit_one(world: &World, prepared: &Prepared<'_>, mut asked: Option<Asked>) -> Result<Audited> {
+    let Prepared { dataset, candidate, look, decision } = prepared;
+    if *decision == Decision::AlreadyLive {
+        return Ok((None, Vec::new(), asked));
+    }
+    let (input, reasons) = audited(world, dataset, candidate, look, &mut asked).await?;
+    Ok((Some(input), reasons, asked))
+}
+
+/// What Athena has scanned, by dataset and check.
+pub fn scanned(asked: &BTreeMap<String, Asked>) -> Vec<Scanned> {
+    let of = |(name, asked): (&String, &Asked)| {
+        let named = |scanned: &Scanned| Scanned { check: format!("{name}: {}", scanned.check), ..*scanned };
+        asked.scanned.iter().map(named).collect::<Vec<_>>()
+    };
+    asked.iter().flat_map(of).collect()
+}
+
+/// By dataset, all that is to be moved.
+pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<TableInput>>) -> BTreeMap<String, Ready> {
+    let both = prepared.into_iter().zip(inputs);
+    let ready = both.filter_map(|(Prepared { dataset, candidate, look, .. }, input)| {
+        Some((dataset.name.clone(), Ready { candidate, look, input: input? }))
+    });
+    ready.collect()
+}
