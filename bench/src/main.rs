@@ -23,6 +23,8 @@ mod ours;
 mod postgres;
 mod report;
 mod sections;
+#[path = "../../tests/src/server.rs"]
+mod server;
 mod store;
 mod table;
 mod tools;

