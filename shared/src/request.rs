@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[cfg(feature = "aws")]
-pub use answer::{Engaged, Exported, ExportedGroup, Flipped, FlippedGroup, Item, OptedOut, Skipped, Swept};
+pub use answer::{Engaged, Exported, ExportedGroup, Flipped, FlippedGroup, Item, OptedOut, Skipped, Swept, Told};
 pub use optout::Optout;
 
 /// What `export` is asked to do.
@@ -108,7 +108,7 @@ impl Flip {
     }
 
     pub fn parse(event: &Value) -> Result<Flip> {
-        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}";
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is about all";
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
@@ -157,6 +157,11 @@ impl Flip {
             }
         }
     }
+}
+
+/// Whether `flip` is asked how all datasets are.
+pub fn is_about_all(event: &Value) -> bool {
+    *event == serde_json::json!({ "action": "status" })
 }
 
 /// What `sweep` is asked to do.

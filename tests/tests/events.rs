@@ -6,7 +6,7 @@ use serde_json::Value;
 use turntable::{
     name::{Generation, Home, TableName},
     record::Run,
-    request::{Export, Flip, Message, Optout, Sweep},
+    request::{self, Export, Flip, Message, Optout, Sweep},
 };
 
 fn event(name: &str) -> Value {
@@ -61,6 +61,9 @@ fn flips() -> Vec<(&'static str, Flip)> {
     ]
 }
 
+/// How all datasets are.
+const ALL: &str = "flip-status-all.json";
+
 /// Dataset and dry run.
 fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
@@ -84,7 +87,9 @@ fn every_event_is_the_request_that_it_says() {
     }
     for (name, expected) in flips() {
         assert_eq!(Flip::parse(&event(name)).unwrap(), expected, "{name}");
+        assert!(!request::is_about_all(&event(name)), "{name}");
     }
+    assert!(request::is_about_all(&event(ALL)));
     for (name, expected) in optouts() {
         assert_eq!(Optout::parse(&event(name)).unwrap(), expected, "{name}");
     }
@@ -104,7 +109,7 @@ fn no_event_is_left_out() {
     let names = names.chain(flips().into_iter().map(|(name, _)| name));
     let names = names.chain(optouts().into_iter().map(|(name, _)| name));
     let names = names.chain(sweeps().into_iter().map(|(name, _)| name));
-    let known: BTreeSet<String> = names.map(str::to_owned).collect();
+    let known: BTreeSet<String> = names.chain([ALL]).map(str::to_owned).collect();
     let found = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(found.collect::<BTreeSet<String>>(), known);
 }

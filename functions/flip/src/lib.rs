@@ -13,10 +13,23 @@ use turntable::{
     name::TableName,
     plan::Who,
     publish::{self, Ended, Outcome},
-    request::{self, Flipped},
+    request::{self, Flipped, Told},
     world::World,
 };
 
+/// About one dataset, or how all are.
+pub async fn answer(world: World, event: Value) -> Result<Told> {
+    if !request::is_about_all(&event) {
+        return handle(world, event).await.map(|flipped| Told::One(Box::new(flipped)));
+    }
+    let started = Instant::now();
+    let overview = publish::overview(&world, &world.config().await?).await;
+    let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
+    info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
+    Ok(Told::All(overview))
+}
+
+/// Of one dataset.
 pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let started = Instant::now();
     let request = request::Flip::parse(&event)?;

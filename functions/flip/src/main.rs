@@ -4,5 +4,5 @@ use turntable::{lambda, world::World};
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let world = World::from_env(&lambda::aws().await)?;
-    lambda::serve(world, flip::handle).await
+    lambda::serve(world, flip::answer).await
 }

@@ -6,17 +6,19 @@ mod evidence;
 pub mod group;
 mod look;
 mod operator;
+mod overview;
 mod statistics;
 mod status;
 mod swap;
 mod unflip;
 
 use aws_sdk_glue::types::TableInput;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use ask::Scanned;
 pub use look::{Begun, Look, flips, live, live_to_follow, partition_keys};
 pub use operator::{hold, release, rollback};
+pub use overview::{Overview, Standing, overview};
 pub use status::{Status, status};
 pub use unflip::{Unflip, suspected, unflip, watch};
 
@@ -39,7 +41,7 @@ use crate::{
 };
 
 /// How a request to flip ended. All of them are expected; an error is what nobody expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Swapped,

@@ -9,7 +9,7 @@ use crate::{
     merge::Refreshed,
     name::{Generation, Location},
     plan::Live,
-    publish::{self, Ended, Outcome, Scanned, Status},
+    publish::{self, Ended, Outcome, Overview, Scanned, Status},
 };
 
 /// What `export` answers for one dataset.
@@ -129,6 +129,14 @@ impl Flipped {
             }),
         }
     }
+}
+
+/// What `flip` answers: about one dataset, or how all are.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    One(Box<Flipped>),
+    All(Overview),
 }
 
 fn named(live: &Live) -> Option<String> {
