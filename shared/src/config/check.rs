@@ -11,22 +11,19 @@ use super::{
     engines,
     files::files,
     group, inbox,
-    read::{Faults, Keys, described},
+    read::{Fault, Faults, Keys, described},
 };
 use crate::{
     name::{Group, Home, Location, TableName},
     schema::{self, Column, Policy},
 };
 
-pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<String>) {
+pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
     let faults = Faults::default();
     let mut datasets = BTreeMap::new();
     match text.parse::<Table>() {
         Ok(table) => datasets = file(&table, &faults),
-        Err(error) => {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            faults.push(&format!("line {line}"), error.message());
-        }
+        Err(error) => faults.syntax(error.span().map_or(0, |span| span.start), error.message()),
     }
     (datasets, faults.into_inner())
 }
@@ -467,7 +464,7 @@ fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, locat
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Auth, Config, OnUnrepresentable, Retain, Session, Source},
+        config::{Auth, Config, OnUnrepresentable, Retain, Session, Source, without_positions},
         error::Kind,
         schema::Policy,
     };
@@ -475,7 +472,7 @@ mod tests {
     fn faults(text: &str) -> String {
         let error = Config::parse("datasets.toml", text).unwrap_err();
         assert_eq!(error.kind(), Kind::Config);
-        error.message().to_owned()
+        without_positions(error.message())
     }
 
     const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
@@ -577,8 +574,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_says_the_line() {
-        assert!(faults("[defaults]\ndatabase = dmp\n").starts_with("datasets.toml: line 2: "));
+    fn every_fault_says_its_line_and_column() {
+        let text = "[defaults]\n  databases = \"dmp\"\n[datasets.users]\nlocation = \"s3://lake/x\"\n\
+                    source.files = { location = \"s3://猫/\", formats = \"csv\" }\n\n[dataset]\n";
+        assert_eq!(
+            Config::parse("datasets.toml", text).unwrap_err().message(),
+            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_unflip, on_unrepresentable, retain, workgroups\n\
+             datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv\n\
+             datasets.toml:3:11: datasets.users: database is missing, here and in [defaults]\n\
+             datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_says_the_line_and_the_column() {
+        let error = Config::parse("datasets.toml", "[defaults]\ndatabase = dmp\n").unwrap_err();
+        assert!(error.message().starts_with("datasets.toml:2:12: "), "{error}");
+    }
+
+    #[test]
+    fn places_are_those_of_the_text_before_its_names_were_replaced() {
+        let written = "[datasets.a]\ndatabase = \"d\"\nsource.mysql = { url = \"${U}\", queries = \"\" }\n";
+        let text = written.replace("${U}", "mysql://somebody@somewhere/something");
+        let error = Config::parse_expanded("f", &text, written).unwrap_err();
+        assert!(error.message().contains("f:3:32: datasets.a.source.mysql: unknown key \"queries\""), "{error}");
     }
 
     #[test]
@@ -659,12 +678,12 @@ mod tests {
         assert_eq!(options.session, Session { auth: Auth::Iam, connect_timeout, statement_timeout, keepalive });
         assert_eq!(of("").unwrap().spec, read.spec);
         assert_eq!(
-            of(", auth = \"kerberos\", keepalive = \"1ms\"").unwrap_err().message(),
+            without_positions(of(", auth = \"kerberos\", keepalive = \"1ms\"").unwrap_err().message()),
             "x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
              x: datasets.a.source.postgres.keepalive: expected 1s or more"
         );
         assert_eq!(
-            of(", parallel = 33").unwrap_err().message(),
+            without_positions(of(", parallel = 33").unwrap_err().message()),
             "x: datasets.a.source.postgres.parallel: expected at most 32 connections, found 33"
         );
     }

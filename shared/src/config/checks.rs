@@ -175,14 +175,14 @@ fn query(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, without_positions};
 
     fn dataset(checks: &str) -> Result<Checks, String> {
         let text = format!(
             "[datasets.users]\ndatabase = \"dmp\"\nlocation = \"s3://lake/s\"\n\
              source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n[datasets.users.checks]\n{checks}"
         );
-        let config = Config::parse("f", &text).map_err(|error| error.message().to_owned())?;
+        let config = Config::parse("f", &text).map_err(|error| without_positions(error.message()))?;
         Ok(config.dataset("users").unwrap().checks.clone())
     }
 

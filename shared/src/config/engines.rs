@@ -128,12 +128,12 @@ pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, without_positions};
 
     fn parse(source: &str, more: &str) -> Result<Config, String> {
         let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
         let text = format!("{defaults}[datasets.a]\nsource = {{ {source} }}\n{more}\n");
-        Config::parse("x", &text).map_err(|error| error.message().to_owned())
+        Config::parse("x", &text).map_err(|error| without_positions(error.message()))
     }
 
     #[test]

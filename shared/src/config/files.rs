@@ -168,14 +168,15 @@ fn nulls(keys: &Keys) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Source};
+    use crate::config::{Config, Source, without_positions};
 
     fn parsed(files: &str) -> Result<Files, String> {
         let text = format!(
             "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
              [datasets.a]\nsource.files = {{ location = \"s3://lake/in/\", {files} }}\n"
         );
-        let config = Config::parse("x", &text).map_err(|error| error.message().replace("x: datasets.a.source.", ""))?;
+        let config = Config::parse("x", &text)
+            .map_err(|error| without_positions(error.message()).replace("x: datasets.a.source.", ""))?;
         match config.dataset("a").unwrap().source.clone() {
             Source::Files(files) => Ok(files),
             _ => unreachable!(),

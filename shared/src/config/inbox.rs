@@ -155,7 +155,7 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, Source},
+        config::{Config, Source, without_positions},
         merge::key::Type,
     };
 
@@ -163,7 +163,8 @@ mod tests {
         [datasets.users]\nsource = { files = { location = \"s3://lake/in/\" } }\n";
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse("x", &format!("{DEFAULTS}[datasets.optouts]\n{text}")).map_err(|error| error.message().to_owned())
+        Config::parse("x", &format!("{DEFAULTS}[datasets.optouts]\n{text}"))
+            .map_err(|error| without_positions(error.message()))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `datasets.toml`: raw → checked, all faults at once, each with its path.
+//! `datasets.toml`: raw → checked, all faults at once, each with its line, column and path.
 
 mod check;
 mod checks;
@@ -6,6 +6,7 @@ mod engines;
 mod files;
 mod group;
 mod inbox;
+mod position;
 mod read;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ pub use engines::{Athena, GlueJob};
 pub use files::{Csv, Dialect, Encoding};
 pub use group::Group;
 use jiff::SignedDuration;
+pub use position::{Position, Positions};
+use read::At;
 
 use crate::{
     error::{Error, Result},
@@ -266,14 +269,27 @@ impl Default for Retain {
 }
 
 impl Config {
-    /// Parses and checks the text of the file that is called `file`.
+    /// Parses and checks the text of the file that is called `file`. The error has a line for each fault:
+    /// `file:line:column: path: what is wrong`.
     pub fn parse(file: &str, text: &str) -> Result<Config> {
+        Config::parse_expanded(file, text, text)
+    }
+
+    /// As [`Config::parse`], of a text in which names were replaced: keys stand where they do in the one that was `written`.
+    pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {
             return Ok(Config { datasets });
         }
-        let lines: Vec<String> = faults.iter().map(|fault| format!("{file}: {fault}")).collect();
-        Err(Error::config(lines.join("\n")))
+        let keys = Positions::of(written);
+        let lines = faults.iter().map(|fault| {
+            let position = match &fault.at {
+                At::Key(path) => keys.find(path),
+                At::Byte(byte) => Position::of(text, *byte),
+            };
+            format!("{file}:{position}: {}", fault.message)
+        });
+        Err(Error::config(lines.collect::<Vec<_>>().join("\n")))
     }
 
     pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
@@ -326,4 +342,15 @@ impl Files {
     pub fn location(&self) -> String {
         Location { bucket: self.bucket.clone(), prefix: self.key.clone() }.to_string()
     }
+}
+
+/// The lines of an error of [`Config::parse`] as `file: path: what is wrong`.
+#[cfg(test)]
+fn without_positions(message: &str) -> String {
+    let line = |line: &str| {
+        let mut parts = line.splitn(4, ':');
+        let (file, rest) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());
+        format!("{file}:{rest}")
+    };
+    message.lines().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -5,18 +5,50 @@ use std::cell::RefCell;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
-/// What is wrong so far, each with its path.
+/// What is wrong, and where.
+pub struct Fault {
+    pub at: At,
+    /// With the path, if there is one.
+    pub message: String,
+}
+
+pub enum At {
+    /// The path of a key.
+    Key(String),
+    /// A byte of a text that is no TOML.
+    Byte(usize),
+}
+
+/// What is wrong so far.
 #[derive(Default)]
-pub struct Faults(RefCell<Vec<String>>);
+pub struct Faults(RefCell<Vec<Fault>>);
 
 impl Faults {
     pub fn push(&self, path: &str, fault: impl std::fmt::Display) {
-        self.0.borrow_mut().push(format!("{path}: {fault}"));
+        self.add(At::Key(path.into()), path, fault);
     }
 
-    pub fn into_inner(self) -> Vec<String> {
+    /// A fault of the table at `path`, for which one key of it is to blame.
+    fn push_key(&self, path: &str, key: &str, fault: impl std::fmt::Display) {
+        self.add(At::Key(below(path, key)), path, fault);
+    }
+
+    pub fn syntax(&self, byte: usize, fault: &str) {
+        self.0.borrow_mut().push(Fault { at: At::Byte(byte), message: fault.into() });
+    }
+
+    fn add(&self, at: At, path: &str, fault: impl std::fmt::Display) {
+        let message = if path.is_empty() { fault.to_string() } else { format!("{path}: {fault}") };
+        self.0.borrow_mut().push(Fault { at, message });
+    }
+
+    pub fn into_inner(self) -> Vec<Fault> {
         self.0.into_inner()
     }
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 
 /// One TOML table being read.
@@ -33,7 +65,7 @@ impl<'a> Keys<'a> {
     }
 
     pub fn at(&self, key: &str) -> String {
-        if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
+        below(&self.path, key)
     }
 
     pub fn fault(&self, key: &str, fault: impl std::fmt::Display) {
@@ -155,7 +187,8 @@ impl<'a> Keys<'a> {
             }
         }
         for key in self.table.keys().filter(|key| !asked.contains(&key.as_str())) {
-            self.faults.push(&self.path, format!("unknown key {key:?}, expected one of {}", expected.join(", ")));
+            let fault = format!("unknown key {key:?}, expected one of {}", expected.join(", "));
+            self.faults.push_key(&self.path, key, fault);
         }
     }
 }

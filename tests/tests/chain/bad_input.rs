@@ -10,7 +10,7 @@ async fn every_fault_of_datasets_toml_is_listed_at_once() {
         r#"
 retian = 2
 [datasets.users]
-source = { files = { location = "s3://${BUCKET}/in/", columns = { id = "bigit", name = "string" } } }
+source = { files = { columns = { id = "bigit", name = "string" }, location = "s3://${BUCKET}/in/" } }
 checks = { min_row = 1, max_shrink = "much" }
 [datasets.orders]
 source = { mongo = {} }
@@ -18,15 +18,15 @@ source = { mongo = {} }
     )
     .await;
     let expected = chain.named(
-        "s3://${BUCKET}/datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, \
+        "s3://${BUCKET}/datasets.toml:5:1: defaults: unknown key \"retian\", expected one of parquet, database, location, create, \
          schema, on_unflip, on_unrepresentable, retain, workgroups\n\
-         s3://${BUCKET}/datasets.toml: datasets.users.source.files.columns.id: \"bigit\" is no Glue type (at character 6)\n\
-         s3://${BUCKET}/datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
-         s3://${BUCKET}/datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
+         s3://${BUCKET}/datasets.toml:7:34: datasets.users.source.files.columns.id: \"bigit\" is no Glue type (at character 6)\n\
+         s3://${BUCKET}/datasets.toml:8:25: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
+         s3://${BUCKET}/datasets.toml:8:12: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
          max_growth, not_null, range, fresh, unique, sql, canary\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: expected exactly one of postgres, mysql, files, inbox, \
+         s3://${BUCKET}/datasets.toml:10:1: datasets.orders.source: expected exactly one of postgres, mysql, files, inbox, \
          athena, glue_job, found 0\n\
-         s3://${BUCKET}/datasets.toml: datasets.orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, \
+         s3://${BUCKET}/datasets.toml:10:12: datasets.orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, \
          inbox, athena, glue_job",
     );
     for (function, event) in [
@@ -41,8 +41,8 @@ source = { mongo = {} }
 
     chain.put("datasets.toml", "[defaults]\ndatabase = dmp\n").await.unwrap();
     let refused = chain.answer("export", &json!({})).await.unwrap_err();
-    let line_2 = chain.named("s3://${BUCKET}/datasets.toml: line 2: ");
-    assert!(refused.error_message.starts_with(&line_2), "{refused}");
+    let place = chain.named("s3://${BUCKET}/datasets.toml:2:12: ");
+    assert!(refused.error_message.starts_with(&place), "{refused}");
 
     chain.s3.delete_object().bucket(&chain.bucket).key("datasets.toml").send().await.unwrap();
     let refused = chain.answer("export", &json!({})).await.unwrap_err();
