@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use turntable::config::Config;
+use turntable::config::{Config, Position};
 
 /// The sample's file.
 pub const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
@@ -13,22 +13,29 @@ pub const BUCKET: &str = "bucket";
 
 /// A datasets file with its `${NAME}`s replaced, checked.
 pub struct Datasets {
+    /// As it stands in the file.
+    pub written: String,
     pub text: String,
     pub config: Config,
 }
 
 impl Datasets {
-    /// `${BUCKET}` is `bucket`, every other `${NAME}` comes from the environment.
+    /// `${BUCKET}` is `bucket`, every other `${NAME}` comes from the environment. The error has a line for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-        let text = expand(&text, |name| if name == "BUCKET" { Some(bucket.into()) } else { env::var(name).ok() })
-            .map_err(|missing| anyhow::anyhow!("{file}: missing in the environment: {}", missing.join(", ")))?;
-        let config = Config::parse(&file, &text)?;
-        if config.datasets().next().is_none() {
-            bail!("{file}: no dataset is configured");
+        let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
+        let known = |name: &str| if name == "BUCKET" { Some(bucket.into()) } else { env::var(name).ok() };
+        let (text, missing) = expand(&written, known);
+        let missing = missing
+            .into_iter()
+            .map(|(name, position)| format!("{file}:{position}: ${{{name}}} is not set in the environment"));
+        let mut faults: Vec<String> = missing.collect();
+        match Config::parse_expanded(&file, &text, &written) {
+            Ok(config) if faults.is_empty() => return Ok(Datasets { written, text, config }),
+            Ok(_) => {}
+            Err(error) => faults.push(error.report()),
         }
-        Ok(Datasets { text, config })
+        bail!("{}", faults.join("\n"))
     }
 
     /// The Glue databases that must be there: Turntable makes tables, never databases.
@@ -37,23 +44,32 @@ impl Datasets {
     }
 }
 
-/// Replaces each `${NAME}`, except in lines that are comments. The error has every name that `value` does not know.
-fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, Vec<String>> {
+/// Replaces each `${NAME}`, except in lines that are comments. Those that `value` does not know stay as they are, and are
+/// told, each with where it stands first.
+fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(String, Position)>) {
     let mut expanded = String::with_capacity(text.len());
-    let mut missing = BTreeSet::new();
+    let mut missing: Vec<(String, Position)> = Vec::new();
+    let mut begin = 0;
     for line in text.split_inclusive('\n') {
         let mut rest = line;
         while let Some((before, name, after)) = next(rest).filter(|_| !line.trim_start().starts_with('#')) {
             expanded += before;
             match value(name) {
                 Some(value) => expanded += &value,
-                None => drop(missing.insert(name.to_owned())),
+                None => {
+                    expanded += &format!("${{{name}}}");
+                    if missing.iter().all(|(known, _)| known != name) {
+                        let at = begin + line.len() - rest.len() + before.len();
+                        missing.push((name.to_owned(), Position::of(text, at)));
+                    }
+                }
             }
             rest = after;
         }
         expanded += rest;
+        begin += line.len();
     }
-    if missing.is_empty() { Ok(expanded) } else { Err(missing.into_iter().collect()) }
+    (expanded, missing)
 }
 
 /// The text before the first `${NAME}`, the name, and the text behind it. `${` without a name is text.
@@ -75,15 +91,16 @@ mod tests {
 
     #[test]
     fn names_are_replaced_and_nothing_else() {
-        assert_eq!(
-            expand("# ${B}\nx = \"${A}-$A-${A}\" ${} ${a b}\n", known).unwrap(),
-            "# ${B}\nx = \"1-$A-1\" ${} ${a b}\n"
-        );
+        let (expanded, missing) = expand("# ${B}\nx = \"${A}-$A-${A}\" ${} ${a b}\n", known);
+        assert_eq!((expanded.as_str(), missing.len()), ("# ${B}\nx = \"1-$A-1\" ${} ${a b}\n", 0));
     }
 
     #[test]
-    fn all_missing_names_are_told_at_once() {
-        assert_eq!(expand("${C} ${A} ${B} ${C}", known), Err(vec!["B".to_owned(), "C".to_owned()]));
+    fn all_missing_names_are_told_at_once_where_they_stand() {
+        let (expanded, missing) = expand("猫 ${C} ${A}\n ${B} ${C}", known);
+        assert_eq!(expanded, "猫 ${C} 1\n ${B} ${C}");
+        let missing: Vec<String> = missing.iter().map(|(name, at)| format!("{name} {at}")).collect();
+        assert_eq!(missing, ["C 1:3", "B 2:2"]);
     }
 
     #[test]

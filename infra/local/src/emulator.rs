@@ -109,16 +109,11 @@ impl Emulator {
     /// How to reach everything but Athena as this account: a 12-digit access key is the account of that number,
     /// and `test` is account 000000000000. Nothing is read from the user's environment.
     pub fn sdk_config(&self, access_key: &str) -> SdkConfig {
-        self.config(access_key, &self.endpoint)
+        config(access_key, &self.endpoint)
     }
 
     pub fn athena_config(&self, access_key: &str) -> SdkConfig {
-        self.config(access_key, &self.athena_endpoint)
-    }
-
-    fn config(&self, access_key: &str, endpoint: &str) -> SdkConfig {
-        let credentials = Credentials::new(access_key, "test", None, None, "local");
-        aws::config(credentials, REGION, Some(endpoint))
+        config(access_key, &self.athena_endpoint)
     }
 
     /// An error when a part of it has ended by itself.
@@ -135,6 +130,12 @@ impl Emulator {
     pub fn log_tail(&self) -> String {
         self.children.each_ref().map(Child::tail).join("\n")
     }
+}
+
+/// How to reach an endpoint of it as this account.
+pub fn config(access_key: &str, endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key, "test", None, None, "local");
+    aws::config(credentials, REGION, Some(endpoint))
 }
 
 struct Child {

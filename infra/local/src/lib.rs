@@ -13,16 +13,22 @@
 //! | [`optouts`] | somebody opts out, and is gone from the extraction |
 //! | [`reader`] | what a user of the table sees meanwhile |
 //! | [`report`] | what came of it |
+//! | [`check`], [`glue_table`] | what is wrong with a datasets.toml, and the tables that it makes |
+//! | [`new_dataset`] | the entry for a table of a database |
+//! | [`status`] | how all datasets of a stack are |
 
 #![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
 
 pub mod aws;
+pub mod check;
 pub mod datasets;
 pub mod day;
 pub mod deploy;
 pub mod emulator;
 pub mod engines;
+pub mod glue_table;
 pub mod guard;
+pub mod new_dataset;
 pub mod operator;
 pub mod optouts;
 pub mod progress;
@@ -31,6 +37,8 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod stack;
+pub mod status;
+pub mod table;
 pub mod template;
 pub mod tools;
 pub mod up;

@@ -1,9 +1,14 @@
 //! The command line of `cargo run -p local`.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use local::status::Account;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Turntable on a laptop: deploys template.yaml into an emulator of AWS and runs the daily job for three days, while a
@@ -32,6 +37,35 @@ struct Options {
 enum Command {
     /// Leave it running until Ctrl-C, with nothing exported yet.
     Up,
+    /// Say all that is wrong with a datasets.toml, and show the tables that it makes. Nothing is started or changed.
+    Check {
+        /// ${NAME} in it comes from the environment.
+        file: PathBuf,
+    },
+    /// Print the entry of datasets.toml that publishes a table of a database.
+    NewDataset {
+        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; it is not printed.
+        url: String,
+        /// Its name, or SCHEMA.NAME.
+        table: String,
+    },
+    /// Say how all datasets are: of the emulator that `up` runs, or of an account.
+    Status {
+        /// The stack's name.
+        #[arg(default_value = "turntable")]
+        stack: String,
+        /// The stack of an account, with the environment's credentials and region.
+        #[arg(long)]
+        aws: bool,
+    },
+}
+
+impl Options {
+    /// They are of what runs something.
+    fn none(&self, command: &str) -> Result<()> {
+        ensure!(self.datasets.is_none() && !self.json, "{command} takes neither --datasets nor --json");
+        Ok(())
+    }
 }
 
 /// Set by a signal, as the shell reports it.
@@ -40,11 +74,21 @@ const INTERRUPTED: u8 = 130;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
-    let up = command.is_some();
+    let up = matches!(command, Some(Command::Up));
     let work = async {
         match command {
             None => tell(options).await,
             Some(Command::Up) => local::up::up(options.datasets, options.json).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Check { file }) => {
+                options.none("check")?;
+                check(&file).await
+            }
+            Some(Command::NewDataset { url, table }) => {
+                options.none("new-dataset")?;
+                print!("{}", local::new_dataset::new_dataset(&url, &table).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Status { stack, aws }) => status(&stack, aws, options).await,
         }
     };
     // Whatever ends first, `work` is dropped with all that it has started.
@@ -69,6 +113,27 @@ async fn tell(options: Options) -> Result<ExitCode> {
         eprintln!("error: {fault}");
     }
     Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn check(file: &Path) -> Result<ExitCode> {
+    let checked = local::check::check(file).await?;
+    print!("{}", checked.tables);
+    for fault in &checked.faults {
+        eprintln!("{fault}");
+    }
+    Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn status(stack: &str, aws: bool, options: Options) -> Result<ExitCode> {
+    ensure!(options.datasets.is_none(), "status takes no --datasets: it asks the stack about its own");
+    let account = if aws { Account::Aws } else { Account::Emulator };
+    let overview = local::status::ask(stack, account).await?;
+    if options.json {
+        println!("{}", serde_json::to_string(&overview)?);
+    } else {
+        print!("{}", local::status::shown(&overview));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Until somebody wants it to end.

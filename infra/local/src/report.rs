@@ -9,6 +9,7 @@ use crate::{
     operator::{Move, Rejected},
     optouts::OptedOut,
     reader::Tally,
+    table::{table, thousands},
 };
 
 /// One generation that went live during the run.
@@ -108,22 +109,9 @@ impl fmt::Display for Report {
             ]
         };
         let rows: Vec<[String; 8]> = self.builds.iter().map(row).collect();
-        let width = |at: usize| rows.iter().map(|row| row[at].len()).chain([HEAD[at].len()]).max().unwrap_or(0);
-        let widths: [usize; 8] = std::array::from_fn(width);
-        let mut line = |cells: [&str; 8]| {
-            let mut text = String::new();
-            for (at, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
-                // Words to the left, numbers to the right.
-                let padded = if (3..7).contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
-                text += &padded;
-                text += "  ";
-            }
-            writeln!(f, "{}", text.trim_end())
-        };
-        line(HEAD)?;
-        for row in &rows {
-            line(row.each_ref().map(String::as_str))?;
-        }
+        // Words to the left, numbers to the right.
+        let right = std::array::from_fn(|at| (3..7).contains(&at));
+        f.write_str(&table(HEAD, right, &rows))?;
         if !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty() {
             writeln!(f)?;
         }
@@ -143,14 +131,6 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// 1234567 → 1,234,567
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    groups.join(",")
 }
 
 #[cfg(test)]

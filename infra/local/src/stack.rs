@@ -95,18 +95,10 @@ impl Stack {
         }
     }
 
-    /// Invokes a function by its short name and waits for its answer. The outer error is the emulator's, the inner
-    /// one the function's own.
+    /// As [`invoke`], by the function's short name.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
         let name = self.functions.get(function).with_context(|| format!("the stack has no function {function}"))?;
-        let invoke = self.lambda.invoke().function_name(name).payload(event.to_string().into_bytes().into());
-        let answer = invoke.send().await.with_context(|| format!("cannot invoke {name}"))?;
-        let payload = answer.payload().map(|blob| blob.as_ref()).unwrap_or_default();
-        let understood = "an answer that is no JSON";
-        if answer.function_error().is_some() {
-            return Ok(Err(serde_json::from_slice(payload).context(understood)?));
-        }
-        Ok(Ok(serde_json::from_slice(payload).context(understood)?))
+        invoke(&self.lambda, name, event).await
     }
 
     /// Fires the stack's daily schedule now: a one-time schedule with the very target and input of the daily one.
@@ -152,4 +144,21 @@ impl Stack {
         }
         Ok(lines)
     }
+}
+
+/// Invokes a function and waits for its answer. The outer error is the emulator's or AWS's, the inner one the function's
+/// own.
+pub async fn invoke(
+    lambda: &aws_sdk_lambda::Client,
+    name: &str,
+    event: &Value,
+) -> Result<Result<Value, FunctionError>> {
+    let invoke = lambda.invoke().function_name(name).payload(event.to_string().into_bytes().into());
+    let answer = invoke.send().await.with_context(|| format!("cannot invoke {name}"))?;
+    let payload = answer.payload().map(|blob| blob.as_ref()).unwrap_or_default();
+    let understood = "an answer that is no JSON";
+    if answer.function_error().is_some() {
+        return Ok(Err(serde_json::from_slice(payload).context(understood)?));
+    }
+    Ok(Ok(serde_json::from_slice(payload).context(understood)?))
 }

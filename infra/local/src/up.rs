@@ -72,6 +72,17 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
 /// What a function needs in its environment to work on this stack from outside, for `cargo lambda watch`.
 struct EnvFile(PathBuf);
 
+/// The file that is there as long as `up` runs.
+fn env_file() -> Result<PathBuf> {
+    Ok(Build::of_this_process()?.target.join("local.env"))
+}
+
+/// The endpoint of everything but Athena, while `up` runs; `None` where it does not.
+pub fn endpoint() -> Result<Option<String>> {
+    let text = fs::read_to_string(env_file()?).unwrap_or_default();
+    Ok(text.lines().find_map(|line| line.strip_prefix("AWS_ENDPOINT_URL=")).map(str::to_owned))
+}
+
 impl EnvFile {
     async fn write(emulator: &Emulator, stack: &Stack) -> Result<EnvFile> {
         let mut variables = BTreeMap::from([
@@ -87,7 +98,7 @@ impl EnvFile {
                 .extend(configuration.environment.and_then(|environment| environment.variables).unwrap_or_default());
         }
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let path = Build::of_this_process()?.target.join("local.env");
+        let path = env_file()?;
         fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
         // Short where it can be: the printed commands are run in the clone.
         let short =

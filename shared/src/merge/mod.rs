@@ -28,6 +28,8 @@ pub mod views;
 use std::str::FromStr;
 
 #[cfg(feature = "aws")]
+pub use file::columns;
+#[cfg(feature = "aws")]
 pub use refresh::{Ask, Refreshed, Took, refresh};
 
 /// What somebody has said, from the least to the most protective.

@@ -19,4 +19,4 @@ pub mod postgres;
 mod secret;
 
 #[cfg(feature = "aws")]
-pub use open::{Batches, Context, Copy, Opened, Secrets, Snapshot, open};
+pub use open::{Batches, Context, Copy, Opened, Secrets, Snapshot, open, schema};

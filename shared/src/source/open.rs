@@ -81,6 +81,18 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
     }
 }
 
+/// The columns of a source, and no rows.
+pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
+    match source {
+        Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
+        Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
+        // Objects are read when their streams are.
+        Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
+            Ok(open(source, context).await?.schema)
+        }
+    }
+}
+
 /// One moment of a database, of which several queries are read one after the other.
 pub enum Snapshot {
     Postgres(postgres::Snapshot),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a source is as fresh as the real clock says")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use local::reader::Reader;
@@ -55,6 +55,11 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
         let kept = chain.home(name).generation(bad).key("part-00000.parquet").key;
         assert_eq!(chain.keys(&kept).await, std::slice::from_ref(&kept), "the candidate is kept for inspection");
     }
+    let overview = local::status::overview(&chain.lambda, &chain.name).await.unwrap();
+    for (one, (name, bad)) in overview.datasets.iter().zip(names.iter().zip(&bad).collect::<BTreeMap<_, _>>()) {
+        assert_eq!((&one.dataset, one.waits), (name, Some(*bad)), "{one:?}");
+    }
+    assert_eq!((overview.datasets.len(), overview.attention.len()), (names.len(), names.len()));
 }
 
 /// What `flip` has logged of the manifest's event.

@@ -16,6 +16,7 @@ mod value;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use jiff::Timestamp;
 use mysql_async::{Row, Statement, prelude::Queryable};
@@ -78,6 +79,15 @@ async fn end(session: Arc<Mutex<Session>>) {
     if let Some(session) = Arc::into_inner(session) {
         session.into_inner().end().await;
     }
+}
+
+/// The columns of the query, which is not run.
+pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
+    let server = Server::of(options, context).await?;
+    let mut session = Session::begin(&server).await?;
+    let described = describe::describe(session.conn()?, &server, &options.query).await?;
+    session.end().await;
+    Ok(Arc::new(described.schema()))
 }
 
 async fn read(

@@ -15,6 +15,7 @@ mod types;
 
 use std::{pin::pin, sync::Arc};
 
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all};
 use jiff::Timestamp;
@@ -79,6 +80,15 @@ async fn read(
         streams.push(batches(server.clone(), session, rows, decoder));
     }
     Ok(Opened { schema, as_of, typed_by: TypedBy::Source, copies: Vec::new(), streams, unrepresentable })
+}
+
+/// The columns of the query, which is not run.
+pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
+    let server = Server::of(options, context).await?;
+    let session = Session::begin(&server, None).await?;
+    let described = describe::describe(&session.link.client, &server, &options.query).await?;
+    session.end().await;
+    Ok(Arc::new(described.schema()))
 }
 
 /// So many sessions that all see what the first one sees.

@@ -1,0 +1,123 @@
+//! `status`: how all datasets of a stack are, as a table.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use turntable::{
+    lambda,
+    publish::{Overview, Standing},
+};
+
+use crate::{
+    emulator, stack,
+    table::{table, thousands},
+    up,
+};
+
+/// Whose stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Of the emulator that `up` runs.
+    Emulator,
+    /// The one that the environment has credentials for.
+    Aws,
+}
+
+/// Asks the stack's `flip`.
+pub async fn ask(stack: &str, account: Account) -> Result<Overview> {
+    let config = match account {
+        Account::Aws => lambda::aws().await,
+        Account::Emulator => {
+            let endpoint = up::endpoint()?.context(
+                "no emulator is up: start one with `cargo run -p local -- up`, or say --aws for the stack of an account",
+            )?;
+            emulator::config("test", &endpoint)
+        }
+    };
+    overview(&aws_sdk_lambda::Client::new(&config), stack).await
+}
+
+pub async fn overview(lambda: &aws_sdk_lambda::Client, stack: &str) -> Result<Overview> {
+    let answer = stack::invoke(lambda, &format!("{stack}-flip"), &json!({ "action": "status" })).await??;
+    serde_json::from_value(answer).context("flip's answer is of another version")
+}
+
+/// A line for each dataset, and below what wants a person.
+pub fn shown(overview: &Overview) -> String {
+    const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
+    let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
+    let row = |one: &Standing| {
+        let flipped = one.flipped_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+        let state = match one {
+            Standing { error: Some(_), .. } => "error",
+            Standing { unflip: Some(_), .. } => "un-flipped",
+            Standing { hold: Some(_), .. } => "held",
+            Standing { live: None, .. } => "no table",
+            Standing { waits: Some(_), .. } => "one waits",
+            _ => "",
+        };
+        [
+            one.dataset.clone(),
+            one.live.clone().unwrap_or_else(|| "–".into()),
+            number(one.rows),
+            number(one.bytes),
+            one.age_seconds.map(age).unwrap_or_default(),
+            flipped.unwrap_or_default(),
+            state.into(),
+        ]
+    };
+    let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
+    let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
+    if !overview.attention.is_empty() {
+        text.push('\n');
+    }
+    for line in &overview.attention {
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// The two largest units: `3d 4h`.
+fn age(seconds: i64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{}s", seconds.max(0)),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_tells_each_dataset_and_what_wants_a_person() {
+        let answer = json!({
+            "outcome": "status",
+            "at": "2026-11-23T02:00:00Z",
+            "attention": ["orders: held: a restore"],
+            "datasets": [
+                { "dataset": "orders", "live": "green-01JDA00000000000000000000B", "rows": 1_234_567, "bytes": 99,
+                  "as_of": "2026-11-22T01:00:00Z", "age_seconds": 90_000, "flipped_at": "2026-11-22T01:00:05Z",
+                  "by": "event", "hold": "a restore" },
+                { "dataset": "users", "live": null },
+            ],
+        });
+        let overview = serde_json::from_value(answer).unwrap();
+        let expected = "\
+dataset  live                                   rows  bytes    age  flipped
+orders   green-01JDA00000000000000000000B  1,234,567     99  1d 1h  2026-11-22 01:00:05Z  held
+users    –                                                                                no table
+
+orders: held: a restore
+";
+        assert_eq!(shown(&overview), expected);
+    }
+
+    #[test]
+    fn an_age_has_two_units() {
+        assert_eq!([0, 59, 60, 3_661, 90_000].map(age), ["0s", "59s", "1m 0s", "1h 1m", "1d 1h"]);
+    }
+}
