@@ -13,5 +13,5 @@ pub mod postgres;
 pub mod process;
 pub mod query;
 pub mod rig;
-pub mod types_page;
 mod server;
+pub mod types_page;
