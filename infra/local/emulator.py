@@ -1,9 +1,10 @@
-"""MiniStack, with what engines need and MiniStack 1.5.33 does not do.
+"""MiniStack, with what MiniStack 1.5.33 does not do.
 
 - Services of AWS put events whose source begins with `aws.`. MiniStack lets its own alone do so; here the Athena
   endpoint is a service too.
 - A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
   names; and its end is an event. MiniStack takes a container for that, or does nothing.
+- Functions of equal code share it: a hundred megabytes each would otherwise be there once a stack.
 
 PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
 copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
@@ -12,6 +13,7 @@ copied back. The script itself is as it would be on AWS.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -21,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from ministack.app import main
+from ministack import app
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import eventbridge, glue
+from ministack.services import eventbridge, glue, lambda_svc
 
 LOCATION = "--turntable_location"
 LONGEST = 900  # seconds
@@ -118,9 +120,19 @@ def _upload(s3: Any, place: str, folder: Path) -> None:
         s3.put_object(Bucket=bucket, Key=str(path.relative_to(root)), Body=path.read_bytes(), ChecksumAlgorithm="CRC32")
 
 
+_fetch_code = lambda_svc._fetch_code_from_s3
+_codes: dict[str, bytes] = {}
+
+
+def fetch_code(bucket: str, key: str, version_id: str | None = None) -> bytes | None:
+    code = _fetch_code(bucket, key, version_id)
+    return code and _codes.setdefault(hashlib.sha256(code).hexdigest(), code)
+
+
+lambda_svc._fetch_code_from_s3 = fetch_code
 eventbridge._put_events = put_events
 glue._execute_subprocess = run_script
 glue._is_spark_job = lambda job: False  # No container: every script goes to `run_script`.
 
 if __name__ == "__main__":
-    main()
+    app.main()

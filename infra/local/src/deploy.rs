@@ -49,13 +49,14 @@ impl Emulator {
         let s3 = aws_sdk_s3::Client::new(&aws);
         let scratch = deployment.scratch();
         s3.create_bucket().bucket(&scratch).send().await.with_context(|| format!("cannot create bucket {scratch}"))?;
-        let mut code = BTreeMap::new();
+        let (mut code, mut keys) = (BTreeMap::new(), Vec::new());
         for (function, binary) in &self.tools.binaries {
             let zip = package(binary)?;
             let hash: String = Sha256::digest(&zip).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             let key = format!("code/{hash}");
             s3.put_object().bucket(&scratch).key(&key).body(ByteStream::from(zip)).send().await?;
             code.insert(function.clone(), format!("s3://{scratch}/{key}"));
+            keys.push(key);
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));
@@ -81,6 +82,10 @@ impl Emulator {
             .await
             .context("CloudFormation refused template.yaml")?;
         let outputs = created(&cloudformation, &deployment.stack).await?;
+        // The functions have it.
+        for key in keys {
+            s3.delete_object().bucket(&scratch).key(key).send().await?;
+        }
         Stack::new(self, deployment, outputs).await
     }
 }
