@@ -5,6 +5,7 @@
 - A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
   names; and its end is an event. MiniStack takes a container for that, or does nothing.
 - Functions of equal code share it: a hundred megabytes each would otherwise be there once a stack.
+- A function is told what its LoggingConfig says.
 
 PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
 copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
@@ -129,7 +130,19 @@ def fetch_code(bucket: str, key: str, version_id: str | None = None) -> bytes | 
     return code and _codes.setdefault(hashlib.sha256(code).hexdigest(), code)
 
 
+_variables = lambda_svc._runtime_env_vars
+
+
+def variables(config: dict[str, Any]) -> dict[str, str]:
+    logging = config.get("LoggingConfig") or {}
+    if logging.get("LogFormat") != "JSON":
+        return _variables(config)
+    level = logging.get("ApplicationLogLevel", "INFO")
+    return {**_variables(config), "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
+
+
 lambda_svc._fetch_code_from_s3 = fetch_code
+lambda_svc._runtime_env_vars = variables
 eventbridge._put_events = put_events
 glue._execute_subprocess = run_script
 glue._is_spark_job = lambda job: False  # No container: every script goes to `run_script`.

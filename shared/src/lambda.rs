@@ -6,12 +6,15 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{
+    Diagnostic, LambdaEvent, service_fn,
+    tracing::subscriber::{self, EnvFilter, filter::LevelFilter},
+};
 use serde::Serialize;
 use serde_json::Value;
-use tracing::error;
+use tracing::{debug, error};
 
-use crate::{clock::Clock, error::Error};
+use crate::{clock::Clock, error::Error, world};
 
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
@@ -48,6 +51,25 @@ pub async fn passed(deadline: Option<Deadline>) {
         Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// The crates whose lines carry names and counts only.
+const OURS: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"];
+
+/// Logs in the format and at the level that Lambda was told of (its "advanced logging controls"). Other crates are heard
+/// from INFO on: below that the SDKs log requests and answers whole, and with them values of rows.
+pub fn log() {
+    let level =
+        world::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.min(LevelFilter::INFO).into())
+        .parse_lossy(OURS.map(|name| format!("{name}={level}")).join(","));
+    let lines = subscriber::fmt().with_target(false).without_time().with_env_filter(filter);
+    match world::optional("AWS_LAMBDA_LOG_FORMAT") {
+        Some(format) if format.eq_ignore_ascii_case("json") => lines.json().init(),
+        _ => lines.init(),
+    }
+    debug!(%level, "logs");
 }
 
 /// The AWS configuration of every client.

@@ -8,7 +8,7 @@ use turntable::{
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    lambda::log();
     let aws = lambda::aws().await;
     let export = Export {
         world: world::World::from_env(&aws)?,

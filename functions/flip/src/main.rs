@@ -2,7 +2,7 @@ use turntable::{lambda, world::World};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    lambda::log();
     let world = World::from_env(&lambda::aws().await)?;
     lambda::serve(world, flip::answer).await
 }

@@ -3,7 +3,7 @@ use turntable::{aws::rds::Signer, lambda, source::Secrets, world::World};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    lambda::log();
     let aws = lambda::aws().await;
     let optout = Optout {
         world: World::from_env(&aws)?,

@@ -5,7 +5,7 @@ use turntable::{aws::sqs::Sqs, lambda, world};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    lambda::log();
     let aws = lambda::aws().await;
     let sweep = Sweep {
         world: world::World::from_env(&aws)?,

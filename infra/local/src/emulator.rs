@@ -157,9 +157,6 @@ impl Child {
             ("AWS_DEFAULT_REGION", REGION),
             ("AWS_REGION", REGION),
             ("NO_PROXY", "127.0.0.1"),
-            // MiniStack does not tell the functions what template.yaml says of their logs.
-            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
             ("PYTHONUNBUFFERED", "1"),
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]);

@@ -26,6 +26,7 @@ mod pagila;
 mod partitions;
 mod poison;
 mod postgres;
+mod quiet;
 mod races;
 mod rejected;
 mod sql;
