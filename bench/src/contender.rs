@@ -199,6 +199,7 @@ fn ours(place: &Place, source: &str, disk: Option<&Path>) -> Result<Command> {
             command.args(["--to", &format!("s3://{BUCKET}/out/")]);
         }
     }
-    command.envs(place.store.environment());
+    // As template.yaml has it.
+    command.env("MALLOC_ARENA_MAX", "2").envs(place.store.environment());
     Ok(command)
 }

@@ -238,7 +238,7 @@ pub struct Parquet {
 
 impl Default for Parquet {
     fn default() -> Self {
-        Self { row_group_size: 128 << 20, file_size: 256 << 20 }
+        Self { row_group_size: 64 << 20, file_size: 256 << 20 }
     }
 }
 

@@ -14,13 +14,22 @@ use parquet::{
         ArrowSchemaConverter,
         arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
+    basic::{Encoding, PageType, Type},
     errors::Result,
     file::{
+        metadata::ColumnChunkMetaData,
         properties::{WriterProperties, WriterPropertiesPtr},
         writer::SerializedFileWriter,
     },
-    schema::types::SchemaDescPtr,
+    schema::types::{ColumnPath, SchemaDescPtr},
 };
+
+/// Entries: a dictionary of more saves a number next to nothing, because its index alone takes 17 bits.
+const DICTIONARY: usize = 1 << 16;
+
+/// Bytes: a page without a dictionary has less than twice as many. ZSTD's level 1 finds most in up to 256 KB; in more, it
+/// looks for longer repetitions only.
+const PLAIN_PAGE: usize = 120 << 10;
 
 /// What the files of one table have in common.
 pub(super) struct Columns {
@@ -39,7 +48,16 @@ impl Columns {
         for leaf in 0..parquet.num_columns() {
             leaves[parquet.get_column_root_idx(leaf)] += 1;
         }
-        let properties = Arc::new(properties);
+        let mut properties = properties.into_builder();
+        for leaf in parquet.columns() {
+            let width = match leaf.physical_type() {
+                Type::INT32 | Type::FLOAT => 4,
+                Type::INT64 | Type::DOUBLE => 8,
+                _ => continue,
+            };
+            properties = properties.set_column_dictionary_page_size_limit(leaf.path().clone(), DICTIONARY * width);
+        }
+        let properties = Arc::new(properties.build());
         let file = SerializedFileWriter::new(io::sink(), parquet.root_schema_ptr(), properties.clone())?;
         let writers = ArrowRowGroupWriterFactory::new(&file, schema.clone());
         Ok(Self { schema, parquet: Arc::new(parquet), properties, leaves, writers })
@@ -110,9 +128,38 @@ impl Encoder {
             Ok(())
         })?;
         let columns: Vec<_> = chunks.into_iter().flatten().collect();
+        self.spare_dictionaries(&columns)?;
         let size = columns.iter().map(|column| column.close().bytes_written).sum();
         Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
     }
+
+    /// A column whose dictionary has grown too large is not given one again: filling it up to there has cost time, memory
+    /// and room in the file.
+    fn spare_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
+        let chunks = chunks.iter().map(|chunk| &chunk.close().metadata);
+        let outgrown: Vec<&ColumnPath> =
+            chunks.filter(|chunk| has_outgrown(chunk)).map(|chunk| chunk.column_path()).collect();
+        if outgrown.is_empty() {
+            return Ok(());
+        }
+        let properties = &self.columns.properties;
+        let mut fewer = WriterProperties::clone(properties).into_builder();
+        for path in outgrown {
+            let page = properties.column_data_page_size_limit(path).min(PLAIN_PAGE);
+            fewer = fewer
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_data_page_size_limit(path.clone(), page);
+        }
+        self.columns = Arc::new(Columns::new(self.columns.schema.clone(), fewer.build())?);
+        Ok(())
+    }
+}
+
+/// Whether the column has begun with a dictionary and gone on without.
+fn has_outgrown(chunk: &ColumnChunkMetaData) -> bool {
+    let mut pages = chunk.page_encoding_stats().into_iter().flatten();
+    chunk.dictionary_page_offset().is_some()
+        && pages.any(|page| page.page_type == PageType::DATA_PAGE && page.encoding != Encoding::RLE_DICTIONARY)
 }
 
 /// Does the work for every item, on this thread and `threads - 1` more; the first error that a thread met.

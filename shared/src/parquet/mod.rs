@@ -41,10 +41,13 @@ use output::{Output, Target};
 
 /// Bytes: all row groups that are being built at the same time. More streams make smaller ones, so that memory does not
 /// grow with their number.
-const ROW_GROUPS: u64 = 192 << 20;
+const ROW_GROUPS: u64 = 128 << 20;
 
 /// Rows: a row group that compresses to nothing ends all the same, because each of its pages has an entry in memory.
 const ROW_GROUP_ROWS: u64 = 10_000_000;
+
+/// Bytes that a page has in memory until it ends: long ones compress better.
+const PAGE: usize = 1 << 20;
 
 /// What is encoded in one go: enough to keep all threads busy, and little in memory. Rows and bytes in Arrow.
 const CHUNK_ROWS: usize = 1 << 16;
@@ -100,8 +103,9 @@ pub async fn write_until(
         row_group_size: sizes.row_group_size.min(sizes.file_size).min(ROW_GROUPS / count as u64),
         ..sizes
     };
+    let properties = with_long_pages(properties()?, &schema, sizes.row_group_size);
     let threads = available_parallelism().map_or(1, |cores| cores.get() / count).max(1);
-    let target = Arc::new(Target::new(objects.clone(), location.clone(), schema, properties()?, sizes)?);
+    let target = Arc::new(Target::new(objects.clone(), location.clone(), schema, properties, sizes)?);
 
     let mut running = JoinSet::new();
     if !copies.is_empty() {
@@ -249,6 +253,14 @@ fn properties() -> Result<WriterProperties> {
         // Java readers distrust the statistics of a writer whose version they cannot parse.
         .set_created_by(concat!("turntable version ", env!("CARGO_PKG_VERSION")).to_owned())
         .build())
+}
+
+/// Where few files are open. All pages that have not ended are together at most half a row group in memory, however many
+/// columns there are; a row takes eight bytes there until its index of a dictionary is packed.
+fn with_long_pages(properties: WriterProperties, schema: &SchemaRef, row_group_size: u64) -> WriterProperties {
+    let columns = schema.flattened_fields().len().max(1);
+    let page = (row_group_size as usize / 2 / columns).clamp(8 << 10, PAGE);
+    properties.into_builder().set_data_page_size_limit(page).set_data_page_row_count_limit(page / 8).build()
 }
 
 fn stopped(location: &Location, error: tokio::task::JoinError) -> Error {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Progress, ROW_GROUPS, check_schema,
+    Progress, check_schema,
     encode::Encoder,
     file::Open,
     output::Target,
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Bytes in Arrow: the rows that wait in memory, and those that are being encoded.
-const WAITING: usize = ROW_GROUPS as usize;
+const WAITING: usize = 192 << 20;
 
 /// Bytes: what open files hold in memory. One that has more than [`HELD`] has sent the rest of it.
 const OPEN: u64 = 256 << 20;

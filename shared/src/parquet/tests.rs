@@ -10,14 +10,21 @@ use std::{
 };
 
 use arrow_array::{
-    Array, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray, types::Int64Type,
+    Array, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray,
+    types::Int64Type,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData};
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    file::{
+        metadata::ParquetMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
+};
 
 use super::*;
 use crate::{
@@ -252,6 +259,45 @@ async fn files_are_as_athena_and_the_audit_want_them() {
     let types: Vec<_> =
         columns_of(&"s3://b/k".parse().unwrap(), &footer).unwrap().into_iter().map(|column| column.glue_type).collect();
     assert_eq!(types, ["bigint", "string", "array<bigint>", "timestamp"]);
+}
+
+#[tokio::test]
+async fn a_dictionary_that_grows_too_large_is_not_begun_again() {
+    let (wide, few) = (Field::new("unique", DataType::Utf8, true), Field::new("few", DataType::Utf8, true));
+    let schema = Arc::new(Schema::new(vec![wide, few]));
+    // Of what does not compress.
+    let text = |n: i64| format!("{:032x}", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+    let batch = |first: i64| {
+        let unique: StringArray = (first..first + 10_000).map(|n| Some(text(n))).collect();
+        let few: StringArray = (first..first + 10_000).map(|n| Some(text(n % 3))).collect();
+        Ok(RecordBatch::try_new(schema.clone(), vec![Arc::new(unique), Arc::new(few)]).unwrap())
+    };
+    let opened = Opened { schema: schema.clone(), ..opened(vec![(0..40).map(|n| batch(n * 10_000)).collect()]) };
+    let memory = Arc::new(Memory::default());
+    let file = run(&memory, opened, 2 << 20, 1 << 30).await.unwrap().remove(0);
+    let (footer, read) = rows(&memory, &file);
+    let has_dictionary = |column: usize| {
+        let groups = footer.row_groups().iter();
+        groups.map(|group| group.column(column).dictionary_page_offset().is_some()).collect::<Vec<_>>()
+    };
+    let mut first_only = vec![false; footer.num_row_groups()];
+    first_only[0] = true;
+    assert!(first_only.len() > 2);
+    assert_eq!(has_dictionary(0), first_only);
+    assert!(has_dictionary(1).into_iter().all(|has| has));
+    // A page of a dictionary's indices is of many rows, and one of values ends with their bytes.
+    let object = memory.objects.lock().unwrap()[&format!("t/g/{}", file.key)].clone();
+    let reader = SerializedFileReader::new(object).unwrap();
+    let group = reader.get_row_group(1).unwrap();
+    let pages = |column| group.get_column_page_reader(column).unwrap().map(|page| page.unwrap().buffer().len());
+    let rows = footer.row_group(1).num_rows() as usize;
+    assert_eq!(pages(1).count(), 1 + rows.div_ceil((2 << 20) / 2 / 2 / 8));
+    let mut plain: Vec<usize> = pages(0).collect();
+    assert!(plain.len() > 2 && plain.iter().all(|bytes| *bytes < 256 << 10), "{plain:?}");
+    plain.pop();
+    assert!(plain.iter().all(|bytes| *bytes >= 120 << 10), "{plain:?}");
+    let texts = read.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>());
+    assert!(texts.eq((0..400_000).map(text)));
 }
 
 #[tokio::test]
