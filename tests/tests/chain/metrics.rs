@@ -3,10 +3,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "the lines are as old as the real clock says")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, env, fs};
 
 use jiff::Timestamp;
+use local::workspace;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use turntable::aws::glue;
 
 use crate::chain::{Chain, USERS, users};
@@ -51,6 +53,25 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     assert!(swept["LiveAge"].len() == 2 && swept["LiveAge"].iter().all(|age| (0.0..300.0).contains(age)), "{swept:?}");
     let oldest = *swept["OldestReplaced"].last().unwrap();
     assert!((0.0..300.0).contains(&oldest) && swept["SweptBytes"].iter().all(|bytes| *bytes == 0.0), "{swept:?}");
+}
+
+/// The stack's dashboard as `infra/local/dashboard.py` draws it: into the file that `DASHBOARD` names, if there is one.
+pub async fn dashboard(chain: &Chain) -> String {
+    let emulator = crate::chain::emulator().await;
+    let drawn = concat!(env!("CARGO_TARGET_TMPDIR"), "/dashboard.svg");
+    let file = workspace::root().join(env::var("DASHBOARD").unwrap_or(drawn.into()));
+    let output = Command::new(&emulator.tools.python)
+        .arg(workspace::root().join("infra/local/dashboard.py"))
+        .args([chain.name.as_str(), file.to_str().unwrap()])
+        .env("AWS_ENDPOINT_URL", &emulator.endpoint)
+        .env("AWS_ACCESS_KEY_ID", &chain.account)
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_DEFAULT_REGION", local::REGION)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(file).unwrap()
 }
 
 /// The values of each metric that a function has written, all of dataset `users`, in order.

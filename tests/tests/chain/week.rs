@@ -9,6 +9,7 @@ use turntable::{aws::glue, name::Generation};
 
 use crate::{
     chain::{Chain, USERS, users},
+    metrics,
     optout::{OPTOUTS, OUT},
     sqs,
 };
@@ -81,6 +82,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let chain = Chain::start(&datasets).await;
     let live = async || chain.live("users").await;
     let export = json!({ "dataset": "users" });
+    let sweep = async || chain.ask("sweep", &json!({})).await;
 
     // Monday: the first export.
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
@@ -88,6 +90,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let monday = chain.next("users", None).await;
     let told = chain.follow("Did last night work?", 0..1, &[]).await;
     assert!(told.contains(&monday.to_string()) && told.contains("age_seconds"), "{told}");
+    sweep().await;
 
     // Tuesday: the source was cut off. It is repaired, and later it has truly shrunk.
     let before = live().await;
@@ -108,6 +111,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let told = chain.follow("Rejected", 2..4, &[("GENERATION", shrunk["generation"].as_str().unwrap())]).await;
     assert!(told.contains("swapped"), "{told}");
     assert_eq!(chain.rows().await, 50);
+    sweep().await;
 
     // Wednesday: the source cannot be read when the schedule fires.
     let before = live().await;
@@ -122,16 +126,19 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.follow("Dead letters", 2..4, &[("QUEUE", &queue)]).await;
     let wednesday = chain.next("users", before.as_ref()).await;
     assert_eq!((chain.rows().await, letters().await), (130, (0, 0)));
+    sweep().await;
 
     // Thursday: somebody else moves the table.
     let old = chain.home("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
     let input = glue::moved(&chain.table("users").await.unwrap(), &old);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
+    sweep().await;
     assert_eq!(chain.rows().await, 50);
     let wanted = wednesday.to_string();
     let told = chain.follow("Somebody else has moved a table", 0..2, &[("GENERATION", &wanted)]).await;
     assert!(told.contains("un-flipped") && told.contains(&wanted), "{told}");
     assert_eq!(chain.rows().await, 130);
+    sweep().await;
 
     // Friday: what is live is wrong, although it passed.
     let told = chain.follow("Going back", 0..2, &[]).await;
@@ -142,6 +149,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert_eq!(live().await, back);
     chain.ask("export", &export).await;
     chain.next("users", back.as_ref()).await;
+    sweep().await;
 
     // Saturday: somebody has deleted a data file of what is live.
     let folder = live().await.unwrap();
@@ -150,6 +158,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let told = chain.follow("An object of a generation was deleted", 0..2, &[]).await;
     assert!(told.contains("swapped"), "{told}");
     chain.until("130 rows", async || (chain.rows().await == 130).then_some(())).await;
+    sweep().await;
 
     // Sunday: a drop that cannot be understood, and a person who wants to be gone altogether.
     let line = "opted_out,2026-01-01T00:00:00Z";
@@ -185,4 +194,13 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let told: Value = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
     assert_eq!(told["unflip"], Value::Null, "{told}");
     chain.follow("Beyond max_age", 0..1, &[]).await;
+
+    // The dashboard has seen all of it.
+    let drawn = metrics::dashboard(&chain).await;
+    let missing = drawn.matches(">no data<").count();
+    assert_eq!(missing, 1, "all but the errors of functions, which the emulator does not count:\n{drawn}");
+    for alarm in ["Rejected", "RejectedRecords", "Unflip"] {
+        assert!(drawn.contains(&format!(">{alarm}: ALARM<")), "{alarm}\n{drawn}");
+    }
+    assert!(drawn.contains(">LiveAge: OK<"), "{drawn}");
 }
