@@ -76,11 +76,14 @@ pub fn log() {
 pub async fn aws() -> aws_config::SdkConfig {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(30)).build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .timeout_config(timeouts)
-        .load()
-        .await
+    aws_config::defaults(BehaviorVersion::latest()).retry_config(retries()).timeout_config(timeouts).load().await
+}
+
+/// How often a call is sent that gets no answer, or is refused for now (`ThrottlingException`, `SlowDown`, 5xx), and how
+/// long it waits before: a random part of 1, 2, 4 and 8 s (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>).
+/// Not adaptive: that would slow all calls of a client down for the one that is throttled, as the same page says.
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(5)
 }
 
 /// Serves invocations until Lambda ends the process. A failure is logged here, once.

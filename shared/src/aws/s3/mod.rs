@@ -11,11 +11,7 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_sdk_s3::{
-    Client,
-    config::{Builder, retry::RetryConfig},
-    primitives::DateTime,
-};
+use aws_sdk_s3::{Client, config::Builder, primitives::DateTime};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -40,10 +36,7 @@ pub struct S3 {
 impl S3 {
     /// Addresses buckets by path where `AWS_ENDPOINT_URL` names another S3: `bucket.127.0.0.1` is no host.
     pub fn new(config: &SdkConfig) -> Self {
-        let config = Builder::from(config)
-            .force_path_style(config.endpoint_url().is_some())
-            .retry_config(RetryConfig::standard())
-            .build();
+        let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
         Self { client: Client::from_conf(config), parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)) }
     }
 }
