@@ -300,7 +300,7 @@ async fn a_rollback_goes_only_to_what_has_been_live() {
     rig.deliver(&blue).await.unwrap();
     rig.source(1);
     let rejected = rig.export().await;
-    assert_eq!(rig.deliver(&rejected).await.unwrap_err().kind(), Kind::Rejected);
+    assert_eq!(rig.deliver(&rejected).await.unwrap().outcome, Outcome::Rejected);
     let error = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": rejected })).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
     assert_eq!(
@@ -377,7 +377,9 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
     let green = rig.export().await;
     let stray = rig.home.generation(&green).key("part-00001.parquet");
     rig.objects.put(&stray.to_string(), "PAR1");
-    let error = rig.deliver(&green).await.unwrap_err();
+    // An event is not to come again; an operator is told by an error.
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Rejected);
+    let error = rig.flip(&green).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);
     assert_eq!(
         error.message(),

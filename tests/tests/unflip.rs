@@ -91,7 +91,7 @@ async fn a_hold_stops_a_repair_and_a_damaged_generation_is_not_brought_back() {
     let data = rig.home.generation(&green).key("part-00000.parquet");
     rig.objects.put(&data.to_string(), "damaged");
     let event: Value = serde_json::from_str(include_str!("../../events/flip-glue.json")).unwrap();
-    assert_eq!(rig.ask(event).await.unwrap_err().kind(), turntable::error::Kind::Rejected);
+    assert_eq!(rig.ask(event).await.unwrap().outcome, Outcome::Rejected);
     assert_eq!(rig.live(), Some(blue));
 }
 

@@ -5,7 +5,7 @@ mod group;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{error, info};
 use turntable::{
     config::Dataset,
     error::{Error, Result},
@@ -46,6 +46,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
         | request::Flip::Release { dataset, .. }
         | request::Flip::Status { dataset } => config.dataset(dataset)?,
     };
+    let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
     let candidate = request.generation().map(|generation| generation.to_string());
     let answer = match config.group_of(dataset) {
         Some(group) => group::act(&world, &group, dataset, request).await?,
@@ -69,7 +70,13 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     match answer.outcome {
         Outcome::Rejected => {
             emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
-            Err(rejected(&answer))
+            let rejected = rejected(&answer);
+            if by_event {
+                // An error would make Lambda ask twice more, to the same answer, and count three rejections for one.
+                error!(kind = rejected.kind().as_str(), error = rejected.report(), "failed");
+                return Ok(answer);
+            }
+            Err(rejected)
         }
         Outcome::Swapped => {
             emit(world.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
@@ -129,7 +136,7 @@ async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flip
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 
-/// A rejected candidate is somebody's work: it leaves as an error, so that it is retried, kept and alarmed on as one.
+/// A rejected candidate is somebody's work. Its metric has an alarm; the candidate is kept, and `status` has it.
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");

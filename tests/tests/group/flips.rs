@@ -62,9 +62,8 @@ async fn a_member_that_fails_its_audit_keeps_all_before_the_first_table_is_touch
     let old = lake.flipped().await;
     let updates = lake.rig.catalog.calls(Op::Update);
     let bad = lake.run_of([3, 1, 5]).await;
-    let error = lake.ask(event(&bad, "c")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Rejected);
-    assert!(error.message().contains("b: min_rows: expected at least 2, found 1"), "{}", error.message());
+    let why = lake.rejected(&bad).await;
+    assert!(why.contains("b: min_rows: expected at least 2, found 1"), "{why}");
     assert_eq!(lake.rig.catalog.calls(Op::Update), updates, "nothing was touched");
     lake.is_settled_at(&[&old], "a member is rejected");
     // Athena's word about one of them is enough.
@@ -72,8 +71,8 @@ async fn a_member_that_fails_its_audit_keeps_all_before_the_first_table_is_touch
         Ok(query::one(if sql.contains("turntable_audit_b") && sql.contains("= 0") { "false" } else { "true" }))
     });
     let bad = lake.run().await;
-    let error = lake.ask(event(&bad, "c")).await.unwrap_err();
-    assert!(error.message().contains("b: sql"), "{}", error.message());
+    let why = lake.rejected(&bad).await;
+    assert!(why.contains("b: sql"), "{why}");
     assert_eq!(lake.rig.catalog.calls(Op::Update), updates, "nothing was touched");
     lake.is_settled_at(&[&old], "a member is rejected by Athena");
 }
@@ -90,9 +89,8 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert!(error.message().contains("and b has not come along"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
     lake.rig.catalog.deny(None);
-    let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Rejected);
-    assert!(error.message().contains("group core went back to where it was: b: dmp.b: UpdateTable is denied"));
+    let why = lake.rejected(&run).await;
+    assert!(why.contains("group core went back to where it was: b: dmp.b: UpdateTable is denied"), "{why}");
     lake.is_settled_at(&[&old], "it went back");
     let back = flips(&lake, By::Group).await;
     assert_eq!(back.iter().map(|flip| flip.dataset.as_str()).collect::<Vec<_>>(), ["a", "c"], "b has never moved");
@@ -100,8 +98,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
 
     // Its event comes again, and an operator's word is more.
-    let again = lake.ask(event(&run, "c")).await.unwrap_err();
-    assert_eq!(again.kind(), Kind::Rejected, "{}", again.report());
+    lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
     assert_eq!(by_hand.outcome, Outcome::Swapped);
@@ -129,8 +126,7 @@ async fn what_glue_does_not_answer_is_asked_again_and_then_all_goes_back() {
     for call in [2, 4, 5] {
         lake.rig.catalog.on(Op::Update, updates + call, Fault::Fail);
     }
-    let error = lake.ask(event(&never, "c")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Rejected, "{}", error.report());
+    lake.rejected(&never).await;
     assert_eq!(lake.live(), before);
     assert_ne!(some(&old), before);
 }
@@ -141,8 +137,8 @@ async fn a_canary_takes_all_back() {
     let old = lake.flipped().await;
     lake.rig.athena.answers(|sql| Ok(query::one(if sql.contains("b") { "false" } else { "true" })));
     let run = lake.run().await;
-    let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    assert!(error.message().contains("b: canary"), "{}", error.message());
+    let why = lake.rejected(&run).await;
+    assert!(why.contains("b: canary"), "{why}");
     lake.is_settled_at(&[&old], "the canary of b");
     assert_eq!(flips(&lake, By::Group).await.len(), 3);
 }
@@ -152,8 +148,8 @@ async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
     let lake = Lake::with("checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n");
     lake.rig.athena.answers(|_| Ok(query::one("false")));
     let run = lake.run().await;
-    let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    assert!(error.message().contains("there was no table before to go back to"), "{}", error.message());
+    let why = lake.rejected(&run).await;
+    assert!(why.contains("there was no table before to go back to"), "{why}");
     assert_eq!((lake.record().flipping, lake.named()), (None, None));
     lake.rig.athena.answers(|_| Ok(query::one("true")));
     lake.flipped().await;

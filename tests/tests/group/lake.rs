@@ -10,6 +10,7 @@ use turntable::{
     group::Record,
     manifest::Run,
     name::{Generation, Home, TableName},
+    publish::Outcome,
     request::Flipped,
     world::World,
 };
@@ -91,6 +92,13 @@ impl Lake {
 
     pub async fn ask(&self, request: Value) -> Result<Flipped> {
         flip::handle(self.rig.world(), request).await
+    }
+
+    /// Why the run is rejected whose last manifest's event this is.
+    pub async fn rejected(&self, run: &Run) -> String {
+        let answer = self.ask(event(run, "c")).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::Rejected);
+        answer.reasons.join("; ")
     }
 
     /// A request about the group, by way of one of its members.
