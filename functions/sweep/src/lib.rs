@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tracing::{error, info};
 use turntable::{
     config::{Dataset, Source},
@@ -66,35 +67,77 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
     // One time for all decisions, from before anything is read: what comes later is younger in their eyes.
     let now = sweep.world.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
-    let mut budget = Budget { until, objects: sweep.limits.objects };
-    let mut readers = Readers::new(sweep.world.query.clone());
-    let mut swept = Swept { dry_run, ..Swept::default() };
-    let (mut failures, mut unflips) = (Vec::new(), Vec::new());
-    for dataset in datasets {
-        if budget.objects == 0 || sweep.world.clock.now() >= until {
-            swept.more = true;
-            break;
-        }
-        let started = Instant::now();
-        match one(sweep, dataset, &mut readers, now, dry_run, &mut budget).await {
-            Ok((unflipped, report)) => {
-                unflips.extend(unflipped);
-                report.log_and_add(now, &mut swept, started.elapsed());
-            }
-            Err(failure) => {
-                error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "not swept");
-                let error = Some(failure.kind().as_str());
-                swept.skipped.push(Skipped { dataset: dataset.name.clone(), reason: failure.report(), error });
-                failures.push((dataset.name.clone(), failure));
-            }
-        }
-    }
-    swept.notes = [unflips, readers.notes()].concat();
+    let round = Round {
+        sweep,
+        now,
+        dry_run,
+        budget: Budget::new(until, sweep.limits.objects),
+        readers: Readers::new(sweep.world.query.clone()),
+    };
+    let (mut swept, mut failures) = many(&round, &elsewhere(&sweep.world, datasets)).await;
+    swept.notes.extend(round.readers.notes());
     if let Err((database, failure)) = audit_tables(&sweep.world, datasets, now, dry_run, &mut swept).await {
         error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");
         swept.notes.push(format!("{database}: leftover audit tables not swept: {}", failure.report()));
         failures.push((database, failure));
     }
+    (swept, failures)
+}
+
+/// What the datasets of one invocation have in common.
+struct Round<'a> {
+    sweep: &'a Sweep,
+    now: Timestamp,
+    dry_run: bool,
+    budget: Budget,
+    readers: Readers,
+}
+
+/// The datasets from a random one on, and then those before it: where one invocation is too short for all, none is always
+/// the one that is left over.
+fn elsewhere<'a>(world: &World, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
+    let mut datasets = datasets.to_vec();
+    let first = world.clock.ulid().random() % datasets.len().max(1) as u128;
+    datasets.rotate_left(usize::try_from(first).unwrap_or(0));
+    datasets
+}
+
+/// Eight datasets at a time. One that hangs or fails holds up no other.
+async fn many(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(String, Error)>) {
+    let waiting = Mutex::new(datasets.iter());
+    let ended = Mutex::new((Swept { dry_run: round.dry_run, ..Swept::default() }, Vec::new()));
+    let worker = async || {
+        loop {
+            let Some(dataset) = waiting.lock().await.next() else { return };
+            if round.budget.objects() == 0 || round.sweep.world.clock.now() >= round.budget.until {
+                ended.lock().await.0.more = true;
+                return;
+            }
+            let started = Instant::now();
+            // Boxed: eight of them are too large for a stack.
+            let result = Box::pin(one(round, dataset)).await;
+            let (swept, failures) = &mut *ended.lock().await;
+            match result {
+                Ok((unflip, report)) => {
+                    swept.notes.extend(unflip);
+                    report.log_and_add(round.now, swept, started.elapsed());
+                }
+                Err(failure) => {
+                    let kind = failure.kind().as_str();
+                    error!(dataset = dataset.name, kind, error = failure.report(), "not swept");
+                    let reason = failure.report();
+                    swept.skipped.push(Skipped { dataset: dataset.name.clone(), reason, error: Some(kind) });
+                    failures.push((dataset.name.clone(), failure));
+                }
+            }
+        }
+    };
+    tokio::join!(worker(), worker(), worker(), worker(), worker(), worker(), worker(), worker());
+    let (mut swept, failures) = ended.into_inner();
+    for items in [&mut swept.deleted, &mut swept.kept, &mut swept.archived] {
+        items.sort_by(|one, other| one.dataset.cmp(&other.dataset));
+    }
+    swept.skipped.sort_by(|one, other| one.dataset.cmp(&other.dataset));
     (swept, failures)
 }
 
@@ -112,14 +155,8 @@ async fn unflipped(world: &World, dataset: &Dataset, dry_run: bool) -> Result<Op
 const ATTEMPTS: usize = 4;
 
 /// Look → plan → act; and what somebody else has done to the table.
-async fn one(
-    sweep: &Sweep,
-    dataset: &Dataset,
-    readers: &mut Readers,
-    now: Timestamp,
-    dry_run: bool,
-    budget: &mut Budget,
-) -> Result<(Option<String>, Report)> {
+async fn one(round: &Round<'_>, dataset: &Dataset) -> Result<(Option<String>, Report)> {
+    let Round { sweep, now, dry_run, ref budget, ref readers } = *round;
     let world = &sweep.world;
     let mut seen = None;
     for attempt in 0..ATTEMPTS {
@@ -172,7 +209,7 @@ async fn drops(
     look: &Look,
     plan: &Plan,
     now: Timestamp,
-    budget: Option<&mut Budget>,
+    budget: Option<&Budget>,
 ) -> Result<Archived> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(Archived::default()) };
     let drops = sweep::archivable(world, dataset, inbox, look, plan, now).await?;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::sync::Mutex;
 use turntable::{
     config::Dataset,
     error::{Kind, Result},
@@ -11,22 +12,24 @@ use turntable::{
 
 pub struct Readers {
     query: Arc<dyn Query>,
-    asked: BTreeMap<Vec<String>, OldestQuery>,
+    /// Whoever asks keeps the others waiting for the answer.
+    asked: Mutex<BTreeMap<Vec<String>, OldestQuery>>,
 }
 
 impl Readers {
     pub fn new(query: Arc<dyn Query>) -> Self {
-        Readers { query, asked: BTreeMap::new() }
+        Readers { query, asked: Mutex::default() }
     }
 
     /// What the plan of a dataset needs to know. An error, unless the dataset's workgroups may not be asked at all.
-    pub async fn oldest_query(&mut self, dataset: &Dataset, state: &State) -> Result<OldestQuery> {
+    pub async fn oldest_query(&self, dataset: &Dataset, state: &State) -> Result<OldestQuery> {
         // Live alone cannot be read too long.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }
-        if let Some(asked) = self.asked.get(&dataset.workgroups) {
-            return Ok(asked.clone());
+        let mut asked = self.asked.lock().await;
+        if let Some(known) = asked.get(&dataset.workgroups) {
+            return Ok(known.clone());
         }
         let answer = if dataset.workgroups.is_empty() {
             OldestQuery::NotAsked("no workgroups are configured".into())
@@ -37,11 +40,11 @@ impl Readers {
                 Err(failure) => return Err(failure),
             }
         };
-        self.asked.insert(dataset.workgroups.clone(), answer.clone());
+        asked.insert(dataset.workgroups.clone(), answer.clone());
         Ok(answer)
     }
 
-    pub fn notes(&self) -> Vec<String> {
+    pub fn notes(self) -> Vec<String> {
         let note = |(workgroups, asked): (&Vec<String>, &OldestQuery)| match asked {
             OldestQuery::Known(_) => None,
             OldestQuery::NotAsked(why) => Some(format!(
@@ -49,6 +52,6 @@ impl Readers {
                 workgroups.join(", ")
             )),
         };
-        self.asked.iter().filter_map(note).collect()
+        self.asked.into_inner().iter().filter_map(note).collect()
     }
 }

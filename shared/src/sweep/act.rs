@@ -1,6 +1,6 @@
 //! Carries a plan out. Everything here may die anywhere and be done again: see the proof in [`crate::sweep`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
@@ -16,13 +16,55 @@ use crate::{
     world::World,
 };
 
-/// What one invocation may do.
-#[derive(Debug, Clone, Copy)]
+/// What one invocation may do, over all datasets.
+#[derive(Debug)]
 pub struct Budget {
     /// Nothing more is begun after this.
     pub until: Timestamp,
-    /// Objects of generations that may still be deleted.
-    pub objects: usize,
+    /// Objects that may still be deleted or moved.
+    objects: Mutex<usize>,
+}
+
+impl Budget {
+    pub fn new(until: Timestamp, objects: usize) -> Self {
+        Budget { until, objects: Mutex::new(objects) }
+    }
+
+    /// Objects that may still be deleted or moved.
+    pub fn objects(&self) -> usize {
+        *self.left()
+    }
+
+    /// Sets so many aside, or as many as there are.
+    pub(super) fn take(&self, wanted: usize) -> Share<'_> {
+        let mut left = self.left();
+        let objects = wanted.min(*left);
+        *left -= objects;
+        Share { budget: self, objects }
+    }
+
+    fn left(&self) -> MutexGuard<'_, usize> {
+        // A number is whole whatever has panicked.
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one dataset has of the budget. What it does not use goes back.
+pub(super) struct Share<'a> {
+    budget: &'a Budget,
+    pub(super) objects: usize,
+}
+
+impl Share<'_> {
+    pub(super) fn used(&mut self, objects: usize) {
+        self.objects = self.objects.saturating_sub(objects);
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        *self.budget.left() += self.objects;
+    }
 }
 
 /// What was done of a plan.
@@ -46,7 +88,7 @@ pub async fn act(
     look: &Look,
     plan: &Plan,
     uploads: &[Unfinished],
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Result<Option<Done>> {
     let (home, objects) = (&dataset.home, &world.objects);
     delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
@@ -59,7 +101,10 @@ pub async fn act(
         .try_collect::<()>()
         .await?;
 
-    let (go, chunks) = affordable(&look.state, plan, budget.objects);
+    // One more a generation, for its manifest: one without objects is no free one.
+    let wanted = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len() + 1).sum();
+    let mut share = budget.take(wanted);
+    let (go, chunks) = affordable(&look.state, plan, share.objects);
     let mut done = Done { more: go.len() < plan.go.len(), ..Done::default() };
     if go.is_empty() {
         return Ok(Some(done));
@@ -83,7 +128,7 @@ pub async fn act(
         .try_collect()
         .await?;
     done.objects = deleted.iter().sum();
-    budget.objects = budget.objects.saturating_sub(done.objects + go.len());
+    share.used(done.objects + go.len());
     // Objects go in the order of the generations.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
@@ -115,7 +160,6 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
         let keys = &found[..found.len().min(objects)];
         chunks.extend(keys.chunks(DELETED_AT_ONCE));
         go.push(*generation);
-        // One for the manifest, so that a generation without objects is no free one.
         objects = objects.saturating_sub(keys.len() + 1);
     }
     (go, chunks)

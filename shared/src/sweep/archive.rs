@@ -56,15 +56,16 @@ pub async fn archivable(
 }
 
 /// Moves as many as the budget has room for. Each counts as one object.
-pub async fn archive(world: &World, inbox: &Inbox, drops: Vec<(Drop, Entry)>, budget: &mut Budget) -> Result<Archived> {
-    let (all, room, until) = (drops.len(), budget.objects, budget.until);
-    let moved: Vec<Option<u64>> = stream::iter(drops.into_iter().take(room))
+pub async fn archive(world: &World, inbox: &Inbox, drops: Vec<(Drop, Entry)>, budget: &Budget) -> Result<Archived> {
+    let (all, until) = (drops.len(), budget.until);
+    let mut share = budget.take(all);
+    let moved: Vec<Option<u64>> = stream::iter(drops.into_iter().take(share.objects))
         .take_while(|_| future::ready(world.clock.now() < until))
         .map(|(drop, entry)| one(world, inbox, drop, entry))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    budget.objects = budget.objects.saturating_sub(moved.len());
+    share.used(moved.len());
     let sizes = moved.iter().flatten();
     Ok(Archived { drops: sizes.clone().count() as u64, bytes: sizes.sum(), more: moved.len() < all })
 }
