@@ -2,7 +2,8 @@
 //! Format out of a function's log
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //!
-//! Each metric is there by `Stack`, for alarms that need not know the datasets, and by `Stack` and `Dataset`.
+//! Each metric is there by `Stack`, for alarms that need not know the datasets, and by `Stack` and `Dataset`, unless the
+//! environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each dataset.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -62,11 +63,14 @@ impl Metric {
 /// Writes one line, if the environment variable `STACK` names the stack.
 pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     if let Some(stack) = world::optional("STACK") {
-        println!("{}", line(now, &stack, dataset, metrics));
+        let each = world::optional("DATASET_METRICS").as_deref() != Some("false");
+        println!("{}", line(now, &stack, dataset, each, metrics));
     }
 }
 
-fn line(now: Timestamp, stack: &str, dataset: &str, metrics: &[(Metric, f64)]) -> Value {
+/// Also without a dimension of its own, the dataset stands in the line, for whoever searches the log.
+fn line(now: Timestamp, stack: &str, dataset: &str, each: bool, metrics: &[(Metric, f64)]) -> Value {
+    let dimensions = if each { json!([["Stack"], ["Stack", "Dataset"]]) } else { json!([["Stack"]]) };
     let definitions: Vec<Value> = metrics
         .iter()
         .map(|(metric, _)| {
@@ -80,7 +84,7 @@ fn line(now: Timestamp, stack: &str, dataset: &str, metrics: &[(Metric, f64)]) -
         json!({
             "Timestamp": now.as_millisecond(),
             "CloudWatchMetrics": [
-                { "Namespace": NAMESPACE, "Dimensions": [["Stack"], ["Stack", "Dataset"]], "Metrics": definitions },
+                { "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions },
             ],
         }),
     );
@@ -98,7 +102,7 @@ mod tests {
     fn a_line_is_of_the_embedded_metric_format() {
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(
-            line(now, "prod", "users", &[(Metric::Rejected, 1.0), (Metric::FlipTime, 0.25)]),
+            line(now, "prod", "users", true, &[(Metric::Rejected, 1.0), (Metric::FlipTime, 0.25)]),
             json!({
                 "_aws": {
                     "Timestamp": 1_700_000_000_000_u64,
@@ -114,5 +118,12 @@ mod tests {
                 "FlipTime": 0.25,
             })
         );
+    }
+
+    #[test]
+    fn a_dataset_can_be_left_out_of_the_dimensions() {
+        let line = line(Timestamp::UNIX_EPOCH, "prod", "users", false, &[(Metric::Rows, 1.0)]);
+        let told = (&line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], &line["Dataset"]);
+        assert_eq!(told, (&json!([["Stack"]]), &json!("users")));
     }
 }
