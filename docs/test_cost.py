@@ -66,8 +66,6 @@ def named(page, name):
 
 @pytest.mark.parametrize("page", ["cost.md", "opt-outs.md", "scale.md"])
 def test_sums(page):
-    if not (DOCS / page).exists():
-        pytest.skip(f"there is no docs/{page}")
     for match in sums(page):
         assert agrees(match["result"], calculated(match["sum"])), match[0]
     wrong = [line for line in lines(page) if re.match(r"^ {4}.*\d *= *[\d.]+$", line) and not SUM.match(line)]
@@ -95,9 +93,20 @@ def test_datasets():
     stack = named("cost.md", "a stack")
     for datasets, row in table("cost.md", "datasets").items():
         n = int(datasets)
-        parts = [n * NIGHTS * 0.000618, n * (4 + 4 / 24) * 0.30, stack]
+        parts = [n * NIGHTS * named("scale.md", "a night"), n * (4 + 4 / 24) * 0.30, stack]
         for written, value in zip(row, [*parts, sum(parts)], strict=True):
             assert agrees(written, value), (datasets, written, value)
+
+
+def test_scale():
+    rows = table("scale.md", "tables")
+    assert list(rows) == ["10", "500", "10,000"]
+    for datasets, row in rows.items():
+        n = number(datasets)
+        metrics = n * (4 + 4 / 24)
+        expected = [n * named("scale.md", "a night"), n * named("scale.md", "six hours")]
+        expected.append((min(metrics, 10_000) * 0.30 + max(metrics - 10_000, 0) * 0.10) / NIGHTS)
+        assert_table({datasets: row}, {datasets: expected})
 
 
 def test_alternatives():

@@ -14,4 +14,5 @@ pub mod process;
 pub mod query;
 pub mod rig;
 mod server;
+pub mod throttle;
 pub mod types_page;

@@ -48,11 +48,17 @@ pub struct Emulator {
 
 impl Emulator {
     pub async fn start(tools: &Tools) -> Result<Emulator> {
+        Self::start_behind(tools, async |endpoint| endpoint.to_owned()).await
+    }
+
+    /// As [`Emulator::start`], where the functions are told what `between` makes of an endpoint. It is asked twice: of
+    /// Athena's endpoint, and of that of everything else.
+    pub async fn start_behind(tools: &Tools, between: impl AsyncFn(&str) -> String) -> Result<Emulator> {
         say("starting MiniStack and the Athena endpoint");
         // Between the choice of a port and its use somebody else may take it.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            if let Some(emulator) = Self::start_at(tools, port).await? {
+            if let Some(emulator) = Self::start_at(tools, port, &between).await? {
                 return Ok(emulator);
             }
         }
@@ -60,7 +66,11 @@ impl Emulator {
     }
 
     /// `None` when somebody else has MiniStack's port.
-    pub async fn start_at(tools: &Tools, port: u16) -> Result<Option<Emulator>> {
+    pub async fn start_at(
+        tools: &Tools,
+        port: u16,
+        between: &impl AsyncFn(&str) -> String,
+    ) -> Result<Option<Emulator>> {
         let folder = new_folder()?;
         let endpoint = format!("http://127.0.0.1:{port}");
 
@@ -80,9 +90,10 @@ impl Emulator {
 
         let port = port.to_string();
         let store = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let told = (between(&endpoint).await, between(&athena_endpoint).await);
         let variables = [
-            ("AWS_ENDPOINT_URL", endpoint.as_str()),
-            ("AWS_ENDPOINT_URL_ATHENA", athena_endpoint.as_str()),
+            ("AWS_ENDPOINT_URL", told.0.as_str()),
+            ("AWS_ENDPOINT_URL_ATHENA", told.1.as_str()),
             ("BIND_HOST", "127.0.0.1"),
             ("MINISTACK_HOST", "127.0.0.1"),
             ("GATEWAY_PORT", port.as_str()),

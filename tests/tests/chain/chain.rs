@@ -57,13 +57,18 @@ impl Chain {
 
     /// `change` is made to the deployment before it begins.
     pub async fn deploy(datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
+        Chain::on(emulator().await, datasets, change).await
+    }
+
+    /// On an emulator of the test's own.
+    pub async fn on(emulator: &Emulator, datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
         // A new function ends those of its name in all accounts, as MiniStack 1.5.33 has it: so each has a name of its own.
         let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
         change(&mut deployment);
-        let deployed = emulator().await.deploy(&deployment).await;
+        let deployed = emulator.deploy(&deployment).await;
         let stack = deployed.unwrap_or_else(|error| panic!("{error:#}"));
         stack.create_database("dmp").await.expect("a Glue database");
         let chain = Chain { stack, account, _turn: turn };
@@ -147,8 +152,13 @@ impl Chain {
 
     /// The keys under a prefix of the bucket.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
-        let listed = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).send().await.expect("a list");
-        listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
+        let mut pages = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let objects = page.expect("a list").contents.unwrap_or_default();
+            keys.extend(objects.into_iter().filter_map(|object| object.key));
+        }
+        keys
     }
 
     pub async fn unfinished_uploads(&self) -> usize {

@@ -10,5 +10,6 @@ use crate::chain::emulator;
 async fn a_port_that_somebody_else_has_is_told_from_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    assert!(Emulator::start_at(&emulator().await.tools, port).await.unwrap().is_none());
+    let straight = async |endpoint: &str| endpoint.to_owned();
+    assert!(Emulator::start_at(&emulator().await.tools, port, &straight).await.unwrap().is_none());
 }

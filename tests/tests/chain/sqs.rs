@@ -6,11 +6,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::chain::{Chain, emulator};
+use crate::chain::Chain;
 
 /// One call of SQS's JSON protocol; the emulator checks no signatures.
 pub async fn call(chain: &Chain, action: &str, request: Value) -> Value {
-    let address = emulator().await.endpoint.trim_start_matches("http://");
+    let address = chain.aws.endpoint_url().expect("the emulator's").trim_start_matches("http://");
     let (body, account) = (request.to_string(), &chain.account);
     let head = format!(
         "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\
