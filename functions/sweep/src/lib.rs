@@ -1,5 +1,6 @@
 //! `sweep`: deletes what nobody can reach any more, and says what it keeps and why.
 
+mod fit;
 mod readers;
 mod report;
 
@@ -58,7 +59,7 @@ pub async fn handle(sweep: Sweep, event: Value) -> Result<Swept> {
     let (swept, failures) = all(&sweep, &datasets, request.dry_run).await;
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((_, failure)) if !request.dry_run => Err(failed(&swept, failure)),
-        _ => Ok(swept),
+        _ => Ok(fit::fit(swept)),
     }
 }
 
