@@ -4,7 +4,6 @@
   endpoint is a service too.
 - A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
   names; and its end is an event. MiniStack takes a container for that, or does nothing.
-- Functions of equal code share it: a hundred megabytes each would otherwise be there once a stack.
 - A function is told what its LoggingConfig says.
 
 PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
@@ -14,7 +13,6 @@ copied back. The script itself is as it would be on AWS.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -121,15 +119,6 @@ def _upload(s3: Any, place: str, folder: Path) -> None:
         s3.put_object(Bucket=bucket, Key=str(path.relative_to(root)), Body=path.read_bytes(), ChecksumAlgorithm="CRC32")
 
 
-_fetch_code = lambda_svc._fetch_code_from_s3
-_codes: dict[str, bytes] = {}
-
-
-def fetch_code(bucket: str, key: str, version_id: str | None = None) -> bytes | None:
-    code = _fetch_code(bucket, key, version_id)
-    return code and _codes.setdefault(hashlib.sha256(code).hexdigest(), code)
-
-
 _variables = lambda_svc._runtime_env_vars
 
 
@@ -141,7 +130,6 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
     return {**_variables(config), "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
 
 
-lambda_svc._fetch_code_from_s3 = fetch_code
 lambda_svc._runtime_env_vars = variables
 eventbridge._put_events = put_events
 glue._execute_subprocess = run_script

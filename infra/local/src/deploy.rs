@@ -1,11 +1,15 @@
 //! template.yaml through the emulator's CloudFormation, and the stack that comes of it.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Write},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use aws_sdk_s3::primitives::ByteStream;
-use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
@@ -49,14 +53,11 @@ impl Emulator {
         let s3 = aws_sdk_s3::Client::new(&aws);
         let scratch = deployment.scratch();
         s3.create_bucket().bucket(&scratch).send().await.with_context(|| format!("cannot create bucket {scratch}"))?;
-        let (mut code, mut keys) = (BTreeMap::new(), Vec::new());
+        let mut code = BTreeMap::new();
         for (function, binary) in &self.tools.binaries {
-            let zip = package(binary)?;
-            let hash: String = Sha256::digest(&zip).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            let key = format!("code/{hash}");
-            s3.put_object().bucket(&scratch).key(&key).body(ByteStream::from(zip)).send().await?;
+            let key = format!("code/{function}.zip");
+            s3.put_object().bucket(&scratch).key(&key).body(ByteStream::from(package(binary)?)).send().await?;
             code.insert(function.clone(), format!("s3://{scratch}/{key}"));
-            keys.push(key);
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));
@@ -82,10 +83,6 @@ impl Emulator {
             .await
             .context("CloudFormation refused template.yaml")?;
         let outputs = created(&cloudformation, &deployment.stack).await?;
-        // The functions have it.
-        for key in keys {
-            s3.delete_object().bucket(&scratch).key(key).send().await?;
-        }
         Stack::new(self, deployment, outputs).await
     }
 }
@@ -121,13 +118,13 @@ async fn created(cloudformation: &aws_sdk_cloudformation::Client, name: &str) ->
     }
 }
 
-/// The deployment package of a custom runtime: the executable as `bootstrap`.
+/// The deployment package of a custom runtime. Its `bootstrap` runs the executable where cargo has put it: MiniStack keeps
+/// a copy of the package for every function of every stack, and executables with debug information are large.
 fn package(binary: &Path) -> Result<Vec<u8>> {
-    let executable = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::with_capacity(executable.len() + 1024)));
-    // Not compressed: it goes from one process to the next on one machine.
+    let path = binary.to_str().with_context(|| format!("{} is no UTF-8", binary.display()))?;
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o755);
     zip.start_file("bootstrap", options)?;
-    zip.write_all(&executable)?;
+    writeln!(zip, "#!/bin/sh\nexec '{}' \"$@\"", path.replace('\'', r"'\''"))?;
     Ok(zip.finish()?.into_inner())
 }
