@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # everything that CI checks
-check: fmt clippy pure test docs pages deny typos template terraform athena fuzz soak
+check: fmt clippy pure test docs pages deny typos workflows template terraform athena fuzz soak
 
 # the main job, on an embedded AWS
 run *args:
@@ -52,12 +52,16 @@ deny:
 typos:
     .ci/tool lint typos
 
+# what CI and a release run: syntax, pins, permissions
+workflows:
+    .ci/tool workflows zizmor --offline --pedantic --strict-collection .github/workflows
+
 # the SAM template: syntax, meaning, safety
 template:
     .ci/tool lint cfn-lint template.yaml
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
-    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_release.py
 
 # `terraform plan` says "No changes" after a flip
 terraform:
@@ -66,6 +70,11 @@ terraform:
 # the local Athena endpoint's own tests
 athena:
     .ci/tool athena python -m pytest -q -p no:cacheprovider infra/local/athena
+
+# the zips of a release, for arm64, with all that belongs to it: dist/; half an hour the first time
+release:
+    @command -v cargo-cyclonedx >/dev/null || cargo install cargo-cyclonedx --version 0.5.9 --locked
+    .ci/tool release python infra/release.py
 
 # zip sizes and cold starts of the release build
 measure:

@@ -1,0 +1,125 @@
+"""What a release consists of, made from the commit that is checked out into dist/:
+
+    NAME.zip         of each function: one executable `bootstrap` for arm64, as `sam build` makes it
+    NAME.cdx.json    its software bill of materials (CycloneDX)
+    template.yaml    with the zips as its code: `sam deploy` takes it as it is
+    toolchain.txt    what it was built with
+    SHA256SUMS       of all of them
+
+The same commit and the same toolchain give the same bytes, in whatever folder and at whatever time.
+
+    just release
+"""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+BUILD = ROOT / "target/sam"
+RUST = "aarch64-unknown-linux-gnu"
+# A line of template.yaml: the folder that it names is also the name of the crate and of its binary.
+CODE = re.compile(r"^( +CodeUri: )functions/(\w+)$", re.MULTILINE)
+
+
+def main() -> None:
+    if run("git", "status", "--porcelain"):
+        raise SystemExit("a release is made of a commit: commit or stash what `git status` shows")
+    template = (ROOT / "template.yaml").read_text()
+    functions = [name for _, name in CODE.findall(template)]
+    environment = reproducible(os.environ)
+    build(environment)
+    shutil.rmtree(DIST, ignore_errors=True)
+    DIST.mkdir()
+    for name in functions:
+        (DIST / f"{name}.zip").write_bytes(zipped((BUILD / f"{name.title()}Function/bootstrap").read_bytes()))
+    for name, bill in bills(functions, environment).items():
+        (DIST / f"{name}.cdx.json").write_text(bill)
+    (DIST / "template.yaml").write_text(packaged(template))
+    (DIST / "toolchain.txt").write_text(toolchain(environment))
+    (DIST / "SHA256SUMS").write_text(sums(DIST))
+    print((DIST / "SHA256SUMS").read_text(), end="")
+
+
+def run(*command: str, env: dict[str, str] | None = None) -> str:
+    """Its output. What it says on the way is seen; a failure ends the release."""
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def reproducible(given: dict[str, str]) -> dict[str, str]:
+    """Neither the folder nor the time gets into a binary or a bill."""
+    cargo = given.get("CARGO_HOME", Path.home() / ".cargo")
+    remapped = {cargo: "/cargo", ROOT: "/turntable"}
+    flags = " ".join(f"--remap-path-prefix={there}={here}" for there, here in remapped.items())
+    committed = run("git", "log", "-1", "--format=%ct")
+    tools = Path(sys.executable).parent
+    return {**given, "RUSTFLAGS": flags, "SOURCE_DATE_EPOCH": committed, "PATH": f"{tools}{os.pathsep}{given['PATH']}"}
+
+
+def build(environment: dict[str, str]) -> None:
+    """As everybody does it who deploys from a clone. SAM has no `--locked`: cargo is asked for it before."""
+    run("cargo", "fetch", "--locked", "--target", RUST, env=environment)
+    run("sam", "build", "--template", "template.yaml", "--build-dir", str(BUILD), env=environment)
+
+
+def bills(functions: list[str], environment: dict[str, str]) -> dict[str, str]:
+    """What is linked into each function. cargo-cyclonedx writes into every crate, so it gets a copy of the commit."""
+    with tempfile.TemporaryDirectory() as copy:
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        tarfile.open(fileobj=io.BytesIO(archive)).extractall(copy, filter="data")
+        subprocess.run(
+            ["cargo", "cyclonedx", "--format", "json", "--spec-version", "1.5", "--target", RUST, "--no-build-deps",
+             "--override-filename", "bill", "--quiet"],
+            cwd=copy, env=environment, check=True,
+        )
+        there = {name: Path(copy) / f"functions/{name}/bill.json" for name in functions}
+        return {name: bill.read_text().replace(copy, "/turntable") for name, bill in there.items()}
+
+
+def zipped(binary: bytes) -> bytes:
+    """The zip that Lambda takes: one executable, with a time of its own."""
+    if binary[:4] != b"\x7fELF" or struct.unpack_from("<H", binary, 18) != (183,):
+        raise SystemExit("bootstrap is no executable for arm64")
+    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
+    entry.create_system = 3  # Unix: the mode counts.
+    entry.external_attr = 0o100755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(entry, binary, compresslevel=9)
+    return file.getvalue()
+
+
+def packaged(template: str) -> str:
+    """The template with the zips beside it as its code, and not another byte changed."""
+    return CODE.sub(r"\1\2.zip", template)
+
+
+def toolchain(environment: dict[str, str]) -> str:
+    """What has to be the same for the same bytes: compilers, and what compresses."""
+    commit = run("git", "rev-parse", "HEAD")
+    zig = run(sys.executable, "-m", "ziglang", "version")
+    rust = run("rustc", "--version", env=environment)
+    lambdas = run("cargo", "lambda", "--version", env=environment)
+    return f"commit {commit}\n{rust}\n{lambdas}\nzig {zig}\nzlib {zlib.ZLIB_RUNTIME_VERSION}\n"
+
+
+def sums(folder: Path) -> str:
+    """As sha256sum --check reads them."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != "SHA256SUMS")
+    return "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+
+
+if __name__ == "__main__":
+    main()
