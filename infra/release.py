@@ -74,7 +74,7 @@ def build(environment: dict[str, str]) -> None:
 
 
 def bills(functions: list[str], environment: dict[str, str]) -> dict[str, str]:
-    """What is linked into each function. cargo-cyclonedx writes into every crate, so it gets a copy of the commit."""
+    """What each function is made of. cargo-cyclonedx writes into every crate, so it gets a copy of the commit."""
     with tempfile.TemporaryDirectory() as copy:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         tarfile.open(fileobj=io.BytesIO(archive)).extractall(copy, filter="data")

@@ -2,12 +2,16 @@
 
 pub mod cases;
 pub mod catalog;
+pub mod commands;
 pub mod contract;
 pub mod disturbed;
 pub mod engine;
+pub mod follow;
+pub mod instruction;
 pub mod mariadb;
 pub mod memory;
 pub mod moto;
+pub mod page;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -78,9 +78,13 @@ impl Chain {
 
     /// Replaces datasets.toml.
     pub async fn datasets(&self, entries: &str) {
+        self.put("datasets.toml", self.datasets_file(entries)).await.expect("datasets.toml");
+    }
+
+    /// The text of a datasets.toml with these entries.
+    pub fn datasets_file(&self, entries: &str) -> String {
         let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://${BUCKET}/schemas\"\n";
-        let text = self.named(&format!("{defaults}{entries}"));
-        self.put("datasets.toml", text).await.expect("datasets.toml");
+        self.named(&format!("{defaults}{entries}"))
     }
 
     /// The text with `${BUCKET}` replaced.

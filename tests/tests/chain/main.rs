@@ -23,6 +23,7 @@ mod operator;
 mod optout;
 mod optout_burst;
 mod optout_sources;
+mod pages;
 mod pagila;
 mod partitions;
 mod poison;

@@ -1,0 +1,98 @@
+//! Every command of the pages, and who runs it. `tests/tests/pages` fails where a page and this list differ.
+
+use crate::instruction::program;
+
+/// Who runs a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// This test, which takes it from the page.
+    Test(&'static str),
+    /// What CI runs has this text in this file.
+    Check { file: &'static str, text: &'static str },
+    /// Nobody, for this reason.
+    Nobody(&'static str),
+}
+
+use By::{Check, Nobody, Test};
+
+const ACCOUNT: By =
+    Nobody("needs an AWS account; infra/test_template.py and the chain tests deploy the same template elsewhere");
+const LAMBDA: By =
+    Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
+const LONG: By = Nobody("a measurement of many minutes, which a person starts");
+const CHAIN: By = Test("tests/tests/chain/pages.rs");
+const WEEK: By = Test("tests/tests/chain/week.rs");
+const LAPTOP: By = Test("tests/tests/readme.rs");
+const TESTS: By = Check { file: ".ci/run", text: "cargo test --workspace" };
+const MODEL: By = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
+const SOAK: By = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
+const PLAN: By = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
+
+/// Page, command, who. A command that ends with `…` stands for all of the page that begin so.
+const COMMANDS: &[(&str, &str, By)] = &[
+    ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
+    ("README.md", "cargo run -p local", LAPTOP),
+    ("README.md", "cargo run -p local -- --datasets datasets.toml", LAPTOP),
+    ("README.md", "cargo run -p local -- --json", LAPTOP),
+    ("README.md", "cargo run -p local -- up", LAPTOP),
+    ("README.md", "cargo run -p local -- status", LAPTOP),
+    ("README.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("README.md", "DATABASE_URL=…", LAPTOP),
+    ("README.md", "cargo lambda …", LAMBDA),
+    ("README.md", "sam build && sam deploy --guided", ACCOUNT),
+    ("README.md", "aws …", CHAIN),
+    ("docs/benchmarks.md", "cargo run --release -p bench…", LONG),
+    ("docs/contract.md", "just contract-aws …", ACCOUNT),
+    ("docs/datasets.md", "cargo run -p local -- check datasets.toml", LAPTOP),
+    ("docs/deploy.md", "git clone …", Nobody("a clone is where the tests run")),
+    ("docs/deploy.md", "gh attestation …", Nobody("asks GitHub for what only its release workflow signs")),
+    ("docs/deploy.md", "sam build && sam deploy --guided", ACCOUNT),
+    (
+        "docs/deploy.md",
+        "sam deploy …",
+        Nobody("needs an AWS account; infra/test_release.py has SAM package such a folder"),
+    ),
+    ("docs/deploy.md", "sha256sum …", Check { file: "infra/test_release.py", text: "\"sha256sum\", \"--check\"" }),
+    ("docs/deploy.md", "aws …", CHAIN),
+    (
+        "docs/engines.md",
+        "POSTGRES_URL=…",
+        Nobody("needs two databases and Java; tests/tests/chain/engines.rs runs the same jobs"),
+    ),
+    ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/chain/groups.rs reads too")),
+    ("docs/groups.md", "GROUP=30 …", LONG),
+    ("docs/migration.md", "aws …", CHAIN),
+    ("docs/operate.md", "aws …", WEEK),
+    ("docs/operate.md", "ask …", WEEK),
+    ("docs/operate.md", "QUEUE=…", WEEK),
+    ("docs/reliability.md", "just model", MODEL),
+    ("docs/reliability.md", "cargo test -p model -- --nocapture", MODEL),
+    ("docs/reliability.md", "just soak SECONDS", SOAK),
+    ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
+    ("infra/local/athena/README.md", "python -m venv V…", Check { file: ".ci/tool", text: "python3 -m venv" }),
+    (
+        "infra/local/athena/README.md",
+        "AWS_ENDPOINT_URL=…",
+        Check { file: "infra/local/src/emulator.rs", text: "athena/server.py" },
+    ),
+    ("infra/terraform/README.md", "terraform …", PLAN),
+];
+
+/// Who runs a command of a page; `None` if the list does not know it. CI runs all tests; variables before one make it larger.
+pub fn by(page: &str, command: &str) -> Option<By> {
+    let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
+    listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
+}
+
+/// Page, command, who.
+pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, By)> {
+    COMMANDS.iter()
+}
+
+/// Whether an entry means this command.
+pub fn matches(entry: &str, command: &str) -> bool {
+    match entry.strip_suffix('…') {
+        Some(beginning) => command.starts_with(beginning),
+        None => command == entry,
+    }
+}

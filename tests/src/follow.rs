@@ -1,0 +1,120 @@
+//! Somebody who follows a page: the commands that it tells, word for word, in a shell.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::Range,
+    path::PathBuf,
+    process::{Output, Stdio},
+    sync::Mutex,
+};
+
+use local::workspace;
+use tokio::process::Command;
+
+use crate::{
+    commands::{self, By},
+    page::Page,
+};
+
+/// `aws` is version 1 of the AWS CLI, which PyPI has: it takes a payload as it is. What the emulator does not know, the CLI
+/// only checks against the service's model. `cargo run -p local` is what has been built for these tests.
+const PREAMBLE: &str = r#"
+set -euo pipefail
+aws() {
+    case "$1 $2" in
+        "lakeformation grant-permissions" | "sqs start-message-move-task") set -- "$@" --generate-cli-skeleton output ;;
+    esac
+    "$ROOT/.ci/tool" aws aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+}
+cargo() {
+    [ "$1 $2 $3" = "run -p local" ] || { echo "not cargo run -p local: $*" >&2; exit 1; }
+    shift 3
+    if [ "${1-}" = -- ]; then shift; fi
+    exec "$LOCAL" "$@"
+}
+"#;
+
+pub struct Follower {
+    page: Page,
+    /// Where the commands are run, and find their files.
+    pub folder: PathBuf,
+    variables: Vec<(String, String)>,
+    replaced: Vec<(String, String)>,
+    followed: Mutex<BTreeSet<String>>,
+}
+
+impl Follower {
+    /// In a folder of its own under `target/`, of this name.
+    pub fn of(page: &str, folder: &str) -> Follower {
+        let target = workspace::Build::of_this_process().expect("a target folder").target;
+        let folder = target.join("tmp").join(folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        let (variables, replaced, followed) = (Vec::new(), Vec::new(), Mutex::default());
+        Follower { page: Page::read(page), folder, variables, replaced, followed }
+            .with("ROOT", workspace::root().to_string_lossy())
+            .with("LOCAL", target.join("debug/local").to_string_lossy())
+    }
+
+    /// A variable of its environment.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// What the page has as an example, and what stands for it here.
+    pub fn replacing(mut self, example: &str, real: impl Into<String>) -> Self {
+        self.replaced.push((example.into(), real.into()));
+        self
+    }
+
+    /// The commands under a heading, to be run in one shell one after the other.
+    pub fn script(&self, heading: &str, which: Range<usize>) -> String {
+        let told = &self.page.under(heading)[which];
+        self.followed.lock().expect("no panic").extend(told.iter().map(|instruction| instruction.command.clone()));
+        let mut script = told.iter().map(|instruction| instruction.command.as_str()).collect::<Vec<_>>().join("\n");
+        for (example, real) in &self.replaced {
+            script = script.replace(example, real);
+        }
+        let defined = self.page.text.find("    ask() {").map(|at| &self.page.text[at..]);
+        let ask =
+            defined.and_then(|rest| rest.split("\n    }").next()).map_or(String::new(), |body| format!("{body}\n}}"));
+        format!("{PREAMBLE}{ask}\n{script}").replace("--cli-binary-format raw-in-base64-out ", "")
+    }
+
+    /// A shell that is about to run it.
+    pub fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
+        command
+    }
+
+    /// What the commands under a heading print. One that fails fails the test.
+    pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
+        let script = self.script(heading, which);
+        let output = self.shell(&script, variables).output().await.expect("bash");
+        told(&script, &output)
+    }
+
+    /// Fails unless all of the page's commands that tests/src/commands.rs gives to this test have been followed.
+    pub fn finish(&self, test: &str) {
+        let followed = self.followed.lock().expect("no panic");
+        let mine =
+            |command: &String| matches!(commands::by(&self.page.path, command), Some(By::Test(by)) if by == test);
+        let all = self.page.instructions().into_iter().map(|instruction| instruction.command);
+        let left: Vec<String> = all.filter(|command| mine(command) && !followed.contains(command)).collect();
+        let page = &self.page.path;
+        assert!(
+            left.is_empty(),
+            "{test} does not follow these commands of {page}; let it, or say in tests/src/commands.rs who does: {left:#?}"
+        );
+    }
+}
+
+/// What was printed by a script that has to succeed.
+pub fn told(script: &str, output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}

@@ -1,0 +1,113 @@
+//! Blocks of code in the pages, and the commands in them.
+
+/// What a command begins with. A line of code that has an option and begins with something else fails
+/// `tests/tests/pages`.
+const PROGRAMS: [&str; 17] = [
+    ".ci/tool",
+    "V/bin/pip",
+    "V/bin/python",
+    "ask",
+    "aws",
+    "cargo",
+    "cd",
+    "fuzz/run",
+    "gh",
+    "git",
+    "just",
+    "pip",
+    "python",
+    "python3",
+    "sam",
+    "sha256sum",
+    "terraform",
+];
+/// Languages of fenced blocks that no shell reads.
+const NO_SHELL: [&str; 6] = ["hcl", "json", "python", "sql", "toml", "yaml"];
+
+/// One run of lines of code, indented or fenced.
+pub struct Block {
+    /// The heading that it stands under.
+    pub heading: String,
+    /// Of the fence; empty where there is none.
+    pub language: String,
+    /// Without their common indentation.
+    pub lines: Vec<String>,
+}
+
+/// What a reader is told to run.
+#[derive(Debug, Clone)]
+pub struct Instruction {
+    pub heading: String,
+    /// In one line, without what is said beside it.
+    pub command: String,
+}
+
+impl Block {
+    /// Lines that belong together: a line that ends with `\`, or a function, goes on.
+    fn joined(&self) -> Vec<String> {
+        let mut joined: Vec<String> = Vec::new();
+        for line in &self.lines {
+            match joined.last_mut() {
+                Some(last)
+                    if last.ends_with('\\') || last.ends_with('{') || last.contains("{\n") && !last.ends_with('}') =>
+                {
+                    *last = format!("{last}\n{line}");
+                }
+                _ => joined.push(line.clone()),
+            }
+        }
+        joined
+    }
+
+    pub fn instructions(&self) -> Vec<Instruction> {
+        if NO_SHELL.contains(&self.language.as_str()) {
+            return Vec::new();
+        }
+        let commands = self.joined().into_iter().flat_map(|text| commands(&text));
+        commands.map(|command| Instruction { heading: self.heading.clone(), command }).collect()
+    }
+
+    /// Lines that look like a command of a program that is not known here.
+    pub fn suspects(&self) -> Vec<String> {
+        if NO_SHELL.contains(&self.language.as_str()) {
+            return Vec::new();
+        }
+        let mut lines = self.joined();
+        lines.retain(|line| {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            let program = first.chars().all(|letter| letter.is_ascii_lowercase() || "-_./".contains(letter));
+            program && !first.is_empty() && line.contains(" --") && commands(line).is_empty()
+        });
+        lines
+    }
+}
+
+/// The commands of a line: what two spaces and more set apart is said about it, but for another way after `or:`.
+fn commands(text: &str) -> Vec<String> {
+    let line: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\\').trim()).collect();
+    let line = line.join(" ");
+    let parts = line.split("  ").flat_map(|part| part.split(" # ").next()).map(str::trim);
+    let commands =
+        parts.enumerate().filter_map(|(at, part)| if at == 0 { Some(part) } else { part.strip_prefix("or: ") });
+    commands.filter(|command| is_command(command)).map(str::to_owned).collect()
+}
+
+/// Whether this is what a shell would run: assignments may come first.
+pub fn is_command(line: &str) -> bool {
+    let word = program(line).split(' ').next().unwrap_or_default();
+    PROGRAMS.contains(&word) || word.split_once("=$(").is_some_and(|(_, of)| PROGRAMS.contains(&of))
+}
+
+/// The command without the assignments before it.
+pub fn program(mut line: &str) -> &str {
+    while let Some((_, rest)) = line.split_once(' ').filter(|(word, _)| is_assignment(word)) {
+        line = rest;
+    }
+    line
+}
+
+fn is_assignment(word: &str) -> bool {
+    let named =
+        |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_');
+    word.split_once('=').is_some_and(|(name, value)| named(name) && !value.starts_with("$("))
+}
