@@ -12,7 +12,7 @@ use ulid::Ulid;
 use crate::{
     error::{Error, Result},
     manifest::Run,
-    name::{Generation, Location},
+    name::{Generation, Home, Location},
     plan::{Decision, Who},
     record::{By, Hold, text},
 };
@@ -190,12 +190,14 @@ impl Record {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
-    /// What of a dataset readers may have from here, and until when it was named; `None`: it still is.
-    pub fn named(&self, dataset: &str) -> BTreeMap<Generation, Option<Timestamp>> {
+    /// What of a dataset readers may have from here, or may get back, and until when it was named; `None`: it still is.
+    pub fn named(&self, dataset: &str, home: &Home) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
         let past = self.past.iter().rev().filter_map(|past| Some((of(&past.set)?, Some(past.until))));
         let now = self.live.iter().chain(self.flipping.iter().map(|flipping| &flipping.to)).filter_map(of);
-        past.chain(now.map(|generation| (generation, None))).collect()
+        let from = self.flipping.iter().filter_map(|flipping| flipping.from.get(dataset)?.as_ref());
+        let from = from.filter_map(|from| home.parse_generation(from));
+        past.chain(now.chain(from).map(|generation| (generation, None))).collect()
     }
 }
 

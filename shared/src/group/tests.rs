@@ -1,5 +1,5 @@
 use super::*;
-use crate::name::{Colour, Home};
+use crate::name::Colour;
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -126,10 +126,13 @@ fn a_table_is_moved_only_from_where_it_was_found() {
 #[test]
 fn what_readers_may_have_from_the_record_is_named() {
     let record = flipped(&[10, 20]).begun(set(30), BTreeMap::new());
-    let named = |record: &Record| record.named("a").into_iter().collect::<Vec<_>>();
+    let named = |record: &Record| record.named("a", &home("a")).into_iter().collect::<Vec<_>>();
     let expected = [(generation(10), Some(second(20))), (generation(20), None), (generation(30), None)];
     assert_eq!(named(&record), expected);
-    assert_eq!(record.named("c"), BTreeMap::new());
+    assert_eq!(record.named("c", &home("c")), BTreeMap::new());
+    // Where it would go back to may be on no record: it was live before there was a group.
+    let first = Record::new("core").begun(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
+    assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
     // A set of the past that is live again is named as such.
     let back = flipped(&[10, 20]).begun(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
     assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);

@@ -25,7 +25,8 @@ pub struct State {
     /// The ULIDs of all words about flips back.
     pub returns: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
-    /// What readers may have from the record of the dataset's group, and until when it was named there; `None`: it is.
+    /// What readers may have by the record of the dataset's group, or get back, and until when it was named there; `None`:
+    /// it is.
     pub named: BTreeMap<Generation, Option<Timestamp>>,
 }
 

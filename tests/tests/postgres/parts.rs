@@ -84,3 +84,18 @@ async fn several_queries_of_one_snapshot_see_the_same_moment() {
     assert_eq!(rows(second).await.unwrap().len(), 100);
     snapshot.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_connection_was_lost_is_taken_again() {
+    let url = shared().await;
+    run(url, "CREATE ROLE loser LOGIN PASSWORD 'secret'").await;
+    let source = Source::Postgres(options(&url.replace("turntable:", "loser:"), "SELECT 1 AS id"));
+    let snapshot = Snapshot::take(&source, &context()).await.unwrap();
+    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'loser'";
+    assert_eq!(run(url, lost).await.len(), 1);
+    let error = snapshot.open(&source, &context()).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Unavailable, "{}", error.report());
+    let text = "does not know the snapshot that another connection has: that connection was lost, or the address stands for \
+                several servers: name one of them; nothing was published; run export again";
+    assert!(error.message().ends_with(text), "{}", error.message());
+}

@@ -176,7 +176,7 @@ async fn candidates<'a>(
 /// they still are. Nothing of a dataset without a group.
 pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let Some(group) = &dataset.group else { return Ok(BTreeMap::new()) };
-    Ok(store::read(world, group).await?.record.named(&dataset.name))
+    Ok(store::read(world, group).await?.record.named(&dataset.name, &dataset.home))
 }
 
 /// Why a member's table, which somebody else has moved, is not brought back to its last flip: it would not go with the

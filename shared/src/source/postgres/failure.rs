@@ -98,6 +98,20 @@ pub fn of(server: &Server, error: tokio_postgres::Error) -> Error {
     }
 }
 
+/// Whether `SET TRANSACTION SNAPSHOT` has found none: the first is of PostgreSQL 16 and older, the other of newer ones
+/// (`ImportSnapshot` in `snapmgr.c`).
+pub fn no_snapshot(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
+}
+
+pub fn other_snapshot(server: &Server) -> Error {
+    Error::unavailable(format!(
+        "PostgreSQL at {} does not know the snapshot that another connection has: that connection was lost, or the address \
+         stands for several servers: name one of them; {AGAIN}",
+        server.name()
+    ))
+}
+
 /// After so many rows of a copy.
 pub fn while_copying(server: &Server, rows: u64, error: tokio_postgres::Error) -> Error {
     match error.as_db_error() {

@@ -50,6 +50,9 @@ impl Session {
             }
             // Whoever closes the connection has said why only once.
             (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::of(server, other)),
+            (Ok(_), Err(error)) if !snapshot.is_empty() && failure::no_snapshot(&error) => {
+                Err(failure::other_snapshot(server))
+            }
             (Err(error), _) | (_, Err(error)) => Err(failure::of(server, error)),
         }
     }
