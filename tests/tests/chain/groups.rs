@@ -12,6 +12,7 @@ use turntable::{
 
 use crate::{
     chain::{Chain, manifest_event},
+    mysql,
     postgres::datasets,
     sql,
 };
@@ -110,6 +111,17 @@ async fn what_belongs_together_flips_together() {
     answered(&chain, &rejected[2], Outcome::Rejected).await;
     is_live(&chain, &first).await;
     sql::run(&url, "INSERT INTO orders SELECT id FROM users").await;
+    // And one that cannot be read, though the others have been written before it.
+    let manifests = async || {
+        let keys = chain.keys("schemas/").await;
+        keys.into_iter().filter(|key| key.contains("/_manifests/")).collect::<Vec<_>>()
+    };
+    let before = manifests().await;
+    sql::run(&url, "ALTER TABLE users RENAME TO people").await;
+    let refused = chain.answer("export", &request).await.unwrap_err();
+    assert!(refused.error_message.contains("refuses the query"), "{refused}");
+    assert_eq!(manifests().await, before);
+    sql::run(&url, "ALTER TABLE people RENAME TO users").await;
 
     // Two exports at once: the fresher one, whole.
     let (one, other) = tokio::join!(chain.ask("export", &request), chain.ask("export", &request));
@@ -124,6 +136,27 @@ async fn what_belongs_together_flips_together() {
     assert!(now.iter().zip(locations(&chain, &fresher)).all(|(now, then)| *now != then), "{now:?}");
     let status = chain.ask("flip", &json!({ "dataset": "items", "action": "status" })).await;
     assert_eq!(status["group"]["record"]["live"]["why"], "wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_mariadb_that_belong_together_are_of_one_snapshot() {
+    let server = mysql::start(|server| drop(server.run(&SCHEMA.replace("int", "bigint")))).await;
+    let entries = mysql::datasets(server, "shop", &MEMBERS).replace("source", "group = \"core\"\nsource");
+    let chain = Chain::start(&entries).await;
+    let orders = tokio::spawn(async {
+        loop {
+            mysql::run(server, &format!("BEGIN; {ORDER} COMMIT;")).await;
+        }
+    });
+    for _ in 0..3 {
+        let exported = chain.ask("export", &json!({ "dataset": "users" })).await;
+        let members = exported["group"]["members"].as_array().unwrap();
+        for field in ["as_of", "rows"] {
+            assert!(members.iter().all(|member| member[field] == exported[field]), "one snapshot: {exported}");
+        }
+        is_live(&chain, &generations(&exported)).await;
+    }
+    orders.abort();
 }
 
 /// The state that is left when `flip` dies after the first of three `UpdateTable`s: its event comes again, or the next run.

@@ -83,7 +83,7 @@ async fn every_table_of_chinook_is_the_same_in_athena() {
 }
 
 /// An entry for each table.
-fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> String {
+pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> String {
     let entry = |table: &str| {
         let (name, url) = (table.to_lowercase(), server.url());
         let query = format!("SELECT * FROM `{schema}`.`{table}`");
@@ -143,7 +143,7 @@ fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
     }
 }
 
-async fn start(prepare: impl FnOnce(&Mariadb) + Send + 'static) -> &'static Mariadb {
+pub async fn start(prepare: impl FnOnce(&Mariadb) + Send + 'static) -> &'static Mariadb {
     let start = || {
         let server = Mariadb::start();
         prepare(&server);
@@ -153,7 +153,7 @@ async fn start(prepare: impl FnOnce(&Mariadb) + Send + 'static) -> &'static Mari
     Box::leak(Box::new(tokio::task::spawn_blocking(start).await.expect("MariaDB")))
 }
 
-async fn run(server: &'static Mariadb, sql: &str) -> Vec<Row> {
+pub async fn run(server: &'static Mariadb, sql: &str) -> Vec<Row> {
     let sql = sql.to_owned();
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }

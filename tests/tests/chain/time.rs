@@ -43,6 +43,18 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert!(rows.is_some_and(|rows: u64| rows > 100_000), "{text}");
     assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());
     assert_eq!(chain.unfinished_uploads().await, 0);
+
+    // The time is that of a whole group, and what has been written of it is not published.
+    let first = source.replace(query, "SELECT 1 AS i");
+    let group = |name: &str, source: &str| format!("[datasets.{name}]\ngroup = \"core\"\nsource = {source}\n");
+    chain.datasets(&[group("first", &first), group("users", &source)].concat()).await;
+    let refused = chain.answer("export", &json!({ "dataset": "first" })).await.unwrap_err();
+    let text = &refused.error_message;
+    assert!(text.starts_with("users (of group core, of whose 2 members 1 were done): the function's time"), "{text}");
+    assert!(text.contains("nothing was published. To be faster, split the group, read over several"), "{text}");
+    let keys = chain.keys("schemas/").await;
+    assert!(keys.iter().all(|key| key.starts_with("schemas/first/blue-")), "{keys:?}");
+    assert_eq!(chain.unfinished_uploads().await, 0);
 }
 
 /// A minute and not the queue's own 90.

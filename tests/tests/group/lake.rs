@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sweep::{Limits, Sweep};
 use tests::rig::Rig;
 use turntable::{
     aws::glue,
@@ -14,6 +15,8 @@ use turntable::{
     request::Flipped,
     world::World,
 };
+
+use crate::wire::Wire;
 
 pub const MEMBERS: [&str; 3] = ["a", "b", "c"];
 
@@ -106,6 +109,31 @@ impl Lake {
         self.ask(json!({ "dataset": "b", "action": action, "reason": "the operator's word" })).await
     }
 
+    /// The flip of a run dies as soon as the first table has been moved.
+    pub async fn dies_midway(&self, run: &Run) {
+        let before = self.live();
+        for at in 0.. {
+            let (wire, world) = Wire::dying(&self.world(), at);
+            drop(flip::handle(world, event(run, "c")).await);
+            if self.live() != before {
+                assert!(self.record().flipping.is_some() && self.live() != some(run));
+                return;
+            }
+            assert!(wire.calls() > at, "it has never moved a table");
+        }
+    }
+
+    /// How many members' generations of a run are still there.
+    pub fn there(&self, run: &Run) -> usize {
+        let keys = self.rig.objects.keys();
+        run.members.iter().filter(|(name, it)| keys.contains(&home(name).manifest(it).to_string())).count()
+    }
+
+    pub async fn sweep(&self) {
+        let sweep = Sweep { world: self.world(), queue: self.rig.queue.clone(), limits: Limits::default() };
+        drop(sweep::handle(sweep, json!({})).await);
+    }
+
     /// What Glue names, by dataset; nothing where there is no table or a location of nobody's.
     pub fn live(&self) -> BTreeMap<String, Option<Generation>> {
         MEMBERS.iter().map(|name| ((*name).into(), self.live_of(name))).collect()
@@ -185,5 +213,12 @@ pub fn event(run: &Run, name: &str) -> Value {
     let key = home(name).manifest(&run.members[name]);
     event["detail"]["bucket"]["name"] = key.bucket.into();
     event["detail"]["object"]["key"] = key.key.into();
+    event
+}
+
+/// What Glue tells of a change of a table.
+pub fn changed(name: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
+    event["detail"]["tableName"] = name.into();
     event
 }

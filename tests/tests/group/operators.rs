@@ -2,13 +2,9 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use sweep::{Limits, Sweep};
 use turntable::{error::Kind, publish::Outcome, record::By};
 
-use crate::{
-    lake::{Lake, event, home, some},
-    wire::Wire,
-};
+use crate::lake::{Lake, changed, event, home, some};
 
 #[tokio::test]
 async fn a_rollback_is_of_all_and_no_event_undoes_it() {
@@ -81,14 +77,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
     assert_eq!(status.reasons, Vec::<String>::new());
 
     let run = lake.run().await;
-    for at in 0.. {
-        let (wire, world) = Wire::dying(&lake.world(), at);
-        drop(flip::handle(world, event(&run, "c")).await);
-        if lake.record().flipping.is_some() {
-            break;
-        }
-        assert!(wire.calls() > at, "it never died midway");
-    }
+    lake.dies_midway(&run).await;
     let told = lake.ask(json!({ "dataset": "a", "action": "status" })).await.unwrap().reasons;
     assert!(told[0].contains("goes forward: the next request or event of the group finishes it"), "{told:?}");
 }
@@ -99,9 +88,7 @@ async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
     let first = lake.flipped().await;
     let second = lake.flipped().await;
     lake.moved("a", &home("a").generation(&first.members["a"]).to_string());
-    let mut changed: serde_json::Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
-    changed["detail"]["tableName"] = "a".into();
-    assert_eq!(lake.ask(changed.clone()).await.unwrap().outcome, Outcome::Swapped, "repaired");
+    assert_eq!(lake.ask(changed("a")).await.unwrap().outcome, Outcome::Swapped, "repaired");
     lake.is_settled_at(&[&second], "repaired");
 
     // Moved away for good: the next run waits for somebody's word, and moves nothing.
@@ -115,40 +102,63 @@ async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
     lake.is_settled_at(&[&run], "by hand");
 }
 
+const SWEPT: &str = "retain = { generations = 0, drain = \"1h\", abandoned = \"1h\", max_age = \"9d\" }\n";
+
 /// What readers may have from the record stays, however long a flip was left midway, and drains when it is done.
 #[tokio::test]
 async fn sweep_keeps_what_the_record_names() {
-    let lake = Lake::with("retain = { generations = 0, drain = \"1h\", abandoned = \"1h\", max_age = \"9d\" }\n");
+    let lake = Lake::with(SWEPT);
     let old = lake.flipped().await;
     let run = lake.run().await;
-    for at in 0.. {
-        let (_, world) = Wire::dying(&lake.world(), at);
-        drop(flip::handle(world, event(&run, "c")).await);
-        let moved = lake.live().iter().filter(|(name, live)| **live == Some(run.members[*name])).count();
-        if moved > 0 {
-            assert!(lake.record().flipping.is_some() && lake.named() == Some(old.members.clone()));
-            break;
-        }
-    }
-    let sweep = async || {
-        let sweep = Sweep { world: lake.world(), queue: lake.rig.queue.clone(), limits: Limits::default() };
-        let _ = sweep::handle(sweep, json!({})).await;
-    };
-    let there = |run: &turntable::manifest::Run| {
-        let keys = lake.rig.objects.keys();
-        run.members.iter().filter(|(name, it)| keys.contains(&home(name).manifest(it).to_string())).count()
-    };
+    lake.dies_midway(&run).await;
+    assert_eq!(lake.named(), Some(old.members.clone()));
     for _ in 0..2 {
         lake.rig.advance(SignedDuration::from_hours(48));
-        sweep().await;
-        assert_eq!((there(&old), there(&run)), (3, 3));
+        lake.sweep().await;
+        assert_eq!((lake.there(&old), lake.there(&run)), (3, 3));
     }
     lake.ask(event(&run, "c")).await.unwrap();
     lake.is_settled_at(&[&run], "finished after days");
-    sweep().await;
-    assert_eq!(there(&old), 3, "whoever has read the record just before still reads it");
+    lake.sweep().await;
+    assert_eq!(lake.there(&old), 3, "whoever has read the record just before still reads it");
     lake.rig.advance(SignedDuration::from_mins(61));
-    sweep().await;
-    assert_eq!((there(&old), there(&run)), (0, 3));
+    lake.sweep().await;
+    assert_eq!((lake.there(&old), lake.there(&run)), (0, 3));
     assert_eq!(lake.live(), some(&run));
+}
+
+/// The first flip of a group begins where no record of the group has ever been.
+#[tokio::test]
+async fn sweep_keeps_what_a_flip_would_go_back_to() {
+    let lake = Lake::with(SWEPT);
+    let old = lake.flipped().await;
+    lake.rig.objects.delete("s3://lake/schemas/_groups/core.json");
+    let run = lake.run().await;
+    lake.dies_midway(&run).await;
+    for _ in 0..2 {
+        lake.rig.advance(SignedDuration::from_hours(48));
+        lake.sweep().await;
+    }
+    lake.moved("b", "s3://lake/elsewhere");
+    assert_eq!(lake.ask(event(&run, "c")).await.unwrap_err().kind(), Kind::Rejected);
+    assert_eq!((lake.live_of("a"), lake.live_of("c")), (Some(old.members["a"]), Some(old.members["c"])));
+    assert_eq!((lake.record().flipping, lake.there(&old)), (None, 3));
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_midway_stays_and_the_others_go_back() {
+    let lake = Lake::new();
+    let old = lake.flipped().await;
+    let run = lake.run().await;
+    lake.dies_midway(&run).await;
+    lake.configure(&["b", "c"]);
+    assert_eq!(lake.action("hold").await.unwrap().outcome, Outcome::Held);
+    let record = lake.record();
+    assert_eq!((record.flipping, record.live.unwrap().run), (None, old.run));
+    let why = "a is no member any more; a is no member any more, and stays as it is";
+    assert_eq!(record.went_back.unwrap().why, why);
+    assert_eq!(
+        ["a", "b", "c"].map(|name| lake.live_of(name)),
+        [Some(run.members["a"]), Some(old.members["b"]), Some(old.members["c"])]
+    );
 }
