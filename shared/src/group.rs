@@ -190,6 +190,16 @@ impl Record {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
+    /// What is under way, or was left midway, in words.
+    pub fn unfinished(&self) -> Option<String> {
+        let flipping = self.flipping.as_ref()?;
+        let way = flipping.back.as_ref().map_or_else(|| "forward".into(), |why| format!("back, because of {why}"));
+        Some(format!(
+            "group {}: a flip to run {} was begun at {} and goes {way}: the next request or event of the group finishes it",
+            self.group, flipping.to.run, flipping.to.since
+        ))
+    }
+
     /// What of a dataset readers may have from here, or may get back, and until when it was named; `None`: it still is.
     pub fn named(&self, dataset: &str, home: &Home) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);

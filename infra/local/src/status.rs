@@ -50,6 +50,7 @@ pub fn shown(overview: &Overview) -> String {
         let state = match one {
             Standing { error: Some(_), .. } => "error",
             Standing { unflip: Some(_), .. } => "un-flipped",
+            Standing { unfinished: Some(_), .. } => "flipping",
             Standing { hold: Some(_), .. } => "held",
             Standing { live: None, .. } => "no table",
             Standing { waits: Some(_), .. } => "one waits",

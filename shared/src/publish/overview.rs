@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outcome,
+    Outcome, group,
     look::Begun,
     unflip::{suspected, unflip},
 };
 use crate::{
     config::{Config, Dataset},
     error::Result,
+    group::Record,
     name::{Generation, Home},
     plan::Live,
     record::By,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Datasets that are looked at at the same time. Each takes about six requests: its table, the manifest of live, the
-/// hold, the list of its flips since live and the last of them, and the list of its manifests.
+/// hold, the list of its flips since live and the last of them, and the list of its manifests; of a group two more.
 const AT_ONCE: usize = 16;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,9 +58,12 @@ pub struct Standing {
     /// asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
-    /// The reason of the hold.
+    /// The reason of its hold, or of its group's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// A flip of its group that is under way, or was left midway, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     /// What somebody else has done to the table, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unflip: Option<String>,
@@ -85,7 +89,12 @@ pub async fn overview(world: &World, config: &Config) -> Overview {
 async fn standing(world: &World, dataset: &Dataset, now: Timestamp) -> Result<Standing> {
     let begun = Begun::now(world, dataset).await?;
     let listed = dataset.home.manifests();
-    let (hold, manifests) = futures::try_join!(begun.hold(world, dataset), world.objects.list(&listed, None))?;
+    let (hold, manifests, record) = futures::try_join!(
+        begun.hold(world, dataset),
+        world.objects.list(&listed, None),
+        group::record(world, dataset),
+    )?;
+    let hold = record.as_ref().and_then(Record::held).cloned().or(hold);
     let look = begun.finish(world, dataset, hold).await?;
     let live = &look.state.live;
     let unflip = match suspected(dataset, live, &look.recorded()) {
@@ -112,6 +121,7 @@ async fn standing(world: &World, dataset: &Dataset, now: Timestamp) -> Result<St
         by: last.map(|flip| flip.by),
         waits,
         hold: look.state.hold.as_ref().map(|hold| hold.reason.clone()),
+        unfinished: record.and_then(|record| record.unfinished()),
         unflip,
         ..Standing::of(dataset)
     })
@@ -130,6 +140,7 @@ impl Standing {
             by: None,
             waits: None,
             hold: None,
+            unfinished: None,
             unflip: None,
             error: None,
         }
@@ -142,6 +153,7 @@ impl Standing {
             Standing { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
             // It begins with the table's name.
             Standing { unflip: Some(unflip), .. } => Some(unflip.clone()),
+            Standing { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
             Standing { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),
             Standing { live: None, waits: None, .. } => Some(format!("{dataset}: no table, nothing was exported yet")),
             Standing { waits: Some(waits), .. } => {

@@ -54,6 +54,24 @@ async fn a_hold_of_one_is_a_hold_of_all() {
     lake.is_settled_at(&[&run], "released");
 }
 
+async fn attention(lake: &Lake) -> Vec<String> {
+    let told = flip::answer(lake.world(), json!({ "action": "status" })).await.unwrap();
+    serde_json::from_value(serde_json::to_value(told).unwrap()["attention"].take()).unwrap()
+}
+
+#[tokio::test]
+async fn the_status_of_all_datasets_knows_of_their_groups() {
+    let lake = Lake::new();
+    lake.flipped().await;
+    assert_eq!(attention(&lake).await, [""; 0]);
+    lake.action("hold").await.unwrap();
+    assert_eq!(attention(&lake).await, ["a", "b", "c"].map(|name| format!("{name}: held: the operator's word")));
+    lake.action("release").await.unwrap();
+    lake.dies_midway(&lake.run().await).await;
+    let told = attention(&lake).await;
+    assert!(told.len() == 3 && told.iter().all(|told| told.contains(": group core: a flip to run ")), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_hold_of_before_a_dataset_joined_holds_all_until_released() {
     let lake = Lake::new();
@@ -140,7 +158,7 @@ async fn sweep_keeps_what_a_flip_would_go_back_to() {
         lake.sweep().await;
     }
     lake.moved("b", "s3://lake/elsewhere");
-    assert_eq!(lake.ask(event(&run, "c")).await.unwrap_err().kind(), Kind::Rejected);
+    lake.rejected(&run).await;
     assert_eq!((lake.live_of("a"), lake.live_of("c")), (Some(old.members["a"]), Some(old.members["c"])));
     assert_eq!((lake.record().flipping, lake.there(&old)), (None, 3));
 }

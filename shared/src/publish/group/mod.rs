@@ -36,7 +36,7 @@ use super::{ATTEMPTS, Outcome, Scanned, candidate, look, manifest};
 use crate::{
     config::{Dataset, Group},
     error::Result,
-    group::{self, Next, Set},
+    group::{self, Next, Record, Set},
     manifest::{Manifest, Run},
     name::Generation,
     plan::{Live, Who},
@@ -172,11 +172,17 @@ async fn candidates<'a>(
     Ok(if missing.is_empty() { Ok(found) } else { Err(missing) })
 }
 
+/// The record of a dataset's group, where it has one.
+pub async fn record(world: &World, dataset: &Dataset) -> Result<Option<Record>> {
+    let Some(group) = &dataset.group else { return Ok(None) };
+    Ok(Some(store::read(world, group).await?.record))
+}
+
 /// Generations of a member that readers may have from the group's record, and until when they were named there; `None`:
 /// they still are. Nothing of a dataset without a group.
 pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
-    let Some(group) = &dataset.group else { return Ok(BTreeMap::new()) };
-    Ok(store::read(world, group).await?.record.named(&dataset.name, &dataset.home))
+    let record = record(world, dataset).await?;
+    Ok(record.map(|record| record.named(&dataset.name, &dataset.home)).unwrap_or_default())
 }
 
 /// Why a member's table, which somebody else has moved, is not brought back to its last flip: it would not go with the

@@ -122,14 +122,7 @@ async fn write_hold(world: &World, group: &Group<'_>, hold: Hold) -> Result<()> 
 /// For a person: what is live, and what is on record.
 pub async fn status(world: &World, group: &Group<'_>) -> Result<(Ended, Record)> {
     let record = store::read(world, group.name).await?.record;
-    let unfinished = record.flipping.as_ref().map(|flipping| {
-        let way = flipping.back.as_ref().map_or_else(|| "forward".into(), |why| format!("back, because of {why}"));
-        format!(
-            "group {}: a flip to run {} was begun at {} and goes {way}: the next request or event of the group finishes it",
-            record.group, flipping.to.run, flipping.to.since
-        )
-    });
     let run = record.live.as_ref().map(|live| live.run);
-    let ended = Ended::unchanged(Outcome::Status, run, unfinished.into_iter().collect());
+    let ended = Ended::unchanged(Outcome::Status, run, record.unfinished().into_iter().collect());
     Ok((ended.with_live(world, group).await?, record))
 }
