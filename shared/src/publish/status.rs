@@ -1,13 +1,12 @@
 //! What an operator wants to see first. Reads all and changes nothing.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
-use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Ended, Outcome, look, manifest,
+    Ended, Outcome, look,
     unflip::{suspected, unflip},
 };
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     name::Generation,
     plan::Live,
     record::{By, Canary, Flip, Hold},
-    sweep::{self, OldestQuery},
+    sweep::{self, Complete, OldestQuery},
     world::World,
 };
 
@@ -90,8 +89,6 @@ pub struct Fate {
 
 /// How many generations a status names.
 const SHOWN: usize = 20;
-/// Manifests that are read at the same time.
-const AT_ONCE: usize = 16;
 
 pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
     let now = world.clock.now();
@@ -103,27 +100,23 @@ pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)>
     };
     let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
 
-    let complete = seen.state.generations.iter().filter(|(_, found)| found.manifest.is_some());
-    let mut names: Vec<Generation> = complete.map(|(generation, _)| *generation).collect();
-    names.sort_by_key(|generation| std::cmp::Reverse(generation.ulid));
-    let read = stream::iter(names.into_iter().take(SHOWN))
-        .map(|generation| async move { manifest(world, dataset, &generation).await });
-    let manifests: Vec<_> = read.buffered(AT_ONCE).try_collect().await?;
-    let known = manifests.into_iter().flatten().map(|manifest| {
-        let flipped = flips.get(&manifest.generation);
-        let is_live = live == Live::Ours(manifest.generation);
+    let mut complete: Vec<&Complete> = seen.complete.iter().collect();
+    complete.sort_by_key(|one| Reverse(one.generation.ulid));
+    let known = complete.into_iter().take(SHOWN).map(|one| {
+        let flipped = flips.get(&one.generation);
+        let is_live = live == Live::Ours(one.generation);
         Known {
-            generation: manifest.generation,
+            generation: one.generation,
             state: match flipped {
                 _ if is_live => Place::Live,
                 Some(_) => Place::Replaced,
                 None => Place::Candidate,
             },
             live: is_live,
-            as_of: manifest.as_of,
-            age_seconds: now.duration_since(manifest.as_of).as_secs(),
-            rows: manifest.rows,
-            bytes: manifest.bytes,
+            as_of: one.as_of,
+            age_seconds: now.duration_since(one.as_of).as_secs(),
+            rows: one.rows,
+            bytes: one.bytes,
             flipped: flipped.map(|flip| Flipped {
                 at: flip.at,
                 by: flip.by,

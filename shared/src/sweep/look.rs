@@ -24,6 +24,8 @@ pub struct Look {
     /// `None`: no such table. Its `VersionId` is of before everything else here was read.
     pub table: Option<Table>,
     pub state: State,
+    /// What there is a manifest of, in no order.
+    pub complete: Vec<Complete>,
     /// When live's snapshot was taken; `None` where live is not ours.
     pub live_as_of: Option<Timestamp>,
     /// What live's manifest says that it has consumed; nothing where live is no merge.
@@ -32,6 +34,15 @@ pub struct Look {
     pub uploads: Vec<Unfinished>,
     /// How many objects under the table's home are none of ours, and their bytes.
     pub unknown: (u64, u64),
+}
+
+/// Of a manifest, what is told of its generation.
+pub struct Complete {
+    pub generation: Generation,
+    pub created_at: Timestamp,
+    pub as_of: Timestamp,
+    pub rows: u64,
+    pub bytes: u64,
 }
 
 /// Small objects that are read at the same time.
@@ -69,15 +80,15 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
-    let ((manifests, live_manifest), marks, runs, uploads, named) = futures::try_join!(
-        manifests_made(world, dataset, manifests, live.generation()),
+    let ((complete, live_manifest), marks, runs, uploads, named) = futures::try_join!(
+        complete(world, dataset, manifests, live.generation()),
         marks_made(world, dataset, marks),
         ends_of_runs(world, dataset, runs),
         world.objects.uploads(home.location()),
         publish::group::named(world, dataset),
     )?;
-    for (generation, at) in manifests {
-        generations.entry(generation).or_default().manifest = Some(at);
+    for one in &complete {
+        generations.entry(one.generation).or_default().manifest = Some(one.created_at);
     }
     for (generation, at) in marks {
         generations.entry(generation).or_default().sweeping = Some(at);
@@ -93,7 +104,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
     let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
     let state = State { live, reads, flips, records, returns, generations, named };
-    Ok(Look { table, state, live_as_of, consumed, uploads, unknown })
+    Ok(Look { table, state, complete, live_as_of, consumed, uploads, unknown })
 }
 
 /// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.
@@ -107,28 +118,26 @@ fn reads(table: &Table) -> Option<Location> {
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// When each manifest was made, and live's.
-async fn manifests_made(
+/// All manifests, and live's as a whole.
+async fn complete(
     world: &World,
     dataset: &Dataset,
     of: Vec<Generation>,
     live: Option<Generation>,
-) -> Result<(Times, Option<Manifest>)> {
+) -> Result<(Vec<Complete>, Option<Manifest>)> {
     let mut read = stream::iter(of)
-        .map(|generation| async move {
-            let manifest = publish::manifest(world, dataset, &generation).await?;
-            Ok::<_, Error>(manifest.map(|manifest| (generation, manifest)))
-        })
+        .map(|generation| async move { publish::manifest(world, dataset, &generation).await })
         .buffered(AT_ONCE);
-    let (mut made, mut of_live) = (Times::new(), None);
+    let (mut complete, mut of_live) = (Vec::new(), None);
     while let Some(read) = read.try_next().await? {
-        let Some((generation, manifest)) = read else { continue };
-        made.push((generation, manifest.created_at));
+        let Some(manifest) = read else { continue };
+        let Manifest { generation, created_at, as_of, rows, bytes, .. } = manifest;
+        complete.push(Complete { generation, created_at, as_of, rows, bytes });
         if live == Some(generation) {
             of_live = Some(manifest);
         }
     }
-    Ok((made, of_live))
+    Ok((complete, of_live))
 }
 
 async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {

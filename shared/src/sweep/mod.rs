@@ -44,7 +44,7 @@ pub use act::{Budget, Done, act};
 #[cfg(feature = "aws")]
 pub use archive::{Archived, archivable, archive};
 #[cfg(feature = "aws")]
-pub use look::{Look, abandoned_uploads, look, refuse_swept};
+pub use look::{Complete, Look, abandoned_uploads, look, refuse_swept};
 pub use plan::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};
 #[cfg(feature = "aws")]
 pub use tables::leftover_audit_tables;
