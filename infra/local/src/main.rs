@@ -42,12 +42,16 @@ enum Command {
         /// ${NAME} in it comes from the environment.
         file: PathBuf,
     },
-    /// Print the entry of datasets.toml that publishes a table of a database.
+    /// Print a datasets.toml that publishes tables of a database.
     NewDataset {
+        /// Leave [defaults] out, to append what is printed to a file that has them.
+        #[arg(long)]
+        append: bool,
         /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; it is not printed.
         url: String,
-        /// Its name, or SCHEMA.NAME.
-        table: String,
+        /// Their names, or SCHEMA.NAME.
+        #[arg(value_name = "TABLE", required = true)]
+        tables: Vec<String>,
     },
     /// Say how all datasets are: of the emulator that `up` runs, or of an account.
     Status {
@@ -83,10 +87,9 @@ async fn main() -> ExitCode {
                 options.none("check")?;
                 check(&file).await
             }
-            Some(Command::NewDataset { url, table }) => {
+            Some(Command::NewDataset { append, url, tables }) => {
                 options.none("new-dataset")?;
-                print!("{}", local::new_dataset::new_dataset(&url, &table).await?);
-                Ok(ExitCode::SUCCESS)
+                new_dataset(append, &url, &tables).await
             }
             Some(Command::Status { stack, aws }) => status(&stack, aws, options).await,
         }
@@ -122,6 +125,13 @@ async fn check(file: &Path) -> Result<ExitCode> {
         eprintln!("{fault}");
     }
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn new_dataset(append: bool, url: &str, tables: &[String]) -> Result<ExitCode> {
+    use local::new_dataset::{entries, new_dataset};
+    let text = if append { entries(url, tables).await? } else { new_dataset(url, tables).await? };
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn status(stack: &str, aws: bool, options: Options) -> Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! `new-dataset`: the entry of datasets.toml that publishes one table of a database.
+//! `new-dataset`: the entries of datasets.toml that publish tables of a database.
 //!
 //! The database is asked through the product's own sources: what can be read here can be exported.
 
@@ -6,7 +6,7 @@ mod entry;
 mod mysql;
 mod postgres;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow_array::{Array, RecordBatch, cast::AsArray};
@@ -63,8 +63,13 @@ struct Database {
     context: Context,
 }
 
-/// The text of a file with one dataset. The URL, in which there may be a password, is not in it.
-pub async fn new_dataset(url: &str, table: &str) -> Result<String> {
+/// The text of a file with these tables as datasets. The URL, in which there may be a password, is not in it.
+pub async fn new_dataset(url: &str, tables: &[String]) -> Result<String> {
+    Ok(format!("{}{}", entry::DEFAULTS, entries(url, tables).await?))
+}
+
+/// The datasets alone, for a file that has others.
+pub async fn entries(url: &str, tables: &[String]) -> Result<String> {
     let dialect = match url.split_once("://") {
         Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
         Some(("mysql", _)) => Dialect::Mysql,
@@ -76,24 +81,31 @@ pub async fn new_dataset(url: &str, table: &str) -> Result<String> {
         secrets: None,
         iam: None,
         now: Clock::system().now(),
-        table: TableName { database: "information_schema".into(), table: table.into() },
+        table: TableName { database: "information_schema".into(), table: "new_dataset".into() },
         on_unrepresentable: OnUnrepresentable::Error,
         copies: None,
     };
     let database = Database { dialect, url: url.into(), context };
-    let found = match dialect {
-        Dialect::Postgres => postgres::table(&database, table).await?,
-        Dialect::Mysql => mysql::table(&database, table).await?,
-    };
-    ensure!(!found.columns.is_empty(), "{table} has no columns");
-    let (columns, left_out) = representable(&database, &found).await?;
-    Ok(entry::text(dialect, table, &found, &columns, &left_out))
+    let mut names = BTreeSet::new();
+    let mut text = String::new();
+    for table in tables {
+        let found = match dialect {
+            Dialect::Postgres => postgres::table(&database, table).await?,
+            Dialect::Mysql => mysql::table(&database, table).await?,
+        };
+        ensure!(!found.columns.is_empty(), "{table} has no columns");
+        let (columns, left_out) = representable(&database, &found).await?;
+        let name = entry::dataset(table, &names);
+        text += &entry::text(dialect, &name, &found, &columns, &left_out);
+        names.insert(name);
+    }
+    Ok(text)
 }
 
 /// A column that is published, and its Glue type.
 struct Published<'a> {
     column: &'a Column,
-    /// In the published table: lower case, and different from all others.
+    /// In the published table: as Athena can name it without quotes, and different from all others.
     name: String,
     glue_type: String,
 }
@@ -106,9 +118,9 @@ async fn representable<'a>(database: &Database, table: &'a Table) -> Result<(Vec
     let mut published: Vec<Published> = Vec::new();
     for column in &table.columns {
         let taken = |name: &String| published.iter().any(|other| other.name == *name);
-        let lower = column.name.to_lowercase();
-        let numbered = (2..).map(|number| format!("{lower}_{number}"));
-        let name = [lower.clone()].into_iter().chain(numbered).find(|name| !taken(name)).unwrap_or(lower);
+        let plain = entry::plain(&column.name);
+        let numbered = (2..).map(|number| format!("{plain}_{number}"));
+        let name = [plain.clone()].into_iter().chain(numbered).find(|name| !taken(name)).unwrap_or(plain);
         published.push(Published { column, name, glue_type: String::new() });
     }
     let all: Vec<&Published> = published.iter().collect();

@@ -1,6 +1,9 @@
 //! `new-dataset` on a real PostgreSQL and a real MariaDB: what it prints passes `check`, and is exported.
 
-use local::{check::check, new_dataset::new_dataset};
+use local::{
+    check::check,
+    new_dataset::{entries, new_dataset},
+};
 use serde_json::json;
 use tests::{mariadb::Mariadb, postgres::Postgres, rig::Rig};
 
@@ -34,50 +37,60 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
             CREATE DOMAIN shop.code AS text NOT NULL;
             CREATE TABLE shop."Order Items" (
                 id bigint PRIMARY KEY, "ID" int, "order" text NOT NULL, code shop.code, email text UNIQUE, price numeric,
-                total numeric(12,2) NOT NULL, odd shop.odd, seen timestamptz NOT NULL UNIQUE, gone text, during interval, mood shop.mood,
+                total numeric(12,2) NOT NULL, odd shop.odd, seen timestamptz NOT NULL UNIQUE, gone text, during interval, mood shop.mood, "zip code" text,
                 UNIQUE ("order", total), UNIQUE (gone));
             CREATE UNIQUE INDEX ON shop."Order Items" (total) WHERE id > 5;
             CREATE UNIQUE INDEX ON shop."Order Items" (lower("order"));
             ALTER TABLE shop."Order Items" DROP COLUMN gone;
-            INSERT INTO shop."Order Items" SELECT n, n, n, n, n, n, n, NULL, to_timestamp(n), '1 day', n::text::shop.mood FROM generate_series(1, 3) n;
-            CREATE TABLE empty (a int, b int, PRIMARY KEY (a, b));"#,
+            INSERT INTO shop."Order Items" SELECT n, n, n, n, n, n, n, NULL, to_timestamp(n), '1 day', n::text::shop.mood, 'a' FROM generate_series(1, 3) n;
+            CREATE TABLE empty (a int, b int, PRIMARY KEY (a, b));
+            CREATE TABLE shop.empty (c int);"#,
         )
         .await
         .unwrap();
 
-    let text = new_dataset(&url, "shop.order items").await.unwrap();
+    let text = new_dataset(&url, &["shop.order items".into()]).await.unwrap();
     let expected = r##"[defaults]
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # where tables' folders lie
 
 [datasets.order_items]
 # left out: odd (shop.odd): column "odd": type "odd" has a field "a b": Athena's structs allow letters, digits and _; cast it in the query to publish it
-# "ID" is called id_2: Glue's names are lower case, and it would be there twice
+# "ID" is called id_2: Glue's names are lower case, and id would be there twice
 # price (numeric) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
 # during (interval) becomes a string: a cast in the query makes something else of it
+# "zip code" is called zip_code: Athena's names are of letters, digits and _
 # For functions in AWS, instead of url: secret = "NAME", in Secrets Manager
 source.postgres.url = "${DATABASE_URL}" # postgres://…
-source.postgres.query = 'SELECT id, "ID" AS "id_2", "order", code, email, price, total, seen, during, mood FROM shop."Order Items"'
+source.postgres.query = '''
+SELECT id, "ID" AS "id_2", "order", code, email, price, total, seen, during, mood,
+  "zip code" AS "zip_code"
+FROM shop."Order Items"
+'''
 source.postgres.split_by = "id"
 checks.min_rows = 1
 checks.max_shrink = 0.2
 checks.not_null = ["id", "order", "code", "total", "seen"]
-# unique in the database, and not checked: email, which may be null, and two rows without a key are not unique to the check
-# unique in the database, and not checked: seen, which has a time in it, of which Athena knows no more than milliseconds
+# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
+# unique in the database, and not checked: ["seen"]: seen is a time, of which Athena knows no more than milliseconds
 checks.unique = [["id"], ["order", "total"]]
 "##;
     assert_eq!(text, expected);
     works(&text, &url, "order_items", 3).await;
 
-    let text = new_dataset(&url, "empty").await.unwrap();
+    let text = new_dataset(&url, &["empty".into()]).await.unwrap();
     let entry = "source.postgres.query = \"SELECT a, b FROM public.empty\"\nchecks.not_null = [\"a\", \"b\"]\n\
                  checks.unique = [[\"a\", \"b\"]]\n";
     assert!(text.ends_with(entry), "{text}");
     works(&text, &url, "empty", 0).await;
 
-    let none = new_dataset(&url, "nothing'\\").await.unwrap_err().to_string();
+    let more = entries(&url, &["empty".into(), "shop.empty".into()]).await.unwrap();
+    assert!(more.starts_with("\n[datasets.empty]\n") && more.contains("\n\n[datasets.shop_empty]\n"), "{more}");
+    works(&format!("{}{more}", text.split_once("[datasets").unwrap().0), &url, "shop_empty", 0).await;
+
+    let none = new_dataset(&url, &["nothing'\\".into()]).await.unwrap_err().to_string();
     assert_eq!(none, "there is no table or view nothing'\\ here that this user can see: try SCHEMA.TABLE");
-    let other = new_dataset("sqlite://x", "t").await.unwrap_err().to_string();
+    let other = new_dataset("sqlite://x", &["t".into()]).await.unwrap_err().to_string();
     assert_eq!(other, "expected a URL that begins with postgres:// or mysql://");
 }
 
@@ -93,7 +106,7 @@ async fn a_table_of_mariadb_becomes_an_entry_that_runs() {
         server
     });
     let server = server.await.unwrap();
-    let text = new_dataset(&server.url(), "Order-Items").await.unwrap();
+    let text = new_dataset(&server.url(), &["Order-Items".into()]).await.unwrap();
     let expected = r#"[datasets.order_items]
 # wide (decimal(60,2)) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
 # clock (time) becomes a string: a cast in the query makes something else of it
@@ -103,12 +116,12 @@ source.mysql.query = "SELECT `id`, `key`, `email`, `wide`, `name`, `clock` FROM 
 checks.min_rows = 1
 checks.max_shrink = 0.2
 checks.not_null = ["id", "key", "name", "clock"]
-# unique in the database, and not checked: email, which may be null, and two rows without a key are not unique to the check
+# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
 checks.unique = [["id"], ["key", "name"]]
 "#;
     assert!(text.ends_with(expected), "{text}");
     works(&text, &server.url(), "order_items", 5).await;
-    let none = new_dataset(&server.url(), "shop.no'\\").await.unwrap_err().to_string();
+    let none = new_dataset(&server.url(), &["shop.no'\\".into()]).await.unwrap_err().to_string();
     assert_eq!(
         none,
         "there is no table or view shop.no'\\ here that this user can see: try DATABASE.TABLE, in the case that it has"

@@ -1,28 +1,32 @@
 //! A described table → the text of its entry.
 
+use std::collections::BTreeSet;
+
 use super::{Dialect, Key, LeftOut, Published, Table};
 
 /// From so many rows on several connections are worth it.
 const MANY: u64 = 1_000_000;
 
-/// `wanted`: the table as it was asked for.
-pub fn text(dialect: Dialect, wanted: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
+/// What all datasets have in common.
+pub const DEFAULTS: &str = "[defaults]
+database = \"dmp\" # the Glue database
+location = \"s3://${BUCKET}/schemas\" # where tables' folders lie
+";
+
+/// The entry of the dataset that is called `name`.
+pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
     let (scheme, kind) = match dialect {
         Dialect::Postgres => ("postgres", "postgres"),
         Dialect::Mysql => ("mysql", "mysql"),
     };
-    let mut text = format!(
-        "[defaults]\ndatabase = \"dmp\" # the Glue database\nlocation = \"s3://${{BUCKET}}/schemas\" # where tables' folders lie\n\n\
-         [datasets.{}]\n",
-        dataset(wanted)
-    );
+    let mut text = format!("\n[datasets.{name}]\n");
     for line in remarks(columns, left_out) {
         text += &format!("# {}\n", line.replace('\n', " "));
     }
     text += &format!(
         "# For functions in AWS, instead of url: secret = \"NAME\", in Secrets Manager\n\
          source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
-        quoted(&query(&table.name, &columns.iter().collect::<Vec<_>>()))
+        written(&table.name, &columns.iter().collect::<Vec<_>>())
     );
     let key = table.keys.iter().find(|key| key.is_primary);
     if let (Dialect::Postgres, Some([column])) = (dialect, key.and_then(|key| names(key, columns)).as_deref()) {
@@ -49,8 +53,12 @@ pub fn text(dialect: Dialect, wanted: &str, table: &Table, columns: &[Published]
     text
 }
 
-/// The columns by name, under names that are different in lower case too.
+/// The columns by name, under the names that they are published by.
 pub fn query(table: &str, columns: &[&Published]) -> String {
+    format!("SELECT {} FROM {table}", selected(columns).join(", "))
+}
+
+fn selected(columns: &[&Published]) -> Vec<String> {
     let select = |one: &&Published| {
         let quoted = &one.column.quoted;
         match one.column.name.to_lowercase() == one.name {
@@ -58,7 +66,30 @@ pub fn query(table: &str, columns: &[&Published]) -> String {
             false => format!("{quoted} AS {}{}{}", &quote(quoted), one.name, &quote(quoted)),
         }
     };
-    format!("SELECT {} FROM {table}", columns.iter().map(select).collect::<Vec<_>>().join(", "))
+    columns.iter().map(select).collect()
+}
+
+/// A longer query has several lines.
+const WIDTH: usize = 100;
+
+/// The query as TOML has it.
+fn written(table: &str, columns: &[&Published]) -> String {
+    let line = query(table, columns);
+    let width = |text: &str| text.chars().count();
+    // What is between three single quotes has no escapes.
+    if width(&line) <= WIDTH || line.contains("'''") || line.contains(char::is_control) {
+        return quoted(&line);
+    }
+    let mut lines = vec!["SELECT".to_owned()];
+    let selected = selected(columns);
+    for (at, column) in selected.iter().enumerate() {
+        let comma = if at + 1 < selected.len() { "," } else { "" };
+        match lines.last_mut().filter(|line| width(line) + width(column) < WIDTH) {
+            Some(line) => *line += &format!(" {column}{comma}"),
+            None => lines.push(format!("  {column}{comma}")),
+        }
+    }
+    format!("'''\n{}\nFROM {table}\n'''", lines.join("\n"))
 }
 
 /// The quotes that a quoted name has. One that has none is lower case, and needs no other name.
@@ -73,11 +104,14 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
         remarks.push(format!("left out: {} ({}): {why}; cast it in the query to publish it", column.name, column.of));
     }
     for Published { column, name, glue_type } in columns {
-        if column.name.to_lowercase() != *name {
+        let plain = plain(&column.name);
+        if plain != *name {
             remarks.push(format!(
-                "{:?} is called {name}: Glue's names are lower case, and it would be there twice",
+                "{:?} is called {name}: Glue's names are lower case, and {plain} would be there twice",
                 column.name
             ));
+        } else if column.name.to_lowercase() != plain {
+            remarks.push(format!("{:?} is called {name}: Athena's names are of letters, digits and _", column.name));
         }
         let of = column.of.to_lowercase();
         if glue_type != "string" || is_text(&of) {
@@ -107,17 +141,21 @@ fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec
             key.columns.iter().map(|name| columns.iter().find(|one| one.column.name == *name)).collect();
         let Some(of) = of else { continue };
         let names: Vec<&str> = of.iter().map(|one| one.name.as_str()).collect();
-        let why = if of.iter().any(|one| !one.column.not_null) {
-            "may be null, and two rows without a key are not unique to the check"
-        } else if of.iter().any(|one| one.glue_type.starts_with("timestamp")) {
-            "has a time in it, of which Athena knows no more than milliseconds"
-        } else {
-            if !unique.contains(&names) {
-                unique.push(names);
+        let nullable = of.iter().find(|one| !one.column.not_null);
+        let time = of.iter().find(|one| one.glue_type.starts_with("timestamp"));
+        let why = match (nullable, time) {
+            (Some(one), _) => {
+                format!("{} may be null, and two rows without a key are not unique to the check", one.name)
             }
-            continue;
+            (_, Some(one)) => format!("{} is a time, of which Athena knows no more than milliseconds", one.name),
+            (None, None) => {
+                if !unique.contains(&names) {
+                    unique.push(names);
+                }
+                continue;
+            }
         };
-        remarks.push(format!("unique in the database, and not checked: {}, which {why}", names.join(", ")));
+        remarks.push(format!("unique in the database, and not checked: {}: {why}", list(&names)));
     }
     (unique, remarks)
 }
@@ -130,12 +168,22 @@ fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
         .collect()
 }
 
-/// A name that Glue takes, like the table's.
-fn dataset(wanted: &str) -> String {
-    let table = wanted.rsplit('.').next().unwrap_or(wanted).to_lowercase();
+/// A name that Glue takes, like the table's, and if that is taken like the schema's and the table's.
+pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
+    let table = wanted.rsplit('.').next().unwrap_or(wanted);
+    let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
+    [name(table), name(wanted)].into_iter().chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+fn name(wanted: &str) -> String {
     let good = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' { c } else { '_' };
-    let name: String = table.chars().map(good).take(127).collect();
+    let name: String = wanted.to_lowercase().chars().map(good).take(127).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
+}
+
+/// A column's name in lower case, with `_` for what Athena would want quotes for.
+pub fn plain(name: &str) -> String {
+    name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }
 
 fn list(names: &[&str]) -> String {
