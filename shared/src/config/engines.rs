@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::{Source, check, read::Keys};
+use super::{Source, names, read::Keys};
 
 /// A query whose result Athena writes, by `UNLOAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
 pub fn athena(keys: Keys) -> Option<Athena> {
     let query = keys.parsed("query", query);
     let workgroup = keys.parsed("workgroup", workgroup);
-    let partition_by = check::folders(&keys);
+    let partition_by = names::folders(&keys);
     for (key, missing) in [("query", !keys.has("query")), ("workgroup", !keys.has("workgroup"))] {
         if missing {
             keys.fault_here(format!("{key} is missing"));

@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::{
     Files, Format,
-    check::columns,
+    names::columns,
     read::{Keys, described},
 };
 

@@ -7,7 +7,8 @@ use toml::Value;
 
 use super::{
     Dataset, Inbox, Protect, Source,
-    check::{columns, location, one_of},
+    check::one_of,
+    names::{columns, location},
     read::{Faults, Keys, described},
 };
 use crate::{

@@ -2,12 +2,18 @@
 
 mod check;
 mod checks;
+mod database;
 mod engines;
 mod files;
 mod group;
 mod inbox;
+mod names;
 mod position;
 mod read;
+mod settings;
+mod spec;
+#[cfg(test)]
+mod told;
 
 use std::collections::BTreeMap;
 
