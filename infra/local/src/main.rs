@@ -119,7 +119,14 @@ async fn tell(options: Options) -> Result<ExitCode> {
 }
 
 async fn check(file: &Path) -> Result<ExitCode> {
-    let checked = local::check::check(file).await?;
+    let checked = match local::check::check(file).await {
+        Ok(checked) => checked,
+        // It has a line for each fault.
+        Err(error) => {
+            eprintln!("{error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     print!("{}", checked.tables);
     for fault in &checked.faults {
         eprintln!("{fault}");
