@@ -54,6 +54,13 @@ struct State {
 }
 
 impl Memory {
+    /// The same tables once more: what happens to these does not happen to those. No fault is waiting for its call.
+    pub fn fork(&self) -> Memory {
+        let state = self.state();
+        let (tables, partitioned) = (state.tables.clone(), state.partitioned.clone());
+        Memory(Mutex::new(State { tables, partitioned, ..State::default() }))
+    }
+
     /// Makes the `call`-th call of an operation go wrong, counted from 1 and from the catalog's beginning.
     pub fn on(&self, op: Op, call: usize, fault: Fault) {
         self.state().faults.insert((op, call), fault);

@@ -25,7 +25,7 @@ pub struct Memory {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     runs: Vec<Started>,
     /// What becomes of the next starts, first to last.
@@ -72,6 +72,11 @@ impl Started {
 impl Memory {
     pub fn new(objects: &memory::Objects) -> Memory {
         Memory { objects: objects.clone(), state: Mutex::default() }
+    }
+
+    /// The same once more, on objects of its own.
+    pub fn fork(&self, objects: &memory::Objects) -> Memory {
+        Memory { objects: objects.clone(), state: Mutex::new(self.state().clone()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -20,3 +20,4 @@ pub mod rig;
 mod server;
 pub mod throttle;
 pub mod types_page;
+pub mod wire;

@@ -22,7 +22,7 @@ use turntable::{
 #[derive(Clone, Default)]
 pub struct Objects(Arc<Mutex<State>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
@@ -54,6 +54,11 @@ fn chunk_size(size: usize) -> usize {
 impl Objects {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same objects once more: what happens to these does not happen to those.
+    pub fn fork(&self) -> Objects {
+        Objects(Arc::new(Mutex::new(self.state().clone())))
     }
 
     /// Writes or overwrites an object, as somebody else would. Gives its ETag.
@@ -88,6 +93,11 @@ impl Objects {
     pub fn body(&self, at: &str) -> Option<Bytes> {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.get(&key).map(|object| object.body.clone())
+    }
+
+    /// An object's ETag, without a call.
+    pub fn etag(&self, at: &Key) -> Option<String> {
+        self.state().objects.get(at).map(|object| object.etag.clone())
     }
 
     fn there(&self, bucket: &str, at: &dyn Display) -> Result<()> {

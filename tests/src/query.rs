@@ -1,6 +1,6 @@
 //! Athena in memory: a function from SQL to an answer.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use turntable::{
     port::{Answered, Query},
 };
 
-type Answer = Box<dyn Fn(&str) -> Result<Answered> + Send + Sync>;
+type Answer = Arc<dyn Fn(&str) -> Result<Answered> + Send + Sync>;
 
 pub struct Memory {
     answer: Mutex<Answer>,
@@ -20,7 +20,7 @@ pub struct Memory {
 impl Default for Memory {
     /// Everything is true.
     fn default() -> Self {
-        let answer: Answer = Box::new(|_| Ok(one("true")));
+        let answer: Answer = Arc::new(|_| Ok(one("true")));
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::default() }
     }
 }
@@ -31,9 +31,16 @@ pub fn one(value: &str) -> Answered {
 }
 
 impl Memory {
+    /// Another one that answers alike, and has not been asked yet.
+    pub fn fork(&self) -> Memory {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let oldest = *self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::new(oldest) }
+    }
+
     /// From now on queries are answered so.
     pub fn answers(&self, answer: impl Fn(&str) -> Result<Answered> + Send + Sync + 'static) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(answer);
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(answer);
     }
 
     /// Every query so far, in order.

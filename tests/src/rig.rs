@@ -88,6 +88,38 @@ impl Rig {
         rig
     }
 
+    /// One dataset `optouts` of table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is added to its entry.
+    pub fn inbox(more: &str) -> Rig {
+        let rig = Rig {
+            home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
+            table: TableName { database: "dmp".into(), table: "optouts".into() },
+            ..Rig::with("")
+        };
+        let text = format!(
+            "[datasets.optouts]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\nsource = {{ inbox = {{ location = \
+             \"s3://lake/inbox/optouts\", key = [\"user_id\"], columns = {{ user_id = \"bigint\" }}, buckets = 2 }} }}\n\
+             {more}\n"
+        );
+        rig.objects.put("s3://lake/datasets.toml", text);
+        rig
+    }
+
+    /// The same once more: what happens to one does not happen to the other.
+    pub fn fork(&self) -> Rig {
+        let objects = self.objects.fork();
+        Rig {
+            engine: Arc::new(self.engine.fork(&objects)),
+            objects,
+            catalog: Arc::new(self.catalog.fork()),
+            athena: Arc::new(self.athena.fork()),
+            queue: Arc::default(),
+            home: self.home.clone(),
+            table: self.table.clone(),
+            clock: Arc::new(AtomicI64::new(self.clock.load(Ordering::Relaxed))),
+            random: Arc::new(AtomicU64::new(self.random.load(Ordering::Relaxed))),
+        }
+    }
+
     /// Writes datasets.toml anew: the dataset's columns, and what is added to its entry.
     pub fn configure(&self, columns: &str, more: &str) {
         let text = format!(
@@ -105,16 +137,12 @@ impl Rig {
         self.objects.put("s3://lake/datasets.toml", text);
     }
 
-    /// Lets time pass.
-    pub fn pass(&self, time: Duration) {
-        self.clock.fetch_add(i64::try_from(time.as_millis()).expect("a short time"), Ordering::Relaxed);
-    }
-
     /// The time, which it does not move.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
     }
 
+    /// Lets time pass.
     pub fn advance(&self, by: SignedDuration) {
         self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
@@ -130,7 +158,8 @@ impl Rig {
         let (clock, random) = (self.clock.clone(), self.random.clone());
         // Every look at the clock is a millisecond later: no two things happen at the same time.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
-        let clock = Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into());
+        // In steps of twenty, of which a refresh that met another makes its shortest pause.
+        let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
         World { catalog, objects, query: self.athena.clone(), clock, datasets }
     }

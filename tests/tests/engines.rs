@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engines::{ATHENA, GLUE, Numbers, athena_event, event_of, rig};
 use export::Answer;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tests::{engine::Start, rig::Rig};
 use turntable::{
@@ -125,7 +126,7 @@ async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
     let rig = rig(ATHENA, "");
     rig.engine.next_start(Start::Lost);
     export(&rig).await.unwrap_err();
-    rig.pass(std::time::Duration::from_mins(16));
+    rig.advance(SignedDuration::from_mins(16));
     assert_eq!(export(&rig).await.unwrap()["outcome"], "failed");
     assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
     // The first run ends all the same, and too late.
@@ -244,7 +245,6 @@ async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
 
 #[tokio::test]
 async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_before() {
-    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
     // A job of two hours may run for three; `abandoned` alone would be one.
     let rig = rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
     export(&rig).await.unwrap();
@@ -257,10 +257,10 @@ async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_be
     let orphan = rig.engine.runs()[1].location.key("orphan").to_string();
     let of_runs = || rig.objects.keys().iter().filter(|key| key.contains("/_pending/")).count();
 
-    rig.pass(hours(2));
+    rig.advance(SignedDuration::from_hours(2));
     engines::sweep(&rig, rig.world()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_some() && of_runs() == 3, "a run may take three hours");
-    rig.pass(hours(2));
+    rig.advance(SignedDuration::from_hours(2));
     engines::sweep(&rig, rig.world()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_none());
     assert_eq!(of_runs(), 0);

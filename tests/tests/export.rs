@@ -1,6 +1,6 @@
 //! What `export` does about failures and about its own time, in process.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, rig::Rig};
@@ -13,7 +13,7 @@ fn message(received: u32, body: &str) -> Value {
 
 /// What SQS is told to deliver again, and what was done about it.
 async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(objects));
+    let world = rig.world_on(rig.catalog.clone(), objects.on(&rig.objects));
     let answer = rig.export_with(world, json!({ "Records": [message] })).await.unwrap();
     let answer = serde_json::to_value(answer).unwrap();
     let failures = answer["batchItemFailures"].as_array().unwrap().len();
@@ -30,10 +30,10 @@ async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_ti
         (3, 0, "{\"dataset\":\"users\"} is dead: Unavailable"),
         (4, 0, "{\"dataset\":\"users\"} is dead: Unavailable"),
     ] {
-        let unanswering = Disturbed::new(&rig.objects).refuse("_manifests");
+        let unanswering = Disturbed::default().refuse("_manifests");
         assert_eq!(settled(&rig, unanswering, message(received, body)).await, (again, vec![done.to_owned()]));
     }
-    let fine = Disturbed::new(&rig.objects);
+    let fine = Disturbed::default();
     assert_eq!(settled(&rig, fine, message(3, body)).await, (0, vec![]));
 }
 
@@ -42,16 +42,15 @@ async fn what_will_fail_again_is_dead_at_once() {
     let rig = Rig::default();
     for body in ["no JSON", "{}", "{\"dataset\":\"nobody\"}"] {
         let dead = vec![format!("{body} is dead: Input")];
-        assert_eq!(settled(&rig, Disturbed::new(&rig.objects), message(1, body)).await, (0, dead));
+        assert_eq!(settled(&rig, Disturbed::default(), message(1, body)).await, (0, dead));
     }
 }
 
 #[tokio::test]
 async fn export_stops_before_lambda_does() {
     let rig = Rig::default();
-    let slow =
-        Disturbed::new(&rig.objects).before_list("in/", || Box::pin(tokio::time::sleep(Duration::from_secs(60))));
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(slow));
+    let slow = Disturbed::default().before_list("in/", || Box::pin(tokio::time::sleep(Duration::from_secs(60))));
+    let world = rig.world_on(rig.catalog.clone(), slow.on(&rig.objects));
     let deadline = Deadline::after(Duration::from_millis(300));
     let error = rig.export_until(world, json!({ "dataset": "users" }), Some(deadline)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config, "a retry would only take as long again");

@@ -308,7 +308,7 @@ async fn a_return_that_lost_and_died_does_not_hide_the_one_that_won() {
             rig.deliver(&third).await.unwrap();
             let other = rig.clone();
             let meanwhile = async move || {
-                let lost = Arc::new(tests::disturbed::Disturbed::new(&other.objects).refuse("_flips/"));
+                let lost = tests::disturbed::Disturbed::default().refuse("_flips/").on(&other.objects);
                 let world = other.world_on(other.catalog.clone(), lost);
                 drop(
                     flip::handle(world, json!({ "dataset": "users", "action": "rollback", "generation": green })).await,

@@ -151,7 +151,7 @@ async fn a_delivery_that_was_overtaken_by_its_twin_puts_nothing_else_on_record()
     let (first, second) = (rig.export().await, rig.export().await);
     // While this delivery audits, others flip to the first candidate, and then to this very one.
     let (others, done) = (rig.clone(), Arc::new(AtomicBool::new(false)));
-    let disturbed = Disturbed::new(&rig.objects).before_list(&second.to_string(), move || {
+    let disturbed = Disturbed::default().before_list(&second.to_string(), move || {
         let (rig, again) = (others.clone(), done.swap(true, Ordering::Relaxed));
         Box::pin(async move {
             if !again {
@@ -160,7 +160,7 @@ async fn a_delivery_that_was_overtaken_by_its_twin_puts_nothing_else_on_record()
             }
         })
     });
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(disturbed));
+    let world = rig.world_on(rig.catalog.clone(), disturbed.on(&rig.objects));
     assert_eq!(flip::handle(world, rig.event(&second)).await.unwrap().outcome, Outcome::AlreadyLive);
     assert_eq!((rig.live(), rig.records()), (Some(second), 3));
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
@@ -173,8 +173,8 @@ async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced()
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
     let green = rig.export().await;
-    let no_records = Disturbed::new(&rig.objects).refuse("/_flips/");
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(no_records));
+    let no_records = Disturbed::default().refuse("/_flips/");
+    let world = rig.world_on(rig.catalog.clone(), no_records.on(&rig.objects));
     assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Swapped);
     assert_eq!(rig.records(), 1);
 
@@ -189,7 +189,7 @@ async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced()
 async fn without_a_record_nothing_is_replaced() {
     let rig = Rig::default();
     let blue = rig.export().await;
-    let unrecorded = || rig.world_on(rig.catalog.clone(), Arc::new(Disturbed::new(&rig.objects).refuse("/_flips/")));
+    let unrecorded = || rig.world_on(rig.catalog.clone(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
     flip::handle(unrecorded(), rig.event(&blue)).await.unwrap();
     let green = rig.export().await;
     assert_eq!(flip::handle(unrecorded(), rig.event(&green)).await.unwrap_err().kind(), Kind::Unavailable);
@@ -231,7 +231,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
     let (looked, returned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let audits = {
         let (looked, returned) = (looked.clone(), returned.clone());
-        Disturbed::new(&rig.objects).before_list(&running.to_string(), move || {
+        Disturbed::default().before_list(&running.to_string(), move || {
             let (looked, returned) = (looked.clone(), returned.clone());
             Box::pin(async move {
                 looked.notify_one();
@@ -242,7 +242,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
         })
     };
     let late = {
-        let (rig, audits) = (rig.clone(), Arc::new(audits));
+        let (rig, audits) = (rig.clone(), audits.on(&rig.objects));
         move || flip::handle(rig.world_on(rig.catalog.clone(), audits.clone()), rig.event(&running))
     };
     // The rollback's update gets no answer: it reads the flips between its update and its record.
@@ -251,7 +251,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
     let task = Arc::new(Mutex::new(None));
     let settles = {
         let (rig, task) = (rig.clone(), task.clone());
-        Disturbed::new(&rig.objects).before_list("_flips", move || {
+        Disturbed::default().before_list("_flips", move || {
             let begins = rig.catalog.calls(Op::Update) == update && task.lock().unwrap().is_none();
             let looked = looked.clone();
             if begins {
@@ -264,7 +264,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
             })
         })
     };
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(settles));
+    let world = rig.world_on(rig.catalog.clone(), settles.on(&rig.objects));
     let rollback = json!({ "dataset": "users", "action": "rollback" });
     assert_eq!(flip::handle(world, rollback).await.unwrap().outcome, Outcome::Swapped);
     returned.notify_one();
@@ -280,7 +280,7 @@ async fn a_rollback_that_is_not_on_record_says_that_it_may_be_undone() {
     rig.deliver(&blue).await.unwrap();
     let green = rig.export().await;
     rig.deliver(&green).await.unwrap();
-    let unrecorded = rig.world_on(rig.catalog.clone(), Arc::new(Disturbed::new(&rig.objects).refuse("/_flips/")));
+    let unrecorded = rig.world_on(rig.catalog.clone(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
     let error = flip::handle(unrecorded, json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(
@@ -357,13 +357,13 @@ async fn a_hold_stops_the_flip_that_has_looked_before_it() {
     let green = rig.export().await;
     // The audit lists the candidate: the flip has read the table and found no hold by then.
     let holder = rig.clone();
-    let disturbed = Disturbed::new(&rig.objects).before_list(&green.to_string(), move || {
+    let disturbed = Disturbed::default().before_list(&green.to_string(), move || {
         let rig = holder.clone();
         Box::pin(async move {
             rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "stop" })).await.unwrap();
         })
     });
-    let world = rig.world_on(rig.catalog.clone(), Arc::new(disturbed));
+    let world = rig.world_on(rig.catalog.clone(), disturbed.on(&rig.objects));
     assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Held);
     assert_eq!(rig.live(), Some(blue));
 }

@@ -99,7 +99,7 @@ async fn a_hold_stops_a_repair_and_a_damaged_generation_is_not_brought_back() {
 async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() {
     let rig = Rig::with(REPAIR);
     let (blue, _) = two(&rig).await;
-    let lost = Arc::new(Disturbed::new(&rig.objects).refuse("_flips/"));
+    let lost = Disturbed::default().refuse("_flips/").on(&rig.objects);
     let back = flip::handle(
         rig.world_on(rig.catalog.clone(), lost),
         json!({ "dataset": "users", "action": "rollback", "reason": "prices" }),
@@ -161,9 +161,9 @@ async fn a_repair_never_undoes_a_flip_of_ours() {
                     }
                     _ => rig.event(&known[numbers.below(known.len() as u64) as usize]),
                 };
-                let objects = Disturbed::new(&rig.objects);
+                let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
-                let world = rig.world_on(rig.catalog.clone(), Arc::new(objects));
+                let world = rig.world_on(rig.catalog.clone(), objects.on(&rig.objects));
                 // What is refused, stale or busy is so.
                 tasks.spawn(async move { drop(flip::handle(world, request).await) });
                 let world = rig.world();

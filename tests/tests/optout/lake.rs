@@ -14,20 +14,22 @@ use arrow_array::{
     types::{Int64Type, TimestampMicrosecondType},
 };
 use async_trait::async_trait;
-use aws_sdk_glue::types::{Table, TableInput};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use tests::{catalog, memory, query, rig::Sent};
+use tests::{
+    catalog, memory, query,
+    rig::Sent,
+    wire::{self, Call, Fate, Op, wired},
+};
 use turntable::{
     clock::Clock,
     config::Place,
-    error::{Error, Result},
+    error::Result,
     lambda::Deadline,
     manifest::Manifest,
-    name::{Generation, Home, Key, Location, TableName},
-    port::{Catalog, Chunks, Entry, Objects, Put, Unfinished, Update, Upload},
+    name::{Generation, Home, TableName},
     request::{Flipped, OptedOut, Swept},
     world::World,
 };
@@ -57,13 +59,19 @@ pub struct Wire {
     pub turns: Option<Arc<AtomicU64>>,
 }
 
-impl Wire {
-    async fn call<T>(&self, act: impl Future<Output = Result<T>>) -> Result<T> {
+#[async_trait]
+impl wire::Wire for Wire {
+    async fn fate(&self, call: Call) -> Fate {
+        if let Op::Query | Op::OldestQuery = call.op {
+            return Fate::Arrives;
+        }
+        if call.op == Op::Copy {
+            self.copies.fetch_add(1, Ordering::Relaxed);
+        }
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some((_, act)) = self.meanwhile.as_ref().filter(|(at, _)| *at == number) {
             act();
         }
-        let dead = || Error::unavailable("the process is dead");
         if let Some(time) = self.takes {
             tokio::time::sleep(time).await;
         }
@@ -75,102 +83,17 @@ impl Wire {
             }
         }
         match self.dies {
-            Some((at, _)) if number > at => Err(dead()),
-            Some((at, false)) if number == at => Err(dead()),
-            Some((at, true)) if number == at => act.await.and_then(|_| Err(dead())),
-            _ => act.await,
+            Some((at, _)) if number > at => Fate::Fails,
+            Some((at, false)) if number == at => Fate::Fails,
+            Some((at, true)) if number == at => Fate::LosesReply,
+            _ => Fate::Arrives,
         }
     }
+}
 
+impl Wire {
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
-    }
-}
-
-struct Wired<T>(Wire, T);
-
-#[async_trait]
-impl Catalog for Wired<Arc<catalog::Memory>> {
-    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
-        self.0.call(self.1.table(name)).await
-    }
-    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
-        self.0.call(self.1.update(database, input, version)).await
-    }
-    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
-        self.0.call(self.1.create(database, input)).await
-    }
-    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
-        self.0.call(self.1.has_partitions(name)).await
-    }
-    async fn delete(&self, name: &TableName) -> Result<()> {
-        self.0.call(self.1.delete(name)).await
-    }
-    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        self.0.call(self.1.tables(database, prefix)).await
-    }
-}
-
-#[async_trait]
-impl Objects for Wired<memory::Objects> {
-    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
-        self.0.call(self.1.get(at)).await
-    }
-    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        self.0.call(self.1.range(at, etag, range)).await
-    }
-    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
-        self.0.call(self.1.stream(at, etag)).await
-    }
-    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
-        self.0.call(self.1.head(at)).await
-    }
-    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
-        self.0.call(self.1.list(under, after)).await
-    }
-    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
-        self.0.call(self.1.put_new(at, body)).await
-    }
-    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
-        self.0.call(Objects::put(&self.1, at, body)).await
-    }
-    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
-        self.0.call(self.1.replace(at, etag, body)).await
-    }
-    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
-        self.0.copies.fetch_add(1, Ordering::Relaxed);
-        self.0.call(self.1.copy(from, etag, to)).await
-    }
-    async fn delete(&self, keys: &[Key]) -> Result<()> {
-        self.0.call(Objects::delete(&self.1, keys)).await
-    }
-    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
-        self.0.call(self.1.delete_if(at, etag)).await
-    }
-    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
-        self.0.call(self.1.uploads(under)).await
-    }
-    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
-        self.0.call(self.1.abort_upload(upload)).await
-    }
-    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
-        Ok(Box::new(Uploading(self.0.clone(), self.1.upload(at).await?)))
-    }
-}
-
-struct Uploading(Wire, Box<dyn Upload>);
-
-#[async_trait]
-impl Upload for Uploading {
-    async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.1.write(bytes).await
-    }
-    async fn finish(self: Box<Self>) -> Result<String> {
-        let Uploading(wire, upload) = *self;
-        wire.call(upload.finish()).await
-    }
-    async fn abort(self: Box<Self>) {
-        self.1.abort().await;
     }
 }
 
@@ -232,13 +155,14 @@ impl Lake {
     pub fn world(&self, wire: Wire) -> World {
         let (clock, random) = (self.clock.clone(), self.random.clone());
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).unwrap();
-        World {
-            catalog: Arc::new(Wired(wire.clone(), self.catalog.clone())),
-            objects: Arc::new(Wired(wire, self.objects.clone())),
+        let world = World {
+            catalog: self.catalog.clone(),
+            objects: Arc::new(self.objects.clone()),
             query: self.athena.clone(),
             clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
-        }
+        };
+        wired(&world, Arc::new(wire))
     }
 
     pub async fn handle(&self, wire: Wire, event: Value) -> Result<optout::Answer> {

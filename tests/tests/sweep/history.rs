@@ -178,7 +178,7 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
             complete.insert(*generation);
         }
     }
-    let whole = lake.fork().await;
+    let whole = lake.fork();
     let (wire, world) = Wire::dying(&whole.world, usize::MAX);
     let swept = whole.sweep_with(&world, query, false).await;
     met.skipped += swept.skipped.len();
@@ -297,11 +297,11 @@ async fn killed_at_every_single_call() {
     lake.export(2).await;
     lake.data(3).await;
     lake.advance(hours(2));
-    let whole = lake.fork().await;
+    let whole = lake.fork();
     let (wire, world) = Wire::dying(&whole.world, usize::MAX);
     assert_eq!(whole.sweep_with(&world, None, false).await.deleted.len(), 5);
     for at in 0..wire.calls() {
-        let lake = lake.fork().await;
+        let lake = lake.fork();
         let (_, world) = Wire::dying(&lake.world, at);
         lake.sweep_with(&world, None, false).await;
         lake.sweep().await;

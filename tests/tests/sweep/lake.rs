@@ -74,18 +74,8 @@ impl Lake {
     }
 
     /// The same lake once more: what happens to one does not happen to the other.
-    pub async fn fork(&self) -> Lake {
-        let (catalog, objects) = (catalog::Memory::default(), memory::Objects::default());
-        for name in self.catalog.names() {
-            catalog.put(&name.database, glue::unchanged(&self.catalog.get(&name).unwrap()));
-        }
-        for key in self.objects.keys() {
-            objects.put(&key, self.world.objects.get(&key.parse().unwrap()).await.unwrap().unwrap());
-        }
-        for upload in self.world.objects.uploads(&"s3://lake".parse().unwrap()).await.unwrap() {
-            objects.begin_upload(&upload.key.to_string(), upload.initiated);
-        }
-        Lake::at(self.dataset.retain, self.seconds.load(Ordering::Relaxed), 1 << 32, catalog, objects)
+    pub fn fork(&self) -> Lake {
+        Lake::at(self.dataset.retain, self.seconds.load(Ordering::Relaxed), 1 << 32, self.catalog.fork(), self.objects.fork())
     }
 
     /// Another process on the same ports.

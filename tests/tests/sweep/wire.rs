@@ -1,30 +1,19 @@
-//! The ports, with a clerk on the wire: what a call meets is decided by its number.
+//! What a call meets is decided by its number.
 
-use std::{
-    ops::Range,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
-use aws_sdk_glue::types::{Table, TableInput};
-use bytes::Bytes;
-use turntable::{
-    error::{Error, Result},
-    name::{Key, Location, TableName},
-    port::{Catalog, Chunks, Entry, Objects, Put, Unfinished, Update, Upload},
-    world::World,
-};
+use tests::wire::{self, Call, Fate, wired};
+use turntable::world::World;
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 pub struct Wire {
-    catalog: Arc<dyn Catalog>,
-    objects: Arc<dyn Objects>,
     calls: AtomicUsize,
-    /// This call and all later ones fail: the process has died.
+    /// This call and all later ones fail: the process has died. It may die in the middle of a deletion.
     dies_at: usize,
     /// What others do just before a call.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
@@ -34,10 +23,9 @@ pub struct Wire {
 
 impl Wire {
     fn around(world: &World, dies_at: usize, meanwhile: Option<(usize, Meanwhile)>) -> (Arc<Wire>, World) {
-        let (catalog, objects) = (world.catalog.clone(), world.objects.clone());
         let (calls, meanwhile, turns) = (AtomicUsize::new(0), Mutex::new(meanwhile), AtomicU64::new(0));
-        let wire = Arc::new(Wire { catalog, objects, calls, dies_at, meanwhile, turns });
-        (wire.clone(), World { catalog: wire.clone(), objects: wire, ..world.clone() })
+        let wire = Arc::new(Wire { calls, dies_at, meanwhile, turns });
+        (wire.clone(), wired(world, wire))
     }
 
     /// A world whose process dies at a call.
@@ -47,11 +35,9 @@ impl Wire {
 
     /// A world in which others do something just before a call.
     pub fn meeting(world: &World, at: usize, meanwhile: impl AsyncFnOnce() + Send + 'static) -> (Arc<Wire>, World) {
-        let on_a_runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(meanwhile());
-        Wire::around(world, usize::MAX, Some((at, Box::new(on_a_runtime))))
+        Wire::meeting_and_dying(world, at, usize::MAX, meanwhile)
     }
 
-    #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn meeting_and_dying(
         world: &World,
         at: usize,
@@ -81,105 +67,21 @@ impl Wire {
             tokio::task::yield_now().await;
         }
     }
+}
 
-    async fn call(&self) -> Result<()> {
+#[async_trait]
+impl wire::Wire for Wire {
+    async fn fate(&self, _: Call) -> Fate {
         self.take_turns().await;
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let due = self.meanwhile.lock().unwrap().take_if(|(at, _)| *at == call);
         if let Some((_, meanwhile)) = due {
             std::thread::spawn(meanwhile).join().unwrap();
         }
-        if call >= self.dies_at { Err(Error::unavailable(format!("died at call {call}"))) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl Catalog for Wire {
-    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
-        self.call().await?;
-        self.catalog.table(name).await
-    }
-    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
-        self.call().await?;
-        self.catalog.update(database, input, version).await
-    }
-    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
-        self.call().await?;
-        self.catalog.create(database, input).await
-    }
-    async fn delete(&self, name: &TableName) -> Result<()> {
-        self.call().await?;
-        self.catalog.delete(name).await
-    }
-    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        self.call().await?;
-        self.catalog.tables(database, prefix).await
-    }
-    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
-        self.call().await?;
-        self.catalog.has_partitions(name).await
-    }
-}
-
-#[async_trait]
-impl Objects for Wire {
-    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
-        self.call().await?;
-        self.objects.get(at).await
-    }
-    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        self.call().await?;
-        self.objects.range(at, etag, range).await
-    }
-    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
-        self.call().await?;
-        self.objects.stream(at, etag).await
-    }
-    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
-        self.call().await?;
-        self.objects.head(at).await
-    }
-    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
-        self.call().await?;
-        self.objects.list(under, after).await
-    }
-    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
-        self.call().await?;
-        self.objects.put_new(at, body).await
-    }
-    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
-        self.call().await?;
-        self.objects.put(at, body).await
-    }
-    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
-        self.call().await?;
-        self.objects.replace(at, etag, body).await
-    }
-    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
-        self.call().await?;
-        self.objects.copy(from, etag, to).await
-    }
-    /// The process may die, and S3 may break off, in the middle of a batch.
-    async fn delete(&self, keys: &[Key]) -> Result<()> {
-        let alive = self.call().await;
-        let reached = if alive.is_ok() { keys.len() } else { keys.len() / 2 };
-        self.objects.delete(if self.calls() - 1 > self.dies_at { &[] } else { &keys[..reached] }).await?;
-        alive
-    }
-    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
-        self.call().await?;
-        self.objects.delete_if(at, etag).await
-    }
-    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
-        self.call().await?;
-        self.objects.uploads(under).await
-    }
-    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
-        self.call().await?;
-        self.objects.abort_upload(upload).await
-    }
-    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
-        self.call().await?;
-        self.objects.upload(at).await
+        match call {
+            call if call < self.dies_at => Fate::Arrives,
+            call if call == self.dies_at => Fate::Half,
+            _ => Fate::Fails,
+        }
     }
 }

@@ -1,0 +1,327 @@
+//! A wire between a function and the ports: every call goes over it, and a test says what becomes of it.
+
+use std::{
+    fmt,
+    future::{Pending, pending},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_glue::types::{Table, TableInput};
+use bytes::Bytes;
+use jiff::Timestamp;
+use turntable::{
+    error::{Error, Result},
+    name::{Key, Location, TableName},
+    port::{self, Answered, Catalog, Chunks, Entry, Objects, Put, Query, Queue, Unfinished, Update},
+    world::World,
+};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Op {
+    Table,
+    Update,
+    Create,
+    DeleteTable,
+    Tables,
+    HasPartitions,
+    Get,
+    Range,
+    Stream,
+    Head,
+    List,
+    PutNew,
+    Put,
+    Replace,
+    Copy,
+    Delete,
+    DeleteIf,
+    Uploads,
+    AbortUpload,
+    Finish,
+    Query,
+    OldestQuery,
+    Send,
+    GiveBack,
+    Bury,
+}
+
+impl Op {
+    /// Whether others can see that it was done.
+    pub fn is_effect(self) -> bool {
+        use Op::{
+            AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query, Replace,
+            Send, Update,
+        };
+        matches!(
+            self,
+            Update
+                | Create
+                | DeleteTable
+                | PutNew
+                | Put
+                | Replace
+                | Copy
+                | Delete
+                | DeleteIf
+                | AbortUpload
+                | Finish
+                | Query
+                | Send
+                | GiveBack
+                | Bury
+        )
+    }
+}
+
+/// One call: what is asked for, and of which table, object, location or text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    pub op: Op,
+    pub on: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.op, self.on)
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fate {
+    Arrives,
+    /// Nothing is done, and the caller hears an error.
+    Fails,
+    /// It is done, and the caller hears an error.
+    LosesReply,
+    /// It is done, the SDK does not hear of it and sends it once more, and the caller hears the second answer. Where the
+    /// port knows its own echo (a mark, a token), as if nothing had happened: `tests/tests/sdk.rs` shows which do.
+    Twice,
+    /// Some of the objects are deleted, and the caller hears an error. As `Fails` where there is but one thing to do.
+    Half,
+    /// Nothing is done, and the caller never hears of it: its process has died.
+    NeverLeaves,
+    /// It is done, and the caller never hears of it: its process has died.
+    LastOfAll,
+}
+
+/// What a test does on the wire.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Asked before each call. As long as this waits the call has not arrived.
+    async fn fate(&self, call: Call) -> Fate;
+}
+
+/// A port behind a wire.
+#[derive(Clone)]
+pub struct Wired<P: ?Sized> {
+    pub wire: Arc<dyn Wire>,
+    pub port: Arc<P>,
+}
+
+/// The world, behind a wire.
+pub fn wired(world: &World, wire: Arc<dyn Wire>) -> World {
+    World {
+        catalog: Arc::new(Wired { wire: wire.clone(), port: world.catalog.clone() }),
+        objects: Arc::new(Wired { wire: wire.clone(), port: world.objects.clone() }),
+        query: Arc::new(Wired { wire, port: world.query.clone() }),
+        ..world.clone()
+    }
+}
+
+impl<P: ?Sized> Wired<P> {
+    /// `again` is what the SDK's second attempt is answered, where the port does not know its own echo.
+    async fn call<T>(
+        &self,
+        op: Op,
+        on: impl fmt::Display,
+        act: impl Future<Output = Result<T>>,
+        again: Option<impl Future<Output = Result<T>>>,
+    ) -> Result<T> {
+        let call = Call { op, on: on.to_string() };
+        let fate = self.wire.fate(call.clone()).await;
+        carry(fate, &call, act, again).await
+    }
+
+    /// A call whose second attempt is answered like the first.
+    async fn once<T>(&self, op: Op, on: impl fmt::Display, act: impl Future<Output = Result<T>>) -> Result<T> {
+        self.call(op, on, act, None::<Pending<Result<T>>>).await
+    }
+}
+
+async fn carry<T>(
+    fate: Fate,
+    call: &Call,
+    act: impl Future<Output = Result<T>>,
+    again: Option<impl Future<Output = Result<T>>>,
+) -> Result<T> {
+    let lost = || Err(Error::unavailable(format!("{call}: no answer")));
+    match fate {
+        Fate::Arrives => act.await,
+        Fate::Fails | Fate::Half => lost(),
+        Fate::LosesReply => act.await.and_then(|_| lost()),
+        Fate::Twice => match (act.await, again) {
+            (Ok(_), Some(again)) => again.await,
+            (done, _) => done,
+        },
+        Fate::NeverLeaves => pending().await,
+        Fate::LastOfAll => {
+            let _ = act.await;
+            pending().await
+        }
+    }
+}
+
+#[async_trait]
+impl Catalog for Wired<dyn Catalog> {
+    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
+        self.once(Op::Table, name, self.port.table(name)).await
+    }
+
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
+        let on = format!("{database}.{} at {version}", input.name);
+        let again = self.port.update(database, input.clone(), version);
+        self.call(Op::Update, on, self.port.update(database, input, version), Some(again)).await
+    }
+
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
+        let on = format!("{database}.{}", input.name);
+        let again = self.port.create(database, input.clone());
+        self.call(Op::Create, on, self.port.create(database, input), Some(again)).await
+    }
+
+    async fn delete(&self, name: &TableName) -> Result<()> {
+        self.once(Op::DeleteTable, name, self.port.delete(name)).await
+    }
+
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+        self.once(Op::Tables, format!("{database}.{prefix}*"), self.port.tables(database, prefix)).await
+    }
+
+    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
+        self.once(Op::HasPartitions, name, self.port.has_partitions(name)).await
+    }
+}
+
+#[async_trait]
+impl Objects for Wired<dyn Objects> {
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        self.once(Op::Get, at, self.port.get(at)).await
+    }
+
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
+        self.once(Op::Range, at, self.port.range(at, etag, range)).await
+    }
+
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
+        self.once(Op::Stream, at, self.port.stream(at, etag)).await
+    }
+
+    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
+        self.once(Op::Head, at, self.port.head(at)).await
+    }
+
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        self.once(Op::List, under, self.port.list(under, after)).await
+    }
+
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        self.once(Op::PutNew, at, self.port.put_new(at, body)).await
+    }
+
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        self.once(Op::Put, at, self.port.put(at, body)).await
+    }
+
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        self.once(Op::Replace, at, self.port.replace(at, etag, body)).await
+    }
+
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        self.once(Op::Copy, to, self.port.copy(from, etag, to)).await
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        let Some(first) = keys.first() else { return Ok(()) };
+        let call = Call { op: Op::Delete, on: format!("{first} and {} more", keys.len() - 1) };
+        match self.wire.fate(call.clone()).await {
+            Fate::Half => {
+                self.port.delete(&keys[..keys.len() / 2]).await?;
+                Err(Error::unavailable(format!("{call}: some were not deleted")))
+            }
+            fate => carry(fate, &call, self.port.delete(keys), None::<Pending<Result<()>>>).await,
+        }
+    }
+
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        let again = self.port.delete_if(at, etag);
+        self.call(Op::DeleteIf, at, self.port.delete_if(at, etag), Some(again)).await
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        self.once(Op::Uploads, under, self.port.uploads(under)).await
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.once(Op::AbortUpload, &upload.key, self.port.abort_upload(upload)).await
+    }
+
+    async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
+        // No request yet: a small object is one, when it is finished.
+        let upload = self.port.upload(at).await?;
+        Ok(Box::new(Upload { wire: Wired { wire: self.wire.clone(), port: Arc::new(()) }, at: at.clone(), upload }))
+    }
+}
+
+struct Upload {
+    wire: Wired<()>,
+    at: Key,
+    upload: Box<dyn port::Upload>,
+}
+
+#[async_trait]
+impl port::Upload for Upload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.upload.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<String> {
+        let Upload { wire, at, upload } = *self;
+        wire.once(Op::Finish, at, upload.finish()).await
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.upload.abort().await;
+    }
+}
+
+#[async_trait]
+impl Query for Wired<dyn Query> {
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
+        self.once(Op::Query, sql, self.port.run(database, sql)).await
+    }
+
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>> {
+        self.once(Op::OldestQuery, workgroups.join(", "), self.port.oldest_running(workgroups)).await
+    }
+}
+
+#[async_trait]
+impl Queue for Wired<dyn Queue> {
+    async fn send(&self, bodies: Vec<String>) -> Result<()> {
+        let again = self.port.send(bodies.clone());
+        self.call(Op::Send, bodies.join(", "), self.port.send(bodies), Some(again)).await
+    }
+
+    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+        self.once(Op::GiveBack, receipt, self.port.give_back(receipt, after)).await
+    }
+
+    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+        self.once(Op::Bury, body, self.port.bury(body, why)).await
+    }
+}
