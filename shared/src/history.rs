@@ -38,13 +38,16 @@ pub enum Settled {
     Replaced(Live),
 }
 
-/// `before` is what was live when the update was sent, `now` a look after it.
-pub fn settled(candidate: &Generation, before: Live, now: &State) -> Settled {
+/// `before` is what was live when the update was sent, and `now` a look after it; `recorded` says whether the last flip on
+/// record is another one than then.
+pub fn settled(candidate: &Generation, before: Live, now: &State, recorded: bool) -> Settled {
     if now.live != Live::Ours(*candidate) {
         return Settled::NotLive;
     }
     match now.flips.last() {
-        Some(last) if last.to == *candidate => Settled::OnRecord,
+        Some(last) if last.to == *candidate && recorded => Settled::OnRecord,
+        // That is an earlier flip, after which somebody else had moved the table away.
+        Some(last) if last.to == *candidate => Settled::Replaced(before),
         // Others may have flipped since we looked.
         Some(last) => Settled::Replaced(Live::Ours(last.to)),
         None => Settled::Replaced(before),
@@ -110,10 +113,14 @@ mod tests {
 
     #[test]
     fn only_location_tells_what_became_of_an_update() {
-        let settled = |live, flips| super::settled(&generation(2), Live::Ours(generation(1)), &state(live, flips));
+        let replaced = Live::Ours(generation(1));
+        let settled = |live, flips| super::settled(&generation(2), replaced.clone(), &state(live, flips), true);
         assert_eq!(settled(3, &[1, 2, 3]), Settled::NotLive);
         assert_eq!(settled(2, &[1, 2]), Settled::OnRecord);
         assert_eq!(settled(2, &[1, 9]), Settled::Replaced(Live::Ours(generation(9))));
         assert_eq!(settled(2, &[]), Settled::Replaced(Live::Ours(generation(1))));
+        // A repair: the candidate was the last on record all the time.
+        let repaired = super::settled(&generation(2), replaced.clone(), &state(2, &[1, 2]), false);
+        assert_eq!(repaired, Settled::Replaced(replaced));
     }
 }

@@ -151,8 +151,7 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
                     candidate.as_of
                 )));
             }
-            let rollback = state.flips.last().filter(|flip| flip.by == By::Rollback && flip.to == *live);
-            if let Some(rollback) = rollback.filter(|flip| who == Who::Event && candidate.as_of <= flip.at) {
+            if let Some(rollback) = rolled_back(state).filter(|flip| who == Who::Event && candidate.as_of <= flip.at) {
                 return Ok(Decision::Stale(format!(
                     "{generation} is as of {}, before the rollback to {live} at {}",
                     candidate.as_of, rollback.at
@@ -209,7 +208,19 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
     expected.filter(|expected| !ours && *live != Live::Ours(*expected))
 }
 
-/// Which generation a rollback goes back to: the named one, which must have been live, or what was live before live.
+/// The rollback that live comes from.
+fn rolled_back(state: &State) -> Option<&Flip> {
+    state.flips.last().filter(|flip| flip.by == By::Rollback && state.live == Live::Ours(flip.to))
+}
+
+/// Whether live is where a rollback went.
+pub fn is_rolled_back(state: &State) -> bool {
+    rolled_back(state).is_some()
+}
+
+/// Which generation a rollback goes back to: the named one, which must have been live, or what was live before live. Where
+/// live comes from a rollback, it is live itself: what was before it is what the rollback went away from, and a request
+/// that comes twice must not undo itself.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
@@ -229,6 +240,9 @@ pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Resul
             )));
         }
         return Ok(wanted);
+    }
+    if is_rolled_back(state) {
+        return Ok(live);
     }
     let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
     let from = before
@@ -424,6 +438,11 @@ mod tests {
         assert_eq!(rollback(&home(), &flipped_, None).unwrap(), BLUE());
         assert!(rollback(&home(), &state(Live::Ours(GREEN()), Some(15), vec![]), None).is_err());
         assert!(rollback(&home(), &state(Live::NoTable, None, vec![]), None).is_err());
+        let mut back = flipped(BLUE(), By::Rollback, 30);
+        back.from = Some(home().generation(&GREEN()));
+        let rolled = state(Live::Ours(BLUE()), Some(5), vec![flipped(BLUE(), By::Event, 5), back]);
+        assert_eq!(rollback(&home(), &rolled, None).unwrap(), BLUE(), "asked again it stays");
+        assert_eq!(rollback(&home(), &rolled, Some(BLUE())).unwrap(), BLUE());
         // A name must be one that has been live: a rollback audits no rows.
         let turned =
             state(Live::Ours(GREEN()), Some(15), vec![flipped(BLUE(), By::Event, 5), flipped(GREEN(), By::Event, 20)]);

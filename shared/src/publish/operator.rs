@@ -17,7 +17,8 @@ use crate::{
 
 /// A flip back to the generation before live, or to a named one. Its structure is audited again: one that was swept
 /// or damaged is rejected. A hold does not stop it, because both are the operator's word. From the moment that it
-/// returns, no event of an export that began before undoes it.
+/// returns, no event of an export that began before undoes it. Asked again, because its answer was lost or it died, it
+/// stays where it is.
 pub async fn rollback(
     world: &World,
     dataset: &Dataset,
@@ -42,12 +43,24 @@ pub async fn rollback(
             ))
         })?;
         let look = Look::at(world, dataset, &oldest).await?;
+        // A rollback that died before its record is asked again: what it did must be on record to be known.
+        if look.recover(world, dataset).await?.is_some() {
+            continue;
+        }
         let target = plan::rollback(&dataset.home, &look.state, wanted)?;
         if look.state.live == Live::Ours(target) {
             if !adopt(world, dataset, &look, target, &cause).await? {
                 continue;
             }
-            return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new()));
+            let reasons = match wanted {
+                Some(_) => Vec::new(),
+                None => vec![format!("{target} is where the last rollback went: name a generation to go elsewhere")],
+            };
+            // The one that went there may have died before its fence.
+            if plan::is_rolled_back(&look.state) && !fence(world, dataset).await? {
+                return Err(may_be_undone(dataset, &target));
+            }
+            return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, reasons));
         }
         refuse_swept(world, dataset, &target).await?;
         let candidate = manifest(world, dataset, &target).await?.ok_or_else(|| {
@@ -66,16 +79,20 @@ pub async fn rollback(
         if let Some(swapped) = swap(world, dataset, &candidate, look, input, &cause).await? {
             // A flip that has looked between the update and its record does not know of the rollback.
             if !swapped.recorded || !fence(world, dataset).await? {
-                return Err(Error::conflict(format!(
-                    "{}: the table is back at {target}, but an export that began before may still undo it: put a hold, \
-                     or look again with status",
-                    dataset.table
-                )));
+                return Err(may_be_undone(dataset, &target));
             }
             return Ok(swapped.ended);
         }
     }
     Err(busy(dataset))
+}
+
+fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
+    Error::conflict(format!(
+        "{}: the table is back at {target}, but an export that began before may still undo it: put a hold, or look again \
+         with status",
+        dataset.table
+    ))
 }
 
 /// Puts on record that an operator wants what is live, should somebody else have brought it back: nobody repairs it then.

@@ -79,7 +79,8 @@ pub async fn swap(
     } else {
         // A conflict or an error may be the echo of our own committed attempt.
         let now = Look::at(world, dataset, &candidate.generation).await?;
-        match history::settled(&candidate.generation, look.state.live, &now.state) {
+        let recorded = now.flips.last() != look.flips.last();
+        match history::settled(&candidate.generation, look.state.live, &now.state, recorded) {
             Settled::NotLive => return sent.map(|_| None),
             Settled::OnRecord => return Ok(None),
             Settled::Replaced(previous) => previous,

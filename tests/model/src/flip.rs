@@ -76,8 +76,9 @@ impl Turntable {
                 let name = state.generations[usize::from(to)].name;
                 let now = Live::Ours(to);
                 let since = history::since(&self.live(state, now), &name);
-                let now = self.seen(state, now, self.list_flips(state, since));
-                match history::settled(&name, self.live(state, flip.live), &now) {
+                let flips = self.list_flips(state, since);
+                let recorded = ulids(state, flips).max() != ulids(state, flip.flips).max();
+                match history::settled(&name, self.live(state, flip.live), &self.seen(state, now, flips), recorded) {
                     Settled::NotLive if error => None,
                     Settled::NotLive => self.lost(state, flip),
                     Settled::OnRecord => {
