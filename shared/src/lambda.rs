@@ -82,7 +82,7 @@ pub async fn aws() -> aws_config::SdkConfig {
 /// How often a call is sent that gets no answer, or is refused for now (`ThrottlingException`, `SlowDown`, 5xx), and how
 /// long it waits before: a random part of 1, 2, 4 and 8 s (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>).
 /// Not adaptive: that would slow all calls of a client down for the one that is throttled, as the same page says.
-fn retries() -> RetryConfig {
+pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(5)
 }
 

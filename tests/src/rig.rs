@@ -18,7 +18,7 @@ use turntable::{
     lambda::Deadline,
     name::{Generation, Home, TableName},
     port::{Catalog, Objects, Queue},
-    record::{self, Flip},
+    record::{self, Flip, Hold},
     request::Flipped,
     world::World,
 };
@@ -241,14 +241,20 @@ impl Rig {
     }
 
     /// Every flip on record, in order.
-    pub async fn flips(&self) -> Vec<Flip> {
-        let mut flips = Vec::new();
-        for key in self.objects.keys().into_iter().filter(|key| key.contains("/_flips/")) {
-            let key = key.parse().expect("a key");
-            let json = Objects::get(&self.objects, &key).await.expect("S3").expect("an object");
-            flips.push(record::from_json(&key, &json).expect("a flip"));
-        }
-        flips
+    pub fn flips(&self) -> Vec<Flip> {
+        let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_flips/"));
+        let flip = |key: String| {
+            let json = self.objects.body(&key).expect("an object");
+            record::from_json(&key.parse().expect("a key"), &json).expect("a flip")
+        };
+        keys.map(flip).collect()
+    }
+
+    /// Whether a hold is on.
+    pub fn is_held(&self) -> bool {
+        let key = self.home.hold();
+        let hold = self.objects.body(&key.to_string());
+        hold.is_some_and(|json| !record::from_json::<Hold>(&key, &json).expect("a hold").released)
     }
 
     /// How many flips are on record.

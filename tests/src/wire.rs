@@ -53,8 +53,8 @@ impl Op {
     /// Whether others can see that it was done.
     pub fn is_effect(self) -> bool {
         use Op::{
-            AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query, Replace,
-            Send, Update,
+            AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
+            Replace, Send, Update,
         };
         matches!(
             self,
@@ -78,7 +78,7 @@ impl Op {
 }
 
 /// One call: what is asked for, and of which table, object, location or text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call {
     pub op: Op,
     pub on: String,
@@ -103,6 +103,9 @@ pub enum Fate {
     Twice,
     /// Some of the objects are deleted, and the caller hears an error. As `Fails` where there is but one thing to do.
     Half,
+    /// Nothing is done, and the caller hears that it was; or nothing is looked up, and the caller hears that there is
+    /// nothing. No AWS does so: it is what a program does that leaves this call out.
+    LeftOut,
     /// Nothing is done, and the caller never hears of it: its process has died.
     NeverLeaves,
     /// It is done, and the caller never hears of it: its process has died.
@@ -135,27 +138,37 @@ pub fn wired(world: &World, wire: Arc<dyn Wire>) -> World {
 
 impl<P: ?Sized> Wired<P> {
     /// `again` is what the SDK's second attempt is answered, where the port does not know its own echo.
-    async fn call<T>(
+    async fn twice<T>(
         &self,
         op: Op,
         on: impl fmt::Display,
+        left_out: impl Into<Option<T>>,
         act: impl Future<Output = Result<T>>,
-        again: Option<impl Future<Output = Result<T>>>,
+        again: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let call = Call { op, on: on.to_string() };
         let fate = self.wire.fate(call.clone()).await;
-        carry(fate, &call, act, again).await
+        carry(fate, &call, left_out.into(), act, Some(again)).await
     }
 
-    /// A call whose second attempt is answered like the first.
-    async fn once<T>(&self, op: Op, on: impl fmt::Display, act: impl Future<Output = Result<T>>) -> Result<T> {
-        self.call(op, on, act, None::<Pending<Result<T>>>).await
+    /// A call whose second attempt is answered like the first. `left_out` is what a caller that leaves it out goes on with.
+    async fn once<T>(
+        &self,
+        op: Op,
+        on: impl fmt::Display,
+        left_out: impl Into<Option<T>>,
+        act: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let call = Call { op, on: on.to_string() };
+        let fate = self.wire.fate(call.clone()).await;
+        carry(fate, &call, left_out.into(), act, None::<Pending<Result<T>>>).await
     }
 }
 
 async fn carry<T>(
     fate: Fate,
     call: &Call,
+    left_out: Option<T>,
     act: impl Future<Output = Result<T>>,
     again: Option<impl Future<Output = Result<T>>>,
 ) -> Result<T> {
@@ -168,6 +181,7 @@ async fn carry<T>(
             (Ok(_), Some(again)) => again.await,
             (done, _) => done,
         },
+        Fate::LeftOut => left_out.map_or_else(lost, Ok),
         Fate::NeverLeaves => pending().await,
         Fate::LastOfAll => {
             let _ = act.await;
@@ -179,70 +193,71 @@ async fn carry<T>(
 #[async_trait]
 impl Catalog for Wired<dyn Catalog> {
     async fn table(&self, name: &TableName) -> Result<Option<Table>> {
-        self.once(Op::Table, name, self.port.table(name)).await
+        self.once(Op::Table, name, Some(None), self.port.table(name)).await
     }
 
     async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
-        let on = format!("{database}.{} at {version}", input.name);
+        let location = input.storage_descriptor.as_ref().and_then(|storage| storage.location()).unwrap_or_default();
+        let on = format!("{database}.{} at {version} to {location}", input.name);
         let again = self.port.update(database, input.clone(), version);
-        self.call(Op::Update, on, self.port.update(database, input, version), Some(again)).await
+        self.twice(Op::Update, on, Update::Done, self.port.update(database, input, version), again).await
     }
 
     async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
         let on = format!("{database}.{}", input.name);
         let again = self.port.create(database, input.clone());
-        self.call(Op::Create, on, self.port.create(database, input), Some(again)).await
+        self.twice(Op::Create, on, Update::Done, self.port.create(database, input), again).await
     }
 
     async fn delete(&self, name: &TableName) -> Result<()> {
-        self.once(Op::DeleteTable, name, self.port.delete(name)).await
+        self.once(Op::DeleteTable, name, (), self.port.delete(name)).await
     }
 
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        self.once(Op::Tables, format!("{database}.{prefix}*"), self.port.tables(database, prefix)).await
+        self.once(Op::Tables, format!("{database}.{prefix}*"), Vec::new(), self.port.tables(database, prefix)).await
     }
 
     async fn has_partitions(&self, name: &TableName) -> Result<bool> {
-        self.once(Op::HasPartitions, name, self.port.has_partitions(name)).await
+        self.once(Op::HasPartitions, name, false, self.port.has_partitions(name)).await
     }
 }
 
 #[async_trait]
 impl Objects for Wired<dyn Objects> {
     async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
-        self.once(Op::Get, at, self.port.get(at)).await
+        self.once(Op::Get, at, Some(None), self.port.get(at)).await
     }
 
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
-        self.once(Op::Range, at, self.port.range(at, etag, range)).await
+        self.once(Op::Range, at, None, self.port.range(at, etag, range)).await
     }
 
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
-        self.once(Op::Stream, at, self.port.stream(at, etag)).await
+        self.once(Op::Stream, at, None, self.port.stream(at, etag)).await
     }
 
     async fn head(&self, at: &Key) -> Result<Option<Entry>> {
-        self.once(Op::Head, at, self.port.head(at)).await
+        self.once(Op::Head, at, Some(None), self.port.head(at)).await
     }
 
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
-        self.once(Op::List, under, self.port.list(under, after)).await
+        self.once(Op::List, under, Vec::new(), self.port.list(under, after)).await
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
-        self.once(Op::PutNew, at, self.port.put_new(at, body)).await
+        self.once(Op::PutNew, at, Put::Created, self.port.put_new(at, body)).await
     }
 
     async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
-        self.once(Op::Put, at, self.port.put(at, body)).await
+        self.once(Op::Put, at, (), self.port.put(at, body)).await
     }
 
     async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
-        self.once(Op::Replace, at, self.port.replace(at, etag, body)).await
+        self.once(Op::Replace, at, true, self.port.replace(at, etag, body)).await
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
-        self.once(Op::Copy, to, self.port.copy(from, etag, to)).await
+        self.once(Op::Copy, to, etag.to_owned(), self.port.copy(from, etag, to)).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<()> {
@@ -253,21 +268,21 @@ impl Objects for Wired<dyn Objects> {
                 self.port.delete(&keys[..keys.len() / 2]).await?;
                 Err(Error::unavailable(format!("{call}: some were not deleted")))
             }
-            fate => carry(fate, &call, self.port.delete(keys), None::<Pending<Result<()>>>).await,
+            fate => carry(fate, &call, Some(()), self.port.delete(keys), None::<Pending<Result<()>>>).await,
         }
     }
 
     async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
         let again = self.port.delete_if(at, etag);
-        self.call(Op::DeleteIf, at, self.port.delete_if(at, etag), Some(again)).await
+        self.twice(Op::DeleteIf, at, true, self.port.delete_if(at, etag), again).await
     }
 
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
-        self.once(Op::Uploads, under, self.port.uploads(under)).await
+        self.once(Op::Uploads, under, Vec::new(), self.port.uploads(under)).await
     }
 
     async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
-        self.once(Op::AbortUpload, &upload.key, self.port.abort_upload(upload)).await
+        self.once(Op::AbortUpload, &upload.key, (), self.port.abort_upload(upload)).await
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
@@ -291,7 +306,7 @@ impl port::Upload for Upload {
 
     async fn finish(self: Box<Self>) -> Result<String> {
         let Upload { wire, at, upload } = *self;
-        wire.once(Op::Finish, at, upload.finish()).await
+        wire.once(Op::Finish, at, None, upload.finish()).await
     }
 
     async fn abort(self: Box<Self>) {
@@ -302,11 +317,11 @@ impl port::Upload for Upload {
 #[async_trait]
 impl Query for Wired<dyn Query> {
     async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
-        self.once(Op::Query, sql, self.port.run(database, sql)).await
+        self.once(Op::Query, sql, None, self.port.run(database, sql)).await
     }
 
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>> {
-        self.once(Op::OldestQuery, workgroups.join(", "), self.port.oldest_running(workgroups)).await
+        self.once(Op::OldestQuery, workgroups.join(", "), Some(None), self.port.oldest_running(workgroups)).await
     }
 }
 
@@ -314,14 +329,14 @@ impl Query for Wired<dyn Query> {
 impl Queue for Wired<dyn Queue> {
     async fn send(&self, bodies: Vec<String>) -> Result<()> {
         let again = self.port.send(bodies.clone());
-        self.call(Op::Send, bodies.join(", "), self.port.send(bodies), Some(again)).await
+        self.twice(Op::Send, bodies.join(", "), (), self.port.send(bodies), again).await
     }
 
     async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
-        self.once(Op::GiveBack, receipt, self.port.give_back(receipt, after)).await
+        self.once(Op::GiveBack, receipt, (), self.port.give_back(receipt, after)).await
     }
 
     async fn bury(&self, body: &str, why: &Error) -> Result<()> {
-        self.once(Op::Bury, body, self.port.bury(body, why)).await
+        self.once(Op::Bury, body, (), self.port.bury(body, why)).await
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::{query, rig::Rig};
+use tests::{query, random::Random, rig::Rig};
 use turntable::{
     aws::glue,
     name::Generation,
@@ -66,7 +66,7 @@ async fn whatever_somebody_else_did_is_told_and_left_alone() {
         assert!(is_told(&told) && told.reasons[0].contains(&green.to_string()), "{:?}", told.reasons);
         let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
         assert_eq!(status.status.unwrap().unflip.as_ref(), told.reasons.first());
-        assert_eq!((rig.live() == Some(green), repairs(&rig.flips().await)), (false, 0));
+        assert_eq!((rig.live() == Some(green), repairs(&rig.flips())), (false, 0));
     }
 }
 
@@ -77,7 +77,7 @@ async fn a_repair_is_a_flip_like_any_other() {
         moved(&rig, &location);
         let repaired = rig.ask(changed()).await.unwrap();
         assert_eq!((repaired.outcome, rig.live()), (Outcome::Swapped, Some(green)));
-        let last = rig.flips().await.pop().unwrap();
+        let last = rig.flips().pop().unwrap();
         assert_eq!(
             (last.by, last.to, last.from.unwrap().to_string()),
             (By::Repair, green, location.trim_end_matches('/').to_owned() + "/")
@@ -159,7 +159,7 @@ async fn watch(world: World) -> Option<Flipped> {
 /// Nothing was told or repaired.
 async fn is_quiet(rig: &Rig, told: &[Flipped], when: &str) {
     assert!(told.iter().all(|answer| !is_told(answer)), "{when}: {told:?}");
-    assert_eq!(repairs(&rig.flips().await), 0, "{when}");
+    assert_eq!(repairs(&rig.flips()), 0, "{when}");
 }
 
 #[tokio::test]
@@ -220,15 +220,6 @@ async fn a_flip_of_ours_that_died_anywhere_is_no_unflip() {
     }
 }
 
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 /// How many schedules run: `SCHEDULES=100000` for a long look.
 fn schedules() -> u64 {
     std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
@@ -239,7 +230,7 @@ fn schedules() -> u64 {
 async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
     let (mut died, mut came_back) = (0, 0);
     for seed in 0..schedules() {
-        let numbers = &mut Numbers(seed);
+        let numbers = &mut Random::new(seed);
         let (rig, blue, green) = flipped(if seed % 2 == 0 { REPAIR } else { REPORT }).await;
         let mut known = vec![blue, green];
         for _ in 0..3 {
@@ -248,7 +239,7 @@ async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
                 known.push(rig.export().await);
                 requests.push(rig.event(known.last().unwrap()));
             }
-            let any = |numbers: &mut Numbers| known[numbers.below(known.len() as u64) as usize];
+            let any = |numbers: &mut Random| known[numbers.below(known.len() as u64) as usize];
             for _ in 0..1 + numbers.below(3) {
                 let generation = any(numbers);
                 requests.push(match numbers.below(4) {
@@ -270,7 +261,7 @@ async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
         }
         let told = rig.ask(changed()).await.unwrap();
         is_quiet(&rig, &[told], &format!("seed {seed}, in the end")).await;
-        came_back += rig.flips().await.iter().filter(|flip| flip.by == By::Rollback).count();
+        came_back += rig.flips().iter().filter(|flip| flip.by == By::Rollback).count();
     }
     assert!(died > 0 && came_back > 0, "{died} died, {came_back} came back");
 }
@@ -280,7 +271,7 @@ async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
 async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
     let mut repaired = 0;
     for seed in 0..schedules() {
-        let numbers = &mut Numbers(seed);
+        let numbers = &mut Random::new(seed);
         let (rig, blue, _) = flipped(REPAIR).await;
         let fresh = rig.export().await;
         back_to(&rig, &blue);
@@ -293,7 +284,7 @@ async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
         rig.ask(changed()).await.unwrap();
         assert!(!is_told(&rig.ask(changed()).await.unwrap()), "seed {seed}");
         assert_ne!(rig.live(), Some(blue), "seed {seed}");
-        repaired += repairs(&rig.flips().await);
+        repaired += repairs(&rig.flips());
     }
     assert!(repaired > 0);
 }

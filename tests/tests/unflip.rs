@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::{disturbed::Disturbed, rig::Rig};
+use tests::{disturbed::Disturbed, random::Random, rig::Rig};
 use turntable::{name::Generation, publish::Outcome, record::By, request::Flipped};
 
 const REPAIR: &str = "on_unflip = \"repair\"\n";
@@ -68,7 +68,7 @@ async fn a_repair_goes_back_and_is_on_record() {
         moved(&rig, &to);
         let seen = changed(&rig).await;
         assert_eq!((seen.outcome, rig.live()), (Outcome::Swapped, Some(green)), "{:?}", seen.reasons);
-        let last = rig.flips().await.pop().unwrap();
+        let last = rig.flips().pop().unwrap();
         assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (By::Repair, green, to));
         assert_eq!((changed(&rig).await.reasons.len(), rig.records()), (0, 3), "once");
         // And the next export goes on from there.
@@ -111,7 +111,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
     // A running export must not undo it either, and the next flip writes the record first.
     let next = rig.export().await;
     assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Swapped);
-    let flips = rig.flips().await;
+    let flips = rig.flips();
     let (by, why) = (flips[2].by, flips[2].why.as_deref());
     assert_eq!((flips.len(), flips[2].to, by, why), (4, blue, By::Rollback, Some("prices")));
 }
@@ -129,22 +129,12 @@ async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
     }
 }
 
-/// Numbers that are always the same.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
 /// Exports, late events, rollbacks and the rule's looks at the same time, and nobody else: nothing is ever repaired, and
 /// where all is at rest, what is live is what the last one to flip has made live.
 #[tokio::test]
 async fn a_repair_never_undoes_a_flip_of_ours() {
     for seed in 0..400 {
-        let mut numbers = Numbers(seed);
+        let mut numbers = Random::new(seed);
         let rig = Arc::new(Rig::with(REPAIR));
         let (blue, green) = two(&rig).await;
         let mut known = vec![blue, green];
@@ -171,7 +161,7 @@ async fn a_repair_never_undoes_a_flip_of_ours() {
                 tasks.spawn(async move { drop(flip::handle(world, event).await) });
             }
             while tasks.join_next().await.is_some() {}
-            let repaired = rig.flips().await.into_iter().find(|flip| flip.by == By::Repair);
+            let repaired = rig.flips().into_iter().find(|flip| flip.by == By::Repair);
             assert_eq!(repaired, None, "seed {seed}");
         }
     }

@@ -14,7 +14,7 @@ use turntable::{
 use crate::lake::{Lake, MEMBERS, event, some, table};
 
 async fn flips(lake: &Lake, by: By) -> Vec<Flip> {
-    lake.rig.flips().await.into_iter().filter(|flip| flip.by == by).collect()
+    lake.rig.flips().into_iter().filter(|flip| flip.by == by).collect()
 }
 
 #[tokio::test]

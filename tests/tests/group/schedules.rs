@@ -228,7 +228,7 @@ async fn in_whatever_order_one_run_is_live_in_the_end() {
             assert!(lake.rig.objects.keys().contains(&home(name).manifest(generation).to_string()));
         }
         back += usize::from(lake.record().went_back.is_some());
-        let flips = lake.rig.flips().await;
+        let flips = lake.rig.flips();
         rolled += flips.iter().filter(|flip| flip.by == turntable::record::By::Rollback).count();
     }
     assert!(died > 0 && back > 0 && rolled > 0, "{died} died, {back} went back, {rolled} rolled back");

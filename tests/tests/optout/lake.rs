@@ -9,14 +9,9 @@ use std::{
     time::Duration,
 };
 
-use arrow_array::{
-    cast::AsArray,
-    types::{Int64Type, TimestampMicrosecondType},
-};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tests::{
     catalog, memory, query,
@@ -35,6 +30,9 @@ use turntable::{
 };
 
 pub use turntable::merge::State as Out;
+
+#[path = "rows.rs"]
+mod rows;
 
 pub struct Lake {
     pub objects: memory::Objects,
@@ -267,25 +265,7 @@ impl Lake {
 
     /// Every row of a generation, by its manifest: id, state, second.
     pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
-        let at = self.home().manifest(generation);
-        let manifest = Manifest::from_json(&at, generation, &self.get(&at.to_string()).unwrap()).unwrap();
-        let mut rows = Vec::new();
-        for file in &manifest.files {
-            let bytes = self.get(&manifest.location.key(&file.key).to_string()).unwrap();
-            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
-                let batch = batch.unwrap();
-                let ids = batch.column(0).as_primitive::<Int64Type>().clone();
-                let states = batch.column(1).as_string::<i32>().clone();
-                let times = batch.column(2).as_primitive::<TimestampMicrosecondType>().clone();
-                rows.extend(
-                    (0..batch.num_rows())
-                        .map(|row| (ids.value(row), states.value(row).parse().unwrap(), times.value(row) / 1_000_000)),
-                );
-            }
-        }
-        assert_eq!(rows.len() as u64, manifest.rows);
-        rows.sort_by_key(|row| row.0);
-        rows
+        rows::of(&self.objects, &self.home(), generation)
     }
 
     /// Every row of the live table.

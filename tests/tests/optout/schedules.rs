@@ -9,23 +9,17 @@ use std::{
 use aws_sdk_glue::types::Table;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tests::catalog::{Fault, Op};
+use tests::{
+    catalog::{Fault, Op},
+    random::Random,
+};
 
 use crate::lake::{Lake, Out, Wire};
-
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 type Words = BTreeMap<i64, (i64, Out)>;
 
 /// A drop, and what it does to the table that it belongs into.
-fn drop(numbers: &mut Numbers, table: &mut Words) -> String {
+fn drop(numbers: &mut Random, table: &mut Words) -> String {
     let mut text = String::from("user_id,state,occurred_at\n");
     for _ in 0..numbers.below(6) + 1 {
         let (id, second) = (numbers.below(12) as i64, numbers.below(5) as i64);
@@ -92,7 +86,7 @@ async fn a_crash_at_every_call_loses_nothing() {
     for effect in [false, true] {
         for at in 1.. {
             let lake = Lake::with("buckets = 4");
-            let (mut numbers, mut table) = (Numbers(at as u64), Words::new());
+            let (mut numbers, mut table) = (Random::new(at as u64), Words::new());
             lake.drop("a.csv", drop(&mut numbers, &mut table));
             lake.refresh().await.unwrap();
             lake.drop("b.csv", drop(&mut numbers, &mut table) + "x,,\n");
@@ -119,7 +113,7 @@ async fn whatever_happens_the_table_is_that_of_one_clean_run() {
     for seed in 0..schedules() {
         let mut never_back = NeverBack::default();
         let lake = Lake::with(&format!("buckets = {}", 1 << (seed % 3)));
-        let (mut numbers, mut table) = (Numbers(seed), Words::new());
+        let (mut numbers, mut table) = (Random::new(seed), Words::new());
         let turns = Arc::new(AtomicU64::new(seed));
         for step in 0..numbers.below(4) + 1 {
             for number in 0..numbers.below(3) {

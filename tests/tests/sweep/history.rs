@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use tests::random::Random;
 use turntable::{
     config::Retain,
     name::{Generation, time_of},
@@ -16,23 +17,6 @@ use crate::{
     lake::{Lake, hours, minutes},
     wire::Wire,
 };
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        (!from.is_empty()).then(|| from[self.below(from.len() as u64) as usize])
-    }
-}
 
 /// What truly happened, as nobody but the test can know.
 #[derive(Default)]
@@ -75,7 +59,7 @@ const UNKNOWN: [&str; 9] = [
 ];
 
 async fn history(seed: u64, met: &mut Met) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let retain = Retain {
         generations: random.below(4),
         drain: minutes(random.pick(&[0, 30, 60, 300]).unwrap()),

@@ -75,7 +75,13 @@ impl Lake {
 
     /// The same lake once more: what happens to one does not happen to the other.
     pub fn fork(&self) -> Lake {
-        Lake::at(self.dataset.retain, self.seconds.load(Ordering::Relaxed), 1 << 32, self.catalog.fork(), self.objects.fork())
+        Lake::at(
+            self.dataset.retain,
+            self.seconds.load(Ordering::Relaxed),
+            1 << 32,
+            self.catalog.fork(),
+            self.objects.fork(),
+        )
     }
 
     /// Another process on the same ports.

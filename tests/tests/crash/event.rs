@@ -1,0 +1,114 @@
+//! What begins a run, and the run: the function itself, on the ports behind a wire.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Value, json};
+use tests::{
+    rig::Rig,
+    wire::{Wire, Wired, wired},
+};
+use turntable::{
+    error::{Error, Result},
+    name::Generation,
+    port::Queue,
+    publish::Outcome,
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A message of the queue of exports.
+    Export,
+    /// S3's, of a manifest.
+    Manifest(Generation),
+    /// An operator's request to `flip`.
+    Ask(Value),
+    /// Glue's, of a table that has changed.
+    Changed,
+    /// A message of the queue of drops.
+    Drop,
+    /// `optout`'s schedule.
+    Schedule,
+    Sweep,
+}
+
+impl Event {
+    pub fn ask(rig: &Rig, action: &str) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "action": action, "reason": "we look at it" }))
+    }
+
+    pub fn back_to(rig: &Rig, generation: &Generation) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "action": "rollback", "generation": generation }))
+    }
+
+    pub fn by_hand(rig: &Rig, generation: &Generation) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "generation": generation }))
+    }
+
+    pub fn is(&self, action: &str) -> bool {
+        matches!(self, Event::Ask(request) if request["action"] == action)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Manifest(generation) => write!(f, "event of {generation}"),
+            Event::Ask(request) => match (&request["action"], &request["generation"]) {
+                (Value::Null, generation) => write!(f, "flip to {generation}"),
+                (action, Value::Null) => write!(f, "{action}"),
+                (action, generation) => write!(f, "{action} to {generation}"),
+            },
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// What a run was to do, where it tells.
+pub type Done = Result<Option<Outcome>>;
+
+/// One invocation.
+pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
+    let world = wired(&rig.world(), wire.clone());
+    match event {
+        Event::Export => {
+            let queue: Arc<dyn Queue> = rig.queue.clone();
+            let queue = Arc::new(Wired { wire, port: queue });
+            let engine = rig.engine.clone();
+            let export = export::Export { world, queue, engine, secrets: None, iam: None, deadline: None };
+            let event = serde_json::from_str(include_str!("../../../events/export-sqs.json")).unwrap();
+            batch(&json!(export::handle(export, event).await?))
+        }
+        Event::Manifest(generation) => flip(world, rig.event(&generation)).await,
+        Event::Ask(request) => flip(world, request).await,
+        Event::Changed => {
+            let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
+            event["detail"]["tableName"] = rig.table.table.clone().into();
+            flip(world, event).await
+        }
+        Event::Drop => {
+            let event = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
+            batch(&json!(optout(world, event).await?))
+        }
+        Event::Schedule => optout(world, json!({})).await.map(|_| None),
+        Event::Sweep => {
+            let sweep = sweep::Sweep { world, queue: rig.queue.clone(), limits: sweep::Limits::default() };
+            sweep::handle(sweep, json!({})).await.map(|_| None)
+        }
+    }
+}
+
+async fn flip(world: turntable::world::World, event: Value) -> Done {
+    flip::handle(world, event).await.map(|answer| Some(answer.outcome))
+}
+
+async fn optout(world: turntable::world::World, event: Value) -> Result<optout::Answer> {
+    optout::handle(optout::Optout { world, secrets: None, iam: None, deadline: None }, event).await
+}
+
+/// A message that has failed comes again.
+fn batch(answer: &Value) -> Done {
+    match answer["batchItemFailures"].as_array() {
+        Some(failures) if failures.is_empty() => Ok(None),
+        _ => Err(Error::unavailable("the message comes again")),
+    }
+}

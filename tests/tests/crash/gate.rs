@@ -1,0 +1,59 @@
+//! The gate at which every call of every run waits until it is let through.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tests::wire::{Call, Fate, Wire};
+use tokio::sync::oneshot;
+
+#[derive(Default)]
+pub struct Gate(Mutex<Vec<Waiting>>);
+
+/// A call that has not arrived yet.
+pub struct Waiting {
+    pub run: usize,
+    pub call: Call,
+    fate: oneshot::Sender<Fate>,
+}
+
+impl Gate {
+    /// The wire of one run.
+    pub fn line(self: &Arc<Self>, run: usize) -> Arc<dyn Wire> {
+        Arc::new(Line { gate: self.clone(), run })
+    }
+
+    /// Who waits, in an order of its own.
+    pub fn waiting(&self) -> Vec<(usize, Call)> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has given up does not wait any more.
+        waiting.retain(|waiting| !waiting.fate.is_closed());
+        waiting.sort_by(|one, other| (one.run, &one.call).cmp(&(other.run, &other.call)));
+        waiting.iter().map(|waiting| (waiting.run, waiting.call.clone())).collect()
+    }
+
+    /// Lets through the one at this place of [`Gate::waiting`].
+    pub fn let_through(&self, place: usize, fate: Fate) {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+        // It may have given up in between.
+        let _ = waiting.fate.send(fate);
+    }
+
+    /// What is left of a run that has died never arrives.
+    pub fn forget(&self, run: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|waiting| waiting.run != run);
+    }
+}
+
+struct Line {
+    gate: Arc<Gate>,
+    run: usize,
+}
+
+#[async_trait]
+impl Wire for Line {
+    async fn fate(&self, call: Call) -> Fate {
+        let (fate, told) = oneshot::channel();
+        self.gate.0.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { run: self.run, call, fate });
+        told.await.unwrap_or(Fate::NeverLeaves)
+    }
+}

@@ -1,0 +1,191 @@
+//! What the AWS SDK does by itself where an answer is lost, late or a refusal for now, and what the ports make of it. It
+//! is what [`tests::wire::Fate`] has the tests in memory do: an error comes after the SDK's last attempt, and `Twice` is
+//! the answer to the attempt after the one that landed.
+
+use aws_sdk_glue::types::TableInput;
+use bytes::Bytes;
+use local::{aws::SdkConfig, emulator};
+use tests::http::{Reply, Request, Service};
+use turntable::{
+    aws::{athena::Athena, glue::Glue, s3::S3, sqs::Sqs},
+    error::Kind,
+    lambda,
+    name::Key,
+    port::{Catalog, Objects, Put, Query, Queue, Update},
+};
+
+/// Attempts of one call: `lambda::aws` says five, and S3 has the SDK's own three.
+const ATTEMPTS: usize = 5;
+
+async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
+    let service = Service::new(answer).await;
+    let config = emulator::config("test", &service.endpoint).into_builder().retry_config(lambda::retries()).build();
+    (service, config)
+}
+
+fn json(status: u16, body: &str) -> Reply {
+    Reply::Says(status, vec![("content-type", "application/x-amz-json-1.1".into())], body.into())
+}
+
+fn refused(code: &str) -> Reply {
+    json(400, &format!("{{\"__type\":\"{code}\",\"message\":\"no\"}}"))
+}
+
+fn xml(status: u16, code: &str) -> Reply {
+    Reply::Says(status, Vec::new(), format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+}
+
+fn found(mark: &str) -> Reply {
+    let headers = [("etag", "\"e\"".into()), ("last-modified", "Thu, 21 Nov 2024 02:00:41 GMT".into())];
+    let mark = (!mark.is_empty()).then(|| ("x-amz-meta-turntable-write", mark.to_owned()));
+    Reply::Says(200, headers.into_iter().chain(mark).collect(), String::new())
+}
+
+fn table() -> TableInput {
+    TableInput::builder().name("users").build().unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key { bucket: "lake".into(), key: name.into() }
+}
+
+fn mark(request: &Request) -> String {
+    request.header("x-amz-meta-turntable-write").to_owned()
+}
+
+#[tokio::test]
+async fn an_update_whose_answer_is_lost_is_sent_again_and_meets_itself() {
+    let (glue, config) = service(|number, _| match number {
+        1 => Reply::HangsUp,
+        _ => refused("ConcurrentModificationException"),
+    })
+    .await;
+    let update = Glue::new(&config).update("dmp", table(), "7").await;
+    assert_eq!((update.unwrap(), glue.seen().len()), (Update::Conflict, 2));
+    assert!(glue.seen().iter().all(|request| request.body.contains("\"VersionId\":\"7\"")));
+
+    let (glue, config) = service(|number, _| match number {
+        1 => json(500, "{\"__type\":\"InternalServiceException\"}"),
+        _ => refused("AlreadyExistsException"),
+    })
+    .await;
+    let created = Glue::new(&config).create("dmp", table()).await;
+    assert_eq!((created.unwrap(), glue.seen().len()), (Update::Conflict, 2));
+}
+
+#[tokio::test]
+async fn what_is_refused_for_now_is_sent_again_until_it_is_taken() {
+    let (glue, config) =
+        service(|number, _| if number < 4 { refused("ThrottlingException") } else { json(200, "{}") }).await;
+    let update = Glue::new(&config).update("dmp", table(), "7").await;
+    assert_eq!((update.unwrap(), glue.seen().len()), (Update::Done, 4));
+
+    let (s3, config) = service(|number, _| if number < ATTEMPTS { xml(503, "SlowDown") } else { found("") }).await;
+    let put = S3::new(&config).put_new(&key("a"), Bytes::from_static(b"x")).await;
+    assert_eq!((put.unwrap(), s3.seen().len()), (Put::Created, ATTEMPTS));
+}
+
+#[tokio::test]
+async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_done() {
+    let (glue, config) = service(|_, _| json(500, "{}")).await;
+    let error = Glue::new(&config).update("dmp", table(), "7").await.unwrap_err();
+    assert_eq!((error.kind(), glue.seen().len()), (Kind::Unavailable, ATTEMPTS));
+
+    let (s3, config) = service(|_, _| xml(503, "SlowDown")).await;
+    let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
+    assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
+
+    // Whether it was done is asked by the mark, once.
+    let (s3, config) = service(|_, request| match request.line.as_str() {
+        line if line.starts_with("HEAD") => xml(404, "NotFound"),
+        _ => xml(503, "SlowDown"),
+    })
+    .await;
+    let error = S3::new(&config).put_new(&key("a"), Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS + 1));
+}
+
+/// S3 in which each first attempt is carried out and its answer lost.
+async fn forgetful() -> (Service, SdkConfig) {
+    let marks = std::sync::Mutex::new(Vec::new());
+    service(move |_, request| {
+        let mut marks = marks.lock().unwrap();
+        if request.line.starts_with("HEAD") {
+            return found(marks.last().map_or("", String::as_str));
+        }
+        let mark = mark(request);
+        if marks.contains(&mark) {
+            return xml(412, "PreconditionFailed");
+        }
+        marks.push(mark);
+        Reply::HangsUp
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_new_object_knows_its_own_echo() {
+    let (s3, config) = forgetful().await;
+    let put = S3::new(&config).put_new(&key("a"), Bytes::from_static(b"x")).await.unwrap();
+    let lines: Vec<String> = s3.seen().iter().map(|request| request.line.split(' ').next().unwrap().into()).collect();
+    assert_eq!((put, lines), (Put::Created, vec!["PUT".to_owned(), "PUT".into(), "HEAD".into()]));
+    assert!(s3.seen()[..2].iter().all(|request| request.header("if-none-match") == "*"));
+
+    let (_, config) = forgetful().await;
+    let mut upload = S3::new(&config).upload(&key("b")).await.unwrap();
+    upload.write(Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap(), "e");
+
+    let (s3, config) = forgetful().await;
+    assert_eq!(S3::new(&config).copy(&key("a"), "e", &key("c")).await.unwrap(), "e");
+    assert_eq!(s3.seen()[0].header("x-amz-copy-source-if-match"), "\"e\"");
+}
+
+#[tokio::test]
+async fn a_deletion_on_a_condition_does_not_know_its_echo() {
+    let (s3, config) = service(|number, _| match number {
+        1 => Reply::HangsUp,
+        _ => xml(404, "NoSuchKey"),
+    })
+    .await;
+    assert_eq!((S3::new(&config).delete_if(&key("a"), "e").await.unwrap(), s3.seen().len()), (false, 2));
+}
+
+#[tokio::test]
+async fn some_of_a_batch_may_be_deleted() {
+    let left = "<DeleteResult><Error><Key>b</Key><Code>InternalError</Code></Error></DeleteResult>";
+    let (s3, config) = service(move |_, _| Reply::Says(200, Vec::new(), left.into())).await;
+    let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
+    assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, 1));
+}
+
+#[tokio::test]
+async fn messages_whose_answer_is_lost_are_sent_twice() {
+    let sent = "{\"Successful\":[{\"Id\":\"0\",\"MessageId\":\"m\",\"MD5OfMessageBody\":\"6f8db599de986fab7a21625b7916589c\"}],\"Failed\":[]}";
+    let (sqs, config) = service(move |number, _| if number == 1 { Reply::HangsUp } else { json(200, sent) }).await;
+    let queue = Sqs::new(&config, format!("{}/1/q", sqs.endpoint), format!("{}/1/d", sqs.endpoint));
+    queue.send(vec!["text".into()]).await.unwrap();
+    let seen = sqs.seen();
+    assert_eq!((seen.len(), &seen[0].body), (2, &seen[1].body));
+}
+
+#[tokio::test]
+async fn a_query_whose_answer_is_lost_runs_once() {
+    let (athena, config) = service(|number, request| match request.header("x-amz-target") {
+        _ if number == 1 => Reply::HangsUp,
+        "AmazonAthena.StartQueryExecution" => json(200, "{\"QueryExecutionId\":\"q\"}"),
+        "AmazonAthena.GetQueryExecution" => json(
+            200,
+            "{\"QueryExecution\":{\"QueryExecutionId\":\"q\",\"Status\":{\"State\":\"SUCCEEDED\"},\"Statistics\":{\"DataScannedInBytes\":1}}}",
+        ),
+        _ => json(200, "{\"ResultSet\":{\"Rows\":[],\"ResultSetMetadata\":{\"ColumnInfo\":[]}}}"),
+    })
+    .await;
+    Athena::new(&config, "primary".into(), None).run("dmp", "SELECT 1").await.unwrap();
+    let seen = athena.seen();
+    let token = |request: &Request| {
+        let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+        body["ClientRequestToken"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(token(&seen[0]), token(&seen[1]));
+}
