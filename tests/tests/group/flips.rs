@@ -13,7 +13,7 @@ use turntable::{
 
 use crate::lake::{Lake, MEMBERS, event, some, table};
 
-async fn flips(lake: &Lake, by: By) -> Vec<Flip> {
+fn flips(lake: &Lake, by: By) -> Vec<Flip> {
     lake.rig.flips().into_iter().filter(|flip| flip.by == by).collect()
 }
 
@@ -41,7 +41,7 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
     let next = lake.flipped().await;
     lake.is_settled_at(&[&next], "after the second run");
     assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Stale);
-    assert_eq!(flips(&lake, By::Event).await.len(), 6);
+    assert_eq!(flips(&lake, By::Event).len(), 6);
     assert_eq!(lake.record().past[0].set.run, run.run);
 }
 
@@ -92,7 +92,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let why = lake.rejected(&run).await;
     assert!(why.contains("group core went back to where it was: b: dmp.b: UpdateTable is denied"), "{why}");
     lake.is_settled_at(&[&old], "it went back");
-    let back = flips(&lake, By::Group).await;
+    let back = flips(&lake, By::Group);
     assert_eq!(back.iter().map(|flip| flip.dataset.as_str()).collect::<Vec<_>>(), ["a", "c"], "b has never moved");
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
@@ -140,7 +140,7 @@ async fn a_canary_takes_all_back() {
     let why = lake.rejected(&run).await;
     assert!(why.contains("b: canary"), "{why}");
     lake.is_settled_at(&[&old], "the canary of b");
-    assert_eq!(flips(&lake, By::Group).await.len(), 3);
+    assert_eq!(flips(&lake, By::Group).len(), 3);
 }
 
 #[tokio::test]
