@@ -91,7 +91,9 @@ async fn a_repair_is_a_flip_like_any_other() {
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
     // What is damaged does not come back.
     rig.objects.delete(&rig.home.generation(&green).key("part-00000.parquet").to_string());
-    assert!(rig.ask(changed()).await.unwrap_err().message().contains("part-00000.parquet is missing"));
+    let rejected = rig.ask(changed()).await.unwrap();
+    let is_missing = rejected.reasons.iter().any(|reason| reason.contains("part-00000.parquet is missing"));
+    assert!(rejected.outcome == Outcome::Rejected && is_missing, "{:?}", rejected.reasons);
     assert_eq!(rig.live(), Some(blue));
 }
 
