@@ -143,6 +143,32 @@ async fn whoever_comes_in_between_leaves_one_run_live() {
     }
 }
 
+/// Whoever finishes what was left midway has read the record before somebody else turns it back, and the table after.
+#[tokio::test]
+async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
+    let mut back = 0;
+    for at in 0.. {
+        let (lake, old, run) = begun().await;
+        lake.dies_midway(&run).await;
+        let (beside, again) = (lake.clone(), event(&run, "c"));
+        let meanwhile = async move || {
+            beside.rig.catalog.deny(Some(table("b")));
+            drop(beside.ask(again.clone()).await);
+            beside.rig.catalog.deny(None);
+            drop(beside.ask(again).await);
+        };
+        let (wire, world) = Wire::meeting(&lake.world(), at, meanwhile);
+        let answer = flip::handle(world, event(&run, "c")).await;
+        if wire.calls() <= at {
+            break;
+        }
+        drop(lake.ask(event(&run, "c")).await);
+        let live = lake.is_settled_at(&[&old, &run], &format!("taken back before call {at}: {answer:?}"));
+        back += usize::from(live == old);
+    }
+    assert!(back > 0, "nobody took it back in time");
+}
+
 /// Somebody else moves one table: it is left alone or flipped with the others, and the others are of one run.
 #[tokio::test]
 async fn a_table_that_is_moved_in_between_leaves_the_others_together() {
@@ -158,6 +184,7 @@ async fn a_table_that_is_moved_in_between_leaves_the_others_together() {
         let (live, named) = (lake.live(), lake.named().unwrap());
         assert_eq!(lake.record().flipping, None, "moved before call {at}");
         assert!(named == old.members || named == run.members, "moved before call {at}");
+        assert!(lake.once_live_together().contains(&named), "moved before call {at}: never live together: {named:?}");
         for other in ["a", "c"] {
             assert_eq!(live[other], Some(named[other]), "moved before call {at}: {live:?}");
         }
