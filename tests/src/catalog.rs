@@ -82,9 +82,11 @@ impl Memory {
         self.state().calls.get(&op).copied().unwrap_or(0)
     }
 
-    /// Puts a table there as it is, at version "0".
+    /// Puts a table there as it is, as somebody else would: at the next version, or at "0".
     pub fn put(&self, database: &str, input: TableInput) {
-        self.state().write(database, input, 0);
+        let mut state = self.state();
+        let version = state.version(&named(database, &input)).map_or(0, |version| version + 1);
+        state.write(database, input, version);
     }
 
     /// Gives a table a registered partition.
