@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # everything that CI checks
-check: fmt clippy pure test docs pages deny typos workflows template terraform athena fuzz soak
+check: fmt clippy pure test docs pages deny typos workflows template permissions terraform athena fuzz soak
 
 # the main job, on an embedded AWS
 run *args:
@@ -62,6 +62,10 @@ template:
     .ci/tool sam sam validate --lint
     .ci/tool checkov checkov --skip-download --framework cloudformation -f template.yaml --compact --quiet
     .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_template.py infra/test_release.py
+
+# what each function may do is what the tests of the chain have made it do: run `just test` first
+permissions:
+    .ci/tool sam python -m pytest -q -p no:cacheprovider infra/test_permissions.py
 
 # `terraform plan` says "No changes" after a flip
 terraform:

@@ -84,10 +84,10 @@ def named(reference):
     return value[0] if isinstance(value, list) else value
 
 
-def statements(role):
+def statements(role, **given):
     """Everything that a role is allowed, its own policies and the shared ones."""
-    policies = list(of("AWS::IAM::Role")[role].get("Policies", []))
-    policies += [policy for policy in of("AWS::IAM::Policy").values() if {"Ref": role} in policy["Roles"]]
+    policies = list(of("AWS::IAM::Role", **given)[role].get("Policies", []))
+    policies += [policy for policy in of("AWS::IAM::Policy", **given).values() if {"Ref": role} in policy["Roles"]]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 

@@ -4,7 +4,7 @@
   endpoint is a service too.
 - A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
   names; and its end is an event. MiniStack takes a container for that, or does nothing.
-- A function is told what its LoggingConfig says.
+- A function is told what its LoggingConfig says, and whose its calls are: see athena/calls.py.
 
 PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
 copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
@@ -18,12 +18,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import botocore.session
+from athena.calls import Calls, app_id
 from ministack import app
+from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
+from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
 
 LOCATION = "--turntable_location"
@@ -123,14 +127,57 @@ _variables = lambda_svc._runtime_env_vars
 
 
 def variables(config: dict[str, Any]) -> dict[str, str]:
+    own = {"AWS_SDK_UA_APP_ID": app_id(config["FunctionName"], config["CodeSha256"])}
     logging = config.get("LoggingConfig") or {}
-    if logging.get("LogFormat") != "JSON":
-        return _variables(config)
-    level = logging.get("ApplicationLogLevel", "INFO")
-    return {**_variables(config), "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
+    if logging.get("LogFormat") == "JSON":
+        own |= {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": logging.get("ApplicationLogLevel", "INFO")}
+    return {**_variables(config), **own}
+
+
+_dispatch = app._dispatch_service_request
+_calls = Calls()
+
+
+async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any, request_id: str) -> Any:
+    _calls.add(headers, asked(method, path, headers, body, query))
+    return await _dispatch(method, path, headers, body, query, request_id)
+
+
+def asked(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
+    """Actions and resources of a request, as the Service Authorization Reference has them."""
+    parameters = app._routing_params(method, path, headers, body, query)
+    service = detect_service(method, path, headers, parameters)
+    request = (service, method, path, headers, body, parameters)
+    action = iam_actions.extract_iam_action(*request)
+    if action is None:
+        return
+    if service == "sqs":
+        action = action.removesuffix("Batch")
+    if service == "glue":
+        for resource in glue_resources(json.loads(body or b"{}")):
+            yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}"
+        return
+    resource = iam_actions.extract_resource_arn(*request, get_region(), get_account_id())
+    yield action, resource
+    if service == "s3":
+        yield from iam_actions.s3_additional_checks(*request[1:])
+        if action == "s3:DeleteObject" and "if-match" in headers:
+            yield "s3:GetObject", resource
+
+
+def glue_resources(request: dict[str, Any]) -> list[str]:
+    """A job by itself; a table with its database and the catalog. MiniStack's own names neither aright."""
+    if job := request.get("JobName"):
+        return [f"job/{job}"]
+    database = request.get("DatabaseName")
+    named = request.get("TableInput", request).get("Name")
+    if database is None:
+        return ["catalog", f"database/{named}"]
+    return ["catalog", f"database/{database}", f"table/{database}/{request.get('TableName') or named or '*'}"]
 
 
 lambda_svc._runtime_env_vars = variables
+app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events
 glue._execute_subprocess = run_script
 glue._is_spark_job = lambda job: False  # No container: every script goes to `run_script`.

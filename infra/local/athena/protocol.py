@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/athena/latest/APIReference/
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,14 @@ class Api:
             "GetQueryResults": self._results,
             "StopQueryExecution": self._stop,
         }
+
+    def resource(self, account: Account, request: Json) -> str:
+        """What IAM is asked about: a query is its workgroup's."""
+        workgroup = request.get("WorkGroup") or "primary"
+        for query_id in [request.get("QueryExecutionId"), *(request.get("QueryExecutionIds") or ())]:
+            with contextlib.suppress(InvalidRequest):
+                workgroup = self._executions.get(account, query_id).workgroup
+        return f"arn:aws:athena:{account.aws.region}:{account.access_key}:workgroup/{workgroup}"
 
     def _start(self, account: Account, request: Json) -> Json:
         if not _text(request, "QueryString").strip():

@@ -24,6 +24,7 @@ from typing import Any
 import urllib3
 
 from aws import Aws
+from calls import Calls
 from engine import Engine
 from errors import InvalidRequest
 from executions import Executions
@@ -41,6 +42,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.aws, self.api = aws, api
         self.emulator = urllib3.PoolManager(maxsize=16)
+        self.calls = Calls()
 
     @property
     def endpoint(self) -> str:
@@ -69,7 +71,10 @@ class Handler(BaseHTTPRequestHandler):
             request = json.loads(body or b"{}")
             if not isinstance(request, dict):
                 raise ValueError("a JSON object is expected")
-            answer = handle(self.server.aws.account(self._access_key()), request)
+            account = self.server.aws.account(self._access_key())
+            answer = handle(account, request)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.server.calls.add(headers, [(f"athena:{operation}", self.server.api.resource(account, request))])
         except InvalidRequest as error:
             return self._refuse("InvalidRequestException", str(error), AthenaErrorCode=error.code)
         except ValueError as error:

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{Cursor, Write},
     path::Path,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -119,12 +120,14 @@ async fn created(cloudformation: &aws_sdk_cloudformation::Client, name: &str) ->
 }
 
 /// The deployment package of a custom runtime. Its `bootstrap` runs the executable where cargo has put it: MiniStack keeps
-/// a copy of the package for every function of every stack, and executables with debug information are large.
+/// a copy of the package for every function of every stack, and executables with debug information are large. When it was
+/// built tells the package from that of other code.
 fn package(binary: &Path) -> Result<Vec<u8>> {
     let path = binary.to_str().with_context(|| format!("{} is no UTF-8", binary.display()))?;
+    let built = fs::metadata(binary)?.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o755);
     zip.start_file("bootstrap", options)?;
-    writeln!(zip, "#!/bin/sh\nexec '{}' \"$@\"", path.replace('\'', r"'\''"))?;
+    writeln!(zip, "#!/bin/sh\n# {built}\nexec '{}' \"$@\"", path.replace('\'', r"'\''"))?;
     Ok(zip.finish()?.into_inner())
 }

@@ -77,7 +77,8 @@ impl Emulator {
         // The functions get MiniStack's environment, so the Athena endpoint has to be known before MiniStack starts.
         let script = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).to_string_lossy().into_owned();
         let server = script("athena/server.py");
-        let variables = [("AWS_ENDPOINT_URL", endpoint.as_str())];
+        let calls = tools.calls.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+        let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("CALLS", &calls)];
         let mut athena = Child::start(tools, &folder, "athena", &[&server, "--events"], &variables)?;
         #[derive(Deserialize)]
         struct Ready {
@@ -102,6 +103,7 @@ impl Emulator {
             ("IOT_MTLS_ENABLED", "0"),
             ("SFTP_ENABLED", "0"),
             ("GLUE_PYTHON", &tools.spark.to_string_lossy()),
+            ("CALLS", &calls),
         ];
         let mut ministack = Child::start(tools, &folder, "ministack", &[&script("emulator.py")], &variables)?;
         let listening = format!("Running on {endpoint} ");

@@ -11,6 +11,8 @@ pub struct Tools {
     pub python: PathBuf,
     /// What Glue jobs run on; only there after [`Tools::spark`].
     pub spark: PathBuf,
+    /// A folder that is there, for notes of the functions' calls (`athena/calls.py`); without one there are none.
+    pub calls: Option<PathBuf>,
     target: PathBuf,
     pub template: Template,
     /// The functions' binaries by the names that template.yaml gives them.
@@ -25,7 +27,7 @@ impl Tools {
         let python = venv::ensure(&build.target).await?;
         let binaries = build.build(&python, &template.functions()).await?;
         let spark = venv::spark(&build.target)?;
-        Ok(Tools { python, spark, target: build.target, template, binaries })
+        Ok(Tools { python, spark, calls: None, target: build.target, template, binaries })
     }
 
     /// Makes what Glue jobs run on.

@@ -82,6 +82,14 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         assert_eq!(chain.keys(&format!("schemas/{dataset}/")).await, Vec::<String>::new(), "{dataset}");
     }
 
+    for (function, event) in
+        [("flip", json!({ "dataset": "parts", "action": "status" })), ("sweep", json!({ "dataset": "parts" }))]
+    {
+        let refused = chain.answer(function, &event).await.unwrap_err();
+        assert_eq!(refused.error_type, "Config", "{function}: {refused}");
+        assert!(refused.error_message.contains("dmp.parts has registered partitions"), "{function}: {refused}");
+    }
+
     let refused = chain.answer("export", &json!({ "dataset": "above" })).await.unwrap_err();
     assert_eq!(refused.error_type, "Config");
     let text = refused.error_message;

@@ -1,7 +1,9 @@
 //! A stack of a test's own, and what the tests ask of it.
 
 use std::{
+    fs,
     ops::Deref,
+    path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -37,7 +39,10 @@ impl Deref for Chain {
 pub async fn emulator() -> &'static Emulator {
     static EMULATOR: OnceCell<Emulator> = OnceCell::const_new();
     let start = async || {
-        let tools = Tools::prepare().await.unwrap_or_else(|error| panic!("{error:#}"));
+        let mut tools = Tools::prepare().await.unwrap_or_else(|error| panic!("{error:#}"));
+        let calls = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
+        fs::create_dir_all(&calls).expect("a folder for the functions' calls");
+        tools.calls = Some(calls);
         Emulator::start(&tools).await.unwrap_or_else(|error| panic!("{error:#}"))
     };
     EMULATOR.get_or_init(start).await

@@ -15,6 +15,7 @@ mod emulator;
 mod engines;
 mod groups;
 mod hostile;
+mod leftovers;
 mod many;
 mod metrics;
 mod mysql;

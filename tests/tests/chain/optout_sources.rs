@@ -33,9 +33,11 @@ async fn drops_of_every_format_and_a_reconciled_database_make_one_table() {
                                               (4, 'withdrawn', '2026-01-01 04:00Z')";
     sql::run(&server.url(), nightly).await;
     let query = "SELECT user_id, state, occurred_at FROM optouts";
-    let reconcile = format!("reconcile = {{ postgres = {{ url = \"{}\", query = \"{query}\" }} }}", server.url());
+    let reconcile = format!("reconcile = {{ postgres = {{ secret = \"dmp/optouts\", query = \"{query}\" }} }}");
     let chain =
         start(&unprotected(OPTOUTS).replace("bigint\" } } }", &format!("bigint\" }}, {reconcile} }} }}"))).await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&chain.aws);
+    secrets.create_secret().name("dmp/optouts").secret_string(server.url()).send().await.unwrap();
 
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(b"user_id,state,occurred_at\n1,opted_out,2026-01-01T05:00:00Z\n").unwrap();
