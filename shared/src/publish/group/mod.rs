@@ -9,7 +9,7 @@
 //! - Forward: a table is moved from where it was found when the flip began to where it shall be. Its version was read
 //!   first, and then the record. When all are there the record names the run as live.
 //! - Back, from the moment that the record says so: each table that is there is moved back, and each that is not there
-//!   yet gets a `VersionId` of its own all the same ([`turn`]). Whoever still goes forward has read the version before, and
+//!   yet gets a `VersionId` of its own all the same (`turn.rs`). Whoever still goes forward has read the version before, and
 //!   then it is stale; or after, and then the record says that it goes back.
 //! - So when a flip is over, either way, every version that was read for it is stale, and nobody can move a table for it
 //!   any more. Whoever begins the next one has read the record after that, or loses.
