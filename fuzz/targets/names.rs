@@ -39,6 +39,8 @@ fuzz_target!(|text: &str| {
         Some(Ours::Hold) => home.hold(),
         Some(Ours::Return(flip)) => home.returning(flip),
         Some(Ours::Views) => home.views(),
+        Some(Ours::Pending(generation)) => home.pending(&generation),
+        Some(Ours::Failed(generation)) => home.failed(&generation),
     };
     assert_eq!(back, key);
 });
