@@ -2,7 +2,14 @@
 
 use std::{io::Write, sync::Arc};
 
-use arrow_array::{Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow_array::{
+    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray, types::Int32Type,
+};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::{WriterProperties, WriterPropertiesBuilder},
+};
 use serde_json::Value;
 use turntable::publish::Outcome;
 
@@ -107,7 +114,7 @@ async fn every_format_says_the_same() {
     ])
     .unwrap();
     let mut parquet = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut parquet, batch.schema(), None).unwrap();
+    let mut writer = ArrowWriter::try_new(&mut parquet, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     lake.drop("c.parquet", parquet);
@@ -168,19 +175,50 @@ async fn a_message_that_is_no_event_fails_alone() {
 
 /// Of so many people, a second apart, not compressed: about 26 bytes a row.
 fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
+    let state = StringArray::from_iter_values(ids.clone().map(|_| "withdrawn"));
+    parquet_of(ids, at, Arc::new(state), WriterProperties::builder())
+}
+
+fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: WriterPropertiesBuilder) -> Vec<u8> {
     let times = ids.clone().map(|id| (at + id) * 1000);
+    let notes = ids.clone().map(|id| format!("{id}"));
     let batch = RecordBatch::try_from_iter([
-        ("user_id", Arc::new(arrow_array::Int64Array::from_iter_values(ids.clone())) as _),
-        ("note", Arc::new(StringArray::from_iter_values(ids.clone().map(|id| format!("{id}")))) as _),
-        ("state", Arc::new(StringArray::from_iter_values(ids.map(|_| "withdrawn"))) as _),
+        ("user_id", Arc::new(arrow_array::Int64Array::from_iter_values(ids)) as _),
+        ("note", Arc::new(StringArray::from_iter_values(notes)) as _),
+        ("state", state),
         ("occurred_at", Arc::new(TimestampMillisecondArray::from_iter_values(times)) as _),
     ])
     .unwrap();
     let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     bytes
+}
+
+/// What is small, and would be gigabytes, or more than a refresh has room for: the good drop beside it is in.
+#[tokio::test]
+async fn parquet_is_not_taken_on_its_word() {
+    let lake = Lake::default();
+    lake.drop("good.parquet", parquet(0..3, 1_767_225_600));
+    let packed = || WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let long = "x".repeat(300 << 10);
+    // One text that is said ten thousand times.
+    let said = DictionaryArray::<Int32Type>::from_iter(vec![long.as_str(); 10_000]);
+    lake.drop("text.parquet", parquet_of(0..10_000, 0, Arc::new(said), packed()));
+    let page = packed().set_dictionary_enabled(false).set_data_page_size_limit(1 << 30);
+    let said = StringArray::from_iter_values(vec![long.as_str(); 256]);
+    lake.drop("page.parquet", parquet_of(0..256, 0, Arc::new(said), page));
+    let groups = packed().set_max_row_group_row_count(Some(1));
+    let said = StringArray::from_iter_values(vec!["withdrawn"; 5_000]);
+    lake.drop("footer.parquet", parquet_of(0..5_000, 0, Arc::new(said), groups));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.drops), (3, 4));
+    let rejected = lake.rejected();
+    let reason = |of: &str| &rejected.iter().find(|(name, _)| name == of).unwrap().1[0];
+    assert_eq!(*reason("text.parquet"), (Some(1), "state is none of opted_out, withdrawn, opted_in".into()));
+    assert!(reason("page.parquet").1.ends_with("a page of more than 64 MB: write smaller ones"), "{rejected:?}");
+    assert!(reason("footer.parquet").1.contains("a footer of more than 2 MB"), "{rejected:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Column types are declared, or inferred from the first records, or Parquet's own. Whatever does not fit them is an
 //! error that names the object, the line and the column, never the value.
 
+pub mod codec;
 pub mod column;
 pub mod csv;
 pub mod infer;

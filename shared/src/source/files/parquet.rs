@@ -20,7 +20,7 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{convert, decode, finer, object::Object};
+use super::{codec, convert, decode, finer, object::Object};
 use crate::{
     error::{Error, Result},
     port::Objects,
@@ -105,31 +105,6 @@ fn agree(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> R
     Ok(())
 }
 
-/// The rows of one object, and of its columns only those whose name is wanted, as they are. Meant for a task of its own.
-pub fn wanted(
-    objects: Arc<dyn Objects>,
-    object: Object,
-    wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
-) -> Batches {
-    let open = async move {
-        let reader = Reader { objects, object: object.clone() };
-        let opening = async {
-            let builder = ParquetRecordBatchStreamBuilder::new(reader).await;
-            let builder = builder.map_err(|error| fault(&object, error))?;
-            let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-            let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
-            let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-            builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|error| fault(&object, error))
-        };
-        let rows = guarded(&object, opening).await?;
-        Ok::<_, Error>(stream::try_unfold((rows, object), |(mut rows, object)| async {
-            let next = guarded(&object, async { rows.try_next().await.map_err(|error| fault(&object, error)) }).await?;
-            Ok(next.map(|batch| (batch, (rows, object))))
-        }))
-    };
-    stream::once(open).try_flatten().boxed()
-}
-
 /// The rows of the objects, one object after the other.
 pub fn batches(
     objects: Arc<dyn Objects>,
@@ -195,7 +170,7 @@ fn converted(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<R
 }
 
 /// The parquet crate panics on some damaged pages; that is a fault of the object, as any other damage is.
-async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
     let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader gave up")));
     AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
 }
@@ -211,6 +186,7 @@ async fn metadata(
 ) -> Result<(ArrowReaderMetadata, Option<ArrowReaderMetadata>)> {
     let mut reader = Reader { objects, object: object.clone() };
     let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
+    codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
     // Types are Parquet's own, as Athena sees them, and not those of the program that wrote it.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
@@ -246,7 +222,7 @@ fn micros(field: &Arc<Field>) -> Arc<Field> {
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-fn fault(object: &Object, error: ParquetError) -> Error {
+pub fn fault(object: &Object, error: ParquetError) -> Error {
     match error {
         ParquetError::External(below) => match below.downcast::<Error>() {
             Ok(error) => *error,
@@ -256,9 +232,10 @@ fn fault(object: &Object, error: ParquetError) -> Error {
     }
 }
 
-struct Reader {
-    objects: Arc<dyn Objects>,
-    object: Object,
+/// An object, by ranges.
+pub struct Reader {
+    pub objects: Arc<dyn Objects>,
+    pub object: Object,
 }
 
 /// Parts of an object; one that the footer makes up is an error before it is asked for.

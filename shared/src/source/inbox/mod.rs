@@ -3,9 +3,11 @@
 //! A drop is CSV with a header, NDJSON or Parquet (the first two also as .gz and .zst): the key's columns, `state` and
 //! `occurred_at`; other columns are ignored. A bad record never stops the good ones.
 
+mod pages;
 pub mod parquet;
 mod record;
 pub mod reject;
+mod rows;
 pub mod text;
 
 #[cfg(feature = "aws")]

@@ -1,157 +1,123 @@
-//! Arrow batches → records; a Parquet file is batches.
+//! A drop of Parquet, row group by row group, of which only the columns of a record are read. Whoever may put drops is not
+//! trusted for what they say of themselves.
 
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray};
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, TimeUnit};
+use std::{ops::Range, sync::Arc};
+
+use arrow_schema::{DataType, Field, Fields, Schema};
 use bytes::Bytes;
-use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    },
+    errors::{ParquetError, Result as Parsed},
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+};
 
 use super::{
     Reader, Said,
-    record::{MOST, Records, state, too_many},
+    pages::Parts,
+    record::{MOST, Records},
+    rows::Rows,
 };
 use crate::{
     error::{Error, Result},
-    merge::{
-        OCCURRED_AT,
-        key::{Type, Value},
-    },
     name::Key,
+    source::files::codec,
 };
 
+/// Rows that are decoded at once.
+const ROWS: usize = 8192;
+/// Bytes at the end of a file in which its footer is. In memory a footer takes a hundred times as much.
+pub const FOOTER: u64 = 2 << 20;
+/// Bytes of a row group's columns that are read: 5 million keys, states and times are fewer.
+const LARGEST: u64 = 256 << 20;
+
+/// A drop that is in memory.
 pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
-    let damaged = |fault| Error::input(format!("{at} is damaged or no Parquet")).caused_by(fault);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
-    let names = Records::names(&reader.key);
-    let wanted = |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
-    let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-    let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let batches = builder.with_projection(mask).with_batch_size(8192).build().map_err(damaged)?;
+    let before = bytes.len().saturating_sub(FOOTER as usize);
+    let drop = Drop::open(at, &bytes.slice(before..), bytes.len() as u64, reader)?;
     let mut rows = Rows::new(reader, MOST);
-    for batch in batches {
-        let batch = batch.map_err(|fault| Error::input(format!("{at} is damaged")).caused_by(fault))?;
-        rows.push(&at.to_string(), &batch)?;
+    for group in 0..drop.groups() {
+        drop.read(group, Parts::new(vec![(0, bytes.clone())]), &mut rows)?;
     }
     rows.finish()
 }
 
-/// Takes in batches of the key's columns, state and time.
-pub struct Rows<'a> {
-    records: Records<'a>,
-    row: u64,
-    most: u64,
+fn damaged(at: &Key, fault: ParquetError) -> Error {
+    Error::input(format!("{at} is damaged or no Parquet")).caused_by(fault)
 }
 
-impl<'a> Rows<'a> {
-    /// Of more than `most` rows it is an error.
-    pub fn new(reader: &'a Reader, most: u64) -> Self {
-        Rows { records: Records::new(reader), row: 0, most }
+/// A drop whose footer was read.
+pub struct Drop<'a> {
+    at: &'a Key,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+}
+
+impl<'a> Drop<'a> {
+    /// `tail` is the end of a file of `size` bytes.
+    pub fn open(at: &'a Key, tail: &Bytes, size: u64, reader: &Reader) -> Result<Drop<'a>> {
+        let mut footer = ParquetMetaDataReader::new();
+        footer.try_parse_sized(tail, size).map_err(|fault| match fault {
+            ParquetError::NeedMoreData(_) if tail.len() as u64 == FOOTER => {
+                Error::input(format!("{at}: a footer of more than 2 MB: write larger row groups, and fewer columns"))
+            }
+            fault => damaged(at, fault),
+        })?;
+        let footer = Arc::new(footer.finish().map_err(|fault| damaged(at, fault))?);
+        codec::readable(&footer).map_err(|why| Error::input(format!("{at}: {why}")))?;
+        let metadata = typed(footer).map_err(|fault| damaged(at, fault))?;
+        let names = Records::names(&reader.key);
+        let wanted = |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let leaves = metadata.parquet_schema();
+        let roots = leaves.root_schema().get_fields().iter().enumerate();
+        let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
+        let mask = ProjectionMask::roots(leaves, roots);
+        Ok(Drop { at, metadata, mask })
     }
 
-    pub fn finish(self) -> Result<Said> {
-        self.records.finish()
+    /// How many row groups there are.
+    pub fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
     }
 
-    /// `what` is said of a batch whose columns are missing or of other types.
-    pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
-        if self.row + batch.num_rows() as u64 > self.most {
-            return Err(too_many(&what));
+    /// Where the columns of a row group are that are read.
+    pub fn ranges(&self, group: usize) -> Result<Vec<Range<u64>>> {
+        let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
+        let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column.byte_range());
+        let ranges: Vec<_> = wanted.map(|(start, length)| start..start.saturating_add(length)).collect();
+        if ranges.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add) > LARGEST {
+            let at = self.at;
+            return Err(Error::input(format!("{at}: a row group of more than 256 MB: write smaller ones")));
         }
-        let key = &self.records.reader().key;
-        let names = Records::names(key);
-        let columns = names.iter().map(|name| column(what, batch, name, &names)).collect::<Result<Vec<_>>>()?;
-        let keys = columns.iter().zip(&key.columns).zip(&names);
-        let keys = keys.map(|((array, (_, kind)), name)| Values::of(what, array, name, *kind));
-        let keys = keys.collect::<Result<Vec<_>>>()?;
-        let states = text(what, columns[keys.len()], names[keys.len()])?;
-        let times = time(what, columns[keys.len() + 1])?;
-        for row in 0..batch.num_rows() {
-            self.row += 1;
-            let bytes = self.records.begin();
-            let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
-                let of = |why: &str| format!("{} {why}", names[at]);
-                key.push(at, values.at(row).ok_or_else(|| of("is missing"))?, bytes).map_err(of)
-            });
-            let word = filled.and_then(|()| {
-                if states.is_null(row) {
-                    return Err("state is missing".into());
-                }
-                let state = state(states.value(row).trim())?;
-                if times.is_null(row) {
-                    return Err(format!("{OCCURRED_AT} is missing, or no RFC 3339 time"));
-                }
-                Ok((state, times.value(row)))
-            });
-            self.records.end(self.row, word);
+        Ok(ranges)
+    }
+
+    /// Takes in the rows of a row group, whose columns are there.
+    pub fn read(&self, group: usize, columns: Parts, rows: &mut Rows) -> Result<()> {
+        let damaged = |fault| damaged(self.at, fault);
+        let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(columns, self.metadata.clone())
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(ROWS)
+            .build()
+            .map_err(damaged)?;
+        for batch in batches {
+            rows.push(&self.at.to_string(), &batch.map_err(|fault| damaged(fault.into()))?)?;
         }
         Ok(())
     }
 }
 
-enum Values {
-    Whole(Int64Array),
-    Text(StringArray),
-}
-
-impl Values {
-    fn of(what: &str, array: &ArrayRef, name: &str, kind: Type) -> Result<Values> {
-        if kind == Type::String {
-            return text(what, array, name).map(Values::Text);
-        }
-        if !array.data_type().is_integer() {
-            return Err(wrong(what, name, array, kind.glue()));
-        }
-        Ok(Values::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
-    }
-
-    fn at(&self, row: usize) -> Option<Value<'_>> {
-        match self {
-            Values::Whole(array) => array.is_valid(row).then(|| Value::Whole(array.value(row))),
-            Values::Text(array) if array.is_null(row) || array.value(row).is_empty() => None,
-            Values::Text(array) => Some(Value::Text(array.value(row))),
-        }
-    }
-}
-
-fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) -> Result<&'a ArrayRef> {
-    let schema = batch.schema_ref();
-    let at = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name));
-    let lacks = || Error::input(format!("{what}: the columns lack {name}: expected {}", names.join(", ")));
-    at.map(|at| batch.column(at)).ok_or_else(lacks)
-}
-
-fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringArray> {
-    let kind = match array.data_type() {
-        DataType::Dictionary(_, value) => value,
-        other => other,
+/// Types are Parquet's own, and texts are views: [`super::rows`].
+fn typed(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let plain = ArrowReaderMetadata::try_new(footer, options.clone())?;
+    let view = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
     };
-    if !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-        return Err(wrong(what, name, array, "string"));
-    }
-    Ok(cast(what, array, &DataType::Utf8)?.as_string().clone())
-}
-
-/// Without a zone, a Parquet timestamp is taken for UTC, as Athena takes it.
-fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
-    if matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-        let texts = text(what, array, OCCURRED_AT)?;
-        let parse = |text: &str| Some(text.trim().parse::<jiff::Timestamp>().ok()?.as_microsecond());
-        return Ok(texts.iter().map(|text| text.and_then(parse)).collect());
-    }
-    if !matches!(array.data_type(), DataType::Timestamp(..)) {
-        return Err(wrong(what, OCCURRED_AT, array, "timestamp"));
-    }
-    Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
-}
-
-/// What has no value in the other type becomes null.
-fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: true, ..CastOptions::default() };
-    cast_with_options(array, to, &options)
-        .map_err(|fault| Error::input(format!("{what}: {} is not {to}", array.data_type())).caused_by(fault))
-}
-
-fn wrong(what: &str, name: &str, array: &ArrayRef, expected: &str) -> Error {
-    Error::input(format!("{what}: column {name} is {}, expected {expected}", array.data_type()))
+    let schema = Schema::new(plain.schema().fields().iter().map(view).collect::<Fields>());
+    ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(Arc::new(schema)))
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use ::parquet::arrow::async_reader::AsyncFileReader;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
 use super::{
-    Reader, Said, parquet,
-    record::{MOST, Records},
+    Reader, Said,
+    pages::Parts,
+    parquet::{self, Drop, FOOTER},
+    record::MOST,
+    rows::Rows,
     text,
 };
 use crate::{
@@ -45,12 +49,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
             // The parquet crate panics on some damaged pages.
             return thread.await.unwrap_or(Err(damaged));
         }
-        Some(Format::Parquet) => {
-            let names: Vec<String> = Records::names(&reader.key).into_iter().map(str::to_owned).collect();
-            let wanted = move |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
-            let batches = files::parquet::wanted(objects.clone(), object.clone(), wanted);
-            tokio::spawn(async move { limited(&object.to_string(), batches, &reader, MOST).await })
-        }
+        Some(Format::Parquet) => tokio::spawn(by_ranges(objects.clone(), object, reader)),
         Some(format) => {
             let arriving = arriving(&object, later(objects.clone(), object.clone()));
             spawn_blocking(move || {
@@ -80,13 +79,29 @@ async fn whole(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// What another table says, of the same columns. The number of a reject is that of its row in all batches.
-pub async fn records(what: &str, batches: Batches, reader: &Reader) -> Result<Said> {
-    limited(what, batches, reader, u64::MAX).await
+/// The footer of a Parquet file, then the columns of a record of one row group after the other.
+async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<Said> {
+    let mut file = files::parquet::Reader { objects, object: object.clone() };
+    let fault = |error| files::parquet::fault(&object, error);
+    files::parquet::guarded(&object, async {
+        let size = object.entry.size;
+        let tail = file.get_bytes(size.saturating_sub(FOOTER)..size).await.map_err(fault)?;
+        let drop = Drop::open(&object.entry.key, &tail, size, &reader)?;
+        let mut rows = Rows::new(&reader, MOST);
+        for group in 0..drop.groups() {
+            let ranges = drop.ranges(group)?;
+            let places: Vec<u64> = ranges.iter().map(|range| range.start).collect();
+            let bytes = file.get_byte_ranges(ranges).await.map_err(fault)?;
+            drop.read(group, Parts::new(places.into_iter().zip(bytes).collect()), &mut rows)?;
+        }
+        rows.finish()
+    })
+    .await
 }
 
-async fn limited(what: &str, mut batches: Batches, reader: &Reader, most: u64) -> Result<Said> {
-    let mut rows = parquet::Rows::new(reader, most);
+/// What another table says, of the same columns. The number of a reject is that of its row in all batches.
+pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<Said> {
+    let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {
         rows.push(what, &batch)?;
     }
