@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import threading
@@ -18,6 +19,18 @@ import zipfile
 ROOT = pathlib.Path(__file__).parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 ROUNDS = 20
+# What Lambda sets, and what template.yaml sets, of whatever function.
+ENVIRONMENT = {
+    "AWS_LAMBDA_FUNCTION_NAME": "f",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+    "AWS_LAMBDA_FUNCTION_VERSION": "1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+} | {
+    name: "s3://b/x" if "s3://" in value else "http://127.0.0.1/x"
+    for name, value in re.findall(r"^ +([A-Z][A-Z_]+): (.+)", (ROOT / "template.yaml").read_text(), re.MULTILINE)
+} | {"MALLOC_ARENA_MAX": "2", "DATASET_METRICS": "true"}
 
 
 class Runtime(http.server.BaseHTTPRequestHandler):
@@ -36,17 +49,7 @@ class Runtime(http.server.BaseHTTPRequestHandler):
 
 def cold_start(binary: pathlib.Path, port: int) -> float:
     """Milliseconds from spawn to the first request."""
-    environment = {
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-        "AWS_LAMBDA_FUNCTION_NAME": "f",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "DATASETS": "s3://b/datasets.toml",
-        "QUEUE_URL": "http://127.0.0.1/q",
-    }
+    environment = ENVIRONMENT | {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
     Runtime.asked.clear()
     started = time.perf_counter()
     process = subprocess.Popen([binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
