@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -58,6 +59,16 @@ def test_only_the_code_of_the_template_changes():
 def test_no_path_of_this_machine_is_built_in():
     flags = release.reproducible({"PATH": "/bin", "CARGO_HOME": "/home/me/.cargo"})["RUSTFLAGS"]
     assert flags == f"--remap-path-prefix=/home/me/.cargo=/cargo --remap-path-prefix={release.ROOT}=/turntable"
+
+
+def test_a_panic_unwinds_in_every_build():
+    """cargo-lambda sets these four by itself where the release profile does not, `panic` to "abort": then nothing is caught.
+
+    https://github.com/cargo-lambda/cargo-lambda/blob/main/crates/cargo-lambda-metadata/src/cargo/mod.rs
+    """
+    profiles = tomllib.loads((release.ROOT / "Cargo.toml").read_text())["profile"]
+    assert {"strip", "lto", "codegen-units", "panic"} <= profiles["release"].keys()
+    assert {profile.get("panic", "unwind") for profile in profiles.values()} == {"unwind"}
 
 
 @pytest.fixture
