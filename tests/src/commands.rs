@@ -64,6 +64,7 @@ const COMMANDS: &[(&str, &str, By)] = &[
     ("docs/migration.md", "aws …", CHAIN),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
+    ("docs/operate.md", "cargo run -p local -- status …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
     ("docs/reliability.md", "cargo test -p model -- --nocapture", MODEL),

@@ -47,15 +47,6 @@ pub fn shown(overview: &Overview) -> String {
     let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
     let row = |one: &Standing| {
         let flipped = one.flipped_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
-        let state = match one {
-            Standing { error: Some(_), .. } => "error",
-            Standing { unflip: Some(_), .. } => "un-flipped",
-            Standing { unfinished: Some(_), .. } => "flipping",
-            Standing { hold: Some(_), .. } => "held",
-            Standing { live: None, .. } => "no table",
-            Standing { waits: Some(_), .. } => "one waits",
-            _ => "",
-        };
         [
             one.dataset.clone(),
             one.live.clone().unwrap_or_else(|| "–".into()),
@@ -63,19 +54,36 @@ pub fn shown(overview: &Overview) -> String {
             number(one.bytes),
             one.age_seconds.map(age).unwrap_or_default(),
             flipped.unwrap_or_default(),
-            state.into(),
+            state(one).into(),
         ]
     };
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
-    if !overview.attention.is_empty() {
+    // Of a dataset without a table, its row has said all.
+    let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
+    let attention: Vec<String> = others.filter_map(Standing::attention).collect();
+    if !attention.is_empty() {
         text.push('\n');
     }
-    for line in &overview.attention {
-        text += line;
+    for line in attention {
+        text += &line;
         text.push('\n');
     }
     text
+}
+
+const MISSING: &str = "no table yet";
+
+fn state(one: &Standing) -> &'static str {
+    match one {
+        Standing { error: Some(_), .. } => "error",
+        Standing { unflip: Some(_), .. } => "un-flipped",
+        Standing { unfinished: Some(_), .. } => "flipping",
+        Standing { hold: Some(_), .. } => "held",
+        Standing { waits: Some(_), .. } => "one waits",
+        Standing { live: None, .. } => MISSING,
+        _ => "",
+    }
 }
 
 /// The two largest units: `3d 4h`.
@@ -98,7 +106,7 @@ mod tests {
         let answer = json!({
             "outcome": "status",
             "at": "2026-11-23T02:00:00Z",
-            "attention": ["orders: held: a restore"],
+            "attention": ["orders: held: a restore", "users: no table, nothing was exported yet"],
             "datasets": [
                 { "dataset": "orders", "live": "green-01JDA00000000000000000000B", "rows": 1_234_567, "bytes": 99,
                   "as_of": "2026-11-22T01:00:00Z", "age_seconds": 90_000, "flipped_at": "2026-11-22T01:00:05Z",
@@ -110,7 +118,7 @@ mod tests {
         let expected = "\
 dataset  live                                   rows  bytes    age  flipped
 orders   green-01JDA00000000000000000000B  1,234,567     99  1d 1h  2026-11-22 01:00:05Z  held
-users    –                                                                                no table
+users    –                                                                                no table yet
 
 orders: held: a restore
 ";

@@ -31,7 +31,17 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     chain.ask("export", &export).await;
     let monday = chain.next("users", None).await;
+    // Of opt-outs there is none yet, and the answer says so.
     let told = page.follow("Did last night work?", 0..1, &[]).await;
+    // Behind the answer, the CLI says how the call went.
+    let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
+    assert_eq!(told["attention"], json!(["optouts: no table, nothing was exported yet"]), "{told}");
+    assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
+    let told = page.follow("Did last night work?", 1..2, &[]).await;
+    let line = |dataset: &str| told.lines().find(|line| line.starts_with(dataset)).unwrap_or_else(|| panic!("{told}"));
+    assert!(line("users ").contains(&format!("{monday}   100 ")), "{told}");
+    assert!(line("optouts ").ends_with("  no table yet"), "{told}");
+    let told = page.follow("Did last night work?", 2..3, &[]).await;
     assert!(told.contains(&monday.to_string()) && told.contains("age_seconds"), "{told}");
     sweep().await;
 
