@@ -136,9 +136,15 @@ async fn check(file: &Path) -> Result<ExitCode> {
 
 async fn new_dataset(append: bool, url: &str, tables: &[String]) -> Result<ExitCode> {
     use local::new_dataset::{entries, new_dataset};
-    let text = if append { entries(url, tables).await? } else { new_dataset(url, tables).await? };
-    print!("{text}");
-    Ok(ExitCode::SUCCESS)
+    let found = match append {
+        true => entries(url, tables).await?,
+        false => new_dataset(url, tables, &std::env::current_dir()?).await?,
+    };
+    print!("{}", found.text);
+    for fault in &found.faults {
+        eprintln!("error: {fault}");
+    }
+    Ok(if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn status(stack: &str, aws: bool, options: Options) -> Result<ExitCode> {

@@ -6,7 +6,7 @@ mod entry;
 mod mysql;
 mod postgres;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow_array::{Array, RecordBatch, cast::AsArray};
@@ -21,7 +21,7 @@ use turntable::{
     source::{self, Context},
 };
 
-use crate::emulator;
+use crate::{emulator, workspace};
 
 /// A table as its database describes it.
 struct Table {
@@ -63,13 +63,34 @@ struct Database {
     context: Context,
 }
 
-/// The text of a file with these tables as datasets. The URL, in which there may be a password, is not in it.
-pub async fn new_dataset(url: &str, tables: &[String]) -> Result<String> {
-    Ok(format!("{}{}", entry::DEFAULTS, entries(url, tables).await?))
+/// What came of it.
+pub struct Entries {
+    /// The tables that can be published; empty if there is none. The URL, in which there may be a password, is not in it.
+    pub text: String,
+    /// What is wrong with the others.
+    pub faults: Vec<String>,
 }
 
-/// The datasets alone, for a file that has others.
-pub async fn entries(url: &str, tables: &[String]) -> Result<String> {
+/// A file with these tables as datasets, to lie in the folder.
+pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
+    let Entries { text, faults } = entries(url, tables).await?;
+    let text = if text.is_empty() { text } else { format!("{}{}{text}", schema_of(folder), entry::DEFAULTS) };
+    Ok(Entries { text, faults })
+}
+
+/// The line by which an editor finds the keys: <https://taplo.tamasfe.dev/configuration/directives.html>.
+fn schema_of(folder: &Path) -> String {
+    const SCHEMA: &str = "docs/datasets.schema.json";
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (root, folder) = (canonical(workspace::root()), canonical(folder));
+    match root.strip_prefix(&folder) {
+        Ok(below) => format!("#:schema ./{}\n\n", below.join(SCHEMA).display()),
+        Err(_) => format!("#:schema file://{}\n\n", root.join(SCHEMA).display()),
+    }
+}
+
+/// The datasets alone, for a file that has others. An error where the database cannot be asked at all.
+pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     let dialect = match url.split_once("://") {
         Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
         Some(("mysql", _)) => Dialect::Mysql,
@@ -86,20 +107,20 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<String> {
         copies: None,
     };
     let database = Database { dialect, url: url.into(), context };
+    database.rows("SELECT '1' AS one").await?;
     let mut names = BTreeSet::new();
-    let mut text = String::new();
+    let mut found = Entries { text: String::new(), faults: Vec::new() };
     for table in tables {
-        let found = match dialect {
-            Dialect::Postgres => postgres::table(&database, table).await?,
-            Dialect::Mysql => mysql::table(&database, table).await?,
-        };
-        ensure!(!found.columns.is_empty(), "{table} has no columns");
-        let (columns, left_out) = representable(&database, &found).await?;
         let name = entry::dataset(table, &names);
-        text += &entry::text(dialect, &name, &found, &columns, &left_out);
-        names.insert(name);
+        match database.entry(table, &name).await {
+            Ok(entry) => {
+                found.text += &entry;
+                names.insert(name);
+            }
+            Err(error) => found.faults.push(format!("{error:#}")),
+        }
     }
-    Ok(text)
+    Ok(found)
 }
 
 /// A column that is published, and its Glue type.
@@ -158,6 +179,16 @@ async fn glue_types(
 }
 
 impl Database {
+    async fn entry(&self, table: &str, name: &str) -> Result<String> {
+        let found = match self.dialect {
+            Dialect::Postgres => postgres::table(self, table).await?,
+            Dialect::Mysql => mysql::table(self, table).await?,
+        };
+        ensure!(!found.columns.is_empty(), "{table} has no columns");
+        let (columns, left_out) = representable(self, &found).await?;
+        Ok(entry::text(self.dialect, name, &found, &columns, &left_out))
+    }
+
     fn source(&self, query: String) -> Source {
         let (connect, session) = (Connect::Url(self.url.clone()), Session::default());
         match self.dialect {
@@ -196,4 +227,20 @@ fn keys(rows: Vec<Vec<Option<String>>>) -> Vec<Key> {
     }
     keys.sort_by_key(|(_, key)| !key.is_primary);
     keys.into_iter().map(|(_, key)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_editor_finds_the_schema_from_the_folder() {
+        let root = workspace::root().canonicalize().unwrap();
+        assert_eq!(schema_of(&root), "#:schema ./docs/datasets.schema.json\n\n");
+        let name = root.file_name().unwrap().to_str().unwrap();
+        let above = format!("#:schema ./{name}/docs/datasets.schema.json\n\n");
+        assert_eq!(schema_of(root.parent().unwrap()), above);
+        let elsewhere = format!("#:schema file://{}/docs/datasets.schema.json\n\n", root.display());
+        assert_eq!(schema_of(&root.join("docs")), elsewhere);
+    }
 }

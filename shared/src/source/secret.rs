@@ -22,10 +22,10 @@ pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
                     Error::config(format!("secret {name:?}: Secrets Manager has no such secret in this region"))
                 }
                 Some("AccessDeniedException") => Error::config(format!(
-                    "secret {name:?}: this function may not read it, allow secretsmanager:GetSecretValue (and \
+                    "secret {name:?}: it may not be read from here: allow secretsmanager:GetSecretValue (and \
                      kms:Decrypt, if it has a key of its own)"
                 )),
-                _ => Error::unavailable(format!("secret {name:?}: Secrets Manager did not give it, run export again"))
+                _ => Error::unavailable(format!("secret {name:?}: Secrets Manager did not give it, run it again"))
                     .caused_by(error),
             })
         }

@@ -3,6 +3,7 @@
 use local::{
     check::check,
     new_dataset::{entries, new_dataset},
+    workspace::root,
 };
 use serde_json::json;
 use tests::{mariadb::Mariadb, postgres::Postgres, rig::Rig};
@@ -21,6 +22,14 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
         export::Answer::Exported(exported) => assert_eq!(exported.rows, rows),
         other => panic!("{other:?}"),
     }
+}
+
+/// A file of these tables, all of which are good.
+async fn written(url: &str, tables: &[&str]) -> String {
+    let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
+    let found = new_dataset(url, &tables, root()).await.unwrap();
+    assert_eq!(found.faults, [""; 0]);
+    found.text
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +58,10 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
         .await
         .unwrap();
 
-    let text = new_dataset(&url, &["shop.order items".into()]).await.unwrap();
-    let expected = r##"[defaults]
+    let text = written(&url, &["shop.order items"]).await;
+    let expected = r##"#:schema ./docs/datasets.schema.json
+
+[defaults]
 database = "dmp" # the Glue database
 location = "s3://${BUCKET}/schemas" # where tables' folders lie
 
@@ -78,19 +89,24 @@ checks.unique = [["id"], ["order", "total"]]
     assert_eq!(text, expected);
     works(&text, &url, "order_items", 3).await;
 
-    let text = new_dataset(&url, &["empty".into()]).await.unwrap();
+    let text = written(&url, &["empty"]).await;
     let entry = "source.postgres.query = \"SELECT a, b FROM public.empty\"\nchecks.not_null = [\"a\", \"b\"]\n\
                  checks.unique = [[\"a\", \"b\"]]\n";
     assert!(text.ends_with(entry), "{text}");
     works(&text, &url, "empty", 0).await;
 
-    let more = entries(&url, &["empty".into(), "shop.empty".into()]).await.unwrap();
+    let more = entries(&url, &["empty".into(), "shop.empty".into()]).await.unwrap().text;
     assert!(more.starts_with("\n[datasets.empty]\n") && more.contains("\n\n[datasets.shop_empty]\n"), "{more}");
     works(&format!("{}{more}", text.split_once("[datasets").unwrap().0), &url, "shop_empty", 0).await;
 
-    let none = new_dataset(&url, &["nothing'\\".into()]).await.unwrap_err().to_string();
-    assert_eq!(none, "there is no table or view nothing'\\ here that this user can see: try SCHEMA.TABLE");
-    let other = new_dataset("sqlite://x", &["t".into()]).await.unwrap_err().to_string();
+    let gone = "there is no table or view nothing'\\ here that this user can see: try SCHEMA.TABLE";
+    let found = entries(&url, &["nothing'\\".into(), "empty".into()]).await.unwrap();
+    assert_eq!((found.text.matches("[datasets.").count(), found.faults), (1, vec![gone.to_owned()]), "{}", found.text);
+    let none = new_dataset(&url, &["nothing'\\".into()], root()).await.unwrap();
+    assert_eq!((none.text.as_str(), none.faults), ("", vec![gone.to_owned()]));
+    let refused = entries(&url.replace("secret", "other"), &["empty".into()]).await.err().unwrap().to_string();
+    assert!(refused.contains("refuses the password"), "{refused}");
+    let other = entries("sqlite://x", &["t".into()]).await.err().unwrap().to_string();
     assert_eq!(other, "expected a URL that begins with postgres:// or mysql://");
 }
 
@@ -106,7 +122,7 @@ async fn a_table_of_mariadb_becomes_an_entry_that_runs() {
         server
     });
     let server = server.await.unwrap();
-    let text = new_dataset(&server.url(), &["Order-Items".into()]).await.unwrap();
+    let text = written(&server.url(), &["Order-Items"]).await;
     let expected = r#"[datasets.order_items]
 # wide (decimal(60,2)) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
 # clock (time) becomes a string: a cast in the query makes something else of it
@@ -121,9 +137,9 @@ checks.unique = [["id"], ["key", "name"]]
 "#;
     assert!(text.ends_with(expected), "{text}");
     works(&text, &server.url(), "order_items", 5).await;
-    let none = new_dataset(&server.url(), &["shop.no'\\".into()]).await.unwrap_err().to_string();
+    let none = entries(&server.url(), &["shop.no'\\".into()]).await.unwrap();
     assert_eq!(
-        none,
+        none.faults.join(""),
         "there is no table or view shop.no'\\ here that this user can see: try DATABASE.TABLE, in the case that it has"
     );
 }

@@ -98,15 +98,15 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
     assert_eq!(error.kind(), Kind::Unavailable);
     let text = error.message();
     assert!(text.starts_with(&format!("MySQL at {closed} is not reachable (")) && text.contains("refused"), "{text}");
-    assert!(text.ends_with("(subnet, security group); nothing was published; run export again"), "{text}");
+    assert!(text.ends_with("(in AWS: subnet, security group); nothing was published; run it again"), "{text}");
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     check(
         &fault(&format!("mysql://u:p@{address}/d"), "SELECT 1 AS n").await,
         Kind::Unavailable,
         &format!(
-            "MySQL at {address} did not answer within 10 s: check the address and that this function may reach it \
-             (subnet, security group); nothing was published; run export again"
+            "MySQL at {address} did not answer within 10 s: check the address and that it can be reached from here \
+             (in AWS: subnet, security group); nothing was published; run it again"
         ),
     );
 }
@@ -151,7 +151,7 @@ async fn a_server_that_dies_in_the_middle_is_unavailable_and_says_how_far_it_cam
         assert_eq!(error.kind(), Kind::Unavailable, "{how}: {error}");
         let text = error.message();
         assert!(text.starts_with(&format!("MySQL at {}", named(&url))), "{text}");
-        assert!(text.ends_with("; nothing was published; run export again"), "{text}");
+        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
     }

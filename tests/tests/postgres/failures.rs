@@ -109,7 +109,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         Kind::Unavailable,
         &format!(
             "PostgreSQL at {closed} is not reachable (Connection refused (os error 111)): check the address and that \
-             this function may reach it (subnet, security group); nothing was published; run export again"
+             it can be reached from here (in AWS: subnet, security group); nothing was published; run it again"
         ),
     );
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -118,8 +118,8 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         &fault(&format!("postgres://u:p@{address}/d?connect_timeout=1"), "SELECT 1 AS n").await,
         Kind::Unavailable,
         &format!(
-            "PostgreSQL at {address} did not answer within 1 s: check the address and that this function may reach it \
-             (subnet, security group); nothing was published; run export again"
+            "PostgreSQL at {address} did not answer within 1 s: check the address and that it can be reached from here \
+             (in AWS: subnet, security group); nothing was published; run it again"
         ),
     );
 }
@@ -147,7 +147,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
         assert_eq!(error.kind(), Kind::Unavailable);
         let text = error.message();
         assert!(text.starts_with(&format!("PostgreSQL at {}", named(&url))), "{text}");
-        assert!(text.ends_with("; nothing was published; run export again"), "{text}");
+        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
         // A server that is waiting for the reader cannot say why it goes.
@@ -224,13 +224,13 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
     check(
         &with_secret("400 Bad Request", fault("AccessDeniedException")).await.unwrap_err(),
         Kind::Config,
-        "secret \"dmp/replica\": this function may not read it, allow secretsmanager:GetSecretValue (and kms:Decrypt, \
+        "secret \"dmp/replica\": it may not be read from here: allow secretsmanager:GetSecretValue (and kms:Decrypt, \
          if it has a key of its own)",
     );
     check(
         &with_secret("400 Bad Request", fault("InternalServiceError")).await.unwrap_err(),
         Kind::Unavailable,
-        "secret \"dmp/replica\": Secrets Manager did not give it, run export again",
+        "secret \"dmp/replica\": Secrets Manager did not give it, run it again",
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());

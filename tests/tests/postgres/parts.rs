@@ -96,6 +96,6 @@ async fn a_snapshot_whose_connection_was_lost_is_taken_again() {
     let error = snapshot.open(&source, &context()).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.report());
     let text = "does not know the snapshot that another connection has: that connection was lost, or the address stands for \
-                several servers: name one of them; nothing was published; run export again";
+                several servers: name one of them; nothing was published; run it again";
     assert!(error.message().ends_with(text), "{}", error.message());
 }

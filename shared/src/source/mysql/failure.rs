@@ -7,12 +7,12 @@ use mysql_async::{DriverError, Error as Theirs, IoError, ServerError};
 use super::server::Server;
 use crate::error::{Error, Kind};
 
-const AGAIN: &str = "nothing was published; run export again";
+const AGAIN: &str = "nothing was published; run it again";
 
 pub fn no_answer(server: &Server, patience: Duration) -> Error {
     Error::unavailable(format!(
-        "MySQL at {} did not answer within {} s: check the address and that this function may reach it \
-         (subnet, security group); {AGAIN}",
+        "MySQL at {} did not answer within {} s: check the address and that it can be reached from here \
+         (in AWS: subnet, security group); {AGAIN}",
         server.address(),
         patience.as_secs()
     ))
@@ -39,8 +39,8 @@ pub fn at_connect(server: &Server, error: Theirs) -> Error {
         Theirs::Io(IoError::Io(error)) => match tls_within(&error) {
             Some(cause) => no_tls(server, &cause),
             None => Error::unavailable(format!(
-                "MySQL at {address} is not reachable ({error}): check the address and that this function may reach it \
-                 (subnet, security group); {AGAIN}"
+                "MySQL at {address} is not reachable ({error}): check the address and that it can be reached from here \
+                 (in AWS: subnet, security group); {AGAIN}"
             )),
         },
         error => of(server, error),

@@ -7,15 +7,15 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use super::server::Server;
 use crate::error::{Error, Kind};
 
-const AGAIN: &str = "nothing was published; run export again";
+const AGAIN: &str = "nothing was published; run it again";
 
 pub const POOLER: &str = "a pooler in transaction or statement mode stands before the server: connect to the server itself, or to \
                           a pool in session mode";
 
 pub fn no_answer(server: &Server, patience: Duration) -> Error {
     Error::unavailable(format!(
-        "PostgreSQL at {} did not answer within {} s: check the address and that this function may reach it \
-         (subnet, security group); {AGAIN}",
+        "PostgreSQL at {} did not answer within {} s: check the address and that it can be reached from here \
+         (in AWS: subnet, security group); {AGAIN}",
         server.address(),
         patience.as_secs()
     ))
@@ -44,8 +44,8 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
             Error::config(format!("PostgreSQL at {}: {cause}: correct {}", server.address(), server.given_by))
         }
         _ => Error::unavailable(format!(
-            "PostgreSQL at {} is not reachable ({cause}): check the address and that this function may reach it \
-             (subnet, security group); {AGAIN}",
+            "PostgreSQL at {} is not reachable ({cause}): check the address and that it can be reached from here \
+             (in AWS: subnet, security group); {AGAIN}",
             server.address()
         )),
     }
