@@ -18,6 +18,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
+use percent_encoding::percent_decode_str;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -236,7 +237,7 @@ fn from_url(url: &str, auth: Auth, usual: SslMode, given_by: &str) -> Result<Ser
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=') {
             Some(("ssl-mode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
-            Some(("ssl-ca", path)) => roots = Some(path.replace("%2F", "/").replace("%2f", "/")),
+            Some(("ssl-ca", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
             _ => {
                 // It may have come from an @ in the password.
                 return Err(fault(

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
 use super::tls::SslMode;
@@ -153,7 +154,7 @@ fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=') {
             Some(("sslmode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
-            Some(("sslrootcert", path)) => roots = Some(unescaped(path)),
+            Some(("sslrootcert", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
             _ => others.push(parameter),
         }
     }
@@ -167,26 +168,6 @@ fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let usual = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
     let mode = SslMode::of(mode, roots.as_deref(), usual).map_err(|what| fault(&what))?;
     Ok(Server::new(options, mode, roots, given_by))
-}
-
-/// `%2F` → `/`; what is no escape stays.
-fn unescaped(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

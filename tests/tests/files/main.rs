@@ -1,0 +1,117 @@
+//! Files in S3 → rows, and the exact words of everything that can be wrong with them.
+
+mod csv;
+mod ndjson;
+mod objects;
+mod parquet;
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use tests::memory;
+use turntable::{
+    config::{Config, Files, OnUnrepresentable, Source},
+    error::{Kind, Result},
+    manifest::TypedBy,
+    name::TableName,
+    schema,
+    source::{self, Context, Opened},
+};
+
+/// The options as datasets.toml has them.
+fn options(toml: &str) -> Files {
+    let text = format!(
+        "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+         [datasets.users]\nsource = {{ files = {{ {toml} }} }}\n"
+    );
+    match Config::parse("datasets.toml", &text).unwrap().dataset("users").unwrap().source.clone() {
+        Source::Files(files) => files,
+        _ => unreachable!(),
+    }
+}
+
+async fn open(objects: &memory::Objects, toml: &str) -> Result<Opened> {
+    open_with(objects, toml, OnUnrepresentable::Error).await
+}
+
+async fn open_with(objects: &memory::Objects, toml: &str, on_unrepresentable: OnUnrepresentable) -> Result<Opened> {
+    let now = "2026-11-22T00:00:00Z".parse().unwrap();
+    let context = Context {
+        objects: Arc::new(objects.clone()),
+        secrets: None,
+        iam: None,
+        now,
+        table: TableName { database: "dmp".into(), table: "t".into() },
+        on_unrepresentable,
+        copies: None,
+    };
+    source::open(&Source::Files(options(toml)), &context).await
+}
+
+struct Table {
+    typed_by: TypedBy,
+    /// `name type, name type`
+    columns: String,
+    /// Every value in words, nulls as `-`.
+    rows: Vec<String>,
+}
+
+async fn read(objects: &memory::Objects, toml: &str) -> Result<Table> {
+    rows(open(objects, toml).await?).await
+}
+
+async fn rows(opened: Opened) -> Result<Table> {
+    assert_eq!(opened.as_of.to_string(), "2026-11-22T00:00:00Z");
+    let columns = schema::columns(&opened.schema).unwrap();
+    let columns: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect();
+    let mut rows = Vec::new();
+    for stream in opened.streams {
+        for batch in stream.try_collect::<Vec<RecordBatch>>().await? {
+            assert_eq!(batch.schema(), opened.schema);
+            let options = FormatOptions::new().with_null("-");
+            let columns: Vec<ArrayRef> = batch.columns().iter().map(without_zone).collect();
+            let columns: Vec<ArrayFormatter> =
+                columns.iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+            for row in 0..batch.num_rows() {
+                let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+                rows.push(values.join("|"));
+            }
+        }
+    }
+    Ok(Table { typed_by: opened.typed_by, columns: columns.join(", "), rows })
+}
+
+/// The formatter knows no zones; those here are all of UTC.
+fn without_zone(column: &ArrayRef) -> ArrayRef {
+    match column.as_any().downcast_ref::<TimestampMicrosecondArray>() {
+        Some(times) => Arc::new(times.clone().with_timezone_opt(None::<&str>)),
+        None => column.clone(),
+    }
+}
+
+const PLACE: &str = "location = \"s3://lake/in/users\"";
+const COLUMNS: &str = ", columns = { id = \"bigint\", name = \"string\", age = \"tinyint\" }";
+
+async fn read_one(name: &str, body: impl Into<Vec<u8>>, more: &str) -> Result<Table> {
+    let objects = memory::Objects::default();
+    objects.put(&format!("s3://lake/in/users/{name}"), body.into());
+    read(&objects, &format!("{PLACE}{more}")).await
+}
+
+/// The kind and the words of the error; panics where there is none.
+async fn fault(name: &str, body: impl Into<Vec<u8>>, more: &str) -> String {
+    let error = read_one(name, body, more).await.err().expect("an error");
+    assert_eq!(error.kind(), Kind::Input);
+    error.message().replace("s3://lake/in/users/", "")
+}
+
+async fn read_with_nulls(name: &str, body: impl Into<Vec<u8>>, more: &str) -> Result<(Vec<String>, String)> {
+    let objects = memory::Objects::default();
+    objects.put(&format!("s3://lake/in/users/{name}"), body.into());
+    let opened = open_with(&objects, &format!("{PLACE}{more}"), OnUnrepresentable::Null).await?;
+    let counted = opened.unrepresentable.clone();
+    let rows = rows(opened).await?;
+    Ok((rows.rows, format!("{:?}", counted.nulled())))
+}
