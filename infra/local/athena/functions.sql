@@ -1,17 +1,20 @@
 -- Trino functions that DuckDB lacks or renders otherwise. sql.py turns calls into these where names differ.
 
 -- Trino's CAST(x AS varchar): timestamps with three digits, doubles as 1.5E0.
+-- No lambdas: DuckDB does not bind one on a column of the outer query, in a subquery that is correlated.
+CREATE MACRO trino_of_digits(digits, exponent, minus) AS (
+    minus || CASE WHEN ltrim(digits, '0') = '' THEN '0E0' ELSE
+        left(ltrim(digits, '0'), 1) || '.' || coalesce(nullif(rtrim(substr(ltrim(digits, '0'), 2), '0'), ''), '0')
+            || 'E' || (exponent - (length(digits) - length(ltrim(digits, '0'))))::VARCHAR
+        END);
+CREATE MACRO trino_of_mantissa(mantissa, exponent, minus) AS
+    trino_of_digits(replace(mantissa, '.', ''), exponent + length(split_part(mantissa, '.', 1)) - 1, minus);
 CREATE MACRO trino_scientific(s) AS (
     CASE WHEN s IN ('nan', 'inf', '-inf') THEN CASE s WHEN 'nan' THEN 'NaN' WHEN 'inf' THEN 'Infinity' ELSE '-Infinity' END
-    ELSE list_transform(
-        [{m: split_part(ltrim(s, '-'), 'e', 1), e: coalesce(try_cast(split_part(s, 'e', 2) AS INTEGER), 0), neg: s LIKE '-%'}],
-        lambda p: list_transform(
-            [{d: replace(p.m, '.', ''), e: p.e + length(split_part(p.m, '.', 1)) - 1, neg: p.neg}],
-            lambda q: CASE WHEN ltrim(q.d, '0') = '' THEN (CASE WHEN q.neg THEN '-0E0' ELSE '0E0' END)
-                ELSE (CASE WHEN q.neg THEN '-' ELSE '' END) || left(ltrim(q.d, '0'), 1) || '.'
-                    || coalesce(nullif(rtrim(substr(ltrim(q.d, '0'), 2), '0'), ''), '0')
-                    || 'E' || (q.e - (length(q.d) - length(ltrim(q.d, '0'))))::VARCHAR
-            END)[1])[1]
+    ELSE trino_of_mantissa(
+        split_part(ltrim(s, '-'), 'e', 1),
+        coalesce(try_cast(split_part(s, 'e', 2) AS INTEGER), 0),
+        CASE WHEN s LIKE '-%' THEN '-' ELSE '' END)
     END);
 CREATE MACRO trino_varchar(x) AS (
     CASE typeof(x)

@@ -397,7 +397,7 @@ def test_a_registered_partition_has_its_own_location(lake: Lake) -> None:
 
 @pytest.mark.parametrize(("expression", "shown"), [
     ("7 / 2", "3"), ("CAST(1e10 AS double)", "1.0E10"), ("1e-5", "1.0E-5"), ("123456.789e0", "123456.789"), ("nan()", "NaN"),
-    ("CAST(1.5e0 AS varchar)", "1.5E0"), ("CAST(true AS varchar)", "true"), ("CAST('abc' AS varchar(2))", "ab"),
+    ("CAST(1.5e0 AS varchar)", "1.5E0"), ("CAST(-1.23e-3 AS varchar)", "-1.23E-3"), ("CAST(1e20 AS varchar)", "1.0E20"), ("CAST(0e0 AS varchar)", "0E0"), ("CAST(true AS varchar)", "true"), ("CAST('abc' AS varchar(2))", "ab"),
     ("DECIMAL '1.10'", "1.10"), ("CAST(10 AS decimal(12,3))", "10.000"), ("sum(1)", "1"), ("typeof(1) IS NOT NULL", "true"),
     ("timestamp '2024-01-02 03:04:05'", "2024-01-02 03:04:05.000"),
     ("CAST(timestamp '2024-01-02 03:04:05' AS varchar)", "2024-01-02 03:04:05.000"),
@@ -436,6 +436,8 @@ def test_statements_of_several_shapes(lake: Lake) -> None:
     ]
     assert lake.rows("SELECT id FROM t WHERE id > (SELECT min(id) FROM t) EXCEPT SELECT 3") == [["2"]]
     assert lake.rows("SELECT t.id FROM t WHERE EXISTS (SELECT 1 FROM t b WHERE b.id = t.id + 2)") == [["1"]]
+    by_text = "SELECT 1 FROM t b WHERE CAST(b.id AS varchar) = CAST(t.id + 1 AS varchar)"
+    assert lake.rows(f"SELECT t.id FROM t WHERE NOT EXISTS ({by_text})") == [["3"]]
     assert lake.rows("SELECT dmp.t.id FROM dmp.t WHERE dmp.t.id = 1") == [["1"]]
     assert lake.rows("SELECT r.a.b FROM (SELECT CAST(ROW(ROW(1)) AS ROW(a ROW(b integer))) AS r)") == [["1"]]
     assert lake.failure("SELECT 7 / (id - 1) FROM t") == "DIVISION_BY_ZERO: Division by zero"

@@ -4,7 +4,7 @@ use crate::{
     config::{Dataset, Protect},
     merge::{OCCURRED_AT, STATE, State},
     name::TableName,
-    schema::Column,
+    schema::{self, Column},
 };
 
 /// A view as Athena is asked for it.
@@ -36,15 +36,16 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     View { name, query }
 }
 
-/// Another table without those who are out. A row whose key is null is nobody's word and stays. Where the key has
-/// another type there, both are compared as text.
+/// Another table without those who are out. A row whose key is null is nobody's word and stays. Whole numbers are compared
+/// as such, whatever their widths; where the key otherwise has another type there, both are compared as text.
 pub fn protected(dataset: &Dataset, key: &[Column], protect: &Protect, columns: &[Column]) -> Result<View, String> {
     let mut same = Vec::new();
     for (ours, theirs) in key.iter().zip(&protect.columns) {
         let column = columns.iter().find(|column| column.name == *theirs);
         let column = column.ok_or_else(|| format!("{} has no column {theirs:?}", protect.table))?;
         let (out, row) = (format!("o.{}", quoted(&ours.name)), format!("t.{}", quoted(theirs)));
-        same.push(if column.glue_type == ours.glue_type {
+        let alike = column.glue_type == ours.glue_type || (is_whole(&column.glue_type) && is_whole(&ours.glue_type));
+        same.push(if alike {
             format!("{out} = {row}")
         } else {
             format!("CAST({out} AS varchar) = CAST({row} AS varchar)")
@@ -62,6 +63,10 @@ pub fn protected(dataset: &Dataset, key: &[Column], protect: &Protect, columns: 
         State::OptedIn.as_str()
     );
     Ok(View { name, query })
+}
+
+fn is_whole(glue_type: &str) -> bool {
+    schema::arrow_type(glue_type).is_ok_and(|found| found.is_integer())
 }
 
 fn of(table: &TableName) -> String {
@@ -103,6 +108,7 @@ mod tests {
              WHERE NOT EXISTS (SELECT 1 FROM \"dmp\".\"optouts\" o WHERE o.\"user_id\" = t.\"id\" \
              AND o.\"state\" <> 'opted_in')"
         );
+        assert_eq!(of("int"), of("bigint"));
         assert!(of("string").unwrap().query.contains("CAST(o.\"user_id\" AS varchar) = CAST(t.\"id\" AS varchar)"));
         let lacking = protected(dataset, &key, &dataset.protects[0], &[column("user", "bigint")]);
         assert_eq!(lacking.unwrap_err(), "dmp.users has no column \"id\"");
