@@ -37,6 +37,7 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    dataset: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -44,7 +45,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), dataset: None, source: None }
     }
 
     pub fn config(message: impl Into<String>) -> Self {
@@ -75,6 +76,16 @@ impl Error {
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Which dataset it is of, for the log, unless that is said already.
+    pub fn of(mut self, dataset: &str) -> Self {
+        self.dataset.get_or_insert_with(|| dataset.into());
+        self
+    }
+
+    pub fn dataset(&self) -> Option<&str> {
+        self.dataset.as_deref()
     }
 
     pub fn kind(&self) -> Kind {

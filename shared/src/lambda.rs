@@ -113,7 +113,8 @@ where
         let deadline = left.map(|left| Deadline::after(Duration::from_millis(left)));
         let answer = handle(world.clone(), event.payload, deadline).await;
         if let Err(failure) = &answer {
-            error!(kind = failure.kind().as_str(), error = failure.report(), "failed");
+            let (dataset, kind) = (failure.dataset(), failure.kind().as_str());
+            error!(dataset, kind, error = failure.report(), "failed");
         }
         answer
     }))

@@ -79,6 +79,7 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
                     let (id, kind) = (&message.id, failure.kind().as_str());
                     error!(
                         message_id = id,
+                        dataset = failure.dataset(),
                         kind,
                         received = message.received,
                         error = failure.report(),
@@ -156,13 +157,12 @@ async fn of_message(export: &Export, body: &str) -> Result<()> {
 
 /// Builds one generation, or has it built; and of a member of a group, those of all members.
 async fn one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
-    if let Some(members) = config.group_of(dataset) {
-        return group::build(export, &members, dataset).await.map(Answer::Exported);
-    }
-    match dataset.source.is_engine() {
-        true => engines::export(export, dataset).await,
-        false => build(export, dataset).await.map(Answer::Exported),
-    }
+    let built = match config.group_of(dataset) {
+        Some(members) => group::build(export, &members, dataset).await.map(Answer::Exported),
+        None if dataset.source.is_engine() => engines::export(export, dataset).await,
+        None => build(export, dataset).await.map(Answer::Exported),
+    };
+    built.map_err(|failure| failure.of(&dataset.name))
 }
 
 /// Source → data files → manifest.

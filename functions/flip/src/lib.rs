@@ -49,9 +49,10 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
     let candidate = request.generation().map(|generation| generation.to_string());
     let answer = match config.group_of(dataset) {
-        Some(group) => group::act(&world, &group, dataset, request).await?,
-        None => act(&world, dataset, request).await?,
+        Some(group) => group::act(&world, &group, dataset, request).await,
+        None => act(&world, dataset, request).await,
     };
+    let answer = answer.map_err(|failure| failure.of(&dataset.name))?;
     info!(
         dataset = answer.dataset,
         candidate,
@@ -70,10 +71,10 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     match answer.outcome {
         Outcome::Rejected => {
             emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
-            let rejected = rejected(&answer);
+            let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
                 // An error would make Lambda ask twice more, to the same answer, and count three rejections for one.
-                error!(kind = rejected.kind().as_str(), error = rejected.report(), "failed");
+                error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
             Err(rejected)

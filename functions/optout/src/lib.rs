@@ -61,7 +61,8 @@ async fn work(optout: Optout, event: Value) -> Result<Answer> {
         request::Optout::Queue(messages) => Ok(Answer::Batch { failures: batch(&optout, &config, messages).await }),
         request::Optout::One { ref dataset, reconcile } => {
             let ask = Ask { reconcile, secrets: optout.secrets.clone(), iam: optout.iam.clone(), ..Ask::default() };
-            Ok(Answer::One(one(&optout, config.dataset(dataset)?, &ask, Views::Always).await?))
+            let refreshed = one(&optout, config.dataset(dataset)?, &ask, Views::Always).await;
+            refreshed.map(Answer::One).map_err(|failure| failure.of(dataset))
         }
         request => many(&optout, request.datasets(&config)?).await,
     }

@@ -39,8 +39,9 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
         assert_eq!(message, chain.named(&format!("s3://${{BUCKET}}/in/users.csv: {text}")));
         assert_eq!(of, "Input");
     }
-    let failed = async || (chain.lines("export", "failed").await.len() == 5).then_some(());
-    chain.until("five logged failures", failed).await;
+    let failed = async || Some(chain.lines("export", "failed").await).filter(|lines| lines.len() == 5);
+    let failed = chain.until("five logged failures", failed).await;
+    assert!(failed.iter().all(|line| line["dataset"] == "users" && line["kind"] == "Input"), "{failed:?}");
     let logs = serde_json::Value::from(chain.all_logs().await).to_string();
     assert!(!logs.contains(SECRET) && !logs.contains("9223372036854775807"), "{logs}");
     assert_eq!(chain.unfinished_uploads().await, 0);
