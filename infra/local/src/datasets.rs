@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use turntable::config::{Config, Position};
+use turntable::config::{Config, LAPTOP_ONLY, Position};
 
 /// The sample's file.
 pub const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
@@ -33,7 +33,13 @@ impl Datasets {
         match Config::parse_expanded(&file, &text, &written) {
             Ok(config) if faults.is_empty() => return Ok(Datasets { written, text, config }),
             Ok(_) => {}
-            Err(error) => faults.push(error.report()),
+            Err(error) => {
+                let report = error.report();
+                // Of a name that is not set, it is told already.
+                let told = |line: &&str| !faults.is_empty() && line.ends_with(LAPTOP_ONLY);
+                let others: Vec<String> = report.lines().filter(|line| !told(line)).map(str::to_owned).collect();
+                faults.extend(others);
+            }
         }
         bail!("{}", faults.join("\n"))
     }

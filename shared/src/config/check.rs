@@ -36,10 +36,13 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         defaults
     });
     let defaults = defaults.unwrap_or_default();
+    // What is wrong there is told there, and not missing.
+    let given =
+        |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
     match root.value("datasets") {
         Some(Value::Table(entries)) if !entries.is_empty() => {
             for (name, entry) in entries {
-                if let Some(dataset) = dataset(name, entry, &defaults, faults) {
+                if let Some(dataset) = dataset(name, entry, &defaults, given, faults) {
                     datasets.insert(name.clone(), dataset);
                 }
             }
@@ -56,7 +59,14 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     datasets
 }
 
-fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> Option<Dataset> {
+/// `given`: whether `[defaults]` has a key, good or bad.
+fn dataset(
+    name: &str,
+    entry: &Value,
+    defaults: &Defaults,
+    given: impl Fn(&str) -> bool,
+    faults: &Faults,
+) -> Option<Dataset> {
     let path = format!("datasets.{name}");
     if let Err(fault) = identifier(name) {
         faults.push(&path, fault);
@@ -75,7 +85,7 @@ fn dataset(name: &str, entry: &Value, defaults: &Defaults, faults: &Faults) -> O
     let group = keys.parsed("group", identifier);
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
-        if missing && !table.contains_key(key) {
+        if missing && !table.contains_key(key) && !given(key) {
             keys.fault_here(format!("{key} is missing, here and in [defaults]"));
         }
     }

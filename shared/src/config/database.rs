@@ -2,14 +2,14 @@
 
 use jiff::SignedDuration;
 
-use super::{Auth, Connect, Mysql, Postgres, Session, read::Keys};
+use super::{Auth, Connect, Mysql, Postgres, Session, names, read::Keys};
 
 /// A server has a hundred connections by default, and other users.
 const MOST_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
     let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
-    let url = keys.string("url").map(|url| Connect::Url(url.into()));
+    let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
     let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
     let parallel = keys.whole("parallel", 1).unwrap_or(1);
     let split_by = keys.string("split_by").map(str::to_owned);
@@ -51,7 +51,7 @@ fn session(keys: &Keys) -> Session {
 
 pub fn mysql(keys: Keys) -> Option<Mysql> {
     let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
-    let url = keys.string("url").map(|url| Connect::Url(url.into()));
+    let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
     let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
     if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
         keys.fault(
@@ -96,6 +96,19 @@ mod tests {
              several connections share, and without one they would not see the same moment\n\
              datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
              parallel, split_by, auth, connect_timeout, statement_timeout, keepalive"
+        );
+    }
+
+    #[test]
+    fn what_a_laptop_replaces_is_no_url_and_no_location() {
+        let source = "source.mysql = { url = \"mysql://u:secret@${HOST}/d\", query = \"SELECT 1\" }\n";
+        let files = "source.files = { location = \"s3://${BUCKET}/in/\" }\n";
+        let defaults = DEFAULTS.replace("lake", "${LAKE}");
+        assert_eq!(
+            faults(&format!("{defaults}[datasets.a]\n{source}[datasets.b]\n{files}")),
+            "datasets.toml: defaults.location: ${LAKE} is replaced on a laptop only: write what it stands for\n\
+             datasets.toml: datasets.a.source.mysql.url: ${HOST} is replaced on a laptop only: write what it stands for\n\
+             datasets.toml: datasets.b.source.files.location: ${BUCKET} is replaced on a laptop only: write what it stands for"
         );
     }
 

@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::{
     Files, Format,
-    names::columns,
+    names::{self, columns},
     read::{Keys, described},
 };
 
@@ -85,7 +85,8 @@ impl Encoding {
 
 pub(super) fn files(keys: Keys) -> Option<Files> {
     let location = keys.parsed("location", |text| {
-        text.strip_prefix("s3://")
+        names::written(text)?
+            .strip_prefix("s3://")
             .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
             .filter(|(bucket, _)| !bucket.is_empty())
             .map(|(bucket, key)| (bucket.to_owned(), key.to_owned()))

@@ -22,6 +22,7 @@ pub use engines::{Athena, GlueJob};
 pub use files::{Csv, Dialect, Encoding};
 pub use group::Group;
 use jiff::SignedDuration;
+pub use names::LAPTOP_ONLY;
 pub use position::{Position, Positions};
 use read::At;
 

@@ -50,7 +50,17 @@ pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     Some(columns)
 }
 
+/// How a fault ends that tells of a `${NAME}` for which nothing was put in.
+pub const LAPTOP_ONLY: &str = "is replaced on a laptop only: write what it stands for";
+
+/// A text with no `${NAME}` left in it. The fault says no more of the text, in which there may be a password.
+pub fn written(text: &str) -> Result<&str, String> {
+    let name = text.split_once("${").and_then(|(_, rest)| rest.split_once('}'));
+    name.map_or(Ok(text), |(name, _)| Err(format!("${{{name}}} {LAPTOP_ONLY}")))
+}
+
 pub fn location(text: &str) -> Result<Location, String> {
+    written(text)?;
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
 
