@@ -109,6 +109,12 @@ def expression_fault(text):
     return "neither cron nor rate"
 
 
+def test_the_page_explains_every_parameter():
+    page = (ROOT / "docs/deploy.md").read_text()
+    rows = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert rows >= template()["Parameters"].keys()
+
+
 def test_schedules_are_expressions_that_the_scheduler_takes():
     for name, schedule in of("AWS::Scheduler::Schedule").items():
         assert expression_fault(schedule["ScheduleExpression"]) is None, name

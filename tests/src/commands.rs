@@ -36,6 +36,7 @@ const COMMANDS: &[(&str, &str, By)] = &[
     ("README.md", "cargo run -p local -- --json", LAPTOP),
     ("README.md", "cargo run -p local -- up", LAPTOP),
     ("README.md", "cargo run -p local -- status", LAPTOP),
+    ("README.md", "cargo run -p local -- query …", LAPTOP),
     ("README.md", "cargo run -p local -- check datasets.toml", LAPTOP),
     ("README.md", "DATABASE_URL=…", LAPTOP),
     ("README.md", "cargo lambda …", LAMBDA),

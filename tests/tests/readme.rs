@@ -44,6 +44,11 @@ async fn own_database(page: &Follower, server: &Postgres) {
     let row = text.lines().find(|line| line.starts_with("customers")).unwrap_or_else(|| panic!("{text}"));
     assert!(row.contains(" 500 ") && row.ends_with("live"), "{text}");
     // The same file by the other commands, with the database in the environment.
+    let script = page.script("Try it on your own database", 1..2);
+    let mut child = page.shell(&script, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let text = tokio::time::timeout(PATIENCE, greeting(&mut child)).await.expect("a greeting");
+    assert!(text.contains("Your datasets are in place"), "{text}");
+    interrupt(child).await;
     let database = [("DATABASE_URL", server.url())];
     let database = database.each_ref().map(|(name, url)| (*name, url.as_str()));
     let text = page.follow("See it work", 1..2, &database).await;
@@ -63,14 +68,22 @@ async fn up(page: &Follower) {
     let greeting = tokio::time::timeout(PATIENCE, greeting(&mut child)).await.expect("a greeting");
     let mut tries: Vec<&str> = greeting.lines().map(str::trim).collect();
     tries.retain(|line| line.starts_with("export ") || line.starts_with("aws "));
-    assert!(tries.len() > 4, "{greeting}");
+    assert!(tries.len() > 6, "{greeting}");
     let script = tries.join("\n").replace("--cli-binary-format raw-in-base64-out ", "");
-    let script = format!("set -euo pipefail\naws() {{ \"$ROOT/.ci/tool\" aws aws \"$@\"; }}\ncd \"$ROOT\"\n{script}");
+    let script = format!("set -euo pipefail\naws() {{ \"$ROOT/.ci/tool\" aws aws \"$@\"; }}\n{script}");
     let output = page.shell(&script, &[]).output().await.unwrap();
     let text = told(&script, &output);
     assert!(text.contains("source/users/") && text.contains("\"dataset\""), "{text}");
-    let text = page.follow("See it work", 3..4, &[]).await;
-    assert!(text.contains("users"), "{text}");
+    let standing = async || page.follow("See it work", 3..4, &[]).await;
+    while !standing().await.lines().any(|line| line.starts_with("users ") && line.contains("100,000")) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let text = page.follow("See it work", 4..5, &[]).await;
+    assert!(text.lines().any(|line| line == "users"), "{text}");
+    interrupt(child).await;
+}
+
+async fn interrupt(mut child: Child) {
     let id = child.id().expect("it runs").to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("an end").unwrap();

@@ -23,6 +23,8 @@ pub struct Checked {
     pub faults: Vec<String>,
     /// The tables, as text.
     pub tables: String,
+    /// How many datasets there are, and which of them have columns that are not known here, in a sentence.
+    pub looked_at: String,
 }
 
 /// The columns of a source.
@@ -83,7 +85,13 @@ pub async fn check(file: &Path) -> Result<Checked> {
     }
     let keys = Positions::of(&datasets.written);
     let told = |(path, what): (String, String)| format!("{}:{}: {path}: {what}", file.display(), keys.find(&path));
-    Ok(Checked { faults: faults.into_iter().map(told).collect(), tables })
+    let unread = looks.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
+    let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
+    let mut looked_at = format!("{}: {} datasets", file.display(), looks.len());
+    if !unread.is_empty() {
+        looked_at += &format!(", the columns of {} not read", unread.join(", "));
+    }
+    Ok(Checked { faults: faults.into_iter().map(told).collect(), tables, looked_at })
 }
 
 async fn columns(dataset: &Dataset, context: &Context) -> Columns {

@@ -16,6 +16,7 @@
 //! | [`check`], [`glue_table`] | what is wrong with a datasets.toml, and the tables that it makes |
 //! | [`new_dataset`] | the entry for a table of a database |
 //! | [`status`] | how all datasets of a stack are |
+//! | [`query`] | what is in their tables |
 
 #![allow(clippy::disallowed_methods, reason = "the runner has a clock and an environment; the pure half has not")]
 
@@ -32,6 +33,7 @@ pub mod new_dataset;
 pub mod operator;
 pub mod optouts;
 pub mod progress;
+pub mod query;
 pub mod reader;
 pub mod report;
 pub mod run;

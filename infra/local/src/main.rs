@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use local::status::Account;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Turntable on a laptop: deploys template.yaml into an emulator of AWS and runs the daily job for three days, while a
 /// reader queries the table without a pause.
 #[derive(Parser)]
-#[command(name = "local", version)]
+#[command(name = "local", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -26,17 +26,20 @@ struct Cli {
 struct Options {
     /// Run this datasets.toml, once, instead of the sample. ${NAME} in it comes from the environment, ${BUCKET} is the
     /// runner's bucket.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     datasets: Option<PathBuf>,
     /// One JSON object on the last line (`up`: on the first) instead of text.
-    #[arg(long, global = true)]
+    #[arg(long)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Leave it running until Ctrl-C, with nothing exported yet.
-    Up,
+    Up {
+        #[command(flatten)]
+        options: Options,
+    },
     /// Say all that is wrong with a datasets.toml, and show the tables that it makes. Nothing is started or changed.
     Check {
         /// ${NAME} in it comes from the environment.
@@ -53,6 +56,11 @@ enum Command {
         #[arg(value_name = "TABLE", required = true)]
         tables: Vec<String>,
     },
+    /// Print what Athena says of the tables of the emulator that `up` runs.
+    Query {
+        /// One statement, such as "SELECT count(*) FROM dmp.users".
+        sql: String,
+    },
     /// Say how all datasets are: of the emulator that `up` runs, or of an account.
     Status {
         /// The stack's name.
@@ -61,15 +69,10 @@ enum Command {
         /// The stack of an account, with the environment's credentials and region.
         #[arg(long)]
         aws: bool,
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
     },
-}
-
-impl Options {
-    /// They are of what runs something.
-    fn none(&self, command: &str) -> Result<()> {
-        ensure!(self.datasets.is_none() && !self.json, "{command} takes neither --datasets nor --json");
-        Ok(())
-    }
 }
 
 /// Set by a signal, as the shell reports it.
@@ -78,20 +81,20 @@ const INTERRUPTED: u8 = 130;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
-    let up = matches!(command, Some(Command::Up));
+    let up = matches!(command, Some(Command::Up { .. }));
     let work = async {
         match command {
             None => tell(options).await,
-            Some(Command::Up) => local::up::up(options.datasets, options.json).await.map(|()| ExitCode::SUCCESS),
-            Some(Command::Check { file }) => {
-                options.none("check")?;
-                check(&file).await
+            Some(Command::Up { options }) => {
+                local::up::up(options.datasets, options.json).await.map(|()| ExitCode::SUCCESS)
             }
-            Some(Command::NewDataset { append, url, tables }) => {
-                options.none("new-dataset")?;
-                new_dataset(append, &url, &tables).await
+            Some(Command::Check { file }) => check(&file).await,
+            Some(Command::NewDataset { append, url, tables }) => new_dataset(append, &url, &tables).await,
+            Some(Command::Query { sql }) => {
+                print!("{}", local::query::query(&sql).await?);
+                Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Status { stack, aws }) => status(&stack, aws, options).await,
+            Some(Command::Status { stack, aws, json }) => status(&stack, aws, json).await,
         }
     };
     // Whatever ends first, `work` is dropped with all that it has started.
@@ -131,6 +134,9 @@ async fn check(file: &Path) -> Result<ExitCode> {
     for fault in &checked.faults {
         eprintln!("{fault}");
     }
+    if checked.faults.is_empty() {
+        println!("{}; nothing is wrong", checked.looked_at);
+    }
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -147,11 +153,10 @@ async fn new_dataset(append: bool, url: &str, tables: &[String]) -> Result<ExitC
     Ok(if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn status(stack: &str, aws: bool, options: Options) -> Result<ExitCode> {
-    ensure!(options.datasets.is_none(), "status takes no --datasets: it asks the stack about its own");
+async fn status(stack: &str, aws: bool, json: bool) -> Result<ExitCode> {
     let account = if aws { Account::Aws } else { Account::Emulator };
     let overview = local::status::ask(stack, account).await?;
-    if options.json {
+    if json {
         println!("{}", serde_json::to_string(&overview)?);
     } else {
         print!("{}", local::status::shown(&overview));

@@ -114,6 +114,7 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
         let name = entry::dataset(table, &names);
         match database.entry(table, &name).await {
             Ok(entry) => {
+                found.text += if names.is_empty() { entry::REMARK } else { "" };
                 found.text += &entry;
                 names.insert(name);
             }

@@ -142,6 +142,12 @@ pub async fn query(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> 
 
 /// All rows of a query's result.
 pub async fn rows(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let mut lines = lines(athena, output, sql).await?;
+    Ok(lines.split_off(1.min(lines.len())))
+}
+
+/// The same behind the names of the columns, which Athena has for whatever is a query.
+pub async fn lines(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
     let id = succeeded(athena, output, sql).await?;
     let mut pages = athena.get_query_results().query_execution_id(id).into_paginator().send();
     let mut rows = Vec::new();
@@ -152,8 +158,7 @@ pub async fn rows(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> R
         };
         rows.extend(set.and_then(|set| set.rows).unwrap_or_default().into_iter().map(cells));
     }
-    // The first row of the first page is the header.
-    Ok(rows.split_off(1.min(rows.len())))
+    Ok(rows)
 }
 
 /// The id of a query, when it has succeeded.

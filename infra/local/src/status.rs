@@ -27,10 +27,8 @@ pub async fn ask(stack: &str, account: Account) -> Result<Overview> {
     let config = match account {
         Account::Aws => lambda::aws().await,
         Account::Emulator => {
-            let endpoint = up::endpoint()?.context(
-                "no emulator is up: start one with `cargo run -p local -- up`, or say --aws for the stack of an account",
-            )?;
-            emulator::config("test", &endpoint)
+            let endpoints = up::endpoints().context("say --aws for the stack of an account")?;
+            emulator::config("test", &endpoints.aws)
         }
     };
     overview(&aws_sdk_lambda::Client::new(&config), stack).await

@@ -2,21 +2,27 @@
 
 /// Lines of the cells, each column as wide as its widest cell, two spaces apart. `right`: the columns of numbers.
 pub fn table<const N: usize>(head: [&str; N], right: [bool; N], rows: &[[String; N]]) -> String {
+    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str).to_vec());
+    let lines: Vec<Vec<&str>> = [head.to_vec()].into_iter().chain(rows).collect();
+    aligned(&lines, &right)
+}
+
+/// The same of lines that have their head; a column that `right` does not know is one of texts.
+pub fn aligned(lines: &[Vec<&str>], right: &[bool]) -> String {
     let width = |cell: &str| cell.chars().count();
-    let widths: [usize; N] = std::array::from_fn(|at| {
-        rows.iter().map(|row| width(&row[at])).chain([width(head[at])]).max().unwrap_or_default()
-    });
-    let line = |cells: [&str; N]| {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
+    let widest =
+        |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|cell| width(cell)).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns).map(widest).collect();
+    let line = |cells: &Vec<&str>| {
         let mut text = String::new();
-        for (at, cell) in cells.into_iter().enumerate() {
-            let width = widths[at];
-            text += &if right[at] { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+        for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            text += &if right.get(at) == Some(&true) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
             text += "  ";
         }
         format!("{}\n", text.trim_end())
     };
-    let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
-    [line(head)].into_iter().chain(rows).collect()
+    lines.iter().map(line).collect()
 }
 
 /// 1234567 → 1,234,567

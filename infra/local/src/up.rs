@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Stack,
@@ -26,7 +26,8 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
         });
         println!("{line}");
     } else {
-        print!("{}", greeting(&emulator, &stack, &env_file, file.is_none()));
+        let sample = file.is_none();
+        print!("{}", greeting(&emulator, &stack, &env_file, sample));
     }
     loop {
         emulator.check()?;
@@ -47,26 +48,41 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     } else {
         "Your datasets are in place, nothing is exported yet.\n"
     };
+    // With these, docs/operate.md's commands are asked of this stack.
     text += &format!(
-        "\n  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION}\n  \
-           aws --endpoint-url {endpoint} s3 ls --recursive s3://{}\n",
-        stack.bucket
+        "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
+           export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
+           export AWS_ENDPOINT_URL={endpoint} AWS_ENDPOINT_URL_ATHENA={athena_endpoint}\n  \
+           export STACK={} BUCKET={}\n  \
+           aws s3 ls --recursive s3://{}\n",
+        stack.name, stack.bucket, stack.bucket
     );
     for (function, name) in &stack.functions {
+        let request = request(function);
         text += &format!(
-            "  aws --endpoint-url {endpoint} lambda invoke --function-name {name} \
-             --cli-binary-format raw-in-base64-out --payload file://events/{function}.json /dev/stdout\n"
+            "  aws lambda invoke --function-name {name} --cli-binary-format raw-in-base64-out --payload '{request}' /dev/stdout\n"
         );
     }
+    text += "\nIts datasets, and what is in their tables:\n\n  \
+             cargo run -p local -- status\n  \
+             cargo run -p local -- query 'SELECT * FROM DATABASE.TABLE LIMIT 10'\n";
     text += &format!(
         "\nFrom the sources, against this stack:\n\n  \
            cargo lambda watch --env-file {}\n",
         env_file.0.display()
     );
     for function in stack.functions.keys() {
-        text += &format!("  cargo lambda invoke {function} --data-file events/{function}.json\n");
+        text += &format!("  cargo lambda invoke {function} --data-ascii '{}'\n", request(function));
     }
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
+}
+
+/// What it may be asked, whatever the datasets.
+fn request(function: &str) -> Value {
+    match function {
+        "flip" => json!({ "action": "status" }),
+        _ => json!({}),
+    }
 }
 
 /// What a function needs in its environment to work on this stack from outside, for `cargo lambda watch`.
@@ -77,10 +93,21 @@ fn env_file() -> Result<PathBuf> {
     Ok(Build::of_this_process()?.target.join("local.env"))
 }
 
-/// The endpoint of everything but Athena, while `up` runs; `None` where it does not.
-pub fn endpoint() -> Result<Option<String>> {
+/// Where the emulator that `up` runs is asked.
+pub struct Endpoints {
+    /// Of all but Athena.
+    pub aws: String,
+    pub athena: String,
+}
+
+/// An error where `up` does not run.
+pub fn endpoints() -> Result<Endpoints> {
     let text = fs::read_to_string(env_file()?).unwrap_or_default();
-    Ok(text.lines().find_map(|line| line.strip_prefix("AWS_ENDPOINT_URL=")).map(str::to_owned))
+    let of = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.map(str::to_owned).context("no emulator is up: start one with `cargo run -p local -- up`")
+    };
+    Ok(Endpoints { aws: of("AWS_ENDPOINT_URL")?, athena: of("AWS_ENDPOINT_URL_ATHENA")? })
 }
 
 impl EnvFile {

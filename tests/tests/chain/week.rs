@@ -53,7 +53,8 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.until("a rejection", rejected).await;
     assert_eq!(chain.rows().await, 100);
     chain.put("source/users/a.csv", users(120, 2)).await.unwrap();
-    let told = page.follow("Rejected", 0..2, &[]).await;
+    let told = page.follow("Rejected", 0..3, &[]).await;
+    assert!(told.contains("expected at most 0.2") && told.contains(r#""dataset":"users""#), "{told}");
     assert!(told.contains(cut["generation"].as_str().unwrap()), "{told}");
     chain.next("users", before.as_ref()).await;
     assert_eq!(chain.rows().await, 120);
@@ -62,7 +63,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.until("the second rejection", async || chain.lines("flip", "failed").await.get(1).cloned()).await;
     let shrinks = chain.datasets_file(&datasets.replace("0.2", "0.9"));
     fs::write(page.folder.join("datasets.toml"), shrinks).unwrap();
-    let told = page.follow("Rejected", 2..4, &[("GENERATION", shrunk["generation"].as_str().unwrap())]).await;
+    let told = page.follow("Rejected", 3..5, &[("GENERATION", shrunk["generation"].as_str().unwrap())]).await;
     assert!(told.contains("swapped"), "{told}");
     assert_eq!(chain.rows().await, 50);
     sweep().await;

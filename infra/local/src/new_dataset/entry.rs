@@ -13,6 +13,12 @@ database = \"dmp\" # the Glue database
 location = \"s3://${BUCKET}/schemas\" # where tables' folders lie
 ";
 
+/// Before the first entry.
+pub const REMARK: &str = "
+# ${DATABASE_URL} comes from the environment: give another database another name. In AWS write, instead of url,
+# secret = \"NAME\", of Secrets Manager.
+";
+
 /// The entry of the dataset that is called `name`.
 pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
     let (scheme, kind) = match dialect {
@@ -24,8 +30,7 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
         text += &format!("# {}\n", line.replace('\n', " "));
     }
     text += &format!(
-        "# For functions in AWS, instead of url: secret = \"NAME\", in Secrets Manager\n\
-         source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
+        "source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
         written(&table.name, &columns.iter().collect::<Vec<_>>())
     );
     let key = table.keys.iter().find(|key| key.is_primary);
