@@ -1,6 +1,6 @@
 //! `status`: how all datasets of a stack are, as a table.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 use turntable::{
     lambda,
@@ -27,7 +27,9 @@ pub async fn ask(stack: &str, account: Account) -> Result<Overview> {
     let config = match account {
         Account::Aws => lambda::aws().await,
         Account::Emulator => {
-            let endpoints = up::endpoints().context("say --aws for the stack of an account")?;
+            let endpoints = up::endpoints();
+            let endpoints =
+                endpoints.map_err(|error| anyhow!("{error}, or say --aws to ask about the stack of an account"))?;
             emulator::config("test", &endpoints.aws)
         }
     };
