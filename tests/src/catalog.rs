@@ -58,8 +58,8 @@ impl Memory {
     /// The same tables once more: what happens to these does not happen to those. No fault is waiting for its call.
     pub fn fork(&self) -> Memory {
         let state = self.state();
-        let (tables, partitioned) = (state.tables.clone(), state.partitioned.clone());
-        Memory(Mutex::new(State { tables, partitioned, ..State::default() }))
+        let (tables, partitioned, denied) = (state.tables.clone(), state.partitioned.clone(), state.denied.clone());
+        Memory(Mutex::new(State { tables, partitioned, denied, ..State::default() }))
     }
 
     /// Makes the `call`-th call of an operation go wrong, counted from 1 and from the catalog's beginning.

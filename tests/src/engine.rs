@@ -195,10 +195,15 @@ impl Engine for Memory {
         tokio::task::yield_now().await;
         let state = self.state();
         let started = state.runs.iter().find(|started| started.run == *run);
+        let twins = |of: &Started| state.runs.iter().filter(|other| other.location == of.location).count();
         Ok(started.map(|started| Progress {
             location: Some(started.location.clone()),
             state: match &started.ended {
                 None => RunState::Running,
+                // What two jobs have written to one place cannot be told apart.
+                Some(Ended::Succeeded) if twins(started) > 1 => {
+                    RunState::Failed(Error::conflict("two runs were told one location"))
+                }
                 Some(Ended::Succeeded) => RunState::Succeeded,
                 Some(Ended::Failed(kind, why)) => RunState::Failed(Error::new(*kind, why)),
             },

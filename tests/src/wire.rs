@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use turntable::{
     error::{Error, Result},
     name::{Key, Location, TableName},
-    port::{self, Answered, Catalog, Chunks, Entry, Objects, Put, Query, Queue, Unfinished, Update},
+    port::{self, Answered, Catalog, Chunks, Engine, Entry, Objects, Progress, Put, Query, Queue, Unfinished, Update},
+    record::{Pending as Planned, Run},
     world::World,
 };
 
@@ -47,6 +48,9 @@ pub enum Op {
     Send,
     GiveBack,
     Bury,
+    Start,
+    Ask,
+    Look,
 }
 
 impl Op {
@@ -54,7 +58,7 @@ impl Op {
     pub fn is_effect(self) -> bool {
         use Op::{
             AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
-            Replace, Send, Update,
+            Replace, Send, Start, Update,
         };
         matches!(
             self,
@@ -73,6 +77,7 @@ impl Op {
                 | Send
                 | GiveBack
                 | Bury
+                | Start
         )
     }
 }
@@ -338,5 +343,21 @@ impl Queue for Wired<dyn Queue> {
 
     async fn bury(&self, body: &str, why: &Error) -> Result<()> {
         self.once(Op::Bury, body, (), self.port.bury(body, why)).await
+    }
+}
+
+#[async_trait]
+impl Engine for Wired<dyn Engine> {
+    /// Of Athena the SDK's second attempt bears the token of the first; a job is sent once, whatever becomes of it.
+    async fn start(&self, pending: &Planned, again: bool) -> Result<String> {
+        self.once(Op::Start, &pending.location, None, self.port.start(pending, again)).await
+    }
+
+    async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered> {
+        self.once(Op::Ask, sql, None, self.port.ask(workgroup, database, sql)).await
+    }
+
+    async fn look(&self, run: &Run) -> Result<Option<Progress>> {
+        self.once(Op::Look, format!("{run:?}"), Some(None), self.port.look(run)).await
     }
 }

@@ -10,14 +10,21 @@ use tests::{
 use turntable::{
     error::{Error, Result},
     name::Generation,
-    port::Queue,
+    port::{Engine, Queue},
     publish::Outcome,
+    world::World,
 };
+
+use crate::engines::event_of;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A message of the queue of exports.
     Export,
+    /// Athena's or Glue's, of a run that has ended: its number, from 0.
+    Ended(usize),
+    /// A look at a run that is pending, which sweep asks for.
+    Nudged(Generation),
     /// S3's, of a manifest.
     Manifest(Generation),
     /// An operator's request to `flip`.
@@ -53,6 +60,8 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Manifest(generation) => write!(f, "event of {generation}"),
+            Event::Ended(run) => write!(f, "end of run {run}"),
+            Event::Nudged(generation) => write!(f, "look at {generation}"),
             Event::Ask(request) => match (&request["action"], &request["generation"]) {
                 (Value::Null, generation) => write!(f, "flip to {generation}"),
                 (action, Value::Null) => write!(f, "{action}"),
@@ -71,12 +80,13 @@ pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
     let world = wired(&rig.world(), wire.clone());
     match event {
         Event::Export => {
-            let queue: Arc<dyn Queue> = rig.queue.clone();
-            let queue = Arc::new(Wired { wire, port: queue });
-            let engine = rig.engine.clone();
-            let export = export::Export { world, queue, engine, secrets: None, iam: None, deadline: None };
             let event = serde_json::from_str(include_str!("../../../events/export-sqs.json")).unwrap();
-            batch(&json!(export::handle(export, event).await?))
+            batch(&json!(export(&rig, world, wire, event).await?))
+        }
+        Event::Ended(run) => export(&rig, world, wire, event_of(&rig, run)).await.map(|_| None),
+        Event::Nudged(generation) => {
+            let request = json!({ "dataset": rig.table.table, "generation": generation });
+            export(&rig, world, wire, request).await.map(|_| None)
         }
         Event::Manifest(generation) => flip(world, rig.event(&generation)).await,
         Event::Ask(request) => flip(world, request).await,
@@ -91,17 +101,29 @@ pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
         }
         Event::Schedule => optout(world, json!({})).await.map(|_| None),
         Event::Sweep => {
-            let sweep = sweep::Sweep { world, queue: rig.queue.clone(), limits: sweep::Limits::default() };
+            let sweep = sweep::Sweep { world, queue: queue(&rig, wire), limits: sweep::Limits::default() };
             sweep::handle(sweep, json!({})).await.map(|_| None)
         }
     }
 }
 
-async fn flip(world: turntable::world::World, event: Value) -> Done {
+fn queue(rig: &Rig, wire: Arc<dyn Wire>) -> Arc<dyn Queue> {
+    let port: Arc<dyn Queue> = rig.queue.clone();
+    Arc::new(Wired { wire, port })
+}
+
+async fn export(rig: &Rig, world: World, wire: Arc<dyn Wire>, event: Value) -> Result<export::Answer> {
+    let port: Arc<dyn Engine> = rig.engine.clone();
+    let engine = Arc::new(Wired { wire: wire.clone(), port });
+    let export = export::Export { world, queue: queue(rig, wire), engine, secrets: None, iam: None, deadline: None };
+    export::handle(export, event).await
+}
+
+async fn flip(world: World, event: Value) -> Done {
     flip::handle(world, event).await.map(|answer| Some(answer.outcome))
 }
 
-async fn optout(world: turntable::world::World, event: Value) -> Result<optout::Answer> {
+async fn optout(world: World, event: Value) -> Result<optout::Answer> {
     optout::handle(optout::Optout { world, secrets: None, iam: None, deadline: None }, event).await
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The ways in which this call can end that are not the same as others.
-fn fates(call: &Call) -> &'static [Fate] {
+pub fn fates(call: &Call) -> &'static [Fate] {
     use Fate::{Fails, Half, LastOfAll, LosesReply, NeverLeaves, Twice};
     match call.op {
         Op::Delete => &[NeverLeaves, LastOfAll, Fails, LosesReply, Twice, Half],

@@ -70,6 +70,12 @@ fn a_sweep_without_drain() {
 }
 
 #[test]
+fn a_run_that_is_started_without_a_record() {
+    let leaves_out = |_: &Rig, call: &Call| call.op == Op::PutNew && call.on.contains("/_pending/");
+    breaks(&Mutant { leaves_out, ..Mutant::default() }, "is not settled once");
+}
+
+#[test]
 fn a_record_that_is_left_out() {
     let leaves_out = |_: &Rig, call: &Call| call.op == Op::PutNew && call.on.contains("/_flips/");
     breaks(&Mutant { leaves_out, ..Mutant::default() }, "is on no record");

@@ -166,6 +166,7 @@ impl Play {
         if is_inbox(&self.rig) {
             self.alone(Event::Drop, None).await?;
         }
+        self.runs_end().await?;
         for generation in self.watch.complete() {
             self.alone(Event::Manifest(generation), None).await?;
         }
@@ -175,6 +176,20 @@ impl Play {
             }
         }
         self.watch.rests()
+    }
+
+    /// What sweep asks for of the runs that are pending, and then their ends.
+    async fn runs_end(&mut self) -> Result<(), String> {
+        for generation in self.watch.pending() {
+            self.alone(Event::Nudged(generation), None).await?;
+        }
+        for (at, run) in self.rig.engine.runs().into_iter().enumerate() {
+            if run.ended().is_none() {
+                self.rig.engine.succeed(at, 5, &[""]).await;
+            }
+            self.alone(Event::Ended(at), None).await?;
+        }
+        Ok(())
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {

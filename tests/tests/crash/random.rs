@@ -12,14 +12,14 @@ use tests::{
     rig::Rig,
     wire::{Call, Fate},
 };
-use turntable::merge::State;
+use turntable::{error::Kind, merge::State};
 
 use crate::{
     event::Event,
     every::prepared,
     play::{Fault, Play},
     rest,
-    scenario::{ALL, is_inbox},
+    scenario::{ALL, has_engine, is_inbox},
     watch::Met,
 };
 
@@ -101,7 +101,7 @@ async fn rounds(play: &mut Play, event: &Event, random: &mut Random) -> Result<(
         };
         let ended = play.together(events, next).await?;
         again = ended.into_iter().filter_map(|ended| ended.again()).collect();
-        meanwhile(play, random, round);
+        meanwhile(play, random, round).await;
     }
     for event in again {
         play.alone(event, None).await?;
@@ -130,6 +130,14 @@ fn any(play: &Play, random: &mut Random) -> Event {
             _ => Event::Drop,
         };
     }
+    if has_engine(rig) && random.below(2) == 0 {
+        let runs: Vec<usize> = (0..rig.engine.runs().len()).collect();
+        return match (random.below(4), random.pick(&play.watch.pending()), random.pick(&runs)) {
+            (1, Some(pending), _) => Event::Nudged(pending),
+            (2 | 3, _, Some(run)) => Event::Ended(run),
+            _ => Event::Export,
+        };
+    }
     match (random.below(12), one) {
         (0, _) => Event::Changed,
         (1 | 2, _) => Event::Sweep,
@@ -142,14 +150,23 @@ fn any(play: &Play, random: &mut Random) -> Event {
     }
 }
 
-/// What applications do between the rounds.
-fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
+/// What applications and engines do between the rounds.
+async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     if is_inbox(&play.rig) {
         let word = |random: &mut Random| {
             (random.below(6) as i64, State::ALL[random.below(3) as usize], random.below(5) as i64)
         };
         let words = [word(random), word(random)];
         play.watch.put(&format!("r{round}"), &words);
+    } else if has_engine(&play.rig) {
+        let runs = play.rig.engine.runs();
+        for at in (0..runs.len()).filter(|at| runs[*at].ended().is_none()) {
+            match random.below(4) {
+                0 => {}
+                1 => play.rig.engine.fail(at, Kind::Input, "SYNTAX_ERROR"),
+                _ => play.rig.engine.succeed(at, 4 + random.below(3) as i64, &[""]).await,
+            }
+        }
     } else {
         play.rig.source(4 + random.below(3) as usize);
     }

@@ -5,9 +5,13 @@ use futures::future::LocalBoxFuture;
 use jiff::SignedDuration;
 use serde_json::json;
 use tests::{query, rig::Rig};
-use turntable::{aws::glue, merge::State, name::Generation, record::Flip};
+use turntable::{aws::glue, error::Kind, merge::State, name::Generation, record::Flip};
 
-use crate::{drops, event::Event};
+use crate::{
+    drops,
+    engines::{ATHENA, GLUE, event_of},
+    event::Event,
+};
 
 pub const KEPT: usize = 1;
 pub const DRAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -48,6 +52,12 @@ pub const ALL: &[Scenario] = scenarios! {
     "merge that a dead run has begun" merge_begun
     "sweep and archive of drops" archive
     "merge after an un-flip" merge_after_unflip
+    "start of a query" start_of_a_query
+    "start of a job" start_of_a_job
+    "end of a query" end_of_a_query
+    "end of a job" end_of_a_job
+    "end of a query that failed" end_of_a_failed_query
+    "look at a job that has ended" look_at_a_job
 };
 
 pub fn is_inbox(rig: &Rig) -> bool {
@@ -57,6 +67,12 @@ pub fn is_inbox(rig: &Rig) -> bool {
 pub fn has_canary(rig: &Rig) -> bool {
     let text = rig.objects.body("s3://lake/datasets.toml").unwrap();
     String::from_utf8_lossy(&text).contains("canary")
+}
+
+pub fn has_engine(rig: &Rig) -> bool {
+    let text = rig.objects.body("s3://lake/datasets.toml").unwrap();
+    let text = String::from_utf8_lossy(&text);
+    [ATHENA, GLUE].iter().any(|source| text.contains(source))
 }
 
 /// An object in the table's home that is none of ours.
@@ -289,4 +305,57 @@ async fn merge_after_unflip() -> (Rig, Event) {
     moved(&rig, &rig.home.generation(&before).to_string());
     drops::put(&rig, "d", &[(6, State::OptedOut, 1)]);
     (rig, Event::Drop)
+}
+
+/// A table that an engine builds, and one run of it that is live.
+async fn built_by(source: &str) -> Rig {
+    let rig = users("");
+    rig.configure_source(source, RETAIN);
+    start(&rig).await;
+    rig.engine.succeed(0, 3, &[""]).await;
+    rig.export_with(rig.world(), event_of(&rig, 0)).await.unwrap();
+    let first = rig.home.parse_generation(&rig.engine.runs()[0].location).unwrap();
+    rig.deliver(&first).await.unwrap();
+    rig
+}
+
+async fn start(rig: &Rig) {
+    rig.export_with(rig.world(), json!({ "dataset": "users" })).await.unwrap();
+}
+
+async fn start_of_a_query() -> (Rig, Event) {
+    (built_by(ATHENA).await, Event::Export)
+}
+
+async fn start_of_a_job() -> (Rig, Event) {
+    (built_by(GLUE).await, Event::Export)
+}
+
+/// A second run that has ended well, and nobody has heard of it.
+async fn ended(source: &str) -> Rig {
+    let rig = built_by(source).await;
+    start(&rig).await;
+    rig.engine.succeed(1, 4, &[""]).await;
+    rig
+}
+
+async fn end_of_a_query() -> (Rig, Event) {
+    (ended(ATHENA).await, Event::Ended(1))
+}
+
+async fn end_of_a_job() -> (Rig, Event) {
+    (ended(GLUE).await, Event::Ended(1))
+}
+
+async fn end_of_a_failed_query() -> (Rig, Event) {
+    let rig = built_by(ATHENA).await;
+    start(&rig).await;
+    rig.engine.fail(1, Kind::Input, "SYNTAX_ERROR");
+    (rig, Event::Ended(1))
+}
+
+async fn look_at_a_job() -> (Rig, Event) {
+    let rig = ended(GLUE).await;
+    let generation = rig.home.parse_generation(&rig.engine.runs()[1].location).unwrap();
+    (rig, Event::Nudged(generation))
 }

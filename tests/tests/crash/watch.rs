@@ -15,9 +15,9 @@ use turntable::{
     aws::glue,
     manifest::Manifest,
     merge::State,
-    name::{Generation, Home, Key, Location},
+    name::{Generation, Home, Key, Location, Ours},
     publish::Outcome,
-    record::By,
+    record::{By, Run},
 };
 
 use crate::{
@@ -240,7 +240,7 @@ impl Watch {
             }
             Event::Changed | Event::Sweep => Err(format!("{by} took something of ours for an un-flip")),
             Event::Ask(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
-            Event::Ask(_) | Event::Export => Err(format!("{by} made {live} live")),
+            Event::Ask(_) | Event::Export | Event::Ended(_) | Event::Nudged(_) => Err(format!("{by} made {live} live")),
         }
     }
 
@@ -324,6 +324,7 @@ impl Watch {
         let untrue = records.iter().find(|flip| !self.was_live.contains(&flip.to));
         ensure(untrue.is_none(), || format!("a record of a flip that was not: {untrue:?}"))?;
         self.nothing_needed_is_gone()?;
+        self.runs_are_settled()?;
         if is_inbox(&self.rig) {
             self.no_drop_is_lost()?;
             let live = self.live().map(|live| self.rows(&live)).unwrap_or_default();
@@ -343,6 +344,38 @@ impl Watch {
         ensure(live >= freshest || freshest.is_some_and(late), || {
             format!("live is of {live:?}, and {freshest:?} is there")
         })
+    }
+
+    /// What an engine was told to build, and has not been swept.
+    pub fn pending(&self) -> Vec<Generation> {
+        let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
+        let pending = |key: Key| match self.rig.home.parse(&key) {
+            Some(Ours::Pending(generation)) => Some(generation),
+            _ => None,
+        };
+        keys.filter_map(pending).collect()
+    }
+
+    /// Each was started once, and ended with a manifest, or with the word that it has failed.
+    fn runs_are_settled(&self) -> Result<(), String> {
+        let home = &self.rig.home;
+        let is_there = |key: Key| self.rig.objects.etag(&key).is_some();
+        let ends = |generation: &Generation| (is_there(home.manifest(generation)), is_there(home.failed(generation)));
+        let mut locations = BTreeSet::new();
+        for run in self.rig.engine.runs() {
+            // A job may be started twice, which is found out at its end.
+            let is_new = locations.insert(run.location.to_string());
+            ensure(is_new || matches!(run.run, Run::GlueJob { .. }), || {
+                format!("two queries write to {}", run.location)
+            })?;
+            let generation = home.parse_generation(&run.location).ok_or("a run writes elsewhere")?;
+            let (complete, failed) = ends(&generation);
+            ensure(complete != failed, || {
+                format!("the run of {generation} is not settled once: {complete} and {failed}")
+            })?;
+        }
+        let left = self.pending().into_iter().find(|generation| ends(generation) == (false, false));
+        ensure(left.is_none(), || format!("{left:?} is pending for ever"))
     }
 
     /// After a run that was alone.

@@ -26,7 +26,7 @@ pub type Set = BTreeMap<String, Generation>;
 pub struct Lake {
     pub rig: Rig,
     /// What is added to every entry.
-    more: String,
+    pub more: String,
 }
 
 impl Lake {
