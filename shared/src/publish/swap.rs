@@ -1,16 +1,17 @@
 //! The one `UpdateTable` (or `CreateTable`) of a flip, and its record.
 
-use aws_sdk_glue::types::TableInput;
+use aws_sdk_glue::types::{Table, TableInput};
 use tracing::warn;
 use ulid::Ulid;
 
-use super::{Cause, Ended, Look, Outcome, canary};
+use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, canary};
 use crate::{
     aws::{glue, projection},
     config::Dataset,
     error::{Error, Result},
     history::{self, Settled},
     manifest::Manifest,
+    name::Generation,
     plan::Live,
     port::Update,
     record::{self, By, Flip, Return},
@@ -78,7 +79,7 @@ pub async fn swap(
         look.state.live
     } else {
         // A conflict or an error may be the echo of our own committed attempt.
-        let now = Look::at(world, dataset, &candidate.generation).await?;
+        let now = at_rest(world, dataset, &candidate.generation).await?;
         let recorded = now.flips.last() != look.flips.last();
         match history::settled(&candidate.generation, look.state.live, &now.state, recorded) {
             Settled::NotLive => return sent.map(|_| None),
@@ -105,4 +106,18 @@ pub async fn swap(
     let ended =
         Ended { outcome: Outcome::Swapped, live, previous: Some(previous), reasons: Vec::new(), checks: Vec::new() };
     Ok(Some(Swapped { ended, ulid, flip, recorded: written.is_ok() }))
+}
+
+/// A look during which the table has stayed as it was. Else what is on record may be of a flip that came after live, and who
+/// took live for the later one would put a flip on record that never was.
+async fn at_rest(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
+    for _ in 0..ATTEMPTS {
+        let look = Look::at(world, dataset, candidate).await?;
+        let after = world.catalog.table(&dataset.table).await?;
+        let version = |table: &Option<Table>| table.as_ref().and_then(Table::version_id).map(ToOwned::to_owned);
+        if version(&look.table) == version(&after) {
+            return Ok(look);
+        }
+    }
+    Err(busy(dataset))
 }
