@@ -208,9 +208,11 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
     expected.filter(|expected| !ours && *live != Live::Ours(*expected))
 }
 
-/// The rollback that live comes from.
+/// The rollback that live comes from. A canary that was on its way to the same generation, and a repair that has brought it
+/// back, come on record after it and change nothing.
 fn rolled_back(state: &State) -> Option<&Flip> {
-    state.flips.last().filter(|flip| flip.by == By::Rollback && state.live == Live::Ours(flip.to))
+    let live = state.live.generation()?;
+    state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == By::Rollback)
 }
 
 /// Whether live is where a rollback went.
@@ -326,6 +328,19 @@ mod tests {
         let state = state(Live::Ours(BLUE()), Some(10), flips);
         assert!(matches!(decide(&candidate(GREEN(), 15), &state, Who::Event), Decision::Stale(_)));
         assert_eq!(decide(&candidate(GREEN(), 15), &state, Who::Operator), Decision::Flip);
+    }
+
+    #[test]
+    fn who_goes_the_same_way_as_a_rollback_does_not_open_it_again() {
+        for by in [By::Canary, By::Repair, By::Recovered] {
+            let flips =
+                vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30), flipped(BLUE(), by, 31)];
+            let state = state(Live::Ours(BLUE()), Some(10), flips);
+            let export = generation(Colour::Green, 3);
+            assert!(matches!(decide(&candidate(export, 25), &state, Who::Event), Decision::Stale(_)));
+            assert_eq!(decide(&candidate(export, 35), &state, Who::Event), Decision::Flip);
+            assert!(is_rolled_back(&state));
+        }
     }
 
     #[test]

@@ -44,6 +44,13 @@ const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 #[derive(Default)]
 pub struct Sent(pub Mutex<Vec<String>>, pub Mutex<Vec<String>>);
 
+impl Sent {
+    /// How many messages are dead.
+    pub fn dead(&self) -> usize {
+        self.1.lock().expect("no test panics with it").iter().filter(|line| line.contains(" is dead: ")).count()
+    }
+}
+
 #[async_trait]
 impl Queue for Sent {
     async fn send(&self, bodies: Vec<String>) -> Result<()> {

@@ -54,7 +54,8 @@ async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
         Outcome::Started(pending) => of(pending, "started"),
         Outcome::Running(pending) => of(pending, "running"),
         Outcome::Failed(pending, why) => {
-            failed(export, &pending, &why).await;
+            failed(export, &pending, &why).await?;
+            engine::failed(world, &pending, &why).await?;
             Engaged { reason: Some(why.report()), ..of(pending, "failed") }
         }
         Outcome::Nothing(why) => {
@@ -75,7 +76,7 @@ async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
 }
 
 /// An error in the log, a metric, and a dead letter: whoever sends it back to the queue starts a run anew.
-async fn failed(export: &Export, pending: &Pending, why: &Error) {
+async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;
     error!(
         dataset,
@@ -86,7 +87,5 @@ async fn failed(export: &Export, pending: &Pending, why: &Error) {
         "engine failed"
     );
     emit(export.world.clock.now(), dataset, &[(Metric::EngineFailed, 1.0)]);
-    if let Err(error) = export.queue.bury(&json!({ "dataset": dataset }).to_string(), why).await {
-        error!(dataset, kind = error.kind().as_str(), error = error.report(), "no dead letter");
-    }
+    export.queue.bury(&json!({ "dataset": dataset }).to_string(), why).await
 }

@@ -9,7 +9,8 @@
 //!   Glue job by its argument `--turntable_location`. So long as a run is pending, no other is started for the dataset.
 //! - A run is found by where it writes to, which is in the query and in the job's arguments: whether its start was heard
 //!   of makes no difference.
-//! - A run that ends after it was declared failed does nothing: the word stands, and its files are swept.
+//! - A run that ends after it was declared failed does nothing: the word stands, and its files are swept. Before the word is
+//!   there, somebody is told: a process that dies in between tells it twice, and not never.
 
 mod files;
 mod settle;
@@ -25,7 +26,7 @@ use crate::{
     error::{Error, Result},
     manifest::Manifest,
     name::{Generation, Home, Ours},
-    port::{Engine, Put},
+    port::Engine,
     record::{self, Failed, Pending, Run},
     world::World,
 };
@@ -56,7 +57,8 @@ pub enum Outcome {
     Running(Pending),
     /// Its manifest was written: the chain goes on from there.
     Complete(Manifest),
-    /// It has come to nothing, which was found out just now.
+    /// It has come to nothing, which is on no record yet: who is answered tells somebody, and then puts it there
+    /// ([`failed`]). Told twice is better than never.
     Failed(Pending, Error),
     /// There is nothing to be done, and why.
     Nothing(String),
@@ -107,8 +109,9 @@ async fn unsettled(world: &World, dataset: &Dataset, generation: &Generation) ->
     let key = dataset.home.pending(generation);
     let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
     let pending: Pending = record::from_json(&key, &json)?;
-    if pending.generation != *generation || pending.dataset != dataset.name {
-        return Err(Error::corrupt(format!("{key} speaks of {} of {}", pending.generation, pending.dataset)));
+    let its = (&pending.dataset, &pending.generation, &pending.location);
+    if its != (&dataset.name, generation, &dataset.home.generation(generation)) {
+        return Err(Error::corrupt(format!("{key} speaks of {} at {}", pending.dataset, pending.location)));
     }
     for settled in [dataset.home.manifest(generation), dataset.home.failed(generation)] {
         if world.objects.head(&settled).await?.is_some() {
@@ -138,9 +141,12 @@ async fn open(world: &World, dataset: &Dataset) -> Result<Vec<Pending>> {
     Ok(open)
 }
 
-/// Puts on record that a run has come to nothing. `false`: that, or its manifest, was there before.
-async fn fail(world: &World, dataset: &Dataset, pending: &Pending, why: &Error) -> Result<bool> {
+/// Puts on record that a run has come to nothing, unless somebody else has.
+pub async fn failed(world: &World, pending: &Pending, why: &Error) -> Result<()> {
+    let Some((home, generation)) = Home::of_generation(&pending.location) else {
+        return Err(Error::corrupt(format!("{} is no generation's location: report this", pending.location)));
+    };
     let failed = Failed { at: world.clock.now(), error: why.kind().as_str().into(), reason: why.report() };
-    let put = world.objects.put_new(&dataset.home.failed(&pending.generation), record::to_json(&failed).into()).await?;
-    Ok(put == Put::Created)
+    let key = home.failed(&generation);
+    world.objects.put_new(&key, record::to_json(&failed).into()).await.map(|_| ())
 }

@@ -1,6 +1,6 @@
-//! The end of a run: a manifest, or the word that it has failed. Each once, whoever comes.
+//! The end of a run: its manifest, once, whoever comes; or why there is none.
 
-use super::{AGAIN, Engines, Outcome, fail, files, start};
+use super::{AGAIN, Engines, Outcome, files, start};
 use crate::{
     config::Dataset,
     error::{Error, Kind, Result},
@@ -18,13 +18,13 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
             return start::started(engines, dataset, pending, true).await;
         }
         let why = Error::unavailable("nobody has heard whether it was started, and it is too late to start it again");
-        return failed(engines, dataset, pending, why).await;
+        return Ok(Outcome::Failed(pending, why));
     };
     match engines.engine.look(&Run::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
             let why = Error::unavailable(format!("the engine does not know the run {run} any more"));
-            failed(engines, dataset, pending, why).await
+            Ok(Outcome::Failed(pending, why))
         }
     }
 }
@@ -33,20 +33,13 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),
-        RunState::Failed(why) => failed(engines, dataset, pending, why).await,
+        RunState::Failed(why) => Ok(Outcome::Failed(pending, why)),
         RunState::Succeeded => match complete(engines, dataset, &pending).await {
             Err(why) if !matches!(why.kind(), Kind::Unavailable | Kind::Conflict) => {
-                failed(engines, dataset, pending, why).await
+                Ok(Outcome::Failed(pending, why))
             }
             settled => settled,
         },
-    }
-}
-
-async fn failed(engines: &Engines, dataset: &Dataset, pending: Pending, why: Error) -> Result<Outcome> {
-    match fail(&engines.world, dataset, &pending, &why).await? {
-        true => Ok(Outcome::Failed(pending, why)),
-        false => Ok(Outcome::Nothing(format!("{} of {} was settled before", pending.generation, dataset.name))),
     }
 }
 

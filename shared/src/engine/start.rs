@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
-use super::{AS_OF, DATASET, Engines, GENERATION, LOCATION, Outcome, fail, unload};
+use super::{AS_OF, DATASET, Engines, GENERATION, LOCATION, Outcome, failed, unload};
 use crate::{
     config::{Athena, Dataset, GlueJob, Source},
     error::{Error, Kind, Result},
@@ -61,7 +61,7 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
         Err(error) => {
             // What was refused will never run. Of anything else nobody knows, and who tries again finds the record.
             if !matches!(error.kind(), Kind::Unavailable | Kind::Conflict) {
-                fail(&engines.world, dataset, &pending, &error).await?;
+                failed(&engines.world, &pending, &error).await?;
             }
             return Err(error);
         }

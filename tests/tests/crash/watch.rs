@@ -356,12 +356,12 @@ impl Watch {
         keys.filter_map(pending).collect()
     }
 
-    /// Each was started once, and ended with a manifest, or with the word that it has failed.
+    /// Each was started once, and ended with a manifest, or with the word that it has failed, of which somebody was told.
     fn runs_are_settled(&self) -> Result<(), String> {
         let home = &self.rig.home;
         let is_there = |key: Key| self.rig.objects.etag(&key).is_some();
         let ends = |generation: &Generation| (is_there(home.manifest(generation)), is_there(home.failed(generation)));
-        let mut locations = BTreeSet::new();
+        let (mut locations, mut failures) = (BTreeSet::new(), 0);
         for run in self.rig.engine.runs() {
             // A job may be started twice, which is found out at its end.
             let is_new = locations.insert(run.location.to_string());
@@ -373,7 +373,10 @@ impl Watch {
             ensure(complete != failed, || {
                 format!("the run of {generation} is not settled once: {complete} and {failed}")
             })?;
+            failures += usize::from(is_new && failed);
         }
+        let told = self.rig.queue.dead();
+        ensure(told >= failures, || format!("{failures} runs have failed, and somebody was told of {told}"))?;
         let left = self.pending().into_iter().find(|generation| ends(generation) == (false, false));
         ensure(left.is_none(), || format!("{left:?} is pending for ever"))
     }
