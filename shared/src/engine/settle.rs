@@ -35,9 +35,7 @@ pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state
         RunState::Running => Ok(Outcome::Running(pending)),
         RunState::Failed(why) => Ok(Outcome::Failed(pending, why)),
         RunState::Succeeded => match complete(engines, dataset, &pending).await {
-            Err(why) if !matches!(why.kind(), Kind::Unavailable | Kind::Conflict) => {
-                Ok(Outcome::Failed(pending, why))
-            }
+            Err(why) if !matches!(why.kind(), Kind::Unavailable | Kind::Conflict) => Ok(Outcome::Failed(pending, why)),
             settled => settled,
         },
     }

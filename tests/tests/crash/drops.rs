@@ -1,11 +1,14 @@
 //! Drops in Parquet, which a run reads whole before it decodes it: so each of its calls waits at the gate, and no thread.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use bytes::Bytes;
-use tests::rig::Rig;
-use turntable::merge::State;
+use tests::{memory::Objects, rig::Rig};
+use turntable::{merge::State, name::Key};
 
 /// 2026-01-01.
 const BEGIN: i64 = 1_767_225_600;
@@ -33,10 +36,20 @@ pub fn put(rig: &Rig, name: &str, words: &[(i64, State, i64)]) {
     rig.objects.put(&format!("s3://lake/inbox/optouts/{name}.parquet"), parquet(words));
 }
 
-/// Every word of every drop, in the inbox and in the archive.
-pub fn all(objects: &tests::memory::Objects) -> BTreeMap<i64, (i64, State)> {
+/// All drops, in the inbox and in the archive.
+fn keys(objects: &Objects) -> impl Iterator<Item = String> {
+    objects.keys().into_iter().filter(|key| key.contains("/inbox/optouts/") && key.ends_with(".parquet"))
+}
+
+/// Their ETags.
+pub fn etags(objects: &Objects) -> BTreeSet<String> {
+    keys(objects).filter_map(|key| objects.etag(&key.parse::<Key>().ok()?)).collect()
+}
+
+/// Every word of every drop.
+pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, State)> {
     let mut said = BTreeMap::new();
-    for key in objects.keys().into_iter().filter(|key| key.contains("/inbox/optouts/") && key.ends_with(".parquet")) {
+    for key in keys(objects) {
         let bytes = objects.body(&key).unwrap();
         for (id, state, second) in crate::rows::read(bytes) {
             let word = (second, state);

@@ -213,7 +213,7 @@ fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
 #[test]
 fn whatever_meets_whatever_no_promise_is_broken() {
     let first = number("FIRST").unwrap_or(0);
-    let schedules = number("SCHEDULES").unwrap_or(40_000);
+    let schedules = number("SCHEDULES").unwrap_or(100_000);
     let began = Instant::now();
     let (met, calls, broken) = play_all(first..first + schedules);
     let seconds = began.elapsed().as_secs_f64();
