@@ -89,6 +89,10 @@ impl Look {
         let returned = returned(world, dataset, &live).await?;
         let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
         let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
+        // Else the last on record may be of a flip away from live, and the return one that came to nothing.
+        if !self.is_current(world, dataset).await? {
+            return Ok(None);
+        }
         let flip = Flip {
             dataset: dataset.name.clone(),
             at: world.clock.now(),
@@ -100,6 +104,13 @@ impl Look {
         };
         world.objects.put_new(&dataset.home.flip(returned.flip), record::to_json(&flip).into()).await?;
         Ok(Some((returned.flip, flip)))
+    }
+
+    /// Whether the table is still as it was seen: if so, nothing that was read after it is of a later flip.
+    pub async fn is_current(&self, world: &World, dataset: &Dataset) -> Result<bool> {
+        let now = world.catalog.table(&dataset.table).await?;
+        let version = |table: &Option<Table>| table.as_ref().and_then(Table::version_id).map(ToOwned::to_owned);
+        Ok(version(&self.table) == version(&now))
     }
 
     /// The flips with their ULIDs.

@@ -1,6 +1,6 @@
 //! The one `UpdateTable` (or `CreateTable`) of a flip, and its record.
 
-use aws_sdk_glue::types::{Table, TableInput};
+use aws_sdk_glue::types::TableInput;
 use tracing::warn;
 use ulid::Ulid;
 
@@ -113,9 +113,7 @@ pub async fn swap(
 async fn at_rest(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
     for _ in 0..ATTEMPTS {
         let look = Look::at(world, dataset, candidate).await?;
-        let after = world.catalog.table(&dataset.table).await?;
-        let version = |table: &Option<Table>| table.as_ref().and_then(Table::version_id).map(ToOwned::to_owned);
-        if version(&look.table) == version(&after) {
+        if look.is_current(world, dataset).await? {
             return Ok(look);
         }
     }
