@@ -95,16 +95,14 @@ async fn batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<
     failed.into_iter().map(|id| json!({ "itemIdentifier": id })).collect()
 }
 
-/// One dataset's failure does not stop the others; the first is the answer.
+/// One dataset's failure does not stop the others; the first is the answer, and is logged as such.
 async fn many(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     for dataset in datasets {
         match one(optout, dataset, &patient(), Views::Always).await {
             Ok(answer) => refreshed.push(answer),
-            Err(failure) => {
-                report(dataset, &failure);
-                first.get_or_insert(failure);
-            }
+            Err(failure) if first.is_none() => first = Some(failure.of(&dataset.name)),
+            Err(failure) => report(dataset, &failure),
         }
     }
     first.map_or(Ok(Answer::Many { refreshed }), Err)
