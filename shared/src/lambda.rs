@@ -14,10 +14,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::{debug, error};
 
-use crate::{clock::Clock, error::Error, world};
+use crate::{clock::Clock, environment};
+use turntable_core::error::Error;
 
-impl From<Error> for Diagnostic {
-    fn from(error: Error) -> Self {
+/// A failed invocation, as Lambda reports it.
+#[derive(Debug)]
+struct Failure(Error);
+
+impl From<Failure> for Diagnostic {
+    fn from(Failure(error): Failure) -> Self {
         Diagnostic { error_type: error.kind().as_str().into(), error_message: error.report() }
     }
 }
@@ -60,12 +65,12 @@ const OURS: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"];
 /// from INFO on: below that the SDKs log requests and answers whole, and with them values of rows.
 pub fn log() {
     let level =
-        world::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+        environment::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let filter = EnvFilter::builder()
         .with_default_directive(level.min(LevelFilter::INFO).into())
         .parse_lossy(OURS.map(|name| format!("{name}={level}")).join(","));
     let lines = subscriber::fmt().with_target(false).without_time().with_env_filter(filter);
-    match world::optional("AWS_LAMBDA_LOG_FORMAT") {
+    match environment::optional("AWS_LAMBDA_LOG_FORMAT") {
         Some(format) if format.eq_ignore_ascii_case("json") => lines.json().init(),
         _ => lines.init(),
     }
@@ -116,7 +121,7 @@ where
             let (dataset, kind) = (failure.dataset(), failure.kind().as_str());
             error!(dataset, kind, error = failure.report(), "failed");
         }
-        answer
+        answer.map_err(Failure)
     }))
     .await
 }

@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::world;
+use crate::environment;
 
 pub const NAMESPACE: &str = "Turntable";
 
@@ -62,8 +62,8 @@ impl Metric {
 
 /// Writes one line, if the environment variable `STACK` names the stack.
 pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
-    if let Some(stack) = world::optional("STACK") {
-        let each = world::optional("DATASET_METRICS").as_deref() != Some("false");
+    if let Some(stack) = environment::optional("STACK") {
+        let each = environment::optional("DATASET_METRICS").as_deref() != Some("false");
         println!("{}", line(now, &stack, dataset, each, metrics));
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{error, info};
 use turntable::{
+    answer::Engaged,
     config::{Config, Dataset},
     engine::{self, Engines, Outcome},
     error::{Error, Result},
+    layout::Generation,
     metric::{Metric, emit},
-    name::Generation,
     record::{Pending, Run},
-    request::Engaged,
 };
 
 use crate::{Answer, Export, exported};

@@ -6,12 +6,12 @@ use std::{
 };
 
 use turntable::{
+    answer::{Exported, ExportedGroup},
     config::{Dataset, Group},
     error::{Error, Result},
     lambda,
     manifest::{Manifest, Run},
-    request::{Exported, ExportedGroup},
-    source::Snapshot,
+    sources::Snapshot,
 };
 
 use super::{Begun, Export, complete, context, out_of_time};

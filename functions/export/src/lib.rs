@@ -14,22 +14,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 use turntable::{
-    aws::rds::Signer,
+    answer::{Engaged, Exported},
     config::{Config, Dataset, Source},
+    decision::{self, Live},
+    environment::World,
     error::{Error, Kind, Result},
     lambda::{self, Deadline},
+    layout::{Generation, Location},
     manifest::{File, Manifest, VERSION},
     metric::{Metric, emit},
-    name::{Generation, Location},
-    parquet::{self, Progress, Written, partitioned},
+    parquet::{self, Progress, Rows, Written, arrow_types, partitioned},
     partition::Partition,
-    plan::{self, Live},
-    port::{Engine, Put, Queue},
+    port::{Engine, Put, Queue, Secrets, TokenSigner},
     publish,
-    request::{self, Engaged, Exported, Message},
-    schema::{self, Column},
-    source::{self, Context, Opened, Secrets},
-    world::World,
+    request::{self, Message},
+    schema::Column,
+    sources::{self, Context, Opened},
 };
 
 /// What `export` runs on.
@@ -39,10 +39,10 @@ pub struct Export {
     /// Where a request for many datasets goes, one message each.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
-    pub secrets: Option<Secrets>,
+    pub secrets: Option<Arc<dyn Secrets>>,
     /// When it must have stopped by itself; `None`: never.
     pub deadline: Option<Deadline>,
-    pub iam: Option<Signer>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -171,7 +171,7 @@ async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let begun = Begun::now(&export.world, dataset).await?;
     let context = context(export, dataset);
     let opened = tokio::select! {
-        opened = source::open(&dataset.source, &context) => opened?,
+        opened = sources::open(&dataset.source, &context) => opened?,
         () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, None)),
     };
     let manifest = match begun.write(export, opened).await? {
@@ -194,20 +194,20 @@ impl<'a> Begun<'a> {
     /// What a flip would refuse is refused here, before the work.
     async fn now(world: &World, dataset: &'a Dataset) -> Result<Begun<'a>> {
         let live = publish::live_to_follow(world, dataset).await?;
-        let generation = plan::next(&dataset.home, &live, world.clock.ulid());
+        let generation = decision::next(&dataset.home, &live, world.clock.ulid());
         let location = dataset.home.generation(&generation);
-        plan::beside(&live, &location)?;
+        decision::beside(&live, &location)?;
         Ok(Begun { dataset, live, generation, location })
     }
 
     /// Writes all rows. Gives the manifest that is to be written, or how far it came until the time was up.
     async fn write(self, export: &Export, opened: Opened) -> Result<Result<Manifest, Progress>> {
         let Begun { dataset, live, generation, location } = self;
-        let columns = schema::columns(&opened.schema).map_err(|fault| {
+        let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
             Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name))
         })?;
         let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
-        let (files, columns, partitions) = match write(export, dataset, &location, opened, columns).await? {
+        let (files, columns, partitions) = match write(export, dataset, &location, opened.rows, columns).await? {
             Ok(written) => written,
             Err(progress) => return Ok(Err(progress)),
         };
@@ -309,19 +309,18 @@ async fn write(
     export: &Export,
     dataset: &Dataset,
     location: &Location,
-    opened: Opened,
+    rows: Rows,
     mut columns: Vec<Column>,
 ) -> Result<Result<(Vec<File>, Vec<Column>, Vec<Partition>), Progress>> {
     let (stop, objects, by) = (lambda::passed(export.deadline), &export.world.objects, &dataset.partition_by);
     if by.is_empty() {
-        return Ok(match parquet::write_until(stop, objects, location, opened, dataset.parquet).await? {
+        return Ok(match parquet::write_until(stop, objects, location, rows, dataset.parquet).await? {
             Written::All(files) => Ok((files, columns, Vec::new())),
             Written::Stopped(progress) => Err(progress),
         });
     }
     let table = format!("datasets.{}", dataset.name);
-    let ended =
-        partitioned::write_until(stop, objects, location, opened, &columns, by, dataset.parquet, &table).await?;
+    let ended = partitioned::write_until(stop, objects, location, rows, &columns, by, dataset.parquet, &table).await?;
     let written = match ended {
         partitioned::Ended::All(written) => written,
         partitioned::Ended::Stopped(progress) => return Ok(Err(progress)),

@@ -1,12 +1,13 @@
 //! What is asked of a member is asked of its group.
 
 use turntable::{
+    answer::{Flipped, FlippedGroup},
     config::{Dataset, Group},
+    decision::Who,
+    environment::World,
     error::Result,
-    plan::Who,
     publish::{Outcome, group},
-    request::{self, Flipped, FlippedGroup},
-    world::World,
+    request,
 };
 
 pub async fn act(world: &World, group: &Group<'_>, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {

@@ -7,14 +7,15 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
+    answer::{Flipped, Told},
     config::Dataset,
+    decision::Who,
+    environment::World,
     error::{Error, Result},
+    layout::TableName,
     metric::{Metric, emit},
-    name::TableName,
-    plan::Who,
     publish::{self, Ended, Outcome},
-    request::{self, Flipped, Told},
-    world::World,
+    request, status,
 };
 
 /// About one dataset, or how all are.
@@ -23,7 +24,7 @@ pub async fn answer(world: World, event: Value) -> Result<Told> {
         return handle(world, event).await.map(|flipped| Told::One(Box::new(flipped)));
     }
     let started = Instant::now();
-    let overview = publish::overview(&world, &world.config().await?).await;
+    let overview = status::overview(&world, &world.config().await?).await;
     let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
     info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
     Ok(Told::All(overview))
@@ -133,7 +134,7 @@ async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result
 
 /// The dataset as it is now.
 async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
-    let (ended, status) = publish::status(world, dataset).await?;
+    let (ended, status) = status::status(world, dataset).await?;
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 

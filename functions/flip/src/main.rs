@@ -1,4 +1,4 @@
-use turntable::{lambda, world::World};
+use turntable::{environment::World, lambda};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {

@@ -1,29 +1,29 @@
 //! `optout`: brings every unread drop of an inbox into its table, and flips in the same invocation.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
-    aws::rds::Signer,
+    answer::OptedOut,
     config::{Config, Dataset, Inbox, Source},
+    environment::World,
     error::{Error, Result},
     lambda::{self, Deadline},
-    merge::{self, Ask, views},
     metric::{Metric, emit},
+    optout::{self, Ask, views},
+    port::{Secrets, TokenSigner},
     publish::Outcome,
-    request::{self, Message, OptedOut},
-    source::Secrets,
-    world::World,
+    request::{self, Message},
 };
 
 /// What `optout` runs on.
 #[derive(Clone)]
 pub struct Optout {
     pub world: World,
-    pub secrets: Option<Secrets>,
-    pub iam: Option<Signer>,
+    pub secrets: Option<Arc<dyn Secrets>>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
     /// When it must have stopped by itself; `None`: never.
     pub deadline: Option<Deadline>,
 }
@@ -128,7 +128,7 @@ async fn one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Res
     let Source::Inbox(inbox) = &dataset.source else {
         return Err(Error::input(format!("datasets.{}.source is no inbox: ask export for it", dataset.name)));
     };
-    let refreshed = merge::refresh(&optout.world, dataset, inbox, ask).await?;
+    let refreshed = optout::refresh(&optout.world, dataset, inbox, ask).await?;
     let wanted = views == Views::Always || refreshed.created;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);

@@ -1,5 +1,11 @@
+use std::sync::Arc;
+
 use optout::Optout;
-use turntable::{aws::rds::Signer, lambda, source::Secrets, world::World};
+use turntable::{
+    aws::{rds::Signer, secrets::SecretsManager},
+    environment::World,
+    lambda,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -7,8 +13,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = lambda::aws().await;
     let optout = Optout {
         world: World::from_env(&aws)?,
-        secrets: Some(Secrets::new(&aws)),
-        iam: Signer::new(&aws),
+        secrets: Some(Arc::new(SecretsManager::new(&aws))),
+        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,
     };
     lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await

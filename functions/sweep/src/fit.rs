@@ -1,6 +1,6 @@
 //! What an invocation can say.
 
-use turntable::request::Swept;
+use turntable::answer::Swept;
 
 /// Bytes. Lambda takes 6 MB (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); one answer that is
 /// longer would be a failure, tried again for nothing. Ten thousand datasets of three generations each exceed it.
@@ -29,7 +29,7 @@ fn halve<T>(items: &mut Vec<T>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use turntable::request::Item;
+    use turntable::answer::Item;
 
     use super::*;
 

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tracing::{error, info};
 use turntable::{
+    answer::{Item, Skipped, Swept},
     config::{Dataset, Source},
+    environment::World,
     error::{Error, Kind, Result},
     port::Queue,
     publish::{self, Outcome},
-    request::{self, Item, Skipped, Swept},
+    request,
     sweep::{self, Archived, Budget, Look, Plan, act, look, plan},
-    world::World,
 };
 
 use readers::Readers;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 use turntable::{
+    answer::{Item, Skipped, Swept},
     config::{Dataset, Source},
+    layout::Generation,
     metric::{Metric, emit},
-    name::Generation,
     port::Unfinished,
-    request::{Item, Skipped, Swept},
     sweep::{Archived, Done, Look, Plan},
 };
 

@@ -4,17 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{
+use turntable_core::layout::is_hidden;
+use turntable_core::{
     error::{Error, Kind, Result},
+    layout::{Entry, Location},
     manifest::File,
-    name::{Entry, Location},
-    parquet::{columns_of, read_footer},
     partition::{self, Kind as PartitionKind, MOST_PARTITIONS, Partition, Value},
     port::Objects,
     record::{Folder, Pending, Work},
     schema::{self, Column},
-    source::files::object::is_hidden,
 };
+use turntable_parquet::{columns_of, read_footer};
 
 pub struct Found {
     /// In the order of their names.

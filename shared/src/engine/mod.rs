@@ -15,24 +15,22 @@
 mod files;
 mod settle;
 mod start;
-pub mod unload;
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use crate::{
+use crate::environment::World;
+use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
+    layout::{Generation, Home, Ours},
     manifest::Manifest,
-    name::{Generation, Home, Ours},
     port::Engine,
     record::{self, Failed, Pending, Run},
-    world::World,
 };
 
-/// The arguments that a job is told. The first one names the run.
-pub const LOCATION: &str = "--turntable_location";
+/// The arguments that a job is told besides [`turntable_core::record::JOB_LOCATION`], which names the run.
 const DATASET: &str = "--turntable_dataset";
 const GENERATION: &str = "--turntable_generation";
 const AS_OF: &str = "--turntable_as_of";

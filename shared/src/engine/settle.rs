@@ -1,12 +1,12 @@
 //! The end of a run: its manifest, once, whoever comes; or why there is none.
 
 use super::{AGAIN, Engines, Outcome, files, start};
-use crate::{
+use crate::publish;
+use turntable_core::{
     config::Dataset,
     error::{Error, Kind, Result},
     manifest::{Manifest, TypedBy, VERSION},
     port::{Put, RunState},
-    publish,
     record::{Pending, Run},
 };
 

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
-use super::{AS_OF, DATASET, Engines, GENERATION, LOCATION, Outcome, failed, unload};
-use crate::{
+use super::{AS_OF, DATASET, Engines, GENERATION, Outcome, failed};
+use crate::publish;
+use turntable_core::{
     config::{Athena, Dataset, GlueJob, Source},
+    decision,
     error::{Error, Kind, Result},
-    name::{Generation, Location},
-    plan,
+    layout::{Generation, Location},
     port::Put,
-    publish,
-    record::{self, Folder, Pending, Work},
+    record::{self, Folder, JOB_LOCATION, Pending, Work},
+    unload,
 };
 
 /// A query waits and runs for this long at most: Athena's own limits are less, and none is of both together.
@@ -26,9 +27,9 @@ const AROUND: SignedDuration = SignedDuration::from_hours(1);
 pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     let world = &engines.world;
     let live = publish::live_to_follow(world, dataset).await?;
-    let generation = plan::next(&dataset.home, &live, world.clock.ulid());
+    let generation = decision::next(&dataset.home, &live, world.clock.ulid());
     let location = dataset.home.generation(&generation);
-    plan::beside(&live, &location)?;
+    decision::beside(&live, &location)?;
     if !world.objects.list(&location, None).await?.is_empty() {
         return Err(Error::corrupt(format!("{location}: something is there already, and UNLOAD needs it empty")));
     }
@@ -86,7 +87,7 @@ fn work(
         }
         Source::GlueJob(GlueJob { name, arguments, timeout }) => {
             let ours = [
-                (LOCATION, location.to_string()),
+                (JOB_LOCATION, location.to_string()),
                 (DATASET, dataset.name.clone()),
                 (GENERATION, generation.to_string()),
                 (AS_OF, as_of.to_string()),

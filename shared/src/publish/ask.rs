@@ -1,18 +1,17 @@
 //! Athena's part of an audit: the candidate as a table of its own, the questions on it, and the table gone again.
 
-use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use futures::future::join_all;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::{
+use crate::environment::World;
+use turntable_core::{
     audit::{self, Question},
-    aws::glue,
     config::Dataset,
     error::{Kind, Result},
+    layout::{self, TableName},
     manifest::Manifest,
-    name::{self, TableName},
-    world::World,
+    table::{AuditTable, NextTable},
 };
 
 /// What a check has cost.
@@ -27,7 +26,7 @@ pub struct Scanned {
 #[derive(Debug)]
 pub struct Asked {
     /// What was asked about: files, format and columns.
-    storage: Option<StorageDescriptor>,
+    published: NextTable,
     pub reasons: Vec<String>,
     pub scanned: Vec<Scanned>,
 }
@@ -37,17 +36,17 @@ const DROPS: usize = 3;
 
 impl Asked {
     /// Asks everything at once, on a table that exists only meanwhile. `published` is the table after the flip.
-    pub async fn of(world: &World, dataset: &Dataset, candidate: &Manifest, published: &TableInput) -> Result<Asked> {
+    pub async fn of(world: &World, dataset: &Dataset, candidate: &Manifest, published: &NextTable) -> Result<Asked> {
         let table = TableName {
             database: dataset.table.database.clone(),
-            table: name::audit_table(&dataset.name, world.clock.ulid()),
+            table: layout::audit_table(&dataset.name, world.clock.ulid()),
         };
         let (questions, mut reasons) = audit::questions(&dataset.checks, candidate, &table);
         let mut scanned = Vec::new();
         if !questions.is_empty() {
-            let input = glue::audit_table(&table.table, &candidate.generation, published);
+            let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
             // Nobody else makes a table of this name: a conflict is the echo of our own attempt.
-            let created = world.catalog.create(&table.database, input).await;
+            let created = world.catalog.create_audit_table(&audit).await;
             let answers = match created {
                 Ok(_) => Ok(ask_all(world, &table.database, &questions).await),
                 Err(error) => Err(error),
@@ -59,12 +58,12 @@ impl Asked {
                 scanned.extend(answer.scanned);
             }
         }
-        Ok(Asked { storage: published.storage_descriptor.clone(), reasons, scanned })
+        Ok(Asked { published: published.clone(), reasons, scanned })
     }
 
     /// Whether the answers are about this table.
-    pub fn is_of(&self, published: &TableInput) -> bool {
-        self.storage == published.storage_descriptor
+    pub fn is_of(&self, published: &NextTable) -> bool {
+        self.published.reads_like(published)
     }
 }
 

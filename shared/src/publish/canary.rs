@@ -7,17 +7,16 @@ use super::{
     ATTEMPTS, Cause, Ended, Look, Outcome, Scanned, ask, busy, look, manifest,
     swap::{next_table, swap},
 };
-use crate::{
+use crate::{environment::World, publish::refuse_swept};
+use turntable_core::{
     audit::Question,
-    aws::glue,
     config::Dataset,
+    decision::Live,
     error::Result,
+    layout::{Generation, Location},
     manifest::Manifest,
-    name::{Generation, Location},
-    plan::Live,
     record::{self, By, Canary, Flip},
-    sweep::refuse_swept,
-    world::World,
+    table::TableChange,
 };
 
 /// What the record of a flip says of its canary before it was asked.
@@ -166,8 +165,10 @@ pub async fn return_to(world: &World, dataset: &Dataset, look: Look, before: &Li
 async fn moved(world: &World, dataset: &Dataset, look: &Look, to: &Location) -> Result<bool> {
     look.recover(world, dataset).await?;
     let Some(table) = &look.table else { return Ok(false) };
-    let Some(version) = table.version_id() else { return Ok(false) };
-    let sent = world.catalog.update(&dataset.table.database, glue::moved(table, to), version).await;
+    if table.token.is_none() {
+        return Ok(false);
+    }
+    let sent = world.catalog.update(table, &TableChange::location(to)).await;
     // As in every flip, only Location tells.
     if look::live(world, dataset).await?.location(&dataset.home).as_ref() == Some(to) {
         return Ok(true);

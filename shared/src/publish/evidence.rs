@@ -5,15 +5,15 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::statistics;
-use crate::{
+use turntable_core::layout::is_hidden;
+use turntable_core::{
     audit::{self, Footer, Object, Statistics, exact_objects},
     error::{Error, Result},
+    layout::Key,
     manifest::{File, Manifest},
-    name::Key,
-    parquet::{columns_of, read_footer},
     port::Objects,
-    source::files::object::is_hidden,
 };
+use turntable_parquet::{columns_of, read_footer};
 
 pub struct Found {
     pub objects: Vec<Object>,

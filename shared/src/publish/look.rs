@@ -2,28 +2,27 @@
 
 use std::sync::Arc;
 
-use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
 use super::canary;
-use crate::{
-    aws::{glue, projection},
+use crate::environment::World;
+use turntable_core::{
     config::Dataset,
+    decision::{Live, State},
     error::{Error, Result},
     history,
+    layout::{Generation, Key, Location},
     manifest::Manifest,
-    name::{Generation, Key},
-    plan::{Live, State},
     port::Objects,
     record::{self, By, Flip, Hold, Return},
     schema::Column,
-    world::World,
+    table::TableVersion,
 };
 
 pub struct Look {
     /// `None`: no such table. Its `VersionId` is of before everything else here was read.
-    pub table: Option<Table>,
+    pub table: Option<TableVersion>,
     pub state: State,
     /// `None` where live is not ours.
     pub live_manifest: Option<Manifest>,
@@ -109,7 +108,7 @@ impl Look {
     /// Whether the table is still as it was seen: if so, nothing that was read after it is of a later flip.
     pub async fn is_current(&self, world: &World, dataset: &Dataset) -> Result<bool> {
         let now = world.catalog.table(&dataset.table).await?;
-        let version = |table: &Option<Table>| table.as_ref().and_then(Table::version_id).map(ToOwned::to_owned);
+        let version = |table: &Option<TableVersion>| table.as_ref().and_then(|table| table.token.clone());
         Ok(version(&self.table) == version(&now))
     }
 
@@ -126,7 +125,7 @@ impl Look {
 
 /// The half of a look that must come first; the other half can be taken while other things are read.
 pub struct Begun {
-    pub table: Option<Table>,
+    pub table: Option<TableVersion>,
     pub live: Live,
     /// `None` where live is not ours.
     pub live_manifest: Option<Manifest>,
@@ -167,7 +166,7 @@ pub async fn live_to_follow(world: &World, dataset: &Dataset) -> Result<Live> {
 
 /// The table's partition keys; `None` where there is no table.
 pub async fn partition_keys(world: &World, dataset: &Dataset) -> Result<Option<Vec<Column>>> {
-    Ok(world.catalog.table(&dataset.table).await?.as_ref().map(projection::keys))
+    Ok(world.catalog.table(&dataset.table).await?.map(|table| table.partition_keys))
 }
 
 /// What Glue says is live.
@@ -176,16 +175,22 @@ pub async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
     live_of(world, dataset, table.as_ref()).await
 }
 
-async fn live_of(world: &World, dataset: &Dataset, table: Option<&Table>) -> Result<Live> {
+async fn live_of(world: &World, dataset: &Dataset, table: Option<&TableVersion>) -> Result<Live> {
     let location = match table {
         None => None,
         Some(table) => {
-            let location = glue::location(world.catalog.as_ref(), &dataset.table, table).await?;
-            partitioned_alike(dataset, &projection::keys(table))?;
+            let location = flippable_location(world, table).await?;
+            partitioned_alike(dataset, &table.partition_keys)?;
             Some(location)
         }
     };
     Ok(Live::of(&dataset.home, location.as_ref()))
+}
+
+/// Returns where the table is, if a flip can switch it: see [`TableVersion::flippable_location`].
+pub async fn flippable_location(world: &World, table: &TableVersion) -> Result<Location> {
+    let registered = table.has_unprojected_keys() && world.catalog.has_partitions(&table.name).await?;
+    table.flippable_location(registered)
 }
 
 /// A table's partition keys stay as they are: a generation of other ones would need other columns too, under queries
@@ -247,4 +252,16 @@ async fn flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result
     let Some(ulid) = ulid else { return Ok(None) };
     let json = objects.get(&key).await?;
     json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
+}
+
+/// Refuses a generation that is being deleted. It must be asked after the table's `VersionId` was read and before the
+/// audit: see the proof in [`crate::sweep`].
+pub async fn refuse_swept(world: &World, dataset: &Dataset, generation: &Generation) -> Result<()> {
+    match world.objects.head(&dataset.home.sweeping(generation)).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict(format!(
+            "{generation} of {} is being swept and cannot come back; `status` names those that are left",
+            dataset.table
+        ))),
+    }
 }

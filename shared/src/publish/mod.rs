@@ -6,39 +6,35 @@ mod evidence;
 pub mod group;
 mod look;
 mod operator;
-mod overview;
 mod statistics;
-mod status;
 mod swap;
 mod unflip;
 
-use aws_sdk_glue::types::TableInput;
 use serde::{Deserialize, Serialize};
 
 pub use ask::Scanned;
 pub use look::{Begun, Look, flips, live, live_to_follow, partition_keys};
 pub use operator::{hold, release, rollback};
-pub use overview::{Overview, Standing, overview};
-pub use status::{Status, status};
 pub use unflip::{Unflip, suspected, unflip, watch};
 
 use ask::Asked;
 use swap::Swapped;
 pub(crate) use swap::{next_table, swap};
 
-use crate::{
+use crate::environment::World;
+use turntable_core::{
     audit::{self, Evidence, Verdict},
-    aws::{glue, projection},
     config::{Checks, Dataset},
+    decision::{self, Decision, Live, Who},
     error::{Error, Result},
+    layout::Generation,
     manifest::Manifest,
-    name::Generation,
-    plan::{self, Decision, Live, Who},
     record::By,
     schema::Policy,
-    sweep::refuse_swept,
-    world::World,
+    table::NextTable,
 };
+
+pub use look::{flippable_location, hold as held, refuse_swept};
 
 /// How a request to flip ended. All of them are expected; an error is what nobody expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +114,7 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
     for _ in 0..ATTEMPTS {
         let look = Look::at(world, dataset, &generation).await?;
         let unchanged = |outcome, reasons| Ok(Ended::unchanged(outcome, &look.state.live, reasons));
-        match plan::flip(&dataset.home, &candidate, &look.state, who)? {
+        match decision::flip(&dataset.home, &candidate, &look.state, who)? {
             Decision::AlreadyLive => {
                 let ended = Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new());
                 if who == Who::Operator && !operator::adopt(world, dataset, &look, generation, &cause).await? {
@@ -164,7 +160,7 @@ async fn audited(
     candidate: &Manifest,
     look: &Look,
     asked: &mut Option<Asked>,
-) -> Result<(TableInput, Vec<String>)> {
+) -> Result<(NextTable, Vec<String>)> {
     refuse_swept(world, dataset, &candidate.generation).await?;
     let input = next_table(dataset, look, candidate, dataset.schema);
     let Verdict { structure, content } = judge(world, candidate, look, &dataset.checks, dataset.schema).await?;
@@ -192,14 +188,14 @@ fn busy(dataset: &Dataset) -> Error {
 /// Every reason against the candidate that its files tell.
 async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks, policy: Policy) -> Result<Verdict> {
     let found = evidence::gather(&world.objects, candidate).await?;
-    let columns = look.table.as_ref().map(glue::columns);
+    let columns = look.table.as_ref().map(|table| table.columns.as_slice());
     Ok(audit::verdict(&Evidence {
         now: world.clock.now(),
         manifest: candidate,
         objects: &found.objects,
         footers: &found.footers,
-        table: columns.as_deref(),
-        partition_keys: look.table.as_ref().map(projection::keys).as_deref(),
+        table: columns,
+        partition_keys: look.table.as_ref().map(|table| table.partition_keys.as_slice()),
         policy,
         live_rows: look.live_manifest.as_ref().map(|live| live.rows),
         checks,

@@ -3,16 +3,15 @@
 use tracing::warn;
 
 use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, next_table, swap};
-use crate::{
-    aws::glue,
+use crate::{environment::World, publish::refuse_swept};
+use turntable_core::{
     config::{Checks, Dataset, Source},
+    decision::{self, Live},
     error::{Error, Result},
-    name::Generation,
-    plan::{self, Live},
+    layout::Generation,
     port::Update,
     record::{self, By, Flip, Hold},
-    sweep::refuse_swept,
-    world::World,
+    table::TableChange,
 };
 
 /// A flip back to the generation before live, or to a named one. Its structure is audited again: one that was swept
@@ -47,7 +46,7 @@ pub async fn rollback(
         if look.recover(world, dataset).await?.is_some() {
             continue;
         }
-        let target = plan::rollback(&dataset.home, &look.state, wanted)?;
+        let target = decision::rollback(&dataset.home, &look.state, wanted)?;
         if look.state.live == Live::Ours(target) {
             if !adopt(world, dataset, &look, target, &cause).await? {
                 continue;
@@ -57,7 +56,7 @@ pub async fn rollback(
                 None => vec![format!("{target} is where the last rollback went: name a generation to go elsewhere")],
             };
             // The one that went there may have died before its fence.
-            if plan::is_rolled_back(&look.state) && !fence(world, dataset).await? {
+            if decision::is_rolled_back(&look.state) && !fence(world, dataset).await? {
                 return Err(may_be_undone(dataset, &target));
             }
             return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, reasons));
@@ -113,10 +112,8 @@ pub(super) async fn adopt(
     };
     let ulid = record::later(world.clock.ulid(), [last_ulid]);
     // What was read of the table may be older than the records: a flip of ours that came between is no un-flip.
-    let Some((table, version)) = look.table.as_ref().and_then(|table| Some((table, table.version_id()?))) else {
-        return Ok(true);
-    };
-    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    let Some(table) = look.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
+    let sent = world.catalog.update(table, &TableChange::default()).await?;
     if sent != Update::Done {
         return Ok(false);
     }
@@ -163,8 +160,10 @@ pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -
 async fn fence(world: &World, dataset: &Dataset) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(true) };
-        let Some(version) = table.version_id() else { return Ok(true) };
-        match world.catalog.update(&dataset.table.database, glue::unchanged(&table), version).await {
+        if table.token.is_none() {
+            return Ok(true);
+        }
+        match world.catalog.update(&table, &TableChange::default()).await {
             Ok(Update::Done) => return Ok(true),
             Ok(Update::Conflict) => {}
             Err(error) => warn!(dataset = dataset.name, error = error.report(), "not fenced yet"),

@@ -10,10 +10,11 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use crate::{
+use turntable_core::{
     audit::{Extremes, Statistics, Value},
-    schema::{Column, arrow_type},
+    schema::Column,
 };
+use turntable_parquet::arrow_types::parse_arrow_type;
 
 /// The statistics of each column over all row groups; `None` for a nested one.
 pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
@@ -27,7 +28,7 @@ fn one(column: &Column, footer: &ParquetMetaData) -> Option<Statistics> {
         _ => false,
     };
     let at = leaves.iter().position(|leaf| is_it(leaf))?;
-    let data_type = arrow_type(&column.glue_type).ok()?;
+    let data_type = parse_arrow_type(&column.glue_type).ok()?;
     let groups = footer.row_groups().iter().filter(|group| group.num_rows() > 0);
     groups
         .map(|group| of_group(group, at, &data_type))

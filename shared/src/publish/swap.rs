@@ -1,22 +1,21 @@
 //! The one `UpdateTable` (or `CreateTable`) of a flip, and its record.
 
-use aws_sdk_glue::types::TableInput;
 use tracing::warn;
 use ulid::Ulid;
 
 use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, canary};
-use crate::{
-    aws::{glue, projection},
+use crate::environment::World;
+use turntable_core::{
     config::Dataset,
-    error::{Error, Result},
+    decision::Live,
+    error::Result,
     history::{self, Settled},
+    layout::Generation,
     manifest::Manifest,
-    name::Generation,
-    plan::Live,
     port::Update,
     record::{self, By, Flip, Return},
-    schema::{Column, Policy},
-    world::World,
+    schema::Policy,
+    table::{NewTable, NextTable, TableChange},
 };
 
 /// A flip that is done.
@@ -29,29 +28,28 @@ pub struct Swapped {
 }
 
 /// The table that the flip makes of the one that was seen.
-pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> TableInput {
-    let (location, partitions) = (&candidate.location, &candidate.partitions);
-    let mut input = match &look.table {
+pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> NextTable {
+    let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
+    match &look.table {
         Some(table) => {
-            let columns = policy.published(&glue::columns(table), &candidate.columns);
-            glue::evolved(table, location, &columns)
+            let columns = Some(policy.published(&table.columns, &candidate.columns));
+            let change = TableChange { location: Some(location), columns, partitions };
+            NextTable::Update { table: Box::new(table.clone()), change }
         }
         None => {
-            let keys: Vec<Column> = partitions.iter().map(|partition| partition.column.clone()).collect();
-            glue::new_table(&dataset.table, &candidate.columns, &keys, location)
+            let (name, columns) = (dataset.table.clone(), candidate.columns.clone());
+            NextTable::Create(NewTable { name, columns, location, partitions })
         }
-    };
-    projection::set(&mut input, location, partitions);
-    input
+    }
 }
 
-/// Makes the table `input`, which [`next_table`] made for the candidate. `None`: somebody else was faster, look again.
+/// Makes the table `next`, which [`next_table`] made for the candidate. `None`: somebody else was faster, look again.
 pub async fn swap(
     world: &World,
     dataset: &Dataset,
     candidate: &Manifest,
     look: Look,
-    input: TableInput,
+    next: NextTable,
     cause: &Cause,
 ) -> Result<Option<Swapped>> {
     // Whoever replaces a generation makes sure that it is on record as having been live (invariant 4).
@@ -65,15 +63,13 @@ pub async fn swap(
         let returned = Return { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
         world.objects.put_new(&dataset.home.returning(ulid), record::to_json(&returned).into()).await?;
     }
-    let database = &dataset.table.database;
-    let sent = match &look.table {
-        Some(table) => {
-            let version = table.version_id().ok_or_else(|| {
-                Error::corrupt(format!("{}: Glue gave no VersionId, and without it no flip is safe", dataset.table))
-            })?;
-            world.catalog.update(database, input, version).await
+    let sent = match &next {
+        NextTable::Update { table, change } => {
+            // Without a token no flip is safe.
+            table.token()?;
+            world.catalog.update(table, change).await
         }
-        None => world.catalog.create(database, input).await,
+        NextTable::Create(table) => world.catalog.create(table).await,
     };
     let previous = if matches!(sent, Ok(Update::Done)) {
         look.state.live

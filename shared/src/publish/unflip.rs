@@ -5,13 +5,12 @@
 //!
 //! What is seen here is read in this order: the table with its `VersionId`, then `_returns/`, then the flip records;
 //! and the repair updates the table on that very `VersionId`. Let live be a generation that has been live before, and the
-//! last record be of another one ([`plan::unflip`]).
+//! last record be of another one ([`decision::unflip`]).
 //!
 //! - One of ours brought it back: then `_returns/` said so before the table was touched, and that is seen.
 //! - A flip of ours comes between the reading of the table and the repair: then the `VersionId` is stale, and all is read
 //!   again.
 
-use aws_sdk_glue::types::Table;
 use tracing::warn;
 use ulid::Ulid;
 
@@ -22,14 +21,17 @@ use super::{
     swap::{next_table, swap},
 };
 use crate::{
-    config::{Checks, Dataset, OnUnflip},
-    error::Result,
+    environment::World,
     metric::{Metric, emit},
-    name::Generation,
-    plan::{self, Live},
+    publish::refuse_swept,
+};
+use turntable_core::{
+    config::{Checks, Dataset, OnUnflip},
+    decision::{self, Live},
+    error::Result,
+    layout::Generation,
     record::{By, Flip},
-    sweep::refuse_swept,
-    world::World,
+    table::TableVersion,
 };
 
 /// What somebody else has done to a table.
@@ -67,11 +69,11 @@ async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>
             flips = look::flips(world, dataset, Some(last.to.ulid)).await?;
         }
         let live = look.state.live.clone();
-        let Some(expected) = plan::unflip(&dataset.home, &live, &flips, &returned) else { return Ok(None) };
+        let Some(expected) = decision::unflip(&dataset.home, &live, &flips, &returned) else { return Ok(None) };
         // A flip of ours that came after the table was read is on record, and not in the table that was read.
         let now = world.catalog.table(&dataset.table).await?;
-        let version = |table: Option<&Table>| table.and_then(|table| table.version_id().map(str::to_owned));
-        if version(now.as_ref()) == version(look.table.as_ref()) {
+        let token = |table: Option<&TableVersion>| table.and_then(|table| table.token.clone());
+        if token(now.as_ref()) == token(look.table.as_ref()) {
             return Ok(Some((Unflip { live, expected }, look)));
         }
     }
@@ -81,7 +83,7 @@ async fn seen(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>
 /// Whether it is worth asking [`watch`], by a look that somebody has taken already: what has been brought back was not
 /// read for it. So it may be wrong where it says yes, and never where it says no.
 pub fn suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
-    plan::unflip(&dataset.home, live, flips, &[]).is_some()
+    decision::unflip(&dataset.home, live, flips, &[]).is_some()
 }
 
 /// For a person: what [`watch`] would see.

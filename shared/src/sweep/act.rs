@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
-use super::{Look, Plan, State};
-use crate::{
-    aws::glue,
+use super::look::Look;
+use crate::environment::World;
+use turntable_core::{
     config::Dataset,
     error::{Error, Result},
-    name::{Generation, Home, Key},
+    layout::{Generation, Home, Key},
     port::{DELETED_AT_ONCE, Objects, Unfinished, Update},
     record::{self, Sweeping},
-    world::World,
+    sweep::{Plan, State},
+    table::TableChange,
 };
 
 /// What one invocation may do, over all datasets.
@@ -167,11 +168,10 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
 
 /// Makes every `VersionId` that was read before stale, if the table is still as it was at the look.
 async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
-    let version = look.table.as_ref().and_then(|table| Some((table, table.version_id()?)));
-    let (table, version) = version.ok_or_else(|| {
+    let table = look.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
         Error::corrupt(format!("{}: Glue gave no VersionId, and without it no deletion is safe", dataset.table))
     })?;
-    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    let sent = world.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)
 }
 

@@ -11,15 +11,15 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
 use super::{Budget, Look, Plan, Reason};
-use crate::{
+use crate::environment::World;
+use turntable_core::{
     config::{Dataset, Inbox},
     error::{Kind, Result},
     manifest::Drop,
-    merge::archive,
+    optout::archive,
     port::Entry,
-    source::inbox,
-    world::World,
 };
+use turntable_sources::inbox;
 
 /// What was moved of an inbox, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

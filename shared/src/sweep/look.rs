@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_glue::types::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{Found, Run, State, since};
-use crate::{
-    aws::glue,
+use crate::{environment::World, publish};
+use turntable_core::{
     config::{Dataset, Retain},
-    error::{Error, Result},
+    decision::Live,
+    error::Result,
+    layout::{Generation, Ours},
     manifest::{Consumed, Manifest},
-    name::{Generation, Location, Ours},
-    plan::Live,
     port::Unfinished,
-    publish,
     record::{self, Pending, Sweeping},
-    world::World,
+    sweep::{Found, Run, State, since},
+    table::TableVersion,
 };
 
 pub struct Look {
     /// `None`: no such table. Its `VersionId` is of before everything else here was read.
-    pub table: Option<Table>,
+    pub table: Option<TableVersion>,
     pub state: State,
     /// What there is a manifest of, in no order.
     pub complete: Vec<Complete>,
@@ -55,7 +53,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let table = world.catalog.table(&dataset.table).await?;
     let location = match &table {
         None => None,
-        Some(table) => Some(glue::location(world.catalog.as_ref(), &dataset.table, table).await?),
+        Some(table) => Some(publish::flippable_location(world, table).await?),
     };
     let live = Live::of(home, location.as_ref());
 
@@ -100,20 +98,11 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
 
     let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
     let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
-    let reads = table.as_ref().map(reads).unwrap_or_default().into_iter().chain(location).collect();
+    let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location).collect();
     let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
     let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
     let state = State { live, reads, flips, records, returns, generations, named };
     Ok(Look { table, state, complete, live_as_of, consumed, uploads, unknown })
-}
-
-/// What else than its location a table makes Athena read: the fixed part of `storage.location.template`.
-fn reads(table: &Table) -> Option<Location> {
-    let template = table.parameters()?.get("storage.location.template")?;
-    let fixed = template.split("${").next().unwrap_or(template);
-    // A variable may begin in the middle of a folder's name.
-    let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
-    folder.parse().ok()
 }
 
 type Times = Vec<(Generation, Timestamp)>;
@@ -165,16 +154,4 @@ async fn ends_of_runs(world: &World, dataset: &Dataset, of: Vec<Generation>) -> 
 pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
     let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
     uploads.iter().filter(old).cloned().collect()
-}
-
-/// Refuses a generation that is being deleted. It must be asked after the table's `VersionId` was read and before the
-/// audit: see the proof in [`crate::sweep`].
-pub async fn refuse_swept(world: &World, dataset: &Dataset, generation: &Generation) -> Result<()> {
-    match world.objects.head(&dataset.home.sweeping(generation)).await? {
-        None => Ok(()),
-        Some(_) => Err(Error::conflict(format!(
-            "{generation} of {} is being swept and cannot come back; `status` names those that are left",
-            dataset.table
-        ))),
-    }
 }

@@ -27,24 +27,13 @@
 //! A `_sweeping` that stays behind (sweep died, or the fence failed) stops a flip to a generation that sweep will
 //! delete next time anyway. If by then it may not go any more, its mark goes, an hour later: no sweep lives that long.
 
-#[cfg(feature = "aws")]
 mod act;
-#[cfg(feature = "aws")]
 mod archive;
-#[cfg(feature = "aws")]
 mod look;
-mod plan;
-#[cfg(feature = "aws")]
 mod tables;
-#[cfg(test)]
-mod tests;
 
-#[cfg(feature = "aws")]
 pub use act::{Budget, Done, act};
-#[cfg(feature = "aws")]
 pub use archive::{Archived, archivable, archive};
-#[cfg(feature = "aws")]
-pub use look::{Complete, Look, abandoned_uploads, look, refuse_swept};
-pub use plan::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};
-#[cfg(feature = "aws")]
+pub use look::{Complete, Look, abandoned_uploads, look};
 pub use tables::leftover_audit_tables;
+pub use turntable_core::sweep::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};

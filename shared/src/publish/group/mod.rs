@@ -33,15 +33,15 @@ use prepare::Prepared;
 use turn::Settled;
 
 use super::{ATTEMPTS, Outcome, Scanned, candidate, look, manifest};
-use crate::{
+use crate::environment::World;
+use turntable_core::{
     config::{Dataset, Group},
+    decision::{Live, Who},
     error::Result,
     group::{self, Next, Record, Set},
+    layout::Generation,
     manifest::{Manifest, Run},
-    name::Generation,
-    plan::{Live, Who},
     record::By,
-    world::World,
 };
 
 /// How a request about a group ended.

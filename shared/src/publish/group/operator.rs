@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{ATTEMPTS, Ended, Settled, store, turn};
 use crate::{
+    environment::World,
+    publish::{Look, Outcome, look},
+};
+use turntable_core::{
     config::{Dataset, Group},
     error::{Error, Kind, Result},
     group::{self, Record, Set},
-    name::Generation,
-    publish::{Look, Outcome, look},
+    layout::Generation,
     record::{By, Hold},
-    world::World,
 };
 
 /// All members go back to what was live together before live, or to the set with the named generation of a dataset. A

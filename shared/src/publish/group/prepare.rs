@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_glue::types::TableInput;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    config::Dataset,
-    error::{Error, Result},
-    manifest::Manifest,
-    name::Location,
-    plan::{self, Decision, Live, Who},
+    environment::World,
     publish::{Look, Scanned, ask::Asked, audited},
-    world::World,
+};
+use turntable_core::{
+    config::Dataset,
+    decision::{self, Decision, Live, Who},
+    error::{Error, Result},
+    layout::Location,
+    manifest::Manifest,
+    table::NextTable,
 };
 
 /// Members that are looked at, and audited, at the same time.
@@ -40,7 +42,7 @@ impl Prepared<'_> {
 pub struct Ready {
     pub candidate: Manifest,
     pub look: Look,
-    pub input: TableInput,
+    pub input: NextTable,
 }
 
 pub async fn all<'a>(world: &World, candidates: &[(&'a Dataset, Manifest)], who: Who) -> Result<Vec<Prepared<'a>>> {
@@ -50,7 +52,7 @@ pub async fn all<'a>(world: &World, candidates: &[(&'a Dataset, Manifest)], who:
 
 async fn prepared<'a>(world: &World, dataset: &'a Dataset, candidate: Manifest, who: Who) -> Result<Prepared<'a>> {
     let look = Look::at(world, dataset, &candidate.generation).await?;
-    let decision = plan::flip(&dataset.home, &candidate, &look.state, who)
+    let decision = decision::flip(&dataset.home, &candidate, &look.state, who)
         .map_err(|error| Error::new(error.kind(), format!("{}: {}", dataset.name, error.message())))?;
     Ok(Prepared { dataset, candidate, look, decision })
 }
@@ -65,7 +67,7 @@ pub async fn audit(
     world: &World,
     prepared: &[Prepared<'_>],
     asked: &mut BTreeMap<String, Asked>,
-) -> Result<Result<Vec<Option<TableInput>>, Vec<String>>> {
+) -> Result<Result<Vec<Option<NextTable>>, Vec<String>>> {
     let mut audits = Vec::new();
     for one in prepared {
         audits.push(audit_one(world, one, asked.remove(&one.dataset.name)));
@@ -81,7 +83,7 @@ pub async fn audit(
     Ok(if against.is_empty() { Ok(inputs) } else { Err(against) })
 }
 
-type Audited = (Option<TableInput>, Vec<String>, Option<Asked>);
+type Audited = (Option<NextTable>, Vec<String>, Option<Asked>);
 
 async fn audit_one(world: &World, prepared: &Prepared<'_>, mut asked: Option<Asked>) -> Result<Audited> {
     let Prepared { dataset, candidate, look, decision } = prepared;
@@ -102,7 +104,7 @@ pub fn scanned(asked: &BTreeMap<String, Asked>) -> Vec<Scanned> {
 }
 
 /// By dataset, all that is to be moved.
-pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<TableInput>>) -> BTreeMap<String, Ready> {
+pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
     let ready = both.filter_map(|(Prepared { dataset, candidate, look, .. }, input)| {
         Some((dataset.name.clone(), Ready { candidate, look, input: input? }))

@@ -1,13 +1,12 @@
 //! The record of a group in S3, which is changed only as it was read.
 
-use crate::{
+use crate::{environment::World, publish::ATTEMPTS};
+use turntable_core::{
     error::{Error, Kind, Result},
     group::Record,
-    name::Group,
+    layout::Group,
     port::Put,
-    publish::ATTEMPTS,
     record,
-    world::World,
 };
 
 /// A record as it was read.

@@ -11,23 +11,24 @@ use tracing::{info, warn};
 
 use super::{Ended, prepare::Ready, store};
 use crate::{
-    aws::glue,
-    config::{Checks, Dataset, Group},
-    error::{Error, Kind, Result},
-    group::{Flipping, Member, Memory, Step},
-    name::Generation,
-    plan::Live,
-    port::Update,
+    environment::World,
     publish::{
         ATTEMPTS, Cause, Look, Outcome, Scanned, busy,
         canary::{self, Answered, Returned},
-        candidate, judge,
+        candidate, judge, refuse_swept,
         swap::{next_table, swap},
     },
+};
+use turntable_core::{
+    config::{Checks, Dataset, Group},
+    decision::Live,
+    error::{Error, Kind, Result},
+    group::{Flipping, Member, Memory, Step},
+    layout::Generation,
+    port::Update,
     record::By,
     schema::Policy,
-    sweep::refuse_swept,
-    world::World,
+    table::TableChange,
 };
 
 /// Tables that are moved at the same time.
@@ -314,10 +315,8 @@ pub async fn ready(world: &World, dataset: &Dataset, member: &Member, look: Look
 
 /// Makes every version stale that was read of the table until this look. `false`: look again.
 async fn fenced(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
-    let Some((table, version)) = look.table.as_ref().and_then(|table| Some((table, table.version_id()?))) else {
-        return Ok(true);
-    };
-    match world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await {
+    let Some(table) = look.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
+    match world.catalog.update(table, &TableChange::default()).await {
         Ok(sent) => Ok(sent == Update::Done),
         // Whether it was carried out, the next look tells.
         Err(error) if error.kind() == Kind::Unavailable => {

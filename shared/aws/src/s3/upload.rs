@@ -1,0 +1,209 @@
+//! One object on its way to S3: small ones as one request, others in parts that leave while the next is filled.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::{Bytes, BytesMut};
+use tokio::{runtime::Handle, task::JoinSet};
+
+use super::{
+    S3,
+    fault::fault,
+    put::{self, CHECKSUM, MARK},
+};
+use turntable_core::{
+    error::{Error, Result},
+    layout::Key,
+    port,
+};
+
+/// Bytes. S3 takes parts of 5 MiB to 5 GiB.
+const PART: usize = 8 << 20;
+
+/// S3's limit.
+const MAX_PARTS: i32 = 10_000;
+
+/// Memory: one part that is being filled, and all uploads together [`super::PARTS_IN_FLIGHT`].
+pub(super) struct Streaming {
+    s3: S3,
+    at: Key,
+    buffer: BytesMut,
+    begun: Option<Begun>,
+}
+
+/// A multipart upload that S3 knows of.
+struct Begun {
+    upload: Arc<Ongoing>,
+    /// See [`put`].
+    mark: String,
+    sent: i32,
+    sending: JoinSet<Result<CompletedPart>>,
+    done: Vec<CompletedPart>,
+    /// Completed or aborted.
+    over: bool,
+}
+
+struct Ongoing {
+    client: Client,
+    at: Key,
+    id: String,
+}
+
+impl Streaming {
+    pub(super) fn new(s3: S3, at: Key) -> Self {
+        Self { s3, at, buffer: BytesMut::new(), begun: None }
+    }
+
+    /// Sends the buffer's content as the next part, as soon as there is room on the way.
+    async fn send_part(&mut self) -> Result<()> {
+        let begun = match &mut self.begun {
+            Some(begun) => begun,
+            None => self.begun.insert(begin(&self.s3.client, &self.at).await?),
+        };
+        while let Some(part) = begun.sending.try_join_next() {
+            begun.done.push(joined(part)?);
+        }
+        if begun.sent == MAX_PARTS {
+            return Err(Error::config(format!(
+                "{}: an object has at most {MAX_PARTS} parts of {PART} bytes: lower parquet.file_size",
+                self.at
+            )));
+        }
+        begun.sent += 1;
+        let (number, upload) = (begun.sent, begun.upload.clone());
+        let body = std::mem::take(&mut self.buffer).freeze();
+        let permit = self.s3.parts.clone().acquire_owned().await.expect("never closed");
+        begun.sending.spawn(async move {
+            let part = upload.part(number, body).await;
+            drop(permit);
+            part
+        });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl port::Upload for Streaming {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        while self.buffer.len() + bytes.len() >= PART {
+            let fill = bytes.split_to(PART - self.buffer.len());
+            self.buffer.extend_from_slice(&fill);
+            self.send_part().await?;
+        }
+        if self.buffer.is_empty() {
+            self.buffer.reserve(PART);
+        }
+        self.buffer.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        let written = match self.begun.is_some() {
+            false => put::small(&self.s3.client, &self.at, std::mem::take(&mut self.buffer).freeze()).await?,
+            true => {
+                if !self.buffer.is_empty() {
+                    self.send_part().await?;
+                }
+                match self.begun.take() {
+                    Some(begun) => begun.complete().await?,
+                    None => None,
+                }
+            }
+        };
+        written.ok_or_else(|| {
+            Error::conflict(format!("{}: another run has written this object; it was left as it is", self.at))
+        })
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        if let Some(mut begun) = self.begun.take() {
+            begun.abort().await;
+        }
+    }
+}
+
+async fn begin(client: &Client, at: &Key) -> Result<Begun> {
+    let mark = put::mark();
+    let request = client.create_multipart_upload().bucket(&at.bucket).key(&at.key).checksum_algorithm(CHECKSUM);
+    let created = request.metadata(MARK, &mark).send().await;
+    let created = created.map_err(|error| fault("CreateMultipartUpload", at, error))?;
+    let id = created.upload_id.ok_or_else(|| super::incomplete(at))?;
+    let upload = Arc::new(Ongoing { client: client.clone(), at: at.clone(), id });
+    Ok(Begun { upload, mark, sent: 0, sending: JoinSet::new(), done: Vec::new(), over: false })
+}
+
+fn joined(part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
+    part.unwrap_or_else(|error| Err(Error::unavailable("the upload of a part was stopped: run again").caused_by(error)))
+}
+
+impl Begun {
+    /// The ETag, or `None` where the key was taken. What is not completed is aborted.
+    async fn complete(mut self) -> Result<Option<String>> {
+        let completed = self.try_complete().await;
+        match completed {
+            Ok(Some(_)) => self.over = true,
+            _ => self.abort().await,
+        }
+        completed
+    }
+
+    async fn abort(&mut self) {
+        // A part that arrives after the abort would stay.
+        self.sending.shutdown().await;
+        self.upload.abort().await;
+        self.over = true;
+    }
+
+    async fn try_complete(&mut self) -> Result<Option<String>> {
+        while let Some(part) = self.sending.join_next().await {
+            self.done.push(joined(part)?);
+        }
+        self.done.sort_by_key(|part| part.part_number);
+        let Ongoing { client, at, id } = &*self.upload;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.done))).build();
+        let request = client.complete_multipart_upload().bucket(&at.bucket).key(&at.key).upload_id(id);
+        let request = request.multipart_upload(parts).if_none_match("*");
+        put::settled(client, "CompleteMultipartUpload", at, &self.mark, || {
+            let request = request.clone();
+            async move { Ok(request.send().await?.e_tag) }
+        })
+        .await
+    }
+}
+
+/// Whoever drops an upload, or the future that writes it, leaves no parts behind while the process lives.
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {
+            let (mut sending, upload) = (std::mem::take(&mut self.sending), self.upload.clone());
+            runtime.spawn(async move {
+                sending.shutdown().await;
+                upload.abort().await;
+            });
+        }
+    }
+}
+
+impl Ongoing {
+    async fn part(&self, number: i32, body: Bytes) -> Result<CompletedPart> {
+        let Ongoing { client, at, id } = self;
+        let request = client.upload_part().bucket(&at.bucket).key(&at.key).upload_id(id).part_number(number);
+        let sent = request.checksum_algorithm(CHECKSUM).body(body.into()).send().await;
+        let sent = sent.map_err(|error| fault("UploadPart", at, error))?;
+        let etag = sent.e_tag.ok_or_else(|| super::incomplete(at))?;
+        Ok(CompletedPart::builder().part_number(number).e_tag(etag).set_checksum_crc32(sent.checksum_crc32).build())
+    }
+
+    async fn abort(&self) {
+        let Ongoing { client, at, id } = self;
+        let aborted = client.abort_multipart_upload().bucket(&at.bucket).key(&at.key).upload_id(id).send().await;
+        if let Err(error) = aborted {
+            let error = fault("AbortMultipartUpload", at, error);
+            tracing::warn!(%at, error = error.report(), "parts of an aborted upload may be left");
+        }
+    }
+}

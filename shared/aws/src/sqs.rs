@@ -1,0 +1,83 @@
+//! SQS.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+};
+
+use crate::fault::fault;
+use turntable_core::{
+    error::{Error, Result},
+    port::Queue,
+};
+
+pub struct Sqs {
+    client: Client,
+    url: String,
+    dead_letters: String,
+}
+
+impl Sqs {
+    /// The queue, and the one of its dead letters, each by its URL.
+    pub fn new(config: &aws_config::SdkConfig, url: String, dead_letters: String) -> Self {
+        Sqs { client: Client::new(config), url, dead_letters }
+    }
+}
+
+/// How many messages one call takes.
+const BATCH: usize = 10;
+
+#[async_trait]
+impl Queue for Sqs {
+    async fn send(&self, bodies: Vec<String>) -> Result<()> {
+        let mut refused = 0;
+        for batch in bodies.chunks(BATCH) {
+            let entries = batch.iter().enumerate().map(|(id, body)| {
+                let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build();
+                entry.expect("id and body are given")
+            });
+            let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+            let answer = request.send().await.map_err(|error| fault("sqs:SendMessage", &self.url, error))?;
+            refused += answer.failed().len();
+        }
+        if refused == 0 {
+            return Ok(());
+        }
+        // Sending again may send some twice, which export bears; sending too few it does not.
+        Err(Error::unavailable(format!(
+            "{}: {refused} of {} messages were not taken: run again",
+            self.url,
+            bodies.len()
+        )))
+    }
+
+    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+        let seconds = i32::try_from(after.as_secs()).unwrap_or(i32::MAX);
+        let request = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
+        let sent = request.visibility_timeout(seconds).send().await;
+        sent.map(drop).map_err(|error| fault("sqs:ChangeMessageVisibility", &self.url, error))
+    }
+
+    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+        let text = |text: String| {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();
+            value.expect("the type is given")
+        };
+        let request = self.client.send_message().queue_url(&self.dead_letters).message_body(body);
+        let request = request
+            .message_attributes("errorType", text(why.kind().as_str().into()))
+            .message_attributes("errorMessage", text(attribute(&why.report())));
+        request.send().await.map(drop).map_err(|error| fault("sqs:SendMessage", &self.dead_letters, error))
+    }
+}
+
+/// What SQS takes as a text of an attribute: some control characters are refused, and a message has at most 256 KB.
+fn attribute(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })
+        .take(16_000)
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! Records in memory, side by side: 17 bytes one of a `bigint` key.
+
+use super::{
+    bucket,
+    record::{State, Word, later},
+};
+
+/// Records of any order until [`Run::sorted`]; then one per key, in the order of the keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Bytes of a key, where all have the same number.
+    width: Option<usize>,
+    keys: Vec<u8>,
+    /// Where each key ends; empty where they have a width.
+    ends: Vec<usize>,
+    times: Vec<i64>,
+    states: Vec<State>,
+}
+
+impl Run {
+    /// For keys of [`crate::consent::key::Key::width`].
+    pub fn new(width: Option<usize>) -> Run {
+        Run { width, ..Run::default() }
+    }
+
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    pub fn push(&mut self, key: &[u8], word: Word) {
+        self.keys.extend_from_slice(key);
+        if self.width.is_none() {
+            self.ends.push(self.keys.len());
+        }
+        self.times.push(word.occurred_at);
+        self.states.push(word.state);
+    }
+
+    pub fn key(&self, at: usize) -> &[u8] {
+        match self.width {
+            Some(width) => &self.keys[at * width..(at + 1) * width],
+            None => {
+                let start = if at == 0 { 0 } else { self.ends[at - 1] };
+                &self.keys[start..self.ends[at]]
+            }
+        }
+    }
+
+    pub fn word(&self, at: usize) -> Word {
+        Word { occurred_at: self.times[at], state: self.states[at] }
+    }
+
+    pub fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// About what it takes of the memory.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
+    }
+
+    /// Appends it as bytes, for [`Run::read`] of the same width and number of records.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
+        to.extend(self.states.iter().map(|state| *state as u8));
+        to.extend(self.ends.iter().flat_map(|end| (*end as u64).to_le_bytes()));
+        to.extend_from_slice(&self.keys);
+    }
+
+    pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> Run {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
+        let (times, rest) = bytes.split_at(records * 8);
+        let (states, rest) = rest.split_at(records);
+        let (ends, keys) = rest.split_at(if width.is_none() { records * 8 } else { 0 });
+        Run {
+            width,
+            keys: keys.to_vec(),
+            ends: ends.chunks_exact(8).map(|end| word(end) as usize).collect(),
+            times: times.chunks_exact(8).map(|time| word(time) as i64).collect(),
+            states: states.iter().map(|state| State::ALL[usize::from(*state)]).collect(),
+        }
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = (&[u8], Word)> {
+        (0..self.len()).map(|at| (self.key(at), self.word(at)))
+    }
+
+    /// One record per key, the one that counts, in the order of the keys.
+    pub fn sorted(self) -> Run {
+        if (1..self.len()).all(|at| self.key(at - 1) < self.key(at)) {
+            return self;
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_unstable_by(|one, other| self.key(*one).cmp(self.key(*other)));
+        let mut sorted = Run::with_capacity(self.width, self.len(), self.keys.len());
+        for same in order.chunk_by(|one, other| self.key(*one) == self.key(*other)) {
+            if let Some(word) = same.iter().map(|at| self.word(*at)).reduce(later) {
+                sorted.push(self.key(same[0]), word);
+            }
+        }
+        sorted
+    }
+
+    /// Both, sorted; and how many keys of `news` have changed what `self` said, or are new. Both must be sorted.
+    pub fn merged(self, news: &Run) -> (Run, u64) {
+        if news.is_empty() {
+            return (self, 0);
+        }
+        let (len, bytes) = (self.len() + news.len(), self.keys.len() + news.keys.len());
+        let mut all = Run::with_capacity(self.width, len, bytes);
+        let (mut at, mut changed) = (0, 0);
+        for (key, word) in news.records() {
+            while at < self.len() && self.key(at) < key {
+                all.push(self.key(at), self.word(at));
+                at += 1;
+            }
+            if at < self.len() && self.key(at) == key {
+                let old = self.word(at);
+                let counts = later(old, word);
+                changed += u64::from(counts != old);
+                all.push(key, counts);
+                at += 1;
+            } else {
+                all.push(key, word);
+                changed += 1;
+            }
+        }
+        for rest in at..self.len() {
+            all.push(self.key(rest), self.word(rest));
+        }
+        (all, changed)
+    }
+
+    /// The records of each of so many buckets. What is sorted stays so.
+    pub fn dealt(&self, buckets: u32) -> Vec<Run> {
+        let mut dealt = vec![Run::new(self.width); buckets as usize];
+        for (key, word) in self.records() {
+            dealt[bucket::of(key, buckets) as usize].push(key, word);
+        }
+        dealt
+    }
+
+    /// Adds all records of another.
+    pub fn extend(&mut self, other: &Run) {
+        let before = self.keys.len();
+        self.keys.extend_from_slice(&other.keys);
+        self.ends.extend(other.ends.iter().map(|end| end + before));
+        self.times.extend_from_slice(&other.times);
+        self.states.extend_from_slice(&other.states);
+    }
+
+    /// With room for so many records, whose keys take `bytes` where they have no width.
+    pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> Run {
+        let bytes = width.map_or(bytes, |width| width * len);
+        let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });
+        let (times, states) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        Run { width, keys: Vec::with_capacity(bytes), ends, times, states }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Numbers that look random and are the same every time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+
+        fn word(&mut self) -> Word {
+            Word { occurred_at: self.below(4) as i64, state: State::ALL[self.below(3) as usize] }
+        }
+
+        fn run(&mut self, width: Option<usize>) -> Run {
+            let mut run = Run::new(width);
+            for _ in 0..self.below(40) {
+                let key = format!("{:04}", self.below(20));
+                let key = if width.is_some() { key } else { key.trim_start_matches('0').to_owned() };
+                run.push(key.as_bytes(), self.word());
+            }
+            run
+        }
+    }
+
+    fn model<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeMap<Vec<u8>, Word> {
+        let mut model: BTreeMap<Vec<u8>, Word> = BTreeMap::new();
+        for (key, word) in runs.into_iter().flat_map(Run::records) {
+            model.entry(key.to_vec()).and_modify(|known| *known = later(*known, word)).or_insert(word);
+        }
+        model
+    }
+
+    fn is(run: &Run, model: &BTreeMap<Vec<u8>, Word>) {
+        assert!(run.records().eq(model.iter().map(|(key, word)| (key.as_slice(), *word))));
+    }
+
+    #[test]
+    fn later_is_commutative_associative_and_idempotent_and_protects_on_a_tie() {
+        let words: Vec<Word> =
+            (0..3).flat_map(|occurred_at| State::ALL.map(|state| Word { occurred_at, state })).collect();
+        for one in &words {
+            assert_eq!(later(*one, *one), *one);
+            for two in &words {
+                assert_eq!(later(*one, *two), later(*two, *one));
+                for three in &words {
+                    assert_eq!(later(later(*one, *two), *three), later(*one, later(*two, *three)));
+                }
+            }
+        }
+        let at = |state| Word { occurred_at: 1, state };
+        assert_eq!(later(at(State::OptedOut), at(State::Withdrawn)), at(State::Withdrawn));
+        assert_eq!(later(at(State::OptedIn), at(State::OptedOut)), at(State::OptedOut));
+        assert_eq!(later(Word { occurred_at: 2, ..at(State::OptedIn) }, at(State::Withdrawn)).state, State::OptedIn);
+    }
+
+    #[test]
+    fn whatever_the_order_and_the_grouping_the_table_is_the_same() {
+        let mut numbers = Numbers(1);
+        for round in 0..2000 {
+            let width = (round % 2 == 0).then_some(4);
+            let drops: Vec<Run> = (0..numbers.below(5) + 1).map(|_| numbers.run(width)).collect();
+            let expected = model(&drops);
+            let mut forth = Run::new(width);
+            for drop in &drops {
+                forth = forth.merged(&drop.clone().sorted()).0;
+            }
+            is(&forth, &expected);
+            let mut back = Run::new(width);
+            for drop in drops.iter().rev() {
+                back = back.merged(&drop.clone().sorted()).0;
+                let (again, changed) = back.clone().merged(&drop.clone().sorted());
+                assert_eq!((&again, changed), (&back, 0), "merging twice changes nothing");
+            }
+            is(&back, &expected);
+            let mut at_once = Run::new(width);
+            drops.iter().for_each(|drop| at_once.extend(drop));
+            is(&at_once.sorted(), &expected);
+            let dealt = forth.dealt(4);
+            assert_eq!(dealt.iter().map(Run::len).sum::<usize>(), expected.len());
+            for (number, part) in dealt.iter().enumerate() {
+                assert!(part.records().all(|(key, _)| bucket::of(key, 4) as usize == number));
+                assert_eq!(part.clone().sorted(), *part);
+            }
+        }
+    }
+
+    #[test]
+    fn changes_are_counted_by_key() {
+        let run = |records: &[(&str, i64)]| {
+            let mut run = Run::new(None);
+            let word = |occurred_at| Word { occurred_at, state: State::OptedOut };
+            records.iter().for_each(|(key, at)| run.push(key.as_bytes(), word(*at)));
+            run.sorted()
+        };
+        let (all, changed) =
+            run(&[("a", 1), ("b", 5), ("d", 1)]).merged(&run(&[("a", 2), ("b", 4), ("c", 1), ("e", 1)]));
+        assert_eq!((all.len(), changed), (5, 3));
+    }
+}

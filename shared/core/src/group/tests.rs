@@ -1,0 +1,178 @@
+use super::*;
+use crate::layout::Colour;
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn home(dataset: &str) -> Home {
+    Home::new(&"s3://lake/schemas".parse().unwrap(), dataset)
+}
+
+fn generation(run: u64) -> Generation {
+    Generation { colour: Colour::Blue, ulid: Ulid::from_parts(run, 1) }
+}
+
+fn at(dataset: &str, run: u64) -> Location {
+    home(dataset).generation(&generation(run))
+}
+
+const BOTH: [&str; 2] = ["a", "b"];
+
+fn set(run: u64) -> Set {
+    let member = |dataset: &str| Member {
+        table: format!("dmp.{dataset}"),
+        generation: generation(run),
+        location: at(dataset, run),
+    };
+    Set {
+        run: Ulid::from_parts(run, 0),
+        as_of: second(run as i64),
+        since: second(run as i64),
+        by: By::Event,
+        why: None,
+        tables: BOTH.map(|dataset| (dataset.to_owned(), member(dataset))).into(),
+    }
+}
+
+fn run(number: u64) -> Run {
+    let members = BOTH.map(|dataset| (dataset.to_owned(), generation(number))).into();
+    Run { group: "core".into(), run: Ulid::from_parts(number, 0), members }
+}
+
+const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
+
+/// A record whose runs have flipped one after the other, at the times of their numbers.
+fn flipped(runs: &[u64]) -> Record {
+    runs.iter().fold(Record::new("core"), |record, run| {
+        let from = BOTH.map(|dataset| (dataset.to_owned(), record.live.as_ref().map(|_| at(dataset, 0)))).into();
+        record.begun(set(*run), from).flipped(second(*run as i64), MEMORY)
+    })
+}
+
+fn next(record: &Record, number: u64, decision: Decision, who: Who) -> Next {
+    let members = [("a", Decision::Flip), ("b", decision)];
+    flip(record, &run(number), second(number as i64), &members, who)
+}
+
+#[test]
+fn the_fresher_run_wins_and_never_one_member_alone() {
+    let record = flipped(&[20]);
+    assert_eq!(next(&record, 21, Decision::Flip, Who::Event), Next::Flip);
+    for old in [19, 10] {
+        assert!(matches!(next(&record, old, Decision::Flip, Who::Operator), Next::Stale(_)));
+    }
+    assert_eq!(
+        next(&record, 21, Decision::Stale("old".into()), Who::Event),
+        Next::Stale("b: old".into()),
+        "one member that is stale keeps all"
+    );
+    let both = |decision: Decision| [("a", decision.clone()), ("b", decision)];
+    let live = flip(&record, &run(20), second(20), &both(Decision::AlreadyLive), Who::Event);
+    assert_eq!(live, Next::AlreadyLive);
+    // A table that somebody else has moved away from the live run is brought back by an operator's request.
+    assert_eq!(next(&record, 20, Decision::Flip, Who::Operator), Next::Flip);
+}
+
+#[test]
+fn an_export_that_was_running_during_a_rollback_does_not_undo_it() {
+    let back = Set { by: By::Rollback, ..set(10) };
+    let record = flipped(&[10, 20]).begun(back, BTreeMap::new()).flipped(second(30), MEMORY);
+    assert!(matches!(next(&record, 29, Decision::Flip, Who::Event), Next::Stale(_)));
+    assert_eq!(next(&record, 29, Decision::Flip, Who::Operator), Next::Flip);
+    assert_eq!(next(&record, 31, Decision::Flip, Who::Event), Next::Flip);
+}
+
+#[test]
+fn a_hold_of_the_group_or_of_a_member_stops_all() {
+    let hold = Hold { at: second(1), reason: "restore".into(), released: false };
+    let held = flipped(&[10]).with_hold(hold.clone());
+    for who in [Who::Event, Who::Operator] {
+        assert_eq!(next(&held, 20, Decision::Flip, who), Next::Held(hold.clone()));
+        assert_eq!(next(&flipped(&[10]), 20, Decision::Held(hold.clone()), who), Next::Held(hold.clone()));
+    }
+    let released = held.with_hold(Hold { released: true, ..hold });
+    assert_eq!(next(&released, 20, Decision::Flip, Who::Event), Next::Flip);
+}
+
+#[test]
+fn what_went_back_is_not_tried_again_by_an_event() {
+    let turned = flipped(&[10]).begun(set(20), BTreeMap::new()).turned("b: denied".into());
+    let record = turned.gone_back(second(22), &["a: left".into()]);
+    assert_eq!(record.live, Some(set(10)));
+    assert_eq!(next(&record, 20, Decision::Flip, Who::Event), Next::WentBack("b: denied; a: left".into()));
+    assert_eq!(next(&record, 20, Decision::Flip, Who::Operator), Next::Flip);
+    assert_eq!(next(&record, 21, Decision::Flip, Who::Event), Next::Flip);
+}
+
+#[test]
+fn a_table_is_moved_only_from_where_it_was_found() {
+    let from = [("a".to_owned(), Some(at("a", 10))), ("b".to_owned(), None)].into();
+    let record = Record::new("core").begun(set(20), from);
+    let forward = record.flipping.clone().unwrap();
+    let back = record.turned("why".into()).flipping.unwrap();
+    let (old, new) = (at("a", 10), at("a", 20));
+    assert_eq!((forward.step("a", Some(&old)), back.step("a", Some(&old))), (Step::Move, Step::There));
+    assert_eq!((forward.step("a", Some(&new)), back.step("a", Some(&new))), (Step::There, Step::Move));
+    for other in [Some(&at("a", 15)), None] {
+        assert_eq!((forward.step("a", other), back.step("a", other)), (Step::Elsewhere, Step::Elsewhere));
+    }
+    assert_eq!((forward.step("b", None), back.step("b", None)), (Step::Move, Step::There), "no table");
+    assert!(forward.moves("a") && forward.moves("b"));
+    let same = Record::new("core").begun(set(20), [("a".to_owned(), Some(new))].into()).flipping.unwrap();
+    assert!(!same.moves("a"));
+}
+
+#[test]
+fn what_readers_may_have_from_the_record_is_named() {
+    let record = flipped(&[10, 20]).begun(set(30), BTreeMap::new());
+    let named = |record: &Record| record.named("a", &home("a")).into_iter().collect::<Vec<_>>();
+    let expected = [(generation(10), Some(second(20))), (generation(20), None), (generation(30), None)];
+    assert_eq!(named(&record), expected);
+    assert_eq!(record.named("c", &home("c")), BTreeMap::new());
+    // Where it would go back to may be on no record: it was live before there was a group.
+    let first = Record::new("core").begun(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
+    assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
+    // A set of the past that is live again is named as such.
+    let back = flipped(&[10, 20]).begun(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
+    assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);
+}
+
+#[test]
+fn the_past_is_kept_for_rollbacks_and_for_readers() {
+    let runs = |record: &Record| record.past.iter().map(|past| past.set.run.timestamp_ms()).collect::<Vec<_>>();
+    // One for a rollback, and those that were live within the last 60 seconds.
+    assert_eq!(runs(&flipped(&[10, 20, 30, 40])), [30, 20, 10]);
+    assert_eq!(runs(&flipped(&[10, 20, 30, 40, 500])), [40]);
+    assert_eq!(runs(&flipped(&[10, 20, 85])), [20], "10 was live until 20");
+}
+
+#[test]
+fn a_rollback_goes_to_a_set_that_was_live() {
+    let record = flipped(&[10, 20, 30]);
+    let to = |wanted| rollback(&record, "a", wanted).map(|set| set.run.timestamp_ms());
+    assert_eq!(to(None).unwrap(), 20);
+    assert_eq!(to(Some(generation(10))).unwrap(), 10);
+    assert_eq!(to(Some(generation(30))).unwrap(), 30);
+    assert!(to(Some(generation(40))).unwrap_err().message().contains("is on record as live"));
+    assert!(rollback(&flipped(&[10]), "a", None).is_err());
+}
+
+#[test]
+fn a_run_of_other_members_says_which() {
+    assert_eq!(other_members(&run(1), "core", &BOTH), None);
+    assert_eq!(
+        other_members(&run(1), "core", &["a", "b", "c"]).unwrap(),
+        "group core was a, b when it was exported and is a, b, c now: export it again"
+    );
+    assert!(other_members(&run(1), "rest", &BOTH).is_some());
+}
+
+#[test]
+fn the_record_is_plain_json_for_readers() {
+    let record = flipped(&[10, 20]).begun(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
+    let json = serde_json::to_value(&record).unwrap();
+    assert_eq!(json["live"]["tables"]["a"]["location"], at("a", 20).to_string());
+    assert_eq!(json["past"][0]["tables"]["b"]["generation"], generation(10).to_string());
+    assert_eq!(serde_json::from_value::<Record>(json).unwrap(), record);
+}

@@ -1,0 +1,534 @@
+//! Colours, generations and paths. The only place that formats and parses them.
+//!
+//! ```text
+//! s3://BUCKET/PREFIX/TABLE/COLOUR-ULID/part-00000.parquet
+//! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_hold.json
+//! s3://BUCKET/PREFIX/TABLE/_returns/ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.json
+//! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.failed.json
+//! s3://BUCKET/PREFIX/_groups/GROUP.json
+//! ```
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ulid::Ulid;
+
+use crate::error::{Error, Result};
+
+/// The human label that alternates. It decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Colour {
+    Blue,
+    Green,
+}
+
+impl Colour {
+    pub fn other(self) -> Self {
+        match self {
+            Colour::Blue => Colour::Green,
+            Colour::Green => Colour::Blue,
+        }
+    }
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Colour::Blue => "blue",
+            Colour::Green => "green",
+        })
+    }
+}
+
+impl FromStr for Colour {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "blue" => Ok(Colour::Blue),
+            "green" => Ok(Colour::Green),
+            _ => Err(Error::input(format!("{text:?} is no colour: expected blue or green"))),
+        }
+    }
+}
+
+/// The name of one immutable build: `COLOUR-ULID`. The ULID's time is when the run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation {
+    pub colour: Colour,
+    pub ulid: Ulid,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.colour, self.ulid)
+    }
+}
+
+impl FromStr for Generation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::input(format!("{text:?} is no generation: expected blue-ULID or green-ULID"));
+        let (colour, ulid) = text.split_once('-').ok_or_else(bad)?;
+        let ulid_ = Ulid::from_string(ulid).map_err(|_| bad())?;
+        // A ULID has one spelling here: a second one would be a second path.
+        if ulid_.to_string() != ulid {
+            return Err(bad());
+        }
+        Ok(Generation { colour: colour.parse().map_err(|_| bad())?, ulid: ulid_ })
+    }
+}
+
+impl Serialize for Generation {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Generation {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// When a ULID was made.
+pub fn time_of(ulid: Ulid) -> Timestamp {
+    Timestamp::from_millisecond(ulid.timestamp_ms() as i64).unwrap_or(Timestamp::MAX)
+}
+
+/// Bytes of a key: S3's limit.
+pub const LONGEST_KEY: usize = 1024;
+
+/// One object of S3.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub bucket: String,
+    pub key: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match split_uri(text) {
+            Some((bucket, key)) if !key.is_empty() => Ok(Key { bucket: bucket.into(), key: key.into() }),
+            _ => Err(Error::input(format!("{text:?} is no object of S3: expected s3://BUCKET/KEY"))),
+        }
+    }
+}
+
+/// One object, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    /// Bytes.
+    pub size: u64,
+    /// Without the quotes that S3 puts around it.
+    pub etag: String,
+    pub modified: Timestamp,
+}
+
+/// One folder of S3. The prefix ends with `/`, or is empty for a whole bucket, so that `blue` never means `blue-2` too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    pub bucket: String,
+    pub prefix: String,
+}
+
+impl Location {
+    pub fn key(&self, name: &str) -> Key {
+        Key { bucket: self.bucket.clone(), key: format!("{}{name}", self.prefix) }
+    }
+
+    pub fn folder(&self, name: &str) -> Location {
+        Location { bucket: self.bucket.clone(), prefix: format!("{}{name}/", self.prefix) }
+    }
+
+    /// Whether one lies under the other, or both are the same. Athena reads sub-folders.
+    pub fn overlaps(&self, other: &Location) -> bool {
+        self.bucket == other.bucket
+            && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (bucket, prefix) = split_uri(text)
+            .ok_or_else(|| Error::input(format!("{text:?} is no location of S3: expected s3://BUCKET/PREFIX")))?;
+        let prefix = prefix.trim_end_matches('/');
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Ok(Location { bucket: bucket.into(), prefix })
+    }
+}
+
+impl Serialize for Location {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Location {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `s3://BUCKET/REST`; `s3a` and `s3n` are what Spark and Hive wrote into older tables.
+fn split_uri(text: &str) -> Option<(&str, &str)> {
+    let rest = ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    (!bucket.is_empty()).then_some((bucket, key))
+}
+
+/// Where one table lives: `s3://BUCKET/PREFIX/TABLE/`. All that belongs to the table lies under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Home(Location);
+
+const MANIFESTS: &str = "_manifests";
+const FLIPS: &str = "_flips";
+const RETURNS: &str = "_returns";
+const SWEEPING: &str = "_sweeping";
+const PENDING: &str = "_pending";
+const FAILED: &str = ".failed";
+
+/// What an object is that lies under a table's home, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ours {
+    /// Whatever lies under a generation's location belongs to the generation.
+    Data(Generation),
+    Manifest(Generation),
+    Flip(Ulid),
+    Sweeping(Generation),
+    Hold,
+    /// The word of somebody who brings back what may have been live before.
+    Return(Ulid),
+    Views,
+    /// A run of an engine.
+    Pending(Generation),
+    /// The word that such a run has failed.
+    Failed(Generation),
+}
+
+impl Home {
+    pub fn new(prefix: &Location, table: &str) -> Self {
+        Home(prefix.folder(table))
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.0
+    }
+
+    pub fn generation(&self, generation: &Generation) -> Location {
+        self.0.folder(&generation.to_string())
+    }
+
+    pub fn manifests(&self) -> Location {
+        self.0.folder(MANIFESTS)
+    }
+
+    pub fn manifest(&self, generation: &Generation) -> Key {
+        self.manifests().key(&format!("{generation}.json"))
+    }
+
+    pub fn flips(&self) -> Location {
+        self.0.folder(FLIPS)
+    }
+
+    pub fn flip(&self, flip: Ulid) -> Key {
+        self.flips().key(&format!("{flip}.json"))
+    }
+
+    pub fn hold(&self) -> Key {
+        self.0.key("_hold.json")
+    }
+
+    pub fn returns(&self) -> Location {
+        self.0.folder(RETURNS)
+    }
+
+    /// Says who brings back what may have been live before, and is there before the table is touched. The ULID is the flip's.
+    pub fn returning(&self, flip: Ulid) -> Key {
+        self.returns().key(&format!("{flip}.json"))
+    }
+
+    /// What the views of an inbox dataset were created of.
+    pub fn views(&self) -> Key {
+        self.0.key("_views.json")
+    }
+
+    /// Says that a generation is being deleted, as long as it is there.
+    pub fn sweeping(&self, generation: &Generation) -> Key {
+        self.0.folder(SWEEPING).key(&format!("{generation}.json"))
+    }
+
+    pub fn runs(&self) -> Location {
+        self.0.folder(PENDING)
+    }
+
+    /// What an engine was told to build, before it was told.
+    pub fn pending(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}.json"))
+    }
+
+    /// Says that the engine's run has come to nothing.
+    pub fn failed(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}{FAILED}.json"))
+    }
+
+    /// What of this table's an object is; `None` when it is none of ours.
+    pub fn parse(&self, key: &Key) -> Option<Ours> {
+        let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
+        let (folder, name) = match rest.split_once('/') {
+            None if *key == self.hold() => return Some(Ours::Hold),
+            None if *key == self.views() => return Some(Ours::Views),
+            None => return None,
+            Some(split) => split,
+        };
+        let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
+        match folder {
+            MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
+            SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            PENDING => {
+                let name = json(name)?;
+                Some(match name.strip_suffix(FAILED) {
+                    Some(generation) => Ours::Failed(generation.parse().ok()?),
+                    None => Ours::Pending(name.parse().ok()?),
+                })
+            }
+            RETURNS => {
+                let flip = Ulid::from_string(&json(name)?).ok()?;
+                (self.returning(flip) == *key).then_some(Ours::Return(flip))
+            }
+            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(Ours::Flip),
+            _ => Some(Ours::Data(folder.parse().ok()?)),
+        }
+    }
+
+    /// Which generation of this table a location is; `None` when it is none of ours.
+    pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
+        let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
+        rest.strip_suffix('/')?.parse().ok()
+    }
+
+    /// The table and the generation that a location is of, whichever table that is; `None` when it is no generation's.
+    pub fn of_generation(location: &Location) -> Option<(Home, Generation)> {
+        let (home, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let home = Home(Location { bucket: location.bucket.clone(), prefix: format!("{home}/") });
+        Some((home, generation.parse().ok()?))
+    }
+
+    /// The table and the generation that a manifest's key speaks of; `None` when it is no manifest's key.
+    pub fn parse_manifest(key: &Key) -> Option<(Home, Generation)> {
+        let (home, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
+        let generation = name.strip_suffix(".json")?.parse().ok()?;
+        if !home.ends_with('/') {
+            return None;
+        }
+        Some((Home(Location { bucket: key.bucket.clone(), prefix: home.into() }), generation))
+    }
+
+    /// The flip whose record this key holds.
+    pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
+        let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
+        Ulid::from_string(name).ok()
+    }
+}
+
+/// Datasets that belong together: their name, and the folder that their tables lie in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub name: String,
+    prefix: Location,
+}
+
+impl Group {
+    pub fn new(prefix: &Location, name: &str) -> Self {
+        Group { name: name.into(), prefix: prefix.clone() }
+    }
+
+    /// Where the records of all groups of these tables lie.
+    pub fn folder(&self) -> Location {
+        self.prefix.folder("_groups")
+    }
+
+    /// Which generations belong together.
+    pub fn record(&self) -> Key {
+        self.folder().key(&format!("{}.json", self.name))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The name of a data file: `part-00000.parquet`.
+pub fn part(number: usize) -> String {
+    format!("part-{number:05}.parquet")
+}
+
+/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders,
+/// which Hadoop calls `NAME_$folder$`.
+pub fn is_hidden(key: &str) -> bool {
+    key.is_empty()
+        || key.ends_with('/')
+        || key.ends_with("_$folder$")
+        || key.split('/').any(|name| name.starts_with(['_', '.']))
+}
+
+/// The number of a data file, by its name.
+pub fn part_number(name: &str) -> Option<usize> {
+    let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+    (part(number) == name).then_some(number)
+}
+
+/// A Glue table: database and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    pub database: String,
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.database, self.table)
+    }
+}
+
+/// How the names of audit tables begin: candidates that are registered as tables of their own for as long as it takes to
+/// ask Athena about them.
+pub const AUDIT_TABLES: &str = "turntable_audit_";
+
+/// `turntable_audit_DATASET_ULID`, in lower case as Glue has it. The ULID is of one audit: no two share a table.
+pub fn audit_table(dataset: &str, audit: Ulid) -> String {
+    format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
+}
+
+/// The audit that a table was registered for; `None` when it is no audit table.
+pub fn parse_audit_table(table: &str) -> Option<Ulid> {
+    let (_, audit) = table.strip_prefix(AUDIT_TABLES)?.rsplit_once('_')?;
+    Ulid::from_string(&audit.to_uppercase()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ULID: &str = "01JDA00000000000000000000A";
+
+    #[test]
+    fn a_path_comes_back_as_what_it_was() {
+        let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        let generation: Generation = format!("green-{ULID}").parse().unwrap();
+        assert_eq!(home.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
+        assert_eq!(home.parse_generation(&home.generation(&generation)), Some(generation));
+        assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
+        assert_eq!(Home::of_generation(&home.generation(&generation)), Some((home.clone(), generation)));
+        assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
+        for (key, ours) in [
+            (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
+            (home.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), Ours::Data(generation)),
+            (home.manifest(&generation), Ours::Manifest(generation)),
+            (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
+            (home.sweeping(&generation), Ours::Sweeping(generation)),
+            (home.hold(), Ours::Hold),
+            (home.returning(Ulid::from_parts(7, 7)), Ours::Return(Ulid::from_parts(7, 7))),
+            (home.views(), Ours::Views),
+            (home.pending(&generation), Ours::Pending(generation)),
+            (home.failed(&generation), Ours::Failed(generation)),
+        ] {
+            assert_eq!(home.parse(&key), Some(ours), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_parsed() {
+        let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        for foreign in [
+            "s3://lake/schemas/users/blue".to_string(),
+            "s3://lake/schemas/users".to_string(),
+            format!("s3://other/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users2/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{}", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/green-{ULID}/deeper"),
+        ] {
+            assert_eq!(home.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
+        }
+        for foreign in [
+            "s3://lake/schemas/users/blue/part-00000.parquet".to_string(),
+            format!("s3://lake/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{ULID}x/part-00000.parquet"),
+            format!("s3://lake/schemas/users/green-{}/part-00000.parquet", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/old/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users2/green-{ULID}/part-00000.parquet"),
+            format!("s3://other/schemas/users/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users/_manifests/green-{ULID}.json.bak"),
+            format!("s3://lake/schemas/users/_manifests/old/green-{ULID}.json"),
+            format!("s3://lake/schemas/users/_flips/{}.json", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/_flips/old/{ULID}.json"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed.failed.json"),
+            "s3://lake/schemas/users/notes.txt".to_string(),
+        ] {
+            assert_eq!(home.parse(&foreign.parse().unwrap()), None, "{foreign}");
+        }
+        for key in [
+            format!("_manifests/green-{ULID}.json"),
+            format!("x_manifests/green-{ULID}.json"),
+            "a/_manifests/x.json".into(),
+        ] {
+            assert_eq!(Home::parse_manifest(&Key { bucket: "b".into(), key }), None);
+        }
+    }
+
+    #[test]
+    fn an_audit_table_says_when_it_was_made_and_fits_into_glue() {
+        let audit = Ulid::from_string(ULID).unwrap();
+        assert_eq!(audit_table("my_users", audit), "turntable_audit_my_users_01jda00000000000000000000a");
+        assert_eq!(parse_audit_table(&audit_table("my_users", audit)), Some(audit));
+        assert!(audit_table(&"d".repeat(128), audit).len() <= 255);
+        for foreign in ["users", "turntable_audit_users", "turntable_audit_users_01jda", "turntable_audit_"] {
+            assert_eq!(parse_audit_table(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_group_lies_beside_its_tables() {
+        let prefix = "s3://lake/schemas".parse().unwrap();
+        let (group, home) = (Group::new(&prefix, "core"), Home::new(&prefix, "users"));
+        assert_eq!(group.record().to_string(), "s3://lake/schemas/_groups/core.json");
+        assert!(!group.folder().overlaps(home.location()));
+    }
+
+    #[test]
+    fn a_sibling_with_the_same_beginning_does_not_overlap() {
+        let at = |text: &str| text.parse::<Location>().unwrap();
+        assert!(!at("s3://b/t/blue").overlaps(&at("s3://b/t/blue-2")));
+        assert!(at("s3://b/t").overlaps(&at("s3://b/t/blue")));
+        assert!(at("s3://b/t/blue").overlaps(&at("s3://b/t/")));
+        assert!(!at("s3://b/t").overlaps(&at("s3://c/t")));
+    }
+}

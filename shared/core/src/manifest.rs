@@ -1,0 +1,207 @@
+//! What a complete generation holds. Written last, create-if-absent; without it there is no generation.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use crate::{
+    error::{Error, Result},
+    layout::{Generation, Key, Location},
+    partition::Partition,
+    schema::Column,
+};
+
+/// The layout that this code writes and reads.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub version: u32,
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    /// What was live when the run began: a location, ours or not.
+    pub base: Option<Location>,
+    /// When the source's snapshot was taken.
+    pub as_of: Timestamp,
+    pub created_at: Timestamp,
+    /// [`crate::config::Dataset::spec`] of the entry that it was built from.
+    pub spec: String,
+    pub typed_by: TypedBy,
+    /// Of the files, and so without the partition columns.
+    pub columns: Vec<Column>,
+    /// The columns that are folders, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: Vec<File>,
+    /// How many values became NULL because they have no place in their column's type; `on_unrepresentable = "null"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulled: BTreeMap<String, u64>,
+    /// Of a merge of opt-outs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+    /// Of a member of a group only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Run>,
+}
+
+/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of the
+/// members' names: the run is complete when the last of them is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub group: String,
+    #[serde(with = "crate::record::text")]
+    pub run: Ulid,
+    /// By dataset.
+    pub members: BTreeMap<String, Generation>,
+}
+
+impl Run {
+    /// The member whose manifest comes last.
+    pub fn last(&self) -> Option<&str> {
+        self.members.keys().next_back().map(String::as_str)
+    }
+}
+
+/// What a merge was made of. Its base is [`Manifest::base`]: it flips only while that is live.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// A power of two. Bucket 12 is `part-00012.parquet`; a bucket without rows has no file, but for bucket 0.
+    pub buckets: u32,
+    /// Every drop that is in, and that was still in the inbox when this generation was made.
+    pub consumed: Vec<Consumed>,
+}
+
+/// The drops that one generation was the first to consume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    pub by: Generation,
+    pub drops: Vec<Drop>,
+}
+
+/// One content of one object of the inbox. In JSON `["KEY", "ETAG"]`: there may be 100,000.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
+pub struct Drop {
+    /// Relative to the inbox.
+    pub key: String,
+    pub etag: String,
+}
+
+impl Drop {
+    /// Instead of the key where a longer one than S3 takes would come of it.
+    pub fn hashed(&self) -> String {
+        Sha256::digest(&self.key).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<(String, String)> for Drop {
+    fn from((key, etag): (String, String)) -> Drop {
+        Drop { key, etag }
+    }
+}
+
+impl From<Drop> for (String, String) {
+    fn from(drop: Drop) -> (String, String) {
+        (drop.key, drop.etag)
+    }
+}
+
+/// Where the column types come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TypedBy {
+    /// The source itself (a database, Parquet).
+    Source,
+    /// `columns` in datasets.toml.
+    Declared,
+    /// The first records of the first object.
+    Inferred,
+}
+
+/// One data file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Relative to the generation's location.
+    pub key: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Without quotes.
+    pub etag: String,
+}
+
+impl Manifest {
+    /// Of all columns, as a query sees them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let partitions = self.partitions.iter().map(|partition| &partition.column);
+        self.columns.iter().chain(partitions).map(|column| column.name.as_str())
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = if self.merge.is_some() { serde_json::to_vec(self) } else { serde_json::to_vec_pretty(self) };
+        json.expect("a manifest has only string keys")
+    }
+
+    /// Reads the manifest that was found at a key, which says what it must speak of.
+    pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let corrupt = |fault: serde_json::Error| {
+            Error::corrupt(format!("{at} is no manifest; leave it for inspection and run export again"))
+                .caused_by(fault)
+        };
+        let Versioned { version } = serde_json::from_slice(json).map_err(corrupt)?;
+        if version != VERSION {
+            return Err(Error::corrupt(format!(
+                "{at} has layout version {version} and this code reads {VERSION}: deploy the newer code"
+            )));
+        }
+        let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
+        if manifest.generation != *generation {
+            return Err(Error::corrupt(format!(
+                "{at} speaks of {}: it was not written by turntable",
+                manifest.generation
+            )));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first release wrote it. It stays readable for good: it may be live while newer code is deployed.
+    const FIRST: &str = r#"{
+        "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
+        "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
+        "as_of": "2026-04-02T02:00:00Z", "created_at": "2026-04-02T02:00:09Z", "spec": "9f2c", "typed_by": "source",
+        "columns": [{ "name": "id", "type": "bigint" }], "rows": 2, "bytes": 512,
+        "files": [{ "key": "part-00000.parquet", "bytes": 512, "rows": 2, "etag": "e" }]
+    }"#;
+
+    fn read(json: &str) -> Result<Manifest> {
+        let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
+        let at = "s3://lake/schemas/users/_manifests/green-01JD675EJRSSKNZWWST95906C6.json".parse().unwrap();
+        Manifest::from_json(&at, &generation, json.as_bytes())
+    }
+
+    #[test]
+    fn what_older_and_newer_code_wrote_is_read_and_another_layout_is_refused() {
+        let first = read(FIRST).unwrap();
+        assert_eq!((first.rows, first.partitions.len(), first.merge.is_none()), (2, 0, true));
+        assert_eq!(read(std::str::from_utf8(&first.to_json()).unwrap()).unwrap(), first);
+        assert_eq!(read(&FIRST.replacen('{', "{ \"of_a_later_release\": [1],", 1)).unwrap(), first);
+        let refused = read(&FIRST.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
+        assert!(refused.message().ends_with("has layout version 2 and this code reads 1: deploy the newer code"));
+        let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
+        assert!(other.message().contains("was not written by turntable"), "{}", other.message());
+    }
+}

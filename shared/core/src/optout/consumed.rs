@@ -1,0 +1,67 @@
+//! Which drops a refresh reads, and which its manifest says that it knows.
+
+use std::collections::HashSet;
+
+use crate::{
+    layout::Generation,
+    manifest::{Consumed, Drop, Manifest},
+};
+
+fn before(base: Option<&Manifest>) -> &[Consumed] {
+    base.and_then(|base| base.merge.as_ref()).map_or(&[], |merge| &merge.consumed)
+}
+
+/// The drops of the inbox that live, the base of the next generation, does not know.
+pub fn unread<T: Clone>(listed: &[(Drop, T)], base: Option<&Manifest>) -> Vec<(Drop, T)> {
+    let consumed: HashSet<&Drop> = before(base).iter().flat_map(|by| &by.drops).collect();
+    listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
+}
+
+/// What the next generation knows: what its base knew and is still in the inbox, and what was read now.
+pub fn consumed<T>(
+    base: Option<&Manifest>,
+    next: Generation,
+    listed: &[(Drop, T)],
+    read: impl IntoIterator<Item = Drop>,
+) -> Vec<Consumed> {
+    let listed: HashSet<&Drop> = listed.iter().map(|(drop, _)| drop).collect();
+    let mut consumed = before(base).to_vec();
+    for by in &mut consumed {
+        by.drops.retain(|drop| listed.contains(drop));
+    }
+    consumed.push(Consumed { by: next, drops: read.into_iter().collect() });
+    consumed.retain(|by| !by.drops.is_empty());
+    consumed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::fixture, manifest::Merge};
+
+    fn drop(key: &str, etag: &str) -> Drop {
+        Drop { key: key.into(), etag: etag.into() }
+    }
+
+    #[test]
+    fn a_drop_is_read_until_live_knows_its_content_and_forgotten_when_it_has_left_the_inbox() {
+        let (one, two): (Generation, Generation) =
+            ("blue-00000000010000000000000000".parse().unwrap(), "green-00000000020000000000000000".parse().unwrap());
+        let drops = vec![drop("a", "1"), drop("gone", "1")];
+        let merge = Merge { buckets: 1, consumed: vec![Consumed { by: one, drops }] };
+        let base = Manifest { merge: Some(merge), ..fixture::manifest() };
+        let listed = [(drop("a", "1"), ()), (drop("a", "2"), ()), (drop("b", "1"), ())];
+
+        let new = [listed[1].clone(), listed[2].clone()];
+        assert_eq!(unread(&listed, Some(&base)), new);
+        assert_eq!(unread(&listed, None), listed);
+
+        let read = new.map(|(drop, ())| drop);
+        let known = consumed(Some(&base), two, &listed, read.clone());
+        assert_eq!(
+            known,
+            [Consumed { by: one, drops: vec![drop("a", "1")] }, Consumed { by: two, drops: read.to_vec() }]
+        );
+        assert_eq!(consumed(Some(&base), two, &listed[1..2], []), []);
+    }
+}

@@ -1,0 +1,186 @@
+use jiff::{SignedDuration, Timestamp};
+use ulid::Ulid;
+
+use super::*;
+use crate::{
+    config::Retain,
+    decision::Live,
+    layout::{Colour, Generation, Home},
+    record::{By, Flip},
+};
+
+fn home() -> Home {
+    Home::new(&"s3://lake/schemas".parse().unwrap(), "users")
+}
+
+fn minute(minute: i64) -> Timestamp {
+    Timestamp::from_second(minute * 60).unwrap()
+}
+
+/// The generation that was begun at a minute.
+fn at(minute: u64) -> Generation {
+    Generation { colour: Colour::Blue, ulid: Ulid::from_parts(minute * 60_000, 0) }
+}
+
+const RETAIN: Retain = Retain {
+    generations: 0,
+    drain: SignedDuration::from_mins(60),
+    abandoned: SignedDuration::from_mins(90),
+    max_age: SignedDuration::from_mins(1000),
+};
+
+/// Complete generations, of which those in `flips` went live one after the other, each at a minute.
+fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
+    let mut state = State {
+        live: Live::NoTable,
+        reads: Vec::new(),
+        flips: Vec::new(),
+        records: Vec::new(),
+        returns: Vec::new(),
+        generations: Default::default(),
+        named: Default::default(),
+    };
+    for minute_ in complete {
+        let manifest = Some(minute(*minute_ as i64));
+        state.generations.insert(at(*minute_), Found { manifest, ..Found::default() });
+    }
+    for (to, minute_) in flips {
+        let from = state.live.location(&home());
+        let flip = Flip {
+            dataset: "users".into(),
+            at: minute(*minute_),
+            from,
+            to: at(*to),
+            by: By::Event,
+            why: None,
+            canary: None,
+        };
+        let ulid = Ulid::from_parts(*minute_ as u64 * 60_000, 1);
+        state.flips.push((ulid, flip));
+        state.records.push(ulid);
+        state.live = Live::Ours(at(*to));
+    }
+    state
+}
+
+fn planned(state: &State, retain: &Retain, now: i64) -> Plan {
+    plan(&home(), state, retain, &OldestQuery::Known(None), minute(now)).unwrap()
+}
+
+fn gone(state: &State, retain: &Retain, now: i64) -> Vec<Generation> {
+    planned(state, retain, now).go.into_iter().map(|(generation, _)| generation).collect()
+}
+
+#[test]
+fn drain_counts_from_the_last_replacement() {
+    let once = state(&[1, 2], &[(1, 3), (2, 10)]);
+    assert_eq!(gone(&once, &RETAIN, 69), []);
+    assert_eq!(gone(&once, &RETAIN, 70), [at(1)]);
+    let back_and_forth = state(&[1, 2], &[(1, 3), (2, 10), (1, 500), (2, 510)]);
+    assert_eq!(gone(&back_and_forth, &RETAIN, 569), []);
+    assert_eq!(gone(&back_and_forth, &RETAIN, 570), [at(1)]);
+}
+
+#[test]
+fn those_replaced_last_are_kept_for_a_rollback_until_max_age() {
+    let turned = state(&[1, 2, 3, 4], &[(1, 5), (2, 10), (3, 20), (4, 30)]);
+    let two = Retain { generations: 2, ..RETAIN };
+    assert_eq!(gone(&turned, &two, 200), [at(1)]);
+    assert_eq!(gone(&turned, &two, 1020), [at(1), at(2)]);
+    assert_eq!(planned(&turned, &two, 1020).go[1].1, Reason::MaxAge(minute(20)));
+    assert_eq!(gone(&turned, &two, 9999), [at(1), at(2), at(3)]);
+    // One without its manifest cannot be rolled back to.
+    let mut swept = turned.clone();
+    swept.generations.get_mut(&at(3)).unwrap().manifest = None;
+    assert_eq!(gone(&swept, &two, 200), [at(3)]);
+}
+
+#[test]
+fn a_query_from_before_the_replacement_keeps_what_it_reads() {
+    let turned = state(&[1, 2, 3], &[(1, 5), (2, 10), (3, 20)]);
+    let asked = |query| {
+        let plan = plan(&home(), &turned, &RETAIN, &query, minute(9999)).unwrap();
+        plan.go.into_iter().map(|(generation, _)| generation).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(OldestQuery::Known(Some(minute(15)))), [at(1)]);
+    assert_eq!(asked(OldestQuery::Known(Some(minute(10)))), []);
+    assert_eq!(asked(OldestQuery::NotAsked("denied".into())), [at(1), at(2)]);
+}
+
+#[test]
+fn what_was_never_live_stays_until_it_is_abandoned() {
+    let mut waiting = state(&[1, 2, 30], &[(2, 10)]);
+    waiting.generations.insert(at(40), Found::default());
+    assert_eq!(gone(&waiting, &RETAIN, 90), []);
+    assert_eq!(gone(&waiting, &RETAIN, 91), [at(1)]);
+    assert_eq!(gone(&waiting, &RETAIN, 129), [at(1), at(30)]);
+    assert_eq!(gone(&waiting, &RETAIN, 130), [at(1), at(30), at(40)]);
+}
+
+#[test]
+fn where_a_record_is_missing_anything_was_live_until_the_next() {
+    let mut lost = state(&[1, 2, 3], &[(1, 5), (2, 10), (1, 300), (3, 310)]);
+    lost.flips.remove(2);
+    assert_eq!(gone(&lost, &RETAIN, 369), []);
+    assert_eq!(gone(&lost, &RETAIN, 370), [at(1), at(2)]);
+    let mut recovered = state(&[1, 2, 3], &[(1, 5), (2, 10), (3, 310)]);
+    recovered.flips[2].1.by = By::Recovered;
+    assert_eq!(gone(&recovered, &RETAIN, 369), []);
+}
+
+#[test]
+fn records_that_do_not_lead_to_live_stop_the_sweep() {
+    let turned = state(&[1, 2], &[(1, 5), (2, 10)]);
+    let refused =
+        |live| plan(&home(), &State { live, ..turned.clone() }, &RETAIN, &OldestQuery::Known(None), minute(9999));
+    for live in [Live::NoTable, Live::Foreign("s3://lake/x".parse().unwrap()), Live::Ours(at(1)), Live::Ours(at(7))] {
+        assert!(refused(live).is_err());
+    }
+    let adopted = State { live: Live::Foreign("s3://lake/x".parse().unwrap()), ..state(&[1], &[]) };
+    assert_eq!(gone(&adopted, &RETAIN, 9999), [at(1)]);
+}
+
+#[test]
+fn what_lies_above_or_below_what_the_table_reads_is_live() {
+    let under = format!("s3://lake/schemas/users/{}/dt=1", at(1));
+    for read in ["s3://lake/schemas/users", "s3://lake", &under] {
+        let reads = vec![read.parse().unwrap()];
+        let turned = State { reads, ..state(&[1, 2], &[(1, 5), (2, 10)]) };
+        let plan = planned(&turned, &RETAIN, 9999);
+        assert_eq!(plan.go, [], "{read}");
+        assert!(plan.kept.iter().all(|kept| kept.reason == Reason::Live), "{read}");
+    }
+}
+
+#[test]
+fn records_go_when_all_that_they_speak_of_has_gone_long_ago() {
+    const MONTH: i64 = 30 * 24 * 60;
+    let turned = state(&[8, 9], &[(1, 2), (3, 4), (5, 6), (8, 10), (9, 11)]);
+    let records = |now| planned(&turned, &RETAIN, now).records.len();
+    assert_eq!(records(MONTH + 1), 0);
+    assert_eq!(records(MONTH + 4), 2);
+    assert_eq!(records(9 * MONTH), 3);
+}
+
+#[test]
+fn a_mark_of_what_is_kept_goes_after_an_hour() {
+    let mut marked = state(&[1, 2], &[(1, 5), (2, 10)]);
+    marked.generations.get_mut(&at(2)).unwrap().sweeping = Some(minute(100));
+    assert_eq!(planned(&marked, &RETAIN, 159).spared, []);
+    assert_eq!(planned(&marked, &RETAIN, 160).spared, [at(2)]);
+}
+
+#[test]
+fn what_the_record_of_a_group_names_is_kept_and_drains_when_it_is_named_no_more() {
+    let flipped = state(&[1, 2, 3], &[(1, 3), (2, 10)]);
+    let named = |until: Option<i64>| State { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
+    assert_eq!(gone(&named(None), &RETAIN, 90), []);
+    let kept = planned(&named(None), &RETAIN, 90).kept;
+    assert!(kept.iter().any(|kept| (kept.generation, kept.reason) == (at(1), Reason::Group)), "{kept:?}");
+    assert_eq!(gone(&named(Some(30)), &RETAIN, 89), []);
+    assert_eq!(gone(&named(Some(30)), &RETAIN, 90), [at(1)]);
+    assert_eq!(gone(&named(Some(5)), &RETAIN, 70), [at(1)], "the table was replaced later");
+    // One that is about to be live is no abandoned candidate.
+    let waiting = State { named: [(at(3), None)].into(), ..flipped };
+    assert_eq!(gone(&waiting, &RETAIN, 9000), [at(1)]);
+}

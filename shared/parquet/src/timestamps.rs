@@ -1,0 +1,33 @@
+//! INT96, in which Spark and others write timestamps.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use parquet::{basic::Type, schema::types::SchemaDescriptor};
+
+/// The columns that have INT96 in them.
+pub fn int96(leaves: &SchemaDescriptor) -> Vec<usize> {
+    let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
+    (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
+}
+
+/// The schema that has INT96 as microseconds: as nanoseconds the year 9999 would overflow. `None`: there is no INT96.
+pub fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
+    let roots = int96(leaves);
+    if roots.is_empty() {
+        return None;
+    }
+    let field = |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { micros(field) } else { field.clone() };
+    Some(Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Fields>())))
+}
+
+fn micros(field: &Arc<Field>) -> Arc<Field> {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::List(element) => DataType::List(micros(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(micros).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(micros(entries), *sorted),
+        other => other.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}

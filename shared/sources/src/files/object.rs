@@ -1,0 +1,39 @@
+//! One object, and what its name tells of it.
+
+use turntable_core::{config::Format, layout::Entry};
+
+/// One object to read.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub entry: Entry,
+    pub compression: Compression,
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.entry.key.fmt(f)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
+    let key = key.to_ascii_lowercase();
+    let (rest, compression) = match key.rsplit_once('.') {
+        Some((rest, "gz")) => (rest, Compression::Gzip),
+        Some((rest, "zst")) => (rest, Compression::Zstd),
+        _ => (key.as_str(), Compression::None),
+    };
+    let format = match rest.rsplit_once('.') {
+        Some((_, "csv")) => Some(Format::Csv),
+        Some((_, "ndjson" | "jsonl" | "json")) => Some(Format::Ndjson),
+        Some((_, "parquet")) => Some(Format::Parquet),
+        _ => None,
+    };
+    (format, compression)
+}

@@ -1,0 +1,119 @@
+//! A query → its columns, and the COPY that sends them as we read them.
+
+use std::collections::BTreeSet;
+
+use arrow_schema::{Field, Schema};
+use tokio_postgres::{
+    Client,
+    types::{Kind, Oid, Type},
+};
+
+use super::{
+    failure,
+    server::Server,
+    types::{self, Cast, Modifiers, quoted},
+};
+use crate::{names, postgres::copy::Wire};
+use turntable_core::error::{Error, Result};
+
+pub struct Described {
+    pub columns: Vec<Column>,
+}
+
+pub struct Column {
+    /// Lower case.
+    pub name: String,
+    pub wire: Wire,
+    cast: Cast,
+    pub of: Type,
+    /// The table and the number of the column in it that it comes from, if it comes from one.
+    pub origin: Option<(Oid, i16)>,
+}
+
+/// Asks the server what the query gives, without running it.
+pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<Described> {
+    let failed = |error| failure::of(server, error);
+    let statement = client.prepare(query).await.map_err(failed)?;
+    if !statement.params().is_empty() {
+        return Err(Error::input("the query has parameters ($1, …): write their values into it"));
+    }
+    if statement.columns().is_empty() {
+        return Err(Error::input("the query gives no columns: expected a SELECT"));
+    }
+    let modifiers = modifiers(client, statement.columns().iter().map(|column| column.type_())).await.map_err(failed)?;
+    let written: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
+    let mut columns = Vec::new();
+    for (column, name) in statement.columns().iter().zip(names::lower_case(&written, |at| written[at] == "?column?")?) {
+        let rule = types::rule(column.type_(), column.type_modifier(), &modifiers)
+            .map_err(|fault| Error::input(format!("column {name:?}: {fault}")))?;
+        let origin = column.table_oid().zip(column.column_id());
+        columns.push(Column { name, wire: rule.wire, cast: rule.cast, of: column.type_().clone(), origin });
+    }
+    Ok(Described { columns })
+}
+
+impl Described {
+    pub fn schema(&self) -> Schema {
+        let field = |column: &Column| Field::new(&column.name, column.wire.data_type(), true);
+        Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
+    }
+
+    pub fn wires(&self) -> Vec<Wire> {
+        self.columns.iter().map(|column| column.wire.clone()).collect()
+    }
+
+    /// `condition` may name the columns, as `q."name"`.
+    pub fn copy(&self, query: &str, condition: Option<&str>) -> String {
+        let each = |column: &Column| column.cast.of(&format!("q.{}", quoted(&column.name)));
+        let list = self.columns.iter().map(each).collect::<Vec<_>>().join(", ");
+        format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), clause(condition))
+    }
+
+    /// The query as a table `q` whose columns have our names. The line break ends a comment at the query's end.
+    pub fn from(&self, query: &str) -> String {
+        let names = self.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
+        format!("({query}\n) AS q({names})")
+    }
+}
+
+fn clause(condition: Option<&str>) -> String {
+    condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
+}
+
+/// The modifiers of all domains and composites within the types.
+async fn modifiers<'a>(
+    client: &Client,
+    types: impl Iterator<Item = &'a Type>,
+) -> Result<Modifiers, tokio_postgres::Error> {
+    let mut oids = BTreeSet::new();
+    types.for_each(|of| within(of, &mut oids));
+    if oids.is_empty() {
+        return Ok(Modifiers::new());
+    }
+    let oids: Vec<Oid> = oids.into_iter().collect();
+    let rows = client
+        .query(
+            "SELECT t.oid, t.typtypmod, coalesce(array_agg(a.atttypmod ORDER BY a.attnum) \
+               FILTER (WHERE a.attnum > 0 AND NOT a.attisdropped), '{}') \
+             FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = nullif(t.typrelid, 0) \
+             WHERE t.oid = ANY ($1) GROUP BY t.oid, t.typtypmod",
+            &[&oids],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect()
+}
+
+fn within(of: &Type, oids: &mut BTreeSet<Oid>) {
+    match of.kind() {
+        Kind::Array(element) => within(element, oids),
+        Kind::Domain(base) => {
+            oids.insert(of.oid());
+            within(base, oids);
+        }
+        Kind::Composite(fields) => {
+            oids.insert(of.oid());
+            fields.iter().for_each(|field| within(field.type_(), oids));
+        }
+        _ => {}
+    }
+}

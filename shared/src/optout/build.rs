@@ -1,0 +1,154 @@
+//! The data files of the next generation: what has not changed is copied on the server, the rest is rewritten.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::file;
+use turntable_core::consent::{bucket, key::Key, record_columns::Run};
+use turntable_core::{
+    error::{Error, Result},
+    layout::{Location, part, part_number},
+    manifest::{File, Manifest},
+    port::Objects,
+};
+use turntable_sources::inbox::spill_buffer::{Part, Pile};
+
+/// What is built from, and to where.
+pub struct Build {
+    pub objects: Arc<dyn Objects>,
+    pub key: Key,
+    /// The live merge; `None` where there is none.
+    pub base: Option<Manifest>,
+    pub buckets: u32,
+    pub to: Location,
+}
+
+pub struct Built {
+    pub files: Vec<File>,
+    /// Keys whose word has changed, or that are new.
+    pub applied: u64,
+}
+
+/// Buckets that are worked on at the same time, and rows of them: what bounds the memory. Copies cost none.
+const AT_ONCE: usize = 64;
+const ROWS_AT_ONCE: u64 = 640_000;
+
+/// A part of the table that is built by itself: usually one bucket; when their number changes, those old and new
+/// buckets that share keys.
+struct Unit {
+    old: Vec<File>,
+    new: Vec<u32>,
+    news: Part,
+}
+
+impl Build {
+    pub async fn run(self, news: Pile) -> Result<Built> {
+        let old_buckets = self.base.as_ref().and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
+        let same = old_buckets == Some(self.buckets);
+        let units = old_buckets.unwrap_or(self.buckets).min(self.buckets);
+        let (carried, changed): (Vec<Unit>, Vec<Unit>) =
+            self.units(units, news)?.into_iter().partition(|unit| same && unit.news.at_most() == 0);
+        let this = Arc::new(self);
+        let copies = stream::iter(carried.into_iter().flat_map(|unit| unit.old))
+            .map(|file| this.carry(file))
+            .buffered(AT_ONCE)
+            .try_collect::<Vec<File>>();
+        let room = Semaphore::new(ROWS_AT_ONCE as usize);
+        let rewrite = async |unit: Unit| {
+            let rows = unit.old.iter().map(|file| file.rows).sum::<u64>() + unit.news.at_most() as u64;
+            let _room = room.acquire_many(rows.clamp(1, ROWS_AT_ONCE) as u32).await;
+            this.clone().rewrite(unit, same).await
+        };
+        let rewrites = stream::iter(changed).map(rewrite).buffered(AT_ONCE).try_collect::<Vec<(Vec<File>, u64)>>();
+        let (copied, rewritten) = futures::try_join!(copies, rewrites)?;
+        let applied = rewritten.iter().map(|(_, applied)| applied).sum();
+        let mut files: Vec<File> = rewritten.into_iter().flat_map(|(files, _)| files).chain(copied).collect();
+        files.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(Built { files, applied })
+    }
+
+    fn units(&self, units: u32, news: Pile) -> Result<Vec<Unit>> {
+        let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
+        for file in self.base.iter().flat_map(|base| &base.files) {
+            let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
+                Error::corrupt(format!("the live manifest has a file {:?}, which is no bucket: reconcile", file.key))
+            })?;
+            old.entry(number % units).or_default().push(file.clone());
+        }
+        let unit = |(number, news): (usize, Part)| {
+            let number = number as u32;
+            let new = (number..self.buckets).step_by(units as usize).collect();
+            Unit { old: old.remove(&number).unwrap_or_default(), new, news }
+        };
+        Ok(news.dealt(units).into_iter().enumerate().map(unit).collect())
+    }
+
+    /// One file as it is, from the live generation into this one.
+    async fn carry(&self, file: File) -> Result<File> {
+        let base = self.base.as_ref().ok_or_else(|| Error::corrupt("a file without a base: report it"))?;
+        let etag = self.objects.copy(&base.location.key(&file.key), &file.etag, &self.to.key(&file.key)).await?;
+        Ok(File { etag, ..file })
+    }
+
+    async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, u64)> {
+        let mut table = Run::new(self.key.width());
+        for old in &unit.old {
+            let run = self.read(old).await?;
+            match table.is_empty() {
+                true => table = run,
+                false => table.extend(&run),
+            }
+        }
+        let (this, Unit { old, new, news }) = (self.clone(), unit);
+        let encode = move || -> Result<_> {
+            let (table, applied) = table.sorted().merged(&news.load()?.sorted());
+            if same && applied == 0 && !old.is_empty() {
+                return Ok((Vec::new(), old, 0));
+            }
+            let mut runs = if new.len() == 1 { vec![table] } else { this.among(&new, &table) };
+            let encode = |(bucket, run): (u32, Run)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
+            // A table without rows still has a file, for its columns.
+            let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
+            Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
+        };
+        let (encoded, kept, applied) = spawn_blocking(encode)
+            .await
+            .map_err(|fault| Error::corrupt("a merge panicked: report it").caused_by(fault))??;
+        let mut files = Vec::new();
+        for file in kept {
+            files.push(self.carry(file).await?);
+        }
+        for (bucket, rows, bytes) in encoded {
+            let key = part(bucket as usize);
+            let size = bytes.len() as u64;
+            let mut upload = self.objects.upload(&self.to.key(&key)).await?;
+            upload.write(bytes).await?;
+            files.push(File { key, bytes: size, rows, etag: upload.finish().await? });
+        }
+        Ok((files, applied))
+    }
+
+    /// The records of each of the new buckets, in their order.
+    fn among(&self, new: &[u32], table: &Run) -> Vec<Run> {
+        let mut all = table.dealt(self.buckets);
+        new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
+    }
+
+    async fn read(&self, file: &File) -> Result<Run> {
+        let base = self.base.as_ref().ok_or_else(|| Error::corrupt("a file without a base: report it"))?;
+        let at = base.location.key(&file.key);
+        let bytes = self.objects.range(&at, &file.etag, 0..file.bytes).await?;
+        let key = self.key.clone();
+        spawn_blocking(move || file::read(&at, &key, bytes))
+            .await
+            .map_err(|fault| Error::corrupt("a reader of buckets panicked: report it").caused_by(fault))?
+    }
+}
+
+/// How many buckets the next generation has.
+pub fn buckets(base: Option<&Manifest>, set: Option<u32>, news: u64) -> u32 {
+    let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
+    bucket::next(now, set, base.map_or(0, |base| base.rows).max(news))
+}

@@ -1,0 +1,158 @@
+//! What an operator wants to see first. Reads all and changes nothing.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::publish::{self, Ended, Outcome, suspected, unflip};
+use crate::{
+    environment::World,
+    sweep::{self, Complete},
+};
+use turntable_core::{
+    config::Dataset,
+    decision::Live,
+    error::Result,
+    layout::Generation,
+    record::{By, Canary, Flip, Hold},
+    sweep::OldestQuery,
+};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub hold: Option<Hold>,
+    /// What somebody else has done to the table, in words.
+    pub unflip: Option<String>,
+    /// The last flip on record.
+    pub last_flip: Option<Flip>,
+    /// Complete generations, newest first.
+    pub generations: Vec<Known>,
+    pub next_sweep: NextSweep,
+}
+
+/// A complete generation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Known {
+    pub generation: Generation,
+    pub state: Place,
+    pub live: bool,
+    pub as_of: Timestamp,
+    /// Since `as_of`.
+    pub age_seconds: i64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// The last flip to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flipped: Option<Flipped>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Live,
+    /// Has been live.
+    Replaced,
+    /// Waits: it has never been live.
+    Candidate,
+}
+
+/// Who flipped to a generation, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flipped {
+    pub at: Timestamp,
+    pub by: By,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// What the next sweep would do now. Athena is not asked for running queries here: what they may read would stay.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NextSweep {
+    /// Why it would delete nothing of this table at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub deletes: Vec<Fate>,
+    pub keeps: Vec<Fate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    pub generation: Generation,
+    pub reason: String,
+    /// When what is kept may go, if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// How many generations a status names.
+const SHOWN: usize = 20;
+
+pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
+    let now = world.clock.now();
+    let (seen, hold) = futures::try_join!(sweep::look(world, dataset), publish::held(world, dataset))?;
+    let live = seen.state.live.clone();
+    let unflip = match suspected(dataset, &live, &seen.state.flips) {
+        true => unflip(world, dataset).await?,
+        false => None,
+    };
+    let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
+
+    let mut complete: Vec<&Complete> = seen.complete.iter().collect();
+    complete.sort_by_key(|one| Reverse(one.generation.ulid));
+    let known = complete.into_iter().take(SHOWN).map(|one| {
+        let flipped = flips.get(&one.generation);
+        let is_live = live == Live::Ours(one.generation);
+        Known {
+            generation: one.generation,
+            state: match flipped {
+                _ if is_live => Place::Live,
+                Some(_) => Place::Replaced,
+                None => Place::Candidate,
+            },
+            live: is_live,
+            as_of: one.as_of,
+            age_seconds: now.duration_since(one.as_of).as_secs(),
+            rows: one.rows,
+            bytes: one.bytes,
+            flipped: flipped.map(|flip| Flipped {
+                at: flip.at,
+                by: flip.by,
+                why: flip.why.clone(),
+                canary: flip.canary,
+            }),
+        }
+    });
+    let generations = known.collect();
+
+    let last_flip = seen.state.flips.last().map(|(_, flip)| flip.clone());
+    let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
+    let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
+    let unflip = unflip.map(|unflip| unflip.told(dataset));
+    let reasons = unflip.iter().cloned().collect();
+    let next_sweep = next_sweep(dataset, &seen, now);
+    let ended = Ended { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
+    Ok((ended, Status { hold, unflip, last_flip, generations, next_sweep }))
+}
+
+fn next_sweep(dataset: &Dataset, seen: &sweep::Look, now: Timestamp) -> NextSweep {
+    let not_asked = OldestQuery::NotAsked("status does not ask Athena".into());
+    match sweep::plan(&dataset.home, &seen.state, &dataset.retain, &not_asked, now) {
+        Err(reason) => NextSweep { skipped: Some(reason), ..NextSweep::default() },
+        Ok(plan) => NextSweep {
+            skipped: None,
+            deletes: plan
+                .go
+                .into_iter()
+                .map(|(generation, reason)| Fate { generation, reason: reason.to_string(), until: None })
+                .collect(),
+            keeps: plan
+                .kept
+                .into_iter()
+                .map(|kept| Fate { generation: kept.generation, reason: kept.reason.to_string(), until: kept.until })
+                .collect(),
+        },
+    }
+}
