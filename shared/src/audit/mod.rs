@@ -180,7 +180,7 @@ mod tests {
             verdict(&evidence).reasons(),
             [
                 "rows: the manifest says 79, its files add up to 80",
-                "schema: column \"key\" bigint is missing from the new data: it looks like a rename to \"id\"",
+                "schema: column \"key\" bigint is missing from the new data, maybe renamed to \"id\"",
                 "min_rows: expected at least 80, found 79",
                 "max_shrink: expected at most 0.2 of live's 100 rows to go, found 79 rows",
                 "not_null: id: expected no null, found 2",

@@ -1,4 +1,4 @@
-//! How the columns of new files differ from a table's, in words that name what was done.
+//! The differences between the columns of a table and of its new files.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use arrow_schema::DataType;
 
 use super::{Column, arrow_type, glue_type, text::Text};
 
-/// One difference. Columns are compared by name, as Athena reads Parquet: their order is none.
+/// One difference. Columns are compared by name, as Athena reads Parquet. Their order doesn't matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Added {
@@ -17,24 +17,25 @@ pub enum Change {
         name: String,
         glue_type: String,
     },
-    /// One dropped, one added, of the same type and at the same place.
+    /// A dropped and an added column have the same type and the same position.
     Renamed {
         from: String,
         to: String,
         glue_type: String,
     },
-    /// Every value of the old type is one of the new type.
+    /// The new type holds every value of the old one.
     Widened {
         name: String,
         from: String,
         to: String,
     },
-    /// Every value of the new type is one of the old type.
+    /// The old type holds every value of the new one.
     Narrowed {
         name: String,
         from: String,
         to: String,
     },
+    /// Neither type holds every value of the other.
     Retyped {
         name: String,
         from: String,
@@ -50,7 +51,7 @@ impl fmt::Display for Change {
                 write!(f, "column {name:?} {glue_type} is missing from the new data")
             }
             Change::Renamed { from, to, glue_type } => {
-                write!(f, "column {from:?} {glue_type} is missing from the new data: it looks like a rename to {to:?}")
+                write!(f, "column {from:?} {glue_type} is missing from the new data, maybe renamed to {to:?}")
             }
             Change::Widened { name, from, to } => {
                 write!(f, "column {name:?} is {from} in the table and the wider {to} in the new data")
@@ -65,8 +66,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Every difference between what a table has and what its new files have; empty where there is none.
-/// Types are compared by meaning: `integer` is `int`.
+/// Returns every difference between the columns of a table and of its new files. Types are compared by meaning: `integer`
+/// equals `int`.
 pub fn changes(table: &[Column], files: &[Column]) -> Vec<Change> {
     let is_in = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
     let renamed = |at: usize| {
@@ -109,19 +110,19 @@ fn retyped(old: &Column, new: &Column) -> Option<Change> {
     }
 }
 
-/// Whether two spellings mean one type.
+/// Returns whether two spellings mean the same type.
 fn same(a: &str, b: &str) -> bool {
     if let (Some(a), Some(b)) = (Text::parse(a), Text::parse(b)) {
         return a == b;
     }
     match (arrow_type(a), arrow_type(b)) {
-        // Back in Glue's words, because names inside Arrow's types are not Glue's business.
+        // Compares Glue's spellings, because Arrow's types contain names that Glue doesn't have.
         (Ok(a), Ok(b)) => glue_type(&a) == glue_type(&b),
         _ => a == b,
     }
 }
 
-/// Whether a column of the type `wide` can take every value of `narrow`, unchanged.
+/// Returns whether a column of the type `wide` holds every value of the type `narrow` unchanged.
 fn holds(wide: &str, narrow: &str) -> bool {
     if let (Some(wide), Some(narrow)) = (Text::parse(wide), Text::parse(narrow)) {
         return wide.holds(narrow);
@@ -130,17 +131,17 @@ fn holds(wide: &str, narrow: &str) -> bool {
         (Ok(wide), Ok(narrow)) => match (&wide, &narrow) {
             (DataType::Float64, DataType::Float32) => true,
             (DataType::Decimal128(p1, s1), DataType::Decimal128(p0, s0)) => {
-                let whole = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
-                s1 >= s0 && whole(*p1, *s1) >= whole(*p0, *s0)
+                let whole_digits = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
+                s1 >= s0 && whole_digits(*p1, *s1) >= whole_digits(*p0, *s0)
             }
-            _ => integer(&wide).zip(integer(&narrow)).is_some_and(|(wide, narrow)| wide >= narrow),
+            _ => integer_bytes(&wide).zip(integer_bytes(&narrow)).is_some_and(|(wide, narrow)| wide >= narrow),
         },
         _ => false,
     }
 }
 
-/// The bytes of a whole number's type.
-fn integer(data_type: &DataType) -> Option<usize> {
+/// Returns the size of an integer type in bytes.
+fn integer_bytes(data_type: &DataType) -> Option<usize> {
     data_type.is_integer().then(|| data_type.primitive_width()).flatten()
 }
 
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_spelling_are_no_difference() {
+    fn order_and_spelling_do_not_count_as_changes() {
         let table = [("id", "bigint"), ("n", "integer"), ("old", "string"), ("d", "decimal(10, 0)")];
         assert_eq!(
             between(&table, &[("d", "decimal(10)"), ("old", "string"), ("id", "bigint"), ("n", "int")]),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_named_for_what_it_is() {
+    fn each_kind_of_change_is_recognised() {
         assert_eq!(
             between(
                 &[("id", "bigint"), ("n", "int"), ("p", "bigint"), ("name", "string"), ("old", "string")],
@@ -176,7 +177,7 @@ mod tests {
                 "column \"id\" is bigint in the table and string in the new data",
                 "column \"n\" is int in the table and the wider bigint in the new data",
                 "column \"p\" is bigint in the table and the narrower int in the new data",
-                "column \"name\" string is missing from the new data: it looks like a rename to \"full_name\"",
+                "column \"name\" string is missing from the new data, maybe renamed to \"full_name\"",
                 "column \"old\" string is missing from the new data",
                 "column \"new\" date is not in the table",
             ]
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wider_holds_every_value() {
+    fn wider_type_holds_every_value_of_the_narrower() {
         let wider = [
             ("tinyint", "smallint"),
             ("smallint", "int"),
@@ -200,7 +201,7 @@ mod tests {
             assert!(holds(wide, narrow), "{narrow} → {wide}");
             assert!(!holds(narrow, wide), "{wide} → {narrow}");
         }
-        // More digits behind the point leave fewer before it.
+        // More digits after the point leave fewer before it.
         for (a, b) in [
             ("decimal(10,2)", "decimal(10,4)"),
             ("int", "double"),

@@ -1,4 +1,4 @@
-//! The columns of a table: their types, how two sets of them differ, and what may evolve.
+//! The columns of a table: their types, how two sets of columns differ, and which changes are allowed.
 
 mod change;
 mod policy;
@@ -12,17 +12,17 @@ pub use change::{Change, changes};
 pub use policy::Policy;
 pub use types::{ELEMENT, arrow_type, glue_type};
 
-/// One column as Glue has it.
+/// One column as Glue stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Lower case.
     pub name: String,
-    /// In Glue's words, without spaces: `array<decimal(10,2)>`.
+    /// In Glue's spelling, without spaces: `array<decimal(10,2)>`.
     #[serde(rename = "type")]
     pub glue_type: String,
 }
 
-/// The columns of a schema; the error names every column that Glue has no type for.
+/// Returns the columns of a schema. The error names every column for which Glue has no type.
 pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
     let mut faults = Vec::new();
     let mut columns = Vec::new();

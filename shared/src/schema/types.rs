@@ -1,4 +1,4 @@
-//! Arrow types ↔ Glue types.
+//! Converts between Arrow types and Glue types.
 //!
 //! | Arrow | Glue |
 //! |---|---|
@@ -19,7 +19,7 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 /// The name that Parquet gives the elements of a list.
 pub const ELEMENT: &str = "element";
 
-/// Glue's word for an Arrow type.
+/// Returns the Glue type of an Arrow type.
 pub fn glue_type(data_type: &DataType) -> Result<String, String> {
     Ok(match data_type {
         DataType::Boolean => "boolean".into(),
@@ -48,14 +48,14 @@ pub fn glue_type(data_type: &DataType) -> Result<String, String> {
             DataType::Struct(pair) if pair.len() == 2 => {
                 format!("map<{},{}>", glue_type(pair[0].data_type())?, glue_type(pair[1].data_type())?)
             }
-            other => return Err(format!("Arrow type {other} has no type in Glue")),
+            other => return Err(format!("Arrow type {other} has no matching Glue type")),
         },
-        other => return Err(format!("Arrow type {other} has no type in Glue")),
+        other => return Err(format!("Arrow type {other} has no matching Glue type")),
     })
 }
 
-/// The Arrow type that we write for a Glue type. `varchar(n)` and `char(n)` are strings; Athena's spellings
-/// `integer` and `real` are understood.
+/// Returns the Arrow type that Turntable writes for a Glue type. `varchar(n)` and `char(n)` become strings. Athena's
+/// spellings `integer` and `real` are accepted too.
 pub fn arrow_type(glue_type: &str) -> Result<DataType, String> {
     let mut parser = Parser { text: glue_type, rest: glue_type };
     let data_type = parser.data_type(0)?;
@@ -63,7 +63,7 @@ pub fn arrow_type(glue_type: &str) -> Result<DataType, String> {
     if parser.rest.is_empty() { Ok(data_type) } else { Err(parser.fault()) }
 }
 
-/// How deep types may nest: more than any table has, and too little to exhaust the stack.
+/// How deep types may nest: deeper than in any real table, and not deep enough to exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
 struct Parser<'a> {
@@ -74,7 +74,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn data_type(&mut self, depth: usize) -> Result<DataType, String> {
         if depth > MAX_DEPTH {
-            return Err(format!("a type nests deeper than {MAX_DEPTH} levels"));
+            return Err(format!("a type is nested more than {MAX_DEPTH} levels deep"));
         }
         let word = self.word().to_ascii_lowercase();
         Ok(match word.as_str() {
@@ -124,7 +124,9 @@ impl<'a> Parser<'a> {
         let scale = if self.eat(',') { self.number()? } else { 0 };
         self.expect(')')?;
         if precision == 0 || precision > 38 || scale > precision {
-            return Err(format!("decimal({precision},{scale}): Athena's decimals have 1 to 38 digits"));
+            return Err(format!(
+                "decimal({precision},{scale}): expected a precision from 1 to 38, and a scale up to the precision"
+            ));
         }
         Ok(DataType::Decimal128(precision, scale as i8))
     }
@@ -156,7 +158,7 @@ impl<'a> Parser<'a> {
     }
 
     fn number(&mut self) -> Result<u8, String> {
-        // varchar(65535) is longer than a u8; its length is not kept, so it saturates.
+        // The length of varchar(65535) doesn't fit into a u8. It isn't used, so it may saturate.
         let word = self.word();
         word.parse::<u32>().map(|n| n.min(u8::MAX as u32) as u8).map_err(|_| self.fault())
     }
@@ -174,7 +176,7 @@ impl<'a> Parser<'a> {
 
     fn fault(&self) -> String {
         let at = self.text.len() - self.rest.len();
-        format!("{:?} is no Glue type (at character {})", self.text, self.text[..at].chars().count() + 1)
+        format!("{:?} is not a Glue type (error at character {})", self.text, self.text[..at].chars().count() + 1)
     }
 }
 
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_comes_back_as_what_it_was() {
+    fn types_survive_a_round_trip() {
         for text in [
             "boolean",
             "tinyint",
@@ -207,10 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_type_says_where() {
-        assert_eq!(arrow_type("array<integr>").unwrap_err(), "\"array<integr>\" is no Glue type (at character 13)");
-        assert_eq!(arrow_type("int int").unwrap_err(), "\"int int\" is no Glue type (at character 5)");
-        assert_eq!(arrow_type("decimal(40,2)").unwrap_err(), "decimal(40,2): Athena's decimals have 1 to 38 digits");
+    fn parse_error_gives_the_position() {
+        assert_eq!(
+            arrow_type("array<integr>").unwrap_err(),
+            "\"array<integr>\" is not a Glue type (error at character 13)"
+        );
+        assert_eq!(arrow_type("int int").unwrap_err(), "\"int int\" is not a Glue type (error at character 5)");
+        assert_eq!(
+            arrow_type("decimal(40,2)").unwrap_err(),
+            "decimal(40,2): expected a precision from 1 to 38, and a scale up to the precision"
+        );
         assert!(arrow_type(&"array<".repeat(100_000)).is_err());
         for bad in ["", "array<int", "map<int>", "struct<>", "struct<a int>", "decimal(x)", "日本"] {
             assert!(arrow_type(bad).is_err(), "{bad}");
