@@ -2,9 +2,9 @@
 //! values.
 //!
 //! The projection types come from Athena's guide, "Supported types for partition projection":
-//! <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>. The guide doesn't say which
-//! column types a projection accepts. Trino's implementation of the same properties accepts `enum` for texts only, and
-//! `integer` for `int`, `bigint` and texts (`io.trino.plugin.hive.aws.athena.projection`).
+//! <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>. The guide doesn't say
+//! which column types a projection accepts. Trino's implementation of the same properties accepts `enum` for texts
+//! only, and `integer` for `int`, `bigint` and texts (`io.trino.plugin.hive.aws.athena.projection`).
 
 mod value;
 
@@ -24,8 +24,8 @@ pub struct Partition {
     pub projection: Projection,
 }
 
-/// The projected values. A range goes from the smallest to the largest value of the data, in the longest step that includes
-/// all of them.
+/// The projected values. A range goes from the smallest to the largest value of the data, in the longest step that
+/// includes all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Projection {
@@ -45,18 +45,20 @@ pub enum Projection {
     },
 }
 
-/// How many partitions a projection may have, whether they exist or not. Athena lists each one that a query doesn't exclude.
+/// How many partitions a projection may have, whether they exist or not. Athena lists each one that a query doesn't
+/// exclude.
 pub const MOST_PROJECTED: u64 = 100_000;
 
-/// How many partitions a generation may have. Each has at least one object, and the audit reads the footer of each object.
+/// How many partitions a generation may have. Each has at least one object, and the audit reads the footer of each
+/// object.
 pub const MOST_PARTITIONS: usize = 10_000;
 
 /// The largest table parameter, in bytes. Source: the reference of Glue's `TableInput`.
 const MAX_PARAMETER_BYTES: usize = 512_000;
 
 impl Partition {
-    /// Returns the partition column with a projection of the values in the data. Without any values, projects one that no
-    /// row has, because a projection must not be empty.
+    /// Returns the partition column with a projection of the values in the data. Without any values, projects one that
+    /// no row has, because a projection must not be empty.
     pub fn of(column: Column, kind: Kind, values: &BTreeSet<Value>) -> Result<Partition, String> {
         let whole = || values.iter().filter_map(Value::whole);
         let (first, last) = (whole().min().unwrap_or(0), whole().max().unwrap_or(0));
@@ -70,8 +72,8 @@ impl Partition {
         let partition = Partition { column, projection };
         match partition.parameters().values().any(|value| value.len() > MAX_PARAMETER_BYTES) {
             true => Err(format!(
-                "column {:?} has too many distinct values for an enum projection, because a Glue table parameter has at \
-                 most {MAX_PARAMETER_BYTES} bytes: partition by a coarser column",
+                "column {:?} has too many distinct values for an enum projection, because a Glue table parameter has \
+                 at most {MAX_PARAMETER_BYTES} bytes: partition by a coarser column",
                 partition.column.name
             )),
             false => Ok(partition),
@@ -163,14 +165,14 @@ pub fn template<'a>(location: &Location, columns: impl IntoIterator<Item = &'a s
     format!("{location}{folders}")
 }
 
-/// Returns the folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena inserts values into the
-/// template unescaped, so this function doesn't escape either. [`Value::text`] refuses values that would need it.
+/// Returns the folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena inserts values into
+/// the template unescaped, so this function doesn't escape either. [`Value::text`] refuses values that would need it.
 pub fn folder<'a>(partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     partition.into_iter().map(|(name, value)| format!("{name}={value}/")).collect()
 }
 
-/// Returns the partition values of a file from its key, relative to the location. Returns `None` if the file isn't directly
-/// in a folder of these columns.
+/// Returns the partition values of a file from its key, relative to the location. Returns `None` if the file isn't
+/// directly in a folder of these columns.
 pub fn values_of<'a>(partitions: &[Partition], key: &'a str) -> Option<Vec<&'a str>> {
     folders_of(partitions.iter().map(|partition| partition.column.name.as_str()), key)
 }
@@ -187,8 +189,8 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
     (!rest.is_empty() && !rest.contains('/')).then_some(values)
 }
 
-/// Returns how many partitions Athena projects. The error says that they are more than [`MOST_PROJECTED`], and that only
-/// `existing` ones have rows.
+/// Returns how many partitions Athena projects. The error says that they are more than [`MOST_PROJECTED`], and that
+/// only `existing` ones have rows.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
     if count <= MOST_PROJECTED {
@@ -197,7 +199,8 @@ pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, Strin
     let names: Vec<&str> = partitions.iter().map(|partition| partition.column.name.as_str()).collect();
     Err(format!(
         "partition_by {}: Athena would project {count} partitions, but only {existing} have rows and the limit is \
-         {MOST_PROJECTED}: partition by fewer or coarser columns, remove outlier values, or cast a sparse column to string",
+         {MOST_PROJECTED}: partition by fewer or coarser columns, remove outlier values, or cast a sparse column to \
+         string",
         names.join(", ")
     ))
 }

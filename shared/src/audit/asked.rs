@@ -95,7 +95,8 @@ pub fn asks(checks: &Checks) -> bool {
     !checks.unique.is_empty() || !checks.sql.is_empty()
 }
 
-/// Returns the queries on a candidate that is registered as `table`, and the reasons of checks that fail without a query.
+/// Returns the queries on a candidate that is registered as `table`, and the reasons of checks that fail without a
+/// query.
 pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
     let names: Vec<&str> = manifest.names().collect();

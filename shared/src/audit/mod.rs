@@ -1,7 +1,7 @@
 //! The audit: decides from evidence whether a candidate may go live. The evidence is fetched elsewhere.
 //!
-//! A reason names the check, the expected and the actual result, and never a value of a row: even a smallest value belongs
-//! to some row. The only exception is the age in hours of the newest value of a `fresh` column.
+//! A reason names the check, the expected and the actual result, and never a value of a row: even a smallest value
+//! belongs to some row. The only exception is the age in hours of the newest value of a `fresh` column.
 
 mod asked;
 mod rows;

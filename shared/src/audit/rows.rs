@@ -2,8 +2,8 @@
 
 use crate::config::Checks;
 
-/// Returns the reasons against this number of rows. `live` is the number of live rows, `None` if unknown. `max_shrink` and
-/// `max_growth` pass if `live` is unknown or 0.
+/// Returns the reasons against this number of rows. `live` is the number of live rows, `None` if unknown. `max_shrink`
+/// and `max_growth` pass if `live` is unknown or 0.
 pub fn rows(checks: &Checks, rows: u64, live: Option<u64>) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(least) = checks.min_rows.filter(|least| rows < *least) {

@@ -36,8 +36,8 @@ impl Statistics {
     }
 }
 
-/// Returns the statistics of a file's partition columns, derived from its folders: each column has one value and no nulls.
-/// Returns nothing if the file isn't in such a folder.
+/// Returns the statistics of a file's partition columns, derived from its folders: each column has one value and no
+/// nulls. Returns nothing if the file isn't in such a folder.
 pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
     let values = partition::values_of(partitions, key).unwrap_or_default();
     let one = |(partition, text): (&Partition, &str)| {
@@ -112,8 +112,8 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
                 outside(max, &range.max, std::cmp::Ordering::Greater),
             ) {
                 (Err(fault), _) | (_, Err(fault)) => faults.push(fault),
-                // A truncated smallest value is smaller than the real one, and a truncated largest value is larger. So the
-                // real values may be inside.
+                // A truncated smallest value is smaller than the real one, and a truncated largest value is larger. So
+                // the real values may be inside.
                 (Ok(small), Ok(large)) if !exact && (small || large) => cut.push(file),
                 (Ok(small), Ok(large)) => {
                     below.extend(small.then_some(file));

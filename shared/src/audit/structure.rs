@@ -17,7 +17,8 @@ pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
         match found.remove(file.key.as_str()) {
             None => reasons.push(format!("objects: {} is missing", file.key)),
             Some(object) if object.bytes != file.bytes || object.etag != file.etag => reasons.push(format!(
-                "objects: {} has changed since it was written: expected {} bytes with ETag {}, found {} bytes with ETag {}",
+                "objects: {} has changed since it was written: expected {} bytes with ETag {}, found {} bytes with \
+                 ETag {}",
                 file.key, file.bytes, file.etag, object.bytes, object.etag
             )),
             Some(_) => {}

@@ -99,15 +99,19 @@ fn dataset(
     }
     let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
     if is_inbox && table.get("on_unflip").and_then(Value::as_str) == Some("report") {
-        keys.fault("on_unflip", "an inbox is always repaired, because a published opt-out must stay published: write \"repair\" or remove it");
+        keys.fault(
+            "on_unflip",
+            "an inbox is always repaired, because a published opt-out must stay published: set it to \"repair\" or \
+             remove it",
+        );
     }
     let on_unflip = if is_inbox { OnUnflip::Repair } else { settings.on_unflip.unwrap_or_default() };
     let retain = settings.retain.retain(is_inbox);
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
             let fault = format!(
-                "max_age {:#} is shorter than {key} {least:#}, before which sweep deletes no generation: raise max_age or \
-                 lower {key}",
+                "max_age {:#} is shorter than {key} {least:#}, before which sweep deletes no generation: raise max_age \
+                 or lower {key}",
                 retain.max_age
             );
             keys.fault("retain", fault);
@@ -158,16 +162,16 @@ fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
 fn source(keys: &Keys) -> Option<Source> {
     if !keys.has("source") {
         keys.fault_here(
-            "source is missing: set source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } or \
-             { glue_job = … }",
+            "source is missing: set source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } \
+             or { glue_job = … }",
         );
         return None;
     }
     one_of(keys.table("source")?, true)
 }
 
-/// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself are
-/// allowed, as for `reconcile`.
+/// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself
+/// are allowed, as for `reconcile`.
 pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
     const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
@@ -206,8 +210,8 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             faults.push(&format!("datasets.{}", dataset.name), fault);
         }
     }
-    // Sorted by location, every folder directly follows the folder that it lies under, except for others under the same
-    // folder. So 10,000 datasets aren't compared pair by pair.
+    // In this order, only other folders below it are between a folder and one below it. So each dataset is compared
+    // only with the folders above it, and 10,000 datasets aren't compared pair by pair.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
     sorted.sort_by_key(|dataset| (&dataset.home.location().bucket, &dataset.home.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
@@ -250,7 +254,7 @@ mod tests {
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
-             datasets.toml: datasets.Orders: \"Orders\" is not a valid name: use at most 128 of a-z, 0-9 and _, without a digit at the start\n\
+             datasets.toml: datasets.Orders: \"Orders\" is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit\n\
              datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, athena, glue_job, found 0\n\
              datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox, athena, glue_job\n\
              datasets.toml: datasets.items.source.files.location: \"lake/items\" is not an S3 location, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\

@@ -93,7 +93,7 @@ pub fn read(keys: Keys) -> Checks {
 
 fn range(keys: &Keys, path: &str, value: &Value) -> Option<Range> {
     let Some(table) = value.as_table() else {
-        keys.fault(path, format!("expected {{ min = …, max = … }}, found {}", described(value)));
+        keys.fault(path, format!("expected a table such as {{ min = 0, max = 100 }}, found {}", described(value)));
         return None;
     };
     let keys = Keys::new(keys.at(path), table, keys.faults());
@@ -107,7 +107,7 @@ fn range(keys: &Keys, path: &str, value: &Value) -> Option<Range> {
             (Some(min), Some(max)) => min > max,
             _ => {
                 keys.fault_here(
-                    "min and max have different types: write two numbers, or two dates, times or strings of the same kind",
+                    "min and max have different types: set both to numbers, to dates, to times or to strings",
                 );
                 false
             }
@@ -145,7 +145,7 @@ fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     }
 }
 
-/// Reads an age. [`SignedDuration`] has no days, because a day may have 23 or 25 hours.
+/// Reads an age. It can't be given in days, because [`SignedDuration`] doesn't parse them.
 fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     let age = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok()).filter(SignedDuration::is_positive);
     if age.is_none() {
@@ -241,13 +241,12 @@ mod tests {
             [
                 format!("{at}.max_growth: expected a number, 0 or more, found a negative number"),
                 format!("{at}.not_null: expected a list with only non-empty strings, found a string"),
-                format!("{at}.range.a: expected {{ min = …, max = … }}, found a whole number"),
+                format!("{at}.range.a: expected a table such as {{ min = 0, max = 100 }}, found a whole number"),
                 format!("{at}.range.b: expected min, max or both"),
                 format!("{at}.range.c: min is greater than max"),
                 format!("{at}.range.d.min: expected a number, a date, a time or a string, found a boolean"),
                 format!(
-                    "{at}.range.e: min and max have different types: write two numbers, or two dates, times or strings of \
-                     the same kind"
+                    "{at}.range.e: min and max have different types: set both to numbers, to dates, to times or to strings"
                 ),
                 format!("{at}.range.f: expected min, max or both"),
                 format!("{at}.range.f: unknown key \"mni\", expected one of min, max"),

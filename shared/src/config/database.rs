@@ -57,8 +57,8 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
     if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
         keys.fault(
             "parallel",
-            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read the data of another \
-             moment",
+            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read the data of \
+             another moment",
         );
     }
     let split_by = keys.string("split_by").map(str::to_owned);

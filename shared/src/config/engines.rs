@@ -82,7 +82,7 @@ fn workgroup(text: &str) -> Result<String, String> {
     if good {
         return Ok(text.into());
     }
-    Err(format!("{text:?} is not a workgroup name: use at most 128 of a-z, A-Z, 0-9, ., _ and -"))
+    Err(format!("{text:?} is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -"))
 }
 
 pub fn glue_job(keys: Keys) -> Option<GlueJob> {
@@ -127,7 +127,11 @@ pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
     }
     for key in ["parquet", "on_unrepresentable"] {
         if keys.has(key) {
-            keys.fault(key, "has no effect, because athena and glue_job write the files themselves: set it in the query or the job instead");
+            keys.fault(
+                key,
+                "has no effect, because athena and glue_job write the files themselves: configure it there and remove it \
+                 here",
+            );
         }
     }
 }
@@ -175,7 +179,7 @@ mod tests {
                 "athena = { query = \"UNLOAD (SELECT 1) TO 's3://x/'\", workgroup = \"a b\" }",
                 "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
                 "x: datasets.a.source.athena.query: expected only the query: Turntable adds UNLOAD, TO and WITH itself\n\
-                 x: datasets.a.source.athena.workgroup: \"a b\" is not a workgroup name: use at most 128 of a-z, A-Z, 0-9, ., _ and -",
+                 x: datasets.a.source.athena.workgroup: \"a b\" is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -",
             ),
             (
                 "athena = { query = \"CREATE TABLE t AS SELECT 1\", workgroup = \"a\" }",
@@ -186,10 +190,10 @@ mod tests {
             (
                 "athena = { query = \"(SELECT 1 AS a)\", workgroup = \"a\" }",
                 "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
-                "x: datasets.a.parquet: has no effect, because athena and glue_job write the files themselves: set it in the \
-                 query or the job instead\n\
-                 x: datasets.a.on_unrepresentable: has no effect, because athena and glue_job write the files themselves: \
-                 set it in the query or the job instead",
+                "x: datasets.a.parquet: has no effect, because athena and glue_job write the files themselves: \
+                 configure it there and remove it here\n\
+                 x: datasets.a.on_unrepresentable: has no effect, because athena and glue_job write the files \
+                 themselves: configure it there and remove it here",
             ),
             (
                 "athena = { query = \"SELECT 1\", workgroup = \"a\", partition_by = [\"dt\"] }",

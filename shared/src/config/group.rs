@@ -19,8 +19,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Checks that all members of a group read one database, because a snapshot covers one database, and that they share one
-/// location, because the group has one record there.
+/// Checks that all members of a group read one database, because a snapshot covers one database, and that they share
+/// one location, because the group has one record there.
 pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut first: BTreeMap<&str, &Dataset> = BTreeMap::new();
     for (name, dataset) in datasets {
@@ -44,8 +44,8 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             faults.push(
                 &at,
                 format!(
-                    "expected the database of {:?} (the same kind of source, secret or url, and auth): group {group} is \
-                     exported from one snapshot of one database",
+                    "expected the database of {:?} (the same kind of source, secret or url, and auth): group {group} \
+                     is exported from one snapshot of one database",
                     first.name
                 ),
             );
@@ -64,8 +64,8 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     }
 }
 
-/// Returns the identity of the database that a source reads: its kind, its address with the user, and the authentication.
-/// `None` for sources that aren't databases.
+/// Returns the identity of the database that a source reads: its kind, its address with the user, and the
+/// authentication. `None` for sources that aren't databases.
 fn database(source: &Source) -> Option<(&'static str, &Connect, Auth)> {
     match source {
         Source::Postgres(options) => Some(("postgres", &options.connect, options.session.auth)),
@@ -109,10 +109,10 @@ mod tests {
             &entry("f", "mysql = { secret = \"dmp/replica\", query = \"SELECT 1\" }"),
             &entry("g", "inbox = { location = \"s3://lake/inbox\", key = [\"id\"] }"),
         ];
-        let database = "expected the database of \"a\" (the same kind of source, secret or url, and auth): group core is \
-                        exported from one snapshot of one database";
-        let record = "dataset \"e\" publishes to s3://lake/schemas/_groups/, where the group keeps its record: change that \
-                      dataset's table or location";
+        let database = "expected the database of \"a\" (the same kind of source, secret or url, and auth): group core \
+                        is exported from one snapshot of one database";
+        let record = "dataset \"e\" publishes to s3://lake/schemas/_groups/, where the group keeps its record: change \
+                      that dataset's table or location";
         let source = "expected a postgres or mysql source: a group is exported from one snapshot of one database";
         let error = Config::parse("x", &text.concat()).unwrap_err();
         let expected = [

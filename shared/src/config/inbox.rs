@@ -87,7 +87,7 @@ fn names_of(value: &Value) -> Option<Vec<String>> {
     (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
-/// Parses a duration that isn't negative. [`SignedDuration`] has no days.
+/// Parses a duration that isn't negative. It can't be given in days, because [`SignedDuration`] doesn't parse them.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
     parsed.ok_or_else(|| {

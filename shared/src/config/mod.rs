@@ -150,10 +150,10 @@ pub struct Postgres {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Session {
     pub auth: Auth,
-    /// The limit to connect to each host. `None` takes that of a PostgreSQL URL, or else 10 s.
+    /// The time limit for connecting to each host. `None` takes that of a PostgreSQL URL, or else 10 s.
     pub connect_timeout: Option<SignedDuration>,
-    /// The limit for each statement, including the reading of all rows. `None` means no limit on PostgreSQL, even if the
-    /// role or the database sets one, and the server's own limit on MySQL.
+    /// The time limit for each statement, including the reading of all rows. `None` means no limit on PostgreSQL, even
+    /// if the role or the database sets one, and the server's own limit on MySQL.
     pub statement_timeout: Option<SignedDuration>,
     /// How long a connection is idle before TCP sends a keepalive probe. `None` takes that of a PostgreSQL URL, or else
     /// 1 min.
@@ -256,8 +256,8 @@ impl Default for Parquet {
 pub struct Retain {
     /// How many formerly live generations are kept for a rollback: those replaced last. Live isn't counted.
     pub generations: u64,
-    /// How long a generation is kept after its replacement, for its remaining readers. It must exceed the longest query:
-    /// Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
+    /// How long a generation is kept after its replacement, for its remaining readers. It must exceed the longest
+    /// query: Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
     pub drain: SignedDuration,
     /// How long a candidate is kept after its manifest was written, and data without a manifest after its run began. It
     /// must exceed the longest run.
@@ -285,8 +285,8 @@ impl Config {
         Config::parse_expanded(file, text, text)
     }
 
-    /// Parses like [`Config::parse`] a text in which `${NAME}`s were replaced. Errors give positions in `written`, the text
-    /// before the replacement.
+    /// Parses a text like [`Config::parse`], after each `${NAME}` in it was replaced. Errors give positions in
+    /// `written`, the text before that.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {

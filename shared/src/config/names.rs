@@ -78,5 +78,7 @@ pub fn identifier(text: &str) -> Result<String, String> {
     if good {
         return Ok(text.into());
     }
-    Err(format!("{text:?} is not a valid name: use at most 128 of a-z, 0-9 and _, without a digit at the start"))
+    Err(format!(
+        "{text:?} is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit"
+    ))
 }

@@ -39,16 +39,16 @@ impl<'a> Positions<'a> {
         Self { text, table: DeTable::parse_recoverable(text).0.into_inner() }
     }
 
-    /// Returns the position of the last key of a path such as `datasets.users.checks`. If it doesn't exist, returns that of
-    /// its deepest existing parent.
+    /// Returns the position of the last key of a path such as `datasets.users.checks`. If it doesn't exist, returns
+    /// that of its deepest existing parent.
     pub fn find(&self, path: &str) -> Position {
         let byte = deepest(&self.table, path).map_or(0, |(_, byte)| byte);
         Position::of(self.text, byte)
     }
 }
 
-/// Returns the length of the unmatched rest of the path, and the byte of the deepest matching key. A key may contain dots,
-/// so several keys can match: the one with the shortest rest wins.
+/// Returns the length of the unmatched rest of the path, and the byte of the deepest matching key. A key may contain
+/// dots, so several keys can match: the one with the shortest rest wins.
 fn deepest(table: &DeTable, path: &str) -> Option<(usize, usize)> {
     let of = |(key, value): (&Spanned<_>, &Spanned<DeValue>)| {
         let name: &std::borrow::Cow<str> = key.get_ref();

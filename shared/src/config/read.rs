@@ -140,8 +140,8 @@ impl<'a> Keys<'a> {
         self.typed(key, "a list with only non-empty strings", read)
     }
 
-    /// Reads a table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores it, with its
-    /// path relative to this table and its value.
+    /// Reads a table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores it, with
+    /// its path relative to this table and its value.
     pub fn entries(&self, key: &'static str) -> impl Iterator<Item = (String, String, &'a Value)> {
         let table = self.typed(key, "a table", Value::as_table);
         table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))

@@ -20,8 +20,8 @@ const ACCESS_KEYS: [&str; 10] = [
     "timeout",
 ];
 
-/// Returns the SHA-256, in hex, of the settings that decide the content. It leaves out how to reach the source, and with
-/// it every password.
+/// Returns the SHA-256, in hex, of the settings that decide the content. It leaves out how to reach the source, and
+/// with it every password.
 pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
     if unrepresentable == OnUnrepresentable::Null {

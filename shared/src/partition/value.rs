@@ -21,7 +21,8 @@ impl Kind {
             "string" => Ok(Kind::Enum),
             _ if glue_type.starts_with("varchar") => Ok(Kind::Enum),
             _ => Err(format!(
-                "Athena can't project partitions of type {glue_type}: cast the column to date, int, bigint or text in the source"
+                "Athena can't project partitions of type {glue_type}: cast the column to date, int, bigint or text in the \
+                 source"
             )),
         }
     }
@@ -36,7 +37,8 @@ pub enum Value {
     Text(String),
 }
 
-/// Characters that Hive escapes in folder names, that separate the values of an enum, or that have a meaning in a template.
+/// Characters that Hive escapes in folder names, that separate the values of an enum, or that have a meaning in a
+/// template.
 const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
 
 /// The longest text, in bytes. A whole S3 key has at most 1,024.
@@ -56,8 +58,8 @@ impl Value {
         } else if text == HIVE_NULL {
             "is Hive's name for NULL"
         } else if text.chars().any(|c| c.is_control() || UNSAFE.contains(c)) {
-            "has a character that is not allowed in a folder name or an enum (a control character or one of \" # % ' * / : \
-             = ? \\ { } [ ] ^ , $)"
+            "has a character that is not allowed in a folder name or an enum (a control character or one of \" # % ' * \
+             / : = ? \\ { } [ ] ^ , $)"
         } else {
             return Ok(Value::Text(text.into()));
         };

@@ -66,8 +66,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns every difference between the columns of a table and of its new files. Types are compared by meaning: `integer`
-/// equals `int`.
+/// Returns every difference between the columns of a table and of its new files. Types are compared by meaning:
+/// `integer` equals `int`.
 pub fn changes(table: &[Column], files: &[Column]) -> Vec<Change> {
     let is_in = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
     let renamed = |at: usize| {
