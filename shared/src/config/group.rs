@@ -64,7 +64,7 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     }
 }
 
-/// Returns the identity of the database that a source reads: its kind, its address with the user, and the
+/// Returns the identity of the database that a source reads: its kind, its secret or URL, and the
 /// authentication. `None` for sources that aren't databases.
 fn database(source: &Source) -> Option<(&'static str, &Connect, Auth)> {
     match source {
