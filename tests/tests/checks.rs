@@ -81,9 +81,9 @@ async fn all_failures_are_reported_together() {
         rejected(&error),
         "users: the candidate was rejected, nothing stays live: min_rows: expected at least 3, found 2; \
          not_null: expected a column \"key\", found only id, name; unique: expected a column \"key\", found only id, name; \
-         unique: id: expected every value once, found 2 of them more than once; \
+         unique: id: expected no duplicate keys, found 2; \
          sql: SELECT false FROM {table}: expected true, found false; \
-         sql: SELECT nme FROM {table}: expected an answer, the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
+         sql: SELECT nme FROM {table}: the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
     );
     assert_eq!(rig.catalog.get(&rig.table), None);
 }
@@ -275,7 +275,7 @@ async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
         ]
     );
     rig.athena.answers(|_| Err(Error::input("TYPE_MISMATCH (query q1)")));
-    assert!(turned_down(&rig, &next).await.contains("expected an answer, the query failed: TYPE_MISMATCH (query q1)"));
+    assert!(turned_down(&rig, &next).await.contains("the query failed: TYPE_MISMATCH (query q1)"));
     assert_eq!(rig.live(), Some(first));
 }
 

@@ -111,8 +111,8 @@ async fn checks_know_partition_columns_and_athena_is_asked_about_the_candidates_
     let error = rig.flip(&bad).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);
     for reason in [
-        "range: dt: expected \"2024-01-01\" or more, the smallest value is below in dt=2023-12-31/n=9/pref=a/part-00000.parquet",
-        "range: n: expected at most 8, the largest value is above",
+        "range: dt: expected \"2024-01-01\" or more, found smaller values in dt=2023-12-31/n=9/pref=a/part-00000.parquet",
+        "range: n: expected at most 8, found larger values",
         "range: pref: expected \"b\" or more",
     ] {
         assert!(error.message().contains(reason), "{error}");
@@ -134,7 +134,7 @@ async fn a_file_in_a_folder_that_is_not_projected_is_rejected() {
     );
     let error = rig.flip(&candidate).await.unwrap_err();
     let reason =
-        "partitions: dt=2024-02-01/n=7/pref=a/part-00000.parquet lies in no folder that the table would project";
+        "partitions: dt=2024-02-01/n=7/pref=a/part-00000.parquet is outside the folders that the table would project";
     assert!(error.kind() == Kind::Rejected && error.message().contains(reason), "{error}");
     assert_eq!(rig.live(), Some(good));
 }

@@ -385,7 +385,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
         error.message(),
         format!(
             "users: the candidate was rejected, {blue} stays live: objects: part-00001.parquet is not in the manifest; \
-             max_shrink: expected at most 0.5 of live's 3 rows to go, found 1 rows"
+             max_shrink: expected to lose at most 0.5 of the 3 live rows, found 1 rows"
         )
     );
     assert_eq!((rig.live(), rig.records()), (Some(blue), 1));

@@ -1,9 +1,10 @@
-//! Partitions as Athena projects them: the columns that became folders, and what the table says of their values.
+//! Partitions as Athena projects them: the columns that become folders, and the table parameters that describe their
+//! values.
 //!
-//! What may be projected, and how, is of Athena's guide, "Supported types for partition projection":
-//! <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>. Which column types a
-//! projection takes is not said there; Trino's own reading of the same properties takes `enum` for texts only, and
-//! `integer` for `int`, `bigint` and texts (`io.trino.plugin.hive.aws.athena.projection`).
+//! The projection types come from Athena's guide, "Supported types for partition projection":
+//! <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>. The guide doesn't say
+//! which column types a projection accepts. Trino's implementation of the same properties accepts `enum` for texts
+//! only, and `integer` for `int`, `bigint` and texts (`io.trino.plugin.hive.aws.athena.projection`).
 
 mod value;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{layout::Location, schema::Column};
 pub use value::{Kind, Value};
 
-/// One partition column of a generation, and which values Athena shall look for.
+/// One partition column of a generation, and the values that Athena projects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     #[serde(flatten)]
@@ -23,7 +24,8 @@ pub struct Partition {
     pub projection: Projection,
 }
 
-/// The ranges follow the data: from the smallest to the largest value, in the longest step that meets all of them.
+/// The projected values. A range goes from the smallest to the largest value of the data, in the longest step that
+/// includes all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Projection {
@@ -43,17 +45,20 @@ pub enum Projection {
     },
 }
 
-/// How many partitions a projection may have, there or not: Athena lists each that a query does not exclude.
+/// How many partitions a projection may have, whether they exist or not. Athena lists each one that a query doesn't
+/// exclude.
 pub const MOST_PROJECTED: u64 = 100_000;
 
-/// How many partitions a generation may have: each is an object at least, and the audit reads each one's footer.
+/// How many partitions a generation may have. Each has at least one object, and the audit reads the footer of each
+/// object.
 pub const MOST_PARTITIONS: usize = 10_000;
 
-/// Bytes of a table's parameter, by the reference of Glue's `TableInput`.
-const LONGEST_PARAMETER: usize = 512_000;
+/// The largest table parameter, in bytes. Source: the reference of Glue's `TableInput`.
+const MAX_PARAMETER_BYTES: usize = 512_000;
 
 impl Partition {
-    /// Of the values that the data has. Without any, a value that no row has: a projection must not be empty.
+    /// Returns the partition column with a projection of the values in the data. Without any values, projects one that
+    /// no row has, because a projection must not be empty.
     pub fn of(column: Column, kind: Kind, values: &BTreeSet<Value>) -> Result<Partition, String> {
         let whole = || values.iter().filter_map(Value::whole);
         let (first, last) = (whole().min().unwrap_or(0), whole().max().unwrap_or(0));
@@ -65,17 +70,17 @@ impl Partition {
             Kind::Enum => Projection::Enum { values: values.iter().map(ToString::to_string).collect() },
         };
         let partition = Partition { column, projection };
-        match partition.parameters().values().any(|value| value.len() > LONGEST_PARAMETER) {
+        match partition.parameters().values().any(|value| value.len() > MAX_PARAMETER_BYTES) {
             true => Err(format!(
-                "column {:?} has too many different values for an enum projection: a parameter of a Glue table has at \
-                 most {LONGEST_PARAMETER} bytes, so partition by a coarser column",
+                "column {:?} has too many distinct values for an enum projection, because a Glue table parameter has \
+                 at most {MAX_PARAMETER_BYTES} bytes: partition by a coarser column",
                 partition.column.name
             )),
             false => Ok(partition),
         }
     }
 
-    /// Whether Athena looks for this value, which is a folder's text.
+    /// Returns whether Athena projects this value, given as the text of a folder.
     pub fn has(&self, text: &str) -> bool {
         let in_step = |value: i64, first: i64, last: i64, interval: u64| {
             (first..=last).contains(&value) && value.abs_diff(first).is_multiple_of(interval.max(1))
@@ -100,7 +105,7 @@ impl Partition {
         }
     }
 
-    /// How many values Athena looks for.
+    /// Returns how many values Athena projects.
     pub fn count(&self) -> u64 {
         let steps = |first: i64, last: i64, interval: u64| (last.abs_diff(first) / interval.max(1)).saturating_add(1);
         match &self.projection {
@@ -112,7 +117,7 @@ impl Partition {
         }
     }
 
-    /// The smallest of the values, as a folder has it.
+    /// Returns the smallest value, as the text of a folder.
     pub fn first(&self) -> String {
         match &self.projection {
             Projection::Date { first, .. } => first.to_string(),
@@ -121,9 +126,9 @@ impl Partition {
         }
     }
 
-    /// The table's parameters about this column.
+    /// Returns the table parameters that describe this column.
     pub fn parameters(&self) -> BTreeMap<String, String> {
-        let said: Vec<(&str, String)> = match &self.projection {
+        let properties: Vec<(&str, String)> = match &self.projection {
             Projection::Date { first, last, interval } => vec![
                 ("type", "date".into()),
                 ("format", "yyyy-MM-dd".into()),
@@ -141,34 +146,38 @@ impl Partition {
                 ("values", values.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
             ],
         };
-        said.into_iter().map(|(key, value)| (format!("{}{key}", parameters_of(&self.column.name)), value)).collect()
+        properties
+            .into_iter()
+            .map(|(key, value)| (format!("{}{key}", parameters_of(&self.column.name)), value))
+            .collect()
     }
 }
 
-/// What all parameters about a column begin with.
+/// Returns the prefix of all parameters that describe a column.
 pub fn parameters_of(column: &str) -> String {
     format!("projection.{column}.")
 }
 
-/// `storage.location.template` of a table at this location: every partition column stands in it, as Athena demands.
+/// Returns the `storage.location.template` of a table at this location. It contains every partition column, as Athena
+/// requires.
 pub fn template<'a>(location: &Location, columns: impl IntoIterator<Item = &'a str>) -> String {
     let folders: String = columns.into_iter().map(|name| format!("{name}=${{{name}}}/")).collect();
     format!("{location}{folders}")
 }
 
-/// The folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena puts a value into the
-/// template as it is, so nothing in it is escaped; [`Value::text`] refuses what would have to be.
+/// Returns the folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena inserts values into
+/// the template unescaped, so this function doesn't escape either. [`Value::text`] refuses values that would need it.
 pub fn folder<'a>(partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     partition.into_iter().map(|(name, value)| format!("{name}={value}/")).collect()
 }
 
-/// The values of a file's partition, by its key relative to the location; `None` where it lies in no folder of these
-/// columns.
+/// Returns the partition values of a file from its key, relative to the location. Returns `None` if the file isn't
+/// directly in a folder of these columns.
 pub fn values_of<'a>(partitions: &[Partition], key: &'a str) -> Option<Vec<&'a str>> {
     folders_of(partitions.iter().map(|partition| partition.column.name.as_str()), key)
 }
 
-/// As [`values_of`], by the names of the columns.
+/// Returns the same as [`values_of`], from the names of the columns.
 pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) -> Option<Vec<&'a str>> {
     let mut rest = key;
     let mut values = Vec::new();
@@ -180,7 +189,8 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
     (!rest.is_empty() && !rest.contains('/')).then_some(values)
 }
 
-/// How many partitions Athena looks for; the error says that these are too many for the `existing` ones.
+/// Returns how many partitions Athena projects. The error says that they are more than [`MOST_PROJECTED`], and that
+/// only `existing` ones have rows.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
     if count <= MOST_PROJECTED {
@@ -188,12 +198,14 @@ pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, Strin
     }
     let names: Vec<&str> = partitions.iter().map(|partition| partition.column.name.as_str()).collect();
     Err(format!(
-        "partition_by {}: Athena would look for {count} partitions, where {existing} have rows and {MOST_PROJECTED} are \
-         the most: partition by fewer or coarser columns, or leave out stray values, or make a sparse column a string",
+        "partition_by {}: Athena would project {count} partitions, but only {existing} have rows and the limit is \
+         {MOST_PROJECTED}: partition by fewer or coarser columns, remove outlier values, or cast a sparse column to \
+         string",
         names.join(", ")
     ))
 }
 
+/// Returns the greatest common divisor.
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

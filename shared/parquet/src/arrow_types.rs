@@ -1,4 +1,4 @@
-//! Arrow types ↔ Glue types.
+//! Converts between Arrow types and Glue types.
 //!
 //! | Arrow | Glue |
 //! |---|---|
@@ -36,7 +36,7 @@ pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
 /// Returns Glue's type for an Arrow type.
 pub fn glue_type(data_type: &DataType) -> Result<GlueType, String> {
     let inner = |field: &Field| glue_type(field.data_type()).map(Box::new);
-    let unknown = || format!("Arrow type {data_type} has no type in Glue");
+    let unknown = || format!("Arrow type {data_type} has no matching Glue type");
     Ok(match data_type {
         DataType::Boolean => GlueType::Boolean,
         DataType::Int8 => GlueType::Tinyint,
@@ -61,7 +61,7 @@ pub fn glue_type(data_type: &DataType) -> Result<GlueType, String> {
         }
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(pair) if pair.len() == 2 => GlueType::Map(inner(&pair[0])?, inner(&pair[1])?),
-            other => return Err(format!("Arrow type {other} has no type in Glue")),
+            other => return Err(format!("Arrow type {other} has no matching Glue type")),
         },
         _ => return Err(unknown()),
     })

@@ -29,7 +29,7 @@ async fn a_candidate_that_athena_finds_wanting_is_never_live_and_all_is_said() {
     let (before, reasons) = refused.error_message.split_once("stays live: ").unwrap();
     assert_eq!(before, format!("users: the candidate was rejected, {} ", first["generation"].as_str().unwrap()));
     for reason in [
-        "range: id: expected 1000 or more, the smallest value is below in part-00000.parquet",
+        "range: id: expected 1000 or more, found smaller values in part-00000.parquet",
         "sql: SELECT count(*) = 0 FROM {table}: expected true, found false",
     ] {
         assert!(reasons.contains(reason), "{reasons}");

@@ -119,7 +119,7 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
     let answer = rig.deliver(&second).await.unwrap();
     assert_eq!(
         (answer.outcome, answer.reasons),
-        (Outcome::Rejected, vec!["not_null: day: expected no null, found 2000".to_owned()])
+        (Outcome::Rejected, vec!["not_null: day: expected no nulls, found 2000".to_owned()])
     );
 
     // Nothing to tell, nothing told.

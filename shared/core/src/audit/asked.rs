@@ -1,11 +1,11 @@
-//! What is asked of Athena, and what its answers mean.
+//! The checks that query Athena, and their evaluation: `unique`, `sql` and `canary`.
 
 use crate::{config::Checks, layout::TableName, manifest::Manifest};
 
-/// One query on a table, and what its answer has to be.
+/// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The check, as datasets.toml has it, shortened.
+    /// The check's name and its value in datasets.toml, shortened. Reasons begin with it.
     pub check: String,
     pub sql: String,
     expected: Expected,
@@ -13,16 +13,17 @@ pub struct Question {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// The number of keys that stand there more than once is 0.
-    Once,
+    /// The count of keys with more than one row must be 0.
+    NoDuplicates,
+    /// The result must be `true`.
     True,
 }
 
-/// The rows of an answer.
+/// The rows of a result.
 pub type Rows = [Vec<Option<String>>];
 
 impl Question {
-    /// `unique` on one key. Null is a value like any other: two rows without a key are not unique.
+    /// Returns the query of `unique` for one key. Null counts as a value: two rows without a key aren't unique.
     fn unique(key: &[String], table: &TableName) -> Question {
         let columns: Vec<String> = key.iter().map(|name| quoted(name)).collect();
         let columns = columns.join(", ");
@@ -32,11 +33,11 @@ impl Question {
                 "SELECT count(*) FROM (SELECT {columns} FROM {} GROUP BY {columns} HAVING count(*) > 1)",
                 reference(table)
             ),
-            expected: Expected::Once,
+            expected: Expected::NoDuplicates,
         }
     }
 
-    /// One of `sql`, or `canary`: `{table}` is the table.
+    /// Returns a query of `sql` or `canary`, with `{table}` replaced by the table.
     pub fn truth(check: &str, sql: &str, table: &TableName) -> Question {
         Question {
             check: format!("{check}: {}", shortened(sql)),
@@ -45,7 +46,7 @@ impl Question {
         }
     }
 
-    /// Why the answer fails the check; `None` where it passes. Tells nothing of a row but its shape.
+    /// Returns why the result fails the check, or `None` if it passes. Reveals nothing of a row but its shape.
     pub fn reason(&self, rows: &Rows) -> Option<String> {
         let (check, only) = (&self.check, only(rows));
         match self.expected {
@@ -53,30 +54,30 @@ impl Question {
             Expected::True => {
                 let found = match only {
                     Ok("false") => "false".into(),
-                    Ok(_) => "something else than a boolean".into(),
+                    Ok(_) => "a value that is not a boolean".into(),
                     Err(shape) => shape,
                 };
                 Some(format!("{check}: expected true, found {found}"))
             }
-            Expected::Once => {
+            Expected::NoDuplicates => {
                 let found = match only.map(str::parse::<u64>) {
                     Ok(Ok(0)) => return None,
-                    Ok(Ok(keys)) => format!("{keys} of them more than once"),
-                    Ok(Err(_)) => "something else than a count".into(),
+                    Ok(Ok(keys)) => keys.to_string(),
+                    Ok(Err(_)) => "a value that is not a count".into(),
                     Err(shape) => shape,
                 };
-                Some(format!("{check}: expected every value once, found {found}"))
+                Some(format!("{check}: expected no duplicate keys, found {found}"))
             }
         }
     }
 
-    /// Athena took the query and failed it for a reason of its own.
+    /// Returns the reason for a query that Athena ran and that failed.
     pub fn failed(&self, why: &str) -> String {
-        format!("{}: expected an answer, the query failed: {why}", self.check)
+        format!("{}: the query failed: {why}", self.check)
     }
 }
 
-/// The only column of the only row; otherwise what there is instead.
+/// Returns the single column of the single row. The error describes the shape found instead.
 fn only(rows: &Rows) -> Result<&str, String> {
     match rows {
         [row] => match row.as_slice() {
@@ -89,12 +90,13 @@ fn only(rows: &Rows) -> Result<&str, String> {
     }
 }
 
-/// Whether the checks need Athena.
+/// Returns whether the checks need Athena.
 pub fn asks(checks: &Checks) -> bool {
     !checks.unique.is_empty() || !checks.sql.is_empty()
 }
 
-/// The questions on a candidate that is registered as `table`, and the checks that fail unasked.
+/// Returns the queries on a candidate that is registered as `table`, and the reasons of checks that fail without a
+/// query.
 pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
     let names: Vec<&str> = manifest.names().collect();
@@ -117,11 +119,11 @@ fn reference(table: &TableName) -> String {
     format!("{}.{}", quoted(&table.database), quoted(&table.table))
 }
 
-/// On one line, and not longer than a line of a log bears.
+/// Returns the query on one line, truncated to a length that fits a log line.
 fn shortened(sql: &str) -> String {
-    const LONGEST: usize = 100;
+    const MAX_CHARS: usize = 100;
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
+    match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_counted_by_its_quoted_columns() {
+    fn unique_counts_keys_by_quoted_columns() {
         let question = Question::unique(&["id".into(), "a\"b".into()], &table());
         assert_eq!(
             question.sql,
@@ -150,20 +152,20 @@ mod tests {
         assert_eq!(question.reason(&[row(&[Some("0")])]), None);
         assert_eq!(
             question.reason(&[row(&[Some("3")])]).unwrap(),
-            "unique: id, a\"b: expected every value once, found 3 of them more than once"
+            "unique: id, a\"b: expected no duplicate keys, found 3"
         );
-        assert_eq!(question.reason(&[]).unwrap(), "unique: id, a\"b: expected every value once, found no row");
+        assert_eq!(question.reason(&[]).unwrap(), "unique: id, a\"b: expected no duplicate keys, found no row");
     }
 
     #[test]
-    fn only_one_row_of_true_is_true() {
+    fn only_a_single_row_with_true_passes() {
         let question = Question::truth("sql", "SELECT\n  count(*) = 0 FROM {table}", &table());
         assert_eq!(question.sql, "SELECT\n  count(*) = 0 FROM \"dmp\".\"turntable_audit_t_1\"");
         assert_eq!(question.reason(&[row(&[Some("true")])]), None);
         for (rows, found) in [
             (vec![row(&[Some("false")])], "false"),
             (vec![row(&[None])], "null"),
-            (vec![row(&[Some("alice@example.com")])], "something else than a boolean"),
+            (vec![row(&[Some("alice@example.com")])], "a value that is not a boolean"),
             (vec![row(&[Some("true"), Some("true")])], "a row of 2 columns"),
             (vec![], "no row"),
             (vec![row(&[Some("true")]); 2], "2 rows"),
@@ -173,12 +175,12 @@ mod tests {
         }
         assert_eq!(
             question.failed("COLUMN_NOT_FOUND"),
-            "sql: SELECT count(*) = 0 FROM {table}: expected an answer, the query failed: COLUMN_NOT_FOUND"
+            "sql: SELECT count(*) = 0 FROM {table}: the query failed: COLUMN_NOT_FOUND"
         );
     }
 
     #[test]
-    fn a_key_that_is_not_there_fails_unasked() {
+    fn unique_on_a_missing_column_fails_without_a_query() {
         let checks = Checks {
             unique: vec![vec!["id".into(), "key".into()], vec!["id".into()]],
             sql: vec![format!("SELECT {}{{table}}", "名".repeat(200))],

@@ -1,7 +1,7 @@
-//! Checks → verdict. What a candidate must pass before it may go live, decided on facts that others have fetched.
+//! The audit: decides from evidence whether a candidate may go live. The evidence is fetched elsewhere.
 //!
-//! A reason names the check, what it expects and what was found, and never the value of a row: a smallest value, too,
-//! is somebody's. The one thing told of a value is how many hours the newest of a `fresh` column is old.
+//! A reason names the check, the expected and the actual result, and never a value of a row: even a smallest value
+//! belongs to some row. The only exception is the age in hours of the newest value of a `fresh` column.
 
 mod asked;
 mod rows;
@@ -22,25 +22,26 @@ use crate::{
     schema::{Column, Policy},
 };
 
-/// All that a verdict needs.
+/// The facts that a verdict is based on.
 pub struct Evidence<'a> {
     pub now: Timestamp,
     pub manifest: &'a Manifest,
-    /// Every object that lies under the candidate's location.
+    /// Every object under the candidate's location.
     pub objects: &'a [Object],
-    /// What each file's own footer says; only of files that are as the manifest has them.
+    /// The footers of the files that match the manifest.
     pub footers: &'a [Footer],
-    /// The table's columns; `None` where it is yet to be created.
+    /// The table's columns. `None` if the table doesn't exist yet.
     pub table: Option<&'a [Column]>,
-    /// The table's columns that are folders.
+    /// The table's partition keys. `None` if the table doesn't exist yet.
     pub partition_keys: Option<&'a [Column]>,
-    /// What may change of them.
+    /// Which changes to the table's columns are allowed.
     pub policy: Policy,
-    /// How many rows live has; `None` where nobody knows.
+    /// The number of live rows. `None` if unknown.
     pub live_rows: Option<u64>,
     pub checks: &'a Checks,
 }
 
+/// One object under the candidate's location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// Relative to the location.
@@ -49,33 +50,36 @@ pub struct Object {
     pub etag: String,
 }
 
+/// The content of one file's Parquet footer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Footer {
     /// Relative to the location.
     pub key: String,
     pub rows: u64,
     pub columns: Vec<Column>,
-    /// One for each of `columns`; `None` where a column is nested.
+    /// One for each of `columns`. `None` for a nested column.
     pub statistics: Vec<Option<Statistics>>,
-    /// One for each of the manifest's partition columns, of which the key tells.
+    /// One for each of the manifest's partition columns, derived from the file's key.
     pub partitions: Vec<Statistics>,
 }
 
-/// Every reason against the candidate. None: it may go live.
+/// Every reason against the candidate. If there is none, the candidate may go live.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// It is not what its manifest says, or not what the table can become: nothing can be asked of it.
+    /// The candidate differs from its manifest or doesn't fit the table. It must not be queried.
     pub structure: Vec<String>,
-    /// It is sound, and its rows are not as they should be.
+    /// The rows fail checks.
     pub content: Vec<String>,
 }
 
 impl Verdict {
+    /// Returns all reasons, those about the structure first.
     pub fn reasons(self) -> Vec<String> {
         [self.structure, self.content].concat()
     }
 }
 
+/// Runs all checks that need no query.
 pub fn verdict(evidence: &Evidence) -> Verdict {
     let (manifest, checks) = (evidence.manifest, evidence.checks);
     let mut structure = structure::exact_objects(manifest, evidence.objects);
@@ -89,7 +93,7 @@ pub fn verdict(evidence: &Evidence) -> Verdict {
         structure.extend(refused.into_iter().map(|change| format!("schema: {change}")));
     }
     let mut content = rows::rows(checks, manifest.rows, evidence.live_rows);
-    // Without all the footers there is nothing to say of values; why they are missing is said above.
+    // Checks of values need all footers. If some are missing, `structure` has the reason.
     if evidence.footers.len() == manifest.files.len() {
         content.extend(statistics::not_null(checks, manifest, evidence.footers));
         content.extend(statistics::range(checks, manifest, evidence.footers));
@@ -127,7 +131,7 @@ pub(crate) mod fixture {
         }
     }
 
-    /// A column of each file of [`manifest`]: its nulls, its smallest and its largest value.
+    /// Returns the footers of the files of [`manifest`]: for each, the nulls, the smallest and the largest value.
     pub fn footers(manifest: &Manifest, values: [(u64, Value, Value); 2]) -> Vec<Footer> {
         let footer = |(file, (nulls, min, max)): (&File, _)| Footer {
             key: file.key.clone(),
@@ -179,11 +183,11 @@ mod tests {
         assert_eq!(
             verdict(&evidence).reasons(),
             [
-                "rows: the manifest says 79, its files add up to 80",
-                "schema: column \"key\" bigint is missing from the new data: it looks like a rename to \"id\"",
+                "rows: the manifest says 79 rows, but its files have 80",
+                "schema: column \"key\" bigint is missing from the new data, maybe renamed to \"id\"",
                 "min_rows: expected at least 80, found 79",
-                "max_shrink: expected at most 0.2 of live's 100 rows to go, found 79 rows",
-                "not_null: id: expected no null, found 2",
+                "max_shrink: expected to lose at most 0.2 of the 100 live rows, found 79 rows",
+                "not_null: id: expected no nulls, found 2",
                 "not_null: expected a column \"name\", found only id",
             ]
         );

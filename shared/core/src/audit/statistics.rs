@@ -1,4 +1,4 @@
-//! What Parquet footers tell about a column, without a scan.
+//! Checks of values that read only the statistics in Parquet footers: `not_null`, `range` and `fresh`.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,34 +9,35 @@ use crate::{
     partition::{self, Partition},
 };
 
-/// What one file's row groups say together about one column.
+/// The statistics of one column of one file, combined from its row groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// `None`: at least one row group does not say.
+    /// The number of nulls. `None` if at least one row group has no count.
     pub nulls: Option<u64>,
     pub extremes: Extremes,
 }
 
+/// The smallest and the largest value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Extremes {
-    /// At least one row group does not say, or says it of a type that no check compares.
+    /// At least one row group has no extremes, or the column has a type that no check compares.
     Unknown,
-    /// There is no value but null.
+    /// All values are null.
     NoValue,
-    /// All values are between these; where they are not `exact`, a longer text was cut.
+    /// All values are between these. If they aren't `exact`, a longer text was truncated.
     Between { min: Value, max: Value, exact: bool },
 }
 
 impl Statistics {
-    /// What two row groups say together.
+    /// Combines the statistics of two row groups.
     pub fn and(self, other: Statistics) -> Statistics {
         let nulls = self.nulls.zip(other.nulls).map(|(a, b)| a + b);
         Statistics { nulls, extremes: self.extremes.and(other.extremes) }
     }
 }
 
-/// What a file's folders tell about its partition columns: each has one value there, and no null. Nothing, where the
-/// file lies in no such folder.
+/// Returns the statistics of a file's partition columns, derived from its folders: each column has one value and no
+/// nulls. Returns nothing if the file isn't in such a folder.
 pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
     let values = partition::values_of(partitions, key).unwrap_or_default();
     let one = |(partition, text): (&Partition, &str)| {
@@ -72,6 +73,7 @@ impl Extremes {
     }
 }
 
+/// Checks that the columns of `not_null` have no nulls.
 pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let judge = |name: &String| {
         let columns = match column("not_null", name, manifest, footers) {
@@ -79,15 +81,16 @@ pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec
             Err(reason) => return Some(reason),
         };
         let unknown = columns.iter().filter(|(_, statistics)| statistics.is_none_or(|s| s.nulls.is_none()));
-        if let Some(files) = named(unknown.map(|(file, _)| *file)) {
-            return Some(format!("not_null: {name}: expected statistics, found none in {files}"));
+        if let Some(files) = file_list(unknown.map(|(file, _)| *file)) {
+            return Some(format!("not_null: {name}: expected footer statistics, found none in {files}"));
         }
         let nulls: u64 = columns.iter().filter_map(|(_, statistics)| statistics.and_then(|s| s.nulls)).sum();
-        (nulls > 0).then(|| format!("not_null: {name}: expected no null, found {nulls}"))
+        (nulls > 0).then(|| format!("not_null: {name}: expected no nulls, found {nulls}"))
     };
     checks.not_null.iter().filter_map(judge).collect()
 }
 
+/// Checks that the values of the columns of `range` are between their bounds.
 pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     for (name, range) in &checks.range {
@@ -109,7 +112,8 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
                 outside(max, &range.max, std::cmp::Ordering::Greater),
             ) {
                 (Err(fault), _) | (_, Err(fault)) => faults.push(fault),
-                // What was cut is smaller than the smallest, or larger than the largest: it may be that none is outside.
+                // A truncated smallest value is smaller than the real one, and a truncated largest value is larger. So
+                // the real values may be inside.
                 (Ok(small), Ok(large)) if !exact && (small || large) => cut.push(file),
                 (Ok(small), Ok(large)) => {
                     below.extend(small.then_some(file));
@@ -118,20 +122,22 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
             }
         }
         if let Some(fault) = faults.first() {
-            reasons.push(format!("range: {name}: expected bounds of its type, {fault}, found {range}"));
+            reasons.push(format!("range: {name}: expected {fault} as a bound for this column, found {range}"));
             continue;
         }
-        for (files, what) in [
-            (below, "the smallest value is below"),
-            (above, "the largest value is above"),
-            (cut, "long texts are cut, so that only sql can tell,"),
+        for (files, found) in [
+            (below, "found smaller values"),
+            (above, "found larger values"),
+            (cut, "found only truncated statistics of long texts (use sql instead)"),
         ] {
-            reasons.extend(named(files).map(|files| format!("range: {name}: expected {range}, {what} in {files}")));
+            reasons
+                .extend(file_list(files).map(|files| format!("range: {name}: expected {range}, {found} in {files}")));
         }
     }
     reasons
 }
 
+/// Checks that the newest values of the columns of `fresh` are recent enough at the time `now`.
 pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Timestamp) -> Vec<String> {
     let judge = |(name, most): &(String, SignedDuration)| {
         let found = match extremes("fresh", name, manifest, footers) {
@@ -146,12 +152,12 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
             newest = newest.max(Some(moment));
         }
         let Some(newest) = newest else {
-            return Some(format!("fresh: {name}: expected a newest value, found none"));
+            return Some(format!("fresh: {name}: expected at least one value, found none"));
         };
         let age = now.duration_since(newest);
         (age > *most).then(|| {
             format!(
-                "fresh: {name}: expected a value of the last {most:#}, the newest is more than {} hours old",
+                "fresh: {name}: expected a value from the last {most:#}, but the newest is more than {} hours old",
                 age.as_hours()
             )
         })
@@ -159,10 +165,16 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
     checks.fresh.iter().filter_map(judge).collect()
 }
 
-type InFile<'a> = (&'a str, Option<&'a Statistics>);
+/// A file's key, and its statistics of one column.
+type FileStatistics<'a> = (&'a str, Option<&'a Statistics>);
 
-/// A column's statistics in each file; the error says that there is no such column.
-fn column<'a>(check: &str, name: &str, manifest: &Manifest, footers: &'a [Footer]) -> Result<Vec<InFile<'a>>, String> {
+/// Returns a column's statistics in each file that has rows. The error says that the column doesn't exist.
+fn column<'a>(
+    check: &str,
+    name: &str,
+    manifest: &Manifest,
+    footers: &'a [Footer],
+) -> Result<Vec<FileStatistics<'a>>, String> {
     let files = footers.iter().filter(|footer| footer.rows > 0);
     if let Some(at) = manifest.partitions.iter().position(|partition| partition.column.name == name) {
         return Ok(files.map(|footer| (footer.key.as_str(), footer.partitions.get(at))).collect());
@@ -174,10 +186,16 @@ fn column<'a>(check: &str, name: &str, manifest: &Manifest, footers: &'a [Footer
     Ok(files.map(|footer| (footer.key.as_str(), footer.statistics.get(at).and_then(Option::as_ref))).collect())
 }
 
-type Found<'a> = (&'a str, &'a Value, &'a Value, bool);
+/// A file's key, the smallest and the largest value of one column, and whether they are exact.
+type FileExtremes<'a> = (&'a str, &'a Value, &'a Value, bool);
 
-/// A column's extremes in each file that has values; the error says which files do not tell.
-fn extremes<'a>(check: &str, name: &str, manifest: &Manifest, footers: &'a [Footer]) -> Result<Vec<Found<'a>>, String> {
+/// Returns a column's extremes in each file that has values. The error names the files without statistics.
+fn extremes<'a>(
+    check: &str,
+    name: &str,
+    manifest: &Manifest,
+    footers: &'a [Footer],
+) -> Result<Vec<FileExtremes<'a>>, String> {
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for (file, statistics) in column(check, name, manifest, footers)? {
         match statistics.map(|statistics| &statistics.extremes) {
@@ -186,14 +204,14 @@ fn extremes<'a>(check: &str, name: &str, manifest: &Manifest, footers: &'a [Foot
             Some(Extremes::Between { min, max, exact }) => found.push((file, min, max, *exact)),
         }
     }
-    match named(unknown) {
-        Some(files) => Err(format!("{check}: {name}: expected statistics, found none in {files}")),
+    match file_list(unknown) {
+        Some(files) => Err(format!("{check}: {name}: expected footer statistics, found none in {files}")),
         None => Ok(found),
     }
 }
 
-/// The first file's name and how many more there are; `None` where there is none.
-fn named<'a>(files: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// Returns the first file's name and the number of further files. Returns `None` for no files.
+fn file_list<'a>(files: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut files = files.into_iter();
     let first = files.next()?;
     Some(match files.count() {
@@ -212,7 +230,7 @@ mod tests {
 
     type Judge = fn(&Checks, &Manifest, &[Footer]) -> Vec<String>;
 
-    /// The reasons of a check on the column `id`, whose two files hold `values`.
+    /// Returns the reasons of a check on the column `id` in two files with these nulls, smallest and largest values.
     fn judge(check: Judge, checks: &Checks, values: [(u64, Value, Value); 2]) -> Vec<String> {
         let manifest = fixture::manifest();
         check(checks, &manifest, &fixture::footers(&manifest, values))
@@ -227,17 +245,17 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_counted_over_all_files() {
+    fn nulls_are_counted_across_all_files() {
         let checks = Checks { not_null: vec!["id".into()], ..Checks::default() };
         assert_eq!(judge(not_null, &checks, [whole(0, 1, 2), whole(0, 1, 2)]), [""; 0]);
         assert_eq!(
             judge(not_null, &checks, [whole(1, 1, 2), whole(2, 1, 2)]),
-            ["not_null: id: expected no null, found 3"]
+            ["not_null: id: expected no nulls, found 3"]
         );
     }
 
     #[test]
-    fn a_file_that_does_not_tell_fails_the_check() {
+    fn file_without_statistics_fails_the_check() {
         let manifest = fixture::manifest();
         let checks = Checks {
             not_null: vec!["id".into()],
@@ -258,18 +276,18 @@ mod tests {
         assert_eq!(
             all(&footers),
             [
-                "not_null: id: expected statistics, found none in a and 1 more",
-                "range: id: expected statistics, found none in a and 1 more",
-                "fresh: id: expected statistics, found none in a and 1 more",
+                "not_null: id: expected footer statistics, found none in a and 1 more",
+                "range: id: expected footer statistics, found none in a and 1 more",
+                "fresh: id: expected footer statistics, found none in a and 1 more",
             ]
         );
-        // A file without rows has nothing to tell.
+        // Files without rows need no statistics.
         footers.iter_mut().for_each(|footer| footer.rows = 0);
-        assert_eq!(all(&footers), ["fresh: id: expected a newest value, found none"]);
+        assert_eq!(all(&footers), ["fresh: id: expected at least one value, found none"]);
     }
 
     #[test]
-    fn row_groups_add_up_and_one_that_does_not_tell_spoils_all() {
+    fn row_groups_combine_and_one_without_statistics_makes_all_unknown() {
         let some = |nulls, min, max| {
             let extremes = Extremes::Between { min: Value::Whole(min), max: Value::Whole(max), exact: true };
             Statistics { nulls: Some(nulls), extremes }
@@ -283,30 +301,30 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_at_its_bounds_and_its_values_are_not_told() {
+    fn range_includes_its_bounds_and_reveals_no_values() {
         let checks = in_range(Some(Bound::Whole(0)), Some(Bound::Whole(100)));
         assert_eq!(judge(range, &checks, [whole(9, 0, 5), whole(0, 50, 100)]), [""; 0]);
         assert_eq!(
             judge(range, &checks, [whole(0, -7, 5), whole(0, -8, 4321)]),
             [
-                "range: id: expected 0 to 100, the smallest value is below in a and 1 more",
-                "range: id: expected 0 to 100, the largest value is above in b",
+                "range: id: expected 0 to 100, found smaller values in a and 1 more",
+                "range: id: expected 0 to 100, found larger values in b",
             ]
         );
         let only_min = in_range(Some(Bound::Number(0.5)), None);
         assert_eq!(
             judge(range, &only_min, [whole(0, 0, 5), whole(0, 1, 1)]),
-            ["range: id: expected 0.5 or more, the smallest value is below in a"]
+            ["range: id: expected 0.5 or more, found smaller values in a"]
         );
         let text = in_range(None, Some(Bound::Text("m".into())));
         assert_eq!(
             judge(range, &text, [whole(0, 0, 5), whole(0, 1, 1)]),
-            ["range: id: expected bounds of its type, a number, found at most \"m\""]
+            ["range: id: expected a number as a bound for this column, found at most \"m\""]
         );
     }
 
     #[test]
-    fn a_text_that_a_footer_has_cut_is_not_judged_by_it() {
+    fn truncated_text_in_a_footer_fails_the_range_as_undecided() {
         let manifest = fixture::manifest();
         let text = |text: &str| Value::Text(text.into());
         let mut footers = fixture::footers(&manifest, [(0, text("aa"), text("b")), (0, text("a"), text("z"))]);
@@ -320,12 +338,14 @@ mod tests {
         let checks = in_range(Some(Bound::Text("aa".into())), None);
         assert_eq!(
             range(&checks, &manifest, &footers),
-            ["range: id: expected \"aa\" or more, long texts are cut, so that only sql can tell, in b"]
+            [
+                "range: id: expected \"aa\" or more, found only truncated statistics of long texts (use sql instead) in b"
+            ]
         );
     }
 
     #[test]
-    fn freshness_is_told_in_hours() {
+    fn age_of_the_newest_value_is_reported_in_hours() {
         let checks = Checks { fresh: vec![("id".into(), SignedDuration::from_hours(25))], ..Checks::default() };
         let at = |hours: i64| (0, Value::Date(0), Value::Timestamp(hours * 3_600_000_000));
         let judge = |values, now: i64| {
@@ -336,7 +356,7 @@ mod tests {
         assert_eq!(judge([at(1), at(0)], 26 * 3600), [""; 0]);
         assert_eq!(
             judge([at(0), at(1)], 27 * 3600 + 60),
-            ["fresh: id: expected a value of the last 25h, the newest is more than 26 hours old"]
+            ["fresh: id: expected a value from the last 25h, but the newest is more than 26 hours old"]
         );
         assert_eq!(
             judge([(0, Value::Date(0), Value::Date(1)), (0, Value::Date(0), Value::Date(0))], 49 * 3600),

@@ -1,4 +1,4 @@
-//! Whether a location holds what its manifest says.
+//! Checks that a location holds what its manifest says.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::{
     schema::{self, Column},
 };
 
-/// The location holds exactly the manifest's objects, no more and no fewer.
+/// Checks that the location holds exactly the objects of the manifest: same key, size and ETag, and no others.
 pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     let mut found: BTreeMap<&str, &Object> = objects.iter().map(|object| (object.key.as_str(), object)).collect();
     let mut reasons = Vec::new();
@@ -17,7 +17,8 @@ pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
         match found.remove(file.key.as_str()) {
             None => reasons.push(format!("objects: {} is missing", file.key)),
             Some(object) if object.bytes != file.bytes || object.etag != file.etag => reasons.push(format!(
-                "objects: {} is not as it was written: expected {} bytes with ETag {}, found {} with {}",
+                "objects: {} has changed since it was written: expected {} bytes with ETag {}, found {} bytes with \
+                 ETag {}",
                 file.key, file.bytes, file.etag, object.bytes, object.etag
             )),
             Some(_) => {}
@@ -27,29 +28,30 @@ pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     reasons
 }
 
-/// Each file's footer says of it what the manifest says.
+/// Checks that each footer has the rows and columns of the manifest.
 pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     let footers: BTreeMap<&str, &Footer> = footers.iter().map(|footer| (footer.key.as_str(), footer)).collect();
     for file in &manifest.files {
         let Some(footer) = footers.get(file.key.as_str()) else { continue };
         if footer.rows != file.rows {
-            reasons.push(format!("rows: {}: expected {}, its footer says {}", file.key, file.rows, footer.rows));
+            reasons
+                .push(format!("rows: {}: expected {} rows, found {} in its footer", file.key, file.rows, footer.rows));
         }
         if footer.columns != manifest.columns {
             let changes = schema::changes(&manifest.columns, &footer.columns);
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            reasons.push(format!("schema: {}: its footer is not the manifest's: {}", file.key, changes.join("; ")));
+            reasons.push(format!("schema: {}: its footer differs from the manifest: {}", file.key, changes.join("; ")));
         }
     }
     let sum: u64 = manifest.files.iter().map(|file| file.rows).sum();
     if sum != manifest.rows {
-        reasons.push(format!("rows: the manifest says {}, its files add up to {sum}", manifest.rows));
+        reasons.push(format!("rows: the manifest says {} rows, but its files have {sum}", manifest.rows));
     }
     reasons
 }
 
-/// Each file lies in a folder in which Athena looks for it. In another one, its rows would silently be missing.
+/// Checks that each file is in a folder that Athena projects. Elsewhere, its rows would silently be missing.
 pub fn folders(manifest: &Manifest) -> Vec<String> {
     let partitions = &manifest.partitions;
     let found = |key: &str| match partition::values_of(partitions, key) {
@@ -57,17 +59,17 @@ pub fn folders(manifest: &Manifest) -> Vec<String> {
         None => false,
     };
     let lost = manifest.files.iter().filter(|file| !partitions.is_empty() && !found(&file.key));
-    lost.map(|file| format!("partitions: {} lies in no folder that the table would project", file.key)).collect()
+    lost.map(|file| format!("partitions: {} is outside the folders that the table would project", file.key)).collect()
 }
 
-/// The table's partition keys are the candidate's.
+/// Checks that the table and the candidate have the same partition keys.
 pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
-    let ours: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
-    let alike = |ours: &Column, key: &Column| {
+    let expected: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
+    let alike = |column: &Column, key: &Column| {
         let text = |column: &Column| column.glue_type.starts_with("varchar") || column.glue_type == "string";
-        ours.name == key.name && (ours.glue_type == key.glue_type || text(ours) && text(key))
+        column.name == key.name && (column.glue_type == key.glue_type || text(column) && text(key))
     };
-    if ours.len() == keys.len() && ours.iter().zip(keys).all(|(ours, key)| alike(ours, key)) {
+    if expected.len() == keys.len() && expected.iter().zip(keys).all(|(column, key)| alike(column, key)) {
         return None;
     }
     let named = |column: &Column| format!("{} {}", column.name, column.glue_type);
@@ -75,7 +77,7 @@ pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
     Some(format!(
         "partitions: the table is partitioned by {}, the candidate by {}",
         listed(keys.iter().map(named).collect()),
-        listed(ours.into_iter().map(named).collect())
+        listed(expected.into_iter().map(named).collect())
     ))
 }
 
@@ -96,25 +98,27 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_exactly_the_manifests() {
+    fn objects_must_match_the_manifest_exactly() {
         assert_eq!(judge(|_, _| {}), [""; 0]);
         assert_eq!(judge(|objects, _| drop(objects.pop())), ["objects: b is missing"]);
         let stray = Object { key: "c".into(), bytes: 0, etag: "x".into() };
         assert_eq!(judge(|objects, _| objects.push(stray)), ["objects: c is not in the manifest"]);
         assert_eq!(
             judge(|objects, _| objects[0].etag = "other".into()),
-            ["objects: a is not as it was written: expected 10 bytes with ETag e, found 10 with other"]
+            [
+                "objects: a has changed since it was written: expected 10 bytes with ETag e, found 10 bytes with ETag other"
+            ]
         );
         assert_eq!(judge(|objects, _| objects[0].bytes = 9).len(), 1);
     }
 
     #[test]
-    fn footers_say_the_same_as_the_manifest() {
-        assert_eq!(judge(|_, footers| footers[1].rows = 31), ["rows: b: expected 30, its footer says 31"]);
+    fn footers_must_match_the_manifest() {
+        assert_eq!(judge(|_, footers| footers[1].rows = 31), ["rows: b: expected 30 rows, found 31 in its footer"]);
         assert_eq!(
             judge(|_, footers| footers[0].columns[0].glue_type = "int".into()),
             [
-                "schema: a: its footer is not the manifest's: column \"id\" is bigint in the table and the narrower int in the new data"
+                "schema: a: its footer differs from the manifest: column \"id\" is bigint in the table and the narrower int in the new data"
             ]
         );
     }

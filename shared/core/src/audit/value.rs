@@ -1,4 +1,4 @@
-//! One value of a column, as a Parquet footer's statistics have it, and how it compares with what a check says.
+//! One value of a column, from the statistics in a Parquet footer, and its comparison with the bound of a check.
 
 use std::cmp::Ordering;
 
@@ -6,6 +6,7 @@ use jiff::{Timestamp, civil};
 
 use crate::config::Bound;
 
+/// One value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Whole(i64),
@@ -17,14 +18,14 @@ pub enum Value {
     },
     /// Days since 1970-01-01.
     Date(i32),
-    /// Microseconds since 1970-01-01 UTC. A timestamp without a zone counts as one of UTC.
+    /// Microseconds since 1970-01-01 UTC. A timestamp without a zone counts as UTC.
     Timestamp(i64),
     /// Compared byte by byte, as Athena and Parquet do.
     Text(Vec<u8>),
 }
 
 impl Value {
-    /// How two values of one column compare; `None` where they do not.
+    /// Compares two values of one column. Returns `None` if they have different types, or one is NaN.
     pub fn compare(&self, other: &Value) -> Option<Ordering> {
         match (self, other) {
             (Value::Whole(a), Value::Whole(b)) => Some(a.cmp(b)),
@@ -39,7 +40,7 @@ impl Value {
         }
     }
 
-    /// How the value compares with a bound; the error says what a bound of this column looks like.
+    /// Compares the value with a bound. The error describes a valid bound for this column.
     pub fn against(&self, bound: &Bound) -> Result<Ordering, &'static str> {
         match (self, bound) {
             (Value::Whole(a), Bound::Whole(b)) => Some(a.cmp(b)),
@@ -48,7 +49,7 @@ impl Value {
             (Value::Number(a), Bound::Number(b)) => a.partial_cmp(b),
             (Value::Decimal { unscaled, scale }, Bound::Whole(b)) => {
                 let scaled = 10i128.checked_pow(u32::from(*scale)).and_then(|one| one.checked_mul(i128::from(*b)));
-                // A bound beyond all numbers of 38 digits is beyond this one.
+                // If scaling overflows, the bound is larger in size than any decimal of 38 digits, so its sign decides.
                 Some(scaled.map_or(0.cmp(b), |scaled| unscaled.cmp(&scaled)))
             }
             (Value::Decimal { unscaled, scale }, Bound::Number(b)) => {
@@ -67,7 +68,7 @@ impl Value {
         })
     }
 
-    /// When a date begins, or a timestamp is; `None` for what is neither.
+    /// Returns the midnight of a date, or the time of a timestamp. Returns `None` for other types.
     pub fn moment(&self) -> Option<Timestamp> {
         match self {
             Value::Date(day) => Timestamp::from_second(i64::from(*day) * 86_400).ok(),
@@ -77,12 +78,13 @@ impl Value {
     }
 }
 
+/// Returns the days since 1970-01-01.
 fn days(date: civil::Date) -> i32 {
-    // All of jiff's years fit: ±9999.
+    // Never overflows: jiff's years go from -9999 to 9999.
     (date - civil::date(1970, 1, 1)).get_days()
 }
 
-/// With a zone, or without one and then of UTC.
+/// Parses a time. Without a zone, it is UTC.
 fn moment(text: &str) -> Option<Timestamp> {
     let civil = |text: &str| text.parse::<civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     text.parse().ok().or_else(|| civil(text).map(|zoned| zoned.timestamp()))
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_compares_with_a_bound_of_its_kind() {
+    fn values_compare_with_bounds_of_their_type() {
         use Ordering::{Equal, Greater, Less};
         let text = |text: &str| Bound::Text(text.into());
         let cents = |unscaled| Value::Decimal { unscaled, scale: 2 };
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_another_kind_is_told_what_is_expected() {
+    fn bound_of_another_type_is_an_error_that_describes_a_valid_one() {
         assert_eq!(Value::Whole(1).against(&Bound::Text("1".into())), Err("a number"));
         assert_eq!(Value::Date(1).against(&Bound::Text("tomorrow".into())), Err("a date such as \"2026-01-31\""));
         assert_eq!(Value::Timestamp(1).against(&Bound::Whole(1)), Err("a time such as \"2026-01-31T00:00:00Z\""));

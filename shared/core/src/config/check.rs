@@ -1,4 +1,4 @@
-//! The raw TOML → datasets, and every fault on the way.
+//! Turns the parsed TOML into datasets and collects every fault on the way.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::layout::{Group, Home, TableName};
 
+/// Parses a text. Returns the valid datasets and all faults.
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
     let faults = Faults::default();
     let mut datasets = BTreeMap::new();
@@ -36,7 +37,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         defaults
     });
     let defaults = defaults.unwrap_or_default();
-    // What is wrong there is told there, and not missing.
+    // A faulty key in [defaults] is reported there, and must not be reported as missing in each dataset too.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
     match root.value("datasets") {
@@ -50,7 +51,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         Some(other) if !other.is_table() => {
             faults.push("datasets", format!("expected a table, found {}", described(other)));
         }
-        _ => faults.push("datasets", "missing: expected at least one [datasets.NAME]"),
+        _ => faults.push("datasets", "no dataset is configured: add at least one [datasets.NAME]"),
     }
     root.finish();
     shared_homes(&datasets, faults);
@@ -59,7 +60,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     datasets
 }
 
-/// `given`: whether `[defaults]` has a key, good or bad.
+/// Reads one dataset. `given` returns whether `[defaults]` has a key, valid or not.
 fn dataset(
     name: &str,
     entry: &Value,
@@ -86,23 +87,33 @@ fn dataset(
     let checks = keys.table("checks").map(checks::read).unwrap_or_default();
     for (key, missing) in [("database", settings.database.is_none()), ("location", settings.location.is_none())] {
         if missing && !table.contains_key(key) && !given(key) {
-            keys.fault_here(format!("{key} is missing, here and in [defaults]"));
+            keys.fault_here(format!("{key} is missing: set it here or in [defaults]"));
         }
     }
     let is_inbox = matches!(source, Some(Source::Inbox(_)));
     if is_inbox && table.contains_key("on_unrepresentable") {
-        keys.fault("on_unrepresentable", "an inbox sets bad records aside, and needs no such word");
+        keys.fault(
+            "on_unrepresentable",
+            "not supported for an inbox, which always sets invalid records aside: remove it",
+        );
     }
     let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
     if is_inbox && table.get("on_unflip").and_then(Value::as_str) == Some("report") {
-        keys.fault("on_unflip", "an inbox is always repaired: a published opt-out stays published");
+        keys.fault(
+            "on_unflip",
+            "an inbox is always repaired, because a published opt-out must stay published: set it to \"repair\" or \
+             remove it",
+        );
     }
     let on_unflip = if is_inbox { OnUnflip::Repair } else { settings.on_unflip.unwrap_or_default() };
     let retain = settings.retain.retain(is_inbox);
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
-            let fault =
-                format!("max_age {:#} is shorter than {key} {least:#}: nothing may go before that", retain.max_age);
+            let fault = format!(
+                "max_age {:#} is shorter than {key} {least:#}, before which sweep deletes no generation: raise max_age \
+                 or lower {key}",
+                retain.max_age
+            );
             keys.fault("retain", fault);
         }
     }
@@ -128,16 +139,19 @@ fn dataset(
     })
 }
 
-/// `partition_by = ["dt"]`. Whether there are such columns, the source tells.
+/// Reads `partition_by = ["dt"]`. Whether the source has these columns is checked when it is read.
 fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
     let columns = folders(keys);
     if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
-        keys.fault("partition_by", "an inbox has files of its own order, by its key, and cannot be partitioned");
+        keys.fault(
+            "partition_by",
+            "an inbox can't be partitioned, because its files are divided by the key: remove it",
+        );
     }
     match source {
         Some(Source::Athena(athena)) if !athena.partition_by.is_empty() => {
             if keys.has("partition_by") {
-                keys.fault("partition_by", "stands in source.athena too: leave one of them out");
+                keys.fault("partition_by", "also set in source.athena: remove one of the two");
             }
             athena.partition_by.clone()
         }
@@ -148,19 +162,20 @@ fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
 fn source(keys: &Keys) -> Option<Source> {
     if !keys.has("source") {
         keys.fault_here(
-            "source is missing, expected source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = \
-             … } or { glue_job = … }",
+            "source is missing: set source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } \
+             or { glue_job = … }",
         );
         return None;
     }
     one_of(keys.table("source")?, true)
 }
 
-/// A source's options, under the name of its kind. What a source is reconciled with is one whose rows are read.
+/// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself
+/// are allowed, as for `reconcile`.
 pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
-    const READ: [&str; 3] = ["postgres", "mysql", "files"];
+    const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
-    let kinds = if all { &ALL[..] } else { &READ };
+    let kinds = if all { &ALL[..] } else { &ROW_SOURCES };
     let given = kinds.iter().filter(|kind| source.has(kind)).count();
     if given != 1 {
         source.fault_here(format!("expected exactly one of {}, found {given}", kinds.join(", ")));
@@ -176,23 +191,27 @@ pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
             _ => engines::glue_job(keys).map(Source::GlueJob),
         }
     };
-    // All of them, for the faults of each.
+    // Reads all given kinds, so that the faults of each are reported.
     let sources: Vec<Source> = kinds.iter().filter_map(read).collect();
     source.finish();
     sources.into_iter().next()
 }
 
-/// Two tables in one place would sweep and flip each other, and so would one below the other.
+/// Checks that no two datasets publish to the same Glue table or to overlapping folders: each would sweep and flip the
+/// other's generations.
 fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut tables: BTreeMap<String, &Dataset> = BTreeMap::new();
     for dataset in datasets.values() {
         if let Some(one) = tables.insert(dataset.table.to_string(), dataset) {
-            let fault = format!("publishes {} as {:?} does", one.table, one.name);
+            let fault = format!(
+                "table {} already belongs to dataset {:?}: choose another table or database",
+                one.table, one.name
+            );
             faults.push(&format!("datasets.{}", dataset.name), fault);
         }
     }
-    // Sorted by location, what lies under another follows it, with nothing but others of the same in between: ten thousand
-    // datasets are not compared with each other.
+    // In this order, only other folders below it are between a folder and one below it. So each dataset is compared
+    // only with the folders above it, and 10,000 datasets aren't compared pair by pair.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
     sorted.sort_by_key(|dataset| (&dataset.home.location().bucket, &dataset.home.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
@@ -201,7 +220,11 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
         for one in &above {
             let (one, other) = if one.name < dataset.name { (*one, dataset) } else { (dataset, *one) };
             if one.table != other.table {
-                let fault = format!("lies at {}, which overlaps {:?}", other.home.location(), one.name);
+                let fault = format!(
+                    "its folder {} overlaps that of dataset {:?}: choose another location or table",
+                    other.home.location(),
+                    one.name
+                );
                 faults.push(&format!("datasets.{}", other.name), fault);
             }
         }
@@ -217,7 +240,7 @@ mod tests {
     };
 
     #[test]
-    fn all_faults_are_listed_at_once_each_with_its_path() {
+    fn all_faults_are_listed_together_with_their_paths() {
         let text = format!(
             "{DEFAULTS}retian = 1\n\
              [datasets.users]\nsource = {{ postgres = {{ secret = \"x\", query = \"SELECT 1\", splitby = \"id\" }} }}\n\
@@ -231,51 +254,51 @@ mod tests {
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
-             datasets.toml: datasets.Orders: \"Orders\" is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128\n\
+             datasets.toml: datasets.Orders: \"Orders\" is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit\n\
              datasets.toml: datasets.Orders.source: expected exactly one of postgres, mysql, files, inbox, athena, glue_job, found 0\n\
              datasets.toml: datasets.Orders.source: unknown key \"mongo\", expected one of postgres, mysql, files, inbox, athena, glue_job\n\
-             datasets.toml: datasets.items.source.files.location: \"lake/items\" is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
-             datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is no Glue type (at character 6)"
+             datasets.toml: datasets.items.source.files.location: \"lake/items\" is not an S3 location, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY\n\
+             datasets.toml: datasets.items.source.files.columns.id: \"bigit\" is not a Glue type (error at character 6)"
         );
     }
 
     #[test]
-    fn what_is_missing_is_said() {
-        assert_eq!(faults(""), "datasets.toml: datasets: missing: expected at least one [datasets.NAME]");
+    fn missing_keys_are_reported() {
+        assert_eq!(faults(""), "datasets.toml: datasets: no dataset is configured: add at least one [datasets.NAME]");
         assert_eq!(
             faults("[datasets.users]\n"),
-            "datasets.toml: datasets.users: source is missing, expected source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } or { glue_job = … }\n\
-             datasets.toml: datasets.users: database is missing, here and in [defaults]\n\
-             datasets.toml: datasets.users: location is missing, here and in [defaults]"
+            "datasets.toml: datasets.users: source is missing: set source = { postgres = … }, { mysql = … }, { files = … }, { inbox = … }, { athena = … } or { glue_job = … }\n\
+             datasets.toml: datasets.users: database is missing: set it here or in [defaults]\n\
+             datasets.toml: datasets.users: location is missing: set it here or in [defaults]"
         );
         assert_eq!(
             faults(&format!("{DEFAULTS}[datasets.users]\nsource = {{ postgres = {{ query = 7 }} }}\n")),
-            "datasets.toml: datasets.users.source.postgres.query: expected a string that is not empty, found a whole number\n\
-             datasets.toml: datasets.users.source.postgres: expected exactly one of secret, url"
+            "datasets.toml: datasets.users.source.postgres.query: expected a non-empty string, found a whole number\n\
+             datasets.toml: datasets.users.source.postgres: set exactly one of secret and url"
         );
     }
 
     #[test]
-    fn every_fault_says_its_line_and_column() {
+    fn every_fault_has_a_line_and_column() {
         let text = "[defaults]\n  databases = \"dmp\"\n[datasets.users]\nlocation = \"s3://lake/x\"\n\
                     source.files = { location = \"s3://猫/\", formats = \"csv\" }\n\n[dataset]\n";
         assert_eq!(
             Config::parse("datasets.toml", text).unwrap_err().message(),
             "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_unflip, on_unrepresentable, retain, workgroups\n\
              datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv\n\
-             datasets.toml:3:11: datasets.users: database is missing, here and in [defaults]\n\
+             datasets.toml:3:11: datasets.users: database is missing: set it here or in [defaults]\n\
              datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"
         );
     }
 
     #[test]
-    fn what_is_no_toml_says_the_line_and_the_column() {
+    fn toml_syntax_error_has_a_line_and_column() {
         let error = Config::parse("datasets.toml", "[defaults]\ndatabase = dmp\n").unwrap_err();
         assert!(error.message().starts_with("datasets.toml:2:12: "), "{error}");
     }
 
     #[test]
-    fn places_are_those_of_the_text_before_its_names_were_replaced() {
+    fn positions_refer_to_the_text_before_expansion() {
         let written = "[datasets.a]\ndatabase = \"d\"\nsource.mysql = { url = \"${U}\", queries = \"\" }\n";
         let text = written.replace("${U}", "mysql://somebody@somewhere/something");
         let error = Config::parse_expanded("f", &text, written).unwrap_err();
@@ -283,14 +306,20 @@ mod tests {
     }
 
     #[test]
-    fn two_datasets_never_share_a_table() {
+    fn two_datasets_cannot_share_a_table_or_overlap() {
         let source = "source = { files = { location = \"s3://lake/in/\" } }";
         let text = format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\ntable = \"a\"\n{source}\n");
-        assert_eq!(faults(&text), "datasets.toml: datasets.b: publishes dmp.a as \"a\" does");
+        assert_eq!(
+            faults(&text),
+            "datasets.toml: datasets.b: table dmp.a already belongs to dataset \"a\": choose another table or database"
+        );
         let text =
             format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\nlocation = \"s3://lake/schemas/a\"\n{source}\n");
-        assert_eq!(faults(&text), "datasets.toml: datasets.b: lies at s3://lake/schemas/a/b/, which overlaps \"a\"");
-        // What lies beside, with a name that begins alike, comes in between in no order that matters.
+        assert_eq!(
+            faults(&text),
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table"
+        );
+        // The sibling `a-d` has `a` as a prefix of its name. It doesn't overlap, and hides no overlap.
         let under = |name: &str, folder: &str| {
             format!("[datasets.{name}]\nlocation = \"s3://lake/schemas/{folder}\"\n{source}\n")
         };
@@ -298,8 +327,8 @@ mod tests {
             format!("{DEFAULTS}[datasets.a]\n{source}\n{}{}{}", under("b", "a"), under("c", "a"), under("d", "a-d"));
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.b: lies at s3://lake/schemas/a/b/, which overlaps \"a\"\n\
-             datasets.toml: datasets.c: lies at s3://lake/schemas/a/c/, which overlaps \"a\""
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table\n\
+             datasets.toml: datasets.c: its folder s3://lake/schemas/a/c/ overlaps that of dataset \"a\": choose another location or table"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `checks`: what a candidate must pass, and what live must.
+//! Reads `checks`: the audit's checks of a candidate, and the canary on the live table.
 
 use std::fmt;
 
@@ -9,33 +9,33 @@ use super::read::{Keys, described};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checks {
-    /// Rows.
+    /// The smallest number of rows.
     pub min_rows: Option<u64>,
-    /// The part of live's rows that may be gone: 0.2 is a fifth.
+    /// The largest loss of rows, as a fraction of live's: 0.2 is a fifth.
     pub max_shrink: Option<f64>,
-    /// The part of live's rows that may come on top: 0.5 is half as many.
+    /// The largest gain of rows, as a fraction of live's: 0.5 is half as many again.
     pub max_growth: Option<f64>,
-    /// Columns without nulls.
+    /// Columns that must have no nulls.
     pub not_null: Vec<String>,
     pub range: Vec<(String, Range)>,
-    /// How old a column's newest value may be.
+    /// For each column, the largest age of its newest value.
     pub fresh: Vec<(String, SignedDuration)>,
-    /// Keys, each of one or more columns.
+    /// Keys that must be unique, each of one or more columns.
     pub unique: Vec<Vec<String>>,
-    /// Queries on the candidate, which is `{table}`, that return one row of true.
+    /// Queries on the candidate that must return one row with `true`. `{table}` stands for the candidate.
     pub sql: Vec<String>,
-    /// The same on the real table, after the flip.
+    /// A query like those of `sql`, on the live table after the flip.
     pub canary: Option<String>,
 }
 
-/// What a column's values lie between, both ends included.
+/// The smallest and largest allowed value of a column, both included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Range {
     pub min: Option<Bound>,
     pub max: Option<Bound>,
 }
 
-/// The end of a range. What a text means, a string, a date or a time, is for the column's type to say.
+/// One bound of a range. The column's type decides whether a text is a string, a date or a time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bound {
     Whole(i64),
@@ -93,7 +93,7 @@ pub fn read(keys: Keys) -> Checks {
 
 fn range(keys: &Keys, path: &str, value: &Value) -> Option<Range> {
     let Some(table) = value.as_table() else {
-        keys.fault(path, format!("expected {{ min = …, max = … }}, found {}", described(value)));
+        keys.fault(path, format!("expected a table such as {{ min = 0, max = 100 }}, found {}", described(value)));
         return None;
     };
     let keys = Keys::new(keys.at(path), table, keys.faults());
@@ -101,19 +101,21 @@ fn range(keys: &Keys, path: &str, value: &Value) -> Option<Range> {
     if !keys.has("min") && !keys.has("max") {
         keys.fault_here("expected min, max or both");
     }
-    let none_between = match (&min, &max) {
+    let is_empty = match (&min, &max) {
         (Some(Bound::Text(min)), Some(Bound::Text(max))) => min > max,
         (Some(min), Some(max)) => match (min.number(), max.number()) {
             (Some(min), Some(max)) => min > max,
             _ => {
-                keys.fault_here("min and max are not of one type");
+                keys.fault_here(
+                    "min and max have different types: set both to numbers, to dates, to times or to strings",
+                );
                 false
             }
         },
         _ => false,
     };
-    if none_between {
-        keys.fault_here("min is more than max");
+    if is_empty {
+        keys.fault_here("min is greater than max");
     }
     keys.finish();
     Some(Range { min, max })
@@ -129,6 +131,7 @@ impl Bound {
     }
 }
 
+/// Reads one bound. TOML dates and times become their text.
 fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     match keys.value(key)? {
         Value::Integer(whole) => Some(Bound::Whole(*whole)),
@@ -142,15 +145,22 @@ fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     }
 }
 
+/// Reads an age. It can't be given in days, because [`SignedDuration`] doesn't parse them.
 fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     let age = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok()).filter(SignedDuration::is_positive);
     if age.is_none() {
-        keys.fault(path, format!("expected a duration such as \"25h\" or \"90m\", found {}", described(value)));
+        keys.fault(
+            path,
+            format!(
+                "expected a positive duration in hours or smaller units, such as \"25h\" or \"90m\", found {}",
+                described(value)
+            ),
+        );
     }
     age
 }
 
-/// `["id"]` is one key, `["a", "b"]` one of two columns, `[["a", "b"], ["c"]]` are two keys.
+/// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key of two columns, `[["a", "b"], ["c"]]` are two keys.
 fn unique(keys: &Keys) -> Vec<Vec<String>> {
     let Some(value) = keys.value("unique") else { return Vec::new() };
     let names = |value: &Value| -> Option<Vec<String>> {
@@ -159,17 +169,17 @@ fn unique(keys: &Keys) -> Vec<Vec<String>> {
     };
     let several = || value.as_array().filter(|all| !all.is_empty())?.iter().map(names).collect();
     names(value).map(|key| vec![key]).or_else(several).unwrap_or_else(|| {
-        keys.fault("unique", "expected a list of columns, or a list of such lists");
+        keys.fault("unique", "expected a list of columns such as [\"id\"], or a list of such lists");
         Vec::new()
     })
 }
 
-/// A query that asks about the table, and not about something else.
+/// Checks that a query refers to the table, and removes a semicolon at its end.
 fn query(text: &str) -> Result<String, String> {
     if text.contains("{table}") {
         return Ok(text.trim().trim_end_matches(';').trim_end().to_owned());
     }
-    Err("expected a query with {table} in it, which stands for the table".into())
+    Err("expected a query that contains {table}, the placeholder for the table's name".into())
 }
 
 #[cfg(test)]
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_its_path() {
+    fn every_fault_is_listed_with_its_path() {
         let faults = dataset(
             "max_growth = -1\nnot_null = \"id\"\nrange = { a = 1, b = {}, c = { min = 2, max = 1 }, d = { min = true }, \
              e = { min = 1, max = \"x\" }, f = { mni = 1 } }\n\
@@ -225,24 +235,27 @@ mod tests {
              canary = \"SELECT 1\"\nmin_row = 1\n",
         );
         let at = "f: datasets.users.checks";
+        let duration = "expected a positive duration in hours or smaller units, such as \"25h\" or \"90m\"";
         assert_eq!(
             faults.unwrap_err().lines().collect::<Vec<_>>(),
             [
                 format!("{at}.max_growth: expected a number, 0 or more, found a negative number"),
-                format!("{at}.not_null: expected a list of strings that are not empty, found a string"),
-                format!("{at}.range.a: expected {{ min = …, max = … }}, found a whole number"),
+                format!("{at}.not_null: expected a list with only non-empty strings, found a string"),
+                format!("{at}.range.a: expected a table such as {{ min = 0, max = 100 }}, found a whole number"),
                 format!("{at}.range.b: expected min, max or both"),
-                format!("{at}.range.c: min is more than max"),
+                format!("{at}.range.c: min is greater than max"),
                 format!("{at}.range.d.min: expected a number, a date, a time or a string, found a boolean"),
-                format!("{at}.range.e: min and max are not of one type"),
+                format!(
+                    "{at}.range.e: min and max have different types: set both to numbers, to dates, to times or to strings"
+                ),
                 format!("{at}.range.f: expected min, max or both"),
                 format!("{at}.range.f: unknown key \"mni\", expected one of min, max"),
-                format!("{at}.fresh.a: expected a duration such as \"25h\" or \"90m\", found a string"),
-                format!("{at}.fresh.b: expected a duration such as \"25h\" or \"90m\", found a whole number"),
-                format!("{at}.fresh.c: expected a duration such as \"25h\" or \"90m\", found a string"),
-                format!("{at}.unique: expected a list of columns, or a list of such lists"),
-                format!("{at}.sql: expected a list of strings that are not empty, found an array"),
-                format!("{at}.canary: expected a query with {{table}} in it, which stands for the table"),
+                format!("{at}.fresh.a: {duration}, found a string"),
+                format!("{at}.fresh.b: {duration}, found a whole number"),
+                format!("{at}.fresh.c: {duration}, found a string"),
+                format!("{at}.unique: expected a list of columns such as [\"id\"], or a list of such lists"),
+                format!("{at}.sql: expected a list with only non-empty strings, found an array"),
+                format!("{at}.canary: expected a query that contains {{table}}, the placeholder for the table's name"),
                 format!(
                     "{at}: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, \
                      fresh, unique, sql, canary"
@@ -251,7 +264,7 @@ mod tests {
         );
         assert_eq!(
             dataset("sql = [\"SELECT true\"]").unwrap_err(),
-            format!("{at}.sql: expected a query with {{table}} in it, which stands for the table")
+            format!("{at}.sql: expected a query that contains {{table}}, the placeholder for the table's name")
         );
     }
 }

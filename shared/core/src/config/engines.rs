@@ -1,4 +1,4 @@
-//! `source.athena` and `source.glue_job`: engines that write a generation's files themselves.
+//! Reads `source.athena` and `source.glue_job`: engines that write a generation's files themselves.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,34 @@ use jiff::SignedDuration;
 
 use super::{Source, names, read::Keys};
 
-/// A query whose result Athena writes, by `UNLOAD`.
+/// A query whose result Athena writes with `UNLOAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Athena {
-    /// Without a semicolon behind it.
+    /// Without a semicolon at the end.
     pub query: String,
     pub workgroup: String,
-    /// The columns that become folders, outermost first, lower case.
+    /// The partition columns, which become folders: outermost first, lower case.
     pub partition_by: Vec<String>,
 }
 
-/// A job of the user's own, which writes Parquet where it is told to.
+/// The user's own Glue job. It writes Parquet to the location that it gets as an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlueJob {
     pub name: String,
-    /// As Glue takes them: each name begins with `--`.
+    /// As Glue expects them: each name begins with `--`.
     pub arguments: BTreeMap<String, String>,
-    /// Minutes, after which Glue ends the run.
+    /// The time after which Glue ends the run, in minutes.
     pub timeout: u32,
 }
 
-/// What an argument of ours begins with.
+/// The prefix of the arguments that `export` adds. A user's argument must not begin with it.
 pub const OURS: &str = "--turntable_";
 
-/// Glue's limit of a run: seven days (`Timeout` in the reference of `StartJobRun`).
-const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Glue's limit for a run: seven days (`Timeout` in the reference of `StartJobRun`).
+const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The words that a query begins with.
-const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
+/// The keywords that a query can begin with.
+const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
 
 pub fn athena(keys: Keys) -> Option<Athena> {
     let query = keys.parsed("query", query);
@@ -48,20 +48,21 @@ pub fn athena(keys: Keys) -> Option<Athena> {
     Some(Athena { query: query?, workgroup: workgroup?, partition_by })
 }
 
+/// Checks that a text is a query that `UNLOAD` accepts, and removes semicolons at its end.
 fn query(text: &str) -> Result<String, String> {
     let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
     let first = first_word(query);
     match first.as_str() {
-        "unload" => Err("expected the query alone: UNLOAD, TO and WITH are put around it".into()),
-        first if QUERIES.contains(&first) || first.is_empty() && query.starts_with('(') => Ok(query.into()),
+        "unload" => Err("expected only the query: Turntable adds UNLOAD, TO and WITH itself".into()),
+        first if QUERY_KEYWORDS.contains(&first) || first.is_empty() && query.starts_with('(') => Ok(query.into()),
         _ => Err(format!(
-            "expected a query, which begins with SELECT, WITH, VALUES or TABLE: UNLOAD takes no {}",
-            if first.is_empty() { "such text".into() } else { first.to_uppercase() }
+            "expected a query that begins with SELECT, WITH, VALUES or TABLE: UNLOAD doesn't accept {}",
+            if first.is_empty() { "this text".into() } else { first.to_uppercase() }
         )),
     }
 }
 
-/// In lower case, behind all comments.
+/// Returns the first word after all comments, in lower case. It is empty if other text comes first.
 fn first_word(query: &str) -> String {
     let mut rest = query.trim_start();
     loop {
@@ -75,10 +76,13 @@ fn first_word(query: &str) -> String {
     rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase()
 }
 
-/// The pattern of `WorkGroup` in the reference of `StartQueryExecution`.
+/// Checks a name by the pattern of `WorkGroup` in the reference of `StartQueryExecution`.
 fn workgroup(text: &str) -> Result<String, String> {
     let good = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if good { Ok(text.into()) } else { Err(format!("{text:?} is no workgroup: expected a-z, A-Z, 0-9, . _ and -")) }
+    if good {
+        return Ok(text.into());
+    }
+    Err(format!("{text:?} is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -"))
 }
 
 pub fn glue_job(keys: Keys) -> Option<GlueJob> {
@@ -87,20 +91,23 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     if let Some(given) = keys.table("arguments") {
         for (argument, value) in given.all() {
             match value.as_str() {
-                None => given.fault(argument, "expected a string: Glue hands a job nothing else"),
+                None => given.fault(argument, "expected a string: Glue passes only strings to a job"),
                 Some(_) if !argument.starts_with("--") => {
-                    given.fault(argument, format!("expected \"--{argument}\", as Glue and getResolvedOptions have it"));
+                    given.fault(
+                        argument,
+                        format!("expected \"--{argument}\": the names of job arguments begin with --"),
+                    );
                 }
                 Some(_) if argument.starts_with(OURS) => {
-                    given.fault(argument, format!("{OURS}… are what export tells the job"));
+                    given.fault(argument, format!("names that begin with {OURS} are reserved for export"));
                 }
                 Some(value) => drop(arguments.insert(argument.clone(), value.to_owned())),
             }
         }
     }
     let timeout = keys.duration("timeout");
-    if timeout.is_some_and(|timeout| !(SignedDuration::from_mins(1)..=LONGEST).contains(&timeout)) {
-        keys.fault("timeout", "expected 1m to 7d");
+    if timeout.is_some_and(|timeout| !(SignedDuration::from_mins(1)..=MAX_TIMEOUT).contains(&timeout)) {
+        keys.fault("timeout", "expected a duration from 1m to 7d");
     }
     for (key, missing) in [("name", !keys.has("name")), ("timeout", !keys.has("timeout"))] {
         if missing {
@@ -108,19 +115,23 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
         }
     }
     keys.finish();
-    // Glue counts whole minutes.
+    // Glue takes whole minutes.
     let timeout = u32::try_from(timeout?.as_secs().unsigned_abs().div_ceil(60)).unwrap_or(u32::MAX);
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// What an engine that writes the files decides itself is no setting.
+/// Checks that no setting is given that has no effect on files that an engine writes itself.
 pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
     if !source.is_some_and(Source::is_engine) {
         return;
     }
     for key in ["parquet", "on_unrepresentable"] {
         if keys.has(key) {
-            keys.fault(key, "athena and glue_job write the files themselves: say it there");
+            keys.fault(
+                key,
+                "has no effect, because athena and glue_job write the files themselves: configure it there and remove it \
+                 here",
+            );
         }
     }
 }
@@ -137,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_read_with_all_its_keys() {
+    fn engines_are_read_with_all_keys() {
         let config = parse(
             "athena = { query = \"-- day\\n/* x */ SELECT 1 AS a, 2 AS dt ; \", workgroup = \"etl\", partition_by = [\"DT\"] }",
             "",
@@ -157,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_engine_would_refuse_is_a_fault() {
+    fn settings_that_an_engine_would_refuse_are_faults() {
         for (source, more, fault) in [
             (
                 "athena = {}",
@@ -167,33 +178,35 @@ mod tests {
             (
                 "athena = { query = \"UNLOAD (SELECT 1) TO 's3://x/'\", workgroup = \"a b\" }",
                 "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
-                "x: datasets.a.source.athena.query: expected the query alone: UNLOAD, TO and WITH are put around it\n\
-                 x: datasets.a.source.athena.workgroup: \"a b\" is no workgroup: expected a-z, A-Z, 0-9, . _ and -",
+                "x: datasets.a.source.athena.query: expected only the query: Turntable adds UNLOAD, TO and WITH itself\n\
+                 x: datasets.a.source.athena.workgroup: \"a b\" is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -",
             ),
             (
                 "athena = { query = \"CREATE TABLE t AS SELECT 1\", workgroup = \"a\" }",
                 "",
-                "x: datasets.a.source.athena.query: expected a query, which begins with SELECT, WITH, VALUES or TABLE: \
-                 UNLOAD takes no CREATE",
+                "x: datasets.a.source.athena.query: expected a query that begins with SELECT, WITH, VALUES or TABLE: \
+                 UNLOAD doesn't accept CREATE",
             ),
             (
                 "athena = { query = \"(SELECT 1 AS a)\", workgroup = \"a\" }",
                 "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
-                "x: datasets.a.parquet: athena and glue_job write the files themselves: say it there\n\
-                 x: datasets.a.on_unrepresentable: athena and glue_job write the files themselves: say it there",
+                "x: datasets.a.parquet: has no effect, because athena and glue_job write the files themselves: \
+                 configure it there and remove it here\n\
+                 x: datasets.a.on_unrepresentable: has no effect, because athena and glue_job write the files \
+                 themselves: configure it there and remove it here",
             ),
             (
                 "athena = { query = \"SELECT 1\", workgroup = \"a\", partition_by = [\"dt\"] }",
                 "partition_by = [\"dt\"]",
-                "x: datasets.a.partition_by: stands in source.athena too: leave one of them out",
+                "x: datasets.a.partition_by: also set in source.athena: remove one of the two",
             ),
             (
                 "glue_job = { arguments = { day = \"1\", \"--n\" = 1, \"--turntable_location\" = \"s3://x/\" }, timeout = \"8d\" }",
                 "",
-                "x: datasets.a.source.glue_job.arguments.day: expected \"--day\", as Glue and getResolvedOptions have it\n\
-                 x: datasets.a.source.glue_job.arguments.--n: expected a string: Glue hands a job nothing else\n\
-                 x: datasets.a.source.glue_job.arguments.--turntable_location: --turntable_… are what export tells the job\n\
-                 x: datasets.a.source.glue_job.timeout: expected 1m to 7d\n\
+                "x: datasets.a.source.glue_job.arguments.day: expected \"--day\": the names of job arguments begin with --\n\
+                 x: datasets.a.source.glue_job.arguments.--n: expected a string: Glue passes only strings to a job\n\
+                 x: datasets.a.source.glue_job.arguments.--turntable_location: names that begin with --turntable_ are reserved for export\n\
+                 x: datasets.a.source.glue_job.timeout: expected a duration from 1m to 7d\n\
                  x: datasets.a.source.glue_job: name is missing",
             ),
             (

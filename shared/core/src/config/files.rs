@@ -1,4 +1,4 @@
-//! `source = { files = … }`.
+//! Reads `source = { files = … }`.
 
 use toml::Value;
 
@@ -8,13 +8,13 @@ use super::{
     read::{Keys, described},
 };
 
-/// How a CSV is written.
+/// How CSV files are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
     pub dialect: Dialect,
-    /// Fields that are null where they are not quoted.
+    /// Texts of unquoted fields that mean null.
     pub nulls: Vec<String>,
-    /// Whether the first record names the columns. Otherwise fields are the declared columns, in their order.
+    /// Whether the first record names the columns. If not, the fields are the declared columns, in their order.
     pub header: bool,
     pub encoding: Encoding,
 }
@@ -25,13 +25,13 @@ impl Default for Csv {
     }
 }
 
-/// What divides a CSV into fields. All of it is ASCII.
+/// The characters that divide CSV into fields. All are ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     pub delimiter: u8,
-    /// `None`: nothing is quoted.
+    /// `None` turns quoting off.
     pub quote: Option<u8>,
-    /// What stands before a quote, or before itself, that is text of a quoted field. Of RFC 4180 it is the quote.
+    /// The character that escapes a quote, or itself, inside a quoted field. In RFC 4180 it is the quote.
     pub escape: u8,
 }
 
@@ -41,11 +41,11 @@ impl Default for Dialect {
     }
 }
 
-/// What a CSV's bytes are, by the names and tables of <https://encoding.spec.whatwg.org>.
+/// The text encoding of CSV, with the names and tables of <https://encoding.spec.whatwg.org>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
-    /// As Windows has it, code page 932: with ①, ～, 髙 and half-width kana.
+    /// The Windows variant, code page 932, which includes ①, ～, 髙 and half-width kana.
     ShiftJis,
     EucJp,
     Utf16Le,
@@ -90,7 +90,7 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
             .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
             .filter(|(bucket, _)| !bucket.is_empty())
             .map(|(bucket, key)| (bucket.to_owned(), key.to_owned()))
-            .ok_or_else(|| format!("{text:?} is no location of S3, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"))
+            .ok_or_else(|| format!("{text:?} is not an S3 location, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"))
     });
     if !keys.has("location") {
         keys.fault_here("location is missing");
@@ -104,7 +104,7 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
     let columns = keys.has("columns").then(|| columns(&keys)).flatten();
     let csv = keys.table("csv").map(|options| {
         if format.is_some_and(|format| format != Format::Csv) {
-            keys.fault("csv", "these options are of CSV, and format is another one");
+            keys.fault("csv", "these options apply only to CSV: set format = \"csv\" or remove them");
         }
         csv(options, keys.has("columns"))
     });
@@ -114,31 +114,32 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
 }
 
 fn csv(keys: Keys, is_declared: bool) -> Csv {
-    let usual = Csv::default();
+    let default = Csv::default();
     let delimiter = character(&keys, "delimiter").flatten().unwrap_or(b',');
-    let quote = character(&keys, "quote").unwrap_or(usual.dialect.quote);
+    let quote = character(&keys, "quote").unwrap_or(default.dialect.quote);
     let escape = character(&keys, "escape").flatten();
     if quote == Some(delimiter) {
-        keys.fault("quote", "is the delimiter too");
+        keys.fault("quote", "must differ from delimiter");
     }
     if escape == Some(delimiter) {
-        keys.fault("escape", "is the delimiter too");
+        keys.fault("escape", "must differ from delimiter");
     }
     if escape.is_some() && quote.is_none() {
-        keys.fault("escape", "escapes what is quoted, and quote says that nothing is");
+        keys.fault("escape", "has no effect, because quote = \"\" turns quoting off: remove one of the two");
     }
-    let header = keys.boolean("header").unwrap_or(usual.header);
+    let header = keys.boolean("header").unwrap_or(default.header);
     if !header && !is_declared {
-        keys.fault("header", "without a header the columns must be declared, in the order of the fields");
+        keys.fault("header", "files without a header need columns, declared in the order of the fields");
     }
-    let nulls = nulls(&keys).unwrap_or(usual.nulls);
-    let encoding = keys.parsed("encoding", Encoding::parse).unwrap_or(usual.encoding);
+    let nulls = nulls(&keys).unwrap_or(default.nulls);
+    let encoding = keys.parsed("encoding", Encoding::parse).unwrap_or(default.encoding);
     keys.finish();
     let escape = escape.or(quote).unwrap_or(b'"');
     Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding }
 }
 
-/// One ASCII character that ends no line; of a quote also none.
+/// Reads one ASCII character, neither NUL nor a line end. Returns `Some(None)` for an empty `quote`, and `None` for a
+/// missing or invalid value.
 fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
     let value = keys.value(key)?;
     match value.as_str().map(str::as_bytes) {
@@ -146,13 +147,13 @@ fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
         Some([byte]) if byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r') => return Some(Some(*byte)),
         _ => {}
     }
-    let or_none = if key == "quote" { ", or \"\" where nothing is quoted" } else { "" };
+    let or_none = if key == "quote" { ", or \"\" to turn quoting off" } else { "" };
     let found = if value.is_str() { "another string" } else { described(value) };
-    keys.fault(key, format!("expected one ASCII character that is no line end{or_none}, found {found}"));
+    keys.fault(key, format!("expected one ASCII character other than NUL and line ends{or_none}, found {found}"));
     None
 }
 
-/// One text, or several.
+/// Reads `null`: one text or a list of texts.
 fn nulls(keys: &Keys) -> Option<Vec<String>> {
     let value = keys.value("null")?;
     let texts = match value {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_csv_are_read() {
+    fn csv_options_are_read() {
         assert_eq!(parsed("").unwrap().csv, None);
         assert_eq!(parsed("csv = {}").unwrap().csv, Some(Csv::default()));
         let columns = "columns = { id = \"bigint\" }";
@@ -206,25 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_them_is_listed() {
+    fn every_fault_in_csv_options_is_listed() {
         assert_eq!(
             parsed("format = \"ndjson\", csv = { delimiter = \"||\", quote = \"“\", null = 7, header = false, encoding = \"sjis\", eol = 1 }")
                 .unwrap_err(),
-            "files.csv: these options are of CSV, and format is another one\n\
-             files.csv.delimiter: expected one ASCII character that is no line end, found another string\n\
-             files.csv.quote: expected one ASCII character that is no line end, or \"\" where nothing is quoted, found another string\n\
-             files.csv.header: without a header the columns must be declared, in the order of the fields\n\
+            "files.csv: these options apply only to CSV: set format = \"csv\" or remove them\n\
+             files.csv.delimiter: expected one ASCII character other than NUL and line ends, found another string\n\
+             files.csv.quote: expected one ASCII character other than NUL and line ends, or \"\" to turn quoting off, found another string\n\
+             files.csv.header: files without a header need columns, declared in the order of the fields\n\
              files.csv.null: expected a string or a list of strings, found a whole number\n\
              files.csv.encoding: unknown encoding \"sjis\", expected one of utf-8, shift_jis, euc-jp, utf-16le, utf-16be, windows-1252\n\
              files.csv: unknown key \"eol\", expected one of delimiter, quote, escape, header, null, encoding"
         );
         assert_eq!(
             parsed("csv = { delimiter = \";\", quote = \";\", escape = \";\" }").unwrap_err(),
-            "files.csv.quote: is the delimiter too\nfiles.csv.escape: is the delimiter too"
+            "files.csv.quote: must differ from delimiter\nfiles.csv.escape: must differ from delimiter"
         );
         assert_eq!(
             parsed("csv = { quote = \"\", escape = \"\\\\\" }").unwrap_err(),
-            "files.csv.escape: escapes what is quoted, and quote says that nothing is"
+            "files.csv.escape: has no effect, because quote = \"\" turns quoting off: remove one of the two"
         );
     }
 }

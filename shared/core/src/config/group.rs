@@ -1,4 +1,4 @@
-//! Datasets that belong together: what must be true of all members of a group.
+//! Groups: datasets that belong together, and the rules for the members of a group.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::layout;
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub name: &'a layout::Group,
-    /// In the order of their names.
+    /// Sorted by name.
     pub members: Vec<&'a Dataset>,
 }
 
@@ -19,37 +19,53 @@ impl<'a> Group<'a> {
     }
 }
 
-/// One snapshot is of one database, and one record stands beside all the tables.
+/// Checks that all members of a group read one database, because a snapshot covers one database, and that they share
+/// one location, because the group has one record there.
 pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut first: BTreeMap<&str, &Dataset> = BTreeMap::new();
     for (name, dataset) in datasets {
         let Some(group) = &dataset.group else { continue };
         let at = format!("datasets.{name}.group");
         let Some(database) = database(&dataset.source) else {
-            faults.push(&at, "expected a source of postgres or mysql: a group is one snapshot of one database");
+            faults.push(
+                &at,
+                "expected a postgres or mysql source: a group is exported from one snapshot of one database",
+            );
             continue;
         };
         let first = *first.entry(&group.name).or_insert(dataset);
         if first.group.as_ref() != Some(group) {
-            faults.push(&at, format!("expected the location of {:?}, which is of {group} too", first.name));
+            faults.push(
+                &at,
+                format!("expected the location of {:?}: all members of group {group} share one", first.name),
+            );
         }
         if self::database(&first.source) != Some(database) {
             faults.push(
                 &at,
                 format!(
-                    "expected the database of {:?}, which is of {group} too (the same kind of source, secret or url, \
-                     and auth): a group is one snapshot of one database",
+                    "expected the database of {:?} (the same kind of source, secret or url, and auth): group {group} \
+                     is exported from one snapshot of one database",
                     first.name
                 ),
             );
         }
         for other in datasets.values().filter(|other| other.home.location().overlaps(&group.folder())) {
-            faults.push(&at, format!("its record would lie in {}, where {:?} publishes", group.folder(), other.name));
+            faults.push(
+                &at,
+                format!(
+                    "dataset {:?} publishes to {}, where the group keeps its record: change that dataset's table or \
+                     location",
+                    other.name,
+                    group.folder()
+                ),
+            );
         }
     }
 }
 
-/// Which database a source reads, and as whom.
+/// Returns the identity of the database that a source reads: its kind, its secret or URL, and the
+/// authentication. `None` for sources that aren't databases.
 fn database(source: &Source) -> Option<(&'static str, &Connect, Auth)> {
     match source {
         Source::Postgres(options) => Some(("postgres", &options.connect, options.session.auth)),
@@ -71,7 +87,7 @@ mod tests {
     const HERE: &str = "postgres = { secret = \"dmp/replica\", query = \"SELECT 1\" }";
 
     #[test]
-    fn a_group_has_its_members_and_no_others() {
+    fn group_of_returns_exactly_the_members() {
         let text = [DEFAULTS, &entry("b", HERE), &entry("a", HERE), &entry("c", HERE).replace("core", "rest")].concat();
         let config = Config::parse("x", &text).unwrap();
         let group = config.group_of(config.dataset("a").unwrap()).unwrap();
@@ -82,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_of_one_database_and_in_one_place() {
+    fn members_must_share_one_database_and_one_location() {
         let text = [
             DEFAULTS,
             &entry("a", HERE),
@@ -93,22 +109,22 @@ mod tests {
             &entry("f", "mysql = { secret = \"dmp/replica\", query = \"SELECT 1\" }"),
             &entry("g", "inbox = { location = \"s3://lake/inbox\", key = [\"id\"] }"),
         ];
-        let of_one = "which is of core too (the same kind of source, secret or url, and auth): a group is one snapshot of \
-                      one database";
-        let record = "its record would lie in s3://lake/schemas/_groups/, where \"e\" publishes";
+        let database = "expected the database of \"a\" (the same kind of source, secret or url, and auth): group core \
+                        is exported from one snapshot of one database";
+        let record = "dataset \"e\" publishes to s3://lake/schemas/_groups/, where the group keeps its record: change \
+                      that dataset's table or location";
+        let source = "expected a postgres or mysql source: a group is exported from one snapshot of one database";
         let error = Config::parse("x", &text.concat()).unwrap_err();
         let expected = [
             format!("x: datasets.a.group: {record}"),
-            format!("x: datasets.b.group: expected the database of \"a\", {of_one}"),
+            format!("x: datasets.b.group: {database}"),
             format!("x: datasets.b.group: {record}"),
-            "x: datasets.c.group: expected a source of postgres or mysql: a group is one snapshot of one database"
-                .into(),
-            "x: datasets.d.group: expected the location of \"a\", which is of core too".into(),
+            format!("x: datasets.c.group: {source}"),
+            "x: datasets.d.group: expected the location of \"a\": all members of group core share one".into(),
             format!("x: datasets.e.group: {record}"),
-            format!("x: datasets.f.group: expected the database of \"a\", {of_one}"),
+            format!("x: datasets.f.group: {database}"),
             format!("x: datasets.f.group: {record}"),
-            "x: datasets.g.group: expected a source of postgres or mysql: a group is one snapshot of one database"
-                .into(),
+            format!("x: datasets.g.group: {source}"),
         ];
         assert_eq!(without_positions(error.message()).lines().collect::<Vec<_>>(), expected);
     }

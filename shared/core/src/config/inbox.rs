@@ -1,4 +1,4 @@
-//! `source = { inbox = … }` and `protects`.
+//! Reads `source = { inbox = … }` and `protects`.
 
 use std::collections::BTreeMap;
 
@@ -33,19 +33,26 @@ pub(super) fn inbox(keys: Keys) -> Option<Inbox> {
         keys.fault("buckets", "expected a power of two from 1 to 1024");
     }
     if key.iter().flatten().any(|name| name == STATE || name == OCCURRED_AT) {
-        keys.fault("key", format!("{STATE} and {OCCURRED_AT} are no part of a key"));
+        keys.fault(
+            "key",
+            format!("{STATE} and {OCCURRED_AT} can't be key columns: every record has them besides the key"),
+        );
     }
     let mut types = None;
     if let (Some(key), Some(declared)) = (&key, declared) {
         for column in declared.iter().filter(|column| !key.contains(&column.name)) {
-            keys.fault(&format!("columns.{}", column.name), "is not in key: only the key's types are declared");
+            keys.fault(&format!("columns.{}", column.name), "not a column of key: declare only the key's columns");
         }
         let mut typed = Vec::new();
         for name in key {
             match declared.iter().find(|column| column.name == *name).map(|column| Type::of(&column.glue_type)) {
                 Some(Some(kind)) => typed.push((name.clone(), kind)),
-                Some(None) => keys.fault(&format!("columns.{name}"), "a key is bigint, int or string"),
-                None => keys.fault("columns", format!("{name} is missing: declare all of the key, or nothing")),
+                Some(None) => {
+                    keys.fault(&format!("columns.{name}"), "the type of a key column must be bigint, int or string")
+                }
+                None => {
+                    keys.fault("columns", format!("{name} is missing: declare all columns of key, or remove columns"))
+                }
             }
         }
         types = Some(Key { columns: typed });
@@ -55,16 +62,20 @@ pub(super) fn inbox(keys: Keys) -> Option<Inbox> {
     Some(Inbox { location: location?, key: key?, types, buckets, min_interval, reconcile })
 }
 
-/// A name, or several in a list; in lower case, each once.
+/// Reads one column name or a list of distinct ones. Returns them in lower case.
 fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
     let value = keys.value(key)?;
     let names = names_of(value);
     if names.is_none() {
-        keys.fault(key, format!("expected a list of different names of columns, found {}", described(value)));
+        keys.fault(
+            key,
+            format!("expected a column name or a list of distinct column names, found {}", described(value)),
+        );
     }
     names
 }
 
+/// Returns the names in lower case. `None` if there is none, or one is empty or repeated.
 fn names_of(value: &Value) -> Option<Vec<String>> {
     let texts: Vec<&str> = match value {
         Value::String(text) => vec![text],
@@ -76,22 +87,27 @@ fn names_of(value: &Value) -> Option<Vec<String>> {
     (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
+/// Parses a duration that isn't negative. It can't be given in days, because [`SignedDuration`] doesn't parse them.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
-    parsed.ok_or_else(|| format!("{text:?} is no duration, expected such as \"5s\", \"2m\", \"1h\""))
+    parsed.ok_or_else(|| {
+        format!(
+            "{text:?} is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\""
+        )
+    })
 }
 
-/// `protects = { users = "id" }`. The tables are filled in by [`together`], when all datasets are known.
+/// Reads `protects = { users = "id" }`. [`together`] sets the tables later, when all datasets are known.
 pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     let Some(value) = keys.value("protects") else { return Vec::new() };
     let Some(table) = value.as_table() else {
-        keys.fault("protects", format!("expected a table of DATASET = \"COLUMN\", found {}", described(value)));
+        keys.fault("protects", format!("expected a table such as {{ users = \"id\" }}, found {}", described(value)));
         return Vec::new();
     };
     let key = match source {
         Some(Source::Inbox(inbox)) => Some(inbox.key.len()),
         Some(_) => {
-            keys.fault("protects", "only a dataset with an inbox protects others");
+            keys.fault("protects", "only a dataset with source.inbox can protect others: remove it");
             None
         }
         None => None,
@@ -100,9 +116,19 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     for (dataset, value) in table {
         let path = format!("protects.{dataset}");
         match names_of(value) {
-            None => keys.fault(&path, format!("expected the name of a column, found {}", described(value))),
+            None => keys.fault(
+                &path,
+                format!("expected a column name or a list of distinct column names, found {}", described(value)),
+            ),
             Some(columns) if key.is_some_and(|key| key != columns.len()) => {
-                keys.fault(&path, format!("{} columns where the inbox's key has {}", columns.len(), key.unwrap_or(0)));
+                keys.fault(
+                    &path,
+                    format!(
+                        "expected one column for each of the inbox's key columns ({}), found {}",
+                        key.unwrap_or(0),
+                        columns.len()
+                    ),
+                );
             }
             Some(columns) => {
                 let table = TableName { database: String::new(), table: String::new() };
@@ -113,7 +139,7 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     protects
 }
 
-/// What can only be said of all datasets together.
+/// Checks everything that depends on all datasets, and sets the tables of `protects`.
 pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults) {
     let tables: BTreeMap<String, TableName> =
         datasets.values().map(|dataset| (dataset.name.clone(), dataset.table.clone())).collect();
@@ -123,7 +149,7 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
                 Some(table) if protect.dataset != dataset.name => protect.table = table.clone(),
                 _ => faults.push(
                     &format!("datasets.{}.protects.{}", dataset.name, protect.dataset),
-                    "is no other dataset of this file",
+                    "not the name of another dataset in this file",
                 ),
             }
         }
@@ -132,22 +158,33 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
     for (at, dataset) in all.iter().enumerate() {
         let Source::Inbox(inbox) = &dataset.source else { continue };
         let checks = &dataset.checks;
-        let asked = [!checks.not_null.is_empty(), !checks.range.is_empty(), !checks.fresh.is_empty()];
-        let asked = asked.contains(&true) || !checks.unique.is_empty() || !checks.sql.is_empty();
-        if asked || checks.canary.is_some() {
-            let fault =
-                "an inbox has min_rows, max_shrink and max_growth only: nothing is asked on the way of an opt-out";
+        let unsupported = [!checks.not_null.is_empty(), !checks.range.is_empty(), !checks.fresh.is_empty()];
+        let unsupported = unsupported.contains(&true) || !checks.unique.is_empty() || !checks.sql.is_empty();
+        if unsupported || checks.canary.is_some() {
+            let fault = "an inbox supports only min_rows, max_shrink and max_growth: other checks would delay opt-outs";
             faults.push(&format!("datasets.{}.checks", dataset.name), fault);
         }
         let path = format!("datasets.{}.source.inbox.location", dataset.name);
         for other in all.iter().filter(|other| other.home.location().overlaps(&inbox.location)) {
-            faults.push(&path, format!("{} overlaps the table {:?}", inbox.location, other.name));
+            faults.push(
+                &path,
+                format!(
+                    "{} overlaps the table folder of dataset {:?}: choose another location",
+                    inbox.location, other.name
+                ),
+            );
         }
         for other in &all[at + 1..] {
             if let Source::Inbox(theirs) = &other.source
                 && theirs.location.overlaps(&inbox.location)
             {
-                faults.push(&path, format!("{} overlaps the inbox of {:?}", inbox.location, other.name));
+                faults.push(
+                    &path,
+                    format!(
+                        "{} overlaps the inbox of dataset {:?}: choose another location",
+                        inbox.location, other.name
+                    ),
+                );
             }
         }
     }
@@ -169,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbox_and_what_it_protects() {
+    fn inbox_and_protects_are_read() {
         let config = parse(
             "source = { inbox = { location = \"s3://lake/inbox/optouts\", key = [\"User_Id\"], \
              columns = { user_id = \"bigint\" }, buckets = 16, min_interval = \"5s\", \
@@ -182,7 +219,7 @@ mod tests {
         assert_eq!(inbox.types.as_ref().unwrap().columns, [("user_id".to_owned(), Type::Bigint)]);
         assert_eq!((inbox.buckets, inbox.min_interval.as_secs()), (Some(16), 5));
         let kept = |name: &str| config.dataset(name).unwrap().retain.generations;
-        assert_eq!((kept("optouts"), kept("users")), (0, 2), "there is no rollback of an inbox");
+        assert_eq!((kept("optouts"), kept("users")), (0, 2), "an inbox keeps none, because it can't be rolled back");
         assert!(matches!(inbox.reconcile.as_deref(), Some(Source::Files(_))));
         assert_eq!(dataset.protects[0].table.to_string(), "dmp.users");
         assert_eq!(dataset.protects[0].columns, ["id"]);
@@ -190,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_its_path() {
+    fn every_fault_is_listed_with_its_path() {
         let inbox = |text: &str| parse(&format!("source = {{ inbox = {{ {text} }} }}\n")).unwrap_err();
         assert_eq!(
             inbox("buckets = 3, min_interval = \"soon\", key = [\"a\", \"A\"], bucket = 1"),
-            "x: datasets.optouts.source.inbox.key: expected a list of different names of columns, found an array\n\
-             x: datasets.optouts.source.inbox.min_interval: \"soon\" is no duration, expected such as \"5s\", \"2m\", \"1h\"\n\
+            "x: datasets.optouts.source.inbox.key: expected a column name or a list of distinct column names, found an array\n\
+             x: datasets.optouts.source.inbox.min_interval: \"soon\" is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\"\n\
              x: datasets.optouts.source.inbox: location is missing\n\
              x: datasets.optouts.source.inbox.buckets: expected a power of two from 1 to 1024\n\
              x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, buckets, min_interval, reconcile"
@@ -204,12 +241,12 @@ mod tests {
             inbox(
                 "location = \"s3://lake/schemas\", key = [\"a\", \"state\"], columns = { a = \"double\", b = \"int\" }"
             ),
-            "x: datasets.optouts.source.inbox.key: state and occurred_at are no part of a key\n\
-             x: datasets.optouts.source.inbox.columns.b: is not in key: only the key's types are declared\n\
-             x: datasets.optouts.source.inbox.columns.a: a key is bigint, int or string\n\
-             x: datasets.optouts.source.inbox.columns: state is missing: declare all of the key, or nothing\n\
-             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table \"optouts\"\n\
-             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table \"users\""
+            "x: datasets.optouts.source.inbox.key: state and occurred_at can't be key columns: every record has them besides the key\n\
+             x: datasets.optouts.source.inbox.columns.b: not a column of key: declare only the key's columns\n\
+             x: datasets.optouts.source.inbox.columns.a: the type of a key column must be bigint, int or string\n\
+             x: datasets.optouts.source.inbox.columns: state is missing: declare all columns of key, or remove columns\n\
+             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table folder of dataset \"optouts\": choose another location\n\
+             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table folder of dataset \"users\": choose another location"
         );
         assert_eq!(
             parse(
@@ -217,9 +254,9 @@ mod tests {
                  protects = { users = [\"a\", \"b\"], orders = \"c\", optouts = \"a\" }\n"
             )
             .unwrap_err(),
-            "x: datasets.optouts.protects.users: 2 columns where the inbox's key has 1\n\
-             x: datasets.optouts.protects.orders: is no other dataset of this file\n\
-             x: datasets.optouts.protects.optouts: is no other dataset of this file"
+            "x: datasets.optouts.protects.users: expected one column for each of the inbox's key columns (1), found 2\n\
+             x: datasets.optouts.protects.orders: not the name of another dataset in this file\n\
+             x: datasets.optouts.protects.optouts: not the name of another dataset in this file"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `datasets.toml`: raw → checked, all faults at once, each with its line, column and path.
+//! Parses and checks `datasets.toml`. All errors are reported together, each with its line, column and key path.
 
 mod check;
 mod checks;
@@ -45,36 +45,36 @@ pub struct Dataset {
     pub name: String,
     pub table: TableName,
     pub home: Home,
-    /// What the dataset belongs to: all members are exported and flipped together.
+    /// The group of the dataset, if any. All members are exported and flipped together.
     pub group: Option<layout::Group>,
     pub source: Source,
     pub checks: Checks,
-    /// What a flip may change of the table's columns.
+    /// Which changes to the table's columns a flip may make.
     pub schema: Policy,
-    /// Whether `flip` may create the Glue table where there is none.
+    /// Whether `flip` may create a missing Glue table.
     pub create: bool,
     pub parquet: Parquet,
-    /// The columns that become folders, outermost first, lower case.
+    /// The partition columns, which become folders: outermost first, lower case.
     pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
-    /// What extractions are kept from those who are out. Of an inbox dataset only.
+    /// The datasets that get a view without the people who opted out. Only an inbox dataset has any.
     pub protects: Vec<Protect>,
     pub retain: Retain,
-    /// What is done where somebody else has moved the table.
+    /// How to handle drift of the table.
     pub on_unflip: OnUnflip,
-    /// The Athena workgroups that readers query from: sweep asks them for running queries.
+    /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
-    /// SHA-256 of the entry, defaults included: a manifest says what it was built from.
+    /// The SHA-256 of the settings that decide the content, defaults included. A manifest records it.
     pub spec: String,
 }
 
-/// What is done where somebody else has moved a table since its last flip.
+/// How to handle drift: somebody outside Turntable has moved the table since its last flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnUnflip {
-    /// A line in the log, a metric, and a word in `status`.
+    /// Reports the drift in the log, in a metric and in `status`.
     #[default]
     Report,
-    /// And a flip back. Always so of an inbox: a published opt-out stays published.
+    /// Also flips back. An inbox dataset is always repaired, because a published opt-out must stay published.
     Repair,
 }
 
@@ -83,7 +83,7 @@ impl OnUnflip {
         match text {
             "report" => Ok(OnUnflip::Report),
             "repair" => Ok(OnUnflip::Repair),
-            _ => Err(format!("{text:?} is neither \"report\" nor \"repair\"")),
+            _ => Err(format!("expected \"report\" or \"repair\", found {text:?}")),
         }
     }
 }
@@ -99,29 +99,29 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether rows come from elsewhere: an engine that AWS runs writes the files itself.
+    /// Returns whether an engine that AWS runs, Athena or a Glue job, writes the files itself.
     pub fn is_engine(&self) -> bool {
         matches!(self, Source::Athena(_) | Source::GlueJob(_))
     }
 }
 
-/// Where applications put opt-outs, and what is published of them.
+/// Where applications put opt-outs, and how they are published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
     pub location: Location,
-    /// The key's columns, lower case, in order.
+    /// The columns of the key, lower case, in order.
     pub key: Vec<String>,
-    /// Their types; `None`: as the live table has them.
+    /// The types of the key's columns. `None` takes them from the live table.
     pub types: Option<Key>,
-    /// `None`: by the number of rows.
+    /// The number of buckets. `None` derives it from the number of rows.
     pub buckets: Option<u32>,
-    /// A refresh that comes sooner after the last waits for the next nudge or the schedule.
+    /// The shortest time between two refreshes. A refresh that comes sooner waits for the next event or the schedule.
     pub min_interval: SignedDuration,
-    /// Another table of the same columns, for an explicit reconcile.
+    /// Another table with the same columns, for an explicit reconcile.
     pub reconcile: Option<Box<Source>>,
 }
 
-/// A dataset whose readers must not see those who are out, and its column that holds the key.
+/// A dataset whose view hides the people who opted out, and its columns that hold the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protect {
     pub dataset: String,
@@ -139,32 +139,34 @@ impl Dataset {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
-    /// Connections that read at the same time, each a part of the rows; at least 1.
+    /// The number of connections that read at the same time, each a part of the rows. At least 1.
     pub parallel: u32,
-    /// The column of the query whose ranges are the parts.
+    /// The column of the query whose value ranges are the parts.
     pub split_by: Option<String>,
     pub session: Session,
 }
 
-/// How a database is spoken to.
+/// How to log in to a database, and its timeouts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Session {
     pub auth: Auth,
-    /// For each host. `None`: as the URL has it, or 10 s.
+    /// The time limit for connecting to each host. `None` takes that of a PostgreSQL URL, or else 10 s.
     pub connect_timeout: Option<SignedDuration>,
-    /// For each statement, the copy of all rows too. `None`: none, also where the role or the database has one.
+    /// The time limit for each statement, including the reading of all rows. `None` means no limit on PostgreSQL, even
+    /// if the role or the database sets one, and the server's own limit on MySQL.
     pub statement_timeout: Option<SignedDuration>,
-    /// How long a connection is quiet before the server is asked whether it is still there. `None`: 1 min.
+    /// How long a connection is idle before TCP sends a keepalive probe. `None` takes that of a PostgreSQL URL, or else
+    /// 1 min.
     pub keepalive: Option<SignedDuration>,
 }
 
-/// What a database takes as the proof of who we are.
+/// How to authenticate to a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// That of the URL or the secret.
+    /// The password of the URL or the secret.
     #[default]
     Password,
-    /// A token of RDS or Aurora.
+    /// An IAM token for RDS or Aurora.
     Iam,
 }
 
@@ -173,7 +175,7 @@ pub enum Auth {
 pub struct Mysql {
     pub connect: Connect,
     pub query: String,
-    /// A column of the query, which `parallel` would split it by, were there a snapshot for that.
+    /// Accepted but ignored: without a shared snapshot, a query can't be split.
     pub split_by: Option<String>,
     pub session: Session,
 }
@@ -183,7 +185,7 @@ pub struct Mysql {
 pub enum Connect {
     /// The name or ARN of a Secrets Manager secret: the JSON that RDS writes, or a URL.
     Secret(String),
-    /// For a laptop: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
+    /// A URL, for local runs: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
     Url(String),
 }
 
@@ -199,13 +201,13 @@ impl std::fmt::Debug for Connect {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Files {
     pub bucket: String,
-    /// One object's key, or a prefix.
+    /// The key of one object, or a prefix.
     pub key: String,
-    /// `None`: told by each object's name.
+    /// The format of all objects. `None` detects it from each object's name.
     pub format: Option<Format>,
-    /// The declared columns, in order. `None`: Parquet says, and CSV and NDJSON are inferred from.
+    /// The declared columns, in order. `None` takes them from Parquet files, and infers them from CSV and NDJSON.
     pub columns: Option<Vec<Column>>,
-    /// `None`: as RFC 4180 has it, with a header, in UTF-8.
+    /// How CSV is written. `None` means RFC 4180 with a header, in UTF-8.
     pub csv: Option<Csv>,
 }
 
@@ -216,13 +218,13 @@ pub enum Format {
     Parquet,
 }
 
-/// What becomes of a source's value that Arrow or Athena has no place for, such as a date of `infinity`.
+/// How to handle source values that Arrow or Athena can't represent, such as the date `infinity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnrepresentable {
-    /// The run fails.
+    /// Fails the run.
     #[default]
     Error,
-    /// NULL, and it is counted.
+    /// Writes NULL and counts it.
     Null,
 }
 
@@ -236,7 +238,7 @@ impl OnUnrepresentable {
     }
 }
 
-/// How large what is written may be. Bytes, before the last encoding and thus about.
+/// The target sizes of row groups and files, in bytes. They are approximate: measured before the final encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parquet {
     pub row_group_size: u64,
@@ -249,18 +251,19 @@ impl Default for Parquet {
     }
 }
 
-/// What sweep keeps, and for how long.
+/// Which generations sweep keeps, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retain {
-    /// How many generations that have been live are kept besides live, for a rollback: those replaced last.
+    /// How many formerly live generations are kept for a rollback: those replaced last. Live isn't counted.
     pub generations: u64,
-    /// How long a generation is kept after its replacement, for whoever still reads it. It must exceed the longest
-    /// query: Athena ends one after 30 minutes, or after up to 240 where the account's quota was raised.
+    /// How long a generation is kept after its replacement, for its remaining readers. It must exceed the longest
+    /// query: Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
     pub drain: SignedDuration,
-    /// How long a candidate is kept after its manifest, and data without a manifest after its run began. It must
-    /// exceed the longest run.
+    /// How long a candidate is kept after its manifest was written, and data without a manifest after its run began. It
+    /// must exceed the longest run.
     pub abandoned: SignedDuration,
-    /// How long after its replacement a generation may be kept at all: who has left must be gone by then.
+    /// The longest time that a generation is kept for a rollback, counted from its replacement. It bounds how long the
+    /// data of people who have left stays.
     pub max_age: SignedDuration,
 }
 
@@ -276,13 +279,14 @@ impl Default for Retain {
 }
 
 impl Config {
-    /// Parses and checks the text of the file that is called `file`. The error has a line for each fault:
-    /// `file:line:column: path: what is wrong`.
+    /// Parses and checks `text`, the content of the file called `file`. The error has one line for each problem:
+    /// `file:line:column: path: message`.
     pub fn parse(file: &str, text: &str) -> Result<Config> {
         Config::parse_expanded(file, text, text)
     }
 
-    /// As [`Config::parse`], of a text in which names were replaced: keys stand where they do in the one that was `written`.
+    /// Parses a text like [`Config::parse`], after each `${NAME}` in it was replaced. Errors give positions in
+    /// `written`, the text before that.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {
@@ -310,19 +314,19 @@ impl Config {
         })
     }
 
-    /// The group that a dataset belongs to, if it does.
+    /// Returns the group that a dataset belongs to, if any.
     pub fn group_of<'a>(&'a self, dataset: &'a Dataset) -> Option<Group<'a>> {
         let name = dataset.group.as_ref()?;
         let members = self.datasets.values().filter(|other| other.group.as_ref() == Some(name)).collect();
         Some(Group { name, members })
     }
 
-    /// The dataset that publishes to this Glue table, if one does.
+    /// Returns the dataset that publishes to this Glue table, if any.
     pub fn dataset_of(&self, table: &TableName) -> Option<&Dataset> {
         self.datasets.values().find(|dataset| dataset.table == *table)
     }
 
-    /// The dataset whose table lives there.
+    /// Returns the dataset whose table's folder is `home`.
     pub fn dataset_at(&self, home: &Home) -> Result<&Dataset> {
         self.datasets
             .values()
@@ -331,7 +335,7 @@ impl Config {
     }
 }
 
-/// The file's location, as the environment variable `DATASETS` gives it.
+/// The location of `datasets.toml`, as given by the environment variable `DATASETS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     S3(crate::layout::Key),
@@ -344,14 +348,14 @@ impl Place {
     }
 }
 
-/// Where [`Files`] reads, for messages.
 impl Files {
+    /// Returns the location that the files are read from, for messages.
     pub fn location(&self) -> String {
         Location { bucket: self.bucket.clone(), prefix: self.key.clone() }.to_string()
     }
 }
 
-/// The lines of an error of [`Config::parse`] as `file: path: what is wrong`.
+/// Removes the positions from an error of [`Config::parse`]: each line becomes `file: path: message`.
 #[cfg(test)]
 fn without_positions(message: &str) -> String {
     let line = |line: &str| {

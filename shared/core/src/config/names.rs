@@ -1,4 +1,4 @@
-//! What names something in Glue or S3: locations, tables, columns.
+//! Reads names of things in Glue and S3: locations, tables and columns.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,15 @@ use crate::{
     schema::{Column, GlueType},
 };
 
-/// The names of `partition_by`, lower case.
+/// Reads the columns of `partition_by`, in lower case.
 pub fn folders(keys: &Keys) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for name in keys.strings("partition_by").unwrap_or_default() {
         let name = name.to_lowercase();
         if let Err(fault) = identifier(&name) {
-            keys.fault("partition_by", format!("a folder is called like its column, and {fault}"));
+            keys.fault("partition_by", format!("the column becomes a folder's name, but {fault}"));
         } else if columns.contains(&name) {
-            keys.fault("partition_by", format!("{name:?} stands there twice"));
+            keys.fault("partition_by", format!("{name:?} is listed twice"));
         } else {
             columns.push(name);
         }
@@ -24,11 +24,17 @@ pub fn folders(keys: &Keys) -> Vec<String> {
     columns
 }
 
-/// `columns = { id = "bigint", name = "string" }`, in the order in which they stand.
+/// Reads `columns = { id = "bigint", name = "string" }`, in their order in the file.
 pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     let value = keys.value("columns")?;
     let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
-        keys.fault("columns", format!("expected a table of NAME = \"TYPE\", found {}", described(value)));
+        keys.fault(
+            "columns",
+            format!(
+                "expected a table with at least one column, such as {{ id = \"bigint\" }}, found {}",
+                described(value)
+            ),
+        );
         return None;
     };
     let mut columns: Vec<Column> = Vec::new();
@@ -45,15 +51,15 @@ pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     }
     let mut seen = BTreeSet::new();
     for column in columns.iter().filter(|column| !seen.insert(&column.name)) {
-        keys.fault("columns", format!("{:?} stands there twice (Glue's names are lower case)", column.name));
+        keys.fault("columns", format!("{:?} is declared twice: Glue's column names are lower case", column.name));
     }
     Some(columns)
 }
 
-/// How a fault ends that tells of a `${NAME}` for which nothing was put in.
-pub const LAPTOP_ONLY: &str = "is replaced on a laptop only: write what it stands for";
+/// The end of the fault for a `${NAME}` that wasn't replaced.
+pub const LAPTOP_ONLY: &str = "is replaced only in local runs: write the value itself";
 
-/// A text with no `${NAME}` left in it. The fault says no more of the text, in which there may be a password.
+/// Checks that no `${NAME}` is left in a text. The error gives nothing else of the text, which may contain a password.
 pub fn written(text: &str) -> Result<&str, String> {
     let name = text.split_once("${").and_then(|(_, rest)| rest.split_once('}'));
     name.map_or(Ok(text), |(name, _)| Err(format!("${{{name}}} {LAPTOP_ONLY}")))
@@ -64,7 +70,7 @@ pub fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
 
-/// Glue's databases and tables, as Athena can name them without quotes.
+/// Checks a name for Glue: Athena must be able to use it without quotes.
 pub fn identifier(text: &str) -> Result<String, String> {
     let good = text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -72,5 +78,7 @@ pub fn identifier(text: &str) -> Result<String, String> {
     if good {
         return Ok(text.into());
     }
-    Err(format!("{text:?} is no name for a table: expected a-z, 0-9 and _, not a digit first, at most 128"))
+    Err(format!(
+        "{text:?} is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit"
+    ))
 }

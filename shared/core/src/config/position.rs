@@ -1,11 +1,11 @@
-//! Where in the text of `datasets.toml` a key stands.
+//! Finds the position of a key in the text of `datasets.toml`.
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-/// Line and column, both from 1. A column is a character.
+/// A line and a column, both counted from 1. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: usize,
@@ -13,7 +13,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Of a byte of the text.
+    /// Returns the position of a byte of the text.
     pub fn of(text: &str, byte: usize) -> Position {
         let before = text.get(..byte).unwrap_or(text);
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -27,27 +27,28 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// The keys of a TOML text.
+/// The keys of a TOML text with their positions.
 pub struct Positions<'a> {
     text: &'a str,
     table: DeTable<'a>,
 }
 
 impl<'a> Positions<'a> {
-    /// Of a text that may have faults: what was understood of it.
+    /// Parses a text as far as possible: it may have syntax errors.
     pub fn of(text: &'a str) -> Self {
         Self { text, table: DeTable::parse_recoverable(text).0.into_inner() }
     }
 
-    /// Where the key at the end of a path such as `datasets.users.checks` stands, or else the deepest one on the way to
-    /// it that there is.
+    /// Returns the position of the last key of a path such as `datasets.users.checks`. If it doesn't exist, returns
+    /// that of its deepest existing parent.
     pub fn find(&self, path: &str) -> Position {
         let byte = deepest(&self.table, path).map_or(0, |(_, byte)| byte);
         Position::of(self.text, byte)
     }
 }
 
-/// How much of the path is left, and the byte of the deepest key. A key may have dots in it, so the shortest rest counts.
+/// Returns the length of the unmatched rest of the path, and the byte of the deepest matching key. A key may contain
+/// dots, so several keys can match: the one with the shortest rest wins.
 fn deepest(table: &DeTable, path: &str) -> Option<(usize, usize)> {
     let of = |(key, value): (&Spanned<_>, &Spanned<DeValue>)| {
         let name: &std::borrow::Cow<str> = key.get_ref();
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_found_however_it_is_written() {
+    fn keys_are_found_in_every_notation() {
         let text = "[datasets.users]\n\"表\" = 1\nsource = { files = { location = \"猫\", \"a.b\" = 1, a = { c = 1 } } }\n\
                     checks.min_rows = 1\n[datasets.users.retain]\n  drain = \"1h\"\n";
         let positions = Positions::of(text);
@@ -80,7 +81,7 @@ mod tests {
         assert_eq!(of("datasets.users.source.files.a.c"), "3:55");
         assert_eq!(of("datasets.users.checks.min_rows"), "4:8");
         assert_eq!(of("datasets.users.retain.drain"), "6:3");
-        assert_eq!(of("datasets.users.checks.max_shrink"), "4:1", "what is not there stands where it should be");
+        assert_eq!(of("datasets.users.checks.max_shrink"), "4:1", "a missing key is reported at its parent");
         assert_eq!(of("defaults"), "1:1");
     }
 }

@@ -1,25 +1,25 @@
-//! Reads the keys of a TOML table one by one, and remembers every fault and every key that was asked for.
+//! Reads the keys of a TOML table one by one. Collects every fault, and every key that the code knows.
 
 use std::cell::RefCell;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
 
-/// What is wrong, and where.
+/// One problem in the file, and its position.
 pub struct Fault {
     pub at: At,
-    /// With the path, if there is one.
+    /// Begins with the path, if there is one.
     pub message: String,
 }
 
 pub enum At {
     /// The path of a key.
     Key(String),
-    /// A byte of a text that is no TOML.
+    /// A byte offset in a text that isn't valid TOML.
     Byte(usize),
 }
 
-/// What is wrong so far.
+/// The faults found so far.
 #[derive(Default)]
 pub struct Faults(RefCell<Vec<Fault>>);
 
@@ -28,9 +28,9 @@ impl Faults {
         self.add(At::Key(path.into()), path, fault);
     }
 
-    /// A fault of the table at `path`, for which one key of it is to blame.
+    /// Adds a fault of the table at `path`, with the position of the `key` that causes it.
     fn push_key(&self, path: &str, key: &str, fault: impl std::fmt::Display) {
-        self.add(At::Key(below(path, key)), path, fault);
+        self.add(At::Key(child_path(path, key)), path, fault);
     }
 
     pub fn syntax(&self, byte: usize, fault: &str) {
@@ -47,32 +47,33 @@ impl Faults {
     }
 }
 
-fn below(path: &str, key: &str) -> String {
+fn child_path(path: &str, key: &str) -> String {
     if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 
-/// One TOML table being read.
+/// Reads one TOML table.
 pub struct Keys<'a> {
     path: String,
     table: &'a Table,
     faults: &'a Faults,
-    asked: RefCell<Vec<&'static str>>,
+    /// The keys that were read so far.
+    known: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Keys<'a> {
     pub fn new(path: impl Into<String>, table: &'a Table, faults: &'a Faults) -> Self {
-        Self { path: path.into(), table, faults, asked: RefCell::default() }
+        Self { path: path.into(), table, faults, known: RefCell::default() }
     }
 
     pub fn at(&self, key: &str) -> String {
-        below(&self.path, key)
+        child_path(&self.path, key)
     }
 
     pub fn fault(&self, key: &str, fault: impl std::fmt::Display) {
         self.faults.push(&self.at(key), fault);
     }
 
-    /// A fault of the whole table.
+    /// Adds a fault of the whole table.
     pub fn fault_here(&self, fault: impl std::fmt::Display) {
         self.faults.push(&self.path, fault);
     }
@@ -86,10 +87,11 @@ impl<'a> Keys<'a> {
     }
 
     pub fn value(&self, key: &'static str) -> Option<&'a Value> {
-        self.asked.borrow_mut().push(key);
+        self.known.borrow_mut().push(key);
         self.table.get(key)
     }
 
+    /// Reads a value of one type. Any other value is a fault.
     fn typed<T>(&self, key: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.value(key)?;
         let read = read(value);
@@ -99,23 +101,23 @@ impl<'a> Keys<'a> {
         read
     }
 
-    /// A string that is not empty.
+    /// Reads a non-empty string.
     pub fn string(&self, key: &'static str) -> Option<&'a str> {
-        self.typed(key, "a string that is not empty", |value| value.as_str().filter(|text| !text.trim().is_empty()))
+        self.typed(key, "a non-empty string", |value| value.as_str().filter(|text| !text.trim().is_empty()))
     }
 
     pub fn boolean(&self, key: &'static str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// A whole number from `least` on.
+    /// Reads a whole number that is at least `least`.
     pub fn whole(&self, key: &'static str, least: u64) -> Option<u64> {
         self.typed(key, &format!("a whole number, {least} or more"), |value| {
             value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| *number >= least)
         })
     }
 
-    /// A number from 0 to 1.
+    /// Reads a number from 0 to 1.
     pub fn part(&self, key: &'static str) -> Option<f64> {
         self.typed(key, "a number from 0 to 1", |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
@@ -123,7 +125,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// A number that is not negative.
+    /// Reads a finite number that is at least 0.
     pub fn number(&self, key: &'static str) -> Option<f64> {
         self.typed(key, "a number, 0 or more", |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
@@ -131,69 +133,70 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// A list of strings that are not empty.
+    /// Reads a list of non-empty strings.
     pub fn strings(&self, key: &'static str) -> Option<Vec<&'a str>> {
         let text = |value: &'a Value| value.as_str().filter(|text| !text.trim().is_empty());
         let read = |value: &'a Value| value.as_array()?.iter().map(text).collect();
-        self.typed(key, "a list of strings that are not empty", read)
+        self.typed(key, "a list with only non-empty strings", read)
     }
 
-    /// The entries of a table whose keys are names that the user gives, each with its path below here; names in lower
-    /// case, as Glue has them.
+    /// Reads a table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores it, with
+    /// its path relative to this table and its value.
     pub fn entries(&self, key: &'static str) -> impl Iterator<Item = (String, String, &'a Value)> {
         let table = self.typed(key, "a table", Value::as_table);
         table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))
     }
 
-    /// All that is here, where the user gives the names.
+    /// Returns all entries of this table, for tables whose keys are chosen by the user.
     pub fn all(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.table.iter()
     }
 
+    /// Reads a nested table.
     pub fn table(&self, key: &'static str) -> Option<Keys<'a>> {
         let table = self.typed(key, "a table", Value::as_table)?;
         Some(Keys::new(self.at(key), table, self.faults))
     }
 
-    /// A string that `parse` takes.
+    /// Reads a non-empty string and parses it. The error of `parse` becomes a fault of the key.
     pub fn parsed<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         self.taken(key, parse(self.string(key)?))
     }
 
-    /// What was parsed; a fault of the key otherwise.
+    /// Unwraps a parsed value. An error becomes a fault of the key.
     pub fn taken<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {
         parsed.map_err(|fault| self.fault(key, fault)).ok()
     }
 
-    /// A length of time: `90m`, `1h 30m`, `30d`. A day has 24 hours.
+    /// Reads a duration that isn't negative: `90m`, `1h 30m`, `30d`. A day has 24 hours.
     pub fn duration(&self, key: &'static str) -> Option<SignedDuration> {
         self.parsed(key, |text| {
             let span: Option<Span> = text.parse().ok();
             span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
                 .filter(|length| !length.is_negative())
                 .ok_or_else(|| {
-                    format!("{text:?} is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"")
+                    format!("{text:?} is not a valid duration, expected one such as \"90m\", \"1h\" or \"30d\"")
                 })
         })
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports each key that was never read as unknown.
     pub fn finish(self) {
-        let asked = self.asked.into_inner();
+        let known = self.known.into_inner();
         let mut expected: Vec<&str> = Vec::new();
-        for key in &asked {
+        for key in &known {
             if !expected.contains(key) {
                 expected.push(key);
             }
         }
-        for key in self.table.keys().filter(|key| !asked.contains(&key.as_str())) {
+        for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
             let fault = format!("unknown key {key:?}, expected one of {}", expected.join(", "));
             self.faults.push_key(&self.path, key, fault);
         }
     }
 }
 
-/// A value's type, never the value: it may be a password.
+/// Describes the type of a value. Never returns the value itself, which may be a password.
 pub fn described(value: &Value) -> &'static str {
     match value {
         Value::String(text) if text.trim().is_empty() => "an empty string",

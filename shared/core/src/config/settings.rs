@@ -1,4 +1,4 @@
-//! What a dataset may leave to `[defaults]`.
+//! The settings that a dataset may take from `[defaults]`.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{layout::Location, schema::Policy};
 
-/// What a dataset may leave to `[defaults]`.
+/// The settings of a dataset or of `[defaults]`, as far as they are given.
 #[derive(Default, Clone)]
 pub struct Defaults {
     pub database: Option<String>,
@@ -24,7 +24,7 @@ pub struct Defaults {
     pub workgroups: Option<Vec<String>>,
 }
 
-/// `retain`, as far as it is given.
+/// The keys of `retain`, as far as they are given.
 #[derive(Default, Clone, Copy)]
 pub struct Kept {
     generations: Option<u64>,
@@ -41,35 +41,36 @@ impl Kept {
             abandoned: keys.duration("abandoned"),
             max_age: keys.duration("max_age"),
         };
-        if kept.abandoned.is_some_and(|abandoned| abandoned < LEAST_ABANDONED) {
-            keys.fault("abandoned", "expected 1h or more: a run that is under way looks like one that has died");
+        if kept.abandoned.is_some_and(|abandoned| abandoned < MIN_ABANDONED) {
+            keys.fault("abandoned", "expected at least 1h: sweep can't tell a run in progress from one that has died");
         }
         keys.finish();
         kept
     }
 
-    fn or(self, below: Kept) -> Kept {
+    /// Takes each missing key from `fallback`.
+    fn or(self, fallback: Kept) -> Kept {
         Kept {
-            generations: self.generations.or(below.generations),
-            drain: self.drain.or(below.drain),
-            abandoned: self.abandoned.or(below.abandoned),
-            max_age: self.max_age.or(below.max_age),
+            generations: self.generations.or(fallback.generations),
+            drain: self.drain.or(fallback.drain),
+            abandoned: self.abandoned.or(fallback.abandoned),
+            max_age: self.max_age.or(fallback.max_age),
         }
     }
 
-    /// Of an inbox nothing is kept for a rollback, which is refused.
+    /// Fills in the defaults. An inbox keeps no generations for a rollback by default, because its rollback is refused.
     pub fn retain(self, is_inbox: bool) -> Retain {
-        let usual = Retain::default();
+        let default = Retain::default();
         Retain {
-            generations: self.generations.unwrap_or(if is_inbox { 0 } else { usual.generations }),
-            drain: self.drain.unwrap_or(usual.drain),
-            abandoned: self.abandoned.unwrap_or(usual.abandoned),
-            max_age: self.max_age.unwrap_or(usual.max_age),
+            generations: self.generations.unwrap_or(if is_inbox { 0 } else { default.generations }),
+            drain: self.drain.unwrap_or(default.drain),
+            abandoned: self.abandoned.unwrap_or(default.abandoned),
+            max_age: self.max_age.unwrap_or(default.max_age),
         }
     }
 }
 
-const LEAST_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
+const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
 impl Defaults {
     pub fn read(keys: &Keys) -> Self {
@@ -93,27 +94,29 @@ impl Defaults {
         defaults
     }
 
-    pub fn or(self, below: &Defaults) -> Defaults {
+    /// Takes each missing setting from `fallback`.
+    pub fn or(self, fallback: &Defaults) -> Defaults {
         Defaults {
-            database: self.database.or_else(|| below.database.clone()),
-            location: self.location.or_else(|| below.location.clone()),
-            create: self.create.or(below.create),
-            schema: self.schema.or(below.schema),
-            row_group_mb: self.row_group_mb.or(below.row_group_mb),
-            file_mb: self.file_mb.or(below.file_mb),
-            on_unflip: self.on_unflip.or(below.on_unflip),
-            on_unrepresentable: self.on_unrepresentable.or(below.on_unrepresentable),
-            retain: self.retain.or(below.retain),
-            workgroups: self.workgroups.or_else(|| below.workgroups.clone()),
+            database: self.database.or_else(|| fallback.database.clone()),
+            location: self.location.or_else(|| fallback.location.clone()),
+            create: self.create.or(fallback.create),
+            schema: self.schema.or(fallback.schema),
+            row_group_mb: self.row_group_mb.or(fallback.row_group_mb),
+            file_mb: self.file_mb.or(fallback.file_mb),
+            on_unflip: self.on_unflip.or(fallback.on_unflip),
+            on_unrepresentable: self.on_unrepresentable.or(fallback.on_unrepresentable),
+            retain: self.retain.or(fallback.retain),
+            workgroups: self.workgroups.or_else(|| fallback.workgroups.clone()),
         }
     }
 
+    /// Returns the sizes in bytes, with the defaults filled in.
     pub fn parquet(&self) -> Parquet {
-        let usual = Parquet::default();
-        let bytes = |mb: Option<u64>, usual| mb.map_or(usual, |mb| mb.saturating_mul(1 << 20));
+        let default = Parquet::default();
+        let bytes = |mb: Option<u64>, default| mb.map_or(default, |mb| mb.saturating_mul(1 << 20));
         Parquet {
-            row_group_size: bytes(self.row_group_mb, usual.row_group_size),
-            file_size: bytes(self.file_mb, usual.file_size),
+            row_group_size: bytes(self.row_group_mb, default.row_group_size),
+            file_size: bytes(self.file_mb, default.file_size),
         }
     }
 }
@@ -129,7 +132,7 @@ mod tests {
     };
 
     #[test]
-    fn the_schema_policy_of_the_dataset_comes_before_the_default() {
+    fn schema_policy_of_a_dataset_overrides_the_default() {
         let text = |own: &str| {
             format!(
                 "{DEFAULTS}schema = \"additive\"\n[datasets.a]\n{own}source = {{ files = {{ location = \"s3://lake/in/\" }} }}\n"
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_unrepresentable_values_is_said_and_part_of_the_spec() {
+    fn on_unrepresentable_is_inherited_and_part_of_the_spec() {
         let files = "source = { files = { location = \"s3://lake/in/\" } }\n";
         let inbox = "source = { inbox = { location = \"s3://lake/inbox\", key = \"id\" } }\n";
         let of = |above: &str, own: &str| {
@@ -162,12 +165,12 @@ mod tests {
         assert_eq!(
             faults(&format!("{DEFAULTS}on_unrepresentable = \"skip\"\n[datasets.b]\n{null}{inbox}")),
             "datasets.toml: defaults.on_unrepresentable: expected \"error\" or \"null\", found \"skip\"\n\
-             datasets.toml: datasets.b.on_unrepresentable: an inbox sets bad records aside, and needs no such word"
+             datasets.toml: datasets.b.on_unrepresentable: not supported for an inbox, which always sets invalid records aside: remove it"
         );
     }
 
     #[test]
-    fn what_is_kept_falls_back_to_the_defaults_one_by_one() {
+    fn each_key_of_retain_falls_back_to_the_default() {
         let source = "source = { files = { location = \"s3://lake/in/\" } }";
         let text = format!(
             "{DEFAULTS}retain = {{ generations = 5, drain = \"90m\" }}\nworkgroups = [\"bi\"]\n\
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_that_cannot_be_kept_is_refused() {
+    fn inconsistent_retain_is_rejected() {
         let source = "source = { files = { location = \"s3://lake/in/\" } }";
         let text = format!(
             "{DEFAULTS}[datasets.a]\nretain = {{ drain = \"2h\", abandoned = \"59m\", max_age = \"119m\" }}\n\
@@ -191,13 +194,13 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.a.retain.abandoned: expected 1h or more: a run that is under way looks like one that has died\n\
-             datasets.toml: datasets.a.workgroups: expected a list of strings that are not empty, found an array\n\
-             datasets.toml: datasets.a.retain: max_age 1h 59m is shorter than drain 2h: nothing may go before that\n\
-             datasets.toml: datasets.b.retain.drain: \"1 fortnight\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
-             datasets.toml: datasets.b.retain.abandoned: \"-2h\" is no length of time, expected one such as \"90m\", \"1h\" or \"30d\"\n\
+            "datasets.toml: datasets.a.retain.abandoned: expected at least 1h: sweep can't tell a run in progress from one that has died\n\
+             datasets.toml: datasets.a.workgroups: expected a list with only non-empty strings, found an array\n\
+             datasets.toml: datasets.a.retain: max_age 1h 59m is shorter than drain 2h, before which sweep deletes no generation: raise max_age or lower drain\n\
+             datasets.toml: datasets.b.retain.drain: \"1 fortnight\" is not a valid duration, expected one such as \"90m\", \"1h\" or \"30d\"\n\
+             datasets.toml: datasets.b.retain.abandoned: \"-2h\" is not a valid duration, expected one such as \"90m\", \"1h\" or \"30d\"\n\
              datasets.toml: datasets.b.retain: unknown key \"min_age\", expected one of generations, drain, abandoned, max_age\n\
-             datasets.toml: datasets.b.retain: max_age 23h is shorter than abandoned 24h: nothing may go before that"
+             datasets.toml: datasets.b.retain: max_age 23h is shorter than abandoned 24h, before which sweep deletes no generation: raise max_age or lower abandoned"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What of an entry decides the content.
+//! The hash of the settings that decide the content of a dataset.
 
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
@@ -6,8 +6,8 @@ use toml::{Table, Value};
 use super::OnUnrepresentable;
 use crate::layout::Location;
 
-/// Keys of a source that do not decide what its rows are.
-const HOW: [&str; 10] = [
+/// Keys of a source that say how to read it, and don't change its rows.
+const ACCESS_KEYS: [&str; 10] = [
     "url",
     "secret",
     "parallel",
@@ -20,7 +20,8 @@ const HOW: [&str; 10] = [
     "timeout",
 ];
 
-/// The hash of what decides the content; how to reach the source is left out, and with it every password.
+/// Returns the SHA-256, in hex, of the settings that decide the content. It leaves out how to reach the source, and
+/// with it every password.
 pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
     if unrepresentable == OnUnrepresentable::Null {
@@ -32,8 +33,8 @@ pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, l
     if let Some(Value::Table(source)) = table.get_mut("source") {
         for (_, options) in source.iter_mut() {
             if let Value::Table(options) = options {
-                for how in HOW {
-                    options.remove(how);
+                for key in ACCESS_KEYS {
+                    options.remove(key);
                 }
             }
         }
@@ -47,7 +48,7 @@ mod tests {
     use crate::config::{Config, told::DEFAULTS};
 
     #[test]
-    fn the_spec_knows_the_query_and_not_the_password() {
+    fn spec_depends_on_the_query_but_not_on_the_password() {
         let spec = |url: &str, query: &str| {
             let text =
                 format!("{DEFAULTS}[datasets.a]\nsource = {{ postgres = {{ url = {url:?}, query = {query:?} }} }}\n");

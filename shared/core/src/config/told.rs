@@ -1,4 +1,4 @@
-//! What tests of the configuration share.
+//! Helpers for the tests of the configuration.
 
 use crate::{
     config::{Config, without_positions},
@@ -7,7 +7,7 @@ use crate::{
 
 pub const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
-/// A line for each fault, as `datasets.toml: path: what is wrong`.
+/// Parses a faulty text. Returns one line for each fault: `datasets.toml: path: message`.
 pub fn faults(text: &str) -> String {
     let error = Config::parse("datasets.toml", text).unwrap_err();
     assert_eq!(error.kind(), Kind::Config);

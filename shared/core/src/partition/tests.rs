@@ -17,7 +17,7 @@ fn parameters(partition: &Partition) -> Vec<String> {
 }
 
 #[test]
-fn the_ranges_follow_the_data_in_the_longest_step() {
+fn ranges_cover_the_data_in_the_longest_step() {
     assert_eq!(
         parameters(&of("dt", "date", &["2024-03-04", "2024-02-26", "2024-02-19"])),
         [
@@ -36,14 +36,14 @@ fn the_ranges_follow_the_data_in_the_longest_step() {
         parameters(&of("pref", "string", &["New York", "東京"])),
         ["projection.pref.type = enum", "projection.pref.values = New York,東京"]
     );
-    // One value, and none at all.
+    // One value, and no values.
     assert_eq!(parameters(&of("n", "int", &["7"]))[..2], ["projection.n.interval = 1", "projection.n.range = 7,7"]);
     assert_eq!(parameters(&of("dt", "date", &[]))[3], "projection.dt.range = 1970-01-01,1970-01-01");
     assert_eq!(parameters(&of("pref", "string", &[]))[1], "projection.pref.values = none");
 }
 
 #[test]
-fn what_is_projected_is_looked_for_and_nothing_else() {
+fn projected_values_are_recognised_and_counted() {
     let weekly = of("dt", "date", &["2024-02-19", "2024-03-04"]);
     assert_eq!(weekly.count(), 2);
     assert!(weekly.has("2024-02-19") && weekly.has("2024-03-04"));
@@ -59,12 +59,12 @@ fn what_is_projected_is_looked_for_and_nothing_else() {
     let widest = of("n", "bigint", &["-9223372036854775808", "9223372036854775807", "0"]);
     assert_eq!(widest.count(), u64::MAX);
     assert!(
-        projected(&[widest, weekly], 3).unwrap_err().contains("18446744073709551615 partitions, where 3 have rows")
+        projected(&[widest, weekly], 3).unwrap_err().contains("18446744073709551615 partitions, but only 3 have rows")
     );
 }
 
 #[test]
-fn a_file_lies_in_a_folder_of_each_column_in_order() {
+fn file_must_be_in_one_folder_per_column_in_order() {
     let partitions = [of("dt", "date", &["2024-02-19"]), of("n", "int", &["1"])];
     let columns = partitions.iter().map(|partition| partition.column.name.as_str());
     let location = "s3://b/t/g".parse().unwrap();
@@ -79,7 +79,7 @@ fn a_file_lies_in_a_folder_of_each_column_in_order() {
 }
 
 #[test]
-fn a_text_that_no_folder_or_enum_holds_is_refused_without_telling_it() {
+fn unsafe_text_is_refused_and_not_revealed() {
     let long = "x".repeat(256);
     for bad in [
         "",
@@ -108,7 +108,7 @@ fn a_text_that_no_folder_or_enum_holds_is_refused_without_telling_it() {
 }
 
 #[test]
-fn only_types_that_athena_projects_are_taken() {
+fn only_types_that_athena_projects_are_accepted() {
     for (glue_type, kind) in
         [("date", Kind::Date), ("int", Kind::Integer), ("bigint", Kind::Integer), ("varchar(3)", Kind::Enum)]
     {
@@ -120,14 +120,14 @@ fn only_types_that_athena_projects_are_taken() {
 }
 
 #[test]
-fn an_enum_that_no_parameter_holds_is_refused() {
+fn enum_larger_than_a_table_parameter_is_refused() {
     let values: BTreeSet<Value> = (0..3_000).map(|n| Value::text(&format!("{n:0200}")).unwrap()).collect();
     let refused = Partition::of(column("k", "string"), Kind::Enum, &values).unwrap_err();
-    assert!(refused.starts_with("column \"k\" has too many different values"), "{refused}");
+    assert!(refused.starts_with("column \"k\" has too many distinct values"), "{refused}");
 }
 
 #[test]
-fn a_partition_is_read_as_it_was_written() {
+fn partitions_survive_a_json_round_trip() {
     let all = [of("dt", "date", &["2024-02-19"]), of("n", "int", &["1", "4"]), of("pref", "string", &["東京"])];
     let json = serde_json::to_string(&all).unwrap();
     assert_eq!(

@@ -1,10 +1,10 @@
-//! One value of a partition column, and its text in a folder's name.
+//! One value of a partition column, and its text in the name of a folder.
 
 use std::fmt;
 
 use jiff::civil;
 
-/// How Athena is told a column's values.
+/// The projection type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Date,
@@ -13,7 +13,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the column's type; the error says what to make of another one.
+    /// Returns the projection type for a column type. The error says what to cast other types to.
     pub fn of(glue_type: &str) -> Result<Kind, String> {
         match glue_type {
             "date" => Ok(Kind::Date),
@@ -21,12 +21,14 @@ impl Kind {
             "string" => Ok(Kind::Enum),
             _ if glue_type.starts_with("varchar") => Ok(Kind::Enum),
             _ => Err(format!(
-                "Athena projects no partitions of type {glue_type}: cast it to date, int, bigint or text in the source"
+                "Athena can't project partitions of type {glue_type}: cast the column to date, int, bigint or text in the \
+                 source"
             )),
         }
     }
 }
 
+/// One value of a partition column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     /// Days since 1970-01-01.
@@ -35,35 +37,36 @@ pub enum Value {
     Text(String),
 }
 
-/// What Hive escapes in a folder's name, what separates an enum's values, and what a template means something by.
+/// Characters that Hive escapes in folder names, that separate the values of an enum, or that have a meaning in a
+/// template.
 const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
 
-/// Bytes. S3's keys have 1024 for all.
-const LONGEST: usize = 255;
+/// The longest text, in bytes. A whole S3 key has at most 1,024.
+const MAX_TEXT_BYTES: usize = 255;
 
 impl Value {
-    /// A text that can be a folder and an enum's value; the error says why it cannot, without the text.
+    /// Checks that a text can be a folder name and an enum value. The error says why not, without the text.
     pub fn text(text: &str) -> Result<Value, String> {
         let trouble = if text.is_empty() {
             "is empty"
-        } else if text.len() > LONGEST {
+        } else if text.len() > MAX_TEXT_BYTES {
             "has more than 255 bytes"
         } else if text.trim() != text {
             "begins or ends with white space"
         } else if text == "." || text == ".." {
             "is . or .."
         } else if text == HIVE_NULL {
-            "is Hive's word for NULL"
+            "is Hive's name for NULL"
         } else if text.chars().any(|c| c.is_control() || UNSAFE.contains(c)) {
-            "has a character that a folder or an enum's list cannot hold (a control character or one of \" # % ' * / : \
-             = ? \\ { } [ ] ^ , $)"
+            "has a character that is not allowed in a folder name or an enum (a control character or one of \" # % ' * \
+             / : = ? \\ { } [ ] ^ , $)"
         } else {
             return Ok(Value::Text(text.into()));
         };
         Err(format!("{trouble}: replace it in the source's query"))
     }
 
-    /// A day of the years 1 to 9999, which have four digits.
+    /// Checks that a day is in the years 1 to 9999, which are written with four digits.
     pub fn date(days: i32) -> Result<Value, String> {
         match date(days.into()).map(|date| date.year()) {
             Ok(1..=9999) => Ok(Value::Date(days)),
@@ -71,17 +74,18 @@ impl Value {
         }
     }
 
-    /// The value of a folder's text; `None` where no value is written like that.
+    /// Parses the text of a folder. Returns `None` if Turntable wouldn't write a value like that.
     pub fn parse(kind: Kind, text: &str) -> Option<Value> {
         let value = match kind {
             Kind::Date => Value::Date(days(text.parse().ok()?)),
             Kind::Integer => Value::Integer(text.parse().ok()?),
             Kind::Enum => return Value::text(text).ok(),
         };
-        // One value has one folder.
+        // Only the canonical spelling counts, because each value has exactly one folder.
         (value.to_string() == text).then_some(value)
     }
 
+    /// Returns the value as a number, for the projections that are ranges. Dates are days since 1970-01-01.
     pub(super) fn whole(&self) -> Option<i64> {
         match self {
             Value::Date(days) => Some((*days).into()),
@@ -91,7 +95,7 @@ impl Value {
     }
 }
 
-/// Where Hive puts rows without a value.
+/// The folder value that Hive uses for NULL.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 impl fmt::Display for Value {
@@ -109,12 +113,13 @@ impl fmt::Display for Value {
 
 const EPOCH: civil::Date = civil::date(1970, 1, 1);
 
+/// Returns the date that is `days` after 1970-01-01.
 pub(super) fn date(days: i64) -> Result<civil::Date, String> {
-    let span = jiff::Span::new().try_days(days).map_err(|_| "no date is so far away".to_owned())?;
-    EPOCH.checked_add(span).map_err(|_| "no date is so far away".to_owned())
+    let span = jiff::Span::new().try_days(days).map_err(|_| "date out of range".to_owned())?;
+    EPOCH.checked_add(span).map_err(|_| "date out of range".to_owned())
 }
 
-/// Since 1970-01-01.
+/// Returns the days since 1970-01-01.
 pub(super) fn days(date: civil::Date) -> i32 {
     (date - EPOCH).get_days()
 }

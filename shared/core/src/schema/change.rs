@@ -1,10 +1,10 @@
-//! How the columns of new files differ from a table's, in words that name what was done.
+//! The differences between the columns of a table and of its new files.
 
 use std::fmt;
 
 use super::{column::Column, glue_type::GlueType, text::Text};
 
-/// One difference. Columns are compared by name, as Athena reads Parquet: their order is none.
+/// One difference. Columns are compared by name, as Athena reads Parquet. Their order doesn't matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Added {
@@ -15,24 +15,25 @@ pub enum Change {
         name: String,
         glue_type: String,
     },
-    /// One dropped, one added, of the same type and at the same place.
+    /// A dropped and an added column have the same type and the same position.
     Renamed {
         from: String,
         to: String,
         glue_type: String,
     },
-    /// Every value of the old type is one of the new type.
+    /// The new type holds every value of the old one.
     Widened {
         name: String,
         from: String,
         to: String,
     },
-    /// Every value of the new type is one of the old type.
+    /// The old type holds every value of the new one.
     Narrowed {
         name: String,
         from: String,
         to: String,
     },
+    /// Neither type holds every value of the other.
     Retyped {
         name: String,
         from: String,
@@ -48,7 +49,7 @@ impl fmt::Display for Change {
                 write!(f, "column {name:?} {glue_type} is missing from the new data")
             }
             Change::Renamed { from, to, glue_type } => {
-                write!(f, "column {from:?} {glue_type} is missing from the new data: it looks like a rename to {to:?}")
+                write!(f, "column {from:?} {glue_type} is missing from the new data, maybe renamed to {to:?}")
             }
             Change::Widened { name, from, to } => {
                 write!(f, "column {name:?} is {from} in the table and the wider {to} in the new data")
@@ -63,8 +64,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Every difference between what a table has and what its new files have; empty where there is none.
-/// Types are compared by meaning: `integer` is `int`.
+/// Returns every difference between the columns of a table and of its new files. Types are compared by meaning:
+/// `integer` equals `int`.
 pub fn changes(table: &[Column], files: &[Column]) -> Vec<Change> {
     let is_in = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
     let renamed = |at: usize| {
@@ -107,7 +108,7 @@ fn retyped(old: &Column, new: &Column) -> Option<Change> {
     }
 }
 
-/// Whether two spellings mean one type.
+/// Returns whether two spellings mean the same type.
 fn same(a: &str, b: &str) -> bool {
     if let (Some(a), Some(b)) = (Text::parse(a), Text::parse(b)) {
         return a == b;
@@ -118,7 +119,7 @@ fn same(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether a column of the type `wide` can take every value of `narrow`, unchanged.
+/// Returns whether a column of the type `wide` holds every value of the type `narrow` unchanged.
 fn holds(wide: &str, narrow: &str) -> bool {
     if let (Some(wide), Some(narrow)) = (Text::parse(wide), Text::parse(narrow)) {
         return wide.holds(narrow);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_spelling_are_no_difference() {
+    fn order_and_spelling_do_not_count_as_changes() {
         let table = [("id", "bigint"), ("n", "integer"), ("old", "string"), ("d", "decimal(10, 0)")];
         assert_eq!(
             between(&table, &[("d", "decimal(10)"), ("old", "string"), ("id", "bigint"), ("n", "int")]),
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_named_for_what_it_is() {
+    fn each_kind_of_change_is_recognised() {
         assert_eq!(
             between(
                 &[("id", "bigint"), ("n", "int"), ("p", "bigint"), ("name", "string"), ("old", "string")],
@@ -167,7 +168,7 @@ mod tests {
                 "column \"id\" is bigint in the table and string in the new data",
                 "column \"n\" is int in the table and the wider bigint in the new data",
                 "column \"p\" is bigint in the table and the narrower int in the new data",
-                "column \"name\" string is missing from the new data: it looks like a rename to \"full_name\"",
+                "column \"name\" string is missing from the new data, maybe renamed to \"full_name\"",
                 "column \"old\" string is missing from the new data",
                 "column \"new\" date is not in the table",
             ]
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wider_holds_every_value() {
+    fn wider_type_holds_every_value_of_the_narrower() {
         let wider = [
             ("tinyint", "smallint"),
             ("smallint", "int"),
@@ -191,7 +192,7 @@ mod tests {
             assert!(holds(wide, narrow), "{narrow} → {wide}");
             assert!(!holds(narrow, wide), "{wide} → {narrow}");
         }
-        // More digits behind the point leave fewer before it.
+        // More digits after the point leave fewer before it.
         for (a, b) in [
             ("decimal(10,2)", "decimal(10,4)"),
             ("int", "double"),

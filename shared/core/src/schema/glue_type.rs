@@ -80,7 +80,7 @@ impl fmt::Display for GlueType {
     }
 }
 
-/// Types may nest this deep: more than any table needs, and too little to exhaust the stack.
+/// How deep types may nest: deeper than in any real table, and not deep enough to exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
 struct Parser<'a> {
@@ -91,7 +91,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn glue_type(&mut self, depth: usize) -> Result<GlueType, String> {
         if depth > MAX_DEPTH {
-            return Err(format!("a type nests deeper than {MAX_DEPTH} levels"));
+            return Err(format!("a type is nested more than {MAX_DEPTH} levels deep"));
         }
         let word = self.word().to_ascii_lowercase();
         Ok(match word.as_str() {
@@ -140,7 +140,9 @@ impl<'a> Parser<'a> {
         let scale = if self.eat(',') { self.number()? } else { 0 };
         self.expect(')')?;
         if precision == 0 || precision > 38 || scale > precision {
-            return Err(format!("decimal({precision},{scale}): Athena's decimals have 1 to 38 digits"));
+            return Err(format!(
+                "decimal({precision},{scale}): expected a precision from 1 to 38, and a scale up to the precision"
+            ));
         }
         Ok(GlueType::Decimal { precision, scale })
     }
@@ -172,7 +174,7 @@ impl<'a> Parser<'a> {
     }
 
     fn number(&mut self) -> Result<u8, String> {
-        // varchar(65535) is longer than a u8; its length is not kept, so it saturates.
+        // The length of varchar(65535) doesn't fit into a u8. It isn't used, so it may saturate.
         let word = self.word();
         word.parse::<u32>().map(|n| n.min(u8::MAX as u32) as u8).map_err(|_| self.fault())
     }
@@ -190,7 +192,7 @@ impl<'a> Parser<'a> {
 
     fn fault(&self) -> String {
         let at = self.text.len() - self.rest.len();
-        format!("{:?} is no Glue type (at character {})", self.text, self.text[..at].chars().count() + 1)
+        format!("{:?} is not a Glue type (error at character {})", self.text, self.text[..at].chars().count() + 1)
     }
 }
 
@@ -225,9 +227,9 @@ mod tests {
     #[test]
     fn error_says_where_the_type_is_wrong() {
         let error = |text: &str| GlueType::parse(text).unwrap_err();
-        assert_eq!(error("array<integr>"), "\"array<integr>\" is no Glue type (at character 13)");
-        assert_eq!(error("int int"), "\"int int\" is no Glue type (at character 5)");
-        assert_eq!(error("decimal(40,2)"), "decimal(40,2): Athena's decimals have 1 to 38 digits");
+        assert_eq!(error("array<integr>"), "\"array<integr>\" is not a Glue type (error at character 13)");
+        assert_eq!(error("int int"), "\"int int\" is not a Glue type (error at character 5)");
+        assert_eq!(error("decimal(40,2)"), "decimal(40,2): expected a precision from 1 to 38, and a scale up to the precision");
         assert!(GlueType::parse(&"array<".repeat(100_000)).is_err());
         for bad in ["", "array<int", "map<int>", "struct<>", "struct<a int>", "decimal(x)", "日本"] {
             assert!(GlueType::parse(bad).is_err(), "{bad}");

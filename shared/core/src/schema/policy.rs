@@ -1,18 +1,19 @@
-//! What a flip may change of a table's columns.
+//! Which changes to a table's columns a flip may make.
 
 use super::{
     change::{Change, changes},
     column::Column,
 };
 
+/// Which changes to a table's columns a flip may make.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing.
+    /// No changes.
     #[default]
     Strict,
-    /// New columns, which come last, and types that hold every value of the old ones.
+    /// New columns, which are added last, and types that hold every value of the old ones.
     Additive,
-    /// Everything: the operator's risk.
+    /// All changes, at the operator's risk.
     Any,
 }
 
@@ -26,12 +27,12 @@ impl Policy {
         }
     }
 
-    /// What a flip back may change: what flips have changed under this policy, it takes back.
+    /// Returns the policy for a flip back, which must be able to undo every change that this policy allows.
     pub fn back(self) -> Policy {
         if self == Policy::Strict { Policy::Strict } else { Policy::Any }
     }
 
-    /// The differences between a table and its new files that may not be published.
+    /// Returns the differences between a table and its new files that this policy doesn't allow.
     pub fn refused(self, table: &[Column], files: &[Column]) -> Vec<Change> {
         changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
     }
@@ -40,13 +41,13 @@ impl Policy {
         match (self, change) {
             (Policy::Any, _) => true,
             (Policy::Additive, Change::Added { .. } | Change::Widened { .. }) => true,
-            // A file knows no lengths: a `varchar(n)` table over it was so from the first day on.
+            // Files store no text lengths, so a `varchar(n)` column over `string` files isn't a change.
             (Policy::Strict, Change::Widened { to, .. }) => to == "string",
             _ => false,
         }
     }
 
-    /// The table's columns after the flip, if nothing is refused.
+    /// Returns the table's columns after a flip that this policy allows.
     pub fn published(self, table: &[Column], files: &[Column]) -> Vec<Column> {
         let file = |name: &str| files.iter().find(|file| file.name == name);
         match self {
@@ -83,7 +84,7 @@ mod tests {
         [("extra", "boolean"), ("price", "decimal(12,2)"), ("name", "string"), ("day", "date"), ("id", "bigint")];
 
     #[test]
-    fn strict_refuses_every_difference() {
+    fn strict_refuses_every_change() {
         assert_eq!(
             refused(Policy::Strict, &TABLE, &GROWN),
             [
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn additive_widens_in_place_and_puts_what_is_new_last() {
+    fn additive_widens_in_place_and_adds_new_columns_last() {
         assert_eq!(refused(Policy::Additive, &TABLE, &GROWN), [""; 0]);
         assert_eq!(
             Policy::Additive.published(&columns(&TABLE), &columns(&GROWN)),
@@ -110,13 +111,13 @@ mod tests {
                 ("extra", "boolean")
             ])
         );
-        // Spellings of the same type stay as people wrote them.
+        // Another spelling of the same type stays as it is.
         let (table, files) = (columns(&[("n", "integer")]), columns(&[("n", "int")]));
         assert_eq!(Policy::Additive.published(&table, &files), table);
     }
 
     #[test]
-    fn additive_refuses_what_may_lose_something() {
+    fn additive_refuses_changes_that_may_lose_data() {
         assert_eq!(
             refused(
                 Policy::Additive,
@@ -125,7 +126,7 @@ mod tests {
             ),
             [
                 "column \"id\" is bigint in the table and the narrower int in the new data",
-                "column \"a\" string is missing from the new data: it looks like a rename to \"renamed\"",
+                "column \"a\" string is missing from the new data, maybe renamed to \"renamed\"",
                 "column \"b\" date is missing from the new data",
                 "column \"c\" is int in the table and string in the new data",
             ]
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn any_publishes_what_the_files_have() {
+    fn any_publishes_the_columns_of_the_files() {
         let files = [("renamed", "string"), ("id", "int")];
         assert_eq!(refused(Policy::Any, &TABLE, &files), [""; 0]);
         assert_eq!(Policy::Any.published(&columns(&TABLE), &columns(&files)), columns(&files));

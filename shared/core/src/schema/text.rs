@@ -1,6 +1,6 @@
-//! `string`, `varchar(n)` and `char(n)`: one type in a file, three in a table.
+//! The text types `string`, `varchar(n)` and `char(n)`. They are one type in a file and three in a table.
 
-/// What a table says of a text's length.
+/// A text type, with its length if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     String,
@@ -10,7 +10,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// `None`: no type of text.
+    /// Parses a Glue type. Returns `None` if it isn't a text type.
     pub fn parse(glue_type: &str) -> Option<Text> {
         let text: String = glue_type.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
         if text == "string" {
@@ -24,7 +24,7 @@ impl Text {
         }
     }
 
-    /// Whether every text of `other` is one of this, unchanged.
+    /// Returns whether this type holds every text of `other` unchanged.
     pub fn holds(self, other: Text) -> bool {
         match (other, self) {
             (_, Text::String) => true,
@@ -40,7 +40,7 @@ mod tests {
     use super::Text;
 
     #[test]
-    fn a_longer_text_holds_a_shorter_one() {
+    fn longer_type_holds_texts_of_a_shorter_one() {
         let holds = |wide: &str, narrow: &str| Text::parse(wide).unwrap().holds(Text::parse(narrow).unwrap());
         for (wide, narrow) in [
             ("string", "varchar(9)"),

@@ -128,7 +128,7 @@ async fn what_has_no_folder_is_said_without_its_value_and_leaves_no_upload() {
     for (by, expected) in [
         ("dt", "datasets.t: partition_by: column \"dt\" of row 5003 of part 2 of 2 is NULL, and NULL has no folder"),
         ("pref", "datasets.t: partition_by: column \"pref\" of row 5002 of part 2 of 2 has a character"),
-        ("n", "datasets.t: partition_by n: Athena would look for 2147483648 partitions, where 1001 have rows"),
+        ("n", "datasets.t: partition_by n: Athena would project 2147483648 partitions, but only 1001 have rows"),
     ] {
         let memory = Arc::new(Memory::default());
         let source = of(vec![vec![batch(0..100_000)], vec![batch(0..5000), unfit.clone()]]);
@@ -141,7 +141,7 @@ async fn what_has_no_folder_is_said_without_its_value_and_leaves_no_upload() {
     }
     for (by, expected) in [
         (&["day"][..], "the source has no column \"day\", only dt, id, pref, n, tags"),
-        (&["tags"], "column \"tags\": Athena projects no partitions of type array<bigint>: cast it"),
+        (&["tags"], "column \"tags\": Athena can't project partitions of type array<bigint>: cast the column"),
     ] {
         let memory = Arc::new(Memory::default());
         let error = run(&memory, of(vec![vec![]]), by, (1, 1)).await.err().unwrap();
