@@ -1,8 +1,8 @@
-//! One object, and what its name tells of it.
+//! One object to read; its format and compression follow from its key.
 
 use crate::{config::Format, name::Entry};
 
-/// One object to read.
+/// An object to read.
 #[derive(Debug, Clone)]
 pub struct Object {
     pub entry: Entry,
@@ -22,8 +22,8 @@ pub enum Compression {
     Zstd,
 }
 
-/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders,
-/// which Hadoop calls `NAME_$folder$`.
+/// Returns whether Athena ignores the key: a file or folder in its path begins with `_` or `.`, or the object is an
+/// empty folder marker (a key that ends in `/`, or Hadoop's `NAME_$folder$`).
 pub fn is_hidden(key: &str) -> bool {
     key.is_empty()
         || key.ends_with('/')
@@ -31,6 +31,8 @@ pub fn is_hidden(key: &str) -> bool {
         || key.split('/').any(|name| name.starts_with(['_', '.']))
 }
 
+/// Returns the format and compression that the key's extensions stand for, in any case. The format is `None` if
+/// unknown.
 pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
     let key = key.to_ascii_lowercase();
     let (rest, compression) = match key.rsplit_once('.') {
