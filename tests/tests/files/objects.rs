@@ -60,7 +60,7 @@ async fn a_location_is_an_object_or_a_folder() {
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
         "s3://lake/in/users/b.txt: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with \
-         .gz or .zst) or .parquet; or set source.files.format"
+         .gz or .zst) or .parquet, or set source.files.format"
     );
     assert_eq!(read(&objects, &format!("{PLACE}, format = \"csv\"")).await.unwrap().rows, ["1", "1"]);
     objects.delete("s3://lake/in/users/b.txt");

@@ -167,8 +167,7 @@ impl Column {
         Ok(())
     }
 
-    /// Appends a JSON value. A string column accepts every JSON value; one that is not a string is kept as its JSON
-    /// text.
+    /// Appends a JSON value. A string column accepts every value, and keeps the JSON text of those that aren't strings.
     pub fn push_json(&mut self, json: &RawValue) -> Result<(), Fault> {
         let text = json.get();
         if text == "null" {

@@ -65,8 +65,7 @@ async fn fetch(objects: Arc<dyn Objects>, object: Object) -> Result<(Object, Chu
     Ok((object.clone(), later(objects, object)))
 }
 
-/// Returns the object's bytes, requested when the stream is first polled. S3 closes connections that stay idle for
-/// long.
+/// Returns the object's bytes. The request is sent on the first poll, because S3 closes idle connections.
 pub fn later(objects: Arc<dyn Objects>, object: Object) -> Chunks {
     let open = async move { objects.stream(&object.entry.key, &object.entry.etag).await };
     stream::once(open).try_flatten().boxed()

@@ -33,9 +33,9 @@ pub enum Kind {
     #[default]
     Nothing,
     Boolean,
-    /// Whole numbers that a double represents exactly too.
+    /// Whole numbers within ±2<sup>53</sup>, which a double represents exactly too.
     Int,
-    /// Whole numbers of which some exceed that.
+    /// Whole numbers of which at least one is outside that range.
     Long,
     Double,
     Date,
@@ -61,8 +61,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a text that begins like a number. `12E4` is a string, as codes look like it; `1.2E5` and
-    /// `12e+04` are doubles.
+    /// Returns the kind of a text that begins like a number. `12E4` is a string, because identifiers
+    /// look like that; `1.2E5` and `12e+04` are doubles.
     pub fn of_number(text: &[u8]) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };

@@ -15,8 +15,7 @@ use crate::{
 /// Decompressed text without a byte order mark.
 pub type Input = Box<dyn Read + Send>;
 
-/// An object's bytes as they arrive. Download errors are [`Error`]s wrapped in [`io::Error`]s; [`error()`] unwraps
-/// them.
+/// An object's bytes as they arrive. Download errors are [`Error`]s in [`io::Error`]s; [`error()`] unwraps them.
 pub struct Arriving {
     chunks: Receiver<Result<Bytes>>,
     chunk: Bytes,
@@ -173,8 +172,7 @@ pub enum Fault {
 /// Bytes of a record at most. The limit bounds the memory that a malformed object can use.
 pub const LONGEST: usize = 16 << 20;
 
-/// Fields of a CSV record and names of a JSON object at most. A field can be a single byte of input, but takes more
-/// memory.
+/// Fields of a CSV record and names of a JSON object at most. Each takes more memory than its bytes of input.
 pub const WIDEST: usize = 10_000;
 
 /// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.

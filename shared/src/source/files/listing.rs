@@ -8,8 +8,7 @@ use crate::{
     port::Objects,
 };
 
-/// Lists the objects that the options name, in key order, and returns them with their common format; `None` if there
-/// are none.
+/// Lists the objects that the options name, in key order, with their common format. Returns `None` without objects.
 pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Format, Vec<Object>)>> {
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
@@ -56,7 +55,7 @@ async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entr
 
 fn unknown_format(key: &Key) -> Error {
     Error::input(format!(
-        "{key}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) or .parquet; \
+        "{key}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) or .parquet, \
          or set source.files.format"
     ))
 }

@@ -1,4 +1,4 @@
-//! One object to read; its format and compression follow from its key.
+//! One object to read. Its format and compression follow from its key.
 
 use crate::{config::Format, name::Entry};
 
@@ -31,8 +31,7 @@ pub fn is_hidden(key: &str) -> bool {
         || key.split('/').any(|name| name.starts_with(['_', '.']))
 }
 
-/// Returns the format and compression that the key's extensions stand for, in any case. The format is `None` if
-/// unknown.
+/// Returns the format and compression by the key's extensions, in any case. The format is `None` if it is unknown.
 pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
     let key = key.to_ascii_lowercase();
     let (rest, compression) = match key.rsplit_once('.') {

@@ -22,8 +22,7 @@ use crate::{
 
 /// Opens every object that the options name.
 ///
-/// `Opened::as_of` is `context.now`, a moment before the objects are listed: every object that existed then is
-/// included.
+/// `Opened::as_of` is `context.now`. The listing happens later, so it includes every object that existed then.
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared_schema).transpose()?;
     let objects = &context.objects;

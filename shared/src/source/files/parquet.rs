@@ -45,7 +45,7 @@ impl Footer {
         self.metadata.metadata()
     }
 
-    /// Converts the footer into an order to copy the object.
+    /// Returns the object's passthrough entry, with its number of rows.
     pub fn copy(self) -> Copy {
         let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
         Copy { entry: self.object.entry, rows }
@@ -57,8 +57,9 @@ impl Footer {
     }
 }
 
+/// Rows of a batch at most.
 const BATCH_ROWS: usize = 8192;
-/// How many requests are under way at once, for footers and for the columns of a row group.
+/// Requests in flight at the same time, for footers and for the columns of a row group.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// Reads the footers of all objects, and returns them with the schema: the declared one, or else the one of the first
@@ -105,7 +106,7 @@ fn check_types_match(fields: &Fields, object: &Object, first: &Object, schema: &
         {
             let (name, this, that) = (column.name(), glue_type(field), glue_type(column));
             return Err(Error::input(format!(
-                "{object}: column {name:?} is {this}, but {that} in {first}: write one type"
+                "{object}: column {name:?} is {this}, but {that} in {first}: write both with one type"
             )));
         }
     }
@@ -176,7 +177,7 @@ fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Resu
         .map_err(|error| Error::input(format!("{object}: columns of different lengths")).caused_by(error))
 }
 
-/// Runs a Parquet read and turns a panic into an `Input` error: the parquet crate panics on some damaged pages.
+/// Runs a Parquet read, and turns a panic into an `Input` error. The parquet crate panics on some damaged pages.
 pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
     let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader panicked")));
     AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)

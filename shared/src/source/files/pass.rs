@@ -1,4 +1,4 @@
-//! Selects the Parquet objects that S3 can copy into the generation unchanged, without reading their rows.
+//! Selects the Parquet objects for passthrough: S3 copies them into the generation unchanged, and no row is read.
 
 use arrow_schema::Schema;
 use parquet::{
@@ -19,7 +19,7 @@ pub fn take(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) 
 /// Bytes of an object that is copied. `CopyObject` accepts 5 GB, but a call for more than this risks its time-out.
 const MAX_COPY_BYTES: u64 = 1 << 30;
 
-/// Returns whether readers and checks can't tell the object from the one that Turntable would write for the same rows.
+/// Returns whether the object is, for readers and checks, like the one that Turntable would write for the same rows.
 fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
     let metadata = footer.parquet();
     let groups = metadata.row_groups();

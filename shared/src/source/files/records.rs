@@ -1,8 +1,8 @@
 //! Splits CSV text (RFC 4180 or another dialect) into records, each with the number of its first line.
 //!
 //! A field is quoted only if its first byte is a quote. A quoted field may contain delimiters, line ends and escaped
-//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a file with one column, where an empty line
-//! is a null.
+//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a source with one column, where one is
+//! a null.
 
 use std::io::{self, Read};
 
@@ -128,8 +128,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Finds the fields of the record at `self.at`. Changes only `self.fields` unless the record is complete in the
-    /// buffer.
+    /// Finds the fields of the record at `self.at`. Changes only `self.fields` while the record is incomplete.
     fn scan(&mut self) -> Result<Scan, &'static str> {
         self.fields.clear();
         let (buffer, mut at) = (&self.buffer[..self.filled], self.at);

@@ -1,8 +1,7 @@
 //! Reads drops, the objects that applications put into an opt-out inbox, into consent records and rejects.
 //!
 //! A drop is CSV with a header, NDJSON or Parquet (the first two also as .gz and .zst). It has the key's columns,
-//! `state` and `occurred_at`; other columns are ignored. An invalid record is rejected without affecting the valid
-//! ones.
+//! `state` and `occurred_at`; other columns are ignored. Invalid records are rejected; valid ones still count.
 
 mod pages;
 pub mod parquet;
@@ -30,7 +29,7 @@ pub use reject::Rejects;
 #[cfg(feature = "aws")]
 pub use table::records;
 
-/// Settings and shared state of all reads of one refresh.
+/// Settings and spill file for all reads of one refresh.
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
@@ -39,9 +38,9 @@ pub struct Reader {
     pub spill: Arc<Spill>,
 }
 
-/// Bytes of one drop's records in memory from which on they are spilled to the file.
+/// Bytes of one drop's records in memory that cause a spill to the file.
 const SPILL_DROP_BYTES: usize = 2 << 20;
-/// Bytes of all drops' records in memory from which on they are spilled to the file.
+/// Bytes of all drops' records in memory that cause a spill to the file.
 const SPILL_TOTAL_BYTES: usize = 8 << 20;
 
 impl Reader {

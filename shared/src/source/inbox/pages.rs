@@ -1,5 +1,4 @@
-//! Gives the Parquet reader the pages of a drop, and rejects large ones first: a page of a few bytes can expand to 2
-//! GB.
+//! Gives the Parquet reader the pages of a drop, but rejects large ones: a page of a few bytes can expand to 2 GB.
 
 use std::io::{self, Read};
 
@@ -55,7 +54,7 @@ impl ChunkReader for Parts {
     }
 }
 
-/// Reads from an offset on. The parquet crate reads page headers this way, and page data with `get_bytes`.
+/// Reads a file from an offset on. The parquet crate reads page headers this way, and page data with `get_bytes`.
 pub struct Header {
     unseen: Option<Bytes>,
     bytes: Reader<Bytes>,

@@ -51,8 +51,7 @@ const PACKED_DROP_COST: u64 = 4 << 20;
 /// Records of one refresh, approximately. The remaining drops are left for the next refresh, which follows immediately.
 pub const ENOUGH: usize = 6_000_000;
 
-/// Reads drops concurrently until there are `enough` records. Returns the records in one spill buffer, and the drops
-/// read.
+/// Reads drops concurrently until there are `enough` records. Returns all records in one spill buffer, and the drops.
 ///
 /// A drop that was overwritten or deleted since it was listed is skipped; the next listing has its current state.
 pub async fn read(

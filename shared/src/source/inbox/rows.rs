@@ -35,8 +35,7 @@ impl<'a> Rows<'a> {
         self.records.finish()
     }
 
-    /// Adds the rows of a batch. Fails if a column is missing or has an unsuitable type; `what` names the source in
-    /// errors.
+    /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
         if self.row + batch.num_rows() as u64 > self.most {
             return Err(too_many(&what));
@@ -104,8 +103,7 @@ fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) ->
     at.map(|at| batch.column(at)).ok_or_else(missing)
 }
 
-/// Returns a string column as views. Otherwise a long text in a dictionary would be copied for every row that refers to
-/// it.
+/// Returns a string column as views, so that a long text in a dictionary is not copied for every row that has it.
 fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     let kind = match array.data_type() {
         DataType::Dictionary(_, value) => value,

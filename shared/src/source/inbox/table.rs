@@ -102,8 +102,7 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     .await
 }
 
-/// Reads the records of another table with the same columns. A reject's line is its row number, counted across all
-/// batches.
+/// Reads the records of another table with the same columns. A reject's line is the row number across all batches.
 pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<Said> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {
