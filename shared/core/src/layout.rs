@@ -390,8 +390,8 @@ pub fn part(number: usize) -> String {
     format!("part-{number:05}.parquet")
 }
 
-/// As Athena has it: names that begin with `_` or `.`, of folders too, and the empty objects that stand for folders,
-/// which Hadoop calls `NAME_$folder$`.
+/// Returns whether Athena ignores the key: a file or folder in its path begins with `_` or `.`, or the object is an
+/// empty folder marker (a key that ends in `/`, or Hadoop's `NAME_$folder$`).
 pub fn is_hidden(key: &str) -> bool {
     key.is_empty()
         || key.ends_with('/')

@@ -17,5 +17,5 @@ mod write;
 
 pub use footer::{columns_of, read_footer};
 pub use rows::{Batches, Copy, Rows};
-pub use timestamps::{int96, with_micros};
+pub use timestamps::{int96_columns, with_micros};
 pub use write::{Progress, Written, write, write_until};

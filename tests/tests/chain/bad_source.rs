@@ -20,16 +20,13 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     let source = format!("{{ files = {{ location = \"s3://${{BUCKET}}/in/\", {COLUMNS} }} }}");
     const SECRET: &str = "hunter2";
     let cases = [
-        (format!("id,name\n1,a\n2,{SECRET},3\n"), "line 3: 3 fields where the header has 2"),
-        (format!("id,name\n1,a\n2,b\n{SECRET}\n"), "line 4: 1 fields where the header has 2"),
-        (format!("id,name\n1,\"a\nb\"\n{SECRET},c\n"), "line 4: column \"id\" is bigint: not a whole number"),
-        (
-            format!("id,name\n92233720368547758070,{SECRET}\n"),
-            "line 2: column \"id\" is bigint: out of the type's range",
-        ),
+        (format!("id,name\n1,a\n2,{SECRET},3\n"), "line 3: field count is 3, expected 2 as in the header"),
+        (format!("id,name\n1,a\n2,b\n{SECRET}\n"), "line 4: field count is 1, expected 2 as in the header"),
+        (format!("id,name\n1,\"a\nb\"\n{SECRET},c\n"), "line 4: column \"id\" (bigint): not a whole number"),
+        (format!("id,name\n92233720368547758070,{SECRET}\n"), "line 2: column \"id\" (bigint): out of range"),
         (
             format!("id,nom\n1,{SECRET}\n"),
-            "line 1: the header is not the declared columns: it lacks \"name\", and has \"nom\" besides",
+            "line 1: the header doesn't match the declared columns: missing \"name\"; unexpected \"nom\"",
         ),
     ];
     for (csv, text) in cases {
@@ -49,7 +46,9 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     // An empty place with declared columns is an empty generation, and without them nobody knows its columns.
     let nothing = "{ files = { location = \"s3://${BUCKET}/nothing/\" } }";
     let (of, message) = failing(&chain, nothing).await;
-    let text = chain.named("s3://${BUCKET}/nothing/: no objects; an empty table needs its columns declared");
+    let text = chain.named(
+        "s3://${BUCKET}/nothing/: no objects found: put one there, or declare source.files.columns to publish an empty table",
+    );
     assert_eq!((of.as_str(), message), ("Input", text));
 }
 

@@ -86,7 +86,7 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     assert!(!text.contains("secret-value"), "{text}");
     let file: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&file["drop"], &file["rejected"]), (&json!("bad.csv"), &json!(1)));
-    assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number of its type" }]));
+    assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number in the type's range" }]));
 
     // What the alarms look at.
     chain

@@ -1,27 +1,27 @@
-//! How the Parquet that is read may be compressed.
+//! The Parquet compression codecs that can be read.
 
 use parquet::{
     basic::Compression,
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
-/// Why a file cannot be read, if it cannot.
+/// Checks that every column chunk uses a supported codec; the error names the other codec.
 pub fn readable(footer: &ParquetMetaData) -> Result<(), String> {
     footer
         .row_groups()
         .iter()
         .flat_map(RowGroupMetaData::columns)
         .map(ColumnChunkMetaData::compression)
-        .try_for_each(known)
+        .try_for_each(ensure_supported)
 }
 
-fn known(compression: Compression) -> Result<(), String> {
+fn ensure_supported(compression: Compression) -> Result<(), String> {
     let name = match compression {
         Compression::BROTLI(_) => "Brotli",
         Compression::LZO => "LZO",
         _ => return Ok(()),
     };
-    Err(format!("it is compressed with {name}, which is not read: write it with ZSTD, Snappy, gzip or LZ4"))
+    Err(format!("compressed with {name}, which is not supported: write it with ZSTD, Snappy, gzip or LZ4"))
 }
 
 #[cfg(test)]
@@ -29,11 +29,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_codec_is_there_for_is_told_by_its_name() {
-        assert_eq!(known(Compression::LZ4_RAW), Ok(()));
-        assert_eq!(known(Compression::GZIP(parquet::basic::GzipLevel::default())), Ok(()));
+    fn unsupported_codec_is_named() {
+        assert_eq!(ensure_supported(Compression::LZ4_RAW), Ok(()));
+        assert_eq!(ensure_supported(Compression::GZIP(parquet::basic::GzipLevel::default())), Ok(()));
         assert!(
-            known(Compression::BROTLI(parquet::basic::BrotliLevel::default())).unwrap_err().contains("with Brotli,")
+            ensure_supported(Compression::BROTLI(parquet::basic::BrotliLevel::default()))
+                .unwrap_err()
+                .contains("with Brotli,")
         );
     }
 }

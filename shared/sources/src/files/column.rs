@@ -1,4 +1,4 @@
-//! Values as text or JSON → Arrow arrays of one type.
+//! Builds Arrow arrays of one type from values given as text or JSON.
 
 use std::sync::Arc;
 
@@ -23,17 +23,17 @@ use super::{
 use turntable_core::manifest::TypedBy;
 use turntable_parquet::arrow_types;
 
-/// Why a value is none of its column's type. It never holds the value.
+/// Why a value does not fit its column. Never contains the value.
 #[derive(Debug, PartialEq)]
 pub struct Fault {
-    /// The path of a nested one: `address.city`.
+    /// The column's name; for nested columns the path, such as `address.city`.
     pub column: String,
     pub why: String,
-    /// Whether it is a value of the type's kind that the type has no place for, and of a type that was declared.
+    /// Whether the value is of the right kind but the type can't represent it, and the type is not an inferred one.
     pub is_unrepresentable: bool,
 }
 
-/// One column of a batch that is being filled.
+/// A column of the batch that is being built.
 pub struct Column {
     of: Type,
     values: Values,
@@ -41,7 +41,7 @@ pub struct Column {
 
 struct Type {
     data_type: DataType,
-    /// Only a text that the type keeps to the letter is taken, because the type was inferred from some texts only.
+    /// Whether to accept only texts that the type preserves exactly. Set for inferred types, which rest on a sample.
     canonical: bool,
 }
 
@@ -57,14 +57,14 @@ enum Values {
     String(StringBuilder),
     Binary(BinaryBuilder),
     Date(Date32Builder),
-    /// Whether it is of UTC.
+    /// The flag is set if the values have a time zone and are stored as UTC.
     Timestamp(TimestampMicrosecondBuilder, bool),
     List(FieldRef, Nested, Box<Column>),
     Map(FieldRef, Nested, Box<[Column; 2]>),
     Struct(NullBufferBuilder, Row),
 }
 
-/// The lengths and nulls of lists.
+/// The offsets and nulls of lists or maps.
 struct Nested {
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
@@ -75,10 +75,10 @@ impl Nested {
         Self { offsets: vec![0], nulls: NullBufferBuilder::new(0) }
     }
 
-    /// One more list, of so many elements.
+    /// Appends a list of `length` elements; `None` is a null.
     fn push(&mut self, length: Option<usize>) {
         let last = self.offsets.last().copied().unwrap_or(0);
-        // A batch is of far less text than 2 GB.
+        // The limits of a batch in `Rows` keep the sum far below `i32::MAX`.
         self.offsets.push(last + length.unwrap_or(0) as i32);
         self.nulls.append(length.is_some());
     }
@@ -119,16 +119,16 @@ impl Column {
                     let pair = [column(pair[0].data_type())?, column(pair[1].data_type())?];
                     Values::Map(entries.clone(), Nested::new(), Box::new(pair))
                 }
-                _ => return Err(format!("{data_type} cannot be read from text")),
+                _ => return Err(format!("Arrow type {data_type} cannot be read from CSV or NDJSON")),
             },
             DataType::Struct(fields) => Values::Struct(NullBufferBuilder::new(0), Row::new(fields, typed_by)?),
-            _ => return Err(format!("{data_type} cannot be read from text")),
+            _ => return Err(format!("Arrow type {data_type} cannot be read from CSV or NDJSON")),
         };
         let of = Type { data_type: data_type.clone(), canonical: typed_by == TypedBy::Inferred };
         Ok(Self { of, values })
     }
 
-    /// Appends the value that the text says. A nested one is said in JSON.
+    /// Appends the value that the text represents. Lists, maps and structs are given as JSON.
     pub fn push(&mut self, text: &[u8]) -> Result<(), Fault> {
         if matches!(self.values, Values::List(..) | Values::Map(..) | Values::Struct(..)) {
             let json = json::parse(text).map_err(|_| self.of.fault("not JSON"))?;
@@ -148,7 +148,7 @@ impl Column {
             Values::Int8(to) => whole(to, trimmed)?,
             Values::Float64(to) => {
                 if canonical && !matches!(Kind::of_number(text), Kind::Int | Kind::Double) {
-                    return Err("not a number that a double keeps");
+                    return Err("not a number that a double holds exactly");
                 }
                 to.append_value(text::real(trimmed)?);
             }
@@ -157,9 +157,9 @@ impl Column {
             Values::Decimal(to, precision, scale) => to.append_value(text::decimal(trimmed, *precision, *scale)?),
             Values::Date(to) => to.append_value(text::date(trimmed)?),
             Values::Timestamp(to, utc) => match text::timestamp(trimmed)? {
-                (_, Zone::NoTime | Zone::None) if *utc => return Err("without a zone"),
-                (_, Zone::Some) if canonical && !*utc => return Err("with a zone"),
-                (_, Zone::NoTime) if canonical => return Err("without a time"),
+                (_, Zone::NoTime | Zone::None) if *utc => return Err("missing time zone"),
+                (_, Zone::Some) if canonical && !*utc => return Err("unexpected time zone"),
+                (_, Zone::NoTime) if canonical => return Err("missing time of day"),
                 (micros, _) => to.append_value(micros),
             },
             Values::Binary(to) => to.append_value(text::binary(trimmed)?),
@@ -168,7 +168,7 @@ impl Column {
         Ok(())
     }
 
-    /// Appends a JSON value. A string column takes any, as the JSON text that it is unless it is a string.
+    /// Appends a JSON value. A string column accepts every value, and keeps the JSON text of those that aren't strings.
     pub fn push_json(&mut self, json: &RawValue) -> Result<(), Fault> {
         let text = json.get();
         if text == "null" {
@@ -205,8 +205,8 @@ impl Column {
                 Some(Scalar::Nested(text)) if matches!(values, Values::String(_)) => {
                     self.push_scalar(text.as_bytes()).map_err(|why| self.of.fault(why))
                 }
-                Some(Scalar::Nested(_)) => Err(self.of.fault("an array or an object")),
-                None => Err(self.of.fault("not a JSON string")),
+                Some(Scalar::Nested(_)) => Err(self.of.fault("an array or an object, expected a single value")),
+                None => Err(self.of.fault("invalid JSON string")),
             },
         }
     }
@@ -233,12 +233,12 @@ impl Column {
         }
     }
 
-    /// Whether a push that has failed has changed nothing.
+    /// Returns whether a failed push leaves the column unchanged, which holds for types that don't nest.
     pub fn is_scalar(&self) -> bool {
         !matches!(self.values, Values::List(..) | Values::Map(..) | Values::Struct(..))
     }
 
-    /// What was pushed since the last time.
+    /// Returns the values that were pushed since the last call.
     pub fn finish(&mut self) -> ArrayRef {
         match &mut self.values {
             Values::Boolean(from) => ArrayBuilder::finish(from),
@@ -278,8 +278,10 @@ impl Type {
             arrow_types::glue_type(&self.data_type).map(|glue_type| glue_type.to_string()).unwrap_or_default();
         let is_unrepresentable = !self.canonical && text::UNREPRESENTABLE.contains(&why);
         let why = match self.canonical {
-            false => format!("is {glue_type}: {why}"),
-            true => format!("was inferred to be {glue_type} from the first records: {why}; declare the columns"),
+            false => format!("({glue_type}): {why}"),
+            true => format!(
+                "({glue_type}, inferred from the first records): {why}; declare the types in source.files.columns"
+            ),
         };
         Fault { column: String::new(), why, is_unrepresentable }
     }

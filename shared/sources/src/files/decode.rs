@@ -1,4 +1,4 @@
-//! Objects of text → batches, on threads that may block; objects arrive and are decoded at the same time.
+//! Decodes CSV and NDJSON objects into batches on blocking threads, while the objects download.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub enum Text {
     Ndjson,
 }
 
-/// What a text is decoded to.
+/// How to decode a text.
 #[derive(Clone)]
 pub struct Target {
     pub text: Text,
@@ -43,35 +43,36 @@ pub struct Target {
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// Objects up to this size, in bytes, are fetched before their turn, so many at once: their latency would add up.
-const SMALL: u64 = 1 << 20;
-const AHEAD: usize = 8;
+/// Bytes of an object that is prefetched. One by one, the latencies of many small objects would add up.
+const PREFETCH_MAX_BYTES: u64 = 1 << 20;
+/// Objects that are prefetched at the same time.
+const MAX_CONCURRENT_PREFETCHES: usize = 8;
 
-/// The rows of the objects, one object after the other.
+/// Returns the rows of the objects, one object after the other.
 pub fn batches(objects: Arc<dyn Objects>, list: Vec<Object>, target: Target) -> Batches {
     stream::iter(list)
         .map(move |object| fetch(objects.clone(), object))
-        .buffered(AHEAD)
-        .map_ok(move |(object, chunks)| of_object(object, chunks, target.clone()))
+        .buffered(MAX_CONCURRENT_PREFETCHES)
+        .map_ok(move |(object, chunks)| decode_object(object, chunks, target.clone()))
         .try_flatten()
         .boxed()
 }
 
 async fn fetch(objects: Arc<dyn Objects>, object: Object) -> Result<(Object, Chunks)> {
-    if object.entry.size <= SMALL {
+    if object.entry.size <= PREFETCH_MAX_BYTES {
         let chunks: Vec<Bytes> = objects.stream(&object.entry.key, &object.entry.etag).await?.try_collect().await?;
         return Ok((object, stream::iter(chunks).map(Ok).boxed()));
     }
     Ok((object.clone(), later(objects, object)))
 }
 
-/// Asked for when its turn comes: an open connection does not wait for long.
+/// Returns the object's bytes. The request is sent on the first poll, because S3 closes idle connections.
 pub fn later(objects: Arc<dyn Objects>, object: Object) -> Chunks {
     let open = async move { objects.stream(&object.entry.key, &object.entry.etag).await };
     stream::once(open).try_flatten().boxed()
 }
 
-fn of_object(object: Object, chunks: Chunks, target: Target) -> Batches {
+fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
     let start = async move {
         let (to, batches) = mpsc::channel(2);
         let arriving = arriving(&object, chunks);
@@ -96,7 +97,8 @@ fn of_object(object: Object, chunks: Chunks, target: Target) -> Batches {
     stream::once(start).flatten().boxed()
 }
 
-/// The batches, and then the error of the task that sends them: their end is the end of the rows only if it says so.
+/// Returns the batches, then the error of the task that sends them, if it failed. Without this check, the batches of a
+/// failed task would look complete.
 pub fn until_done(
     batches: Receiver<RecordBatch>,
     task: JoinHandle<Result<()>>,
@@ -110,7 +112,7 @@ pub fn until_done(
     })
 }
 
-/// Moves the chunks to where a thread can wait for them.
+/// Forwards the chunks to a channel that a blocking thread can read from.
 pub fn arriving(object: &Object, mut chunks: Chunks) -> Arriving {
     let (to, from): (Sender<Result<Bytes>>, Receiver<_>) = mpsc::channel(8);
     tokio::spawn(async move {
@@ -123,17 +125,18 @@ pub fn arriving(object: &Object, mut chunks: Chunks) -> Arriving {
     Arriving::new(object, from)
 }
 
+/// Returns the error for a panic in a decoding task.
 pub fn panicked(error: JoinError) -> Error {
-    Error::corrupt("a reader of files panicked; run again, and report it if it comes again").caused_by(error)
+    Error::corrupt("a file reader panicked: run again, and report this if it repeats").caused_by(error)
 }
 
-/// How many objects are looked at at most, one after the other, if they hold few records.
-const SAMPLED: usize = 32;
+/// Objects that type inference reads at most, one after the other, if they have few records.
+const MAX_SAMPLED_OBJECTS: usize = 32;
 
-/// Looks at the first records of the first objects.
+/// Reads the first records of the first objects for type inference.
 pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) -> Result<Sample> {
     let mut sample = Sample::default();
-    for object in list.iter().filter(|object| object.entry.size > 0).take(SAMPLED) {
+    for object in list.iter().filter(|object| object.entry.size > 0).take(MAX_SAMPLED_OBJECTS) {
         if sample.records >= infer::RECORDS {
             break;
         }

@@ -1,8 +1,8 @@
-//! The first records → column types.
+//! Infers column types from the first records.
 //!
-//! Only what a type keeps to the letter is taken for that type: 007 and +81… are strings, and so is a column that
-//! holds two kinds of things. CSV has only text; JSON's numbers and booleans are what they say, its strings are
-//! looked at for dates and timestamps only.
+//! A column gets a type only if the type preserves every text exactly: 007 and +81… stay strings, and so does a column
+//! with values of different kinds. In CSV every value is text. In JSON, numbers and booleans keep their kind, and
+//! strings are examined only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -12,43 +12,44 @@ use serde_json::Value;
 use super::text::{self, Zone};
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// How many records are looked at.
+/// Records that are examined at most.
 pub const RECORDS: usize = 10_000;
 
-/// How deep inferred types nest; what lies deeper stays JSON in a string.
-const DEPTH: usize = 16;
+/// Levels of nesting of an inferred type at most. Deeper values stay JSON text in a string.
+const MAX_DEPTH: usize = 16;
 
-/// What the first records have told.
+/// The columns found in the first records.
 #[derive(Default)]
 pub struct Sample {
     pub records: usize,
-    /// Names in lower case, in the order in which they came.
+    /// Names in lower case, in order of first appearance.
     pub columns: Vec<(String, Kind)>,
 }
 
-/// What the values seen so far have in common.
+/// The narrowest type that fits all values seen so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Kind {
-    /// Nothing but nulls yet.
+    /// Only nulls so far.
     #[default]
     Nothing,
     Boolean,
-    /// A whole number that a double keeps too.
+    /// Whole numbers within ±2<sup>53</sup>, which a double represents exactly too.
     Int,
+    /// Whole numbers of which at least one is outside that range.
     Long,
     Double,
     Date,
     Timestamp,
-    /// With a zone: of UTC.
+    /// A timestamp with a time zone, converted to UTC.
     Instant,
     String,
     List(Box<Kind>),
-    /// Names in lower case, in the order in which they came.
+    /// Names in lower case, in order of first appearance.
     Struct(Vec<(String, Kind)>),
 }
 
 impl Kind {
-    /// Of a CSV field.
+    /// Returns the kind of a CSV field that is not null.
     pub fn of_text(text: &[u8]) -> Kind {
         match text.first() {
             Some(b't' | b'f' | b'T' | b'F') if text::boolean(text, true).is_ok() => Kind::Boolean,
@@ -60,7 +61,8 @@ impl Kind {
         }
     }
 
-    /// Of a text that begins as a number does. `12E4` is taken for a name: who writes numbers writes 1.2E5 or 12e+04.
+    /// Returns the kind of a text that begins like a number. `12E4` is a string, because identifiers
+    /// look like that; `1.2E5` and `12e+04` are doubles.
     pub fn of_number(text: &[u8]) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
@@ -85,7 +87,7 @@ impl Kind {
         }
     }
 
-    /// Of a JSON value. An object with two keys that differ in case only stays a string.
+    /// Returns the kind of a JSON value. An object with two names that differ only in case is a string.
     pub fn of_json(value: &Value, depth: usize) -> Kind {
         match value {
             Value::Null => Kind::Nothing,
@@ -97,7 +99,7 @@ impl Kind {
                 None => Kind::Double,
             },
             Value::String(text) => Kind::of_time(text.as_bytes()),
-            Value::Array(_) | Value::Object(_) if depth == DEPTH => Kind::String,
+            Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => Kind::String,
             Value::Array(values) => {
                 let element = values.iter().map(|value| Kind::of_json(value, depth + 1));
                 Kind::List(Box::new(element.fold(Kind::Nothing, Kind::and)))
@@ -105,14 +107,14 @@ impl Kind {
             Value::Object(pairs) => {
                 let fields = pairs.iter().map(|(name, value)| (name.to_lowercase(), Kind::of_json(value, depth + 1)));
                 let fields: Vec<(String, Kind)> = fields.collect();
-                let twice =
+                let duplicate =
                     fields.iter().enumerate().any(|(at, (name, _))| fields[..at].iter().any(|(n, _)| n == name));
-                if twice { Kind::String } else { Kind::Struct(fields) }
+                if duplicate { Kind::String } else { Kind::Struct(fields) }
             }
         }
     }
 
-    /// What both have in common: a string at the worst.
+    /// Returns the narrowest kind that fits both, which is a string if no other does.
     pub fn and(self, other: Kind) -> Kind {
         match (self, other) {
             (Kind::Nothing, kind) | (kind, Kind::Nothing) => kind,
@@ -130,6 +132,7 @@ impl Kind {
         }
     }
 
+    /// Returns the Arrow type of the column.
     pub fn data_type(&self) -> DataType {
         match self {
             Kind::Boolean => DataType::Boolean,
@@ -145,7 +148,7 @@ impl Kind {
     }
 }
 
-/// Adds a value's kind to the column of that name, which may be a new one.
+/// Merges a value's kind into the column of that name. Appends the column if it is new.
 pub fn add(columns: &mut Vec<(String, Kind)>, name: String, kind: Kind) {
     match columns.iter_mut().find(|(column, _)| *column == name) {
         Some((_, known)) => *known = std::mem::take(known).and(kind),
@@ -153,6 +156,7 @@ pub fn add(columns: &mut Vec<(String, Kind)>, name: String, kind: Kind) {
     }
 }
 
+/// Returns the Arrow fields of the columns, all nullable.
 pub fn fields(columns: &[(String, Kind)]) -> Fields {
     columns.iter().map(|(name, kind)| Field::new(name, kind.data_type(), true)).collect()
 }
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_taken_only_where_it_keeps_the_text() {
+    fn type_is_inferred_only_if_it_preserves_the_text() {
         for (texts, kind) in [
             (&["1", "-20", "0"][..], Kind::Int),
             (&["1", "9223372036854775807"], Kind::Long),
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn json_nests() {
+    fn nested_json_becomes_nested_types() {
         let kind = |texts: &[&str]| {
             let values = texts.iter().map(|text| serde_json::from_str(text).unwrap());
             values.map(|value| Kind::of_json(&value, 0)).fold(Kind::Nothing, Kind::and).data_type()

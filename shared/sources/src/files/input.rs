@@ -1,4 +1,4 @@
-//! One object of S3 → its text, decompressed, for a thread that may block.
+//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they belong on a blocking thread.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -12,14 +12,14 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// The text without a byte order mark.
+/// Decompressed text without a byte order mark.
 pub type Input = Box<dyn Read + Send>;
 
-/// What arrives of an object. Its errors are [`Error`]s inside of [`io::Error`]s: [`error`] takes them out.
+/// An object's bytes as they arrive. Download errors are [`Error`]s in [`io::Error`]s; [`error()`] unwraps them.
 pub struct Arriving {
     chunks: Receiver<Result<Bytes>>,
     chunk: Bytes,
-    /// Bytes that must still come: an end before is none.
+    /// Bytes still to come. If the chunks end before it is 0, the download was cut off.
     missing: u64,
 }
 
@@ -38,7 +38,7 @@ impl BufRead for Arriving {
                     self.missing = self.missing.saturating_sub(self.chunk.len() as u64);
                 }
                 None if self.missing > 0 => {
-                    let error = Error::unavailable("an object ended before its last byte; run again");
+                    let error = Error::unavailable("an object's download ended before its last byte: run again");
                     return Err(io::Error::other(error));
                 }
                 None => break,
@@ -62,8 +62,9 @@ impl Read for Arriving {
     }
 }
 
-/// Decompresses (all members of a gzip, all frames of a zstd), and takes a byte order mark away. A zstd may look back
-/// 2<sup>`window`</sup> bytes, which are kept in memory for as long as it is read.
+/// Decompresses the object (all gzip members, all zstd frames) and removes a UTF-8 byte order mark.
+///
+/// `window` is the log2 of the largest accepted zstd window, in bytes; the decoder keeps the window in memory.
 pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u32) -> Result<Input> {
     let mut input: Input = match object.compression {
         Compression::None => Box::new(arriving),
@@ -84,10 +85,11 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
     Ok(Box::new(Read::chain(Cursor::new(mark), input)))
 }
 
-/// The text in UTF-8. What is none of the encoding's texts is an error after all that stands before it.
+/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error, after all text before them was
+/// returned; see [`is_undecodable`]. UTF-8 itself is passed through unchecked.
 pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
     let from = match encoding {
-        // Not looked at twice: whoever takes a text looks whether it is one.
+        // The parsers check UTF-8 themselves.
         Encoding::Utf8 => return input,
         Encoding::ShiftJis => encoding_rs::SHIFT_JIS,
         Encoding::EucJp => encoding_rs::EUC_JP,
@@ -111,18 +113,19 @@ enum State {
     Ended,
 }
 
-/// Bytes that are no text of their encoding come next.
+/// The next bytes are invalid in the text's encoding.
 #[derive(Debug)]
 struct Undecodable;
 
 impl std::fmt::Display for Undecodable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no text of its encoding")
+        f.write_str("invalid bytes for the text's encoding")
     }
 }
 
 impl std::error::Error for Undecodable {}
 
+/// Returns whether the error comes from [`in_utf8`], because of bytes that are invalid in the encoding.
 pub fn is_undecodable(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Undecodable>())
 }
@@ -153,41 +156,41 @@ impl Read for Decoding {
     }
 }
 
-/// Why a text cannot be read on.
+/// Why reading a text failed.
 #[derive(Debug)]
 pub enum Fault {
     Io(io::Error),
-    /// The line on which the record begins, and the field, from 0, that has bytes that are none of the encoding's.
+    /// A field has bytes that are invalid in the encoding. `line` is the record's first line; `field` counts from 0.
     Undecodable {
         line: u64,
         field: usize,
     },
-    /// The line on which the record begins, and what is wrong with it.
+    /// The record's first line, and the reason.
     Text(u64, String),
 }
 
-/// Bytes. A record that is longer is taken for a fault, so that it does not take all of the memory.
+/// Bytes of a record at most. The limit bounds the memory that a malformed object can use.
 pub const LONGEST: usize = 16 << 20;
 
-/// Fields of a record and names of an object, for the same reason: each takes more memory than the byte that it is made of.
+/// Fields of a CSV record and names of a JSON object at most. Each takes more memory than its bytes of input.
 pub const WIDEST: usize = 10_000;
 
-/// What `zstd` itself takes unless it is told otherwise: 128 MB.
+/// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.
 pub const WINDOW: u32 = 27;
 
-/// The sentence for the operator.
+/// Returns the error for the operator, with the object's name and, where known, the line.
 pub fn error(object: &Object, fault: Fault) -> Error {
     let error = match fault {
         Fault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
         Fault::Undecodable { line, field } => {
-            return Error::input(format!("{object}: line {line}: field {} is not in the encoding", field + 1));
+            return Error::input(format!("{object}: line {line}: field {}: invalid bytes for the encoding", field + 1));
         }
         Fault::Io(error) => error,
     };
     let what = match object.compression {
         Compression::None => "cannot be read",
-        Compression::Gzip => "is damaged or no gzip",
-        Compression::Zstd => "is damaged or no zstd",
+        Compression::Gzip => "is damaged or not gzip",
+        Compression::Zstd => "is damaged or not zstd",
     };
     match error.downcast::<Error>() {
         Ok(below) => below,

@@ -1,5 +1,6 @@
-//! One JSON text → its parts, which stay text: numbers keep all of their digits.
-//! What serde_json says about a fault may hold the value, so it is not passed on.
+//! Splits a JSON text into its parts, which remain text, so that numbers keep all digits.
+//!
+//! Errors of serde_json can contain values of the text, so they are never passed on.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,33 +12,35 @@ use serde_json::value::RawValue;
 
 use super::input::WIDEST;
 
-/// An object's names and values, in their order; names may come twice.
+/// The names and values of an object, in order. A name may appear more than once.
 pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 pub enum Scalar<'a> {
-    /// Without quotes and escapes.
+    /// A string, unescaped and without quotes.
     String(Cow<'a, str>),
     /// A number, true or false.
     Other(&'a str),
-    /// An array or an object, as it stands.
+    /// The JSON text of an array or object.
     Nested(&'a str),
 }
 
-/// Proves that the text is one JSON value; where not, the byte (from 1) at which it stops being one.
+/// Checks that the text is exactly one JSON value. The error is the position of the first invalid byte, from 1.
 pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
     let text = std::str::from_utf8(text).map_err(|error| error.valid_up_to() + 1)?;
     serde_json::from_str(text).map_err(|error| error.column())
 }
 
+/// Returns the pairs of a JSON object; `None` for any other value, and for one that breaks the limits.
 pub fn object(text: &str) -> Option<Pairs<'_>> {
     text.starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
+/// Returns the elements of a JSON array; `None` for any other value.
 pub fn array(text: &str) -> Option<Vec<&RawValue>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }
 
-/// `None` for a string with half of a surrogate pair.
+/// Classifies a JSON value. `None` for a string with an unpaired surrogate.
 pub fn scalar(text: &str) -> Option<Scalar<'_>> {
     Some(match text.as_bytes().first() {
         Some(b'"') if !text.contains('\\') => Scalar::String(text.get(1..text.len() - 1)?.into()),
@@ -74,6 +77,6 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-/// A `Cow<str>` that borrows where it can: serde's own never does.
+/// A `Cow<str>` that borrows if possible. Serde's own implementation always allocates.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

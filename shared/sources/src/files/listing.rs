@@ -1,4 +1,4 @@
-//! Which objects a source is.
+//! Finds the objects of a source.
 
 use super::object::{Compression, Object, told_by_name};
 use turntable_core::{
@@ -8,17 +8,16 @@ use turntable_core::{
     port::Objects,
 };
 
-/// The objects that the options name, in the order of their keys, and the one format that all of them have.
-/// `None` where there are no objects.
+/// Lists the objects that the options name, in key order, with their common format. Returns `None` without objects.
 pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Format, Vec<Object>)>> {
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
-    for entry in entries(options, objects).await? {
+    for entry in list_entries(options, objects).await? {
         let (named, compression) = told_by_name(&entry.key.key);
-        let this = options.format.or(named).ok_or_else(|| unknown(&entry.key))?;
+        let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
             return Err(Error::input(format!(
-                "{}: Parquet compresses itself; store it without .gz or .zst",
+                "{}: Parquet has compression of its own: store it without .gz or .zst",
                 entry.key
             )));
         }
@@ -26,10 +25,10 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
             && format != this
         {
             return Err(Error::input(format!(
-                "{}: is {}, and {first} is {}; keep one format in one place",
+                "{}: format is {}, but {first} is {}: keep one format per location",
                 entry.key,
-                name(this),
-                name(format)
+                format_name(this),
+                format_name(format)
             )));
         }
         format = Some(this);
@@ -38,8 +37,8 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     Ok(format.map(|format| (format, found)))
 }
 
-/// The location is one object if there is one of that key, else a folder.
-async fn entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
+/// Lists the object with exactly the location's key if it exists; else all objects in the folder, without hidden ones.
+async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
     let mut prefix = options.key.clone();
     if !prefix.is_empty() && !prefix.ends_with('/') {
         let key = Key { bucket: options.bucket.clone(), key: prefix.clone() };
@@ -54,14 +53,14 @@ async fn entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn unknown(key: &Key) -> Error {
+fn unknown_format(key: &Key) -> Error {
     Error::input(format!(
-        "{key}: the name tells no format, expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) or .parquet; \
-         or set format"
+        "{key}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) or .parquet, \
+         or set source.files.format"
     ))
 }
 
-fn name(format: Format) -> &'static str {
+fn format_name(format: Format) -> &'static str {
     match format {
         Format::Csv => "csv",
         Format::Ndjson => "ndjson",

@@ -1,7 +1,7 @@
-//! CSV, NDJSON and Parquet in S3: one object, or all under a prefix.
+//! Reads CSV, NDJSON and Parquet objects in S3: one object, or all objects under a prefix.
 //!
-//! Column types are declared, or inferred from the first records, or Parquet's own. Whatever does not fit them is an
-//! error that names the object, the line and the column, never the value.
+//! Column types are declared, inferred from the first records (CSV and NDJSON), or taken from the Parquet schema. A
+//! value that does not fit its column is an error that names the object, the line and the column, never the value.
 
 pub mod codec;
 pub mod column;

@@ -1,4 +1,5 @@
-//! NDJSON: one object a line. Keys are matched to columns in any case; a missing one is null. Empty lines are skipped.
+//! Reads NDJSON: one JSON object per line. Names are matched to columns case-insensitively; missing ones are null.
+//! Empty lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -11,6 +12,7 @@ use super::{
 };
 use turntable_core::error::Result;
 
+/// Appends every record of the text to `rows`.
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
     let mut lines = Lines::new(input);
     while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
@@ -22,19 +24,20 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     Ok(())
 }
 
+/// Parses a line into the names and values of its JSON object, or returns the reason why it is not one.
 pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     let json = match json::parse(line) {
         Ok(json) => json,
-        Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("not UTF-8 at byte {at}")),
-        Err(at) => return Err(format!("not JSON at byte {at}")),
+        Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("invalid UTF-8 at byte {at}")),
+        Err(at) => return Err(format!("invalid JSON at byte {at}")),
     };
     json::object(json.get()).ok_or_else(|| match json.get().starts_with('{') {
-        true => format!("an object of more than {WIDEST} names, or with a name that is no text"),
+        true => format!("an object with more than {WIDEST} names, or with a name that is not valid text"),
         false => "not a JSON object".into(),
     })
 }
 
-/// Learns from the first records. Whatever is no JSON is for [`decode`] to say.
+/// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON; [`decode`] reports them.
 pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
     let mut lines = Lines::new(input);
     while sample.records < infer::RECORDS {
@@ -48,7 +51,7 @@ pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Resu
     Ok(())
 }
 
-/// The lines that are not empty.
+/// Iterates over the lines that are not blank.
 pub struct Lines {
     input: BufReader<Input>,
     text: Vec<u8>,
@@ -57,7 +60,7 @@ pub struct Lines {
 
 pub struct Line<'a> {
     pub text: &'a [u8],
-    /// From 1.
+    /// The line number, from 1.
     pub number: u64,
 }
 
@@ -66,13 +69,14 @@ impl Lines {
         Self { input: BufReader::with_capacity(256 << 10, input), text: Vec::new(), number: 0 }
     }
 
+    /// Returns the next line that is not blank, without trailing whitespace; `None` at the end of the text.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Fault> {
         loop {
             self.text.clear();
             self.number += 1;
             let read = self.input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut self.text).map_err(Fault::Io)?;
             if read == LONGEST {
-                return Err(Fault::Text(self.number, format!("a line longer than {} MB", LONGEST >> 20)));
+                return Err(Fault::Text(self.number, format!("line longer than {} MB", LONGEST >> 20)));
             }
             if read == 0 {
                 return Ok(None);

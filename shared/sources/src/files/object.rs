@@ -1,8 +1,8 @@
-//! One object, and what its name tells of it.
+//! One object to read. Its format and compression follow from its key.
 
 use turntable_core::{config::Format, layout::Entry};
 
-/// One object to read.
+/// An object to read.
 #[derive(Debug, Clone)]
 pub struct Object {
     pub entry: Entry,
@@ -22,6 +22,7 @@ pub enum Compression {
     Zstd,
 }
 
+/// Returns the format and compression by the key's extensions, in any case. The format is `None` if it is unknown.
 pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
     let key = key.to_ascii_lowercase();
     let (rest, compression) = match key.rsplit_once('.') {

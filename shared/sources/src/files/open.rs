@@ -1,4 +1,4 @@
-//! The objects of a source, opened: what they are, their columns, and their rows as streams.
+//! Opens the objects of a source: determines their format and columns, and returns their rows as streams.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -22,22 +22,24 @@ use turntable_core::{
 use turntable_parquet::Rows;
 use turntable_parquet::arrow_types;
 
-/// `as_of` is the moment before the objects were listed: all that was there by then is in.
+/// Opens every object that the options name.
+///
+/// `Opened::as_of` is `context.now`. The listing happens later, so it includes every object that existed then.
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
-    let declared = options.columns.as_deref().map(declared).transpose()?;
+    let declared = options.columns.as_deref().map(declared_schema).transpose()?;
     let objects = &context.objects;
     let found = listing::find(options, &**objects).await?;
     if let (Some((Format::Ndjson | Format::Parquet, list)), Some(_)) = (&found, &options.csv) {
         return Err(Error::config(format!(
-            "{}: is no CSV, and source.files.csv has options of CSV: drop them",
+            "{}: not a CSV file, but source.files.csv is set: remove source.files.csv",
             list[0]
         )));
     }
     match (found, declared) {
         (Some((Format::Csv, list)), declared) => {
-            text(options, context, Text::Csv(options.csv.clone().unwrap_or_default()), list, declared).await
+            open_text(options, context, Text::Csv(options.csv.clone().unwrap_or_default()), list, declared).await
         }
-        (Some((Format::Ndjson, list)), declared) => text(options, context, Text::Ndjson, list, declared).await,
+        (Some((Format::Ndjson, list)), declared) => open_text(options, context, Text::Ndjson, list, declared).await,
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
             let (schema, mut footers) = parquet::open(objects, list, declared).await?;
@@ -45,7 +47,7 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
             let copies = copies.into_iter().map(parquet::Footer::copy).collect();
             let unrepresentable = context.unrepresentable(&schema);
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
-            let streams = deal(footers, |footer| footer.size()).into_iter().map(batches).collect();
+            let streams = distribute(footers, |footer| footer.size()).into_iter().map(batches).collect();
             let rows = Rows { schema, copies, streams };
             Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
         }
@@ -57,12 +59,15 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         }
         (None, None) => {
             let place = options.location();
-            Err(Error::input(format!("{place}: no objects; an empty table needs its columns declared")))
+            Err(Error::input(format!(
+                "{place}: no objects found: put one there, or declare source.files.columns to publish an empty table"
+            )))
         }
     }
 }
 
-async fn text(
+/// Opens CSV or NDJSON objects.
+async fn open_text(
     options: &Files,
     context: &Context,
     text: Text,
@@ -72,52 +77,61 @@ async fn text(
     let objects = &context.objects;
     let (schema, typed_by) = match declared {
         Some(schema) => (schema, TypedBy::Declared),
-        None => (inferred(options, objects, &text, &list).await?, TypedBy::Inferred),
+        None => (inferred_schema(options, objects, &text, &list).await?, TypedBy::Inferred),
     };
     let unrepresentable = context.unrepresentable(&schema);
     let target = Target { text, schema: schema.clone(), typed_by, unrepresentable: unrepresentable.clone() };
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
-    let streams = deal(list, |object| object.entry.size).into_iter().map(batches).collect();
+    let streams = distribute(list, |object| object.entry.size).into_iter().map(batches).collect();
     let rows = Rows { schema, copies: Vec::new(), streams };
     Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
 }
 
-fn declared(columns: &[Column]) -> Result<SchemaRef> {
+fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {
     let field = |column: &Column| Ok(Field::new(&column.name, arrow_types::parse_arrow_type(&column.glue_type)?, true));
     let fields: Result<Vec<Field>, String> = columns.iter().map(field).collect();
     Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
 }
 
-async fn inferred(options: &Files, objects: &Arc<dyn Objects>, text: &Text, list: &[Object]) -> Result<SchemaRef> {
+async fn inferred_schema(
+    options: &Files,
+    objects: &Arc<dyn Objects>,
+    text: &Text,
+    list: &[Object],
+) -> Result<SchemaRef> {
     let sample = decode::sample(objects, list, text).await?;
     if sample.columns.is_empty() {
         let what = match text {
             Text::Csv(_) => "no object has a header",
             Text::Ndjson => "no object has a record",
         };
-        return Err(Error::input(format!("{}: {what}; an empty table needs its columns declared", options.location())));
+        return Err(Error::input(format!(
+            "{}: {what}: declare source.files.columns to publish an empty table",
+            options.location()
+        )));
     }
     Ok(Arc::new(Schema::new(infer::fields(&sample.columns))))
 }
 
-/// How many streams at most, and how many bytes each must have to be worth a stream: each writes files of its own.
-const STREAMS: u64 = 4;
-const WORTH: u64 = 16 << 20;
+/// Streams that a source is read in at most. Each stream writes files of its own.
+const MAX_STREAMS: u64 = 4;
+/// Bytes per stream at least, on average: smaller sources get fewer streams.
+const MIN_STREAM_BYTES: u64 = 16 << 20;
 
-/// Deals the objects out to streams of about the same size.
-fn deal<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+/// Distributes the objects over streams of about the same size: the largest first, each to the smallest stream so far.
+fn distribute<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
     let total: u64 = list.iter().map(&size).sum();
-    let streams = (total / WORTH).min(STREAMS).min(list.len() as u64).max(1);
+    let streams = (total / MIN_STREAM_BYTES).min(MAX_STREAMS).min(list.len() as u64).max(1);
     if streams == 1 {
         return vec![list];
     }
-    let mut dealt: Vec<(u64, Vec<T>)> = (0..streams).map(|_| (0, Vec::new())).collect();
+    let mut groups: Vec<(u64, Vec<T>)> = (0..streams).map(|_| (0, Vec::new())).collect();
     list.sort_by_key(|object| Reverse(size(object)));
     for object in list {
-        if let Some((sum, objects)) = dealt.iter_mut().min_by_key(|(sum, _)| *sum) {
+        if let Some((sum, objects)) = groups.iter_mut().min_by_key(|(sum, _)| *sum) {
             *sum += size(&object);
             objects.push(object);
         }
     }
-    dealt.into_iter().map(|(_, objects)| objects).collect()
+    groups.into_iter().map(|(_, objects)| objects).collect()
 }

@@ -1,4 +1,4 @@
-//! Parquet objects that go into the generation as they are: S3 copies them, and no row is read.
+//! Selects the Parquet objects for passthrough: S3 copies them into the generation unchanged, and no row is read.
 
 use arrow_schema::Schema;
 use parquet::{
@@ -9,38 +9,42 @@ use parquet::{
 use super::parquet::Footer;
 use turntable_core::config;
 
-/// Takes out what may be copied. What is left is read, and written anew.
+/// Removes the objects that can be copied from `footers` and returns them. The remaining ones are read and rewritten.
 pub fn take(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
-    // One alone is not merged with anything, however small it is.
-    let least = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
-    footers.extract_if(.., |footer| footer.size() >= least && fits(footer, schema, sizes)).collect()
+    // A single object has no others to be merged with, however small it is.
+    let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
+    footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()
 }
 
-/// Bytes: `CopyObject` takes 5 GB, and more than this in one call would strain its time-out.
-const MOST: u64 = 1 << 30;
+/// Bytes of an object that is copied. `CopyObject` accepts 5 GB, but a call for more than this risks its time-out.
+const MAX_COPY_BYTES: u64 = 1 << 30;
 
-/// Whether nothing differs for readers and for checks between the object and what would be written of its rows.
-fn fits(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
+/// Returns whether the object is, for readers and checks, like the one that Turntable would write for the same rows.
+fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
     let metadata = footer.parquet();
     let groups = metadata.row_groups();
     let compressed = |group: &RowGroupMetaData| group.compressed_size().unsigned_abs();
-    let all: u64 = groups.iter().map(compressed).sum();
-    let well_sized = footer.size() <= sizes.file_size.saturating_mul(2).min(MOST)
+    let total: u64 = groups.iter().map(compressed).sum();
+    let well_sized = footer.size() <= sizes.file_size.saturating_mul(2).min(MAX_COPY_BYTES)
         && groups.iter().all(|group| group.num_rows() > 0 && compressed(group) <= sizes.row_group_size * 2)
-        && (groups.len() == 1 || groups.len() > 1 && all / groups.len() as u64 >= sizes.row_group_size / 16);
-    well_sized && same_columns(footer.schema(), schema) && groups.iter().flat_map(RowGroupMetaData::columns).all(plain)
+        && (groups.len() == 1 || groups.len() > 1 && total / groups.len() as u64 >= sizes.row_group_size / 16);
+    well_sized
+        && same_columns(footer.schema(), schema)
+        && groups.iter().flat_map(RowGroupMetaData::columns).all(is_copyable_chunk)
 }
 
-/// Names as they are to be, in their order, and the very types: Arrow's go by what the file says itself.
+/// Returns whether the file's columns have the schema's names, order and types. The Arrow types follow from the file's
+/// Parquet types.
 fn same_columns(file: &Schema, schema: &Schema) -> bool {
     let fields = || file.fields().iter().zip(schema.fields());
     file.fields().len() == schema.fields().len()
         && fields().all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
 }
 
-/// A chunk that Athena reads without a doubt, in the object itself, and of which checks learn what they would of ours.
-#[expect(deprecated, reason = "Java writers still say BIT_PACKED of levels that there are none of")]
-fn plain(chunk: &ColumnChunkMetaData) -> bool {
+/// Returns whether Athena reads the column chunk with certainty, its data is in the object itself, and its statistics
+/// serve the checks as Turntable's own would.
+#[expect(deprecated, reason = "Java writers list BIT_PACKED for levels that the column does not have")]
+fn is_copyable_chunk(chunk: &ColumnChunkMetaData) -> bool {
     use Encoding::{BIT_PACKED, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY};
     let decimal = chunk.column_descr().converted_type() == ConvertedType::DECIMAL;
     let physical = !matches!((chunk.column_type(), decimal), (Type::INT96, _) | (Type::BYTE_ARRAY, true));
@@ -51,10 +55,10 @@ fn plain(chunk: &ColumnChunkMetaData) -> bool {
         && compressed
         && chunk.file_path().is_none()
         && chunk.encodings().all(known)
-        && (nested || says_what_checks_ask(chunk))
+        && (nested || has_statistics(chunk))
 }
 
-fn says_what_checks_ask(chunk: &ColumnChunkMetaData) -> bool {
+fn has_statistics(chunk: &ColumnChunkMetaData) -> bool {
     let Some(statistics) = chunk.statistics() else { return false };
     let Some(nulls) = statistics.null_count_opt() else { return false };
     let extremes = statistics.min_bytes_opt().is_some() && statistics.max_bytes_opt().is_some();

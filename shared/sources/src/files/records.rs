@@ -1,27 +1,30 @@
-//! A CSV text → its records (RFC 4180, or another dialect), each with the line that it begins on.
+//! Splits CSV text (RFC 4180 or another dialect) into records, each with the number of its first line.
 //!
-//! Quotes count only where a field begins with one; they may hold delimiters, line ends and escaped quotes.
-//! Lines end with LF or CRLF. A line without any byte is no record, except in a file of one column, where it is a null.
+//! A field is quoted only if its first byte is a quote. A quoted field may contain delimiters, line ends and escaped
+//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a source with one column, where one is
+//! a null.
 
 use std::io::{self, Read};
 
 use super::input::{self, Fault, LONGEST, WIDEST};
 use turntable_core::config::Dialect;
 
-const CHUNK: usize = 256 << 10;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 256 << 10;
 
 pub struct Records<R> {
     input: R,
     dialect: Dialect,
     ended: bool,
-    /// After what is in the buffer comes what is no text of its encoding.
+    /// The bytes after the buffer are invalid in the text's encoding.
     undecodable: bool,
     buffer: Vec<u8>,
-    /// What of the buffer is read but not yet given out.
+    /// Start of the next record in the buffer.
     at: usize,
+    /// End of the valid bytes in the buffer.
     filled: usize,
     fields: Vec<Span>,
-    /// Where the next record begins, from 1.
+    /// Line of the next record, from 1.
     line: u64,
 }
 
@@ -32,13 +35,13 @@ struct Span {
     quoted: bool,
 }
 
-/// One record, until the next is asked for.
+/// A record. It borrows the buffer, so it must be dropped before the next one is read.
 pub struct Record<'a> {
     buffer: &'a [u8],
     fields: &'a [Span],
-    /// The line that it begins on, in the decompressed text, from 1.
+    /// First line of the record in the decompressed text, from 1.
     pub line: u64,
-    /// Bytes of the text that it takes.
+    /// Bytes of text, including the line end.
     pub size: usize,
 }
 
@@ -48,12 +51,12 @@ pub struct Field<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// How many fields it has.
+    /// Returns the number of fields.
     pub fn width(&self) -> usize {
         self.fields.len()
     }
 
-    /// Whether its line has no byte.
+    /// Returns whether the record is an empty line.
     pub fn is_blank(&self) -> bool {
         matches!(self.fields, [Span { start, end, quoted: false }] if start == end)
     }
@@ -65,20 +68,21 @@ impl<'a> Record<'a> {
 }
 
 enum Scan {
-    /// The record ends before this place of the buffer, after so many line ends inside of quotes.
+    /// A whole record: its end in the buffer, and the number of line ends inside of quotes.
     Record(usize, u64),
+    /// The record continues after the buffer.
     More,
     End,
 }
 
 impl<R: Read> Records<R> {
     pub fn new(input: R, dialect: Dialect) -> Self {
-        let buffer = vec![0; 2 * CHUNK];
+        let buffer = vec![0; 2 * CHUNK_BYTES];
         let (ended, undecodable) = (false, false);
         Self { input, dialect, ended, undecodable, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
     }
 
-    /// The next record; `None` at the text's end.
+    /// Returns the next record; `None` at the end of the text.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Fault> {
         let (end, inner) = loop {
             match self.scan().map_err(|fault| Fault::Text(self.line, fault.into()))? {
@@ -93,27 +97,27 @@ impl<R: Read> Records<R> {
         Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
     }
 
-    /// Reads more, at least one byte unless the input has ended.
+    /// Reads at least one more byte, unless the input has ended.
     fn fill(&mut self) -> Result<(), Fault> {
         self.buffer.copy_within(self.at..self.filled, 0);
         self.filled -= self.at;
         self.at = 0;
         if self.filled >= LONGEST {
-            let fault = format!("a record longer than {} MB: is a quote not closed?", LONGEST >> 20);
+            let fault = format!("record longer than {} MB: check for an unclosed quote", LONGEST >> 20);
             return Err(Fault::Text(self.line, fault));
         }
-        if self.buffer.len() - self.filled < CHUNK {
+        if self.buffer.len() - self.filled < CHUNK_BYTES {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
         if self.undecodable {
             return Err(Fault::Undecodable { line: self.line, field: self.fields.len() });
         }
-        while self.buffer.len() - self.filled >= CHUNK && !self.ended {
+        while self.buffer.len() - self.filled >= CHUNK_BYTES && !self.ended {
             match self.input.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => self.ended = true,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The records before are whole, and whoever reads them comes here again.
+                // Return the whole records before the invalid bytes first; the next call reports the error.
                 Err(error) if input::is_undecodable(&error) => {
                     self.undecodable = true;
                     break;
@@ -124,7 +128,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Finds the fields of the record at `at`; changes nothing but `fields` unless the record is whole.
+    /// Finds the fields of the record at `self.at`. Changes only `self.fields` while the record is incomplete.
     fn scan(&mut self) -> Result<Scan, &'static str> {
         self.fields.clear();
         let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
@@ -135,7 +139,7 @@ impl<R: Read> Records<R> {
         }
         let end = loop {
             if self.fields.len() == WIDEST {
-                return Err("a record of more than 10,000 fields");
+                return Err("record with more than 10,000 fields");
             }
             if let Some(quote) = quote
                 && buffer.get(at) == Some(&quote)
@@ -144,7 +148,7 @@ impl<R: Read> Records<R> {
                 let mut from = start;
                 let end = loop {
                     let Some(found) = memchr::memchr2(quote, escape, &buffer[from..]).map(|found| from + found) else {
-                        return if self.ended { Err("a quote that is not closed") } else { Ok(Scan::More) };
+                        return if self.ended { Err("unclosed quote") } else { Ok(Scan::More) };
                     };
                     match buffer.get(found + 1) {
                         None if !self.ended => return Ok(Scan::More),
@@ -164,7 +168,7 @@ impl<R: Read> Records<R> {
                     [b'\r', b'\n', ..] => break end + 3,
                     [] | [b'\r'] if self.ended => break buffer.len(),
                     [b'\r'] => return Ok(Scan::More),
-                    _ => return Err("text between a closing quote and the next delimiter"),
+                    _ => return Err("text after a closing quote, expected a delimiter or line end"),
                 }
             } else {
                 let rest = &buffer[at..];
@@ -192,7 +196,7 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// Takes what escapes away, in place; the length that is left.
+/// Removes escape characters in place and returns the new length.
 fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
     let (mut to, mut from) = (0, 0);
     while from < text.len() {
@@ -209,10 +213,10 @@ fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
 mod tests {
     use super::*;
 
-    /// Gives one byte at a time: every place is the end of a chunk once.
-    struct Dribble<'a>(&'a [u8]);
+    /// Reads one byte at a time, so that every position is once the end of a chunk.
+    struct OneByteReads<'a>(&'a [u8]);
 
-    impl Read for Dribble<'_> {
+    impl Read for OneByteReads<'_> {
         fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
             let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
             (to[0], self.0) = (*first, rest);
@@ -250,7 +254,7 @@ mod tests {
 
     fn fields_as(text: &str, dialect: Dialect) -> Parsed {
         let parsed = parse_as(text.as_bytes(), dialect);
-        assert_eq!(parse_as(Dribble(text.as_bytes()), dialect), parsed);
+        assert_eq!(parse_as(OneByteReads(text.as_bytes()), dialect), parsed);
         parsed
     }
 
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn records_know_their_line() {
+    fn records_have_line_numbers() {
         assert_eq!(
             fields("a,b\r\n1,\"x\r\ny,\"\"z\"\"\"\r\n\"\",\n2,5\"\n"),
             of(&[(1, &["a", "b"]), (2, &["1", "'x\r\ny,\"z\""]), (4, &["'", ""]), (5, &["2", "5\""])])
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_end_may_be_missing() {
+    fn last_line_end_is_optional() {
         assert_eq!(fields("a,b"), of(&[(1, &["a", "b"])]));
         assert_eq!(fields("a,"), of(&[(1, &["a", ""])]));
         assert_eq!(fields("\"a\"\r"), of(&[(1, &["'a"])]));
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn other_dialects() {
+    fn tabs_without_quotes_and_backslash_escapes() {
         let tabs = Dialect { delimiter: b'\t', quote: None, escape: b'"' };
         assert_eq!(fields_as("a\t\"b,\n\t\n", tabs), of(&[(1, &["a", "\"b,"]), (2, &["", ""])]));
         let backslash = Dialect { delimiter: b';', quote: Some(b'\''), escape: b'\\' };
@@ -284,15 +288,21 @@ mod tests {
             fields_as("'a\\'b';'\\\\';'\\n'\nx\\;\"\n'a'", backslash),
             of(&[(1, &["'a'b", "'\\", "'\\n"]), (2, &["x\\", "\""]), (3, &["'a"])])
         );
-        assert_eq!(fields_as("'a\\'", backslash), Err((1, "a quote that is not closed".into())));
+        assert_eq!(fields_as("'a\\'", backslash), Err((1, "unclosed quote".into())));
     }
 
     #[test]
-    fn what_is_no_csv_says_where_its_record_begins() {
-        assert_eq!(fields("a\n\"b\n\nc"), Err((2, "a quote that is not closed".into())));
-        assert_eq!(fields("a\n\"b\"c\n"), Err((2, "text between a closing quote and the next delimiter".into())));
-        assert_eq!(fields("\"b\"\rc\n"), Err((1, "text between a closing quote and the next delimiter".into())));
+    fn malformed_csv_reports_first_line_of_the_record() {
+        assert_eq!(fields("a\n\"b\n\nc"), Err((2, "unclosed quote".into())));
+        assert_eq!(
+            fields("a\n\"b\"c\n"),
+            Err((2, "text after a closing quote, expected a delimiter or line end".into()))
+        );
+        assert_eq!(
+            fields("\"b\"\rc\n"),
+            Err((1, "text after a closing quote, expected a delimiter or line end".into()))
+        );
         let endless = io::Read::chain(&b"a\n\""[..], io::repeat(b'x'));
-        assert_eq!(parse(endless), Err((2, "a record longer than 16 MB: is a quote not closed?".into())));
+        assert_eq!(parse(endless), Err((2, "record longer than 16 MB: check for an unclosed quote".into())));
     }
 }

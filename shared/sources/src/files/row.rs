@@ -1,4 +1,4 @@
-//! Rows → record batches: columns side by side, each filled once per row.
+//! Collects rows into record batches: every row appends one value to each column.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,13 +13,14 @@ use super::{
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::{error::Error, manifest::TypedBy};
 
-/// A row, or a struct in one.
+/// The columns of a table, or the fields of a nested struct.
 pub struct Row {
     fields: Fields,
     by_name: HashMap<String, usize>,
     columns: Vec<Column>,
+    /// Which columns the current JSON object has set.
     filled: Vec<bool>,
-    /// Of a whole row, and not of a struct in one.
+    /// Set for whole rows only, not for nested structs.
     unrepresentable: Option<Arc<Unrepresentable>>,
 }
 
@@ -39,17 +40,17 @@ impl Row {
         &self.fields
     }
 
-    /// The place of a column, by its name in any case.
+    /// Returns the index of a column by its name, in any case.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a text to one column; `None` is a null.
+    /// Appends a text to the column at index `at`; `None` is a null.
     pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), Fault> {
         match text {
             Some(text) => {
                 let pushed = self.columns[at].push(text);
-                self.or_null(at, pushed)
+                self.null_if_allowed(at, pushed)
             }
             None => {
                 self.columns[at].push_null();
@@ -58,20 +59,22 @@ impl Row {
         }
     }
 
-    /// Appends an object to all columns. What is missing is null; what has no column is a fault.
+    /// Appends a JSON object as a row. Missing names are null; a name without a column is a fault.
     pub fn push_json(&mut self, Pairs(pairs): &Pairs) -> Result<(), Fault> {
         self.filled.fill(false);
         for (place, (name, json)) in pairs.iter().enumerate() {
             // Most objects have the same keys in the same order.
-            let usual = self.fields.get(place).is_some_and(|field| field.name() == name);
-            let at = if usual { Some(place) } else { self.find(name) };
+            let is_expected = self.fields.get(place).is_some_and(|field| field.name() == name);
+            let at = if is_expected { Some(place) } else { self.find(name) };
             let fault = |why: &str| Fault { column: name.to_lowercase(), why: why.into(), is_unrepresentable: false };
-            let at = at.ok_or_else(|| fault("is not known: declare all columns, or leave it out"))?;
+            let at = at.ok_or_else(|| {
+                fault("is unknown: declare all columns in source.files.columns, or remove it from the data")
+            })?;
             if std::mem::replace(&mut self.filled[at], true) {
-                return Err(fault("stands there twice"));
+                return Err(fault("appears twice"));
             }
             let pushed = self.columns[at].push_json(json);
-            self.or_null(at, pushed)?;
+            self.null_if_allowed(at, pushed)?;
         }
         for (column, _) in self.columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
             column.push_null();
@@ -79,8 +82,9 @@ impl Row {
         Ok(())
     }
 
-    /// A value that its column has no place for may be null, if the dataset says so.
-    fn or_null(&mut self, at: usize, pushed: Result<(), Fault>) -> Result<(), Fault> {
+    /// Replaces an unrepresentable value by null if the dataset's `on_unrepresentable` allows it; else returns the
+    /// fault.
+    fn null_if_allowed(&mut self, at: usize, pushed: Result<(), Fault>) -> Result<(), Fault> {
         let Err(fault) = pushed else { return Ok(()) };
         match &self.unrepresentable {
             Some(counted) if counted.is_null() && fault.is_unrepresentable && self.columns[at].is_scalar() => {
@@ -92,16 +96,19 @@ impl Row {
         }
     }
 
+    /// Appends a null to every column.
     pub fn push_null(&mut self) {
         self.columns.iter_mut().for_each(Column::push_null);
     }
 
+    /// Returns the arrays of all columns, and starts new ones.
     pub fn finish(&mut self) -> Vec<ArrayRef> {
         self.columns.iter_mut().map(Column::finish).collect()
     }
 }
 
 impl Fault {
+    /// Prepends the name of the enclosing column to the path.
     fn inside(mut self, name: &str) -> Self {
         self.column = if self.column.is_empty() { name.into() } else { format!("{name}.{}", self.column) };
         self
@@ -114,11 +121,12 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// The rows of one batch at most, and about the bytes of text: so no array outgrows its 32-bit offsets.
-const ROWS: usize = 8192;
-const SIZE: usize = 32 << 20;
+/// Rows of a batch at most.
+const MAX_BATCH_ROWS: usize = 8192;
+/// Bytes of text after which a batch is complete. It keeps the arrays well below the limit of 32-bit offsets.
+const MAX_BATCH_TEXT_BYTES: usize = 32 << 20;
 
-/// Collects rows, and sends them a batch at a time.
+/// Collects rows and sends them to a channel in batches.
 pub struct Rows {
     pub row: Row,
     schema: SchemaRef,
@@ -127,13 +135,13 @@ pub struct Rows {
     to: Sender<RecordBatch>,
 }
 
-/// Nobody reads any more: there is no reason to go on, and no error.
+/// The receiver of the batches was dropped. Decoding stops without an error.
 pub struct Gone;
 
-/// Why decoding ends before the text does.
+/// Why decoding stopped before the end of the text.
 pub enum Stop {
     Error(Error),
-    /// Nobody reads any more.
+    /// The receiver of the batches was dropped.
     Gone,
 }
 
@@ -160,18 +168,20 @@ impl Rows {
         Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
     }
 
-    /// A row was pushed, of so many bytes of text.
+    /// Counts a row that was pushed, of `size` bytes of text, and sends the batch if it is complete.
     pub fn pushed(&mut self, size: usize) -> Result<(), Gone> {
         self.rows += 1;
         self.size += size;
-        if self.rows < ROWS && self.size < SIZE { Ok(()) } else { self.flush() }
+        if self.rows < MAX_BATCH_ROWS && self.size < MAX_BATCH_TEXT_BYTES { Ok(()) } else { self.flush() }
     }
 
+    /// Sends the rows collected so far, if any.
     pub fn flush(&mut self) -> Result<(), Gone> {
         if self.rows == 0 {
             return Ok(());
         }
-        let batch = RecordBatch::try_new(self.schema.clone(), self.row.finish()).expect("columns are of the schema");
+        let batch =
+            RecordBatch::try_new(self.schema.clone(), self.row.finish()).expect("columns have the schema's types");
         (self.rows, self.size) = (0, 0);
         self.to.blocking_send(batch).map_err(|_| Gone)
     }

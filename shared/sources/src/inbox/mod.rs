@@ -1,7 +1,7 @@
-//! Drops: what applications put into an inbox → records, and what could not be understood.
+//! Reads drops, the objects that applications put into an opt-out inbox, into consent records and rejects.
 //!
-//! A drop is CSV with a header, NDJSON or Parquet (the first two also as .gz and .zst): the key's columns, `state` and
-//! `occurred_at`; other columns are ignored. A bad record never stops the good ones.
+//! A drop is CSV with a header, NDJSON or Parquet (the first two also as .gz and .zst). It has the key's columns,
+//! `state` and `occurred_at`; other columns are ignored. Invalid records are rejected; valid ones still count.
 
 mod pages;
 pub mod parquet;
@@ -24,27 +24,28 @@ pub use reject::Rejects;
 pub use table::records;
 use turntable_core::consent::key::Key;
 
-/// What reading needs to know.
+/// Settings and spill file for all reads of one refresh.
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
     pub now: Timestamp,
-    /// Where records go that are too many for the memory.
+    /// The temporary file for records that exceed the memory limits.
     pub spill: Arc<Spill>,
 }
 
-/// Bytes of one drop's records that are held in memory, and of all that were read.
-const OF_ONE: usize = 2 << 20;
-const OF_ALL: usize = 8 << 20;
+/// Bytes of one drop's records in memory that cause a spill to the file.
+const SPILL_DROP_BYTES: usize = 2 << 20;
+/// Bytes of all drops' records in memory that cause a spill to the file.
+const SPILL_TOTAL_BYTES: usize = 8 << 20;
 
 impl Reader {
-    /// An empty pile for all that is read.
+    /// Returns an empty spill buffer for the records of all drops.
     pub fn pile(&self) -> Pile {
-        Pile::new(self.key.width(), &self.spill, OF_ALL)
+        Pile::new(self.key.width(), &self.spill, SPILL_TOTAL_BYTES)
     }
 }
 
-/// What one source has said.
+/// The valid records and the rejects of one drop or table.
 pub struct Said {
     pub records: Pile,
     pub rejects: Rejects,
@@ -52,6 +53,6 @@ pub struct Said {
 
 impl Said {
     pub fn new(reader: &Reader) -> Said {
-        Said { records: Pile::new(reader.key.width(), &reader.spill, OF_ONE), rejects: Rejects::default() }
+        Said { records: Pile::new(reader.key.width(), &reader.spill, SPILL_DROP_BYTES), rejects: Rejects::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! The pages of a drop of Parquet, none of which is taken on its word: a page of a few bytes may say, and be, 2 GB.
+//! Gives the Parquet reader the pages of a drop, but rejects large ones: a page of a few bytes can expand to 2 GB.
 
 use std::io::{self, Read};
 
@@ -8,10 +8,10 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
-/// Bytes of a page before it was compressed. Writers aim at 1 MB; DuckDB puts a column of a row group into one.
-const LARGEST: u32 = 64 << 20;
+/// Uncompressed bytes of a page at most. Writers aim at 1 MB; DuckDB writes one page per column of a row group.
+const MAX_PAGE_BYTES: u32 = 64 << 20;
 
-/// Parts of a file, each from where it begins.
+/// Parts of a file, each with its offset in the file.
 pub struct Parts {
     parts: Vec<(u64, Bytes)>,
 }
@@ -21,13 +21,13 @@ impl Parts {
         Parts { parts }
     }
 
-    /// What is there from a place on.
+    /// Returns the bytes from an offset of the file to the end of its part.
     fn from(&self, start: u64) -> Result<Bytes> {
         let within = |(at, bytes): &(u64, Bytes)| {
             let skipped = usize::try_from(start.checked_sub(*at)?).ok()?;
             (skipped < bytes.len()).then(|| bytes.slice(skipped..))
         };
-        self.parts.iter().find_map(within).ok_or_else(|| ParquetError::EOF("a page outside of its column".into()))
+        self.parts.iter().find_map(within).ok_or_else(|| ParquetError::EOF("page outside its column".into()))
     }
 }
 
@@ -48,13 +48,13 @@ impl ChunkReader for Parts {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let bytes = self.from(start)?;
         if length > bytes.len() {
-            return Err(ParquetError::EOF("a page that ends outside of its column".into()));
+            return Err(ParquetError::EOF("page that ends outside its column".into()));
         }
         Ok(bytes.slice(..length))
     }
 }
 
-/// What is read from a file as it comes, which are the headers of its pages only.
+/// Reads a file from an offset on. The parquet crate reads page headers this way, and page data with `get_bytes`.
 pub struct Header {
     unseen: Option<Bytes>,
     bytes: Reader<Bytes>,
@@ -63,30 +63,32 @@ pub struct Header {
 impl Read for Header {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if let Some(header) = self.unseen.take() {
-            let size = size(&header).ok_or_else(|| io::Error::other("a page whose header is of no known form"))?;
-            if size > LARGEST {
-                return Err(io::Error::other("a page of more than 64 MB: write smaller ones"));
+            let size = uncompressed_size(&header).ok_or_else(|| io::Error::other("unknown form of page header"))?;
+            if size > MAX_PAGE_BYTES {
+                return Err(io::Error::other("page larger than 64 MB: write smaller pages"));
             }
         }
         self.bytes.read(to)
     }
 }
 
-/// The size of a page before it was compressed. A header is a struct of Thrift's compact protocol, whose first fields are
-/// three `i32`: its kind, this, and the compressed size (parquet.thrift, `PageHeader`; thrift-compact-protocol.md).
-fn size(mut header: &[u8]) -> Option<u32> {
-    /// An `i32` in the field after the one before.
+/// Returns the uncompressed size of a page, from its header.
+///
+/// The header is a struct in Thrift's compact protocol. Its first fields are three `i32`: the page type, the
+/// uncompressed size and the compressed size (parquet.thrift, `PageHeader`; thrift-compact-protocol.md).
+fn uncompressed_size(mut header: &[u8]) -> Option<u32> {
+    /// Field header: type `i32`, field id one higher than the previous one's.
     const NEXT: u8 = 0x15;
     let mut sizes = [0; 3];
     for size in &mut sizes {
         let [NEXT, rest @ ..] = header else { return None };
-        (*size, header) = whole(rest)?;
+        (*size, header) = zigzag_varint(rest)?;
     }
     Some(sizes[1])
 }
 
-/// A zigzag varint that is not negative, and what follows it.
-fn whole(bytes: &[u8]) -> Option<(u32, &[u8])> {
+/// Parses a non-negative zigzag varint and returns it with the bytes after it.
+fn zigzag_varint(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate().take(5) {
         value |= u64::from(byte & 0x7F) << (7 * at);

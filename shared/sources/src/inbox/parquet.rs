@@ -1,5 +1,5 @@
-//! A drop of Parquet, row group by row group, of which only the columns of a record are read. Whoever may put drops is not
-//! trusted for what they say of themselves.
+//! Reads a Parquet drop one row group at a time, and only the columns of a record. Sizes that the file states are not
+//! trusted but checked against limits, because anybody who may write to the inbox can state anything.
 
 use std::{ops::Range, sync::Arc};
 
@@ -26,14 +26,14 @@ use turntable_core::{
     layout::Key,
 };
 
-/// Rows that are decoded at once.
-const ROWS: usize = 8192;
-/// Bytes at the end of a file in which its footer is. In memory a footer takes a hundred times as much.
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8192;
+/// Bytes of a footer at most. Decoded, it takes about a hundred times as much memory.
 pub const FOOTER: u64 = 2 << 20;
-/// Bytes of a row group's columns that are read: 5 million keys, states and times are fewer.
-const LARGEST: u64 = 256 << 20;
+/// Bytes of one row group's columns at most. 5 million keys, states and times take fewer.
+const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
-/// A drop that is in memory.
+/// Reads a whole drop from memory.
 pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
     let before = bytes.len().saturating_sub(FOOTER as usize);
     let drop = Drop::open(at, &bytes.slice(before..), bytes.len() as u64, reader)?;
@@ -45,10 +45,10 @@ pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
 }
 
 fn damaged(at: &Key, fault: ParquetError) -> Error {
-    Error::input(format!("{at} is damaged or no Parquet")).caused_by(fault)
+    Error::input(format!("{at} is damaged or not Parquet")).caused_by(fault)
 }
 
-/// A drop whose footer was read.
+/// A Parquet drop with its decoded footer.
 pub struct Drop<'a> {
     at: &'a Key,
     metadata: ArrowReaderMetadata,
@@ -56,18 +56,18 @@ pub struct Drop<'a> {
 }
 
 impl<'a> Drop<'a> {
-    /// `tail` is the end of a file of `size` bytes.
+    /// Decodes the footer. `tail` is the end of a file of `size` bytes.
     pub fn open(at: &'a Key, tail: &Bytes, size: u64, reader: &Reader) -> Result<Drop<'a>> {
         let mut footer = ParquetMetaDataReader::new();
         footer.try_parse_sized(tail, size).map_err(|fault| match fault {
             ParquetError::NeedMoreData(_) if tail.len() as u64 == FOOTER => {
-                Error::input(format!("{at}: a footer of more than 2 MB: write larger row groups, and fewer columns"))
+                Error::input(format!("{at}: footer larger than 2 MB: write larger row groups and fewer columns"))
             }
             fault => damaged(at, fault),
         })?;
         let footer = Arc::new(footer.finish().map_err(|fault| damaged(at, fault))?);
         codec::readable(&footer).map_err(|why| Error::input(format!("{at}: {why}")))?;
-        let metadata = typed(footer).map_err(|fault| damaged(at, fault))?;
+        let metadata = with_string_views(footer).map_err(|fault| damaged(at, fault))?;
         let names = Records::names(&reader.key);
         let wanted = |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
         let leaves = metadata.parquet_schema();
@@ -77,30 +77,30 @@ impl<'a> Drop<'a> {
         Ok(Drop { at, metadata, mask })
     }
 
-    /// How many row groups there are.
+    /// Returns the number of row groups.
     pub fn groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// Where the columns of a row group are that are read.
+    /// Returns the byte ranges of the columns to read of a row group.
     pub fn ranges(&self, group: usize) -> Result<Vec<Range<u64>>> {
         let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
         let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column.byte_range());
         let ranges: Vec<_> = wanted.map(|(start, length)| start..start.saturating_add(length)).collect();
-        if ranges.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add) > LARGEST {
+        if ranges.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add) > MAX_ROW_GROUP_BYTES {
             let at = self.at;
-            return Err(Error::input(format!("{at}: a row group of more than 256 MB: write smaller ones")));
+            return Err(Error::input(format!("{at}: row group larger than 256 MB: write smaller row groups")));
         }
         Ok(ranges)
     }
 
-    /// Takes in the rows of a row group, whose columns are there.
+    /// Adds the rows of a row group to `rows`. `columns` must contain the row group's [`Drop::ranges`].
     pub fn read(&self, group: usize, columns: Parts, rows: &mut Rows) -> Result<()> {
         let damaged = |fault| damaged(self.at, fault);
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(columns, self.metadata.clone())
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
-            .with_batch_size(ROWS)
+            .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(damaged)?;
         for batch in batches {
@@ -110,8 +110,9 @@ impl<'a> Drop<'a> {
     }
 }
 
-/// Types are Parquet's own, and texts are views: [`super::rows`].
-fn typed(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
+/// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, and with strings as views. See
+/// [`super::rows`] for why.
+fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(footer, options.clone())?;
     let view = |field: &Arc<Field>| match field.data_type() {

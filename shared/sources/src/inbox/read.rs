@@ -1,4 +1,4 @@
-//! The drops of an inbox: listed, and read.
+//! Lists and reads the drops of an inbox.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ use turntable_core::{
     port::Objects,
 };
 
-/// A drop that was read, whatever was in it.
+/// A drop that was read, whether its records were valid or not.
 pub struct Read {
     pub drop: Drop,
-    /// When it was put.
+    /// When the object was put.
     pub put: Timestamp,
     pub rejects: Rejects,
 }
 
-/// All drops of the inbox. Names that begin with `_` or `.` are not drops.
+/// Lists all drops of the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
 pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, Entry)>> {
     let entries = objects.list(inbox, None).await?;
     let drop = |entry: Entry| {
@@ -38,37 +38,41 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, 
     Ok(entries.into_iter().filter_map(drop).collect())
 }
 
-/// Drops that are read at the same time, and bytes of them: what bounds the memory. A drop of more than [`SMALL`] bytes
-/// counts as [`LARGE`] at least, and one that is compressed as [`PACKED`], whatever it may hold.
-const AT_ONCE: usize = 64;
-const BYTES_AT_ONCE: u64 = 32 << 20;
-const SMALL: u64 = 256 << 10;
-const LARGE: u64 = 8 << 20;
-const PACKED: u64 = 4 << 20;
+/// Drops that are read at the same time at most.
+const MAX_CONCURRENT_DROPS: usize = 64;
+/// Bytes of drops that are read at the same time at most, which bounds the memory. A drop counts with its size, but at
+/// least with [`min_cost`].
+const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
+/// Bytes of a drop that counts as small.
+const SMALL_DROP_BYTES: u64 = 256 << 10;
+/// Cost of a drop larger than [`SMALL_DROP_BYTES`] at least.
+const LARGE_DROP_COST: u64 = 8 << 20;
+/// Cost of a small drop that is compressed or Parquet at least, because it can expand.
+const PACKED_DROP_COST: u64 = 4 << 20;
 
-/// Records of one refresh, about. What is left is for the next one, which follows at once.
+/// Records of one refresh, approximately. The remaining drops are left for the next refresh, which follows immediately.
 pub const ENOUGH: usize = 6_000_000;
 
-/// Reads drops, few at a time where they are large, until there are enough records: all of them in one pile, and the
-/// drops. One that was overwritten or taken away since it was listed is left out: the next listing has it as it is now.
+/// Reads drops concurrently until there are `enough` records. Returns all records in one spill buffer, and the drops.
+///
+/// A drop that was overwritten or deleted since it was listed is skipped; the next listing has its current state.
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
     drops: Vec<(Drop, Entry)>,
     enough: usize,
 ) -> Result<(Pile, Vec<Read>)> {
-    let room = Arc::new(Semaphore::new(BYTES_AT_ONCE as usize));
+    let room = Arc::new(Semaphore::new(MAX_CONCURRENT_BYTES as usize));
     let read_one = |(drop, entry): (Drop, Entry)| {
         let room = room.clone();
         async move {
-            let least = least(&entry);
-            let bytes = u32::try_from(entry.size.clamp(least, BYTES_AT_ONCE)).unwrap_or(u32::MAX);
-            let _room = room.acquire_many_owned(bytes).await;
+            let cost = entry.size.clamp(min_cost(&entry), MAX_CONCURRENT_BYTES);
+            let _room = room.acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
             let put = entry.modified;
-            Ok(one(objects, reader, entry).await?.map(|said| (drop, put, said)))
+            Ok(read_drop(objects, reader, entry).await?.map(|said| (drop, put, said)))
         }
     };
-    let mut reads = stream::iter(drops).map(read_one).buffered(AT_ONCE);
+    let mut reads = stream::iter(drops).map(read_one).buffered(MAX_CONCURRENT_DROPS);
     let (mut pile, mut all, mut records) = (reader.pile(), Vec::new(), 0);
     while let Some(read) = reads.try_next().await? {
         if let Some((drop, put, Said { records: said, rejects })) = read {
@@ -83,30 +87,32 @@ pub async fn read(
     Ok((pile, all))
 }
 
-fn least(entry: &Entry) -> u64 {
+/// Returns the bytes that a drop counts for at least, by its size, format and compression.
+fn min_cost(entry: &Entry) -> u64 {
     match told_by_name(&entry.key.key) {
-        _ if entry.size > SMALL => LARGE,
-        (Some(Format::Csv | Format::Ndjson), Compression::None) => SMALL,
-        _ => PACKED,
+        _ if entry.size > SMALL_DROP_BYTES => LARGE_DROP_COST,
+        (Some(Format::Csv | Format::Ndjson), Compression::None) => SMALL_DROP_BYTES,
+        _ => PACKED_DROP_COST,
     }
 }
 
-async fn one(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<Said>> {
+/// Reads one drop. Returns `None` if it changed since it was listed. A drop that can't be read is rejected as a whole.
+async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<Said>> {
     let name = entry.key.to_string();
     let said = match table::read(objects, reader, entry).await {
         Ok(said) => said,
         Err(error) if error.kind() == Kind::Conflict => {
-            warn!(drop = name, error = error.report(), "a drop has changed while it was read");
+            warn!(drop = name, error = error.report(), "drop changed while it was read; left for the next refresh");
             return Ok(None);
         }
-        // What nobody can read is set aside whole; what only did not answer is not.
-        Err(error) if error.kind() == Kind::Input => set_aside(reader, &error),
+        // An unreadable drop is rejected as a whole. Other errors, such as an unavailable S3, are retried.
+        Err(error) if error.kind() == Kind::Input => reject_whole(reader, &error),
         Err(error) => return Err(error),
     };
     Ok(Some(said))
 }
 
-fn set_aside(reader: &Reader, error: &Error) -> Said {
+fn reject_whole(reader: &Reader, error: &Error) -> Said {
     let mut said = Said::new(reader);
     said.rejects.whole(error.report());
     said

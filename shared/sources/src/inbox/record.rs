@@ -1,4 +1,4 @@
-//! One record's fields → a key and a word.
+//! Converts a record's fields into a key and a consent record.
 
 use std::fmt::Display;
 
@@ -13,33 +13,33 @@ use turntable_core::{
     error::{self, Error},
 };
 
-/// Records of one drop. Of more, nobody could say when a refresh ends, and how much room it takes.
+/// Records of one drop at most. The limit bounds the time and the disk space of a refresh.
 pub const MOST: u64 = 5_000_000;
 
-/// A drop of more than [`MOST`] records.
+/// Returns the error for a drop of more than [`MOST`] records.
 pub fn too_many(what: &impl Display) -> Error {
-    Error::input(format!("{what}: more than 5,000,000 records: split it"))
+    Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
 }
 
-/// How far ahead of now a clock may be.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+/// How far in the future `occurred_at` may be, because an application's clock may be fast.
+const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// Fills in one record after the other, and keeps what is good of them.
+/// Validates records one after the other, and collects the valid ones and the rejects.
 pub struct Records<'a> {
     reader: &'a Reader,
     said: Said,
-    /// The key of the record that is being filled in.
+    /// Key of the current record.
     key: Vec<u8>,
-    /// The latest time that is taken, in microseconds.
+    /// The latest `occurred_at` that is accepted, in microseconds since 1970.
     latest: i64,
 }
 
-/// A field: `None` is null.
+/// A field of a text record. `None` is null.
 pub type Text<'a> = Option<&'a str>;
 
 impl<'a> Records<'a> {
     pub fn new(reader: &'a Reader) -> Self {
-        let latest = reader.now.checked_add(AHEAD).unwrap_or(Timestamp::MAX).as_microsecond();
+        let latest = reader.now.checked_add(MAX_CLOCK_AHEAD).unwrap_or(Timestamp::MAX).as_microsecond();
         Records { reader, said: Said::new(reader), key: Vec::new(), latest }
     }
 
@@ -47,6 +47,7 @@ impl<'a> Records<'a> {
         self.reader
     }
 
+    /// Returns the valid records and the rejects. Fails if records could not be spilled.
     pub fn finish(self) -> error::Result<Said> {
         let Said { records, rejects } = self.said;
         Ok(Said { records: records.whole()?, rejects })
@@ -56,12 +57,12 @@ impl<'a> Records<'a> {
         self.said.rejects.line(line, reason);
     }
 
-    /// The names of all columns of a record: the key's, then state and time.
+    /// Returns the names of a record's columns: the key's, then state and time.
     pub fn names(key: &Key) -> Vec<&str> {
         key.columns.iter().map(|(name, _)| name.as_str()).chain([STATE, OCCURRED_AT]).collect()
     }
 
-    /// A record of text: the key's columns, then state and time.
+    /// Adds a record from its text fields: the key's columns, then state and time.
     pub fn text(&mut self, line: u64, fields: &[Text]) {
         if let Err(reason) = self.read_text(fields) {
             self.reject(line, reason);
@@ -77,7 +78,7 @@ impl<'a> Records<'a> {
             let text = text.ok_or_else(|| of("is missing"))?;
             let value = match kind {
                 Type::String => Value::Text(text),
-                _ => Value::Whole(text.trim().parse().map_err(|_| of("is not a whole number of its type"))?),
+                _ => Value::Whole(text.trim().parse().map_err(|_| of("is not a whole number in the type's range"))?),
             };
             key.push(at, value, &mut self.key).map_err(of)?;
         }
@@ -87,17 +88,17 @@ impl<'a> Records<'a> {
         };
         let state = state(rest(0, STATE)?)?;
         let time: Timestamp =
-            rest(1, OCCURRED_AT)?.parse().map_err(|_| format!("{OCCURRED_AT} is no RFC 3339 time"))?;
+            rest(1, OCCURRED_AT)?.parse().map_err(|_| format!("{OCCURRED_AT} is not an RFC 3339 timestamp"))?;
         self.take(state, time.as_microsecond())
     }
 
-    /// Begins a record whose parts have types already: its key is filled in through the result.
+    /// Begins a record of typed values. The caller appends the key to the returned buffer, then calls [`Records::end`].
     pub fn begin(&mut self) -> &mut Vec<u8> {
         self.key.clear();
         &mut self.key
     }
 
-    /// Ends the record that was begun.
+    /// Ends the record with its state and time, or with the reason for rejecting it.
     pub fn end(&mut self, line: u64, word: Result<(State, i64), String>) {
         if let Err(reason) = word.and_then(|(state, time)| self.take(state, time)) {
             self.reject(line, reason);
@@ -106,13 +107,14 @@ impl<'a> Records<'a> {
 
     fn take(&mut self, state: State, occurred_at: i64) -> Result<(), String> {
         if occurred_at > self.latest {
-            return Err(format!("{OCCURRED_AT} is more than 5 minutes ahead"));
+            return Err(format!("{OCCURRED_AT} is more than 5 minutes in the future"));
         }
         self.said.records.push(&self.key, Word { occurred_at, state });
         Ok(())
     }
 }
 
+/// Parses a state, or returns the reason for rejecting the record.
 pub fn state(text: &str) -> Result<State, String> {
     text.parse().map_err(|why| format!("{STATE} {why}"))
 }

@@ -1,4 +1,4 @@
-//! What was not understood of a drop: line and reason, never the value. It stands in `_rejected/` in the inbox.
+//! The rejected records of a drop: line and reason, never the value. They are written to `_rejected/` in the inbox.
 
 use serde::Serialize;
 
@@ -9,44 +9,46 @@ use turntable_core::{
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejects {
-    /// Records; a drop that was set aside whole counts as one.
+    /// Rejected records. A drop that is rejected as a whole counts as one.
     pub count: u64,
     listed: Vec<Reject>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reject {
-    /// Of the decompressed text, or the row of a Parquet file, from 1; `None`: the drop as a whole.
+    /// Line of the decompressed text, or row of a Parquet file, from 1. `None` for a drop that is rejected as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     pub reason: String,
 }
 
-/// Rejects of one drop that are written down. All are counted.
-const LISTED: usize = 10_000;
+/// Rejects of one drop that are listed with line and reason. All are counted.
+const MAX_LISTED: usize = 10_000;
 
 impl Rejects {
+    /// Adds the reject of one record.
     pub fn line(&mut self, line: u64, reason: impl Into<String>) {
         self.push(Some(line), reason.into());
     }
 
+    /// Adds the reject of the drop as a whole.
     pub fn whole(&mut self, reason: impl Into<String>) {
         self.push(None, reason.into());
     }
 
     fn push(&mut self, line: Option<u64>, reason: String) {
         self.count += 1;
-        if self.listed.len() < LISTED {
+        if self.listed.len() < MAX_LISTED {
             self.listed.push(Reject { line, reason });
         }
     }
 
-    /// How many are written down.
+    /// Returns the number of rejects with line and reason, at most 10,000.
     pub fn listed(&self) -> usize {
         self.listed.len()
     }
 
-    /// The object to write; `None` where nothing was rejected.
+    /// Returns the body of the object in `_rejected/`, or `None` if nothing was rejected.
     pub fn to_json(&self, drop: &Drop) -> Option<Vec<u8>> {
         #[derive(Serialize)]
         struct File<'a> {
@@ -56,12 +58,12 @@ impl Rejects {
             records: &'a [Reject],
         }
         let file = File { drop: &drop.key, etag: &drop.etag, rejected: self.count, records: &self.listed };
-        (self.count > 0).then(|| serde_json::to_vec_pretty(&file).expect("only string keys"))
+        (self.count > 0).then(|| serde_json::to_vec_pretty(&file).expect("a struct with string keys serializes"))
     }
 }
 
-/// Where the rejects of a drop go. The ETag is part of the name: the same drop always has the same object, and a drop
-/// that is overwritten has another.
+/// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and a
+/// drop that was overwritten gets another one. If the key would be too long, the drop's name is replaced by its hash.
 pub fn key(inbox: &Location, drop: &Drop) -> Key {
     let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
     if key.key.len() <= LONGEST_KEY {

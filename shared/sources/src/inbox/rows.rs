@@ -1,4 +1,4 @@
-//! Batches of Arrow → records.
+//! Converts Arrow batches into records.
 
 use arrow_array::{
     Array, ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, cast::AsArray,
@@ -18,7 +18,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Takes in batches of the key's columns, state and time.
+/// Collects the records of batches that have the key's columns, state and time.
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
@@ -26,7 +26,7 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Of more than `most` rows it is an error.
+    /// More than `most` rows are an error.
     pub fn new(reader: &'a Reader, most: u64) -> Self {
         Rows { records: Records::new(reader), row: 0, most }
     }
@@ -35,7 +35,7 @@ impl<'a> Rows<'a> {
         self.records.finish()
     }
 
-    /// `what` is said of a batch whose columns are missing or of other types.
+    /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
         if self.row + batch.num_rows() as u64 > self.most {
             return Err(too_many(&what));
@@ -61,7 +61,7 @@ impl<'a> Rows<'a> {
                 }
                 let state = state(states.value(row).trim())?;
                 if times.is_null(row) {
-                    return Err(format!("{OCCURRED_AT} is missing, or no RFC 3339 time"));
+                    return Err(format!("{OCCURRED_AT} is missing or not an RFC 3339 timestamp"));
                 }
                 Ok((state, times.value(row)))
             });
@@ -82,7 +82,7 @@ impl Values {
             return text(what, array, name).map(Values::Text);
         }
         if !array.data_type().is_integer() {
-            return Err(wrong(what, name, array, kind.glue()));
+            return Err(wrong_type(what, name, array, kind.glue()));
         }
         Ok(Values::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
     }
@@ -99,23 +99,24 @@ impl Values {
 fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) -> Result<&'a ArrayRef> {
     let schema = batch.schema_ref();
     let at = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name));
-    let lacks = || Error::input(format!("{what}: the columns lack {name}: expected {}", names.join(", ")));
-    at.map(|at| batch.column(at)).ok_or_else(lacks)
+    let missing = || Error::input(format!("{what}: missing column {name}: expected {}", names.join(", ")));
+    at.map(|at| batch.column(at)).ok_or_else(missing)
 }
 
-/// As views, because a long text in a dictionary would otherwise be there as often as it is said.
+/// Returns a string column as views, so that a long text in a dictionary is not copied for every row that has it.
 fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     let kind = match array.data_type() {
         DataType::Dictionary(_, value) => value,
         other => other,
     };
     if !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-        return Err(wrong(what, name, array, "string"));
+        return Err(wrong_type(what, name, array, "string"));
     }
     Ok(cast(what, array, &DataType::Utf8View)?.as_string_view().clone())
 }
 
-/// Without a zone, a Parquet timestamp is taken for UTC, as Athena takes it.
+/// Returns a timestamp or string column in microseconds. Timestamps without a time zone are UTC, as in Athena. Strings
+/// that are not RFC 3339 become null.
 fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     if matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         let texts = text(what, array, OCCURRED_AT)?;
@@ -123,18 +124,19 @@ fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
         return Ok(texts.iter().map(|text| text.and_then(parse)).collect());
     }
     if !matches!(array.data_type(), DataType::Timestamp(..)) {
-        return Err(wrong(what, OCCURRED_AT, array, "timestamp"));
+        return Err(wrong_type(what, OCCURRED_AT, array, "timestamp"));
     }
     Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
 }
 
-/// What has no value in the other type becomes null.
+/// Casts an array. Values that the target type can't represent become null.
 fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
-    cast_with_options(array, to, &options)
-        .map_err(|fault| Error::input(format!("{what}: {} is not {to}", array.data_type())).caused_by(fault))
+    cast_with_options(array, to, &options).map_err(|fault| {
+        Error::input(format!("{what}: {} can't be converted to {to}", array.data_type())).caused_by(fault)
+    })
 }
 
-fn wrong(what: &str, name: &str, array: &ArrayRef, expected: &str) -> Error {
+fn wrong_type(what: &str, name: &str, array: &ArrayRef, expected: &str) -> Error {
     Error::input(format!("{what}: column {name} is {}, expected {expected}", array.data_type()))
 }

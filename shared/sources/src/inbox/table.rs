@@ -1,4 +1,4 @@
-//! One object → what it says, on a thread that may block.
+//! Reads one drop of any format, or the batches of another table.
 
 use std::sync::Arc;
 
@@ -29,20 +29,23 @@ use turntable_core::{
 };
 use turntable_parquet::Batches;
 
-/// Bytes of a Parquet file that is fetched with one request. A larger one is read row group by row group.
-const SMALL: u64 = 4 << 20;
+/// Bytes of a Parquet file that is fetched with one request. Larger ones are read one row group at a time.
+const MAX_SINGLE_REQUEST_BYTES: u64 = 4 << 20;
 
+/// Reads a drop in the format that its key's extension stands for.
 pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Said> {
     let (format, compression) = told_by_name(&entry.key.key);
     let object = Object { entry, compression };
     let reader = reader.clone();
     let thread = match format {
         Some(Format::Parquet) if compression != Compression::None => {
-            return Err(Error::input(format!("{object}: Parquet compresses itself; put it without .gz or .zst")));
+            return Err(Error::input(format!(
+                "{object}: Parquet has compression of its own: put it without .gz or .zst"
+            )));
         }
-        Some(Format::Parquet) if object.entry.size <= SMALL => {
-            let bytes = whole(objects, &object.entry).await?;
-            let damaged = Error::input(format!("{object} is damaged: the Parquet reader gave up"));
+        Some(Format::Parquet) if object.entry.size <= MAX_SINGLE_REQUEST_BYTES => {
+            let bytes = fetch(objects, &object.entry).await?;
+            let damaged = Error::input(format!("{object} is damaged: the Parquet reader panicked"));
             let thread = spawn_blocking(move || parquet::file(&object.entry.key, bytes, &reader));
             // The parquet crate panics on some damaged pages.
             return thread.await.unwrap_or(Err(damaged));
@@ -60,7 +63,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
         }
         None => {
             return Err(Error::input(format!(
-                "{object}: the name tells no format: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) \
+                "{object}: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with .gz or .zst) \
                  or .parquet"
             )));
         }
@@ -68,7 +71,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
     thread.await.unwrap_or_else(|error| Err(panicked(error)))
 }
 
-async fn whole(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
+async fn fetch(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
     let mut bytes = BytesMut::with_capacity(usize::try_from(entry.size).unwrap_or(0).min(1 << 30));
     let mut chunks = objects.stream(&entry.key, &entry.etag).await?;
     while let Some(chunk) = chunks.try_next().await? {
@@ -77,7 +80,7 @@ async fn whole(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// The footer of a Parquet file, then the columns of a record of one row group after the other.
+/// Reads a Parquet file with range requests: the footer, then for each row group the columns of a record.
 async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<Said> {
     let mut file = files::parquet::Reader { objects, object: object.clone() };
     let fault = |error| files::parquet::fault(&object, error);
@@ -97,7 +100,7 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     .await
 }
 
-/// What another table says, of the same columns. The number of a reject is that of its row in all batches.
+/// Reads the records of another table with the same columns. A reject's line is the row number across all batches.
 pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<Said> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {
