@@ -1,4 +1,4 @@
-//! Where rows come from. What decodes bytes and asks nobody is apart from what connects, and builds without AWS.
+//! The sources of rows. Code that only decodes bytes builds without the feature `aws`; code that connects needs it.
 
 pub mod copy;
 pub mod files;

@@ -1,4 +1,4 @@
-//! The sources behind one door. An enum and not a trait: the set is closed, and each has its own options.
+//! Opens any source. Sources are an enum, not a trait: the set is closed, and each source has its own options.
 
 use std::sync::Arc;
 
@@ -17,111 +17,116 @@ use crate::{
     port::{Entry, Objects},
 };
 
-/// Secrets Manager.
+/// The client of Secrets Manager.
 pub use aws_sdk_secretsmanager::Client as Secrets;
 
-/// Rows on their way, a batch at a time, in memory that does not grow with their number.
+/// A stream of record batches. Memory does not grow with the number of rows.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// An opened source: all of its rows as of one moment.
+/// An opened source: all its rows as of one moment.
 pub struct Opened {
-    /// Of every batch. Names are lower case, as Glue keeps them, and unique.
+    /// The schema of every batch. Names are unique and lower case, as Glue stores them.
     pub schema: SchemaRef,
-    /// When the snapshot was taken that all rows are of.
+    /// The moment of the snapshot that all rows come from.
     pub as_of: Timestamp,
-    /// Where the column types come from.
+    /// The origin of the column types.
     pub typed_by: TypedBy,
-    /// Objects that go into the generation as they are.
+    /// Objects that S3 copies into the generation unchanged (passthrough).
     pub copies: Vec<Copy>,
-    /// Streams of all other rows, to be read at the same time. Together with the copies they are the rows, each once.
+    /// Streams of the other rows, to be read concurrently. Copies and streams together hold every row exactly once.
     pub streams: Vec<Batches>,
-    /// Its counts are final when all streams have ended.
+    /// Counts the values that became NULL. The counts are final once all streams have ended.
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// A Parquet object of the very columns that are written, and readable by Athena.
+/// A Parquet object that passes through unchanged: Athena can read it, and its columns are exactly those to be written.
 #[derive(Debug, Clone)]
 pub struct Copy {
     pub entry: Entry,
     pub rows: u64,
 }
 
-/// What sources need of the world.
+/// The clients and settings that sources need.
 #[derive(Clone)]
 pub struct Context {
     pub objects: Arc<dyn Objects>,
-    /// For `secret`; without it only `url` works.
+    /// Reads `secret`. Without it, only `url` works.
     pub secrets: Option<Secrets>,
-    /// For `auth = "iam"`.
+    /// Signs tokens for `auth = "iam"`.
     pub iam: Option<Signer>,
     pub now: Timestamp,
-    /// The table that is built, for messages.
+    /// The table that is built, for error messages.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// Of what is written, if objects may be copied that are like it. `None`: every row is to be in a stream.
+    /// The settings of the Parquet output; objects that match them may pass through. `None`: every row goes into a stream.
     pub copies: Option<Parquet>,
 }
 
 impl Context {
+    /// Returns the counters and the policy for the columns of `schema`.
     pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
         Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
     }
 }
 
+/// Opens a source for reading. Inbox and engine datasets have no rows to read here, so they are an error.
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
-    // Boxed: in one piece with the callers' futures they are deeper than the compiler follows.
+    // Boxed because unboxed, together with the callers' futures, they exceed the compiler's recursion limit.
     match source {
         Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
         Source::Files(options) => Box::pin(files::open(options, context)).await,
-        Source::Inbox(_) => Err(Error::input("an inbox is filled by drops and published by optout: ask optout for it")),
-        Source::Athena(_) | Source::GlueJob(_) => {
-            Err(Error::input("an engine writes the files itself, and no row passes through here: ask export for it"))
+        Source::Inbox(_) => {
+            Err(Error::input("an inbox dataset is published by the optout function: invoke optout instead"))
         }
+        Source::Athena(_) | Source::GlueJob(_) => Err(Error::input(
+            "an engine writes the files of this dataset, so no rows can be read here: invoke export instead",
+        )),
     }
 }
 
-/// The columns of a source, and no rows.
+/// Returns the columns of a source without reading its rows.
 pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     match source {
         Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
-        // Objects are read when their streams are.
+        // Opening these starts no stream, so no rows are read.
         Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
             Ok(open(source, context).await?.schema)
         }
     }
 }
 
-/// One moment of a database, of which several queries are read one after the other.
+/// A snapshot of a database, from which several queries are read one after the other.
 pub enum Snapshot {
     Postgres(postgres::Snapshot),
     Mysql(mysql::Snapshot),
 }
 
 impl Snapshot {
-    /// As the source and its context say how to reach the database.
+    /// Connects to the database of the source and takes a snapshot.
     pub async fn take(source: &Source, context: &Context) -> Result<Snapshot> {
         match source {
             Source::Postgres(options) => {
                 Box::pin(postgres::Snapshot::take(options, context)).await.map(Snapshot::Postgres)
             }
             Source::Mysql(options) => Box::pin(mysql::Snapshot::take(options, context)).await.map(Snapshot::Mysql),
-            _ => Err(not_of_one_database(context)),
+            _ => Err(not_one_database(context)),
         }
     }
 
-    /// All rows of a source of the same database as of this moment. What was opened before must have been read, or dropped.
+    /// Opens a source of the same database as of this snapshot. Earlier streams must have been read to the end or dropped.
     pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
         match (self, source) {
             (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {
                 Box::pin(snapshot.open(options, context)).await
             }
             (Snapshot::Mysql(snapshot), Source::Mysql(options)) => Box::pin(snapshot.open(options, context)).await,
-            _ => Err(not_of_one_database(context)),
+            _ => Err(not_one_database(context)),
         }
     }
 
+    /// Closes the connection.
     pub async fn end(self) {
         match self {
             Snapshot::Postgres(snapshot) => snapshot.end().await,
@@ -130,6 +135,9 @@ impl Snapshot {
     }
 }
 
-fn not_of_one_database(context: &Context) -> Error {
-    Error::config(format!("{}: a snapshot is of one database, postgres or mysql", context.table))
+fn not_one_database(context: &Context) -> Error {
+    Error::config(format!(
+        "{}: datasets that share a snapshot must read from one postgres or mysql database",
+        context.table
+    ))
 }

@@ -64,7 +64,7 @@ async fn a_bucket_or_a_secret_that_is_missing_is_named() {
 
     let (of, message) = failing(&chain, "{ postgres = { secret = \"dmp/replica\", query = \"SELECT 1 AS n\" } }").await;
     assert_eq!(of, "Config");
-    let text = "secret \"dmp/replica\": Secrets Manager has no such secret in this region";
+    let text = "secret \"dmp/replica\": not found in Secrets Manager in this region";
     assert!(message.starts_with(text), "{message}");
 }
 

@@ -88,7 +88,7 @@ async fn who_may_not_log_in_is_told_what_to_correct() {
     );
     let secret = config::Mysql { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = mysql::open(&secret, &context()).await.err().unwrap();
-    check(&nowhere, Kind::Config, "secret \"dmp\": there is no Secrets Manager here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
 }
 
 #[tokio::test(flavor = "multi_thread")]

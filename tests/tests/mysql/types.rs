@@ -196,7 +196,7 @@ async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
     let boolean = "a boolean that is neither 0 nor 1: write `column + 0` for a number";
     for (column, what) in [("d", NO_DATE), ("m", NO_DATE), ("t", NO_DATE), ("b", boolean)] {
         let error = fault(&server.url(), &format!("SELECT id, {column} FROM odd ORDER BY id")).await;
-        let or = "or let it be NULL by on_unrepresentable = \"null\"";
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
         assert_eq!(error.message(), format!("table dmp.t, column {column:?}, row 2: {what}, {or}"));
         assert_eq!(error.kind(), Kind::Input);
     }

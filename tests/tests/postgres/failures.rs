@@ -212,28 +212,28 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
     check(
         &lacking,
         Kind::Config,
-        "secret \"dmp/replica\" has no key \"password\", expected username, password, host and, where wanted, port, \
+        "secret \"dmp/replica\" has no key \"password\": expected username, password, host and, optionally, port, \
          dbname, sslmode, sslrootcert",
     );
     let fault = |code: &str| serde_json::json!({ "__type": code, "Message": "no" }).to_string();
     check(
         &with_secret("400 Bad Request", fault("ResourceNotFoundException")).await.unwrap_err(),
         Kind::Config,
-        "secret \"dmp/replica\": Secrets Manager has no such secret in this region",
+        "secret \"dmp/replica\": not found in Secrets Manager in this region: check the name or ARN",
     );
     check(
         &with_secret("400 Bad Request", fault("AccessDeniedException")).await.unwrap_err(),
         Kind::Config,
-        "secret \"dmp/replica\": it may not be read from here: allow secretsmanager:GetSecretValue (and kms:Decrypt, \
-         if it has a key of its own)",
+        "secret \"dmp/replica\": access denied: allow secretsmanager:GetSecretValue (and kms:Decrypt, if the secret has \
+         its own KMS key)",
     );
     check(
         &with_secret("400 Bad Request", fault("InternalServiceError")).await.unwrap_err(),
         Kind::Unavailable,
-        "secret \"dmp/replica\": Secrets Manager did not give it, run it again",
+        "secret \"dmp/replica\": the request to Secrets Manager failed: run it again",
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
-    check(&nowhere, Kind::Config, "secret \"dmp\": there is no Secrets Manager here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
     assert!(fetch(url, "SELECT 1 AS n").await.is_ok());
 }

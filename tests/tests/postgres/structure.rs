@@ -27,8 +27,8 @@ async fn names_are_lower_case_and_queries_of_any_shape_do() {
     assert_eq!(error.kind(), Kind::Input);
     assert_eq!(
         error.message(),
-        "column 2 of the query has no name: give it one with AS; the query has two columns \"a\" (Glue's names are \
-         lower case): rename one with AS"
+        "column 2 of the query has no name: give it one with AS; the query has two columns named \"a\" (Glue's names \
+         are lower case): rename one with AS"
     );
     for (query, text) in [
         ("SELECT", "the query gives no columns: expected a SELECT"),
