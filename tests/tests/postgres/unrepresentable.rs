@@ -23,9 +23,9 @@ async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
         ("('2024-01-01'::timestamp), ('294276-12-31')", "a timestamp after the year 294246: replace it in the query"),
         (
             "(1::numeric(5,2)), ('NaN'::numeric(5,2))",
-            "NaN and infinity have no place in a decimal: replace them in the query",
+            "NaN or infinity, which a decimal can't represent: replace it in the query",
         ),
-        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "an array of several dimensions: cast it to text, or unnest it"),
+        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "a multidimensional array: cast it to text, or unnest it"),
     ] {
         let cast = if values.contains("numeric") { "::numeric(5,2)" } else { "" };
         let error = fault(url, &format!("SELECT v{cast} AS v FROM (VALUES {values}) AS t(v)")).await;
