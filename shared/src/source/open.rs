@@ -58,7 +58,8 @@ pub struct Context {
     /// The table that is built, for error messages.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The settings of the Parquet output; objects that match them may pass through. `None`: every row goes into a stream.
+    /// The settings of the Parquet output; objects that match them may pass through. `None`: every row goes into a
+    /// stream.
     pub copies: Option<Parquet>,
 }
 
@@ -115,7 +116,8 @@ impl Snapshot {
         }
     }
 
-    /// Opens a source of the same database as of this snapshot. Earlier streams must have been read to the end or dropped.
+    /// Opens a source of the same database as of this snapshot. Earlier streams must have been read to the end or
+    /// dropped.
     pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
         match (self, source) {
             (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::Context;
 use crate::error::{Error, Result};
 
-/// Returns the text of the secret with that name or ARN. `or` names the accepted format besides JSON, for error messages.
+/// Returns the text of the secret with that name or ARN. `or` names the accepted format besides JSON, for error
+/// messages.
 pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
     let Some(client) = &context.secrets else {
         return Err(Error::config(format!("secret {name:?}: no Secrets Manager client is configured here, use url")));
@@ -58,7 +59,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Returns the value of a required key. `further` lists the optional keys of this kind of database, for error messages.
+    /// Returns the value of a required key. `further` lists the optional keys of this kind of database, for error
+    /// messages.
     pub fn needed(&self, key: &str, further: &str) -> Result<String> {
         self.text(key)?.ok_or_else(|| {
             Error::config(format!(

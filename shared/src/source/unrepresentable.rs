@@ -65,8 +65,8 @@ impl Unrepresentable {
         self.columns[column].1.fetch_add(values, Ordering::Relaxed);
     }
 
-    /// Handles one unrepresentable value. `Ok`: it has been counted, and the caller writes NULL. `what` states the fault
-    /// and the fix, never the value.
+    /// Handles one unrepresentable value. `Ok`: it has been counted, and the caller writes NULL. `what` states the
+    /// fault and the fix, never the value.
     pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
         match self.policy {
             OnUnrepresentable::Null => {

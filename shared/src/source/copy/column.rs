@@ -46,8 +46,8 @@ enum Values {
 }
 
 impl Column {
-    /// Returns an empty column with room for `capacity` values. If `lenient`, unrepresentable values become null and are
-    /// counted.
+    /// Returns an empty column with room for `capacity` values. If `lenient`, unrepresentable values become null and
+    /// are counted.
     pub fn new(wire: &Wire, capacity: usize, lenient: bool) -> Column {
         let boxed = |wire: &Wire| Box::new(Column::new(wire, 0, lenient));
         let bytes = |form| Values::Bytes { form, ends: new_offsets(capacity), bytes: Vec::new() };
@@ -257,8 +257,8 @@ fn valid_texts(ends: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<&NullBuffer
     ends.windows(2).enumerate().map(text).collect()
 }
 
-/// Returns the index of the first value that is not valid UTF-8. Checking all bytes at once is much faster than checking
-/// value by value.
+/// Returns the index of the first value that is not valid UTF-8. Checking all bytes at once is much faster than
+/// checking value by value.
 fn first_invalid_utf8(ends: &OffsetBuffer<i32>, bytes: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(bytes);
     if text.is_ok_and(|text| ends.iter().all(|end| text.is_char_boundary(*end as usize))) {

@@ -1,8 +1,8 @@
 //! Decodes the stream of `COPY … (FORMAT binary)` into record batches.
 //!
-//! The stream has a signature, rows and a trailer. A row has the number of its fields, then the length and bytes of each
-//! field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an incomplete
-//! field is kept.
+//! The stream has a signature, rows and a trailer. A row has the number of its fields, then the length and bytes of
+//! each field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an
+//! incomplete field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
 

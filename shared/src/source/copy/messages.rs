@@ -1,7 +1,7 @@
 //! Splits the bytes from the server into the rows of a COPY and everything else.
 //!
-//! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message Formats").
-//! Input may be cut anywhere. Between two calls, only an incomplete header is kept.
+//! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message
+//! Formats"). Input may be cut anywhere. Between two calls, only an incomplete header is kept.
 
 const HEADER_BYTES: usize = 5;
 
@@ -86,7 +86,8 @@ impl Messages {
         if !self.is_rows {
             others.extend_from_slice(&head);
         }
-        // After an invalid length, messages can't be told apart. Everything goes to `others`, whose reader reports the fault.
+        // After an invalid length, messages can't be told apart. Everything goes to `others`, whose reader reports the
+        // fault.
         self.body_left = body.unwrap_or(usize::MAX);
     }
 }

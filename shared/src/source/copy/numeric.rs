@@ -1,5 +1,5 @@
-//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It has four 16-bit numbers
-//! (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
+//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It has four 16-bit
+//! numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
 
 use super::value::Fault;
 

@@ -49,7 +49,7 @@ pub fn exactly<const N: usize>(sent: &[u8]) -> Result<[u8; N], Fault> {
     sent.try_into().map_err(|_| WRONG_LENGTH)
 }
 
-/// Returns an Arrow offset, which has 31 bits. Batches are cut far below 2 GB, and one value of PostgreSQL has at most 1 GB.
+/// Returns an Arrow offset, which has 31 bits. Batches are cut far below 2 GB, and PostgreSQL's values end at 1 GB.
 #[inline]
 pub fn end(length: usize) -> Result<i32, Fault> {
     i32::try_from(length).map_err(|_| Fault::Malformed("more than 2 GB in one batch"))
@@ -122,8 +122,8 @@ fn ensure_empty(sent: &[u8]) -> Result<(), Fault> {
     if sent.is_empty() { Ok(()) } else { Err(WRONG_LENGTH) }
 }
 
-/// Decodes the format of `array_send`: the number of dimensions, whether there are nulls, the element's type, the length
-/// and lower bound of each dimension, then the elements.
+/// Decodes the format of `array_send`: the number of dimensions, whether there are nulls, the element's type, the
+/// length and lower bound of each dimension, then the elements.
 pub fn list(mut sent: &[u8], element: &mut Column) -> Result<(), Fault> {
     let dimensions = take_i32(&mut sent)?;
     let (_has_nulls, _element_type) = (take_i32(&mut sent)?, take_i32(&mut sent)?);

@@ -1,5 +1,5 @@
-//! The wire formats of values, and the Arrow type of each. `source::postgres::types` maps the types of PostgreSQL to wire
-//! formats.
+//! The wire formats of values, and the Arrow type of each. `source::postgres::types` maps the types of PostgreSQL to
+//! wire formats.
 
 use std::sync::Arc;
 

@@ -75,7 +75,7 @@ impl Described {
         format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), where_clause(condition))
     }
 
-    /// Returns the query as a table `q` with the columns' lower-case names. The line break ends a comment at the query's end.
+    /// Returns the query as a table `q` with lower-case column names. The line break ends a comment in the query.
     pub fn from(&self, query: &str) -> String {
         let names = self.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
         format!("({query}\n) AS q({names})")

@@ -9,13 +9,13 @@ use crate::error::{Error, Kind};
 
 const RUN_AGAIN: &str = "nothing was published; run it again";
 
-pub const POOLER: &str = "a pooler in transaction or statement mode is in front of the server: connect to the server itself, or to \
-                          a pool in session mode";
+pub const POOLER: &str = "a pooler in transaction or statement mode is in front of the server: connect to the server \
+                          itself, or to a pool in session mode";
 
 pub fn no_answer(server: &Server, timeout: Duration) -> Error {
     Error::unavailable(format!(
-        "PostgreSQL at {} did not respond within {} s: check the address and the network path (in AWS: subnet, security \
-         group); {RUN_AGAIN}",
+        "PostgreSQL at {} did not respond within {} s: check the address and the network path (in AWS: subnet, \
+         security group); {RUN_AGAIN}",
         server.address(),
         timeout.as_secs()
     ))
@@ -58,8 +58,8 @@ pub fn other_way(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some() || error.to_string().starts_with(TLS_HANDSHAKE_FAILED)
 }
 
-/// Recognizes errors that a pooler causes, and returns the kind and the advice. They are PgBouncer's own (`src/client.c`,
-/// `src/server.c`), and those of a server that gets another client's statements.
+/// Recognizes errors that a pooler causes, and returns the kind and the advice. They are PgBouncer's own
+/// (`src/client.c`, `src/server.c`), and those of a server that gets another client's statements.
 fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     let text = answer.message();
     let undefined = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
@@ -89,8 +89,10 @@ pub fn of(server: &Server, error: tokio_postgres::Error) -> Error {
             Error::new(kind, format!("PostgreSQL at {} returned an error: {message}: {advice}", server.name()))
         }
         Some(answer) => {
-            let does = if answer.code().code().starts_with("42") { "rejected the query" } else { "returned an error" };
-            let text = format!("PostgreSQL at {} {does}: {}{}", server.name(), safe_message(answer), position(answer));
+            let outcome =
+                if answer.code().code().starts_with("42") { "rejected the query" } else { "returned an error" };
+            let text =
+                format!("PostgreSQL at {} {outcome}: {}{}", server.name(), safe_message(answer), position(answer));
             Error::new(kind(answer.code()), text)
         }
         None => lost(server, 0, &error),

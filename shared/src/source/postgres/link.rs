@@ -1,6 +1,6 @@
 //! Runs a connection on a thread of its own, which moves bytes between the socket and the client.
 //!
-//! The thread has its own runtime, so it can sleep while rows gather (`tap`). No other thread wakes up for every packet.
+//! The thread has its own runtime, so it can sleep while rows gather (`tap`) and spare other threads the wake-ups.
 
 use std::{convert::Infallible, io, thread};
 
@@ -22,15 +22,15 @@ const MAX_BUFFERED_CHUNKS: usize = 16;
 /// A connection. Dropping it closes the socket at once, even during a COPY.
 pub struct Link {
     pub client: Client,
-    /// The rows of the COPY, as they come over the wire. The channel ends when the COPY completes or fails. It is empty for
-    /// Unix sockets, which the driver doesn't allow to be tapped: there the client gets the rows.
+    /// The rows of the COPY, as they come over the wire. The channel ends when the COPY completes or fails. It is empty
+    /// for Unix sockets, which the driver doesn't allow to be tapped: there the client gets the rows.
     pub rows: Receiver<Vec<u8>>,
     ended: oneshot::Receiver<Infallible>,
     _close: oneshot::Sender<()>,
 }
 
 impl Link {
-    /// Connects, with TLS if it is given. The outer error is a failure of this machine, the inner one of the driver or server.
+    /// Connects, with TLS if it is given. The outer error comes from this machine, the inner one from the connection.
     pub async fn open(mut options: Config, tls: Option<ClientConfig>) -> io::Result<Result<Link, Error>> {
         let (sender, rows) = channel(MAX_BUFFERED_CHUNKS);
         let is_local = options.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));

@@ -1,7 +1,7 @@
 //! Reads PostgreSQL with `COPY (query) TO STDOUT (FORMAT binary)` and decodes it straight into Arrow.
 //!
-//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are consumed,
-//! so memory is a few batches per connection for tables of any size.
+//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
+//! consumed, so memory is a few batches per connection for tables of any size.
 
 mod describe;
 mod failure;

@@ -1,9 +1,9 @@
 //! Splits a query into parts that several connections read concurrently. Together the parts hold each row exactly once.
 //!
-//! With `split_by`, the parts are ranges of that column. The bounds are quantiles from the statistics of ANALYZE or, without
-//! statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table` on an ordinary
-//! table, and the parts are ranges of its blocks. No row is missed wherever the bounds lie, because the outer ranges are
-//! open.
+//! With `split_by`, the parts are ranges of that column. The bounds are quantiles from the statistics of ANALYZE or,
+//! without statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table` on an
+//! ordinary table, and the parts are ranges of its blocks. No row is missed wherever the bounds lie, because the outer
+//! ranges are open.
 
 use tokio_postgres::{Client, Error as PgError};
 
@@ -64,8 +64,8 @@ fn column<'a>(described: &'a Described, name: &str) -> Result<&'a Column> {
 
 fn no_split() -> Error {
     Error::config(
-        "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and not \
-         partitioned)",
+        "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
+         not partitioned)",
     )
 }
 
@@ -139,8 +139,8 @@ fn plain_table(query: &str) -> Option<&str> {
     .then_some(*table)
 }
 
-/// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A partitioned
-/// table has no blocks itself; its partitions have.
+/// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A
+/// partitioned table has no blocks itself; its partitions have.
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
     let row = client
         .query_opt(

@@ -1,9 +1,9 @@
 //! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
 //!
-//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default 5432),
-//! `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include those of RDS) and
-//! `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With `auth = "iam"` it
-//! defaults to "verify-full" in both.
+//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
+//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include those
+//! of RDS) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
+//! authentication it defaults to "verify-full" in both.
 
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// Parses a URL. `sslmode` and `sslrootcert` are removed before the driver parses the rest, because it doesn't know them.
+/// Parses a URL. The driver gets it without `sslmode` and `sslrootcert`, which it doesn't know.
 fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {

@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 /// Starts a read-only transaction on one snapshot. A read replica is sufficient.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Pins the output styles, which determine the text of values. The time zone stays that of the role, because the query may
-/// depend on it. The timeouts of the role and the database are lifted: they are meant for short queries, and a COPY may
-/// run for long.
+/// Pins the output styles, which determine the text of values. The time zone stays that of the role, because the query
+/// may depend on it. The timeouts of the role and the database are lifted: they are meant for short queries, and a COPY
+/// may run for long.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
@@ -32,8 +32,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and begins the transaction, on a new snapshot or on one that another session has exported. That session's
-    /// transaction must still be open.
+    /// Connects and begins the transaction, on a new snapshot or on one that another session has exported. That
+    /// session's transaction must still be open.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = Session { link: connect(server).await? };
         let client = &session.link.client;
@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// Returns the start of the transaction by the server's clock. The snapshot contains all that was committed by then.
+    /// Returns the start of the transaction by the server's clock. The snapshot has all that was committed by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
@@ -82,7 +82,7 @@ fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
     })
 }
 
-/// Connects as libpq does: `allow` starts without TLS and `prefer` with it. If the server refuses, both try the other way.
+/// Connects as libpq does: `allow` starts without TLS, `prefer` with it. If that fails, both try the other way.
 async fn connect(server: &Server) -> Result<Link> {
     let (with_tls, may_try_other) = match server.mode {
         SslMode::Disable => (false, false),

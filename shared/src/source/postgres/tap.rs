@@ -1,8 +1,8 @@
 //! Diverts the rows of a COPY before the driver sees them.
 //!
 //! The driver passes on each row separately, in buffers of 8 KB, from one task to another: more work than decoding the
-//! rows. On a tapped connection the driver gets every other message. It still handles sign-in, TLS, responses, errors and
-//! the end of the COPY.
+//! rows. On a tapped connection the driver gets every other message. It still handles sign-in, TLS, responses, errors
+//! and the end of the COPY.
 
 use std::{
     convert::Infallible,

@@ -10,12 +10,11 @@
 //! | `verify-full` | yes | and for this host |
 //!
 //! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
-//! authorities.
-//! `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get a certificate for
-//! some host from them. Without `sslrootcert`, `verify-full` uses the system's authorities, and `verify-ca` is refused
-//! (libpq would look in the home directory, and a function has none). The system's authorities don't include those of RDS:
-//! put AWS's bundle next to the function and name it. Unlike in libpq, a certificate without subject alternative names
-//! matches no host.
+//! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
+//! a certificate for some host from them. Without `sslrootcert`, `verify-full` uses the system's authorities, and
+//! `verify-ca` is refused (libpq would look in the home directory, and a function has none). The system's authorities
+//! don't include those of RDS: put AWS's bundle next to the function and name it. Unlike in libpq, a certificate
+//! without subject alternative names matches no host.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -62,17 +61,20 @@ impl FromStr for SslMode {
 }
 
 impl SslMode {
-    /// Returns the mode that applies, given `sslmode` and `sslrootcert`. `default_mode` is the mode if neither is given.
+    /// Returns the effective mode for `sslmode` and `sslrootcert`. `default_mode` applies if neither is given.
     pub fn of(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
         let system = roots == Some("system");
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {
             SslMode::VerifyCa if roots.is_none() => {
-                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use verify-full".into())
+                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use \
+                                verify-full"
+                    .into())
             }
             SslMode::Disable | SslMode::VerifyFull => Ok(mode),
             _ if system => {
-                Err("sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a public authority"
+                Err("sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a \
+                                public authority"
                     .into())
             }
             _ => Ok(mode),

@@ -1,8 +1,8 @@
-//! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests compare
-//! it with this module.
+//! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests
+//! compare it with this module.
 //!
-//! A type without a rule here is cast to text by the server, as are arrays and fields of it: `interval`, ranges, geometric
-//! types, `reg…` types, anonymous records, and the types of extensions.
+//! A type without a rule here is cast to text by the server, as are arrays and fields of it: `interval`, ranges,
+//! geometric types, `reg…` types, anonymous records, and the types of extensions.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub struct Rule {
     pub cast: Cast,
 }
 
-/// The type modifiers that the driver doesn't report: that of each domain, and those of each composite's fields, in order.
+/// The type modifiers that the driver doesn't report: of each domain, and of each composite's fields in their order.
 pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
 
 /// Returns the rule for a type. The error states what is wrong with the type.
@@ -69,8 +69,8 @@ pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, Str
     }
 }
 
-/// Decodes precision and scale from the modifier, as packed by `src/backend/utils/adt/numeric.c`: 16 bits of precision above
-/// 11 bits of signed scale, plus 4.
+/// Decodes precision and scale from the modifier, as packed by `src/backend/utils/adt/numeric.c`: 16 bits of precision
+/// above 11 bits of signed scale, plus 4.
 fn numeric(modifier: i32) -> Wire {
     let packed = modifier.wrapping_sub(4);
     let (precision, scale) = ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024);
