@@ -91,7 +91,7 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     match source {
         Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
-        // Opening these starts no stream, so no rows are read.
+        // Opening these reads no more than the columns need: the streams read the rows.
         Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
             Ok(open(source, context).await?.schema)
         }
