@@ -23,14 +23,14 @@ impl Secrets for SecretsManager {
             Err(error) => error.into_service_error(),
         };
         Err(match error.code() {
-            Some("ResourceNotFoundException") => {
-                Error::config(format!("secret {name:?}: Secrets Manager has no such secret in this region"))
-            }
-            Some("AccessDeniedException") => Error::config(format!(
-                "secret {name:?}: it may not be read from here: allow secretsmanager:GetSecretValue (and kms:Decrypt, if \
-                 it has a key of its own)"
+            Some("ResourceNotFoundException") => Error::config(format!(
+                "secret {name:?}: not found in Secrets Manager in this region: check the name or ARN"
             )),
-            _ => Error::unavailable(format!("secret {name:?}: Secrets Manager did not give it, run it again"))
+            Some("AccessDeniedException") => Error::config(format!(
+                "secret {name:?}: access denied: allow secretsmanager:GetSecretValue (and kms:Decrypt, if the secret has \
+                 its own KMS key)"
+            )),
+            _ => Error::unavailable(format!("secret {name:?}: the request to Secrets Manager failed: run it again"))
                 .caused_by(error),
         })
     }

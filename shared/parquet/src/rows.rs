@@ -5,20 +5,20 @@ use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
 use turntable_core::{error::Result, layout::Entry};
 
-/// Rows on their way, a batch at a time, in memory that does not grow with their number.
+/// A stream of record batches. Memory does not grow with the number of rows.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// All rows of a table. Together, the copies and the streams hold each row once.
+/// All rows of a table. Copies and streams together hold every row exactly once.
 pub struct Rows {
-    /// The schema of every batch. Names are lower case, as Glue keeps them, and unique.
+    /// The schema of every batch. Names are unique and lower case, as Glue stores them.
     pub schema: SchemaRef,
-    /// Objects that go into the generation as they are.
+    /// Objects that S3 copies into the generation unchanged (passthrough).
     pub copies: Vec<Copy>,
-    /// Streams of all other rows, to be read at the same time.
+    /// Streams of the other rows, to be read concurrently.
     pub streams: Vec<Batches>,
 }
 
-/// A Parquet object of the very columns that are written, and readable by Athena.
+/// A Parquet object that passes through unchanged: Athena can read it, and its columns are exactly those to be written.
 #[derive(Debug, Clone)]
 pub struct Copy {
     pub entry: Entry,

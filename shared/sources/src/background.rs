@@ -1,4 +1,4 @@
-//! Batches that a task of their own makes.
+//! Runs the decoding of a source in its own task and returns the batches as a stream.
 
 use std::pin::Pin;
 
@@ -12,10 +12,10 @@ use tokio::{
 use turntable_core::error::{Error, Result};
 use turntable_parquet::Batches;
 
-/// Batches that are decoded and not yet taken, per connection.
-const AHEAD: usize = 2;
+/// Decoded batches that wait for the reader, per connection.
+const MAX_BUFFERED_BATCHES: usize = 2;
 
-/// A task that must not outlive what it works for.
+/// Aborts the task when it is dropped.
 pub struct AbortOnDrop(pub JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -24,16 +24,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Runs `make` in a task of its own, at once; its error is the last item. Dropping the stream ends the task, and with it
-/// all that it holds. `what` the task does, for messages.
+/// Starts `make` in its own task and returns its batches as a stream. An error of `make` is the last item. Dropping the
+/// stream aborts the task and drops everything that it owns. `what` names the work in error messages.
 pub fn batches<F>(what: &'static str, make: impl FnOnce(Sender<Result<RecordBatch>>) -> F) -> Batches
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let making: Pin<Box<F>> = Box::pin(make(sender.clone()));
+    let (sender, receiver) = mpsc::channel(MAX_BUFFERED_BATCHES);
+    let run: Pin<Box<F>> = Box::pin(make(sender.clone()));
     let task = tokio::spawn(async move {
-        if let Err(error) = making.await {
+        if let Err(error) = run.await {
             let _ = sender.send(Err(error)).await;
         }
     });
@@ -42,9 +42,10 @@ where
         match receiver.recv().await {
             Some(batch) => Some((batch, (receiver, task))),
             None => {
-                // A task that panicked must not look like the end of the rows.
+                // Without this error, a panic would look like the end of the rows.
                 let panicked = (&mut task.take()?.0).await.err()?;
-                let error = Error::corrupt(format!("{what} stopped: a bug")).caused_by(panicked);
+                let error = Error::corrupt(format!("{what}: the task panicked; this is a bug, please report it"))
+                    .caused_by(panicked);
                 Some((Err(error), (receiver, None)))
             }
         }
@@ -52,6 +53,7 @@ where
     .boxed()
 }
 
+/// Sends a batch to the stream. Fails if the stream has been dropped.
 pub async fn send(sender: &Sender<Result<RecordBatch>>, batch: RecordBatch) -> Result<()> {
-    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("nobody takes the rows any more"))
+    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("the reader of the rows is gone"))
 }

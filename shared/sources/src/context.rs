@@ -14,34 +14,36 @@ use turntable_parquet::Rows;
 
 use crate::unrepresentable::Unrepresentable;
 
-/// An opened source: all of its rows as of one moment.
+/// An opened source: all its rows as of one moment.
 pub struct Opened {
     pub rows: Rows,
-    /// When the snapshot was taken that all rows are of.
+    /// The moment of the snapshot that all rows come from.
     pub as_of: Timestamp,
-    /// Where the column types come from.
+    /// The origin of the column types.
     pub typed_by: TypedBy,
-    /// Its counts are final when all streams have ended.
+    /// Counts the values that became NULL. The counts are final once all streams have ended.
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// What sources need of the world.
+/// The clients and settings that sources need.
 #[derive(Clone)]
 pub struct Context {
     pub objects: Arc<dyn Objects>,
-    /// For `secret`; without it only `url` works.
+    /// Reads `secret`. Without it, only `url` works.
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// For `auth = "iam"`.
+    /// Signs tokens for `auth = "iam"`.
     pub iam: Option<Arc<dyn TokenSigner>>,
     pub now: Timestamp,
-    /// The table that is built, for messages.
+    /// The table that is built, for error messages.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// Of what is written, if objects may be copied that are like it. `None`: every row is to be in a stream.
+    /// The settings of the Parquet output; objects that match them may pass through. `None`: every row goes into a
+    /// stream.
     pub copies: Option<Parquet>,
 }
 
 impl Context {
+    /// Returns the counters and the policy for the columns of `schema`.
     pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
         Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
     }

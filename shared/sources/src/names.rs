@@ -1,10 +1,11 @@
-//! The names of a query's columns, as Glue takes them.
+//! The column names of a query, as Glue stores them.
 
 use std::collections::BTreeSet;
 
 use turntable_core::error::{Error, Result};
 
-/// Glue's names are lower case; every column needs one of its own. `unnamed`: the one at that place has none.
+/// Returns the names in lower case, as Glue stores them. Missing and duplicate names are reported together.
+/// `unnamed` returns whether the query gives the column at that index (from 0) no name.
 pub fn lower_case(names: &[&str], unnamed: impl Fn(usize) -> bool) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut faults = Vec::new();
@@ -14,8 +15,9 @@ pub fn lower_case(names: &[&str], unnamed: impl Fn(usize) -> bool) -> Result<Vec
         if name.is_empty() || unnamed(at) {
             faults.push(format!("column {} of the query has no name: give it one with AS", at + 1));
         } else if !seen.insert(name.clone()) {
-            faults
-                .push(format!("the query has two columns {name:?} (Glue's names are lower case): rename one with AS"));
+            faults.push(format!(
+                "the query has two columns named {name:?} (Glue's names are lower case): rename one with AS"
+            ));
         }
         lower.push(name);
     }
@@ -27,12 +29,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_needs_a_name_of_its_own() {
+    fn every_column_needs_a_unique_name() {
         assert_eq!(lower_case(&["Id", "名前"], |_| false).unwrap(), ["id", "名前"]);
         assert_eq!(
             lower_case(&["id", "?column?", "ID"], |at| at == 1).unwrap_err().message(),
-            "column 2 of the query has no name: give it one with AS; the query has two columns \"id\" (Glue's names \
-             are lower case): rename one with AS"
+            "column 2 of the query has no name: give it one with AS; the query has two columns named \"id\" (Glue's \
+             names are lower case): rename one with AS"
         );
     }
 }

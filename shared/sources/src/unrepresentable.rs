@@ -1,4 +1,4 @@
-//! Values that Arrow or Athena has no place for: an error, or NULL and counted, as the dataset has it.
+//! Handles values that Arrow or Athena can't represent: the dataset chooses an error, or NULL and a count.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use arrow_schema::Schema;
 
 use turntable_core::{config::OnUnrepresentable, error::Error};
 
-/// What becomes of such values in one table, and how many became NULL, by column. All streams of a source share it.
+/// The policy of one table, and the number of values per column that became NULL. All streams of a source share it.
 #[derive(Debug)]
 pub struct Unrepresentable {
     table: String,
@@ -18,15 +18,15 @@ pub struct Unrepresentable {
     columns: Vec<(String, AtomicU64)>,
 }
 
-/// Which row, for a message.
+/// The position of a row, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Counted from 1, in its stream.
+    /// Counted from 1 within its stream.
     pub number: u64,
     pub part: Part,
 }
 
-/// One of the streams that a source is read in. Where they are several, no row has a number in the whole.
+/// One of the streams that a source is read in. With several streams, rows are numbered only within their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// Counted from 1.
@@ -49,24 +49,24 @@ impl fmt::Display for Row {
 }
 
 impl Unrepresentable {
-    /// `table` is the one that is built, for messages.
+    /// `table` is the table that is built, for error messages.
     pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), AtomicU64::new(0)));
         Self { table: table.into(), policy, columns: columns.collect() }
     }
 
-    /// Whether they become NULL.
+    /// Returns whether unrepresentable values become NULL.
     pub fn is_null(&self) -> bool {
         self.policy == OnUnrepresentable::Null
     }
 
-    /// So many values of the column have become NULL.
+    /// Adds to the number of values of the column that became NULL.
     pub fn count(&self, column: usize, values: u64) {
         self.columns[column].1.fetch_add(values, Ordering::Relaxed);
     }
 
-    /// One value: counted, and the caller writes NULL; or the error, where the dataset wants one. `what` says what is
-    /// wrong and what to do about it, never the value.
+    /// Handles one unrepresentable value. `Ok`: it has been counted, and the caller writes NULL. `what` states the
+    /// fault and the fix, never the value.
     pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
         match self.policy {
             OnUnrepresentable::Null => {
@@ -77,17 +77,18 @@ impl Unrepresentable {
         }
     }
 
+    /// Returns the error for an unrepresentable value.
     pub fn error(&self, column: usize, row: impl fmt::Display, what: &str) -> Error {
         let place = self.place(column, row);
-        Error::input(format!("{place}: {what}, or let it be NULL by on_unrepresentable = \"null\""))
+        Error::input(format!("{place}: {what}, or set on_unrepresentable = \"null\" to store NULL"))
     }
 
-    /// `table dmp.users, column "born", row 7`.
+    /// Returns the position of a value: `table dmp.users, column "born", row 7`.
     pub fn place(&self, column: usize, row: impl fmt::Display) -> String {
         format!("table {}, column {:?}, {row}", self.table, self.columns[column].0)
     }
 
-    /// Values that became NULL so far, by column; columns without any are left out.
+    /// Returns the number of values that became NULL so far, by column; columns without any are left out.
     pub fn nulled(&self) -> BTreeMap<String, u64> {
         let counts = self.columns.iter().map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()

@@ -63,7 +63,7 @@ async fn a_bucket_or_a_secret_that_is_missing_is_named() {
 
     let (of, message) = failing(&chain, "{ postgres = { secret = \"dmp/replica\", query = \"SELECT 1 AS n\" } }").await;
     assert_eq!(of, "Config");
-    let text = "secret \"dmp/replica\": Secrets Manager has no such secret in this region";
+    let text = "secret \"dmp/replica\": not found in Secrets Manager in this region";
     assert!(message.starts_with(text), "{message}");
 }
 
@@ -80,14 +80,14 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert_eq!(
         message,
         format!(
-            "PostgreSQL at {USER}@127.0.0.1:{port}/postgres refuses the query: column \"naem\" does not exist (at \
+            "PostgreSQL at {USER}@127.0.0.1:{port}/postgres rejected the query: column \"naem\" does not exist (at \
              character 12 of the query)"
         )
     );
 
     let wrong = url.replace(PASSWORD, "wrong");
     let (of, message) = failing(&chain, &of_url(&wrong, "SELECT 1 AS n")).await;
-    let refuses = format!("PostgreSQL at 127.0.0.1:{port} refuses the password of user \"{USER}\": correct it in ");
+    let refuses = format!("PostgreSQL at 127.0.0.1:{port} rejected the password of user \"{USER}\": correct it in ");
     assert_eq!((of.as_str(), message), ("Config", format!("{refuses}url")));
 
     let secrets = aws_sdk_secretsmanager::Client::new(&chain.aws);

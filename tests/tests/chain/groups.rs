@@ -119,7 +119,7 @@ async fn what_belongs_together_flips_together() {
     let before = manifests().await;
     sql::run(&url, "ALTER TABLE users RENAME TO people").await;
     let refused = chain.answer("export", &request).await.unwrap_err();
-    assert!(refused.error_message.contains("refuses the query"), "{refused}");
+    assert!(refused.error_message.contains("rejected the query"), "{refused}");
     assert_eq!(manifests().await, before);
     sql::run(&url, "ALTER TABLE people RENAME TO users").await;
 

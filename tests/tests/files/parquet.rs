@@ -148,7 +148,7 @@ async fn a_timestamp_finer_than_a_microsecond_is_named_or_null_and_never_cut() {
         assert_eq!(
             fault("a.parquet", int96(&values), "").await,
             "table dmp.t, column \"t\", a.parquet row 20002: a timestamp more precise than a microsecond: round it at \
-             the source, or let it be NULL by on_unrepresentable = \"null\""
+             the source, or set on_unrepresentable = \"null\" to store NULL"
         );
         let (rows, nulled) = read_with_nulls("a.parquet", int96(&values), "").await.unwrap();
         assert_eq!(nulled, "{\"s\": 1, \"t\": 1}");

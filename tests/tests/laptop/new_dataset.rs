@@ -112,7 +112,7 @@ checks.unique = [["id"], ["order", "total"]]
     let none = new_dataset(&url, &["nothing'\\".into()], root()).await.unwrap();
     assert_eq!((none.text.as_str(), none.faults), ("", vec![gone.to_owned()]));
     let refused = entries(&url.replace("secret", "other"), &["empty".into()]).await.err().unwrap().to_string();
-    assert!(refused.contains("refuses the password"), "{refused}");
+    assert!(refused.contains("rejected the password"), "{refused}");
     let other = entries("sqlite://x", &["t".into()]).await.err().unwrap().to_string();
     assert_eq!(other, "expected a URL that begins with postgres:// or mysql://");
 }

@@ -14,9 +14,12 @@ async fn names_are_lower_case_and_every_column_has_one() {
     for (query, text) in [
         ("SELECT count(*)", "column 1 of the query has no name: give it one with AS"),
         ("SELECT 1 AS a, 1 + 1", "column 2 of the query has no name: give it one with AS"),
-        ("SELECT 1 AS a, 2 AS A", "the query has two columns \"a\" (Glue's names are lower case): rename one with AS"),
-        ("SELECT ? AS a", "the query has parameters (?, or :name): write their values into it"),
-        ("DROP TABLE users_of_mars", "the query gives no columns: expected a SELECT"),
+        (
+            "SELECT 1 AS a, 2 AS A",
+            "the query has two columns named \"a\" (Glue's names are lower case): rename one with AS",
+        ),
+        ("SELECT ? AS a", "the query has parameters (?, or :name): replace them with values"),
+        ("DROP TABLE users_of_mars", "the query returns no columns: expected a SELECT"),
     ] {
         let error = fault(&url, query).await;
         assert_eq!((error.message(), error.kind()), (text, Kind::Input), "{query}");

@@ -179,7 +179,7 @@ async fn floats_have_all_their_digits() {
     assert_eq!(numbers, [16_777_216.0, 0.1, 3.402_823_4e38]);
 }
 
-const NO_DATE: &str = "a date that is in no calendar (0000-00-00, or no such day): replace it in the query";
+const NO_DATE: &str = "a date that doesn't exist (0000-00-00, or no such day): replace it in the query";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
@@ -193,10 +193,10 @@ async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
             (3, '2024-00-10', '2024-01-00 10:00:00', '2024-01-01', -1), (4, '2023-02-31', '2023-02-29 01:00:00', NULL, NULL)",
     )
     .await;
-    let boolean = "a boolean that is neither 0 nor 1: write `column + 0` for a number";
+    let boolean = "a boolean that is neither 0 nor 1: select `column + 0` to get a number";
     for (column, what) in [("d", NO_DATE), ("m", NO_DATE), ("t", NO_DATE), ("b", boolean)] {
         let error = fault(&server.url(), &format!("SELECT id, {column} FROM odd ORDER BY id")).await;
-        let or = "or let it be NULL by on_unrepresentable = \"null\"";
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
         assert_eq!(error.message(), format!("table dmp.t, column {column:?}, row 2: {what}, {or}"));
         assert_eq!(error.kind(), Kind::Input);
     }

@@ -55,12 +55,13 @@ async fn every_row_comes_once_however_it_is_cut() {
     }
     let error = parts(url, "SELECT count(*) FROM parted", 2, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
-    let text = "parallel needs split_by, unless the query is SELECT columns FROM table, of a plain table";
+    let text = "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
+                not partitioned)";
     assert_eq!(error.message(), text);
     assert_eq!(parts(url, "SELECT id FROM pg_stat_activity", 2, None).await.unwrap_err().kind(), Kind::Input);
     assert_eq!(parts(url, "SELECT pid FROM pg_stat_activity", 2, None).await.unwrap_err().message(), text);
     let error = parts(url, "SELECT id FROM parted", 2, Some("name")).await.unwrap_err();
-    assert_eq!(error.message(), "split_by \"name\" is no column of the query, expected one of id");
+    assert_eq!(error.message(), "split_by \"name\" is not a column of the query: expected one of id");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +96,7 @@ async fn a_snapshot_whose_connection_was_lost_is_taken_again() {
     assert_eq!(run(url, lost).await.len(), 1);
     let error = snapshot.open(&source, &context()).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.report());
-    let text = "does not know the snapshot that another connection has: that connection was lost, or the address stands for \
-                several servers: name one of them; nothing was published; run it again";
+    let text = "doesn't have the snapshot that another connection exported: that connection was lost, or the address leads \
+                to several servers (name one of them); nothing was published; run it again";
     assert!(error.message().ends_with(text), "{}", error.message());
 }

@@ -44,7 +44,7 @@ async fn the_datasets_patience_comes_before_the_urls() {
     let url = format!("postgres://u:p@{}/d?connect_timeout=60", silent.local_addr().unwrap());
     let session = Session { connect_timeout: Some(SignedDuration::from_secs(1)), ..Session::default() };
     let error = tokio::time::timeout(Duration::from_secs(10), with(&url, "SELECT 1 AS n", session)).await;
-    assert!(error.unwrap().unwrap_err().message().contains("did not answer within 1 s"));
+    assert!(error.unwrap().unwrap_err().message().contains("did not respond within 1 s"));
 }
 
 async fn with_token(url: &str, iam: Option<Signer>) -> Result<Vec<Vec<Option<String>>>> {
@@ -72,20 +72,23 @@ async fn a_token_wants_a_server_that_proves_itself() {
     for weak in ["disable", "allow", "prefer", "require"] {
         assert_eq!(
             fault(&url(&format!("?sslmode={weak}")), some.clone()).await,
-            "url: auth = \"iam\" needs sslmode verify-full or verify-ca: whoever sees a token can use it"
+            "url: auth = \"iam\" needs sslmode verify-full or verify-ca: anyone who intercepts a token can use it"
         );
     }
     assert_eq!(
         fault(&url("").replace("app@", "app:secret@"), some.clone()).await,
-        "url: auth = \"iam\" and a password exclude each other: leave one out"
+        "url: auth = \"iam\" can't be combined with a password: remove one of them"
     );
-    assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs credentials and a region of AWS");
-    assert_eq!(fault(&url("").replace("localhost", "a,b"), some.clone()).await, "url: auth = \"iam\" needs one host");
+    assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs AWS credentials and a region");
+    assert_eq!(
+        fault(&url("").replace("localhost", "a,b"), some.clone()).await,
+        "url: auth = \"iam\" needs exactly one host"
+    );
     // verify-full is what holds if nothing is said: this server has no TLS, and gets no token.
     assert_eq!(
         fault(&url(""), some).await,
         format!(
-            "PostgreSQL at localhost:{port}: no TLS connection (server does not support TLS): check sslmode and \
+            "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): check sslmode and \
              sslrootcert in url"
         )
     );

@@ -27,12 +27,12 @@ async fn names_are_lower_case_and_queries_of_any_shape_do() {
     assert_eq!(error.kind(), Kind::Input);
     assert_eq!(
         error.message(),
-        "column 2 of the query has no name: give it one with AS; the query has two columns \"a\" (Glue's names are \
-         lower case): rename one with AS"
+        "column 2 of the query has no name: give it one with AS; the query has two columns named \"a\" (Glue's names \
+         are lower case): rename one with AS"
     );
     for (query, text) in [
-        ("SELECT", "the query gives no columns: expected a SELECT"),
-        ("SELECT $1::int AS a", "the query has parameters ($1, …): write their values into it"),
+        ("SELECT", "the query returns no columns: expected a SELECT"),
+        ("SELECT $1::int AS a", "the query has parameters ($1, …): replace them with values"),
     ] {
         assert_eq!(fault(url, query).await.message(), text);
     }

@@ -23,13 +23,13 @@ async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
         ("('2024-01-01'::timestamp), ('294276-12-31')", "a timestamp after the year 294246: replace it in the query"),
         (
             "(1::numeric(5,2)), ('NaN'::numeric(5,2))",
-            "NaN and infinity have no place in a decimal: replace them in the query",
+            "NaN or infinity, which a decimal can't represent: replace it in the query",
         ),
-        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "an array of several dimensions: cast it to text, or unnest it"),
+        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "a multidimensional array: cast it to text, or unnest it"),
     ] {
         let cast = if values.contains("numeric") { "::numeric(5,2)" } else { "" };
         let error = fault(url, &format!("SELECT v{cast} AS v FROM (VALUES {values}) AS t(v)")).await;
-        let or = "or let it be NULL by on_unrepresentable = \"null\"";
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
         assert_eq!(error.message(), format!("table dmp.t, column \"v\", row 2: {text}, {or}"));
         assert_eq!(error.kind(), Kind::Input);
     }
@@ -100,8 +100,8 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
     let error = export(&rig, url, query, "").await.unwrap_err();
     assert_eq!(
         named(&error),
-        "Input: table dmp.users, column \"day\", row 10: an infinite date: replace it in the query, or let it be NULL by \
-         on_unrepresentable = \"null\""
+        "Input: table dmp.users, column \"day\", row 10: an infinite date: replace it in the query, or set \
+         on_unrepresentable = \"null\" to store NULL"
     );
 
     let null = "on_unrepresentable = \"null\"";

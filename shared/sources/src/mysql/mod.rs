@@ -1,8 +1,8 @@
-//! MySQL and MariaDB: a prepared query, whose rows come in binary and are not buffered, decoded into Arrow.
+//! Reads MySQL and MariaDB with a prepared query and decodes its binary, unbuffered rows into Arrow.
 //!
-//! All rows are of one moment, that of one read-only transaction. Memory is a few batches, however large the table is:
-//! the socket is read no faster than batches are taken. There is one connection: neither MySQL nor MariaDB has a
-//! snapshot that several connections could share, as PostgreSQL has, without a lock that readers may not take.
+//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
+//! consumed, so memory is a few batches for tables of any size. There is one connection. Unlike PostgreSQL, MySQL and
+//! MariaDB have no snapshot that several connections can share without a lock that readers may not take.
 
 mod column;
 mod decode;
@@ -34,11 +34,12 @@ use turntable_core::{
 };
 use turntable_parquet::Rows;
 
+/// Opens the query as of a new snapshot.
 pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
     Snapshot::take(options, context).await?.open(options, context).await
 }
 
-/// One moment of a database: one connection, on which queries are read one after the other.
+/// A snapshot of a database: one connection, on which queries run one after the other.
 pub struct Snapshot {
     server: Arc<Server>,
     session: Arc<Mutex<Session>>,
@@ -46,7 +47,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The time-outs are those of `options`, for all queries.
+    /// Connects and takes a snapshot. The timeouts of `options` apply to all queries on it.
     pub async fn take(options: &Mysql, context: &Context) -> Result<Snapshot> {
         let server = Arc::new(Server::of(options, context).await?);
         let session = Session::begin(&server).await?;
@@ -54,7 +55,7 @@ impl Snapshot {
         Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
     }
 
-    /// What a query gives as of this moment. It waits until what was opened before has been read, or dropped.
+    /// Opens the query as of this snapshot. Waits until the previous stream has been read to the end or dropped.
     pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
         let server = self.server.clone();
         let mut session = self.session.clone().lock_owned().await;
@@ -62,7 +63,7 @@ impl Snapshot {
         let schema = Arc::new(described.schema());
         let unrepresentable = context.unrepresentable(&schema);
         let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
-        let stream = background::batches("reading MySQL's rows", async move |sender| {
+        let stream = background::batches("reading the rows of MySQL", async move |sender| {
             read(&server, &mut session, described.statement, decoder, &sender).await?;
             let shared = OwnedMutexGuard::mutex(&session).clone();
             drop(session);
@@ -74,19 +75,20 @@ impl Snapshot {
         Ok(Opened { rows, as_of, typed_by, unrepresentable })
     }
 
+    /// Ends the session, unless a stream still uses it.
     pub async fn end(self) {
         end(self.session).await;
     }
 }
 
-/// Ends the session, if nobody else has it.
+/// Ends the session, if this is its last owner.
 async fn end(session: Arc<Mutex<Session>>) {
     if let Some(session) = Arc::into_inner(session) {
         session.into_inner().end().await;
     }
 }
 
-/// The columns of the query, which is not run.
+/// Returns the columns of the query without running it.
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::of(options, context).await?;
     let mut session = Session::begin(&server).await?;
@@ -95,6 +97,7 @@ pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     Ok(Arc::new(described.schema()))
 }
 
+/// Runs the query and sends its rows as batches.
 async fn read(
     server: &Server,
     session: &mut Session,
@@ -104,7 +107,7 @@ async fn read(
 ) -> Result<()> {
     let mut result = session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::of(server, error))?;
     let rows = result.stream::<Row>().await.map_err(|error| failure::of(server, error))?;
-    let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described rows and sends none"))?;
+    let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described a result set but sent none"))?;
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;
         if let Some(batch) = decoder.push(&row)? {

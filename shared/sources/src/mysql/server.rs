@@ -1,18 +1,18 @@
-//! Which server, as whom: from a URL, or from a secret of Secrets Manager.
+//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
 //!
-//! A secret is a URL, or the JSON that RDS writes: `username`, `password`, `host`, and perhaps `port` (3306), `dbname`,
-//! `ssl-mode` and `ssl-ca`. Other keys are RDS's business. In a URL, `ssl-mode` and `ssl-ca` are parameters:
+//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
+//! 3306), `dbname`, `ssl-mode` and `ssl-ca`. Other keys are ignored. In a URL, `ssl-mode` and `ssl-ca` are parameters:
 //!
 //! | `ssl-mode` | encrypted | server's certificate |
 //! |---|---|---|
 //! | `DISABLED` | no | |
-//! | `PREFERRED`, where a URL says nothing | where the server offers it | not looked at |
-//! | `REQUIRED`, where a secret says nothing | yes | not looked at |
-//! | `VERIFY_IDENTITY`, where there is an `ssl-ca` | yes | signed by a trusted authority, for this host |
+//! | `PREFERRED`, the default in a URL | if the server offers it | not checked |
+//! | `REQUIRED`, the default in a secret | yes | not checked |
+//! | `VERIFY_IDENTITY`, the default with `ssl-ca` or `auth = "iam"` | yes | signed by a trusted authority, for this host |
 //!
-//! Trusted are the authorities in `ssl-ca` (a PEM file), or the system's where it is absent or `system`. Those of RDS are
-//! not among the system's: put AWS's bundle next to the function and name it. `VERIFY_CA` is refused: the driver cannot
-//! look at the authority without looking at the host.
+//! `ssl-ca` is a PEM file of trusted authorities. If it is absent or `system`, the system's authorities are trusted.
+//! Those don't include the authorities of RDS: put AWS's bundle next to the function and name it. `VERIFY_CA` is
+//! refused, because the driver can't check the authority without checking the host.
 
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -31,22 +31,22 @@ use turntable_core::{
     port::TokenSigner,
 };
 
-/// For a connection, its handshake and log-in, unless `connect_timeout` says otherwise.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The default of `connect_timeout`, which covers the connection, the handshake and the login.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer that vanished is noticed in a quarter of an hour, where the kernel's own settings take two hours.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The default of `keepalive`. It detects a lost peer within 15 minutes; the kernel's own settings take two hours.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
 
-const EXPECTED: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
+const URL_FORMAT: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 
-/// Where a server is, and how it wants to be spoken to.
+/// The address of a server and how to connect to it.
 pub struct Server {
     opts: Opts,
     pub mode: SslMode,
-    /// A PEM file, or "system".
+    /// `ssl-ca`: a PEM file or "system".
     roots: Option<String>,
     session: Session,
-    /// `url` or `secret "…"`, for messages.
+    /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
 }
 
@@ -67,7 +67,7 @@ impl FromStr for SslMode {
             "PREFERRED" => SslMode::Preferred,
             "REQUIRED" => SslMode::Required,
             "VERIFY_IDENTITY" => SslMode::VerifyIdentity,
-            "VERIFY_CA" => return Err("ssl-mode VERIFY_CA is not known here: use VERIFY_IDENTITY".into()),
+            "VERIFY_CA" => return Err("ssl-mode VERIFY_CA is not supported: use VERIFY_IDENTITY".into()),
             _ => {
                 return Err(format!(
                     "unknown ssl-mode {text:?}, expected one of DISABLED, PREFERRED, REQUIRED, VERIFY_IDENTITY"
@@ -78,6 +78,7 @@ impl FromStr for SslMode {
 }
 
 impl Server {
+    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
     pub async fn of(options: &Mysql, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -94,17 +95,17 @@ impl Server {
         Ok(server)
     }
 
-    /// An IAM token becomes the password. RDS takes it as it is, hence over TLS only ("IAM database authentication",
-    /// Amazon RDS User Guide).
+    /// Sets an IAM token as the password. RDS receives it in clear text inside the connection, so TLS is required ("IAM
+    /// database authentication", Amazon RDS User Guide).
     async fn sign_in(&mut self, signer: Option<&dyn TokenSigner>, now: Timestamp) -> Result<()> {
         let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
         if self.mode != SslMode::VerifyIdentity {
-            return Err(fault("needs ssl-mode VERIFY_IDENTITY: whoever sees a token can use it"));
+            return Err(fault("needs ssl-mode VERIFY_IDENTITY: anyone who intercepts a token can use it"));
         }
         if self.opts.pass().is_some_and(|password| !password.is_empty()) {
-            return Err(fault("and a password exclude each other: leave one out"));
+            return Err(fault("can't be combined with a password: remove one of them"));
         }
-        let Some(signer) = signer else { return Err(fault("needs credentials and a region of AWS")) };
+        let Some(signer) = signer else { return Err(fault("needs AWS credentials and a region")) };
         let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
         let token = signer.token(host, port, self.user(), now).await?;
         self.opts = OptsBuilder::from_opts(self.opts.clone()).pass(Some(token)).enable_cleartext_plugin(true).into();
@@ -112,19 +113,20 @@ impl Server {
     }
 
     pub fn connect_timeout(&self) -> Duration {
-        positive(self.session.connect_timeout).unwrap_or(CONNECT)
+        positive(self.session.connect_timeout).unwrap_or(DEFAULT_CONNECT_TIMEOUT)
     }
 
     pub fn statement_timeout(&self) -> Option<Duration> {
         positive(self.session.statement_timeout)
     }
 
-    /// `user@host:port/database`.
+    /// Returns `user@host:port/database`, for messages.
     pub fn name(&self) -> String {
         let database = self.opts.db_name().map(|name| format!("/{name}")).unwrap_or_default();
         format!("{}@{}{database}", self.user(), self.address())
     }
 
+    /// Returns `host:port`, for messages.
     pub fn address(&self) -> String {
         format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port())
     }
@@ -133,15 +135,15 @@ impl Server {
         self.opts.user().unwrap_or_default()
     }
 
-    /// What the driver is told.
+    /// Returns the driver's options.
     pub fn options(&self, encrypted: bool) -> Result<Opts> {
         let tls = encrypted.then(|| self.tls()).transpose()?;
         let options = OptsBuilder::from_opts(self.opts.clone())
             .ssl_opts(tls)
-            // Else it would look for a socket on this machine.
+            // Otherwise the driver would look for a socket on this machine.
             .prefer_socket(false)
             .stmt_cache_size(0)
-            .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(KEEPALIVE)))
+            .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
             .connect_attribute("program_name", "turntable");
         Ok(options.into())
     }
@@ -156,14 +158,20 @@ impl Server {
         Ok(SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots))
     }
 
-    fn new(opts: Opts, mode: Option<SslMode>, usual: SslMode, roots: Option<String>, given_by: &str) -> Result<Server> {
-        let usual = if roots.is_some() { SslMode::VerifyIdentity } else { usual };
-        let mode = mode.unwrap_or(usual);
+    fn new(
+        opts: Opts,
+        mode: Option<SslMode>,
+        default_mode: SslMode,
+        roots: Option<String>,
+        given_by: &str,
+    ) -> Result<Server> {
+        let default_mode = if roots.is_some() { SslMode::VerifyIdentity } else { default_mode };
+        let mode = mode.unwrap_or(default_mode);
         if roots.is_some() && mode != SslMode::VerifyIdentity {
-            return Err(Error::config(format!("{given_by}: ssl-ca is looked at with ssl-mode VERIFY_IDENTITY only")));
+            return Err(Error::config(format!("{given_by}: ssl-ca needs ssl-mode VERIFY_IDENTITY")));
         }
         if opts.ip_or_hostname().is_empty() || opts.user().is_none_or(str::is_empty) {
-            return Err(Error::config(format!("{given_by}: it names no host or no user, expected {EXPECTED}")));
+            return Err(Error::config(format!("{given_by}: the host or the user is missing: expected {URL_FORMAT}")));
         }
         Ok(Server { opts, mode, roots, session: Session::default(), given_by: given_by.to_owned() })
     }
@@ -173,21 +181,22 @@ fn positive(length: Option<SignedDuration>) -> Option<Duration> {
     length.and_then(|length| Duration::try_from(length).ok())
 }
 
-/// The authorities that a certificate must come from.
+/// Returns the authorities to trust.
 fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     let mut found = Vec::new();
     let mut store = RootCertStore::empty();
     match roots {
         Some(path) if path != "system" => {
-            let broken = |error| Error::config(format!("ssl-ca {path:?} cannot be read")).caused_by(error);
+            let broken = |error| Error::config(format!("ssl-ca {path:?} can't be read")).caused_by(error);
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
                 let certificate = certificate.map_err(broken)?;
-                let refused = |error| Error::config(format!("ssl-ca {path:?} is refused")).caused_by(error);
+                let refused =
+                    |error| Error::config(format!("ssl-ca {path:?} contains an invalid certificate")).caused_by(error);
                 store.add(certificate.clone()).map_err(refused)?;
                 found.push(certificate);
             }
         }
-        // A certificate of the system's that is broken is no reason not to use the others.
+        // Skip the system's certificates that don't parse and use the others.
         _ => {
             let certificates = rustls_native_certs::load_native_certs().certs;
             found.extend(certificates.into_iter().filter(|certificate| store.add(certificate.clone()).is_ok()));
@@ -195,7 +204,7 @@ fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     }
     if found.is_empty() {
         let place = roots.unwrap_or("system");
-        return Err(Error::config(format!("ssl-ca {place:?} holds no certificate: name a PEM file that does")));
+        return Err(Error::config(format!("ssl-ca {place:?} contains no certificate: name a PEM file that has one")));
     }
     Ok(found)
 }
@@ -210,7 +219,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let port = keys.port(3306)?;
     let mode = keys.text("ssl-mode")?.map(|mode| mode.parse()).transpose();
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
-    // A secret of RDS may hold a password that is not the one to be used.
+    // With a token, the password in a secret of RDS is ignored.
     let password = if auth == Auth::Password { Some(needed("password")?) } else { None };
     let options = OptsBuilder::default()
         .ip_or_hostname(needed("host")?)
@@ -218,19 +227,19 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .user(Some(needed("username")?))
         .pass(password)
         .db_name(keys.text("dbname")?);
-    Server::new(options.into(), mode, usual(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
+    Server::new(options.into(), mode, default_mode(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
 }
 
-/// A token goes only to a server that proves who it is.
-fn usual(auth: Auth, otherwise: SslMode) -> SslMode {
+/// Returns the default mode. A token is sent only to a server that proves its identity.
+fn default_mode(auth: Auth, otherwise: SslMode) -> SslMode {
     if auth == Auth::Iam { SslMode::VerifyIdentity } else { otherwise }
 }
 
-/// The parameters of a URL are ours, and not the driver's.
-fn from_url(url: &str, auth: Auth, usual: SslMode, given_by: &str) -> Result<Server> {
+/// Parses a URL. Its parameters are those of this module, not the driver's.
+fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
-        return Err(fault(&format!("expected {EXPECTED}")));
+        return Err(fault(&format!("expected {URL_FORMAT}")));
     };
     let (base, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let (mut mode, mut roots) = (None, None);
@@ -239,18 +248,18 @@ fn from_url(url: &str, auth: Auth, usual: SslMode, given_by: &str) -> Result<Ser
             Some(("ssl-mode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
             Some(("ssl-ca", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
             _ => {
-                // It may have come from an @ in the password.
+                // The parameter is not named: it may be part of a password with an unescaped `?`.
                 return Err(fault(
-                    "the URL has a parameter other than ssl-mode and ssl-ca (escape ? & in the password)",
+                    "unknown parameter in the URL: expected ssl-mode or ssl-ca (percent-encode ? & in the password)",
                 ));
             }
         }
     }
     let opts = Opts::from_url(&format!("mysql://{base}")).map_err(|error| {
-        // The driver's cause names the part, never the password.
-        fault("it cannot be read as a URL of MySQL (escape / @ : ? # % in the password)").caused_by(error)
+        // The driver's error names the part of the URL, never the password.
+        fault("not a valid MySQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
     })?;
-    Server::new(opts, mode, self::usual(auth, usual), roots, given_by)
+    Server::new(opts, mode, default_mode(auth, otherwise), roots, given_by)
 }
 
 #[cfg(test)]
@@ -265,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_what_rds_writes_or_a_url() {
+    fn a_secret_is_json_from_rds_or_a_url() {
         let server = from_secret(
             r#"{"engine":"mariadb","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":3307,
                 "dbInstanceIdentifier":"x"}"#,
@@ -284,22 +293,22 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_its_keys_says_which() {
+    fn a_secret_error_names_the_key() {
         let of = |text: &str| fault(from_secret(text, Auth::Password, "secret \"dmp\""));
         assert_eq!(
             of(r#"{"username":"u","password":"p"}"#),
-            "secret \"dmp\" has no key \"host\", expected username, password, host and, where wanted, port, dbname, \
+            "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
              ssl-mode, ssl-ca"
         );
         assert_eq!(of("hunter2"), "secret \"dmp\": expected JSON with username, password and host, or a mysql:// URL");
         assert_eq!(
             of(r#"{"username":"u","password":"p","host":"h","port":70000}"#),
-            "secret \"dmp\": port is no number from 0 to 65535"
+            "secret \"dmp\": port must be a number from 0 to 65535"
         );
     }
 
     #[test]
-    fn a_url_has_the_modes_of_mysql() {
+    fn a_url_takes_the_modes_of_mysql() {
         let of = |url: &str| from_url(url, Auth::Password, SslMode::Preferred, "url").unwrap();
         let server = of("mysql://u:p%40@h/d?ssl-mode=verify_identity&ssl-ca=%2Fopt%2Fca.pem");
         assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyIdentity, Some("/opt/ca.pem")));
@@ -310,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_none_says_so_and_not_the_password() {
+    fn a_url_error_does_not_contain_the_password() {
         let of = |url: &str| fault(from_url(url, Auth::Password, SslMode::Preferred, "url"));
         assert_eq!(of("postgres://u:hunter2@h"), "url: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE");
         assert_eq!(
@@ -319,15 +328,15 @@ mod tests {
         );
         assert_eq!(
             of("mysql://u:hunter2@h/d?ssl-mode=VERIFY_CA"),
-            "url: ssl-mode VERIFY_CA is not known here: use VERIFY_IDENTITY"
+            "url: ssl-mode VERIFY_CA is not supported: use VERIFY_IDENTITY"
         );
         assert_eq!(
             of("mysql://u:hunter2@h/d?ssl-mode=REQUIRED&ssl-ca=x"),
-            "url: ssl-ca is looked at with ssl-mode VERIFY_IDENTITY only"
+            "url: ssl-ca needs ssl-mode VERIFY_IDENTITY"
         );
         assert_eq!(
             of("mysql://h/d"),
-            "url: it names no host or no user, expected mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+            "url: the host or the user is missing: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE"
         );
         for url in ["mysql://u:hunter2@h:port/d", "mysql://u:hun?hunter2@h/d", "mysql://u:p@h/d?hunter2=1"] {
             assert!(!of(url).contains("hunter2"), "{}", of(url));
@@ -344,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_goes_only_to_a_server_that_proves_who_it_is() {
+    async fn a_token_requires_a_server_that_proves_its_identity() {
         let of = |url: &str| from_url(url, Auth::Iam, SslMode::Preferred, "url").unwrap();
         assert_eq!(of("mysql://u@h/d").mode, SslMode::VerifyIdentity);
         let secret = r#"{"host":"h","username":"u","password":"not this one"}"#;
@@ -353,8 +362,11 @@ mod tests {
         let signer = FixedToken;
         let now = Timestamp::UNIX_EPOCH;
         for (url, text) in [
-            ("mysql://u@h/d?ssl-mode=REQUIRED", "needs ssl-mode VERIFY_IDENTITY: whoever sees a token can use it"),
-            ("mysql://u:p@h/d", "and a password exclude each other: leave one out"),
+            (
+                "mysql://u@h/d?ssl-mode=REQUIRED",
+                "needs ssl-mode VERIFY_IDENTITY: anyone who intercepts a token can use it",
+            ),
+            ("mysql://u:p@h/d", "can't be combined with a password: remove one of them"),
         ] {
             let error = of(url).sign_in(Some(&signer), now).await.unwrap_err();
             assert_eq!(error.report(), format!("url: auth = \"iam\" {text}"));

@@ -1,5 +1,5 @@
-//! MySQL and MariaDB type → how it is read → Arrow: the one place that decides it. The table stands in docs/types.md,
-//! and the tests compare it with this.
+//! Decides how each MySQL and MariaDB type is read and what it becomes in Arrow. docs/types.md has the table, and the
+//! tests compare it with this module.
 
 use arrow_schema::{DataType, TimeUnit};
 use mysql_async::{
@@ -7,7 +7,7 @@ use mysql_async::{
     consts::{ColumnFlags, ColumnType as Type},
 };
 
-/// What a value that the driver gives is, and becomes.
+/// The format of a driver's value, which decides its Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     Boolean,
@@ -15,7 +15,7 @@ pub enum Wire {
     Int16,
     Int32,
     Int64,
-    /// A `bigint unsigned`, or 64 bits.
+    /// A `bigint unsigned` or `bit(64)`.
     Unsigned,
     Float32,
     Float64,
@@ -25,22 +25,22 @@ pub enum Wire {
     },
     Text,
     Binary,
-    /// WKB behind four bytes of SRID.
+    /// A four-byte SRID, then WKB.
     Geometry,
     Date,
     Timestamp {
         utc: bool,
     },
-    /// With so many digits behind the second.
+    /// `digits` is the number of fractional digits of the second.
     Time {
         digits: u8,
     },
 }
 
-/// What takes no character set ("binary", in `information_schema.COLLATIONS`).
-const NO_CHARACTERS: u16 = 63;
+/// The collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
+const BINARY_COLLATION: u16 = 63;
 
-/// The rule for a column, as the server describes it.
+/// Returns the format of a column as the server describes it.
 pub fn wire(column: &Column) -> Result<Wire, String> {
     let unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
     let length = column.column_length();
@@ -88,7 +88,7 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
         Type::MYSQL_TYPE_DATETIME => Wire::Timestamp { utc: false },
         Type::MYSQL_TYPE_TIMESTAMP => Wire::Timestamp { utc: true },
         Type::MYSQL_TYPE_TIME => Wire::Time { digits: column.decimals() },
-        // MySQL says of its JSON that it has no characters.
+        // MySQL reports the binary collation for JSON.
         Type::MYSQL_TYPE_JSON | Type::MYSQL_TYPE_ENUM | Type::MYSQL_TYPE_SET | Type::MYSQL_TYPE_NULL => Wire::Text,
         Type::MYSQL_TYPE_STRING
         | Type::MYSQL_TYPE_VAR_STRING
@@ -97,16 +97,16 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
         | Type::MYSQL_TYPE_BLOB
         | Type::MYSQL_TYPE_MEDIUM_BLOB
         | Type::MYSQL_TYPE_LONG_BLOB => match column.character_set() {
-            NO_CHARACTERS => Wire::Binary,
+            BINARY_COLLATION => Wire::Binary,
             _ => Wire::Text,
         },
         Type::MYSQL_TYPE_VECTOR => Wire::Binary,
         Type::MYSQL_TYPE_GEOMETRY => Wire::Geometry,
-        other => return Err(format!("its type ({other:?}) is not known here: cast it to CHAR in the query")),
+        other => return Err(format!("type {other:?} is not supported: cast it to CHAR in the query")),
     })
 }
 
-/// The length that a client needs to show it, with point and sign, says the precision
+/// Returns the format of a decimal. The precision is its display length without point and sign
 /// (`my_decimal_length_to_precision` in MySQL's `sql/my_decimal.h`).
 fn decimal(length: u32, scale: u8, unsigned: bool) -> Wire {
     let precision = length.saturating_sub(u32::from(scale > 0)).saturating_sub(u32::from(!unsigned && length > 0));
@@ -117,6 +117,7 @@ fn decimal(length: u32, scale: u8, unsigned: bool) -> Wire {
 }
 
 impl Wire {
+    /// Returns the Arrow type.
     pub fn data_type(self) -> DataType {
         match self {
             Wire::Boolean => DataType::Boolean,
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_decimal_is_one_only_where_nothing_is_lost() {
+    fn a_decimal_stays_a_decimal_only_if_nothing_is_lost() {
         for (length, scale, unsigned, found) in [
             (12, 2, false, Wire::Decimal { precision: 10, scale: 2 }),
             (11, 2, true, Wire::Decimal { precision: 10, scale: 2 }),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tinyint_of_one_digit_is_a_boolean_unless_it_is_unsigned() {
+    fn a_signed_one_digit_tinyint_is_a_boolean() {
         let tiny = |length, flags| {
             wire(&Column::new(Type::MYSQL_TYPE_TINY).with_column_length(length).with_flags(flags)).unwrap()
         };
@@ -166,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn json_is_text_though_mysql_says_that_it_has_no_characters() {
-        let of = |of| wire(&Column::new(of).with_character_set(NO_CHARACTERS)).unwrap();
+    fn json_is_text_despite_its_binary_collation() {
+        let of = |of| wire(&Column::new(of).with_character_set(BINARY_COLLATION)).unwrap();
         assert_eq!(of(Type::MYSQL_TYPE_JSON), Wire::Text);
         assert_eq!(of(Type::MYSQL_TYPE_LONG_BLOB), Wire::Binary);
     }

@@ -1,23 +1,23 @@
-//! What one value becomes, type by type.
+//! Converts single values, type by type.
 
-/// Why a value cannot be taken. Never the value.
+/// The reason why a value is refused. It never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The value is sound, and Arrow or Athena has no place for it. Says what to do.
+    /// The value is valid, but Arrow or Athena can't represent it. The text states the fix.
     Unrepresentable(&'static str),
-    /// Not what the server said that it would send.
+    /// The value differs from the server's description of its column.
     Malformed(&'static str),
 }
 
 pub const NO_DATE: Fault =
-    Fault::Unrepresentable("a date that is in no calendar (0000-00-00, or no such day): replace it in the query");
+    Fault::Unrepresentable("a date that doesn't exist (0000-00-00, or no such day): replace it in the query");
 
-const TOO_LONG: Fault = Fault::Malformed("a decimal with more digits than its column has");
+const TOO_MANY_DIGITS: Fault = Fault::Malformed("a decimal with more digits than its column allows");
 
-/// Days since 1970-01-01 in the Gregorian calendar without beginning (Hinnant, "chrono-compatible low-level date
+/// Returns the days since 1970-01-01 in the proleptic Gregorian calendar (Hinnant, "chrono-compatible low-level date
 /// algorithms").
 pub fn days(year: u16, month: u8, day: u8) -> Result<i32, Fault> {
-    if !(1..=12).contains(&month) || day == 0 || day > length(year, month) {
+    if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
         return Err(NO_DATE);
     }
     let (year, month) = (i32::from(year) - i32::from(month <= 2), i32::from(month));
@@ -26,7 +26,7 @@ pub fn days(year: u16, month: u8, day: u8) -> Result<i32, Fault> {
     Ok(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468)
 }
 
-fn length(year: u16, month: u8) -> u8 {
+fn days_in_month(year: u16, month: u8) -> u8 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
@@ -35,50 +35,50 @@ fn length(year: u16, month: u8) -> u8 {
     }
 }
 
-/// Hours, minutes and seconds as microseconds.
+/// Returns the time of day in microseconds.
 pub fn clock(hour: u8, minute: u8, second: u8, micros: u32) -> i64 {
     ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1_000_000 + i64::from(micros)
 }
 
-/// The text of a decimal, times 10^`scale`, exactly.
+/// Returns the exact value of a decimal's text times 10^`scale`.
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
     let mut sum: i128 = 0;
-    let mut behind = None;
+    let mut fraction_digits = None;
     for byte in digits {
         match byte {
             b'0'..=b'9' => {
                 let digit = i128::from(byte - b'0');
-                if let Some(behind) = &mut behind {
-                    *behind += 1;
+                if let Some(fraction_digits) = &mut fraction_digits {
+                    *fraction_digits += 1;
                 }
-                if behind > Some(scale) {
-                    return Err(TOO_LONG);
+                if fraction_digits > Some(scale) {
+                    return Err(TOO_MANY_DIGITS);
                 }
-                sum = sum.checked_mul(10).and_then(|sum| sum.checked_add(digit)).ok_or(TOO_LONG)?;
+                sum = sum.checked_mul(10).and_then(|sum| sum.checked_add(digit)).ok_or(TOO_MANY_DIGITS)?;
             }
-            b'.' if behind.is_none() => behind = Some(0),
-            _ => return Err(Fault::Malformed("a decimal that is no number")),
+            b'.' if fraction_digits.is_none() => fraction_digits = Some(0),
+            _ => return Err(Fault::Malformed("a malformed decimal")),
         }
     }
     if digits.is_empty() {
-        return Err(Fault::Malformed("a decimal that is no number"));
+        return Err(Fault::Malformed("a malformed decimal"));
     }
-    let missing = u32::from(scale - behind.unwrap_or(0));
-    sum = 10_i128.checked_pow(missing).and_then(|zeros| sum.checked_mul(zeros)).ok_or(TOO_LONG)?;
+    let missing = u32::from(scale - fraction_digits.unwrap_or(0));
+    sum = 10_i128.checked_pow(missing).and_then(|zeros| sum.checked_mul(zeros)).ok_or(TOO_MANY_DIGITS)?;
     if sum >= 10_i128.pow(u32::from(precision)) {
-        return Err(TOO_LONG);
+        return Err(TOO_MANY_DIGITS);
     }
     Ok(if negative { -sum } else { sum })
 }
 
-/// The number that up to 64 bits are, the highest first.
+/// Returns the number in up to 64 bits, most significant first.
 pub fn bits(bytes: &[u8]) -> Result<u64, Fault> {
     if bytes.len() > 8 {
-        return Err(Fault::Malformed("more than 64 bits"));
+        return Err(Fault::Malformed("a bit value of more than 64 bits"));
     }
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
@@ -86,13 +86,13 @@ pub fn bits(bytes: &[u8]) -> Result<u64, Fault> {
 /// A `time`: sign, days, hours, minutes, seconds, microseconds.
 pub type Time = (bool, u32, u8, u8, u8, u32);
 
-/// As MySQL prints it, with so many digits behind the second; of an expression, whose digits it does not tell (31 and
-/// 39), as many as there are.
+/// Appends a time as MySQL prints it, with `digits` fractional digits. For an expression, MySQL reports 31 or 39
+/// instead of the number of digits: then there are six, or none if the microseconds are 0.
 pub fn time((negative, days, hours, minutes, seconds, micros): Time, digits: u8, out: &mut Vec<u8>) {
     use std::io::Write;
     let sign = if negative { "-" } else { "" };
     let hours = u64::from(days) * 24 + u64::from(hours);
-    // Writing to memory does not fail.
+    // Writing to a `Vec` can't fail.
     let _ = write!(out, "{sign}{hours:02}:{minutes:02}:{seconds:02}");
     let digits = match digits {
         0..=6 => digits,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_count_from_1970_and_none_is_made_up() {
+    fn days_count_from_1970_and_invalid_dates_are_refused() {
         for (date, found) in [
             ((1970, 1, 1), 0),
             ((1969, 12, 31), -1),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_printed_as_mysql_prints_it() {
+    fn a_time_has_the_text_form_of_mysql() {
         let of = |value, digits| {
             let mut out = Vec::new();
             time(value, digits, &mut out);

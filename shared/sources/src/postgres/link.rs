@@ -1,6 +1,6 @@
-//! The thread that moves bytes between a socket and its client.
+//! Runs a connection on a thread of its own, which moves bytes between the socket and the client.
 //!
-//! It has a runtime of its own, so that it may sleep while rows gather (`tap`), and nothing else wakes for every packet.
+//! The thread has its own runtime, so it can sleep while rows gather (`tap`) and spare other threads the wake-ups.
 
 use std::{convert::Infallible, io, thread};
 
@@ -16,23 +16,23 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tap;
 
-/// Chunks of rows that are read and not yet taken: some 50 KB each.
-const AHEAD: usize = 16;
+/// Chunks of rows, about 50 KB each, that wait for the reader.
+const MAX_BUFFERED_CHUNKS: usize = 16;
 
-/// A connection. Dropped, it is closed at once, whatever it is at.
+/// A connection. Dropping it closes the socket at once, even during a COPY.
 pub struct Link {
     pub client: Client,
-    /// The rows of its COPY, as they come over the wire. They end with the COPY, however that ends, and there are none
-    /// where the client gets them: over a socket of Unix, which the driver lets nobody tap.
+    /// The rows of the COPY, as they come over the wire. The channel ends when the COPY completes or fails. It is empty
+    /// for Unix sockets, which the driver doesn't allow to be tapped: there the client gets the rows.
     pub rows: Receiver<Vec<u8>>,
     ended: oneshot::Receiver<Infallible>,
     _close: oneshot::Sender<()>,
 }
 
 impl Link {
-    /// With TLS, or without. The outer error is this machine's, the inner one the server's.
+    /// Connects, with TLS if it is given. The outer error comes from this machine, the inner one from the connection.
     pub async fn open(mut options: Config, tls: Option<ClientConfig>) -> io::Result<Result<Link, Error>> {
-        let (sender, rows) = channel(AHEAD);
+        let (sender, rows) = channel(MAX_BUFFERED_CHUNKS);
         let is_local = options.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
         match tls {
             Some(tls) => {
@@ -50,7 +50,7 @@ impl Link {
         }
     }
 
-    /// Says goodbye, and waits until the socket is closed.
+    /// Ends the connection and waits until the socket is closed.
     pub async fn end(self) {
         drop((self.client, self.rows));
         let _ = self.ended.await;
@@ -65,7 +65,7 @@ where
     let (mut answer, answered) = oneshot::channel();
     let (close, closed) = oneshot::channel::<()>();
     let (end, ended) = oneshot::channel();
-    // Its future need not be Send: it is made where it runs.
+    // The future is created on the thread that runs it, so it need not be Send.
     let work = async move || {
         let connected = select! {
             connected = options.connect(tls) => connected,
@@ -77,7 +77,7 @@ where
         };
         if answer.send(Ok(client)).is_ok() {
             select! {
-                // An error reaches the client as the end of its answers.
+                // After an error, the client's responses end.
                 done = connection => if let Err(error) = done {
                     tracing::debug!(%error, "the connection to PostgreSQL ended");
                 },

@@ -1,7 +1,7 @@
-//! PostgreSQL: `COPY (query) TO STDOUT (FORMAT binary)`, decoded straight into Arrow.
+//! Reads PostgreSQL with `COPY (query) TO STDOUT (FORMAT binary)` and decodes it straight into Arrow.
 //!
-//! All rows are of one moment, that of one read-only transaction. Memory is a few batches per connection, however
-//! large the table is: the socket is read no faster than batches are taken.
+//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
+//! consumed, so memory is a few batches per connection for tables of any size.
 
 pub mod copy;
 mod describe;
@@ -32,6 +32,7 @@ use crate::{
 use turntable_core::{config::Postgres, error::Result, manifest::TypedBy};
 use turntable_parquet::{Batches, Rows};
 
+/// Opens the query as of a new snapshot.
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::of(options, context).await?);
     let first = Session::begin(&server, None).await?;
@@ -39,7 +40,7 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     read(options, context, server, first, as_of).await
 }
 
-/// One moment of a database, which others can see as long as this is there.
+/// An exported snapshot of a database. Other connections can use it as long as this session is open.
 pub struct Snapshot {
     session: Session,
     name: String,
@@ -47,21 +48,23 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Connects and takes a snapshot.
     pub async fn take(options: &Postgres, context: &Context) -> Result<Snapshot> {
         let server = Server::of(options, context).await?;
         let session = Session::begin(&server, None).await?;
         let as_of = session.as_of(&server).await?;
-        let name = export(&server, &session).await?;
+        let name = export_snapshot(&server, &session).await?;
         Ok(Snapshot { session, name, as_of })
     }
 
-    /// What a query gives as of this moment.
+    /// Opens the query as of this snapshot.
     pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
         let server = Arc::new(Server::of(options, context).await?);
         let first = Session::begin(&server, Some(&self.name)).await?;
         read(options, context, server, first, self.as_of).await
     }
 
+    /// Closes the session. The snapshot can't be used any more.
     pub async fn end(self) {
         self.session.end().await;
     }
@@ -90,7 +93,7 @@ async fn read(
     Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable })
 }
 
-/// The columns of the query, which is not run.
+/// Returns the columns of the query without running it.
 pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
     let server = Server::of(options, context).await?;
     let session = Session::begin(&server, None).await?;
@@ -99,26 +102,26 @@ pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> 
     Ok(Arc::new(described.schema()))
 }
 
-/// So many sessions that all see what the first one sees.
+/// Returns `count` sessions that share the snapshot of the first.
 async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
     if count == 1 {
         return Ok(vec![first]);
     }
-    let snapshot = export(server, &first).await?;
+    let snapshot = export_snapshot(server, &first).await?;
     let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
     Ok([first].into_iter().chain(others).collect())
 }
 
-/// The name by which other sessions find what this one sees.
-async fn export(server: &Server, session: &Session) -> Result<String> {
+/// Exports the session's snapshot and returns its name, for other sessions.
+async fn export_snapshot(server: &Server, session: &Session) -> Result<String> {
     let name = session.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
     name.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))
 }
 
-/// Decodes in a task of its own.
+/// Decodes the rows in a task of its own.
 fn batches(server: Arc<Server>, mut session: Session, answers: CopyOutStream, mut decoder: Decoder) -> Batches {
-    background::batches("decoding PostgreSQL's rows", async move |sender| {
-        // The rows first, and then how they ended; or both from the driver, where it lets nobody else have them.
+    background::batches("decoding the rows of PostgreSQL", async move |sender| {
+        // `rows` ends before `answers` reports the outcome. Over a Unix socket, `answers` has the rows too.
         let tapped = (&mut session.link.rows).map(|rows| Ok(Bytes::from(rows)));
         let mut rows = pin!(tapped.chain(answers));
         while let Some(bytes) = rows.next().await {

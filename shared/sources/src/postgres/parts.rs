@@ -1,8 +1,9 @@
-//! One query in several parts, that several connections read at the same time: together they are its rows, each once.
+//! Splits a query into parts that several connections read concurrently. Together the parts hold each row exactly once.
 //!
-//! With `split_by` the parts are ranges of that column, between quantiles that ANALYZE has left behind, or, where it
-//! has not, that are computed from the query. Without it the query must be `SELECT columns FROM table` of a plain
-//! table, whose blocks are divided. Wherever the bounds lie, no row is missed: the outer parts are open.
+//! With `split_by`, the parts are ranges of that column. The bounds are quantiles from the statistics of ANALYZE or,
+//! without statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table` on an
+//! ordinary table, and the parts are ranges of its blocks. No row is missed wherever the bounds lie, because the outer
+//! ranges are open.
 
 use tokio_postgres::{Client, Error as PgError};
 
@@ -17,7 +18,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// The COPY of every part.
+/// Returns the COPY statement of each part.
 pub async fn copies(
     client: &Client,
     server: &Server,
@@ -52,19 +53,23 @@ pub async fn copies(
     }
 }
 
+/// Finds the column named in `split_by`.
 fn column<'a>(described: &'a Described, name: &str) -> Result<&'a Column> {
     let lower = name.to_lowercase();
     described.columns.iter().find(|column| column.name == lower).ok_or_else(|| {
         let names: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
-        Error::config(format!("split_by {name:?} is no column of the query, expected one of {}", names.join(", ")))
+        Error::config(format!("split_by {name:?} is not a column of the query: expected one of {}", names.join(", ")))
     })
 }
 
 fn no_split() -> Error {
-    Error::config("parallel needs split_by, unless the query is SELECT columns FROM table, of a plain table")
+    Error::config(
+        "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
+         not partitioned)",
+    )
 }
 
-/// Half-open ranges between the bounds, that cover everything; null goes with the lowest.
+/// Returns conditions for half-open ranges between the bounds, which cover all values. Nulls are in the lowest range.
 fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return vec![None] };
     let lowest = if nullable { format!("({key} < {first} OR {key} IS NULL)") } else { format!("{key} < {first}") };
@@ -74,7 +79,7 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     ranges
 }
 
-/// SQL literals, ascending, each once: at most one fewer than there are parts.
+/// Returns the bounds as SQL literals: ascending, distinct, and at most `parts - 1`.
 async fn bounds(
     client: &Client,
     described: &Described,
@@ -117,14 +122,14 @@ async fn bounds(
     Ok(bounds.into_iter().map(|literal| literal + &of_type).collect())
 }
 
-/// The table of `SELECT a, b FROM table`: nothing that would mean something else if it were cut into
-/// ranges (an aggregate, DISTINCT, LIMIT, a join), and nothing that WHERE cannot follow.
+/// Returns the table of `SELECT a, b FROM table`. `None` for queries whose result would change when cut into ranges
+/// (aggregate, DISTINCT, LIMIT, join), and for queries that can't be followed by WHERE.
 fn plain_table(query: &str) -> Option<&str> {
     let words: Vec<&str> = query.split_whitespace().collect();
     let [select, list @ .., from, table] = &words[..] else { return None };
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"');
     let names = list.concat();
-    // Two words in one item are an alias, or DISTINCT.
+    // Two words in one item are an alias or DISTINCT.
     let items = list.join(" ").split(',').all(|item| item.split_whitespace().count() == 1);
     (select.eq_ignore_ascii_case("select")
         && from.eq_ignore_ascii_case("from")
@@ -134,7 +139,8 @@ fn plain_table(query: &str) -> Option<&str> {
     .then_some(*table)
 }
 
-/// Of a plain table; `None` of anything else. A partitioned table's partitions have blocks of their own.
+/// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A
+/// partitioned table has no blocks itself; its partitions have.
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
     let row = client
         .query_opt(
@@ -151,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_cover_everything_once() {
+    fn ranges_cover_every_value_once() {
         let bounds = |list: &[&str]| list.iter().map(|bound| (*bound).to_owned()).collect::<Vec<_>>();
         assert_eq!(ranges("k", &[], true), [None]);
         let of = |list: &[&str]| ranges("k", &bounds(list), true).into_iter().flatten().collect::<Vec<_>>();
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_table_is_cut_by_its_blocks() {
+    fn only_plain_selects_are_split_by_blocks() {
         for query in ["SELECT * FROM users", "select a,\n b from public.users", "SELECT \"A\" FROM \"Users\""] {
             assert!(plain_table(query).is_some(), "{query}");
         }

@@ -1,9 +1,9 @@
-//! Which server, as whom: from a URL, or from a secret of Secrets Manager.
+//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
 //!
-//! A secret is a URL, or the JSON that RDS writes: `username`, `password`, `host`, and perhaps `port` (5432),
-//! `dbname` ("postgres"), `sslmode` ("require": the authorities of RDS are not among a system's own) and
-//! `sslrootcert`. Other keys are RDS's business. In a URL, `sslmode` is "prefer" if it is not given, as libpq has it.
-//! With `auth = "iam"` it is "verify-full" in both.
+//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
+//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include those
+//! of RDS) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
+//! authentication it defaults to "verify-full" in both.
 
 use std::time::Duration;
 
@@ -18,26 +18,27 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Where a server is, and how it wants to be spoken to.
+/// The address of a server and how to connect to it.
 pub struct Server {
     pub options: tokio_postgres::Config,
     pub mode: SslMode,
-    /// A PEM file, or "system".
+    /// `sslrootcert`: a PEM file or "system".
     pub roots: Option<String>,
-    /// Milliseconds; 0 is none.
+    /// Milliseconds; 0 is no limit.
     pub statement_timeout: i128,
-    /// `url` or `secret "…"`, for messages.
+    /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
 }
 
-/// To connect, unless `connect_timeout` says otherwise.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The default of `connect_timeout`.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer that vanished is noticed within two minutes, where the kernel's own settings take two hours.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const DRIVERS_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
+/// The default of `keepalive`. It detects a lost peer within two minutes; the kernel's own settings take two hours.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
+const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
+    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
     pub async fn of(options: &Postgres, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -54,24 +55,24 @@ impl Server {
         Ok(server)
     }
 
-    /// An IAM token becomes the password.
+    /// Sets an IAM token as the password.
     async fn sign_in(&mut self, context: &Context) -> Result<()> {
         let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
         if !matches!(self.mode, SslMode::VerifyCa | SslMode::VerifyFull) {
-            return Err(fault("needs sslmode verify-full or verify-ca: whoever sees a token can use it"));
+            return Err(fault("needs sslmode verify-full or verify-ca: anyone who intercepts a token can use it"));
         }
         if self.options.get_password().is_some() {
-            return Err(fault("and a password exclude each other: leave one out"));
+            return Err(fault("can't be combined with a password: remove one of them"));
         }
-        let [Host::Tcp(host)] = self.options.get_hosts() else { return Err(fault("needs one host")) };
-        let Some(signer) = &context.iam else { return Err(fault("needs credentials and a region of AWS")) };
+        let [Host::Tcp(host)] = self.options.get_hosts() else { return Err(fault("needs exactly one host")) };
+        let Some(signer) = &context.iam else { return Err(fault("needs AWS credentials and a region")) };
         let port = self.options.get_ports().first().copied().unwrap_or(5432);
         let token = signer.token(host, port, self.options.get_user().unwrap_or_default(), context.now).await?;
         self.options.password(token);
         Ok(())
     }
 
-    /// What the dataset says comes before what the URL says.
+    /// Applies the dataset's settings, which override those of the URL.
     fn apply(&mut self, session: &Session) {
         let positive = |length: Option<SignedDuration>| length.and_then(|length| Duration::try_from(length).ok());
         if let Some(length) = positive(session.connect_timeout) {
@@ -83,13 +84,14 @@ impl Server {
         self.statement_timeout = session.statement_timeout.map_or(0, |length| length.as_millis());
     }
 
-    /// `user@host:port/database`.
+    /// Returns `user@host:port/database`, for messages.
     pub fn name(&self) -> String {
         let user = self.options.get_user().unwrap_or_default();
         let database = self.options.get_dbname().unwrap_or(user);
         format!("{user}@{}/{database}", self.address())
     }
 
+    /// Returns `host:port` of each host, for messages.
     pub fn address(&self) -> String {
         let ports = self.options.get_ports();
         let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
@@ -102,16 +104,16 @@ impl Server {
 
     fn new(mut options: tokio_postgres::Config, mode: SslMode, roots: Option<String>, given_by: &str) -> Server {
         if options.get_connect_timeout().is_none() {
-            options.connect_timeout(CONNECT);
+            options.connect_timeout(DEFAULT_CONNECT_TIMEOUT);
         }
         options.application_name("turntable");
-        if options.get_keepalives_idle() == DRIVERS_KEEPALIVE {
-            options.keepalives_idle(KEEPALIVE);
+        if options.get_keepalives_idle() == DRIVER_DEFAULT_KEEPALIVE {
+            options.keepalives_idle(DEFAULT_KEEPALIVE);
         }
         if options.get_keepalives_interval().is_none() {
-            options.keepalives_interval(KEEPALIVE / 6).keepalives_retries(6);
+            options.keepalives_interval(DEFAULT_KEEPALIVE / 6).keepalives_retries(6);
         }
-        // As libpq has it: what stays on this machine is not encrypted.
+        // As in libpq, Unix sockets are not encrypted.
         let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let mode = if local { SslMode::Disable } else { mode };
         Server { options, mode, roots, statement_timeout: 0, given_by: given_by.to_owned() }
@@ -127,8 +129,8 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let needed = |key| keys.needed(key, "sslmode, sslrootcert");
     let port = keys.port(5432)?;
     let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
-    let usual = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
-    let mode = mode.and_then(|mode| SslMode::of(mode, roots.as_deref(), usual));
+    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
+    let mode = mode.and_then(|mode| SslMode::of(mode, roots.as_deref(), default_mode));
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
     let mut options = tokio_postgres::Config::new();
     options
@@ -136,14 +138,14 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .host(needed("host")?)
         .port(port)
         .dbname(keys.text("dbname")?.unwrap_or_else(|| "postgres".into()));
-    // A secret of RDS may hold a password that is not the one to be used.
+    // With a token, the password in a secret of RDS is ignored.
     if auth == Auth::Password {
         options.password(needed("password")?);
     }
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// The two parameters that the driver does not know are taken out of the URL.
+/// Parses a URL. The driver gets it without `sslmode` and `sslrootcert`, which it doesn't know.
 fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -159,14 +161,14 @@ fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
         }
     }
     let options: tokio_postgres::Config = format!("{base}?{}", others.join("&")).parse().map_err(|error| {
-        // The driver's cause names the parameter, never its value.
-        fault("it cannot be read as a URL of PostgreSQL (escape / @ : ? # % in the password)").caused_by(error)
+        // The driver's error names the parameter, never its value.
+        fault("not a valid PostgreSQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
     })?;
     if options.get_hosts().is_empty() || options.get_user().is_none() {
-        return Err(fault("it names no host or no user, expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+        return Err(fault("the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
     }
-    let usual = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
-    let mode = SslMode::of(mode, roots.as_deref(), usual).map_err(|what| fault(&what))?;
+    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
+    let mode = SslMode::of(mode, roots.as_deref(), default_mode).map_err(|what| fault(&what))?;
     Ok(Server::new(options, mode, roots, given_by))
 }
 
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_what_rds_writes_or_a_url() {
+    fn a_secret_is_json_from_rds_or_a_url() {
         let server = from_secret(
             r#"{"engine":"postgres","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":5433,
                 "dbInstanceIdentifier":"x"}"#,
@@ -201,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_its_keys_says_which() {
+    fn a_secret_error_names_the_key() {
         let of = |text: &str| fault(from_secret(text, Auth::Password, "secret \"dmp\""));
         assert_eq!(
             of(r#"{"username":"u","password":"p"}"#),
-            "secret \"dmp\" has no key \"host\", expected username, password, host and, where wanted, port, dbname, \
+            "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
              sslmode, sslrootcert"
         );
         assert_eq!(
@@ -214,24 +216,27 @@ mod tests {
         );
         assert_eq!(
             of(r#"{"username":"u","password":"p","host":"h","port":70000}"#),
-            "secret \"dmp\": port is no number from 0 to 65535"
+            "secret \"dmp\": port must be a number from 0 to 65535"
         );
-        assert_eq!(of(r#"{"username":7,"password":"p","host":"h"}"#), "secret \"dmp\": username is no text, or empty");
+        assert_eq!(
+            of(r#"{"username":7,"password":"p","host":"h"}"#),
+            "secret \"dmp\": username must be a non-empty string"
+        );
     }
 
     #[test]
-    fn a_url_has_the_modes_of_libpq() {
+    fn a_url_takes_the_modes_of_libpq() {
         let of = |url: &str| from_url(url, Auth::Password, "url");
         let server = of("postgres://u:p@h/d?sslmode=verify-ca&connect_timeout=3&sslrootcert=%2Fopt%2Fca.pem").unwrap();
         assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyCa, Some("/opt/ca.pem")));
         assert_eq!(server.options.get_connect_timeout(), Some(&Duration::from_secs(3)));
         let server = of("postgresql://u@h:6000").unwrap();
         assert_eq!((server.mode, server.name().as_str()), (SslMode::Prefer, "u@h:6000/u"));
-        assert_eq!(server.options.get_connect_timeout(), Some(&CONNECT));
+        assert_eq!(server.options.get_connect_timeout(), Some(&DEFAULT_CONNECT_TIMEOUT));
     }
 
     #[test]
-    fn a_url_that_is_none_says_so_and_not_the_password() {
+    fn a_url_error_does_not_contain_the_password() {
         let of = |url: &str| fault(from_url(url, Auth::Password, "url"));
         assert_eq!(of("mysql://u:hunter2@h"), "url: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE");
         assert_eq!(
@@ -240,7 +245,7 @@ mod tests {
         );
         assert_eq!(
             of("postgres:///d"),
-            "url: it names no host or no user, expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+            "url: the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"
         );
         for url in ["postgres://u:hunter2@h:port/d", "postgres://u:hunter2@h/d?nonsense=1"] {
             assert!(!of(url).contains("hunter2"), "{}", of(url));

@@ -1,4 +1,4 @@
-//! One connection, in one read-only transaction.
+//! A connection with one read-only transaction.
 
 use std::time::SystemTime;
 
@@ -13,42 +13,42 @@ use super::{
 };
 use turntable_core::error::{Error, Result};
 
-/// What a transaction shows is of one moment, and nothing is written: a read replica will do.
+/// Starts a read-only transaction on one snapshot. A read replica is sufficient.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// The styles of output are pinned because texts are made of them; the time zone is left as the role has it, because
-/// the query may mean it. The time-outs of the role and of the database are lifted: they are meant for small questions,
-/// and a copy takes as long as it takes.
+/// Pins the output styles, which determine the text of values. The time zone stays that of the role, because the query
+/// may depend on it. The timeouts of the role and the database are lifted: they are meant for short queries, and a COPY
+/// may run for long.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
-/// Which process of the server answers. Between transactions a pooler may change it.
-const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
+/// Selects the server process behind the connection. A pooler may change it between transactions.
+const BACKEND_PID: &str = "SELECT pg_catalog.pg_backend_pid()";
 
-/// A connection in its transaction. Dropped, it is closed at once, whatever it is at.
+/// A connection in its transaction. Dropping it closes the connection at once, even during a COPY.
 pub struct Session {
     pub link: Link,
 }
 
 impl Session {
-    /// As of now, or of the moment of another session, whose transaction is still open and which has exported its
-    /// snapshot.
+    /// Connects and begins the transaction, on a new snapshot or on one that another session has exported. That
+    /// session's transaction must still be open.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = Session { link: connect(server).await? };
         let client = &session.link.client;
         let snapshot = snapshot.map(|name| format!("; SET TRANSACTION SNAPSHOT '{name}'")).unwrap_or_default();
         let limit = format!("SET LOCAL statement_timeout = {}", server.statement_timeout);
-        let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {PROCESS}");
-        // One after the other, in one round trip.
-        match tokio::join!(client.simple_query(PROCESS), client.simple_query(&begin)) {
-            (Ok(before), Ok(within)) => {
-                if last(&before) != last(&within) {
+        let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {BACKEND_PID}");
+        // The driver sends both in this order, in one round trip.
+        match tokio::join!(client.simple_query(BACKEND_PID), client.simple_query(&begin)) {
+            (Ok(pid_before), Ok(pid_within)) => {
+                if last(&pid_before) != last(&pid_within) {
                     tracing::warn!(server = server.name(), "{}", failure::POOLER);
                 }
                 Ok(session)
             }
-            // Whoever closes the connection has said why only once.
+            // If the connection was closed, only one of the two errors has the reason.
             (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::of(server, other)),
             (Ok(_), Err(error)) if !snapshot.is_empty() && failure::no_snapshot(&error) => {
                 Err(failure::other_snapshot(server))
@@ -57,22 +57,24 @@ impl Session {
         }
     }
 
-    /// The start of the transaction by the server's clock. Whatever was committed by then is seen.
+    /// Returns the start of the transaction by the server's clock. The snapshot has all that was committed by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
         Timestamp::try_from(time).map_err(|error| {
-            Error::corrupt(format!("{}: its clock is beyond all dates", server.name())).caused_by(error)
+            Error::corrupt(format!("PostgreSQL at {}: server clock out of range", server.name())).caused_by(error)
         })
     }
 
+    /// Commits and closes the connection.
     pub async fn end(self) {
-        // All rows are here; whether the farewell succeeds changes nothing.
+        // All rows have been read, so a failure here doesn't matter.
         let _ = self.link.client.batch_execute("COMMIT").await;
         self.link.end().await;
     }
 }
 
+/// Returns the first column of the last row.
 fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
     messages.iter().rev().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
@@ -80,8 +82,7 @@ fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
     })
 }
 
-/// As libpq goes about it: `allow` begins without TLS and `prefer` with it, and where the server does not let them in
-/// that way, they try the other.
+/// Connects as libpq does: `allow` starts without TLS, `prefer` with it. If that fails, both try the other way.
 async fn connect(server: &Server) -> Result<Link> {
     let (with_tls, may_try_other) = match server.mode {
         SslMode::Disable => (false, false),
@@ -90,39 +91,45 @@ async fn connect(server: &Server) -> Result<Link> {
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (true, false),
     };
     match attempt(server, with_tls).await {
-        Err(Failed::Theirs(error)) if may_try_other && failure::other_way(&error) => {
+        Err(Failure::Driver(error)) if may_try_other && failure::other_way(&error) => {
             attempt(server, !with_tls).await.map_err(|other| match other {
-                // What the first one said of the user holds for both; what it said of TLS does not.
-                Failed::Theirs(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
-                other => other.told(server),
+                // If the server refused the user in the first attempt, that is the reason for both failures. An error
+                // about TLS concerns only its own attempt.
+                Failure::Driver(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
+                other => other.into_error(server),
             })
         }
-        attempted => attempted.map_err(|failed| failed.told(server)),
+        attempted => attempted.map_err(|failed| failed.into_error(server)),
     }
 }
 
-async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failed> {
+async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
     let limit = server.options.get_connect_timeout().copied().unwrap_or_default();
-    // The driver's own limit is for the socket; a server, or a pooler, may also accept and then say nothing.
-    let patience = limit * server.options.get_hosts().len().max(1) as u32;
-    let tls = with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failed::Ours)?;
-    match tokio::time::timeout(patience, Link::open(server.options.clone(), tls)).await {
-        Ok(Ok(linked)) => linked.map_err(Failed::Theirs),
-        Ok(Err(error)) => Err(Failed::Ours(Error::unavailable("no thread for a connection").caused_by(error))),
-        Err(_) => Err(Failed::Ours(failure::no_answer(server, patience))),
+    // The driver's own limit covers only the socket. A server or pooler may accept the connection and then stay silent.
+    let timeout = limit * server.options.get_hosts().len().max(1) as u32;
+    let tls =
+        with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failure::Local)?;
+    match tokio::time::timeout(timeout, Link::open(server.options.clone(), tls)).await {
+        Ok(Ok(linked)) => linked.map_err(Failure::Driver),
+        Ok(Err(error)) => {
+            Err(Failure::Local(Error::unavailable("can't start a thread for the connection").caused_by(error)))
+        }
+        Err(_) => Err(Failure::Local(failure::no_answer(server, timeout))),
     }
 }
 
-enum Failed {
-    Ours(Error),
-    Theirs(tokio_postgres::Error),
+enum Failure {
+    /// The failure is on this side.
+    Local(Error),
+    /// The driver or the server failed.
+    Driver(tokio_postgres::Error),
 }
 
-impl Failed {
-    fn told(self, server: &Server) -> Error {
+impl Failure {
+    fn into_error(self, server: &Server) -> Error {
         match self {
-            Failed::Ours(error) => error,
-            Failed::Theirs(error) => failure::at_connect(server, error),
+            Failure::Local(error) => error,
+            Failure::Driver(error) => failure::at_connect(server, error),
         }
     }
 }

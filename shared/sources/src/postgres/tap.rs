@@ -1,8 +1,8 @@
-//! The rows of a COPY, tapped before the driver sees them.
+//! Diverts the rows of a COPY before the driver sees them.
 //!
-//! The driver would hand on every row by itself, in buffers of 8 KB, from one task to another: more work than decoding
-//! them. Of a tapped connection it gets everything else, and stays in charge of it: of signing in, of TLS, of what an
-//! answer or an error means, of when the copy has ended.
+//! The driver passes on each row separately, in buffers of 8 KB, from one task to another: more work than decoding the
+//! rows. On a tapped connection the driver gets every other message. It still handles sign-in, TLS, responses, errors
+//! and the end of the COPY.
 
 use std::{
     convert::Infallible,
@@ -23,41 +23,43 @@ use tokio_postgres::{
 
 use crate::postgres::copy::Messages;
 
-/// Bytes that are read at a time, and from how many on rows are handed on.
-const READ: usize = 64 << 10;
-const CHUNK: usize = 32 << 10;
+/// The most bytes per read.
+const READ_BYTES: usize = 64 << 10;
 
-/// How long rows gather before they are read. On loopback, being woken for every packet costs the server a seventh of its
-/// time; at 200 MB/s, this is 100 KB.
-const GATHER: Duration = Duration::from_micros(500);
+/// Rows are handed on once this many bytes have gathered.
+const CHUNK_BYTES: usize = 32 << 10;
 
-/// A stream of the server's messages. It blocks its thread while rows gather: see `link`.
+/// The pause in which rows gather before the next read. On loopback, a wake-up per packet costs the server a seventh of
+/// its time. At 200 MB/s, 100 KB gather in this pause.
+const GATHER_DELAY: Duration = Duration::from_micros(500);
+
+/// The server's stream of messages without the rows of the COPY. It blocks its thread while rows gather: see `link`.
 pub struct Tap<S> {
     stream: S,
     binding: fn(&S) -> ChannelBinding,
     read: Box<[u8]>,
     messages: Messages,
-    /// `None` when the copy has ended, or nobody takes its rows any more.
+    /// The receiver of the rows. `None` once the COPY has ended or the receiver is gone.
     rows: Option<Sender<Vec<u8>>>,
     chunk: Vec<u8>,
-    /// For the driver.
+    /// The messages for the driver.
     others: Vec<u8>,
 }
 
 impl<S> Tap<S> {
     fn new(stream: S, binding: fn(&S) -> ChannelBinding, rows: Sender<Vec<u8>>) -> Tap<S> {
-        let read = vec![0; READ].into();
+        let read = vec![0; READ_BYTES].into();
         let (messages, chunk, others) = (Messages::default(), Vec::new(), Vec::new());
         Tap { stream, binding, read, messages, rows: Some(rows), chunk, others }
     }
 
-    /// Hands on the rows so far, when there is room for them.
+    /// Hands on the rows so far, once the receiver has room for them.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(rows) = &mut self.rows
             && !self.chunk.is_empty()
         {
             let is_taken = ready!(rows.poll_ready(cx)).is_ok();
-            let chunk = mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + READ));
+            let chunk = mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES + READ_BYTES));
             if !is_taken || rows.start_send(chunk).is_err() {
                 self.rows = None;
             }
@@ -72,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let this = self.get_mut();
         loop {
             let has_ended = this.messages.has_ended();
-            if has_ended || this.chunk.len() >= CHUNK {
+            if has_ended || this.chunk.len() >= CHUNK_BYTES {
                 ready!(this.poll_hand_on(cx));
             }
             if has_ended {
@@ -89,7 +91,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
                 Poll::Ready(done) => done?,
                 Poll::Pending => {
                     if this.messages.is_copying() {
-                        thread::sleep(GATHER);
+                        thread::sleep(GATHER_DELAY);
                     }
                     return Poll::Pending;
                 }
@@ -123,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Tap<S> {
     }
 }
 
-/// Taps what is within TLS.
+/// Taps a TLS connection, behind the decryption.
 pub struct Tls<T> {
     pub tls: T,
     pub rows: Sender<Vec<u8>>,
@@ -157,8 +159,8 @@ where
     }
 }
 
-/// Taps what is not encrypted: for the driver a TLS that does nothing, and that it does not ask the server for
-/// (`SslNegotiation::Direct`). So it is the driver that connects, tries the hosts, and keeps the connection alive.
+/// Taps an unencrypted connection. To the driver, this is a TLS layer that does nothing and isn't negotiated with the
+/// server (`SslNegotiation::Direct`). So the driver still connects, tries the hosts and sets the keepalive.
 #[derive(Clone)]
 pub struct Plain {
     pub rows: Sender<Vec<u8>>,
@@ -195,7 +197,7 @@ mod tests {
         [&[of][..], &(body.len() as i32 + 4).to_be_bytes(), body].concat()
     }
 
-    /// A server's end, the driver's end, and who takes the rows.
+    /// Returns the server's end, the driver's end and the receiver of the rows.
     fn tapped(room: usize) -> (DuplexStream, Tap<DuplexStream>, mpsc::Receiver<Vec<u8>>) {
         let (server, stream) = duplex(1 << 20);
         let (sender, rows) = mpsc::channel(room);
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_driver_gets_everything_but_the_rows() {
+    async fn driver_gets_every_message_but_the_rows() {
         let (mut server, mut driver, rows) = tapped(0);
         let (begin, end) = (message(b'H', b"\0\0\0"), [message(b'c', b""), message(b'Z', b"T")].concat());
         let copy = [&begin[..], &message(b'd', b"one "), &message(b'd', b"two"), &end].concat();
@@ -221,14 +223,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rows_that_nobody_takes_yet_wait_and_those_that_nobody_wants_are_gone() {
+    async fn rows_wait_for_a_slow_receiver_and_are_discarded_without_one() {
         let (mut server, mut driver, mut rows) = tapped(0);
-        let row = message(b'd', &[7; CHUNK]);
+        let row = message(b'd', &[7; CHUNK_BYTES]);
         let end = message(b'c', b"");
         server.write_all(&[&message(b'H', b"")[..], &row, &row, &row, &end].concat()).await.unwrap();
         let mut seen = [0; 5];
         driver.read_exact(&mut seen).await.unwrap();
-        // What comes before the end of the rows waits for whoever takes them.
+        // The driver gets no message before the rows ahead of it have been taken.
         assert!(driver.read_exact(&mut seen).now_or_never().is_none());
         assert_eq!(rows.next().await.unwrap()[0], 7);
         drop(rows);
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rows_end_where_the_connection_does() {
+    async fn rows_end_with_the_connection() {
         let (mut server, mut driver, mut rows) = tapped(1);
         server
             .write_all(&[message(b'H', b""), message(b'd', b"row"), message(b'd', b"cut")].concat()[..15])

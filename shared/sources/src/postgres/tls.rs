@@ -1,19 +1,20 @@
-//! libpq's `sslmode`s, on rustls.
+//! Implements the `sslmode`s of libpq with rustls.
 //!
 //! | mode | encrypted | server's certificate |
 //! |---|---|---|
 //! | `disable` | no | |
-//! | `allow` | where the server does not let us in otherwise | not looked at, unless `sslrootcert` is given |
-//! | `prefer` | unless the server does not offer it, or does not let us in with it | as above |
+//! | `allow` | only if the server refuses a connection without it | not checked, unless `sslrootcert` is given |
+//! | `prefer` | unless the server doesn't offer it, or refuses a connection with it | as above |
 //! | `require` | yes | as above |
 //! | `verify-ca` | yes | signed by an authority of `sslrootcert` |
 //! | `verify-full` | yes | and for this host |
 //!
-//! `sslrootcert` is a PEM file; where it is given, every mode wants a certificate that one of its authorities has signed.
-//! `sslrootcert=system` stands for the system's authorities, and for `verify-full`: anybody has a certificate of theirs
-//! for some host. Where it is absent, `verify-full` takes the system's, and `verify-ca` is refused (libpq would look into
-//! a home directory, and a function has none). Those of RDS are not among the system's: put AWS's bundle next to the
-//! function and name it. Unlike libpq's, a certificate without subject alternative names is for no host.
+//! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
+//! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
+//! a certificate for some host from them. Without `sslrootcert`, `verify-full` uses the system's authorities, and
+//! `verify-ca` is refused (libpq would look in the home directory, and a function has none). The system's authorities
+//! don't include those of RDS: put AWS's bundle next to the function and name it. Unlike in libpq, a certificate
+//! without subject alternative names matches no host.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -60,18 +61,20 @@ impl FromStr for SslMode {
 }
 
 impl SslMode {
-    /// What holds where `sslmode` or `sslrootcert` may have been left out; `usual` is the mode without either.
-    pub fn of(given: Option<SslMode>, roots: Option<&str>, usual: SslMode) -> Result<SslMode, String> {
+    /// Returns the effective mode for `sslmode` and `sslrootcert`. `default_mode` applies if neither is given.
+    pub fn of(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
         let system = roots == Some("system");
-        let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { usual });
+        let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {
             SslMode::VerifyCa if roots.is_none() => {
-                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority; or use verify-full".into())
+                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use \
+                                verify-full"
+                    .into())
             }
             SslMode::Disable | SslMode::VerifyFull => Ok(mode),
             _ if system => {
-                Err("sslrootcert \"system\" needs sslmode verify-full: anybody has a certificate of a public \
-                                authority"
+                Err("sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a \
+                                public authority"
                     .into())
             }
             _ => Ok(mode),
@@ -79,12 +82,12 @@ impl SslMode {
     }
 }
 
-/// `roots` is `sslrootcert`.
+/// Returns the TLS configuration for a mode. `roots` is `sslrootcert`.
 pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::config("TLS cannot be set up").caused_by(error))?;
+        .map_err(|error| Error::config("TLS setup failed").caused_by(error))?;
     let trusted = match (mode, roots) {
         (SslMode::VerifyCa | SslMode::VerifyFull, _) | (_, Some(_)) => Some(trusted(roots)?),
         (_, None) => None,
@@ -96,7 +99,7 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
         Some(trusted) => Some(
             WebPkiServerVerifier::builder_with_provider(trusted.into(), provider.clone())
                 .build()
-                .map_err(|error| Error::config("TLS cannot be set up").caused_by(error))?,
+                .map_err(|error| Error::config("TLS setup failed").caused_by(error))?,
         ),
         None => None,
     };
@@ -104,27 +107,32 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
+/// Returns the authorities to trust.
 fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match roots {
         Some(path) if path != "system" => {
-            let broken = |error| Error::config(format!("sslrootcert {path:?} cannot be read")).caused_by(error);
+            let broken = |error| Error::config(format!("sslrootcert {path:?} can't be read")).caused_by(error);
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
-                let refused = |error| Error::config(format!("sslrootcert {path:?} is refused")).caused_by(error);
+                let refused = |error| {
+                    Error::config(format!("sslrootcert {path:?} contains an invalid certificate")).caused_by(error)
+                };
                 store.add(certificate.map_err(broken)?).map_err(refused)?;
             }
         }
-        // A certificate of the system's that is broken is no reason not to use the others.
+        // Skip the system's certificates that don't parse and use the others.
         _ => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if store.is_empty() {
         let place = roots.unwrap_or("system");
-        return Err(Error::config(format!("sslrootcert {place:?} holds no certificate: name a PEM file that does")));
+        return Err(Error::config(format!(
+            "sslrootcert {place:?} contains no certificate: name a PEM file that has one"
+        )));
     }
     Ok(store)
 }
 
-/// Accepts a certificate for whatever host: any at all, or one that an authority has signed.
+/// Accepts a certificate for any host. With an authority, the authority must have signed it.
 #[derive(Debug)]
 struct AnyHost {
     authority: Option<Arc<WebPkiServerVerifier>>,
@@ -141,7 +149,7 @@ impl ServerCertVerifier for AnyHost {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
-        // The name is looked at last: who fails there has been signed.
+        // The host name is checked last, so a certificate that fails there has a valid signature.
         match authority.verify_server_cert(certificate, intermediates, host, ocsp, now) {
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

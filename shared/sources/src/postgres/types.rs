@@ -1,8 +1,8 @@
-//! PostgreSQL type → how it is read → Arrow: the one place that decides it. The table for people is docs/types.md, which the
-//! tests compare with this.
+//! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests
+//! compare it with this module.
 //!
-//! What has no rule here is text that the server makes, and so are arrays and fields of it: `interval`, ranges, geometric
-//! types, `reg…` types, anonymous records, and the types of extensions.
+//! A type without a rule here is cast to text by the server, as are arrays and fields of it: `interval`, ranges,
+//! geometric types, `reg…` types, anonymous records, and the types of extensions.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ use tokio_postgres::types::{Kind, Oid, Type};
 
 use crate::postgres::copy::Wire;
 
-/// What the server must make of a value before it sends it.
+/// The cast that the server applies to a value before it sends it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cast {
     None,
     Text,
     TextArray,
-    /// A row that is put together again from its fields, some of which are cast.
+    /// A row that is rebuilt from its fields, some of which are cast.
     Row(Vec<(String, Cast)>),
 }
 
@@ -26,10 +26,10 @@ pub struct Rule {
     pub cast: Cast,
 }
 
-/// The type modifiers that a driver does not tell: of domains, and of the fields of composites in their order.
+/// The type modifiers that the driver doesn't report: of each domain, and of each composite's fields in their order.
 pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
 
-/// The rule for a type. The error says what is wrong with the type itself.
+/// Returns the rule for a type. The error states what is wrong with the type.
 pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, String> {
     let plain = |wire| Ok(Rule { wire, cast: Cast::None });
     match *of {
@@ -69,7 +69,7 @@ pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, Str
     }
 }
 
-/// Precision and scale stand in the modifier as `src/backend/utils/adt/numeric.c` packs them: 16 bits of precision
+/// Decodes precision and scale from the modifier, as packed by `src/backend/utils/adt/numeric.c`: 16 bits of precision
 /// above 11 bits of signed scale, plus 4.
 fn numeric(modifier: i32) -> Wire {
     let packed = modifier.wrapping_sub(4);
@@ -82,7 +82,7 @@ fn numeric(modifier: i32) -> Wire {
     }
 }
 
-/// A list whose elements the server must touch becomes a list of texts.
+/// Returns the rule for an array. If its elements need a cast, it becomes a list of texts.
 fn array(element: Rule) -> Result<Rule, String> {
     Ok(match element.cast {
         Cast::None => Rule { wire: Wire::List(Box::new(element.wire)), cast: Cast::None },
@@ -102,7 +102,7 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
             ));
         }
         if wires.iter().any(|(other, _)| *other == lower) {
-            return Err(format!("type {:?} has two fields {lower:?}: Glue's names are lower case", of.name()));
+            return Err(format!("type {:?} has two fields named {lower:?}: Glue's names are lower case", of.name()));
         }
         wires.push((lower, rule.wire));
         casts.push((name, rule.cast));
@@ -112,7 +112,7 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
 }
 
 impl Cast {
-    /// The SQL that gives what `expression` gives, cast.
+    /// Returns SQL that applies the cast to `expression`.
     pub fn of(&self, expression: &str) -> String {
         match self {
             Cast::None => expression.to_owned(),
@@ -121,14 +121,14 @@ impl Cast {
             Cast::Row(fields) => {
                 let fields: Vec<String> =
                     fields.iter().map(|(name, cast)| cast.of(&format!("({expression}).{}", quoted(name)))).collect();
-                // `IS NULL` is also true of a row of nulls; `IS DISTINCT FROM` is not.
+                // `IS NULL` would also be true for a row whose fields are all null.
                 format!("CASE WHEN ({expression}) IS DISTINCT FROM NULL THEN ROW({}) END", fields.join(", "))
             }
         }
     }
 }
 
-/// An SQL identifier.
+/// Returns a quoted SQL identifier.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_numeric_is_a_decimal_only_where_nothing_is_lost() {
+    fn a_numeric_becomes_a_decimal_only_if_nothing_is_lost() {
         let decimal = |precision, scale| Wire::Decimal { precision, scale };
         for (modifier, wire) in [
             (modifier(5, 2), decimal(5, 2)),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_must_make_is_asked_for_where_it_stands() {
+    fn casts_apply_to_fields_and_arrays() {
         let inner = Type::new(
             "inner".into(),
             90001,
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_glue_cannot_name_are_refused() {
+    fn field_names_that_glue_cannot_store_are_rejected() {
         let of = |names: &[&str]| {
             let fields = names.iter().map(|name| Field::new((*name).into(), Type::INT4)).collect();
             let composite = Type::new("pair".into(), 90001, Kind::Composite(fields), "public".into());
             rule(&composite, -1, &Modifiers::new()).unwrap_err()
         };
-        assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields \"a\": Glue's names are lower case");
+        assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields named \"a\": Glue's names are lower case");
         assert_eq!(of(&["a b"]), "type \"pair\" has a field \"a b\": Athena's structs allow letters, digits and _");
     }
 }

@@ -1,4 +1,4 @@
-//! One column on its way from the wire to an Arrow array: typed once, filled a value at a time, without allocating.
+//! Builds the Arrow array of one column from the values on the wire, one value at a time.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use super::{
     wire::{self, Wire},
 };
 
-/// What a column keeps allocated between two batches at most, in bytes of text.
-const KEPT: usize = 8 << 20;
+/// The most bytes of text that a column keeps allocated between two batches.
+const MAX_RETAINED_BYTES: usize = 8 << 20;
 
 pub struct Column {
     data_type: DataType,
     values: Values,
     nulls: NullBufferBuilder,
-    /// Whether what is unrepresentable becomes null.
+    /// Whether unrepresentable values become null.
     lenient: bool,
-    /// How often that was, since it was last asked.
+    /// The number of values that became null since the last call of `nulled`.
     nulled: u64,
 }
 
@@ -46,52 +46,54 @@ enum Values {
 }
 
 impl Column {
-    /// An empty column with room for so many values; `lenient`: what is unrepresentable becomes null, and is counted.
-    pub fn new(wire: &Wire, room: usize, lenient: bool) -> Column {
+    /// Returns an empty column with room for `capacity` values. If `lenient`, unrepresentable values become null and
+    /// are counted.
+    pub fn new(wire: &Wire, capacity: usize, lenient: bool) -> Column {
         let boxed = |wire: &Wire| Box::new(Column::new(wire, 0, lenient));
-        let bytes = |form| Values::Bytes { form, ends: ends(room), bytes: Vec::new() };
+        let bytes = |form| Values::Bytes { form, ends: new_offsets(capacity), bytes: Vec::new() };
         let values = match wire {
-            Wire::Boolean => Values::Boolean(BooleanBufferBuilder::new(room)),
-            Wire::Int16 => Values::Int16(Vec::with_capacity(room)),
-            Wire::Int32 => Values::Int32(Vec::with_capacity(room)),
-            Wire::Int64 => Values::Int64(Vec::with_capacity(room)),
-            Wire::Oid => Values::Oid(Vec::with_capacity(room)),
-            Wire::Float32 => Values::Float32(Vec::with_capacity(room)),
-            Wire::Float64 => Values::Float64(Vec::with_capacity(room)),
+            Wire::Boolean => Values::Boolean(BooleanBufferBuilder::new(capacity)),
+            Wire::Int16 => Values::Int16(Vec::with_capacity(capacity)),
+            Wire::Int32 => Values::Int32(Vec::with_capacity(capacity)),
+            Wire::Int64 => Values::Int64(Vec::with_capacity(capacity)),
+            Wire::Oid => Values::Oid(Vec::with_capacity(capacity)),
+            Wire::Float32 => Values::Float32(Vec::with_capacity(capacity)),
+            Wire::Float64 => Values::Float64(Vec::with_capacity(capacity)),
             Wire::Decimal { precision, scale } => {
-                Values::Decimal { values: Vec::with_capacity(room), precision: *precision, scale: *scale }
+                Values::Decimal { values: Vec::with_capacity(capacity), precision: *precision, scale: *scale }
             }
-            Wire::Date => Values::Date(Vec::with_capacity(room)),
-            Wire::Timestamp { .. } => Values::Timestamp(Vec::with_capacity(room)),
+            Wire::Date => Values::Date(Vec::with_capacity(capacity)),
+            Wire::Timestamp { .. } => Values::Timestamp(Vec::with_capacity(capacity)),
             Wire::NumericText => bytes(Form::Numeric),
             Wire::Text => bytes(Form::Text),
             Wire::Jsonb => bytes(Form::Jsonb),
             Wire::Uuid => bytes(Form::Uuid),
             Wire::Binary => bytes(Form::Binary),
             Wire::List(element) => {
-                Values::List { field: wire::element(element), ends: ends(room), element: boxed(element) }
+                Values::List { field: wire::element(element), ends: new_offsets(capacity), element: boxed(element) }
             }
             Wire::Struct(fields) => Values::Struct {
                 fields: wire::fields(fields),
-                columns: fields.iter().map(|(_, wire)| Column::new(wire, room, lenient)).collect(),
+                columns: fields.iter().map(|(_, wire)| Column::new(wire, capacity, lenient)).collect(),
             },
             Wire::Hstore => Values::Hstore {
                 field: wire::entries(),
                 pair: wire::pair(),
-                ends: ends(room),
-                // A key that is null is none.
+                ends: new_offsets(capacity),
+                // An hstore has no null keys.
                 keys: Box::new(Column::new(&Wire::Text, 0, false)),
                 values: boxed(&Wire::Text),
             },
         };
-        Column { data_type: wire.data_type(), values, nulls: NullBufferBuilder::new(room), lenient, nulled: 0 }
+        Column { data_type: wire.data_type(), values, nulls: NullBufferBuilder::new(capacity), lenient, nulled: 0 }
     }
 
-    /// How many values there are since the last `finish`.
+    /// Returns the number of values since the last `finish`.
     pub fn len(&self) -> usize {
         self.nulls.len()
     }
 
+    /// Appends a null.
     pub fn null(&mut self) {
         self.nulls.append_null();
         match &mut self.values {
@@ -109,7 +111,7 @@ impl Column {
         }
     }
 
-    /// How many values have become null since this was last asked, those within values too.
+    /// Returns the number of values that became null since the last call, including values nested in others.
     pub fn nulled(&mut self) -> u64 {
         let within = match &mut self.values {
             Values::List { element, .. } => element.nulled(),
@@ -120,6 +122,7 @@ impl Column {
         std::mem::take(&mut self.nulled) + within
     }
 
+    /// Appends the value with these bytes, or null if it is unrepresentable and the column is lenient.
     #[inline]
     pub fn value(&mut self, sent: &[u8]) -> Result<(), Fault> {
         match self.push(sent) {
@@ -133,7 +136,7 @@ impl Column {
         Ok(())
     }
 
-    /// All of a value but that it is not null; nothing of one that is unrepresentable.
+    /// Appends a value without its validity bit. An unrepresentable value leaves the buffers unchanged.
     #[inline]
     fn push(&mut self, sent: &[u8]) -> Result<(), Fault> {
         match &mut self.values {
@@ -164,46 +167,46 @@ impl Column {
         Ok(())
     }
 
-    /// The values so far, and an empty column again. The error says which value is none, counted from 0.
+    /// Returns the values so far and empties the column. The error has the index of the faulty value, from 0.
     pub fn finish(&mut self) -> Result<ArrayRef, (usize, Fault)> {
         let nulls = self.nulls.finish();
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Values::Int16(values) => Arc::new(Int16Array::new(taken(values), nulls)),
-            Values::Int32(values) => Arc::new(Int32Array::new(taken(values), nulls)),
-            Values::Int64(values) | Values::Oid(values) => Arc::new(Int64Array::new(taken(values), nulls)),
-            Values::Float32(values) => Arc::new(Float32Array::new(taken(values), nulls)),
-            Values::Float64(values) => Arc::new(Float64Array::new(taken(values), nulls)),
+            Values::Int16(values) => Arc::new(Int16Array::new(take_values(values), nulls)),
+            Values::Int32(values) => Arc::new(Int32Array::new(take_values(values), nulls)),
+            Values::Int64(values) | Values::Oid(values) => Arc::new(Int64Array::new(take_values(values), nulls)),
+            Values::Float32(values) => Arc::new(Float32Array::new(take_values(values), nulls)),
+            Values::Float64(values) => Arc::new(Float64Array::new(take_values(values), nulls)),
             Values::Decimal { values, .. } => {
-                Arc::new(Decimal128Array::new(taken(values), nulls).with_data_type(self.data_type.clone()))
+                Arc::new(Decimal128Array::new(take_values(values), nulls).with_data_type(self.data_type.clone()))
             }
-            Values::Date(values) => Arc::new(Date32Array::new(taken(values), nulls)),
-            Values::Timestamp(values) => {
-                Arc::new(TimestampMicrosecondArray::new(taken(values), nulls).with_data_type(self.data_type.clone()))
-            }
+            Values::Date(values) => Arc::new(Date32Array::new(take_values(values), nulls)),
+            Values::Timestamp(values) => Arc::new(
+                TimestampMicrosecondArray::new(take_values(values), nulls).with_data_type(self.data_type.clone()),
+            ),
             Values::Bytes { form, ends, bytes } => {
-                let ends = taken_ends(ends);
-                let room = bytes.len().min(KEPT);
-                let bytes = std::mem::replace(bytes, Vec::with_capacity(room));
+                let ends = take_offsets(ends);
+                let capacity = bytes.len().min(MAX_RETAINED_BYTES);
+                let bytes = std::mem::replace(bytes, Vec::with_capacity(capacity));
                 match form {
                     Form::Binary => Arc::new(BinaryArray::new(ends, bytes.into(), nulls)),
-                    _ => match not_utf8(&ends, &bytes) {
+                    _ => match first_invalid_utf8(&ends, &bytes) {
                         Some(_) if self.lenient => {
-                            let texts = texts(&ends, &bytes, nulls.as_ref());
+                            let texts = valid_texts(&ends, &bytes, nulls.as_ref());
                             let null_before = nulls.map_or(0, |nulls| nulls.null_count());
                             self.nulled += (texts.null_count() - null_before) as u64;
                             Arc::new(texts)
                         }
                         Some(at) => {
-                            return Err((at, Fault::Unrepresentable("text that is no UTF-8: cast it to bytea")));
+                            return Err((at, Fault::Unrepresentable("text that is not valid UTF-8: cast it to bytea")));
                         }
                         None => Arc::new(StringArray::new(ends, bytes.into(), nulls)),
                     },
                 }
             }
             Values::List { field, ends, element } => {
-                let ends = taken_ends(ends);
-                let elements = element.finish().map_err(|(at, fault)| (owner(&ends, at), fault))?;
+                let ends = take_offsets(ends);
+                let elements = element.finish().map_err(|(at, fault)| (index_of_list(&ends, at), fault))?;
                 Arc::new(ListArray::new(field.clone(), ends, elements, nulls))
             }
             Values::Struct { fields, columns } => {
@@ -211,8 +214,8 @@ impl Column {
                 Arc::new(StructArray::new(fields.clone(), arrays, nulls))
             }
             Values::Hstore { field, pair, ends, keys, values } => {
-                let ends = taken_ends(ends);
-                let of = |(at, fault)| (owner(&ends, at), fault);
+                let ends = take_offsets(ends);
+                let of = |(at, fault)| (index_of_list(&ends, at), fault);
                 let pairs = vec![keys.finish().map_err(of)?, values.finish().map_err(of)?];
                 let entries = StructArray::new(pair.clone(), pairs, None);
                 Arc::new(MapArray::new(field.clone(), ends, entries, nulls, false))
@@ -221,32 +224,32 @@ impl Column {
     }
 }
 
-fn ends(room: usize) -> Vec<i32> {
-    let mut ends = Vec::with_capacity(room + 1);
+fn new_offsets(capacity: usize) -> Vec<i32> {
+    let mut ends = Vec::with_capacity(capacity + 1);
     ends.push(0);
     ends
 }
 
-fn taken<T>(values: &mut Vec<T>) -> ScalarBuffer<T>
+fn take_values<T>(values: &mut Vec<T>) -> ScalarBuffer<T>
 where
     T: arrow_buffer::ArrowNativeType,
 {
-    let room = values.len();
-    std::mem::replace(values, Vec::with_capacity(room)).into()
+    let capacity = values.len();
+    std::mem::replace(values, Vec::with_capacity(capacity)).into()
 }
 
-fn taken_ends(ends_: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let room = ends_.len();
-    OffsetBuffer::new(std::mem::replace(ends_, ends(room)).into())
+fn take_offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let capacity = ends.len();
+    OffsetBuffer::new(std::mem::replace(ends, new_offsets(capacity)).into())
 }
 
-/// The list that the element belongs to.
-fn owner(ends: &OffsetBuffer<i32>, element: usize) -> usize {
+/// Returns the index of the list that contains the element.
+fn index_of_list(ends: &OffsetBuffer<i32>, element: usize) -> usize {
     ends.partition_point(|end| *end as usize <= element).saturating_sub(1)
 }
 
-/// What is no UTF-8 is null.
-fn texts(ends: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<&NullBuffer>) -> StringArray {
+/// Returns the texts, with null for each one that is not valid UTF-8.
+fn valid_texts(ends: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<&NullBuffer>) -> StringArray {
     let text = |(at, ends): (usize, &[i32])| {
         let there = nulls.is_none_or(|nulls| nulls.is_valid(at));
         std::str::from_utf8(&bytes[ends[0] as usize..ends[1] as usize]).ok().filter(|_| there)
@@ -254,8 +257,9 @@ fn texts(ends: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<&NullBuffer>) -> 
     ends.windows(2).enumerate().map(text).collect()
 }
 
-/// The first value that is no UTF-8. The whole is looked at at once, which is much faster than value by value.
-fn not_utf8(ends: &OffsetBuffer<i32>, bytes: &[u8]) -> Option<usize> {
+/// Returns the index of the first value that is not valid UTF-8. Checking all bytes at once is much faster than
+/// checking value by value.
+fn first_invalid_utf8(ends: &OffsetBuffer<i32>, bytes: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(bytes);
     if text.is_ok_and(|text| ends.iter().all(|end| text.is_char_boundary(*end as usize))) {
         return None;

@@ -1,8 +1,8 @@
-//! The stream of `COPY … (FORMAT binary)` → record batches.
+//! Decodes the stream of `COPY … (FORMAT binary)` into record batches.
 //!
-//! A signature, rows, and a trailer; a row is the count of its fields, and each field's length and bytes
-//! (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere: what is kept between two of them is
-//! the field that was cut, no more.
+//! The stream has a signature, rows and a trailer. A row has the number of its fields, then the length and bytes of
+//! each field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an
+//! incomplete field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{column::Column, value::Fault, wire::Wire};
 use crate::unrepresentable::{Part, Row, Unrepresentable};
 use turntable_core::error::{Error, Result};
 
-/// A batch ends with whichever comes first.
+/// A batch ends when it reaches either limit.
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -25,13 +25,14 @@ pub struct Decoder {
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
     expected: Expected,
-    /// The start of what has not arrived whole.
+    /// The start of an incomplete field or header.
     carry: Vec<u8>,
-    /// Rows that are in `ready`, or left with it.
+    /// The number of rows in all finished batches.
     finished: u64,
-    /// Since the last batch.
+    /// Rows and bytes since the last batch.
     rows: usize,
     bytes: usize,
+    /// Finished batches, for the caller to take.
     pub ready: VecDeque<RecordBatch>,
 }
 
@@ -39,9 +40,9 @@ pub struct Decoder {
 enum Expected {
     Signature,
     Row,
-    /// The field of that index.
+    /// The field with this index.
     Field(usize),
-    Nothing,
+    End,
 }
 
 impl Decoder {
@@ -61,44 +62,44 @@ impl Decoder {
         }
     }
 
-    /// Rows that have arrived whole.
+    /// Returns the number of complete rows so far.
     pub fn rows(&self) -> u64 {
         self.finished + self.rows as u64
     }
 
-    /// Takes the next bytes of the stream; the batches that they complete are in `ready`.
+    /// Decodes the next bytes of the stream. Batches that they complete go into `ready`.
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes += chunk.len();
         if self.carry.is_empty() {
-            let rest = self.take(chunk)?;
+            let rest = self.decode(chunk)?;
             self.carry.extend_from_slice(rest);
             return Ok(());
         }
         let mut carry = std::mem::take(&mut self.carry);
         carry.extend_from_slice(chunk);
-        let left = self.take(&carry)?.len();
+        let left = self.decode(&carry)?.len();
         carry.drain(..carry.len() - left);
         self.carry = carry;
         Ok(())
     }
 
-    /// The stream has ended: whether it may, and the last batch into `ready`.
+    /// Checks that the stream ended with its trailer, and puts the last batch into `ready`.
     pub fn finish(&mut self) -> Result<()> {
         match self.expected {
-            Expected::Nothing => self.cut(),
+            Expected::End => self.finish_batch(),
             _ => Err(self.malformed("it ends before its trailer")),
         }
     }
 
-    /// Decodes what is whole, and returns the rest.
-    fn take<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8]> {
+    /// Decodes all complete fields and returns the remaining bytes.
+    fn decode<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8]> {
         loop {
             match self.expected {
                 Expected::Signature => {
-                    // Flags and the length of an extension follow; PostgreSQL sends neither.
+                    // The flags and the length of the header extension follow. PostgreSQL sends zeros.
                     let Some((head, rest)) = bytes.split_first_chunk::<19>() else { return Ok(bytes) };
                     if !head.starts_with(SIGNATURE) || head[SIGNATURE.len()..].iter().any(|byte| *byte != 0) {
-                        return Err(self.malformed("it does not start as PostgreSQL's binary format does"));
+                        return Err(self.malformed("its header is not that of the binary format"));
                     }
                     bytes = rest;
                     self.expected = Expected::Row;
@@ -108,8 +109,8 @@ impl Decoder {
                     let count = i16::from_be_bytes(*count);
                     self.expected = match usize::try_from(count) {
                         Ok(count) if count == self.columns.len() => Expected::Field(0),
-                        Err(_) if count == -1 => Expected::Nothing,
-                        _ => return Err(self.malformed("a row has another number of fields than the query")),
+                        Err(_) if count == -1 => Expected::End,
+                        _ => return Err(self.malformed("the number of fields in a row differs from the query's")),
                     };
                     bytes = rest;
                 }
@@ -134,17 +135,17 @@ impl Decoder {
                     self.expected = Expected::Row;
                     self.rows += 1;
                     if self.rows == BATCH_ROWS || self.bytes >= BATCH_BYTES {
-                        self.cut()?;
+                        self.finish_batch()?;
                     }
                 }
-                Expected::Nothing if bytes.is_empty() => return Ok(bytes),
-                Expected::Nothing => return Err(self.malformed("it goes on after its trailer")),
+                Expected::End if bytes.is_empty() => return Ok(bytes),
+                Expected::End => return Err(self.malformed("it continues after its trailer")),
             }
         }
     }
 
-    /// What has been decoded becomes a batch.
-    fn cut(&mut self) -> Result<()> {
+    /// Turns the rows since the last batch into a batch.
+    fn finish_batch(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
@@ -155,14 +156,14 @@ impl Decoder {
             self.unrepresentable.count(at, self.columns[at].nulled());
         }
         let batch = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|error| Error::corrupt("decoded columns do not make a batch").caused_by(error))?;
+            .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
         self.ready.push_back(batch);
         self.finished += self.rows as u64;
         (self.rows, self.bytes) = (0, 0);
         Ok(())
     }
 
-    /// `row` counts from 0, since the last batch.
+    /// Returns the error for a value. `row` counts from 0, since the last batch.
     fn fault(&self, column: usize, row: usize, fault: Fault) -> Error {
         let row = Row { number: self.finished + row as u64 + 1, part: self.part };
         match fault {
@@ -175,13 +176,13 @@ impl Decoder {
     }
 
     fn malformed(&self, what: &str) -> Error {
-        Error::corrupt(format!("the stream of PostgreSQL's COPY is broken after {} rows: {what}", self.rows()))
+        Error::corrupt(format!("PostgreSQL's COPY stream is malformed after {} rows: {what}", self.rows()))
     }
 }
 
-/// A field's value and what follows it; `None` where it has not arrived whole.
+/// Returns the value of the next field and the bytes after it, or `None` if the field is incomplete.
 #[inline]
-#[allow(clippy::type_complexity, reason = "a name for the pair would say less than the pair")]
+#[allow(clippy::type_complexity, reason = "an alias would hide the structure")]
 fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, Fault> {
     let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     match i32::from_be_bytes(*length) {
@@ -246,7 +247,7 @@ mod tests {
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    /// A sound value of every wire, in its order.
+    /// Returns a valid value of each wire format, in the order of `every_wire`.
     fn values() -> Vec<Vec<u8>> {
         let null = words(&[-1]);
         let list = |element: &[u8]| [&words(&[1, 1, 25, 2, 1]), element, &null].concat();
@@ -306,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn batches_end_at_their_rows() {
+    fn batches_end_at_the_row_limit() {
         let batches = decode(&[&stream(BATCH_ROWS + 1)]).unwrap();
         assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [BATCH_ROWS, 1]);
         assert!(decode(&[&stream(0)]).unwrap().is_empty());
     }
 
     #[test]
-    fn a_stream_that_is_cut_is_an_error_wherever_it_is() {
+    fn a_truncated_stream_is_an_error() {
         let stream = stream(2);
         for at in 0..stream.len() {
             let error = decode(&[&stream[..at]]).unwrap_err();
@@ -321,12 +322,12 @@ mod tests {
             assert!(error.message().ends_with("rows: it ends before its trailer"), "{}", error.message());
         }
         let error = decode(&[&stream, &[0]]).unwrap_err();
-        let text = "the stream of PostgreSQL's COPY is broken after 2 rows: it goes on after its trailer";
+        let text = "PostgreSQL's COPY stream is malformed after 2 rows: it continues after its trailer";
         assert_eq!(error.message(), text);
     }
 
     #[test]
-    fn a_value_that_is_cut_names_its_column_and_row() {
+    fn a_truncated_value_names_its_column_and_row() {
         for (column, value) in values().iter().enumerate() {
             // Text and bytes may have any length.
             let any = matches!(every_wire()[column], Wire::Text | Wire::Binary | Wire::Jsonb);
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_make_it_panic() {
+    fn random_bytes_do_not_panic() {
         let sound = stream(3);
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = || {
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_length_allocates_nothing() {
+    fn a_false_length_allocates_nothing() {
         let mut decoder = decoder();
         let lie = [&SIGNATURE[..], &[0; 8], &(values().len() as i16).to_be_bytes(), &words(&[i32::MAX])].concat();
         decoder.push(&lie).unwrap();
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_utf8_names_its_row_or_is_null() {
+    fn invalid_utf8_names_its_row_or_becomes_null() {
         let mut values = values();
         values[9] = vec![0xe6, 0x97];
         let mut bytes = stream(2);
@@ -391,8 +392,8 @@ mod tests {
         assert_eq!(error.kind(), Kind::Input);
         assert_eq!(
             error.message(),
-            "table dmp.t, column \"c9\", row 3: text that is no UTF-8: cast it to bytea, or let it be NULL by \
-             on_unrepresentable = \"null\""
+            "table dmp.t, column \"c9\", row 3: text that is not valid UTF-8: cast it to bytea, or set \
+             on_unrepresentable = \"null\" to store NULL"
         );
         let mut lenient = decoder_with(OnUnrepresentable::Null);
         lenient.push(&bytes).unwrap();

@@ -1,23 +1,23 @@
-//! What the server sends → the rows of a COPY, and everything else.
+//! Splits the bytes from the server into the rows of a COPY and everything else.
 //!
-//! A message is a byte that says what it is, a length of four bytes that counts itself, and a body (PostgreSQL's manual,
-//! "Message Formats"). Bytes may be cut anywhere: what is kept between two calls is the head that was cut, no more.
+//! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message
+//! Formats"). Input may be cut anywhere. Between two calls, only an incomplete header is kept.
 
-const HEAD: usize = 5;
+const HEADER_BYTES: usize = 5;
 
-/// Types of messages.
+/// Message types.
 const COPY_OUT: u8 = b'H';
 const COPY_DATA: u8 = b'd';
 const COPY_DONE: u8 = b'c';
 const ERROR: u8 = b'E';
 
-/// How far into the messages the last bytes went.
+/// The position in the stream of messages after the last bytes.
 #[derive(Default)]
 pub struct Messages {
-    /// The start of a head that has not arrived whole.
-    cut: Vec<u8>,
-    /// Bytes of the message's body that are still to come, and whether they are rows.
-    left: usize,
+    /// The start of an incomplete header.
+    partial_header: Vec<u8>,
+    /// The bytes of the current body that are still to come, and whether they are rows.
+    body_left: usize,
     is_rows: bool,
     copy: Copy,
 }
@@ -25,68 +25,70 @@ pub struct Messages {
 #[derive(Default, PartialEq)]
 enum Copy {
     #[default]
-    ToCome,
-    Begun,
-    /// Or failed.
+    NotStarted,
+    Copying,
+    /// Completed or failed.
     Ended,
 }
 
 impl Messages {
-    /// Whether rows may come now.
+    /// Returns whether a COPY is in progress.
     pub fn is_copying(&self) -> bool {
-        self.copy == Copy::Begun
+        self.copy == Copy::Copying
     }
 
-    /// Whether no more rows can come: the COPY has ended, or failed.
+    /// Returns whether no more rows can come: the COPY has completed or failed.
     pub fn has_ended(&self) -> bool {
         self.copy == Copy::Ended
     }
 
-    /// Appends the rows, without the messages that they come in, and whatever else there is, as it is.
+    /// Appends the contents of row messages to `rows` and all other messages, unchanged, to `others`.
     pub fn split(&mut self, mut bytes: &[u8], rows: &mut Vec<u8>, others: &mut Vec<u8>) {
         loop {
-            let (body, rest) = bytes.split_at(self.left.min(bytes.len()));
+            let (body, rest) = bytes.split_at(self.body_left.min(bytes.len()));
             if self.is_rows { &mut *rows } else { &mut *others }.extend_from_slice(body);
-            self.left -= body.len();
+            self.body_left -= body.len();
             bytes = rest;
             if bytes.is_empty() {
                 return;
             }
-            let Some(head) = self.head(&mut bytes) else { return };
-            self.begin(head, others);
+            let Some(head) = self.header(&mut bytes) else { return };
+            self.start(head, others);
         }
     }
 
-    /// Takes a head off the front, if it is whole.
-    fn head(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEAD]> {
-        if self.cut.is_empty()
+    /// Takes a header off the front, if it is complete.
+    fn header(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
+        if self.partial_header.is_empty()
             && let Some((head, rest)) = bytes.split_first_chunk()
         {
             *bytes = rest;
             return Some(*head);
         }
-        let (more, rest) = bytes.split_at(bytes.len().min(HEAD - self.cut.len()));
+        let (more, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES - self.partial_header.len()));
         *bytes = rest;
-        self.cut.extend_from_slice(more);
-        let head = self.cut.first_chunk().copied()?;
-        self.cut.clear();
+        self.partial_header.extend_from_slice(more);
+        let head = self.partial_header.first_chunk().copied()?;
+        self.partial_header.clear();
         Some(head)
     }
 
-    fn begin(&mut self, head: [u8; HEAD], others: &mut Vec<u8>) {
+    /// Starts the message with this header.
+    fn start(&mut self, head: [u8; HEADER_BYTES], others: &mut Vec<u8>) {
         let [of, length @ ..] = head;
         let body = i32::from_be_bytes(length).checked_sub(4).and_then(|body| usize::try_from(body).ok());
         match (of, &self.copy) {
-            (COPY_OUT, Copy::ToCome) => self.copy = Copy::Begun,
-            (COPY_DONE | ERROR, Copy::Begun) => self.copy = Copy::Ended,
+            (COPY_OUT, Copy::NotStarted) => self.copy = Copy::Copying,
+            (COPY_DONE | ERROR, Copy::Copying) => self.copy = Copy::Ended,
             _ => {}
         }
         self.is_rows = of == COPY_DATA && self.is_copying() && body.is_some();
         if !self.is_rows {
             others.extend_from_slice(&head);
         }
-        // After a length that cannot be, nothing can be told apart: whoever gets the others will say so.
-        self.left = body.unwrap_or(usize::MAX);
+        // After an invalid length, messages can't be told apart. Everything goes to `others`, whose reader reports the
+        // fault.
+        self.body_left = body.unwrap_or(usize::MAX);
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_leave_their_messages_and_the_others_stay_as_they_are_wherever_they_are_cut() {
+    fn messages_are_split_correctly_wherever_the_input_is_cut() {
         let head = [message(b'Z', b"I"), message(b'd', b"none yet"), message(b'H', b"\0\0\0")].concat();
         let rows = [message(b'd', b"one"), message(b'd', b""), message(b'd', b" two")].concat();
         let notice = message(b'N', b"notice");
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_ends_the_rows() {
+    fn an_error_ends_the_copy() {
         let begun = [message(b'E', b"of another query"), message(b'H', b"")].concat();
         assert!(!split(&[&begun]).2);
         let failed = [begun, message(b'E', b"why"), message(b'd', b"not these")].concat();
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_length_that_cannot_be_everything_is_passed_on() {
+    fn after_an_invalid_length_everything_is_passed_on() {
         for length in [3_i32, 0, -1, i32::MIN] {
             let broken = [&message(b'H', b"")[..], b"d", &length.to_be_bytes(), &message(b'd', b"row")].concat();
             assert_eq!(split(&broken.chunks(2).collect::<Vec<_>>()), (Vec::new(), broken.clone(), false));

@@ -1,4 +1,4 @@
-//! PostgreSQL's `COPY … (FORMAT binary)` → Arrow: bytes in, batches out.
+//! Decodes PostgreSQL's `COPY … (FORMAT binary)` into Arrow: bytes in, record batches out.
 
 mod column;
 mod decode;

@@ -1,5 +1,5 @@
-//! What comes over the wire, and the Arrow type that it becomes. Which type of PostgreSQL is sent how is the business of
-//! `source::postgres::types`.
+//! The wire formats of values, and the Arrow type of each. `source::postgres::types` maps the types of PostgreSQL to
+//! wire formats.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// What a value's bytes on the wire are, and become.
+/// The wire format of a value, which decides its Arrow type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wire {
     Boolean,
     Int16,
     Int32,
     Int64,
-    /// An unsigned number of 32 bits.
+    /// An unsigned 32-bit integer.
     Oid,
     Float32,
     Float64,
@@ -25,7 +25,7 @@ pub enum Wire {
     /// The binary `numeric`, kept as text.
     NumericText,
     Text,
-    /// Text behind a version byte.
+    /// A version byte, then text.
     Jsonb,
     Uuid,
     Binary,
@@ -39,6 +39,7 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// Returns the Arrow type.
     pub fn data_type(&self) -> DataType {
         match self {
             Wire::Boolean => DataType::Boolean,
@@ -59,19 +60,22 @@ impl Wire {
     }
 }
 
+/// Returns the Arrow field of a list's elements.
 pub fn element(of: &Wire) -> FieldRef {
     Arc::new(Field::new(ELEMENT, of.data_type(), true))
 }
 
+/// Returns the Arrow fields of a struct.
 pub fn fields(of: &[(String, Wire)]) -> Fields {
     of.iter().map(|(name, wire)| Field::new(name, wire.data_type(), true)).collect()
 }
 
-/// Of a map: pairs.
+/// Returns the Arrow field of a map's entries, which are pairs.
 pub fn entries() -> FieldRef {
     Arc::new(Field::new("key_value", DataType::Struct(pair()), false))
 }
 
+/// Returns the key and value fields of a map's entry.
 pub fn pair() -> Fields {
     Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
 }
