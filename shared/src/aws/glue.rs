@@ -1,4 +1,4 @@
-//! The Glue Data Catalog, and what a flip changes in a Glue table.
+//! The Glue Data Catalog, and the table inputs that a flip sends.
 
 use std::collections::HashMap;
 
@@ -72,7 +72,7 @@ impl Catalog for Glue {
     }
 
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        // The expression spares pages; whose dialect it is, AWS does not say, and so the names are looked at here too.
+        // The expression only saves pages. AWS doesn't document its syntax, so the names are checked here too.
         let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
         let pages: Result<Vec<_>, _> = pages.send().collect().await;
         let pages = match pages {
@@ -97,11 +97,12 @@ fn is<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -> bool {
     error.code() == Some(code)
 }
 
-/// The location of a table that Turntable may flip. A view, an Iceberg table and the like are refused.
+/// Returns the location of a table that Turntable may flip. Refuses views, Iceberg tables and other tables that a
+/// change of their location doesn't switch.
 pub async fn location(catalog: &dyn Catalog, name: &TableName, table: &Table) -> Result<Location> {
-    if let Some(kind) = refused(table) {
+    if let Some(kind) = unsupported_kind(table) {
         return Err(Error::config(format!(
-            "{name} is {kind}: Turntable flips plain Parquet tables, so give the dataset another table"
+            "{name} is {kind}: Turntable publishes only plain Parquet tables, so give the dataset another table"
         )));
     }
     let is_partitioned = !table.partition_keys().is_empty();
@@ -111,25 +112,25 @@ pub async fn location(catalog: &dyn Catalog, name: &TableName, table: &Table) ->
             false => "partition keys without projection",
         };
         return Err(Error::config(format!(
-            "{name} has {found}: each registered partition has a location of its own and no call moves them together \
-             with the table's, so readers would see a mixture; move the table to partition projection, as \
-             docs/partitions.md has it step by step"
+            "{name} has {found}: each registered partition has its own location, and no call moves them together with \
+             the table's, so readers would see a mixture: move the table to partition projection, as described in \
+             docs/partitions.md"
         )));
     }
     let location = table.storage_descriptor().and_then(StorageDescriptor::location).filter(|text| !text.is_empty());
     let location =
         location.ok_or_else(|| Error::config(format!("{name} has no location: set one in S3, or drop the table")))?;
-    let location: Location = location
-        .parse()
-        .map_err(|_| Error::config(format!("{name} has the location {location:?}, which is not in S3")))?;
+    let location: Location = location.parse().map_err(|_| {
+        Error::config(format!("{name} has the location {location:?}, which is not in S3: set one in S3"))
+    })?;
     if is_partitioned {
         projection::agrees(name, table, &location)?;
     }
     Ok(location)
 }
 
-/// What a table is, if it is something that a change of its location does not switch.
-fn refused(table: &Table) -> Option<&'static str> {
+/// Returns what the table is, if a change of its location wouldn't switch it.
+fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
     if table.table_type() == Some("VIRTUAL_VIEW") || table.view_definition().is_some() {
@@ -152,7 +153,7 @@ fn refused(table: &Table) -> Option<&'static str> {
     }
     let serde = table.storage_descriptor().and_then(StorageDescriptor::serde_info);
     match serde.and_then(SerDeInfo::serialization_library) {
-        Some(library) if library != PARQUET_SERDE => Some("a table of another format than Parquet"),
+        Some(library) if library != PARQUET_SERDE => Some("a table in a format other than Parquet"),
         _ => None,
     }
 }
@@ -166,7 +167,7 @@ pub fn columns(table: &Table) -> Vec<Column> {
     columns.iter().map(column).collect()
 }
 
-/// The table as it is, at another location: every field that `UpdateTable` would otherwise reset is copied.
+/// Returns the table at another location. Copies every other field, because `UpdateTable` would reset it.
 pub fn moved(table: &Table, to: &Location) -> TableInput {
     let mut input = unchanged(table);
     let storage = input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build());
@@ -174,7 +175,7 @@ pub fn moved(table: &Table, to: &Location) -> TableInput {
     input
 }
 
-/// The table at another location and with these columns; what people have written to those that stay, stays.
+/// Returns the table at another location and with these columns. Columns that stay keep their comments and parameters.
 pub fn evolved(table: &Table, to: &Location, published: &[Column]) -> TableInput {
     let mut input = moved(table, to);
     if columns(table) != published {
@@ -191,10 +192,10 @@ pub fn evolved(table: &Table, to: &Location, published: &[Column]) -> TableInput
     input
 }
 
-/// The parameter of an audit table that says which generation it shows.
+/// The parameter of an audit table that names its generation.
 pub const AUDIT: &str = "turntable.audit";
 
-/// A table of its own, marked as one of an audit, over the same files and with the same columns as `published`.
+/// Returns an audit table with its own name and the same files and columns as `published`.
 pub fn audit_table(name: &str, generation: &Generation, published: &TableInput) -> TableInput {
     let mut parameters = parquet_parameters();
     parameters.insert(AUDIT.into(), generation.to_string());
@@ -209,9 +210,9 @@ pub fn audit_table(name: &str, generation: &Generation, published: &TableInput) 
     input
 }
 
-/// The table as it is.
+/// Returns the table unchanged, as an input for `UpdateTable`.
 pub fn unchanged(table: &Table) -> TableInput {
-    // Glue's Table and TableInput are two types with the same settable fields; the compiler cannot see a new one.
+    // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
@@ -252,7 +253,8 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
 
 const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
-/// A new external Parquet table, as Athena's own `CREATE EXTERNAL TABLE … STORED AS PARQUET` makes it.
+/// Returns a new external Parquet table, with the same settings as Athena's `CREATE EXTERNAL TABLE … STORED AS
+/// PARQUET`.
 pub fn new_table(name: &TableName, columns: &[Column], partition_keys: &[Column], at: &Location) -> TableInput {
     let serde =
         SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();

@@ -1,4 +1,4 @@
-//! The partitions of a Glue table that Athena projects, and what a flip changes of them.
+//! Partition projection settings of a Glue table, and how a flip changes them.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{
 const ENABLED: &str = "projection.enabled";
 const TEMPLATE: &str = "storage.location.template";
 
-/// The columns that are folders.
+/// Returns the partition keys: the columns that are folders.
 pub fn keys(table: &Table) -> Vec<Column> {
     let column = |column: &GlueColumn| Column {
         name: column.name.to_lowercase(),
@@ -23,7 +23,7 @@ pub fn keys(table: &Table) -> Vec<Column> {
     table.partition_keys().iter().map(column).collect()
 }
 
-/// Whether Athena computes the partitions, and looks none up.
+/// Returns whether Athena projects the table's partitions, so that it computes them and looks none up.
 pub fn is_on(table: &Table) -> bool {
     parameter(table, ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
@@ -32,8 +32,9 @@ fn parameter<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
     table.parameters()?.get(key).map(String::as_str)
 }
 
-/// Athena reads partitions where the template says; live is where Location says. A flip moves both with one call, so
-/// where the template does not lie in Location, somebody else has moved one of them.
+/// Checks that the location template lies in the table's Location. Athena reads partitions from the template, and
+/// Location names the live generation. A flip moves both with one call, so if they differ, somebody else has moved one
+/// of them.
 pub fn agrees(name: &TableName, table: &Table, location: &Location) -> Result<()> {
     let Some(found) = parameter(table, TEMPLATE) else { return Ok(()) };
     let fixed = found.split("${").next().unwrap_or(found);
@@ -43,14 +44,14 @@ pub fn agrees(name: &TableName, table: &Table, location: &Location) -> Result<()
     }
     let keys = keys(table);
     Err(Error::conflict(format!(
-        "{name} has the location {location}, and its {TEMPLATE} {found:?} does not lie in it: somebody changed one of \
-         them, and readers read the second; set {TEMPLATE} to {:?}, or the location to where the template lies, and \
-         run again",
+        "{name} has the location {location}, but its {TEMPLATE} {found:?} lies elsewhere: somebody changed one of \
+         them, and Athena reads from the template; set {TEMPLATE} to {:?}, or set the location to the template's \
+         folder, then run again",
         partition::template(location, keys.iter().map(|key| key.name.as_str()))
     )))
 }
 
-/// Makes the table find these partitions at the location. What people have written to other parameters stays.
+/// Sets the projection of these partitions at the location. Other parameters stay as they are.
 pub fn set(input: &mut TableInput, location: &Location, partitions: &[Partition]) {
     if partitions.is_empty() {
         return;
@@ -63,7 +64,7 @@ pub fn set(input: &mut TableInput, location: &Location, partitions: &[Partition]
     parameters.extend(partitions.iter().flat_map(Partition::parameters));
 }
 
-/// The partition keys and parameters of one table, for another one over the same files.
+/// Copies the partition keys and projection parameters to another table over the same files.
 pub fn copy(from: &TableInput, to: &mut TableInput) {
     to.partition_keys.clone_from(&from.partition_keys);
     let projection = |key: &str| key.starts_with("projection.") || key == TEMPLATE;
