@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tokio_postgres::NoTls;
 
-/// The columns: name, type, and value computed from the row number `g`. Some columns have NULLs. Some texts repeat,
+/// The columns: name, type, and value computed from the row number `g`. Six of them have NULLs. Some texts repeat,
 /// others are unique, and `hash` and `uuid` don't compress.
 const COLUMNS: [(&str, &str, &str); 22] = [
     ("id", "bigint", "g"),

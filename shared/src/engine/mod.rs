@@ -131,14 +131,14 @@ async fn unsettled(world: &World, dataset: &Dataset, generation: &Generation) ->
 /// Returns the unsettled runs, oldest first. Takes one listing, and a few reads per run.
 async fn unsettled_runs(world: &World, dataset: &Dataset) -> Result<Vec<Pending>> {
     let listed = world.objects.list(&dataset.home.runs(), None).await?;
-    let ours: Vec<_> = listed.iter().filter_map(|entry| dataset.home.parse(&entry.key)).collect();
-    let mut generations: Vec<Generation> = ours
+    let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.home.parse(&entry.key)).collect();
+    let mut generations: Vec<Generation> = kinds
         .iter()
-        .filter_map(|ours| match ours {
+        .filter_map(|kind| match kind {
             Ours::Pending(generation) => Some(*generation),
             _ => None,
         })
-        .filter(|generation| !ours.contains(&Ours::Failed(*generation)))
+        .filter(|generation| !kinds.contains(&Ours::Failed(*generation)))
         .collect();
     generations.sort_by_key(|generation| generation.ulid);
     let mut open = Vec::new();

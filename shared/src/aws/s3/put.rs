@@ -109,6 +109,6 @@ async fn etag_if_own(client: &Client, at: &Key, mark: &str) -> Result<Option<Str
         .send()
         .await
         .map_err(|error| fault("HeadObject", at, error))?;
-    let ours = object.metadata().and_then(|metadata| metadata.get(MARK)).is_some_and(|found| found == mark);
-    Ok(object.e_tag.filter(|_| ours).map(|etag| unquoted(&etag)))
+    let is_own = object.metadata().and_then(|metadata| metadata.get(MARK)).is_some_and(|found| found == mark);
+    Ok(object.e_tag.filter(|_| is_own).map(|etag| unquoted(&etag)))
 }
