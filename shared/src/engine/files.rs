@@ -1,4 +1,4 @@
-//! Reads an engine's output: objects → the manifest's files, columns and partitions.
+//! Reads an engine's output: the files, columns and partitions for the manifest.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Rows → the column chunks of a row group, on several threads.
+//! Encodes rows into the column chunks of a row group, on several threads.
 
 use std::{
     io,
@@ -65,7 +65,7 @@ impl Columns {
     }
 }
 
-/// Builds row groups, one at a time. Its methods use the CPU for long: call them where blocking is allowed.
+/// Builds row groups, one at a time. Its methods are CPU-bound: call them where blocking is allowed.
 pub(super) struct Encoder {
     columns: Arc<Columns>,
     threads: usize,

@@ -1,4 +1,4 @@
-//! Batches → objects → manifest entries.
+//! Writes record batches as Parquet objects, and returns their manifest entries.
 //!
 //! Each stream of a source has its own pipeline, whose stages run at the same time. The source fills a chunk of rows.
 //! Meanwhile `encode` encodes the previous chunk on several threads, one column per thread, and `output` sends the
@@ -156,7 +156,7 @@ pub async fn write_until(
 /// Objects that S3 copies at the same time.
 const MAX_CONCURRENT_COPIES: usize = 8;
 
-/// Copies the passthrough objects. Returns `Err(None)` if a stream has failed, as [`write_stream`] does.
+/// Copies the passthrough objects. Returns `Err(None)` if writing was stopped, as [`write_stream`] does.
 async fn copy_files(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Option<Error>> {
     let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(MAX_CONCURRENT_COPIES).try_collect();
     let ended = tokio::select! {

@@ -1,4 +1,4 @@
-//! Encoded row groups → files → objects.
+//! Writes encoded row groups to files, and files to objects.
 
 use std::{
     mem,

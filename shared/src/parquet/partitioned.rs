@@ -1,5 +1,5 @@
-//! Batches → partitions → objects. Rows may come in any order. Memory is bounded, whatever the number of rows and
-//! partitions.
+//! Writes record batches as Parquet objects in partition folders. Rows may come in any order. Memory is bounded,
+//! whatever the number of rows and partitions.
 //!
 //! Rows wait in memory by partition. When they take too much memory, the rows of the largest partition become a row
 //! group of its file, which stays open. When open files hold too much memory, the largest file is finished. So rows
