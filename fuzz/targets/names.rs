@@ -1,5 +1,5 @@
-//! Locations, keys, generations and what lies in a table's folder: whatever comes, no panic, and what was parsed is
-//! formatted as it came, because a second spelling would be a second path.
+//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder. Any text causes no panic. A
+//! parsed value is formatted as the same text, because a second spelling would be a second path.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use turntable::{
 
 fuzz_target!(|text: &str| {
     if let Ok(location) = text.parse::<Location>() {
-        assert_eq!(location.to_string().parse::<Location>().expect("our own"), location);
+        assert_eq!(location.to_string().parse::<Location>().expect("formatted text is valid"), location);
         assert!(location.prefix.is_empty() || location.prefix.ends_with('/'));
         assert!(location.overlaps(&location));
     }
@@ -25,12 +25,12 @@ fuzz_target!(|text: &str| {
     told_by_name(text);
     is_hidden(text);
     let Ok(key) = text.parse::<Key>() else { return };
-    // `s3a://` is the one other spelling that is taken.
-    assert_eq!(key.to_string().parse::<Key>().expect("our own"), key);
+    // `s3a://` is the only other accepted spelling.
+    assert_eq!(key.to_string().parse::<Key>().expect("formatted text is valid"), key);
     if let Some((home, generation)) = Home::parse_manifest(&key) {
         assert_eq!(home.manifest(&generation), key);
     }
-    let home = Home::new(&"s3://b/s".parse().expect("a location"), "t");
+    let home = Home::new(&"s3://b/s".parse().expect("a valid location"), "t");
     let back = match home.parse(&key) {
         None | Some(Ours::Data(_)) => return,
         Some(Ours::Manifest(generation)) => home.manifest(&generation),

@@ -165,7 +165,7 @@ async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending()
 #[tokio::test]
 async fn what_no_table_can_be_made_of_fails_with_what_to_do() {
     for (files, expected) in [
-        (vec![], "no files: the result has no rows, and UNLOAD writes no file for them"),
+        (vec![], "no files: the result has no rows, and UNLOAD writes no file for an empty result"),
         (vec![("a.csv", "id\n1\n".into())], "must be Parquet with columns of Glue's types"),
         (
             vec![("a", tests::engine::file(1).await), ("b/c", bytes::Bytes::from_static(b"PAR1"))],

@@ -164,7 +164,7 @@ async fn a_template_that_does_not_lie_in_the_location_is_a_conflict_wherever_one
 fn conflict(error: &Error, live: &str, template: &str) {
     assert_eq!(error.kind(), Kind::Conflict, "{error}");
     let expected =
-        format!("dmp.users has the location {live}, and its storage.location.template {template:?} does not lie in it");
+        format!("dmp.users has the location {live}, but its storage.location.template {template:?} lies elsewhere");
     assert!(error.message().starts_with(&expected), "{error}");
     assert!(error.message().contains(&format!("{live}dt=${{dt}}/n=${{n}}/pref=${{pref}}/")), "{error}");
 }
@@ -233,7 +233,7 @@ async fn other_partition_keys_than_the_tables_are_refused_before_the_work() {
             BY,
             &[("dt", "date")],
             &[],
-            "dmp.users has partition keys without projection: each registered partition has a location of its own",
+            "dmp.users has partition keys without projection: each registered partition has its own location",
         ),
     ] {
         let rig = rig(more);

@@ -1,4 +1,4 @@
-//! Athena.
+//! The [`Query`] port on Athena.
 
 use std::time::Duration;
 
@@ -28,38 +28,40 @@ pub struct Athena {
 }
 
 impl Athena {
-    /// `output`: where results go, if the workgroup does not say so itself.
+    /// `output` is where results go if the workgroup sets no output location.
     pub fn new(config: &aws_config::SdkConfig, workgroup: String, output: Option<String>) -> Self {
         Athena { client: Client::new(config), workgroup, output }
     }
 }
 
-/// The pauses between two looks at a query.
+/// The pause between two polls of a query. It doubles from the first to the maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// A function has 15 minutes for the checks, a flip and its canary.
-const LONGEST: Duration = Duration::from_mins(6);
+/// How long one query may take. A function has 15 minutes for the checks, a flip and its canary.
+const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
 
-/// More rows than any check looks at.
-const ROWS: i32 = 100;
+/// Rows that are read of a result. No check looks at more.
+const MAX_ROWS: i32 = 100;
 
-/// A query ends, queued time included, within a day: a statement of DML within 4 hours at most.
-const LONGEST_ANYWHERE: SignedDuration = SignedDuration::from_hours(24);
+/// Every query ends within this time, including its time in the queue. A DML statement runs for at most 4 hours.
+const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 #[async_trait]
 impl Query for Athena {
     async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
         let id = self.start(database, sql).await?;
-        let Ok(ended) = timeout(LONGEST, self.end(&id)).await else {
-            // Best effort: nobody waits for its answer any more.
+        let Ok(ended) = timeout(MAX_QUERY_TIME, self.wait(&id)).await else {
+            // Best effort: its answer is no longer needed.
             let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
-            let minutes = LONGEST.as_secs() / 60;
-            return Err(Error::unavailable(format!("query {id} did not end within {minutes} minutes: run again")));
+            let minutes = MAX_QUERY_TIME.as_secs() / 60;
+            return Err(Error::unavailable(format!(
+                "query {id} took longer than {minutes} minutes and was cancelled: run again"
+            )));
         };
         let ended = ended?;
         let scanned = ended.statistics.and_then(|all| all.data_scanned_in_bytes).unwrap_or_default();
-        let results = self.client.get_query_results().query_execution_id(&id).max_results(ROWS);
+        let results = self.client.get_query_results().query_execution_id(&id).max_results(MAX_ROWS);
         let answer = results.send().await.map_err(|error| fault("athena:GetQueryResults", &id, error))?;
         Ok(Answered {
             rows: answer.result_set.map(rows).unwrap_or_default(),
@@ -77,11 +79,13 @@ impl Query for Athena {
                 let executions = self.executions(workgroup, page.query_execution_ids).await?;
                 let submitted = |one: &QueryExecution| one.status().and_then(submitted);
                 newest = newest.max(executions.iter().filter_map(submitted).max());
-                oldest =
-                    oldest.into_iter().chain(executions.iter().filter(|one| runs(one)).filter_map(submitted)).min();
-                // Athena lists 45 days, the newest first.
+                oldest = oldest
+                    .into_iter()
+                    .chain(executions.iter().filter(|one| is_running(one)).filter_map(submitted))
+                    .min();
+                // Athena lists 45 days, newest first. Queries far older than the newest can't run any more.
                 let last = executions.iter().filter_map(submitted).max();
-                if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > LONGEST_ANYWHERE) {
+                if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > MAX_QUERY_AGE) {
                     break;
                 }
             }
@@ -92,7 +96,7 @@ impl Query for Athena {
 
 impl Athena {
     async fn start(&self, database: &str, sql: &str) -> Result<String> {
-        // The SDK gives each call a ClientRequestToken of its own: what it sends twice, Athena runs once.
+        // The SDK gives each call its own ClientRequestToken, so Athena runs a retried request only once.
         let no_reuse = ResultReuseConfiguration::builder()
             .result_reuse_by_age_configuration(ResultReuseByAgeConfiguration::builder().enabled(false).build())
             .build();
@@ -108,11 +112,11 @@ impl Athena {
             .send()
             .await;
         let id = sent.map_err(|error| refused(&self.workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution gave no id: run again"))
+        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
     }
 
-    /// Waits for the query's success.
-    async fn end(&self, id: &str) -> Result<QueryExecution> {
+    /// Waits until the query succeeds, and fails if it fails or is cancelled.
+    async fn wait(&self, id: &str) -> Result<QueryExecution> {
         let mut pause = FIRST_PAUSE;
         loop {
             let sent = self.client.get_query_execution().query_execution_id(id).send().await;
@@ -128,7 +132,7 @@ impl Athena {
                 _ => {}
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -141,17 +145,17 @@ impl Athena {
     }
 }
 
-/// Athena refuses a text that it cannot parse at once, with the same exception as a workgroup without an output
-/// location.
+/// Converts the error of a query that Athena didn't start. A syntax error and a workgroup without an output location
+/// give the same exception.
 pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Error {
     let message = error.message().unwrap_or_default().to_owned();
     match error.as_service_error() {
         Some(StartQueryExecutionError::InvalidRequestException(invalid)) => {
-            // Nothing has been read yet: the message can hold nothing but the query's own words.
+            // No row has been read yet, so the message can only quote the query.
             if invalid.athena_error_code() == Some("MALFORMED_QUERY") || message.starts_with("line ") {
                 return Error::input(format!("SYNTAX_ERROR: {message}"));
             }
-            Error::config(format!("athena:StartQueryExecution in workgroup {workgroup:?} was refused: {message}"))
+            Error::config(format!("athena:StartQueryExecution was refused in workgroup {workgroup:?}: {message}"))
         }
         _ => fault("athena:StartQueryExecution", workgroup, error),
     }
@@ -159,11 +163,12 @@ pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>
 
 pub(super) fn cancelled(id: &str) -> Error {
     Error::unavailable(format!(
-        "query {id} was cancelled, by somebody or by the workgroup's limit on what a query scans"
+        "query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: run again, or raise the \
+         limit"
     ))
 }
 
-fn runs(execution: &QueryExecution) -> bool {
+fn is_running(execution: &QueryExecution) -> bool {
     use QueryExecutionState::{Cancelled, Failed, Succeeded};
     let state = execution.status().and_then(QueryExecutionStatus::state);
     !matches!(state, Some(Succeeded | Failed | Cancelled))
@@ -174,9 +179,9 @@ fn submitted(status: &QueryExecutionStatus) -> Option<Timestamp> {
     Timestamp::from_second(at.secs()).ok()
 }
 
-/// Names of errors whose texts speak of the query, of columns and of places only. Athena finds most of them before it
-/// reads a row.
-const OF_THE_QUERY: [&str; 13] = [
+/// Errors whose texts name only parts of the query, columns and locations, never values of rows. Athena finds most of
+/// them before it reads a row.
+const SAFE_TO_QUOTE: [&str; 13] = [
     "SYNTAX_ERROR",
     "COLUMN_NOT_FOUND",
     "TABLE_NOT_FOUND",
@@ -192,27 +197,27 @@ const OF_THE_QUERY: [&str; 13] = [
     "NOT_SUPPORTED",
 ];
 
-/// Why a query failed. The text of an error may hold what a row holds, as in `Cannot cast 'alice' to bigint`: only the
-/// error's name is kept, and the query's id, with which who may see it finds the rest.
+/// Returns why a query failed. An error's text may quote a value, as in `Cannot cast 'alice' to bigint`, so only the
+/// error's name and the query's id are kept. A person with access to Athena finds the full text by the id.
 pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let error = status.and_then(QueryExecutionStatus::athena_error);
     let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();
     let name = text.split(':').next().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
-    let name = name.filter(|name| !name.is_empty()).unwrap_or("an error without a name");
-    let why = if OF_THE_QUERY.contains(&name) { text } else { name };
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("unnamed error");
+    let why = if SAFE_TO_QUOTE.contains(&name) { text } else { name };
     const SYSTEM: i32 = 1;
     if error.and_then(AthenaError::error_category) == Some(SYSTEM) || error.is_some_and(AthenaError::retryable) {
-        return Error::unavailable(format!("query {id} failed, and not by its own fault: {name}: run again"));
+        return Error::unavailable(format!("query {id} failed with a temporary error, {name}: run again"));
     }
     match name {
         "PERMISSION_DENIED" | "ACCESS_DENIED" => Error::config(format!(
-            "query {id} failed with {name}: the function's role needs to read the candidate's files"
+            "query {id} failed with {name}: allow the function's role to read the candidate's files"
         )),
         _ => Error::input(format!("{why} (query {id})")),
     }
 }
 
-/// The rows without the header that Athena puts before them.
+/// Returns the rows without Athena's header row.
 fn rows(results: ResultSet) -> Vec<Vec<Option<String>>> {
     let columns = results.result_set_metadata.and_then(|all| all.column_info).unwrap_or_default();
     let labels: Vec<Option<String>> = columns.into_iter().map(|column| column.label.or(Some(column.name))).collect();
@@ -239,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_may_hold_is_not_told() {
-        let told = |reason, category| {
+    fn error_text_that_may_hold_a_row_value_is_not_reported() {
+        let report = |reason, category| {
             let error = failed("q1", Some(&status(reason, category)));
             (error.kind(), error.message().to_owned())
         };
@@ -257,22 +262,22 @@ mod tests {
                 Kind::Input,
                 "COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved (query q1)",
             ),
-            ("alice is wrong", 2, Kind::Input, "an error without a name (query q1)"),
-            ("", 3, Kind::Input, "an error without a name (query q1)"),
+            ("alice is wrong", 2, Kind::Input, "unnamed error (query q1)"),
+            ("", 3, Kind::Input, "unnamed error (query q1)"),
             (
                 "HIVE_CURSOR_ERROR: s3://…",
                 1,
                 Kind::Unavailable,
-                "query q1 failed, and not by its own fault: HIVE_CURSOR_ERROR: run again",
+                "query q1 failed with a temporary error, HIVE_CURSOR_ERROR: run again",
             ),
             (
                 "PERMISSION_DENIED: Access Denied",
                 2,
                 Kind::Config,
-                "query q1 failed with PERMISSION_DENIED: the function's role needs to read the candidate's files",
+                "query q1 failed with PERMISSION_DENIED: allow the function's role to read the candidate's files",
             ),
         ] {
-            assert_eq!(told(reason, category), (kind, expected.to_owned()));
+            assert_eq!(report(reason, category), (kind, expected.to_owned()));
         }
     }
 }

@@ -5,7 +5,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use turntable_core::error::{Error, Kind};
 
-/// What an operator can do about a call that AWS did not take.
+/// Converts the error of an AWS call into one that tells the operator what to do.
 pub fn fault<E, R>(action: &str, on: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -14,18 +14,19 @@ where
     let code = error.code().unwrap_or_default().to_owned();
     let (kind, what) = match code.as_str() {
         "AccessDenied" | "AccessDeniedException" => {
-            (Kind::Config, format!("{action} on {on} is not allowed: the function's role needs this action"))
+            (Kind::Config, format!("{action} on {on} is not allowed: allow this action in the function's role"))
         }
-        "NoSuchBucket" => (Kind::Config, format!("{action} on {on}: the bucket does not exist")),
-        "InvalidInputException" | "ResourceNumberLimitExceededException" => {
-            (Kind::Config, format!("{action} on {on} was refused"))
-        }
+        "NoSuchBucket" => (Kind::Config, format!("{action} on {on} failed: the bucket does not exist: create it")),
+        "InvalidInputException" | "ResourceNumberLimitExceededException" => (
+            Kind::Config,
+            format!("{action} on {on} was refused: fix the setting, or raise the quota, that the cause names"),
+        ),
         _ => (Kind::Unavailable, format!("{action} on {on} failed: run again")),
     };
     Error::new(kind, what).caused_by(Cause(DisplayErrorContext(error).to_string()))
 }
 
-/// An SDK's error as one line; the SDK's own types print their cause only in debug form.
+/// An SDK error as one line. The SDK's own types print their cause only in debug form.
 #[derive(Debug)]
 struct Cause(String);
 

@@ -83,7 +83,7 @@ impl Catalog for Glue {
     }
 
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<TableVersion>> {
-        // The expression spares pages; whose dialect it is, AWS does not say, and so the names are looked at here too.
+        // The expression only saves pages. AWS doesn't document its syntax, so the names are checked here too.
         let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
         let pages: Result<Vec<_>, _> = pages.send().collect().await;
         let pages = match pages {
@@ -123,7 +123,7 @@ pub fn version_of(database: &str, table: Table) -> TableVersion {
     TableVersion {
         name: TableName { database: database.into(), table: table.name.clone() },
         token: table.version_id.clone(),
-        unsupported: unsupported(&table),
+        unsupported: unsupported_kind(&table),
         location: location.map(str::to_owned),
         columns: storage.map(StorageDescriptor::columns).unwrap_or_default().iter().map(column).collect(),
         partition_keys: table.partition_keys().iter().map(partition_key).collect(),
@@ -142,8 +142,8 @@ fn partition_key(key: &GlueColumn) -> Column {
     Column { name, glue_type: glue_type.to_lowercase() }
 }
 
-/// What a table is, if it is something that a change of its location does not switch.
-fn unsupported(table: &Table) -> Option<&'static str> {
+/// Returns what the table is, if a change of its location wouldn't switch it.
+fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
     if table.table_type() == Some("VIRTUAL_VIEW") || table.view_definition().is_some() {
@@ -166,7 +166,7 @@ fn unsupported(table: &Table) -> Option<&'static str> {
     }
     let serde = table.storage_descriptor().and_then(StorageDescriptor::serde_info);
     match serde.and_then(SerDeInfo::serialization_library) {
-        Some(library) if library != PARQUET_SERDE => Some("a table of another format than Parquet"),
+        Some(library) if library != PARQUET_SERDE => Some("a table in a format other than Parquet"),
         _ => None,
     }
 }
@@ -175,7 +175,7 @@ fn unsupported(table: &Table) -> Option<&'static str> {
 pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
     let original = table.original.0.downcast_ref::<Table>();
     let original =
-        original.ok_or_else(|| Error::corrupt(format!("{}: not a table of Glue: report this", table.name)))?;
+        original.ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, report it", table.name)))?;
     let mut input = unchanged(original);
     if let Some(location) = &change.location {
         storage(&mut input).location = Some(location.to_string());
@@ -221,9 +221,9 @@ pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
     Ok(input.build().expect("the only required field is the name"))
 }
 
-/// The table as it is.
+/// Returns the table unchanged, as an input for `UpdateTable`.
 pub fn unchanged(table: &Table) -> TableInput {
-    // Glue's Table and TableInput are two types with the same settable fields; the compiler cannot see a new one.
+    // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
@@ -264,8 +264,8 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
 
 const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
-/// Returns what `CreateTable` is sent: an external Parquet table, as Athena's own `CREATE EXTERNAL TABLE … STORED AS
-/// PARQUET` makes it.
+/// Returns what `CreateTable` is sent: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
+/// TABLE … STORED AS PARQUET`.
 pub fn new_table(table: &NewTable) -> TableInput {
     let serde =
         SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();

@@ -1,4 +1,4 @@
-//! The ports of `turntable-core` on AWS.
+//! Implementations of the ports of `turntable-core` on AWS.
 
 pub mod athena;
 pub mod engine;

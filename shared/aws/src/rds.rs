@@ -1,8 +1,8 @@
-//! Tokens that RDS and Aurora take for a password, where their IAM authentication is on.
+//! Tokens that RDS and Aurora accept as a password when their IAM authentication is enabled.
 //!
-//! A token is the presigned URL of a request to `connect`, without its scheme. It opens connections for 15 minutes and
-//! ends none ("IAM database authentication", Amazon RDS User Guide). Its making asks nobody but the credentials'
-//! provider; that the signature is as RDS wants it was compared with that of the SDK's own signer, and not tried on RDS.
+//! A token is the presigned URL of a request to `connect`, without its scheme. It opens connections for 15 minutes, and
+//! its expiry closes none ("IAM database authentication", Amazon RDS User Guide). Making one calls only the credentials
+//! provider. The signature was compared with that of the SDK's own signer. It wasn't tried on RDS.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,9 +20,10 @@ use turntable_core::{
     port::TokenSigner,
 };
 
+/// How long a token can open connections.
 const VALID: Duration = Duration::from_secs(900);
 
-/// Who signs, and the region of servers whose names do not tell theirs.
+/// Signs tokens. `region` is for servers whose host names contain no region.
 #[derive(Debug, Clone)]
 pub struct Signer {
     pub credentials: SharedCredentialsProvider,
@@ -30,7 +31,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// `None` where there are no credentials or no region.
+    /// Returns `None` if there are no credentials or no region.
     pub fn new(aws: &SdkConfig) -> Option<Signer> {
         Some(Signer { credentials: aws.credentials_provider()?, region: aws.region()?.to_string() })
     }
@@ -39,9 +40,10 @@ impl Signer {
 #[async_trait]
 impl TokenSigner for Signer {
     async fn token(&self, host: &str, port: u16, user: &str, now: Timestamp) -> Result<String> {
-        let failed = |what: &str| Error::unavailable(format!("{what} an IAM token for {user:?} at {host}:{port}"));
+        let failed =
+            |why: &str| Error::unavailable(format!("can't make an IAM token for {user:?} at {host}:{port}: {why}"));
         let credentials = self.credentials.provide_credentials().await;
-        let identity = credentials.map_err(|error| failed("there are no credentials for").caused_by(error))?.into();
+        let identity = credentials.map_err(|error| failed("no credentials").caused_by(error))?.into();
         let mut settings = SigningSettings::default();
         settings.expires_in = Some(VALID);
         settings.signature_location = SignatureLocation::QueryParams;
@@ -52,26 +54,26 @@ impl TokenSigner for Signer {
             .time(SystemTime::from(now))
             .settings(settings)
             .build()
-            .map_err(|error| failed("nothing signs").caused_by(error))?
+            .map_err(|error| failed("signing failed").caused_by(error))?
             .into();
         let request = format!("{host}:{port}/?Action=connect&DBUser={}", escaped(user));
         let url = format!("https://{request}");
         let signed = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::empty())
             .and_then(|request| sign(request, &parameters))
-            .map_err(|error| failed("nothing signs").caused_by(error))?;
+            .map_err(|error| failed("signing failed").caused_by(error))?;
         let (_, signature) = signed.into_parts().0.into_parts();
         let pair = |(name, value): &(&str, std::borrow::Cow<str>)| format!("&{name}={}", escaped(value));
         Ok(request + &signature.iter().map(pair).collect::<String>())
     }
 }
 
-/// Of `NAME.ID.REGION.rds.amazonaws.com`, also in China.
+/// Returns the region of `NAME.ID.REGION.rds.amazonaws.com`, also in China (`.com.cn`).
 fn region(host: &str) -> Option<&str> {
     let host = host.strip_suffix(".cn").unwrap_or(host).strip_suffix(".rds.amazonaws.com")?;
     host.rsplit('.').next()
 }
 
-/// As a URL's query has it: all but RFC 3986's unreserved characters.
+/// Percent-encodes everything but RFC 3986's unreserved characters, for a URL's query.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
@@ -95,9 +97,9 @@ mod tests {
         signer.token(host, 3306, user, Timestamp::from_second(1_724_709_600).unwrap()).await.unwrap()
     }
 
-    /// The values are those of the test in aws-sdk-rds (`src/auth_token.rs`, 1.135.0).
+    /// The values come from the test in aws-sdk-rds (`src/auth_token.rs`, 1.135.0).
     #[tokio::test]
-    async fn a_token_is_the_one_that_the_sdk_makes() {
+    async fn token_equals_the_one_of_the_sdk() {
         assert_eq!(
             token(HOST, "peccy", None).await,
             "prod-instance.us-east-1.rds.amazonaws.com:3306/?Action=connect&DBUser=peccy&X-Amz-Algorithm=AWS4-HMAC-SHA256\
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn user_region_and_session_are_in_the_token() {
+    async fn token_contains_user_region_and_session() {
         let with_session = token(HOST, "a b@x", Some("s+/=")).await;
         assert!(with_session.contains("DBUser=a%20b%40x&"), "{with_session}");
         assert!(with_session.contains("&X-Amz-Security-Token=s%2B%2F%3D"), "{with_session}");

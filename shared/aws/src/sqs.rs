@@ -1,4 +1,4 @@
-//! SQS.
+//! The [`Queue`] port on SQS.
 
 use std::time::Duration;
 
@@ -21,20 +21,20 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// The queue, and the one of its dead letters, each by its URL.
+    /// Takes the URLs of the queue and of its dead-letter queue.
     pub fn new(config: &aws_config::SdkConfig, url: String, dead_letters: String) -> Self {
         Sqs { client: Client::new(config), url, dead_letters }
     }
 }
 
-/// How many messages one call takes.
-const BATCH: usize = 10;
+/// Messages that one `SendMessageBatch` call takes.
+const MAX_BATCH_MESSAGES: usize = 10;
 
 #[async_trait]
 impl Queue for Sqs {
     async fn send(&self, bodies: Vec<String>) -> Result<()> {
         let mut refused = 0;
-        for batch in bodies.chunks(BATCH) {
+        for batch in bodies.chunks(MAX_BATCH_MESSAGES) {
             let entries = batch.iter().enumerate().map(|(id, body)| {
                 let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build();
                 entry.expect("id and body are given")
@@ -46,12 +46,8 @@ impl Queue for Sqs {
         if refused == 0 {
             return Ok(());
         }
-        // Sending again may send some twice, which export bears; sending too few it does not.
-        Err(Error::unavailable(format!(
-            "{}: {refused} of {} messages were not taken: run again",
-            self.url,
-            bodies.len()
-        )))
+        // A retry may send some messages twice, which export tolerates. A lost message would be worse.
+        Err(Error::unavailable(format!("{}: SQS refused {refused} of {} messages: run again", self.url, bodies.len())))
     }
 
     async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
@@ -69,13 +65,14 @@ impl Queue for Sqs {
         let request = self.client.send_message().queue_url(&self.dead_letters).message_body(body);
         let request = request
             .message_attributes("errorType", text(why.kind().as_str().into()))
-            .message_attributes("errorMessage", text(attribute(&why.report())));
+            .message_attributes("errorMessage", text(attribute_text(&why.report())));
         request.send().await.map(drop).map_err(|error| fault("sqs:SendMessage", &self.dead_letters, error))
     }
 }
 
-/// What SQS takes as a text of an attribute: some control characters are refused, and a message has at most 256 KB.
-fn attribute(text: &str) -> String {
+/// Returns a text that SQS accepts as an attribute. SQS refuses some control characters and messages of more than
+/// 256 KB.
+fn attribute_text(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })
         .take(16_000)

@@ -131,23 +131,23 @@ impl TableVersion {
         let name = &self.name;
         if let Some(kind) = self.unsupported {
             return Err(Error::config(format!(
-                "{name} is {kind}: Turntable flips plain Parquet tables, so give the dataset another table"
+                "{name} is {kind}: Turntable publishes only plain Parquet tables, so give the dataset another table"
             )));
         }
         if self.has_unprojected_keys() {
             let found = if registered { "registered partitions" } else { "partition keys without projection" };
             return Err(Error::config(format!(
-                "{name} has {found}: each registered partition has a location of its own and no call moves them together \
-                 with the table's, so readers would see a mixture; move the table to partition projection, as \
-                 docs/partitions.md has it step by step"
+                "{name} has {found}: each registered partition has its own location, and no call moves them together with \
+                 the table's, so readers would see a mixture: move the table to partition projection, as described in \
+                 docs/partitions.md"
             )));
         }
         let location = self.location.as_deref();
         let location = location
             .ok_or_else(|| Error::config(format!("{name} has no location: set one in S3, or drop the table")))?;
-        let location: Location = location
-            .parse()
-            .map_err(|_| Error::config(format!("{name} has the location {location:?}, which is not in S3")))?;
+        let location: Location = location.parse().map_err(|_| {
+            Error::config(format!("{name} has the location {location:?}, which is not in S3: set one in S3"))
+        })?;
         if !self.partition_keys.is_empty() {
             self.check_template(&location)?;
         }
@@ -164,9 +164,9 @@ impl TableVersion {
         }
         let keys = self.partition_keys.iter().map(|key| key.name.as_str());
         Err(Error::conflict(format!(
-            "{} has the location {location}, and its {TEMPLATE_PARAMETER} {found:?} does not lie in it: somebody changed \
-             one of them, and readers read the second; set {TEMPLATE_PARAMETER} to {:?}, or the location to where the \
-             template lies, and run again",
+            "{} has the location {location}, but its {TEMPLATE_PARAMETER} {found:?} lies elsewhere: somebody changed one of \
+             them, and Athena reads from the template; set {TEMPLATE_PARAMETER} to {:?}, or set the location to the \
+             template's folder, then run again",
             self.name,
             partition::template(location, keys)
         )))

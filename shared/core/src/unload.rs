@@ -1,7 +1,7 @@
-//! The statement that Athena is told, and what is asked before it.
+//! The `UNLOAD` statement, and the query that counts its partitions first.
 //!
-//! Its limits are of Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>): an empty destination,
-//! at most 100 partitions, partition columns last.
+//! The limits come from Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>): an empty
+//! destination, at most 100 partitions, partition columns last.
 
 use crate::{
     config::Athena,
@@ -10,17 +10,20 @@ use crate::{
     record::Folder,
 };
 
-/// How many partitions one `UNLOAD` writes.
+/// The partitions that one `UNLOAD` can write.
 pub const MOST_PARTITIONS: u64 = 100;
 
-/// Bytes of a statement: `QueryString` in the reference of `StartQueryExecution`.
-const LONGEST: usize = 262_144;
+/// Bytes of a statement (`QueryString` in the reference of `StartQueryExecution`).
+const MAX_STATEMENT_BYTES: usize = 262_144;
 
-/// `UNLOAD (…) TO 's3://…' WITH (…)`. The query has lines of its own: it may end with a comment.
+/// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The query gets its own lines, because it may end with a
+/// comment.
 pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     let location = location.to_string();
     if location.contains('\'') {
-        return Err(Error::config(format!("{location}: UNLOAD takes no destination with a quote: choose another one")));
+        return Err(Error::config(format!(
+            "{location}: UNLOAD allows no quote in its destination: choose another location"
+        )));
     }
     let columns: Vec<String> = athena.partition_by.iter().map(|column| format!("'{column}'")).collect();
     let folders =
@@ -29,24 +32,25 @@ pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
         "UNLOAD (\n{}\n) TO '{location}' WITH (format = 'PARQUET', compression = 'ZSTD'{folders})",
         athena.query
     );
-    if sql.len() > LONGEST {
+    if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::config(format!(
-            "the query has {} bytes, and Athena takes {LONGEST} with UNLOAD around it: make a view of a part of it",
+            "the query has {} bytes, but with UNLOAD around it Athena allows {MAX_STATEMENT_BYTES}: move a part of it \
+             into a view",
             athena.query.len()
         )));
     }
     Ok(sql)
 }
 
-/// Where a statement of ours writes to; `None`: it is none of ours.
+/// Returns the location that an `UNLOAD` of Turntable writes to, or `None` for other statements.
 pub fn location(sql: &str) -> Option<Location> {
     let (before, _) = sql.rsplit_once("' WITH (")?;
     let (head, location) = before.rsplit_once('\'')?;
     head.trim_end().to_ascii_uppercase().ends_with(" TO").then(|| location.parse().ok()).flatten()
 }
 
-/// Asks how many partitions the result has, [`MOST_PARTITIONS`] and one at the most, and the types of their columns. It
-/// reads these columns only, of formats that are stored by columns.
+/// Returns a query that counts the result's partitions, up to [`MOST_PARTITIONS`] + 1, and returns the types of their
+/// columns. With columnar formats it reads only these columns.
 pub fn question(athena: &Athena) -> String {
     let names: Vec<String> = athena.partition_by.iter().map(|name| format!("\"{name}\"")).collect();
     let types: String = names.iter().map(|name| format!(", max(typeof({name}))")).collect();
@@ -54,21 +58,21 @@ pub fn question(athena: &Athena) -> String {
     format!("SELECT count(*){types} FROM (SELECT DISTINCT {names} FROM (\n{}\n) LIMIT {most})", athena.query)
 }
 
-/// The folders' columns with their types, if the answer to [`question`] allows an `UNLOAD`.
+/// Returns the partition columns with their types, or an error if the result of [`question`] has too many partitions.
 pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
     let names = &athena.partition_by;
-    let (count, types) = row.split_first().ok_or_else(|| unanswered(names))?;
-    let count: u64 = count.as_deref().and_then(|count| count.parse().ok()).ok_or_else(|| unanswered(names))?;
+    let (count, types) = row.split_first().ok_or_else(|| incomplete_response(names))?;
+    let count: u64 = count.as_deref().and_then(|count| count.parse().ok()).ok_or_else(|| incomplete_response(names))?;
     if count > MOST_PARTITIONS {
         return Err(Error::config(format!(
-            "the result has more than {MOST_PARTITIONS} partitions by {}, which are the most that one UNLOAD writes: \
-             partition by coarser columns, such as a month, or by none, or read the rows with another source (files, \
-             glue_job), which takes 10,000",
+            "the result has more than {MOST_PARTITIONS} partitions by {}, the limit of one UNLOAD: partition by \
+             coarser columns, such as a month, or by none, or read the rows with another source (files, glue_job), \
+             which allows 10,000",
             names.join(", ")
         )));
     }
     if types.len() != names.len() {
-        return Err(unanswered(names));
+        return Err(incomplete_response(names));
     }
     let folder = |(name, kind): (&String, &Option<String>)| Folder {
         name: name.clone(),
@@ -77,11 +81,11 @@ pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
     Ok(names.iter().zip(types).map(folder).collect())
 }
 
-fn unanswered(names: &[String]) -> Error {
-    Error::unavailable(format!("Athena did not say how many partitions there are by {}: run again", names.join(", ")))
+fn incomplete_response(names: &[String]) -> Error {
+    Error::unavailable(format!("Athena's response does not count the partitions by {}: run again", names.join(", ")))
 }
 
-/// Glue's word for what `typeof` says.
+/// Converts the result of `typeof` to a Glue type.
 fn glue_type(kind: &str) -> String {
     match kind {
         "integer" => "int".into(),
@@ -101,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_tells_where_it_writes() {
+    fn location_is_found_in_the_statement() {
         let green = "s3://lake/schemas/users/green-01JDA00000000000000000000A/";
         let at: Location = green.parse().unwrap();
         for columns in [&[][..], &["dt", "shop"]] {
@@ -117,13 +121,13 @@ mod tests {
         for foreign in ["SELECT 1", "", "SELECT 'x' WITH (", "SELECT ' TO ' || 's3://x/' WITH ("] {
             assert_eq!(location(foreign), None, "{foreign}");
         }
-        let long = Athena { query: "x".repeat(LONGEST), ..athena(&[]) };
+        let long = Athena { query: "x".repeat(MAX_STATEMENT_BYTES), ..athena(&[]) };
         assert!(sql(&long, &at).unwrap_err().message().starts_with("the query has 262144 bytes"));
         assert!(sql(&athena(&[]), &"s3://lake/it's".parse().unwrap()).is_err());
     }
 
     #[test]
-    fn what_unload_would_not_write_is_said_before() {
+    fn too_many_partitions_are_refused_before_unload() {
         let athena = athena(&["dt", "shop"]);
         assert_eq!(
             question(&athena),

@@ -1,4 +1,4 @@
-//! Rows → the column chunks of a row group, on several threads.
+//! Encodes rows into the column chunks of a row group, on several threads.
 
 use std::{
     io,
@@ -24,19 +24,19 @@ use parquet::{
     schema::types::{ColumnPath, SchemaDescPtr},
 };
 
-/// Entries: a dictionary of more saves a number next to nothing, because its index alone takes 17 bits.
-const DICTIONARY: usize = 1 << 16;
+/// Entries of a dictionary of numbers. A larger one saves almost nothing, because the index alone takes 17 bits.
+const MAX_DICTIONARY_ENTRIES: usize = 1 << 16;
 
-/// Bytes: a page without a dictionary has less than twice as many. ZSTD's level 1 finds most in up to 256 KB; in more, it
-/// looks for longer repetitions only.
-const PLAIN_PAGE: usize = 120 << 10;
+/// Size limit of a page without a dictionary, in bytes. The page itself has fewer than twice as many. ZSTD level 1
+/// finds most repetitions within 256 KB; in larger pages it looks for longer ones only.
+const PLAIN_PAGE_BYTES: usize = 120 << 10;
 
-/// What the files of one table have in common.
+/// The schema and writer settings that all files of one table share.
 pub(super) struct Columns {
     pub schema: SchemaRef,
     pub parquet: SchemaDescPtr,
     pub properties: WriterPropertiesPtr,
-    /// How many columns of Parquet each field of the schema has: more than one where it nests.
+    /// The number of Parquet columns per field of the schema. A nested field has several.
     leaves: Vec<usize>,
     writers: ArrowRowGroupWriterFactory,
 }
@@ -55,7 +55,8 @@ impl Columns {
                 Type::INT64 | Type::DOUBLE => 8,
                 _ => continue,
             };
-            properties = properties.set_column_dictionary_page_size_limit(leaf.path().clone(), DICTIONARY * width);
+            properties =
+                properties.set_column_dictionary_page_size_limit(leaf.path().clone(), MAX_DICTIONARY_ENTRIES * width);
         }
         let properties = Arc::new(properties.build());
         let file = SerializedFileWriter::new(io::sink(), parquet.root_schema_ptr(), properties.clone())?;
@@ -64,11 +65,11 @@ impl Columns {
     }
 }
 
-/// Builds one row group after the other. Its methods take their time: call them where blocking is allowed.
+/// Builds row groups, one at a time. Its methods are CPU-bound: call them where blocking is allowed.
 pub(super) struct Encoder {
     columns: Arc<Columns>,
     threads: usize,
-    /// Of the row group that is being built: one writer a leaf, in the order of the schema. Empty before its first row.
+    /// The writers of the current row group: one per leaf, in schema order. Empty before its first row.
     writers: Vec<ArrowColumnWriter>,
     rows: u64,
 }
@@ -77,7 +78,7 @@ pub(super) struct Encoder {
 pub(super) struct RowGroup {
     pub columns: Vec<ArrowColumnChunk>,
     pub rows: u64,
-    /// Bytes.
+    /// Encoded and compressed bytes.
     pub size: u64,
 }
 
@@ -86,20 +87,20 @@ impl Encoder {
         Self { columns, threads, writers: Vec::new(), rows: 0 }
     }
 
-    /// Of the row group that is being built.
+    /// Returns the rows of the current row group.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Bytes that the row group would have if it ended here, about: full pages are compressed, the last ones not yet.
+    /// Estimates the bytes of the current row group if it ended now. Full pages are compressed, unfinished ones aren't.
     pub(super) fn size(&self) -> u64 {
         self.writers.iter().map(|writer| writer.get_estimated_total_bytes() as u64).sum()
     }
 
-    /// Appends the batches to every column. Whichever thread is free takes the next column.
+    /// Appends the batches to every column. Each free thread takes the next column.
     pub(super) fn encode(&mut self, batches: &[RecordBatch]) -> Result<()> {
         if self.writers.is_empty() {
-            // The ordinal matters to encrypted files only.
+            // Only encrypted files use the ordinal.
             self.writers = self.columns.writers.create_column_writers(0)?;
         }
         let mut writers = self.writers.iter_mut();
@@ -128,14 +129,14 @@ impl Encoder {
             Ok(())
         })?;
         let columns: Vec<_> = chunks.into_iter().flatten().collect();
-        self.spare_dictionaries(&columns)?;
+        self.disable_outgrown_dictionaries(&columns)?;
         let size = columns.iter().map(|column| column.close().bytes_written).sum();
         Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
     }
 
-    /// A column whose dictionary has grown too large is not given one again: filling it up to there has cost time, memory
-    /// and room in the file.
-    fn spare_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
+    /// Disables the dictionary of each column whose dictionary grew too large. Filling it again in the next row group
+    /// would cost time, memory and space in the file.
+    fn disable_outgrown_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
         let chunks = chunks.iter().map(|chunk| &chunk.close().metadata);
         let outgrown: Vec<&ColumnPath> =
             chunks.filter(|chunk| has_outgrown(chunk)).map(|chunk| chunk.column_path()).collect();
@@ -145,7 +146,7 @@ impl Encoder {
         let properties = &self.columns.properties;
         let mut fewer = WriterProperties::clone(properties).into_builder();
         for path in outgrown {
-            let page = properties.column_data_page_size_limit(path).min(PLAIN_PAGE);
+            let page = properties.column_data_page_size_limit(path).min(PLAIN_PAGE_BYTES);
             fewer = fewer
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_data_page_size_limit(path.clone(), page);
@@ -155,14 +156,15 @@ impl Encoder {
     }
 }
 
-/// Whether the column has begun with a dictionary and gone on without.
+/// Returns whether the column began with a dictionary and continued without one.
 fn has_outgrown(chunk: &ColumnChunkMetaData) -> bool {
     let mut pages = chunk.page_encoding_stats().into_iter().flatten();
     chunk.dictionary_page_offset().is_some()
         && pages.any(|page| page.page_type == PageType::DATA_PAGE && page.encoding != Encoding::RLE_DICTIONARY)
 }
 
-/// Does the work for every item, on this thread and `threads - 1` more; the first error that a thread met.
+/// Does the work for every item, on this thread and up to `threads - 1` others. Returns the first error, in the order
+/// of the threads.
 fn in_parallel<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
     let threads = threads.min(items.len());
     let items = Mutex::new(items.into_iter());

@@ -1,4 +1,4 @@
-//! One file on its way into an object.
+//! Streams one Parquet file into an object.
 
 use std::io::{self, Write};
 
@@ -13,10 +13,10 @@ use turntable_core::{
     port::Upload,
 };
 
-/// Bytes that go to the upload at a time.
-const PIECE: usize = 1 << 20;
+/// Bytes that are handed to the upload at a time.
+const PIECE_BYTES: usize = 1 << 20;
 
-/// A file that has been begun. Whatever fails aborts its upload.
+/// A file that is being written. Any failure aborts its upload.
 pub(super) struct Open {
     name: String,
     rows: u64,
@@ -32,12 +32,12 @@ impl Open {
         Ok(Self { name, rows: 0, writer, upload })
     }
 
-    /// Bytes that the file has so far.
+    /// Returns the bytes of the file so far.
     pub(super) fn bytes(&self) -> u64 {
         self.writer.bytes_written() as u64
     }
 
-    /// Sends the row group, and says on the way how much of it is left.
+    /// Sends the row group, and counts `unsent` down as its bytes are sent.
     pub(super) async fn append(mut self, group: RowGroup, unsent: watch::Sender<u64>, target: &Target) -> Result<Self> {
         self.rows += group.rows;
         self.send(target, Some(unsent), |writer| {
@@ -60,7 +60,7 @@ impl Open {
         self.upload.abort().await;
     }
 
-    /// Lets `work` write to the file, and sends what it writes while it does.
+    /// Runs `work`, which writes to the file, and sends the bytes at the same time.
     async fn send(
         self,
         target: &Target,
@@ -77,7 +77,7 @@ impl Open {
             Ok(writer)
         });
         let to = &mut upload;
-        // Ends with the writer's work; and when it ends early, so does that work, for want of a receiver.
+        // Ends when the writer is done. If it ends early, the writer fails, because its receiver is gone.
         let sending = async move {
             while let Some(piece) = pieces.recv().await {
                 let length = piece.len() as u64;
@@ -104,7 +104,7 @@ impl Open {
     }
 }
 
-/// What the writer of a file writes to: hands it on in pieces.
+/// The sink of a file's writer. Passes the bytes on in pieces.
 #[derive(Default)]
 pub(super) struct Pieces {
     to: Option<mpsc::Sender<Bytes>>,
@@ -114,7 +114,7 @@ pub(super) struct Pieces {
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE {
+        if self.piece.len() >= PIECE_BYTES {
             self.flush()?;
         }
         Ok(bytes.len())
@@ -122,7 +122,7 @@ impl Write for Pieces {
 
     fn flush(&mut self) -> io::Result<()> {
         let piece = self.piece.split().freeze();
-        // What is written before there is a receiver, the magic number, is kept until there is one.
+        // The magic number is written before there is a receiver. It is kept until there is one.
         match &self.to {
             None => self.piece = piece.into(),
             Some(_) if piece.is_empty() => {}

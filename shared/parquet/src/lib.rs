@@ -1,8 +1,8 @@
-//! Arrow batches → Parquet objects → manifest entries; and what a Parquet file says of itself.
+//! Writes record batches as Parquet objects, and reads what a Parquet file says of itself.
 //!
-//! Each stream of rows goes through a pipeline of its own, whose stages run at the same time: the source fills a
-//! chunk of rows, `encode` encodes the one before on all its threads, a column each, and `output` uploads the row
-//! group before that. Rows stay in order within a stream.
+//! Each stream of rows has its own pipeline, whose stages run at the same time. The source fills a chunk of rows.
+//! Meanwhile `encode` encodes the previous chunk on several threads, one column per thread, and `output` sends the
+//! previous row group. Rows stay in order within a stream.
 
 pub mod arrow_types;
 mod encode;

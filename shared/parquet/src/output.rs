@@ -1,4 +1,4 @@
-//! Encoded row groups → files → objects.
+//! Writes encoded row groups to files, and files to objects.
 
 use std::{
     mem,
@@ -29,13 +29,13 @@ use turntable_core::{
     port::Objects,
 };
 
-/// Where all streams of a table write to.
+/// The destination that all streams of a table share.
 pub(super) struct Target {
     pub objects: Arc<dyn Objects>,
     pub location: Location,
     pub columns: Arc<Columns>,
     pub sizes: config::Parquet,
-    /// Of the next file.
+    /// The number of the next file.
     number: AtomicUsize,
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -63,24 +63,24 @@ impl Target {
         })
     }
 
-    /// So many more rows have been encoded.
+    /// Adds to the count of encoded rows.
     pub(super) fn encoded(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// So many more bytes have been sent.
+    /// Adds to the count of sent bytes.
     pub(super) fn sent(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// One more file was begun that has a name of its own.
+    /// Counts one more begun file whose name doesn't come from this counter.
     pub(super) fn begun(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn progress(&self) -> Progress {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Progress { rows: of(&self.rows), bytes: of(&self.bytes), files: self.number.load(Ordering::Relaxed) }
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Progress { rows: value(&self.rows), bytes: value(&self.bytes), files: self.number.load(Ordering::Relaxed) }
     }
 
     /// Tells all streams to give up.
@@ -88,13 +88,13 @@ impl Target {
         self.stop.send_replace(true);
     }
 
-    /// Waits until somebody has told all streams to give up.
+    /// Waits until [`Target::stop`] is called.
     pub(super) async fn stopped(&self) {
-        // The sender is `self`: it cannot be gone.
+        // `self` owns the sender, so it can't be dropped meanwhile.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
-    /// Does what takes a processor's time where that holds nobody up.
+    /// Runs CPU-bound work on a thread that may block.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> parquet::errors::Result<T> + Send + 'static,
@@ -107,7 +107,7 @@ impl Target {
         self.open().await?.finish(self).await
     }
 
-    /// A file that is copied by S3, as long as it is the object that was listed.
+    /// Lets S3 copy a passthrough file. Fails if the object has changed since it was listed.
     pub(super) async fn copy(&self, copy: Copy) -> Result<File> {
         let (name, Copy { entry, rows }) = (self.next_name(), copy);
         let etag = self.objects.copy(&entry.key, &entry.etag, &self.location.key(&name)).await?;
@@ -126,7 +126,7 @@ impl Target {
 }
 
 fn unencodable(location: &Location, error: parquet::errors::ParquetError) -> Error {
-    Error::input(format!("{location}: the rows cannot be written as Parquet: correct the source's columns or rows"))
+    Error::input(format!("{location}: the rows can't be written as Parquet: fix the source's columns or rows"))
         .caused_by(error)
 }
 
@@ -150,7 +150,7 @@ impl Output {
         Self { target, files: Vec::new(), open: None, sending: None }
     }
 
-    /// Begins to send the row group, once the one before is sent.
+    /// Starts to send the row group after the previous one is sent.
     pub(super) async fn append(&mut self, group: RowGroup) -> Result<()> {
         self.sent().await?;
         let open = match self.open.take() {
@@ -164,12 +164,12 @@ impl Output {
         Ok(())
     }
 
-    /// Waits until the row group that is being built, of so many bytes, and what is unsent of the one before are
-    /// together no more than one row group. So a slow network slows the source, and memory has a bound.
+    /// Waits until the current row group, of `building` bytes, and the unsent rest of the previous one together fit
+    /// into one row group. So a slow network slows the source down, and memory is bounded.
     pub(super) async fn room_for(&mut self, building: u64) {
         let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {
-            // An error says that all is sent, or has failed: `append` will see.
+            // An error means that all is sent or that sending failed. `append` handles both.
             let _ = sending.unsent.wait_for(|unsent| *unsent == 0 || unsent + building <= limit).await;
         }
     }
@@ -187,7 +187,7 @@ impl Output {
         mem::take(&mut self.files)
     }
 
-    /// Leaves nothing of an unfinished file. The target must have been told to stop, or this waits for a row group.
+    /// Aborts the unfinished file. Call [`Target::stop`] first, or this waits until a row group is sent.
     pub(super) async fn abort(mut self) {
         let _ = self.sent().await;
         if let Some(open) = self.open.take() {
@@ -195,13 +195,13 @@ impl Output {
         }
     }
 
-    /// Waits for the row group that is being sent. A file that is full now is finished.
+    /// Waits until the current row group is sent. Finishes the file if it is full.
     async fn sent(&mut self) -> Result<()> {
         let Some(sending) = &mut self.sending else { return Ok(()) };
         let sent = (&mut sending.task).await;
         self.sending = None;
         let open = sent.unwrap_or_else(|panic| Err(stopped(&self.target.location, panic)))?;
-        // Full is nearest to `file_size`: another row group would take it farther from it.
+        // A file is full when another row group would take its size farther from `file_size`.
         let config::Parquet { row_group_size, file_size } = self.target.sizes;
         match open.bytes() + row_group_size / 2 >= file_size {
             true => self.files.push(open.finish(&self.target).await?),

@@ -1,8 +1,9 @@
-//! Batches → partitions → objects, from rows in any order and in memory that grows with neither rows nor partitions.
+//! Writes record batches as Parquet objects in partition folders. Rows may come in any order. Memory is bounded,
+//! whatever the number of rows and partitions.
 //!
-//! Rows wait in memory by partition. When there are too many, those of the largest partition become a row group of its
-//! file, which stays open; when files that are open hold too much, the largest is finished. So rows that come sorted by
-//! partition give a few large files, and rows in no order give smaller ones, of which there is a bound too.
+//! Rows wait in memory by partition. When they take too much memory, the rows of the largest partition become a row
+//! group of its file, which stays open. When open files hold too much memory, the largest file is finished. So rows
+//! sorted by partition give a few large files. Unsorted rows give more, smaller files, and their number is limited too.
 
 use std::{collections::BTreeSet, mem, sync::Arc, thread::available_parallelism};
 
@@ -34,47 +35,48 @@ use turntable_core::{
     schema::Column,
 };
 
-/// Bytes in Arrow: the rows that wait in memory, and those that are being encoded.
-const WAITING: usize = 192 << 20;
+/// Arrow bytes of all rows that wait in memory or are being encoded.
+const MAX_BUFFERED_BYTES: usize = 192 << 20;
 
-/// Bytes: what open files hold in memory. One that has more than [`HELD`] has sent the rest of it.
-const OPEN: u64 = 256 << 20;
-const HELD: u64 = 8 << 20;
+/// Bytes that all open files together hold in memory, and bytes that one file holds at most: it has sent the rest.
+const MAX_OPEN_FILE_BYTES: u64 = 256 << 20;
+const MAX_HELD_BYTES_PER_FILE: u64 = 8 << 20;
 
-/// How many files of a partition may be finished before they are full, for want of memory.
-const MOST_SMALL: usize = 64;
+/// Files of one partition that may be finished early to free memory.
+const MAX_SMALL_FILES: usize = 64;
 
-/// What is split in one go. Rows and bytes in Arrow.
+/// Rows and Arrow bytes that are split in one step.
 const CHUNK_ROWS: usize = 1 << 18;
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// Row groups that are encoded and sent at the same time, and files that are finished, which is mostly waiting for S3.
-const AT_ONCE: usize = 4;
-const ENDING: usize = 32;
+/// Row groups that are encoded and sent at the same time, and files that are finished at the same time. Finishing
+/// mostly waits for S3.
+const MAX_CONCURRENT_ROW_GROUPS: usize = 4;
+const MAX_CONCURRENT_FINISHES: usize = 32;
 
-/// What has become of the rows.
+/// The result of [`write_until`].
 pub enum Ended {
     All(Written),
-    /// The time was up first. No upload is left unfinished.
+    /// The stop signal came first. No upload is left unfinished.
     Stopped(Progress),
 }
 
-/// What was written.
+/// The files and partitions that were written.
 pub struct Written {
-    /// In the order of their names.
+    /// Sorted by key.
     pub files: Vec<File>,
     pub partitions: Vec<Partition>,
-    /// How many partitions have rows.
+    /// The number of partitions that have rows.
     pub existing: usize,
-    /// How many Athena will look for.
+    /// The number of partitions that Athena's projection will look for.
     pub projected: u64,
 }
 
-/// Writes every row of the source under the location, in folders by the columns `partition_by`, which `columns`, the
-/// source's, have. A source without rows gives one file without rows in a folder that the projection finds.
+/// Writes every row of the source under the location, in folders by the columns `partition_by`. `columns` are the
+/// source's columns, and `table` is for error messages. A source without rows gives one file without rows, in a folder
+/// that the projection finds.
 ///
-/// `table` is for messages. What fails leaves what [`crate::write()`] leaves, and so does what gives up because `stop` is
-/// there.
+/// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
 #[allow(clippy::too_many_arguments)]
 pub async fn write_until(
     stop: impl Future<Output = ()>,
@@ -102,7 +104,7 @@ pub async fn write_until(
     ended
 }
 
-/// What becomes a folder, and of which kind.
+/// Returns the source's columns that become folders, each with its kind. Checks that files keep at least one column.
 fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -> Result<(Keys, Vec<(Column, Kind)>)> {
     let mut at = Vec::new();
     let mut by = Vec::new();
@@ -110,7 +112,7 @@ fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -
         let fault = |fault: String| Error::config(format!("{table}: partition_by: {fault}"));
         let Some(found) = columns.iter().position(|column| column.name == *name) else {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            return Err(fault(format!("the source has no column {name:?}, only {}", names.join(", "))));
+            return Err(fault(format!("the source has no column {name:?}; it has {}", names.join(", "))));
         };
         let kind = Kind::of(&columns[found].glue_type).map_err(|why| fault(format!("column {name:?}: {why}")))?;
         at.push((found, kind));
@@ -119,42 +121,44 @@ fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -
     let rest: Vec<usize> = (0..columns.len()).filter(|n| at.iter().all(|(at, _)| at != n)).collect();
     if rest.is_empty() {
         return Err(Error::config(format!(
-            "{table}: partition_by has all columns of the source, and a file needs one at least"
+            "{table}: partition_by names every column of the source: leave one out, because a file needs a column"
         )));
     }
     let schema = rows.schema.project(&rest);
-    let schema = schema.map_err(|error| Error::corrupt(format!("{table}: report this")).caused_by(error))?;
+    let schema = schema.map_err(|error| {
+        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, report it"))
+            .caused_by(error)
+    })?;
     Ok((Keys { at, rest, schema: Arc::new(schema), table: table.into() }, by))
 }
 
-/// All partitions, and what of them is on its way.
+/// All partitions, with their buffered rows, open files and running tasks.
 struct Pool {
     target: Arc<Target>,
     names: Vec<String>,
-    partitions: Vec<Waiting>,
-    /// Bytes in Arrow, the rows that are being encoded included.
+    partitions: Vec<PartitionState>,
+    /// Arrow bytes of all buffered rows and of those that are being encoded.
     bytes: usize,
     running: JoinSet<Result<Done>>,
     files: Vec<File>,
     threads: usize,
 }
 
-/// One partition.
+/// The buffered rows and the open file of one partition.
 #[derive(Default)]
-struct Waiting {
+struct PartitionState {
     folder: String,
     batches: Vec<RecordBatch>,
     bytes: usize,
     open: Option<Open>,
-    /// Its row group is being encoded or sent, and its file is there.
+    /// A task encodes or sends its row group, and holds its open file.
     busy: bool,
-    /// Files that were begun.
-    begun: usize,
-    /// Files that were finished for want of memory.
-    small: usize,
+    files_begun: usize,
+    /// Files that were finished early to free memory.
+    small_files: usize,
 }
 
-/// A row group that is in its file.
+/// The result of a task: its row group is sent, and its file is either still open or finished.
 struct Done {
     at: usize,
     bytes: usize,
@@ -171,7 +175,7 @@ impl Pool {
 
     async fn fill(&mut self, rows: Rows, keys: Keys, by: &[(Column, Kind)]) -> Result<Written> {
         let mut splitter = Splitter::new(keys.clone());
-        let mut rows = placed(rows, &self.target);
+        let mut rows = placed_rows(rows, &self.target);
         let mut chunk = next_chunk(&mut rows).await?;
         while !chunk.is_empty() {
             let splitting = spawn_blocking(move || {
@@ -181,7 +185,7 @@ impl Pool {
             let (split, next) = tokio::join!(splitting, next_chunk(&mut rows));
             let pieces;
             (splitter, pieces) = split.map_err(|panic| stopped(&self.target.location, panic))??;
-            self.take(&splitter, pieces)?;
+            self.buffer_pieces(&splitter, pieces)?;
             self.make_room().await?;
             chunk = next?;
         }
@@ -196,7 +200,7 @@ impl Pool {
         let projected = partition::projected(&partitions, existing).map_err(in_table)?;
         if existing == 0 {
             let first: Vec<String> = partitions.iter().map(Partition::first).collect();
-            self.add(&first)?;
+            self.add_partition(&first)?;
         }
         self.finish().await?;
         let mut files = mem::take(&mut self.files);
@@ -204,94 +208,96 @@ impl Pool {
         Ok(Written { files, partitions, existing, projected })
     }
 
-    fn take(&mut self, splitter: &Splitter, pieces: Vec<Piece>) -> Result<()> {
+    fn buffer_pieces(&mut self, splitter: &Splitter, pieces: Vec<Piece>) -> Result<()> {
         for values in &splitter.partitions()[self.partitions.len()..] {
             let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
-            self.add(&texts)?;
+            self.add_partition(&texts)?;
         }
         for Piece { partition, batch } in pieces {
-            let waiting = &mut self.partitions[partition];
+            let state = &mut self.partitions[partition];
             let bytes = batch.get_array_memory_size();
-            waiting.bytes += bytes;
+            state.bytes += bytes;
             self.bytes += bytes;
-            waiting.batches.push(batch);
+            state.batches.push(batch);
         }
         Ok(())
     }
 
-    fn add(&mut self, values: &[String]) -> Result<()> {
+    fn add_partition(&mut self, values: &[String]) -> Result<()> {
         let names = self.names.iter().map(String::as_str);
         let folder = partition::folder(names.zip(values.iter().map(String::as_str)));
         let longest = self.target.location.key(&folder).key.len() + part(0).len();
         if longest > LONGEST_KEY {
             return Err(Error::input(format!(
-                "{}: partition_by: a partition's values give a key of more than {LONGEST_KEY} bytes: shorten them in \
-                 the source's query",
+                "{}: partition_by: the values of a partition make a key longer than {LONGEST_KEY} bytes: shorten them \
+                 in the source's query",
                 self.target.location
             )));
         }
-        self.partitions.push(Waiting { folder, ..Waiting::default() });
+        self.partitions.push(PartitionState { folder, ..PartitionState::default() });
         Ok(())
     }
 
-    /// Sends rows until the others fit.
+    /// Sends buffered rows until the rest fits into memory.
     async fn make_room(&mut self) -> Result<()> {
-        // One partition's rows are sent while the next ones come.
-        let enough = (WAITING / 2).min(usize::try_from(2 * self.target.sizes.row_group_size).unwrap_or(WAITING));
+        // Rows of a partition are sent from this size on, while more rows come.
+        let enough = (MAX_BUFFERED_BYTES / 2)
+            .min(usize::try_from(2 * self.target.sizes.row_group_size).unwrap_or(MAX_BUFFERED_BYTES));
         loop {
             while let Some(done) = self.running.try_join_next() {
-                self.done(done).await?;
+                self.record_done(done).await?;
             }
-            let idle = self.partitions.iter().enumerate().filter(|(_, waiting)| !waiting.busy && waiting.bytes > 0);
-            let largest = idle.max_by_key(|(_, waiting)| waiting.bytes).map(|(at, waiting)| (at, waiting.bytes));
-            let full = self.bytes > WAITING;
+            let idle = self.partitions.iter().enumerate().filter(|(_, state)| !state.busy && state.bytes > 0);
+            let largest = idle.max_by_key(|(_, state)| state.bytes).map(|(at, state)| (at, state.bytes));
+            let full = self.bytes > MAX_BUFFERED_BYTES;
             match largest {
-                Some((at, bytes)) if (full || bytes >= enough) && self.running.len() < AT_ONCE => self.send(at, false),
-                // Waiting rows of a busy partition, or as many as can be on their way.
-                _ if full || largest.is_some_and(|(_, bytes)| bytes >= enough) => self.one_done().await?,
-                _ => return self.close_some().await,
+                Some((at, bytes)) if (full || bytes >= enough) && self.running.len() < MAX_CONCURRENT_ROW_GROUPS => {
+                    self.send(at, false)
+                }
+                // The rows belong to busy partitions, or as many tasks run as may: wait for one.
+                _ if full || largest.is_some_and(|(_, bytes)| bytes >= enough) => self.wait_for_one().await?,
+                _ => return self.finish_largest_files().await,
             }
         }
     }
 
-    /// Finishes files until the others hold little enough.
-    async fn close_some(&mut self) -> Result<()> {
-        let holds = |open: &Open| open.bytes().min(HELD);
-        let mut held: u64 = self.partitions.iter().filter_map(|waiting| waiting.open.as_ref()).map(holds).sum();
-        while held > OPEN {
-            let open =
-                self.partitions.iter().enumerate().filter_map(|(at, waiting)| Some((at, waiting.open.as_ref()?)));
+    /// Finishes the largest files until the open ones hold at most [`MAX_OPEN_FILE_BYTES`].
+    async fn finish_largest_files(&mut self) -> Result<()> {
+        let holds = |open: &Open| open.bytes().min(MAX_HELD_BYTES_PER_FILE);
+        let mut held: u64 = self.partitions.iter().filter_map(|state| state.open.as_ref()).map(holds).sum();
+        while held > MAX_OPEN_FILE_BYTES {
+            let open = self.partitions.iter().enumerate().filter_map(|(at, state)| Some((at, state.open.as_ref()?)));
             let Some((at, open)) = open.max_by_key(|(_, open)| open.bytes()) else { return Ok(()) };
             held -= holds(open);
-            self.partitions[at].small += 1;
-            if self.partitions[at].small > MOST_SMALL {
+            self.partitions[at].small_files += 1;
+            if self.partitions[at].small_files > MAX_SMALL_FILES {
                 return Err(Error::input(format!(
-                    "{}: the rows are too many and too mixed for their partitions: more than {MOST_SMALL} files of one \
-                     partition would be small; sort them in the source's query, ORDER BY {}",
+                    "{}: the rows are in too mixed an order: one partition would get more than {MAX_SMALL_FILES} small \
+                     files: sort the rows in the source's query with ORDER BY {}",
                     self.target.location,
                     self.names.join(", ")
                 )));
             }
-            while self.running.len() >= ENDING {
-                self.one_done().await?;
+            while self.running.len() >= MAX_CONCURRENT_FINISHES {
+                self.wait_for_one().await?;
             }
             self.send(at, true);
         }
         Ok(())
     }
 
-    /// Begins to encode and send what waits of a partition; at the `end`, to finish its file too.
+    /// Starts a task that encodes and sends the buffered rows of a partition. With `end` it also finishes the file.
     fn send(&mut self, at: usize, end: bool) {
-        let waiting = &mut self.partitions[at];
-        let (batches, bytes) = (mem::take(&mut waiting.batches), mem::take(&mut waiting.bytes));
-        let open = waiting.open.take();
-        let name = format!("{}{}", waiting.folder, part(waiting.begun));
-        waiting.begun += usize::from(open.is_none());
+        let state = &mut self.partitions[at];
+        let (batches, bytes) = (mem::take(&mut state.batches), mem::take(&mut state.bytes));
+        let open = state.open.take();
+        let name = format!("{}{}", state.folder, part(state.files_begun));
+        state.files_begun += usize::from(open.is_none());
         if open.is_none() {
             self.target.begun();
         }
-        waiting.busy = true;
-        // A thread costs more than it saves where there is little to do.
+        state.busy = true;
+        // For a small row group, more threads cost more than they save.
         let threads = if bytes > CHUNK_BYTES { self.threads } else { 1 };
         let target = self.target.clone();
         self.running.spawn(async move {
@@ -300,7 +306,7 @@ impl Pool {
                 None => Open::new(&target, name).await?,
             };
             let open = append(&target, open, batches, threads).await?;
-            // Full is nearest to `file_size`, as it is without partitions.
+            // A file is full when another row group would take its size farther from `file_size`, as in `output`.
             let full = open.bytes() + target.sizes.row_group_size / 2 >= target.sizes.file_size;
             match end || full {
                 true => Ok(Done { at, bytes, open: None, file: Some(open.finish(&target).await?) }),
@@ -309,45 +315,45 @@ impl Pool {
         });
     }
 
-    async fn one_done(&mut self) -> Result<()> {
+    async fn wait_for_one(&mut self) -> Result<()> {
         match self.running.join_next().await {
-            Some(done) => self.done(done).await,
+            Some(done) => self.record_done(done).await,
             None => Ok(()),
         }
     }
 
-    async fn done(&mut self, done: Result<Result<Done>, tokio::task::JoinError>) -> Result<()> {
+    async fn record_done(&mut self, done: Result<Result<Done>, tokio::task::JoinError>) -> Result<()> {
         let Done { at, bytes, open, file } = done.map_err(|panic| stopped(&self.target.location, panic))??;
-        let waiting = &mut self.partitions[at];
-        (waiting.busy, waiting.open) = (false, open);
+        let state = &mut self.partitions[at];
+        (state.busy, state.open) = (false, open);
         self.bytes -= bytes;
         self.files.extend(file);
         Ok(())
     }
 
-    /// Sends what is left and finishes every file.
+    /// Sends all buffered rows and finishes every file.
     async fn finish(&mut self) -> Result<()> {
         while !self.running.is_empty() {
-            self.one_done().await?;
+            self.wait_for_one().await?;
         }
         for at in 0..self.partitions.len() {
-            let waiting = &self.partitions[at];
-            // Its last file was full with its last row.
-            if waiting.open.is_none() && waiting.batches.is_empty() && waiting.begun > 0 {
+            let state = &self.partitions[at];
+            // Its last row filled its last file, which is finished.
+            if state.open.is_none() && state.batches.is_empty() && state.files_begun > 0 {
                 continue;
             }
-            while self.running.len() >= ENDING {
-                self.one_done().await?;
+            while self.running.len() >= MAX_CONCURRENT_FINISHES {
+                self.wait_for_one().await?;
             }
             self.send(at, true);
         }
         while !self.running.is_empty() {
-            self.one_done().await?;
+            self.wait_for_one().await?;
         }
         Ok(())
     }
 
-    /// Leaves nothing of unfinished files.
+    /// Aborts all unfinished files.
     async fn abort(&mut self) {
         self.target.stop();
         while let Some(done) = self.running.join_next().await {
@@ -355,13 +361,13 @@ impl Pool {
                 open.abort().await;
             }
         }
-        for open in self.partitions.iter_mut().filter_map(|waiting| waiting.open.take()) {
+        for open in self.partitions.iter_mut().filter_map(|state| state.open.take()) {
             open.abort().await;
         }
     }
 }
 
-/// Encodes the batches as one row group of the file. What fails leaves no file.
+/// Encodes the batches as one row group and sends it. A failure aborts the file.
 async fn append(target: &Target, open: Open, batches: Vec<RecordBatch>, threads: usize) -> Result<Open> {
     if batches.is_empty() {
         return Ok(open);
@@ -388,13 +394,13 @@ async fn append(target: &Target, open: Open, batches: Vec<RecordBatch>, threads:
 
 type PlacedRows = BoxStream<'static, Result<Placed>>;
 
-/// The rows of all streams, as they come.
-fn placed(rows: Rows, target: &Target) -> PlacedRows {
+/// Merges all streams into one, in the order in which their batches arrive.
+fn placed_rows(rows: Rows, target: &Target) -> PlacedRows {
     let Rows { schema, streams, .. } = rows;
     let count = streams.len();
     let place = |(at, batches): (usize, Batches)| {
         let (schema, location) = (schema.clone(), target.location.clone());
-        // Most streams bear no poll after their end.
+        // Numbered from 1, for error messages. Most streams must not be polled after their end, hence `fuse` below.
         let mut row = 1;
         let place = move |batch: Result<RecordBatch>| {
             let batch = batch?;
@@ -408,7 +414,7 @@ fn placed(rows: Rows, target: &Target) -> PlacedRows {
     select_all(streams.into_iter().enumerate().map(place)).fuse().boxed()
 }
 
-/// The next rows; nothing when there are no more.
+/// Returns the next rows, or an empty chunk at the end.
 async fn next_chunk(rows: &mut PlacedRows) -> Result<Vec<Placed>> {
     let (mut chunk, mut count, mut bytes) = (Vec::new(), 0, 0);
     while count < CHUNK_ROWS && bytes < CHUNK_BYTES {

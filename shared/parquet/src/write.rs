@@ -1,4 +1,4 @@
-//! Rows → objects → manifest entries.
+//! Writes record batches as Parquet objects, and returns their manifest entries.
 
 use std::{
     future::{Future, pending},
@@ -29,26 +29,29 @@ use turntable_core::{
     port::Objects,
 };
 
-/// Bytes: all row groups that are being built at the same time. More streams make smaller ones, so that memory does not
-/// grow with their number.
-const ROW_GROUPS: u64 = 128 << 20;
+/// Bytes of all row groups that are being built at the same time. With more streams each row group is smaller, so
+/// memory doesn't grow with the number of streams.
+const MAX_OPEN_ROW_GROUP_BYTES: u64 = 128 << 20;
 
-/// Rows: a row group that compresses to nothing ends all the same, because each of its pages has an entry in memory.
-const ROW_GROUP_ROWS: u64 = 10_000_000;
+/// Rows of a row group. It bounds a row group that compresses to almost nothing, because each of its pages has an entry
+/// in memory.
+const MAX_ROW_GROUP_ROWS: u64 = 10_000_000;
 
-/// Bytes that a page has in memory until it ends: long ones compress better.
-const PAGE: usize = 1 << 20;
+/// Bytes of an unfinished page in memory. Long pages compress better.
+const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// What is encoded in one go: enough to keep all threads busy, and little in memory. Rows and bytes in Arrow.
+/// Rows and Arrow bytes that are encoded in one step: enough to keep all threads busy, and little memory.
 const CHUNK_ROWS: usize = 1 << 16;
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Writes every row of the source under the location, as files of about `file_size` with row groups of about
-/// `row_group_size`: bytes as they are in the file, encoded and compressed. A source without rows gives one file with the
-/// schema and no rows, which proves the schema to whoever reads the location. Entries are in the order of their names.
+/// Writes every row of the source under the location. Files have about `file_size` bytes and row groups about
+/// `row_group_size` bytes, both encoded and compressed.
 ///
-/// On the first failure of a stream the others are stopped and no upload is left unfinished; finished objects stay, for
-/// `sweep`, since no manifest will name them.
+/// A source without rows gives one file with the schema and no rows, so that readers of the location find the schema.
+/// Returns the files sorted by key.
+///
+/// When a stream fails, the others are stopped and no upload is left unfinished. Finished objects stay. No manifest
+/// names them, so `sweep` deletes them.
 pub async fn write(
     objects: &Arc<dyn Objects>,
     location: &Location,
@@ -57,29 +60,31 @@ pub async fn write(
 ) -> Result<Vec<File>> {
     match write_until(pending(), objects, location, rows, sizes).await? {
         Written::All(files) => Ok(files),
-        Written::Stopped(_) => Err(Error::corrupt(format!("{location}: writing was stopped by nobody: report this"))),
+        Written::Stopped(_) => {
+            Err(Error::corrupt(format!("{location}: writing stopped without a stop signal: this is a bug, report it")))
+        }
     }
 }
 
-/// What has become of the rows.
+/// The result of [`write_until`].
 pub enum Written {
     All(Vec<File>),
-    /// The time was up first. No upload is left unfinished.
+    /// The stop signal came first. No upload is left unfinished.
     Stopped(Progress),
 }
 
-/// How far writing has come.
+/// Counts of the work done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Encoded.
+    /// Encoded rows.
     pub rows: u64,
-    /// Sent to S3.
+    /// Bytes sent to S3.
     pub bytes: u64,
-    /// Begun.
+    /// Files begun.
     pub files: usize,
 }
 
-/// As [`fn@write`], but gives up as soon as `stop` is there.
+/// Does the same as [`fn@write`], but gives up as soon as `stop` is ready.
 pub async fn write_until(
     stop: impl Future<Output = ()>,
     objects: &Arc<dyn Objects>,
@@ -90,7 +95,7 @@ pub async fn write_until(
     let Rows { schema, copies, streams } = rows;
     let count = streams.len().max(1);
     let sizes = config::Parquet {
-        row_group_size: sizes.row_group_size.min(sizes.file_size).min(ROW_GROUPS / count as u64),
+        row_group_size: sizes.row_group_size.min(sizes.file_size).min(MAX_OPEN_ROW_GROUP_BYTES / count as u64),
         ..sizes
     };
     let properties = with_long_pages(properties()?, &schema, sizes.row_group_size);
@@ -99,10 +104,10 @@ pub async fn write_until(
 
     let mut running = JoinSet::new();
     if !copies.is_empty() {
-        running.spawn(copied(target.clone(), copies));
+        running.spawn(copy_files(target.clone(), copies));
     }
     for batches in streams {
-        running.spawn(written(target.clone(), batches, threads));
+        running.spawn(write_stream(target.clone(), batches, threads));
     }
     let mut files = Vec::new();
     let (mut first, mut is_stopped, mut gave_up) = (None, false, false);
@@ -138,12 +143,12 @@ pub async fn write_until(
     }
 }
 
-/// How many objects S3 is asked to copy at a time.
-const COPIES: usize = 8;
+/// Objects that S3 copies at the same time.
+const MAX_CONCURRENT_COPIES: usize = 8;
 
-/// Objects that are carried as they are. `Err(None)` as of [`written`].
-async fn copied(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Option<Error>> {
-    let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(COPIES).try_collect();
+/// Copies the passthrough objects. Returns `Err(None)` if writing was stopped, as [`write_stream`] does.
+async fn copy_files(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Option<Error>> {
+    let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(MAX_CONCURRENT_COPIES).try_collect();
     let ended = tokio::select! {
         biased;
         () = target.stopped() => Err(None),
@@ -155,13 +160,14 @@ async fn copied(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Opt
     ended
 }
 
-/// All rows of one stream. `Err(None)`: another stream has failed, and this one has given up for that.
-async fn written(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
+/// Writes all rows of one stream. Returns `Err(None)` if it gave up because writing was stopped, for example by the
+/// failure of another stream.
+async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
     let mut output = Output::new(target.clone());
     let ended = tokio::select! {
         biased;
         () = target.stopped() => Err(None),
-        filled = fill(&mut output, &target, batches, threads) => filled.map_err(Some),
+        filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(Some),
     };
     match ended {
         Ok(()) => Ok(output.into_files()),
@@ -173,8 +179,8 @@ async fn written(target: Arc<Target>, batches: Batches, threads: usize) -> Resul
     }
 }
 
-async fn fill(output: &mut Output, target: &Target, batches: Batches, threads: usize) -> Result<()> {
-    // The last chunk ends with the stream, and then the next one is asked for: most streams bear no poll after their end.
+async fn write_batches(output: &mut Output, target: &Target, batches: Batches, threads: usize) -> Result<()> {
+    // The loop asks for another chunk after the last one, and most streams must not be polled after their end.
     let mut batches = batches.fuse().boxed();
     let mut encoder = Encoder::new(target.columns.clone(), threads);
     let mut chunk = next_chunk(&mut batches, target).await?;
@@ -187,7 +193,7 @@ async fn fill(output: &mut Output, target: &Target, batches: Batches, threads: u
         let (encoded, next) = tokio::join!(encoding, next_chunk(&mut batches, target));
         (encoder, chunk) = (encoded?, next?);
         target.encoded(rows);
-        if chunk.is_empty() || encoder.size() >= target.sizes.row_group_size || encoder.rows() >= ROW_GROUP_ROWS {
+        if chunk.is_empty() || encoder.size() >= target.sizes.row_group_size || encoder.rows() >= MAX_ROW_GROUP_ROWS {
             let (kept, group) = target
                 .blocking(move || {
                     let group = encoder.finish_row_group()?;
@@ -202,7 +208,7 @@ async fn fill(output: &mut Output, target: &Target, batches: Batches, threads: u
     output.finish().await
 }
 
-/// The next rows, checked to be of the schema; nothing when there are no more.
+/// Returns the next rows, or an empty chunk at the end of the stream. Checks that each batch has the schema.
 async fn next_chunk(batches: &mut Batches, target: &Target) -> Result<Vec<RecordBatch>> {
     let schema = &target.columns.schema;
     let max_bytes = CHUNK_BYTES.min(target.sizes.row_group_size as usize / 4);
@@ -226,35 +232,37 @@ pub(crate) fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &L
         return Ok(());
     }
     Err(Error::corrupt(format!(
-        "{location}: the source gave rows that are not of its schema: report this, with the source's columns"
+        "{location}: the source returned rows that don't match its schema: this is a bug, report it with the source's \
+         columns"
     )))
 }
 
-/// What Athena reads without a doubt: format version 1 with its data pages, ZSTD, dictionaries, and statistics of every
-/// page and column chunk. No Arrow schema in the footer: readers, the audit among them, shall go by Parquet's own.
+/// Returns properties for files that Athena reads reliably: format version 1 with its data pages, ZSTD, dictionaries,
+/// and statistics of every page and column chunk. The footer has no Arrow schema, because readers, including the audit,
+/// must use Parquet's own.
 pub(crate) fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).map_err(|error| Error::config("no such ZSTD level").caused_by(error))?;
+    let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
     Ok(WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Page)
-        // Lists are `list.element` and maps `key_value.key` and `.value`, whatever Arrow's fields are called.
+        // Names lists `list.element` and maps `key_value.key` and `.value`, whatever the Arrow fields are called.
         .set_coerce_types(true)
-        // Java readers distrust the statistics of a writer whose version they cannot parse.
+        // Java readers ignore the statistics of a writer whose version they can't parse.
         .set_created_by(concat!("turntable version ", env!("CARGO_PKG_VERSION")).to_owned())
         .build())
 }
 
-/// Where few files are open. All pages that have not ended are together at most half a row group in memory, however many
-/// columns there are; a row takes eight bytes there until its index of a dictionary is packed.
+/// Sets long pages, for writers with few open files. All unfinished pages together take at most half a row group of
+/// memory, however many columns there are. A row takes eight bytes there until its dictionary index is packed.
 fn with_long_pages(properties: WriterProperties, schema: &SchemaRef, row_group_size: u64) -> WriterProperties {
     let columns = schema.flattened_fields().len().max(1);
-    let page = (row_group_size as usize / 2 / columns).clamp(8 << 10, PAGE);
+    let page = (row_group_size as usize / 2 / columns).clamp(8 << 10, MAX_PAGE_BYTES);
     properties.into_builder().set_data_page_size_limit(page).set_data_page_row_count_limit(page / 8).build()
 }
 
 pub(crate) fn stopped(location: &Location, error: tokio::task::JoinError) -> Error {
-    Error::corrupt(format!("{location}: a thread that writes it has crashed: report this")).caused_by(error)
+    Error::corrupt(format!("{location}: a writer thread panicked: this is a bug, report it")).caused_by(error)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The end of a run: its manifest, once, whoever comes; or why there is none.
+//! Settles a run: writes its manifest once, or returns why there is none.
 
 use super::{AGAIN, Engines, Outcome, files, start};
 use crate::publish;
@@ -10,26 +10,26 @@ use turntable_core::{
     record::{Pending, Run},
 };
 
-/// Asks the engine how a pending run is, and settles it if it has ended.
+/// Asks the engine for the state of a pending run, and settles the run if it has ended.
 pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> Result<Outcome> {
     let now = engines.world.clock.now();
     let Some(run) = &pending.run else {
         if now.duration_since(pending.as_of) < AGAIN {
             return start::started(engines, dataset, pending, true).await;
         }
-        let why = Error::unavailable("nobody has heard whether it was started, and it is too late to start it again");
+        let why = Error::unavailable("the start of the run was never confirmed, and it is too late to start it again");
         return Ok(Outcome::Failed(pending, why));
     };
     match engines.engine.look(&Run::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
-            let why = Error::unavailable(format!("the engine does not know the run {run} any more"));
+            let why = Error::unavailable(format!("the engine no longer knows the run {run}"));
             Ok(Outcome::Failed(pending, why))
         }
     }
 }
 
-/// Settles a run of which the engine has said how it is.
+/// Settles a run in the state that the engine has returned.
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),
@@ -41,7 +41,7 @@ pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state
     }
 }
 
-/// Reads the footers of all files, and puts the manifest: with it, and not before, there is a generation.
+/// Reads the footers of all files and writes the manifest, which makes the generation complete.
 async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Result<Outcome> {
     let world = &engines.world;
     let keys = publish::partition_keys(world, dataset).await?;
@@ -68,6 +68,6 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
     let key = dataset.home.manifest(&pending.generation);
     match world.objects.put_new(&key, manifest.to_json().into()).await? {
         Put::Created => Ok(Outcome::Complete(manifest)),
-        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} was settled before", pending.generation, dataset.name))),
+        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} is already settled", pending.generation, dataset.name))),
     }
 }

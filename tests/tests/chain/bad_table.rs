@@ -61,10 +61,10 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         .await
         .unwrap();
 
-    let plain = "Turntable flips plain Parquet tables, so give the dataset another table";
-    let partitioned = "each registered partition has a location of its own and no call moves them together with the \
-                       table's, so readers would see a mixture; move the table to partition projection, as \
-                       docs/partitions.md has it step by step";
+    let plain = "Turntable publishes only plain Parquet tables, so give the dataset another table";
+    let partitioned = "each registered partition has its own location, and no call moves them together with the \
+                       table's, so readers would see a mixture: move the table to partition projection, as \
+                       described in docs/partitions.md";
     let expected = [
         (
             "absent",
@@ -72,7 +72,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         ),
         ("view", format!("dmp.view is a view: {plain}")),
         ("iceberg", format!("dmp.iceberg is an Iceberg table: {plain}")),
-        ("text", format!("dmp.text is a table of another format than Parquet: {plain}")),
+        ("text", format!("dmp.text is a table in a format other than Parquet: {plain}")),
         ("parts", format!("dmp.parts has registered partitions: {partitioned}")),
         ("keys", format!("dmp.keys has partition keys without projection: {partitioned}")),
     ];

@@ -1,4 +1,4 @@
-//! `UNLOAD`s that nobody waits for.
+//! Runs `UNLOAD` statements in Athena without waiting for them.
 
 use aws_sdk_athena::{
     Client,
@@ -23,8 +23,9 @@ impl Unloads {
         Unloads { client: Client::new(config), output }
     }
 
-    /// The same token with the same parameters gives the same query: `ClientRequestToken` in the reference of
-    /// `StartQueryExecution`. It has 32 characters at the least, and a generation's name is as unique as it must be.
+    /// Starts the query and returns its id. The same token with the same parameters returns the same query
+    /// (`ClientRequestToken` in the reference of `StartQueryExecution`). A token has at least 32 characters. A
+    /// generation's name is unique, so it makes a unique token.
     pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
         let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
         let sent = self
@@ -38,14 +39,15 @@ impl Unloads {
             .send()
             .await;
         let id = sent.map_err(|error| athena::refused(workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution gave no id: run again"))
+        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
     }
 
+    /// Returns the state of a query, or `None` if Athena doesn't know it.
     pub async fn look(&self, id: &str) -> Result<Option<Progress>> {
         let sent = self.client.get_query_execution().query_execution_id(id).send().await;
         let execution = match sent {
             Ok(answer) => answer.query_execution,
-            // Athena remembers a query for 45 days.
+            // Athena keeps a query for 45 days.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_request_exception()) => None,
             Err(error) => return Err(fault("athena:GetQueryExecution", id, error)),
         };

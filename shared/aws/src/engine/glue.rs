@@ -1,4 +1,4 @@
-//! Runs of the user's own Glue jobs.
+//! Runs the user's own Glue jobs.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,18 @@ use turntable_core::{
 
 pub struct Jobs(Client);
 
-/// Clocks may differ by this much.
-const APART: SignedDuration = SignedDuration::from_hours(1);
+/// The largest clock difference between Turntable and Glue that [`Jobs::runs`] tolerates.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(1);
 
 impl Jobs {
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         Jobs(Client::new(config))
     }
 
-    /// `StartJobRun` takes no token: what is sent twice runs twice. So nothing is sent twice here.
+    /// Starts a run and returns its id. Sends the request without SDK retries: `StartJobRun` takes no token, so a
+    /// request sent twice would start two runs.
     pub async fn start(&self, job: &str, arguments: &BTreeMap<String, String>, timeout: u32) -> Result<String> {
-        self.allowed(job).await?;
+        self.check_job(job).await?;
         let once = Builder::new().retry_config(RetryConfig::disabled());
         let sent = self
             .0
@@ -47,35 +48,37 @@ impl Jobs {
                 if error.as_service_error().is_some_and(|error| error.is_concurrent_runs_exceeded_exception()) =>
             {
                 return Err(Error::unavailable(format!(
-                    "job {job:?} runs as often at the same time as it may (MaxConcurrentRuns): run again"
+                    "job {job:?} has reached its MaxConcurrentRuns: run again later, or raise the limit"
                 )));
             }
             Err(error) => return Err(fault("glue:StartJobRun", job, error)),
         };
-        id.ok_or_else(|| Error::unavailable("glue:StartJobRun gave no id: run again"))
+        id.ok_or_else(|| Error::unavailable("glue:StartJobRun returned no run id: run again"))
     }
 
-    /// A job that Glue itself starts again would write into a location that was written before.
-    async fn allowed(&self, job: &str) -> Result<()> {
+    /// Checks that the job exists and that Glue doesn't retry it. A retry by Glue would write into the same location
+    /// again.
+    async fn check_job(&self, job: &str) -> Result<()> {
         let sent = self.0.get_job().job_name(job).send().await;
         let found = match sent {
             Ok(answer) => answer.job,
             Err(error) if error.as_service_error().is_some_and(|error| error.is_entity_not_found_exception()) => None,
             Err(error) => return Err(fault("glue:GetJob", job, error)),
         };
-        let found =
-            found.ok_or_else(|| Error::config(format!("there is no Glue job {job:?} here: create it first")))?;
+        let found = found.ok_or_else(|| {
+            Error::config(format!("Glue job {job:?} does not exist in this account and region: create it first"))
+        })?;
         if found.max_retries > 0 {
             return Err(Error::config(format!(
-                "job {job:?} has MaxRetries = {}: a run of Glue's own would write into the same location, so set it to \
-                 0; the next export is the retry",
+                "job {job:?} has MaxRetries = {}: a retry by Glue would write into the same location again: set it to \
+                 0; the next export retries",
                 found.max_retries
             )));
         }
         Ok(())
     }
 
-    /// Every run that was told this location.
+    /// Returns the ids of all runs that have the pending record's location as an argument.
     pub async fn runs(&self, job: &str, pending: &Pending) -> Result<Vec<String>> {
         self.runs_at(job, &pending.location, pending.as_of).await
     }
@@ -85,10 +88,11 @@ impl Jobs {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let runs = page.map_err(|error| fault("glue:GetJobRuns", job, error))?.job_runs.unwrap_or_default();
-            // The newest come first, which the reference does not promise.
+            // Glue lists the newest runs first, but its reference doesn't promise it. So stop only if this page is
+            // sorted.
             let (first, last) = (runs.first().and_then(started), runs.last().and_then(started));
-            let enough = last.is_some_and(|last| first >= Some(last) && since.duration_since(last) > APART);
-            let here = runs.into_iter().filter(|run| told(run).as_ref() == Some(location));
+            let enough = last.is_some_and(|last| first >= Some(last) && since.duration_since(last) > MAX_CLOCK_SKEW);
+            let here = runs.into_iter().filter(|run| location_argument(run).as_ref() == Some(location));
             found.extend(here.filter_map(|run| run.id));
             if enough {
                 break;
@@ -97,6 +101,7 @@ impl Jobs {
         Ok(found)
     }
 
+    /// Returns the state of a run, or `None` if Glue doesn't know it.
     pub async fn look(&self, job: &str, id: &str) -> Result<Option<Progress>> {
         let sent = self.0.get_job_run().job_name(job).run_id(id).send().await;
         let run = match sent {
@@ -105,14 +110,15 @@ impl Jobs {
             Err(error) => return Err(fault("glue:GetJobRun", job, error)),
         };
         let Some(run) = run else { return Ok(None) };
-        let location = told(&run);
+        let location = location_argument(&run);
         let state = match (run.job_run_state(), &location) {
             (Some(JobRunState::Succeeded), Some(location)) => {
                 let since = started(&run).unwrap_or(Timestamp::MIN);
                 match self.runs_at(job, location, since).await?.len() {
                     0 | 1 => RunState::Succeeded,
                     runs => RunState::Failed(Error::conflict(format!(
-                        "{runs} runs of job {job:?} were told {location}, and what they wrote cannot be told apart"
+                        "{runs} runs of job {job:?} wrote to {location}, and their files can't be told apart: run \
+                         export again"
                     ))),
                 }
             }
@@ -129,8 +135,8 @@ fn is_over(state: &JobRunState) -> bool {
     matches!(state, Failed | Timeout | Stopped | Error | Expired)
 }
 
-/// Where a run was told to write.
-fn told(run: &JobRun) -> Option<Location> {
+/// Returns the location that a run has as its argument.
+fn location_argument(run: &JobRun) -> Option<Location> {
     run.arguments()?.get(JOB_LOCATION)?.parse().ok()
 }
 
@@ -138,16 +144,16 @@ fn started(run: &JobRun) -> Option<Timestamp> {
     Timestamp::from_second(run.started_on()?.secs()).ok()
 }
 
-/// A job's message may hold what a row holds, as in `ValueError: invalid literal … 'alice'`: only the error's name is
-/// kept, and the run's id, with which who may see it finds the rest.
+/// Returns why a run failed. A job's message may quote a value, as in `ValueError: invalid literal … 'alice'`, so only
+/// the error's name and the run's id are kept. A person with access to Glue finds the full message by the id.
 fn failed(job: &str, id: &str, state: &JobRunState, message: Option<&str>) -> Error {
     let text = message.unwrap_or_default();
     let name = text.split([':', ' ', '\n']).next().unwrap_or_default();
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
     let why = if is_name && text[name.len()..].starts_with(':') { format!(" with {name}") } else { String::new() };
     let what = match state {
-        JobRunState::Timeout => "took longer than its timeout: give it more time, or more workers",
-        JobRunState::Stopped => "was stopped by somebody",
+        JobRunState::Timeout => "exceeded its timeout: raise the timeout, or add workers",
+        JobRunState::Stopped => "was stopped before it finished",
         _ => "failed",
     };
     Error::input(format!("run {id} of job {job:?} {what}{why}"))
@@ -158,18 +164,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_row_may_hold_is_not_told() {
-        let told = |message, state| failed("j", "jr_1", &state, message).message().to_owned();
+    fn message_that_may_hold_a_row_value_is_not_reported() {
+        let report = |message, state| failed("j", "jr_1", &state, message).message().to_owned();
         assert_eq!(
-            told(Some("ValueError: invalid literal for int(): 'alice'"), JobRunState::Failed),
+            report(Some("ValueError: invalid literal for int(): 'alice'"), JobRunState::Failed),
             "run jr_1 of job \"j\" failed with ValueError"
         );
         assert_eq!(
-            told(Some("pyspark.errors.AnalysisException: x"), JobRunState::Error),
+            report(Some("pyspark.errors.AnalysisException: x"), JobRunState::Error),
             "run jr_1 of job \"j\" failed with pyspark.errors.AnalysisException"
         );
         for message in [None, Some("alice is wrong"), Some("alice")] {
-            assert_eq!(told(message, JobRunState::Stopped), "run jr_1 of job \"j\" was stopped by somebody");
+            assert_eq!(report(message, JobRunState::Stopped), "run jr_1 of job \"j\" was stopped before it finished");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`Engine`] on Athena and Glue.
+//! The [`Engine`] port on Athena and Glue.
 
 mod athena;
 mod glue;
@@ -19,7 +19,7 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// `output`: where Athena writes down what it has written, if the workgroup does not say so itself.
+    /// `output` is where Athena puts its query results if the workgroup sets no output location.
     pub fn new(config: &aws_config::SdkConfig, output: Option<String>) -> Self {
         let (athena, glue) = (athena::Unloads::new(config, output.clone()), glue::Jobs::new(config));
         Engines { config: config.clone(), output, athena, glue }
@@ -30,7 +30,7 @@ impl Engines {
 impl Engine for Engines {
     async fn start(&self, pending: &Pending, again: bool) -> Result<String> {
         match &pending.work {
-            // Its token makes twice once.
+            // The token makes this idempotent.
             Work::Athena { workgroup, database, sql } => {
                 self.athena.start(&pending.generation, workgroup, database, sql).await
             }

@@ -1,4 +1,4 @@
-//! An object into another, without its bytes leaving S3.
+//! Copies an object within S3.
 
 use aws_sdk_s3::{
     Client,
@@ -12,14 +12,15 @@ use turntable_core::{
     port,
 };
 
-/// One `CopyObject`, which S3 takes up to 5 GB. `None` where `to` is taken, or `from` is not what it was.
+/// Sends one `CopyObject`, which S3 allows up to 5 GB. Returns the copy's ETag, or `None` if `to` already exists. Fails
+/// with a conflict if `from` has changed.
 pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> Result<Option<String>> {
     let mark = mark();
     let copied = settled(client, "CopyObject", to, &mark, || {
         let request = client.copy_object().bucket(&to.bucket).key(&to.key).if_none_match("*");
         let request = request.copy_source(source(from)).copy_source_if_match(format!("\"{etag}\""));
         let request = request.metadata_directive(MetadataDirective::Replace).metadata(MARK, &mark);
-        // Tags stay behind: to copy those of somebody's drop would take further permissions.
+        // Tags aren't copied: copying a drop's tags would need further permissions.
         let request = request.tagging_directive(TaggingDirective::Replace);
         async move { Ok(request.send().await?.copy_object_result.and_then(|result| result.e_tag)) }
     });
@@ -29,7 +30,7 @@ pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> R
     }
 }
 
-/// `BUCKET/KEY` as the header wants it: percent-encoded, but for what a path holds anyway.
+/// Returns `BUCKET/KEY` for the copy source header: percent-encoded, except for characters that a path may contain.
 fn source(from: &Key) -> String {
     let mut text = format!("{}/", from.bucket);
     for byte in from.key.bytes() {
@@ -44,7 +45,7 @@ fn source(from: &Key) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_source_is_encoded() {
+    fn copy_source_is_percent_encoded() {
         let key = "s3://lake/a b+c%/日/part-0.parquet".parse().unwrap();
         assert_eq!(super::source(&key), "lake/a%20b%2Bc%25/%E6%97%A5/part-0.parquet");
     }

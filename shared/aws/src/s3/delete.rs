@@ -1,4 +1,4 @@
-//! What only sweep does.
+//! Deletes objects and aborts uploads. Only sweep does this.
 
 use aws_sdk_s3::{
     Client,
@@ -13,7 +13,7 @@ use turntable_core::{
     port::Unfinished,
 };
 
-/// One `DeleteObjects`. S3 answers 200 and says in the body which keys it has not deleted.
+/// Sends one `DeleteObjects`. S3 responds with status 200 and lists in the body the keys that it didn't delete.
 pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
     let named =
@@ -25,15 +25,16 @@ pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let failed = answer.errors();
     let Some(one) = failed.first() else { return Ok(()) };
     let (key, code) = (one.key().unwrap_or_default(), one.code().unwrap_or("no reason given"));
-    let message = format!("S3 did not delete {} of {} objects, one is {key}: {code}", failed.len(), keys.len());
+    let message = format!("S3 did not delete {} of {} objects, for example {key}: {code}", failed.len(), keys.len());
     Err(match code {
         "AccessDenied" => Error::config(format!("{message}: allow s3:DeleteObject in the function's role")),
         _ => Error::unavailable(format!("{message}: run again")),
     })
 }
 
-/// One `DeleteObject` with `If-Match`, which takes `s3:GetObject` too. Where an answer was lost, the client's second
-/// attempt finds nothing: `false`, and it is gone all the same.
+/// Sends one `DeleteObject` with `If-Match`, which needs `s3:GetObject` too. Returns `false` if the object has changed
+/// or is missing. If a response is lost, the client's retry finds no object: it returns `false`, although the object
+/// was deleted.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>
 pub(super) async fn if_unchanged(client: &Client, at: &Key, etag: &str) -> Result<bool> {
     let sent = client.delete_object().bucket(&at.bucket).key(&at.key).if_match(format!("\"{etag}\"")).send().await;

@@ -1,4 +1,4 @@
-//! An object as a stream that survives a broken connection.
+//! Downloads objects. A stream survives broken connections.
 
 use std::ops::Range;
 
@@ -13,28 +13,28 @@ use turntable_core::{
     port::Chunks,
 };
 
-/// How often in a row, without a byte in between, a broken stream is taken up again.
-const RETRIES: u32 = 3;
+/// Consecutive attempts to resume a broken stream without receiving a byte.
+const MAX_RETRIES: u32 = 3;
 
-/// The body of a `GetObject` of the object, or of part of it, of which `etag` must still be true.
+/// Returns the body of the object, or of a range of it. Fails if the object no longer has this ETag.
 pub(super) async fn open(client: &Client, at: &Key, etag: &str, range: Option<Range<u64>>) -> Result<ByteStream> {
     let range = range.map(|range| match range.end {
         u64::MAX => format!("bytes={}-", range.start),
-        // S3 counts the last byte in.
+        // S3's ranges include the last byte.
         end => format!("bytes={}-{}", range.start, end - 1),
     });
     let request = client.get_object().bucket(&at.bucket).key(&at.key).if_match(format!("\"{etag}\"")).set_range(range);
     Ok(request.send().await.map_err(|error| fault("GetObject", at, error))?.body)
 }
 
-/// All of a body. The client has tried its best by then, and a caller's next attempt is another request.
+/// Reads a whole body. It doesn't resume a broken one: the caller's retry sends a new request.
 pub(super) async fn whole(at: &Key, body: ByteStream) -> Result<Bytes> {
     let body = body.collect().await.map_err(|error| broken(at).caused_by(error))?;
     Ok(body.into_bytes())
 }
 
-/// The whole object. A reader may be slower than S3's patience with an idle connection, and an object of gigabytes
-/// takes minutes: what breaks is taken up again where it broke.
+/// Streams the whole object. Resumes a broken stream where it broke, because a slow reader may exceed S3's idle
+/// timeout, and an object of gigabytes takes minutes.
 pub(super) async fn stream(client: Client, at: Key, etag: String) -> Result<Chunks> {
     let body = open(&client, &at, &etag, None).await?;
     let reading = Reading { client, at, etag, body, offset: 0, retries: 0 };
@@ -47,7 +47,7 @@ struct Reading {
     at: Key,
     etag: String,
     body: ByteStream,
-    /// Bytes handed on.
+    /// Bytes returned so far.
     offset: u64,
     retries: u32,
 }
@@ -62,10 +62,10 @@ impl Reading {
                     return Ok(Some(bytes));
                 }
                 Ok(None) => return Ok(None),
-                Err(error) if self.retries == RETRIES => return Err(broken(&self.at).caused_by(error)),
+                Err(error) if self.retries == MAX_RETRIES => return Err(broken(&self.at).caused_by(error)),
                 Err(error) => {
                     self.retries += 1;
-                    tracing::warn!(at = %self.at, offset = self.offset, %error, "S3 broke off; taken up again");
+                    tracing::warn!(at = %self.at, offset = self.offset, %error, "S3 closed the stream; resuming");
                     self.body = open(&self.client, &self.at, &self.etag, Some(self.offset..u64::MAX)).await?;
                 }
             }
@@ -74,5 +74,5 @@ impl Reading {
 }
 
 fn broken(at: &Key) -> Error {
-    Error::unavailable(format!("{at}: S3 broke off in the middle of the object: run again"))
+    Error::unavailable(format!("{at}: S3 closed the connection in the middle of the object: run again"))
 }

@@ -1,4 +1,4 @@
-//! S3's refusals, in words that say what to do.
+//! Converts S3's errors into errors that tell the operator what to do.
 
 use std::fmt::Display;
 
@@ -13,7 +13,7 @@ use turntable_core::{
     port,
 };
 
-/// Why S3 did not do what it was asked.
+/// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     NoBucket,
@@ -21,29 +21,30 @@ pub(super) enum Refusal {
     Denied,
     /// No such object, or no such upload.
     Missing,
-    /// `If-Match` or `If-None-Match` was not true.
+    /// `If-Match` or `If-None-Match` failed.
     Precondition,
-    /// Another conditional write of the same key was under way.
+    /// Another conditional write of the same key was in progress.
     Race,
     OutOfRange,
-    /// A timeout, an overload, a broken connection. Whether the request was carried out is not known.
+    /// A timeout, an overload or a broken connection. S3 may or may not have executed the request.
     Unavailable,
-    /// The request never left: no credentials, no region.
+    /// The request was never sent, for example for lack of credentials or a region.
     Setup,
     Other,
 }
 
 pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Refusal {
     match error {
-        SdkError::ServiceError(refused) => by_answer(refused.err().code(), refused.raw().status().as_u16()),
+        SdkError::ServiceError(refused) => by_response(refused.err().code(), refused.raw().status().as_u16()),
         SdkError::ResponseError(_) | SdkError::TimeoutError(_) => Refusal::Unavailable,
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => Refusal::Unavailable,
         _ => Refusal::Setup,
     }
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The answer to a HEAD has a status only.
-fn by_answer(code: Option<&str>, status: u16) -> Refusal {
+/// Classifies a response by its error code and status
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>). The response to a HEAD has only a status.
+fn by_response(code: Option<&str>, status: u16) -> Refusal {
     match (code.unwrap_or_default(), status) {
         ("NoSuchBucket", _) => Refusal::NoBucket,
         ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) | (_, 301) => {
@@ -64,7 +65,7 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
     refusal(error) == Refusal::Missing
 }
 
-/// The error for an action (its name in the API) on a key or a location.
+/// Returns the error for an action (its name in the API) on a key or a location.
 pub(super) fn fault<E>(action: &str, at: &impl Display, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -78,21 +79,23 @@ where
         }
         Refusal::Denied => (Kind::Config, denied(action, at)),
         Refusal::Missing | Refusal::Precondition => (Kind::Conflict, port::missing(at).message().to_owned()),
-        Refusal::Race => (Kind::Unavailable, format!("{at}: another writer was at it at the same moment: run again")),
-        Refusal::OutOfRange => {
-            (Kind::Corrupt, format!("{at} is shorter than what was listed: it is not the same object"))
+        Refusal::Race => {
+            (Kind::Unavailable, format!("{at}: another writer wrote this object at the same time: run again"))
         }
-        Refusal::Unavailable => (Kind::Unavailable, format!("{at}: S3 did not answer {action}: run again")),
+        Refusal::OutOfRange => {
+            (Kind::Corrupt, format!("{at} is shorter than when it was listed: it is a different object"))
+        }
+        Refusal::Unavailable => (Kind::Unavailable, format!("{at}: S3 did not respond to {action}: run again")),
         Refusal::Setup => (
             Kind::Config,
             format!("{at}: {action} could not be sent: check the credentials, the region and the endpoint"),
         ),
-        Refusal::Other => (Kind::Config, format!("{at}: S3 refused {action}: correct what it names")),
+        Refusal::Other => (Kind::Config, format!("{at}: S3 refused {action}: fix the problem that S3 names")),
     };
     Error::new(kind, message).caused_by(cause(error))
 }
 
-/// Without `s3:ListBucket` S3 answers 403 for an object that does not exist, too.
+/// Returns the message for a denied action. Without `s3:ListBucket`, S3 returns 403 for a missing object too.
 fn denied(action: &str, at: &impl Display) -> String {
     let permission = match action {
         "GetObject" | "HeadObject" => {
@@ -107,7 +110,7 @@ fn denied(action: &str, at: &impl Display) -> String {
     format!("{at}: {action} is denied: allow {permission} in the function's role, the bucket's policy and its KMS key")
 }
 
-/// S3's own words where it has answered, and the client's error where it has not.
+/// Returns S3's code and message if it responded, and the client's error otherwise.
 fn cause<E>(error: SdkError<E, HttpResponse>) -> Box<dyn std::error::Error + Send + Sync>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -116,12 +119,12 @@ where
     match error {
         SdkError::ServiceError(refused) => {
             let status = refused.raw().status().as_u16();
-            let said = match (refused.err().code(), refused.err().message()) {
+            let text = match (refused.err().code(), refused.err().message()) {
                 (Some(code), Some(message)) => format!("{code}: {message}"),
                 (Some(code), None) => code.to_owned(),
                 _ => "no reason given".to_owned(),
             };
-            format!("{said} (status {status}, request {request})").into()
+            format!("{text} (status {status}, request {request})").into()
         }
         error => error.into_source().unwrap_or_else(|error| error.into()),
     }
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_what_to_do() {
+    fn response_codes_map_to_refusals() {
         for (code, status, expected) in [
             (Some("NoSuchBucket"), 404, Refusal::NoBucket),
             (Some("NoSuchKey"), 404, Refusal::Missing),
@@ -144,12 +147,12 @@ mod tests {
             (Some("ConditionalRequestConflict"), 409, Refusal::Race),
             (Some("SlowDown"), 503, Refusal::Unavailable),
             (Some("RequestTimeout"), 400, Refusal::Unavailable),
-            // CompleteMultipartUpload says so after it has begun to answer 200.
+            // CompleteMultipartUpload may send this after status 200.
             (Some("InternalError"), 200, Refusal::Unavailable),
             (Some("PermanentRedirect"), 301, Refusal::ElsewhereBucket),
             (Some("KeyTooLongError"), 400, Refusal::Other),
         ] {
-            assert_eq!(by_answer(code, status), expected, "{code:?} {status}");
+            assert_eq!(by_response(code, status), expected, "{code:?} {status}");
         }
     }
 }

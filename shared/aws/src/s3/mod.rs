@@ -1,4 +1,4 @@
-//! [`Objects`] on S3.
+//! The [`Objects`] port on S3.
 
 mod copy;
 mod delete;
@@ -23,18 +23,18 @@ use turntable_core::{
     port::{self, Chunks, Entry, Objects, Put, Unfinished, Upload},
 };
 
-/// Parts on their way to S3 at the same time, over all uploads: what bounds the memory of many.
+/// Parts in flight to S3 over all uploads. It bounds the memory of many uploads.
 const PARTS_IN_FLIGHT: usize = 4;
 
 #[derive(Clone)]
 pub struct S3 {
     client: Client,
-    /// One permit a part in flight.
+    /// One permit per part in flight.
     parts: Arc<Semaphore>,
 }
 
 impl S3 {
-    /// Addresses buckets by path where `AWS_ENDPOINT_URL` names another S3: `bucket.127.0.0.1` is no host.
+    /// Addresses buckets by path if `AWS_ENDPOINT_URL` names another S3, because `bucket.127.0.0.1` isn't a valid host.
     pub fn new(config: &SdkConfig) -> Self {
         let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
         Self { client: Client::from_conf(config), parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)) }
@@ -58,10 +58,10 @@ impl Objects for S3 {
         }
         let object = download::open(&self.client, at, etag, Some(range.clone())).await?;
         let bytes = download::whole(at, object).await?;
-        // S3 gives what there is of a range that goes beyond the end.
+        // S3 cuts a range that goes beyond the end of the object.
         if bytes.len() as u64 != range.end - range.start {
             return Err(Error::corrupt(format!(
-                "{at} ends before byte {}: it is not the object that was listed",
+                "{at} ends before byte {}: it has changed since it was listed",
                 range.end
             )));
         }
@@ -157,12 +157,12 @@ fn entry(key: Key, size: Option<i64>, etag: Option<&str>, modified: Option<DateT
     }
 }
 
-/// S3 puts an ETag into quotes.
+/// Removes the quotes that S3 puts around an ETag.
 fn unquoted(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
 }
 
-/// What S3 always says has not been said.
+/// Returns the error for a response without a field that S3 always sends.
 fn incomplete(at: &impl std::fmt::Display) -> Error {
-    Error::unavailable(format!("{at}: S3's answer lacks a key, a size, an ETag or a time: run again"))
+    Error::unavailable(format!("{at}: S3's response lacks a key, size, ETag or time: run again"))
 }

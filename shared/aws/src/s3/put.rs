@@ -1,8 +1,8 @@
-//! Create-if-absent that knows its own echo.
+//! Conditional writes that recognise their own earlier attempt.
 //!
-//! The client sends a request again whose answer was lost, and the second attempt then finds the key taken, by the
-//! first. So each write carries a mark of its own as metadata, and whoever finds a key taken, or hears nothing, looks
-//! whose mark is there. (slatedb's `retrying_object_store.rs` does the same.)
+//! The client retries a request whose response was lost. The retry then fails, because the first attempt has written
+//! the key. So each write carries a unique mark as metadata. If the key exists, or no response comes, the writer checks
+//! whether the object has its own mark. (slatedb's `retrying_object_store.rs` does the same.)
 
 use std::time::Duration;
 
@@ -25,20 +25,21 @@ use turntable_core::{error::Result, layout::Key};
 /// The metadata that holds the mark: `x-amz-meta-turntable-write`.
 pub(super) const MARK: &str = "turntable-write";
 
-/// CRC32, which is in every SDK's and S3's repertoire and costs nothing; and without a checksum of the request's own,
-/// S3 computes a CRC64NVME, for which MiniStack, in Python, takes seconds a part.
+/// CRC32, because every SDK and S3 support it and it is cheap. Without a checksum in the request S3 computes a
+/// CRC64NVME, for which MiniStack, written in Python, takes seconds per part.
 pub(super) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
-/// How often a write that met another of the same key (409) is sent again, and how long the first pause is.
-const RACES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(100);
+/// How often a write is retried after a race with another write of the same key (status 409), and the first pause. The
+/// pause doubles each time.
+const MAX_RACES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-#[expect(clippy::disallowed_methods, reason = "a mark decides nothing: it only has to differ")]
+#[expect(clippy::disallowed_methods, reason = "a mark only has to be unique: no decision depends on it")]
 pub(super) fn mark() -> String {
     Ulid::generate().to_string()
 }
 
-/// One `PutObject`. The ETag, or `None` where the key was taken.
+/// Creates an object with one `PutObject`. Returns its ETag, or `None` if the key already exists.
 pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Option<String>> {
     let mark = mark();
     settled(client, "PutObject", at, &mark, || {
@@ -49,7 +50,8 @@ pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Opti
     .await
 }
 
-/// One `PutObject` with `If-Match`, which takes `s3:GetObject` too. The ETag, or `None` where the object has changed.
+/// Replaces an object with one `PutObject` with `If-Match`, which needs `s3:GetObject` too. Returns the new ETag, or
+/// `None` if the object has changed.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) -> Result<Option<String>> {
     let mark = mark();
@@ -61,7 +63,7 @@ pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) 
     .await
 }
 
-/// Sends a conditional write until it is known what has become of it. The ETag, or `None` where the key was taken.
+/// Sends a conditional write until its result is known. Returns the ETag, or `None` if the precondition failed.
 pub(super) async fn settled<E, F>(
     client: &Client,
     action: &str,
@@ -81,14 +83,14 @@ where
             Err(error) => error,
         };
         match refusal(&error) {
-            Refusal::Race if races < RACES => {
-                sleep(PAUSE * 2u32.pow(races)).await;
+            Refusal::Race if races < MAX_RACES => {
+                sleep(FIRST_PAUSE * 2u32.pow(races)).await;
                 races += 1;
             }
-            Refusal::Precondition => return own(client, at, mark).await,
-            // The upload is gone once it has been completed.
+            Refusal::Precondition => return etag_if_own(client, at, mark).await,
+            // `Missing`: a completed upload no longer exists, so the first attempt may have completed it.
             Refusal::Unavailable | Refusal::Missing | Refusal::Race => {
-                return match own(client, at, mark).await {
+                return match etag_if_own(client, at, mark).await {
                     Ok(Some(etag)) => Ok(Some(etag)),
                     _ => Err(fault(action, at, error)),
                 };
@@ -98,8 +100,8 @@ where
     }
 }
 
-/// The ETag of the object, if it bears the mark.
-async fn own(client: &Client, at: &Key, mark: &str) -> Result<Option<String>> {
+/// Returns the object's ETag if the object has the mark.
+async fn etag_if_own(client: &Client, at: &Key, mark: &str) -> Result<Option<String>> {
     let object = client
         .head_object()
         .bucket(&at.bucket)
@@ -107,6 +109,6 @@ async fn own(client: &Client, at: &Key, mark: &str) -> Result<Option<String>> {
         .send()
         .await
         .map_err(|error| fault("HeadObject", at, error))?;
-    let ours = object.metadata().and_then(|metadata| metadata.get(MARK)).is_some_and(|found| found == mark);
-    Ok(object.e_tag.filter(|_| ours).map(|etag| unquoted(&etag)))
+    let is_own = object.metadata().and_then(|metadata| metadata.get(MARK)).is_some_and(|found| found == mark);
+    Ok(object.e_tag.filter(|_| is_own).map(|etag| unquoted(&etag)))
 }

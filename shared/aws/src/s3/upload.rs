@@ -1,4 +1,4 @@
-//! One object on its way to S3: small ones as one request, others in parts that leave while the next is filled.
+//! Uploads one object: a small one in one request, a larger one in parts. Parts are sent while the next one is filled.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use turntable_core::{
     port,
 };
 
-/// Bytes. S3 takes parts of 5 MiB to 5 GiB.
-const PART: usize = 8 << 20;
+/// Bytes of a part. S3 allows 5 MiB to 5 GiB.
+const PART_BYTES: usize = 8 << 20;
 
-/// S3's limit.
+/// The parts that S3 allows in one object.
 const MAX_PARTS: i32 = 10_000;
 
-/// Memory: one part that is being filled, and all uploads together [`super::PARTS_IN_FLIGHT`].
+/// A streaming upload. It buffers one part, and all uploads together have [`super::PARTS_IN_FLIGHT`] parts in flight.
 pub(super) struct Streaming {
     s3: S3,
     at: Key,
@@ -35,10 +35,10 @@ pub(super) struct Streaming {
     begun: Option<Begun>,
 }
 
-/// A multipart upload that S3 knows of.
+/// A multipart upload that has been created in S3.
 struct Begun {
     upload: Arc<Ongoing>,
-    /// See [`put`].
+    /// The unique mark of this write: see [`put`].
     mark: String,
     sent: i32,
     sending: JoinSet<Result<CompletedPart>>,
@@ -58,7 +58,7 @@ impl Streaming {
         Self { s3, at, buffer: BytesMut::new(), begun: None }
     }
 
-    /// Sends the buffer's content as the next part, as soon as there is room on the way.
+    /// Sends the buffer as the next part, as soon as a permit is free.
     async fn send_part(&mut self) -> Result<()> {
         let begun = match &mut self.begun {
             Some(begun) => begun,
@@ -69,7 +69,7 @@ impl Streaming {
         }
         if begun.sent == MAX_PARTS {
             return Err(Error::config(format!(
-                "{}: an object has at most {MAX_PARTS} parts of {PART} bytes: lower parquet.file_size",
+                "{}: the object needs more than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
                 self.at
             )));
         }
@@ -89,13 +89,13 @@ impl Streaming {
 #[async_trait]
 impl port::Upload for Streaming {
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
-        while self.buffer.len() + bytes.len() >= PART {
-            let fill = bytes.split_to(PART - self.buffer.len());
+        while self.buffer.len() + bytes.len() >= PART_BYTES {
+            let fill = bytes.split_to(PART_BYTES - self.buffer.len());
             self.buffer.extend_from_slice(&fill);
             self.send_part().await?;
         }
         if self.buffer.is_empty() {
-            self.buffer.reserve(PART);
+            self.buffer.reserve(PART_BYTES);
         }
         self.buffer.extend_from_slice(&bytes);
         Ok(())
@@ -115,7 +115,10 @@ impl port::Upload for Streaming {
             }
         };
         written.ok_or_else(|| {
-            Error::conflict(format!("{}: another run has written this object; it was left as it is", self.at))
+            Error::conflict(format!(
+                "{}: another run has already written this object, which is unchanged: run again",
+                self.at
+            ))
         })
     }
 
@@ -137,11 +140,14 @@ async fn begin(client: &Client, at: &Key) -> Result<Begun> {
 }
 
 fn joined(part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
-    part.unwrap_or_else(|error| Err(Error::unavailable("the upload of a part was stopped: run again").caused_by(error)))
+    part.unwrap_or_else(|error| {
+        Err(Error::unavailable("the task that uploads a part was stopped: run again").caused_by(error))
+    })
 }
 
 impl Begun {
-    /// The ETag, or `None` where the key was taken. What is not completed is aborted.
+    /// Completes the upload. Returns the ETag, or `None` if the key already exists. Aborts the upload if it isn't
+    /// completed.
     async fn complete(mut self) -> Result<Option<String>> {
         let completed = self.try_complete().await;
         match completed {
@@ -152,7 +158,7 @@ impl Begun {
     }
 
     async fn abort(&mut self) {
-        // A part that arrives after the abort would stay.
+        // A part that arrives after the abort would stay in S3.
         self.sending.shutdown().await;
         self.upload.abort().await;
         self.over = true;
@@ -175,7 +181,8 @@ impl Begun {
     }
 }
 
-/// Whoever drops an upload, or the future that writes it, leaves no parts behind while the process lives.
+/// Aborts an upload that is dropped unfinished, also when the future that writes it is dropped. It works only while the
+/// process lives.
 impl Drop for Begun {
     fn drop(&mut self) {
         if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {
@@ -203,7 +210,7 @@ impl Ongoing {
         let aborted = client.abort_multipart_upload().bucket(&at.bucket).key(&at.key).upload_id(id).send().await;
         if let Err(error) = aborted {
             let error = fault("AbortMultipartUpload", at, error);
-            tracing::warn!(%at, error = error.report(), "parts of an aborted upload may be left");
+            tracing::warn!(%at, error = error.report(), "abort failed: parts of the upload may remain in S3");
         }
     }
 }

@@ -36,7 +36,7 @@ use turntable_core::{
     port::{self, Chunks, Entry, Put, Upload},
 };
 
-/// Objects in memory, of which the uploads of some names fail.
+/// Objects in memory. Uploads of keys that end with `refuse` fail.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
@@ -78,7 +78,7 @@ struct Store(Arc<Memory>);
 #[async_trait]
 impl Objects for Store {
     async fn get(&self, _: &Key) -> Result<Option<Bytes>> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn range(&self, at: &Key, _: &str, range: Range<u64>) -> Result<Bytes> {
@@ -89,19 +89,19 @@ impl Objects for Store {
     }
 
     async fn stream(&self, _: &Key, _: &str) -> Result<Chunks> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn head(&self, _: &Key) -> Result<Option<Entry>> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn list(&self, _: &Location, _: Option<&Key>) -> Result<Vec<Entry>> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn put_new(&self, _: &Key, _: Bytes) -> Result<Put> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn put(&self, _: &Key, _: Bytes) -> Result<()> {
@@ -125,11 +125,11 @@ impl Objects for Store {
     }
 
     async fn uploads(&self, _: &Location) -> Result<Vec<port::Unfinished>> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn abort_upload(&self, _: &port::Unfinished) -> Result<()> {
-        unreachable!("the writer and the footer's reader do not ask for this")
+        unreachable!("neither the writer nor the footer reader calls this")
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
@@ -166,7 +166,7 @@ fn batches(ids: Range<i64>) -> Vec<Result<RecordBatch>> {
     ids.clone().step_by(step).map(|n| Ok(batch(n..(n + step as i64).min(ids.end)))).collect()
 }
 
-/// A stream that panics when it is polled after its end, as PostgreSQL's does.
+/// Returns a stream that panics when it is polled after its end, as PostgreSQL's does.
 fn stream_of(batches: Vec<Result<RecordBatch>>) -> Batches {
     stream::unfold(batches.into_iter(), |mut rest| async move { rest.next().map(|batch| (batch, rest)) }).boxed()
 }
@@ -193,7 +193,7 @@ fn ids(batches: &[RecordBatch]) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_stream_rolls_over_and_keeps_its_order() {
+async fn stream_rolls_over_to_new_files_in_row_order() {
     let memory = Arc::new(Memory::default());
     let files = run(&memory, rows_of(vec![batches(0..200_500)]), 200_000, 400_000).await.unwrap();
     assert!(files.len() > 2, "{files:?}");
@@ -218,7 +218,7 @@ async fn a_stream_rolls_over_and_keeps_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_write_files_of_their_own() {
+async fn each_stream_writes_its_own_files() {
     let memory = Arc::new(Memory::default());
     let streams = vec![batches(0..30_000), vec![], batches(30_000..30_010), batches(30_010..90_000)];
     let files = run(&memory, rows_of(streams), 1 << 20, 2 << 20).await.unwrap();
@@ -229,7 +229,7 @@ async fn streams_write_files_of_their_own() {
 }
 
 #[tokio::test]
-async fn files_are_as_athena_and_the_audit_want_them() {
+async fn files_have_the_format_that_athena_and_the_audit_need() {
     let memory = Arc::new(Memory::default());
     let files = run(&memory, rows_of(vec![batches(0..10)]), 1 << 20, 2 << 20).await.unwrap();
     let (footer, _) = rows(&memory, &files[0]);
@@ -254,10 +254,10 @@ async fn files_are_as_athena_and_the_audit_want_them() {
 }
 
 #[tokio::test]
-async fn a_dictionary_that_grows_too_large_is_not_begun_again() {
+async fn outgrown_dictionary_is_disabled_in_later_row_groups() {
     let (wide, few) = (Field::new("unique", DataType::Utf8, true), Field::new("few", DataType::Utf8, true));
     let schema = Arc::new(Schema::new(vec![wide, few]));
-    // Of what does not compress.
+    // Texts that don't compress.
     let text = |n: i64| format!("{:032x}", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
     let batch = |first: i64| {
         let unique: StringArray = (first..first + 10_000).map(|n| Some(text(n))).collect();
@@ -277,7 +277,7 @@ async fn a_dictionary_that_grows_too_large_is_not_begun_again() {
     assert!(first_only.len() > 2);
     assert_eq!(has_dictionary(0), first_only);
     assert!(has_dictionary(1).into_iter().all(|has| has));
-    // A page of a dictionary's indices is of many rows, and one of values ends with their bytes.
+    // A page of dictionary indexes ends by its row count, and a page of plain values by its bytes.
     let object = memory.objects.lock().unwrap()[&format!("t/g/{}", file.key)].clone();
     let reader = SerializedFileReader::new(object).unwrap();
     let group = reader.get_row_group(1).unwrap();
@@ -293,7 +293,7 @@ async fn a_dictionary_that_grows_too_large_is_not_begun_again() {
 }
 
 #[tokio::test]
-async fn a_source_without_rows_is_one_file_with_its_schema() {
+async fn source_without_rows_gives_one_file_with_the_schema() {
     for streams in [vec![], vec![vec![]], vec![vec![], vec![Ok(batch(0..0))]]] {
         let memory = Arc::new(Memory::default());
         let files = run(&memory, rows_of(streams), 128 << 20, 256 << 20).await.unwrap();
@@ -308,12 +308,12 @@ async fn a_source_without_rows_is_one_file_with_its_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_stream_leaves_no_upload_behind() {
+async fn failing_stream_leaves_no_upload_unfinished() {
     let memory = Arc::new(Memory::default());
     let mut failing = batches(0..100_000);
     failing.push(Err(Error::unavailable("the database has gone")));
     let mut source = rows_of(vec![failing, batches(0..3_000)]);
-    // A third is still at it, and would be for ever.
+    // A third stream never ends.
     let endless = stream::iter(batches(0..50_000)).chain(stream::pending());
     source.streams.push(endless.boxed());
     let error = run(&memory, source, 100_000, 100_000_000).await.unwrap_err();
@@ -324,7 +324,7 @@ async fn a_failing_stream_leaves_no_upload_behind() {
 }
 
 #[tokio::test]
-async fn what_is_stopped_leaves_no_upload_behind_and_says_how_far_it_came() {
+async fn stopped_write_leaves_no_upload_unfinished_and_reports_progress() {
     let memory = Arc::new(Memory::default());
     let endless = || {
         let batches = stream::iter(batches(0..20_000)).chain(stream::pending());
@@ -337,7 +337,7 @@ async fn what_is_stopped_leaves_no_upload_behind_and_says_how_far_it_came() {
     let sizes = config::Parquet { row_group_size: 20_000, file_size: 1 << 30 };
     let stop = tokio::time::sleep(std::time::Duration::from_millis(500));
     let Written::Stopped(progress) = write_until(stop, &store, &location, source, sizes).await.unwrap() else {
-        panic!("streams that do not end have ended")
+        panic!("endless streams ended")
     };
     assert!(progress.rows > 0 && progress.rows <= 40_000 && progress.bytes > 0, "{progress:?}");
     assert_eq!(progress.files, 2);
@@ -346,7 +346,7 @@ async fn what_is_stopped_leaves_no_upload_behind_and_says_how_far_it_came() {
 }
 
 #[tokio::test]
-async fn a_failing_upload_is_aborted_and_told() {
+async fn failing_upload_is_aborted_and_reported() {
     let memory = Arc::new(Memory { refuse: Some("part-00001.parquet"), ..Memory::default() });
     let error = run(&memory, rows_of(vec![batches(0..200_000)]), 200_000, 400_000).await.unwrap_err();
     assert_eq!((error.kind(), error.report()), (Kind::Unavailable, "refused".into()));
@@ -355,7 +355,7 @@ async fn a_failing_upload_is_aborted_and_told() {
 }
 
 #[tokio::test]
-async fn rows_that_do_not_fit_the_schema_are_an_error() {
+async fn rows_of_another_schema_are_an_error() {
     let other = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
     let wrong = RecordBatch::try_new(other, vec![Arc::new(StringArray::from(vec!["1"]))]).unwrap();
     let memory = Arc::new(Memory::default());
@@ -366,7 +366,7 @@ async fn rows_that_do_not_fit_the_schema_are_an_error() {
 }
 
 #[tokio::test]
-async fn a_footer_is_read_with_one_request_or_two() {
+async fn footer_takes_one_request_or_two() {
     let fields: Vec<_> = (0..800).map(|n| Field::new(format!("column_{n}"), DataType::Int64, true)).collect();
     let wide = Arc::new(Schema::new(fields));
     let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
@@ -384,16 +384,19 @@ async fn a_footer_is_read_with_one_request_or_two() {
 }
 
 #[tokio::test]
-async fn a_lying_footer_is_an_error() {
+async fn invalid_footer_is_an_error() {
     let at: Key = "s3://b/f".parse().unwrap();
     for (content, expected) in [
-        (&b"PAR1"[..], "s3://b/f: 4 bytes are too few for a Parquet file"),
-        (b"id,name\n1,a\n2,b\n", "s3://b/f is no Parquet file"),
-        (b"PAR1\xff\xff\xff\x7fPAR1", "s3://b/f: its footer claims 2147483647 bytes, and the file has 12"),
-        (b"PAR1\x01\x00\x00\x00PAR1", "s3://b/f: its footer claims 1 bytes, and the file has 12"),
-        (b"PAR1\x00\x00\x00\x00PAR1", "s3://b/f: its footer cannot be read"),
-        (b"PAR1xxxx\x04\x00\x00\x00PAR1", "s3://b/f: its footer cannot be read"),
-        (b"PAR1xxxx\x04\x00\x00\x00PARE", "s3://b/f: its footer is encrypted, and Athena could not read it"),
+        (&b"PAR1"[..], "s3://b/f: not a Parquet file: it has only 4 bytes"),
+        (b"id,name\n1,a\n2,b\n", "s3://b/f: not a Parquet file"),
+        (
+            b"PAR1\xff\xff\xff\x7fPAR1",
+            "s3://b/f: invalid Parquet footer length: 2147483647 bytes in a file of 12 bytes",
+        ),
+        (b"PAR1\x01\x00\x00\x00PAR1", "s3://b/f: invalid Parquet footer length: 1 bytes in a file of 12 bytes"),
+        (b"PAR1\x00\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
+        (b"PAR1xxxx\x04\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
+        (b"PAR1xxxx\x04\x00\x00\x00PARE", "s3://b/f: its Parquet footer is encrypted, which Athena can't read"),
     ] {
         let memory = Arc::new(Memory::default());
         memory.objects.lock().unwrap().insert("f".into(), Bytes::from_static(content));

@@ -1,4 +1,4 @@
-//! Rows in any order → folders.
+//! Tests of partitioned writes, with rows in any order.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn schema() -> SchemaRef {
 
 const PREFS: [&str; 3] = ["東京", "New York", "~"];
 
-/// Row `id` is of day `id % 7`, of prefecture `id % 3` and of number `id % 1000`.
+/// Returns rows in which row `id` has day `id % 7`, prefecture `id % 3` and number `id % 1000`.
 fn batch(ids: Range<i64>) -> RecordBatch {
     let tags = ids.clone().map(|n| (n % 3 != 0).then(|| (0..n % 4).map(Some).collect::<Vec<_>>()));
     let columns: Vec<ArrayRef> = vec![
@@ -46,11 +46,11 @@ async fn run(memory: &Arc<Memory>, source: Rows, by: &[&str], sizes: (u64, u64))
     let ended = partitioned::write_until(pending(), &store, &location, source, &columns, &by, sizes, "datasets.t");
     match ended.await? {
         Ended::All(written) => Ok(written),
-        Ended::Stopped(progress) => panic!("stopped by nobody: {progress:?}"),
+        Ended::Stopped(progress) => panic!("stopped without a stop signal: {progress:?}"),
     }
 }
 
-/// The ids of each file, in the order of the file.
+/// Returns the ids of a file, in file order.
 fn ids_of(memory: &Memory, file: &File, column: usize) -> Vec<i64> {
     let ids =
         |batch: &RecordBatch| batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
@@ -60,7 +60,7 @@ fn ids_of(memory: &Memory, file: &File, column: usize) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_in_no_order_come_into_the_folder_of_their_values() {
+async fn unsorted_rows_land_in_the_folder_of_their_values() {
     let memory = Arc::new(Memory::default());
     let batches = |ids: Range<i64>| ids.clone().step_by(777).map(|n| batch(n..(n + 777).min(ids.end))).collect();
     let source = of(vec![batches(0..20_000), vec![], batches(20_000..50_000)]);
@@ -75,7 +75,7 @@ async fn rows_in_no_order_come_into_the_folder_of_their_values() {
             let day = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(19_000 + id % 7 * 2);
             assert_eq!(values, [day.to_string().as_str(), PREFS[(id % 3) as usize]]);
         }
-        // Those of one stream stay in their order.
+        // Rows of one stream stay in order.
         assert!(ids.iter().filter(|id| **id < 20_000).is_sorted());
         all.extend(ids);
     }
@@ -91,7 +91,7 @@ async fn rows_in_no_order_come_into_the_folder_of_their_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_partition_has_several_full_files_and_a_small_one_its_own() {
+async fn large_partition_gets_several_full_files() {
     let memory = Arc::new(Memory::default());
     let batches: Vec<_> = (0..400_000).step_by(10_000).map(|n| batch(n..n + 10_000)).collect();
     let written = run(&memory, of(vec![batches]), &["pref"], (50_000, 100_000)).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_large_partition_has_several_full_files_and_a_small_one_its_own() {
 }
 
 #[tokio::test]
-async fn a_source_without_rows_has_a_folder_that_is_looked_for() {
+async fn source_without_rows_has_a_folder_that_projection_finds() {
     for (by, key) in [("dt", "dt=1970-01-01/"), ("n", "n=0/"), ("pref", "pref=none/")] {
         let memory = Arc::new(Memory::default());
         let written = run(&memory, of(vec![vec![], vec![batch(0..0)]]), &[by], (1 << 20, 1 << 20)).await.unwrap();
@@ -119,14 +119,14 @@ async fn a_source_without_rows_has_a_folder_that_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_folder_is_said_without_its_value_and_leaves_no_upload() {
+async fn unusable_partition_value_is_reported_without_the_value_and_leaves_no_upload() {
     let mut unfit = batch(0..5).columns().to_vec();
     unfit[0] = Arc::new(Date32Array::from(vec![Some(1), Some(2), None, Some(4), Some(i32::MAX)]));
     unfit[2] = Arc::new(StringArray::from(vec!["a", "secret/b", "c", "d", "e"]));
     unfit[3] = Arc::new(Int32Array::from(vec![1, 2, 3, 4, i32::MAX]));
     let unfit = RecordBatch::try_new(schema(), unfit).unwrap();
     for (by, expected) in [
-        ("dt", "datasets.t: partition_by: column \"dt\" of row 5003 of part 2 of 2 is NULL, and NULL has no folder"),
+        ("dt", "datasets.t: partition_by: column \"dt\" of row 5003 of part 2 of 2 is NULL, which can't be a folder"),
         ("pref", "datasets.t: partition_by: column \"pref\" of row 5002 of part 2 of 2 has a character"),
         ("n", "datasets.t: partition_by n: Athena would project 2147483648 partitions, but only 1001 have rows"),
     ] {
@@ -140,7 +140,7 @@ async fn what_has_no_folder_is_said_without_its_value_and_leaves_no_upload() {
         assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
     }
     for (by, expected) in [
-        (&["day"][..], "the source has no column \"day\", only dt, id, pref, n, tags"),
+        (&["day"][..], "the source has no column \"day\"; it has dt, id, pref, n, tags"),
         (&["tags"], "column \"tags\": Athena can't project partitions of type array<bigint>: cast the column"),
     ] {
         let memory = Arc::new(Memory::default());
@@ -150,7 +150,7 @@ async fn what_has_no_folder_is_said_without_its_value_and_leaves_no_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_stream_or_upload_leaves_nothing_open() {
+async fn failing_stream_or_upload_leaves_no_upload_unfinished() {
     let memory = Arc::new(Memory::default());
     let mut source = of(vec![(0..100_000).step_by(1000).map(|n| batch(n..n + 1000)).collect()]);
     source.streams.push(stream_of(vec![Ok(batch(0..3000)), Err(Error::unavailable("the database has gone"))]));
