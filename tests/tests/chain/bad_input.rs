@@ -97,7 +97,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "flip",
             json!({ "dataset": "users", "generation": "green" }),
-            format!("the request is not understood: expected {FLIP}: \"green\" is no generation: expected blue-ULID or green-ULID"),
+            format!("the request is not understood: expected {FLIP}: \"green\" is not a generation: expected blue-ULID or green-ULID"),
         ),
         (
             "flip",
