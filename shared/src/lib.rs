@@ -1,26 +1,27 @@
-//! What the functions share: the decisions, and the ports that they are carried out through.
+//! The code that the functions share: the decisions, and the ports that carry them out.
 //!
 //! `export` opens a [`source`], writes its rows as [`mod@parquet`] files to a new location and puts their [`manifest`]
-//! beside it. `flip` takes one look at the table, decides ([`plan`]), audits the candidate ([`audit`]) and moves the Glue
-//! table there with one call ([`publish`]). [`sweep`] deletes what nobody can reach any more.
+//! beside it. `flip` loads the table's state, decides ([`plan`]), audits the candidate ([`audit`]) and switches the Glue
+//! table to it with one call ([`publish`]). [`sweep`] deletes unreachable generations.
 //!
 //! | pure: state in, decision out | |
 //! |---|---|
-//! | [`name`] | colours, generations and paths: the only place that formats and parses them |
-//! | [`config`] | `datasets.toml`: raw → checked, all faults at once |
-//! | [`partition`] | columns that became folders, and how Athena finds them |
-//! | [`manifest`], [`record`] | what a generation holds; what stays of flips and holds |
-//! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; what goes live |
-//! | [`history`] | what the flip records tell, and what must come on record |
-//! | [`group`] | what flips together, and who finishes it |
+//! | [`name`] | colours, generations and paths: the only module that formats and parses them |
+//! | [`config`] | `datasets.toml`: raw → checked, all errors reported together |
+//! | [`partition`] | partition columns, and how Athena finds their folders |
+//! | [`manifest`], [`record`] | the contents of a generation; the records of flips, holds and engines' runs |
+//! | [`schema`], [`audit`], [`plan`] | types and their changes; checks → verdict; the decision to flip |
+//! | [`history`] | a table's history by its flip records, and the record that is missing |
+//! | [`group`] | datasets that flip together, and the group's record |
+//! | [`merge`] | the opt-out merge; the reading and writing of its files needs `aws` |
 //!
-//! | the world (feature `aws`; `arrow` for what of [`source`] and [`request`] only decodes) | |
+//! | effects (feature `aws`; the decoding half of [`source`] and [`request`] needs only `arrow`) | |
 //! |---|---|
-//! | [`port`], [`aws`], [`world`], [`clock`] | what is asked of AWS, the clients, and all of it in one place |
+//! | [`port`], [`aws`], [`world`], [`clock`] | the traits over AWS, their clients, and the environment that bundles them |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
-//! | [`engine`] | Athena and Glue, which write the objects themselves |
-//! | [`publish`], [`sweep`] | making a generation live, and deleting what is over |
-//! | [`request`], [`lambda`], [`metric`] | events, answers, and what the `main.rs` have in common |
+//! | [`engine`] | Athena and Glue as engines, which write the objects themselves |
+//! | [`publish`], [`sweep`] | making a generation live, and deleting unreachable generations |
+//! | [`request`], [`lambda`], [`metric`] | events and responses, and the shared code of the `main.rs` files |
 
 pub mod audit;
 pub mod config;

@@ -48,7 +48,7 @@ source = { mongo = {} }
     let refused = chain.answer("export", &json!({})).await.unwrap_err();
     assert_eq!(refused.error_type, "Config");
     let expected = chain
-        .named("s3://${BUCKET}/datasets.toml: no such file; put datasets.toml there, or set DATASETS to where it is");
+        .named("s3://${BUCKET}/datasets.toml: no such file: put datasets.toml there, or set DATASETS to its location");
     assert_eq!(refused.error_message, expected);
 }
 
