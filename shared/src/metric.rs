@@ -33,7 +33,7 @@ pub enum Metric {
     OldestReplaced,
     /// Time by which that generation's age since its replacement exceeds `max_age`.
     BeyondMaxAge,
-    /// The longest time of a refresh from the put of a drop to the flip that contains it, or until now while it waits.
+    /// By refresh: the longest time from the put of a drop to the flip that contains it, or until now if it still waits.
     OptoutLag,
     /// Records of drops that a refresh set aside.
     RejectedRecords,
