@@ -202,5 +202,5 @@ pub enum RunState {
 
 /// Returns the error for an object that is missing or has changed, which is the same for every implementation.
 pub fn missing(at: &impl fmt::Display) -> Error {
-    Error::conflict(format!("{at}: the object is missing, or it has changed since it was listed: run again"))
+    Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
 }
