@@ -1,4 +1,5 @@
-//! The product's one error type. Its kind says what an operator can do, and its message says what happened, to what and why.
+//! The product's one error type. Its kind says what an operator can do, and its message says what happened, to what and
+//! why.
 
 use std::fmt;
 
@@ -32,7 +33,8 @@ impl Kind {
     }
 }
 
-/// An error with its kind, message, dataset and cause. It contains names, counts and keys of objects, never a row's values.
+/// An error with its kind, message, dataset and cause. It contains names, counts and keys of objects, never a row's
+/// values.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,

@@ -1,8 +1,8 @@
 //! The record of a group, and the decisions about datasets that flip together. State in, decision out.
 //!
-//! The record is one small object beside the tables. Every change replaces the version that it was based on (`If-Match`),
-//! so that all changes happen one after another. Any process that finds a flip under way knows from the record how to
-//! finish it.
+//! The record is one small object beside the tables. Every change replaces the version that it was based on
+//! (`If-Match`), so that all changes happen one after another. Any process that finds a flip under way knows from the
+//! record how to finish it.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ pub struct Record {
     pub group: String,
     /// Incremented with every change, so that no two versions have the same content.
     pub serial: u64,
-    /// The generations that readers may read as one snapshot. They were live together, and sweep keeps them while they are
-    /// named here.
+    /// The generations that readers may read as one snapshot. They were live together, and sweep keeps them while they
+    /// are named here.
     pub live: Option<Set>,
     /// The flip under way. The next process that handles the group finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,7 +103,8 @@ pub enum Step {
 }
 
 impl Flipping {
-    /// Returns the progress of a table that is at this location. A flip that is being reverted goes from `to` to `from`.
+    /// Returns the progress of a table that is at this location. A flip that is being reverted goes from `to` to
+    /// `from`.
     pub fn step(&self, dataset: &str, at: Option<&Location>) -> Step {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         let from = self.from.get(dataset).and_then(Option::as_ref);

@@ -12,8 +12,8 @@ pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
     live.generation().map(|live| live.ulid.min(candidate.ulid))
 }
 
-/// Returns a ULID that sorts before every record of a flip to a generation of `since` or later. It exists because a flip's
-/// ULID is later than its generation's, whatever the clocks say ([`crate::record::later`]).
+/// Returns a ULID that sorts before every record of a flip to a generation of `since` or later. It exists because a
+/// flip's ULID is later than its generation's, whatever the clocks say ([`crate::record::later`]).
 pub fn bound(since: Ulid) -> Ulid {
     Ulid::from_parts(since.timestamp_ms(), 0)
 }

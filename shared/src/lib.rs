@@ -1,8 +1,8 @@
 //! The code that the functions share: the decisions, and the ports that carry them out.
 //!
 //! `export` opens a [`source`], writes its rows as [`mod@parquet`] files to a new location and puts their [`manifest`]
-//! beside it. `flip` loads the table's state, decides ([`plan`]), audits the candidate ([`audit`]) and switches the Glue
-//! table to it with one call ([`publish`]). [`sweep`] deletes unreachable generations.
+//! beside it. `flip` loads the table's state, decides ([`plan`]), audits the candidate ([`audit`]) and switches the
+//! Glue table to it with one call ([`publish`]). [`sweep`] deletes unreachable generations.
 //!
 //! | pure: state in, decision out | |
 //! |---|---|
@@ -15,9 +15,9 @@
 //! | [`group`] | datasets that flip together, and the group's record |
 //! | [`merge`] | the opt-out merge; the reading and writing of its files needs `aws` |
 //!
-//! | effects (feature `aws`; the decoding half of [`source`] and [`request`] needs only `arrow`) | |
+//! | effects (feature `aws`; the decoding in [`source`] and [`request`] needs only `arrow`) | |
 //! |---|---|
-//! | [`port`], [`aws`], [`world`], [`clock`] | the traits over AWS, their clients, and the environment that bundles them |
+//! | [`port`], [`aws`], [`world`], [`clock`] | traits over AWS, their clients, and the environment with all of them |
 //! | [`source`], [`mod@parquet`] | rows → batches → objects |
 //! | [`engine`] | Athena and Glue as engines, which write the objects themselves |
 //! | [`publish`], [`sweep`] | making a generation live, and deleting unreachable generations |

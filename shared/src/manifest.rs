@@ -1,5 +1,5 @@
-//! The manifest: the contents of a complete generation. It is written last, create-if-absent. Without a manifest there is
-//! no generation.
+//! The manifest: the contents of a complete generation. It is written last, create-if-absent. Without a manifest there
+//! is no generation.
 
 use std::collections::BTreeMap;
 
@@ -52,8 +52,8 @@ pub struct Manifest {
     pub group: Option<Run>,
 }
 
-/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of the
-/// members' names, so the run is complete when the last one exists.
+/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
+/// the members' names, so the run is complete when the last one exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     pub group: String,
@@ -73,8 +73,8 @@ impl Run {
 /// The inputs of a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
-    /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file, except
-    /// bucket 0.
+    /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
+    /// except bucket 0.
     pub buckets: u32,
     /// Every drop that the table contains and that was still in the inbox when this generation was made.
     pub consumed: Vec<Consumed>,

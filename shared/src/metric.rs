@@ -1,9 +1,10 @@
-//! Writes CloudWatch metrics as log lines, without a call or an agent. CloudWatch extracts the lines in its Embedded Metric
-//! Format from a function's log
+//! Writes CloudWatch metrics as log lines, without a call or an agent. CloudWatch extracts the lines in its Embedded
+//! Metric Format from a function's log
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //!
-//! Each metric has the dimension `Stack`, for alarms that need not know the datasets. It also has `Stack` and `Dataset`,
-//! unless the environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each dataset.
+//! Each metric has the dimension `Stack`, for alarms that need not know the datasets. It also has `Stack` and
+//! `Dataset`, unless the environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each
+//! dataset.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -33,7 +34,8 @@ pub enum Metric {
     OldestReplaced,
     /// Time by which that generation's age since its replacement exceeds `max_age`.
     BeyondMaxAge,
-    /// By refresh: the longest time from the put of a drop to the flip that contains it, or until now if it still waits.
+    /// By refresh: the longest time from the put of a drop to the flip that contains it, or until now if it still
+    /// waits.
     OptoutLag,
     /// Records of drops that a refresh set aside.
     RejectedRecords,

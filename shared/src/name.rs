@@ -141,7 +141,8 @@ pub struct Entry {
     pub modified: Timestamp,
 }
 
-/// One S3 folder. The prefix is empty for a whole bucket; otherwise it ends with `/`, so that `blue` never matches `blue-2`.
+/// One S3 folder. The prefix is empty for a whole bucket; otherwise it ends with `/`, so that `blue` never matches
+/// `blue-2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub bucket: String,
@@ -279,7 +280,8 @@ impl Home {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the mark that sweep is deleting a generation. The mark exists for as long as the deletion takes.
+    /// Returns the key of the mark that sweep is deleting a generation. The mark exists for as long as the deletion
+    /// takes.
     pub fn sweeping(&self, generation: &Generation) -> Key {
         self.0.folder(SWEEPING).key(&format!("{generation}.json"))
     }
@@ -333,7 +335,8 @@ impl Home {
         rest.strip_suffix('/')?.parse().ok()
     }
 
-    /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a generation.
+    /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
+    /// generation.
     pub fn of_generation(location: &Location) -> Option<(Home, Generation)> {
         let (home, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
         let home = Home(Location { bucket: location.bucket.clone(), prefix: format!("{home}/") });
@@ -413,8 +416,8 @@ impl fmt::Display for TableName {
 /// The prefix of audit tables. An audit registers its candidate as a temporary table so that Athena can query it.
 pub const AUDIT_TABLES: &str = "turntable_audit_";
 
-/// Returns `turntable_audit_DATASET_ULID`, in lower case because Glue stores names so. Each audit has its own ULID, so no
-/// two audits share a table.
+/// Returns `turntable_audit_DATASET_ULID`, in lower case because Glue stores names so. Each audit has its own ULID, so
+/// no two audits share a table.
 pub fn audit_table(dataset: &str, audit: Ulid) -> String {
     format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
 }

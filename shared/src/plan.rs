@@ -46,7 +46,8 @@ impl Live {
     }
 }
 
-/// Returns the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue` counts as blue.
+/// Returns the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue` counts as
+/// blue.
 pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
     let colour = match live {
         Live::NoTable => Colour::Blue,
@@ -57,8 +58,8 @@ pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
     Generation { colour, ulid }
 }
 
-/// Returns the generation of a merge. Its ULID is later than live's, whatever the clocks say. So the ULIDs of generations
-/// that were merged from one another are in the order of the merges.
+/// Returns the generation of a merge. Its ULID is later than live's, whatever the clocks say. So the ULIDs of
+/// generations that were merged from one another are in the order of the merges.
 pub fn next_merge(home: &Home, live: &Live, fresh: Ulid) -> Generation {
     next(home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
@@ -183,8 +184,8 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
     })
 }
 
-/// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after our last
-/// flip. `None` if there is no drift.
+/// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after our
+/// last flip. `None` if there is no drift.
 ///
 /// `flips` holds the flips since the start of live, and always the last flip of all. `returned` holds the intents in
 /// `_returns/` to make live live again. The caller must read the table first, then `returned`, then `flips`.

@@ -1,6 +1,6 @@
-//! The ports: traits for every call that the functions make to AWS. Each has a real implementation in [`crate::aws`] and
-//! one in memory (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through a
-//! port.
+//! The ports: traits for every call that the functions make to AWS. Each has a real implementation in [`crate::aws`]
+//! and one in memory (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes
+//! through a port.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -98,16 +98,16 @@ pub trait Objects: Send + Sync {
     /// written. A missing object is an error.
     async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
 
-    /// Copies an object on the server, create-if-absent. It is an error if the object at `from` is missing or its ETag is
-    /// not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
+    /// Copies an object on the server, create-if-absent. It is an error if the object at `from` is missing or its ETag
+    /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
     /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket. Deleting a missing object succeeds. After an error some
     /// objects may be deleted. Only sweep may call it.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
-    /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may call
-    /// it.
+    /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may
+    /// call it.
     async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool>;
 
     /// Returns the multipart uploads to keys under the location that were neither completed nor aborted.
@@ -120,7 +120,8 @@ pub trait Objects: Send + Sync {
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
 
-/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object. `abort` leaves no parts either.
+/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object. `abort` leaves no parts
+/// either.
 #[async_trait]
 pub trait Upload: Send {
     /// Appends bytes of any length. May wait until earlier bytes are sent.
@@ -138,12 +139,12 @@ pub trait Upload: Send {
 pub trait Query: Send + Sync {
     /// Runs one query to its end, and never reuses an earlier result.
     ///
-    /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again. Any
-    /// other error says nothing about the query.
+    /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again.
+    /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
 
-    /// Returns when the oldest query of these workgroups that is still queued or running was submitted; `None` if there is
-    /// none. An error of kind `Config` means that permission to ask is missing.
+    /// Returns when the oldest query of these workgroups that is still queued or running was submitted; `None` if there
+    /// is none. An error of kind `Config` means that permission to ask is missing.
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
@@ -171,7 +172,8 @@ pub trait Queue: Send + Sync {
 /// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Starts a run and returns its ID. `again` means that the run may have been started before; it is not started twice.
+    /// Starts a run and returns its ID. `again` means that the run may have been started before; it is not started
+    /// twice.
     ///
     /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
     /// error it was not.

@@ -11,7 +11,8 @@ use crate::{
     name::{Generation, Key, Location},
 };
 
-/// The record of one flip. Its key contains its ULID, and the records in the order of their ULIDs are the table's history.
+/// The record of one flip. Its key contains its ULID, and the records in the order of their ULIDs are the table's
+/// history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flip {
     pub dataset: String,

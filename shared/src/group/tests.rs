@@ -42,7 +42,8 @@ fn run(number: u64) -> Run {
 
 const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
 
-/// Returns a record whose runs have flipped one after another. Each run's number is also the time of its flip in seconds.
+/// Returns a record whose runs have flipped one after another. Each run's number is also the time of its flip in
+/// seconds.
 fn flipped(runs: &[u64]) -> Record {
     runs.iter().fold(Record::new("core"), |record, run| {
         let from = BOTH.map(|dataset| (dataset.to_owned(), record.live.as_ref().map(|_| at(dataset, 0)))).into();
