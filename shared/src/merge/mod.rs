@@ -1,9 +1,9 @@
-//! Opt-outs: many drops and the live table → the next table, one row per key.
+//! The opt-out merge: many drops and the live table → the next table, with one row per key.
 //!
-//! The table is kept in buckets, a file each, by a hash of the key; each file is sorted by key. A refresh reads and
-//! rewrites the buckets that its records fall into and carries the others over by server-side copy, so that its cost
-//! grows with the change and not with the table. What a record does to a table is decided by [`later`] and by nothing
-//! else: the order in which drops arrive, and how often, makes no difference.
+//! A hash of the key assigns each row to a bucket. A bucket is one file, sorted by key. A refresh reads and rewrites
+//! the buckets that its records fall into, and copies the others on the server. So its cost grows with the change and
+//! not with the table. [`later`] alone decides the effect of a record, so the order of drops and their repetition make
+//! no difference.
 
 pub mod archive;
 pub mod bucket;
@@ -32,7 +32,7 @@ pub use file::columns;
 #[cfg(feature = "aws")]
 pub use refresh::{Ask, Refreshed, Took, refresh};
 
-/// What somebody has said, from the least to the most protective.
+/// The state of a person's consent, from the least to the most protective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     OptedIn,
@@ -61,8 +61,8 @@ impl FromStr for State {
     }
 }
 
-/// A record without its key. The derived order is the rule: the later time, and at the same time the more
-/// protective state.
+/// A consent record without its key. The derived order is the rule that decides between two records: the later time
+/// wins, and at the same time the more protective state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
     /// Microseconds since 1970.
@@ -70,11 +70,11 @@ pub struct Word {
     pub state: State,
 }
 
-/// Which of two words about one key counts. Commutative, associative and idempotent.
+/// Returns the consent record that wins of two about the same key. Commutative, associative and idempotent.
 pub fn later(one: Word, other: Word) -> Word {
     one.max(other)
 }
 
-/// The names of the columns beside the key's.
+/// The names of the columns besides the key's.
 pub const STATE: &str = "state";
 pub const OCCURRED_AT: &str = "occurred_at";
