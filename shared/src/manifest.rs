@@ -40,8 +40,8 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// By column: how many values became NULL because the column's type can't represent them (`on_unrepresentable =
-    /// "null"`).
+    /// By column: how many values became NULL because the column's type can't represent them
+    /// (`on_unrepresentable = "null"`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
     /// Only in a merge of opt-outs.

@@ -1,4 +1,4 @@
-//! Formats and parses colours, generations and S3 paths. No other module does.
+//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does.
 //!
 //! ```text
 //! s3://BUCKET/PREFIX/TABLE/COLOUR-ULID/part-00000.parquet

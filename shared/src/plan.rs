@@ -10,7 +10,7 @@ use crate::{
 };
 use ulid::Ulid;
 
-/// What readers of the table read now, by the Glue table's Location.
+/// The live data of a table, by its Location in Glue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Live {
     NoTable,
@@ -64,7 +64,7 @@ pub fn next_merge(home: &Home, live: &Live, fresh: Ulid) -> Generation {
     next(home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
-/// Checks that neither the live location nor the next one contains the other, because Athena reads sub-folders.
+/// Checks that an unmanaged live location and the next one don't contain each other, because Athena reads sub-folders.
 pub fn beside(live: &Live, next: &Location) -> Result<()> {
     match live {
         Live::Foreign(location) if location.overlaps(next) => Err(Error::config(format!(
@@ -97,7 +97,7 @@ impl State {
     }
 }
 
-/// What triggers a flip.
+/// The trigger of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Event,
@@ -188,7 +188,7 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
 /// last flip. `None` if there is no drift.
 ///
 /// `flips` holds the flips since the start of live, and always the last flip of all. `returned` holds the intents in
-/// `_returns/` to make live live again. The caller must read the table first, then `returned`, then `flips`.
+/// `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
 ///
 /// A flip whose record is missing, because it is not written yet or was lost, is not drift:
 ///
@@ -223,22 +223,22 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
     expected.filter(|expected| !ours && *live != Live::Ours(*expected))
 }
 
-/// Returns the rollback that made live live. Later records of flips to the same generation change nothing: a canary may
-/// have been flipping back to it, or a repair may have restored it.
+/// Returns the rollback to the live generation, if no other generation was live since. Later records of flips to the
+/// same generation change nothing: a canary may have been flipping back to it, or a repair may have restored it.
 fn rolled_back(state: &State) -> Option<&Flip> {
     let live = state.live.generation()?;
     state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == By::Rollback)
 }
 
-/// Returns whether a rollback made live live.
+/// Returns whether live comes from a rollback.
 pub fn is_rolled_back(state: &State) -> bool {
     rolled_back(state).is_some()
 }
 
 /// Returns the generation that a rollback makes live: the named one, which must have been live, or the one before live.
 ///
-/// If a rollback made live live, an unnamed rollback returns live itself. The generation before it is the one that the
-/// rollback left, and a repeated request must not undo itself.
+/// If live comes from a rollback, a rollback without a named generation returns live itself. The generation before live
+/// is the one that the first rollback went away from, and a repeated request must not undo itself.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
