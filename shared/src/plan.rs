@@ -209,7 +209,7 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
             match (away.map(|(ulid, _)| *ulid).max(), to.max()) {
                 // The last flip or intent to this generation must be later than the last flip away from it.
                 (Some(away), Some(to)) => away < intents.max().map_or(to, |intent| intent.max(to)),
-                // No record says that it was live and then replaced.
+                // Without a record of both, a flip's record may be missing.
                 _ => true,
             }
         }
