@@ -1,4 +1,4 @@
-//! What a function runs on: the ports, the clock, and where `datasets.toml` is.
+//! The environment of a function: the ports, the clock, and the place of `datasets.toml`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct World {
 }
 
 impl World {
-    /// The real one, as the environment describes it.
+    /// Builds the real ports and clock from the environment variables.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<World> {
         Ok(World {
             catalog: Arc::new(Glue::new(aws)),
@@ -35,10 +35,10 @@ impl World {
         })
     }
 
-    /// `datasets.toml` as it is now: a change counts from the next invocation on.
+    /// Reads `datasets.toml`. Each invocation reads it anew, so a change applies from the next invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {
-            Error::config(format!("{place}: no such file; put datasets.toml there, or set DATASETS to where it is"))
+            Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))
         };
         let (name, bytes) = match &self.datasets {
             Place::S3(key) => (key.to_string(), self.objects.get(key).await?.ok_or_else(|| missing(key))?.to_vec()),
@@ -48,19 +48,19 @@ impl World {
             }
         };
         let text =
-            String::from_utf8(bytes).map_err(|fault| Error::config(format!("{name}: not UTF-8")).caused_by(fault))?;
+            String::from_utf8(bytes).map_err(|fault| Error::config(format!("{name} is not UTF-8")).caused_by(fault))?;
         Config::parse(&name, &text)
     }
 }
 
-/// A variable that the template sets.
+/// Returns an environment variable that template.yaml sets; an error if it is missing or empty.
 pub fn env(name: &str) -> Result<String> {
     optional(name)
         .ok_or_else(|| Error::config(format!("the environment variable {name} is not set: template.yaml sets it")))
 }
 
-/// A variable that there may be.
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+/// Returns an environment variable; `None` if it is missing or empty.
+#[allow(clippy::disallowed_methods, reason = "the only place that reads the environment")]
 pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

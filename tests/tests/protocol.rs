@@ -306,8 +306,8 @@ async fn a_rollback_goes_only_to_what_has_been_live() {
     assert_eq!(
         error.message(),
         format!(
-            "no flip to {rejected} is on record, and a rollback goes back to what has been live: ask for a flip to it, \
-             which audits it"
+            "no flip to {rejected} is on record, and a rollback goes only to a generation that was live: request a \
+             flip to it, which audits it"
         )
     );
     assert_eq!(rig.live(), Some(blue));
@@ -414,8 +414,8 @@ async fn an_unflip_is_left_to_an_operator() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(
         error.message(),
-        "the table's location is s3://lake/schemas/users/blue/, which is none of ours, although the dataset has \
-         flipped before: somebody else has changed it; to take it back invoke flip by hand with this generation"
+        "the table's location is s3://lake/schemas/users/blue/, which is unmanaged, although the dataset has \
+         flipped before: somebody else changed it. To take the table back, invoke flip with this generation"
     );
     let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
     assert_eq!((by_hand.outcome, rig.live()), (Outcome::Swapped, Some(green)));

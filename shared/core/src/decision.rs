@@ -1,4 +1,4 @@
-//! State in, decision out. Knows no clock, no randomness, no AWS.
+//! Decides what goes live: state in, decision out. Uses no clock, no randomness and no AWS.
 
 use jiff::Timestamp;
 
@@ -10,11 +10,11 @@ use crate::{
 };
 use ulid::Ulid;
 
-/// What the Glue table's Location names.
+/// The live data of a table, by its Location in Glue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Live {
     NoTable,
-    /// A location that no run of ours has written.
+    /// An unmanaged location: no run of Turntable wrote it.
     Foreign(Location),
     Ours(Generation),
 }
@@ -36,7 +36,7 @@ impl Live {
         }
     }
 
-    /// Where readers read now.
+    /// Returns the location that readers read now.
     pub fn location(&self, home: &Home) -> Option<Location> {
         match self {
             Live::NoTable => None,
@@ -46,7 +46,8 @@ impl Live {
     }
 }
 
-/// The next generation's name: the other colour than live's. An older flat `…/blue` has a colour too.
+/// Returns the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue` counts as
+/// blue.
 pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
     let colour = match live {
         Live::NoTable => Colour::Blue,
@@ -57,36 +58,36 @@ pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
     Generation { colour, ulid }
 }
 
-/// The name of a merge: its ULID is later than live's, whatever the clocks say, so that what was merged from one another
-/// is in the order of its ULIDs.
+/// Returns the generation of a merge. Its ULID is later than live's, whatever the clocks say. So the ULIDs of
+/// generations that were merged from one another are in the order of the merges.
 pub fn next_merge(home: &Home, live: &Live, fresh: Ulid) -> Generation {
     next(home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
-/// Whether a generation may ever lie beside what is live. Athena reads sub-folders: neither may contain the other.
+/// Checks that an unmanaged live location and the next one don't contain each other, because Athena reads sub-folders.
 pub fn beside(live: &Live, next: &Location) -> Result<()> {
     match live {
         Live::Foreign(location) if location.overlaps(next) => Err(Error::config(format!(
-            "the live location {location} contains the new one {next} or lies under it, and Athena reads sub-folders: \
-             move the table's files to a folder of their own, or give the dataset another location"
+            "the live location {location} overlaps the new one {next}, and Athena reads sub-folders: move the table's \
+             files to a folder of their own, or give the dataset another location"
         ))),
         _ => Ok(()),
     }
 }
 
-/// What a flip is decided on, all read after the table's `VersionId`.
+/// The state that a flip is decided on. All of it is read after the table's `VersionId`.
 #[derive(Debug, Clone)]
 pub struct State {
     pub live: Live,
-    /// When live's snapshot was taken; `None` where live is not ours.
+    /// When live's snapshot was taken; `None` if live is unmanaged.
     pub live_as_of: Option<Timestamp>,
-    /// The flips since the older of live and candidate was begun, in order; where live is not ours, at least one of
-    /// all there ever were, if there was one.
+    /// The flips since the start of the older of live and the candidate, in order. If live is unmanaged: at least one
+    /// flip, if the dataset has ever flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
     /// Whether live is a merge of opt-outs.
     pub live_is_merge: bool,
-    /// Whether the dataset lets us create a missing table.
+    /// Whether the dataset's settings allow creating a missing table.
     pub may_create: bool,
 }
 
@@ -96,7 +97,7 @@ impl State {
     }
 }
 
-/// Who asks.
+/// The trigger of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Event,
@@ -107,13 +108,13 @@ pub enum Who {
 pub enum Decision {
     AlreadyLive,
     Held(Hold),
-    /// Why live is better.
+    /// The candidate must not replace live. The text says why.
     Stale(String),
-    /// `UpdateTable`, or `CreateTable` where there is no table, if the audit passes.
+    /// If the audit passes, send `UpdateTable`, or `CreateTable` if there is no table.
     Flip,
 }
 
-/// Whether a candidate goes live.
+/// Decides whether a candidate goes live.
 pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Result<Decision> {
     let generation = candidate.generation;
     if state.live == Live::Ours(generation) {
@@ -124,7 +125,7 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
     }
     if who == Who::Event && state.was_live(&generation) {
         return Ok(Decision::Stale(format!(
-            "{generation} has been live before; only an operator's request brings it back"
+            "{generation} was live before, so only an operator's request makes it live again"
         )));
     }
     if let Some(stale) = displaced(home, candidate, state) {
@@ -132,22 +133,22 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
     }
     match &state.live {
         Live::NoTable if !state.may_create => {
-            return Err(Error::config("the table does not exist and the dataset says create = false: create it first"));
+            return Err(Error::config("the table does not exist and the dataset has create = false: create the table"));
         }
         Live::NoTable => {}
         Live::Foreign(location) if who == Who::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
-                "the table's location is {location}, which is none of ours, although the dataset has flipped before: \
-                 somebody else has changed it; to take it back invoke flip by hand with this generation"
+                "the table's location is {location}, which is unmanaged, although the dataset has flipped before: \
+                 somebody else changed it. To take the table back, invoke flip with this generation"
             )));
         }
         Live::Foreign(_) => beside(&state.live, &home.generation(&generation))?,
-        // That its base is live is all that a merge needs.
+        // A merge needs only a live base, and `displaced` has checked that.
         Live::Ours(_) if candidate.merge.is_some() => {}
         Live::Ours(live) => {
             if let Some(as_of) = state.live_as_of.filter(|as_of| candidate.as_of <= *as_of) {
                 return Ok(Decision::Stale(format!(
-                    "{generation} is as of {}, live {live} as of {as_of}: not fresher",
+                    "{generation} is as of {}, not fresher than live {live}, which is as of {as_of}",
                     candidate.as_of
                 )));
             }
@@ -162,7 +163,8 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
     Ok(Decision::Flip)
 }
 
-/// Why a flip would un-publish opt-outs: live has some that the candidate does not know (invariants 4 and 6).
+/// Returns why a flip would unpublish opt-outs: live has opt-outs that the candidate lacks (invariant 9). `None` if it
+/// would not.
 fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String> {
     let generation = candidate.generation;
     let at = |location: Option<&Location>| location.map_or_else(|| "no table".into(), Location::to_string);
@@ -170,35 +172,48 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
         let live = state.live.location(home);
         let (base, live) = (candidate.base.as_ref(), live.as_ref());
         return (base != live).then(|| {
-            format!("{generation} was merged from {}, and live is {}: it is merged again", at(base), at(live))
+            format!(
+                "{generation} was merged from {}, but live is {}: the next refresh merges again",
+                at(base),
+                at(live)
+            )
         });
     }
     state.live_is_merge.then(|| {
-        format!("{generation} does not know the opt-outs that are live: ask optout for a reconcile, not for a flip")
+        format!("{generation} lacks the opt-outs that are live: invoke optout with a reconcile instead of a flip")
     })
 }
 
-/// Which generation should be live, where somebody else has moved the table since our last flip: an un-flip.
+/// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after our
+/// last flip. `None` if there is no drift.
 ///
-/// `flips` are those since live was begun, and at least the last of all; `returned`, of live, was read after the table, and
-/// `flips` after `returned`. Where a flip's record is still to come, or was lost, nothing is said: nobody but we makes live
-/// what has not been live before, and who brings back what has been says so in `returned` first. A recovered record may
-/// come late, after those of later flips: it tells that a generation was live, and not when.
+/// `flips` holds the flips since the start of live, and always the last flip of all. `returned` holds the intents in
+/// `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
+///
+/// A flip whose record is missing, because it is not written yet or was lost, is not drift:
+///
+/// - Only Turntable makes a generation live that was never live before.
+/// - A flip back to a generation that was live before writes its intent to `returned` before it touches the table.
+///
+/// A recovered record may be written late, after the records of later flips. It proves that a generation was live, but
+/// not when.
 pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Return]) -> Option<Generation> {
     let own = |flip: &Flip| flip.by != By::Recovered;
     let (_, last) = flips.last()?;
     let ours = match live {
         Live::Ours(generation) => {
             let here = Some(home.generation(generation));
-            let left = flips.iter().filter(|(_, flip)| own(flip) && flip.from == here && flip.to != *generation);
-            let came = flips.iter().filter(|(_, flip)| flip.to == *generation).map(|(ulid, _)| *ulid);
-            let back = returned.iter().filter(|returned| returned.to == *generation).map(|returned| returned.flip);
-            match (left.map(|(ulid, _)| *ulid).max(), came.max()) {
-                (Some(left), Some(came)) => left < back.max().map_or(came, |back| back.max(came)),
+            let away = flips.iter().filter(|(_, flip)| own(flip) && flip.from == here && flip.to != *generation);
+            let to = flips.iter().filter(|(_, flip)| flip.to == *generation).map(|(ulid, _)| *ulid);
+            let intents = returned.iter().filter(|returned| returned.to == *generation).map(|returned| returned.flip);
+            match (away.map(|(ulid, _)| *ulid).max(), to.max()) {
+                // The last flip or intent to this generation must be later than the last flip away from it.
+                (Some(away), Some(to)) => away < intents.max().map_or(to, |intent| intent.max(to)),
+                // Without a record of both, a flip's record may be missing.
                 _ => true,
             }
         }
-        // A canary's way back to what was there before us leaves no record.
+        // A canary's flip back to an unmanaged location leaves no record.
         Live::Foreign(_) | Live::NoTable => {
             last.canary == Some(Canary::Pending) && last.from.is_some() && live.location(home) == last.from
         }
@@ -208,37 +223,39 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
     expected.filter(|expected| !ours && *live != Live::Ours(*expected))
 }
 
-/// The rollback that live comes from. A canary that was on its way to the same generation, and a repair that has brought it
-/// back, come on record after it and change nothing.
+/// Returns the rollback to the live generation, if no other generation was live since. Later records of flips to the
+/// same generation change nothing: a canary may have been flipping back to it, or a repair may have restored it.
 fn rolled_back(state: &State) -> Option<&Flip> {
     let live = state.live.generation()?;
     state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == By::Rollback)
 }
 
-/// Whether live is where a rollback went.
+/// Returns whether live comes from a rollback.
 pub fn is_rolled_back(state: &State) -> bool {
     rolled_back(state).is_some()
 }
 
-/// Which generation a rollback goes back to: the named one, which must have been live, or what was live before live. Where
-/// live comes from a rollback, it is live itself: what was before it is what the rollback went away from, and a request
-/// that comes twice must not undo itself.
+/// Returns the generation that a rollback makes live: the named one, which must have been live, or the one before live.
+///
+/// If live comes from a rollback, a rollback without a named generation returns live itself. The generation before live
+/// is the one that the first rollback went away from, and a repeated request must not undo itself.
 pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
-            "live is a merge of opt-outs, and a rollback would bring back people who are out: put a drop that says \
-             otherwise into the inbox instead",
+            "live is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, put a drop with a \
+             later record into the inbox",
         ));
     }
-    let live = state.live.generation().ok_or_else(|| {
-        Error::input("the table's location is no generation of ours: there is nothing to roll back from")
-    })?;
+    let live = state
+        .live
+        .generation()
+        .ok_or_else(|| Error::input("the table's location is unmanaged: there is nothing to roll back from"))?;
     if let Some(wanted) = wanted {
-        // What its audit said when it went live is all that a rollback knows of its rows.
+        // A rollback audits no rows: it relies on the audit that the generation passed when it went live.
         if wanted != live && !state.was_live(&wanted) {
             return Err(Error::input(format!(
-                "no flip to {wanted} is on record, and a rollback goes back to what has been live: ask for a flip to \
-                 it, which audits it"
+                "no flip to {wanted} is on record, and a rollback goes only to a generation that was live: request a \
+                 flip to it, which audits it"
             )));
         }
         return Ok(wanted);
@@ -252,7 +269,8 @@ pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Resul
         .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to go back to")))?;
     home.parse_generation(from).ok_or_else(|| {
         Error::input(format!(
-            "before {live} the table was at {from}, which is no generation of ours and cannot be audited"
+            "before {live} the table was at {from}, which is unmanaged and can't be audited: name the generation to go \
+             back to"
         ))
     })
 }
@@ -323,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_event_does_not_undo_a_rollback_and_an_operator_may() {
+    fn late_event_does_not_undo_rollback_but_operator_may() {
         let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
         let state = state(Live::Ours(BLUE()), Some(10), flips);
         assert!(matches!(decide(&candidate(GREEN(), 15), &state, Who::Event), Decision::Stale(_)));
@@ -331,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_the_same_way_as_a_rollback_does_not_open_it_again() {
+    fn later_flip_to_the_same_generation_keeps_rollback_in_force() {
         for by in [By::Canary, By::Repair, By::Recovered] {
             let flips =
                 vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30), flipped(BLUE(), by, 31)];
@@ -344,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_that_was_running_during_a_rollback_does_not_undo_it() {
+    fn export_with_snapshot_before_rollback_does_not_undo_it() {
         let newest = generation(Colour::Blue, 3);
         let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
         let state = state(Live::Ours(BLUE()), Some(10), flips);
@@ -353,30 +371,30 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_location_is_adopted_only_while_nothing_has_flipped() {
+    fn event_adopts_unmanaged_location_only_before_first_flip() {
         let flat = Live::Foreign(home().location().folder("blue"));
         assert_eq!(next(&home(), &flat, Ulid::from_parts(2, 0)).colour, Colour::Green);
         assert_eq!(decide(&candidate(GREEN(), 1), &state(flat.clone(), None, vec![]), Who::Event), Decision::Flip);
-        let unflipped = state(flat, None, vec![flipped(BLUE(), By::Event, 1)]);
-        let error = flip(&home(), &candidate(GREEN(), 2), &unflipped, Who::Event).unwrap_err();
+        let drifted = state(flat, None, vec![flipped(BLUE(), By::Event, 1)]);
+        let error = flip(&home(), &candidate(GREEN(), 2), &drifted, Who::Event).unwrap_err();
         assert_eq!(error.kind(), crate::error::Kind::Conflict);
-        assert_eq!(decide(&candidate(GREEN(), 2), &unflipped, Who::Operator), Decision::Flip);
+        assert_eq!(decide(&candidate(GREEN(), 2), &drifted, Who::Operator), Decision::Flip);
     }
 
     #[test]
-    fn a_parent_of_the_new_location_is_refused() {
+    fn live_location_that_contains_the_new_one_is_refused() {
         let parent = state(Live::Foreign("s3://lake/schemas/users".parse().unwrap()), None, vec![]);
         let error = flip(&home(), &candidate(GREEN(), 1), &parent, Who::Event).unwrap_err();
         assert_eq!(
             error.message(),
-            "the live location s3://lake/schemas/users/ contains the new one \
-             s3://lake/schemas/users/green-00000000020000000000000000/ or lies under it, and Athena reads sub-folders: \
+            "the live location s3://lake/schemas/users/ overlaps the new one \
+             s3://lake/schemas/users/green-00000000020000000000000000/, and Athena reads sub-folders: \
              move the table's files to a folder of their own, or give the dataset another location"
         );
     }
 
     #[test]
-    fn a_hold_stops_everybody_and_what_is_live_stays_so() {
+    fn hold_stops_events_and_operators_but_not_what_is_already_live() {
         let hold = Hold { at: second(1), reason: "bad source".into(), released: false };
         let held = State { hold: Some(hold.clone()), ..state(Live::Ours(BLUE()), Some(10), vec![]) };
         for who in [Who::Event, Who::Operator] {
@@ -390,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_flips_only_while_its_base_is_live() {
+    fn merge_flips_only_while_its_base_is_live() {
         let on_blue = merge(GREEN(), Some(home().generation(&BLUE())));
         let live = |live| State { live_is_merge: true, ..state(live, Some(99), vec![]) };
         for who in [Who::Event, Who::Operator] {
@@ -404,49 +422,49 @@ mod tests {
     }
 
     #[test]
-    fn nothing_un_publishes_an_opt_out() {
+    fn no_flip_or_rollback_unpublishes_opt_outs() {
         let live = State { live_is_merge: true, ..state(Live::Ours(BLUE()), Some(1), vec![]) };
         for who in [Who::Event, Who::Operator] {
             assert!(matches!(decide(&candidate(GREEN(), 99), &live, who), Decision::Stale(_)));
         }
-        assert!(rollback(&home(), &live, Some(GREEN())).unwrap_err().message().contains("people who are out"));
+        assert!(rollback(&home(), &live, Some(GREEN())).unwrap_err().message().contains("would forget opt-outs"));
     }
 
     #[test]
-    fn what_nobody_of_us_did_is_an_unflip() {
+    fn table_moved_by_somebody_else_is_drift() {
         let ulid = |at| Ulid::from_parts(at, 0);
         let (blue, green) = (Live::Ours(BLUE()), Live::Ours(GREEN()));
         let foreign = Live::Foreign("s3://lake/elsewhere".parse().unwrap());
-        let left = |from: Generation, flip: Flip| Flip { from: Some(home().generation(&from)), ..flip };
-        let there =
-            [(ulid(30), flipped(BLUE(), By::Event, 3)), (ulid(40), left(BLUE(), flipped(GREEN(), By::Event, 4)))];
-        let seen = |live: &Live, returned: &[Return]| unflip(&home(), live, &there, returned);
+        let from = |from: Generation, flip: Flip| Flip { from: Some(home().generation(&from)), ..flip };
+        let flips =
+            [(ulid(30), flipped(BLUE(), By::Event, 3)), (ulid(40), from(BLUE(), flipped(GREEN(), By::Event, 4)))];
+        let seen = |live: &Live, returned: &[Return]| unflip(&home(), live, &flips, returned);
 
         assert_eq!(seen(&green, &[]), None);
         for moved in [&blue, &foreign, &Live::NoTable] {
             assert_eq!(seen(moved, &[]), Some(GREEN()), "{moved:?}");
         }
         let unrecorded = Live::Ours(generation(Colour::Blue, 5));
-        assert_eq!(seen(&unrecorded, &[]), None, "its record is still to come");
-        assert_eq!(unflip(&home(), &foreign, &[], &[]), None, "it has never flipped: it is to be adopted");
+        assert_eq!(seen(&unrecorded, &[]), None, "its record is not written yet");
+        assert_eq!(unflip(&home(), &foreign, &[], &[]), None, "the dataset has never flipped: the table is adopted");
 
         let returned = |flip, to| Return { flip: ulid(flip), to, by: By::Rollback, why: None };
-        assert_eq!(seen(&blue, &[returned(50, BLUE())]), None, "a rollback whose record is still to come");
-        assert_eq!(seen(&blue, &[returned(35, BLUE())]), Some(GREEN()), "a rollback of before the last flip");
-        assert_eq!(seen(&blue, &[returned(50, GREEN())]), Some(GREEN()), "a rollback to another one");
+        assert_eq!(seen(&blue, &[returned(50, BLUE())]), None, "a rollback whose record is not written yet");
+        assert_eq!(seen(&blue, &[returned(35, BLUE())]), Some(GREEN()), "a rollback from before the last flip");
+        assert_eq!(seen(&blue, &[returned(50, GREEN())]), Some(GREEN()), "a rollback to another generation");
 
-        // Somebody saw blue live without a record, and wrote it when green had its record already.
-        let late = [there[0].clone(), there[1].clone(), (ulid(60), flipped(BLUE(), By::Recovered, 6))];
+        // A request saw blue live without a record, and recovered the record after green's was written.
+        let late = [flips[0].clone(), flips[1].clone(), (ulid(60), flipped(BLUE(), By::Recovered, 6))];
         assert_eq!(unflip(&home(), &green, &late, &[]), None, "a late record of an earlier flip");
         assert_eq!(unflip(&home(), &foreign, &late, &[]), Some(GREEN()));
 
         let mut canary = flipped(GREEN(), By::Event, 4);
         (canary.from, canary.canary) = (foreign.location(&home()), Some(Canary::Pending));
-        assert_eq!(unflip(&home(), &foreign, &[(ulid(40), canary)], &[]), None, "the canary's way back");
+        assert_eq!(unflip(&home(), &foreign, &[(ulid(40), canary)], &[]), None, "the canary's flip back");
     }
 
     #[test]
-    fn a_rollback_goes_to_what_was_live_before() {
+    fn rollback_goes_only_to_generations_that_were_live() {
         let mut flip_ = flipped(GREEN(), By::Event, 20);
         flip_.from = Some(home().generation(&BLUE()));
         let flipped_ = state(Live::Ours(GREEN()), Some(15), vec![flip_]);
@@ -456,9 +474,9 @@ mod tests {
         let mut back = flipped(BLUE(), By::Rollback, 30);
         back.from = Some(home().generation(&GREEN()));
         let rolled = state(Live::Ours(BLUE()), Some(5), vec![flipped(BLUE(), By::Event, 5), back]);
-        assert_eq!(rollback(&home(), &rolled, None).unwrap(), BLUE(), "asked again it stays");
+        assert_eq!(rollback(&home(), &rolled, None).unwrap(), BLUE(), "repeating the request changes nothing");
         assert_eq!(rollback(&home(), &rolled, Some(BLUE())).unwrap(), BLUE());
-        // A name must be one that has been live: a rollback audits no rows.
+        // A named generation must have been live, because a rollback audits no rows.
         let turned =
             state(Live::Ours(GREEN()), Some(15), vec![flipped(BLUE(), By::Event, 5), flipped(GREEN(), By::Event, 20)]);
         assert_eq!(rollback(&home(), &turned, Some(BLUE())).unwrap(), BLUE());
@@ -466,8 +484,8 @@ mod tests {
         assert_eq!(
             rollback(&home(), &turned, Some(never)).unwrap_err().message(),
             format!(
-                "no flip to {never} is on record, and a rollback goes back to what has been live: ask for a flip to \
-                 it, which audits it"
+                "no flip to {never} is on record, and a rollback goes only to a generation that was live: request a \
+                 flip to it, which audits it"
             )
         );
     }

@@ -1,21 +1,22 @@
-//! One error for the whole product: what an operator can do about it, and a sentence that says what, where and how.
+//! The product's one error type. Its kind says what an operator can do, and its message says what happened, to what and
+//! why.
 
 use std::fmt;
 
-/// What an operator must do. It is the `errorType` of a failed invocation.
+/// The kind of an error, by what an operator must do. It is the `errorType` of a failed invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `datasets.toml`, the environment or the Glue table must be changed.
+    /// Change `datasets.toml`, the environment or the Glue table.
     Config,
-    /// The request or the source's data must be changed.
+    /// Change the request or the source's data.
     Input,
-    /// Somebody else was faster, or changed what is ours. Look, then run again.
+    /// The invocation lost a race, or somebody changed a managed object. Check the state, then run again.
     Conflict,
-    /// Something did not answer. Run again.
+    /// A service did not answer. Run again.
     Unavailable,
     /// The audit failed. Live is unchanged.
     Rejected,
-    /// What must not be has been found. Page somebody.
+    /// The invocation found a state that must not exist. Page somebody.
     Corrupt,
 }
 
@@ -32,7 +33,8 @@ impl Kind {
     }
 }
 
-/// Carries names, counts and keys of objects, never the values of rows.
+/// An error with its kind, message, dataset and cause. It contains names, counts and keys of objects, never a row's
+/// values.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -72,13 +74,13 @@ impl Error {
         Self::new(Kind::Corrupt, message)
     }
 
-    /// The cause below, for the log. The message must not repeat it.
+    /// Adds the underlying cause, for the log. The message must not repeat it.
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Which dataset it is of, for the log, unless that is said already.
+    /// Sets the dataset, for the log, unless it is set already.
     pub fn of(mut self, dataset: &str) -> Self {
         self.dataset.get_or_insert_with(|| dataset.into());
         self
@@ -96,7 +98,7 @@ impl Error {
         &self.message
     }
 
-    /// The message and every cause below it, in one line.
+    /// Returns the message and every cause below it, in one line.
     pub fn report(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);

@@ -1,7 +1,8 @@
-//! Datasets that flip together: the record of a group, and what is decided by it. State in, decision out.
+//! The record of a group, and the decisions about datasets that flip together. State in, decision out.
 //!
-//! The record is one small object beside the tables, and every change of it takes the one before (`If-Match`). So of all
-//! that go about a group one after the other wins, and whoever finds a flip that was begun knows what to finish.
+//! The record is one small object beside the tables. Every change replaces the version that it was based on
+//! (`If-Match`), so that all changes happen one after another. Any process that finds a flip under way knows from the
+//! record how to finish it.
 
 use std::collections::BTreeMap;
 
@@ -17,35 +18,36 @@ use crate::{
     record::{By, Hold, text},
 };
 
-/// `_groups/GROUP.json`.
+/// The contents of `_groups/GROUP.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub group: String,
-    /// One more with every change: no two contents are the same.
+    /// Incremented with every change, so that no two versions have the same content.
     pub serial: u64,
-    /// What readers may take as one: these generations were live together, and are there as long as they are named here.
+    /// The generations that readers may read as one snapshot. They were live together, and sweep keeps them while they
+    /// are named here.
     pub live: Option<Set>,
-    /// What was begun, and is finished by whoever comes next.
+    /// The flip under way. The next process that handles the group finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipping: Option<Flipping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// The last flip that went back, and why.
+    /// The last flip that was reverted, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went_back: Option<WentBack>,
-    /// What was live before, latest first.
+    /// The sets that were live before, latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<Past>,
 }
 
-/// Generations of one run, one of each member.
+/// The generations of one run, one for each member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     #[serde(with = "text")]
     pub run: Ulid,
-    /// When the snapshot was taken that all rows are of.
+    /// When the snapshot of all members was taken.
     pub as_of: Timestamp,
-    /// Since when all of them have been live.
+    /// Since when all members have been live.
     pub since: Timestamp,
     pub by: By,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,13 +64,13 @@ pub struct Member {
     pub location: Location,
 }
 
-/// A flip of a group that is under way, or was left midway.
+/// A flip of a group that is under way or was interrupted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flipping {
     pub to: Set,
-    /// Where each table was when it began; `None`: there was none.
+    /// The location of each table when the flip began; `None` if the table did not exist.
     pub from: BTreeMap<String, Option<Location>>,
-    /// Why it goes back. From then on nobody goes forward.
+    /// Why the flip is being reverted. While this is set, no process moves a table forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<String>,
 }
@@ -85,23 +87,24 @@ pub struct WentBack {
 pub struct Past {
     #[serde(flatten)]
     pub set: Set,
-    /// When the record ceased to name it as live.
+    /// When the record stopped naming the set as live.
     pub until: Timestamp,
 }
 
-/// Where a table is on its way.
+/// The progress of one table in a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Where it should be.
+    /// The table is at its destination.
     There,
-    /// Where it came from: it is to be moved.
+    /// The table is where it started and must be moved.
     Move,
-    /// Where none of ours has put it.
+    /// The table is at a location that this flip does not know.
     Elsewhere,
 }
 
 impl Flipping {
-    /// How a table stands that is at this location.
+    /// Returns the progress of a table that is at this location. A flip that is being reverted goes from `to` to
+    /// `from`.
     pub fn step(&self, dataset: &str, at: Option<&Location>) -> Step {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         let from = self.from.get(dataset).and_then(Option::as_ref);
@@ -115,24 +118,24 @@ impl Flipping {
         }
     }
 
-    /// Whether this flip moves the table at all.
+    /// Returns whether this flip moves the table: whether it started at another location than its destination.
     pub fn moves(&self, dataset: &str) -> bool {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         self.from.get(dataset).and_then(Option::as_ref) != to
     }
 }
 
-/// How long sets of the past stay on record.
+/// How long earlier sets stay on record. A set stays if either limit keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// At least so many, for rollbacks.
+    /// The number of sets that are always kept, for rollbacks.
     pub sets: u64,
-    /// And all that were live within this time, for their readers: the longest of the members' drains.
+    /// Every set that was live within this time is kept for its readers. It is the longest of the members' drains.
     pub drain: SignedDuration,
 }
 
 impl Record {
-    /// Of a group that has never flipped.
+    /// Returns the record of a group that has never flipped.
     pub fn new(group: &str) -> Record {
         Record {
             group: group.into(),
@@ -149,17 +152,18 @@ impl Record {
         Record { serial: self.serial + 1, ..self.clone() }
     }
 
+    /// Returns the record after a flip has begun.
     pub fn begun(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// From now on the flip goes back.
+    /// Returns the record after the decision to revert the flip.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
     }
 
-    /// All tables are where the flip wanted them.
+    /// Returns the record after all tables have reached their destinations.
     pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
         let Some(flipping) = &self.flipping else { return self.clone() };
         let live = Set { since: now, ..flipping.to.clone() };
@@ -171,7 +175,7 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// All tables are where they came from, but for what `left` says.
+    /// Returns the record after all tables are back at their old locations. `left` says which tables are not, and why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -185,22 +189,24 @@ impl Record {
         Record { hold: Some(hold), ..self.next() }
     }
 
-    /// The operator's hold, if it is on.
+    /// Returns the operator's hold, unless it is released.
     pub fn held(&self) -> Option<&Hold> {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
-    /// What is under way, or was left midway, in words.
+    /// Describes the flip that is under way or was interrupted, for people.
     pub fn unfinished(&self) -> Option<String> {
         let flipping = self.flipping.as_ref()?;
-        let way = flipping.back.as_ref().map_or_else(|| "forward".into(), |why| format!("back, because of {why}"));
+        let way =
+            flipping.back.as_ref().map_or_else(|| "going forward".into(), |why| format!("being reverted ({why})"));
         Some(format!(
-            "group {}: a flip to run {} was begun at {} and goes {way}: the next request or event of the group finishes it",
+            "group {}: a flip to run {} began at {} and is {way}; the next request or event of the group finishes it",
             self.group, flipping.to.run, flipping.to.since
         ))
     }
 
-    /// What of a dataset readers may have from here, or may get back, and until when it was named; `None`: it still is.
+    /// Returns the generations of a dataset that the record names or has named: readers may read them, or a revert may
+    /// make them live again. The time is when the record stopped naming the generation; `None` if it still does.
     pub fn named(&self, dataset: &str, home: &Home) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
         let past = self.past.iter().rev().filter_map(|past| Some((of(&past.set)?, Some(past.until))));
@@ -211,35 +217,36 @@ impl Record {
     }
 }
 
-/// Why a run has other members than the group has now.
+/// Returns how the members of a run differ from the group's members now; `None` if they are the same.
 pub fn other_members(run: &Run, group: &str, members: &[&str]) -> Option<String> {
     let then: Vec<&str> = run.members.keys().map(String::as_str).collect();
     if run.group != group {
-        return Some(format!("it was exported with group {}, and belongs to {group} now: export it again", run.group));
+        return Some(format!("it was exported with group {}, but belongs to {group} now: export it again", run.group));
     }
     (then != members).then(|| {
         format!(
-            "group {group} was {} when it was exported and is {} now: export it again",
+            "group {group} was exported with the members {}, but has {} now: export it again",
             then.join(", "),
             members.join(", ")
         )
     })
 }
 
-/// What becomes of a run.
+/// The decision about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     AlreadyLive,
     Held(Hold),
-    /// What is live is better.
+    /// The run must not replace live. The text says why.
     Stale(String),
-    /// It has been tried, and went back: only an operator's request tries it again.
+    /// A flip to the run was reverted. Only an operator's request tries it again. The text says why it was reverted.
     WentBack(String),
-    /// All members flip, if all pass their audits.
+    /// If all members pass their audits, all flip.
     Flip,
 }
 
-/// Whether a run flips, where no other flip is under way. `members` are the decisions about each of them alone ([`crate::decision::flip`]).
+/// Decides whether a run flips while no other flip of the group is under way. `members` are the decisions about each
+/// member alone ([`crate::decision::flip`]).
 pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Decision)], who: Who) -> Next {
     let is_live = record.live.as_ref().is_some_and(|live| live.run == run.run);
     if is_live && members.iter().all(|(_, decision)| *decision == Decision::AlreadyLive) {
@@ -254,7 +261,7 @@ pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Deci
     if let Some(live) = record.live.as_ref().filter(|_| !is_live) {
         if as_of <= live.as_of {
             return Next::Stale(format!(
-                "run {} is as of {as_of}, and live run {} as of {}: not fresher",
+                "run {} is as of {as_of}, not fresher than live run {}, which is as of {}",
                 run.run, live.run, live.as_of
             ));
         }
@@ -275,19 +282,19 @@ pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Deci
     Next::Flip
 }
 
-/// What a rollback goes back to: the set with the named generation of a dataset, or what was live before live.
+/// Returns the set that a rollback makes live: the one with the named generation of a dataset, or the one before live.
 pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> Result<Set> {
     let Some(wanted) = wanted else {
         let before = record.past.first().map(|past| past.set.clone());
         return before.ok_or_else(|| {
-            Error::input(format!("group {}: nothing was live before, as far as its record goes", record.group))
+            Error::input(format!("group {}: its record names no earlier run to roll back to", record.group))
         });
     };
     let sets = record.live.iter().chain(record.past.iter().map(|past| &past.set));
     let has = |set: &&Set| set.tables.get(dataset).is_some_and(|member| member.generation == wanted);
     sets.into_iter().find(has).cloned().ok_or_else(|| {
         Error::input(format!(
-            "group {}: no run with {wanted} of {dataset} is on record as live; `status` names those that are",
+            "group {}: no run with {wanted} of {dataset} is on record as live; `status` lists the runs that are",
             record.group
         ))
     })

@@ -1,4 +1,4 @@
-//! What the flip records tell of a table, and what must come on record. State in, decision out.
+//! Decides from the flip records what a table's history is and which record is missing. State in, decision out.
 
 use ulid::Ulid;
 
@@ -7,48 +7,51 @@ use crate::{
     layout::{Generation, Home, Location},
 };
 
-/// Since when the flips must be known to decide on a candidate; `None`: the last of all is enough.
+/// Returns the ULID since which the flips must be known to decide on a candidate; `None`: the last flip is enough.
 pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
     live.generation().map(|live| live.ulid.min(candidate.ulid))
 }
 
-/// What all records of flips to generations of `since` or younger sort after: a flip's ULID is later than its
-/// generation's, whatever the clocks say ([`crate::record::later`]).
+/// Returns a ULID that sorts before every record of a flip to a generation of `since` or later. It exists because a
+/// flip's ULID is later than its generation's, whatever the clocks say ([`crate::record::later`]).
 pub fn bound(since: Ulid) -> Ulid {
     Ulid::from_parts(since.timestamp_ms(), 0)
 }
 
-/// A generation that is live and not on record, because its flip died first: what was live before it, as far as one
-/// can tell, and itself. `base` is live's ([`crate::manifest::Manifest::base`]).
+/// Returns the live generation if no flip to it is on record, because its flip died before it wrote the record.
+///
+/// The location is the one that was live before, as far as the records tell. `base` is live's
+/// [`crate::manifest::Manifest::base`].
 pub fn unrecorded(home: &Home, state: &State, base: Option<&Location>) -> Option<(Option<Location>, Generation)> {
     let live = state.live.generation().filter(|live| !state.was_live(live))?;
-    // The last flip on record since live began is what live replaced; if there was none, that is live's base.
+    // Live replaced the generation of the last flip on record since live began, or else its own base.
     let last = state.flips.last().map(|flip| home.generation(&flip.to));
     Some((last.or_else(|| base.cloned()), live))
 }
 
-/// What became of an `UpdateTable` that got a conflict or no answer. Only Location tells (invariant 5).
+/// The result of an `UpdateTable` that got a conflict or no reply. Only the table's Location decides it (invariant 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// The candidate is not live: look again, or report the error.
+    /// The candidate is not live: reload the table and retry, or report the error.
     NotLive,
-    /// It is live and on record: another delivery of the same candidate was faster.
+    /// The candidate is live and on record: this update lost the race to another delivery of the same candidate.
     OnRecord,
-    /// It is live by our own hand, or by one that has died before its record. This is what it replaced.
+    /// The candidate is live without a record: this update succeeded, or another one that died before its record. The
+    /// value is what the candidate replaced.
     Replaced(Live),
 }
 
-/// `before` is what was live when the update was sent, and `now` a look after it; `recorded` says whether the last flip on
-/// record is another one than then.
+/// Decides the result of an update. `before` is what was live when the update was sent, and `now` is the state loaded
+/// after it. `recorded` says whether another flip has become the last on record since then.
 pub fn settled(candidate: &Generation, before: Live, now: &State, recorded: bool) -> Settled {
     if now.live != Live::Ours(*candidate) {
         return Settled::NotLive;
     }
     match now.flips.last() {
         Some(last) if last.to == *candidate && recorded => Settled::OnRecord,
-        // That is an earlier flip, after which somebody else had moved the table away.
+        // This is an earlier flip to the candidate, after which somebody outside Turntable moved the table away.
         Some(last) if last.to == *candidate => Settled::Replaced(before),
-        // Others may have flipped since we looked.
+        // Another process may have flipped since `before` was loaded.
         Some(last) => Settled::Replaced(Live::Ours(last.to)),
         None => Settled::Replaced(before),
     }
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn flips_are_known_since_the_older_of_live_and_candidate() {
+    fn flips_must_be_known_since_the_older_of_live_and_candidate() {
         let live = Live::Ours(generation(5));
         assert_eq!(since(&live, &generation(9)), Some(generation(5).ulid));
         assert_eq!(since(&live, &generation(2)), Some(generation(2).ulid));
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_live_without_a_record_replaced_the_last_on_record_or_else_its_base() {
+    fn unrecorded_live_generation_replaced_the_last_on_record_or_its_base() {
         let (home, base) = (home(), home().location().folder("blue"));
         assert_eq!(unrecorded(&home, &state(2, &[1, 2]), Some(&base)), None);
         let replaced = |flips| unrecorded(&home, &state(2, flips), Some(&base)).map(|(from, _)| from);
@@ -112,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn only_location_tells_what_became_of_an_update() {
+    fn location_decides_the_result_of_an_update() {
         let replaced = Live::Ours(generation(1));
         let settled = |live, flips| super::settled(&generation(2), replaced.clone(), &state(live, flips), true);
         assert_eq!(settled(3, &[1, 2, 3]), Settled::NotLive);
         assert_eq!(settled(2, &[1, 2]), Settled::OnRecord);
         assert_eq!(settled(2, &[1, 9]), Settled::Replaced(Live::Ours(generation(9))));
         assert_eq!(settled(2, &[]), Settled::Replaced(Live::Ours(generation(1))));
-        // A repair: the candidate was the last on record all the time.
+        // A repair: the candidate was the last on record before and after the update.
         let repaired = super::settled(&generation(2), replaced.clone(), &state(2, &[1, 2]), false);
         assert_eq!(repaired, Settled::Replaced(replaced));
     }

@@ -1,4 +1,4 @@
-//! Colours, generations and paths. The only place that formats and parses them.
+//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does.
 //!
 //! ```text
 //! s3://BUCKET/PREFIX/TABLE/COLOUR-ULID/part-00000.parquet
@@ -20,7 +20,7 @@ use ulid::Ulid;
 
 use crate::error::{Error, Result};
 
-/// The human label that alternates. It decides nothing.
+/// A label for people. It alternates from generation to generation, and no decision depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Colour {
     Blue,
@@ -52,12 +52,12 @@ impl FromStr for Colour {
         match text {
             "blue" => Ok(Colour::Blue),
             "green" => Ok(Colour::Green),
-            _ => Err(Error::input(format!("{text:?} is no colour: expected blue or green"))),
+            _ => Err(Error::input(format!("{text:?} is not a colour: expected blue or green"))),
         }
     }
 }
 
-/// The name of one immutable build: `COLOUR-ULID`. The ULID's time is when the run began.
+/// Names one immutable build: `COLOUR-ULID`. The ULID's time is the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation {
     pub colour: Colour,
@@ -74,14 +74,14 @@ impl FromStr for Generation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::input(format!("{text:?} is no generation: expected blue-ULID or green-ULID"));
+        let bad = || Error::input(format!("{text:?} is not a generation: expected blue-ULID or green-ULID"));
         let (colour, ulid) = text.split_once('-').ok_or_else(bad)?;
-        let ulid_ = Ulid::from_string(ulid).map_err(|_| bad())?;
-        // A ULID has one spelling here: a second one would be a second path.
-        if ulid_.to_string() != ulid {
+        let parsed = Ulid::from_string(ulid).map_err(|_| bad())?;
+        // Only the canonical spelling is accepted: another one would be a second path to the same generation.
+        if parsed.to_string() != ulid {
             return Err(bad());
         }
-        Ok(Generation { colour: colour.parse().map_err(|_| bad())?, ulid: ulid_ })
+        Ok(Generation { colour: colour.parse().map_err(|_| bad())?, ulid: parsed })
     }
 }
 
@@ -98,15 +98,15 @@ impl<'de> Deserialize<'de> for Generation {
     }
 }
 
-/// When a ULID was made.
+/// Returns the time in a ULID, or `Timestamp::MAX` if it is out of range.
 pub fn time_of(ulid: Ulid) -> Timestamp {
     Timestamp::from_millisecond(ulid.timestamp_ms() as i64).unwrap_or(Timestamp::MAX)
 }
 
-/// Bytes of a key: S3's limit.
+/// S3's limit for a key, in bytes.
 pub const LONGEST_KEY: usize = 1024;
 
-/// One object of S3.
+/// The bucket and key of one S3 object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub bucket: String,
@@ -125,23 +125,24 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self> {
         match split_uri(text) {
             Some((bucket, key)) if !key.is_empty() => Ok(Key { bucket: bucket.into(), key: key.into() }),
-            _ => Err(Error::input(format!("{text:?} is no object of S3: expected s3://BUCKET/KEY"))),
+            _ => Err(Error::input(format!("{text:?} is not an S3 object: expected s3://BUCKET/KEY"))),
         }
     }
 }
 
-/// One object, as a listing shows it.
+/// One object of an S3 listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub key: Key,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     /// Without the quotes that S3 puts around it.
     pub etag: String,
     pub modified: Timestamp,
 }
 
-/// One folder of S3. The prefix ends with `/`, or is empty for a whole bucket, so that `blue` never means `blue-2` too.
+/// One S3 folder. The prefix is empty for a whole bucket; otherwise it ends with `/`, so that `blue` never matches
+/// `blue-2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub bucket: String,
@@ -157,7 +158,7 @@ impl Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{}{name}/", self.prefix) }
     }
 
-    /// Whether one lies under the other, or both are the same. Athena reads sub-folders.
+    /// Returns whether the locations are equal or one contains the other. It matters because Athena reads sub-folders.
     pub fn overlaps(&self, other: &Location) -> bool {
         self.bucket == other.bucket
             && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
@@ -175,7 +176,7 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self> {
         let (bucket, prefix) = split_uri(text)
-            .ok_or_else(|| Error::input(format!("{text:?} is no location of S3: expected s3://BUCKET/PREFIX")))?;
+            .ok_or_else(|| Error::input(format!("{text:?} is not an S3 location: expected s3://BUCKET/PREFIX")))?;
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Location { bucket: bucket.into(), prefix })
@@ -195,14 +196,14 @@ impl<'de> Deserialize<'de> for Location {
     }
 }
 
-/// `s3://BUCKET/REST`; `s3a` and `s3n` are what Spark and Hive wrote into older tables.
+/// Splits `s3://BUCKET/REST`. Also accepts `s3a` and `s3n`, which Spark and Hive wrote into older tables.
 fn split_uri(text: &str) -> Option<(&str, &str)> {
     let rest = ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     (!bucket.is_empty()).then_some((bucket, key))
 }
 
-/// Where one table lives: `s3://BUCKET/PREFIX/TABLE/`. All that belongs to the table lies under it.
+/// The S3 folder of one table: `s3://BUCKET/PREFIX/TABLE/`. Everything that belongs to the table lies under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Home(Location);
 
@@ -213,21 +214,21 @@ const SWEEPING: &str = "_sweeping";
 const PENDING: &str = "_pending";
 const FAILED: &str = ".failed";
 
-/// What an object is that lies under a table's home, by its key.
+/// The kind of a managed object under a table's folder, as its key tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ours {
-    /// Whatever lies under a generation's location belongs to the generation.
+    /// Any object under the location of a generation.
     Data(Generation),
     Manifest(Generation),
     Flip(Ulid),
     Sweeping(Generation),
     Hold,
-    /// The word of somebody who brings back what may have been live before.
+    /// The intent to make a generation live that may have been live before.
     Return(Ulid),
     Views,
-    /// A run of an engine.
+    /// The record of an engine's run.
     Pending(Generation),
-    /// The word that such a run has failed.
+    /// The record that an engine's run has failed.
     Failed(Generation),
 }
 
@@ -268,17 +269,19 @@ impl Home {
         self.0.folder(RETURNS)
     }
 
-    /// Says who brings back what may have been live before, and is there before the table is touched. The ULID is the flip's.
+    /// Returns the key of the intent to make a generation live that may have been live before. The intent is written
+    /// before the table is touched. The ULID is the flip's.
     pub fn returning(&self, flip: Ulid) -> Key {
         self.returns().key(&format!("{flip}.json"))
     }
 
-    /// What the views of an inbox dataset were created of.
+    /// Returns the key of the object that records the SQL of an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
 
-    /// Says that a generation is being deleted, as long as it is there.
+    /// Returns the key of the mark that sweep is deleting a generation. The mark exists for as long as the deletion
+    /// takes.
     pub fn sweeping(&self, generation: &Generation) -> Key {
         self.0.folder(SWEEPING).key(&format!("{generation}.json"))
     }
@@ -287,17 +290,17 @@ impl Home {
         self.0.folder(PENDING)
     }
 
-    /// What an engine was told to build, before it was told.
+    /// Returns the key of the record of an engine's run. The record is written before the engine is called.
     pub fn pending(&self, generation: &Generation) -> Key {
         self.runs().key(&format!("{generation}.json"))
     }
 
-    /// Says that the engine's run has come to nothing.
+    /// Returns the key of the record that the engine's run has failed.
     pub fn failed(&self, generation: &Generation) -> Key {
         self.runs().key(&format!("{generation}{FAILED}.json"))
     }
 
-    /// What of this table's an object is; `None` when it is none of ours.
+    /// Returns the kind of an object of this table; `None` if the object is unmanaged.
     pub fn parse(&self, key: &Key) -> Option<Ours> {
         let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
         let (folder, name) = match rest.split_once('/') {
@@ -326,20 +329,21 @@ impl Home {
         }
     }
 
-    /// Which generation of this table a location is; `None` when it is none of ours.
+    /// Returns the generation of this table that a location belongs to; `None` if the location is unmanaged.
     pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
         let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
         rest.strip_suffix('/')?.parse().ok()
     }
 
-    /// The table and the generation that a location is of, whichever table that is; `None` when it is no generation's.
+    /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
+    /// generation.
     pub fn of_generation(location: &Location) -> Option<(Home, Generation)> {
         let (home, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
         let home = Home(Location { bucket: location.bucket.clone(), prefix: format!("{home}/") });
         Some((home, generation.parse().ok()?))
     }
 
-    /// The table and the generation that a manifest's key speaks of; `None` when it is no manifest's key.
+    /// Returns the table and the generation that a manifest's key names; `None` if it is not the key of a manifest.
     pub fn parse_manifest(key: &Key) -> Option<(Home, Generation)> {
         let (home, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
         let generation = name.strip_suffix(".json")?.parse().ok()?;
@@ -349,14 +353,14 @@ impl Home {
         Some((Home(Location { bucket: key.bucket.clone(), prefix: home.into() }), generation))
     }
 
-    /// The flip whose record this key holds.
+    /// Returns the flip whose record lies at this key; `None` if it is not the key of a flip record.
     pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
         let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
         Ulid::from_string(name).ok()
     }
 }
 
-/// Datasets that belong together: their name, and the folder that their tables lie in.
+/// A group of datasets: its name, and the folder that contains the members' tables.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Group {
     pub name: String,
@@ -368,12 +372,12 @@ impl Group {
         Group { name: name.into(), prefix: prefix.clone() }
     }
 
-    /// Where the records of all groups of these tables lie.
+    /// Returns the folder with the records of all groups of these tables.
     pub fn folder(&self) -> Location {
         self.prefix.folder("_groups")
     }
 
-    /// Which generations belong together.
+    /// Returns the key of the record that says which generations belong together.
     pub fn record(&self) -> Key {
         self.folder().key(&format!("{}.json", self.name))
     }
@@ -385,7 +389,7 @@ impl fmt::Display for Group {
     }
 }
 
-/// The name of a data file: `part-00000.parquet`.
+/// Returns the name of a data file: `part-00000.parquet`.
 pub fn part(number: usize) -> String {
     format!("part-{number:05}.parquet")
 }
@@ -399,13 +403,13 @@ pub fn is_hidden(key: &str) -> bool {
         || key.split('/').any(|name| name.starts_with(['_', '.']))
 }
 
-/// The number of a data file, by its name.
+/// Returns the number in the name of a data file; `None` if the name is not one that [`part`] makes.
 pub fn part_number(name: &str) -> Option<usize> {
     let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
     (part(number) == name).then_some(number)
 }
 
-/// A Glue table: database and name.
+/// The database and name of a Glue table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
     pub database: String,
@@ -418,16 +422,16 @@ impl fmt::Display for TableName {
     }
 }
 
-/// How the names of audit tables begin: candidates that are registered as tables of their own for as long as it takes to
-/// ask Athena about them.
+/// The prefix of audit tables. An audit registers its candidate as a temporary table so that Athena can query it.
 pub const AUDIT_TABLES: &str = "turntable_audit_";
 
-/// `turntable_audit_DATASET_ULID`, in lower case as Glue has it. The ULID is of one audit: no two share a table.
+/// Returns `turntable_audit_DATASET_ULID`, in lower case because Glue stores names so. Each audit has its own ULID, so
+/// no two audits share a table.
 pub fn audit_table(dataset: &str, audit: Ulid) -> String {
     format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
 }
 
-/// The audit that a table was registered for; `None` when it is no audit table.
+/// Returns the ULID of the audit that a table was registered for; `None` if it is not an audit table.
 pub fn parse_audit_table(table: &str) -> Option<Ulid> {
     let (_, audit) = table.strip_prefix(AUDIT_TABLES)?.rsplit_once('_')?;
     Ulid::from_string(&audit.to_uppercase()).ok()
@@ -440,7 +444,7 @@ mod tests {
     const ULID: &str = "01JDA00000000000000000000A";
 
     #[test]
-    fn a_path_comes_back_as_what_it_was() {
+    fn paths_parse_back_to_what_they_were_formatted_from() {
         let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
         let generation: Generation = format!("green-{ULID}").parse().unwrap();
         assert_eq!(home.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
@@ -448,7 +452,7 @@ mod tests {
         assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
         assert_eq!(Home::of_generation(&home.generation(&generation)), Some((home.clone(), generation)));
         assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
-        for (key, ours) in [
+        for (key, kind) in [
             (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
             (home.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), Ours::Data(generation)),
             (home.manifest(&generation), Ours::Manifest(generation)),
@@ -460,12 +464,12 @@ mod tests {
             (home.pending(&generation), Ours::Pending(generation)),
             (home.failed(&generation), Ours::Failed(generation)),
         ] {
-            assert_eq!(home.parse(&key), Some(ours), "{key}");
+            assert_eq!(home.parse(&key), Some(kind), "{key}");
         }
     }
 
     #[test]
-    fn what_is_not_ours_is_not_parsed() {
+    fn unmanaged_paths_are_not_parsed() {
         let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
         for foreign in [
             "s3://lake/schemas/users/blue".to_string(),
@@ -505,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_table_says_when_it_was_made_and_fits_into_glue() {
+    fn audit_table_name_holds_its_ulid_and_fits_into_glue() {
         let audit = Ulid::from_string(ULID).unwrap();
         assert_eq!(audit_table("my_users", audit), "turntable_audit_my_users_01jda00000000000000000000a");
         assert_eq!(parse_audit_table(&audit_table("my_users", audit)), Some(audit));
@@ -516,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_lies_beside_its_tables() {
+    fn group_records_lie_beside_the_tables() {
         let prefix = "s3://lake/schemas".parse().unwrap();
         let (group, home) = (Group::new(&prefix, "core"), Home::new(&prefix, "users"));
         assert_eq!(group.record().to_string(), "s3://lake/schemas/_groups/core.json");
@@ -524,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_with_the_same_beginning_does_not_overlap() {
+    fn sibling_with_common_prefix_does_not_overlap() {
         let at = |text: &str| text.parse::<Location>().unwrap();
         assert!(!at("s3://b/t/blue").overlaps(&at("s3://b/t/blue-2")));
         assert!(at("s3://b/t").overlaps(&at("s3://b/t/blue")));

@@ -1,4 +1,5 @@
-//! What a complete generation holds. Written last, create-if-absent; without it there is no generation.
+//! The manifest: the contents of a complete generation. It is written last, create-if-absent. Without a manifest there
+//! is no generation.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::{
     schema::Column,
 };
 
-/// The layout that this code writes and reads.
+/// The version of the manifest's format that this code writes and reads.
 pub const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,35 +24,36 @@ pub struct Manifest {
     pub dataset: String,
     pub generation: Generation,
     pub location: Location,
-    /// What was live when the run began: a location, ours or not.
+    /// The location that was live when the run began, managed or not.
     pub base: Option<Location>,
     /// When the source's snapshot was taken.
     pub as_of: Timestamp,
     pub created_at: Timestamp,
-    /// [`crate::config::Dataset::spec`] of the entry that it was built from.
+    /// The [`crate::config::Dataset::spec`] that the generation was built from.
     pub spec: String,
     pub typed_by: TypedBy,
-    /// Of the files, and so without the partition columns.
+    /// The columns in the files, and so without the partition columns.
     pub columns: Vec<Column>,
-    /// The columns that are folders, outermost first.
+    /// The partition columns, whose values are folders, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Partition>,
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// How many values became NULL because they have no place in their column's type; `on_unrepresentable = "null"`.
+    /// By column: how many values became NULL because the column's type can't represent them
+    /// (`on_unrepresentable = "null"`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// Of a merge of opt-outs only.
+    /// Only in a merge of opt-outs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
-    /// Of a member of a group only.
+    /// Only in a generation of a member of a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Run>,
 }
 
-/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of the
-/// members' names: the run is complete when the last of them is there.
+/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
+/// the members' names, so the run is complete when the last one exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     pub group: String,
@@ -62,18 +64,19 @@ pub struct Run {
 }
 
 impl Run {
-    /// The member whose manifest comes last.
+    /// Returns the member whose manifest is written last.
     pub fn last(&self) -> Option<&str> {
         self.members.keys().next_back().map(String::as_str)
     }
 }
 
-/// What a merge was made of. Its base is [`Manifest::base`]: it flips only while that is live.
+/// The inputs of a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
-    /// A power of two. Bucket 12 is `part-00012.parquet`; a bucket without rows has no file, but for bucket 0.
+    /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
+    /// except bucket 0.
     pub buckets: u32,
-    /// Every drop that is in, and that was still in the inbox when this generation was made.
+    /// Every drop that the table contains and that was still in the inbox when this generation was made.
     pub consumed: Vec<Consumed>,
 }
 
@@ -84,17 +87,17 @@ pub struct Consumed {
     pub drops: Vec<Drop>,
 }
 
-/// One content of one object of the inbox. In JSON `["KEY", "ETAG"]`: there may be 100,000.
+/// One version of an object in the inbox. In JSON it is `["KEY", "ETAG"]`, which is short because there may be 100,000.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct Drop {
-    /// Relative to the inbox.
+    /// Relative to the inbox's location.
     pub key: String,
     pub etag: String,
 }
 
 impl Drop {
-    /// Instead of the key where a longer one than S3 takes would come of it.
+    /// Returns the SHA-256 of the key in hex. It replaces the key in paths that would be longer than S3 allows.
     pub fn hashed(&self) -> String {
         Sha256::digest(&self.key).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -112,7 +115,7 @@ impl From<Drop> for (String, String) {
     }
 }
 
-/// Where the column types come from.
+/// The origin of the column types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TypedBy {
@@ -136,7 +139,7 @@ pub struct File {
 }
 
 impl Manifest {
-    /// Of all columns, as a query sees them.
+    /// Returns the names of all columns, in the order of a query's result.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let partitions = self.partitions.iter().map(|partition| &partition.column);
         self.columns.iter().chain(partitions).map(|column| column.name.as_str())
@@ -147,26 +150,26 @@ impl Manifest {
         json.expect("a manifest has only string keys")
     }
 
-    /// Reads the manifest that was found at a key, which says what it must speak of.
+    /// Parses the manifest at a key, and checks that it describes `generation`.
     pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
         }
         let corrupt = |fault: serde_json::Error| {
-            Error::corrupt(format!("{at} is no manifest; leave it for inspection and run export again"))
+            Error::corrupt(format!("{at} is not a manifest: leave it for inspection and run export again"))
                 .caused_by(fault)
         };
         let Versioned { version } = serde_json::from_slice(json).map_err(corrupt)?;
         if version != VERSION {
             return Err(Error::corrupt(format!(
-                "{at} has layout version {version} and this code reads {VERSION}: deploy the newer code"
+                "{at} has format version {version} but this code reads {VERSION}: deploy the newer code"
             )));
         }
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} speaks of {}: it was not written by turntable",
+                "{at} describes {}: it was not written by Turntable",
                 manifest.generation
             )));
         }
@@ -178,7 +181,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    /// As the first release wrote it. It stays readable for good: it may be live while newer code is deployed.
+    /// A manifest of the first release. It must stay readable, because it may be live while newer code is deployed.
     const FIRST: &str = r#"{
         "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
         "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
@@ -194,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn what_older_and_newer_code_wrote_is_read_and_another_layout_is_refused() {
+    fn manifests_of_older_and_newer_code_are_read_and_other_versions_are_refused() {
         let first = read(FIRST).unwrap();
         assert_eq!((first.rows, first.partitions.len(), first.merge.is_none()), (2, 0, true));
         assert_eq!(read(std::str::from_utf8(&first.to_json()).unwrap()).unwrap(), first);
         assert_eq!(read(&FIRST.replacen('{', "{ \"of_a_later_release\": [1],", 1)).unwrap(), first);
         let refused = read(&FIRST.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
-        assert!(refused.message().ends_with("has layout version 2 and this code reads 1: deploy the newer code"));
+        assert!(refused.message().ends_with("has format version 2 but this code reads 1: deploy the newer code"));
         let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
-        assert!(other.message().contains("was not written by turntable"), "{}", other.message());
+        assert!(other.message().contains("was not written by Turntable"), "{}", other.message());
     }
 }

@@ -1,5 +1,5 @@
-//! What the functions ask of AWS, as traits: each has a real implementation in [`turntable_aws`] and one in memory
-//! (the `tests` crate), on which thousands of fault schedules run in process. Every effect goes through here.
+//! The ports: traits for every call that the functions make to AWS. Each has a real implementation in `turntable-aws`
+//! and one in memory, on which thousands of fault schedules run in process. Every effect goes through a port.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -19,48 +19,50 @@ use crate::{
 /// The Glue Data Catalog: the only truth about what is live.
 #[async_trait]
 pub trait Catalog: Send + Sync {
-    /// The table as it is now; `None` where there is no such table.
+    /// Returns the current version of the table; `None` if it does not exist.
     async fn table(&self, name: &TableName) -> Result<Option<TableVersion>>;
 
-    /// One `UpdateTable` with `SkipArchive`, on the condition that `table` is still the current version. Every field that
-    /// `change` does not name stays as it was.
-    /// An error, and a conflict too, may be the echo of an attempt that was committed: read the table again.
+    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `table` is still the current version. Every field
+    /// that `change` does not name stays as it was.
+    ///
+    /// The update may have been committed even if this returns an error or a conflict: the SDK retries, and a retry can
+    /// conflict with its own first attempt. Read the table again to find out.
     async fn update(&self, table: &TableVersion, change: &TableChange) -> Result<Update>;
 
-    /// `CreateTable`.
+    /// Sends `CreateTable`.
     async fn create(&self, table: &NewTable) -> Result<Update>;
 
-    /// `CreateTable` of a table that only an audit reads.
+    /// Sends `CreateTable` for a table that only an audit reads.
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update>;
 
-    /// `DeleteTable`; a table that is not there is deleted.
+    /// Sends `DeleteTable`. Deleting a missing table succeeds.
     async fn delete(&self, name: &TableName) -> Result<()>;
 
-    /// The database's tables whose name starts with `prefix`.
+    /// Returns the database's tables whose names start with `prefix`.
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<TableVersion>>;
 
-    /// Whether the table has at least one registered partition.
+    /// Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Done,
-    /// Somebody else changed or created the table since it was read.
+    /// The table was changed or created since it was read.
     Conflict,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Created,
-    /// The key was taken; nothing was written.
+    /// An object exists at the key; nothing was written.
     Exists,
 }
 
-/// What one `DeleteObjects` takes.
+/// The maximum number of objects in one `DeleteObjects`.
 pub const DELETED_AT_ONCE: usize = 1000;
 
-/// A multipart upload that was begun.
+/// A multipart upload that was neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unfinished {
     pub key: Key,
@@ -68,149 +70,156 @@ pub struct Unfinished {
     pub initiated: Timestamp,
 }
 
-/// An object's content, a chunk at a time.
+/// An object's content as a stream of chunks.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
 /// S3.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// The whole object; `None` where there is none.
+    /// Returns the whole object; `None` if it does not exist.
     async fn get(&self, at: &Key) -> Result<Option<Bytes>>;
 
-    /// Part of an object, of which `etag` must still be true. A missing or changed object is an error.
+    /// Returns a range of bytes of the object. It is an error if the object is missing or its ETag is not `etag`.
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes>;
 
-    /// The object as a stream, of which `etag` must still be true. A missing or changed object is an error.
+    /// Returns the object as a stream. It is an error if the object is missing or its ETag is not `etag`.
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks>;
 
-    /// One object's entry; `None` where there is none.
+    /// Returns the object's entry; `None` if it does not exist.
     async fn head(&self, at: &Key) -> Result<Option<Entry>>;
 
-    /// All objects under the location whose key is greater than `after`, in the order of their keys.
+    /// Returns all objects under the location whose keys are greater than `after`, in the order of their keys.
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
 
-    /// Writes the object if the key is free (`If-None-Match: *`).
+    /// Writes the object only if none exists at the key (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
 
-    /// Writes the object, whatever is there. Only for what is no part of a generation.
+    /// Writes the object and overwrites an existing one. Only for objects that are no part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
-    /// Writes the object if `etag` is still its own (`If-Match`). `false`: it has changed, and nothing was written. A missing
-    /// object is an error.
+    /// Overwrites the object only if its ETag is `etag` (`If-Match`). Returns `false` if it has changed and nothing was
+    /// written. A missing object is an error.
     async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
 
-    /// Copies an object on the server, create-if-absent, if `etag` is still `from`'s; a missing or changed one is an
-    /// error. Gives the ETag of what is at `to` then, which under SSE-KMS is another one than `etag`.
+    /// Copies an object on the server, create-if-absent. It is an error if the object at `from` is missing or its ETag
+    /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
-    /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket; one that is not there is deleted. Only sweep may call it.
-    /// An error may mean that some are gone.
+    /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket. Deleting a missing object succeeds. After an error some
+    /// objects may be deleted. Only sweep may call it.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
-    /// Deletes one object if `etag` is still its own. `false`: it has changed, or is not there. Only sweep may call it.
+    /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may
+    /// call it.
     async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool>;
 
-    /// The multipart uploads to keys under the location that were neither finished nor aborted.
+    /// Returns the multipart uploads to keys under the location that were neither completed nor aborted.
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>>;
 
-    /// Frees what S3 has kept of an upload; one that is not there is freed.
+    /// Frees the parts of an upload that S3 has stored. Aborting a missing upload succeeds.
     async fn abort_upload(&self, upload: &Unfinished) -> Result<()>;
 
-    /// Begins the streaming upload of a new object. Nothing can be read of it before [`Upload::finish`].
+    /// Begins the streaming upload of a new object. The object can't be read before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
 
-/// One object on its way to S3. Dropped without `finish` it leaves no object; call `abort` to leave no parts either.
+/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object. `abort` leaves no parts
+/// either.
 #[async_trait]
 pub trait Upload: Send {
-    /// Takes bytes of any length, in order. May wait until earlier ones have left.
+    /// Appends bytes of any length. May wait until earlier bytes are sent.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
-    /// Makes the object readable, create-if-absent. Gives its ETag, without quotes.
+    /// Makes the object readable, create-if-absent. Returns its ETag, without quotes.
     async fn finish(self: Box<Self>) -> Result<String>;
 
-    /// Gives up, and frees what S3 has kept of it. Best effort: failures are logged.
+    /// Aborts the upload and frees the parts that S3 has stored. Best effort: failures are logged.
     async fn abort(self: Box<Self>);
 }
 
 /// Athena.
 #[async_trait]
 pub trait Query: Send + Sync {
-    /// Runs one query to its end, never answered from an earlier result. An error of kind `Input` is the query's own
-    /// fault: Athena took it, and running it again would fail again. Any other error says nothing of the query.
+    /// Runs one query to its end, and never reuses an earlier result.
+    ///
+    /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again.
+    /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
 
-    /// When the oldest query of these workgroups that is still queued or running was submitted; `None` where there is
-    /// none. An error of kind `Config` means that it may not be asked.
+    /// Returns when the oldest query of these workgroups that is still queued or running was submitted; `None` if there
+    /// is none. An error of kind `Config` means that permission to ask is missing.
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// The first hundred rows, without a header; null is `None`.
+    /// The first 100 rows, without a header; null is `None`.
     pub rows: Vec<Vec<Option<String>>>,
-    /// Bytes.
+    /// In bytes.
     pub scanned: u64,
 }
 
 /// Secrets Manager.
 #[async_trait]
 pub trait Secrets: Send + Sync {
-    /// The secret's text, by its name or ARN; `None` where the secret is binary.
+    /// Returns the text of the secret with that name or ARN; `None` if the secret is binary.
     async fn text(&self, name: &str) -> Result<Option<String>>;
 }
 
-/// Signs the tokens that RDS and Aurora take for a password where their IAM authentication is on.
+/// Signs the tokens that RDS and Aurora accept as passwords when IAM authentication is on.
 #[async_trait]
 pub trait TokenSigner: Send + Sync {
-    /// The password of `user` at the server, until 15 minutes after `now`.
+    /// Returns the user's password for the server, valid until 15 minutes after `now`.
     async fn token(&self, host: &str, port: u16, user: &str, now: Timestamp) -> Result<String>;
 }
 
-/// A message queue: how `export` hands one dataset each to invocations of itself.
+/// A message queue. Through it `export` invokes itself once for each dataset.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Sends every body; says which failed.
+    /// Sends every body. The error says how many messages were not sent; sending again may send some of them twice.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
 
-    /// Gives a message that was received, and is not deleted, back after this time and not after the queue's own.
+    /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
     async fn give_back(&self, receipt: &str, after: Duration) -> Result<()>;
 
-    /// Puts a copy of a message among the dead letters, with the error for whoever finds it.
+    /// Sends a copy of a message to the dead-letter queue, with the error for an operator to read.
     async fn bury(&self, body: &str, why: &Error) -> Result<()>;
 }
 
-/// Athena and Glue as engines: they build a generation while nobody waits.
+/// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Starts a run and gives its name. `again`: it may have been started before, and then it is not started twice. An
-    /// error of kind `Unavailable` or `Conflict` means that nobody knows whether it was; any other, that it was not.
+    /// Starts a run and returns its ID. `again` means that the run may have been started before; it is not started
+    /// twice.
+    ///
+    /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
+    /// error it was not.
     async fn start(&self, pending: &Pending, again: bool) -> Result<String>;
 
-    /// Asks Athena something in a source's workgroup, as [`Query::run`] does.
+    /// Runs an Athena query in a source's workgroup, like [`Query::run`].
     async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered>;
 
-    /// How a run is; `None` where there is no such run.
+    /// Returns the progress of a run; `None` if there is no such run.
     async fn look(&self, run: &Run) -> Result<Option<Progress>>;
 }
 
 #[derive(Debug)]
 pub struct Progress {
-    /// Where it writes to; `None` where it is none of ours.
+    /// The location that the run writes to; `None` if it is not a run of Turntable.
     pub location: Option<Location>,
     pub state: RunState,
 }
 
 #[derive(Debug)]
 pub enum RunState {
-    /// Or is about to.
+    /// Queued or running.
     Running,
     Succeeded,
-    /// The engine's reason, without what a row may hold.
+    /// The engine's reason, without anything that may come from a row.
     Failed(Error),
 }
 
-/// What no implementation can do anything about.
+/// Returns the error for an object that is missing or has changed, which is the same for every implementation.
 pub fn missing(at: &impl fmt::Display) -> Error {
     Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
 }

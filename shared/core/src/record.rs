@@ -1,4 +1,4 @@
-//! What stays of a flip, of a hold and of an engine's run: small JSON objects beside the manifests.
+//! The records of flips, holds and engines' runs: small JSON objects beside the manifests.
 
 use std::collections::BTreeMap;
 
@@ -11,55 +11,58 @@ use crate::{
     layout::{Generation, Key, Location},
 };
 
-/// One flip. Its key carries its ULID; records in the order of their ULIDs are the table's history.
+/// The record of one flip. Its key contains its ULID, and the records in the order of their ULIDs are the table's
+/// history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flip {
     pub dataset: String,
     pub at: Timestamp,
-    /// What was live before; `None` where there was no table, or where it is not known any more.
+    /// The location that was live before; `None` if there was no table or if it is no longer known.
     pub from: Option<Location>,
     pub to: Generation,
     pub by: By,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// `None` where the dataset had no canary.
+    /// `None` if the dataset had no canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
 }
 
-/// How far the canary of a flip has come. One that failed shows in the record of the flip back.
+/// The state of a flip's canary. The record of the flip back shows a canary that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canary {
-    /// Not asked yet, or nobody answered: whoever finds the generation live asks.
+    /// The query has not run yet, or it got no answer. The next process that finds the generation live runs it.
     Pending,
     Passed,
 }
 
+/// The origin of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// A manifest's event.
+    /// The event of a manifest.
     Event,
-    /// A request by hand.
+    /// An operator's request.
     Operator,
-    /// An operator's way back.
+    /// An operator's rollback.
     Rollback,
-    /// The way back from a flip whose canary failed.
+    /// A flip back because the canary failed.
     Canary,
-    /// The way back after somebody else had moved the table.
+    /// A flip back because somebody outside Turntable had moved the table.
     Repair,
-    /// The way back of a group of which one member could not flip.
+    /// A flip back of a group because one of its members could not flip.
     Group,
-    /// Written later, by whoever found a live generation without a record: its flip died before it wrote one.
+    /// The flip died before it wrote its record. The next process that found its generation live wrote this one.
     Recovered,
 }
 
-/// A flip to what has been live before, of which Location alone would not tell whether it is ours: put on record before
-/// the table is touched, so that nobody takes it for somebody else's doing should its flip record be lost.
+/// The intent to make a generation live that was live before. It is written before the table is touched.
+///
+/// The table's Location alone can't tell such a flip from drift. The intent can, even if the flip record is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Return {
-    /// Of the flip record.
+    /// The ULID of the flip record.
     #[serde(with = "text")]
     pub flip: Ulid,
     pub to: Generation,
@@ -68,46 +71,46 @@ pub struct Return {
     pub why: Option<String>,
 }
 
-/// An operator's word that a dataset must not flip until released.
+/// An operator's order that a dataset must not flip until the hold is released.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub at: Timestamp,
     pub reason: String,
-    /// A released hold stays as an object that holds nothing: only sweep may delete.
+    /// A released hold stays in S3 and stops nothing, because only sweep may delete objects.
     #[serde(default)]
     pub released: bool,
 }
 
-/// Sweep's word that it is deleting a generation, written before anything of it goes.
+/// The mark that sweep is deleting a generation. Sweep writes it before it deletes any of the generation's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweeping {
     pub at: Timestamp,
 }
 
-/// What an engine was told to build, put on record before it is told, so that whoever tries again finds the run.
+/// The record of an engine's run. It is written before the engine is called, so that a retry finds the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     pub dataset: String,
     pub generation: Generation,
     pub location: Location,
-    /// What was live when the run began.
+    /// The location that was live when the run began.
     pub base: Option<Location>,
-    /// Before the engine was told: what it reads is of then or later.
+    /// A time before the engine was called: the engine reads the data as of then or later.
     pub as_of: Timestamp,
-    /// [`crate::config::Dataset::spec`] of the entry that it is built from.
+    /// The [`crate::config::Dataset::spec`] that the generation is built from.
     pub spec: String,
     pub work: Work,
     /// The columns that become folders, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<Folder>,
-    /// By then the engine has ended the run, whatever becomes of it.
+    /// The time by which the engine has ended the run, with any result.
     pub until: Timestamp,
-    /// The engine's own name of the run; `None`: nobody has heard of its start yet.
+    /// The engine's ID of the run; `None` while its start is not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
 }
 
-/// All that an engine is told, so that it can be told the same again.
+/// The complete input of an engine, so that a retry can send the same again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
@@ -120,12 +123,12 @@ pub enum Work {
     GlueJob {
         name: String,
         arguments: BTreeMap<String, String>,
-        /// Minutes.
+        /// In minutes.
         timeout: u32,
     },
 }
 
-/// A run by its name, which is its engine's.
+/// Identifies a run by its engine's own ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {
     Athena { id: String },
@@ -141,28 +144,28 @@ impl Run {
     }
 }
 
-/// A column that becomes a folder.
+/// A partition column: its values become folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
     pub name: String,
-    /// `None`: the table has it, or else the values tell.
+    /// `None`: the type is taken from the table, or else from the values.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub glue_type: Option<String>,
 }
 
-/// The job argument that names the location to write to, and with it the run.
+/// The job argument with the location to write to. It identifies the run.
 pub const JOB_LOCATION: &str = "--turntable_location";
 
-/// The word that an engine's run has come to nothing.
+/// The record that an engine's run has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     pub at: Timestamp,
-    /// [`crate::error::Kind`].
+    /// The name of the [`crate::error::Kind`].
     pub error: String,
     pub reason: String,
 }
 
-/// A ULID in JSON.
+/// Serialises a ULID as a string.
 pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use ulid::Ulid;
@@ -176,10 +179,10 @@ pub(crate) mod text {
     }
 }
 
-/// Reads the JSON that was found at a key.
+/// Parses the JSON of the record at a key. The key is used only in the error.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {
-        Error::corrupt(format!("{at} was not written by turntable: look at it, then move it away")).caused_by(fault)
+        Error::corrupt(format!("{at} was not written by Turntable: inspect it, then move it away")).caused_by(fault)
     })
 }
 
@@ -187,7 +190,7 @@ pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(record).expect("a record has only string keys")
 }
 
-/// A ULID that is later than all of `earlier`, even where clocks disagree.
+/// Returns a ULID that is later than all of `earlier`, even if clocks disagree: `fresh` itself if that is later.
 pub fn later(fresh: Ulid, earlier: impl IntoIterator<Item = Ulid>) -> Ulid {
     match earlier.into_iter().max() {
         Some(last) if fresh <= last => Ulid::from_parts(last.timestamp_ms() + 1, fresh.random()),
@@ -200,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flip_sorts_after_all_that_it_has_seen() {
+    fn later_ulid_sorts_after_all_earlier_ones() {
         let (old, new) = (Ulid::from_parts(5, 9), Ulid::from_parts(7, 1));
         assert_eq!(later(new, [old]), new);
         assert!(later(old, [new]) > new);

@@ -116,7 +116,7 @@ impl TableVersion {
     pub fn template_folder(&self) -> Option<Location> {
         let template = self.parameters.get(TEMPLATE_PARAMETER)?;
         let fixed = template.split("${").next().unwrap_or(template);
-        // A variable may begin in the middle of a folder's name.
+        // A variable may begin in the middle of a folder's name, so the last, partial folder is cut off.
         let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
         folder.parse().ok()
     }

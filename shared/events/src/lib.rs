@@ -293,7 +293,7 @@ mod tests {
             flip(json!({"dataset": "users", "action": "rolback"})),
             "unknown action \"rolback\": expected one of rollback, hold, release, status"
         );
-        assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is no generation"));
+        assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
         assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not S3's"));
         let sweep = |event: Value| Sweep::parse(&event).unwrap_err().report();
         assert_eq!(

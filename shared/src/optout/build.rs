@@ -1,4 +1,4 @@
-//! The data files of the next generation: what has not changed is copied on the server, the rest is rewritten.
+//! Builds the data files of the next generation. Unchanged files are copied on the server; the others are rewritten.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,11 +15,11 @@ use turntable_core::{
 };
 use turntable_sources::inbox::spill_buffer::{Part, Pile};
 
-/// What is built from, and to where.
+/// The inputs of a build, and its destination.
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,
-    /// The live merge; `None` where there is none.
+    /// The live merge; `None` if live is not a merge or there is no table.
     pub base: Option<Manifest>,
     pub buckets: u32,
     pub to: Location,
@@ -27,41 +27,43 @@ pub struct Build {
 
 pub struct Built {
     pub files: Vec<File>,
-    /// Keys whose word has changed, or that are new.
+    /// The number of keys that are new or whose consent record changed.
     pub applied: u64,
 }
 
-/// Buckets that are worked on at the same time, and rows of them: what bounds the memory. Copies cost none.
-const AT_ONCE: usize = 64;
-const ROWS_AT_ONCE: u64 = 640_000;
+/// How many buckets are built at the same time, and how many rows they have together. The rows bound the memory; copies
+/// need none.
+const MAX_CONCURRENT_BUCKETS: usize = 64;
+const MAX_CONCURRENT_ROWS: u64 = 640_000;
 
-/// A part of the table that is built by itself: usually one bucket; when their number changes, those old and new
-/// buckets that share keys.
+/// A part of the table that is built independently. It is usually one bucket. When the number of buckets changes, it is
+/// the set of old and new buckets that share keys.
 struct Unit {
     old: Vec<File>,
     new: Vec<u32>,
-    news: Part,
+    changes: Part,
 }
 
 impl Build {
-    pub async fn run(self, news: Pile) -> Result<Built> {
+    pub async fn run(self, changes: Pile) -> Result<Built> {
         let old_buckets = self.base.as_ref().and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
         let same = old_buckets == Some(self.buckets);
         let units = old_buckets.unwrap_or(self.buckets).min(self.buckets);
-        let (carried, changed): (Vec<Unit>, Vec<Unit>) =
-            self.units(units, news)?.into_iter().partition(|unit| same && unit.news.at_most() == 0);
+        let (unchanged, changed): (Vec<Unit>, Vec<Unit>) =
+            self.units(units, changes)?.into_iter().partition(|unit| same && unit.changes.at_most() == 0);
         let this = Arc::new(self);
-        let copies = stream::iter(carried.into_iter().flat_map(|unit| unit.old))
-            .map(|file| this.carry(file))
-            .buffered(AT_ONCE)
+        let copies = stream::iter(unchanged.into_iter().flat_map(|unit| unit.old))
+            .map(|file| this.copy_file(file))
+            .buffered(MAX_CONCURRENT_BUCKETS)
             .try_collect::<Vec<File>>();
-        let room = Semaphore::new(ROWS_AT_ONCE as usize);
+        let room = Semaphore::new(MAX_CONCURRENT_ROWS as usize);
         let rewrite = async |unit: Unit| {
-            let rows = unit.old.iter().map(|file| file.rows).sum::<u64>() + unit.news.at_most() as u64;
-            let _room = room.acquire_many(rows.clamp(1, ROWS_AT_ONCE) as u32).await;
+            let rows = unit.old.iter().map(|file| file.rows).sum::<u64>() + unit.changes.at_most() as u64;
+            let _room = room.acquire_many(rows.clamp(1, MAX_CONCURRENT_ROWS) as u32).await;
             this.clone().rewrite(unit, same).await
         };
-        let rewrites = stream::iter(changed).map(rewrite).buffered(AT_ONCE).try_collect::<Vec<(Vec<File>, u64)>>();
+        let rewrites =
+            stream::iter(changed).map(rewrite).buffered(MAX_CONCURRENT_BUCKETS).try_collect::<Vec<(Vec<File>, u64)>>();
         let (copied, rewritten) = futures::try_join!(copies, rewrites)?;
         let applied = rewritten.iter().map(|(_, applied)| applied).sum();
         let mut files: Vec<File> = rewritten.into_iter().flat_map(|(files, _)| files).chain(copied).collect();
@@ -69,25 +71,26 @@ impl Build {
         Ok(Built { files, applied })
     }
 
-    fn units(&self, units: u32, news: Pile) -> Result<Vec<Unit>> {
+    fn units(&self, units: u32, changes: Pile) -> Result<Vec<Unit>> {
         let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
         for file in self.base.iter().flat_map(|base| &base.files) {
             let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
-                Error::corrupt(format!("the live manifest has a file {:?}, which is no bucket: reconcile", file.key))
+                Error::corrupt(format!("the live manifest names {:?}, which is not a bucket: reconcile", file.key))
             })?;
             old.entry(number % units).or_default().push(file.clone());
         }
-        let unit = |(number, news): (usize, Part)| {
+        let unit = |(number, changes): (usize, Part)| {
             let number = number as u32;
             let new = (number..self.buckets).step_by(units as usize).collect();
-            Unit { old: old.remove(&number).unwrap_or_default(), new, news }
+            Unit { old: old.remove(&number).unwrap_or_default(), new, changes }
         };
-        Ok(news.dealt(units).into_iter().enumerate().map(unit).collect())
+        Ok(changes.dealt(units).into_iter().enumerate().map(unit).collect())
     }
 
-    /// One file as it is, from the live generation into this one.
-    async fn carry(&self, file: File) -> Result<File> {
-        let base = self.base.as_ref().ok_or_else(|| Error::corrupt("a file without a base: report it"))?;
+    /// Copies one file unchanged from the live generation into this one.
+    async fn copy_file(&self, file: File) -> Result<File> {
+        let base =
+            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
         let etag = self.objects.copy(&base.location.key(&file.key), &file.etag, &self.to.key(&file.key)).await?;
         Ok(File { etag, ..file })
     }
@@ -101,24 +104,24 @@ impl Build {
                 false => table.extend(&run),
             }
         }
-        let (this, Unit { old, new, news }) = (self.clone(), unit);
+        let (this, Unit { old, new, changes }) = (self.clone(), unit);
         let encode = move || -> Result<_> {
-            let (table, applied) = table.sorted().merged(&news.load()?.sorted());
+            let (table, applied) = table.sorted().merged(&changes.load()?.sorted());
             if same && applied == 0 && !old.is_empty() {
                 return Ok((Vec::new(), old, 0));
             }
-            let mut runs = if new.len() == 1 { vec![table] } else { this.among(&new, &table) };
+            let mut runs = if new.len() == 1 { vec![table] } else { this.split_into(&new, &table) };
             let encode = |(bucket, run): (u32, Run)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
-            // A table without rows still has a file, for its columns.
+            // Bucket 0 always has a file, so that a table without rows still has its columns.
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
             Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
         };
         let (encoded, kept, applied) = spawn_blocking(encode)
             .await
-            .map_err(|fault| Error::corrupt("a merge panicked: report it").caused_by(fault))??;
+            .map_err(|fault| Error::corrupt("merging a bucket panicked: report this bug").caused_by(fault))??;
         let mut files = Vec::new();
         for file in kept {
-            files.push(self.carry(file).await?);
+            files.push(self.copy_file(file).await?);
         }
         for (bucket, rows, bytes) in encoded {
             let key = part(bucket as usize);
@@ -130,25 +133,26 @@ impl Build {
         Ok((files, applied))
     }
 
-    /// The records of each of the new buckets, in their order.
-    fn among(&self, new: &[u32], table: &Run) -> Vec<Run> {
+    /// Returns the records of each of the new buckets, in the order of `new`.
+    fn split_into(&self, new: &[u32], table: &Run) -> Vec<Run> {
         let mut all = table.dealt(self.buckets);
         new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
     }
 
     async fn read(&self, file: &File) -> Result<Run> {
-        let base = self.base.as_ref().ok_or_else(|| Error::corrupt("a file without a base: report it"))?;
+        let base =
+            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
         let at = base.location.key(&file.key);
         let bytes = self.objects.range(&at, &file.etag, 0..file.bytes).await?;
         let key = self.key.clone();
         spawn_blocking(move || file::read(&at, &key, bytes))
             .await
-            .map_err(|fault| Error::corrupt("a reader of buckets panicked: report it").caused_by(fault))?
+            .map_err(|fault| Error::corrupt("reading a bucket panicked: report this bug").caused_by(fault))?
     }
 }
 
-/// How many buckets the next generation has.
-pub fn buckets(base: Option<&Manifest>, set: Option<u32>, news: u64) -> u32 {
+/// Returns the number of buckets of the next generation.
+pub fn buckets(base: Option<&Manifest>, set: Option<u32>, changes: u64) -> u32 {
     let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
-    bucket::next(now, set, base.map_or(0, |base| base.rows).max(news))
+    bucket::next(now, set, base.map_or(0, |base| base.rows).max(changes))
 }

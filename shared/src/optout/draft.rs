@@ -1,4 +1,4 @@
-//! What the next generation is to be: its name, its key's types, its manifest, and what it takes in beside drops.
+//! Prepares the next generation: its key's types, its manifest, and the records that it merges besides drops.
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ use turntable_sources::{
     inbox::{self, Read, Reader, Rejects, Said},
 };
 
-/// The key's columns and their types: declared, or as the live table has them.
+/// Returns the key's columns and their types: as declared, or else as in the live table.
 pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Result<Key> {
     if let Some(types) = &inbox.types {
         return Ok(types.clone());
@@ -28,7 +28,7 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     let path = format!("datasets.{}.source.inbox", dataset.name);
     let Some(table) = table else {
         return Err(Error::config(format!(
-            "{path}: the type of the key is not known: declare columns = {{ {} = \"bigint\" }}, or create {} first",
+            "{path}: the key's type is unknown: declare columns = {{ {} = \"bigint\" }}, or create the table {} first",
             inbox.key.join(" = \"bigint\", "),
             dataset.table
         )));
@@ -38,14 +38,15 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
         let column = columns.iter().find(|column| column.name == *name);
         let fault = |found: &str| Error::config(format!("{path}: {} {found} {name:?}", dataset.table));
         let column = column.ok_or_else(|| fault("has no column"))?;
-        let kind =
-            Type::of(&column.glue_type).ok_or_else(|| fault("has another type than bigint, int or string in"))?;
+        let kind = Type::of(&column.glue_type)
+            .ok_or_else(|| fault("has a type other than bigint, int or string in column"))?;
         Ok((name.clone(), kind))
     };
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// What is merged beside drops: a live table that is no merge yet, and the source to reconcile with.
+/// Returns the records that are merged besides drops: those of a live table that is not a merge yet, and those of the
+/// source to reconcile with.
 pub async fn more(
     world: &World,
     dataset: &Dataset,
@@ -62,8 +63,8 @@ pub async fn more(
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
             let count = read.rejects.count;
             return Err(Error::input(format!(
-                "{}: {count} records are no opt-outs, and they would be lost: correct them, or give the dataset \
-                 another table",
+                "{}: {count} records are not opt-outs and would be lost: correct them, or give the dataset another \
+                 table",
                 location.key(&read.drop.key)
             )));
         }
@@ -71,7 +72,7 @@ pub async fn more(
     }
     if ask.reconcile {
         let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
-        let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is missing")))?;
+        let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is not set")))?;
         let context = Context {
             objects: world.objects.clone(),
             secrets: ask.secrets.clone(),
@@ -90,7 +91,7 @@ pub async fn more(
     Ok(all)
 }
 
-/// What the manifest of the next generation says beside its files.
+/// The fields of the next generation's manifest besides its files.
 pub struct Draft<'a> {
     pub dataset: &'a Dataset,
     pub generation: Generation,
@@ -101,6 +102,7 @@ pub struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that were read now.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,

@@ -1,4 +1,4 @@
-//! A bucket's records ↔ its Parquet file.
+//! Encodes a bucket's records as a Parquet file, and decodes them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use turntable_core::{
     schema::Column,
 };
 
-/// The columns of the published table.
+/// Returns the columns of the published table.
 pub fn columns(key: &Key) -> Vec<Column> {
     let column = |name: &str, glue_type: &str| Column { name: name.into(), glue_type: glue_type.into() };
     let mut columns = key.glue();
@@ -51,15 +51,16 @@ fn schema(key: &Key) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Rows of a batch on the way to a file.
-const BATCH: usize = 1 << 14;
-/// Room is made for so many rows of a file in advance, whatever its footer says.
-const MANY: usize = 1 << 20;
+/// The number of rows in each Arrow batch, for reading and writing.
+const ROWS_PER_BATCH: usize = 1 << 14;
+/// The maximum number of rows to allocate memory for before reading a file, because its footer may be wrong.
+const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
-/// The file of a run that is sorted.
+/// Returns the Parquet file of a sorted run.
 pub fn write(key: &Key, run: &Run) -> Result<Bytes> {
-    let fault = |fault: ParquetError| Error::corrupt("a bucket could not be encoded as Parquet").caused_by(fault);
-    // Keys and times hardly repeat: a dictionary of them would be built in vain.
+    let fault =
+        |fault: ParquetError| Error::corrupt("encoding a bucket as Parquet failed: report this bug").caused_by(fault);
+    // Keys and times rarely repeat, so a dictionary of them would not pay.
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
@@ -70,8 +71,8 @@ pub fn write(key: &Key, run: &Run) -> Result<Bytes> {
     let schema = schema(key);
     let mut bytes = Vec::with_capacity(run.bytes() / 2 + 4096);
     let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties.build())).map_err(fault)?;
-    for start in (0..run.len()).step_by(BATCH) {
-        let rows = start..(start + BATCH).min(run.len());
+    for start in (0..run.len()).step_by(ROWS_PER_BATCH) {
+        let rows = start..(start + ROWS_PER_BATCH).min(run.len());
         let mut arrays = keys(key, run, rows.clone())?;
         let states = rows.clone().map(|row| run.word(row).state.as_str());
         arrays.push(Arc::new(StringArray::from_iter_values(states)));
@@ -104,7 +105,7 @@ fn keys(key: &Key, run: &Run, rows: std::ops::Range<usize>) -> Result<Vec<ArrayR
             _ => {}
         });
         if !whole {
-            return Err(Error::corrupt("a key in memory has not the columns of the key: report it"));
+            return Err(Error::corrupt("a key in memory doesn't match the key's columns: report this bug"));
         }
     }
     Ok(builders
@@ -117,18 +118,18 @@ fn keys(key: &Key, run: &Run, rows: std::ops::Range<usize>) -> Result<Vec<ArrayR
         .collect())
 }
 
-/// The records of a file that [`write`] made, sorted as they are there.
+/// Reads the records of a file that [`write`] made, sorted.
 pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<Run> {
-    let damaged = || Error::corrupt(format!("{at} is no bucket of opt-outs: look at it, then reconcile"));
+    let damaged = || Error::corrupt(format!("{at} is not a bucket of opt-outs: inspect it, then reconcile"));
     let fault = |fault: ParquetError| damaged().caused_by(fault);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(fault)?;
     if reader.schema().fields().len() != key.columns.len() + 2 {
         return Err(damaged());
     }
     let rows = reader.metadata().file_metadata().num_rows();
-    let mut run = Run::with_capacity(key.width(), usize::try_from(rows).unwrap_or(0).min(MANY), 0);
+    let mut run = Run::with_capacity(key.width(), usize::try_from(rows).unwrap_or(0).min(MAX_PREALLOCATED_ROWS), 0);
     let mut bytes = Vec::new();
-    for batch in reader.with_batch_size(BATCH).build().map_err(fault)? {
+    for batch in reader.with_batch_size(ROWS_PER_BATCH).build().map_err(fault)? {
         let batch = batch.map_err(|fault| damaged().caused_by(fault))?;
         let (keys, rest) = batch.columns().split_at(key.columns.len());
         let states = rest[0].as_string_opt::<i32>().ok_or_else(damaged)?;
@@ -164,7 +165,7 @@ mod tests {
     use turntable_core::consent::State;
 
     #[test]
-    fn a_run_comes_back_from_its_file() {
+    fn written_run_is_read_back_unchanged() {
         for types in [&[Type::Bigint][..], &[Type::String], &[Type::String, Type::Int, Type::Bigint]] {
             let named = |(at, kind): (usize, &Type)| (format!("k{at}"), *kind);
             let key = Key { columns: types.iter().enumerate().map(named).collect() };

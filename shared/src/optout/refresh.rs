@@ -1,9 +1,17 @@
-//! One refresh: look → every unread drop → next generation → flip; again on the new live where somebody was faster.
+//! One refresh: load the state → read every unread drop → build the next generation → flip. If the flip loses the race,
+//! the refresh starts again on the new live generation.
 //!
-//! Round trips one after the other, from the nudge to the query that sees it, beside `datasets.toml`: the table, with
-//! the inbox's listing; live's manifest; the unread drops, with the hold; the touched buckets, with the copies and the
-//! flips; the new files; the manifest, with the audit's listing; `UpdateTable`. An inbox of nothing new ends after the
-//! second.
+//! After `datasets.toml`, these round trips follow one after another, from the event to the query that sees the drop:
+//!
+//! 1. the table, with the inbox's listing
+//! 2. live's manifest
+//! 3. the unread drops, with the hold
+//! 4. the changed buckets, with the copies and the flip records
+//! 5. the new files
+//! 6. the manifest, with the audit's listing
+//! 7. `UpdateTable`
+//!
+//! A refresh of an inbox without unread drops ends after the second.
 
 use std::{
     sync::Arc,
@@ -34,70 +42,70 @@ use turntable_core::{
 };
 use turntable_sources::inbox::{self, ENOUGH, Read, Reader, reject};
 
-/// Why a refresh runs.
+/// The options of a refresh.
 #[derive(Clone, Default)]
 pub struct Ask {
-    /// Keep to the dataset's `min_interval`.
+    /// End as waiting if live is younger than the dataset's `min_interval`.
     pub patient: bool,
-    /// Merge the whole of the dataset's `reconcile` source too.
+    /// Also merge all records of the dataset's `reconcile` source.
     pub reconcile: bool,
-    /// For a source to reconcile with.
+    /// The secrets for the source to reconcile with.
     pub secrets: Option<Arc<dyn Secrets>>,
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 
-/// How a refresh ended.
+/// The result of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refreshed {
     pub outcome: Outcome,
-    /// What is live now, if it is ours.
+    /// The live generation now; `None` if live is unmanaged or there is no table.
     pub generation: Option<Generation>,
-    /// Consumed by this refresh.
+    /// The number of drops that this refresh consumed.
     pub drops: u64,
-    /// Keys that are new or whose word has changed.
+    /// The number of keys that are new or whose consent record changed.
     pub applied: u64,
+    /// The number of records that were set aside.
     pub rejected: u64,
-    /// Of the live table; 0 where it is not known.
+    /// The rows of the live table; 0 if unknown.
     pub rows: u64,
     pub reasons: Vec<String>,
-    /// Drops that were left for the next refresh.
+    /// The number of drops that remain for the next refresh.
     pub left: u64,
-    /// Whether there was no table before.
+    /// Whether this refresh created the table.
     pub created: bool,
-    /// How long ago the oldest of the drops that were read was put: when they were live, or, where nothing went live, at
-    /// the end.
+    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live.
     pub lag: Option<SignedDuration>,
     pub took: Took,
 }
 
-/// Where the time of a refresh went: of the last attempt, where there were several.
+/// The durations of a refresh's steps, in its last attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Took {
-    /// The table, live's manifest, the inbox's listing.
+    /// Loading the table, live's manifest and the inbox's listing.
     pub look: Duration,
-    /// The unread drops.
+    /// Reading the unread drops.
     pub read: Duration,
-    /// Buckets: read, merged, written, copied.
+    /// Reading, merging, writing and copying the buckets.
     pub merge: Duration,
-    /// The manifest and the audit.
+    /// Writing the manifest, and the audit.
     pub audit: Duration,
-    /// `UpdateTable` and its record.
+    /// `UpdateTable` and the flip record.
     pub flip: Duration,
 }
 
-/// How often a refresh begins again because somebody else has flipped meanwhile. Each time somebody got through.
-const ATTEMPTS: u32 = 10;
+/// How many times a refresh retries after it has lost the race to another flip. Each time, the other flip succeeded.
+const MAX_ATTEMPTS: u32 = 10;
 
-/// Brings every unread drop into the live table. An error may leave a generation that is not live; nothing is lost,
-/// and the next refresh has it all.
+/// Brings every unread drop into the live table. An error may leave a generation that is not live, but no drop is lost:
+/// the next refresh reads all of them again.
 pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Result<Refreshed> {
     let mut ask = ask.clone();
     let mut before: Option<Refreshed> = None;
     let mut lost = 0;
-    while lost < ATTEMPTS {
+    while lost < MAX_ATTEMPTS {
         let Some(mut done) = once(world, dataset, inbox, &ask).await? else {
             lost += 1;
-            // Two that always meet would meet again.
+            // A random pause, so that two refreshes that race don't race again at once.
             let pause = (world.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(lost))).await;
             continue;
@@ -118,10 +126,10 @@ pub async fn refresh(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask)
         (ask.patient, ask.reconcile) = (false, false);
         before = Some(done);
     }
-    Err(Error::conflict(format!("{}: somebody else flipped {ATTEMPTS} times meanwhile: run again", dataset.table)))
+    Err(Error::conflict(format!("{}: lost the race to other flips {MAX_ATTEMPTS} times: run again", dataset.table)))
 }
 
-/// `None`: somebody else has flipped meanwhile.
+/// Makes one attempt. Returns `None` if it lost the race to another flip.
 async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Result<Option<Refreshed>> {
     let (as_of, began) = (world.clock.now(), Instant::now());
     let mut took = Took::default();
@@ -129,7 +137,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
         futures::try_join!(Begun::now(world, dataset), inbox::list(&*world.objects, &inbox.location))?;
     let base = begun.live_manifest.clone();
     if let (Live::Ours(live), None) = (&begun.live, &base) {
-        return Err(Error::corrupt(format!("{}: live is {live}, which has no manifest", dataset.table)));
+        return Err(Error::corrupt(format!("{}: the live generation {live} has no manifest", dataset.table)));
     }
     if begun.live == Live::NoTable {
         refuse_lost_table(world, dataset).await?;
@@ -162,7 +170,7 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     let reader = Reader { key: key.clone(), now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), begun.live.clone());
     let unchanged = ended(Outcome::Held, Vec::new());
-    let (hold, (mut news, reads), more) = futures::try_join!(
+    let (hold, (mut changes, reads), more) = futures::try_join!(
         begun.hold(world, dataset),
         inbox::read(&world.objects, &reader, unread, ENOUGH),
         draft::more(world, dataset, inbox, ask, &reader, &live, merged.is_some()),
@@ -177,23 +185,26 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     decision::beside(&live, &dataset.home.generation(&generation))?;
     let draft = Draft { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
-    news.extend(more.records);
-    let news = news.whole()?;
+    changes.extend(more.records);
+    let changes = changes.whole()?;
     let base_merge = base.clone().filter(|base| base.merge.is_some());
     let build = Build {
         objects: world.objects.clone(),
         key: key.clone(),
-        buckets: build::buckets(base_merge.as_ref(), inbox.buckets, news.len() as u64),
+        buckets: build::buckets(base_merge.as_ref(), inbox.buckets, changes.len() as u64),
         base: base_merge,
         to: dataset.home.generation(&generation),
     };
     let buckets = build.buckets;
-    let (look, built, ()) =
-        futures::try_join!(begun.finish(world, dataset, None), build.run(news), write_rejects(world, inbox, &reads))?;
+    let (look, built, ()) = futures::try_join!(
+        begun.finish(world, dataset, None),
+        build.run(changes),
+        write_rejects(world, inbox, &reads)
+    )?;
     let merged = began.elapsed();
     took.merge = merged - took.look - took.read;
     if publish::suspected(dataset, &look.state.live, &look.recorded()) {
-        // A merge with an older table than the last one that was published would forget opt-outs.
+        // The table may have drifted. A merge on an older generation than the last published one would forget opt-outs.
         match publish::watch(world, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Swapped => return Ok(None),
             Some(ended) => return Err(Error::conflict(ended.reasons.join("; "))),
@@ -229,13 +240,14 @@ async fn once(world: &World, dataset: &Dataset, inbox: &Inbox, ask: &Ask) -> Res
     }))
 }
 
-/// A table that was there and is gone is not begun anew: the drops that `sweep` has archived would be missing in it.
+/// Returns an error if the table existed and is missing now. A new table would lack the drops that `sweep` has
+/// archived.
 async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
     match publish::flips(world, dataset, None).await?.pop() {
         None => Ok(()),
         Some((_, flip)) => Err(Error::conflict(format!(
-            "{}: there is no such table, although the dataset has flipped: create it again with the location {}, or move \
-             everything away that lies in {} and put the archived drops back into the inbox",
+            "{}: the table is missing, although the dataset has flipped before: create it again with the location {}, \
+             or move everything out of {} and put the archived drops back into the inbox",
             dataset.table,
             dataset.home.generation(&flip.to),
             dataset.home.location()
@@ -243,10 +255,11 @@ async fn refuse_lost_table(world: &World, dataset: &Dataset) -> Result<()> {
     }
 }
 
-/// Rejects that are written at the same time.
-const AT_ONCE: usize = 16;
+/// How many files of rejected records are written at the same time.
+const MAX_CONCURRENT_PUTS: usize = 16;
 
-/// Before the manifest that consumes the drops: a reject is never lost. A run again writes nothing new.
+/// Writes the rejected records of each drop, before the manifest that lists the drop as consumed, so that no rejected
+/// record is lost. A retry writes nothing new.
 async fn write_rejects(world: &World, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
         let json = read.rejects.to_json(&read.drop)?;
@@ -256,17 +269,17 @@ async fn write_rejects(world: &World, inbox: &Inbox, reads: &[Read]) -> Result<(
     });
     stream::iter(files)
         .map(|(key, json)| async move { world.objects.put_new(&key, json.into()).await.map(drop) })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_PUTS)
         .try_collect()
         .await
 }
 
-/// With the manifest, and not before, there is a generation.
+/// Writes the manifest, which completes the generation.
 async fn complete(world: &World, dataset: &Dataset, candidate: &Manifest) -> Result<()> {
     let key = dataset.home.manifest(&candidate.generation);
     match world.objects.put_new(&key, candidate.to_json().into()).await? {
         Put::Created => Ok(()),
-        Put::Exists => Err(Error::corrupt(format!("{key}: another run has used this run's name; run again"))),
+        Put::Exists => Err(Error::corrupt(format!("{key}: this generation already exists: run again"))),
     }
 }
 
@@ -280,8 +293,9 @@ async fn objects(world: &World, candidate: &Manifest) -> Result<Vec<Object>> {
     Ok(listed.into_iter().map(object).collect())
 }
 
-/// All of the audit but the footers: this process has just written the files, or copied them from audited ones by
-/// their ETag. `flip` reads the footers too, should it come first.
+/// Runs the audit without the footers, because this process has just written the files, or copied them from audited
+/// files on the condition of their ETags. If the `flip` function handles the manifest's event first, it reads the
+/// footers too.
 fn verdict(world: &World, dataset: &Dataset, candidate: &Manifest, objects: &[Object], look: &Look) -> Vec<String> {
     let columns = look.table.as_ref().map(|table| table.columns.as_slice());
     audit::verdict(&Evidence {
@@ -303,12 +317,13 @@ enum Flipped {
     Held(String),
 }
 
-/// Makes the candidate live while its base is. `None`: the base is not live any more.
+/// Makes the candidate live if its base is still live. Returns `None` if the base is no longer live.
 async fn flip(world: &World, dataset: &Dataset, candidate: &Manifest, mut look: Look) -> Result<Option<Flipped>> {
     let cause = Cause { by: By::Event, why: None };
-    for attempt in 0..ATTEMPTS {
+    for attempt in 0..MAX_ATTEMPTS {
         match decision::flip(&dataset.home, candidate, &look.state, Who::Event)? {
-            // This `VersionId` is younger than the audit: see the proof in `crate::sweep`.
+            // This `VersionId` was read after the audit, so the audit must be repeated: see the proof in
+            // `crate::sweep`.
             Decision::Flip if attempt > 0 => {
                 publish::refuse_swept(world, dataset, &candidate.generation).await?;
                 let objects = objects(world, candidate).await?;
@@ -317,7 +332,7 @@ async fn flip(world: &World, dataset: &Dataset, candidate: &Manifest, mut look: 
                 }
             }
             Decision::Flip => {}
-            // The manifest's event was faster, and by now the next one may be live.
+            // The manifest's event made the candidate live first, and by now a later generation may be live.
             Decision::AlreadyLive => return Ok(Some(Flipped::Done)),
             Decision::Stale(_) if look.state.was_live(&candidate.generation) => return Ok(Some(Flipped::Done)),
             Decision::Stale(_) => return Ok(None),

@@ -1,5 +1,5 @@
-//! Keeps the views as [`super::view`] wants them. Never on the way of a drop: when the table is created, and on the
-//! schedule, which is also when a protected table's new columns come in.
+//! Keeps the views in Athena equal to those of [`super::view`]. This happens when the table is created and on the
+//! schedule, but never while a drop is merged. The schedule also adds a protected table's new columns to its view.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,10 @@ use turntable_core::{
     record,
 };
 
-/// Creates what is missing or was created of other SQL, through `run` (database, SQL), which is Athena. Gives the
-/// names of the views that it created. What was created of which SQL stands in `_views.json`: Athena writes a view's
-/// SQL down in its own form, so that nobody can compare it.
+/// Creates the views that are missing or were created from other SQL. Returns the names of the views that it created.
+///
+/// `run` runs a statement in Athena; its arguments are the database and the SQL. `_views.json` records the SQL of each
+/// view, because Athena stores a view's SQL in its own form, which can't be compared.
 pub async fn ensure(
     world: &World,
     dataset: &Dataset,
@@ -41,7 +42,7 @@ pub async fn ensure(
     Ok(created)
 }
 
-/// A protected table that is not there yet gets its view when it is.
+/// Returns the views that should exist. A protected table that doesn't exist yet gets its view once it does.
 async fn wanted(world: &World, dataset: &Dataset, inbox: &Inbox) -> Result<Vec<View>> {
     let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(Vec::new()) };
     let key = draft::key(dataset, inbox, Some(&table))?.glue();

@@ -254,13 +254,13 @@ async fn flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result
     json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
 }
 
-/// Refuses a generation that is being deleted. It must be asked after the table's `VersionId` was read and before the
-/// audit: see the proof in [`crate::sweep`].
+/// Checks that a generation is not being deleted. The caller must check after it reads the table's `VersionId` and
+/// before the audit: see the proof in `sweep`.
 pub async fn refuse_swept(world: &World, dataset: &Dataset, generation: &Generation) -> Result<()> {
     match world.objects.head(&dataset.home.sweeping(generation)).await? {
         None => Ok(()),
         Some(_) => Err(Error::conflict(format!(
-            "{generation} of {} is being swept and cannot come back; `status` names those that are left",
+            "{generation} of {} is being swept and can't be made live; `status` lists the generations that remain",
             dataset.table
         ))),
     }

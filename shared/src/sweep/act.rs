@@ -1,4 +1,4 @@
-//! Carries a plan out. Everything here may die anywhere and be done again: see the proof in [`crate::sweep`].
+//! Carries out a plan. It may die at any point and be repeated: see the proof in [`crate::sweep`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,12 +17,12 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// What one invocation may do, over all datasets.
+/// The limits of one invocation, over all datasets.
 #[derive(Debug)]
 pub struct Budget {
-    /// Nothing more is begun after this.
+    /// No new work starts after this time.
     pub until: Timestamp,
-    /// Objects that may still be deleted or moved.
+    /// The number of objects that may still be deleted or moved.
     objects: Mutex<usize>,
 }
 
@@ -31,12 +31,12 @@ impl Budget {
         Budget { until, objects: Mutex::new(objects) }
     }
 
-    /// Objects that may still be deleted or moved.
+    /// Returns the number of objects that may still be deleted or moved.
     pub fn objects(&self) -> usize {
         *self.left()
     }
 
-    /// Sets so many aside, or as many as there are.
+    /// Reserves this number of objects, or all that are left if they are fewer.
     pub(super) fn take(&self, wanted: usize) -> Share<'_> {
         let mut left = self.left();
         let objects = wanted.min(*left);
@@ -45,12 +45,12 @@ impl Budget {
     }
 
     fn left(&self) -> MutexGuard<'_, usize> {
-        // A number is whole whatever has panicked.
+        // A panic elsewhere can't leave a plain number inconsistent, so a poisoned lock is fine.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one dataset has of the budget. What it does not use goes back.
+/// The part of the budget that one dataset has reserved. The unused rest goes back when it is dropped.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     pub(super) objects: usize,
@@ -68,21 +68,22 @@ impl Drop for Share<'_> {
     }
 }
 
-/// What was done of a plan.
+/// The part of a plan that was carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// How many of the plan's generations have gone, the first ones.
+    /// How many of the plan's generations were deleted completely. They are the first ones of the plan.
     pub generations: usize,
-    /// Objects of generations that have gone.
+    /// The number of deleted objects of generations.
     pub objects: usize,
-    /// Whether something of the plan is left.
+    /// Whether a part of the plan remains.
     pub more: bool,
 }
 
-/// Requests that are under way at the same time.
-const AT_ONCE: usize = 8;
+/// How many requests are in flight at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// `None`: the table has changed since the look, and of generations nothing was deleted. Look again.
+/// Carries out the plan as far as the budget allows. Returns `None` if the table has changed since its state was
+/// loaded: then no object of a generation was deleted, and the caller must reload the state and retry.
 pub async fn act(
     world: &World,
     dataset: &Dataset,
@@ -98,11 +99,11 @@ pub async fn act(
     delete(objects, plan.returns.iter().map(|flip| home.returning(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect::<()>()
         .await?;
 
-    // One more a generation, for its manifest: one without objects is no free one.
+    // Each generation costs one more than its objects, for its manifest. So a generation without objects isn't free.
     let wanted = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len() + 1).sum();
     let mut share = budget.take(wanted);
     let (go, chunks) = affordable(&look.state, plan, share.objects);
@@ -113,7 +114,7 @@ pub async fn act(
     let mark = record::to_json(&Sweeping { at: world.clock.now() });
     stream::iter(&go)
         .map(|generation| async { objects.put(&home.sweeping(generation), mark.clone().into()).await })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect::<()>()
         .await?;
     if !fence(world, dataset, look).await? {
@@ -125,12 +126,13 @@ pub async fn act(
     let deleted: Vec<usize> = stream::iter(&chunks)
         .take_while(in_time)
         .map(|keys| async { objects.delete(keys).await.map(|()| keys.len()) })
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_REQUESTS)
         .try_collect()
         .await?;
     done.objects = deleted.iter().sum();
     share.used(done.objects + go.len());
-    // Objects go in the order of the generations.
+    // Objects are deleted in the order of the generations, so the number of objects tells how many generations are
+    // complete.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
         rest = rest.and_then(|rest| rest.checked_sub(look.state.generations[*generation].objects.len()));
@@ -138,7 +140,7 @@ pub async fn act(
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
-    // The records of an engine's run keep its files until it has ended: they go after them.
+    // The records of an engine's run protect its files until the run has ended, so they are deleted after the files.
     let ran = |generation: &&Generation| look.state.generations[*generation].run.is_some();
     let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(home, generation));
     delete(objects, runs.collect()).await?;
@@ -150,7 +152,8 @@ fn records_of_run(home: &Home, generation: &Generation) -> [Key; 2] {
     [home.failed(generation), home.pending(generation)]
 }
 
-/// The first generations of the plan whose deletion can be begun, and their objects, as many as may go.
+/// Returns the first generations of the plan whose deletion the budget can begin, and their objects in chunks, as many
+/// as the budget allows.
 fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {
@@ -166,10 +169,11 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
     (go, chunks)
 }
 
-/// Makes every `VersionId` that was read before stale, if the table is still as it was at the look.
+/// Fences: makes every `VersionId` that was read before stale. Returns `false` if the table has changed since it was
+/// loaded.
 async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
     let table = look.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
-        Error::corrupt(format!("{}: Glue gave no VersionId, and without it no deletion is safe", dataset.table))
+        Error::corrupt(format!("{}: Glue returned no VersionId, and without it no deletion is safe", dataset.table))
     })?;
     let sent = world.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)
@@ -178,7 +182,7 @@ async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
 async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
     stream::iter(keys.chunks(DELETED_AT_ONCE))
         .map(|keys| objects.delete(keys))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect()
         .await
 }

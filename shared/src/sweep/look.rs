@@ -1,4 +1,4 @@
-//! One look at all that lies under a table's home.
+//! Loads the state of everything under a table's folder.
 
 use std::collections::BTreeMap;
 
@@ -19,22 +19,22 @@ use turntable_core::{
 };
 
 pub struct Look {
-    /// `None`: no such table. Its `VersionId` is of before everything else here was read.
+    /// The table, with a `VersionId` that was read before everything else here; `None` if the table does not exist.
     pub table: Option<TableVersion>,
     pub state: State,
-    /// What there is a manifest of, in no order.
+    /// The complete generations, in no order.
     pub complete: Vec<Complete>,
-    /// When live's snapshot was taken; `None` where live is not ours.
+    /// When live's snapshot was taken; `None` if live is unmanaged.
     pub live_as_of: Option<Timestamp>,
-    /// What live's manifest says that it has consumed; nothing where live is no merge.
+    /// The drops that live's manifest lists as consumed; empty if live is not a merge.
     pub consumed: Vec<Consumed>,
-    /// Uploads of data files that nobody has finished.
+    /// Unfinished uploads of data files.
     pub uploads: Vec<Unfinished>,
-    /// How many objects under the table's home are none of ours, and their bytes.
+    /// The number of unmanaged objects under the table's folder, and their bytes.
     pub unknown: (u64, u64),
 }
 
-/// Of a manifest, what is told of its generation.
+/// The facts about a complete generation that sweep reports, from its manifest.
 pub struct Complete {
     pub generation: Generation,
     pub created_at: Timestamp,
@@ -43,11 +43,11 @@ pub struct Complete {
     pub bytes: u64,
 }
 
-/// Small objects that are read at the same time.
-const AT_ONCE: usize = 16;
+/// How many small objects are read at the same time.
+const MAX_CONCURRENT_READS: usize = 16;
 
-/// Reads the table first, then the rest: see the proof in [`crate::sweep`]. Whatever cannot be read is an error, and
-/// then nothing of this table is deleted.
+/// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
+/// error, and nothing of this table is deleted.
 pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     let home = &dataset.home;
     let table = world.catalog.table(&dataset.table).await?;
@@ -107,7 +107,7 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// All manifests, and live's as a whole.
+/// Reads all manifests. Returns the facts of each, and the whole manifest of live.
 async fn complete(
     world: &World,
     dataset: &Dataset,
@@ -116,7 +116,7 @@ async fn complete(
 ) -> Result<(Vec<Complete>, Option<Manifest>)> {
     let mut read = stream::iter(of)
         .map(|generation| async move { publish::manifest(world, dataset, &generation).await })
-        .buffered(AT_ONCE);
+        .buffered(MAX_CONCURRENT_READS);
     let (mut complete, mut of_live) = (Vec::new(), None);
     while let Some(read) = read.try_next().await? {
         let Some(manifest) = read else { continue };
@@ -129,6 +129,7 @@ async fn complete(
     Ok((complete, of_live))
 }
 
+/// Reads when each `_sweeping` mark was written.
 async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let made = stream::iter(of).map(|generation| async move {
         let key = dataset.home.sweeping(&generation);
@@ -136,10 +137,10 @@ async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Re
         let mark: Sweeping = record::from_json(&key, &json)?;
         Ok(Some((generation, mark.at)))
     });
-    made.buffered(AT_ONCE).try_filter_map(async |made| Ok(made)).try_collect().await
+    made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
 }
 
-/// By when each engine's run has ended.
+/// Reads by when each engine's run has ended.
 async fn ends_of_runs(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
         let key = dataset.home.pending(&generation);
@@ -147,10 +148,10 @@ async fn ends_of_runs(world: &World, dataset: &Dataset, of: Vec<Generation>) -> 
         let pending: Pending = record::from_json(&key, &json)?;
         Ok(Some((generation, pending.until)))
     });
-    read.buffered(AT_ONCE).try_filter_map(async |read| Ok(read)).try_collect().await
+    read.buffered(MAX_CONCURRENT_READS).try_filter_map(async |read| Ok(read)).try_collect().await
 }
 
-/// The uploads whose run has died.
+/// Returns the uploads that began `abandoned` ago or earlier: their runs have died.
 pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
     let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
     uploads.iter().filter(old).cloned().collect()

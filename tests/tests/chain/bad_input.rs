@@ -48,7 +48,7 @@ source = { mongo = {} }
     let refused = chain.answer("export", &json!({})).await.unwrap_err();
     assert_eq!(refused.error_type, "Config");
     let expected = chain
-        .named("s3://${BUCKET}/datasets.toml: no such file; put datasets.toml there, or set DATASETS to where it is");
+        .named("s3://${BUCKET}/datasets.toml: no such file: put datasets.toml there, or set DATASETS to its location");
     assert_eq!(refused.error_message, expected);
 }
 
@@ -97,7 +97,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "flip",
             json!({ "dataset": "users", "generation": "green" }),
-            format!("the request is not understood: expected {FLIP}: \"green\" is no generation: expected blue-ULID or green-ULID"),
+            format!("the request is not understood: expected {FLIP}: \"green\" is not a generation: expected blue-ULID or green-ULID"),
         ),
         (
             "flip",

@@ -94,10 +94,10 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     assert_eq!(refused.error_type, "Config");
     let text = refused.error_message;
     let begin =
-        chain.named("the live location s3://${BUCKET}/schemas/ contains the new one s3://${BUCKET}/schemas/above/");
+        chain.named("the live location s3://${BUCKET}/schemas/ overlaps the new one s3://${BUCKET}/schemas/above/");
     assert!(text.starts_with(&begin), "{text}");
-    let end = "/ or lies under it, and Athena reads sub-folders: move the table's files to a folder of their own, or give \
-               the dataset another location";
+    let end = "/, and Athena reads sub-folders: move the table's files to a folder of their own, or give the dataset \
+               another location";
     assert!(text.ends_with(end), "{text}");
     assert_eq!(chain.keys("schemas/above/").await, Vec::<String>::new());
 
@@ -121,8 +121,8 @@ async fn under(chain: &Chain) {
     assert_eq!(
         refused.error_message,
         format!(
-            "the live location {deeper} contains the new one {} or lies under it, and Athena reads sub-folders: move \
-             the table's files to a folder of their own, or give the dataset another location",
+            "the live location {deeper} overlaps the new one {}, and Athena reads sub-folders: move the table's files \
+             to a folder of their own, or give the dataset another location",
             home.generation(&candidate)
         )
     );

@@ -181,7 +181,7 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
         assert_ne!(live(&chain).await, before);
 
         let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
-        assert!(status["reasons"][0].as_str().unwrap().contains("goes forward"), "{status}");
+        assert!(status["reasons"][0].as_str().unwrap().contains("is going forward"), "{status}");
         if by_next_run {
             let next = generations(&chain.ask("export", &request).await);
             is_live(&chain, &next).await;

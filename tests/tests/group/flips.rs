@@ -167,7 +167,7 @@ async fn a_run_of_other_members_than_now_is_stale() {
     assert!(alone.reasons[0].contains("which the dataset has left: export it again"), "{:?}", alone.reasons);
     let fewer = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
     assert_eq!(fewer.outcome, Outcome::Stale);
-    assert_eq!(fewer.reasons, ["group core was a, b, c when it was exported and is a, b now: export it again"]);
+    assert_eq!(fewer.reasons, ["group core was exported with the members a, b, c, but has a, b now: export it again"]);
     lake.configure(&["a", "b", "c"]);
     lake.is_settled_at(&[&old], "nothing has flipped");
     assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Swapped);

@@ -124,7 +124,7 @@ async fn a_table_that_somebody_else_has_moved_is_not_swept() {
         let moved = lake.catalog.update("dmp", glue::moved(&table, &to), table.version_id().unwrap()).await;
         assert_eq!(moved.unwrap(), Update::Done);
         let swept = lake.sweep().await;
-        assert!(swept.skipped[0].reason.starts_with("un-flip") && swept.skipped[0].error.is_none());
+        assert!(swept.skipped[0].reason.starts_with("drift") && swept.skipped[0].error.is_none());
     }
     lake.catalog.delete(&lake.dataset.table).await.unwrap();
     assert!(lake.sweep().await.skipped[0].reason.starts_with("there is no table"));

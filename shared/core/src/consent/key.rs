@@ -1,8 +1,8 @@
-//! Keys as bytes: one or more columns in a form whose order as bytes is the order of the columns' values.
+//! Encodes keys of one or more columns as bytes. The order of the bytes is the order of the columns' values.
 //!
-//! `bigint` and `int` are big-endian with the sign bit flipped. A string is its UTF-8; where another column follows,
-//! a zero byte is escaped (`00 FF`) and the string ended (`00 00`). The form decides the bucket of a key: it is part
-//! of the layout of published tables and never changes.
+//! `bigint` and `int` are big-endian with the sign bit flipped. A string is its UTF-8 bytes. If another column follows,
+//! each zero byte is escaped as `00 FF` and the string ends with `00 00`. The encoding decides the bucket of a key, so
+//! it is part of the layout of published tables and must never change.
 
 use crate::schema::{Column, GlueType};
 
@@ -26,7 +26,7 @@ pub enum Value<'a> {
 }
 
 impl Type {
-    /// `None` where a key cannot have this type.
+    /// Returns the type for a Glue type; `None` if a key can't have it.
     pub fn of(glue_type: &str) -> Option<Type> {
         match GlueType::parse(glue_type) {
             Ok(GlueType::Bigint) => Some(Type::Bigint),
@@ -46,19 +46,20 @@ impl Type {
 }
 
 impl Key {
-    /// Bytes of every key, where all have the same number.
+    /// Returns the length of every key in bytes; `None` if keys differ in length, because one of the columns is a
+    /// string.
     pub fn width(&self) -> Option<usize> {
         self.columns.iter().map(|(_, kind)| kind.width()).sum()
     }
 
-    /// The key's columns as Glue has them.
+    /// Returns the key's columns with their Glue types.
     pub fn glue(&self) -> Vec<Column> {
         let column = |(name, kind): &(String, Type)| Column { name: name.clone(), glue_type: kind.glue().into() };
         self.columns.iter().map(column).collect()
     }
 
-    /// Appends the value of one column to a key that has all columns before it. A value of another type than the
-    /// column's is a fault in words that do not hold it.
+    /// Appends the value of column `at` to a key that contains all columns before it. The error says why the column
+    /// can't hold the value, without the value itself.
     pub fn push(&self, at: usize, value: Value, to: &mut Vec<u8>) -> Result<(), &'static str> {
         let Some((_, kind)) = self.columns.get(at) else { return Err("has no such column") };
         match (kind, value) {
@@ -67,7 +68,9 @@ impl Key {
                 let value = i32::try_from(value).map_err(|_| "is out of the type's range")?;
                 to.extend((value as u32 ^ 1 << 31).to_be_bytes());
             }
-            (Type::String, Value::Text(text)) if text.len() > LONGEST => return Err("is longer than 1024 bytes"),
+            (Type::String, Value::Text(text)) if text.len() > MAX_STRING_BYTES => {
+                return Err("is longer than 1024 bytes");
+            }
             (Type::String, Value::Text(text)) if at + 1 == self.columns.len() => to.extend(text.as_bytes()),
             (Type::String, Value::Text(text)) => {
                 for byte in text.bytes() {
@@ -84,7 +87,7 @@ impl Key {
         Ok(())
     }
 
-    /// Gives the value of each column of a key that [`Key::push`] made; `false` where it did not.
+    /// Calls `each` with the value of each column of a key. Returns `false` if [`Key::push`] did not make the key.
     pub fn split(&self, mut key: &[u8], mut each: impl FnMut(usize, Value)) -> bool {
         let mut unescaped = Vec::new();
         for (at, (_, kind)) in self.columns.iter().enumerate() {
@@ -125,8 +128,8 @@ impl Key {
     }
 }
 
-/// Bytes of a string in a key.
-const LONGEST: usize = 1024;
+/// The maximum length of a string in a key, in bytes.
+const MAX_STRING_BYTES: usize = 1024;
 
 impl Type {
     fn width(self) -> Option<usize> {
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_in_the_order_of_the_values_and_give_them_back() {
+    fn encoded_keys_sort_like_their_values_and_decode_to_them() {
         let key = key(&[Type::String, Type::Bigint, Type::Int, Type::String]);
         let texts = ["", "\0", "\0\0", "\0a", "a", "a\0", "a\0b", "aa", "日本"];
         let wholes = [i64::MIN, -1, 0, 1, i64::MAX];
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_no_panic() {
+    fn invalid_keys_and_values_do_not_panic() {
         for types in [&[Type::Bigint][..], &[Type::String, Type::Int], &[Type::Int, Type::String]] {
             for bytes in [&[][..], &[0], &[0, 1], &[0, 0], &[0, 0, 1, 2, 3], &[255; 40]] {
                 key(types).split(bytes, |_, _| {});

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// What somebody has said, from the least to the most protective.
+/// The state of a person's consent, from the least to the most protective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     OptedIn,
@@ -31,8 +31,8 @@ impl FromStr for State {
     }
 }
 
-/// A record without its key. The derived order is the rule: the later time, and at the same time the more
-/// protective state.
+/// A consent record without its key. The derived order is the rule that decides between two records: the later time
+/// wins, and at the same time the more protective state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
     /// Microseconds since 1970.
@@ -40,11 +40,11 @@ pub struct Word {
     pub state: State,
 }
 
-/// Which of two words about one key counts. Commutative, associative and idempotent.
+/// Returns the consent record that wins of two about the same key. Commutative, associative and idempotent.
 pub fn later(one: Word, other: Word) -> Word {
     one.max(other)
 }
 
-/// The names of the columns beside the key's.
+/// The names of the columns besides the key's.
 pub const STATE: &str = "state";
 pub const OCCURRED_AT: &str = "occurred_at";

@@ -1,24 +1,24 @@
-//! Records in memory, side by side: 17 bytes one of a `bigint` key.
+//! Records in memory, column by column. A record with a `bigint` key takes 17 bytes.
 
 use super::{
     bucket,
     record::{State, Word, later},
 };
 
-/// Records of any order until [`Run::sorted`]; then one per key, in the order of the keys.
+/// Records in any order. After [`Run::sorted`] there is one record per key, in the order of the keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Bytes of a key, where all have the same number.
+    /// The length of every key in bytes; `None` if keys differ in length.
     width: Option<usize>,
     keys: Vec<u8>,
-    /// Where each key ends; empty where they have a width.
+    /// The end of each key in `keys`; empty if there is a width.
     ends: Vec<usize>,
     times: Vec<i64>,
     states: Vec<State>,
 }
 
 impl Run {
-    /// For keys of [`crate::consent::key::Key::width`].
+    /// Returns an empty run. `width` is [`crate::consent::key::Key::width`].
     pub fn new(width: Option<usize>) -> Run {
         Run { width, ..Run::default() }
     }
@@ -62,12 +62,12 @@ impl Run {
         &self.times
     }
 
-    /// About what it takes of the memory.
+    /// Returns the approximate memory use in bytes.
     pub fn bytes(&self) -> usize {
         self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
     }
 
-    /// Appends it as bytes, for [`Run::read`] of the same width and number of records.
+    /// Appends the run as bytes. [`Run::read`] needs the same width and number of records to read it back.
     pub fn write(&self, to: &mut Vec<u8>) {
         to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
         to.extend(self.states.iter().map(|state| *state as u8));
@@ -75,6 +75,7 @@ impl Run {
         to.extend_from_slice(&self.keys);
     }
 
+    /// Reads a run back from the bytes of [`Run::write`]. May panic on other bytes.
     pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> Run {
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
         let (times, rest) = bytes.split_at(records * 8);
@@ -93,7 +94,7 @@ impl Run {
         (0..self.len()).map(|at| (self.key(at), self.word(at)))
     }
 
-    /// One record per key, the one that counts, in the order of the keys.
+    /// Returns one record per key, the one that wins by [`later`], in the order of the keys.
     pub fn sorted(self) -> Run {
         if (1..self.len()).all(|at| self.key(at - 1) < self.key(at)) {
             return self;
@@ -109,15 +110,16 @@ impl Run {
         sorted
     }
 
-    /// Both, sorted; and how many keys of `news` have changed what `self` said, or are new. Both must be sorted.
-    pub fn merged(self, news: &Run) -> (Run, u64) {
-        if news.is_empty() {
+    /// Merges two sorted runs into a sorted one. Also returns how many keys of `changes` are new or changed the record
+    /// in `self`.
+    pub fn merged(self, changes: &Run) -> (Run, u64) {
+        if changes.is_empty() {
             return (self, 0);
         }
-        let (len, bytes) = (self.len() + news.len(), self.keys.len() + news.keys.len());
+        let (len, bytes) = (self.len() + changes.len(), self.keys.len() + changes.keys.len());
         let mut all = Run::with_capacity(self.width, len, bytes);
         let (mut at, mut changed) = (0, 0);
-        for (key, word) in news.records() {
+        for (key, word) in changes.records() {
             while at < self.len() && self.key(at) < key {
                 all.push(self.key(at), self.word(at));
                 at += 1;
@@ -139,7 +141,7 @@ impl Run {
         (all, changed)
     }
 
-    /// The records of each of so many buckets. What is sorted stays so.
+    /// Splits the records by bucket and keeps their order.
     pub fn dealt(&self, buckets: u32) -> Vec<Run> {
         let mut dealt = vec![Run::new(self.width); buckets as usize];
         for (key, word) in self.records() {
@@ -148,7 +150,7 @@ impl Run {
         dealt
     }
 
-    /// Adds all records of another.
+    /// Adds all records of another run.
     pub fn extend(&mut self, other: &Run) {
         let before = self.keys.len();
         self.keys.extend_from_slice(&other.keys);
@@ -157,7 +159,8 @@ impl Run {
         self.states.extend_from_slice(&other.states);
     }
 
-    /// With room for so many records, whose keys take `bytes` where they have no width.
+    /// Returns an empty run with capacity for `len` records. `bytes` is the length of all keys together; it is used
+    /// only if there is no width.
     pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> Run {
         let bytes = width.map_or(bytes, |width| width * len);
         let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });
@@ -172,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers that look random and are the same every time.
+    /// A pseudo-random generator with a fixed seed.
     struct Numbers(u64);
 
     impl Numbers {
@@ -204,12 +207,12 @@ mod tests {
         model
     }
 
-    fn is(run: &Run, model: &BTreeMap<Vec<u8>, Word>) {
+    fn assert_is(run: &Run, model: &BTreeMap<Vec<u8>, Word>) {
         assert!(run.records().eq(model.iter().map(|(key, word)| (key.as_slice(), *word))));
     }
 
     #[test]
-    fn later_is_commutative_associative_and_idempotent_and_protects_on_a_tie() {
+    fn later_is_commutative_associative_idempotent_and_protective_on_ties() {
         let words: Vec<Word> =
             (0..3).flat_map(|occurred_at| State::ALL.map(|state| Word { occurred_at, state })).collect();
         for one in &words {
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_order_and_the_grouping_the_table_is_the_same() {
+    fn order_and_grouping_of_drops_do_not_change_the_table() {
         let mut numbers = Numbers(1);
         for round in 0..2000 {
             let width = (round % 2 == 0).then_some(4);
@@ -238,17 +241,17 @@ mod tests {
             for drop in &drops {
                 forth = forth.merged(&drop.clone().sorted()).0;
             }
-            is(&forth, &expected);
+            assert_is(&forth, &expected);
             let mut back = Run::new(width);
             for drop in drops.iter().rev() {
                 back = back.merged(&drop.clone().sorted()).0;
                 let (again, changed) = back.clone().merged(&drop.clone().sorted());
                 assert_eq!((&again, changed), (&back, 0), "merging twice changes nothing");
             }
-            is(&back, &expected);
-            let mut at_once = Run::new(width);
-            drops.iter().for_each(|drop| at_once.extend(drop));
-            is(&at_once.sorted(), &expected);
+            assert_is(&back, &expected);
+            let mut together = Run::new(width);
+            drops.iter().for_each(|drop| together.extend(drop));
+            assert_is(&together.sorted(), &expected);
             let dealt = forth.dealt(4);
             assert_eq!(dealt.iter().map(Run::len).sum::<usize>(), expected.len());
             for (number, part) in dealt.iter().enumerate() {
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_counted_by_key() {
+    fn changed_keys_are_counted() {
         let run = |records: &[(&str, i64)]| {
             let mut run = Run::new(None);
             let word = |occurred_at| Word { occurred_at, state: State::OptedOut };

@@ -42,7 +42,8 @@ fn run(number: u64) -> Run {
 
 const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
 
-/// A record whose runs have flipped one after the other, at the times of their numbers.
+/// Returns a record whose runs have flipped one after another. Each run's number is also the time of its flip in
+/// seconds.
 fn flipped(runs: &[u64]) -> Record {
     runs.iter().fold(Record::new("core"), |record, run| {
         let from = BOTH.map(|dataset| (dataset.to_owned(), record.live.as_ref().map(|_| at(dataset, 0)))).into();
@@ -56,7 +57,7 @@ fn next(record: &Record, number: u64, decision: Decision, who: Who) -> Next {
 }
 
 #[test]
-fn the_fresher_run_wins_and_never_one_member_alone() {
+fn fresher_run_wins_and_no_member_flips_alone() {
     let record = flipped(&[20]);
     assert_eq!(next(&record, 21, Decision::Flip, Who::Event), Next::Flip);
     for old in [19, 10] {
@@ -65,17 +66,17 @@ fn the_fresher_run_wins_and_never_one_member_alone() {
     assert_eq!(
         next(&record, 21, Decision::Stale("old".into()), Who::Event),
         Next::Stale("b: old".into()),
-        "one member that is stale keeps all"
+        "one stale member stops all"
     );
     let both = |decision: Decision| [("a", decision.clone()), ("b", decision)];
     let live = flip(&record, &run(20), second(20), &both(Decision::AlreadyLive), Who::Event);
     assert_eq!(live, Next::AlreadyLive);
-    // A table that somebody else has moved away from the live run is brought back by an operator's request.
+    // An operator's request repairs a table that somebody else moved away from the live run.
     assert_eq!(next(&record, 20, Decision::Flip, Who::Operator), Next::Flip);
 }
 
 #[test]
-fn an_export_that_was_running_during_a_rollback_does_not_undo_it() {
+fn export_with_snapshot_before_rollback_does_not_undo_it() {
     let back = Set { by: By::Rollback, ..set(10) };
     let record = flipped(&[10, 20]).begun(back, BTreeMap::new()).flipped(second(30), MEMORY);
     assert!(matches!(next(&record, 29, Decision::Flip, Who::Event), Next::Stale(_)));
@@ -84,7 +85,7 @@ fn an_export_that_was_running_during_a_rollback_does_not_undo_it() {
 }
 
 #[test]
-fn a_hold_of_the_group_or_of_a_member_stops_all() {
+fn hold_on_the_group_or_a_member_stops_all() {
     let hold = Hold { at: second(1), reason: "restore".into(), released: false };
     let held = flipped(&[10]).with_hold(hold.clone());
     for who in [Who::Event, Who::Operator] {
@@ -96,7 +97,7 @@ fn a_hold_of_the_group_or_of_a_member_stops_all() {
 }
 
 #[test]
-fn what_went_back_is_not_tried_again_by_an_event() {
+fn event_does_not_retry_a_reverted_run() {
     let turned = flipped(&[10]).begun(set(20), BTreeMap::new()).turned("b: denied".into());
     let record = turned.gone_back(second(22), &["a: left".into()]);
     assert_eq!(record.live, Some(set(10)));
@@ -106,7 +107,7 @@ fn what_went_back_is_not_tried_again_by_an_event() {
 }
 
 #[test]
-fn a_table_is_moved_only_from_where_it_was_found() {
+fn table_is_moved_only_from_where_the_flip_found_it() {
     let from = [("a".to_owned(), Some(at("a", 10))), ("b".to_owned(), None)].into();
     let record = Record::new("core").begun(set(20), from);
     let forward = record.flipping.clone().unwrap();
@@ -124,31 +125,31 @@ fn a_table_is_moved_only_from_where_it_was_found() {
 }
 
 #[test]
-fn what_readers_may_have_from_the_record_is_named() {
+fn record_names_all_generations_that_readers_may_read() {
     let record = flipped(&[10, 20]).begun(set(30), BTreeMap::new());
     let named = |record: &Record| record.named("a", &home("a")).into_iter().collect::<Vec<_>>();
     let expected = [(generation(10), Some(second(20))), (generation(20), None), (generation(30), None)];
     assert_eq!(named(&record), expected);
     assert_eq!(record.named("c", &home("c")), BTreeMap::new());
-    // Where it would go back to may be on no record: it was live before there was a group.
+    // A revert may go to a generation that no set names, because it was live before the group existed.
     let first = Record::new("core").begun(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
     assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
-    // A set of the past that is live again is named as such.
+    // An earlier set that is live again is named without an end.
     let back = flipped(&[10, 20]).begun(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
     assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);
 }
 
 #[test]
-fn the_past_is_kept_for_rollbacks_and_for_readers() {
+fn earlier_sets_are_kept_for_rollbacks_and_for_readers() {
     let runs = |record: &Record| record.past.iter().map(|past| past.set.run.timestamp_ms()).collect::<Vec<_>>();
-    // One for a rollback, and those that were live within the last 60 seconds.
+    // One set is kept for a rollback, and so is every set that was live within the last 60 seconds.
     assert_eq!(runs(&flipped(&[10, 20, 30, 40])), [30, 20, 10]);
     assert_eq!(runs(&flipped(&[10, 20, 30, 40, 500])), [40]);
     assert_eq!(runs(&flipped(&[10, 20, 85])), [20], "10 was live until 20");
 }
 
 #[test]
-fn a_rollback_goes_to_a_set_that_was_live() {
+fn rollback_goes_to_a_set_that_was_live() {
     let record = flipped(&[10, 20, 30]);
     let to = |wanted| rollback(&record, "a", wanted).map(|set| set.run.timestamp_ms());
     assert_eq!(to(None).unwrap(), 20);
@@ -159,17 +160,17 @@ fn a_rollback_goes_to_a_set_that_was_live() {
 }
 
 #[test]
-fn a_run_of_other_members_says_which() {
+fn run_with_other_members_is_reported_with_both_lists() {
     assert_eq!(other_members(&run(1), "core", &BOTH), None);
     assert_eq!(
         other_members(&run(1), "core", &["a", "b", "c"]).unwrap(),
-        "group core was a, b when it was exported and is a, b, c now: export it again"
+        "group core was exported with the members a, b, but has a, b, c now: export it again"
     );
     assert!(other_members(&run(1), "rest", &BOTH).is_some());
 }
 
 #[test]
-fn the_record_is_plain_json_for_readers() {
+fn record_is_plain_json_for_readers() {
     let record = flipped(&[10, 20]).begun(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["live"]["tables"]["a"]["location"], at("a", 20).to_string());

@@ -1,4 +1,4 @@
-//! Which drops may leave the inbox, and where they go. Only `sweep` moves them.
+//! Decides which drops may leave the inbox, and where to. Only `sweep` moves them.
 
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
@@ -9,16 +9,21 @@ use crate::{
     record::Flip,
 };
 
-/// Where archived drops lie in the inbox's bucket. No event rule looks there, no inbox lists it, and one lifecycle rule
-/// can end it.
+/// The folder of archived drops, in the S3 bucket of the inbox. No event rule matches it, no inbox lists it, and one
+/// lifecycle rule can delete its objects.
 const ARCHIVE: &str = "_archive/";
 
-/// The drops that may leave: live has consumed them (`consumed` is its manifest's), the generation that was the first to
-/// do so went live longer ago than `drain`, and so has every generation that is still there and was live once, the
-/// oldest of which is `oldest`. Whatever the table is set back to, the drops that it lacks are still in the inbox.
+/// Returns the drops that may leave the inbox. `consumed` is the list in live's manifest, and `flips` are the flips on
+/// record, in order. A drop may leave if all of these are true:
 ///
-/// `flips` are those on record, in order. Generations of a merge are made from one another and their ULIDs grow: what
-/// was live when the drain began has consumed whatever older generations had.
+/// - Live has consumed it.
+/// - The generation that was live `drain` ago had consumed it.
+/// - Every generation that was live and still exists has consumed it. `oldest` is the oldest of these generations.
+///
+/// So whatever generation the table is set back to, the drops that it lacks are still in the inbox.
+///
+/// The comparison of ULIDs suffices: each merge is made from the one before, and its ULID is later. So the generation
+/// that was live when the drain began has consumed everything that older generations had consumed.
 pub fn archivable<'a>(
     consumed: &'a [Consumed],
     flips: &[(Ulid, Flip)],
@@ -35,8 +40,10 @@ pub fn archivable<'a>(
         .flat_map(|by| &by.drops)
 }
 
-/// Where a drop goes: `_archive/INBOX/ETAG/KEY`. The ETag, because another content may come under the same key; before
-/// the key, because the name tells the format, should somebody put it back.
+/// Returns the place of an archived drop: `_archive/INBOX/ETAG/KEY`.
+///
+/// The ETag is in it because other content may arrive under the same key. The key comes last because its file extension
+/// tells the format if somebody puts the drop back. A path that is too long for S3 contains a hash instead of the key.
 pub fn archived(inbox: &Location, drop: &Drop) -> Key {
     let key = |name: &str| format!("{ARCHIVE}{}{}/{name}", inbox.prefix, drop.etag);
     let whole = Some(key(&drop.key)).filter(|key| key.len() <= LONGEST_KEY);
@@ -56,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_leaves_when_what_has_consumed_it_was_live_for_the_drain_and_nothing_older_is_left() {
+    fn drop_may_leave_after_the_drain_once_no_generation_lacks_it() {
         let drop = |number: u64| Drop { key: format!("{number}.csv"), etag: "e".into() };
         let consumed: Vec<Consumed> =
             (1..=3).map(|by| Consumed { by: generation(by), drops: vec![drop(by)] }).collect();
@@ -83,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_drop_keeps_its_name() {
+    fn archived_drop_keeps_its_name_unless_too_long() {
         let drop = Drop { key: "2026/a.csv.gz".into(), etag: "e-2".into() };
         let at = archived(&"s3://lake/inbox/optouts".parse().unwrap(), &drop);
         assert_eq!(at.to_string(), "s3://lake/_archive/inbox/optouts/e-2/2026/a.csv.gz");

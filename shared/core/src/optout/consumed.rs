@@ -1,4 +1,4 @@
-//! Which drops a refresh reads, and which its manifest says that it knows.
+//! Decides which drops a refresh reads, and which its manifest lists as consumed.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,14 @@ fn before(base: Option<&Manifest>) -> &[Consumed] {
     base.and_then(|base| base.merge.as_ref()).map_or(&[], |merge| &merge.consumed)
 }
 
-/// The drops of the inbox that live, the base of the next generation, does not know.
+/// Returns the drops of the inbox that live, the base of the next generation, has not consumed.
 pub fn unread<T: Clone>(listed: &[(Drop, T)], base: Option<&Manifest>) -> Vec<(Drop, T)> {
     let consumed: HashSet<&Drop> = before(base).iter().flat_map(|by| &by.drops).collect();
     listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
 }
 
-/// What the next generation knows: what its base knew and is still in the inbox, and what was read now.
+/// Returns the drops that the next generation has consumed: those of its base that are still in the inbox, and those
+/// that were read now.
 pub fn consumed<T>(
     base: Option<&Manifest>,
     next: Generation,
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_is_read_until_live_knows_its_content_and_forgotten_when_it_has_left_the_inbox() {
+    fn drop_is_unread_until_live_lists_it_and_delisted_when_it_leaves_the_inbox() {
         let (one, two): (Generation, Generation) =
             ("blue-00000000010000000000000000".parse().unwrap(), "green-00000000020000000000000000".parse().unwrap());
         let drops = vec![drop("a", "1"), drop("gone", "1")];

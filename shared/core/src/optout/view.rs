@@ -1,4 +1,4 @@
-//! The views that extractions read: those who are out now, and other tables without them.
+//! Writes the SQL of the views for readers: the people who are opted out now, and other tables without them.
 
 use crate::{
     config::{Dataset, Protect},
@@ -7,11 +7,11 @@ use crate::{
     schema::{Column, GlueType},
 };
 
-/// A view as Athena is asked for it.
+/// A view to create in Athena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub name: TableName,
-    /// What stands after `CREATE OR REPLACE VIEW … AS`.
+    /// The query after `CREATE OR REPLACE VIEW … AS`.
     pub query: String,
 }
 
@@ -21,7 +21,7 @@ impl View {
     }
 }
 
-/// Those who are out now: key, state and time.
+/// Returns the view of the people who are opted out now, with key, state and time.
 pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     let columns: Vec<String> =
         key.iter().map(|column| column.name.as_str()).chain([STATE, OCCURRED_AT]).map(quoted).collect();
@@ -36,8 +36,11 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     View { name, query }
 }
 
-/// Another table without those who are out. A row whose key is null is nobody's word and stays. Whole numbers are compared
-/// as such, whatever their widths; where the key otherwise has another type there, both are compared as text.
+/// Returns the view of another table without the people who are opted out. A row whose key is null belongs to nobody
+/// who is opted out, and stays.
+///
+/// Integers are compared as integers, whatever their widths. If the types of a key column differ otherwise, both values
+/// are compared as text. The error says which column the other table lacks.
 pub fn protected(dataset: &Dataset, key: &[Column], protect: &Protect, columns: &[Column]) -> Result<View, String> {
     let mut same = Vec::new();
     for (ours, theirs) in key.iter().zip(&protect.columns) {
@@ -73,7 +76,7 @@ fn of(table: &TableName) -> String {
     format!("{}.{}", quoted(&table.database), quoted(&table.table))
 }
 
-/// An identifier as Athena's SELECT takes it.
+/// Returns an identifier in double quotes, as Athena's `SELECT` expects it.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -84,7 +87,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn the_sql_is_what_an_operator_would_write() {
+    fn views_have_the_expected_sql() {
         let config = Config::parse(
             "x",
             "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/s\"\n\

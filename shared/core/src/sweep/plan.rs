@@ -1,4 +1,4 @@
-//! State and time in, a list out.
+//! Plans a sweep: state and time in, a list of deletions out.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -12,69 +12,69 @@ use crate::{
     record::{By, Flip},
 };
 
-/// All that lies under a table's home and all that is known of it, read after the table.
+/// Everything under a table's folder, and what its records say. All of it is read after the table.
 #[derive(Debug, Clone)]
 pub struct State {
     pub live: Live,
     /// Every location that the table makes Athena read.
     pub reads: Vec<Location>,
-    /// The flips since the oldest generation that is still there was begun, in order, and at least the last of all.
+    /// The flips since the start of the oldest generation that still exists, in order, and always the last flip of all.
     pub flips: Vec<(Ulid, Flip)>,
     /// The ULIDs of all flip records, in order.
     pub records: Vec<Ulid>,
-    /// The ULIDs of all words about flips back.
+    /// The ULIDs of all intents in `_returns/`, in order.
     pub returns: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
-    /// What readers may have by the record of the dataset's group, or get back, and until when it was named there; `None`:
-    /// it is.
+    /// The generations that the record of the dataset's group names or has named. The time is when the record stopped
+    /// naming the generation; `None` if it still does.
     pub named: BTreeMap<Generation, Option<Timestamp>>,
 }
 
-/// What there is of a generation.
+/// The objects and records of one generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// When the manifest was made; `None` where there is none.
+    /// When the manifest was made; `None` if there is no manifest.
     pub manifest: Option<Timestamp>,
-    /// When a sweep began to delete it.
+    /// When a sweep began to delete the generation.
     pub sweeping: Option<Timestamp>,
-    /// The record of the engine's run that it is of.
+    /// The engine's run that builds the generation.
     pub run: Option<Run>,
     pub objects: Vec<Key>,
     pub bytes: u64,
 }
 
-/// An engine's run, as its records tell of it.
+/// An engine's run, by its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// By then the engine has ended it.
+    /// The time by which the engine has ended the run.
     pub until: Timestamp,
-    /// The word is there that it has failed.
+    /// Whether the record exists that the run has failed.
     pub failed: bool,
 }
 
 /// When the oldest query that may still be running was submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OldestQuery {
-    /// `None`: none is running.
+    /// `None`: no query is running.
     Known(Option<Timestamp>),
-    /// Why nobody knows. `drain` alone protects the readers then.
+    /// The time is unknown, and the text says why. Then only `drain` protects the readers.
     NotAsked(String),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What goes, oldest first.
+    /// The generations to delete, oldest first.
     pub go: Vec<(Generation, Reason)>,
     pub kept: Vec<Kept>,
-    /// Generations that a sweep began to delete and that may not go any more.
+    /// Generations that a sweep began to delete and that must now be kept. Their marks are deleted.
     pub spared: Vec<Generation>,
-    /// Flip records that speak of nothing that is still there.
+    /// Flip records to delete: they name only generations that no longer exist.
     pub records: Vec<Ulid>,
-    /// Records of engines' runs whose generation is complete.
+    /// Generations that are complete and whose engines' run records are to be deleted.
     pub runs: Vec<Generation>,
-    /// And words about flips back that do not either.
+    /// Intents in `_returns/` to delete: they name only generations that no longer exist.
     pub returns: Vec<Ulid>,
-    /// When the oldest once live generation that is still there was replaced.
+    /// When the oldest replaced generation that still exists was replaced.
     pub oldest_replaced: Option<Timestamp>,
 }
 
@@ -82,38 +82,40 @@ pub struct Plan {
 pub struct Kept {
     pub generation: Generation,
     pub reason: Reason,
-    /// When it may go if nothing else happens; `None` where that is not known.
+    /// When the generation may be deleted if nothing else happens; `None` if that is unknown.
     pub until: Option<Timestamp>,
 }
 
-/// Why a generation stays or goes.
+/// Why a generation is kept or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     Live,
-    /// Named by the record of its group.
+    /// Kept: named by its group's record.
     Group,
     /// Kept for a rollback.
     Rollback,
-    /// Was live until a moment ago.
+    /// Kept: replaced at this time, less than `drain` ago.
     Draining(Timestamp),
-    /// A query that was submitted at the first time, before the replacement at the second, is still running.
+    /// Kept: a query that was submitted at the first time, before the replacement at the second, is still running.
     Query(Timestamp, Timestamp),
-    /// Was live, and until when is not on record.
+    /// Kept: it was live, and no record says until when.
     Unrecorded,
-    /// Complete, and has never been live.
+    /// Kept: complete, and never live so far.
     Candidate,
-    /// Has no manifest, and its run may still be under way.
+    /// Kept: it has no manifest, and its run may still be under way.
     Unfinished,
+    /// Deleted: replaced at this time.
     Replaced(Timestamp),
-    /// Would be kept for a rollback, if it were not older than `max_age`.
+    /// Deleted: it would be kept for a rollback, but was replaced, at this time, longer ago than `max_age`.
     MaxAge(Timestamp),
+    /// Deleted: complete, but never live within `abandoned`.
     AbandonedCandidate,
-    /// Data without a manifest: its run has died.
+    /// Deleted: data without a manifest, because its run died.
     Orphan,
 }
 
 impl State {
-    /// The engines' runs that are not settled.
+    /// Returns the generations whose engine's run is neither complete nor recorded as failed.
     pub fn pending(&self) -> impl Iterator<Item = Generation> {
         let open = |found: &Found| found.manifest.is_none() && found.run.is_some_and(|run| !run.failed);
         self.generations.iter().filter(move |(_, found)| open(found)).map(|(generation, _)| *generation)
@@ -124,33 +126,36 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Live => f.write_str("live"),
-            Reason::Group => f.write_str("named by the record of its group"),
+            Reason::Group => f.write_str("named by its group's record"),
             Reason::Rollback => f.write_str("kept for a rollback"),
             Reason::Draining(at) => write!(f, "draining: replaced at {at}"),
-            Reason::Query(query, at) => write!(f, "a query of {query} is still running: replaced at {at}"),
-            Reason::Unrecorded => f.write_str("was live, and when it was replaced is not on record"),
+            Reason::Query(query, at) => write!(f, "a query submitted at {query} is still running: replaced at {at}"),
+            Reason::Unrecorded => f.write_str("was live, but no record says until when"),
             Reason::Candidate => f.write_str("a candidate"),
             Reason::Unfinished => f.write_str("no manifest: its run may be under way"),
             Reason::Replaced(at) => write!(f, "replaced at {at}"),
             Reason::MaxAge(at) => write!(f, "max_age: replaced at {at}"),
-            Reason::AbandonedCandidate => f.write_str("an abandoned candidate: it has never been live"),
-            Reason::Orphan => f.write_str("no manifest: its run has died"),
+            Reason::AbandonedCandidate => f.write_str("an abandoned candidate: it was never live"),
+            Reason::Orphan => f.write_str("no manifest: its run died"),
         }
     }
 }
 
-/// Since when the flips must be known; `None`: the last of all is enough, which tells whether there ever was one.
+/// Returns the ULID since which the flips must be known; `None`: the last flip is enough, to tell whether the dataset
+/// has ever flipped.
 pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>) -> Option<Ulid> {
     live.generation().map(|live| generations.map(|generation| generation.ulid).fold(live.ulid, Ulid::min))
 }
 
-/// Flip records are kept for at least this long.
-const HISTORY: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Flip records are kept for at least 30 days.
+const MIN_RECORD_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// After this, whoever wrote a `_sweeping` is no more: a Lambda invocation lives for 15 minutes.
-const SWEEP: SignedDuration = SignedDuration::from_hours(1);
+/// The sweep that wrote a `_sweeping` mark has ended by this age of the mark: a Lambda invocation lives at most 15
+/// minutes.
+const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// What may go at `now`, which must be earlier than the state is. An error says why nothing of this table may.
+/// Plans what to delete. `now` must be read before the state is. An error says why nothing of this table may be
+/// deleted.
 pub fn plan(
     home: &Home,
     state: &State,
@@ -164,7 +169,7 @@ pub fn plan(
     leads_to_live(home, state)?;
     let replaced = replacements(home, state);
     let rollback = kept_for_rollback(state, &replaced, retain.generations);
-    let (records, returns) = forgotten(state, retain, now);
+    let (records, returns) = expired_records(state, retain, now);
     let mut plan = Plan { records, returns, ..Plan::default() };
     plan.oldest_replaced = replaced.values().filter_map(|at| *at).min();
     for (generation, found) in &state.generations {
@@ -182,7 +187,7 @@ pub fn plan(
             Ok(reason) => plan.go.push((*generation, reason)),
             Err((reason, until)) => {
                 plan.kept.push(Kept { generation: *generation, reason, until });
-                if found.sweeping.is_some_and(|since| now >= after(since, SWEEP)) {
+                if found.sweeping.is_some_and(|since| now >= saturating_add(since, MAX_SWEEP_DURATION)) {
                     plan.spared.push(*generation);
                 }
             }
@@ -193,35 +198,40 @@ pub fn plan(
     Ok(plan)
 }
 
-/// Whether the flip records tell how the table came to be as it is. Where they do not, they cannot tell either what
-/// was live until when: a flip is just being recorded, its record was lost, or somebody else has changed the table.
+/// Checks that the flip records lead to the live generation.
+///
+/// If they don't, a flip is just being recorded, its record was lost, or somebody outside Turntable changed the table.
+/// Then the records can't tell either until when each generation was live.
 fn leads_to_live(home: &Home, state: &State) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
     match (&state.live, last) {
-        (Live::NoTable, _) => Err("there is no table: nobody can tell what is read".into()),
+        (Live::NoTable, _) => Err("there is no table, so it is unknown what readers read".into()),
         (Live::Foreign(_), None) => Ok(()),
         (Live::Ours(live), Some(last)) if *live == last => Ok(()),
         (live, last) => Err(format!(
-            "un-flip: the table is at {}, the last flip on record made {} live; a flip under way looks like this for a \
-             moment, and a lost record until the next flip",
+            "drift: the table is at {}, but the last flip on record made {} live. A flip under way looks the \
+             same for a moment, and a lost record until the next flip",
             live.location(home).map_or_else(String::new, |location| location.to_string()),
             shown(last),
         )),
     }
 }
 
-/// Athena reads sub-folders: what is above or below what the table names is read too.
+/// Returns whether readers of the table may read a generation. Athena reads sub-folders, so any overlap counts.
 fn is_read(home: &Home, state: &State, generation: &Generation) -> bool {
     let location = home.generation(generation);
     state.live == Live::Ours(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
 }
 
-/// When each once live generation was replaced for the last time, at the latest; `None`: nobody knows.
+/// Returns, for each generation that was live and is no longer read, the latest time at which it can have been replaced
+/// for the last time; `None` if that is unknown.
 ///
-/// That is when the last flip away from it was recorded, which is after it took place. Where a record is missing (its
-/// `from` is not what the one before made live, or it was recovered, which makes its `from` a guess), anything may
-/// have been live until the next one.
+/// That time is when the last flip away from the generation was recorded, because a record is written after its flip.
+///
+/// The records have a gap before a flip if its `from` is not what the flip before it made live, or if its record was
+/// recovered, because then its `from` is a guess. Any generation may have been live until the end of the gap, which is
+/// the time of that flip.
 fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Timestamp>> {
     let mut replaced: BTreeMap<Generation, Option<Timestamp>> = BTreeMap::new();
     let mut gap: Option<Timestamp> = None;
@@ -238,7 +248,8 @@ fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Times
         replaced.entry(flip.to).or_default();
         before = Some(flip.to);
     }
-    // Whoever has it from the record of a group may have read that until then.
+    // A reader that found the generation in the group's record may have begun to read it until the record stopped
+    // naming it.
     for (generation, until) in &state.named {
         let last = |at: Timestamp| until.map_or(at, |until| at.max(until));
         replaced.entry(*generation).and_modify(|at| *at = at.map(last));
@@ -248,7 +259,7 @@ fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Times
     replaced
 }
 
-/// The complete ones among the once live generations that were replaced last.
+/// Returns the complete generations among those that were live, the last replaced ones first, at most `generations`.
 fn kept_for_rollback(
     state: &State,
     replaced: &BTreeMap<Generation, Option<Timestamp>>,
@@ -261,10 +272,12 @@ fn kept_for_rollback(
     kept
 }
 
+/// `Ok`: why the generation is deleted. `Err`: why it is kept, and until when.
 type Verdict = Result<Reason, (Reason, Option<Timestamp>)>;
 
+/// Decides about a generation that was live and was replaced at a known time.
 fn once_live(replaced: Timestamp, rollback: bool, retain: &Retain, query: &OldestQuery, now: Timestamp) -> Verdict {
-    let (drained, max_age) = (after(replaced, retain.drain), after(replaced, retain.max_age));
+    let (drained, max_age) = (saturating_add(replaced, retain.drain), saturating_add(replaced, retain.max_age));
     if rollback && now < max_age {
         return Err((Reason::Rollback, Some(max_age)));
     }
@@ -278,25 +291,30 @@ fn once_live(replaced: Timestamp, rollback: bool, retain: &Retain, query: &Oldes
     }
 }
 
-/// Whoever replaces a generation first makes sure that its flip is on record: what is not has never been live.
+/// Decides about a generation without a flip on record. It was never live, because every flip first makes sure that the
+/// flip to the generation that it replaces is on record.
 fn never_live(generation: &Generation, found: &Found, retain: &Retain, now: Timestamp) -> Verdict {
     let (since, kept, gone) = match found.manifest {
         Some(made) => (made, Reason::Candidate, Reason::AbandonedCandidate),
         None => (time_of(generation.ulid), Reason::Unfinished, Reason::Orphan),
     };
-    let until = after(since, retain.abandoned);
-    // An engine may still write.
+    let until = saturating_add(since, retain.abandoned);
+    // Until its run has ended, an engine may still write.
     let until = found.run.filter(|_| found.manifest.is_none()).map_or(until, |run| until.max(run.until));
     if now < until { Err((kept, Some(until))) } else { Ok(gone) }
 }
 
-/// The records from before the oldest generation that is still there was begun: a flip's ULID is later than those of
-/// the generations that it speaks of. The last record stays: it tells that the table has flipped before.
-fn forgotten(state: &State, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
+/// Returns the flip records and the intents in `_returns/` that are older than every generation that still exists.
+///
+/// A flip's ULID is later than the ULIDs of the generations that it names, so these records name only generations that
+/// no longer exist. The last flip record always stays, because it shows that the dataset has flipped before.
+fn expired_records(state: &State, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
     let oldest = state.generations.keys().map(|generation| generation.ulid).chain(live_ulid(state)).min();
-    let kept = retain.max_age.max(HISTORY);
+    let kept = retain.max_age.max(MIN_RECORD_RETENTION);
     let records = state.records.split_last().map_or(&[][..], |(_, records)| records);
-    let old = |record: &&Ulid| oldest.is_none_or(|oldest| **record < oldest) && now >= after(time_of(**record), kept);
+    let old = |record: &&Ulid| {
+        oldest.is_none_or(|oldest| **record < oldest) && now >= saturating_add(time_of(**record), kept)
+    };
     let gone = |all: &[Ulid]| all.iter().take_while(old).copied().collect();
     (gone(records), gone(&state.returns))
 }
@@ -305,7 +323,7 @@ fn live_ulid(state: &State) -> Option<Ulid> {
     state.live.generation().map(|live| live.ulid)
 }
 
-/// Never, where the sum is beyond all time.
-fn after(time: Timestamp, length: SignedDuration) -> Timestamp {
+/// Returns the sum, or `Timestamp::MAX` if it is out of range.
+fn saturating_add(time: Timestamp, length: SignedDuration) -> Timestamp {
     time.checked_add(length).unwrap_or(Timestamp::MAX)
 }

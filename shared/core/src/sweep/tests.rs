@@ -17,7 +17,7 @@ fn minute(minute: i64) -> Timestamp {
     Timestamp::from_second(minute * 60).unwrap()
 }
 
-/// The generation that was begun at a minute.
+/// Returns the generation that began at this minute.
 fn at(minute: u64) -> Generation {
     Generation { colour: Colour::Blue, ulid: Ulid::from_parts(minute * 60_000, 0) }
 }
@@ -29,7 +29,8 @@ const RETAIN: Retain = Retain {
     max_age: SignedDuration::from_mins(1000),
 };
 
-/// Complete generations, of which those in `flips` went live one after the other, each at a minute.
+/// Returns the state of the complete generations. Each pair in `flips` is a generation and the minute when it went
+/// live.
 fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
     let mut state = State {
         live: Live::NoTable,
@@ -82,33 +83,33 @@ fn drain_counts_from_the_last_replacement() {
 }
 
 #[test]
-fn those_replaced_last_are_kept_for_a_rollback_until_max_age() {
+fn last_replaced_generations_are_kept_for_rollback_until_max_age() {
     let turned = state(&[1, 2, 3, 4], &[(1, 5), (2, 10), (3, 20), (4, 30)]);
     let two = Retain { generations: 2, ..RETAIN };
     assert_eq!(gone(&turned, &two, 200), [at(1)]);
     assert_eq!(gone(&turned, &two, 1020), [at(1), at(2)]);
     assert_eq!(planned(&turned, &two, 1020).go[1].1, Reason::MaxAge(minute(20)));
     assert_eq!(gone(&turned, &two, 9999), [at(1), at(2), at(3)]);
-    // One without its manifest cannot be rolled back to.
+    // A rollback can't go to a generation without a manifest.
     let mut swept = turned.clone();
     swept.generations.get_mut(&at(3)).unwrap().manifest = None;
     assert_eq!(gone(&swept, &two, 200), [at(3)]);
 }
 
 #[test]
-fn a_query_from_before_the_replacement_keeps_what_it_reads() {
+fn query_from_before_the_replacement_keeps_what_it_reads() {
     let turned = state(&[1, 2, 3], &[(1, 5), (2, 10), (3, 20)]);
-    let asked = |query| {
+    let gone = |query| {
         let plan = plan(&home(), &turned, &RETAIN, &query, minute(9999)).unwrap();
         plan.go.into_iter().map(|(generation, _)| generation).collect::<Vec<_>>()
     };
-    assert_eq!(asked(OldestQuery::Known(Some(minute(15)))), [at(1)]);
-    assert_eq!(asked(OldestQuery::Known(Some(minute(10)))), []);
-    assert_eq!(asked(OldestQuery::NotAsked("denied".into())), [at(1), at(2)]);
+    assert_eq!(gone(OldestQuery::Known(Some(minute(15)))), [at(1)]);
+    assert_eq!(gone(OldestQuery::Known(Some(minute(10)))), []);
+    assert_eq!(gone(OldestQuery::NotAsked("denied".into())), [at(1), at(2)]);
 }
 
 #[test]
-fn what_was_never_live_stays_until_it_is_abandoned() {
+fn never_live_generation_is_kept_until_abandoned() {
     let mut waiting = state(&[1, 2, 30], &[(2, 10)]);
     waiting.generations.insert(at(40), Found::default());
     assert_eq!(gone(&waiting, &RETAIN, 90), []);
@@ -118,7 +119,7 @@ fn what_was_never_live_stays_until_it_is_abandoned() {
 }
 
 #[test]
-fn where_a_record_is_missing_anything_was_live_until_the_next() {
+fn gap_in_the_records_counts_all_as_live_until_its_end() {
     let mut lost = state(&[1, 2, 3], &[(1, 5), (2, 10), (1, 300), (3, 310)]);
     lost.flips.remove(2);
     assert_eq!(gone(&lost, &RETAIN, 369), []);
@@ -129,7 +130,7 @@ fn where_a_record_is_missing_anything_was_live_until_the_next() {
 }
 
 #[test]
-fn records_that_do_not_lead_to_live_stop_the_sweep() {
+fn flip_records_that_do_not_lead_to_live_stop_the_sweep() {
     let turned = state(&[1, 2], &[(1, 5), (2, 10)]);
     let refused =
         |live| plan(&home(), &State { live, ..turned.clone() }, &RETAIN, &OldestQuery::Known(None), minute(9999));
@@ -141,7 +142,7 @@ fn records_that_do_not_lead_to_live_stop_the_sweep() {
 }
 
 #[test]
-fn what_lies_above_or_below_what_the_table_reads_is_live() {
+fn generation_that_overlaps_what_the_table_reads_is_live() {
     let under = format!("s3://lake/schemas/users/{}/dt=1", at(1));
     for read in ["s3://lake/schemas/users", "s3://lake", &under] {
         let reads = vec![read.parse().unwrap()];
@@ -153,7 +154,7 @@ fn what_lies_above_or_below_what_the_table_reads_is_live() {
 }
 
 #[test]
-fn records_go_when_all_that_they_speak_of_has_gone_long_ago() {
+fn records_are_deleted_long_after_all_generations_that_they_name() {
     const MONTH: i64 = 30 * 24 * 60;
     let turned = state(&[8, 9], &[(1, 2), (3, 4), (5, 6), (8, 10), (9, 11)]);
     let records = |now| planned(&turned, &RETAIN, now).records.len();
@@ -163,7 +164,7 @@ fn records_go_when_all_that_they_speak_of_has_gone_long_ago() {
 }
 
 #[test]
-fn a_mark_of_what_is_kept_goes_after_an_hour() {
+fn mark_of_a_kept_generation_is_deleted_after_an_hour() {
     let mut marked = state(&[1, 2], &[(1, 5), (2, 10)]);
     marked.generations.get_mut(&at(2)).unwrap().sweeping = Some(minute(100));
     assert_eq!(planned(&marked, &RETAIN, 159).spared, []);
@@ -171,7 +172,7 @@ fn a_mark_of_what_is_kept_goes_after_an_hour() {
 }
 
 #[test]
-fn what_the_record_of_a_group_names_is_kept_and_drains_when_it_is_named_no_more() {
+fn generation_named_by_the_group_record_is_kept_and_then_drains() {
     let flipped = state(&[1, 2, 3], &[(1, 3), (2, 10)]);
     let named = |until: Option<i64>| State { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
     assert_eq!(gone(&named(None), &RETAIN, 90), []);
@@ -180,7 +181,7 @@ fn what_the_record_of_a_group_names_is_kept_and_drains_when_it_is_named_no_more(
     assert_eq!(gone(&named(Some(30)), &RETAIN, 89), []);
     assert_eq!(gone(&named(Some(30)), &RETAIN, 90), [at(1)]);
     assert_eq!(gone(&named(Some(5)), &RETAIN, 70), [at(1)], "the table was replaced later");
-    // One that is about to be live is no abandoned candidate.
+    // A generation that is about to go live is not an abandoned candidate.
     let waiting = State { named: [(at(3), None)].into(), ..flipped };
     assert_eq!(gone(&waiting, &RETAIN, 9000), [at(1)]);
 }

@@ -1,5 +1,5 @@
-//! Records of one refresh, however many: what is too much for the memory lies in a file, dealt by the hash of the key,
-//! so that a bucket can be given its own.
+//! The spill buffer: the records of one refresh, in any number. Records that don't fit into memory go to a file,
+//! partitioned by the hash of the key, so that the records of one bucket can be read by themselves.
 
 use std::{
     fs::{self, File},
@@ -14,38 +14,38 @@ use std::{
 use turntable_core::consent::{Word, bucket, record_columns::Run};
 use turntable_core::error::{Error, Result};
 
-/// Parts that the file's records are dealt into: as many as a table is given buckets by itself.
-const SHARES: u32 = bucket::MOST;
+/// The number of partitions of the file's records: the maximum number of buckets without a setting.
+const SPILL_PARTITIONS: u32 = bucket::MOST;
 
-/// A file without a name in the temporary folder, made when it is needed; it goes with the last that has it.
+/// An unnamed file in the temporary folder. It is created on first use, and freed when its last user is dropped.
 #[derive(Default)]
 pub struct Spill {
     file: OnceLock<File>,
     end: AtomicU64,
 }
 
-/// Records that were written at once.
+/// Records that were written to the file together.
 struct Chunk {
-    /// Of each share: where it begins, its bytes, and how many records it holds.
-    shares: Vec<(u64, usize, usize)>,
+    /// By partition: its offset in the file, its bytes, and its number of records.
+    partitions: Vec<(u64, usize, usize)>,
 }
 
-/// Records in no order.
+/// A spill buffer. Its records are in no order.
 pub struct Pile {
     memory: Run,
     chunks: Vec<Chunk>,
     spill: Arc<Spill>,
-    /// Bytes in memory from which on they go to the file.
-    most: usize,
+    /// When the records in memory reach this many bytes, they are written to the file.
+    max_bytes: usize,
     len: usize,
-    /// Why the file could not be written. Nothing is taken from then on.
+    /// Why writing the file failed. Later records are ignored, and [`Pile::whole`] returns the error.
     failed: Option<Error>,
 }
 
 impl Pile {
-    /// For keys of [`turntable_core::consent::key::Key::width`].
-    pub fn new(width: Option<usize>, spill: &Arc<Spill>, most: usize) -> Pile {
-        Pile { memory: Run::new(width), chunks: Vec::new(), spill: spill.clone(), most, len: 0, failed: None }
+    /// Returns an empty buffer. `width` is [`turntable_core::consent::key::Key::width`]. It spills when its memory reaches `max_bytes`.
+    pub fn new(width: Option<usize>, spill: &Arc<Spill>, max_bytes: usize) -> Pile {
+        Pile { memory: Run::new(width), chunks: Vec::new(), spill: spill.clone(), max_bytes, len: 0, failed: None }
     }
 
     pub fn len(&self) -> usize {
@@ -60,22 +60,22 @@ impl Pile {
         if self.failed.is_none() {
             self.memory.push(key, word);
             self.len += 1;
-            self.relieve();
+            self.spill_if_full();
         }
     }
 
-    /// Adds all records of another.
+    /// Adds all records of another buffer.
     pub fn extend(&mut self, other: Pile) {
         self.memory.extend(&other.memory);
         self.chunks.extend(other.chunks);
         self.len += other.len;
         self.failed = self.failed.take().or(other.failed);
 
-        self.relieve();
+        self.spill_if_full();
     }
 
-    fn relieve(&mut self) {
-        if self.memory.bytes() >= self.most {
+    fn spill_if_full(&mut self) {
+        if self.memory.bytes() >= self.max_bytes {
             let empty = Run::new(self.memory.width());
             let full = std::mem::replace(&mut self.memory, empty);
             match self.spill.write(&full) {
@@ -85,12 +85,12 @@ impl Pile {
         }
     }
 
-    /// The pile, if all of it could be kept.
+    /// Returns the buffer, or the error if it lost records.
     pub fn whole(mut self) -> Result<Pile> {
         self.failed.take().map_or(Ok(self), Err)
     }
 
-    /// The records of each of so many buckets, a power of two.
+    /// Splits the records by bucket. `buckets` is a power of two.
     pub fn dealt(self, buckets: u32) -> Vec<Part> {
         let (chunks, spill) = (Arc::new(self.chunks), self.spill);
         let part = |(number, memory): (usize, Run)| Part {
@@ -104,7 +104,7 @@ impl Pile {
     }
 }
 
-/// One bucket's records of a pile.
+/// The records of one bucket in a spill buffer.
 pub struct Part {
     number: u32,
     buckets: u32,
@@ -114,24 +114,27 @@ pub struct Part {
 }
 
 impl Part {
-    /// How many there are; where there are more buckets than shares, how many there may be.
+    /// Returns the number of records. If there are more buckets than partitions, it is an upper bound.
     pub fn at_most(&self) -> usize {
-        let shares = self.chunks.iter().flat_map(|chunk| self.shares().map(|share| chunk.shares[share].2));
-        self.memory.len() + shares.sum::<usize>()
+        let partitions =
+            self.chunks.iter().flat_map(|chunk| self.partitions().map(|partition| chunk.partitions[partition].2));
+        self.memory.len() + partitions.sum::<usize>()
     }
 
-    fn shares(&self) -> impl Iterator<Item = usize> + use<> {
-        (self.number % SHARES..SHARES).step_by(self.buckets.min(SHARES) as usize).map(|share| share as usize)
+    fn partitions(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.number % SPILL_PARTITIONS..SPILL_PARTITIONS)
+            .step_by(self.buckets.min(SPILL_PARTITIONS) as usize)
+            .map(|partition| partition as usize)
     }
 
-    /// All of them in memory. Blocks.
+    /// Loads all records into memory. Blocks.
     pub fn load(self) -> Result<Run> {
-        let shares: Vec<usize> = self.shares().collect();
+        let partitions: Vec<usize> = self.partitions().collect();
         let mut all = self.memory;
         for chunk in &*self.chunks {
-            for share in &shares {
-                let run = self.spill.read(all.width(), chunk.shares[*share])?;
-                if self.buckets <= SHARES {
+            for partition in &partitions {
+                let run = self.spill.read(all.width(), chunk.partitions[*partition])?;
+                if self.buckets <= SPILL_PARTITIONS {
                     all.extend(&run);
                 } else {
                     let ours = run.records().filter(|(key, _)| bucket::of(key, self.buckets) == self.number);
@@ -145,16 +148,16 @@ impl Part {
 
 impl Spill {
     fn write(&self, run: &Run) -> Result<Chunk> {
-        let (mut bytes, mut shares) = (Vec::with_capacity(run.bytes() + 1024), Vec::new());
-        for share in run.dealt(SHARES) {
+        let (mut bytes, mut partitions) = (Vec::with_capacity(run.bytes() + 1024), Vec::new());
+        for partition in run.dealt(SPILL_PARTITIONS) {
             let begin = bytes.len();
-            share.write(&mut bytes);
-            shares.push((begin as u64, bytes.len() - begin, share.len()));
+            partition.write(&mut bytes);
+            partitions.push((begin as u64, bytes.len() - begin, partition.len()));
         }
         let at = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        shares.iter_mut().for_each(|(begin, ..)| *begin += at);
+        partitions.iter_mut().for_each(|(begin, ..)| *begin += at);
         self.file().and_then(|file| file.write_all_at(&bytes, at)).map_err(fault)?;
-        Ok(Chunk { shares })
+        Ok(Chunk { partitions })
     }
 
     fn read(&self, width: Option<usize>, (at, size, records): (u64, usize, usize)) -> Result<Run> {
@@ -177,8 +180,10 @@ impl Spill {
 }
 
 fn fault(fault: io::Error) -> Error {
-    Error::unavailable("the function's temporary folder takes no more: run again, or give it more ephemeral storage")
-        .caused_by(fault)
+    Error::unavailable(
+        "the function's temporary folder is full or unusable: run again, or give the function more ephemeral storage",
+    )
+    .caused_by(fault)
 }
 
 #[cfg(test)]
@@ -187,7 +192,7 @@ mod tests {
     use turntable_core::consent::State;
 
     #[test]
-    fn a_pile_is_the_same_in_memory_and_on_disk() {
+    fn buffer_returns_the_same_records_from_memory_and_disk() {
         for width in [Some(4), None] {
             for buckets in [1, 4, 64, 256] {
                 let spill = Arc::new(Spill::default());
@@ -212,14 +217,14 @@ mod tests {
                     let most = one.at_most();
                     let (one, other) = (one.load().unwrap().sorted(), other.load().unwrap().sorted());
                     assert_eq!(one, other, "{buckets}");
-                    assert!(one.len() <= most && (buckets > SHARES || one.len() == most || width.is_none()));
+                    assert!(one.len() <= most && (buckets > SPILL_PARTITIONS || one.len() == most || width.is_none()));
                 }
             }
         }
     }
 
     #[test]
-    fn what_could_not_be_kept_is_an_error_and_no_smaller_table() {
+    fn failed_spill_is_an_error_and_not_a_smaller_table() {
         let read_only = File::open("/dev/null").unwrap();
         let spill = Arc::new(Spill { file: OnceLock::from(read_only), ..Spill::default() });
         let mut pile = Pile::new(None, &spill, 100);
@@ -228,6 +233,6 @@ mod tests {
         let mut all = Pile::new(None, &spill, 1 << 20);
         all.extend(pile);
         let error = all.whole().err().unwrap();
-        assert!(error.message().contains("give it more ephemeral storage"), "{error:?}");
+        assert!(error.message().contains("give the function more ephemeral storage"), "{error:?}");
     }
 }
