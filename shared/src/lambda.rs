@@ -33,8 +33,8 @@ pub struct Deadline {
 const MAX_MARGIN: Duration = Duration::from_secs(30);
 
 impl Deadline {
-    /// Returns the deadline for an invocation that Lambda will end after `time`. It leaves a margin of a tenth of `time`, but
-    /// no more than 30 s.
+    /// Returns the deadline for an invocation that Lambda will end after `time`. It leaves a margin of a tenth of
+    /// `time`, but no more than 30 s.
     pub fn after(time: Duration) -> Self {
         let began = Instant::now();
         Self { began, at: began + time - MAX_MARGIN.min(time / 10) }
@@ -59,7 +59,8 @@ const OWN_CRATES: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"]
 
 /// Sets up logging in the format and at the level of Lambda's advanced logging controls.
 ///
-/// Other crates log at INFO and above only: below it, the SDKs log entire requests and answers, including values of rows.
+/// Other crates log at INFO and above only. Below INFO, the SDKs log entire requests and answers, including values of
+/// rows.
 pub fn log() {
     let level =
         world::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);

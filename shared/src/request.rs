@@ -189,7 +189,8 @@ impl Sweep {
     }
 }
 
-/// Checks whether a scheduled EventBridge rule sent the event. EventBridge Scheduler sends its configured input instead.
+/// Checks whether a scheduled EventBridge rule sent the event. EventBridge Scheduler sends its configured input
+/// instead.
 fn is_scheduled(event: &Value) -> bool {
     event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
 }

@@ -76,8 +76,8 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     Ok(Answer::Engaged(engaged))
 }
 
-/// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that message
-/// back to the queue starts a new run.
+/// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that
+/// message back to the queue starts a new run.
 async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;
     error!(

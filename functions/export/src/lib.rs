@@ -45,6 +45,7 @@ pub struct Export {
     pub iam: Option<Signer>,
 }
 
+/// The answer of an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -60,6 +61,8 @@ pub enum Answer {
     },
 }
 
+/// Handles one invocation. A failed message of a queue is redelivered or goes to the dead-letter queue, and does not
+/// fail the invocation.
 pub async fn handle(export: Export, event: Value) -> Result<Answer> {
     let config = || export.world.config();
     match request::Export::parse(&event)? {
@@ -121,14 +124,14 @@ enum Then {
     Done,
 }
 
-/// The delays before a failed message is redelivered, if its failure may be temporary. After the last, the message goes to
-/// the dead-letter queue.
+/// The delays before a failed message is redelivered, if its failure may be temporary. After the last, the message goes
+/// to the dead-letter queue.
 ///
 /// The queue's own visibility timeout is for invocations that died. It must be longer than the longest invocation.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
-/// Settles a failed message. A failure that may be temporary is retried within minutes. Any other failure needs an operator,
-/// so the message goes to the dead-letter queue at once.
+/// Settles a failed message. A failure that may be temporary is retried within minutes. Any other failure needs an
+/// operator, so the message goes to the dead-letter queue at once.
 async fn settle(export: &Export, message: &Message, failure: &Error) -> Then {
     let may_pass = matches!(failure.kind(), Kind::Unavailable | Kind::Conflict);
     let pause = RETRY_DELAYS.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
@@ -136,8 +139,8 @@ async fn settle(export: &Export, message: &Message, failure: &Error) -> Then {
         Some(pause) => export.queue.give_back(&message.receipt, *pause).await.map(|()| Then::ComeAgain),
         None => export.queue.bury(&message.body, failure).await.map(|()| Then::Done),
     };
-    // If that fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter queue after
-    // the queue's maximum number of receives.
+    // If that fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter queue
+    // after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
         Then::ComeAgain
@@ -146,8 +149,8 @@ async fn settle(export: &Export, message: &Message, failure: &Error) -> Then {
 
 /// Handles one message of the queue: a request for one dataset.
 ///
-/// If `datasets.toml` can't be read, the message fails and not the invocation. A failed invocation would leave the message
-/// invisible for the queue's visibility timeout, which is longer than an hour.
+/// If `datasets.toml` can't be read, the message fails and not the invocation. A failed invocation would leave the
+/// message invisible for the queue's visibility timeout, which is longer than an hour.
 async fn handle_message(export: &Export, body: &str) -> Result<()> {
     let request = request::Export::parse(&request::message(body)?)?;
     let config = export.world.config().await?;
@@ -301,15 +304,15 @@ fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>, 
     };
     let (together, split) = of.map_or((String::new(), ""), |of| (format!(" ({of})"), "split the group, "));
     Error::config(format!(
-        "{}{together}: export stopped after {seconds:.0} s, shortly before the function's timeout: {progress}; nothing was \
-         published. To make it faster, {split}{faster}, or give the function more memory, which adds processors too \
+        "{}{together}: export stopped after {seconds:.0} s, shortly before the function's timeout: {progress}; nothing \
+         was published. To make it faster, {split}{faster}, or give the function more memory, which adds processors too \
          (ExportMemory in template.yaml)",
         dataset.name
     ))
 }
 
-/// Writes the rows. Returns the files, the columns in them and the partition columns; or the progress if the deadline came
-/// first.
+/// Writes the rows. Returns the files, the columns in them and the partition columns; or the progress if the deadline
+/// came first.
 async fn write(
     export: &Export,
     dataset: &Dataset,

@@ -1,4 +1,5 @@
-//! `flip`: audits a candidate and makes it live in one call, and handles operators' requests: rollback, hold, release, status.
+//! `flip`: audits a candidate and makes it live in one call, and handles operators' requests: rollback, hold, release,
+//! status.
 
 mod group;
 
@@ -138,7 +139,8 @@ async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flip
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 
-/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the candidate.
+/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the
+/// candidate.
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");

@@ -28,6 +28,7 @@ pub struct Optout {
     pub deadline: Option<Deadline>,
 }
 
+/// The answer of an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -42,14 +43,16 @@ pub enum Answer {
     },
 }
 
+/// Handles one invocation. Stops at the deadline: nothing is half-published, because each refresh commits with one
+/// flip.
 pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
     let deadline = optout.deadline;
     tokio::select! {
         answer = dispatch(optout, event) => answer,
         () = lambda::passed(deadline) => Err(Error::config(
-            "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. Give \
-             the function more memory, which adds processors too, or a longer timeout; or let the application put fewer \
-             records at once",
+            "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
+             Give the function more memory, which adds processors too, or a longer timeout; or let the application put \
+             fewer records at once",
         )),
     }
 }
@@ -70,7 +73,8 @@ async fn dispatch(optout: Optout, event: Value) -> Result<Answer> {
     }
 }
 
-/// Refreshes each dataset once, no matter how many of the messages are about it, because a refresh reads the whole inbox.
+/// Refreshes each dataset once, no matter how many of the messages are about it, because a refresh reads the whole
+/// inbox.
 ///
 /// Returns the messages to redeliver. A message that can't be parsed fails alone.
 async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<Value> {

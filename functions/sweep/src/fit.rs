@@ -3,8 +3,8 @@
 use turntable::request::Swept;
 
 /// The largest answer, in bytes. Lambda's limit is 6 MB
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and a longer answer would fail the invocation
-/// and be retried in vain. Ten thousand datasets of three generations each exceed it.
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and a longer answer would fail the
+/// invocation and be retried in vain. Ten thousand datasets of three generations each exceed it.
 const MAX_ANSWER_BYTES: usize = 5_000_000;
 
 /// Removes items until the answer fits: kept items first, then the others. A note says how many were left out.

@@ -94,8 +94,8 @@ struct Round<'a> {
     readers: Readers,
 }
 
-/// Returns the datasets rotated by a random number, so that if an invocation is too short for all, it does not always leave
-/// out the same ones.
+/// Returns the datasets rotated by a random number, so that if an invocation is too short for all, it does not always
+/// leave out the same ones.
 fn rotated<'a>(world: &World, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
     let mut datasets = datasets.to_vec();
     let first = world.clock.ulid().random() % datasets.len().max(1) as u128;
@@ -206,8 +206,8 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, look: &Look) -> Re
     sweep.queue.send(bodies).await
 }
 
-/// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget, only
-/// counts them.
+/// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,
+/// only counts them.
 async fn archive_drops(
     world: &World,
     dataset: &Dataset,
@@ -264,6 +264,7 @@ fn urgency(kind: Kind) -> u8 {
     }
 }
 
+/// Returns the error of an invocation in which at least one dataset or database could not be swept.
 fn failed(swept: &Swept, failure: Error) -> Error {
     let others = swept.skipped.len().saturating_sub(1);
     let kind = failure.kind();

@@ -1,4 +1,5 @@
-//! Asks Athena for running queries: once per invocation and set of workgroups, because the answer holds for all datasets.
+//! Asks Athena for running queries: once per invocation and set of workgroups, because the answer holds for all
+//! datasets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,8 +24,8 @@ impl Readers {
 
     /// Returns the oldest running query in the dataset's workgroups, as the sweep's plan needs it.
     ///
-    /// Returns `NotAsked` if there are no workgroups, or if the configuration does not allow the request. Fails if Athena does
-    /// not answer.
+    /// Returns `NotAsked` if there are no workgroups, or if the configuration does not allow the request. Fails if
+    /// Athena does not answer.
     pub async fn oldest_query(&self, dataset: &Dataset, state: &State) -> Result<OldestQuery> {
         // A single generation is live, and live is never deleted.
         if state.generations.len() < 2 {

@@ -161,8 +161,8 @@ impl Report {
     }
 }
 
-/// Returns the age of live in seconds; `None` for an inbox. A table of opt-outs is as old as its last drop, which is no sign
-/// of a fault: the metric for its lag is.
+/// Returns the age of live in seconds; `None` for an inbox. A table of opt-outs is as old as its last drop, which is no
+/// sign of a fault: the metric for its lag is.
 fn live_age(dataset: &Dataset, now: Timestamp, look: &Look) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     look.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())

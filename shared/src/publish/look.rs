@@ -21,6 +21,7 @@ use crate::{
     world::World,
 };
 
+/// A table's state, as a decision needs it.
 pub struct Look {
     /// The table, or `None` if it does not exist. It was read before everything else here, and so was its `VersionId`.
     pub table: Option<Table>,
@@ -134,6 +135,7 @@ pub struct Begun {
 }
 
 impl Begun {
+    /// Reads the table, then the manifest of live.
     pub async fn now(world: &World, dataset: &Dataset) -> Result<Begun> {
         let table = world.catalog.table(&dataset.table).await?;
         let live = live_of(world, dataset, table.as_ref()).await?;
@@ -226,6 +228,7 @@ pub async fn returned(world: &World, dataset: &Dataset, generation: &Generation)
     Ok(read.into_iter().flatten().filter(|returned| returned.to == *generation).collect())
 }
 
+/// Reads the operator's hold. Returns `None` if there is none, or if it was released.
 pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
     let key = dataset.home.hold();
     let found = world.objects.get(&key).await?;

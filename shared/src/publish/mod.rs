@@ -46,7 +46,7 @@ use crate::{
 pub enum Outcome {
     Swapped,
     AlreadyLive,
-    /// The live generation is to be kept: the candidate is not fresher, or was live before.
+    /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
     /// The audit failed.
     Rejected,
@@ -188,6 +188,7 @@ async fn audited(
     Ok((input, reasons))
 }
 
+/// Returns the error of a request that lost every race for the table.
 fn busy(dataset: &Dataset) -> Error {
     Error::conflict(format!("{}: lost the race for the table {ATTEMPTS} times: send the request again", dataset.table))
 }

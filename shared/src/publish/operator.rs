@@ -18,8 +18,9 @@ use crate::{
 /// Flips back to the generation before live, or to a named one.
 ///
 /// The generation's structure is audited again: a swept or damaged generation is rejected. A hold does not prevent a
-/// rollback, because an operator requests both. Once it has returned, no event of an export that began before undoes it.
-/// It is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback put it.
+/// rollback, because an operator requests both. Once it has returned, no event of an export that began before undoes
+/// it. It is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback put
+/// it.
 pub async fn rollback(
     world: &World,
     dataset: &Dataset,
@@ -28,8 +29,8 @@ pub async fn rollback(
 ) -> Result<Ended> {
     if matches!(dataset.source, Source::Inbox(_)) {
         return Err(Error::input(format!(
-            "datasets.{}: an inbox dataset can't be rolled back, because a published opt-out stays published; to change \
-             one, put a new drop into the inbox",
+            "datasets.{}: an inbox dataset can't be rolled back, because a published opt-out stays published; to \
+             change one, put a new drop into the inbox",
             dataset.name
         )));
     }
@@ -98,7 +99,8 @@ fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     ))
 }
 
-/// Records that an operator wants what is live, if something outside Turntable brought it back, so that no repair moves it.
+/// Records that an operator wants the live generation although something outside Turntable brought it back, so that no
+/// repair moves it.
 ///
 /// Returns `false` if the table has changed since it was loaded: reload and retry.
 pub(super) async fn adopt(
@@ -144,7 +146,8 @@ pub(super) async fn adopt(
     )))
 }
 
-/// Writes a hold. Once it has returned, no flip but a rollback happens until the release. Exports go on.
+/// Writes a hold. Once it has returned, no flip but a rollback happens until the release. Exports
+/// continue.
 pub async fn hold(world: &World, dataset: &Dataset, reason: String) -> Result<()> {
     let hold = Hold { at: world.clock.now(), reason, released: false };
     world.objects.put(&dataset.home.hold(), record::to_json(&hold).into()).await?;
@@ -165,8 +168,8 @@ pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -
 
 /// Fences the table: gives it a new `VersionId` and changes nothing else.
 ///
-/// A flip that loaded its state before the caller's last write then fails its version check, reloads, and sees that write.
-/// Returns whether the table is fenced. A table that does not exist needs no fence.
+/// A flip that loaded its state before the caller's last write then fails its version check, reloads, and sees that
+/// write. Returns whether the table is fenced. A table that does not exist needs no fence.
 async fn fence(world: &World, dataset: &Dataset) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(true) };

@@ -56,8 +56,8 @@ pub struct Standing {
     pub flipped_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
-    /// The newest complete generation that is newer than live and has never been live. It was rejected, it is held, or its
-    /// flip is still to come.
+    /// The newest complete generation that is newer than live and has never been live. It was rejected, it is held, or
+    /// its flip is still to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
     /// The reason of the dataset's hold, or of its group's hold.
@@ -74,7 +74,8 @@ pub struct Standing {
     pub error: Option<String>,
 }
 
-/// Returns the status of all datasets. A dataset that can't be loaded has the error in its place; the others are unaffected.
+/// Returns the status of all datasets. A dataset that can't be loaded has the error in its place; the others are
+/// unaffected.
 pub async fn overview(world: &World, config: &Config) -> Overview {
     let now = world.clock.now();
     let standings = config.datasets().map(|dataset| async move {

@@ -69,8 +69,8 @@ pub struct Flipped {
     pub canary: Option<Canary>,
 }
 
-/// What a sweep would do now. Status does not ask Athena for running queries, so a sweep may keep more: generations that
-/// running queries may still read.
+/// What a sweep would do now. Status does not ask Athena for running queries, so a sweep may keep more: generations
+/// that running queries may still read.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NextSweep {
     /// Why the sweep would skip this dataset and delete nothing.

@@ -115,8 +115,8 @@ pub async fn swap(
 
 /// Loads the state of a table that did not change while it was loaded.
 ///
-/// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the later
-/// of the two would put a flip on record that never happened.
+/// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
+/// later of the two would put a flip on record that never happened.
 async fn load_unchanged(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
     for _ in 0..ATTEMPTS {
         let look = Look::at(world, dataset, candidate).await?;

@@ -4,11 +4,13 @@
 //! # Why a repair never undoes a flip that Turntable made
 //!
 //! Detection reads in this order: the table with its `VersionId`, then `_returns/`, then the flip records. The repair
-//! updates the table with that same `VersionId`. Suppose that the live generation has been live before, and that the last
-//! flip record is of another generation ([`plan::unflip`]). There are two ways in which Turntable itself may be the cause:
+//! updates the table with that same `VersionId`. Suppose that the live generation has been live before, and that the
+//! last flip record is of another generation ([`plan::unflip`]). There are two ways in which Turntable itself may be
+//! the cause:
 //!
-//! - Turntable brought the generation back before the table was read. Then it had written its intent to `_returns/` before
-//!   it updated the table. Detection reads `_returns/` after the table, sees the intent, and reports no drift.
+//! - Turntable brought the generation back before the table was read. Then it had written its intent to `_returns/`
+//!   before it updated the table. Detection reads `_returns/` after the table, sees the intent, and reports no drift.
+//!   Only flips by events write no intent, and an event never brings back a generation that has been live before.
 //! - Turntable flips after the table was read and before the repair. Then the repair's `VersionId` is stale, its update
 //!   fails, and everything is read again.
 
@@ -43,6 +45,7 @@ pub struct Unflip {
 }
 
 impl Unflip {
+    /// Returns the message that reports the drift to an operator.
     pub fn told(&self, dataset: &Dataset) -> String {
         let live = self.live.location(&dataset.home).map_or_else(|| "gone".into(), |location| format!("at {location}"));
         format!(
@@ -66,7 +69,8 @@ async fn detect(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look
         let look = begun.finish(world, dataset, hold).await?;
         let mut flips = look.recorded();
         if let (None, Some((_, last))) = (look.state.live.generation(), flips.last()) {
-            // If live is unmanaged, only the last flip record was read, and a recovered record may have been written late.
+            // If live is unmanaged, only the last flip record was loaded. It may be a recovered record that was written
+            // late, so the records since its generation are needed too.
             flips = look::flips(world, dataset, Some(last.to.ulid)).await?;
         }
         let live = look.state.live.clone();
@@ -81,8 +85,8 @@ async fn detect(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look
     Err(busy(dataset))
 }
 
-/// Checks whether [`watch`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part of
-/// that state, so a `true` may be wrong; a `false` never is.
+/// Checks whether [`watch`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part
+/// of that state, so a `true` may be wrong; a `false` never is.
 pub fn suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
     plan::unflip(&dataset.home, live, flips, &[]).is_some()
 }

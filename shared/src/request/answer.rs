@@ -39,7 +39,8 @@ pub struct ExportedGroup {
     pub members: Vec<Exported>,
 }
 
-/// The answer of `export` about a generation that an engine builds: when its run starts, and when it is checked or settled.
+/// The answer of `export` about a generation that an engine builds: when its run starts, and when it is checked or
+/// settled.
 #[derive(Debug, Clone, Serialize)]
 pub struct Engaged {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,8 +87,8 @@ pub struct FlippedGroup {
     pub live: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, Option<String>>,
-    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. An upper bound for the time between
-    /// the first and the last table's move.
+    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. An upper bound for the time
+    /// between the first and the last table's move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<u64>,
     /// The content of `_groups/GROUP.json`, in the answers to status, hold and release.

@@ -64,7 +64,8 @@ impl Optout {
         }
     }
 
-    /// Returns the datasets that the request is about. Returns none for a key that is in no inbox, or that is not a drop.
+    /// Returns the datasets that the request is about. Returns none for a key that is in no inbox, or that is not a
+    /// drop.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),

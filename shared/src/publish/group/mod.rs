@@ -10,12 +10,12 @@
 //! - Forward: a table is moved from the location where it was found when the flip began to the location of the run. Its
 //!   `VersionId` was read first, then the record. When all tables are there, the record names the run as live.
 //! - Back, from the moment that the record says so: each table that has been moved is moved back. Each table that has
-//!   not been moved is updated without a change, which gives it a new `VersionId` too (`turn.rs`). Consider an invocation
-//!   that still goes forward. If it read the `VersionId` before this update, its `VersionId` is stale. If it read the
-//!   `VersionId` after, it also read the record after, and the record says that the flip goes back.
-//! - So when a flip is over, in either direction, every `VersionId` that was read for it is stale. No invocation can move
-//!   a table for that flip any more. An invocation that begins the next flip has either read the record after that, or
-//!   loses the race for the record.
+//!   not been moved is updated without a change, which gives it a new `VersionId` too (`turn.rs`). Consider an
+//!   invocation that still goes forward. If it read the `VersionId` before this update, its `VersionId` is stale. If it
+//!   read the `VersionId` after, it also read the record after, and the record says that the flip goes back.
+//! - So when a flip is over, in either direction, every `VersionId` that was read for it is stale. No invocation can
+//!   move a table for that flip any more. An invocation that begins the next flip has either read the record after
+//!   that, or loses the race for the record.
 //!
 //! One exception: a table that did not exist has no `VersionId`, and a flip never deletes a table. If the flip that
 //! creates a table goes back, the new table may stay behind.
@@ -184,7 +184,8 @@ pub async fn record(world: &World, dataset: &Dataset) -> Result<Option<Record>> 
 }
 
 /// Returns the generations of a member that readers may have learned from the group's record, each with the time at
-/// which the record ceased to name it. `None` means that the record still names it. Empty for a dataset without a group.
+/// which the record ceased to name it. `None` means that the record still names it. Empty for a dataset without a
+/// group.
 pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let record = record(world, dataset).await?;
     Ok(record.map(|record| record.named(&dataset.name, &dataset.home)).unwrap_or_default())
@@ -192,8 +193,8 @@ pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generati
 
 /// Returns why a member's drift must not be repaired, or `None` if it may be.
 ///
-/// A repair brings the table back to its last flip. It must not if that generation is not the one that the group's record
-/// names as live, because the table would no longer match the other members.
+/// A repair brings the table back to its last flip. It must not if that generation is not the one that the group's
+/// record names as live, because the table would no longer match the other members.
 pub async fn against_repair(world: &World, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };
     let record = store::read(world, group).await?.record;

@@ -13,8 +13,8 @@ use crate::{
     world::World,
 };
 
-/// Flips all members back to the set that was live before the current one, or to the set that has the named generation of
-/// `dataset`.
+/// Flips all members back to the set that was live before the current one, or to the set that has the named generation
+/// of `dataset`.
 ///
 /// A hold does not prevent it. Once it has returned, no event of an export that began before undoes it.
 pub async fn rollback(
@@ -93,7 +93,8 @@ fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     )))
 }
 
-/// Writes a hold for all members. Once it has returned, no flip but a rollback happens until the release. Exports go on.
+/// Writes a hold for all members. Once it has returned, no flip but a rollback happens until the release. Exports
+/// continue.
 pub async fn hold(world: &World, group: &Group<'_>, reason: String) -> Result<()> {
     write_hold(world, group, Hold { at: world.clock.now(), reason, released: false }).await
 }

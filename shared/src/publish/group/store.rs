@@ -45,6 +45,7 @@ impl Found {
     }
 }
 
+/// Returns the error of a request that lost every race for the record.
 pub fn busy(group: &Group) -> Error {
     Error::conflict(format!(
         "{}: lost the race for the record {ATTEMPTS} times: send the request again",
