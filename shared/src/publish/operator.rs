@@ -19,8 +19,10 @@ use crate::{
 ///
 /// The generation's structure is audited again: a swept or damaged generation is rejected. A hold does not prevent a
 /// rollback, because an operator requests both. Once it has returned, no event of an export that began before undoes
-/// it. It is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback put
 /// it.
+///
+/// A rollback is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback
+/// put it.
 pub async fn rollback(
     world: &World,
     dataset: &Dataset,

@@ -160,7 +160,7 @@ pub struct Swept {
     pub archived: Vec<Item>,
     /// The total size of everything that was deleted.
     pub bytes: u64,
-    /// Datasets that were skipped, and why. Nothing of them was deleted.
+    /// Datasets that were skipped or could not be swept to the end, and why.
     pub skipped: Vec<Skipped>,
     /// Messages for an operator.
     pub notes: Vec<String>,
