@@ -48,7 +48,7 @@ pub enum Outcome {
     AlreadyLive,
     /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
-    /// The audit failed.
+    /// The audit or the canary failed.
     Rejected,
     /// An operator's hold prevents the flip.
     Held,

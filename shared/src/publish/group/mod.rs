@@ -193,8 +193,8 @@ pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generati
 
 /// Returns why a member's drift must not be repaired, or `None` if it may be.
 ///
-/// A repair brings the table back to its last flip. It must not if that generation is not the one that the group's
-/// record names as live, because the table would no longer match the other members.
+/// A repair brings the table back to its last flip. It must wait while a flip of the group is in flight. It must not
+/// happen if the group's record names another generation as live: the table would no longer match the other members.
 pub async fn against_repair(world: &World, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };
     let record = store::read(world, group).await?.record;
