@@ -1,4 +1,4 @@
-//! What the functions answer.
+//! The functions' answers.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use turntable_core::{
     layout::{Generation, Location},
 };
 
-/// What `export` answers for one dataset.
+/// The answer of `export` for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exported {
     pub dataset: String,
@@ -25,33 +25,34 @@ pub struct Exported {
     pub bytes: u64,
     pub files: usize,
     pub as_of: jiff::Timestamp,
-    /// Values that became NULL because their columns have no place for them, by column.
+    /// The number of values that became NULL because the column can't represent them, by column.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// Of a member of a group: all that was exported with it.
+    /// For a member of a group: everything that was exported with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Box<ExportedGroup>>,
 }
 
-/// What `export` answers of a group.
+/// The part of the answer of `export` that describes a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportedGroup {
     pub name: String,
     pub run: String,
-    /// In the order of their names.
+    /// Ordered by name.
     pub members: Vec<Exported>,
 }
 
-/// What `export` answers where an engine builds the generation, and of its end.
+/// The answer of `export` about a generation that an engine builds: when its run starts, and when it is checked or
+/// settled.
 #[derive(Debug, Clone, Serialize)]
 pub struct Engaged {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
-    /// `started`, `running`, `failed`, or `nothing`, which is to be done.
+    /// `started`, `running`, `failed`, or `nothing` if there is nothing to do.
     pub outcome: &'static str,
-    /// The engine's own name of the run.
+    /// The engine's own identifier of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,39 +61,40 @@ pub struct Engaged {
     pub reason: Option<String>,
 }
 
-/// What `flip` answers.
+/// The answer of `flip` for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flipped {
     pub dataset: String,
     pub outcome: Outcome,
-    /// A generation, or the location that is none of ours.
+    /// The live generation, or the live location if it is unmanaged.
     pub live: Option<String>,
     pub previous: Option<String>,
     pub reasons: Vec<String>,
-    /// What each question to Athena scanned.
+    /// The checks that ran in Athena, with the bytes that each scanned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Of a member of a group: what became of all of it.
+    /// For a member of a group: the outcome for the whole group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<FlippedGroup>,
 }
 
-/// What `flip` answers of a group.
+/// The part of the answer of `flip` that describes a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct FlippedGroup {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What readers read now, by dataset, as far as it was looked at.
+    /// What is live now, by dataset, for the members whose tables were read.
     pub live: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, Option<String>>,
-    /// From the first `UpdateTable` to the last flip record, at the most.
+    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. An upper bound for the time
+    /// between the first and the last table's move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<u64>,
-    /// What stands in `_groups/GROUP.json`: `status` asks for it.
+    /// The content of `_groups/GROUP.json`, in the answers to status, hold and release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<group::Record>,
 }
@@ -111,7 +113,7 @@ impl Flipped {
         }
     }
 
-    /// As one member of the group sees it.
+    /// Returns the answer of a group, from the point of view of one member.
     pub fn of_group(dataset: &str, group: &str, ended: publish::group::Ended) -> Flipped {
         let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
         Flipped {
@@ -134,7 +136,7 @@ impl Flipped {
     }
 }
 
-/// What `flip` answers: about one dataset, or how all are.
+/// The answer of `flip`: about one dataset, or the status of all.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Told {
@@ -150,22 +152,22 @@ fn named(live: &Live) -> Option<String> {
     }
 }
 
-/// What `sweep` answers.
+/// The answer of `sweep`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Swept {
     pub dry_run: bool,
     pub deleted: Vec<Item>,
     pub kept: Vec<Item>,
-    /// Drops that were moved out of an inbox, by inbox.
+    /// Drops that were moved from an inbox to the archive, one item per inbox.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub archived: Vec<Item>,
-    /// Of all that was deleted.
+    /// The total size of everything that was deleted.
     pub bytes: u64,
-    /// Datasets of which nothing was deleted, and why.
+    /// Datasets that were skipped or could not be swept to the end, and why.
     pub skipped: Vec<Skipped>,
-    /// What an operator should know.
+    /// Messages for an operator.
     pub notes: Vec<String>,
-    /// Whether something may go that did not fit into this invocation: the next one goes on.
+    /// Whether deletable objects may remain because this invocation reached its limits. The next one continues.
     pub more: bool,
 }
 
@@ -177,7 +179,7 @@ pub struct Item {
     pub reason: String,
     pub objects: u64,
     pub bytes: u64,
-    /// When what is kept may go, if nothing else happens.
+    /// When a kept item may be deleted, if nothing else happens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<jiff::Timestamp>,
 }
@@ -186,25 +188,26 @@ pub struct Item {
 pub struct Skipped {
     pub dataset: String,
     pub reason: String,
-    /// The kind of the error, where it was one.
+    /// The error's kind, if the dataset was skipped because of an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
 }
 
-/// What `optout` answers for one dataset.
+/// The answer of `optout` for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct OptedOut {
     pub dataset: String,
     pub outcome: Outcome,
     pub generation: Option<Generation>,
-    /// Drops that this request has consumed.
+    /// The number of drops that this request consumed.
     pub drops: u64,
-    /// Keys that are new or whose word has changed.
+    /// The number of keys that are new or whose consent record has changed.
     pub applied: u64,
+    /// The number of records that could not be parsed.
     pub rejected: u64,
-    /// Of the live table.
+    /// The number of rows of the live table.
     pub rows: u64,
-    /// Why not, and what went wrong beside.
+    /// Why nothing was published, and problems that did not prevent publishing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

@@ -79,7 +79,7 @@ async fn all_failures_are_reported_together() {
     let error = rig.flip(&generation).await.unwrap_err();
     assert_eq!(
         rejected(&error),
-        "users: the candidate was rejected, nothing stays live: min_rows: expected at least 3, found 2; \
+        "users: the candidate was rejected, there is still no table: min_rows: expected at least 3, found 2; \
          not_null: expected a column \"key\", found only id, name; unique: expected a column \"key\", found only id, name; \
          unique: id: expected no duplicate keys, found 2; \
          sql: SELECT false FROM {table}: expected true, found false; \
@@ -213,7 +213,7 @@ async fn a_canary_that_does_not_sing_takes_the_table_back() {
             turned_down(&rig, &next).await,
             format!(
                 "canary: SELECT count(*) > 0 FROM {{table}}: expected true, found false; \
-                 canary: the table went back to {first}"
+                 canary: the table was flipped back to {first}"
             )
         );
         assert_eq!(rig.live(), Some(first));
@@ -246,7 +246,7 @@ async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
         glue.put("dmp", turntable::aws::glue::moved(&table, &other));
         Ok(one("false"))
     });
-    assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} was replaced meanwhile")));
+    assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
     assert_eq!(rig.live(), Some(first));
     // The flip's, and no second one.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
@@ -271,7 +271,7 @@ async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
     assert_eq!(
         answer.reasons,
         [
-            "canary: SELECT count(*) > 0 FROM {table}: not asked, the flip stands: athena:StartQueryExecution failed: run again"
+            "canary: SELECT count(*) > 0 FROM {table}: not run, the flip stands: athena:StartQueryExecution failed: run again"
         ]
     );
     rig.athena.answers(|_| Err(Error::input("TYPE_MISMATCH (query q1)")));
@@ -287,7 +287,7 @@ async fn without_a_table_before_there_is_no_way_back() {
     assert!(
         turned_down(&rig, &only)
             .await
-            .ends_with(&format!("canary: {only} stays live: there was no table before to go back to"))
+            .ends_with(&format!("canary: {only} stays live: there was no table before this flip"))
     );
     assert_eq!(rig.live(), Some(only));
 }
@@ -303,8 +303,8 @@ async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
     other.athena.answers(|_| Ok(one("false")));
     let next = other.export_csv(CSV).await;
     assert!(turned_down(&other, &next).await.ends_with(
-        "canary: the table went back to s3://lake/schemas/users/blue/, which is none of ours: \
-         the next flip takes an operator's request"
+        "canary: the table was flipped back to s3://lake/schemas/users/blue/, which is unmanaged: \
+         to flip again, invoke flip with a generation"
     ));
     let table = other.catalog.get(&other.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().location(), Some("s3://lake/schemas/users/blue/"));
@@ -326,7 +326,9 @@ async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_ca
     rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "look first" })).await.unwrap();
     rig.athena.answers(|_| Ok(one("false")));
     assert!(
-        turned_down(&rig, &newest).await.ends_with(&format!("canary: {newest} stays live: a hold is on: look first"))
+        turned_down(&rig, &newest)
+            .await
+            .ends_with(&format!("canary: {newest} stays live because of a hold: look first"))
     );
     assert_eq!(rig.live(), Some(newest));
 }
@@ -414,7 +416,7 @@ async fn athena_is_not_asked_about_what_is_not_sound() {
     let error = rig.flip(&next).await.unwrap_err();
     assert!(
         rejected(&error)
-            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not asked, because of the above")
+            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not run, because of the failures above")
     );
     assert!(rig.athena.asked().is_empty());
 }

@@ -49,7 +49,7 @@ fn back_to(rig: &Rig, generation: &Generation) {
 }
 
 fn is_told(answer: &Flipped) -> bool {
-    answer.reasons.iter().any(|reason| reason.contains("un-flipped"))
+    answer.reasons.iter().any(|reason| reason.contains(": drift: the table is "))
 }
 
 fn repairs(flips: &[Flip]) -> usize {

@@ -74,7 +74,7 @@ async fn what_would_outlast_the_function_stops_by_itself_and_the_next_refresh_ha
     let began = Instant::now();
     let stopped = lake.handle_until(Some(deadline), slow, json!({ "dataset": "optouts" })).await.unwrap_err();
     assert_eq!(stopped.kind(), Kind::Config);
-    assert!(stopped.message().contains("time is nearly up"), "{}", stopped.message());
+    assert!(stopped.message().contains("stopped shortly before the function's timeout"), "{}", stopped.message());
     assert_eq!(began.elapsed().as_millis() / 100, 5);
     assert_eq!(lake.table(), before);
     assert_eq!(lake.refresh().await.unwrap().drops, 1);
@@ -132,7 +132,7 @@ async fn a_hold_keeps_drops_waiting_and_a_rollback_is_refused() {
     assert_eq!(lake.refresh().await.unwrap().rows, 9);
     let error = lake.operator(json!({"dataset": "optouts", "action": "rollback"})).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
-    assert!(error.message().contains("never un-published"), "{}", error.message());
+    assert!(error.message().contains("a published opt-out stays published"), "{}", error.message());
 }
 
 #[tokio::test]

@@ -88,11 +88,11 @@ async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
     let rest = [
         "held: held: the source is being restored".to_owned(),
         format!(
-            "dmp.moved: un-flipped: the table is at {place}, and the last flip on record went to {newer}: somebody else has \
-             changed it"
+            "dmp.moved: drift: the table is at {place}, but its last recorded flip went to {newer}: something outside \
+             Turntable changed it"
         ),
-        "never: no table, nothing was exported yet".to_owned(),
-        format!("rejected: {rejected} is complete and not live: rejected, or its flip is still to come"),
+        "never: no table, and nothing has been exported yet".to_owned(),
+        format!("rejected: {rejected} is complete but not live: it was rejected, or its flip is still to come"),
     ];
     assert_eq!(told.attention[1..], rest);
     let answer = ask(&rig).await;

@@ -215,19 +215,19 @@ async fn other_partition_keys_than_the_tables_are_refused_before_the_work() {
             BY,
             &[][..],
             &[][..],
-            "dmp.users is partitioned by nothing, and datasets.users.partition_by has dt, n, pref: a flip does not change partition keys",
+            "dmp.users is partitioned by nothing, but datasets.users.partition_by lists dt, n, pref: a flip can't change partition keys",
         ),
         (
             "",
             &[("dt", "date")],
             &projected,
-            "dmp.users is partitioned by dt, and datasets.users.partition_by has nothing",
+            "dmp.users is partitioned by dt, but datasets.users.partition_by lists nothing",
         ),
         (
             BY,
             &[("n", "int"), ("dt", "date"), ("pref", "string")],
             &projected,
-            "dmp.users is partitioned by n, dt, pref, and",
+            "dmp.users is partitioned by n, dt, pref, but",
         ),
         (
             BY,

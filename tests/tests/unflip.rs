@@ -50,7 +50,8 @@ async fn an_unflip_is_told_and_left_unless_the_dataset_says_repair() {
     let (blue, green) = two(&rig).await;
     moved(&rig, &rig.home.generation(&blue).to_string());
     let told = format!(
-        "dmp.users: un-flipped: the table is at {}, and the last flip on record went to {green}: somebody else has changed it",
+        "dmp.users: drift: the table is at {}, but its last recorded flip went to {green}: something outside Turntable \
+         changed it",
         rig.home.generation(&blue)
     );
     let seen = changed(&rig).await;

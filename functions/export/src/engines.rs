@@ -1,4 +1,4 @@
-//! Generations that Athena and Glue build: what came of it, in the log, the metrics and the answer.
+//! Reports the generations that Athena and Glue build: in the log, the metrics and the answer.
 
 use std::time::Duration;
 
@@ -16,26 +16,27 @@ use turntable::{
 
 use crate::{Answer, Export, exported};
 
-/// A request for a generation: a run is started, unless one is pending.
+/// Starts an engine's run for a new generation, unless one is pending.
 pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
-    told(export, engine::export(&engines(export), dataset).await?).await
+    report(export, engine::export(&engines(export), dataset).await?).await
 }
 
-/// The event of a run's end.
+/// Settles the run that an event says has ended.
 pub async fn ended(export: &Export, config: &Config, run: &Run) -> Result<Answer> {
-    told(export, engine::heard(&engines(export), config, run).await?).await
+    report(export, engine::heard(&engines(export), config, run).await?).await
 }
 
-/// A run that may have ended, and nobody has said so.
+/// Checks a pending run, whose end event may have been lost, and settles it if it has ended.
 pub async fn pending(export: &Export, dataset: &Dataset, generation: &Generation) -> Result<Answer> {
-    told(export, engine::nudged(&engines(export), dataset, generation).await?).await
+    report(export, engine::nudged(&engines(export), dataset, generation).await?).await
 }
 
 fn engines(export: &Export) -> Engines {
     Engines { world: export.world.clone(), engine: export.engine.clone() }
 }
 
-async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
+/// Logs the outcome, emits its metrics, and returns the answer.
+async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     let world = &export.world;
     let of = |pending: Pending, outcome| Engaged {
         dataset: Some(pending.dataset),
@@ -75,7 +76,8 @@ async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
     Ok(Answer::Engaged(engaged))
 }
 
-/// An error in the log, a metric, and a dead letter: whoever sends it back to the queue starts a run anew.
+/// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that
+/// message back to the queue starts a new run.
 async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;
     error!(

@@ -1,4 +1,4 @@
-//! The export of a group: every member as of one snapshot of their database, and the manifests last.
+//! Exports a group: every member from one snapshot of their database, and all manifests last.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use turntable::{
 
 use super::{Begun, Export, complete, context, out_of_time};
 
-/// Where the time was up.
+/// How far the export of a group came before its deadline.
 pub struct Stopped {
     group: String,
     members: usize,
@@ -25,11 +25,13 @@ pub struct Stopped {
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "of group {}, of whose {} members {} were done", self.group, self.members, self.done)
+        write!(f, "group {}, {} of {} members done", self.group, self.done, self.members)
     }
 }
 
-/// Builds a generation of every member, one after the other. Where one of them fails, nothing is published.
+/// Builds a generation of every member, one after the other. Returns the answer for the member `asked`.
+///
+/// If one member fails, nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
     let world = &export.world;
     let mut begun = Vec::new();
@@ -39,23 +41,26 @@ pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Resul
     let members = begun.iter().map(|begun| (begun.dataset.name.clone(), begun.generation)).collect();
     let run = Run { group: group.name.name.clone(), run: world.clock.ulid(), members };
     let mut built = Vec::new();
-    for (mut manifest, took) in built_as_of_one_moment(export, group, begun).await? {
+    for (mut manifest, took) in build_from_one_snapshot(export, group, begun).await? {
         manifest.group = Some(run.clone());
         built.push((manifest, took));
     }
-    // The last manifest is the word that all are there.
+    // The last manifest's event flips the group, so no manifest is written before all members are built.
     for (dataset, (manifest, _)) in group.members.iter().zip(&built) {
         complete(world, dataset, manifest).await?;
     }
     let members: Vec<Exported> =
         built.into_iter().map(|(manifest, took)| super::exported(world, manifest, took)).collect();
     let own = members.iter().find(|member| member.dataset == asked.name).cloned();
-    let own = own.ok_or_else(|| Error::corrupt(format!("{} is no member of its own group: a bug", asked.name)))?;
+    let own = own.ok_or_else(|| {
+        Error::corrupt(format!("{} is not a member of its own group: this is a bug, please report it", asked.name))
+    })?;
     let group = ExportedGroup { name: run.group, run: run.run.to_string(), members };
     Ok(Exported { group: Some(Box::new(group)), ..own })
 }
 
-async fn built_as_of_one_moment(
+/// Builds all members from one snapshot. Returns each manifest, not yet written, with the time that its build took.
+async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,
     begun: Vec<Begun<'_>>,

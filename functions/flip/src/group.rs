@@ -1,4 +1,4 @@
-//! What is asked of a member is asked of its group.
+//! Handles requests for members of groups: a request for one member applies to its whole group.
 
 use turntable::{
     answer::{Flipped, FlippedGroup},
@@ -10,6 +10,7 @@ use turntable::{
     request,
 };
 
+/// Carries out the request for the group, and returns the answer from the point of view of `dataset`.
 pub async fn act(world: &World, group: &Group<'_>, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => group::flip(world, group, dataset, generation, Who::Event).await?,
@@ -28,13 +29,13 @@ pub async fn act(world: &World, group: &Group<'_>, dataset: &Dataset, request: r
             return look(world, group, dataset, Outcome::Status).await;
         }
         request::Flip::Status { .. } => return look(world, group, dataset, Outcome::Status).await,
-        // What somebody else did to one table is told of that table.
+        // Drift concerns one table, so the group is left out.
         request::Flip::Changed(_) => return super::act(world, dataset, request).await,
     };
     Ok(Flipped::of_group(&dataset.name, &group.name.name, ended))
 }
 
-/// The dataset as it is now, and what its group has on record.
+/// Returns the dataset's status, with its group's record.
 async fn look(world: &World, group: &Group<'_>, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
     let (ended, record) = group::status(world, group).await?;
     let Flipped { group: together, reasons, .. } = Flipped::of_group(&dataset.name, &group.name.name, ended);

@@ -1,4 +1,5 @@
-//! `flip`: audits a candidate and makes it live in one call; and what operators ask: rollback, hold, release, status.
+//! `flip`: audits a candidate and makes it live in one call, and handles operators' requests: rollback, hold, release,
+//! status.
 
 mod group;
 
@@ -18,7 +19,7 @@ use turntable::{
     request, status,
 };
 
-/// About one dataset, or how all are.
+/// Handles a request for one dataset, or for the status of all.
 pub async fn answer(world: World, event: Value) -> Result<Told> {
     if !request::is_about_all(&event) {
         return handle(world, event).await.map(|flipped| Told::One(Box::new(flipped)));
@@ -30,7 +31,7 @@ pub async fn answer(world: World, event: Value) -> Result<Told> {
     Ok(Told::All(overview))
 }
 
-/// Of one dataset.
+/// Handles a request for one dataset.
 pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let started = Instant::now();
     let request = request::Flip::parse(&event)?;
@@ -74,7 +75,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
             emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
-                // An error would make Lambda ask twice more, to the same answer, and count three rejections for one.
+                // An error would make Lambda retry twice, with the same result, and count one rejection as three.
                 error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
@@ -88,7 +89,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     }
 }
 
-/// The rule hears of every table of the account.
+/// Returns the answer for a table of no dataset: the EventBridge rule matches every table in the account.
 fn nobodys(table: &TableName) -> Flipped {
     Flipped {
         dataset: table.to_string(),
@@ -102,6 +103,7 @@ fn nobodys(table: &TableName) -> Flipped {
     }
 }
 
+/// Carries out the request for a dataset that has no group.
 async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => publish::flip(world, dataset, generation, Who::Event).await?,
@@ -132,23 +134,21 @@ async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result
     Ok(Flipped::new(&dataset.name, ended))
 }
 
-/// The dataset as it is now.
+/// Returns the dataset's status, with the outcome of the request.
 async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
     let (ended, status) = status::status(world, dataset).await?;
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 
-/// A rejected candidate is somebody's work. Its metric has an alarm; the candidate is kept, and `status` has it.
+/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the
+/// candidate.
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");
         let run = group.run.as_deref().unwrap_or("the candidate");
         return Error::rejected(format!("group {}: {run} was rejected: {reasons}", group.name));
     }
-    let live = answer.live.as_deref().unwrap_or("nothing");
-    Error::rejected(format!(
-        "{}: the candidate was rejected, {live} stays live: {}",
-        answer.dataset,
-        answer.reasons.join("; ")
-    ))
+    let live = answer.live.as_deref();
+    let live = live.map_or_else(|| "there is still no table".into(), |live| format!("{live} stays live"));
+    Error::rejected(format!("{}: the candidate was rejected, {live}: {}", answer.dataset, answer.reasons.join("; ")))
 }

@@ -1,15 +1,16 @@
-//! What an invocation can say.
+//! Shortens an answer that is longer than Lambda's limit.
 
 use turntable::answer::Swept;
 
-/// Bytes. Lambda takes 6 MB (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); one answer that is
-/// longer would be a failure, tried again for nothing. Ten thousand datasets of three generations each exceed it.
-const LONGEST: usize = 5_000_000;
+/// The largest answer, in bytes. Lambda's limit is 6 MB
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and a longer answer would fail the
+/// invocation and be retried in vain. Ten thousand datasets of three generations each exceed it.
+const MAX_ANSWER_BYTES: usize = 5_000_000;
 
-/// Leaves out what is too much, what is kept first; a note says how many. Asked about one dataset, sweep says all.
+/// Removes items until the answer fits: kept items first, then the others. A note says how many were left out.
 pub fn fit(mut swept: Swept) -> Swept {
     let mut left_out = 0;
-    while serde_json::to_vec(&swept).is_ok_and(|text| text.len() > LONGEST) {
+    while serde_json::to_vec(&swept).is_ok_and(|text| text.len() > MAX_ANSWER_BYTES) {
         let Swept { deleted, kept, archived, skipped, notes, .. } = &mut swept;
         left_out += match kept.is_empty() {
             false => halve(kept),
@@ -17,12 +18,14 @@ pub fn fit(mut swept: Swept) -> Swept {
         };
     }
     if left_out > 0 {
-        swept.notes.push(format!("{left_out} items are left out, because Lambda's answers are short: name a dataset"));
+        swept.notes.push(format!(
+            "{left_out} items are left out, because Lambda limits the answer's size: name one dataset to see its items"
+        ));
     }
     swept
 }
 
-/// How many have gone: of a single one, this.
+/// Removes the second half of the items, or the only one. Returns how many were removed.
 fn halve<T>(items: &mut Vec<T>) -> usize {
     items.drain(items.len() / 2..).count()
 }
@@ -50,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_no_longer_than_lambda_takes() {
+    fn long_answer_is_cut_to_lambdas_limit() {
         let swept = Swept { deleted: items(1000), kept: items(40_000), ..Swept::default() };
         assert!(length(&swept) > 6_291_556);
         let swept = fit(swept);
@@ -62,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays_as_it_is() {
+    fn answer_within_limit_is_unchanged() {
         let swept = fit(Swept { kept: items(1500), ..Swept::default() });
         assert_eq!((swept.kept.len(), swept.notes.len()), (1500, 0));
     }

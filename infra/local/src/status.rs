@@ -106,7 +106,7 @@ mod tests {
         let answer = json!({
             "outcome": "status",
             "at": "2026-11-23T02:00:00Z",
-            "attention": ["orders: held: a restore", "users: no table, nothing was exported yet"],
+            "attention": ["orders: held: a restore", "users: no table, and nothing has been exported yet"],
             "datasets": [
                 { "dataset": "orders", "live": "green-01JDA00000000000000000000B", "rows": 1_234_567, "bytes": 99,
                   "as_of": "2026-11-22T01:00:00Z", "age_seconds": 90_000, "flipped_at": "2026-11-22T01:00:05Z",

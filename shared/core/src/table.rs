@@ -97,7 +97,7 @@ impl TableVersion {
     /// Returns the token, without which no flip is safe.
     pub fn token(&self) -> Result<&str> {
         self.token.as_deref().ok_or_else(|| {
-            Error::corrupt(format!("{}: Glue returned no VersionId, and no flip is safe without it", self.name))
+            Error::corrupt(format!("{}: Glue returned no VersionId, and a flip isn't safe without one", self.name))
         })
     }
 

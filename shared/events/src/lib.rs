@@ -1,4 +1,4 @@
-//! Events and requests: how what Lambda receives becomes a request. The answers are in `turntable::answer`.
+//! Parses events into requests. The answers are in `turntable::answer`.
 
 mod optout;
 mod run;
@@ -14,16 +14,18 @@ use turntable_core::{
 
 pub use optout::Optout;
 
-/// What `export` is asked to do.
+/// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Hand every dataset, or those named, to invocations of their own.
+    /// Queue one message for each dataset, or for each named one.
     Fan(Option<Vec<String>>),
+    /// Export one dataset.
     One(String),
+    /// Handle the messages of the queue.
     Queue(Vec<Message>),
-    /// An engine's run has come to an end.
+    /// Settle an engine's run that has ended.
     Ended(Run),
-    /// Look at an engine's run that is pending.
+    /// Check a pending run of an engine, and settle it if it has ended.
     Pending(String, Generation),
 }
 
@@ -55,7 +57,9 @@ impl Export {
         let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
         Ok(match (request.dataset, request.generation) {
             (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
-            (_, Some(_)) => return Err(Error::input("a generation is of one dataset: name it")),
+            (_, Some(_)) => {
+                return Err(Error::input("a generation belongs to one dataset: name exactly one in \"dataset\""));
+            }
             (None, None) => Export::Fan(None),
             (Some(OneOrMany::One(name)), None) => Export::One(name),
             (Some(OneOrMany::Many(names)), None) => Export::Fan(Some(names)),
@@ -63,12 +67,12 @@ impl Export {
     }
 }
 
-/// What `flip` is asked to do.
+/// A request to `flip`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flip {
-    /// A manifest was written.
+    /// A manifest was written: flip its generation.
     Manifest(Home, Generation),
-    /// By hand.
+    /// An operator wants this generation live.
     Candidate {
         dataset: String,
         generation: Generation,
@@ -89,12 +93,12 @@ pub enum Flip {
     Status {
         dataset: String,
     },
-    /// Somebody, who may be we, has changed a table.
+    /// Glue reports that a table has changed. Turntable may have changed it itself.
     Changed(TableName),
 }
 
 impl Flip {
-    /// The generation that it speaks of.
+    /// Returns the generation that the request names.
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
@@ -104,7 +108,7 @@ impl Flip {
     }
 
     pub fn parse(event: &Value) -> Result<Flip> {
-        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is about all";
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Request {
@@ -121,13 +125,13 @@ impl Flip {
         }
         if let Some(key) = created_object(event)? {
             let (home, generation) = Home::parse_manifest(&key).ok_or_else(|| {
-                Error::input(format!("{key} is no manifest: expected …/TABLE/_manifests/COLOUR-ULID.json"))
+                Error::input(format!("{key} is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json"))
             })?;
             return Ok(Flip::Manifest(home, generation));
         }
         let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
         let unexpected = |field: &str| {
-            Error::input(format!("the request has a {field} that this action does not take: expected {EXPECTED}"))
+            Error::input(format!("the request has a {field}, but this action takes none: expected {EXPECTED}"))
         };
         match action.as_deref() {
             None if reason.is_some() => Err(unexpected("reason")),
@@ -141,8 +145,8 @@ impl Flip {
             Some("hold" | "release" | "status") if generation.is_some() => Err(unexpected("generation")),
             Some("hold") => {
                 let reason = reason.filter(|reason| !reason.trim().is_empty());
-                let reason =
-                    reason.ok_or_else(|| Error::input("a hold needs a reason: whoever finds it must know why"))?;
+                let reason = reason
+                    .ok_or_else(|| Error::input("a hold needs a reason, so that others know why: add \"reason\""))?;
                 Ok(Flip::Hold { dataset, reason })
             }
             Some("release") => Ok(Flip::Release { dataset, reason }),
@@ -155,19 +159,19 @@ impl Flip {
     }
 }
 
-/// Whether `flip` is asked how all datasets are.
+/// Checks whether a request to `flip` is for the status of all datasets.
 pub fn is_about_all(event: &Value) -> bool {
     *event == serde_json::json!({ "action": "status" })
 }
 
-/// What `sweep` is asked to do.
+/// A request to `sweep`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
-    /// `None`: all.
+    /// `None` for all datasets.
     #[serde(default)]
     pub dataset: Option<String>,
-    /// Only says what would go.
+    /// Reports what would be deleted, and deletes nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -181,44 +185,46 @@ impl Sweep {
     }
 }
 
-/// Whether a rule's schedule has sent it; EventBridge Scheduler sends the input that it was given.
+/// Checks whether a scheduled EventBridge rule sent the event. EventBridge Scheduler sends its configured input
+/// instead.
 fn is_scheduled(event: &Value) -> bool {
     event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
 }
 
-/// A message of a queue.
+/// A message of an SQS queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub id: String,
     pub body: String,
-    /// What SQS wants to hear of it by.
+    /// The receipt handle, which names this delivery in calls to SQS.
     pub receipt: String,
-    /// How often it was received, this time included.
+    /// How many times the message was received, including this time.
     pub received: u32,
 }
 
-/// The event that a message of the queue holds.
+/// Parses the event in a message's body.
 pub fn message(body: &str) -> Result<Value> {
-    serde_json::from_str(body).map_err(|fault| Error::input("a message's body is not JSON").caused_by(fault))
+    serde_json::from_str(body).map_err(|fault| Error::input("the message's body is not JSON").caused_by(fault))
 }
 
+/// Parses a request that an operator or a program sent directly.
 fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
     if !event.is_object() {
-        return Err(Error::input(format!("the request is no JSON object: expected {expected}")));
+        return Err(Error::input(format!("the request is not a JSON object: expected {expected}")));
     }
     serde_json::from_value(event.clone())
-        .map_err(|fault| Error::input(format!("the request is not understood: expected {expected}")).caused_by(fault))
+        .map_err(|fault| Error::input(format!("invalid request: expected {expected}")).caused_by(fault))
 }
 
-/// The messages of an SQS event; `None` where it is no such event.
+/// Returns the messages of an SQS event, or `None` for any other event.
 fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
     if event.get("Records").is_none() {
         return Ok(None);
     }
     let event: aws_lambda_events::sqs::SqsEvent = serde_json::from_value(event.clone())
-        .map_err(|fault| Error::input("the event has Records, but is not of SQS").caused_by(fault))?;
+        .map_err(|fault| Error::input("the event has Records but is not an SQS event").caused_by(fault))?;
     let message = |message: aws_lambda_events::sqs::SqsMessage| {
-        let id = message.message_id.ok_or_else(|| Error::input("a message of the queue has no messageId"))?;
+        let id = message.message_id.ok_or_else(|| Error::input("a message in the SQS event has no messageId"))?;
         let received = message.attributes.get("ApproximateReceiveCount").and_then(|times| times.parse().ok());
         Ok(Message {
             id,
@@ -230,7 +236,7 @@ fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
     event.records.into_iter().map(message).collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// The table that a "Glue Data Catalog Table State Change" event speaks of; `None` where it is no such event.
+/// Returns the table of a "Glue Data Catalog Table State Change" event, or `None` for any other event.
 fn changed_table(event: &Value) -> Result<Option<TableName>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -243,11 +249,11 @@ fn changed_table(event: &Value) -> Result<Option<TableName>> {
     }
     let detail = event.get("detail").cloned().unwrap_or_default();
     let Detail { database_name, table_name } = serde_json::from_value(detail)
-        .map_err(|fault| Error::input("the event of Glue names no databaseName and tableName").caused_by(fault))?;
+        .map_err(|fault| Error::input("the Glue event lacks databaseName or tableName").caused_by(fault))?;
     Ok(Some(TableName { database: database_name, table: table_name }))
 }
 
-/// The object that an "Object Created" event of S3 through EventBridge speaks of; `None` where it is no such event.
+/// Returns the object of an S3 "Object Created" event through EventBridge, or `None` for any other event.
 fn created_object(event: &Value) -> Result<Option<Key>> {
     #[derive(Serialize, Deserialize)]
     struct Detail {
@@ -265,7 +271,8 @@ fn created_object(event: &Value) -> Result<Option<Key>> {
     if event.get("detail-type").is_none() {
         return Ok(None);
     }
-    let bad = |fault| Error::input("the event is not S3's \"Object Created\" through EventBridge").caused_by(fault);
+    let bad =
+        |fault| Error::input("the event is not an S3 \"Object Created\" event through EventBridge").caused_by(fault);
     let event: aws_lambda_events::eventbridge::EventBridgeEvent<Detail> =
         serde_json::from_value(event.clone()).map_err(bad)?;
     Ok(Some(Key { bucket: event.detail.bucket.name, key: event.detail.object.key }))
@@ -278,27 +285,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_malformed_says_what_is_expected() {
+    fn errors_of_malformed_requests_say_what_was_expected() {
         let export = |event: Value| Export::parse(&event).unwrap_err().report();
         let flip = |event: Value| Flip::parse(&event).unwrap_err().report();
         assert_eq!(
             export(json!({"datset": "users"})),
-            "the request is not understood: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
+            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
         );
         assert_eq!(
             flip(json!({"dataset": "users", "action": "hold"})),
-            "a hold needs a reason: whoever finds it must know why"
+            "a hold needs a reason, so that others know why: add \"reason\""
         );
         assert_eq!(
             flip(json!({"dataset": "users", "action": "rolback"})),
             "unknown action \"rolback\": expected one of rollback, hold, release, status"
         );
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
-        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not S3's"));
+        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not an S3"));
         let sweep = |event: Value| Sweep::parse(&event).unwrap_err().report();
         assert_eq!(
             sweep(json!({"dryrun": true})),
-            "the request is not understood: expected {} or {\"dataset\": NAME, \"dry_run\"?: true}: unknown field `dryrun`, expected `dataset` or `dry_run`"
+            "invalid request: expected {} or {\"dataset\": NAME, \"dry_run\"?: true}: unknown field `dryrun`, expected `dataset` or `dry_run`"
         );
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Export::parse(&nothing).is_err() && Flip::parse(&nothing).is_err(), "{nothing}");

@@ -1,4 +1,4 @@
-//! What `optout` is asked to do.
+//! Parses events into requests to `optout`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,16 +11,16 @@ use turntable_core::{
     layout::Key,
 };
 
+/// A request to `optout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Optout {
-    /// Every dataset with an inbox: the schedule.
+    /// Refresh every dataset that has an inbox. The schedule sends this.
     All,
-    One {
-        dataset: String,
-        reconcile: bool,
-    },
-    /// An object was put somewhere.
+    /// Refresh one dataset; `reconcile` merges its whole `reconcile` source too.
+    One { dataset: String, reconcile: bool },
+    /// An object was created, perhaps in an inbox.
     Put(Key),
+    /// Handle the messages of the queue.
     Queue(Vec<Message>),
 }
 
@@ -49,30 +49,34 @@ impl Optout {
             (None, None) => Ok(Optout::All),
             (Some(dataset), None) => Ok(Optout::One { dataset, reconcile: false }),
             (Some(dataset), Some("reconcile")) => Ok(Optout::One { dataset, reconcile: true }),
-            (None, Some(_)) => Err(Error::input(format!("an action needs its dataset: expected {EXPECTED}"))),
+            (None, Some(_)) => Err(Error::input(format!("the action needs a dataset: expected {EXPECTED}"))),
             (Some(_), Some(other)) => Err(Error::input(format!("unknown action {other:?}: expected reconcile"))),
         }
     }
 
-    /// The body of a message of the queue: whatever a request may be, but for a queue again.
+    /// Parses the body of a message of the queue. Fails if it is an SQS event itself.
     pub fn parse_message(body: &str) -> Result<Optout> {
         match Optout::parse(&message(body)?)? {
-            Optout::Queue(_) => Err(Error::input("a message of the queue holds a queue's messages")),
+            Optout::Queue(_) => {
+                Err(Error::input("the message's body is an SQS event: expected a request or an S3 event"))
+            }
             request => Ok(request),
         }
     }
 
-    /// The datasets that a request, which is no queue, is about. A key that is in no inbox, or no drop, is about none.
+    /// Returns the datasets that the request is about. Returns none for a key that is in no inbox, or that is not a
+    /// drop.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),
             Optout::One { dataset, .. } => Ok(vec![config.dataset(dataset)?]),
-            Optout::Put(key) => Ok(config.datasets().filter(|dataset| has(dataset, key)).collect()),
+            Optout::Put(key) => Ok(config.datasets().filter(|dataset| has_drop(dataset, key)).collect()),
         }
     }
 }
 
-fn has(dataset: &Dataset, key: &Key) -> bool {
+/// Checks whether the key is a drop in the dataset's inbox.
+fn has_drop(dataset: &Dataset, key: &Key) -> bool {
     let Source::Inbox(inbox) = &dataset.source else { return false };
     let name = key.key.strip_prefix(&inbox.location.prefix).filter(|_| key.bucket == inbox.location.bucket);
     name.is_some_and(|name| !is_hidden(name))
@@ -85,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_become_requests() {
+    fn parses_events_into_requests() {
         let parse = |event: Value| Optout::parse(&event);
         assert_eq!(parse(json!({})).unwrap(), Optout::All);
         assert_eq!(parse(json!({"detail-type": "Scheduled Event", "source": "aws.events"})).unwrap(), Optout::All);

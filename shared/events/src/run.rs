@@ -1,4 +1,4 @@
-//! The events of engines: a query or a job's run has come to an end.
+//! Parses engines' events: an Athena query or a run of a Glue job has ended.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -8,8 +8,9 @@ use turntable_core::{
     record::Run,
 };
 
-/// The run that an event speaks of; `None` where it is no such event. What it says of the run's state is not believed:
-/// it may be late, and the engine knows.
+/// Returns the run that an event names, or `None` for any other event.
+///
+/// The state in the event is ignored, because events may be late. The caller asks the engine instead.
 ///
 /// <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>,
 /// <https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html>
@@ -27,11 +28,11 @@ pub fn ended(event: &Value) -> Result<Option<Run>> {
     }
     match event.get("detail-type").and_then(Value::as_str) {
         Some("Athena Query State Change") => {
-            let Query { query_execution_id: id } = detail(event, "Athena names no queryExecutionId")?;
+            let Query { query_execution_id: id } = detail(event, "the Athena event lacks queryExecutionId")?;
             Ok(Some(Run::Athena { id }))
         }
         Some("Glue Job State Change") => {
-            let Job { job_name: job, job_run_id: id } = detail(event, "Glue names no jobName and jobRunId")?;
+            let Job { job_name: job, job_run_id: id } = detail(event, "the Glue event lacks jobName or jobRunId")?;
             Ok(Some(Run::GlueJob { job, id }))
         }
         _ => Ok(None),
@@ -40,5 +41,5 @@ pub fn ended(event: &Value) -> Result<Option<Run>> {
 
 fn detail<T: DeserializeOwned>(event: &Value, fault: &str) -> Result<T> {
     let detail = event.get("detail").cloned().unwrap_or_default();
-    serde_json::from_value(detail).map_err(|error| Error::input(format!("the event of {fault}")).caused_by(error))
+    serde_json::from_value(detail).map_err(|error| Error::input(fault).caused_by(error))
 }

@@ -1,9 +1,9 @@
-//! Opt-outs: many drops and the live table → the next table, one row per key.
+//! The opt-out merge: many drops and the live table → the next table, with one row per key.
 //!
-//! The table is kept in buckets, a file each, by a hash of the key; each file is sorted by key. A refresh reads and
-//! rewrites the buckets that its records fall into and carries the others over by server-side copy, so that its cost
-//! grows with the change and not with the table. What a record does to a table is decided by [`later`] and by nothing
-//! else: the order in which drops arrive, and how often, makes no difference.
+//! A hash of the key assigns each row to a bucket. A bucket is one file, sorted by key. A refresh reads and rewrites
+//! the buckets that its records fall into, and copies the others on the server. So its cost grows with the change and
+//! not with the table. [`turntable_core::consent::later`] alone decides the effect of a record, so the order of drops
+//! and their repetition make no difference.
 
 mod build;
 mod draft;

@@ -1,4 +1,4 @@
-//! Athena's part of an audit: the candidate as a table of its own, the questions on it, and the table gone again.
+//! Athena's part of an audit: registers the candidate as a temporary table, runs the checks on it, and drops it again.
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -14,28 +14,28 @@ use turntable_core::{
     table::{AuditTable, NextTable},
 };
 
-/// What a check has cost.
+/// The cost of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scanned {
     pub check: String,
-    /// Bytes.
+    /// Bytes that Athena scanned.
     pub scanned: u64,
 }
 
 /// Athena's answers about a candidate.
 #[derive(Debug)]
 pub struct Asked {
-    /// What was asked about: files, format and columns.
+    /// What was checked: files, format and columns.
     published: NextTable,
     pub reasons: Vec<String>,
     pub scanned: Vec<Scanned>,
 }
 
-/// How often a table is dropped that does not go. What is left then, sweep finds.
-const DROPS: usize = 3;
+/// How many times a failed drop of the audit table is tried. Sweep finds a table that is left after that.
+const MAX_DROP_ATTEMPTS: usize = 3;
 
 impl Asked {
-    /// Asks everything at once, on a table that exists only meanwhile. `published` is the table after the flip.
+    /// Runs all checks concurrently on a temporary table. `published` is the table that the flip would make.
     pub async fn of(world: &World, dataset: &Dataset, candidate: &Manifest, published: &NextTable) -> Result<Asked> {
         let table = TableName {
             database: dataset.table.database.clone(),
@@ -45,10 +45,10 @@ impl Asked {
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
-            // Nobody else makes a table of this name: a conflict is the echo of our own attempt.
+            // The name has a fresh ULID, so a conflict can only come from a retry of this very call.
             let created = world.catalog.create_audit_table(&audit).await;
             let answers = match created {
-                Ok(_) => Ok(ask_all(world, &table.database, &questions).await),
+                Ok(_) => Ok(run_all(world, &table.database, &questions).await),
                 Err(error) => Err(error),
             };
             drop_table(world, &table).await;
@@ -61,23 +61,26 @@ impl Asked {
         Ok(Asked { published: published.clone(), reasons, scanned })
     }
 
-    /// Whether the answers are about this table.
+    /// Checks that the answers are about this table.
     pub fn is_of(&self, published: &NextTable) -> bool {
         self.published.reads_like(published)
     }
 }
 
+/// The result of one check.
 pub struct Answer {
+    /// Why the check failed; `None` if it passed.
     pub reason: Option<String>,
-    /// `None` where the query failed: Athena does not charge for it.
+    /// `None` if the query failed: Athena does not charge for failed queries.
     pub scanned: Option<Scanned>,
 }
 
-/// Waits for all, so that the table is not dropped under one that still runs.
-async fn ask_all(world: &World, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
+/// Runs all checks and waits for every one, so that the table is not dropped under a running query.
+async fn run_all(world: &World, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
     join_all(questions.iter().map(|question| ask(world, database, question))).await
 }
 
+/// Runs one check. An `Input` error of the query fails the check; any other error is returned.
 pub async fn ask(world: &World, database: &str, question: &Question) -> Result<Answer> {
     match world.query.run(database, &question.sql).await {
         Ok(answered) => Ok(Answer {
@@ -92,11 +95,11 @@ pub async fn ask(world: &World, database: &str, question: &Question) -> Result<A
 }
 
 async fn drop_table(world: &World, table: &TableName) {
-    for _ in 0..DROPS {
+    for _ in 0..MAX_DROP_ATTEMPTS {
         match world.catalog.delete(table).await {
             Ok(()) => return,
             Err(error) => warn!(table = %table, error = error.report(), "audit table not dropped yet"),
         }
     }
-    warn!(table = %table, "audit table left for sweep");
+    warn!(table = %table, "audit table not dropped, left for sweep");
 }

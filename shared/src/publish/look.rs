@@ -1,4 +1,4 @@
-//! One look at a table and at all that a decision about it needs.
+//! Loads a table's state: the table itself, and everything that a decision about it needs.
 
 use std::sync::Arc;
 
@@ -20,21 +20,22 @@ use turntable_core::{
     table::TableVersion,
 };
 
+/// A table's state, as a decision needs it.
 pub struct Look {
-    /// `None`: no such table. Its `VersionId` is of before everything else here was read.
+    /// The table, or `None` if it does not exist. It was read before everything else here, and so was its `VersionId`.
     pub table: Option<TableVersion>,
     pub state: State,
-    /// `None` where live is not ours.
+    /// `None` if live is unmanaged.
     pub live_manifest: Option<Manifest>,
-    /// The ULIDs of `state.flips`.
+    /// The ULIDs of `state.flips`, in the same order.
     pub flips: Vec<Ulid>,
 }
 
-/// Small objects that are read at the same time.
-const AT_ONCE: usize = 16;
+/// The largest number of small objects (flip records, intents) that are read concurrently.
+const MAX_CONCURRENT_READS: usize = 16;
 
 impl Look {
-    /// Reads the table first, then the rest: what changes in between costs the flip its `VersionId`.
+    /// Loads the table first, then the rest. Any later change to the table makes the flip's `VersionId` stale.
     pub async fn at(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
         let table = world.catalog.table(&dataset.table).await?;
         let live = live_of(world, dataset, table.as_ref()).await?;
@@ -61,7 +62,7 @@ impl Look {
         Look { table, state, live_manifest, flips }
     }
 
-    /// Makes sure that live has a flip record, if it is ours. Gives the record that it wrote.
+    /// Ensures that live has a flip record if it is managed. Returns the record if it had to be written.
     pub async fn recover(&self, world: &World, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
         if let Some(live) = self.state.live.generation().filter(|live| self.state.was_live(live)) {
             return self.recover_return(world, dataset, live).await;
@@ -82,13 +83,14 @@ impl Look {
         Ok(Some((ulid, flip)))
     }
 
-    /// The record of the flip that brought live back, if it was lost.
+    /// Rewrites the record of the flip that brought live back, if it was lost. Returns the record if it was rewritten.
     async fn recover_return(&self, world: &World, dataset: &Dataset, live: Generation) -> Result<Option<(Ulid, Flip)>> {
         let Some((last_ulid, last)) = self.last_flip().filter(|(_, last)| last.to != live) else { return Ok(None) };
         let returned = returned(world, dataset, &live).await?;
         let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
         let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
-        // Else the last on record may be of a flip away from live, and the return one that came to nothing.
+        // If the table has changed, the last record may be of a flip away from live, and the intent one that was never
+        // carried out.
         if !self.is_current(world, dataset).await? {
             return Ok(None);
         }
@@ -105,33 +107,34 @@ impl Look {
         Ok(Some((returned.flip, flip)))
     }
 
-    /// Whether the table is still as it was seen: if so, nothing that was read after it is of a later flip.
+    /// Checks that the table still has the `VersionId` that was read. If so, nothing read since is from a later flip.
     pub async fn is_current(&self, world: &World, dataset: &Dataset) -> Result<bool> {
         let now = world.catalog.table(&dataset.table).await?;
         let version = |table: &Option<TableVersion>| table.as_ref().and_then(|table| table.token.clone());
         Ok(version(&self.table) == version(&now))
     }
 
-    /// The flips with their ULIDs.
+    /// Returns the loaded flips with their ULIDs.
     pub fn recorded(&self) -> Vec<(Ulid, Flip)> {
         self.flips.iter().copied().zip(self.state.flips.iter().cloned()).collect()
     }
 
-    /// The last flip on record.
+    /// Returns the last flip on record.
     pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
         self.flips.last().copied().zip(self.state.flips.last().cloned())
     }
 }
 
-/// The half of a look that must come first; the other half can be taken while other things are read.
+/// The part of a table's state that must be loaded first. The rest can be loaded while other objects are read.
 pub struct Begun {
     pub table: Option<TableVersion>,
     pub live: Live,
-    /// `None` where live is not ours.
+    /// `None` if live is unmanaged.
     pub live_manifest: Option<Manifest>,
 }
 
 impl Begun {
+    /// Reads the table, then the manifest of live.
     pub async fn now(world: &World, dataset: &Dataset) -> Result<Begun> {
         let table = world.catalog.table(&dataset.table).await?;
         let live = live_of(world, dataset, table.as_ref()).await?;
@@ -139,12 +142,12 @@ impl Begun {
         Ok(Begun { table, live, live_manifest })
     }
 
-    /// The operator's hold. A later one costs the flip its `VersionId`.
+    /// Reads the operator's hold. A hold that is written later makes the flip's `VersionId` stale.
     pub async fn hold(&self, world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
         hold(world, dataset).await
     }
 
-    /// With the hold that [`Begun::hold`] gave.
+    /// Completes the state with the hold from [`Begun::hold`] and the flip records.
     pub async fn finish(self, world: &World, dataset: &Dataset, hold: Option<Hold>) -> Result<Look> {
         let since = self.live.generation().map(|generation| generation.ulid);
         let flips = flips(world, dataset, since).await?;
@@ -152,24 +155,24 @@ impl Begun {
     }
 }
 
-/// What is live, from a table that can be flipped: what `flip` would refuse is refused before the work.
+/// Returns what is live, or the error with which `flip` would refuse the table, so that no work is wasted.
 pub async fn live_to_follow(world: &World, dataset: &Dataset) -> Result<Live> {
     let live = live(world, dataset).await?;
     if live == Live::NoTable && !dataset.create {
         return Err(Error::config(format!(
-            "the table {} does not exist and datasets.{} says create = false: create it first",
+            "the table {} does not exist and datasets.{} has create = false: create the table first",
             dataset.table, dataset.name
         )));
     }
     Ok(live)
 }
 
-/// The table's partition keys; `None` where there is no table.
+/// Returns the table's partition keys, or `None` if there is no table.
 pub async fn partition_keys(world: &World, dataset: &Dataset) -> Result<Option<Vec<Column>>> {
     Ok(world.catalog.table(&dataset.table).await?.map(|table| table.partition_keys))
 }
 
-/// What Glue says is live.
+/// Returns what the Glue table's `Location` names.
 pub async fn live(world: &World, dataset: &Dataset) -> Result<Live> {
     let table = world.catalog.table(&dataset.table).await?;
     live_of(world, dataset, table.as_ref()).await
@@ -180,7 +183,7 @@ async fn live_of(world: &World, dataset: &Dataset, table: Option<&TableVersion>)
         None => None,
         Some(table) => {
             let location = flippable_location(world, table).await?;
-            partitioned_alike(dataset, &table.partition_keys)?;
+            check_partition_keys(dataset, &table.partition_keys)?;
             Some(location)
         }
     };
@@ -193,16 +196,17 @@ pub async fn flippable_location(world: &World, table: &TableVersion) -> Result<L
     table.flippable_location(registered)
 }
 
-/// A table's partition keys stay as they are: a generation of other ones would need other columns too, under queries
-/// that name the old ones.
-fn partitioned_alike(dataset: &Dataset, keys: &[Column]) -> Result<()> {
+/// Checks that the table's partition keys are those of the dataset.
+///
+/// A flip does not change partition keys: the columns would have to change too, and queries name the old keys.
+fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
     if keys.iter().map(|key| &key.name).eq(&dataset.partition_by) {
         return Ok(());
     }
     let listed = |names: Vec<&str>| if names.is_empty() { "nothing".into() } else { names.join(", ") };
     Err(Error::config(format!(
-        "{} is partitioned by {}, and datasets.{}.partition_by has {}: a flip does not change partition keys, so say \
-         in partition_by what the table has, or give the dataset another table",
+        "{} is partitioned by {}, but datasets.{}.partition_by lists {}: a flip can't change partition keys; set \
+         partition_by to the table's keys, or give the dataset another table",
         dataset.table,
         listed(keys.iter().map(|key| key.name.as_str()).collect()),
         dataset.name,
@@ -217,7 +221,7 @@ async fn live_manifest(world: &World, dataset: &Dataset, live: &Live) -> Result<
     }
 }
 
-/// Who brought a generation back, or tried to.
+/// Reads the intents in `_returns/` to bring a generation back. An intent may never have been carried out.
 pub async fn returned(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Vec<Return>> {
     let after = dataset.home.returning(history::bound(generation.ulid));
     let listed = world.objects.list(&dataset.home.returns(), Some(&after)).await?;
@@ -225,10 +229,11 @@ pub async fn returned(world: &World, dataset: &Dataset, generation: &Generation)
         let json = world.objects.get(&entry.key).await?;
         json.map(|json| record::from_json::<Return>(&entry.key, &json)).transpose()
     });
-    let read: Vec<Option<Return>> = read.buffered(AT_ONCE).try_collect().await?;
+    let read: Vec<Option<Return>> = read.buffered(MAX_CONCURRENT_READS).try_collect().await?;
     Ok(read.into_iter().flatten().filter(|returned| returned.to == *generation).collect())
 }
 
+/// Reads the operator's hold. Returns `None` if there is none, or if it was released.
 pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
     let key = dataset.home.hold();
     let found = world.objects.get(&key).await?;
@@ -236,19 +241,20 @@ pub async fn hold(world: &World, dataset: &Dataset) -> Result<Option<Hold>> {
     Ok(hold.filter(|hold| !hold.released))
 }
 
-/// The flips since a ULID's time, in order; where there is no bound, only the last of all there ever were.
+/// Reads the flip records since a ULID's time, in order. Without a bound, reads only the last record of all.
 pub async fn flips(world: &World, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
     let after = since.map(|since| dataset.home.flip(history::bound(since)));
     let listed = world.objects.list(&dataset.home.flips(), after.as_ref()).await?;
     let skip = if since.is_some() { 0 } else { listed.len().saturating_sub(1) };
     let keys = listed.into_iter().skip(skip).map(|entry| entry.key);
-    let read: Vec<_> = keys.map(|key| flip(world.objects.clone(), dataset.home.parse_flip(&key), key)).collect();
-    let read: Vec<Option<(Ulid, Flip)>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    let read: Vec<_> = keys.map(|key| read_flip(world.objects.clone(), dataset.home.parse_flip(&key), key)).collect();
+    let read: Vec<Option<(Ulid, Flip)>> = stream::iter(read).buffered(MAX_CONCURRENT_READS).try_collect().await?;
     Ok(read.into_iter().flatten().collect())
 }
 
-/// One record; `None` where the key is none of ours, or was swept meanwhile: then nobody needs it.
-async fn flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
+/// Reads one flip record. Returns `None` if the key is unmanaged, or if sweep has deleted the record: then no decision
+/// needs it.
+async fn read_flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
     let Some(ulid) = ulid else { return Ok(None) };
     let json = objects.get(&key).await?;
     json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()

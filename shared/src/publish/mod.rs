@@ -1,4 +1,4 @@
-//! Making a generation live: look → decide → audit → one `UpdateTable` → record → canary.
+//! Makes a generation live: load → decide → audit → one `UpdateTable` → record → canary.
 
 mod ask;
 mod canary;
@@ -36,33 +36,33 @@ use turntable_core::{
 
 pub use look::{flippable_location, hold as held, refuse_swept};
 
-/// How a request to flip ended. All of them are expected; an error is what nobody expected.
+/// How a request to flip ended. All outcomes are expected; anything unexpected is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Swapped,
     AlreadyLive,
-    /// Live is better.
+    /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
-    /// The audit failed.
+    /// The audit or the canary failed.
     Rejected,
-    /// An operator's hold is on.
+    /// An operator's hold prevents the flip.
     Held,
-    /// The dataset's `min_interval` is not over yet, or other members of its group are still to come.
+    /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
     Waiting,
-    /// Nothing was to be flipped.
+    /// The request flips nothing.
     Status,
 }
 
-/// An outcome, and what readers read now.
+/// An outcome, and the generation or location that is live afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub outcome: Outcome,
     pub live: Live,
-    /// What was live before, where this request changed it.
+    /// What was live before, if this request changed it.
     pub previous: Option<Live>,
     pub reasons: Vec<String>,
-    /// What was asked of Athena.
+    /// The checks that ran in Athena, with the bytes that each scanned.
     pub checks: Vec<Scanned>,
 }
 
@@ -72,14 +72,16 @@ impl Ended {
     }
 }
 
-/// How an outcome came about, for the record of the flip.
+/// Who or what caused a flip and why, for its flip record.
 #[derive(Debug, Clone)]
 pub struct Cause {
     pub by: By,
     pub why: Option<String>,
 }
 
-/// Reads a manifest; `None` where there is none.
+/// Reads a generation's manifest, or returns `None` if there is none.
+///
+/// Fails as `Corrupt` if the manifest names another dataset or location.
 pub async fn manifest(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
     let key = dataset.home.manifest(generation);
     match world.objects.get(&key).await? {
@@ -88,7 +90,7 @@ pub async fn manifest(world: &World, dataset: &Dataset, generation: &Generation)
             let manifest = Manifest::from_json(&key, generation, &json)?;
             if manifest.dataset != dataset.name || manifest.location != dataset.home.generation(generation) {
                 return Err(Error::corrupt(format!(
-                    "{key} speaks of dataset {:?} at {}: it was not written for {:?}",
+                    "{key} names dataset {:?} at {}: it was not written for {:?}",
                     manifest.dataset, manifest.location, dataset.name
                 )));
             }
@@ -97,16 +99,16 @@ pub async fn manifest(world: &World, dataset: &Dataset, generation: &Generation)
     }
 }
 
-/// How often a flip that met another one looks again. Each meeting means that somebody else got through.
+/// How many times a flip that lost a race reloads and retries. Each lost race means that another writer succeeded.
 const ATTEMPTS: usize = 8;
 
-/// Makes a complete generation live, if it is to be.
+/// Makes a complete generation live, if the decision and the audit allow it.
 pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who: Who) -> Result<Ended> {
     let candidate = candidate(world, dataset, &generation).await?;
     if let Some(run) = &candidate.group {
         let live = look::live(world, dataset).await?;
         let why =
-            format!("{generation} was exported with group {}, which the dataset has left: export it again", run.group);
+            format!("{generation} was exported with group {}, which the dataset has left: run export again", run.group);
         return Ok(Ended::unchanged(Outcome::Stale, &live, vec![why]));
     }
     let cause = Cause { by: if who == Who::Event { By::Event } else { By::Operator }, why: None };
@@ -142,18 +144,19 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
     Err(busy(dataset))
 }
 
-/// The manifest of a generation that somebody has named.
+/// Returns the manifest of a generation that a request named. Fails as `Input` if there is none.
 async fn candidate(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
     manifest(world, dataset, generation).await?.ok_or_else(|| {
         Error::input(format!(
-            "{}: no manifest, and without it there is no generation; `status` names those that there are",
+            "{}: no such manifest, so the generation does not exist; `status` lists the generations that do",
             dataset.home.manifest(generation)
         ))
     })
 }
 
-/// The whole audit: the table that the flip would make, and every reason against it. `asked` keeps Athena's answers for
-/// the next look.
+/// Runs the whole audit. Returns the table input that the flip would send, and every reason against it.
+///
+/// `asked` keeps Athena's answers for a retry.
 async fn audited(
     world: &World,
     dataset: &Dataset,
@@ -167,7 +170,7 @@ async fn audited(
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
     if sound {
-        // Asked once, unless somebody else changes meanwhile what is to be published.
+        // Each retry reuses Athena's answers, unless another writer has changed the table that would be published.
         let again = asked.take().filter(|asked| asked.is_of(&input));
         let now = match again {
             Some(asked) => asked,
@@ -176,16 +179,17 @@ async fn audited(
         reasons.extend(now.reasons.iter().cloned());
         *asked = Some(now);
     } else if audit::asks(&dataset.checks) {
-        reasons.push("unique, sql: not asked, because of the above".into());
+        reasons.push("unique, sql: not run, because of the failures above".into());
     }
     Ok((input, reasons))
 }
 
+/// Returns the error of a request that lost every race for the table.
 fn busy(dataset: &Dataset) -> Error {
-    Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile: run again", dataset.table))
+    Error::conflict(format!("{}: lost the race for the table {ATTEMPTS} times: send the request again", dataset.table))
 }
 
-/// Every reason against the candidate that its files tell.
+/// Audits the candidate's objects and footers. Returns every reason against it that needs no query.
 async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks, policy: Policy) -> Result<Verdict> {
     let found = evidence::gather(&world.objects, candidate).await?;
     let columns = look.table.as_ref().map(|table| table.columns.as_slice());

@@ -1,4 +1,4 @@
-//! The one `UpdateTable` (or `CreateTable`) of a flip, and its record.
+//! Commits a flip: its one `UpdateTable` (or `CreateTable`), and its record.
 
 use tracing::warn;
 use ulid::Ulid;
@@ -18,16 +18,16 @@ use turntable_core::{
     table::{NewTable, NextTable, TableChange},
 };
 
-/// A flip that is done.
+/// A committed flip.
 pub struct Swapped {
     pub ended: Ended,
     pub ulid: Ulid,
     pub flip: Flip,
-    /// Whether its record was written.
+    /// Whether the flip record was written.
     pub recorded: bool,
 }
 
-/// The table that the flip makes of the one that was seen.
+/// Returns the table that makes the candidate live, based on the table as it was read.
 pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> NextTable {
     let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
     match &look.table {
@@ -43,7 +43,9 @@ pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: 
     }
 }
 
-/// Makes the table `next`, which [`next_table`] made for the candidate. `None`: somebody else was faster, look again.
+/// Commits `next`, which [`next_table`] made for the candidate, and writes the flip record.
+///
+/// Returns `None` if it lost the race: reload and retry.
 pub async fn swap(
     world: &World,
     dataset: &Dataset,
@@ -52,13 +54,13 @@ pub async fn swap(
     next: NextTable,
     cause: &Cause,
 ) -> Result<Option<Swapped>> {
-    // Whoever replaces a generation makes sure that it is on record as having been live (invariant 4).
+    // A flip first ensures that the generation that it replaces has a flip record (invariant 4).
     let recovered = look.recover(world, dataset).await?.map(|(ulid, _)| ulid);
     let ulid = record::later(
         world.clock.ulid(),
         look.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
     );
-    // An event never brings back what has been live before.
+    // Events need no intent record: an event never brings back a generation that has been live before.
     if cause.by != By::Event {
         let returned = Return { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
         world.objects.put_new(&dataset.home.returning(ulid), record::to_json(&returned).into()).await?;
@@ -74,8 +76,8 @@ pub async fn swap(
     let previous = if matches!(sent, Ok(Update::Done)) {
         look.state.live
     } else {
-        // A conflict or an error may be the echo of our own committed attempt.
-        let now = at_rest(world, dataset, &candidate.generation).await?;
+        // A conflict or an error may be the reply to a retry of this very call, whose first attempt was committed.
+        let now = load_unchanged(world, dataset, &candidate.generation).await?;
         let recorded = now.flips.last() != look.flips.last();
         match history::settled(&candidate.generation, look.state.live, &now.state, recorded) {
             Settled::NotLive => return sent.map(|_| None),
@@ -95,7 +97,7 @@ pub async fn swap(
     let key = dataset.home.flip(ulid);
     let written = world.objects.put_new(&key, record::to_json(&flip).into()).await;
     if let Err(error) = &written {
-        // The flip stands. Whoever comes next finds live without a record and writes it.
+        // The flip stands. The next invocation finds the live generation without a record and writes it.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     let live = Live::Ours(candidate.generation);
@@ -104,9 +106,11 @@ pub async fn swap(
     Ok(Some(Swapped { ended, ulid, flip, recorded: written.is_ok() }))
 }
 
-/// A look during which the table has stayed as it was. Else what is on record may be of a flip that came after live, and who
-/// took live for the later one would put a flip on record that never was.
-async fn at_rest(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
+/// Loads the state of a table that did not change while it was loaded.
+///
+/// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
+/// later of the two would put a flip on record that never happened.
+async fn load_unchanged(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
     for _ in 0..ATTEMPTS {
         let look = Look::at(world, dataset, candidate).await?;
         if look.is_current(world, dataset).await? {

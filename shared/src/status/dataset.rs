@@ -1,4 +1,4 @@
-//! What an operator wants to see first. Reads all and changes nothing.
+//! The status of one dataset, for an operator. Reads everything and changes nothing.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -22,11 +22,11 @@ use turntable_core::{
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub hold: Option<Hold>,
-    /// What somebody else has done to the table, in words.
+    /// A message about the table's drift.
     pub unflip: Option<String>,
     /// The last flip on record.
     pub last_flip: Option<Flip>,
-    /// Complete generations, newest first.
+    /// The complete generations, newest first, at most 20.
     pub generations: Vec<Known>,
     pub next_sweep: NextSweep,
 }
@@ -38,26 +38,27 @@ pub struct Known {
     pub state: Place,
     pub live: bool,
     pub as_of: Timestamp,
-    /// Since `as_of`.
+    /// Seconds since `as_of`.
     pub age_seconds: i64,
     pub rows: u64,
     pub bytes: u64,
-    /// The last flip to it.
+    /// The last flip to this generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flipped: Option<Flipped>,
 }
 
+/// The state of a complete generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     Live,
-    /// Has been live.
+    /// Has been live, and is not live now.
     Replaced,
-    /// Waits: it has never been live.
+    /// Has never been live.
     Candidate,
 }
 
-/// Who flipped to a generation, when and why.
+/// Who or what flipped to a generation, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flipped {
     pub at: Timestamp,
@@ -68,28 +69,31 @@ pub struct Flipped {
     pub canary: Option<Canary>,
 }
 
-/// What the next sweep would do now. Athena is not asked for running queries here: what they may read would stay.
+/// What a sweep would do now. Status does not ask Athena for running queries, so a sweep may keep more: generations
+/// that running queries may still read.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NextSweep {
-    /// Why it would delete nothing of this table at all.
+    /// Why the sweep would skip this dataset and delete nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     pub deletes: Vec<Fate>,
     pub keeps: Vec<Fate>,
 }
 
+/// What a sweep would do with a generation, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fate {
     pub generation: Generation,
     pub reason: String,
-    /// When what is kept may go, if nothing else happens.
+    /// When a kept generation may be deleted, if nothing else happens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// How many generations a status names.
-const SHOWN: usize = 20;
+/// The largest number of generations in a status.
+const MAX_GENERATIONS: usize = 20;
 
+/// Returns what is live, and the dataset's status.
 pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
     let now = world.clock.now();
     let (seen, hold) = futures::try_join!(sweep::look(world, dataset), publish::held(world, dataset))?;
@@ -102,7 +106,7 @@ pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)>
 
     let mut complete: Vec<&Complete> = seen.complete.iter().collect();
     complete.sort_by_key(|one| Reverse(one.generation.ulid));
-    let known = complete.into_iter().take(SHOWN).map(|one| {
+    let known = complete.into_iter().take(MAX_GENERATIONS).map(|one| {
         let flipped = flips.get(&one.generation);
         let is_live = live == Live::Ours(one.generation);
         Known {

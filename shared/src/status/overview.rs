@@ -1,4 +1,4 @@
-//! How all datasets are, in one answer: what an operator wants to see first, for a few requests a dataset.
+//! The status of all datasets in one answer, for a few requests per dataset.
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -15,26 +15,28 @@ use turntable_core::{
     record::By,
 };
 
-/// Datasets that are looked at at the same time. Each takes about six requests: its table, the manifest of live, the
-/// hold, the list of its flips since live and the last of them, and the list of its manifests; of a group two more.
-const AT_ONCE: usize = 16;
+/// The largest number of datasets that are loaded concurrently.
+///
+/// Each takes about six requests: the table, the manifest of live, the hold, the list of the flips since live, the last
+/// flip, and the list of manifests. A member of a group takes two more.
+const MAX_CONCURRENT_DATASETS: usize = 16;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Overview {
-    /// `status`.
+    /// Always `status`.
     pub outcome: Outcome,
     pub at: Timestamp,
-    /// Those that want a person, and why.
+    /// One message per dataset that needs an operator's attention.
     pub attention: Vec<String>,
-    /// All of them, by name.
+    /// All datasets, ordered by name.
     pub datasets: Vec<Standing>,
 }
 
-/// How one dataset is.
+/// The status of one dataset.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Standing {
     pub dataset: String,
-    /// The generation that is live, or the location where it is none of ours; `None` where there is no table.
+    /// The live generation, or the live location if it is unmanaged. `None` if there is no table.
     pub live: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -42,42 +44,43 @@ pub struct Standing {
     pub bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Since `as_of`.
+    /// Seconds since `as_of`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
-    /// The last flip.
+    /// When the last flip was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
-    /// The youngest complete generation that is younger than live and has never been live: held, rejected, or about to be
-    /// asked about.
+    /// The newest complete generation that is newer than live and has never been live. It was rejected, it is held, or
+    /// its flip is still to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
-    /// The reason of its hold, or of its group's.
+    /// The reason of the dataset's hold, or of its group's hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
-    /// A flip of its group that is under way, or was left midway, in words.
+    /// A message about a flip of the dataset's group that is in flight or was left unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
-    /// What somebody else has done to the table, in words.
+    /// A message about the table's drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unflip: Option<String>,
-    /// Why it could not be looked at.
+    /// Why the status could not be loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What cannot be looked at is told in its place, and hides no other.
+/// Returns the status of all datasets. A dataset that can't be loaded has the error in its place; the others are
+/// unaffected.
 pub async fn overview(world: &World, config: &Config) -> Overview {
     let now = world.clock.now();
-    let looks = config.datasets().map(|dataset| async move {
+    let standings = config.datasets().map(|dataset| async move {
         standing(world, dataset, now).await.unwrap_or_else(|error| Standing {
             error: Some(format!("{}: {}", error.kind().as_str(), error.report())),
             ..Standing::of(dataset)
         })
     });
-    let datasets: Vec<Standing> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let datasets: Vec<Standing> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
     let attention = datasets.iter().filter_map(Standing::attention).collect();
     Overview { outcome: Outcome::Status, at: now, attention, datasets }
 }
@@ -142,19 +145,21 @@ impl Standing {
         }
     }
 
-    /// Why it wants a person, if it does.
+    /// Returns why the dataset needs an operator's attention, if it does.
     pub fn attention(&self) -> Option<String> {
         let Standing { dataset, .. } = self;
         match self {
             Standing { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
-            // It begins with the table's name.
+            // The message begins with the table's name.
             Standing { unflip: Some(unflip), .. } => Some(unflip.clone()),
             Standing { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
             Standing { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),
-            Standing { live: None, waits: None, .. } => Some(format!("{dataset}: no table, nothing was exported yet")),
-            Standing { waits: Some(waits), .. } => {
-                Some(format!("{dataset}: {waits} is complete and not live: rejected, or its flip is still to come"))
+            Standing { live: None, waits: None, .. } => {
+                Some(format!("{dataset}: no table, and nothing has been exported yet"))
             }
+            Standing { waits: Some(waits), .. } => Some(format!(
+                "{dataset}: {waits} is complete but not live: it was rejected, or its flip is still to come"
+            )),
             _ => None,
         }
     }

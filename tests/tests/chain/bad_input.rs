@@ -53,7 +53,7 @@ source = { mongo = {} }
 }
 
 const EXPORT: &str = "{} or {\"dataset\": NAME or [NAME, …]}";
-const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is about all";
+const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_understood_says_what_is_expected() {
@@ -69,10 +69,10 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "export",
             json!({ "datset": "users" }),
-            format!("the request is not understood: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
+            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
         ),
-        ("export", json!([]), format!("the request is no JSON object: expected {EXPORT}")),
-        ("export", json!({ "Records": 1 }), "the event has Records, but is not of SQS: invalid type: integer `1`, expected a sequence".into()),
+        ("export", json!([]), format!("the request is not a JSON object: expected {EXPORT}")),
+        ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: invalid type: integer `1`, expected a sequence".into()),
         (
             "export",
             json!({ "dataset": "nobody" }),
@@ -88,7 +88,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
             json!({ "dataset": "nobody", "action": "status" }),
             "no dataset \"nobody\" is configured, expected one of more, users".into(),
         ),
-        ("flip", json!("users"), format!("the request is no JSON object: expected {FLIP}")),
+        ("flip", json!("users"), format!("the request is not a JSON object: expected {FLIP}")),
         (
             "flip",
             json!({ "dataset": "users" }),
@@ -97,23 +97,23 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "flip",
             json!({ "dataset": "users", "generation": "green" }),
-            format!("the request is not understood: expected {FLIP}: \"green\" is not a generation: expected blue-ULID or green-ULID"),
+            format!("invalid request: expected {FLIP}: \"green\" is not a generation: expected blue-ULID or green-ULID"),
         ),
         (
             "flip",
             json!({ "dataset": "users", "generation": generation }),
             chain.named(&format!(
-                "s3://${{BUCKET}}/schemas/users/_manifests/{generation}.json: no manifest, and without it there is no \
-                 generation; `status` names those that there are"
+                "s3://${{BUCKET}}/schemas/users/_manifests/{generation}.json: no such manifest, so the generation does \
+                 not exist; `status` lists the generations that do"
             )),
         ),
         ("flip", elsewhere, "no dataset is configured to publish to s3://elsewhere/schemas/users/".into()),
         (
             "flip",
             other,
-            "s3://elsewhere/schemas/users/part-00000.parquet is no manifest: expected …/TABLE/_manifests/COLOUR-ULID.json".into(),
+            "s3://elsewhere/schemas/users/part-00000.parquet is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json".into(),
         ),
-        ("flip", none, "the event is not S3's \"Object Created\" through EventBridge: missing field `bucket`".into()),
+        ("flip", none, "the event is not an S3 \"Object Created\" event through EventBridge: missing field `bucket`".into()),
     ];
     let mut wrong = Vec::new();
     for (function, event, text) in cases {

@@ -68,7 +68,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     let expected = [
         (
             "absent",
-            "the table dmp.absent does not exist and datasets.absent says create = false: create it first".into(),
+            "the table dmp.absent does not exist and datasets.absent has create = false: create the table first".into(),
         ),
         ("view", format!("dmp.view is a view: {plain}")),
         ("iceberg", format!("dmp.iceberg is an Iceberg table: {plain}")),

@@ -33,7 +33,7 @@ async fn what_was_left_long_ago_goes_and_what_was_moved_comes_back() {
     let left = leave(&chain, &green).await;
     moves(&chain, "users", &home.generation(&blue)).await;
     let swept = chain.ask("sweep", &json!({})).await;
-    assert!(swept.to_string().contains("flipped back"), "{swept}");
+    assert!(swept.to_string().contains("; repaired"), "{swept}");
     assert_eq!(chain.live("users").await, Some(home.generation(&green)));
     // What has just been put right is looked at by the next one.
     chain.ask("sweep", &json!({})).await;

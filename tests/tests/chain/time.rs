@@ -32,11 +32,12 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(refused.error_type, "Config");
     let text = &refused.error_message;
     assert!(
-        text.starts_with("users: the function's time is nearly up, and export has stopped by itself after "),
+        text.starts_with("users: export stopped after ")
+            && text.contains(" s, shortly before the function's timeout: "),
         "{text}"
     );
     assert!(
-        text.contains(" of 1 files were written; nothing was published. To be faster, read over several"),
+        text.contains(" in 1 files were written; nothing was published. To make it faster, read over several"),
         "{text}"
     );
     let rows = text.split(": ").nth(2).and_then(|rest| rest.split(' ').next()).and_then(|rows| rows.parse().ok());
@@ -50,8 +51,8 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     chain.datasets(&[group("first", &first), group("users", &source)].concat()).await;
     let refused = chain.answer("export", &json!({ "dataset": "first" })).await.unwrap_err();
     let text = &refused.error_message;
-    assert!(text.starts_with("users (of group core, of whose 2 members 1 were done): the function's time"), "{text}");
-    assert!(text.contains("nothing was published. To be faster, split the group, read over several"), "{text}");
+    assert!(text.starts_with("users (group core, 1 of 2 members done): export stopped after "), "{text}");
+    assert!(text.contains("nothing was published. To make it faster, split the group, read over several"), "{text}");
     let keys = chain.keys("schemas/").await;
     assert!(keys.iter().all(|key| key.starts_with("schemas/first/blue-")), "{keys:?}");
     assert_eq!(chain.unfinished_uploads().await, 0);

@@ -35,7 +35,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     let told = page.follow("Did last night work?", 0..1, &[]).await;
     // Behind the answer, the CLI says how the call went.
     let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
-    assert_eq!(told["attention"], json!(["optouts: no table, nothing was exported yet"]), "{told}");
+    assert_eq!(told["attention"], json!(["optouts: no table, and nothing has been exported yet"]), "{told}");
     assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
     let told = page.follow("Did last night work?", 1..2, &[]).await;
     let line = |dataset: &str| told.lines().find(|line| line.starts_with(dataset)).unwrap_or_else(|| panic!("{told}"));
@@ -91,7 +91,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert_eq!(chain.rows().await, 50);
     let wanted = wednesday.to_string();
     let told = page.follow("Somebody else has moved a table", 0..2, &[("GENERATION", &wanted)]).await;
-    assert!(told.contains("un-flipped") && told.contains(&wanted), "{told}");
+    assert!(told.contains("drift: the table is at") && told.contains(&wanted), "{told}");
     assert_eq!(chain.rows().await, 130);
     sweep().await;
 

@@ -24,7 +24,7 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
     for early in ["a", "b"] {
         let waits = lake.ask(event(&run, early)).await.unwrap();
         assert_eq!(waits.outcome, Outcome::Waiting);
-        assert_eq!(waits.reasons, ["group core flips with the manifest of c, which comes last"]);
+        assert_eq!(waits.reasons, ["group core flips on the manifest of c, which is written last"]);
     }
     assert!(lake.live().values().all(Option::is_none));
 
@@ -51,7 +51,7 @@ async fn a_run_whose_last_manifest_is_not_there_waits_for_the_rest() {
     let run = lake.run().await;
     lake.rig.objects.delete(&crate::lake::home("b").manifest(&run.members["b"]).to_string());
     let waits = lake.ask(event(&run, "c")).await.unwrap();
-    assert_eq!((waits.outcome, waits.reasons), (Outcome::Waiting, vec!["no manifest yet of b".to_owned()]));
+    assert_eq!((waits.outcome, waits.reasons), (Outcome::Waiting, vec!["no manifest yet for b".to_owned()]));
     assert!(lake.live().values().all(Option::is_none));
 }
 
@@ -86,11 +86,14 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let error = lake.ask(event(&run, "c")).await.unwrap_err();
     // Nobody can be kept from moving b as long as nobody may touch it, so it is not over; readers have the old run again.
     assert_eq!((error.kind(), lake.live()), (Kind::Config, some(&old)), "{}", error.report());
-    assert!(error.message().contains("and b has not come along"), "{}", error.report());
+    assert!(error.message().contains("but b could not be moved back"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
     lake.rig.catalog.deny(None);
     let why = lake.rejected(&run).await;
-    assert!(why.contains("group core went back to where it was: b: dmp.b: UpdateTable is denied"), "{why}");
+    assert!(
+        why.contains("group core went back to its state before this flip: b: dmp.b: UpdateTable is denied"),
+        "{why}"
+    );
     lake.is_settled_at(&[&old], "it went back");
     let back = flips(&lake, By::Group);
     assert_eq!(back.iter().map(|flip| flip.dataset.as_str()).collect::<Vec<_>>(), ["a", "c"], "b has never moved");
@@ -149,7 +152,7 @@ async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
     lake.rig.athena.answers(|_| Ok(query::one("false")));
     let run = lake.run().await;
     let why = lake.rejected(&run).await;
-    assert!(why.contains("there was no table before to go back to"), "{why}");
+    assert!(why.contains("there was no table before this flip"), "{why}");
     assert_eq!((lake.record().flipping, lake.named()), (None, None));
     lake.rig.athena.answers(|_| Ok(query::one("true")));
     lake.flipped().await;
@@ -164,7 +167,7 @@ async fn a_run_of_other_members_than_now_is_stale() {
     // c comes last in the run, and is alone now.
     let alone = lake.ask(event(&run, "c")).await.unwrap();
     assert_eq!(alone.outcome, Outcome::Stale);
-    assert!(alone.reasons[0].contains("which the dataset has left: export it again"), "{:?}", alone.reasons);
+    assert!(alone.reasons[0].contains("which the dataset has left: run export again"), "{:?}", alone.reasons);
     let fewer = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
     assert_eq!(fewer.outcome, Outcome::Stale);
     assert_eq!(fewer.reasons, ["group core was exported with the members a, b, c, but has a, b now: export it again"]);
@@ -184,6 +187,6 @@ async fn what_was_exported_alone_does_not_flip_in_a_group() {
     lake.rig.objects.put(&key, manifest.to_string());
     let stale = lake.ask(event(&run, "a")).await.unwrap();
     assert_eq!(stale.outcome, Outcome::Stale);
-    assert!(stale.reasons[0].contains("was exported without its group: export it again"), "{:?}", stale.reasons);
+    assert!(stale.reasons[0].contains("was exported without its group: run export again"), "{:?}", stale.reasons);
     lake.is_settled_at(&[&old], "nothing has flipped");
 }

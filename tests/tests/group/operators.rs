@@ -184,7 +184,7 @@ async fn a_member_that_leaves_midway_stays_and_the_others_go_back() {
     assert_eq!(lake.action("hold").await.unwrap().outcome, Outcome::Held);
     let record = lake.record();
     assert_eq!((record.flipping, record.live.unwrap().run), (None, old.run));
-    let why = "a is no member any more; a is no member any more, and stays as it is";
+    let why = "a is no longer a member; a is no longer a member, and stays as it is";
     assert_eq!(record.went_back.unwrap().why, why);
     assert_eq!(
         ["a", "b", "c"].map(|name| lake.live_of(name)),

@@ -44,7 +44,7 @@ async fn a_dry_run_says_all_and_does_nothing() {
     for answer in [&planned, &swept] {
         let (deleted, kept) = reasons(answer);
         assert_eq!(deleted, ["replaced"; 3]);
-        assert_eq!(kept, ["live", "kept for a rollback", "none of ours: never deleted"]);
+        assert_eq!(kept, ["live", "kept for a rollback", "unmanaged: never deleted"]);
         assert!(answer.kept[1].until.is_some() && answer.bytes > 0 && !answer.more);
     }
     assert_eq!(lake.sweep().await.deleted.len(), 0);
@@ -91,7 +91,7 @@ async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_n
     assert!(swept.deleted.is_empty() && failures.len() == 1);
     let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], false).await;
     assert!(swept.deleted.len() == 1 && failures.is_empty());
-    assert!(swept.notes[0].contains("only drain protects them"), "{:?}", swept.notes);
+    assert!(swept.notes[0].contains("only drain protects their files"), "{:?}", swept.notes);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What only an operator asks for, of a whole group.
+//! Operators' requests for a whole group: rollback, hold, release and status.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,10 @@ use turntable_core::{
     record::{By, Hold},
 };
 
-/// All members go back to what was live together before live, or to the set with the named generation of a dataset. A
-/// hold does not stop it. From the moment that it returns, no event of an export that began before undoes it.
+/// Flips all members back to the set that was live before the current one, or to the set that has the named generation
+/// of `dataset`.
+///
+/// A hold does not prevent it. Once it has returned, no event of an export that began before undoes it.
 pub async fn rollback(
     world: &World,
     group: &Group<'_>,
@@ -32,7 +34,7 @@ pub async fn rollback(
         }
         let target = group::rollback(&found.record, &dataset.name, wanted)?;
         let to = Set { since: world.clock.now(), by: By::Rollback, why: reason.clone(), ..target };
-        same_members(group, &to)?;
+        check_members(group, &to)?;
         let (mut ready, mut from, mut against) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for member in &group.members {
             let Some(target) = to.tables.get(&member.name) else { continue };
@@ -69,35 +71,37 @@ pub async fn rollback(
     Err(store::busy(group.name))
 }
 
-/// What others made of a rollback that they have finished.
+/// Returns how a rollback ended that another invocation has finished.
 async fn by_others(world: &World, group: &Group<'_>, to: &Set) -> Result<Ended> {
     let record = store::read(world, group.name).await?.record;
     let (outcome, why) = match (&record.live, &record.went_back) {
         (Some(live), _) if live.run == to.run => (Outcome::Swapped, Vec::new()),
         (_, Some(back)) if back.run == to.run => (Outcome::Rejected, vec![back.why.clone()]),
-        _ => (Outcome::Stale, vec![format!("run {} was live, and a fresher one has come since", to.run)]),
+        _ => (Outcome::Stale, vec![format!("run {} was live, but another run has gone live since", to.run)]),
     };
     Ended::unchanged(outcome, Some(to.run), why).with_live(world, group).await
 }
 
-fn same_members(group: &Group<'_>, set: &Set) -> Result<()> {
+/// Checks that the group still has the members of the set.
+fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     if group.members.iter().map(|member| &member.name).eq(set.tables.keys()) {
         return Ok(());
     }
     Err(Error::input(format!(
-        "group {}: run {} is of {}, and the group has other members now: export it",
+        "group {}: run {} has the members {}, and the group has other members now: run export instead",
         group.name,
         set.run,
         set.tables.keys().cloned().collect::<Vec<_>>().join(", ")
     )))
 }
 
-/// Stops flips of all members, not exports, from the moment that it returns.
+/// Writes a hold for all members. Once it has returned, no flip but a rollback happens until the release. Exports
+/// continue.
 pub async fn hold(world: &World, group: &Group<'_>, reason: String) -> Result<()> {
     write_hold(world, group, Hold { at: world.clock.now(), reason, released: false }).await
 }
 
-/// Ends the group's hold, and those of members from before they joined.
+/// Ends the group's hold, and the holds that members have of their own from before they joined.
 pub async fn release(world: &World, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
         if look::hold(world, member).await?.is_some() {
@@ -108,7 +112,7 @@ pub async fn release(world: &World, group: &Group<'_>, reason: Option<String>) -
     write_hold(world, group, Hold { at: world.clock.now(), reason, released: true }).await
 }
 
-/// What is under way is finished first: a hold stops whole flips, and none midway.
+/// Writes a hold to the group's record. A flip in flight is finished first: a hold never stops one midway.
 async fn write_hold(world: &World, group: &Group<'_>, hold: Hold) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let found = store::read(world, group.name).await?;
@@ -121,7 +125,7 @@ async fn write_hold(world: &World, group: &Group<'_>, hold: Hold) -> Result<()> 
     Err(store::busy(group.name))
 }
 
-/// For a person: what is live, and what is on record.
+/// Returns what is live for every member, and the group's record. Changes nothing.
 pub async fn status(world: &World, group: &Group<'_>) -> Result<(Ended, Record)> {
     let record = store::read(world, group.name).await?.record;
     let run = record.live.as_ref().map(|live| live.run);

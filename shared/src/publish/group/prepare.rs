@@ -1,4 +1,4 @@
-//! All that is done before the first table moves: a look at each member, the decision about it, and its whole audit.
+//! Prepares a group's flip before any table moves: loads each member's state, decides about it, and audits it in full.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,10 @@ use turntable_core::{
     table::NextTable,
 };
 
-/// Members that are looked at, and audited, at the same time.
-const AT_ONCE: usize = 8;
+/// The largest number of members that are loaded, or audited, concurrently.
+const MAX_CONCURRENT_MEMBERS: usize = 8;
 
+/// A member with its loaded state and the decision about it.
 pub struct Prepared<'a> {
     dataset: &'a Dataset,
     candidate: Manifest,
@@ -32,37 +33,40 @@ impl Prepared<'_> {
         (&self.dataset.name, self.decision.clone())
     }
 
-    /// Where the member's table is now.
+    /// Returns the member's name, and the location of its table now.
     pub fn at(&self) -> (String, Option<Location>) {
         (self.dataset.name.clone(), self.look.state.live.location(&self.dataset.home))
     }
 }
 
-/// What a member's `UpdateTable` needs.
+/// Everything that a member's `UpdateTable` needs.
 pub struct Ready {
     pub candidate: Manifest,
     pub look: Look,
     pub input: NextTable,
 }
 
+/// Loads the state of all candidates and decides about each.
 pub async fn all<'a>(world: &World, candidates: &[(&'a Dataset, Manifest)], who: Who) -> Result<Vec<Prepared<'a>>> {
-    let one = |(dataset, candidate): &(&'a Dataset, Manifest)| prepared(world, dataset, candidate.clone(), who);
-    stream::iter(candidates.iter().map(one).collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await
+    let one = |(dataset, candidate): &(&'a Dataset, Manifest)| prepare_one(world, dataset, candidate.clone(), who);
+    stream::iter(candidates.iter().map(one).collect::<Vec<_>>()).buffered(MAX_CONCURRENT_MEMBERS).try_collect().await
 }
 
-async fn prepared<'a>(world: &World, dataset: &'a Dataset, candidate: Manifest, who: Who) -> Result<Prepared<'a>> {
+async fn prepare_one<'a>(world: &World, dataset: &'a Dataset, candidate: Manifest, who: Who) -> Result<Prepared<'a>> {
     let look = Look::at(world, dataset, &candidate.generation).await?;
     let decision = decision::flip(&dataset.home, &candidate, &look.state, who)
         .map_err(|error| Error::new(error.kind(), format!("{}: {}", dataset.name, error.message())))?;
     Ok(Prepared { dataset, candidate, look, decision })
 }
 
+/// Returns what is live, by dataset.
 pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.look.state.live.clone())).collect()
 }
 
-/// The tables that the flip would make, `None` where one is there already; or every reason against every member.
-/// `asked` keeps Athena's answers for the next look.
+/// Audits all members. Returns the table inputs that the flip would send, or every reason against every member.
+///
+/// A member that is already live needs no input, so its entry is `None`. `asked` keeps Athena's answers for a retry.
 pub async fn audit(
     world: &World,
     prepared: &[Prepared<'_>],
@@ -72,7 +76,7 @@ pub async fn audit(
     for one in prepared {
         audits.push(audit_one(world, one, asked.remove(&one.dataset.name)));
     }
-    let all: Vec<Audited> = stream::iter(audits).buffered(AT_ONCE).try_collect().await?;
+    let all: Vec<Audited> = stream::iter(audits).buffered(MAX_CONCURRENT_MEMBERS).try_collect().await?;
     let (mut inputs, mut against) = (Vec::new(), Vec::new());
     for (one, (input, reasons, answers)) in prepared.iter().zip(all) {
         let name = &one.dataset.name;
@@ -94,7 +98,7 @@ async fn audit_one(world: &World, prepared: &Prepared<'_>, mut asked: Option<Ask
     Ok((Some(input), reasons, asked))
 }
 
-/// What Athena has scanned, by dataset and check.
+/// Returns the checks that ran in Athena, each named `DATASET: CHECK`.
 pub fn scanned(asked: &BTreeMap<String, Asked>) -> Vec<Scanned> {
     let of = |(name, asked): (&String, &Asked)| {
         let named = |scanned: &Scanned| Scanned { check: format!("{name}: {}", scanned.check), ..*scanned };
@@ -103,7 +107,7 @@ pub fn scanned(asked: &BTreeMap<String, Asked>) -> Vec<Scanned> {
     asked.iter().flat_map(of).collect()
 }
 
-/// By dataset, all that is to be moved.
+/// Returns the members that must be moved, by dataset.
 pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
     let ready = both.filter_map(|(Prepared { dataset, candidate, look, .. }, input)| {

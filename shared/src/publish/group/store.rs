@@ -1,4 +1,4 @@
-//! The record of a group in S3, which is changed only as it was read.
+//! Stores a group's record in S3. A replacement requires the ETag that was read.
 
 use crate::{environment::World, publish::ATTEMPTS};
 use turntable_core::{
@@ -9,13 +9,14 @@ use turntable_core::{
     record,
 };
 
-/// A record as it was read.
+/// A record as it was read, with its ETag.
 pub struct Found {
     pub record: Record,
-    /// `None`: there is no such object yet.
+    /// `None` if the object does not exist yet.
     etag: Option<String>,
 }
 
+/// Reads a group's record, or an empty one if the object does not exist yet.
 pub async fn read(world: &World, group: &Group) -> Result<Found> {
     let key = group.record();
     for _ in 0..ATTEMPTS {
@@ -24,7 +25,7 @@ pub async fn read(world: &World, group: &Group) -> Result<Found> {
         };
         match world.objects.range(&key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Found { record: record::from_json(&key, &json)?, etag: Some(entry.etag) }),
-            // It was replaced in between.
+            // Another invocation replaced it between the two calls.
             Err(error) if error.kind() == Kind::Conflict => {}
             Err(error) => return Err(error),
         }
@@ -33,7 +34,7 @@ pub async fn read(world: &World, group: &Group) -> Result<Found> {
 }
 
 impl Found {
-    /// `false`: somebody else was faster, read again.
+    /// Replaces the record that was read. Returns `false` if it lost the race: read again and retry.
     pub async fn replace(&self, world: &World, group: &Group, with: &Record) -> Result<bool> {
         let (key, json) = (group.record(), record::to_json(with).into());
         match &self.etag {
@@ -43,6 +44,10 @@ impl Found {
     }
 }
 
+/// Returns the error of a request that lost every race for the record.
 pub fn busy(group: &Group) -> Error {
-    Error::conflict(format!("{}: somebody else was at it {ATTEMPTS} times meanwhile: run again", group.record()))
+    Error::conflict(format!(
+        "{}: lost the race for the record {ATTEMPTS} times: send the request again",
+        group.record()
+    ))
 }

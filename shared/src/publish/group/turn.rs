@@ -1,5 +1,5 @@
-//! Carries a flip of a group out that is on its record, forward or back. Whoever finds one does this, from wherever it was
-//! left: see the proof in [`super`].
+//! Carries out the flip that a group's record names, forward or back. Any invocation that finds one resumes it where it
+//! was left: see the proof in [`super`].
 
 use std::{
     collections::BTreeMap,
@@ -31,46 +31,48 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// Tables that are moved at the same time.
-const AT_ONCE: usize = 16;
+/// The largest number of tables that are moved concurrently.
+const MAX_CONCURRENT_TABLES: usize = 16;
 
-/// How often all is tried before a table that Glue does not move makes the group go back.
-const PATIENCE: usize = 3;
+/// How many attempts without an answer from Glue or S3 make the group go back.
+const MAX_UNANSWERED: usize = 3;
 
+/// How carrying out a flip ended.
 pub enum Settled {
+    /// This invocation has finished it.
     Done(Ended),
-    /// Somebody else has finished it.
+    /// Another invocation has finished it.
     ByOthers,
 }
 
-/// Finishes what is under way. `ready` has what was prepared before it was begun.
+/// Finishes the flip in flight. `ready` has the tables that were prepared before the flip began.
 pub async fn settle(world: &World, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
-    let (mut mine, mut unanswered, mut between) = (None, 0, None);
+    let (mut target, mut unanswered, mut between) = (None, 0, None);
     for _ in 0..ATTEMPTS {
         let found = store::read(world, group.name).await?;
-        let flipping = found.record.flipping.clone().filter(|now| mine.as_ref().is_none_or(|to| *to == now.to));
+        let flipping = found.record.flipping.clone().filter(|now| target.as_ref().is_none_or(|to| *to == now.to));
         let Some(flipping) = flipping else { return Ok(Settled::ByOthers) };
-        mine = Some(flipping.to.clone());
-        let way = Way { world, group, flipping: &flipping };
+        target = Some(flipping.to.clone());
+        let flip = GroupFlip { world, group, flipping: &flipping };
         if flipping.back.is_some() {
-            let left = way.back().await?;
+            let left = flip.go_back().await?;
             let record = found.record.gone_back(world.clock.now(), &left);
             if found.replace(world, group.name, &record).await? {
                 let why = record.went_back.map(|back| back.why).unwrap_or_default();
-                let told = format!("group {} went back to where it was: {why}", group.name);
-                let ended = Ended::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![told]);
+                let reason = format!("group {} went back to its state before this flip: {why}", group.name);
+                let ended = Ended::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
                 return Ok(Settled::Done(Ended { between, ..ended.with_live(world, group).await? }));
             }
             continue;
         }
-        let failed = match way.forward(std::mem::take(&mut ready), &mut between).await? {
+        let failed = match flip.forward(std::mem::take(&mut ready), &mut between).await? {
             Forward::All(looks) => {
-                let canaries = way.canaries(looks).await?;
+                let canaries = flip.canaries(looks).await?;
                 if canaries.failed.is_empty() {
                     let record = found.record.flipped(world.clock.now(), memory(group));
                     if found.replace(world, group.name, &record).await? {
                         info!(group = %group.name, run = %flipping.to.run, "all members of a group are live");
-                        return Ok(Settled::Done(way.done(canaries, between)));
+                        return Ok(Settled::Done(flip.done(canaries, between)));
                     }
                     continue;
                 }
@@ -79,21 +81,21 @@ pub async fn settle(world: &World, group: &Group<'_>, mut ready: BTreeMap<String
             Forward::LookAgain => continue,
             Forward::Unanswered(why) => {
                 unanswered += 1;
-                if unanswered < PATIENCE {
+                if unanswered < MAX_UNANSWERED {
                     continue;
                 }
                 why
             }
             Forward::Failed(why) => why,
         };
-        warn!(group = %group.name, run = %flipping.to.run, why = failed, "a group goes back");
-        // Should somebody else have written meanwhile, the next look tells what.
+        warn!(group = %group.name, run = %flipping.to.run, why = failed, "group goes back");
+        // If another invocation replaced the record first, the next attempt reads what it wrote.
         found.replace(world, group.name, &found.record.turned(failed)).await?;
     }
     Err(store::busy(group.name))
 }
 
-/// What the members ask for.
+/// Returns how much of the past the record keeps: the largest settings of all members.
 fn memory(group: &Group<'_>) -> Memory {
     let retain = || group.members.iter().map(|member| member.retain);
     Memory {
@@ -102,49 +104,55 @@ fn memory(group: &Group<'_>) -> Memory {
     }
 }
 
-/// How far all tables have come.
+/// The result of moving all tables forward.
 enum Forward<'a> {
-    /// They are there, by these looks.
+    /// All tables are at their targets. Has the state of each as it was read after the last was moved.
     All(Vec<(&'a Dataset, &'a Member, Look)>),
+    /// Lost a race: reload and retry.
     LookAgain,
     /// Glue or S3 did not answer.
     Unanswered(String),
-    /// It cannot be.
+    /// The flip can't be carried out.
     Failed(String),
 }
 
 #[derive(Default)]
 struct Canaries {
+    /// Messages of canaries that failed.
     failed: Vec<String>,
-    told: Vec<String>,
+    /// Messages of canaries that got no answer.
+    notes: Vec<String>,
     checks: Vec<Scanned>,
 }
 
-struct Way<'a> {
+/// The flip in flight, as the record has it.
+struct GroupFlip<'a> {
     world: &'a World,
     group: &'a Group<'a>,
     flipping: &'a Flipping,
 }
 
-impl<'a> Way<'a> {
-    /// The members of the flip, as they are configured now.
+impl<'a> GroupFlip<'a> {
+    /// Returns the members of the flip with their current configuration. `Err` names one that is no longer a member.
     fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
-            dataset.map(|dataset| (dataset, member)).ok_or_else(|| format!("{name} is no member any more"))
+            dataset.map(|dataset| (dataset, member)).ok_or_else(|| format!("{name} is no longer a member"))
         };
         self.flipping.to.tables.iter().map(of).collect()
     }
 
-    /// `between` is how long it took to move all, the first time.
+    /// Moves all tables to their targets. Sets `between` to the time that the first attempt took.
     async fn forward(&self, mut ready: BTreeMap<String, Ready>, between: &mut Option<Duration>) -> Result<Forward<'a>> {
         let members = match self.members() {
             Ok(members) => members,
             Err(why) => return Ok(Forward::Failed(why)),
         };
-        let moves = members.iter().map(|(dataset, member)| self.moved(dataset, member, ready.remove(&dataset.name)));
+        let moves =
+            members.iter().map(|(dataset, member)| self.move_forward(dataset, member, ready.remove(&dataset.name)));
         let began = Instant::now();
-        let moved: Vec<Result<bool>> = stream::iter(moves.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        let moved: Vec<Result<bool>> =
+            stream::iter(moves.collect::<Vec<_>>()).buffered(MAX_CONCURRENT_TABLES).collect().await;
         between.get_or_insert(began.elapsed());
         let (mut failed, mut unanswered, mut again) = (Vec::new(), Vec::new(), false);
         for (moved, (dataset, _)) in moved.into_iter().zip(&members) {
@@ -165,7 +173,7 @@ impl<'a> Way<'a> {
         if again {
             return Ok(Forward::LookAgain);
         }
-        // All were live together if each still is where it was put, now that the last of them has been moved.
+        // If each table is still at its target after the last one was moved, all were live together.
         let mut looks = Vec::new();
         for (dataset, member) in members {
             let look = Look::at(self.world, dataset, &member.generation).await?;
@@ -181,8 +189,8 @@ impl<'a> Way<'a> {
         self.flipping.step(&dataset.name, look.state.live.location(&dataset.home).as_ref())
     }
 
-    /// Moves a table to where it shall be. `false`: somebody else was faster, look again.
-    async fn moved(&self, dataset: &Dataset, member: &Member, ready: Option<Ready>) -> Result<bool> {
+    /// Moves one table to its target. Returns `false` if it lost the race: reload and retry.
+    async fn move_forward(&self, dataset: &Dataset, member: &Member, ready: Option<Ready>) -> Result<bool> {
         let to = &self.flipping.to;
         let ready = match ready {
             Some(ready) => ready,
@@ -191,9 +199,9 @@ impl<'a> Way<'a> {
                 match self.step(dataset, &look) {
                     Step::There => return Ok(true),
                     Step::Move => {}
-                    Step::Elsewhere => return Err(elsewhere(dataset, &look)),
+                    Step::Elsewhere => return Err(moved_by_others(dataset, &look)),
                 }
-                // The table's version was read before this.
+                // The record must be read after the table's `VersionId` (see the proof).
                 let now = store::read(self.world, self.group.name).await?.record.flipping;
                 if now.as_ref() != Some(self.flipping) {
                     return Ok(false);
@@ -207,44 +215,46 @@ impl<'a> Way<'a> {
         Ok(swap(self.world, dataset, &candidate, look, input, &cause).await?.is_some())
     }
 
-    /// Asks all canaries that are pending, with every flip on record.
+    /// Ensures that every flip is on record, and runs all canaries that are pending.
     async fn canaries(&self, looks: Vec<(&Dataset, &Member, Look)>) -> Result<Canaries> {
         let mut canaries = Canaries::default();
         for (dataset, member, look) in looks {
             let last = look.recover(self.world, dataset).await?.or_else(|| look.last_flip());
             let Some(last) = last.filter(|(_, flip)| flip.to == member.generation) else { continue };
             let Some((answered, scanned)) = canary::ask(self.world, dataset, last).await? else { continue };
-            let named = |told: String| format!("{}: {told}", dataset.name);
+            let named = |message: String| format!("{}: {message}", dataset.name);
             canaries.checks.extend(scanned.map(|scanned| Scanned { check: named(scanned.check), ..scanned }));
             match answered {
                 Answered::Passed => {}
-                Answered::NotAsked(told) => canaries.told.push(named(told)),
+                Answered::NotAsked(message) => canaries.notes.push(named(message)),
                 Answered::Failed(reason) => canaries.failed.push(named(reason)),
             }
         }
         Ok(canaries)
     }
 
-    /// Brings every table back that has been moved, and makes every version stale that was read for this flip. Gives, in
-    /// words, what could not go back.
-    async fn back(&self) -> Result<Vec<String>> {
-        let tables: Vec<_> = self.flipping.to.tables.iter().map(|(name, member)| self.back_one(name, member)).collect();
-        // One that cannot go back keeps no other from it.
-        let ended: Vec<_> = stream::iter(tables).buffered(AT_ONCE).collect().await;
+    /// Moves every table back that has been moved, and makes every `VersionId` stale that was read for this flip.
+    ///
+    /// Returns a message for each table that can't be moved back.
+    async fn go_back(&self) -> Result<Vec<String>> {
+        let tables: Vec<_> =
+            self.flipping.to.tables.iter().map(|(name, member)| self.move_back(name, member)).collect();
+        // Move all tables back, even if one of them fails.
+        let ended: Vec<_> = stream::iter(tables).buffered(MAX_CONCURRENT_TABLES).collect().await;
         let mut left = Vec::new();
         for (ended, name) in ended.into_iter().zip(self.flipping.to.tables.keys()) {
             left.extend(ended.map_err(|error| {
                 let why = self.flipping.back.as_deref().unwrap_or_default();
-                let text = format!("group {} goes back ({why}), and {name} has not come along", self.group.name);
+                let text = format!("group {} goes back ({why}), but {name} could not be moved back", self.group.name);
                 Error::new(error.kind(), text).caused_by(error)
             })?);
         }
         Ok(left)
     }
 
-    async fn back_one(&self, name: &str, member: &Member) -> Result<Option<String>> {
+    async fn move_back(&self, name: &str, member: &Member) -> Result<Option<String>> {
         let Some(dataset) = self.group.member(name) else {
-            return Ok(Some(format!("{name} is no member any more, and stays as it is")));
+            return Ok(Some(format!("{name} is no longer a member, and stays as it is")));
         };
         if !self.flipping.moves(name) {
             return Ok(None);
@@ -265,8 +275,8 @@ impl<'a> Way<'a> {
                     }
                 }
                 step => {
-                    if fenced(self.world, dataset, &look).await? {
-                        let left = (step == Step::Elsewhere).then(|| elsewhere(dataset, &look));
+                    if fence(self.world, dataset, &look).await? {
+                        let left = (step == Step::Elsewhere).then(|| moved_by_others(dataset, &look));
                         return Ok(left.map(|error| format!("{name}: {}", error.message())));
                     }
                 }
@@ -275,7 +285,7 @@ impl<'a> Way<'a> {
         Err(busy(dataset))
     }
 
-    /// The older generation of those that the table may be at: since then its flips must be known.
+    /// Returns the older of the generations that the table may be at. All flips since then must be loaded.
     fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
         let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
         let from = from.and_then(|from| dataset.home.parse_generation(from));
@@ -291,17 +301,22 @@ impl<'a> Way<'a> {
                 previous.insert(name.clone(), Live::of(&dataset.home, from));
             }
         }
-        let ended = Ended::unchanged(Outcome::Swapped, Some(self.flipping.to.run), canaries.told);
+        let ended = Ended::unchanged(Outcome::Swapped, Some(self.flipping.to.run), canaries.notes);
         Ended { live, previous, checks: canaries.checks, between, ..ended }
     }
 }
 
-fn elsewhere(dataset: &Dataset, look: &Look) -> Error {
+fn moved_by_others(dataset: &Dataset, look: &Look) -> Error {
     let at = look.state.live.location(&dataset.home).map_or_else(|| "gone".into(), |at| format!("at {at}"));
-    Error::conflict(format!("{} is {at}, where this flip has not put it: somebody else has changed it", dataset.table))
+    Error::conflict(format!(
+        "{} is {at}, where this flip did not put it: something outside Turntable changed it",
+        dataset.table
+    ))
 }
 
-/// What has passed its checks before, or is about to go back: its files are audited, and no rows.
+/// Prepares a table's move with an audit of its structure only.
+///
+/// The generation has already passed its checks: before this flip began or, for a rollback, before it first went live.
 pub async fn ready(world: &World, dataset: &Dataset, member: &Member, look: Look, policy: Policy) -> Result<Ready> {
     refuse_swept(world, dataset, &member.generation).await?;
     let candidate = candidate(world, dataset, &member.generation).await?;
@@ -313,14 +328,15 @@ pub async fn ready(world: &World, dataset: &Dataset, member: &Member, look: Look
     Ok(Ready { candidate, look, input })
 }
 
-/// Makes every version stale that was read of the table until this look. `false`: look again.
-async fn fenced(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
+/// Makes every `VersionId` stale that was read of the table until now. Returns `false` if it lost the race: reload and
+/// retry.
+async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
     let Some(table) = look.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     match world.catalog.update(table, &TableChange::default()).await {
         Ok(sent) => Ok(sent == Update::Done),
-        // Whether it was carried out, the next look tells.
+        // The next attempt reads whether the update was carried out.
         Err(error) if error.kind() == Kind::Unavailable => {
-            warn!(dataset = dataset.name, error = error.report(), "not fenced yet");
+            warn!(dataset = dataset.name, error = error.report(), "table not fenced yet");
             Ok(false)
         }
         Err(error) => Err(error),
