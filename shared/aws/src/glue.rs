@@ -174,8 +174,8 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
 /// Returns what `UpdateTable` is sent: the table with the change, and every other field as it was.
 pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
     let original = table.original.0.downcast_ref::<Table>();
-    let original =
-        original.ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, report it", table.name)))?;
+    let original = original
+        .ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, report it", table.name)))?;
     let mut input = unchanged(original);
     if let Some(location) = &change.location {
         storage(&mut input).location = Some(location.to_string());

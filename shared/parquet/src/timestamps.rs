@@ -17,7 +17,8 @@ pub fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaR
     if roots.is_empty() {
         return None;
     }
-    let field = |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { int96_as_micros(field) } else { field.clone() };
+    let field =
+        |(at, field): (usize, &Arc<Field>)| if roots.contains(&at) { int96_as_micros(field) } else { field.clone() };
     Some(Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Fields>())))
 }
 

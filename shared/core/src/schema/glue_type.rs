@@ -229,7 +229,10 @@ mod tests {
         let error = |text: &str| GlueType::parse(text).unwrap_err();
         assert_eq!(error("array<integr>"), "\"array<integr>\" is not a Glue type (error at character 13)");
         assert_eq!(error("int int"), "\"int int\" is not a Glue type (error at character 5)");
-        assert_eq!(error("decimal(40,2)"), "decimal(40,2): expected a precision from 1 to 38, and a scale up to the precision");
+        assert_eq!(
+            error("decimal(40,2)"),
+            "decimal(40,2): expected a precision from 1 to 38, and a scale up to the precision"
+        );
         assert!(GlueType::parse(&"array<".repeat(100_000)).is_err());
         for bad in ["", "array<int", "map<int>", "struct<>", "struct<a int>", "decimal(x)", "日本"] {
             assert!(GlueType::parse(bad).is_err(), "{bad}");
