@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     optout::Refreshed,
-    publish::{self, Ended, Outcome, Scanned},
+    publish::{self, FlipReport, Outcome, Scanned},
     status::{Overview, Status},
 };
 use turntable_core::{
@@ -45,7 +45,7 @@ pub struct ExportedGroup {
 /// The answer of `export` about a generation that an engine builds: when its run starts, and when it is checked or
 /// settled.
 #[derive(Debug, Clone, Serialize)]
-pub struct Engaged {
+pub struct EngineResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ pub struct FlippedGroup {
 }
 
 impl Flipped {
-    pub fn new(dataset: &str, ended: Ended) -> Flipped {
+    pub fn new(dataset: &str, ended: FlipReport) -> Flipped {
         Flipped {
             dataset: dataset.into(),
             outcome: ended.outcome,
@@ -114,7 +114,7 @@ impl Flipped {
     }
 
     /// Returns the answer of a group, from the point of view of one member.
-    pub fn of_group(dataset: &str, group: &str, ended: publish::group::Ended) -> Flipped {
+    pub fn of_group(dataset: &str, group: &str, ended: publish::group::GroupFlipReport) -> Flipped {
         let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
         Flipped {
             dataset: dataset.into(),
@@ -139,7 +139,7 @@ impl Flipped {
 /// The answer of `flip`: about one dataset, or the status of all.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Told {
+pub enum Response {
     One(Box<Flipped>),
     All(Overview),
 }
@@ -147,8 +147,8 @@ pub enum Told {
 fn named(live: &Live) -> Option<String> {
     match live {
         Live::NoTable => None,
-        Live::Foreign(location) => Some(location.to_string()),
-        Live::Ours(generation) => Some(generation.to_string()),
+        Live::Unmanaged(location) => Some(location.to_string()),
+        Live::Managed(generation) => Some(generation.to_string()),
     }
 }
 

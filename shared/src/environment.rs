@@ -11,7 +11,7 @@ use turntable_core::{
 };
 
 #[derive(Clone)]
-pub struct World {
+pub struct Environment {
     pub catalog: Arc<dyn Catalog>,
     pub objects: Arc<dyn Objects>,
     pub query: Arc<dyn Query>,
@@ -19,10 +19,10 @@ pub struct World {
     pub datasets: Place,
 }
 
-impl World {
+impl Environment {
     /// Builds the real ports and clock from the environment variables.
-    pub fn from_env(aws: &aws_config::SdkConfig) -> Result<World> {
-        Ok(World {
+    pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        Ok(Environment {
             catalog: Arc::new(Glue::new(aws)),
             objects: Arc::new(S3::new(aws)),
             query: Arc::new(Athena::new(
@@ -31,7 +31,7 @@ impl World {
                 optional("ATHENA_OUTPUT"),
             )),
             clock: Clock::system(),
-            datasets: Place::parse(&env("DATASETS")?)?,
+            datasets: Place::parse(&required("DATASETS")?)?,
         })
     }
 
@@ -54,7 +54,7 @@ impl World {
 }
 
 /// Returns an environment variable that template.yaml sets; an error if it is missing or empty.
-pub fn env(name: &str) -> Result<String> {
+pub fn required(name: &str) -> Result<String> {
     optional(name)
         .ok_or_else(|| Error::config(format!("the environment variable {name} is not set: template.yaml sets it")))
 }

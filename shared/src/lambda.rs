@@ -97,18 +97,18 @@ pub fn retries() -> RetryConfig {
 }
 
 /// Serves invocations until Lambda ends the process. Logs each failure once.
-pub async fn serve<W, F, A>(world: W, handle: impl Fn(W, Value) -> F) -> Result<(), lambda_runtime::Error>
+pub async fn serve<W, F, A>(env: W, handle: impl Fn(W, Value) -> F) -> Result<(), lambda_runtime::Error>
 where
     W: Clone,
     F: Future<Output = Result<A, Error>>,
     A: Serialize,
 {
-    serve_until(world, |world, event, _| handle(world, event)).await
+    serve_until(env, |env, event, _| handle(env, event)).await
 }
 
 /// Serves invocations as [`serve`] does, and passes each one's deadline to the handler.
 pub async fn serve_until<W, F, A>(
-    world: W,
+    env: W,
     handle: impl Fn(W, Value, Option<Deadline>) -> F,
 ) -> Result<(), lambda_runtime::Error>
 where
@@ -117,11 +117,11 @@ where
     A: Serialize,
 {
     let handle = &handle;
-    let world = &world;
+    let env = &env;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let left = event.context.deadline.checked_sub(Clock::system().now().as_millisecond().unsigned_abs());
         let deadline = left.map(|left| Deadline::after(Duration::from_millis(left)));
-        let answer = handle(world.clone(), event.payload, deadline).await;
+        let answer = handle(env.clone(), event.payload, deadline).await;
         if let Err(failure) = &answer {
             let (dataset, kind) = (failure.dataset(), failure.kind().as_str());
             error!(dataset, kind, error = failure.report(), "failed");

@@ -25,7 +25,7 @@ pub enum Metric {
     /// Candidates whose audit failed.
     Rejected,
     /// Tables that have drifted, counted each time that drift is seen.
-    Unflips,
+    Drift,
     /// Time since the snapshot of the live generation. Every sweep reports it for each dataset with a schedule.
     LiveAge,
     /// Bytes that sweep has deleted.
@@ -51,7 +51,7 @@ impl Metric {
             Metric::FlipTime => ("FlipTime", "Seconds"),
             Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
-            Metric::Unflips => ("Unflips", "Count"),
+            Metric::Drift => ("Unflips", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),

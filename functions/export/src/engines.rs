@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{error, info};
 use turntable::{
-    answer::Engaged,
+    answer::EngineResponse,
     config::{Config, Dataset},
     engine::{self, Engines, Outcome},
     error::{Error, Result},
     layout::Generation,
     metric::{Metric, emit},
-    record::{Pending, Run},
+    record::{EngineRun, Pending},
 };
 
 use crate::{Answer, Export, exported};
@@ -22,23 +22,23 @@ pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
 }
 
 /// Settles the run that an event says has ended.
-pub async fn ended(export: &Export, config: &Config, run: &Run) -> Result<Answer> {
-    report(export, engine::heard(&engines(export), config, run).await?).await
+pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
+    report(export, engine::run_ended(&engines(export), config, run).await?).await
 }
 
 /// Checks a pending run, whose end event may have been lost, and settles it if it has ended.
 pub async fn pending(export: &Export, dataset: &Dataset, generation: &Generation) -> Result<Answer> {
-    report(export, engine::nudged(&engines(export), dataset, generation).await?).await
+    report(export, engine::check_pending(&engines(export), dataset, generation).await?).await
 }
 
 fn engines(export: &Export) -> Engines {
-    Engines { world: export.world.clone(), engine: export.engine.clone() }
+    Engines { env: export.env.clone(), engine: export.engine.clone() }
 }
 
 /// Logs the outcome, emits its metrics, and returns the answer.
 async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
-    let world = &export.world;
-    let of = |pending: Pending, outcome| Engaged {
+    let env = &export.env;
+    let of = |pending: Pending, outcome| EngineResponse {
         dataset: Some(pending.dataset),
         generation: Some(pending.generation),
         outcome,
@@ -48,20 +48,25 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     };
     let engaged = match outcome {
         Outcome::Complete(manifest) => {
-            let took = world.clock.now().duration_since(manifest.as_of);
+            let took = env.clock.now().duration_since(manifest.as_of);
             let took = Duration::try_from(took).unwrap_or_default();
-            return Ok(Answer::Exported(exported(world, manifest, took)));
+            return Ok(Answer::Exported(exported(env, manifest, took)));
         }
         Outcome::Started(pending) => of(pending, "started"),
         Outcome::Running(pending) => of(pending, "running"),
         Outcome::Failed(pending, why) => {
             failed(export, &pending, &why).await?;
-            engine::failed(world, &pending, &why).await?;
-            Engaged { reason: Some(why.report()), ..of(pending, "failed") }
+            engine::failed(env, &pending, &why).await?;
+            EngineResponse { reason: Some(why.report()), ..of(pending, "failed") }
         }
-        Outcome::Nothing(why) => {
-            Engaged { dataset: None, generation: None, outcome: "nothing", run: None, as_of: None, reason: Some(why) }
-        }
+        Outcome::Nothing(why) => EngineResponse {
+            dataset: None,
+            generation: None,
+            outcome: "nothing",
+            run: None,
+            as_of: None,
+            reason: Some(why),
+        },
     };
     if engaged.outcome != "failed" {
         info!(
@@ -73,7 +78,7 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
             "engine"
         );
     }
-    Ok(Answer::Engaged(engaged))
+    Ok(Answer::EngineResponse(engaged))
 }
 
 /// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that
@@ -88,6 +93,6 @@ async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
         error = why.report(),
         "engine failed"
     );
-    emit(export.world.clock.now(), dataset, &[(Metric::EngineFailed, 1.0)]);
-    export.queue.bury(&json!({ "dataset": dataset }).to_string(), why).await
+    emit(export.env.clock.now(), dataset, &[(Metric::EngineFailed, 1.0)]);
+    export.queue.dead_letter(&json!({ "dataset": dataset }).to_string(), why).await
 }

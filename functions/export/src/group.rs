@@ -10,11 +10,11 @@ use turntable::{
     config::{Dataset, Group},
     error::{Error, Result},
     lambda,
-    manifest::{Manifest, Run},
+    manifest::{GroupRun, Manifest},
     sources::Snapshot,
 };
 
-use super::{Begun, Export, complete, context, out_of_time};
+use super::{Export, NewGeneration, complete, context, out_of_time};
 
 /// How far the export of a group came before its deadline.
 pub struct Stopped {
@@ -33,24 +33,24 @@ impl fmt::Display for Stopped {
 ///
 /// If one member fails, nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
-    let world = &export.world;
-    let mut begun = Vec::new();
+    let env = &export.env;
+    let mut head = Vec::new();
     for member in &group.members {
-        begun.push(Begun::now(world, member).await?);
+        head.push(NewGeneration::now(env, member).await?);
     }
-    let members = begun.iter().map(|begun| (begun.dataset.name.clone(), begun.generation)).collect();
-    let run = Run { group: group.name.name.clone(), run: world.clock.ulid(), members };
+    let members = head.iter().map(|head| (head.dataset.name.clone(), head.generation)).collect();
+    let run = GroupRun { group: group.name.name.clone(), run: env.clock.ulid(), members };
     let mut built = Vec::new();
-    for (mut manifest, took) in build_from_one_snapshot(export, group, begun).await? {
+    for (mut manifest, took) in build_from_one_snapshot(export, group, head).await? {
         manifest.group = Some(run.clone());
         built.push((manifest, took));
     }
     // The last manifest's event flips the group, so no manifest is written before all members are built.
     for (dataset, (manifest, _)) in group.members.iter().zip(&built) {
-        complete(world, dataset, manifest).await?;
+        complete(env, dataset, manifest).await?;
     }
     let members: Vec<Exported> =
-        built.into_iter().map(|(manifest, took)| super::exported(world, manifest, took)).collect();
+        built.into_iter().map(|(manifest, took)| super::exported(env, manifest, took)).collect();
     let own = members.iter().find(|member| member.dataset == asked.name).cloned();
     let own = own.ok_or_else(|| {
         Error::corrupt(format!("{} is not a member of its own group: this is a bug, please report it", asked.name))
@@ -63,7 +63,7 @@ pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Resul
 async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,
-    begun: Vec<Begun<'_>>,
+    head: Vec<NewGeneration<'_>>,
 ) -> Result<Vec<(Manifest, Duration)>> {
     let Some(first) = group.members.first() else { return Ok(Vec::new()) };
     let started = Instant::now();
@@ -74,14 +74,14 @@ async fn build_from_one_snapshot(
         () = lambda::passed(export.deadline) => return Err(out_of_time(first, started, None, stopped(0))),
     };
     let mut built = Vec::new();
-    for begun in begun {
-        let (dataset, began) = (begun.dataset, Instant::now());
+    for head in head {
+        let (dataset, began) = (head.dataset, Instant::now());
         let context = context(export, dataset);
         let opened = tokio::select! {
             opened = snapshot.open(&dataset.source, &context) => opened?,
             () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, stopped(built.len()))),
         };
-        match begun.write(export, opened).await? {
+        match head.write(export, opened).await? {
             Ok(manifest) => built.push((manifest, began.elapsed())),
             Err(progress) => return Err(out_of_time(dataset, started, Some(progress), stopped(built.len()))),
         }

@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 use turntable::{
-    answer::{Engaged, Exported},
+    answer::{EngineResponse, Exported},
     config::{Config, Dataset, Source},
     decision::{self, Live},
-    environment::World,
+    environment::Environment,
     error::{Error, Kind, Result},
     lambda::{self, Deadline},
     layout::{Generation, Location},
@@ -35,7 +35,7 @@ use turntable::{
 /// The clients and the environment of `export`.
 #[derive(Clone)]
 pub struct Export {
-    pub world: World,
+    pub env: Environment,
     /// The queue for requests for many datasets, one message per dataset.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
@@ -50,7 +50,7 @@ pub struct Export {
 #[serde(untagged)]
 pub enum Answer {
     Exported(Exported),
-    Engaged(Engaged),
+    EngineResponse(EngineResponse),
     Queued {
         queued: Vec<String>,
     },
@@ -64,7 +64,7 @@ pub enum Answer {
 /// Handles one invocation. A failed message of a queue is redelivered or goes to the dead-letter queue, and does not
 /// fail the invocation.
 pub async fn handle(export: Export, event: Value) -> Result<Answer> {
-    let config = || export.world.config();
+    let config = || export.env.config();
     match request::Export::parse(&event)? {
         request::Export::One(name) => {
             let config = config().await?;
@@ -88,7 +88,7 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
                         error = failure.report(),
                         "export failed"
                     );
-                    if let Then::ComeAgain = settle(&export, &message, &failure).await {
+                    if let MessageOutcome::Redeliver = settle(&export, &message, &failure).await {
                         failures.push(json!({ "itemIdentifier": id }));
                     }
                 }
@@ -119,8 +119,8 @@ async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -
 }
 
 /// What to do with a message that failed.
-enum Then {
-    ComeAgain,
+enum MessageOutcome {
+    Redeliver,
     Done,
 }
 
@@ -132,18 +132,20 @@ const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_sec
 
 /// Settles a failed message. A failure that may be temporary is retried within minutes. Any other failure needs an
 /// operator, so the message goes to the dead-letter queue at once.
-async fn settle(export: &Export, message: &Message, failure: &Error) -> Then {
+async fn settle(export: &Export, message: &Message, failure: &Error) -> MessageOutcome {
     let may_pass = matches!(failure.kind(), Kind::Unavailable | Kind::Conflict);
     let pause = RETRY_DELAYS.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
     let done = match pause {
-        Some(pause) => export.queue.give_back(&message.receipt, *pause).await.map(|()| Then::ComeAgain),
-        None => export.queue.bury(&message.body, failure).await.map(|()| Then::Done),
+        Some(pause) => {
+            export.queue.change_visibility(&message.receipt, *pause).await.map(|()| MessageOutcome::Redeliver)
+        }
+        None => export.queue.dead_letter(&message.body, failure).await.map(|()| MessageOutcome::Done),
     };
     // If that fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter queue
     // after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
-        Then::ComeAgain
+        MessageOutcome::Redeliver
     })
 }
 
@@ -153,7 +155,7 @@ async fn settle(export: &Export, message: &Message, failure: &Error) -> Then {
 /// message invisible for the queue's visibility timeout, which is longer than an hour.
 async fn handle_message(export: &Export, body: &str) -> Result<()> {
     let request = request::Export::parse(&request::message(body)?)?;
-    let config = export.world.config().await?;
+    let config = export.env.config().await?;
     match request {
         request::Export::One(name) => export_one(export, &config, config.dataset(&name)?).await.map(drop),
         request::Export::Pending(name, generation) => {
@@ -176,41 +178,41 @@ async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Resu
 /// Builds a generation: source → data files → manifest.
 async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let started = Instant::now();
-    let begun = Begun::now(&export.world, dataset).await?;
+    let head = NewGeneration::now(&export.env, dataset).await?;
     let context = context(export, dataset);
     let opened = tokio::select! {
         opened = sources::open(&dataset.source, &context) => opened?,
         () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, None)),
     };
-    let manifest = match begun.write(export, opened).await? {
+    let manifest = match head.write(export, opened).await? {
         Ok(manifest) => manifest,
         Err(progress) => return Err(out_of_time(dataset, started, Some(progress), None)),
     };
-    complete(&export.world, dataset, &manifest).await?;
-    Ok(exported(&export.world, manifest, started.elapsed()))
+    complete(&export.env, dataset, &manifest).await?;
+    Ok(exported(&export.env, manifest, started.elapsed()))
 }
 
 /// A generation that has its identifier and location, but no data yet.
-struct Begun<'a> {
+struct NewGeneration<'a> {
     dataset: &'a Dataset,
     live: Live,
     generation: Generation,
     location: Location,
 }
 
-impl<'a> Begun<'a> {
+impl<'a> NewGeneration<'a> {
     /// Begins a generation. Fails here, before the work, if a flip would refuse the table.
-    async fn now(world: &World, dataset: &'a Dataset) -> Result<Begun<'a>> {
-        let live = publish::live_to_follow(world, dataset).await?;
-        let generation = decision::next(&dataset.home, &live, world.clock.ulid());
-        let location = dataset.home.generation(&generation);
+    async fn now(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
+        let live = publish::live_to_follow(env, dataset).await?;
+        let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
+        let location = dataset.paths.generation(&generation);
         decision::beside(&live, &location)?;
-        Ok(Begun { dataset, live, generation, location })
+        Ok(NewGeneration { dataset, live, generation, location })
     }
 
     /// Writes all rows. Returns the manifest, not yet written; or the progress if the deadline came first.
     async fn write(self, export: &Export, opened: Opened) -> Result<Result<Manifest, Progress>> {
-        let Begun { dataset, live, generation, location } = self;
+        let NewGeneration { dataset, live, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
             Error::config(format!("datasets.{}.source: {fault}: cast the column in the query", dataset.name))
         })?;
@@ -224,9 +226,9 @@ impl<'a> Begun<'a> {
             dataset: dataset.name.clone(),
             generation,
             location,
-            base: live.location(&dataset.home),
+            base: live.location(&dataset.paths),
             as_of,
-            created_at: export.world.clock.now(),
+            created_at: export.env.clock.now(),
             spec: dataset.spec.clone(),
             typed_by,
             columns,
@@ -243,10 +245,10 @@ impl<'a> Begun<'a> {
 
 fn context(export: &Export, dataset: &Dataset) -> Context {
     Context {
-        objects: export.world.objects.clone(),
+        objects: export.env.objects.clone(),
         secrets: export.secrets.clone(),
         iam: export.iam.clone(),
-        now: export.world.clock.now(),
+        now: export.env.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
         // A passthrough copies whole files with all their columns, so it can't be partitioned.
@@ -255,7 +257,7 @@ fn context(export: &Export, dataset: &Dataset) -> Context {
 }
 
 /// Logs a complete generation, emits its metrics, and returns the answer.
-fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
+fn exported(env: &Environment, manifest: Manifest, took: Duration) -> Exported {
     let seconds = took.as_secs_f64();
     info!(
         dataset = manifest.dataset,
@@ -272,7 +274,7 @@ fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
     );
     let (rows, bytes) = (manifest.rows as f64, manifest.bytes as f64);
     let metrics = [(Metric::Rows, rows), (Metric::Bytes, bytes), (Metric::ExportTime, seconds)];
-    emit(world.clock.now(), &manifest.dataset, &metrics);
+    emit(env.clock.now(), &manifest.dataset, &metrics);
     Exported {
         dataset: manifest.dataset,
         generation: manifest.generation,
@@ -320,7 +322,7 @@ async fn write(
     rows: Rows,
     mut columns: Vec<Column>,
 ) -> Result<Result<(Vec<File>, Vec<Column>, Vec<Partition>), Progress>> {
-    let (stop, objects, by) = (lambda::passed(export.deadline), &export.world.objects, &dataset.partition_by);
+    let (stop, objects, by) = (lambda::passed(export.deadline), &export.env.objects, &dataset.partition_by);
     if by.is_empty() {
         return Ok(match parquet::write_until(stop, objects, location, rows, dataset.parquet).await? {
             Written::All(files) => Ok((files, columns, Vec::new())),
@@ -330,8 +332,8 @@ async fn write(
     let table = format!("datasets.{}", dataset.name);
     let ended = partitioned::write_until(stop, objects, location, rows, &columns, by, dataset.parquet, &table).await?;
     let written = match ended {
-        partitioned::Ended::All(written) => written,
-        partitioned::Ended::Stopped(progress) => return Ok(Err(progress)),
+        partitioned::PartitionedOutcome::All(written) => written,
+        partitioned::PartitionedOutcome::Stopped(progress) => return Ok(Err(progress)),
     };
     let (existing, projected) = (written.existing as u64, written.projected);
     info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
@@ -344,9 +346,9 @@ async fn write(
 }
 
 /// Writes the manifest, which makes the generation complete. It comes last.
-async fn complete(world: &World, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
-    let key = dataset.home.manifest(&manifest.generation);
-    match world.objects.put_new(&key, manifest.to_json().into()).await? {
+async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
+    let key = dataset.paths.manifest(&manifest.generation);
+    match env.objects.put_new(&key, manifest.to_json().into()).await? {
         Put::Created => Ok(()),
         Put::Exists => Err(Error::corrupt(format!("{key}: the generation already exists: run export again"))),
     }

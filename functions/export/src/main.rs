@@ -11,8 +11,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let aws = lambda::aws().await;
     let export = Export {
-        world: environment::World::from_env(&aws)?,
-        queue: Arc::new(Sqs::new(&aws, environment::env("QUEUE_URL")?, environment::env("DEAD_LETTERS_URL")?)),
+        env: environment::Environment::from_env(&aws)?,
+        queue: Arc::new(Sqs::new(
+            &aws,
+            environment::required("QUEUE_URL")?,
+            environment::required("DEAD_LETTERS_URL")?,
+        )),
         engine: Arc::new(Engines::new(&aws, environment::optional("ATHENA_OUTPUT"))),
         secrets: Some(Arc::new(SecretsManager::new(&aws))),
         deadline: None,

@@ -8,40 +8,40 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
-    answer::{Flipped, Told},
+    answer::{Flipped, Response},
     config::Dataset,
-    decision::Who,
-    environment::World,
+    decision::Trigger,
+    environment::Environment,
     error::{Error, Result},
     layout::TableName,
     metric::{Metric, emit},
-    publish::{self, Ended, Outcome},
+    publish::{self, FlipReport, Outcome},
     request, status,
 };
 
 /// Handles a request for one dataset, or for the status of all.
-pub async fn answer(world: World, event: Value) -> Result<Told> {
+pub async fn answer(env: Environment, event: Value) -> Result<Response> {
     if !request::is_about_all(&event) {
-        return handle(world, event).await.map(|flipped| Told::One(Box::new(flipped)));
+        return handle(env, event).await.map(|flipped| Response::One(Box::new(flipped)));
     }
     let started = Instant::now();
-    let overview = status::overview(&world, &world.config().await?).await;
+    let overview = status::overview(&env, &env.config().await?).await;
     let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
     info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
-    Ok(Told::All(overview))
+    Ok(Response::All(overview))
 }
 
 /// Handles a request for one dataset.
-pub async fn handle(world: World, event: Value) -> Result<Flipped> {
+pub async fn handle(env: Environment, event: Value) -> Result<Flipped> {
     let started = Instant::now();
     let request = request::Flip::parse(&event)?;
-    let config = world.config().await?;
+    let config = env.config().await?;
     let dataset = match &request {
         request::Flip::Changed(table) => match config.dataset_of(table) {
             Some(dataset) => dataset,
-            None => return Ok(nobodys(table)),
+            None => return Ok(unmanaged_table(table)),
         },
-        request::Flip::Manifest(home, _) => config.dataset_at(home)?,
+        request::Flip::Manifest(paths, _) => config.dataset_at(paths)?,
         request::Flip::Candidate { dataset, .. }
         | request::Flip::Rollback { dataset, .. }
         | request::Flip::Hold { dataset, .. }
@@ -51,8 +51,8 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
     let candidate = request.generation().map(|generation| generation.to_string());
     let answer = match config.group_of(dataset) {
-        Some(group) => group::act(&world, &group, dataset, request).await,
-        None => act(&world, dataset, request).await,
+        Some(group) => group::act(&env, &group, dataset, request).await,
+        None => act(&env, dataset, request).await,
     };
     let answer = answer.map_err(|failure| failure.of(&dataset.name))?;
     info!(
@@ -72,7 +72,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     );
     match answer.outcome {
         Outcome::Rejected => {
-            emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
+            emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
                 // An error would make Lambda retry twice, with the same result, and count one rejection as three.
@@ -81,8 +81,8 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
             }
             Err(rejected)
         }
-        Outcome::Swapped => {
-            emit(world.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
+        Outcome::Committed => {
+            emit(env.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
             Ok(answer)
         }
         _ => Ok(answer),
@@ -90,7 +90,7 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
 }
 
 /// Returns the answer for a table of no dataset: the EventBridge rule matches every table in the account.
-fn nobodys(table: &TableName) -> Flipped {
+fn unmanaged_table(table: &TableName) -> Flipped {
     Flipped {
         dataset: table.to_string(),
         outcome: Outcome::Status,
@@ -104,39 +104,41 @@ fn nobodys(table: &TableName) -> Flipped {
 }
 
 /// Carries out the request for a dataset that has no group.
-async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
+async fn act(env: &Environment, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
-        request::Flip::Manifest(_, generation) => publish::flip(world, dataset, generation, Who::Event).await?,
-        request::Flip::Candidate { generation, .. } => publish::flip(world, dataset, generation, Who::Operator).await?,
+        request::Flip::Manifest(_, generation) => publish::flip(env, dataset, generation, Trigger::Event).await?,
+        request::Flip::Candidate { generation, .. } => {
+            publish::flip(env, dataset, generation, Trigger::Operator).await?
+        }
         request::Flip::Rollback { generation, reason, .. } => {
-            publish::rollback(world, dataset, generation, reason).await?
+            publish::rollback(env, dataset, generation, reason).await?
         }
         request::Flip::Hold { reason, .. } => {
-            publish::hold(world, dataset, reason).await?;
-            return look(world, dataset, Outcome::Held).await;
+            publish::hold(env, dataset, reason).await?;
+            return loaded(env, dataset, Outcome::Held).await;
         }
         request::Flip::Release { reason, .. } => {
-            publish::release(world, dataset, reason).await?;
-            return look(world, dataset, Outcome::Status).await;
+            publish::release(env, dataset, reason).await?;
+            return loaded(env, dataset, Outcome::Status).await;
         }
-        request::Flip::Changed(_) => match publish::watch(world, dataset).await? {
+        request::Flip::Changed(_) => match publish::detect_and_repair(env, dataset).await? {
             Some(ended) => ended,
-            None => Ended {
+            None => FlipReport {
                 outcome: Outcome::Status,
-                live: publish::live(world, dataset).await?,
+                live: publish::live(env, dataset).await?,
                 previous: None,
                 reasons: Vec::new(),
                 checks: Vec::new(),
             },
         },
-        request::Flip::Status { .. } => return look(world, dataset, Outcome::Status).await,
+        request::Flip::Status { .. } => return loaded(env, dataset, Outcome::Status).await,
     };
     Ok(Flipped::new(&dataset.name, ended))
 }
 
 /// Returns the dataset's status, with the outcome of the request.
-async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
-    let (ended, status) = status::status(world, dataset).await?;
+async fn loaded(env: &Environment, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
+    let (ended, status) = status::status(env, dataset).await?;
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 

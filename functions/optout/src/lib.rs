@@ -8,11 +8,11 @@ use tracing::{error, info};
 use turntable::{
     answer::OptedOut,
     config::{Config, Dataset, Inbox, Source},
-    environment::World,
+    environment::Environment,
     error::{Error, Result},
     lambda::{self, Deadline},
     metric::{Metric, emit},
-    optout::{self, Ask, views},
+    optout::{self, RefreshOptions, views},
     port::{Secrets, TokenSigner},
     publish::Outcome,
     request::{self, Message},
@@ -21,7 +21,7 @@ use turntable::{
 /// The clients and the environment of `optout`.
 #[derive(Clone)]
 pub struct Optout {
-    pub world: World,
+    pub env: Environment,
     pub secrets: Option<Arc<dyn Secrets>>,
     pub iam: Option<Arc<dyn TokenSigner>>,
     /// When the invocation must have stopped by itself; `None` for no limit.
@@ -59,13 +59,18 @@ pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
 
 async fn dispatch(optout: Optout, event: Value) -> Result<Answer> {
     let request = request::Optout::parse(&event)?;
-    let config = optout.world.config().await?;
+    let config = optout.env.config().await?;
     match request {
         request::Optout::Queue(messages) => {
             Ok(Answer::Batch { failures: refresh_batch(&optout, &config, messages).await })
         }
         request::Optout::One { ref dataset, reconcile } => {
-            let ask = Ask { reconcile, secrets: optout.secrets.clone(), iam: optout.iam.clone(), ..Ask::default() };
+            let ask = RefreshOptions {
+                reconcile,
+                secrets: optout.secrets.clone(),
+                iam: optout.iam.clone(),
+                ..RefreshOptions::default()
+            };
             let refreshed = refresh_one(&optout, config.dataset(dataset)?, &ask, Views::Always).await;
             refreshed.map(Answer::One).map_err(|failure| failure.of(dataset))
         }
@@ -117,8 +122,8 @@ async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer>
 }
 
 /// Returns a refresh that respects the dataset's `min_interval`.
-fn patient() -> Ask {
-    Ask { patient: true, ..Ask::default() }
+fn patient() -> RefreshOptions {
+    RefreshOptions { patient: true, ..RefreshOptions::default() }
 }
 
 fn log_failure(dataset: &Dataset, failure: &Error) {
@@ -133,17 +138,17 @@ enum Views {
 }
 
 /// Refreshes one dataset, logs the result and emits its metrics.
-async fn refresh_one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views) -> Result<OptedOut> {
+async fn refresh_one(optout: &Optout, dataset: &Dataset, ask: &RefreshOptions, views: Views) -> Result<OptedOut> {
     let started = Instant::now();
     let Source::Inbox(inbox) = &dataset.source else {
         return Err(Error::input(format!("datasets.{}.source is not an inbox: invoke export instead", dataset.name)));
     };
-    let refreshed = optout::refresh(&optout.world, dataset, inbox, ask).await?;
+    let refreshed = optout::refresh(&optout.env, dataset, inbox, ask).await?;
     let wanted = views == Views::Always || refreshed.created;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);
     if wanted && answer.outcome != Outcome::Rejected {
-        answer.reasons.extend(ensure_views(&optout.world, dataset, inbox).await);
+        answer.reasons.extend(ensure_views(&optout.env, dataset, inbox).await);
     }
     info!(
         dataset = answer.dataset,
@@ -155,7 +160,7 @@ async fn refresh_one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views
         rows = answer.rows,
         reasons = ?answer.reasons,
         lag,
-        look = took.look.as_secs_f64(),
+        loaded = took.loaded.as_secs_f64(),
         read = took.read.as_secs_f64(),
         merge = took.merge.as_secs_f64(),
         audit = took.audit.as_secs_f64(),
@@ -163,10 +168,10 @@ async fn refresh_one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views
         seconds = started.elapsed().as_secs_f64(),
         "refreshed"
     );
-    let rejected = (answer.outcome == Outcome::Swapped).then_some((Metric::RejectedRecords, answer.rejected as f64));
+    let rejected = (answer.outcome == Outcome::Committed).then_some((Metric::RejectedRecords, answer.rejected as f64));
     let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).collect();
     if !metrics.is_empty() {
-        emit(optout.world.clock.now(), &answer.dataset, &metrics);
+        emit(optout.env.clock.now(), &answer.dataset, &metrics);
     }
     if answer.outcome == Outcome::Rejected {
         let reasons = answer.reasons.join("; ");
@@ -180,9 +185,9 @@ async fn refresh_one(optout: &Optout, dataset: &Dataset, ask: &Ask, views: Views
 
 /// Creates the views that are missing or outdated. Returns a message if that fails: the flip stands, and the schedule
 /// retries.
-async fn ensure_views(world: &World, dataset: &Dataset, inbox: &Inbox) -> Option<String> {
-    let run = async |database: &str, sql: &str| world.query.run(database, sql).await.map(drop);
-    match views::ensure(world, dataset, inbox, run).await {
+async fn ensure_views(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Option<String> {
+    let run = async |database: &str, sql: &str| env.query.run(database, sql).await.map(drop);
+    match views::ensure(env, dataset, inbox, run).await {
         Ok(created) if created.is_empty() => None,
         Ok(created) => {
             info!(dataset = dataset.name, ?created, "views created");

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use optout::Optout;
 use turntable::{
     aws::{rds::Signer, secrets::SecretsManager},
-    environment::World,
+    environment::Environment,
     lambda,
 };
 
@@ -12,7 +12,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let aws = lambda::aws().await;
     let optout = Optout {
-        world: World::from_env(&aws)?,
+        env: Environment::from_env(&aws)?,
         secrets: Some(Arc::new(SecretsManager::new(&aws))),
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,

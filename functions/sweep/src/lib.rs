@@ -1,8 +1,8 @@
 //! `sweep`: deletes unreachable generations, and says what it keeps and why.
 
-mod fit;
 mod readers;
 mod report;
+mod response_limit;
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -13,12 +13,12 @@ use tracing::{error, info};
 use turntable::{
     answer::{Item, Skipped, Swept},
     config::{Dataset, Source},
-    environment::World,
+    environment::Environment,
     error::{Error, Kind, Result},
     port::Queue,
     publish::{self, Outcome},
     request,
-    sweep::{self, Archived, Budget, Look, Plan, act, look, plan},
+    sweep::{self, Archived, Budget, Plan, TableContents, act, loaded, plan},
 };
 
 use readers::Readers;
@@ -27,7 +27,7 @@ use report::Report;
 /// The clients and the limits of `sweep`.
 #[derive(Clone)]
 pub struct Sweep {
-    pub world: World,
+    pub env: Environment,
     /// The queue of `export`, for requests to check pending runs of engines.
     pub queue: Arc<dyn Queue>,
     pub limits: Limits,
@@ -52,7 +52,7 @@ impl Default for Limits {
 /// Sweeps the datasets independently of each other, and fails at the end if one could not be swept.
 pub async fn handle(sweep: Sweep, event: Value) -> Result<Swept> {
     let request = request::Sweep::parse(&event)?;
-    let config = sweep.world.config().await?;
+    let config = sweep.env.config().await?;
     let datasets = match &request.dataset {
         Some(name) => vec![config.dataset(name)?],
         None => config.datasets().collect(),
@@ -60,25 +60,25 @@ pub async fn handle(sweep: Sweep, event: Value) -> Result<Swept> {
     let (swept, failures) = all(&sweep, &datasets, request.dry_run).await;
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((_, failure)) if !request.dry_run => Err(failed(&swept, failure)),
-        _ => Ok(fit::fit(swept)),
+        _ => Ok(response_limit::fit(swept)),
     }
 }
 
 /// Sweeps the datasets. Returns the answer, and the errors of datasets or databases that could not be swept.
 pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept, Vec<(String, Error)>) {
     // All decisions use one time, taken before anything is read, so that no object's age is overestimated.
-    let now = sweep.world.clock.now();
+    let now = sweep.env.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
     let round = Round {
         sweep,
         now,
         dry_run,
         budget: Budget::new(until, sweep.limits.objects),
-        readers: Readers::new(sweep.world.query.clone()),
+        readers: Readers::new(sweep.env.query.clone()),
     };
-    let (mut swept, mut failures) = sweep_all(&round, &rotated(&sweep.world, datasets)).await;
+    let (mut swept, mut failures) = sweep_all(&round, &rotated(&sweep.env, datasets)).await;
     swept.notes.extend(round.readers.notes());
-    if let Err((database, failure)) = drop_audit_tables(&sweep.world, datasets, now, dry_run, &mut swept).await {
+    if let Err((database, failure)) = drop_audit_tables(&sweep.env, datasets, now, dry_run, &mut swept).await {
         error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");
         swept.notes.push(format!("{database}: leftover audit tables not swept: {}", failure.report()));
         failures.push((database, failure));
@@ -97,9 +97,9 @@ struct Round<'a> {
 
 /// Returns the datasets rotated by a random number, so that if an invocation is too short for all, it does not always
 /// leave out the same ones.
-fn rotated<'a>(world: &World, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
+fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
     let mut datasets = datasets.to_vec();
-    let first = world.clock.ulid().random() % datasets.len().max(1) as u128;
+    let first = env.clock.ulid().random() % datasets.len().max(1) as u128;
     datasets.rotate_left(usize::try_from(first).unwrap_or(0));
     datasets
 }
@@ -111,7 +111,7 @@ async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(Str
     let worker = async || {
         loop {
             let Some(dataset) = waiting.lock().await.next() else { return };
-            if round.budget.objects() == 0 || round.sweep.world.clock.now() >= round.budget.until {
+            if round.budget.objects() == 0 || round.sweep.env.clock.now() >= round.budget.until {
                 ended.lock().await.0.more = true;
                 return;
             }
@@ -144,12 +144,12 @@ async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(Str
 }
 
 /// Detects drift, and repairs it if the dataset says so and this is no dry run. Returns a message about it.
-async fn check_drift(world: &World, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
+async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
     if dry_run {
-        return Ok(publish::unflip(world, dataset).await?.map(|unflip| unflip.told(dataset)));
+        return Ok(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
     }
-    let Some(ended) = publish::watch(world, dataset).await? else { return Ok(None) };
-    let repaired = if ended.outcome == Outcome::Swapped { "; repaired" } else { "" };
+    let Some(ended) = publish::detect_and_repair(env, dataset).await? else { return Ok(None) };
+    let repaired = if ended.outcome == Outcome::Committed { "; repaired" } else { "" };
     Ok(Some(ended.reasons.join("; ") + repaired))
 }
 
@@ -159,34 +159,34 @@ const MAX_ATTEMPTS: usize = 4;
 /// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.
 async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(Option<String>, Report)> {
     let Round { sweep, now, dry_run, ref budget, ref readers } = *round;
-    let world = &sweep.world;
+    let env = &sweep.env;
     let mut drift = None;
     for attempt in 0..MAX_ATTEMPTS {
-        let mut look = look(world, dataset).await?;
+        let mut loaded = loaded(env, dataset).await?;
         if attempt == 0 && !dry_run {
-            queue_pending_runs(sweep, dataset, &look).await?;
+            queue_pending_runs(sweep, dataset, &loaded).await?;
         }
-        if drift.is_none() && publish::suspected(dataset, &look.state.live, &look.state.flips) {
-            drift = check_drift(world, dataset, dry_run).await?;
-            look = self::look(world, dataset).await?;
+        if drift.is_none() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips) {
+            drift = check_drift(env, dataset, dry_run).await?;
+            loaded = self::loaded(env, dataset).await?;
         }
-        let oldest_query = readers.oldest_query(dataset, &look.state).await?;
-        let plan = match plan(&dataset.home, &look.state, &dataset.retain, &oldest_query, now) {
+        let oldest_query = readers.oldest_query(dataset, &loaded.state).await?;
+        let plan = match plan(&dataset.paths, &loaded.state, &dataset.retain, &oldest_query, now) {
             Ok(plan) => plan,
-            Err(reason) => return Ok((drift, Report::skipped(dataset, now, &look, reason))),
+            Err(reason) => return Ok((drift, Report::skipped(dataset, now, &loaded, reason))),
         };
-        let uploads = sweep::abandoned_uploads(&look.uploads, &dataset.retain, now);
+        let uploads = sweep::abandoned_uploads(&loaded.uploads, &dataset.retain, now);
         if dry_run {
-            let report = Report::planned(dataset, now, &look, &plan, &uploads);
-            let archived = archive_drops(world, dataset, &look, &plan, now, None).await?;
+            let report = Report::planned(dataset, now, &loaded, &plan, &uploads);
+            let archived = archive_drops(env, dataset, &loaded, &plan, now, None).await?;
             return Ok((drift, report.with_archived(dataset, archived)));
         }
-        if let Some(done) = act(world, dataset, &look, &plan, &uploads, budget).await? {
+        if let Some(done) = act(env, dataset, &loaded, &plan, &uploads, budget).await? {
             let archived = match done.more {
                 true => Archived::default(),
-                false => archive_drops(world, dataset, &look, &plan, now, Some(budget)).await?,
+                false => archive_drops(env, dataset, &loaded, &plan, now, Some(budget)).await?,
             };
-            let report = Report::done(dataset, now, &look, &plan, &uploads, &done).with_archived(dataset, archived);
+            let report = Report::done(dataset, now, &loaded, &plan, &uploads, &done).with_archived(dataset, archived);
             return Ok((drift, report));
         }
     }
@@ -197,9 +197,9 @@ async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(Option<Strin
 }
 
 /// Queues a message to `export` for every run that is not settled, because the event of its end may have been lost.
-async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, look: &Look) -> Result<()> {
+async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableContents) -> Result<()> {
     let body = |generation| json!({ "dataset": dataset.name, "generation": generation }).to_string();
-    let bodies: Vec<String> = look.state.pending().map(body).collect();
+    let bodies: Vec<String> = loaded.state.pending().map(body).collect();
     if bodies.is_empty() {
         return Ok(());
     }
@@ -210,17 +210,17 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, look: &Look) -> Re
 /// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,
 /// only counts them.
 async fn archive_drops(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
-    look: &Look,
+    loaded: &TableContents,
     plan: &Plan,
     now: Timestamp,
     budget: Option<&Budget>,
 ) -> Result<Archived> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(Archived::default()) };
-    let drops = sweep::archivable(world, dataset, inbox, look, plan, now).await?;
+    let drops = sweep::archivable(env, dataset, inbox, loaded, plan, now).await?;
     match budget {
-        Some(budget) => sweep::archive(world, inbox, drops, budget).await,
+        Some(budget) => sweep::archive(env, inbox, drops, budget).await,
         None => {
             let bytes = drops.iter().map(|(_, entry)| entry.size).sum();
             Ok(Archived { drops: drops.len() as u64, bytes, more: false })
@@ -230,7 +230,7 @@ async fn archive_drops(
 
 /// Drops the tables that audits have left behind. The error names the database.
 async fn drop_audit_tables(
-    world: &World,
+    env: &Environment,
     datasets: &[&Dataset],
     now: Timestamp,
     dry_run: bool,
@@ -239,9 +239,9 @@ async fn drop_audit_tables(
     let databases: BTreeSet<&String> = datasets.iter().map(|dataset| &dataset.table.database).collect();
     for database in databases {
         let at = |failure| (database.clone(), failure);
-        for table in sweep::leftover_audit_tables(world, database, now).await.map_err(at)? {
+        for table in sweep::leftover_audit_tables(env, database, now).await.map_err(at)? {
             if !dry_run {
-                world.catalog.delete(&table).await.map_err(at)?;
+                env.catalog.delete(&table).await.map_err(at)?;
             }
             swept.deleted.push(Item {
                 dataset: String::new(),

@@ -8,8 +8,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let aws = lambda::aws().await;
     let sweep = Sweep {
-        world: environment::World::from_env(&aws)?,
-        queue: Arc::new(Sqs::new(&aws, environment::env("QUEUE_URL")?, environment::env("DEAD_LETTERS_URL")?)),
+        env: environment::Environment::from_env(&aws)?,
+        queue: Arc::new(Sqs::new(
+            &aws,
+            environment::required("QUEUE_URL")?,
+            environment::required("DEAD_LETTERS_URL")?,
+        )),
         limits: Limits::default(),
     };
     lambda::serve(sweep, sweep::handle).await

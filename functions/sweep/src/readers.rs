@@ -8,7 +8,7 @@ use turntable::{
     config::Dataset,
     error::{Kind, Result},
     port::Query,
-    sweep::{OldestQuery, State},
+    sweep::{OldestQuery, SweepState},
 };
 
 pub struct Readers {
@@ -26,7 +26,7 @@ impl Readers {
     ///
     /// Returns `NotAsked` if there are no workgroups, or if the configuration does not allow the request. Fails if
     /// Athena does not answer.
-    pub async fn oldest_query(&self, dataset: &Dataset, state: &State) -> Result<OldestQuery> {
+    pub async fn oldest_query(&self, dataset: &Dataset, state: &SweepState) -> Result<OldestQuery> {
         // A single generation is live, and live is never deleted.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));

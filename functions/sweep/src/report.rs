@@ -10,7 +10,7 @@ use turntable::{
     layout::Generation,
     metric::{Metric, emit},
     port::Unfinished,
-    sweep::{Archived, Done, Look, Plan},
+    sweep::{Archived, Done, Plan, TableContents},
 };
 
 #[derive(Default)]
@@ -34,28 +34,34 @@ pub struct Report {
 
 impl Report {
     /// Reports a dataset that was skipped.
-    pub fn skipped(dataset: &Dataset, now: Timestamp, look: &Look, reason: String) -> Report {
-        let live_age = live_age(dataset, now, look);
+    pub fn skipped(dataset: &Dataset, now: Timestamp, loaded: &TableContents, reason: String) -> Report {
+        let live_age = live_age(dataset, now, loaded);
         Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
     }
 
     /// Reports what a sweep would do, for a dry run.
-    pub fn planned(dataset: &Dataset, now: Timestamp, look: &Look, plan: &Plan, uploads: &[Unfinished]) -> Report {
-        let objects = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len()).sum();
+    pub fn planned(
+        dataset: &Dataset,
+        now: Timestamp,
+        loaded: &TableContents,
+        plan: &Plan,
+        uploads: &[Unfinished],
+    ) -> Report {
+        let objects = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len()).sum();
         let all = Done { generations: plan.go.len(), objects, more: false };
-        Report::done(dataset, now, look, plan, uploads, &all)
+        Report::done(dataset, now, loaded, plan, uploads, &all)
     }
 
     /// Reports what a sweep has done.
     pub fn done(
         dataset: &Dataset,
         now: Timestamp,
-        look: &Look,
+        loaded: &TableContents,
         plan: &Plan,
         uploads: &[Unfinished],
         done: &Done,
     ) -> Report {
-        let home = &dataset.home;
+        let paths = &dataset.paths;
         let item = |location: String, reason: String, objects: u64, bytes: u64| Item {
             dataset: dataset.name.clone(),
             location,
@@ -65,14 +71,14 @@ impl Report {
             until: None,
         };
         let generation = |generation: &Generation, reason: String| {
-            let found = &look.state.generations[generation];
-            item(home.generation(generation).to_string(), reason, found.objects.len() as u64, found.bytes)
+            let found = &loaded.state.generations[generation];
+            item(paths.generation(generation).to_string(), reason, found.objects.len() as u64, found.bytes)
         };
         let gone = plan.go.iter().take(done.generations);
         let mut deleted: Vec<Item> = gone.map(|(name, reason)| generation(name, reason.to_string())).collect();
         if !plan.records.is_empty() {
             let reason = "flip records of generations that were deleted long ago";
-            deleted.push(item(home.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
+            deleted.push(item(paths.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
         }
         deleted.extend(uploads.iter().map(|upload| {
             item(upload.key.to_string(), format!("an unfinished upload, begun at {}", upload.initiated), 0, 0)
@@ -81,9 +87,9 @@ impl Report {
         let mut kept: Vec<Item> = kept
             .map(|kept| Item { until: kept.until, ..generation(&kept.generation, kept.reason.to_string()) })
             .collect();
-        let (objects, bytes) = look.unknown;
+        let (objects, bytes) = loaded.unknown;
         if objects > 0 {
-            kept.push(item(home.location().to_string(), "unmanaged: never deleted".into(), objects, bytes));
+            kept.push(item(paths.location().to_string(), "unmanaged: never deleted".into(), objects, bytes));
         }
         Report {
             dataset: dataset.name.clone(),
@@ -94,7 +100,7 @@ impl Report {
             objects: done.objects,
             max_age: dataset.retain.max_age.as_secs(),
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
-            live_age: live_age(dataset, now, look),
+            live_age: live_age(dataset, now, loaded),
             archived: None,
             more: done.more,
         }
@@ -163,7 +169,7 @@ impl Report {
 
 /// Returns the age of live in seconds; `None` for an inbox. A table of opt-outs is as old as its last drop, which is no
 /// sign of a fault: the metric for its lag is.
-fn live_age(dataset: &Dataset, now: Timestamp, look: &Look) -> Option<i64> {
+fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
-    look.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
+    loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
 }

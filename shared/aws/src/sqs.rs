@@ -50,14 +50,14 @@ impl Queue for Sqs {
         Err(Error::unavailable(format!("{}: SQS refused {refused} of {} messages: run again", self.url, bodies.len())))
     }
 
-    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
         let seconds = i32::try_from(after.as_secs()).unwrap_or(i32::MAX);
         let request = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
         let sent = request.visibility_timeout(seconds).send().await;
         sent.map(drop).map_err(|error| fault("sqs:ChangeMessageVisibility", &self.url, error))
     }
 
-    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+    async fn dead_letter(&self, body: &str, why: &Error) -> Result<()> {
         let text = |text: String| {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();
             value.expect("the type is given")

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     error::{Error, Result},
-    layout::{Colour, Generation, Home, Location},
+    layout::{Colour, Generation, Location, TablePaths},
     manifest::Manifest,
-    record::{self, By, Canary, Flip, Hold, Return},
+    record::{self, Canary, Flip, FlipOrigin, Hold, RevertIntent},
 };
 use ulid::Ulid;
 
@@ -15,59 +15,59 @@ use ulid::Ulid;
 pub enum Live {
     NoTable,
     /// An unmanaged location: no run of Turntable wrote it.
-    Foreign(Location),
-    Ours(Generation),
+    Unmanaged(Location),
+    Managed(Generation),
 }
 
 impl Live {
-    pub fn of(home: &Home, location: Option<&Location>) -> Live {
+    pub fn of(paths: &TablePaths, location: Option<&Location>) -> Live {
         match location {
             None => Live::NoTable,
             Some(location) => {
-                home.parse_generation(location).map_or_else(|| Live::Foreign(location.clone()), Live::Ours)
+                paths.parse_generation(location).map_or_else(|| Live::Unmanaged(location.clone()), Live::Managed)
             }
         }
     }
 
     pub fn generation(&self) -> Option<Generation> {
         match self {
-            Live::Ours(generation) => Some(*generation),
+            Live::Managed(generation) => Some(*generation),
             _ => None,
         }
     }
 
     /// Returns the location that readers read now.
-    pub fn location(&self, home: &Home) -> Option<Location> {
+    pub fn location(&self, paths: &TablePaths) -> Option<Location> {
         match self {
             Live::NoTable => None,
-            Live::Foreign(location) => Some(location.clone()),
-            Live::Ours(generation) => Some(home.generation(generation)),
+            Live::Unmanaged(location) => Some(location.clone()),
+            Live::Managed(generation) => Some(paths.generation(generation)),
         }
     }
 }
 
 /// Returns the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue` counts as
 /// blue.
-pub fn next(home: &Home, live: &Live, ulid: Ulid) -> Generation {
+pub fn next(paths: &TablePaths, live: &Live, ulid: Ulid) -> Generation {
     let colour = match live {
         Live::NoTable => Colour::Blue,
-        Live::Ours(generation) => generation.colour.other(),
-        Live::Foreign(location) if *location == home.location().folder("blue") => Colour::Green,
-        Live::Foreign(_) => Colour::Blue,
+        Live::Managed(generation) => generation.colour.other(),
+        Live::Unmanaged(location) if *location == paths.location().folder("blue") => Colour::Green,
+        Live::Unmanaged(_) => Colour::Blue,
     };
     Generation { colour, ulid }
 }
 
 /// Returns the generation of a merge. Its ULID is later than live's, whatever the clocks say. So the ULIDs of
 /// generations that were merged from one another are in the order of the merges.
-pub fn next_merge(home: &Home, live: &Live, fresh: Ulid) -> Generation {
-    next(home, live, record::later(fresh, live.generation().map(|live| live.ulid)))
+pub fn next_merge(paths: &TablePaths, live: &Live, fresh: Ulid) -> Generation {
+    next(paths, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
 /// Checks that an unmanaged live location and the next one don't contain each other, because Athena reads sub-folders.
 pub fn beside(live: &Live, next: &Location) -> Result<()> {
     match live {
-        Live::Foreign(location) if location.overlaps(next) => Err(Error::config(format!(
+        Live::Unmanaged(location) if location.overlaps(next) => Err(Error::config(format!(
             "the live location {location} overlaps the new one {next}, and Athena reads sub-folders: move the table's \
              files to a folder of their own, or give the dataset another location"
         ))),
@@ -77,7 +77,7 @@ pub fn beside(live: &Live, next: &Location) -> Result<()> {
 
 /// The state that a flip is decided on. All of it is read after the table's `VersionId`.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct FlipState {
     pub live: Live,
     /// When live's snapshot was taken; `None` if live is unmanaged.
     pub live_as_of: Option<Timestamp>,
@@ -91,7 +91,7 @@ pub struct State {
     pub may_create: bool,
 }
 
-impl State {
+impl FlipState {
     pub fn was_live(&self, generation: &Generation) -> bool {
         self.flips.iter().any(|flip| flip.to == *generation)
     }
@@ -99,7 +99,7 @@ impl State {
 
 /// The trigger of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum Trigger {
     Event,
     Operator,
 }
@@ -115,20 +115,20 @@ pub enum Decision {
 }
 
 /// Decides whether a candidate goes live.
-pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Result<Decision> {
+pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, who: Trigger) -> Result<Decision> {
     let generation = candidate.generation;
-    if state.live == Live::Ours(generation) {
+    if state.live == Live::Managed(generation) {
         return Ok(Decision::AlreadyLive);
     }
     if let Some(hold) = &state.hold {
         return Ok(Decision::Held(hold.clone()));
     }
-    if who == Who::Event && state.was_live(&generation) {
+    if who == Trigger::Event && state.was_live(&generation) {
         return Ok(Decision::Stale(format!(
             "{generation} was live before, so only an operator's request makes it live again"
         )));
     }
-    if let Some(stale) = displaced(home, candidate, state) {
+    if let Some(stale) = displaced(paths, candidate, state) {
         return Ok(Decision::Stale(stale));
     }
     match &state.live {
@@ -136,23 +136,25 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
             return Err(Error::config("the table does not exist and the dataset has create = false: create the table"));
         }
         Live::NoTable => {}
-        Live::Foreign(location) if who == Who::Event && !state.flips.is_empty() => {
+        Live::Unmanaged(location) if who == Trigger::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
                 "the table's location is {location}, which is unmanaged, although the dataset has flipped before: \
                  somebody else changed it. To take the table back, invoke flip with this generation"
             )));
         }
-        Live::Foreign(_) => beside(&state.live, &home.generation(&generation))?,
+        Live::Unmanaged(_) => beside(&state.live, &paths.generation(&generation))?,
         // A merge needs only a live base, and `displaced` has checked that.
-        Live::Ours(_) if candidate.merge.is_some() => {}
-        Live::Ours(live) => {
+        Live::Managed(_) if candidate.merge.is_some() => {}
+        Live::Managed(live) => {
             if let Some(as_of) = state.live_as_of.filter(|as_of| candidate.as_of <= *as_of) {
                 return Ok(Decision::Stale(format!(
                     "{generation} is as of {}, not fresher than live {live}, which is as of {as_of}",
                     candidate.as_of
                 )));
             }
-            if let Some(rollback) = rolled_back(state).filter(|flip| who == Who::Event && candidate.as_of <= flip.at) {
+            if let Some(rollback) =
+                rolled_back(state).filter(|flip| who == Trigger::Event && candidate.as_of <= flip.at)
+            {
                 return Ok(Decision::Stale(format!(
                     "{generation} is as of {}, before the rollback to {live} at {}",
                     candidate.as_of, rollback.at
@@ -165,11 +167,11 @@ pub fn flip(home: &Home, candidate: &Manifest, state: &State, who: Who) -> Resul
 
 /// Returns why a flip would unpublish opt-outs: live has opt-outs that the candidate lacks (invariant 9). `None` if it
 /// would not.
-fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String> {
+fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Option<String> {
     let generation = candidate.generation;
     let at = |location: Option<&Location>| location.map_or_else(|| "no table".into(), Location::to_string);
     if candidate.merge.is_some() {
-        let live = state.live.location(home);
+        let live = state.live.location(paths);
         let (base, live) = (candidate.base.as_ref(), live.as_ref());
         return (base != live).then(|| {
             format!(
@@ -197,12 +199,12 @@ fn displaced(home: &Home, candidate: &Manifest, state: &State) -> Option<String>
 ///
 /// A recovered record may be written late, after the records of later flips. It proves that a generation was live, but
 /// not when.
-pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Return]) -> Option<Generation> {
-    let own = |flip: &Flip| flip.by != By::Recovered;
+pub fn drift(paths: &TablePaths, live: &Live, flips: &[(Ulid, Flip)], returned: &[RevertIntent]) -> Option<Generation> {
+    let own = |flip: &Flip| flip.by != FlipOrigin::Recovered;
     let (_, last) = flips.last()?;
     let ours = match live {
-        Live::Ours(generation) => {
-            let here = Some(home.generation(generation));
+        Live::Managed(generation) => {
+            let here = Some(paths.generation(generation));
             let away = flips.iter().filter(|(_, flip)| own(flip) && flip.from == here && flip.to != *generation);
             let to = flips.iter().filter(|(_, flip)| flip.to == *generation).map(|(ulid, _)| *ulid);
             let intents = returned.iter().filter(|returned| returned.to == *generation).map(|returned| returned.flip);
@@ -214,24 +216,24 @@ pub fn unflip(home: &Home, live: &Live, flips: &[(Ulid, Flip)], returned: &[Retu
             }
         }
         // A canary's flip back to an unmanaged location leaves no record.
-        Live::Foreign(_) | Live::NoTable => {
-            last.canary == Some(Canary::Pending) && last.from.is_some() && live.location(home) == last.from
+        Live::Unmanaged(_) | Live::NoTable => {
+            last.canary == Some(Canary::Pending) && last.from.is_some() && live.location(paths) == last.from
         }
     };
     let late = |flip: &Flip| !own(flip) && flips.iter().any(|(_, other)| own(other) && other.to == flip.to);
     let expected = flips.iter().rev().find(|(_, flip)| !late(flip)).map(|(_, flip)| flip.to);
-    expected.filter(|expected| !ours && *live != Live::Ours(*expected))
+    expected.filter(|expected| !ours && *live != Live::Managed(*expected))
 }
 
 /// Returns the rollback to the live generation, if no other generation was live since. Later records of flips to the
 /// same generation change nothing: a canary may have been flipping back to it, or a repair may have restored it.
-fn rolled_back(state: &State) -> Option<&Flip> {
+fn rolled_back(state: &FlipState) -> Option<&Flip> {
     let live = state.live.generation()?;
-    state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == By::Rollback)
+    state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == FlipOrigin::Rollback)
 }
 
 /// Returns whether live comes from a rollback.
-pub fn is_rolled_back(state: &State) -> bool {
+pub fn is_rolled_back(state: &FlipState) -> bool {
     rolled_back(state).is_some()
 }
 
@@ -239,7 +241,7 @@ pub fn is_rolled_back(state: &State) -> bool {
 ///
 /// If live comes from a rollback, a rollback without a named generation returns live itself. The generation before live
 /// is the one that the first rollback went away from, and a repeated request must not undo itself.
-pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Result<Generation> {
+pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
             "live is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, put a drop with a \
@@ -267,7 +269,7 @@ pub fn rollback(home: &Home, state: &State, wanted: Option<Generation>) -> Resul
     let from = before
         .and_then(|flip| flip.from.as_ref())
         .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to go back to")))?;
-    home.parse_generation(from).ok_or_else(|| {
+    paths.parse_generation(from).ok_or_else(|| {
         Error::input(format!(
             "before {live} the table was at {from}, which is unmanaged and can't be audited: name the generation to go \
              back to"
@@ -280,8 +282,8 @@ mod tests {
     use super::*;
     use crate::manifest::{TypedBy, VERSION};
 
-    fn home() -> Home {
-        Home::new(&"s3://lake/schemas".parse().unwrap(), "users")
+    fn paths() -> TablePaths {
+        TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users")
     }
 
     fn generation(colour: Colour, ms: u64) -> Generation {
@@ -297,7 +299,7 @@ mod tests {
             version: VERSION,
             dataset: "users".into(),
             generation,
-            location: home().generation(&generation),
+            location: paths().generation(&generation),
             base: None,
             as_of: second(as_of),
             created_at: second(as_of),
@@ -314,25 +316,32 @@ mod tests {
         }
     }
 
-    fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> State {
-        State { live, live_as_of: live_as_of.map(second), flips, hold: None, live_is_merge: false, may_create: true }
+    fn state(live: Live, live_as_of: Option<i64>, flips: Vec<Flip>) -> FlipState {
+        FlipState {
+            live,
+            live_as_of: live_as_of.map(second),
+            flips,
+            hold: None,
+            live_is_merge: false,
+            may_create: true,
+        }
     }
 
-    fn flipped(to: Generation, by: By, at: i64) -> Flip {
+    fn flipped(to: Generation, by: FlipOrigin, at: i64) -> Flip {
         Flip { dataset: "users".into(), at: second(at), from: None, to, by, why: None, canary: None }
     }
 
     const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);
     const GREEN: fn() -> Generation = || generation(Colour::Green, 2);
 
-    fn decide(candidate: &Manifest, state: &State, who: Who) -> Decision {
-        flip(&home(), candidate, state, who).unwrap()
+    fn decide(candidate: &Manifest, state: &FlipState, who: Trigger) -> Decision {
+        flip(&paths(), candidate, state, who).unwrap()
     }
 
     #[test]
     fn fresher_wins_and_equal_is_not_fresher() {
-        let state = state(Live::Ours(BLUE()), Some(10), vec![flipped(BLUE(), By::Event, 11)]);
-        for who in [Who::Event, Who::Operator] {
+        let state = state(Live::Managed(BLUE()), Some(10), vec![flipped(BLUE(), FlipOrigin::Event, 11)]);
+        for who in [Trigger::Event, Trigger::Operator] {
             assert_eq!(decide(&candidate(GREEN(), 11), &state, who), Decision::Flip);
             for old in [9, 10] {
                 assert!(matches!(decide(&candidate(GREEN(), old), &state, who), Decision::Stale(_)));
@@ -342,21 +351,24 @@ mod tests {
 
     #[test]
     fn late_event_does_not_undo_rollback_but_operator_may() {
-        let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
-        let state = state(Live::Ours(BLUE()), Some(10), flips);
-        assert!(matches!(decide(&candidate(GREEN(), 15), &state, Who::Event), Decision::Stale(_)));
-        assert_eq!(decide(&candidate(GREEN(), 15), &state, Who::Operator), Decision::Flip);
+        let flips = vec![flipped(GREEN(), FlipOrigin::Event, 20), flipped(BLUE(), FlipOrigin::Rollback, 30)];
+        let state = state(Live::Managed(BLUE()), Some(10), flips);
+        assert!(matches!(decide(&candidate(GREEN(), 15), &state, Trigger::Event), Decision::Stale(_)));
+        assert_eq!(decide(&candidate(GREEN(), 15), &state, Trigger::Operator), Decision::Flip);
     }
 
     #[test]
     fn later_flip_to_the_same_generation_keeps_rollback_in_force() {
-        for by in [By::Canary, By::Repair, By::Recovered] {
-            let flips =
-                vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30), flipped(BLUE(), by, 31)];
-            let state = state(Live::Ours(BLUE()), Some(10), flips);
+        for by in [FlipOrigin::Canary, FlipOrigin::Repair, FlipOrigin::Recovered] {
+            let flips = vec![
+                flipped(GREEN(), FlipOrigin::Event, 20),
+                flipped(BLUE(), FlipOrigin::Rollback, 30),
+                flipped(BLUE(), by, 31),
+            ];
+            let state = state(Live::Managed(BLUE()), Some(10), flips);
             let export = generation(Colour::Green, 3);
-            assert!(matches!(decide(&candidate(export, 25), &state, Who::Event), Decision::Stale(_)));
-            assert_eq!(decide(&candidate(export, 35), &state, Who::Event), Decision::Flip);
+            assert!(matches!(decide(&candidate(export, 25), &state, Trigger::Event), Decision::Stale(_)));
+            assert_eq!(decide(&candidate(export, 35), &state, Trigger::Event), Decision::Flip);
             assert!(is_rolled_back(&state));
         }
     }
@@ -364,27 +376,27 @@ mod tests {
     #[test]
     fn export_with_snapshot_before_rollback_does_not_undo_it() {
         let newest = generation(Colour::Blue, 3);
-        let flips = vec![flipped(GREEN(), By::Event, 20), flipped(BLUE(), By::Rollback, 30)];
-        let state = state(Live::Ours(BLUE()), Some(10), flips);
-        assert!(matches!(decide(&candidate(newest, 29), &state, Who::Event), Decision::Stale(_)));
-        assert_eq!(decide(&candidate(newest, 31), &state, Who::Event), Decision::Flip);
+        let flips = vec![flipped(GREEN(), FlipOrigin::Event, 20), flipped(BLUE(), FlipOrigin::Rollback, 30)];
+        let state = state(Live::Managed(BLUE()), Some(10), flips);
+        assert!(matches!(decide(&candidate(newest, 29), &state, Trigger::Event), Decision::Stale(_)));
+        assert_eq!(decide(&candidate(newest, 31), &state, Trigger::Event), Decision::Flip);
     }
 
     #[test]
     fn event_adopts_unmanaged_location_only_before_first_flip() {
-        let flat = Live::Foreign(home().location().folder("blue"));
-        assert_eq!(next(&home(), &flat, Ulid::from_parts(2, 0)).colour, Colour::Green);
-        assert_eq!(decide(&candidate(GREEN(), 1), &state(flat.clone(), None, vec![]), Who::Event), Decision::Flip);
-        let drifted = state(flat, None, vec![flipped(BLUE(), By::Event, 1)]);
-        let error = flip(&home(), &candidate(GREEN(), 2), &drifted, Who::Event).unwrap_err();
+        let flat = Live::Unmanaged(paths().location().folder("blue"));
+        assert_eq!(next(&paths(), &flat, Ulid::from_parts(2, 0)).colour, Colour::Green);
+        assert_eq!(decide(&candidate(GREEN(), 1), &state(flat.clone(), None, vec![]), Trigger::Event), Decision::Flip);
+        let drifted = state(flat, None, vec![flipped(BLUE(), FlipOrigin::Event, 1)]);
+        let error = flip(&paths(), &candidate(GREEN(), 2), &drifted, Trigger::Event).unwrap_err();
         assert_eq!(error.kind(), crate::error::Kind::Conflict);
-        assert_eq!(decide(&candidate(GREEN(), 2), &drifted, Who::Operator), Decision::Flip);
+        assert_eq!(decide(&candidate(GREEN(), 2), &drifted, Trigger::Operator), Decision::Flip);
     }
 
     #[test]
     fn live_location_that_contains_the_new_one_is_refused() {
-        let parent = state(Live::Foreign("s3://lake/schemas/users".parse().unwrap()), None, vec![]);
-        let error = flip(&home(), &candidate(GREEN(), 1), &parent, Who::Event).unwrap_err();
+        let parent = state(Live::Unmanaged("s3://lake/schemas/users".parse().unwrap()), None, vec![]);
+        let error = flip(&paths(), &candidate(GREEN(), 1), &parent, Trigger::Event).unwrap_err();
         assert_eq!(
             error.message(),
             "the live location s3://lake/schemas/users/ overlaps the new one \
@@ -396,8 +408,8 @@ mod tests {
     #[test]
     fn hold_stops_events_and_operators_but_not_what_is_already_live() {
         let hold = Hold { at: second(1), reason: "bad source".into(), released: false };
-        let held = State { hold: Some(hold.clone()), ..state(Live::Ours(BLUE()), Some(10), vec![]) };
-        for who in [Who::Event, Who::Operator] {
+        let held = FlipState { hold: Some(hold.clone()), ..state(Live::Managed(BLUE()), Some(10), vec![]) };
+        for who in [Trigger::Event, Trigger::Operator] {
             assert_eq!(decide(&candidate(GREEN(), 99), &held, who), Decision::Held(hold.clone()));
             assert_eq!(decide(&candidate(BLUE(), 10), &held, who), Decision::AlreadyLive);
         }
@@ -409,80 +421,85 @@ mod tests {
 
     #[test]
     fn merge_flips_only_while_its_base_is_live() {
-        let on_blue = merge(GREEN(), Some(home().generation(&BLUE())));
-        let live = |live| State { live_is_merge: true, ..state(live, Some(99), vec![]) };
-        for who in [Who::Event, Who::Operator] {
-            assert_eq!(decide(&on_blue, &live(Live::Ours(BLUE())), who), Decision::Flip);
-            for other in [Live::Ours(generation(Colour::Green, 3)), Live::NoTable] {
+        let on_blue = merge(GREEN(), Some(paths().generation(&BLUE())));
+        let live = |live| FlipState { live_is_merge: true, ..state(live, Some(99), vec![]) };
+        for who in [Trigger::Event, Trigger::Operator] {
+            assert_eq!(decide(&on_blue, &live(Live::Managed(BLUE())), who), Decision::Flip);
+            for other in [Live::Managed(generation(Colour::Green, 3)), Live::NoTable] {
                 assert!(matches!(decide(&on_blue, &live(other), who), Decision::Stale(_)));
             }
             assert_eq!(decide(&merge(GREEN(), None), &state(Live::NoTable, None, vec![]), who), Decision::Flip);
-            assert!(matches!(decide(&merge(GREEN(), None), &live(Live::Ours(BLUE())), who), Decision::Stale(_)));
+            assert!(matches!(decide(&merge(GREEN(), None), &live(Live::Managed(BLUE())), who), Decision::Stale(_)));
         }
     }
 
     #[test]
     fn no_flip_or_rollback_unpublishes_opt_outs() {
-        let live = State { live_is_merge: true, ..state(Live::Ours(BLUE()), Some(1), vec![]) };
-        for who in [Who::Event, Who::Operator] {
+        let live = FlipState { live_is_merge: true, ..state(Live::Managed(BLUE()), Some(1), vec![]) };
+        for who in [Trigger::Event, Trigger::Operator] {
             assert!(matches!(decide(&candidate(GREEN(), 99), &live, who), Decision::Stale(_)));
         }
-        assert!(rollback(&home(), &live, Some(GREEN())).unwrap_err().message().contains("would forget opt-outs"));
+        assert!(rollback(&paths(), &live, Some(GREEN())).unwrap_err().message().contains("would forget opt-outs"));
     }
 
     #[test]
     fn table_moved_by_somebody_else_is_drift() {
         let ulid = |at| Ulid::from_parts(at, 0);
-        let (blue, green) = (Live::Ours(BLUE()), Live::Ours(GREEN()));
-        let foreign = Live::Foreign("s3://lake/elsewhere".parse().unwrap());
-        let from = |from: Generation, flip: Flip| Flip { from: Some(home().generation(&from)), ..flip };
-        let flips =
-            [(ulid(30), flipped(BLUE(), By::Event, 3)), (ulid(40), from(BLUE(), flipped(GREEN(), By::Event, 4)))];
-        let seen = |live: &Live, returned: &[Return]| unflip(&home(), live, &flips, returned);
+        let (blue, green) = (Live::Managed(BLUE()), Live::Managed(GREEN()));
+        let foreign = Live::Unmanaged("s3://lake/elsewhere".parse().unwrap());
+        let from = |from: Generation, flip: Flip| Flip { from: Some(paths().generation(&from)), ..flip };
+        let flips = [
+            (ulid(30), flipped(BLUE(), FlipOrigin::Event, 3)),
+            (ulid(40), from(BLUE(), flipped(GREEN(), FlipOrigin::Event, 4))),
+        ];
+        let seen = |live: &Live, returned: &[RevertIntent]| drift(&paths(), live, &flips, returned);
 
         assert_eq!(seen(&green, &[]), None);
         for moved in [&blue, &foreign, &Live::NoTable] {
             assert_eq!(seen(moved, &[]), Some(GREEN()), "{moved:?}");
         }
-        let unrecorded = Live::Ours(generation(Colour::Blue, 5));
+        let unrecorded = Live::Managed(generation(Colour::Blue, 5));
         assert_eq!(seen(&unrecorded, &[]), None, "its record is not written yet");
-        assert_eq!(unflip(&home(), &foreign, &[], &[]), None, "the dataset has never flipped: the table is adopted");
+        assert_eq!(drift(&paths(), &foreign, &[], &[]), None, "the dataset has never flipped: the table is adopted");
 
-        let returned = |flip, to| Return { flip: ulid(flip), to, by: By::Rollback, why: None };
+        let returned = |flip, to| RevertIntent { flip: ulid(flip), to, by: FlipOrigin::Rollback, why: None };
         assert_eq!(seen(&blue, &[returned(50, BLUE())]), None, "a rollback whose record is not written yet");
         assert_eq!(seen(&blue, &[returned(35, BLUE())]), Some(GREEN()), "a rollback from before the last flip");
         assert_eq!(seen(&blue, &[returned(50, GREEN())]), Some(GREEN()), "a rollback to another generation");
 
         // A request saw blue live without a record, and recovered the record after green's was written.
-        let late = [flips[0].clone(), flips[1].clone(), (ulid(60), flipped(BLUE(), By::Recovered, 6))];
-        assert_eq!(unflip(&home(), &green, &late, &[]), None, "a late record of an earlier flip");
-        assert_eq!(unflip(&home(), &foreign, &late, &[]), Some(GREEN()));
+        let late = [flips[0].clone(), flips[1].clone(), (ulid(60), flipped(BLUE(), FlipOrigin::Recovered, 6))];
+        assert_eq!(drift(&paths(), &green, &late, &[]), None, "a late record of an earlier flip");
+        assert_eq!(drift(&paths(), &foreign, &late, &[]), Some(GREEN()));
 
-        let mut canary = flipped(GREEN(), By::Event, 4);
-        (canary.from, canary.canary) = (foreign.location(&home()), Some(Canary::Pending));
-        assert_eq!(unflip(&home(), &foreign, &[(ulid(40), canary)], &[]), None, "the canary's flip back");
+        let mut canary = flipped(GREEN(), FlipOrigin::Event, 4);
+        (canary.from, canary.canary) = (foreign.location(&paths()), Some(Canary::Pending));
+        assert_eq!(drift(&paths(), &foreign, &[(ulid(40), canary)], &[]), None, "the canary's flip back");
     }
 
     #[test]
     fn rollback_goes_only_to_generations_that_were_live() {
-        let mut flip_ = flipped(GREEN(), By::Event, 20);
-        flip_.from = Some(home().generation(&BLUE()));
-        let flipped_ = state(Live::Ours(GREEN()), Some(15), vec![flip_]);
-        assert_eq!(rollback(&home(), &flipped_, None).unwrap(), BLUE());
-        assert!(rollback(&home(), &state(Live::Ours(GREEN()), Some(15), vec![]), None).is_err());
-        assert!(rollback(&home(), &state(Live::NoTable, None, vec![]), None).is_err());
-        let mut back = flipped(BLUE(), By::Rollback, 30);
-        back.from = Some(home().generation(&GREEN()));
-        let rolled = state(Live::Ours(BLUE()), Some(5), vec![flipped(BLUE(), By::Event, 5), back]);
-        assert_eq!(rollback(&home(), &rolled, None).unwrap(), BLUE(), "repeating the request changes nothing");
-        assert_eq!(rollback(&home(), &rolled, Some(BLUE())).unwrap(), BLUE());
+        let mut flip_ = flipped(GREEN(), FlipOrigin::Event, 20);
+        flip_.from = Some(paths().generation(&BLUE()));
+        let flipped_ = state(Live::Managed(GREEN()), Some(15), vec![flip_]);
+        assert_eq!(rollback(&paths(), &flipped_, None).unwrap(), BLUE());
+        assert!(rollback(&paths(), &state(Live::Managed(GREEN()), Some(15), vec![]), None).is_err());
+        assert!(rollback(&paths(), &state(Live::NoTable, None, vec![]), None).is_err());
+        let mut back = flipped(BLUE(), FlipOrigin::Rollback, 30);
+        back.from = Some(paths().generation(&GREEN()));
+        let rolled = state(Live::Managed(BLUE()), Some(5), vec![flipped(BLUE(), FlipOrigin::Event, 5), back]);
+        assert_eq!(rollback(&paths(), &rolled, None).unwrap(), BLUE(), "repeating the request changes nothing");
+        assert_eq!(rollback(&paths(), &rolled, Some(BLUE())).unwrap(), BLUE());
         // A named generation must have been live, because a rollback audits no rows.
-        let turned =
-            state(Live::Ours(GREEN()), Some(15), vec![flipped(BLUE(), By::Event, 5), flipped(GREEN(), By::Event, 20)]);
-        assert_eq!(rollback(&home(), &turned, Some(BLUE())).unwrap(), BLUE());
+        let turned = state(
+            Live::Managed(GREEN()),
+            Some(15),
+            vec![flipped(BLUE(), FlipOrigin::Event, 5), flipped(GREEN(), FlipOrigin::Event, 20)],
+        );
+        assert_eq!(rollback(&paths(), &turned, Some(BLUE())).unwrap(), BLUE());
         let never = generation(Colour::Blue, 3);
         assert_eq!(
-            rollback(&home(), &turned, Some(never)).unwrap_err().message(),
+            rollback(&paths(), &turned, Some(never)).unwrap_err().message(),
             format!(
                 "no flip to {never} is on record, and a rollback goes only to a generation that was live: request a \
                  flip to it, which audits it"

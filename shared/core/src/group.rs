@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
-    decision::{Decision, Who},
+    decision::{Decision, Trigger},
     error::{Error, Result},
-    layout::{Generation, Home, Location},
-    manifest::Run,
-    record::{By, Hold, text},
+    layout::{Generation, Location, TablePaths},
+    manifest::GroupRun,
+    record::{FlipOrigin, Hold, text},
 };
 
 /// The contents of `_groups/GROUP.json`.
@@ -49,7 +49,7 @@ pub struct Set {
     pub as_of: Timestamp,
     /// Since when all members have been live.
     pub since: Timestamp,
-    pub by: By,
+    pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// By dataset.
@@ -153,7 +153,7 @@ impl Record {
     }
 
     /// Returns the record after a flip has begun.
-    pub fn begun(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
+    pub fn head(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
@@ -207,18 +207,18 @@ impl Record {
 
     /// Returns the generations of a dataset that the record names or has named: readers may read them, or a revert may
     /// make them live again. The time is when the record stopped naming the generation; `None` if it still does.
-    pub fn named(&self, dataset: &str, home: &Home) -> BTreeMap<Generation, Option<Timestamp>> {
+    pub fn named(&self, dataset: &str, paths: &TablePaths) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
         let past = self.past.iter().rev().filter_map(|past| Some((of(&past.set)?, Some(past.until))));
         let now = self.live.iter().chain(self.flipping.iter().map(|flipping| &flipping.to)).filter_map(of);
         let from = self.flipping.iter().filter_map(|flipping| flipping.from.get(dataset)?.as_ref());
-        let from = from.filter_map(|from| home.parse_generation(from));
+        let from = from.filter_map(|from| paths.parse_generation(from));
         past.chain(now.chain(from).map(|generation| (generation, None))).collect()
     }
 }
 
 /// Returns how the members of a run differ from the group's members now; `None` if they are the same.
-pub fn other_members(run: &Run, group: &str, members: &[&str]) -> Option<String> {
+pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<String> {
     let then: Vec<&str> = run.members.keys().map(String::as_str).collect();
     if run.group != group {
         return Some(format!("it was exported with group {}, but belongs to {group} now: export it again", run.group));
@@ -247,7 +247,7 @@ pub enum Next {
 
 /// Decides whether a run flips while no other flip of the group is under way. `members` are the decisions about each
 /// member alone ([`crate::decision::flip`]).
-pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Decision)], who: Who) -> Next {
+pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str, Decision)], who: Trigger) -> Next {
     let is_live = record.live.as_ref().is_some_and(|live| live.run == run.run);
     if is_live && members.iter().all(|(_, decision)| *decision == Decision::AlreadyLive) {
         return Next::AlreadyLive;
@@ -255,7 +255,7 @@ pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Deci
     if let Some(hold) = record.held() {
         return Next::Held(hold.clone());
     }
-    if let Some(back) = record.went_back.as_ref().filter(|back| who == Who::Event && back.run == run.run) {
+    if let Some(back) = record.went_back.as_ref().filter(|back| who == Trigger::Event && back.run == run.run) {
         return Next::WentBack(back.why.clone());
     }
     if let Some(live) = record.live.as_ref().filter(|_| !is_live) {
@@ -265,7 +265,7 @@ pub fn flip(record: &Record, run: &Run, as_of: Timestamp, members: &[(&str, Deci
                 run.run, live.run, live.as_of
             ));
         }
-        if who == Who::Event && live.by == By::Rollback && as_of <= live.since {
+        if who == Trigger::Event && live.by == FlipOrigin::Rollback && as_of <= live.since {
             return Next::Stale(format!(
                 "run {} is as of {as_of}, before the rollback to run {} at {}",
                 run.run, live.run, live.since

@@ -104,7 +104,7 @@ pub fn time_of(ulid: Ulid) -> Timestamp {
 }
 
 /// S3's limit for a key, in bytes.
-pub const LONGEST_KEY: usize = 1024;
+pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The bucket and key of one S3 object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -205,7 +205,7 @@ fn split_uri(text: &str) -> Option<(&str, &str)> {
 
 /// The S3 folder of one table: `s3://BUCKET/PREFIX/TABLE/`. Everything that belongs to the table lies under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Home(Location);
+pub struct TablePaths(Location);
 
 const MANIFESTS: &str = "_manifests";
 const FLIPS: &str = "_flips";
@@ -216,7 +216,7 @@ const FAILED: &str = ".failed";
 
 /// The kind of a managed object under a table's folder, as its key tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ours {
+pub enum ObjectKind {
     /// Any object under the location of a generation.
     Data(Generation),
     Manifest(Generation),
@@ -224,7 +224,7 @@ pub enum Ours {
     Sweeping(Generation),
     Hold,
     /// The intent to make a generation live that may have been live before.
-    Return(Ulid),
+    RevertIntent(Ulid),
     Views,
     /// The record of an engine's run.
     Pending(Generation),
@@ -232,9 +232,9 @@ pub enum Ours {
     Failed(Generation),
 }
 
-impl Home {
+impl TablePaths {
     pub fn new(prefix: &Location, table: &str) -> Self {
-        Home(prefix.folder(table))
+        TablePaths(prefix.folder(table))
     }
 
     pub fn location(&self) -> &Location {
@@ -265,14 +265,14 @@ impl Home {
         self.0.key("_hold.json")
     }
 
-    pub fn returns(&self) -> Location {
+    pub fn revert_intents(&self) -> Location {
         self.0.folder(RETURNS)
     }
 
     /// Returns the key of the intent to make a generation live that may have been live before. The intent is written
     /// before the table is touched. The ULID is the flip's.
-    pub fn returning(&self, flip: Ulid) -> Key {
-        self.returns().key(&format!("{flip}.json"))
+    pub fn revert_intent(&self, flip: Ulid) -> Key {
+        self.revert_intents().key(&format!("{flip}.json"))
     }
 
     /// Returns the key of the object that records the SQL of an inbox dataset's views.
@@ -301,31 +301,31 @@ impl Home {
     }
 
     /// Returns the kind of an object of this table; `None` if the object is unmanaged.
-    pub fn parse(&self, key: &Key) -> Option<Ours> {
+    pub fn parse(&self, key: &Key) -> Option<ObjectKind> {
         let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
         let (folder, name) = match rest.split_once('/') {
-            None if *key == self.hold() => return Some(Ours::Hold),
-            None if *key == self.views() => return Some(Ours::Views),
+            None if *key == self.hold() => return Some(ObjectKind::Hold),
+            None if *key == self.views() => return Some(ObjectKind::Views),
             None => return None,
             Some(split) => split,
         };
         let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
         match folder {
-            MANIFESTS => Some(Ours::Manifest(json(name)?.parse().ok()?)),
-            SWEEPING => Some(Ours::Sweeping(json(name)?.parse().ok()?)),
+            MANIFESTS => Some(ObjectKind::Manifest(json(name)?.parse().ok()?)),
+            SWEEPING => Some(ObjectKind::Sweeping(json(name)?.parse().ok()?)),
             PENDING => {
                 let name = json(name)?;
                 Some(match name.strip_suffix(FAILED) {
-                    Some(generation) => Ours::Failed(generation.parse().ok()?),
-                    None => Ours::Pending(name.parse().ok()?),
+                    Some(generation) => ObjectKind::Failed(generation.parse().ok()?),
+                    None => ObjectKind::Pending(name.parse().ok()?),
                 })
             }
             RETURNS => {
                 let flip = Ulid::from_string(&json(name)?).ok()?;
-                (self.returning(flip) == *key).then_some(Ours::Return(flip))
+                (self.revert_intent(flip) == *key).then_some(ObjectKind::RevertIntent(flip))
             }
-            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(Ours::Flip),
-            _ => Some(Ours::Data(folder.parse().ok()?)),
+            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(ObjectKind::Flip),
+            _ => Some(ObjectKind::Data(folder.parse().ok()?)),
         }
     }
 
@@ -337,20 +337,20 @@ impl Home {
 
     /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
     /// generation.
-    pub fn of_generation(location: &Location) -> Option<(Home, Generation)> {
-        let (home, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
-        let home = Home(Location { bucket: location.bucket.clone(), prefix: format!("{home}/") });
-        Some((home, generation.parse().ok()?))
+    pub fn of_generation(location: &Location) -> Option<(TablePaths, Generation)> {
+        let (paths, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{paths}/") });
+        Some((paths, generation.parse().ok()?))
     }
 
     /// Returns the table and the generation that a manifest's key names; `None` if it is not the key of a manifest.
-    pub fn parse_manifest(key: &Key) -> Option<(Home, Generation)> {
-        let (home, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
+    pub fn parse_manifest(key: &Key) -> Option<(TablePaths, Generation)> {
+        let (paths, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
         let generation = name.strip_suffix(".json")?.parse().ok()?;
-        if !home.ends_with('/') {
+        if !paths.ends_with('/') {
             return None;
         }
-        Some((Home(Location { bucket: key.bucket.clone(), prefix: home.into() }), generation))
+        Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: paths.into() }), generation))
     }
 
     /// Returns the flip whose record lies at this key; `None` if it is not the key of a flip record.
@@ -445,32 +445,32 @@ mod tests {
 
     #[test]
     fn paths_parse_back_to_what_they_were_formatted_from() {
-        let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        let paths = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
         let generation: Generation = format!("green-{ULID}").parse().unwrap();
-        assert_eq!(home.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
-        assert_eq!(home.parse_generation(&home.generation(&generation)), Some(generation));
-        assert_eq!(Home::parse_manifest(&home.manifest(&generation)), Some((home.clone(), generation)));
-        assert_eq!(Home::of_generation(&home.generation(&generation)), Some((home.clone(), generation)));
-        assert_eq!(home.parse_flip(&home.flip(generation.ulid)), Some(generation.ulid));
+        assert_eq!(paths.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
+        assert_eq!(paths.parse_generation(&paths.generation(&generation)), Some(generation));
+        assert_eq!(TablePaths::parse_manifest(&paths.manifest(&generation)), Some((paths.clone(), generation)));
+        assert_eq!(TablePaths::of_generation(&paths.generation(&generation)), Some((paths.clone(), generation)));
+        assert_eq!(paths.parse_flip(&paths.flip(generation.ulid)), Some(generation.ulid));
         for (key, kind) in [
-            (home.generation(&generation).key("part-00000.parquet"), Ours::Data(generation)),
-            (home.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), Ours::Data(generation)),
-            (home.manifest(&generation), Ours::Manifest(generation)),
-            (home.flip(generation.ulid), Ours::Flip(generation.ulid)),
-            (home.sweeping(&generation), Ours::Sweeping(generation)),
-            (home.hold(), Ours::Hold),
-            (home.returning(Ulid::from_parts(7, 7)), Ours::Return(Ulid::from_parts(7, 7))),
-            (home.views(), Ours::Views),
-            (home.pending(&generation), Ours::Pending(generation)),
-            (home.failed(&generation), Ours::Failed(generation)),
+            (paths.generation(&generation).key("part-00000.parquet"), ObjectKind::Data(generation)),
+            (paths.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), ObjectKind::Data(generation)),
+            (paths.manifest(&generation), ObjectKind::Manifest(generation)),
+            (paths.flip(generation.ulid), ObjectKind::Flip(generation.ulid)),
+            (paths.sweeping(&generation), ObjectKind::Sweeping(generation)),
+            (paths.hold(), ObjectKind::Hold),
+            (paths.revert_intent(Ulid::from_parts(7, 7)), ObjectKind::RevertIntent(Ulid::from_parts(7, 7))),
+            (paths.views(), ObjectKind::Views),
+            (paths.pending(&generation), ObjectKind::Pending(generation)),
+            (paths.failed(&generation), ObjectKind::Failed(generation)),
         ] {
-            assert_eq!(home.parse(&key), Some(kind), "{key}");
+            assert_eq!(paths.parse(&key), Some(kind), "{key}");
         }
     }
 
     #[test]
     fn unmanaged_paths_are_not_parsed() {
-        let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        let paths = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
         for foreign in [
             "s3://lake/schemas/users/blue".to_string(),
             "s3://lake/schemas/users".to_string(),
@@ -479,7 +479,7 @@ mod tests {
             format!("s3://lake/schemas/users/green-{}", ULID.to_lowercase()),
             format!("s3://lake/schemas/users/green-{ULID}/deeper"),
         ] {
-            assert_eq!(home.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
+            assert_eq!(paths.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
         }
         for foreign in [
             "s3://lake/schemas/users/blue/part-00000.parquet".to_string(),
@@ -497,14 +497,14 @@ mod tests {
             format!("s3://lake/schemas/users/_pending/green-{ULID}.failed.failed.json"),
             "s3://lake/schemas/users/notes.txt".to_string(),
         ] {
-            assert_eq!(home.parse(&foreign.parse().unwrap()), None, "{foreign}");
+            assert_eq!(paths.parse(&foreign.parse().unwrap()), None, "{foreign}");
         }
         for key in [
             format!("_manifests/green-{ULID}.json"),
             format!("x_manifests/green-{ULID}.json"),
             "a/_manifests/x.json".into(),
         ] {
-            assert_eq!(Home::parse_manifest(&Key { bucket: "b".into(), key }), None);
+            assert_eq!(TablePaths::parse_manifest(&Key { bucket: "b".into(), key }), None);
         }
     }
 
@@ -522,9 +522,9 @@ mod tests {
     #[test]
     fn group_records_lie_beside_the_tables() {
         let prefix = "s3://lake/schemas".parse().unwrap();
-        let (group, home) = (Group::new(&prefix, "core"), Home::new(&prefix, "users"));
+        let (group, paths) = (Group::new(&prefix, "core"), TablePaths::new(&prefix, "users"));
         assert_eq!(group.record().to_string(), "s3://lake/schemas/_groups/core.json");
-        assert!(!group.folder().overlaps(home.location()));
+        assert!(!group.folder().overlaps(paths.location()));
     }
 
     #[test]

@@ -49,13 +49,13 @@ pub struct Manifest {
     pub merge: Option<Merge>,
     /// Only in a generation of a member of a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<Run>,
+    pub group: Option<GroupRun>,
 }
 
 /// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
 /// the members' names, so the run is complete when the last one exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct GroupRun {
     pub group: String,
     #[serde(with = "crate::record::text")]
     pub run: Ulid,
@@ -63,7 +63,7 @@ pub struct Run {
     pub members: BTreeMap<String, Generation>,
 }
 
-impl Run {
+impl GroupRun {
     /// Returns the member whose manifest is written last.
     pub fn last(&self) -> Option<&str> {
         self.members.keys().next_back().map(String::as_str)
@@ -84,33 +84,33 @@ pub struct Merge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumed {
     pub by: Generation,
-    pub drops: Vec<Drop>,
+    pub drops: Vec<InboxObject>,
 }
 
 /// One version of an object in the inbox. In JSON it is `["KEY", "ETAG"]`, which is short because there may be 100,000.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
-pub struct Drop {
+pub struct InboxObject {
     /// Relative to the inbox's location.
     pub key: String,
     pub etag: String,
 }
 
-impl Drop {
+impl InboxObject {
     /// Returns the SHA-256 of the key in hex. It replaces the key in paths that would be longer than S3 allows.
     pub fn hashed(&self) -> String {
         Sha256::digest(&self.key).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-impl From<(String, String)> for Drop {
-    fn from((key, etag): (String, String)) -> Drop {
-        Drop { key, etag }
+impl From<(String, String)> for InboxObject {
+    fn from((key, etag): (String, String)) -> InboxObject {
+        InboxObject { key, etag }
     }
 }
 
-impl From<Drop> for (String, String) {
-    fn from(drop: Drop) -> (String, String) {
+impl From<InboxObject> for (String, String) {
+    fn from(drop: InboxObject) -> (String, String) {
         (drop.key, drop.etag)
     }
 }

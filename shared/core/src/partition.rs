@@ -47,11 +47,11 @@ pub enum Projection {
 
 /// How many partitions a projection may have, whether they exist or not. Athena lists each one that a query doesn't
 /// exclude.
-pub const MOST_PROJECTED: u64 = 100_000;
+pub const MAX_PROJECTED_PARTITIONS: u64 = 100_000;
 
 /// How many partitions a generation may have. Each has at least one object, and the audit reads the footer of each
 /// object.
-pub const MOST_PARTITIONS: usize = 10_000;
+pub const MAX_PARTITIONS: usize = 10_000;
 
 /// The largest table parameter, in bytes. Source: the reference of Glue's `TableInput`.
 const MAX_PARAMETER_BYTES: usize = 512_000;
@@ -189,17 +189,17 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
     (!rest.is_empty() && !rest.contains('/')).then_some(values)
 }
 
-/// Returns how many partitions Athena projects. The error says that they are more than [`MOST_PROJECTED`], and that
+/// Returns how many partitions Athena projects. The error says that they are more than [`MAX_PROJECTED_PARTITIONS`], and that
 /// only `existing` ones have rows.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
-    if count <= MOST_PROJECTED {
+    if count <= MAX_PROJECTED_PARTITIONS {
         return Ok(count);
     }
     let names: Vec<&str> = partitions.iter().map(|partition| partition.column.name.as_str()).collect();
     Err(format!(
         "partition_by {}: Athena would project {count} partitions, but only {existing} have rows and the limit is \
-         {MOST_PROJECTED}: partition by fewer or coarser columns, remove outlier values, or cast a sparse column to \
+         {MAX_PROJECTED_PARTITIONS}: partition by fewer or coarser columns, remove outlier values, or cast a sparse column to \
          string",
         names.join(", ")
     ))

@@ -12,7 +12,7 @@ pub use crate::layout::Entry;
 use crate::{
     error::{Error, Result},
     layout::{Key, Location, TableName},
-    record::{Pending, Run},
+    record::{EngineRun, Pending},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
@@ -60,7 +60,7 @@ pub enum Put {
 }
 
 /// The maximum number of objects in one `DeleteObjects`.
-pub const DELETED_AT_ONCE: usize = 1000;
+pub const MAX_DELETES_PER_REQUEST: usize = 1000;
 
 /// A multipart upload that was neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +105,7 @@ pub trait Objects: Send + Sync {
     /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
-    /// Deletes up to [`DELETED_AT_ONCE`] objects of one bucket. Deleting a missing object succeeds. After an error some
+    /// Deletes up to [`MAX_DELETES_PER_REQUEST`] objects of one bucket. Deleting a missing object succeeds. After an error some
     /// objects may be deleted. Only sweep may call it.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
@@ -180,10 +180,10 @@ pub trait Queue: Send + Sync {
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
 
     /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
-    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()>;
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()>;
 
     /// Sends a copy of a message to the dead-letter queue, with the error for an operator to read.
-    async fn bury(&self, body: &str, why: &Error) -> Result<()>;
+    async fn dead_letter(&self, body: &str, why: &Error) -> Result<()>;
 }
 
 /// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
@@ -200,7 +200,7 @@ pub trait Engine: Send + Sync {
     async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered>;
 
     /// Returns the progress of a run; `None` if there is no such run.
-    async fn look(&self, run: &Run) -> Result<Option<Progress>>;
+    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>>;
 }
 
 #[derive(Debug)]

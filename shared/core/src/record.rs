@@ -20,7 +20,7 @@ pub struct Flip {
     /// The location that was live before; `None` if there was no table or if it is no longer known.
     pub from: Option<Location>,
     pub to: Generation,
-    pub by: By,
+    pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// `None` if the dataset had no canary.
@@ -40,7 +40,7 @@ pub enum Canary {
 /// The origin of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
+pub enum FlipOrigin {
     /// The event of a manifest.
     Event,
     /// An operator's request.
@@ -61,12 +61,12 @@ pub enum By {
 ///
 /// The table's Location alone can't tell such a flip from drift. The intent can, even if the flip record is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Return {
+pub struct RevertIntent {
     /// The ULID of the flip record.
     #[serde(with = "text")]
     pub flip: Ulid,
     pub to: Generation,
-    pub by: By,
+    pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -130,16 +130,16 @@ pub enum Work {
 
 /// Identifies a run by its engine's own ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Run {
+pub enum EngineRun {
     Athena { id: String },
     GlueJob { job: String, id: String },
 }
 
-impl Run {
-    pub fn of(work: &Work, id: &str) -> Run {
+impl EngineRun {
+    pub fn of(work: &Work, id: &str) -> EngineRun {
         match work {
-            Work::Athena { .. } => Run::Athena { id: id.into() },
-            Work::GlueJob { name, .. } => Run::GlueJob { job: name.clone(), id: id.into() },
+            Work::Athena { .. } => EngineRun::Athena { id: id.into() },
+            Work::GlueJob { name, .. } => EngineRun::GlueJob { job: name.clone(), id: id.into() },
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The partitions that one `UNLOAD` can write.
-pub const MOST_PARTITIONS: u64 = 100;
+pub const MAX_PARTITIONS: u64 = 100;
 
 /// Bytes of a statement (`QueryString` in the reference of `StartQueryExecution`).
 const MAX_STATEMENT_BYTES: usize = 262_144;
@@ -49,12 +49,12 @@ pub fn location(sql: &str) -> Option<Location> {
     head.trim_end().to_ascii_uppercase().ends_with(" TO").then(|| location.parse().ok()).flatten()
 }
 
-/// Returns a query that counts the result's partitions, up to [`MOST_PARTITIONS`] + 1, and returns the types of their
+/// Returns a query that counts the result's partitions, up to [`MAX_PARTITIONS`] + 1, and returns the types of their
 /// columns. With columnar formats it reads only these columns.
 pub fn question(athena: &Athena) -> String {
     let names: Vec<String> = athena.partition_by.iter().map(|name| format!("\"{name}\"")).collect();
     let types: String = names.iter().map(|name| format!(", max(typeof({name}))")).collect();
-    let (names, most) = (names.join(", "), MOST_PARTITIONS + 1);
+    let (names, most) = (names.join(", "), MAX_PARTITIONS + 1);
     format!("SELECT count(*){types} FROM (SELECT DISTINCT {names} FROM (\n{}\n) LIMIT {most})", athena.query)
 }
 
@@ -63,9 +63,9 @@ pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
     let names = &athena.partition_by;
     let (count, types) = row.split_first().ok_or_else(|| incomplete_response(names))?;
     let count: u64 = count.as_deref().and_then(|count| count.parse().ok()).ok_or_else(|| incomplete_response(names))?;
-    if count > MOST_PARTITIONS {
+    if count > MAX_PARTITIONS {
         return Err(Error::config(format!(
-            "the result has more than {MOST_PARTITIONS} partitions by {}, the limit of one UNLOAD: partition by \
+            "the result has more than {MAX_PARTITIONS} partitions by {}, the limit of one UNLOAD: partition by \
              coarser columns, such as a month, or by none, or read the rows with another source (files, glue_job), \
              which allows 10,000",
             names.join(", ")

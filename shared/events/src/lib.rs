@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use turntable_core::{
     error::{Error, Result},
-    layout::{Generation, Home, Key, TableName},
-    record::Run,
+    layout::{Generation, Key, TableName, TablePaths},
+    record::EngineRun,
 };
 
 pub use optout::Optout;
@@ -24,7 +24,7 @@ pub enum Export {
     /// Handle the messages of the queue.
     Queue(Vec<Message>),
     /// Settle an engine's run that has ended.
-    Ended(Run),
+    Ended(EngineRun),
     /// Check a pending run of an engine, and settle it if it has ended.
     Pending(String, Generation),
 }
@@ -71,7 +71,7 @@ impl Export {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flip {
     /// A manifest was written: flip its generation.
-    Manifest(Home, Generation),
+    Manifest(TablePaths, Generation),
     /// An operator wants this generation live.
     Candidate {
         dataset: String,
@@ -124,10 +124,10 @@ impl Flip {
             return Ok(Flip::Changed(table));
         }
         if let Some(key) = created_object(event)? {
-            let (home, generation) = Home::parse_manifest(&key).ok_or_else(|| {
+            let (paths, generation) = TablePaths::parse_manifest(&key).ok_or_else(|| {
                 Error::input(format!("{key} is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json"))
             })?;
-            return Ok(Flip::Manifest(home, generation));
+            return Ok(Flip::Manifest(paths, generation));
         }
         let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
         let unexpected = |field: &str| {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use turntable_core::{
     error::{Error, Result},
-    record::Run,
+    record::EngineRun,
 };
 
 /// Returns the run that an event names, or `None` for any other event.
@@ -14,7 +14,7 @@ use turntable_core::{
 ///
 /// <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>,
 /// <https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html>
-pub fn ended(event: &Value) -> Result<Option<Run>> {
+pub fn ended(event: &Value) -> Result<Option<EngineRun>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Query {
@@ -29,11 +29,11 @@ pub fn ended(event: &Value) -> Result<Option<Run>> {
     match event.get("detail-type").and_then(Value::as_str) {
         Some("Athena Query State Change") => {
             let Query { query_execution_id: id } = detail(event, "the Athena event lacks queryExecutionId")?;
-            Ok(Some(Run::Athena { id }))
+            Ok(Some(EngineRun::Athena { id }))
         }
         Some("Glue Job State Change") => {
             let Job { job_name: job, job_run_id: id } = detail(event, "the Glue event lacks jobName or jobRunId")?;
-            Ok(Some(Run::GlueJob { job, id }))
+            Ok(Some(EngineRun::GlueJob { job, id }))
         }
         _ => Ok(None),
     }

@@ -16,6 +16,6 @@ mod timestamps;
 mod write;
 
 pub use footer::{columns_of, read_footer};
-pub use rows::{Batches, Copy, Rows};
+pub use rows::{Batches, Passthrough, Rows};
 pub use timestamps::{int96_columns, with_micros};
 pub use write::{Progress, Written, write, write_until};

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     encode::{Columns, RowGroup},
     file::Open,
-    rows::Copy,
+    rows::Passthrough,
     write::{Progress, stopped},
 };
 use turntable_core::{
@@ -74,7 +74,7 @@ impl Target {
     }
 
     /// Counts one more begun file whose name doesn't come from this counter.
-    pub(super) fn begun(&self) {
+    pub(super) fn head(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -108,8 +108,8 @@ impl Target {
     }
 
     /// Lets S3 copy a passthrough file. Fails if the object has changed since it was listed.
-    pub(super) async fn copy(&self, copy: Copy) -> Result<File> {
-        let (name, Copy { entry, rows }) = (self.next_name(), copy);
+    pub(super) async fn copy(&self, copy: Passthrough) -> Result<File> {
+        let (name, Passthrough { entry, rows }) = (self.next_name(), copy);
         let etag = self.objects.copy(&entry.key, &entry.etag, &self.location.key(&name)).await?;
         self.encoded(rows as usize);
         self.sent(entry.size);

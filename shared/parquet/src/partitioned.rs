@@ -28,7 +28,7 @@ use crate::{
 use turntable_core::{
     config,
     error::{Error, Result},
-    layout::{LONGEST_KEY, Location, part},
+    layout::{Location, MAX_KEY_BYTES, part},
     manifest::File,
     partition::{self, Kind, Partition},
     port::Objects,
@@ -55,7 +55,7 @@ const MAX_CONCURRENT_ROW_GROUPS: usize = 4;
 const MAX_CONCURRENT_FINISHES: usize = 32;
 
 /// The result of [`write_until`].
-pub enum Ended {
+pub enum PartitionedOutcome {
     All(Written),
     /// The stop signal came first. No upload is left unfinished.
     Stopped(Progress),
@@ -87,7 +87,7 @@ pub async fn write_until(
     partition_by: &[String],
     sizes: config::Parquet,
     table: &str,
-) -> Result<Ended> {
+) -> Result<PartitionedOutcome> {
     let (keys, by) = keys(&rows, columns, partition_by, table)?;
     let sizes = config::Parquet { row_group_size: sizes.row_group_size.min(sizes.file_size), ..sizes };
     let target = Target::new(objects.clone(), location.clone(), keys.schema.clone(), properties()?, sizes)?;
@@ -95,10 +95,10 @@ pub async fn write_until(
     let mut pool = Pool::new(target.clone(), partition_by.to_vec());
     let ended = tokio::select! {
         biased;
-        () = stop => Ok(Ended::Stopped(target.progress())),
-        written = pool.fill(rows, keys, &by) => written.map(Ended::All),
+        () = stop => Ok(PartitionedOutcome::Stopped(target.progress())),
+        written = pool.fill(rows, keys, &by) => written.map(PartitionedOutcome::All),
     };
-    if !matches!(ended, Ok(Ended::All(_))) {
+    if !matches!(ended, Ok(PartitionedOutcome::All(_))) {
         pool.abort().await;
     }
     ended
@@ -227,9 +227,9 @@ impl Pool {
         let names = self.names.iter().map(String::as_str);
         let folder = partition::folder(names.zip(values.iter().map(String::as_str)));
         let longest = self.target.location.key(&folder).key.len() + part(0).len();
-        if longest > LONGEST_KEY {
+        if longest > MAX_KEY_BYTES {
             return Err(Error::input(format!(
-                "{}: partition_by: the values of a partition make a key longer than {LONGEST_KEY} bytes: shorten them \
+                "{}: partition_by: the values of a partition make a key longer than {MAX_KEY_BYTES} bytes: shorten them \
                  in the source's query",
                 self.target.location
             )));
@@ -294,7 +294,7 @@ impl Pool {
         let name = format!("{}{}", state.folder, part(state.files_begun));
         state.files_begun += usize::from(open.is_none());
         if open.is_none() {
-            self.target.begun();
+            self.target.head();
         }
         state.busy = true;
         // For a small row group, more threads cost more than they save.

@@ -13,14 +13,14 @@ pub struct Rows {
     /// The schema of every batch. Names are unique and lower case, as Glue stores them.
     pub schema: SchemaRef,
     /// Objects that S3 copies into the generation unchanged (passthrough).
-    pub copies: Vec<Copy>,
+    pub copies: Vec<Passthrough>,
     /// Streams of the other rows, to be read concurrently.
     pub streams: Vec<Batches>,
 }
 
 /// A Parquet object that passes through unchanged: Athena can read it, and its columns are exactly those to be written.
 #[derive(Debug, Clone)]
-pub struct Copy {
+pub struct Passthrough {
     pub entry: Entry,
     pub rows: u64,
 }

@@ -10,7 +10,7 @@ use arrow_select::interleave::interleave;
 
 use turntable_core::{
     error::{Error, Result},
-    partition::{Kind, MOST_PARTITIONS, Value},
+    partition::{Kind, MAX_PARTITIONS, Value},
 };
 
 /// A batch and its position in the source.
@@ -126,9 +126,9 @@ impl Splitter {
             return Ok(*known);
         }
         let number = self.names[level].len();
-        if number == MOST_PARTITIONS {
+        if number == MAX_PARTITIONS {
             return Err(Error::input(format!(
-                "{}: partition_by gives more than {MOST_PARTITIONS} partitions, and each needs at least one file: \
+                "{}: partition_by gives more than {MAX_PARTITIONS} partitions, and each needs at least one file: \
                  partition by fewer or coarser columns",
                 self.keys.table
             )));

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::{
     encode::Encoder,
     output::{Output, Target},
-    rows::{Batches, Copy, Rows},
+    rows::{Batches, Passthrough, Rows},
 };
 use turntable_core::{
     config,
@@ -147,7 +147,7 @@ pub async fn write_until(
 const MAX_CONCURRENT_COPIES: usize = 8;
 
 /// Copies the passthrough objects. Returns `Err(None)` if writing was stopped, as [`write_stream`] does.
-async fn copy_files(target: Arc<Target>, copies: Vec<Copy>) -> Result<Vec<File>, Option<Error>> {
+async fn copy_files(target: Arc<Target>, copies: Vec<Passthrough>) -> Result<Vec<File>, Option<Error>> {
     let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(MAX_CONCURRENT_COPIES).try_collect();
     let ended = tokio::select! {
         biased;

@@ -9,7 +9,7 @@ use turntable_core::{
     error::{Error, Kind, Result},
     layout::{Entry, Location},
     manifest::File,
-    partition::{self, Kind as PartitionKind, MOST_PARTITIONS, Partition, Value},
+    partition::{self, Kind as PartitionKind, MAX_PARTITIONS, Partition, Value},
     port::Objects,
     record::{Folder, Pending, Work},
     schema::{self, Column},
@@ -121,10 +121,10 @@ fn partitions(
         }
         existing.insert(of_file);
     }
-    if existing.len() > MOST_PARTITIONS {
+    if existing.len() > MAX_PARTITIONS {
         let count = existing.len();
         return Err(fault(format!(
-            "{count} partitions, but at most {MOST_PARTITIONS} are allowed: partition by coarser columns"
+            "{count} partitions, but at most {MAX_PARTITIONS} are allowed: partition by coarser columns"
         )));
     }
     let mut partitions = Vec::new();

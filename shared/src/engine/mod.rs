@@ -1,8 +1,8 @@
 //! Athena and Glue as engines. An engine writes a generation's files while Turntable doesn't wait, and the run is
 //! settled afterwards.
 //!
-//! [`export`] writes a pending record next to the manifests, starts the run and returns. Later an event ([`heard`]),
-//! sweep or the next export ([`nudged`]) asks the engine for the run's state and settles the run once. A settled run
+//! [`export`] writes a pending record next to the manifests, starts the run and returns. Later an event ([`run_ended`]),
+//! sweep or the next export ([`check_pending`]) asks the engine for the run's state and settles the run once. A settled run
 //! has either a manifest or a failed record. Both are create-if-absent, and events only trigger the check. So
 //! duplicate, late and reordered events do nothing, and sweep makes up for a lost one.
 //!
@@ -23,14 +23,14 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use crate::environment::World;
+use crate::environment::Environment;
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
-    layout::{Generation, Home, Ours},
+    layout::{Generation, ObjectKind, TablePaths},
     manifest::Manifest,
     port::Engine,
-    record::{self, Failed, Pending, Run},
+    record::{self, EngineRun, Failed, Pending},
 };
 
 /// The arguments that a job gets besides [`turntable_core::record::JOB_LOCATION`], which identifies the run.
@@ -45,7 +45,7 @@ const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 /// The environment of runs: the ports and the engine.
 #[derive(Clone)]
 pub struct Engines {
-    pub world: World,
+    pub env: Environment,
     pub engine: Arc<dyn Engine>,
 }
 
@@ -67,7 +67,7 @@ pub enum Outcome {
 
 /// Starts a run for the dataset, if none is pending.
 pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
-    for pending in unsettled_runs(&engines.world, dataset).await?.into_iter().rev() {
+    for pending in unsettled_runs(&engines.env, dataset).await?.into_iter().rev() {
         match settle::pending(engines, dataset, pending).await? {
             // Another invocation has settled it meanwhile.
             Outcome::Nothing(_) => {}
@@ -80,46 +80,46 @@ pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
 
 /// Handles an event that says that a run has ended. Asks the engine for the run's state, and settles the run if it is
 /// pending.
-pub async fn heard(engines: &Engines, config: &Config, run: &Run) -> Result<Outcome> {
-    let Some(progress) = engines.engine.look(run).await? else {
+pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> Result<Outcome> {
+    let Some(progress) = engines.engine.loaded(run).await? else {
         return Ok(Outcome::Nothing("the engine does not know this run".into()));
     };
-    let home = progress.location.as_ref().and_then(Home::of_generation);
-    let Some((home, generation)) = home else {
+    let paths = progress.location.as_ref().and_then(TablePaths::of_generation);
+    let Some((paths, generation)) = paths else {
         return Ok(Outcome::Nothing("unmanaged run: it writes to no generation's location".into()));
     };
     // An account may have several stacks, which get the events of each other's runs.
-    let Ok(dataset) = config.dataset_at(&home) else {
-        return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", home.location())));
+    let Ok(dataset) = config.dataset_at(&paths) else {
+        return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
     };
-    match unsettled(&engines.world, dataset, &generation).await? {
+    match unsettled(&engines.env, dataset, &generation).await? {
         Some(pending) => settle::ended(engines, dataset, pending, progress.state).await,
         None => Ok(Outcome::Nothing(format!("{generation} of {} is not pending", dataset.name))),
     }
 }
 
 /// Checks a pending run, and settles it if it has ended.
-pub async fn nudged(engines: &Engines, dataset: &Dataset, generation: &Generation) -> Result<Outcome> {
-    match unsettled(&engines.world, dataset, generation).await? {
+pub async fn check_pending(engines: &Engines, dataset: &Dataset, generation: &Generation) -> Result<Outcome> {
+    match unsettled(&engines.env, dataset, generation).await? {
         Some(pending) => settle::pending(engines, dataset, pending).await,
         None => Ok(Outcome::Nothing(format!("{generation} of {} is not pending", dataset.name))),
     }
 }
 
 /// Returns the pending record of a run, or `None` if there is none or the run is settled.
-async fn unsettled(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Option<Pending>> {
-    let key = dataset.home.pending(generation);
-    let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
+async fn unsettled(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Pending>> {
+    let key = dataset.paths.pending(generation);
+    let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
     let pending: Pending = record::from_json(&key, &json)?;
     let recorded = (&pending.dataset, &pending.generation, &pending.location);
-    if recorded != (&dataset.name, generation, &dataset.home.generation(generation)) {
+    if recorded != (&dataset.name, generation, &dataset.paths.generation(generation)) {
         return Err(Error::corrupt(format!(
             "{key} names {} at {}, which does not match its key: this is a bug, report it",
             pending.dataset, pending.location
         )));
     }
-    for settled in [dataset.home.manifest(generation), dataset.home.failed(generation)] {
-        if world.objects.head(&settled).await?.is_some() {
+    for settled in [dataset.paths.manifest(generation), dataset.paths.failed(generation)] {
+        if env.objects.head(&settled).await?.is_some() {
             return Ok(None);
         }
     }
@@ -127,34 +127,34 @@ async fn unsettled(world: &World, dataset: &Dataset, generation: &Generation) ->
 }
 
 /// Returns the unsettled runs, oldest first. Takes one listing, and a few reads per run.
-async fn unsettled_runs(world: &World, dataset: &Dataset) -> Result<Vec<Pending>> {
-    let listed = world.objects.list(&dataset.home.runs(), None).await?;
-    let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.home.parse(&entry.key)).collect();
+async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Result<Vec<Pending>> {
+    let listed = env.objects.list(&dataset.paths.runs(), None).await?;
+    let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.paths.parse(&entry.key)).collect();
     let mut generations: Vec<Generation> = kinds
         .iter()
         .filter_map(|kind| match kind {
-            Ours::Pending(generation) => Some(*generation),
+            ObjectKind::Pending(generation) => Some(*generation),
             _ => None,
         })
-        .filter(|generation| !kinds.contains(&Ours::Failed(*generation)))
+        .filter(|generation| !kinds.contains(&ObjectKind::Failed(*generation)))
         .collect();
     generations.sort_by_key(|generation| generation.ulid);
     let mut open = Vec::new();
     for generation in generations {
-        open.extend(unsettled(world, dataset, &generation).await?);
+        open.extend(unsettled(env, dataset, &generation).await?);
     }
     Ok(open)
 }
 
 /// Writes the failed record of a run, unless there is one.
-pub async fn failed(world: &World, pending: &Pending, why: &Error) -> Result<()> {
-    let Some((home, generation)) = Home::of_generation(&pending.location) else {
+pub async fn failed(env: &Environment, pending: &Pending, why: &Error) -> Result<()> {
+    let Some((paths, generation)) = TablePaths::of_generation(&pending.location) else {
         return Err(Error::corrupt(format!(
             "{} is not a generation's location: this is a bug, report it",
             pending.location
         )));
     };
-    let failed = Failed { at: world.clock.now(), error: why.kind().as_str().into(), reason: why.report() };
-    let key = home.failed(&generation);
-    world.objects.put_new(&key, record::to_json(&failed).into()).await.map(|_| ())
+    let failed = Failed { at: env.clock.now(), error: why.kind().as_str().into(), reason: why.report() };
+    let key = paths.failed(&generation);
+    env.objects.put_new(&key, record::to_json(&failed).into()).await.map(|_| ())
 }

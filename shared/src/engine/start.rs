@@ -25,24 +25,24 @@ const MAX_JOB_OVERHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Starts a new run: checks the dataset, writes the pending record, then starts the run.
 pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
-    let world = &engines.world;
-    let live = publish::live_to_follow(world, dataset).await?;
-    let generation = decision::next(&dataset.home, &live, world.clock.ulid());
-    let location = dataset.home.generation(&generation);
+    let env = &engines.env;
+    let live = publish::live_to_follow(env, dataset).await?;
+    let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
+    let location = dataset.paths.generation(&generation);
     decision::beside(&live, &location)?;
-    if !world.objects.list(&location, None).await?.is_empty() {
+    if !env.objects.list(&location, None).await?.is_empty() {
         return Err(Error::corrupt(format!(
             "{location}: the new location is not empty, which UNLOAD requires: run again"
         )));
     }
     let folders = folders(engines, dataset).await?;
-    let as_of = world.clock.now();
+    let as_of = env.clock.now();
     let (work, longest) = work(dataset, &generation, &location, as_of)?;
     let pending = Pending {
         dataset: dataset.name.clone(),
         generation,
         location,
-        base: live.location(&dataset.home),
+        base: live.location(&dataset.paths),
         as_of,
         spec: dataset.spec.clone(),
         work,
@@ -50,8 +50,8 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
         until: as_of.checked_add(longest).unwrap_or(Timestamp::MAX),
         run: None,
     };
-    let key = dataset.home.pending(&generation);
-    match world.objects.put_new(&key, record::to_json(&pending).into()).await? {
+    let key = dataset.paths.pending(&generation);
+    match env.objects.put_new(&key, record::to_json(&pending).into()).await? {
         Put::Created => started(engines, dataset, pending, false).await,
         Put::Exists => Err(Error::corrupt(format!("{key}: this generation already exists: run again"))),
     }
@@ -65,14 +65,14 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
         Err(error) => {
             // A refused run will never run. After any other error it may run, so the record stays for the retry.
             if !matches!(error.kind(), Kind::Unavailable | Kind::Conflict) {
-                failed(&engines.world, &pending, &error).await?;
+                failed(&engines.env, &pending, &error).await?;
             }
             return Err(error);
         }
     };
     pending.run = Some(run);
-    let key = dataset.home.pending(&pending.generation);
-    engines.world.objects.put(&key, record::to_json(&pending).into()).await?;
+    let key = dataset.paths.pending(&pending.generation);
+    engines.env.objects.put(&key, record::to_json(&pending).into()).await?;
     Ok(Outcome::Started(pending))
 }
 

@@ -6,14 +6,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::file;
-use turntable_core::consent::{bucket, key::Key, record_columns::Run};
+use turntable_core::consent::{bucket, key::Key, record_columns::RecordColumns};
 use turntable_core::{
     error::{Error, Result},
     layout::{Location, part, part_number},
     manifest::{File, Manifest},
     port::Objects,
 };
-use turntable_sources::inbox::spill_buffer::{Part, Pile};
+use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 
 /// The inputs of a build, and its destination.
 pub struct Build {
@@ -45,7 +45,7 @@ struct Unit {
 }
 
 impl Build {
-    pub async fn run(self, changes: Pile) -> Result<Built> {
+    pub async fn run(self, changes: SpillBuffer) -> Result<Built> {
         let old_buckets = self.base.as_ref().and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
         let same = old_buckets == Some(self.buckets);
         let units = old_buckets.unwrap_or(self.buckets).min(self.buckets);
@@ -71,7 +71,7 @@ impl Build {
         Ok(Built { files, applied })
     }
 
-    fn units(&self, units: u32, changes: Pile) -> Result<Vec<Unit>> {
+    fn units(&self, units: u32, changes: SpillBuffer) -> Result<Vec<Unit>> {
         let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
         for file in self.base.iter().flat_map(|base| &base.files) {
             let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
@@ -84,7 +84,7 @@ impl Build {
             let new = (number..self.buckets).step_by(units as usize).collect();
             Unit { old: old.remove(&number).unwrap_or_default(), new, changes }
         };
-        Ok(changes.dealt(units).into_iter().enumerate().map(unit).collect())
+        Ok(changes.partition_by_bucket(units).into_iter().enumerate().map(unit).collect())
     }
 
     /// Copies one file unchanged from the live generation into this one.
@@ -96,7 +96,7 @@ impl Build {
     }
 
     async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, u64)> {
-        let mut table = Run::new(self.key.width());
+        let mut table = RecordColumns::new(self.key.width());
         for old in &unit.old {
             let run = self.read(old).await?;
             match table.is_empty() {
@@ -111,7 +111,8 @@ impl Build {
                 return Ok((Vec::new(), old, 0));
             }
             let mut runs = if new.len() == 1 { vec![table] } else { this.split_into(&new, &table) };
-            let encode = |(bucket, run): (u32, Run)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
+            let encode =
+                |(bucket, run): (u32, RecordColumns)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
             // Bucket 0 always has a file, so that a table without rows still has its columns.
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
             Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
@@ -134,12 +135,12 @@ impl Build {
     }
 
     /// Returns the records of each of the new buckets, in the order of `new`.
-    fn split_into(&self, new: &[u32], table: &Run) -> Vec<Run> {
-        let mut all = table.dealt(self.buckets);
+    fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
+        let mut all = table.partition_by_bucket(self.buckets);
         new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
     }
 
-    async fn read(&self, file: &File) -> Result<Run> {
+    async fn read(&self, file: &File) -> Result<RecordColumns> {
         let base =
             self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
         let at = base.location.key(&file.key);

@@ -18,9 +18,9 @@ use parquet::{
 };
 
 use turntable_core::consent::{
-    OCCURRED_AT, STATE, Word,
+    ConsentRecord, OCCURRED_AT, STATE,
     key::{Key, Type, Value},
-    record_columns::Run,
+    record_columns::RecordColumns,
 };
 use turntable_core::{
     error::{Error, Result},
@@ -57,7 +57,7 @@ const ROWS_PER_BATCH: usize = 1 << 14;
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
 /// Returns the Parquet file of a sorted run.
-pub fn write(key: &Key, run: &Run) -> Result<Bytes> {
+pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
     let fault =
         |fault: ParquetError| Error::corrupt("encoding a bucket as Parquet failed: report this bug").caused_by(fault);
     // Keys and times rarely repeat, so a dictionary of them would not pay.
@@ -90,7 +90,7 @@ enum Builder {
     String(StringBuilder),
 }
 
-fn keys(key: &Key, run: &Run, rows: std::ops::Range<usize>) -> Result<Vec<ArrayRef>> {
+fn keys(key: &Key, run: &RecordColumns, rows: std::ops::Range<usize>) -> Result<Vec<ArrayRef>> {
     let builder = |(_, kind): &(String, Type)| match kind {
         Type::Bigint => Builder::Bigint(Int64Builder::with_capacity(rows.len())),
         Type::Int => Builder::Int(Int32Builder::with_capacity(rows.len())),
@@ -119,7 +119,7 @@ fn keys(key: &Key, run: &Run, rows: std::ops::Range<usize>) -> Result<Vec<ArrayR
 }
 
 /// Reads the records of a file that [`write`] made, sorted.
-pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<Run> {
+pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<RecordColumns> {
     let damaged = || Error::corrupt(format!("{at} is not a bucket of opt-outs: inspect it, then reconcile"));
     let fault = |fault: ParquetError| damaged().caused_by(fault);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(fault)?;
@@ -127,7 +127,8 @@ pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<Run> {
         return Err(damaged());
     }
     let rows = reader.metadata().file_metadata().num_rows();
-    let mut run = Run::with_capacity(key.width(), usize::try_from(rows).unwrap_or(0).min(MAX_PREALLOCATED_ROWS), 0);
+    let mut run =
+        RecordColumns::with_capacity(key.width(), usize::try_from(rows).unwrap_or(0).min(MAX_PREALLOCATED_ROWS), 0);
     let mut bytes = Vec::new();
     for batch in reader.with_batch_size(ROWS_PER_BATCH).build().map_err(fault)? {
         let batch = batch.map_err(|fault| damaged().caused_by(fault))?;
@@ -141,7 +142,7 @@ pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<Run> {
                 key.push(at, value, &mut bytes).map_err(|_| damaged())?;
             }
             let state = states.value(row).parse().map_err(|_| damaged())?;
-            run.push(&bytes, Word { occurred_at: times.value(row), state });
+            run.push(&bytes, ConsentRecord { occurred_at: times.value(row), state });
         }
     }
     Ok(run.sorted())
@@ -162,7 +163,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<Value<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turntable_core::consent::State;
+    use turntable_core::consent::ConsentState;
 
     #[test]
     fn written_run_is_read_back_unchanged() {
@@ -170,7 +171,7 @@ mod tests {
             let named = |(at, kind): (usize, &Type)| (format!("k{at}"), *kind);
             let key = Key { columns: types.iter().enumerate().map(named).collect() };
             for rows in [0, 1, 70_000] {
-                let mut run = Run::new(key.width());
+                let mut run = RecordColumns::new(key.width());
                 for row in 0..rows {
                     let mut bytes = Vec::new();
                     for (at, kind) in types.iter().enumerate() {
@@ -178,7 +179,10 @@ mod tests {
                         let value = if *kind == Type::String { Value::Text(&text) } else { Value::Whole(row - 9) };
                         key.push(at, value, &mut bytes).unwrap();
                     }
-                    run.push(&bytes, Word { occurred_at: row * 7 - 3, state: State::ALL[row as usize % 3] });
+                    run.push(
+                        &bytes,
+                        ConsentRecord { occurred_at: row * 7 - 3, state: ConsentState::ALL[row as usize % 3] },
+                    );
                 }
                 let run = run.sorted();
                 let at = "s3://b/part".parse().unwrap();

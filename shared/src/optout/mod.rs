@@ -6,10 +6,10 @@
 //! and their repetition make no difference.
 
 mod build;
-mod draft;
+mod candidate;
 mod file;
 mod refresh;
 pub mod views;
 
 pub use file::columns;
-pub use refresh::{Ask, Refreshed, Took, refresh};
+pub use refresh::{RefreshOptions, Refreshed, Timings, refresh};

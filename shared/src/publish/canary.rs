@@ -4,10 +4,11 @@ use tracing::{error, warn};
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, Ended, Look, Outcome, Scanned, ask, busy, look, manifest,
-    swap::{next_table, swap},
+    ATTEMPTS, Cause, FlipReport, Outcome, Scanned, TableState, busy,
+    commit::{commit, next_table},
+    manifest, sql_checks, table_state,
 };
-use crate::{environment::World, publish::refuse_swept};
+use crate::{environment::Environment, publish::ensure_not_deleting};
 use turntable_core::{
     audit::Question,
     config::Dataset,
@@ -15,7 +16,7 @@ use turntable_core::{
     error::Result,
     layout::{Generation, Location},
     manifest::Manifest,
-    record::{self, By, Canary, Flip},
+    record::{self, Canary, Flip, FlipOrigin},
     table::TableChange,
 };
 
@@ -36,7 +37,7 @@ pub enum Answered {
 ///
 /// A flip that died before its canary left a pending record, so the canary runs when the event is redelivered.
 pub async fn ask(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     (ulid, flip): (Ulid, Flip),
 ) -> Result<Option<(Answered, Option<Scanned>)>> {
@@ -44,7 +45,7 @@ pub async fn ask(
         return Ok(None);
     };
     let question = Question::truth("canary", sql, &dataset.table);
-    let answer = match ask::ask(world, &dataset.table.database, &question).await {
+    let answer = match sql_checks::ask(env, &dataset.table.database, &question).await {
         Ok(answer) => answer,
         Err(failure) => {
             error!(dataset = dataset.name, error = failure.report(), "canary not run, the flip stands");
@@ -55,7 +56,7 @@ pub async fn ask(
     let answered = match answer.reason {
         Some(reason) => Answered::Failed(reason),
         None => {
-            record_passed(world, dataset, ulid, flip).await;
+            record_passed(env, dataset, ulid, flip).await;
             Answered::Passed
         }
     };
@@ -64,14 +65,14 @@ pub async fn ask(
 
 /// Runs the canary of a flip if it is pending, and flips back if the answer is not true.
 pub async fn settle(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     candidate: &Manifest,
     (ulid, flip): (Ulid, Flip),
-    mut ended: Ended,
-) -> Result<Ended> {
+    mut ended: FlipReport,
+) -> Result<FlipReport> {
     let from = flip.from.clone();
-    let Some((answered, scanned)) = ask(world, dataset, (ulid, flip)).await? else { return Ok(ended) };
+    let Some((answered, scanned)) = ask(env, dataset, (ulid, flip)).await? else { return Ok(ended) };
     ended.checks.extend(scanned);
     let reason = match answered {
         Answered::Passed => return Ok(ended),
@@ -81,15 +82,15 @@ pub async fn settle(
         }
         Answered::Failed(reason) => reason,
     };
-    let (live, message) = flip_back(world, dataset, candidate.generation, from.as_ref(), &reason).await?;
+    let (live, message) = flip_back(env, dataset, candidate.generation, from.as_ref(), &reason).await?;
     let previous = (live != ended.live).then_some(ended.live);
-    Ok(Ended { outcome: Outcome::Rejected, live, previous, reasons: vec![reason, message], checks: ended.checks })
+    Ok(FlipReport { outcome: Outcome::Rejected, live, previous, reasons: vec![reason, message], checks: ended.checks })
 }
 
-async fn record_passed(world: &World, dataset: &Dataset, ulid: Ulid, flip: Flip) {
-    let key = dataset.home.flip(ulid);
+async fn record_passed(env: &Environment, dataset: &Dataset, ulid: Ulid, flip: Flip) {
+    let key = dataset.paths.flip(ulid);
     let flip = Flip { canary: Some(Canary::Passed), ..flip };
-    if let Err(error) = world.objects.put(&key, record::to_json(&flip).into()).await {
+    if let Err(error) = env.objects.put(&key, record::to_json(&flip).into()).await {
         // A redelivered event runs the canary once more.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "canary passed, but not recorded");
     }
@@ -98,27 +99,27 @@ async fn record_passed(world: &World, dataset: &Dataset, ulid: Ulid, flip: Flip)
 /// Moves the table back to where it was before `failed`, if `failed` is still live. Returns what is live now, and a
 /// message that says what was done.
 async fn flip_back(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     failed: Generation,
     from: Option<&Location>,
     why: &str,
 ) -> Result<(Live, String)> {
-    let before = Live::of(&dataset.home, from);
-    let cause = Cause { by: By::Canary, why: Some(why.into()) };
+    let before = Live::of(&dataset.paths, from);
+    let cause = Cause { by: FlipOrigin::Canary, why: Some(why.into()) };
     for _ in 0..ATTEMPTS {
         let oldest = before.generation().into_iter().chain([failed]).min_by_key(|generation| generation.ulid);
-        let look = Look::at(world, dataset, &oldest.unwrap_or(failed)).await?;
-        if look.state.live != Live::Ours(failed) {
-            return Ok((look.state.live, format!("canary: {failed} has been replaced since")));
+        let loaded = TableState::at(env, dataset, &oldest.unwrap_or(failed)).await?;
+        if loaded.state.live != Live::Managed(failed) {
+            return Ok((loaded.state.live, format!("canary: {failed} has been replaced since")));
         }
-        if let Some(hold) = &look.state.hold {
+        if let Some(hold) = &loaded.state.hold {
             let message = format!("canary: {failed} stays live because of a hold: {}", hold.reason);
-            return Ok((look.state.live, message));
+            return Ok((loaded.state.live, message));
         }
-        match return_to(world, dataset, look, &before, &cause).await? {
+        match return_to(env, dataset, loaded, &before, &cause).await? {
             Returned::There(place) => return Ok((before, format!("canary: the table was flipped back to {place}"))),
-            Returned::Stays(why) => return Ok((Live::Ours(failed), format!("canary: {failed} stays live: {why}"))),
+            Returned::Stays(why) => return Ok((Live::Managed(failed), format!("canary: {failed} stays live: {why}"))),
             Returned::LookAgain => {}
         }
     }
@@ -136,26 +137,32 @@ pub enum Returned {
 }
 
 /// Moves a loaded table back to where it was before a flip.
-pub async fn return_to(world: &World, dataset: &Dataset, look: Look, before: &Live, cause: &Cause) -> Result<Returned> {
+pub async fn return_to(
+    env: &Environment,
+    dataset: &Dataset,
+    loaded: TableState,
+    before: &Live,
+    cause: &Cause,
+) -> Result<Returned> {
     match before {
         // Readers may have found the table already, and only sweep may delete.
         Live::NoTable => Ok(Returned::Stays("there was no table before this flip".into())),
-        Live::Ours(generation) => {
-            refuse_swept(world, dataset, generation).await?;
-            let Some(target) = manifest(world, dataset, generation).await? else {
+        Live::Managed(generation) => {
+            ensure_not_deleting(env, dataset, generation).await?;
+            let Some(target) = manifest(env, dataset, generation).await? else {
                 return Ok(Returned::Stays(format!("{generation} has been swept")));
             };
             // Columns that the flip changed are changed back too.
-            let input = next_table(dataset, &look, &target, dataset.schema.back());
-            let swapped = swap(world, dataset, &target, look, input, cause).await?;
+            let input = next_table(dataset, &loaded, &target, dataset.schema.back());
+            let swapped = commit(env, dataset, &target, loaded, input, cause).await?;
             Ok(swapped.map_or(Returned::LookAgain, |_| Returned::There(generation.to_string())))
         }
         // No record holds the partition ranges and the location template of an unmanaged table.
-        Live::Foreign(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
+        Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
             "it was at {location} before, and the partitions of that location are on no record"
         ))),
-        Live::Foreign(location) => {
-            let moved = move_to_unmanaged(world, dataset, &look, location).await?;
+        Live::Unmanaged(location) => {
+            let moved = move_to_unmanaged(env, dataset, &loaded, location).await?;
             let place = format!("{location}, which is unmanaged: to flip again, invoke flip with a generation");
             Ok(if moved { Returned::There(place) } else { Returned::LookAgain })
         }
@@ -163,15 +170,15 @@ pub async fn return_to(world: &World, dataset: &Dataset, look: Look, before: &Li
 }
 
 /// Moves the table to an unmanaged location, which no flip record can name. Returns `false` if it lost the race.
-async fn move_to_unmanaged(world: &World, dataset: &Dataset, look: &Look, to: &Location) -> Result<bool> {
-    look.recover(world, dataset).await?;
-    let Some(table) = &look.table else { return Ok(false) };
+async fn move_to_unmanaged(env: &Environment, dataset: &Dataset, loaded: &TableState, to: &Location) -> Result<bool> {
+    loaded.recover(env, dataset).await?;
+    let Some(table) = &loaded.table else { return Ok(false) };
     if table.token.is_none() {
         return Ok(false);
     }
-    let sent = world.catalog.update(table, &TableChange::location(to)).await;
+    let sent = env.catalog.update(table, &TableChange::location(to)).await;
     // As in every flip, only Location tells whether the update was carried out.
-    if look::live(world, dataset).await?.location(&dataset.home).as_ref() == Some(to) {
+    if table_state::live(env, dataset).await?.location(&dataset.paths).as_ref() == Some(to) {
         return Ok(true);
     }
     sent.map(|_| false)

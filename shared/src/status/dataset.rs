@@ -5,9 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::publish::{self, Ended, Outcome, suspected, unflip};
+use crate::publish::{self, FlipReport, Outcome, detect_drift, drift_suspected};
 use crate::{
-    environment::World,
+    environment::Environment,
     sweep::{self, Complete},
 };
 use turntable_core::{
@@ -15,7 +15,7 @@ use turntable_core::{
     decision::Live,
     error::Result,
     layout::Generation,
-    record::{By, Canary, Flip, Hold},
+    record::{Canary, Flip, FlipOrigin, Hold},
     sweep::OldestQuery,
 };
 
@@ -23,7 +23,8 @@ use turntable_core::{
 pub struct Status {
     pub hold: Option<Hold>,
     /// A message about the table's drift.
-    pub unflip: Option<String>,
+    #[serde(rename = "unflip")]
+    pub drift: Option<String>,
     /// The last flip on record.
     pub last_flip: Option<Flip>,
     /// The complete generations, newest first, at most 20.
@@ -62,7 +63,7 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flipped {
     pub at: Timestamp,
-    pub by: By,
+    pub by: FlipOrigin,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,12 +95,12 @@ pub struct Fate {
 const MAX_GENERATIONS: usize = 20;
 
 /// Returns what is live, and the dataset's status.
-pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)> {
-    let now = world.clock.now();
-    let (seen, hold) = futures::try_join!(sweep::look(world, dataset), publish::held(world, dataset))?;
+pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
+    let now = env.clock.now();
+    let (seen, hold) = futures::try_join!(sweep::loaded(env, dataset), publish::held(env, dataset))?;
     let live = seen.state.live.clone();
-    let unflip = match suspected(dataset, &live, &seen.state.flips) {
-        true => unflip(world, dataset).await?,
+    let drift = match drift_suspected(dataset, &live, &seen.state.flips) {
+        true => detect_drift(env, dataset).await?,
         false => None,
     };
     let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
@@ -108,7 +109,7 @@ pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)>
     complete.sort_by_key(|one| Reverse(one.generation.ulid));
     let known = complete.into_iter().take(MAX_GENERATIONS).map(|one| {
         let flipped = flips.get(&one.generation);
-        let is_live = live == Live::Ours(one.generation);
+        let is_live = live == Live::Managed(one.generation);
         Known {
             generation: one.generation,
             state: match flipped {
@@ -132,18 +133,18 @@ pub async fn status(world: &World, dataset: &Dataset) -> Result<(Ended, Status)>
     let generations = known.collect();
 
     let last_flip = seen.state.flips.last().map(|(_, flip)| flip.clone());
-    let from = last_flip.as_ref().filter(|flip| live == Live::Ours(flip.to)).and_then(|flip| flip.from.as_ref());
-    let previous = from.map(|location| Live::of(&dataset.home, Some(location)));
-    let unflip = unflip.map(|unflip| unflip.told(dataset));
-    let reasons = unflip.iter().cloned().collect();
+    let from = last_flip.as_ref().filter(|flip| live == Live::Managed(flip.to)).and_then(|flip| flip.from.as_ref());
+    let previous = from.map(|location| Live::of(&dataset.paths, Some(location)));
+    let drift = drift.map(|drift| drift.told(dataset));
+    let reasons = drift.iter().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
-    let ended = Ended { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
-    Ok((ended, Status { hold, unflip, last_flip, generations, next_sweep }))
+    let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
+    Ok((ended, Status { hold, drift, last_flip, generations, next_sweep }))
 }
 
-fn next_sweep(dataset: &Dataset, seen: &sweep::Look, now: Timestamp) -> NextSweep {
+fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {
     let not_asked = OldestQuery::NotAsked("status does not ask Athena".into());
-    match sweep::plan(&dataset.home, &seen.state, &dataset.retain, &not_asked, now) {
+    match sweep::plan(&dataset.paths, &seen.state, &dataset.retain, &not_asked, now) {
         Err(reason) => NextSweep { skipped: Some(reason), ..NextSweep::default() },
         Ok(plan) => NextSweep {
             skipped: None,

@@ -4,4 +4,4 @@ mod dataset;
 mod overview;
 
 pub use dataset::{Status, status};
-pub use overview::{Overview, Standing, overview};
+pub use overview::{DatasetSummary, Overview, overview};

@@ -4,15 +4,15 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::World;
-use crate::publish::{Begun, Outcome, group, suspected, unflip};
+use crate::environment::Environment;
+use crate::publish::{Outcome, TableHead, detect_drift, drift_suspected, group};
 use turntable_core::{
     config::{Config, Dataset},
     decision::Live,
     error::Result,
     group::Record,
-    layout::{Generation, Home},
-    record::By,
+    layout::{Generation, TablePaths},
+    record::FlipOrigin,
 };
 
 /// The largest number of datasets that are loaded concurrently.
@@ -29,12 +29,12 @@ pub struct Overview {
     /// One message per dataset that needs an operator's attention.
     pub attention: Vec<String>,
     /// All datasets, ordered by name.
-    pub datasets: Vec<Standing>,
+    pub datasets: Vec<DatasetSummary>,
 }
 
 /// The status of one dataset.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Standing {
+pub struct DatasetSummary {
     pub dataset: String,
     /// The live generation, or the live location if it is unmanaged. `None` if there is no table.
     pub live: Option<String>,
@@ -51,7 +51,7 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<By>,
+    pub by: Option<FlipOrigin>,
     /// The newest complete generation that is newer than live and has never been live. It was rejected, it is held, or
     /// its flip is still to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,8 +63,8 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
     /// A message about the table's drift.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unflip: Option<String>,
+    #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
     /// Why the status could not be loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -72,45 +72,42 @@ pub struct Standing {
 
 /// Returns the status of all datasets. A dataset that can't be loaded has the error in its place; the others are
 /// unaffected.
-pub async fn overview(world: &World, config: &Config) -> Overview {
-    let now = world.clock.now();
+pub async fn overview(env: &Environment, config: &Config) -> Overview {
+    let now = env.clock.now();
     let standings = config.datasets().map(|dataset| async move {
-        standing(world, dataset, now).await.unwrap_or_else(|error| Standing {
+        standing(env, dataset, now).await.unwrap_or_else(|error| DatasetSummary {
             error: Some(format!("{}: {}", error.kind().as_str(), error.report())),
-            ..Standing::of(dataset)
+            ..DatasetSummary::of(dataset)
         })
     });
-    let datasets: Vec<Standing> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
-    let attention = datasets.iter().filter_map(Standing::attention).collect();
+    let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
+    let attention = datasets.iter().filter_map(DatasetSummary::attention).collect();
     Overview { outcome: Outcome::Status, at: now, attention, datasets }
 }
 
-async fn standing(world: &World, dataset: &Dataset, now: Timestamp) -> Result<Standing> {
-    let begun = Begun::now(world, dataset).await?;
-    let listed = dataset.home.manifests();
-    let (hold, manifests, record) = futures::try_join!(
-        begun.hold(world, dataset),
-        world.objects.list(&listed, None),
-        group::record(world, dataset),
-    )?;
+async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<DatasetSummary> {
+    let head = TableHead::now(env, dataset).await?;
+    let listed = dataset.paths.manifests();
+    let (hold, manifests, record) =
+        futures::try_join!(head.hold(env, dataset), env.objects.list(&listed, None), group::record(env, dataset),)?;
     let hold = record.as_ref().and_then(Record::held).cloned().or(hold);
-    let look = begun.finish(world, dataset, hold).await?;
-    let live = &look.state.live;
-    let unflip = match suspected(dataset, live, &look.recorded()) {
-        true => unflip(world, dataset).await?.map(|unflip| unflip.told(dataset)),
+    let loaded = head.finish(env, dataset, hold).await?;
+    let live = &loaded.state.live;
+    let drift = match drift_suspected(dataset, live, &loaded.recorded()) {
+        true => detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)),
         false => None,
     };
     let complete =
-        manifests.iter().filter_map(|entry| Home::parse_manifest(&entry.key)).map(|(_, generation)| generation);
+        manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key)).map(|(_, generation)| generation);
     let younger = complete.filter(|found| live.generation().is_none_or(|live| found.ulid > live.ulid));
-    let waits = younger.filter(|found| !look.state.was_live(found)).max_by_key(|found| found.ulid);
-    let last = look.state.flips.last();
-    let manifest = look.live_manifest.as_ref();
-    Ok(Standing {
+    let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid);
+    let last = loaded.state.flips.last();
+    let manifest = loaded.live_manifest.as_ref();
+    Ok(DatasetSummary {
         live: match live {
             Live::NoTable => None,
-            Live::Foreign(location) => Some(location.to_string()),
-            Live::Ours(generation) => Some(generation.to_string()),
+            Live::Unmanaged(location) => Some(location.to_string()),
+            Live::Managed(generation) => Some(generation.to_string()),
         },
         rows: manifest.map(|manifest| manifest.rows),
         bytes: manifest.map(|manifest| manifest.bytes),
@@ -119,16 +116,16 @@ async fn standing(world: &World, dataset: &Dataset, now: Timestamp) -> Result<St
         flipped_at: last.map(|flip| flip.at),
         by: last.map(|flip| flip.by),
         waits,
-        hold: look.state.hold.as_ref().map(|hold| hold.reason.clone()),
+        hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
         unfinished: record.and_then(|record| record.unfinished()),
-        unflip,
-        ..Standing::of(dataset)
+        drift,
+        ..DatasetSummary::of(dataset)
     })
 }
 
-impl Standing {
-    fn of(dataset: &Dataset) -> Standing {
-        Standing {
+impl DatasetSummary {
+    fn of(dataset: &Dataset) -> DatasetSummary {
+        DatasetSummary {
             dataset: dataset.name.clone(),
             live: None,
             rows: None,
@@ -140,24 +137,24 @@ impl Standing {
             waits: None,
             hold: None,
             unfinished: None,
-            unflip: None,
+            drift: None,
             error: None,
         }
     }
 
     /// Returns why the dataset needs an operator's attention, if it does.
     pub fn attention(&self) -> Option<String> {
-        let Standing { dataset, .. } = self;
+        let DatasetSummary { dataset, .. } = self;
         match self {
-            Standing { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
+            DatasetSummary { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
             // The message begins with the table's name.
-            Standing { unflip: Some(unflip), .. } => Some(unflip.clone()),
-            Standing { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
-            Standing { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),
-            Standing { live: None, waits: None, .. } => {
+            DatasetSummary { drift: Some(drift), .. } => Some(drift.clone()),
+            DatasetSummary { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
+            DatasetSummary { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),
+            DatasetSummary { live: None, waits: None, .. } => {
                 Some(format!("{dataset}: no table, and nothing has been exported yet"))
             }
-            Standing { waits: Some(waits), .. } => Some(format!(
+            DatasetSummary { waits: Some(waits), .. } => Some(format!(
                 "{dataset}: {waits} is complete but not live: it was rejected, or its flip is still to come"
             )),
             _ => None,

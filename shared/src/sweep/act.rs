@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
-use super::look::Look;
-use crate::environment::World;
+use super::contents::TableContents;
+use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
     error::{Error, Result},
-    layout::{Generation, Home, Key},
-    port::{DELETED_AT_ONCE, Objects, Unfinished, Update},
+    layout::{Generation, Key, TablePaths},
+    port::{MAX_DELETES_PER_REQUEST, Objects, Unfinished, Update},
     record::{self, Sweeping},
-    sweep::{Plan, State},
+    sweep::{Plan, SweepState},
     table::TableChange,
 };
 
@@ -85,18 +85,18 @@ const MAX_CONCURRENT_REQUESTS: usize = 8;
 /// Carries out the plan as far as the budget allows. Returns `None` if the table has changed since its state was
 /// loaded: then no object of a generation was deleted, and the caller must reload the state and retry.
 pub async fn act(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
-    look: &Look,
+    loaded: &TableContents,
     plan: &Plan,
     uploads: &[Unfinished],
     budget: &Budget,
 ) -> Result<Option<Done>> {
-    let (home, objects) = (&dataset.home, &world.objects);
-    delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
-    delete(objects, plan.records.iter().map(|flip| home.flip(*flip)).collect()).await?;
-    delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(home, generation)).collect()).await?;
-    delete(objects, plan.returns.iter().map(|flip| home.returning(*flip)).collect()).await?;
+    let (paths, objects) = (&dataset.paths, &env.objects);
+    delete(objects, plan.spared.iter().map(|generation| paths.sweeping(generation)).collect()).await?;
+    delete(objects, plan.records.iter().map(|flip| paths.flip(*flip)).collect()).await?;
+    delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(paths, generation)).collect()).await?;
+    delete(objects, plan.revert_intents.iter().map(|flip| paths.revert_intent(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
         .buffer_unordered(MAX_CONCURRENT_REQUESTS)
@@ -104,25 +104,25 @@ pub async fn act(
         .await?;
 
     // Each generation costs one more than its objects, for its manifest. So a generation without objects isn't free.
-    let wanted = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len() + 1).sum();
+    let wanted = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len() + 1).sum();
     let mut share = budget.take(wanted);
-    let (go, chunks) = affordable(&look.state, plan, share.objects);
+    let (go, chunks) = affordable(&loaded.state, plan, share.objects);
     let mut done = Done { more: go.len() < plan.go.len(), ..Done::default() };
     if go.is_empty() {
         return Ok(Some(done));
     }
-    let mark = record::to_json(&Sweeping { at: world.clock.now() });
+    let mark = record::to_json(&Sweeping { at: env.clock.now() });
     stream::iter(&go)
-        .map(|generation| async { objects.put(&home.sweeping(generation), mark.clone().into()).await })
+        .map(|generation| async { objects.put(&paths.sweeping(generation), mark.clone().into()).await })
         .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect::<()>()
         .await?;
-    if !fence(world, dataset, look).await? {
+    if !fence(env, dataset, loaded).await? {
         return Ok(None);
     }
-    delete(objects, go.iter().map(|generation| home.manifest(generation)).collect()).await?;
+    delete(objects, go.iter().map(|generation| paths.manifest(generation)).collect()).await?;
 
-    let in_time = |_: &_| future::ready(world.clock.now() < budget.until);
+    let in_time = |_: &_| future::ready(env.clock.now() < budget.until);
     let deleted: Vec<usize> = stream::iter(&chunks)
         .take_while(in_time)
         .map(|keys| async { objects.delete(keys).await.map(|()| keys.len()) })
@@ -135,26 +135,26 @@ pub async fn act(
     // complete.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
-        rest = rest.and_then(|rest| rest.checked_sub(look.state.generations[*generation].objects.len()));
+        rest = rest.and_then(|rest| rest.checked_sub(loaded.state.generations[*generation].objects.len()));
         rest.is_some()
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
     // The records of an engine's run protect its files until the run has ended, so they are deleted after the files.
-    let ran = |generation: &&Generation| look.state.generations[*generation].run.is_some();
-    let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(home, generation));
+    let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
+    let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;
-    delete(objects, go[..done.generations].iter().map(|generation| home.sweeping(generation)).collect()).await?;
+    delete(objects, go[..done.generations].iter().map(|generation| paths.sweeping(generation)).collect()).await?;
     Ok(Some(done))
 }
 
-fn records_of_run(home: &Home, generation: &Generation) -> [Key; 2] {
-    [home.failed(generation), home.pending(generation)]
+fn records_of_run(paths: &TablePaths, generation: &Generation) -> [Key; 2] {
+    [paths.failed(generation), paths.pending(generation)]
 }
 
 /// Returns the first generations of the plan whose deletion the budget can begin, and their objects in chunks, as many
 /// as the budget allows.
-fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
+fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {
         if objects == 0 {
@@ -162,7 +162,7 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
         }
         let found = &state.generations[generation].objects;
         let keys = &found[..found.len().min(objects)];
-        chunks.extend(keys.chunks(DELETED_AT_ONCE));
+        chunks.extend(keys.chunks(MAX_DELETES_PER_REQUEST));
         go.push(*generation);
         objects = objects.saturating_sub(keys.len() + 1);
     }
@@ -171,16 +171,16 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
 
 /// Fences: makes every `VersionId` that was read before stale. Returns `false` if the table has changed since it was
 /// loaded.
-async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
-    let table = look.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
+async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<bool> {
+    let table = loaded.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
         Error::corrupt(format!("{}: Glue returned no VersionId, and without it no deletion is safe", dataset.table))
     })?;
-    let sent = world.catalog.update(table, &TableChange::default()).await?;
+    let sent = env.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)
 }
 
 async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
-    stream::iter(keys.chunks(DELETED_AT_ONCE))
+    stream::iter(keys.chunks(MAX_DELETES_PER_REQUEST))
         .map(|keys| objects.delete(keys))
         .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect()

@@ -15,12 +15,12 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
-use super::{Budget, Look, Plan, Reason};
-use crate::environment::World;
+use super::{Budget, Plan, Reason, TableContents};
+use crate::environment::Environment;
 use turntable_core::{
     config::{Dataset, Inbox},
     error::{Kind, Result},
-    manifest::Drop,
+    manifest::InboxObject,
     optout::archive,
     port::Entry,
 };
@@ -40,33 +40,39 @@ const MAX_CONCURRENT_MOVES: usize = 16;
 
 /// Returns the drops that are still in the inbox and may leave it once this plan is carried out.
 pub async fn archivable(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     inbox: &Inbox,
-    look: &Look,
+    loaded: &TableContents,
     plan: &Plan,
     now: Timestamp,
-) -> Result<Vec<(Drop, Entry)>> {
+) -> Result<Vec<(InboxObject, Entry)>> {
     let once_live = |reason: &Reason| !matches!(reason, Reason::Candidate | Reason::Unfinished);
     let kept = plan.kept.iter().filter(|kept| once_live(&kept.reason)).map(|kept| kept.generation.ulid);
     let Some(oldest) = kept.min() else { return Ok(Vec::new()) };
-    let of = archive::archivable(&look.consumed, &look.state.flips, oldest, dataset.retain.drain, now);
-    let mut may: Vec<&Drop> = of.collect();
+    let of = archive::archivable(&loaded.consumed, &loaded.state.flips, oldest, dataset.retain.drain, now);
+    let mut may: Vec<&InboxObject> = of.collect();
     if may.is_empty() {
         return Ok(Vec::new());
     }
-    let mut there: HashMap<Drop, Entry> = inbox::list(&*world.objects, &inbox.location).await?.into_iter().collect();
+    let mut there: HashMap<InboxObject, Entry> =
+        inbox::list(&*env.objects, &inbox.location).await?.into_iter().collect();
     may.sort_unstable();
     Ok(may.into_iter().filter_map(|drop| there.remove_entry(drop)).collect())
 }
 
 /// Moves as many drops as the budget allows. Each drop counts as one object.
-pub async fn archive(world: &World, inbox: &Inbox, drops: Vec<(Drop, Entry)>, budget: &Budget) -> Result<Archived> {
+pub async fn archive(
+    env: &Environment,
+    inbox: &Inbox,
+    drops: Vec<(InboxObject, Entry)>,
+    budget: &Budget,
+) -> Result<Archived> {
     let (all, until) = (drops.len(), budget.until);
     let mut share = budget.take(all);
     let moved: Vec<Option<u64>> = stream::iter(drops.into_iter().take(share.objects))
-        .take_while(|_| future::ready(world.clock.now() < until))
-        .map(|(drop, entry)| move_drop(world, inbox, drop, entry))
+        .take_while(|_| future::ready(env.clock.now() < until))
+        .map(|(drop, entry)| move_drop(env, inbox, drop, entry))
         .buffer_unordered(MAX_CONCURRENT_MOVES)
         .try_collect()
         .await?;
@@ -77,10 +83,10 @@ pub async fn archive(world: &World, inbox: &Inbox, drops: Vec<(Drop, Entry)>, bu
 
 /// Moves one drop and returns its bytes. Returns `None` if it has changed meanwhile: its new content is a new drop, and
 /// stays.
-async fn move_drop(world: &World, inbox: &Inbox, drop: Drop, entry: Entry) -> Result<Option<u64>> {
+async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: Entry) -> Result<Option<u64>> {
     let to = archive::archived(&inbox.location, &drop);
-    match world.objects.copy(&entry.key, &drop.etag, &to).await {
-        Ok(_) => Ok(world.objects.delete_if(&entry.key, &drop.etag).await?.then_some(entry.size)),
+    match env.objects.copy(&entry.key, &drop.etag, &to).await {
+        Ok(_) => Ok(env.objects.delete_if(&entry.key, &drop.etag).await?.then_some(entry.size)),
         Err(error) if error.kind() == Kind::Conflict => Ok(None),
         Err(error) => Err(error),
     }

@@ -3,7 +3,7 @@
 //!
 //! # Why no reader ever reads what sweep deletes
 //!
-//! Sweep reads the table and its `VersionId` ([`look()`]), then everything else, and then decides ([`plan()`]). For the
+//! Sweep reads the table and its `VersionId` ([`loaded()`]), then everything else, and then decides ([`plan()`]). For the
 //! generations that may be deleted, it does three steps in this order ([`act()`]):
 //!
 //! 1. It writes `_sweeping/GENERATION.json`.
@@ -35,11 +35,11 @@
 
 mod act;
 mod archive;
-mod look;
+mod contents;
 mod tables;
 
 pub use act::{Budget, Done, act};
 pub use archive::{Archived, archivable, archive};
-pub use look::{Complete, Look, abandoned_uploads, look};
+pub use contents::{Complete, TableContents, abandoned_uploads, loaded};
 pub use tables::leftover_audit_tables;
-pub use turntable_core::sweep::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};
+pub use turntable_core::sweep::{Found, Kept, OldestQuery, PendingRun, Plan, Reason, SweepState, plan, since};

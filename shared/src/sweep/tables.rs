@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
-use crate::environment::World;
+use crate::environment::Environment;
 use turntable_core::{
     error::Result,
     layout::{TableName, time_of},
@@ -20,8 +20,8 @@ const MARK: &str = turntable_core::table::AUDIT_PARAMETER;
 const MAX_AUDIT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Returns the leftover audit tables of a database.
-pub async fn leftover_audit_tables(world: &World, database: &str, now: Timestamp) -> Result<Vec<TableName>> {
-    let tables = world.catalog.tables(database, PREFIX).await?;
+pub async fn leftover_audit_tables(env: &Environment, database: &str, now: Timestamp) -> Result<Vec<TableName>> {
+    let tables = env.catalog.tables(database, PREFIX).await?;
     let left = tables.into_iter().filter(|table| is_left(table, now));
     Ok(left.map(|table| table.name).collect())
 }

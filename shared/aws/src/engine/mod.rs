@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use turntable_core::{
     error::Result,
     port::{Answered, Engine, Progress, Query},
-    record::{Pending, Run, Work},
+    record::{EngineRun, Pending, Work},
 };
 
 pub struct Engines {
@@ -49,10 +49,10 @@ impl Engine for Engines {
         athena.run(database, sql).await
     }
 
-    async fn look(&self, run: &Run) -> Result<Option<Progress>> {
+    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
         match run {
-            Run::Athena { id } => self.athena.look(id).await,
-            Run::GlueJob { job, id } => self.glue.look(job, id).await,
+            EngineRun::Athena { id } => self.athena.loaded(id).await,
+            EngineRun::GlueJob { job, id } => self.glue.loaded(job, id).await,
         }
     }
 }

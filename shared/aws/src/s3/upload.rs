@@ -32,7 +32,7 @@ pub(super) struct Streaming {
     s3: S3,
     at: Key,
     buffer: BytesMut,
-    begun: Option<Begun>,
+    head: Option<Begun>,
 }
 
 /// A multipart upload that has been created in S3.
@@ -55,29 +55,29 @@ struct Ongoing {
 
 impl Streaming {
     pub(super) fn new(s3: S3, at: Key) -> Self {
-        Self { s3, at, buffer: BytesMut::new(), begun: None }
+        Self { s3, at, buffer: BytesMut::new(), head: None }
     }
 
     /// Sends the buffer as the next part, as soon as a permit is free.
     async fn send_part(&mut self) -> Result<()> {
-        let begun = match &mut self.begun {
-            Some(begun) => begun,
-            None => self.begun.insert(begin(&self.s3.client, &self.at).await?),
+        let head = match &mut self.head {
+            Some(head) => head,
+            None => self.head.insert(begin(&self.s3.client, &self.at).await?),
         };
-        while let Some(part) = begun.sending.try_join_next() {
-            begun.done.push(joined(part)?);
+        while let Some(part) = head.sending.try_join_next() {
+            head.done.push(joined(part)?);
         }
-        if begun.sent == MAX_PARTS {
+        if head.sent == MAX_PARTS {
             return Err(Error::config(format!(
                 "{}: the object needs more than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
                 self.at
             )));
         }
-        begun.sent += 1;
-        let (number, upload) = (begun.sent, begun.upload.clone());
+        head.sent += 1;
+        let (number, upload) = (head.sent, head.upload.clone());
         let body = std::mem::take(&mut self.buffer).freeze();
         let permit = self.s3.parts.clone().acquire_owned().await.expect("never closed");
-        begun.sending.spawn(async move {
+        head.sending.spawn(async move {
             let part = upload.part(number, body).await;
             drop(permit);
             part
@@ -102,14 +102,14 @@ impl port::Upload for Streaming {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<String> {
-        let written = match self.begun.is_some() {
+        let written = match self.head.is_some() {
             false => put::small(&self.s3.client, &self.at, std::mem::take(&mut self.buffer).freeze()).await?,
             true => {
                 if !self.buffer.is_empty() {
                     self.send_part().await?;
                 }
-                match self.begun.take() {
-                    Some(begun) => begun.complete().await?,
+                match self.head.take() {
+                    Some(head) => head.complete().await?,
                     None => None,
                 }
             }
@@ -123,8 +123,8 @@ impl port::Upload for Streaming {
     }
 
     async fn abort(mut self: Box<Self>) {
-        if let Some(mut begun) = self.begun.take() {
-            begun.abort().await;
+        if let Some(mut head) = self.head.take() {
+            head.abort().await;
         }
     }
 }

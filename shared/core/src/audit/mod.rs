@@ -3,15 +3,15 @@
 //! A reason names the check, the expected and the actual result, and never a value of a row: even a smallest value
 //! belongs to some row. The only exception is the age in hours of the newest value of a `fresh` column.
 
-mod asked;
 mod rows;
+mod sql_checks;
 mod statistics;
 mod structure;
 mod value;
 
 use jiff::Timestamp;
 
-pub use asked::{Question, asks, questions};
+pub use sql_checks::{Question, has_sql_checks, questions};
 pub use statistics::{Extremes, Statistics, of_folders};
 pub use structure::exact_objects;
 pub use value::Value;

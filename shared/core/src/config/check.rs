@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{
-    Dataset, OnUnflip, Source, checks,
+    Dataset, OnDrift, Source, checks,
     database::{mysql, postgres},
     engines,
     files::files,
@@ -15,7 +15,7 @@ use super::{
     settings::Defaults,
     spec::spec,
 };
-use crate::layout::{Group, Home, TableName};
+use crate::layout::{Group, TableName, TablePaths};
 
 /// Parses a text. Returns the valid datasets and all faults.
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
@@ -105,7 +105,7 @@ fn dataset(
              remove it",
         );
     }
-    let on_unflip = if is_inbox { OnUnflip::Repair } else { settings.on_unflip.unwrap_or_default() };
+    let on_drift = if is_inbox { OnDrift::Repair } else { settings.on_drift.unwrap_or_default() };
     let retain = settings.retain.retain(is_inbox);
     for (key, least) in [("drain", retain.drain), ("abandoned", retain.abandoned)] {
         if retain.max_age < least {
@@ -122,7 +122,7 @@ fn dataset(
     Some(Dataset {
         name: name.into(),
         group: group.map(|group| Group::new(&location, &group)),
-        home: Home::new(&location, &table_name),
+        paths: TablePaths::new(&location, &table_name),
         spec: spec(table, on_unrepresentable, &database, &location),
         table: TableName { database, table: table_name },
         source: source?,
@@ -133,7 +133,7 @@ fn dataset(
         partition_by,
         on_unrepresentable,
         protects,
-        on_unflip,
+        on_drift,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),
     })
@@ -213,16 +213,16 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     // In this order, only other folders below it are between a folder and one below it. So each dataset is compared
     // only with the folders above it, and 10,000 datasets aren't compared pair by pair.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
-    sorted.sort_by_key(|dataset| (&dataset.home.location().bucket, &dataset.home.location().prefix));
+    sorted.sort_by_key(|dataset| (&dataset.paths.location().bucket, &dataset.paths.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
     for dataset in sorted {
-        while above.pop_if(|above| !above.home.location().overlaps(dataset.home.location())).is_some() {}
+        while above.pop_if(|above| !above.paths.location().overlaps(dataset.paths.location())).is_some() {}
         for one in &above {
             let (one, other) = if one.name < dataset.name { (*one, dataset) } else { (dataset, *one) };
             if one.table != other.table {
                 let fault = format!(
                     "its folder {} overlaps that of dataset {:?}: choose another location or table",
-                    other.home.location(),
+                    other.paths.location(),
                     one.name
                 );
                 faults.push(&format!("datasets.{}", other.name), fault);
@@ -236,7 +236,7 @@ fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
 mod tests {
     use crate::config::{
         Config,
-        told::{DEFAULTS, faults},
+        test_support::{DEFAULTS, faults},
     };
 
     #[test]

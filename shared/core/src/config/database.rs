@@ -77,7 +77,7 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
 mod tests {
     use crate::config::{
         Auth, Config, Session, Source,
-        told::{DEFAULTS, faults},
+        test_support::{DEFAULTS, faults},
         without_positions,
     };
 

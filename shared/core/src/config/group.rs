@@ -50,7 +50,7 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
                 ),
             );
         }
-        for other in datasets.values().filter(|other| other.home.location().overlaps(&group.folder())) {
+        for other in datasets.values().filter(|other| other.paths.location().overlaps(&group.folder())) {
             faults.push(
                 &at,
                 format!(

@@ -165,7 +165,7 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
             faults.push(&format!("datasets.{}.checks", dataset.name), fault);
         }
         let path = format!("datasets.{}.source.inbox.location", dataset.name);
-        for other in all.iter().filter(|other| other.home.location().overlaps(&inbox.location)) {
+        for other in all.iter().filter(|other| other.paths.location().overlaps(&inbox.location)) {
             faults.push(
                 &path,
                 format!(

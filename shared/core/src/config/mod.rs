@@ -13,7 +13,7 @@ mod read;
 mod settings;
 mod spec;
 #[cfg(test)]
-mod told;
+mod test_support;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ use read::At;
 use crate::{
     consent::key::Key,
     error::{Error, Result},
-    layout::{self, Home, Location, TableName},
+    layout::{self, Location, TableName, TablePaths},
     schema::{Column, Policy},
 };
 
@@ -44,7 +44,7 @@ pub struct Config {
 pub struct Dataset {
     pub name: String,
     pub table: TableName,
-    pub home: Home,
+    pub paths: TablePaths,
     /// The group of the dataset, if any. All members are exported and flipped together.
     pub group: Option<layout::Group>,
     pub source: Source,
@@ -61,7 +61,7 @@ pub struct Dataset {
     pub protects: Vec<Protect>,
     pub retain: Retain,
     /// How to handle drift of the table.
-    pub on_unflip: OnUnflip,
+    pub on_drift: OnDrift,
     /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
     /// The SHA-256 of the settings that decide the content, defaults included. A manifest records it.
@@ -70,7 +70,7 @@ pub struct Dataset {
 
 /// How to handle drift: somebody outside Turntable has moved the table since its last flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnUnflip {
+pub enum OnDrift {
     /// Reports the drift in the log, in a metric and in `status`.
     #[default]
     Report,
@@ -78,11 +78,11 @@ pub enum OnUnflip {
     Repair,
 }
 
-impl OnUnflip {
-    fn parse(text: &str) -> std::result::Result<OnUnflip, String> {
+impl OnDrift {
+    fn parse(text: &str) -> std::result::Result<OnDrift, String> {
         match text {
-            "report" => Ok(OnUnflip::Report),
-            "repair" => Ok(OnUnflip::Repair),
+            "report" => Ok(OnDrift::Report),
+            "repair" => Ok(OnDrift::Repair),
             _ => Err(format!("expected \"report\" or \"repair\", found {text:?}")),
         }
     }
@@ -326,12 +326,12 @@ impl Config {
         self.datasets.values().find(|dataset| dataset.table == *table)
     }
 
-    /// Returns the dataset whose table's folder is `home`.
-    pub fn dataset_at(&self, home: &Home) -> Result<&Dataset> {
+    /// Returns the dataset whose table's folder is `paths`.
+    pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
         self.datasets
             .values()
-            .find(|dataset| dataset.home == *home)
-            .ok_or_else(|| Error::input(format!("no dataset is configured to publish to {}", home.location())))
+            .find(|dataset| dataset.paths == *paths)
+            .ok_or_else(|| Error::input(format!("no dataset is configured to publish to {}", paths.location())))
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    OnUnflip, OnUnrepresentable, Parquet, Retain,
+    OnDrift, OnUnrepresentable, Parquet, Retain,
     names::{identifier, location},
     read::Keys,
 };
@@ -18,7 +18,7 @@ pub struct Defaults {
     pub schema: Option<Policy>,
     pub row_group_mb: Option<u64>,
     pub file_mb: Option<u64>,
-    pub on_unflip: Option<OnUnflip>,
+    pub on_drift: Option<OnDrift>,
     pub on_unrepresentable: Option<OnUnrepresentable>,
     pub retain: Kept,
     pub workgroups: Option<Vec<String>>,
@@ -83,7 +83,7 @@ impl Defaults {
             schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
-            on_unflip: keys.parsed("on_unflip", OnUnflip::parse),
+            on_drift: keys.parsed("on_unflip", OnDrift::parse),
             on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
             workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
@@ -103,7 +103,7 @@ impl Defaults {
             schema: self.schema.or(fallback.schema),
             row_group_mb: self.row_group_mb.or(fallback.row_group_mb),
             file_mb: self.file_mb.or(fallback.file_mb),
-            on_unflip: self.on_unflip.or(fallback.on_unflip),
+            on_drift: self.on_drift.or(fallback.on_drift),
             on_unrepresentable: self.on_unrepresentable.or(fallback.on_unrepresentable),
             retain: self.retain.or(fallback.retain),
             workgroups: self.workgroups.or_else(|| fallback.workgroups.clone()),
@@ -126,7 +126,7 @@ mod tests {
     use crate::{
         config::{
             Config, OnUnrepresentable, Retain,
-            told::{DEFAULTS, faults},
+            test_support::{DEFAULTS, faults},
         },
         schema::Policy,
     };

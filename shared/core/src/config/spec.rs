@@ -45,7 +45,7 @@ pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, l
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, told::DEFAULTS};
+    use crate::config::{Config, test_support::DEFAULTS};
 
     #[test]
     fn spec_depends_on_the_query_but_not_on_the_password() {

@@ -5,4 +5,4 @@ pub mod key;
 mod record;
 pub mod record_columns;
 
-pub use record::{OCCURRED_AT, STATE, State, Word, later};
+pub use record::{ConsentRecord, ConsentState, OCCURRED_AT, STATE, later};

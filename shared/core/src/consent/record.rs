@@ -4,29 +4,29 @@ use std::str::FromStr;
 
 /// The state of a person's consent, from the least to the most protective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum ConsentState {
     OptedIn,
     OptedOut,
     Withdrawn,
 }
 
-impl State {
-    pub const ALL: [State; 3] = [State::OptedIn, State::OptedOut, State::Withdrawn];
+impl ConsentState {
+    pub const ALL: [ConsentState; 3] = [ConsentState::OptedIn, ConsentState::OptedOut, ConsentState::Withdrawn];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            State::OptedIn => "opted_in",
-            State::OptedOut => "opted_out",
-            State::Withdrawn => "withdrawn",
+            ConsentState::OptedIn => "opted_in",
+            ConsentState::OptedOut => "opted_out",
+            ConsentState::Withdrawn => "withdrawn",
         }
     }
 }
 
-impl FromStr for State {
+impl FromStr for ConsentState {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = State::ALL.into_iter().find(|state| state.as_str() == text);
+        let known = ConsentState::ALL.into_iter().find(|state| state.as_str() == text);
         known.ok_or("is none of opted_out, withdrawn, opted_in")
     }
 }
@@ -34,14 +34,14 @@ impl FromStr for State {
 /// A consent record without its key. The derived order is the rule that decides between two records: the later time
 /// wins, and at the same time the more protective state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Word {
+pub struct ConsentRecord {
     /// Microseconds since 1970.
     pub occurred_at: i64,
-    pub state: State,
+    pub state: ConsentState,
 }
 
 /// Returns the consent record that wins of two about the same key. Commutative, associative and idempotent.
-pub fn later(one: Word, other: Word) -> Word {
+pub fn later(one: ConsentRecord, other: ConsentRecord) -> ConsentRecord {
     one.max(other)
 }
 

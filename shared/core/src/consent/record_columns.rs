@@ -2,25 +2,25 @@
 
 use super::{
     bucket,
-    record::{State, Word, later},
+    record::{ConsentRecord, ConsentState, later},
 };
 
-/// Records in any order. After [`Run::sorted`] there is one record per key, in the order of the keys.
+/// Records in any order. After [`RecordColumns::sorted`] there is one record per key, in the order of the keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct RecordColumns {
     /// The length of every key in bytes; `None` if keys differ in length.
     width: Option<usize>,
     keys: Vec<u8>,
     /// The end of each key in `keys`; empty if there is a width.
     ends: Vec<usize>,
     times: Vec<i64>,
-    states: Vec<State>,
+    states: Vec<ConsentState>,
 }
 
-impl Run {
+impl RecordColumns {
     /// Returns an empty run. `width` is [`crate::consent::key::Key::width`].
-    pub fn new(width: Option<usize>) -> Run {
-        Run { width, ..Run::default() }
+    pub fn new(width: Option<usize>) -> RecordColumns {
+        RecordColumns { width, ..RecordColumns::default() }
     }
 
     pub fn width(&self) -> Option<usize> {
@@ -35,7 +35,7 @@ impl Run {
         self.times.is_empty()
     }
 
-    pub fn push(&mut self, key: &[u8], word: Word) {
+    pub fn push(&mut self, key: &[u8], word: ConsentRecord) {
         self.keys.extend_from_slice(key);
         if self.width.is_none() {
             self.ends.push(self.keys.len());
@@ -54,8 +54,8 @@ impl Run {
         }
     }
 
-    pub fn word(&self, at: usize) -> Word {
-        Word { occurred_at: self.times[at], state: self.states[at] }
+    pub fn word(&self, at: usize) -> ConsentRecord {
+        ConsentRecord { occurred_at: self.times[at], state: self.states[at] }
     }
 
     pub fn times(&self) -> &[i64] {
@@ -67,7 +67,7 @@ impl Run {
         self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
     }
 
-    /// Appends the run as bytes. [`Run::read`] needs the same width and number of records to read it back.
+    /// Appends the run as bytes. [`RecordColumns::read`] needs the same width and number of records to read it back.
     pub fn write(&self, to: &mut Vec<u8>) {
         to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
         to.extend(self.states.iter().map(|state| *state as u8));
@@ -75,33 +75,33 @@ impl Run {
         to.extend_from_slice(&self.keys);
     }
 
-    /// Reads a run back from the bytes of [`Run::write`]. May panic on other bytes.
-    pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> Run {
+    /// Reads a run back from the bytes of [`RecordColumns::write`]. May panic on other bytes.
+    pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> RecordColumns {
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
         let (times, rest) = bytes.split_at(records * 8);
         let (states, rest) = rest.split_at(records);
         let (ends, keys) = rest.split_at(if width.is_none() { records * 8 } else { 0 });
-        Run {
+        RecordColumns {
             width,
             keys: keys.to_vec(),
             ends: ends.chunks_exact(8).map(|end| word(end) as usize).collect(),
             times: times.chunks_exact(8).map(|time| word(time) as i64).collect(),
-            states: states.iter().map(|state| State::ALL[usize::from(*state)]).collect(),
+            states: states.iter().map(|state| ConsentState::ALL[usize::from(*state)]).collect(),
         }
     }
 
-    pub fn records(&self) -> impl Iterator<Item = (&[u8], Word)> {
+    pub fn records(&self) -> impl Iterator<Item = (&[u8], ConsentRecord)> {
         (0..self.len()).map(|at| (self.key(at), self.word(at)))
     }
 
     /// Returns one record per key, the one that wins by [`later`], in the order of the keys.
-    pub fn sorted(self) -> Run {
+    pub fn sorted(self) -> RecordColumns {
         if (1..self.len()).all(|at| self.key(at - 1) < self.key(at)) {
             return self;
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_unstable_by(|one, other| self.key(*one).cmp(self.key(*other)));
-        let mut sorted = Run::with_capacity(self.width, self.len(), self.keys.len());
+        let mut sorted = RecordColumns::with_capacity(self.width, self.len(), self.keys.len());
         for same in order.chunk_by(|one, other| self.key(*one) == self.key(*other)) {
             if let Some(word) = same.iter().map(|at| self.word(*at)).reduce(later) {
                 sorted.push(self.key(same[0]), word);
@@ -112,12 +112,12 @@ impl Run {
 
     /// Merges two sorted runs into a sorted one. Also returns how many keys of `changes` are new or changed the record
     /// in `self`.
-    pub fn merged(self, changes: &Run) -> (Run, u64) {
+    pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, u64) {
         if changes.is_empty() {
             return (self, 0);
         }
         let (len, bytes) = (self.len() + changes.len(), self.keys.len() + changes.keys.len());
-        let mut all = Run::with_capacity(self.width, len, bytes);
+        let mut all = RecordColumns::with_capacity(self.width, len, bytes);
         let (mut at, mut changed) = (0, 0);
         for (key, word) in changes.records() {
             while at < self.len() && self.key(at) < key {
@@ -142,16 +142,16 @@ impl Run {
     }
 
     /// Splits the records by bucket and keeps their order.
-    pub fn dealt(&self, buckets: u32) -> Vec<Run> {
-        let mut dealt = vec![Run::new(self.width); buckets as usize];
+    pub fn partition_by_bucket(&self, buckets: u32) -> Vec<RecordColumns> {
+        let mut partition_by_bucket = vec![RecordColumns::new(self.width); buckets as usize];
         for (key, word) in self.records() {
-            dealt[bucket::of(key, buckets) as usize].push(key, word);
+            partition_by_bucket[bucket::of(key, buckets) as usize].push(key, word);
         }
-        dealt
+        partition_by_bucket
     }
 
     /// Adds all records of another run.
-    pub fn extend(&mut self, other: &Run) {
+    pub fn extend(&mut self, other: &RecordColumns) {
         let before = self.keys.len();
         self.keys.extend_from_slice(&other.keys);
         self.ends.extend(other.ends.iter().map(|end| end + before));
@@ -161,11 +161,11 @@ impl Run {
 
     /// Returns an empty run with capacity for `len` records. `bytes` is the length of all keys together; it is used
     /// only if there is no width.
-    pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> Run {
+    pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> RecordColumns {
         let bytes = width.map_or(bytes, |width| width * len);
         let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });
         let (times, states) = (Vec::with_capacity(len), Vec::with_capacity(len));
-        Run { width, keys: Vec::with_capacity(bytes), ends, times, states }
+        RecordColumns { width, keys: Vec::with_capacity(bytes), ends, times, states }
     }
 }
 
@@ -184,12 +184,12 @@ mod tests {
             (self.0 >> 33) % bound
         }
 
-        fn word(&mut self) -> Word {
-            Word { occurred_at: self.below(4) as i64, state: State::ALL[self.below(3) as usize] }
+        fn word(&mut self) -> ConsentRecord {
+            ConsentRecord { occurred_at: self.below(4) as i64, state: ConsentState::ALL[self.below(3) as usize] }
         }
 
-        fn run(&mut self, width: Option<usize>) -> Run {
-            let mut run = Run::new(width);
+        fn run(&mut self, width: Option<usize>) -> RecordColumns {
+            let mut run = RecordColumns::new(width);
             for _ in 0..self.below(40) {
                 let key = format!("{:04}", self.below(20));
                 let key = if width.is_some() { key } else { key.trim_start_matches('0').to_owned() };
@@ -199,22 +199,23 @@ mod tests {
         }
     }
 
-    fn model<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeMap<Vec<u8>, Word> {
-        let mut model: BTreeMap<Vec<u8>, Word> = BTreeMap::new();
-        for (key, word) in runs.into_iter().flat_map(Run::records) {
+    fn model<'a>(runs: impl IntoIterator<Item = &'a RecordColumns>) -> BTreeMap<Vec<u8>, ConsentRecord> {
+        let mut model: BTreeMap<Vec<u8>, ConsentRecord> = BTreeMap::new();
+        for (key, word) in runs.into_iter().flat_map(RecordColumns::records) {
             model.entry(key.to_vec()).and_modify(|known| *known = later(*known, word)).or_insert(word);
         }
         model
     }
 
-    fn assert_is(run: &Run, model: &BTreeMap<Vec<u8>, Word>) {
+    fn assert_is(run: &RecordColumns, model: &BTreeMap<Vec<u8>, ConsentRecord>) {
         assert!(run.records().eq(model.iter().map(|(key, word)| (key.as_slice(), *word))));
     }
 
     #[test]
     fn later_is_commutative_associative_idempotent_and_protective_on_ties() {
-        let words: Vec<Word> =
-            (0..3).flat_map(|occurred_at| State::ALL.map(|state| Word { occurred_at, state })).collect();
+        let words: Vec<ConsentRecord> = (0..3)
+            .flat_map(|occurred_at| ConsentState::ALL.map(|state| ConsentRecord { occurred_at, state }))
+            .collect();
         for one in &words {
             assert_eq!(later(*one, *one), *one);
             for two in &words {
@@ -224,10 +225,13 @@ mod tests {
                 }
             }
         }
-        let at = |state| Word { occurred_at: 1, state };
-        assert_eq!(later(at(State::OptedOut), at(State::Withdrawn)), at(State::Withdrawn));
-        assert_eq!(later(at(State::OptedIn), at(State::OptedOut)), at(State::OptedOut));
-        assert_eq!(later(Word { occurred_at: 2, ..at(State::OptedIn) }, at(State::Withdrawn)).state, State::OptedIn);
+        let at = |state| ConsentRecord { occurred_at: 1, state };
+        assert_eq!(later(at(ConsentState::OptedOut), at(ConsentState::Withdrawn)), at(ConsentState::Withdrawn));
+        assert_eq!(later(at(ConsentState::OptedIn), at(ConsentState::OptedOut)), at(ConsentState::OptedOut));
+        assert_eq!(
+            later(ConsentRecord { occurred_at: 2, ..at(ConsentState::OptedIn) }, at(ConsentState::Withdrawn)).state,
+            ConsentState::OptedIn
+        );
     }
 
     #[test]
@@ -235,26 +239,26 @@ mod tests {
         let mut numbers = Numbers(1);
         for round in 0..2000 {
             let width = (round % 2 == 0).then_some(4);
-            let drops: Vec<Run> = (0..numbers.below(5) + 1).map(|_| numbers.run(width)).collect();
+            let drops: Vec<RecordColumns> = (0..numbers.below(5) + 1).map(|_| numbers.run(width)).collect();
             let expected = model(&drops);
-            let mut forth = Run::new(width);
+            let mut forth = RecordColumns::new(width);
             for drop in &drops {
                 forth = forth.merged(&drop.clone().sorted()).0;
             }
             assert_is(&forth, &expected);
-            let mut back = Run::new(width);
+            let mut back = RecordColumns::new(width);
             for drop in drops.iter().rev() {
                 back = back.merged(&drop.clone().sorted()).0;
                 let (again, changed) = back.clone().merged(&drop.clone().sorted());
                 assert_eq!((&again, changed), (&back, 0), "merging twice changes nothing");
             }
             assert_is(&back, &expected);
-            let mut together = Run::new(width);
+            let mut together = RecordColumns::new(width);
             drops.iter().for_each(|drop| together.extend(drop));
             assert_is(&together.sorted(), &expected);
-            let dealt = forth.dealt(4);
-            assert_eq!(dealt.iter().map(Run::len).sum::<usize>(), expected.len());
-            for (number, part) in dealt.iter().enumerate() {
+            let partition_by_bucket = forth.partition_by_bucket(4);
+            assert_eq!(partition_by_bucket.iter().map(RecordColumns::len).sum::<usize>(), expected.len());
+            for (number, part) in partition_by_bucket.iter().enumerate() {
                 assert!(part.records().all(|(key, _)| bucket::of(key, 4) as usize == number));
                 assert_eq!(part.clone().sorted(), *part);
             }
@@ -264,8 +268,8 @@ mod tests {
     #[test]
     fn changed_keys_are_counted() {
         let run = |records: &[(&str, i64)]| {
-            let mut run = Run::new(None);
-            let word = |occurred_at| Word { occurred_at, state: State::OptedOut };
+            let mut run = RecordColumns::new(None);
+            let word = |occurred_at| ConsentRecord { occurred_at, state: ConsentState::OptedOut };
             records.iter().for_each(|(key, at)| run.push(key.as_bytes(), word(*at)));
             run.sorted()
         };

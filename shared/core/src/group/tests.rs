@@ -5,8 +5,8 @@ fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn home(dataset: &str) -> Home {
-    Home::new(&"s3://lake/schemas".parse().unwrap(), dataset)
+fn paths(dataset: &str) -> TablePaths {
+    TablePaths::new(&"s3://lake/schemas".parse().unwrap(), dataset)
 }
 
 fn generation(run: u64) -> Generation {
@@ -14,7 +14,7 @@ fn generation(run: u64) -> Generation {
 }
 
 fn at(dataset: &str, run: u64) -> Location {
-    home(dataset).generation(&generation(run))
+    paths(dataset).generation(&generation(run))
 }
 
 const BOTH: [&str; 2] = ["a", "b"];
@@ -29,15 +29,15 @@ fn set(run: u64) -> Set {
         run: Ulid::from_parts(run, 0),
         as_of: second(run as i64),
         since: second(run as i64),
-        by: By::Event,
+        by: FlipOrigin::Event,
         why: None,
         tables: BOTH.map(|dataset| (dataset.to_owned(), member(dataset))).into(),
     }
 }
 
-fn run(number: u64) -> Run {
+fn run(number: u64) -> GroupRun {
     let members = BOTH.map(|dataset| (dataset.to_owned(), generation(number))).into();
-    Run { group: "core".into(), run: Ulid::from_parts(number, 0), members }
+    GroupRun { group: "core".into(), run: Ulid::from_parts(number, 0), members }
 }
 
 const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
@@ -47,11 +47,11 @@ const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
 fn flipped(runs: &[u64]) -> Record {
     runs.iter().fold(Record::new("core"), |record, run| {
         let from = BOTH.map(|dataset| (dataset.to_owned(), record.live.as_ref().map(|_| at(dataset, 0)))).into();
-        record.begun(set(*run), from).flipped(second(*run as i64), MEMORY)
+        record.head(set(*run), from).flipped(second(*run as i64), MEMORY)
     })
 }
 
-fn next(record: &Record, number: u64, decision: Decision, who: Who) -> Next {
+fn next(record: &Record, number: u64, decision: Decision, who: Trigger) -> Next {
     let members = [("a", Decision::Flip), ("b", decision)];
     flip(record, &run(number), second(number as i64), &members, who)
 }
@@ -59,57 +59,57 @@ fn next(record: &Record, number: u64, decision: Decision, who: Who) -> Next {
 #[test]
 fn fresher_run_wins_and_no_member_flips_alone() {
     let record = flipped(&[20]);
-    assert_eq!(next(&record, 21, Decision::Flip, Who::Event), Next::Flip);
+    assert_eq!(next(&record, 21, Decision::Flip, Trigger::Event), Next::Flip);
     for old in [19, 10] {
-        assert!(matches!(next(&record, old, Decision::Flip, Who::Operator), Next::Stale(_)));
+        assert!(matches!(next(&record, old, Decision::Flip, Trigger::Operator), Next::Stale(_)));
     }
     assert_eq!(
-        next(&record, 21, Decision::Stale("old".into()), Who::Event),
+        next(&record, 21, Decision::Stale("old".into()), Trigger::Event),
         Next::Stale("b: old".into()),
         "one stale member stops all"
     );
     let both = |decision: Decision| [("a", decision.clone()), ("b", decision)];
-    let live = flip(&record, &run(20), second(20), &both(Decision::AlreadyLive), Who::Event);
+    let live = flip(&record, &run(20), second(20), &both(Decision::AlreadyLive), Trigger::Event);
     assert_eq!(live, Next::AlreadyLive);
     // An operator's request repairs a table that somebody else moved away from the live run.
-    assert_eq!(next(&record, 20, Decision::Flip, Who::Operator), Next::Flip);
+    assert_eq!(next(&record, 20, Decision::Flip, Trigger::Operator), Next::Flip);
 }
 
 #[test]
 fn export_with_snapshot_before_rollback_does_not_undo_it() {
-    let back = Set { by: By::Rollback, ..set(10) };
-    let record = flipped(&[10, 20]).begun(back, BTreeMap::new()).flipped(second(30), MEMORY);
-    assert!(matches!(next(&record, 29, Decision::Flip, Who::Event), Next::Stale(_)));
-    assert_eq!(next(&record, 29, Decision::Flip, Who::Operator), Next::Flip);
-    assert_eq!(next(&record, 31, Decision::Flip, Who::Event), Next::Flip);
+    let back = Set { by: FlipOrigin::Rollback, ..set(10) };
+    let record = flipped(&[10, 20]).head(back, BTreeMap::new()).flipped(second(30), MEMORY);
+    assert!(matches!(next(&record, 29, Decision::Flip, Trigger::Event), Next::Stale(_)));
+    assert_eq!(next(&record, 29, Decision::Flip, Trigger::Operator), Next::Flip);
+    assert_eq!(next(&record, 31, Decision::Flip, Trigger::Event), Next::Flip);
 }
 
 #[test]
 fn hold_on_the_group_or_a_member_stops_all() {
     let hold = Hold { at: second(1), reason: "restore".into(), released: false };
     let held = flipped(&[10]).with_hold(hold.clone());
-    for who in [Who::Event, Who::Operator] {
+    for who in [Trigger::Event, Trigger::Operator] {
         assert_eq!(next(&held, 20, Decision::Flip, who), Next::Held(hold.clone()));
         assert_eq!(next(&flipped(&[10]), 20, Decision::Held(hold.clone()), who), Next::Held(hold.clone()));
     }
     let released = held.with_hold(Hold { released: true, ..hold });
-    assert_eq!(next(&released, 20, Decision::Flip, Who::Event), Next::Flip);
+    assert_eq!(next(&released, 20, Decision::Flip, Trigger::Event), Next::Flip);
 }
 
 #[test]
 fn event_does_not_retry_a_reverted_run() {
-    let turned = flipped(&[10]).begun(set(20), BTreeMap::new()).turned("b: denied".into());
+    let turned = flipped(&[10]).head(set(20), BTreeMap::new()).turned("b: denied".into());
     let record = turned.gone_back(second(22), &["a: left".into()]);
     assert_eq!(record.live, Some(set(10)));
-    assert_eq!(next(&record, 20, Decision::Flip, Who::Event), Next::WentBack("b: denied; a: left".into()));
-    assert_eq!(next(&record, 20, Decision::Flip, Who::Operator), Next::Flip);
-    assert_eq!(next(&record, 21, Decision::Flip, Who::Event), Next::Flip);
+    assert_eq!(next(&record, 20, Decision::Flip, Trigger::Event), Next::WentBack("b: denied; a: left".into()));
+    assert_eq!(next(&record, 20, Decision::Flip, Trigger::Operator), Next::Flip);
+    assert_eq!(next(&record, 21, Decision::Flip, Trigger::Event), Next::Flip);
 }
 
 #[test]
 fn table_is_moved_only_from_where_the_flip_found_it() {
     let from = [("a".to_owned(), Some(at("a", 10))), ("b".to_owned(), None)].into();
-    let record = Record::new("core").begun(set(20), from);
+    let record = Record::new("core").head(set(20), from);
     let forward = record.flipping.clone().unwrap();
     let back = record.turned("why".into()).flipping.unwrap();
     let (old, new) = (at("a", 10), at("a", 20));
@@ -120,22 +120,22 @@ fn table_is_moved_only_from_where_the_flip_found_it() {
     }
     assert_eq!((forward.step("b", None), back.step("b", None)), (Step::Move, Step::There), "no table");
     assert!(forward.moves("a") && forward.moves("b"));
-    let same = Record::new("core").begun(set(20), [("a".to_owned(), Some(new))].into()).flipping.unwrap();
+    let same = Record::new("core").head(set(20), [("a".to_owned(), Some(new))].into()).flipping.unwrap();
     assert!(!same.moves("a"));
 }
 
 #[test]
 fn record_names_all_generations_that_readers_may_read() {
-    let record = flipped(&[10, 20]).begun(set(30), BTreeMap::new());
-    let named = |record: &Record| record.named("a", &home("a")).into_iter().collect::<Vec<_>>();
+    let record = flipped(&[10, 20]).head(set(30), BTreeMap::new());
+    let named = |record: &Record| record.named("a", &paths("a")).into_iter().collect::<Vec<_>>();
     let expected = [(generation(10), Some(second(20))), (generation(20), None), (generation(30), None)];
     assert_eq!(named(&record), expected);
-    assert_eq!(record.named("c", &home("c")), BTreeMap::new());
+    assert_eq!(record.named("c", &paths("c")), BTreeMap::new());
     // A revert may go to a generation that no set names, because it was live before the group existed.
-    let first = Record::new("core").begun(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
+    let first = Record::new("core").head(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
     assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
     // An earlier set that is live again is named without an end.
-    let back = flipped(&[10, 20]).begun(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
+    let back = flipped(&[10, 20]).head(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
     assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);
 }
 
@@ -171,7 +171,7 @@ fn run_with_other_members_is_reported_with_both_lists() {
 
 #[test]
 fn record_is_plain_json_for_readers() {
-    let record = flipped(&[10, 20]).begun(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
+    let record = flipped(&[10, 20]).head(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["live"]["tables"]["a"]["location"], at("a", 20).to_string());
     assert_eq!(json["past"][0]["tables"]["b"]["generation"], generation(10).to_string());

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
 use crate::{
-    layout::{Key, LONGEST_KEY, Location},
-    manifest::{Consumed, Drop},
+    layout::{Key, Location, MAX_KEY_BYTES},
+    manifest::{Consumed, InboxObject},
     record::Flip,
 };
 
@@ -30,7 +30,7 @@ pub fn archivable<'a>(
     oldest: Ulid,
     drain: SignedDuration,
     now: Timestamp,
-) -> impl Iterator<Item = &'a Drop> {
+) -> impl Iterator<Item = &'a InboxObject> {
     let drained = now.checked_sub(drain).ok();
     let flipped = flips.iter().rfind(|(_, flip)| drained.is_some_and(|drained| flip.at <= drained));
     let settled = flipped.map(|(_, flip)| flip.to.ulid.min(oldest));
@@ -44,9 +44,9 @@ pub fn archivable<'a>(
 ///
 /// The ETag is in it because other content may arrive under the same key. The key comes last because its file extension
 /// tells the format if somebody puts the drop back. A path that is too long for S3 contains a hash instead of the key.
-pub fn archived(inbox: &Location, drop: &Drop) -> Key {
+pub fn archived(inbox: &Location, drop: &InboxObject) -> Key {
     let key = |name: &str| format!("{ARCHIVE}{}{}/{name}", inbox.prefix, drop.etag);
-    let whole = Some(key(&drop.key)).filter(|key| key.len() <= LONGEST_KEY);
+    let whole = Some(key(&drop.key)).filter(|key| key.len() <= MAX_KEY_BYTES);
     Key { bucket: inbox.bucket.clone(), key: whole.unwrap_or_else(|| key(&drop.hashed())) }
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::{
         layout::{Colour, Generation},
-        record::By,
+        record::FlipOrigin,
     };
 
     fn generation(number: u64) -> Generation {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn drop_may_leave_after_the_drain_once_no_generation_lacks_it() {
-        let drop = |number: u64| Drop { key: format!("{number}.csv"), etag: "e".into() };
+        let drop = |number: u64| InboxObject { key: format!("{number}.csv"), etag: "e".into() };
         let consumed: Vec<Consumed> =
             (1..=3).map(|by| Consumed { by: generation(by), drops: vec![drop(by)] }).collect();
         let minute = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
@@ -74,7 +74,7 @@ mod tests {
                 at: minute(at),
                 from: None,
                 to: generation(to),
-                by: By::Event,
+                by: FlipOrigin::Event,
                 why: None,
                 canary: None,
             };
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn archived_drop_keeps_its_name_unless_too_long() {
-        let drop = Drop { key: "2026/a.csv.gz".into(), etag: "e-2".into() };
+        let drop = InboxObject { key: "2026/a.csv.gz".into(), etag: "e-2".into() };
         let at = archived(&"s3://lake/inbox/optouts".parse().unwrap(), &drop);
         assert_eq!(at.to_string(), "s3://lake/_archive/inbox/optouts/e-2/2026/a.csv.gz");
-        let longest = Drop { key: "a".repeat(1010), etag: "e".into() };
+        let longest = InboxObject { key: "a".repeat(1010), etag: "e".into() };
         assert!(archived(&"s3://lake/inbox/optouts".parse().unwrap(), &longest).key.len() < 120);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     layout::Generation,
-    manifest::{Consumed, Drop, Manifest},
+    manifest::{Consumed, InboxObject, Manifest},
 };
 
 fn before(base: Option<&Manifest>) -> &[Consumed] {
@@ -12,8 +12,8 @@ fn before(base: Option<&Manifest>) -> &[Consumed] {
 }
 
 /// Returns the drops of the inbox that live, the base of the next generation, has not consumed.
-pub fn unread<T: Clone>(listed: &[(Drop, T)], base: Option<&Manifest>) -> Vec<(Drop, T)> {
-    let consumed: HashSet<&Drop> = before(base).iter().flat_map(|by| &by.drops).collect();
+pub fn unread<T: Clone>(listed: &[(InboxObject, T)], base: Option<&Manifest>) -> Vec<(InboxObject, T)> {
+    let consumed: HashSet<&InboxObject> = before(base).iter().flat_map(|by| &by.drops).collect();
     listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
 }
 
@@ -22,10 +22,10 @@ pub fn unread<T: Clone>(listed: &[(Drop, T)], base: Option<&Manifest>) -> Vec<(D
 pub fn consumed<T>(
     base: Option<&Manifest>,
     next: Generation,
-    listed: &[(Drop, T)],
-    read: impl IntoIterator<Item = Drop>,
+    listed: &[(InboxObject, T)],
+    read: impl IntoIterator<Item = InboxObject>,
 ) -> Vec<Consumed> {
-    let listed: HashSet<&Drop> = listed.iter().map(|(drop, _)| drop).collect();
+    let listed: HashSet<&InboxObject> = listed.iter().map(|(drop, _)| drop).collect();
     let mut consumed = before(base).to_vec();
     for by in &mut consumed {
         by.drops.retain(|drop| listed.contains(drop));
@@ -40,8 +40,8 @@ mod tests {
     use super::*;
     use crate::{audit::fixture, manifest::Merge};
 
-    fn drop(key: &str, etag: &str) -> Drop {
-        Drop { key: key.into(), etag: etag.into() }
+    fn drop(key: &str, etag: &str) -> InboxObject {
+        InboxObject { key: key.into(), etag: etag.into() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Dataset, Protect},
-    consent::{OCCURRED_AT, STATE, State},
+    consent::{ConsentState, OCCURRED_AT, STATE},
     layout::TableName,
     schema::{Column, GlueType},
 };
@@ -31,7 +31,7 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
         columns.join(", "),
         of(&dataset.table),
         quoted(STATE),
-        State::OptedIn.as_str()
+        ConsentState::OptedIn.as_str()
     );
     View { name, query }
 }
@@ -63,7 +63,7 @@ pub fn protected(dataset: &Dataset, key: &[Column], protect: &Protect, columns: 
         of(&dataset.table),
         same.join(" AND "),
         quoted(STATE),
-        State::OptedIn.as_str()
+        ConsentState::OptedIn.as_str()
     );
     Ok(View { name, query })
 }

@@ -4,4 +4,4 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};
+pub use plan::{Found, Kept, OldestQuery, PendingRun, Plan, Reason, SweepState, plan, since};

@@ -8,13 +8,13 @@ use ulid::Ulid;
 use crate::{
     config::Retain,
     decision::Live,
-    layout::{Generation, Home, Key, Location, time_of},
-    record::{By, Flip},
+    layout::{Generation, Key, Location, TablePaths, time_of},
+    record::{Flip, FlipOrigin},
 };
 
 /// Everything under a table's folder, and what its records say. All of it is read after the table.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct SweepState {
     pub live: Live,
     /// Every location that the table makes Athena read.
     pub reads: Vec<Location>,
@@ -23,7 +23,7 @@ pub struct State {
     /// The ULIDs of all flip records, in order.
     pub records: Vec<Ulid>,
     /// The ULIDs of all intents in `_returns/`, in order.
-    pub returns: Vec<Ulid>,
+    pub revert_intents: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
     /// The generations that the record of the dataset's group names or has named. The time is when the record stopped
     /// naming the generation; `None` if it still does.
@@ -38,14 +38,14 @@ pub struct Found {
     /// When a sweep began to delete the generation.
     pub sweeping: Option<Timestamp>,
     /// The engine's run that builds the generation.
-    pub run: Option<Run>,
+    pub run: Option<PendingRun>,
     pub objects: Vec<Key>,
     pub bytes: u64,
 }
 
 /// An engine's run, by its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct PendingRun {
     /// The time by which the engine has ended the run.
     pub until: Timestamp,
     /// Whether the record exists that the run has failed.
@@ -73,7 +73,7 @@ pub struct Plan {
     /// Generations that are complete and whose engines' run records are to be deleted.
     pub runs: Vec<Generation>,
     /// Intents in `_returns/` to delete: they name only generations that no longer exist.
-    pub returns: Vec<Ulid>,
+    pub revert_intents: Vec<Ulid>,
     /// When the oldest replaced generation that still exists was replaced.
     pub oldest_replaced: Option<Timestamp>,
 }
@@ -114,7 +114,7 @@ pub enum Reason {
     Orphan,
 }
 
-impl State {
+impl SweepState {
     /// Returns the generations whose engine's run is neither complete nor recorded as failed.
     pub fn pending(&self) -> impl Iterator<Item = Generation> {
         let open = |found: &Found| found.manifest.is_none() && found.run.is_some_and(|run| !run.failed);
@@ -157,8 +157,8 @@ const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 /// Plans what to delete. `now` must be read before the state is. An error says why nothing of this table may be
 /// deleted.
 pub fn plan(
-    home: &Home,
-    state: &State,
+    paths: &TablePaths,
+    state: &SweepState,
     retain: &Retain,
     oldest_query: &OldestQuery,
     now: Timestamp,
@@ -166,15 +166,15 @@ pub fn plan(
     if state.generations.is_empty() && state.flips.is_empty() {
         return Ok(Plan::default());
     }
-    leads_to_live(home, state)?;
-    let replaced = replacements(home, state);
+    leads_to_live(paths, state)?;
+    let replaced = replacements(paths, state);
     let rollback = kept_for_rollback(state, &replaced, retain.generations);
-    let (records, returns) = expired_records(state, retain, now);
-    let mut plan = Plan { records, returns, ..Plan::default() };
+    let (records, revert_intents) = expired_records(state, retain, now);
+    let mut plan = Plan { records, revert_intents, ..Plan::default() };
     plan.oldest_replaced = replaced.values().filter_map(|at| *at).min();
     for (generation, found) in &state.generations {
         let verdict = match replaced.get(generation) {
-            _ if is_read(home, state, generation) => Err((Reason::Live, None)),
+            _ if is_read(paths, state, generation) => Err((Reason::Live, None)),
             _ if state.named.get(generation) == Some(&None) => Err((Reason::Group, None)),
             Some(None) => Err((Reason::Unrecorded, None)),
             Some(Some(at)) => once_live(*at, rollback.contains(generation), retain, oldest_query, now),
@@ -202,26 +202,26 @@ pub fn plan(
 ///
 /// If they don't, a flip is just being recorded, its record was lost, or somebody outside Turntable changed the table.
 /// Then the records can't tell either until when each generation was live.
-fn leads_to_live(home: &Home, state: &State) -> Result<(), String> {
+fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
     match (&state.live, last) {
         (Live::NoTable, _) => Err("there is no table, so it is unknown what readers read".into()),
-        (Live::Foreign(_), None) => Ok(()),
-        (Live::Ours(live), Some(last)) if *live == last => Ok(()),
+        (Live::Unmanaged(_), None) => Ok(()),
+        (Live::Managed(live), Some(last)) if *live == last => Ok(()),
         (live, last) => Err(format!(
             "drift: the table is at {}, but the last flip on record made {} live. A flip under way looks the \
              same for a moment, and a lost record until the next flip",
-            live.location(home).map_or_else(String::new, |location| location.to_string()),
+            live.location(paths).map_or_else(String::new, |location| location.to_string()),
             shown(last),
         )),
     }
 }
 
 /// Returns whether readers of the table may read a generation. Athena reads sub-folders, so any overlap counts.
-fn is_read(home: &Home, state: &State, generation: &Generation) -> bool {
-    let location = home.generation(generation);
-    state.live == Live::Ours(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
+fn is_read(paths: &TablePaths, state: &SweepState, generation: &Generation) -> bool {
+    let location = paths.generation(generation);
+    state.live == Live::Managed(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
 }
 
 /// Returns, for each generation that was live and is no longer read, the latest time at which it can have been replaced
@@ -232,13 +232,13 @@ fn is_read(home: &Home, state: &State, generation: &Generation) -> bool {
 /// The records have a gap before a flip if its `from` is not what the flip before it made live, or if its record was
 /// recovered, because then its `from` is a guess. Any generation may have been live until the end of the gap, which is
 /// the time of that flip.
-fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Timestamp>> {
+fn replacements(paths: &TablePaths, state: &SweepState) -> BTreeMap<Generation, Option<Timestamp>> {
     let mut replaced: BTreeMap<Generation, Option<Timestamp>> = BTreeMap::new();
     let mut gap: Option<Timestamp> = None;
     let mut before: Option<Generation> = None;
     for (_, flip) in &state.flips {
-        let from = flip.from.as_ref().and_then(|from| home.parse_generation(from));
-        if flip.by == By::Recovered || before.is_some() && before != from {
+        let from = flip.from.as_ref().and_then(|from| paths.parse_generation(from));
+        if flip.by == FlipOrigin::Recovered || before.is_some() && before != from {
             gap = gap.max(Some(flip.at));
         }
         if let Some(from) = from.filter(|from| *from != flip.to) {
@@ -254,14 +254,14 @@ fn replacements(home: &Home, state: &State) -> BTreeMap<Generation, Option<Times
         let last = |at: Timestamp| until.map_or(at, |until| at.max(until));
         replaced.entry(*generation).and_modify(|at| *at = at.map(last));
     }
-    replaced.retain(|generation, _| state.generations.contains_key(generation) && !is_read(home, state, generation));
+    replaced.retain(|generation, _| state.generations.contains_key(generation) && !is_read(paths, state, generation));
     replaced.values_mut().for_each(|at| *at = (*at).max(gap));
     replaced
 }
 
 /// Returns the complete generations among those that were live, the last replaced ones first, at most `generations`.
 fn kept_for_rollback(
-    state: &State,
+    state: &SweepState,
     replaced: &BTreeMap<Generation, Option<Timestamp>>,
     generations: u64,
 ) -> Vec<Generation> {
@@ -308,7 +308,7 @@ fn never_live(generation: &Generation, found: &Found, retain: &Retain, now: Time
 ///
 /// A flip's ULID is later than the ULIDs of the generations that it names, so these records name only generations that
 /// no longer exist. The last flip record always stays, because it shows that the dataset has flipped before.
-fn expired_records(state: &State, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
+fn expired_records(state: &SweepState, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
     let oldest = state.generations.keys().map(|generation| generation.ulid).chain(live_ulid(state)).min();
     let kept = retain.max_age.max(MIN_RECORD_RETENTION);
     let records = state.records.split_last().map_or(&[][..], |(_, records)| records);
@@ -316,10 +316,10 @@ fn expired_records(state: &State, retain: &Retain, now: Timestamp) -> (Vec<Ulid>
         oldest.is_none_or(|oldest| **record < oldest) && now >= saturating_add(time_of(**record), kept)
     };
     let gone = |all: &[Ulid]| all.iter().take_while(old).copied().collect();
-    (gone(records), gone(&state.returns))
+    (gone(records), gone(&state.revert_intents))
 }
 
-fn live_ulid(state: &State) -> Option<Ulid> {
+fn live_ulid(state: &SweepState) -> Option<Ulid> {
     state.live.generation().map(|live| live.ulid)
 }
 

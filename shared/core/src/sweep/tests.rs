@@ -5,12 +5,12 @@ use super::*;
 use crate::{
     config::Retain,
     decision::Live,
-    layout::{Colour, Generation, Home},
-    record::{By, Flip},
+    layout::{Colour, Generation, TablePaths},
+    record::{Flip, FlipOrigin},
 };
 
-fn home() -> Home {
-    Home::new(&"s3://lake/schemas".parse().unwrap(), "users")
+fn paths() -> TablePaths {
+    TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users")
 }
 
 fn minute(minute: i64) -> Timestamp {
@@ -31,13 +31,13 @@ const RETAIN: Retain = Retain {
 
 /// Returns the state of the complete generations. Each pair in `flips` is a generation and the minute when it went
 /// live.
-fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
-    let mut state = State {
+fn state(complete: &[u64], flips: &[(u64, i64)]) -> SweepState {
+    let mut state = SweepState {
         live: Live::NoTable,
         reads: Vec::new(),
         flips: Vec::new(),
         records: Vec::new(),
-        returns: Vec::new(),
+        revert_intents: Vec::new(),
         generations: Default::default(),
         named: Default::default(),
     };
@@ -46,29 +46,29 @@ fn state(complete: &[u64], flips: &[(u64, i64)]) -> State {
         state.generations.insert(at(*minute_), Found { manifest, ..Found::default() });
     }
     for (to, minute_) in flips {
-        let from = state.live.location(&home());
+        let from = state.live.location(&paths());
         let flip = Flip {
             dataset: "users".into(),
             at: minute(*minute_),
             from,
             to: at(*to),
-            by: By::Event,
+            by: FlipOrigin::Event,
             why: None,
             canary: None,
         };
         let ulid = Ulid::from_parts(*minute_ as u64 * 60_000, 1);
         state.flips.push((ulid, flip));
         state.records.push(ulid);
-        state.live = Live::Ours(at(*to));
+        state.live = Live::Managed(at(*to));
     }
     state
 }
 
-fn planned(state: &State, retain: &Retain, now: i64) -> Plan {
-    plan(&home(), state, retain, &OldestQuery::Known(None), minute(now)).unwrap()
+fn planned(state: &SweepState, retain: &Retain, now: i64) -> Plan {
+    plan(&paths(), state, retain, &OldestQuery::Known(None), minute(now)).unwrap()
 }
 
-fn gone(state: &State, retain: &Retain, now: i64) -> Vec<Generation> {
+fn gone(state: &SweepState, retain: &Retain, now: i64) -> Vec<Generation> {
     planned(state, retain, now).go.into_iter().map(|(generation, _)| generation).collect()
 }
 
@@ -100,7 +100,7 @@ fn last_replaced_generations_are_kept_for_rollback_until_max_age() {
 fn query_from_before_the_replacement_keeps_what_it_reads() {
     let turned = state(&[1, 2, 3], &[(1, 5), (2, 10), (3, 20)]);
     let gone = |query| {
-        let plan = plan(&home(), &turned, &RETAIN, &query, minute(9999)).unwrap();
+        let plan = plan(&paths(), &turned, &RETAIN, &query, minute(9999)).unwrap();
         plan.go.into_iter().map(|(generation, _)| generation).collect::<Vec<_>>()
     };
     assert_eq!(gone(OldestQuery::Known(Some(minute(15)))), [at(1)]);
@@ -125,7 +125,7 @@ fn gap_in_the_records_counts_all_as_live_until_its_end() {
     assert_eq!(gone(&lost, &RETAIN, 369), []);
     assert_eq!(gone(&lost, &RETAIN, 370), [at(1), at(2)]);
     let mut recovered = state(&[1, 2, 3], &[(1, 5), (2, 10), (3, 310)]);
-    recovered.flips[2].1.by = By::Recovered;
+    recovered.flips[2].1.by = FlipOrigin::Recovered;
     assert_eq!(gone(&recovered, &RETAIN, 369), []);
 }
 
@@ -133,11 +133,13 @@ fn gap_in_the_records_counts_all_as_live_until_its_end() {
 fn flip_records_that_do_not_lead_to_live_stop_the_sweep() {
     let turned = state(&[1, 2], &[(1, 5), (2, 10)]);
     let refused =
-        |live| plan(&home(), &State { live, ..turned.clone() }, &RETAIN, &OldestQuery::Known(None), minute(9999));
-    for live in [Live::NoTable, Live::Foreign("s3://lake/x".parse().unwrap()), Live::Ours(at(1)), Live::Ours(at(7))] {
+        |live| plan(&paths(), &SweepState { live, ..turned.clone() }, &RETAIN, &OldestQuery::Known(None), minute(9999));
+    for live in
+        [Live::NoTable, Live::Unmanaged("s3://lake/x".parse().unwrap()), Live::Managed(at(1)), Live::Managed(at(7))]
+    {
         assert!(refused(live).is_err());
     }
-    let adopted = State { live: Live::Foreign("s3://lake/x".parse().unwrap()), ..state(&[1], &[]) };
+    let adopted = SweepState { live: Live::Unmanaged("s3://lake/x".parse().unwrap()), ..state(&[1], &[]) };
     assert_eq!(gone(&adopted, &RETAIN, 9999), [at(1)]);
 }
 
@@ -146,7 +148,7 @@ fn generation_that_overlaps_what_the_table_reads_is_live() {
     let under = format!("s3://lake/schemas/users/{}/dt=1", at(1));
     for read in ["s3://lake/schemas/users", "s3://lake", &under] {
         let reads = vec![read.parse().unwrap()];
-        let turned = State { reads, ..state(&[1, 2], &[(1, 5), (2, 10)]) };
+        let turned = SweepState { reads, ..state(&[1, 2], &[(1, 5), (2, 10)]) };
         let plan = planned(&turned, &RETAIN, 9999);
         assert_eq!(plan.go, [], "{read}");
         assert!(plan.kept.iter().all(|kept| kept.reason == Reason::Live), "{read}");
@@ -174,7 +176,7 @@ fn mark_of_a_kept_generation_is_deleted_after_an_hour() {
 #[test]
 fn generation_named_by_the_group_record_is_kept_and_then_drains() {
     let flipped = state(&[1, 2, 3], &[(1, 3), (2, 10)]);
-    let named = |until: Option<i64>| State { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
+    let named = |until: Option<i64>| SweepState { named: [(at(1), until.map(minute))].into(), ..flipped.clone() };
     assert_eq!(gone(&named(None), &RETAIN, 90), []);
     let kept = planned(&named(None), &RETAIN, 90).kept;
     assert!(kept.iter().any(|kept| (kept.generation, kept.reason) == (at(1), Reason::Group)), "{kept:?}");
@@ -182,6 +184,6 @@ fn generation_named_by_the_group_record_is_kept_and_then_drains() {
     assert_eq!(gone(&named(Some(30)), &RETAIN, 90), [at(1)]);
     assert_eq!(gone(&named(Some(5)), &RETAIN, 70), [at(1)], "the table was replaced later");
     // A generation that is about to go live is not an abandoned candidate.
-    let waiting = State { named: [(at(3), None)].into(), ..flipped };
+    let waiting = SweepState { named: [(at(3), None)].into(), ..flipped };
     assert_eq!(gone(&waiting, &RETAIN, 9000), [at(1)]);
 }

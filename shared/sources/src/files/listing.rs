@@ -1,6 +1,6 @@
 //! Finds the objects of a source.
 
-use super::object::{Compression, Object, told_by_name};
+use super::object::{Compression, Object, format_by_name};
 use turntable_core::{
     config::{Files, Format},
     error::{Error, Result},
@@ -13,7 +13,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
     for entry in list_entries(options, objects).await? {
-        let (named, compression) = told_by_name(&entry.key.key);
+        let (named, compression) = format_by_name(&entry.key.key);
         let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
             return Err(Error::input(format!(

@@ -17,10 +17,10 @@ pub mod text;
 
 mod convert;
 pub(super) mod decode;
-mod finer;
 mod listing;
 mod open;
 pub(crate) mod parquet;
-mod pass;
+mod passthrough;
+mod timestamp_precision;
 
 pub use open::open;

@@ -23,7 +23,7 @@ pub enum Compression {
 }
 
 /// Returns the format and compression by the key's extensions, in any case. The format is `None` if it is unknown.
-pub fn told_by_name(key: &str) -> (Option<Format>, Compression) {
+pub fn format_by_name(key: &str) -> (Option<Format>, Compression) {
     let key = key.to_ascii_lowercase();
     let (rest, compression) = match key.rsplit_once('.') {
         Some((rest, "gz")) => (rest, Compression::Gzip),

@@ -18,13 +18,13 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{codec, convert, decode, finer, object::Object};
+use super::{codec, convert, decode, object::Object, timestamp_precision};
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::{
     error::{Error, Result},
     port::Objects,
 };
-use turntable_parquet::{Batches, Copy};
+use turntable_parquet::{Batches, Passthrough};
 use turntable_parquet::{arrow_types, int96_columns, with_micros};
 
 /// An object and its footer.
@@ -45,9 +45,9 @@ impl Footer {
     }
 
     /// Returns the object's passthrough entry, with its number of rows.
-    pub fn copy(self) -> Copy {
+    pub fn copy(self) -> Passthrough {
         let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
-        Copy { entry: self.object.entry, rows }
+        Passthrough { entry: self.object.entry, rows }
     }
 
     /// Returns the object's size in bytes.
@@ -162,7 +162,7 @@ async fn read(
             Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
             None => None,
         };
-        let batch = finer::settled(&object, batch, nanos.as_ref(), rows, (&schema, &*unrepresentable))?;
+        let batch = timestamp_precision::settled(&object, batch, nanos.as_ref(), rows, (&schema, &*unrepresentable))?;
         rows += length;
         if to.send(convert_batch(&object, batch, &schema)?).await.is_err() {
             break;

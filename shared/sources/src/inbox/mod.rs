@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::inbox::spill_buffer::{Pile, Spill};
+use crate::inbox::spill_buffer::{SpillBuffer, SpillFile};
 pub use read::{ENOUGH, Read, list, read};
 pub use reject::Rejects;
 pub use table::records;
@@ -30,7 +30,7 @@ pub struct Reader {
     pub key: Key,
     pub now: Timestamp,
     /// The temporary file for records that exceed the memory limits.
-    pub spill: Arc<Spill>,
+    pub spill: Arc<SpillFile>,
 }
 
 /// Bytes of one drop's records in memory that cause a spill to the file.
@@ -40,19 +40,22 @@ const SPILL_TOTAL_BYTES: usize = 8 << 20;
 
 impl Reader {
     /// Returns an empty spill buffer for the records of all drops.
-    pub fn pile(&self) -> Pile {
-        Pile::new(self.key.width(), &self.spill, SPILL_TOTAL_BYTES)
+    pub fn spill_buffer(&self) -> SpillBuffer {
+        SpillBuffer::new(self.key.width(), &self.spill, SPILL_TOTAL_BYTES)
     }
 }
 
 /// The valid records and the rejects of one drop or table.
-pub struct Said {
-    pub records: Pile,
+pub struct ParsedDrop {
+    pub records: SpillBuffer,
     pub rejects: Rejects,
 }
 
-impl Said {
-    pub fn new(reader: &Reader) -> Said {
-        Said { records: Pile::new(reader.key.width(), &reader.spill, SPILL_DROP_BYTES), rejects: Rejects::default() }
+impl ParsedDrop {
+    pub fn new(reader: &Reader) -> ParsedDrop {
+        ParsedDrop {
+            records: SpillBuffer::new(reader.key.width(), &reader.spill, SPILL_DROP_BYTES),
+            rejects: Rejects::default(),
+        }
     }
 }

@@ -15,7 +15,7 @@ use parquet::{
 };
 
 use super::{
-    Reader, Said,
+    ParsedDrop, Reader,
     pages::Parts,
     record::{MOST, Records},
     rows::Rows,
@@ -34,7 +34,7 @@ pub const FOOTER: u64 = 2 << 20;
 const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
 /// Reads a whole drop from memory.
-pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<Said> {
+pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<ParsedDrop> {
     let before = bytes.len().saturating_sub(FOOTER as usize);
     let drop = Drop::open(at, &bytes.slice(before..), bytes.len() as u64, reader)?;
     let mut rows = Rows::new(reader, MOST);

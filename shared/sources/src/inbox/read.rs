@@ -7,33 +7,33 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::{Reader, Rejects, Said, table};
+use super::{ParsedDrop, Reader, Rejects, table};
 use crate::{
-    files::object::{Compression, told_by_name},
-    inbox::spill_buffer::Pile,
+    files::object::{Compression, format_by_name},
+    inbox::spill_buffer::SpillBuffer,
 };
 use turntable_core::{
     config::Format,
     error::{Error, Kind, Result},
     layout::{Entry, Location, is_hidden},
-    manifest::Drop,
+    manifest::InboxObject,
     port::Objects,
 };
 
 /// A drop that was read, whether its records were valid or not.
 pub struct Read {
-    pub drop: Drop,
+    pub drop: InboxObject,
     /// When the object was put.
     pub put: Timestamp,
     pub rejects: Rejects,
 }
 
 /// Lists all drops of the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
-pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(Drop, Entry)>> {
+pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxObject, Entry)>> {
     let entries = objects.list(inbox, None).await?;
     let drop = |entry: Entry| {
         let key = entry.key.key.strip_prefix(&inbox.prefix).filter(|key| !is_hidden(key))?.to_owned();
-        Some((Drop { key, etag: entry.etag.clone() }, entry))
+        Some((InboxObject { key, etag: entry.etag.clone() }, entry))
     };
     Ok(entries.into_iter().filter_map(drop).collect())
 }
@@ -59,11 +59,11 @@ pub const ENOUGH: usize = 6_000_000;
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
-    drops: Vec<(Drop, Entry)>,
+    drops: Vec<(InboxObject, Entry)>,
     enough: usize,
-) -> Result<(Pile, Vec<Read>)> {
+) -> Result<(SpillBuffer, Vec<Read>)> {
     let room = Arc::new(Semaphore::new(MAX_CONCURRENT_BYTES as usize));
-    let read_one = |(drop, entry): (Drop, Entry)| {
+    let read_one = |(drop, entry): (InboxObject, Entry)| {
         let room = room.clone();
         async move {
             let cost = entry.size.clamp(min_cost(&entry), MAX_CONCURRENT_BYTES);
@@ -73,23 +73,23 @@ pub async fn read(
         }
     };
     let mut reads = stream::iter(drops).map(read_one).buffered(MAX_CONCURRENT_DROPS);
-    let (mut pile, mut all, mut records) = (reader.pile(), Vec::new(), 0);
+    let (mut spill_buffer, mut all, mut records) = (reader.spill_buffer(), Vec::new(), 0);
     while let Some(read) = reads.try_next().await? {
-        if let Some((drop, put, Said { records: said, rejects })) = read {
+        if let Some((drop, put, ParsedDrop { records: said, rejects })) = read {
             records += said.len() + rejects.listed();
-            pile.extend(said);
+            spill_buffer.extend(said);
             all.push(Read { drop, put, rejects });
         }
         if records >= enough {
             break;
         }
     }
-    Ok((pile, all))
+    Ok((spill_buffer, all))
 }
 
 /// Returns the bytes that a drop counts for at least, by its size, format and compression.
 fn min_cost(entry: &Entry) -> u64 {
-    match told_by_name(&entry.key.key) {
+    match format_by_name(&entry.key.key) {
         _ if entry.size > SMALL_DROP_BYTES => LARGE_DROP_COST,
         (Some(Format::Csv | Format::Ndjson), Compression::None) => SMALL_DROP_BYTES,
         _ => PACKED_DROP_COST,
@@ -97,7 +97,7 @@ fn min_cost(entry: &Entry) -> u64 {
 }
 
 /// Reads one drop. Returns `None` if it changed since it was listed. A drop that can't be read is rejected as a whole.
-async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<Said>> {
+async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
     let name = entry.key.to_string();
     let said = match table::read(objects, reader, entry).await {
         Ok(said) => said,
@@ -112,8 +112,8 @@ async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) ->
     Ok(Some(said))
 }
 
-fn reject_whole(reader: &Reader, error: &Error) -> Said {
-    let mut said = Said::new(reader);
+fn reject_whole(reader: &Reader, error: &Error) -> ParsedDrop {
+    let mut said = ParsedDrop::new(reader);
     said.rejects.whole(error.report());
     said
 }

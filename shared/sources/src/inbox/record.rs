@@ -4,10 +4,10 @@ use std::fmt::Display;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Reader, Said};
+use super::{ParsedDrop, Reader};
 use turntable_core::{
     consent::{
-        OCCURRED_AT, STATE, State, Word,
+        ConsentRecord, ConsentState, OCCURRED_AT, STATE,
         key::{Key, Type, Value},
     },
     error::{self, Error},
@@ -27,7 +27,7 @@ const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// Validates records one after the other, and collects the valid ones and the rejects.
 pub struct Records<'a> {
     reader: &'a Reader,
-    said: Said,
+    said: ParsedDrop,
     /// Key of the current record.
     key: Vec<u8>,
     /// The latest `occurred_at` that is accepted, in microseconds since 1970.
@@ -40,7 +40,7 @@ pub type Text<'a> = Option<&'a str>;
 impl<'a> Records<'a> {
     pub fn new(reader: &'a Reader) -> Self {
         let latest = reader.now.checked_add(MAX_CLOCK_AHEAD).unwrap_or(Timestamp::MAX).as_microsecond();
-        Records { reader, said: Said::new(reader), key: Vec::new(), latest }
+        Records { reader, said: ParsedDrop::new(reader), key: Vec::new(), latest }
     }
 
     pub fn reader(&self) -> &'a Reader {
@@ -48,9 +48,9 @@ impl<'a> Records<'a> {
     }
 
     /// Returns the valid records and the rejects. Fails if records could not be spilled.
-    pub fn finish(self) -> error::Result<Said> {
-        let Said { records, rejects } = self.said;
-        Ok(Said { records: records.whole()?, rejects })
+    pub fn finish(self) -> error::Result<ParsedDrop> {
+        let ParsedDrop { records, rejects } = self.said;
+        Ok(ParsedDrop { records: records.whole()?, rejects })
     }
 
     pub fn reject(&mut self, line: u64, reason: impl Into<String>) {
@@ -99,22 +99,22 @@ impl<'a> Records<'a> {
     }
 
     /// Ends the record with its state and time, or with the reason for rejecting it.
-    pub fn end(&mut self, line: u64, word: Result<(State, i64), String>) {
+    pub fn end(&mut self, line: u64, word: Result<(ConsentState, i64), String>) {
         if let Err(reason) = word.and_then(|(state, time)| self.take(state, time)) {
             self.reject(line, reason);
         }
     }
 
-    fn take(&mut self, state: State, occurred_at: i64) -> Result<(), String> {
+    fn take(&mut self, state: ConsentState, occurred_at: i64) -> Result<(), String> {
         if occurred_at > self.latest {
             return Err(format!("{OCCURRED_AT} is more than 5 minutes in the future"));
         }
-        self.said.records.push(&self.key, Word { occurred_at, state });
+        self.said.records.push(&self.key, ConsentRecord { occurred_at, state });
         Ok(())
     }
 }
 
 /// Parses a state, or returns the reason for rejecting the record.
-pub fn state(text: &str) -> Result<State, String> {
+pub fn state(text: &str) -> Result<ConsentState, String> {
     text.parse().map_err(|why| format!("{STATE} {why}"))
 }

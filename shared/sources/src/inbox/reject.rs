@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use turntable_core::{
-    layout::{Key, LONGEST_KEY, Location},
-    manifest::Drop,
+    layout::{Key, Location, MAX_KEY_BYTES},
+    manifest::InboxObject,
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Rejects {
     }
 
     /// Returns the body of the object in `_rejected/`, or `None` if nothing was rejected.
-    pub fn to_json(&self, drop: &Drop) -> Option<Vec<u8>> {
+    pub fn to_json(&self, drop: &InboxObject) -> Option<Vec<u8>> {
         #[derive(Serialize)]
         struct File<'a> {
             drop: &'a str,
@@ -64,9 +64,9 @@ impl Rejects {
 
 /// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and a
 /// drop that was overwritten gets another one. If the key would be too long, the drop's name is replaced by its hash.
-pub fn key(inbox: &Location, drop: &Drop) -> Key {
+pub fn key(inbox: &Location, drop: &InboxObject) -> Key {
     let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
-    if key.key.len() <= LONGEST_KEY {
+    if key.key.len() <= MAX_KEY_BYTES {
         return key;
     }
     inbox.key(&format!("_rejected/{}-{}.json", drop.hashed(), drop.etag))

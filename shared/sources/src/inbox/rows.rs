@@ -7,7 +7,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
 
 use super::{
-    Reader, Said,
+    ParsedDrop, Reader,
     record::{Records, state, too_many},
 };
 use turntable_core::{
@@ -31,7 +31,7 @@ impl<'a> Rows<'a> {
         Rows { records: Records::new(reader), row: 0, most }
     }
 
-    pub fn finish(self) -> Result<Said> {
+    pub fn finish(self) -> Result<ParsedDrop> {
         self.records.finish()
     }
 

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use turntable_core::consent::{Word, bucket, record_columns::Run};
+use turntable_core::consent::{ConsentRecord, bucket, record_columns::RecordColumns};
 use turntable_core::error::{Error, Result};
 
 /// The number of partitions of the file's records: the maximum number of buckets without a setting.
@@ -19,7 +19,7 @@ const SPILL_PARTITIONS: u32 = bucket::MOST;
 
 /// An unnamed file in the temporary folder. It is created on first use, and freed when its last user is dropped.
 #[derive(Default)]
-pub struct Spill {
+pub struct SpillFile {
     file: OnceLock<File>,
     end: AtomicU64,
 }
@@ -31,21 +31,28 @@ struct Chunk {
 }
 
 /// A spill buffer. Its records are in no order.
-pub struct Pile {
-    memory: Run,
+pub struct SpillBuffer {
+    memory: RecordColumns,
     chunks: Vec<Chunk>,
-    spill: Arc<Spill>,
+    spill: Arc<SpillFile>,
     /// When the records in memory reach this many bytes, they are written to the file.
     max_bytes: usize,
     len: usize,
-    /// Why writing the file failed. Later records are ignored, and [`Pile::whole`] returns the error.
+    /// Why writing the file failed. Later records are ignored, and [`SpillBuffer::whole`] returns the error.
     failed: Option<Error>,
 }
 
-impl Pile {
+impl SpillBuffer {
     /// Returns an empty buffer. `width` is [`turntable_core::consent::key::Key::width`]. It spills when its memory reaches `max_bytes`.
-    pub fn new(width: Option<usize>, spill: &Arc<Spill>, max_bytes: usize) -> Pile {
-        Pile { memory: Run::new(width), chunks: Vec::new(), spill: spill.clone(), max_bytes, len: 0, failed: None }
+    pub fn new(width: Option<usize>, spill: &Arc<SpillFile>, max_bytes: usize) -> SpillBuffer {
+        SpillBuffer {
+            memory: RecordColumns::new(width),
+            chunks: Vec::new(),
+            spill: spill.clone(),
+            max_bytes,
+            len: 0,
+            failed: None,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -56,7 +63,7 @@ impl Pile {
         self.len == 0
     }
 
-    pub fn push(&mut self, key: &[u8], word: Word) {
+    pub fn push(&mut self, key: &[u8], word: ConsentRecord) {
         if self.failed.is_none() {
             self.memory.push(key, word);
             self.len += 1;
@@ -65,7 +72,7 @@ impl Pile {
     }
 
     /// Adds all records of another buffer.
-    pub fn extend(&mut self, other: Pile) {
+    pub fn extend(&mut self, other: SpillBuffer) {
         self.memory.extend(&other.memory);
         self.chunks.extend(other.chunks);
         self.len += other.len;
@@ -76,7 +83,7 @@ impl Pile {
 
     fn spill_if_full(&mut self) {
         if self.memory.bytes() >= self.max_bytes {
-            let empty = Run::new(self.memory.width());
+            let empty = RecordColumns::new(self.memory.width());
             let full = std::mem::replace(&mut self.memory, empty);
             match self.spill.write(&full) {
                 Ok(chunk) => self.chunks.push(chunk),
@@ -86,21 +93,21 @@ impl Pile {
     }
 
     /// Returns the buffer, or the error if it lost records.
-    pub fn whole(mut self) -> Result<Pile> {
+    pub fn whole(mut self) -> Result<SpillBuffer> {
         self.failed.take().map_or(Ok(self), Err)
     }
 
     /// Splits the records by bucket. `buckets` is a power of two.
-    pub fn dealt(self, buckets: u32) -> Vec<Part> {
+    pub fn partition_by_bucket(self, buckets: u32) -> Vec<Part> {
         let (chunks, spill) = (Arc::new(self.chunks), self.spill);
-        let part = |(number, memory): (usize, Run)| Part {
+        let part = |(number, memory): (usize, RecordColumns)| Part {
             number: number as u32,
             buckets,
             memory,
             chunks: chunks.clone(),
             spill: spill.clone(),
         };
-        self.memory.dealt(buckets).into_iter().enumerate().map(part).collect()
+        self.memory.partition_by_bucket(buckets).into_iter().enumerate().map(part).collect()
     }
 }
 
@@ -108,9 +115,9 @@ impl Pile {
 pub struct Part {
     number: u32,
     buckets: u32,
-    memory: Run,
+    memory: RecordColumns,
     chunks: Arc<Vec<Chunk>>,
-    spill: Arc<Spill>,
+    spill: Arc<SpillFile>,
 }
 
 impl Part {
@@ -128,7 +135,7 @@ impl Part {
     }
 
     /// Loads all records into memory. Blocks.
-    pub fn load(self) -> Result<Run> {
+    pub fn load(self) -> Result<RecordColumns> {
         let partitions: Vec<usize> = self.partitions().collect();
         let mut all = self.memory;
         for chunk in &*self.chunks {
@@ -146,10 +153,10 @@ impl Part {
     }
 }
 
-impl Spill {
-    fn write(&self, run: &Run) -> Result<Chunk> {
+impl SpillFile {
+    fn write(&self, run: &RecordColumns) -> Result<Chunk> {
         let (mut bytes, mut partitions) = (Vec::with_capacity(run.bytes() + 1024), Vec::new());
-        for partition in run.dealt(SPILL_PARTITIONS) {
+        for partition in run.partition_by_bucket(SPILL_PARTITIONS) {
             let begin = bytes.len();
             partition.write(&mut bytes);
             partitions.push((begin as u64, bytes.len() - begin, partition.len()));
@@ -160,10 +167,10 @@ impl Spill {
         Ok(Chunk { partitions })
     }
 
-    fn read(&self, width: Option<usize>, (at, size, records): (u64, usize, usize)) -> Result<Run> {
+    fn read(&self, width: Option<usize>, (at, size, records): (u64, usize, usize)) -> Result<RecordColumns> {
         let mut bytes = vec![0; size];
         self.file().and_then(|file| file.read_exact_at(&mut bytes, at)).map_err(fault)?;
-        Ok(Run::read(width, records, &bytes))
+        Ok(RecordColumns::read(width, records, &bytes))
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -189,19 +196,23 @@ fn fault(fault: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turntable_core::consent::State;
+    use turntable_core::consent::ConsentState;
 
     #[test]
     fn buffer_returns_the_same_records_from_memory_and_disk() {
         for width in [Some(4), None] {
             for buckets in [1, 4, 64, 256] {
-                let spill = Arc::new(Spill::default());
-                let (mut small, mut large) = (Pile::new(width, &spill, 999), Pile::new(width, &spill, 1 << 20));
-                let mut other = Pile::new(width, &spill, 500);
+                let spill = Arc::new(SpillFile::default());
+                let (mut small, mut large) =
+                    (SpillBuffer::new(width, &spill, 999), SpillBuffer::new(width, &spill, 1 << 20));
+                let mut other = SpillBuffer::new(width, &spill, 500);
                 for number in 0..3000_u32 {
                     let key = number.wrapping_mul(2_654_435_761).to_be_bytes();
                     let key = if width.is_some() { &key[..] } else { &key[..1 + number as usize % 4] };
-                    let word = Word { occurred_at: i64::from(number) - 7, state: State::ALL[number as usize % 3] };
+                    let word = ConsentRecord {
+                        occurred_at: i64::from(number) - 7,
+                        state: ConsentState::ALL[number as usize % 3],
+                    };
                     if number % 3 == 0 {
                         other.push(key, word)
                     } else {
@@ -212,7 +223,10 @@ mod tests {
                 small.extend(other);
                 assert!(small.chunks.len() > 10 && large.chunks.is_empty());
                 assert_eq!((small.len(), large.len()), (3000, 3000));
-                let (small, large) = (small.whole().unwrap().dealt(buckets), large.whole().unwrap().dealt(buckets));
+                let (small, large) = (
+                    small.whole().unwrap().partition_by_bucket(buckets),
+                    large.whole().unwrap().partition_by_bucket(buckets),
+                );
                 for (one, other) in small.into_iter().zip(large) {
                     let most = one.at_most();
                     let (one, other) = (one.load().unwrap().sorted(), other.load().unwrap().sorted());
@@ -226,12 +240,12 @@ mod tests {
     #[test]
     fn failed_spill_is_an_error_and_not_a_smaller_table() {
         let read_only = File::open("/dev/null").unwrap();
-        let spill = Arc::new(Spill { file: OnceLock::from(read_only), ..Spill::default() });
-        let mut pile = Pile::new(None, &spill, 100);
-        let word = Word { occurred_at: 0, state: State::OptedOut };
-        (0..50_u8).for_each(|key| pile.push(&[key; 8], word));
-        let mut all = Pile::new(None, &spill, 1 << 20);
-        all.extend(pile);
+        let spill = Arc::new(SpillFile { file: OnceLock::from(read_only), ..SpillFile::default() });
+        let mut spill_buffer = SpillBuffer::new(None, &spill, 100);
+        let word = ConsentRecord { occurred_at: 0, state: ConsentState::OptedOut };
+        (0..50_u8).for_each(|key| spill_buffer.push(&[key; 8], word));
+        let mut all = SpillBuffer::new(None, &spill, 1 << 20);
+        all.extend(spill_buffer);
         let error = all.whole().err().unwrap();
         assert!(error.message().contains("give the function more ephemeral storage"), "{error:?}");
     }

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
 use super::{
-    Reader, Said,
+    ParsedDrop, Reader,
     pages::Parts,
     parquet::{self, Drop, FOOTER},
     record::MOST,
@@ -19,7 +19,7 @@ use crate::files::{
     self,
     decode::{arriving, later, panicked},
     input,
-    object::{Compression, Object, told_by_name},
+    object::{Compression, Object, format_by_name},
 };
 use turntable_core::{
     config::Format,
@@ -33,8 +33,8 @@ use turntable_parquet::Batches;
 const MAX_SINGLE_REQUEST_BYTES: u64 = 4 << 20;
 
 /// Reads a drop in the format that its key's extension stands for.
-pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Said> {
-    let (format, compression) = told_by_name(&entry.key.key);
+pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<ParsedDrop> {
+    let (format, compression) = format_by_name(&entry.key.key);
     let object = Object { entry, compression };
     let reader = reader.clone();
     let thread = match format {
@@ -81,7 +81,7 @@ async fn fetch(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
 }
 
 /// Reads a Parquet file with range requests: the footer, then for each row group the columns of a record.
-async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<Said> {
+async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<ParsedDrop> {
     let mut file = files::parquet::Reader { objects, object: object.clone() };
     let fault = |error| files::parquet::fault(&object, error);
     files::parquet::guarded(&object, async {
@@ -101,7 +101,7 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
 }
 
 /// Reads the records of another table with the same columns. A reject's line is the row number across all batches.
-pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<Said> {
+pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<ParsedDrop> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {
         rows.push(what, &batch)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Reader, Said,
+    ParsedDrop, Reader,
     record::{MOST, Records, Text, too_many},
 };
 use crate::files::{
@@ -30,7 +30,7 @@ const MAX_TEXT_BYTES: u64 = 1 << 30;
 
 /// Reads a CSV drop. Invalid records are rejected. Fails if the header is invalid, a limit is exceeded or the input is
 /// damaged.
-pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
+pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop> {
     let mut csv = Csv::new(Bounded::new(object, input, MAX_TEXT_BYTES), Dialect::default());
     let mut records = Records::new(reader);
     let header = match csv.next_record().map_err(|fault| input::error(object, fault))? {
@@ -90,7 +90,7 @@ fn header_positions(object: &Object, header: &[String], names: &[&str]) -> Resul
 }
 
 /// Reads an NDJSON drop. Invalid lines are rejected. Fails if a limit is exceeded or the input is damaged.
-pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<Said> {
+pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop> {
     let names = Records::names(&reader.key);
     let mut lines = ndjson::Lines::new(Box::new(Bounded::new(object, input, MAX_TEXT_BYTES)));
     let mut records = Records::new(reader);

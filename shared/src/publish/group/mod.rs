@@ -25,8 +25,8 @@
 
 mod operator;
 mod prepare;
+mod resume;
 mod store;
-mod turn;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,23 +35,23 @@ use ulid::Ulid;
 
 pub use operator::{hold, release, rollback, status};
 use prepare::Prepared;
-use turn::Settled;
+use resume::Settled;
 
-use super::{ATTEMPTS, Outcome, Scanned, candidate, look, manifest};
-use crate::environment::World;
+use super::{ATTEMPTS, Outcome, Scanned, candidate, manifest, table_state};
+use crate::environment::Environment;
 use turntable_core::{
     config::{Dataset, Group},
-    decision::{Live, Who},
+    decision::{Live, Trigger},
     error::Result,
     group::{self, Next, Record, Set},
     layout::Generation,
-    manifest::{Manifest, Run},
-    record::By,
+    manifest::{GroupRun, Manifest},
+    record::FlipOrigin,
 };
 
 /// How a request about a group ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct GroupFlipReport {
     pub outcome: Outcome,
     pub run: Option<Ulid>,
     pub reasons: Vec<String>,
@@ -65,65 +65,66 @@ pub struct Ended {
     pub between: Option<Duration>,
 }
 
-impl Ended {
-    fn unchanged(outcome: Outcome, run: Option<Ulid>, reasons: Vec<String>) -> Ended {
+impl GroupFlipReport {
+    fn unchanged(outcome: Outcome, run: Option<Ulid>, reasons: Vec<String>) -> GroupFlipReport {
         let (live, previous) = (BTreeMap::new(), BTreeMap::new());
-        Ended { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
+        GroupFlipReport { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
     }
 
     /// Fills in what is live now for every member.
-    async fn with_live(self, world: &World, group: &Group<'_>) -> Result<Ended> {
+    async fn with_live(self, env: &Environment, group: &Group<'_>) -> Result<GroupFlipReport> {
         let mut live = BTreeMap::new();
         for member in &group.members {
-            live.insert(member.name.clone(), look::live(world, member).await?);
+            live.insert(member.name.clone(), table_state::live(env, member).await?);
         }
-        Ok(Ended { live, ..self })
+        Ok(GroupFlipReport { live, ..self })
     }
 }
 
 /// Makes the run of a generation live, if the decisions and audits allow it: all members, or none.
 pub async fn flip(
-    world: &World,
+    env: &Environment,
     group: &Group<'_>,
     dataset: &Dataset,
     generation: Generation,
-    who: Who,
-) -> Result<Ended> {
-    let named = candidate(world, dataset, &generation).await?;
+    who: Trigger,
+) -> Result<GroupFlipReport> {
+    let named = candidate(env, dataset, &generation).await?;
     let Some(run) = &named.group else {
         let why = format!("{generation} of {} was exported without its group: run export again", dataset.name);
-        return Ended::unchanged(Outcome::Stale, None, vec![why]).with_live(world, group).await;
+        return GroupFlipReport::unchanged(Outcome::Stale, None, vec![why]).with_live(env, group).await;
     };
-    let unchanged = |outcome, reasons| Ended::unchanged(outcome, Some(run.run), reasons);
+    let unchanged = |outcome, reasons| GroupFlipReport::unchanged(outcome, Some(run.run), reasons);
     let names: Vec<&str> = group.members.iter().map(|member| member.name.as_str()).collect();
     if let Some(why) = group::other_members(run, &group.name.name, &names) {
-        return unchanged(Outcome::Stale, vec![why]).with_live(world, group).await;
+        return unchanged(Outcome::Stale, vec![why]).with_live(env, group).await;
     }
-    let last = run.last().filter(|last| who == Who::Event && *last != dataset.name);
+    let last = run.last().filter(|last| who == Trigger::Event && *last != dataset.name);
     if let Some(last) = last {
         let why = format!("group {} flips on the manifest of {last}, which is written last", run.group);
         return Ok(unchanged(Outcome::Waiting, vec![why]));
     }
-    let candidates = match candidates(world, group, run).await? {
+    let candidates = match candidates(env, group, run).await? {
         Ok(candidates) => candidates,
         Err(missing) => {
             let why = format!("no manifest yet for {}", missing.join(", "));
-            return unchanged(Outcome::Waiting, vec![why]).with_live(world, group).await;
+            return unchanged(Outcome::Waiting, vec![why]).with_live(env, group).await;
         }
     };
     let mut asked = BTreeMap::new();
     for _ in 0..ATTEMPTS {
-        let found = store::read(world, group.name).await?;
+        let found = store::read(env, group.name).await?;
         // A flip in flight is finished first, no matter which invocation began it.
         if found.record.flipping.is_some() {
-            match turn::settle(world, group, BTreeMap::new()).await? {
+            match resume::settle(env, group, BTreeMap::new()).await? {
                 Settled::Done(ended) if ended.run == Some(run.run) => return Ok(ended),
                 Settled::Done(_) | Settled::ByOthers => continue,
             }
         }
-        let prepared = prepare::all(world, &candidates, who).await?;
+        let prepared = prepare::all(env, &candidates, who).await?;
         let decisions: Vec<_> = prepared.iter().map(Prepared::decision).collect();
-        let ended = |outcome, reasons| Ok(Ended { live: prepare::live(&prepared), ..unchanged(outcome, reasons) });
+        let ended =
+            |outcome, reasons| Ok(GroupFlipReport { live: prepare::live(&prepared), ..unchanged(outcome, reasons) });
         match group::flip(&found.record, run, named.as_of, &decisions, who) {
             Next::AlreadyLive => return ended(Outcome::AlreadyLive, Vec::new()),
             Next::Held(hold) => return ended(Outcome::Held, vec![hold.reason]),
@@ -131,27 +132,27 @@ pub async fn flip(
             Next::WentBack(why) => return ended(Outcome::Rejected, vec![why]),
             Next::Flip => {}
         }
-        let audited = prepare::audit(world, &prepared, &mut asked).await?;
+        let audited = prepare::audit(env, &prepared, &mut asked).await?;
         let checks = prepare::scanned(&asked);
         let inputs = match audited {
             Ok(inputs) => inputs,
-            Err(reasons) => return ended(Outcome::Rejected, reasons).map(|ended| Ended { checks, ..ended }),
+            Err(reasons) => return ended(Outcome::Rejected, reasons).map(|ended| GroupFlipReport { checks, ..ended }),
         };
-        let by = if who == Who::Event { By::Event } else { By::Operator };
+        let by = if who == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
         let from = prepared.iter().map(Prepared::at).collect();
-        if !found.replace(world, group.name, &found.record.begun(set(world, &candidates, run, by), from)).await? {
+        if !found.replace(env, group.name, &found.record.head(set(env, &candidates, run, by), from)).await? {
             continue;
         }
         let ready = prepare::ready(prepared, inputs);
-        if let Settled::Done(ended) = turn::settle(world, group, ready).await? {
-            return Ok(Ended { checks: [checks, ended.checks].concat(), ..ended });
+        if let Settled::Done(ended) = resume::settle(env, group, ready).await? {
+            return Ok(GroupFlipReport { checks: [checks, ended.checks].concat(), ..ended });
         }
     }
     Err(store::busy(group.name))
 }
 
-fn set(world: &World, candidates: &[(&Dataset, Manifest)], run: &Run, by: By) -> Set {
-    let (as_of, since) = (candidates.iter().map(|(_, manifest)| manifest.as_of).min(), world.clock.now());
+fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, by: FlipOrigin) -> Set {
+    let (as_of, since) = (candidates.iter().map(|(_, manifest)| manifest.as_of).min(), env.clock.now());
     let tables = candidates.iter().map(|(dataset, manifest)| {
         let (generation, location) = (manifest.generation, manifest.location.clone());
         let member = group::Member { table: dataset.table.to_string(), generation, location };
@@ -162,14 +163,14 @@ fn set(world: &World, candidates: &[(&Dataset, Manifest)], run: &Run, by: By) ->
 
 /// Reads the manifests of all members. The inner `Err` lists the members that have none.
 async fn candidates<'a>(
-    world: &World,
+    env: &Environment,
     group: &Group<'a>,
-    run: &Run,
+    run: &GroupRun,
 ) -> Result<Result<Vec<(&'a Dataset, Manifest)>, Vec<String>>> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for member in &group.members {
         let Some(generation) = run.members.get(&member.name) else { continue };
-        match manifest(world, member, generation).await? {
+        match manifest(env, member, generation).await? {
             Some(manifest) => found.push((*member, manifest)),
             None => missing.push(member.name.clone()),
         }
@@ -178,26 +179,26 @@ async fn candidates<'a>(
 }
 
 /// Reads the record of a dataset's group. Returns `None` if the dataset has no group.
-pub async fn record(world: &World, dataset: &Dataset) -> Result<Option<Record>> {
+pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Record>> {
     let Some(group) = &dataset.group else { return Ok(None) };
-    Ok(Some(store::read(world, group).await?.record))
+    Ok(Some(store::read(env, group).await?.record))
 }
 
 /// Returns the generations of a member that readers may have learned from the group's record, each with the time at
 /// which the record ceased to name it. `None` means that the record still names it. Empty for a dataset without a
 /// group.
-pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
-    let record = record(world, dataset).await?;
-    Ok(record.map(|record| record.named(&dataset.name, &dataset.home)).unwrap_or_default())
+pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
+    let record = record(env, dataset).await?;
+    Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())
 }
 
 /// Returns why a member's drift must not be repaired, or `None` if it may be.
 ///
 /// A repair brings the table back to its last flip. It must wait while a flip of the group is in flight. It must not
 /// happen if the group's record names another generation as live: the table would no longer match the other members.
-pub async fn against_repair(world: &World, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
+pub async fn against_repair(env: &Environment, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };
-    let record = store::read(world, group).await?.record;
+    let record = store::read(env, group).await?.record;
     if record.flipping.is_some() {
         return Ok(Some(format!("group {group} has a flip in flight: check the status again when it is over")));
     }

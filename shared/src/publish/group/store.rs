@@ -1,6 +1,6 @@
 //! Stores a group's record in S3. A replacement requires the ETag that was read.
 
-use crate::{environment::World, publish::ATTEMPTS};
+use crate::{environment::Environment, publish::ATTEMPTS};
 use turntable_core::{
     error::{Error, Kind, Result},
     group::Record,
@@ -17,13 +17,13 @@ pub struct Found {
 }
 
 /// Reads a group's record, or an empty one if the object does not exist yet.
-pub async fn read(world: &World, group: &Group) -> Result<Found> {
+pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
     let key = group.record();
     for _ in 0..ATTEMPTS {
-        let Some(entry) = world.objects.head(&key).await? else {
+        let Some(entry) = env.objects.head(&key).await? else {
             return Ok(Found { record: Record::new(&group.name), etag: None });
         };
-        match world.objects.range(&key, &entry.etag, 0..entry.size).await {
+        match env.objects.range(&key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Found { record: record::from_json(&key, &json)?, etag: Some(entry.etag) }),
             // Another invocation replaced it between the two calls.
             Err(error) if error.kind() == Kind::Conflict => {}
@@ -35,11 +35,11 @@ pub async fn read(world: &World, group: &Group) -> Result<Found> {
 
 impl Found {
     /// Replaces the record that was read. Returns `false` if it lost the race: read again and retry.
-    pub async fn replace(&self, world: &World, group: &Group, with: &Record) -> Result<bool> {
+    pub async fn replace(&self, env: &Environment, group: &Group, with: &Record) -> Result<bool> {
         let (key, json) = (group.record(), record::to_json(with).into());
         match &self.etag {
-            None => Ok(world.objects.put_new(&key, json).await? == Put::Created),
-            Some(etag) => world.objects.replace(&key, etag, json).await,
+            None => Ok(env.objects.put_new(&key, json).await? == Put::Created),
+            Some(etag) => env.objects.replace(&key, etag, json).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use arrow_array::{Date32Array, Int32Array};
 
 use super::*;
-use crate::partitioned::{self, Ended, Written};
+use crate::partitioned::{self, PartitionedOutcome, Written};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -45,8 +45,8 @@ async fn run(memory: &Arc<Memory>, source: Rows, by: &[&str], sizes: (u64, u64))
     let location = "s3://b/t/g".parse().unwrap();
     let ended = partitioned::write_until(pending(), &store, &location, source, &columns, &by, sizes, "datasets.t");
     match ended.await? {
-        Ended::All(written) => Ok(written),
-        Ended::Stopped(progress) => panic!("stopped without a stop signal: {progress:?}"),
+        PartitionedOutcome::All(written) => Ok(written),
+        PartitionedOutcome::Stopped(progress) => panic!("stopped without a stop signal: {progress:?}"),
     }
 }
 
@@ -136,8 +136,8 @@ async fn unusable_partition_value_is_reported_without_the_value_and_leaves_no_up
         assert_eq!(error.kind(), Kind::Input);
         assert!(error.message().starts_with(expected), "{error}");
         assert!(!error.message().contains("secret"), "{error}");
-        let (begun, aborted) = (memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
-        assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
+        let (head, aborted) = (memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+        assert_eq!(head, aborted + memory.objects.lock().unwrap().len());
     }
     for (by, expected) in [
         (&["day"][..], "the source has no column \"day\"; it has dt, id, pref, n, tags"),
@@ -163,7 +163,7 @@ async fn failing_stream_or_upload_leaves_no_upload_unfinished() {
     let error = run(&refusing, source, &["n"], (1000, 1_000_000)).await.err().unwrap();
     assert_eq!((error.kind(), error.report()), (Kind::Unavailable, "refused".into()));
     for memory in [memory, refusing] {
-        let (begun, aborted) = (memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
-        assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
+        let (head, aborted) = (memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+        assert_eq!(head, aborted + memory.objects.lock().unwrap().len());
     }
 }

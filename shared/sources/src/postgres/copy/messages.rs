@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn an_error_ends_the_copy() {
-        let begun = [message(b'E', b"of another query"), message(b'H', b"")].concat();
-        assert!(!split(&[&begun]).2);
-        let failed = [begun, message(b'E', b"why"), message(b'd', b"not these")].concat();
+        let head = [message(b'E', b"of another query"), message(b'H', b"")].concat();
+        assert!(!split(&[&head]).2);
+        let failed = [head, message(b'E', b"why"), message(b'd', b"not these")].concat();
         assert_eq!(split(&[&failed]), (Vec::new(), failed, true));
     }
 

@@ -3,8 +3,8 @@
 use tracing::warn;
 use ulid::Ulid;
 
-use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, canary};
-use crate::environment::World;
+use super::{ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy, canary};
+use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
     decision::Live,
@@ -13,14 +13,14 @@ use turntable_core::{
     layout::Generation,
     manifest::Manifest,
     port::Update,
-    record::{self, By, Flip, Return},
+    record::{self, Flip, FlipOrigin, RevertIntent},
     schema::Policy,
     table::{NewTable, NextTable, TableChange},
 };
 
 /// A committed flip.
-pub struct Swapped {
-    pub ended: Ended,
+pub struct Committed {
+    pub ended: FlipReport,
     pub ulid: Ulid,
     pub flip: Flip,
     /// Whether the flip record was written.
@@ -28,9 +28,9 @@ pub struct Swapped {
 }
 
 /// Returns the table that makes the candidate live, based on the table as it was read.
-pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: Policy) -> NextTable {
+pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, policy: Policy) -> NextTable {
     let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
-    match &look.table {
+    match &loaded.table {
         Some(table) => {
             let columns = Some(policy.published(&table.columns, &candidate.columns));
             let change = TableChange { location: Some(location), columns, partitions };
@@ -46,40 +46,40 @@ pub fn next_table(dataset: &Dataset, look: &Look, candidate: &Manifest, policy: 
 /// Commits `next`, which [`next_table`] made for the candidate, and writes the flip record.
 ///
 /// Returns `None` if it lost the race: reload and retry.
-pub async fn swap(
-    world: &World,
+pub async fn commit(
+    env: &Environment,
     dataset: &Dataset,
     candidate: &Manifest,
-    look: Look,
+    loaded: TableState,
     next: NextTable,
     cause: &Cause,
-) -> Result<Option<Swapped>> {
+) -> Result<Option<Committed>> {
     // A flip first ensures that the generation that it replaces has a flip record (invariant 4).
-    let recovered = look.recover(world, dataset).await?.map(|(ulid, _)| ulid);
+    let recovered = loaded.recover(env, dataset).await?.map(|(ulid, _)| ulid);
     let ulid = record::later(
-        world.clock.ulid(),
-        look.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
+        env.clock.ulid(),
+        loaded.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
     );
     // Events need no intent record: an event never brings back a generation that has been live before.
-    if cause.by != By::Event {
-        let returned = Return { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
-        world.objects.put_new(&dataset.home.returning(ulid), record::to_json(&returned).into()).await?;
+    if cause.by != FlipOrigin::Event {
+        let returned = RevertIntent { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
+        env.objects.put_new(&dataset.paths.revert_intent(ulid), record::to_json(&returned).into()).await?;
     }
     let sent = match &next {
         NextTable::Update { table, change } => {
             // Without a token no flip is safe.
             table.token()?;
-            world.catalog.update(table, change).await
+            env.catalog.update(table, change).await
         }
-        NextTable::Create(table) => world.catalog.create(table).await,
+        NextTable::Create(table) => env.catalog.create(table).await,
     };
     let previous = if matches!(sent, Ok(Update::Done)) {
-        look.state.live
+        loaded.state.live
     } else {
         // A conflict or an error may be the reply to a retry of this very call, whose first attempt was committed.
-        let now = load_unchanged(world, dataset, &candidate.generation).await?;
-        let recorded = now.flips.last() != look.flips.last();
-        match history::settled(&candidate.generation, look.state.live, &now.state, recorded) {
+        let now = load_unchanged(env, dataset, &candidate.generation).await?;
+        let recorded = now.flips.last() != loaded.flips.last();
+        match history::settled(&candidate.generation, loaded.state.live, &now.state, recorded) {
             Settled::NotLive => return sent.map(|_| None),
             Settled::OnRecord => return Ok(None),
             Settled::Replaced(previous) => previous,
@@ -87,34 +87,43 @@ pub async fn swap(
     };
     let flip = Flip {
         dataset: dataset.name.clone(),
-        at: world.clock.now(),
-        from: previous.location(&dataset.home),
+        at: env.clock.now(),
+        from: previous.location(&dataset.paths),
         to: candidate.generation,
         by: cause.by,
         why: cause.why.clone(),
-        canary: if matches!(cause.by, By::Event | By::Operator) { canary::pending(dataset) } else { None },
+        canary: if matches!(cause.by, FlipOrigin::Event | FlipOrigin::Operator) {
+            canary::pending(dataset)
+        } else {
+            None
+        },
     };
-    let key = dataset.home.flip(ulid);
-    let written = world.objects.put_new(&key, record::to_json(&flip).into()).await;
+    let key = dataset.paths.flip(ulid);
+    let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;
     if let Err(error) = &written {
         // The flip stands. The next invocation finds the live generation without a record and writes it.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
-    let live = Live::Ours(candidate.generation);
-    let ended =
-        Ended { outcome: Outcome::Swapped, live, previous: Some(previous), reasons: Vec::new(), checks: Vec::new() };
-    Ok(Some(Swapped { ended, ulid, flip, recorded: written.is_ok() }))
+    let live = Live::Managed(candidate.generation);
+    let ended = FlipReport {
+        outcome: Outcome::Committed,
+        live,
+        previous: Some(previous),
+        reasons: Vec::new(),
+        checks: Vec::new(),
+    };
+    Ok(Some(Committed { ended, ulid, flip, recorded: written.is_ok() }))
 }
 
 /// Loads the state of a table that did not change while it was loaded.
 ///
 /// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
 /// later of the two would put a flip on record that never happened.
-async fn load_unchanged(world: &World, dataset: &Dataset, candidate: &Generation) -> Result<Look> {
+async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
     for _ in 0..ATTEMPTS {
-        let look = Look::at(world, dataset, candidate).await?;
-        if look.is_current(world, dataset).await? {
-            return Ok(look);
+        let loaded = TableState::at(env, dataset, candidate).await?;
+        if loaded.is_current(env, dataset).await? {
+            return Ok(loaded);
         }
     }
     Err(busy(dataset))

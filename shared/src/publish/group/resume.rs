@@ -9,14 +9,15 @@ use std::{
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
-use super::{Ended, prepare::Ready, store};
+use super::{GroupFlipReport, prepare::Ready, store};
 use crate::{
-    environment::World,
+    environment::Environment,
     publish::{
-        ATTEMPTS, Cause, Look, Outcome, Scanned, busy,
+        ATTEMPTS, Cause, Outcome, Scanned, TableState, busy,
         canary::{self, Answered, Returned},
-        candidate, judge, refuse_swept,
-        swap::{next_table, swap},
+        candidate,
+        commit::{commit, next_table},
+        ensure_not_deleting, judge,
     },
 };
 use turntable_core::{
@@ -26,7 +27,7 @@ use turntable_core::{
     group::{Flipping, Member, Memory, Step},
     layout::Generation,
     port::Update,
-    record::By,
+    record::FlipOrigin,
     schema::Policy,
     table::TableChange,
 };
@@ -40,28 +41,28 @@ const MAX_UNANSWERED: usize = 3;
 /// How carrying out a flip ended.
 pub enum Settled {
     /// This invocation has finished it.
-    Done(Ended),
+    Done(GroupFlipReport),
     /// Another invocation has finished it.
     ByOthers,
 }
 
 /// Finishes the flip in flight. `ready` has the tables that were prepared before the flip began.
-pub async fn settle(world: &World, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
+pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
     let (mut target, mut unanswered, mut between) = (None, 0, None);
     for _ in 0..ATTEMPTS {
-        let found = store::read(world, group.name).await?;
+        let found = store::read(env, group.name).await?;
         let flipping = found.record.flipping.clone().filter(|now| target.as_ref().is_none_or(|to| *to == now.to));
         let Some(flipping) = flipping else { return Ok(Settled::ByOthers) };
         target = Some(flipping.to.clone());
-        let flip = GroupFlip { world, group, flipping: &flipping };
+        let flip = GroupFlip { env, group, flipping: &flipping };
         if flipping.back.is_some() {
             let left = flip.go_back().await?;
-            let record = found.record.gone_back(world.clock.now(), &left);
-            if found.replace(world, group.name, &record).await? {
+            let record = found.record.gone_back(env.clock.now(), &left);
+            if found.replace(env, group.name, &record).await? {
                 let why = record.went_back.map(|back| back.why).unwrap_or_default();
                 let reason = format!("group {} went back to its state before this flip: {why}", group.name);
-                let ended = Ended::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
-                return Ok(Settled::Done(Ended { between, ..ended.with_live(world, group).await? }));
+                let ended = GroupFlipReport::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
+                return Ok(Settled::Done(GroupFlipReport { between, ..ended.with_live(env, group).await? }));
             }
             continue;
         }
@@ -69,8 +70,8 @@ pub async fn settle(world: &World, group: &Group<'_>, mut ready: BTreeMap<String
             Forward::All(looks) => {
                 let canaries = flip.canaries(looks).await?;
                 if canaries.failed.is_empty() {
-                    let record = found.record.flipped(world.clock.now(), memory(group));
-                    if found.replace(world, group.name, &record).await? {
+                    let record = found.record.flipped(env.clock.now(), memory(group));
+                    if found.replace(env, group.name, &record).await? {
                         info!(group = %group.name, run = %flipping.to.run, "all members of a group are live");
                         return Ok(Settled::Done(flip.done(canaries, between)));
                     }
@@ -90,7 +91,7 @@ pub async fn settle(world: &World, group: &Group<'_>, mut ready: BTreeMap<String
         };
         warn!(group = %group.name, run = %flipping.to.run, why = failed, "group goes back");
         // If another invocation replaced the record first, the next attempt reads what it wrote.
-        found.replace(world, group.name, &found.record.turned(failed)).await?;
+        found.replace(env, group.name, &found.record.turned(failed)).await?;
     }
     Err(store::busy(group.name))
 }
@@ -107,7 +108,7 @@ fn memory(group: &Group<'_>) -> Memory {
 /// The result of moving all tables forward.
 enum Forward<'a> {
     /// All tables are at their targets. Has the state of each as it was read after the last was moved.
-    All(Vec<(&'a Dataset, &'a Member, Look)>),
+    All(Vec<(&'a Dataset, &'a Member, TableState)>),
     /// Lost a race: reload and retry.
     LookAgain,
     /// Glue or S3 did not answer.
@@ -127,7 +128,7 @@ struct Canaries {
 
 /// The flip in flight, as the record has it.
 struct GroupFlip<'a> {
-    world: &'a World,
+    env: &'a Environment,
     group: &'a Group<'a>,
     flipping: &'a Flipping,
 }
@@ -176,17 +177,17 @@ impl<'a> GroupFlip<'a> {
         // If each table is still at its target after the last one was moved, all were live together.
         let mut looks = Vec::new();
         for (dataset, member) in members {
-            let look = Look::at(self.world, dataset, &member.generation).await?;
-            if self.step(dataset, &look) != Step::There {
+            let loaded = TableState::at(self.env, dataset, &member.generation).await?;
+            if self.step(dataset, &loaded) != Step::There {
                 return Ok(Forward::LookAgain);
             }
-            looks.push((dataset, member, look));
+            looks.push((dataset, member, loaded));
         }
         Ok(Forward::All(looks))
     }
 
-    fn step(&self, dataset: &Dataset, look: &Look) -> Step {
-        self.flipping.step(&dataset.name, look.state.live.location(&dataset.home).as_ref())
+    fn step(&self, dataset: &Dataset, loaded: &TableState) -> Step {
+        self.flipping.step(&dataset.name, loaded.state.live.location(&dataset.paths).as_ref())
     }
 
     /// Moves one table to its target. Returns `false` if it lost the race: reload and retry.
@@ -195,33 +196,33 @@ impl<'a> GroupFlip<'a> {
         let ready = match ready {
             Some(ready) => ready,
             None => {
-                let look = Look::at(self.world, dataset, &member.generation).await?;
-                match self.step(dataset, &look) {
+                let loaded = TableState::at(self.env, dataset, &member.generation).await?;
+                match self.step(dataset, &loaded) {
                     Step::There => return Ok(true),
                     Step::Move => {}
-                    Step::Elsewhere => return Err(moved_by_others(dataset, &look)),
+                    Step::Elsewhere => return Err(moved_by_others(dataset, &loaded)),
                 }
                 // The record must be read after the table's `VersionId` (see the proof).
-                let now = store::read(self.world, self.group.name).await?.record.flipping;
+                let now = store::read(self.env, self.group.name).await?.record.flipping;
                 if now.as_ref() != Some(self.flipping) {
                     return Ok(false);
                 }
-                let policy = if to.by == By::Rollback { dataset.schema.back() } else { dataset.schema };
-                self::ready(self.world, dataset, member, look, policy).await?
+                let policy = if to.by == FlipOrigin::Rollback { dataset.schema.back() } else { dataset.schema };
+                self::ready(self.env, dataset, member, loaded, policy).await?
             }
         };
-        let Ready { candidate, look, input } = ready;
+        let Ready { candidate, loaded, input } = ready;
         let cause = Cause { by: to.by, why: to.why.clone() };
-        Ok(swap(self.world, dataset, &candidate, look, input, &cause).await?.is_some())
+        Ok(commit(self.env, dataset, &candidate, loaded, input, &cause).await?.is_some())
     }
 
     /// Ensures that every flip is on record, and runs all canaries that are pending.
-    async fn canaries(&self, looks: Vec<(&Dataset, &Member, Look)>) -> Result<Canaries> {
+    async fn canaries(&self, looks: Vec<(&Dataset, &Member, TableState)>) -> Result<Canaries> {
         let mut canaries = Canaries::default();
-        for (dataset, member, look) in looks {
-            let last = look.recover(self.world, dataset).await?.or_else(|| look.last_flip());
+        for (dataset, member, loaded) in looks {
+            let last = loaded.recover(self.env, dataset).await?.or_else(|| loaded.last_flip());
             let Some(last) = last.filter(|(_, flip)| flip.to == member.generation) else { continue };
-            let Some((answered, scanned)) = canary::ask(self.world, dataset, last).await? else { continue };
+            let Some((answered, scanned)) = canary::ask(self.env, dataset, last).await? else { continue };
             let named = |message: String| format!("{}: {message}", dataset.name);
             canaries.checks.extend(scanned.map(|scanned| Scanned { check: named(scanned.check), ..scanned }));
             match answered {
@@ -260,13 +261,13 @@ impl<'a> GroupFlip<'a> {
             return Ok(None);
         }
         let from = self.flipping.from.get(name).and_then(Option::as_ref);
-        let cause = Cause { by: By::Group, why: self.flipping.back.clone() };
+        let cause = Cause { by: FlipOrigin::Group, why: self.flipping.back.clone() };
         for _ in 0..ATTEMPTS {
-            let look = Look::at(self.world, dataset, &self.oldest(dataset, member)).await?;
-            match self.step(dataset, &look) {
+            let loaded = TableState::at(self.env, dataset, &self.oldest(dataset, member)).await?;
+            match self.step(dataset, &loaded) {
                 Step::Move => {
-                    let before = Live::of(&dataset.home, from);
-                    match canary::return_to(self.world, dataset, look, &before, &cause).await? {
+                    let before = Live::of(&dataset.paths, from);
+                    match canary::return_to(self.env, dataset, loaded, &before, &cause).await? {
                         Returned::There(_) => return Ok(None),
                         Returned::Stays(why) => {
                             return Ok(Some(format!("{name} stays at {}: {why}", member.generation)));
@@ -275,8 +276,8 @@ impl<'a> GroupFlip<'a> {
                     }
                 }
                 step => {
-                    if fence(self.world, dataset, &look).await? {
-                        let left = (step == Step::Elsewhere).then(|| moved_by_others(dataset, &look));
+                    if fence(self.env, dataset, &loaded).await? {
+                        let left = (step == Step::Elsewhere).then(|| moved_by_others(dataset, &loaded));
                         return Ok(left.map(|error| format!("{name}: {}", error.message())));
                     }
                 }
@@ -288,26 +289,26 @@ impl<'a> GroupFlip<'a> {
     /// Returns the older of the generations that the table may be at. All flips since then must be loaded.
     fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
         let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
-        let from = from.and_then(|from| dataset.home.parse_generation(from));
+        let from = from.and_then(|from| dataset.paths.parse_generation(from));
         from.into_iter().fold(member.generation, |one, other| if other.ulid < one.ulid { other } else { one })
     }
 
-    fn done(&self, canaries: Canaries, between: Option<Duration>) -> Ended {
+    fn done(&self, canaries: Canaries, between: Option<Duration>) -> GroupFlipReport {
         let (mut live, mut previous) = (BTreeMap::new(), BTreeMap::new());
         for (name, member) in &self.flipping.to.tables {
-            live.insert(name.clone(), Live::Ours(member.generation));
+            live.insert(name.clone(), Live::Managed(member.generation));
             if let Some(dataset) = self.group.member(name).filter(|_| self.flipping.moves(name)) {
                 let from = self.flipping.from.get(name).and_then(Option::as_ref);
-                previous.insert(name.clone(), Live::of(&dataset.home, from));
+                previous.insert(name.clone(), Live::of(&dataset.paths, from));
             }
         }
-        let ended = Ended::unchanged(Outcome::Swapped, Some(self.flipping.to.run), canaries.notes);
-        Ended { live, previous, checks: canaries.checks, between, ..ended }
+        let ended = GroupFlipReport::unchanged(Outcome::Committed, Some(self.flipping.to.run), canaries.notes);
+        GroupFlipReport { live, previous, checks: canaries.checks, between, ..ended }
     }
 }
 
-fn moved_by_others(dataset: &Dataset, look: &Look) -> Error {
-    let at = look.state.live.location(&dataset.home).map_or_else(|| "gone".into(), |at| format!("at {at}"));
+fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
+    let at = loaded.state.live.location(&dataset.paths).map_or_else(|| "gone".into(), |at| format!("at {at}"));
     Error::conflict(format!(
         "{} is {at}, where this flip did not put it: something outside Turntable changed it",
         dataset.table
@@ -317,22 +318,28 @@ fn moved_by_others(dataset: &Dataset, look: &Look) -> Error {
 /// Prepares a table's move with an audit of its structure only.
 ///
 /// The generation has already passed its checks: before this flip began or, for a rollback, before it first went live.
-pub async fn ready(world: &World, dataset: &Dataset, member: &Member, look: Look, policy: Policy) -> Result<Ready> {
-    refuse_swept(world, dataset, &member.generation).await?;
-    let candidate = candidate(world, dataset, &member.generation).await?;
-    let reasons = judge(world, &candidate, &look, &Checks::default(), policy).await?.reasons();
+pub async fn ready(
+    env: &Environment,
+    dataset: &Dataset,
+    member: &Member,
+    loaded: TableState,
+    policy: Policy,
+) -> Result<Ready> {
+    ensure_not_deleting(env, dataset, &member.generation).await?;
+    let candidate = candidate(env, dataset, &member.generation).await?;
+    let reasons = judge(env, &candidate, &loaded, &Checks::default(), policy).await?.reasons();
     if !reasons.is_empty() {
         return Err(Error::rejected(reasons.join("; ")));
     }
-    let input = next_table(dataset, &look, &candidate, policy);
-    Ok(Ready { candidate, look, input })
+    let input = next_table(dataset, &loaded, &candidate, policy);
+    Ok(Ready { candidate, loaded, input })
 }
 
 /// Makes every `VersionId` stale that was read of the table until now. Returns `false` if it lost the race: reload and
 /// retry.
-async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
-    let Some(table) = look.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
-    match world.catalog.update(table, &TableChange::default()).await {
+async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableState) -> Result<bool> {
+    let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
+    match env.catalog.update(table, &TableChange::default()).await {
         Ok(sent) => Ok(sent == Update::Done),
         // The next attempt reads whether the update was carried out.
         Err(error) if error.kind() == Kind::Unavailable => {

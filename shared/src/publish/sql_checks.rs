@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::environment::World;
+use crate::environment::Environment;
 use turntable_core::{
     audit::{self, Question},
     config::Dataset,
@@ -24,7 +24,7 @@ pub struct Scanned {
 
 /// Athena's answers about a candidate.
 #[derive(Debug)]
-pub struct Asked {
+pub struct SqlCheckResults {
     /// What was checked: files, format and columns.
     published: NextTable,
     pub reasons: Vec<String>,
@@ -34,31 +34,36 @@ pub struct Asked {
 /// How many times a failed drop of the audit table is tried. Sweep finds a table that is left after that.
 const MAX_DROP_ATTEMPTS: usize = 3;
 
-impl Asked {
+impl SqlCheckResults {
     /// Runs all checks concurrently on a temporary table. `published` is the table that the flip would make.
-    pub async fn of(world: &World, dataset: &Dataset, candidate: &Manifest, published: &NextTable) -> Result<Asked> {
+    pub async fn of(
+        env: &Environment,
+        dataset: &Dataset,
+        candidate: &Manifest,
+        published: &NextTable,
+    ) -> Result<SqlCheckResults> {
         let table = TableName {
             database: dataset.table.database.clone(),
-            table: layout::audit_table(&dataset.name, world.clock.ulid()),
+            table: layout::audit_table(&dataset.name, env.clock.ulid()),
         };
         let (questions, mut reasons) = audit::questions(&dataset.checks, candidate, &table);
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
             // The name has a fresh ULID, so a conflict can only come from a retry of this very call.
-            let created = world.catalog.create_audit_table(&audit).await;
+            let created = env.catalog.create_audit_table(&audit).await;
             let answers = match created {
-                Ok(_) => Ok(run_all(world, &table.database, &questions).await),
+                Ok(_) => Ok(run_all(env, &table.database, &questions).await),
                 Err(error) => Err(error),
             };
-            drop_table(world, &table).await;
+            drop_table(env, &table).await;
             for answer in answers? {
                 let answer = answer?;
                 reasons.extend(answer.reason);
                 scanned.extend(answer.scanned);
             }
         }
-        Ok(Asked { published: published.clone(), reasons, scanned })
+        Ok(SqlCheckResults { published: published.clone(), reasons, scanned })
     }
 
     /// Checks that the answers are about this table.
@@ -76,13 +81,13 @@ pub struct Answer {
 }
 
 /// Runs all checks and waits for every one, so that the table is not dropped under a running query.
-async fn run_all(world: &World, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
-    join_all(questions.iter().map(|question| ask(world, database, question))).await
+async fn run_all(env: &Environment, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
+    join_all(questions.iter().map(|question| ask(env, database, question))).await
 }
 
 /// Runs one check. An `Input` error of the query fails the check; any other error is returned.
-pub async fn ask(world: &World, database: &str, question: &Question) -> Result<Answer> {
-    match world.query.run(database, &question.sql).await {
+pub async fn ask(env: &Environment, database: &str, question: &Question) -> Result<Answer> {
+    match env.query.run(database, &question.sql).await {
         Ok(answered) => Ok(Answer {
             reason: question.reason(&answered.rows),
             scanned: Some(Scanned { check: question.check.clone(), scanned: answered.scanned }),
@@ -94,9 +99,9 @@ pub async fn ask(world: &World, database: &str, question: &Question) -> Result<A
     }
 }
 
-async fn drop_table(world: &World, table: &TableName) {
+async fn drop_table(env: &Environment, table: &TableName) {
     for _ in 0..MAX_DROP_ATTEMPTS {
-        match world.catalog.delete(table).await {
+        match env.catalog.delete(table).await {
             Ok(()) => return,
             Err(error) => warn!(table = %table, error = error.report(), "audit table not dropped yet"),
         }

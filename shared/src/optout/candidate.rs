@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{file, refresh::Ask};
-use crate::environment::World;
+use super::{file, refresh::RefreshOptions};
+use crate::environment::Environment;
 use turntable_core::{
     config::{Dataset, Inbox, OnUnrepresentable},
     consent::key::{Key, Type},
@@ -17,7 +17,7 @@ use turntable_core::{
 };
 use turntable_sources::{
     Context,
-    inbox::{self, Read, Reader, Rejects, Said},
+    inbox::{self, ParsedDrop, Read, Reader, Rejects},
 };
 
 /// Returns the key's columns and their types: as declared, or else as in the live table.
@@ -48,18 +48,18 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
 /// Returns the records that are merged besides drops: those of a live table that is not a merge yet, and those of the
 /// source to reconcile with.
 pub async fn more(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     inbox: &Inbox,
-    ask: &Ask,
+    ask: &RefreshOptions,
     reader: &Reader,
     live: &Live,
     live_is_merge: bool,
-) -> Result<Said> {
-    let mut all = Said { records: reader.pile(), rejects: Rejects::default() };
-    if let Some(location) = live.location(&dataset.home).filter(|_| !live_is_merge) {
-        let files = inbox::list(&*world.objects, &location).await?;
-        let (records, reads) = inbox::read(&world.objects, reader, files, usize::MAX).await?;
+) -> Result<ParsedDrop> {
+    let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
+    if let Some(location) = live.location(&dataset.paths).filter(|_| !live_is_merge) {
+        let files = inbox::list(&*env.objects, &location).await?;
+        let (records, reads) = inbox::read(&env.objects, reader, files, usize::MAX).await?;
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
             let count = read.rejects.count;
             return Err(Error::input(format!(
@@ -74,7 +74,7 @@ pub async fn more(
         let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
         let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is not set")))?;
         let context = Context {
-            objects: world.objects.clone(),
+            objects: env.objects.clone(),
             secrets: ask.secrets.clone(),
             iam: ask.iam.clone(),
             now: reader.now,
@@ -92,7 +92,7 @@ pub async fn more(
 }
 
 /// The fields of the next generation's manifest besides its files.
-pub struct Draft<'a> {
+pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
     pub generation: Generation,
     pub as_of: Timestamp,
@@ -101,13 +101,13 @@ pub struct Draft<'a> {
     pub live: &'a Live,
 }
 
-impl Draft<'_> {
+impl CandidateManifest<'_> {
     /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that were read now.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,
         buckets: u32,
-        listed: &[(manifest::Drop, Entry)],
+        listed: &[(manifest::InboxObject, Entry)],
         reads: &[Read],
         now: Timestamp,
     ) -> Manifest {
@@ -117,8 +117,8 @@ impl Draft<'_> {
             version: VERSION,
             dataset: self.dataset.name.clone(),
             generation: self.generation,
-            location: self.dataset.home.generation(&self.generation),
-            base: self.live.location(&self.dataset.home),
+            location: self.dataset.paths.generation(&self.generation),
+            base: self.live.location(&self.dataset.paths),
             as_of: self.as_of,
             created_at: now,
             spec: self.dataset.spec.clone(),

@@ -5,7 +5,7 @@
 //!
 //! Detection reads in this order: the table with its `VersionId`, then `_returns/`, then the flip records. The repair
 //! updates the table with that same `VersionId`. Suppose that the live generation has been live before, and that the
-//! last flip record is of another generation ([`decision::unflip`]). There are two ways in which Turntable itself may be
+//! last flip record is of another generation ([`decision::drift`]). There are two ways in which Turntable itself may be
 //! the cause:
 //!
 //! - Turntable brought the generation back before the table was read. Then it had written its intent to `_returns/`
@@ -18,38 +18,39 @@ use tracing::warn;
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, Ended, Look, Outcome, busy, group, judge,
-    look::{self, Begun},
-    manifest,
-    swap::{next_table, swap},
+    ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy,
+    commit::{commit, next_table},
+    group, judge, manifest,
+    table_state::{self, TableHead},
 };
 use crate::{
-    environment::World,
+    environment::Environment,
     metric::{Metric, emit},
-    publish::refuse_swept,
+    publish::ensure_not_deleting,
 };
 use turntable_core::{
-    config::{Checks, Dataset, OnUnflip},
+    config::{Checks, Dataset, OnDrift},
     decision::{self, Live},
     error::Result,
     layout::Generation,
-    record::{By, Flip},
+    record::{Flip, FlipOrigin},
     table::TableVersion,
 };
 
 /// A drift: where the table is, and where its flip records say that it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unflip {
+pub struct Drift {
     /// What the table names now.
     pub live: Live,
     /// The target of the last flip on record.
     pub expected: Generation,
 }
 
-impl Unflip {
+impl Drift {
     /// Returns the message that reports the drift to an operator.
     pub fn told(&self, dataset: &Dataset) -> String {
-        let live = self.live.location(&dataset.home).map_or_else(|| "gone".into(), |location| format!("at {location}"));
+        let live =
+            self.live.location(&dataset.paths).map_or_else(|| "gone".into(), |location| format!("at {location}"));
         format!(
             "{}: drift: the table is {live}, but its last recorded flip went to {}: something outside Turntable changed it",
             dataset.table, self.expected
@@ -60,91 +61,91 @@ impl Unflip {
 /// Returns the drift since Turntable's last flip and the table state that shows it, or `None` if there is none.
 ///
 /// Fails as `Conflict` if the table changes during every attempt.
-async fn detect(world: &World, dataset: &Dataset) -> Result<Option<(Unflip, Look)>> {
+async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, TableState)>> {
     for _ in 0..ATTEMPTS {
-        let begun = Begun::now(world, dataset).await?;
-        let returned = match begun.live.generation() {
-            Some(live) => look::returned(world, dataset, &live).await?,
+        let head = TableHead::now(env, dataset).await?;
+        let returned = match head.live.generation() {
+            Some(live) => table_state::returned(env, dataset, &live).await?,
             None => Vec::new(),
         };
-        let hold = look::hold(world, dataset).await?;
-        let look = begun.finish(world, dataset, hold).await?;
-        let mut flips = look.recorded();
-        if let (None, Some((_, last))) = (look.state.live.generation(), flips.last()) {
+        let hold = table_state::hold(env, dataset).await?;
+        let loaded = head.finish(env, dataset, hold).await?;
+        let mut flips = loaded.recorded();
+        if let (None, Some((_, last))) = (loaded.state.live.generation(), flips.last()) {
             // If live is unmanaged, only the last flip record was loaded. It may be a recovered record that was written
             // late, so the records since its generation are needed too.
-            flips = look::flips(world, dataset, Some(last.to.ulid)).await?;
+            flips = table_state::flips(env, dataset, Some(last.to.ulid)).await?;
         }
-        let live = look.state.live.clone();
-        let Some(expected) = decision::unflip(&dataset.home, &live, &flips, &returned) else { return Ok(None) };
+        let live = loaded.state.live.clone();
+        let Some(expected) = decision::drift(&dataset.paths, &live, &flips, &returned) else { return Ok(None) };
         // A flip made after the table was read may be among the records, but not in the table that was read.
-        let now = world.catalog.table(&dataset.table).await?;
+        let now = env.catalog.table(&dataset.table).await?;
         let token = |table: Option<&TableVersion>| table.and_then(|table| table.token.clone());
-        if token(now.as_ref()) == token(look.table.as_ref()) {
-            return Ok(Some((Unflip { live, expected }, look)));
+        if token(now.as_ref()) == token(loaded.table.as_ref()) {
+            return Ok(Some((Drift { live, expected }, loaded)));
         }
     }
     Err(busy(dataset))
 }
 
-/// Checks whether [`watch`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part
+/// Checks whether [`detect_and_repair`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part
 /// of that state, so a `true` may be wrong; a `false` never is.
-pub fn suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
-    decision::unflip(&dataset.home, live, flips, &[]).is_some()
+pub fn drift_suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
+    decision::drift(&dataset.paths, live, flips, &[]).is_some()
 }
 
-/// Returns the drift that [`watch`] would detect, for an operator. Changes nothing.
-pub async fn unflip(world: &World, dataset: &Dataset) -> Result<Option<Unflip>> {
-    Ok(detect(world, dataset).await?.map(|(unflip, _)| unflip))
+/// Returns the drift that [`detect_and_repair`] would detect, for an operator. Changes nothing.
+pub async fn detect_drift(env: &Environment, dataset: &Dataset) -> Result<Option<Drift>> {
+    Ok(detect(env, dataset).await?.map(|(drift, _)| drift))
 }
 
 /// Detects drift and reports it. Repairs it if the dataset says so and no hold prevents it.
 ///
 /// Returns `None` if there is no drift.
-pub async fn watch(world: &World, dataset: &Dataset) -> Result<Option<Ended>> {
+pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
     let mut told: Option<String> = None;
     for _ in 0..ATTEMPTS {
-        let Some((unflip, look)) = detect(world, dataset).await? else {
+        let Some((drift, loaded)) = detect(env, dataset).await? else {
             return Ok(None);
         };
         if told.is_none() {
-            warn!(dataset = dataset.name, expected = %unflip.expected, repair = ?dataset.on_unflip, "drift");
-            emit(world.clock.now(), &dataset.name, &[(Metric::Unflips, 1.0)]);
+            warn!(dataset = dataset.name, expected = %drift.expected, repair = ?dataset.on_drift, "drift");
+            emit(env.clock.now(), &dataset.name, &[(Metric::Drift, 1.0)]);
         }
-        let told = told.insert(unflip.told(dataset)).clone();
+        let told = told.insert(drift.told(dataset)).clone();
         let stays = |outcome, more: Vec<String>| {
             let reasons = [vec![told.clone()], more].concat();
-            Ok(Some(Ended::unchanged(outcome, &unflip.live, reasons)))
+            Ok(Some(FlipReport::unchanged(outcome, &drift.live, reasons)))
         };
-        if dataset.on_unflip == OnUnflip::Report {
+        if dataset.on_drift == OnDrift::Report {
             return stays(Outcome::Status, Vec::new());
         }
-        if let Some(hold) = &look.state.hold {
+        if let Some(hold) = &loaded.state.hold {
             return stays(Outcome::Held, vec![hold.reason.clone()]);
         }
-        if let Some(why) = group::against_repair(world, dataset, unflip.expected).await? {
+        if let Some(why) = group::against_repair(env, dataset, drift.expected).await? {
             return stays(Outcome::Status, vec![why]);
         }
-        if unflip.live == Live::NoTable && !dataset.create {
+        if drift.live == Live::NoTable && !dataset.create {
             return stays(Outcome::Status, vec!["the dataset has create = false: create the table".into()]);
         }
-        refuse_swept(world, dataset, &unflip.expected).await?;
-        let Some(target) = manifest(world, dataset, &unflip.expected).await? else {
+        ensure_not_deleting(env, dataset, &drift.expected).await?;
+        let Some(target) = manifest(env, dataset, &drift.expected).await? else {
             return stays(
                 Outcome::Rejected,
-                vec![format!("{} can't be restored: its manifest is gone", unflip.expected)],
+                vec![format!("{} can't be restored: its manifest is gone", drift.expected)],
             );
         };
         // As for a rollback, only the structure is audited: the generation passed its checks when it went live.
         let policy = dataset.schema.back();
-        let reasons = judge(world, &target, &look, &Checks::default(), policy).await?.reasons();
+        let reasons = judge(env, &target, &loaded, &Checks::default(), policy).await?.reasons();
         if !reasons.is_empty() {
             return stays(Outcome::Rejected, reasons);
         }
-        let input = next_table(dataset, &look, &target, policy);
-        let cause = Cause { by: By::Repair, why: Some(told.clone()) };
-        if let Some(swapped) = swap(world, dataset, &target, look, input, &cause).await? {
-            return Ok(Some(Ended { reasons: vec![told], ..swapped.ended }));
+        let input = next_table(dataset, &loaded, &target, policy);
+        let cause = Cause { by: FlipOrigin::Repair, why: Some(told.clone()) };
+        if let Some(swapped) = commit(env, dataset, &target, loaded, input, &cause).await? {
+            return Ok(Some(FlipReport { reasons: vec![told], ..swapped.ended }));
         }
     }
     Err(busy(dataset))

@@ -91,7 +91,7 @@ fn only(rows: &Rows) -> Result<&str, String> {
 }
 
 /// Returns whether the checks need Athena.
-pub fn asks(checks: &Checks) -> bool {
+pub fn has_sql_checks(checks: &Checks) -> bool {
     !checks.unique.is_empty() || !checks.sql.is_empty()
 }
 

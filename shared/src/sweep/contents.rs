@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use crate::{environment::World, publish};
+use crate::{environment::Environment, publish};
 use turntable_core::{
     config::{Dataset, Retain},
     decision::Live,
     error::Result,
-    layout::{Generation, Ours},
+    layout::{Generation, ObjectKind},
     manifest::{Consumed, Manifest},
     port::Unfinished,
     record::{self, Pending, Sweeping},
-    sweep::{Found, Run, State, since},
+    sweep::{Found, PendingRun, SweepState, since},
     table::TableVersion,
 };
 
-pub struct Look {
+pub struct TableContents {
     /// The table, with a `VersionId` that was read before everything else here; `None` if the table does not exist.
     pub table: Option<TableVersion>,
-    pub state: State,
+    pub state: SweepState,
     /// The complete generations, in no order.
     pub complete: Vec<Complete>,
     /// When live's snapshot was taken; `None` if live is unmanaged.
@@ -48,42 +48,42 @@ const MAX_CONCURRENT_READS: usize = 16;
 
 /// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
 /// error, and nothing of this table is deleted.
-pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
-    let home = &dataset.home;
-    let table = world.catalog.table(&dataset.table).await?;
+pub async fn loaded(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
+    let paths = &dataset.paths;
+    let table = env.catalog.table(&dataset.table).await?;
     let location = match &table {
         None => None,
-        Some(table) => Some(publish::flippable_location(world, table).await?),
+        Some(table) => Some(publish::flippable_location(env, table).await?),
     };
-    let live = Live::of(home, location.as_ref());
+    let live = Live::of(paths, location.as_ref());
 
     let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
     let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
-    let (mut records, mut returns) = (Vec::new(), Vec::new());
+    let (mut records, mut revert_intents) = (Vec::new(), Vec::new());
     let (mut runs, mut failed) = (Vec::new(), Vec::new());
-    for entry in world.objects.list(home.location(), None).await? {
-        match home.parse(&entry.key) {
-            Some(Ours::Data(generation)) => {
+    for entry in env.objects.list(paths.location(), None).await? {
+        match paths.parse(&entry.key) {
+            Some(ObjectKind::Data(generation)) => {
                 let found = generations.entry(generation).or_default();
                 found.objects.push(entry.key);
                 found.bytes += entry.size;
             }
-            Some(Ours::Manifest(generation)) => manifests.push(generation),
-            Some(Ours::Sweeping(generation)) => marks.push(generation),
-            Some(Ours::Flip(flip)) => records.push(flip),
-            Some(Ours::Return(flip)) => returns.push(flip),
-            Some(Ours::Pending(generation)) => runs.push(generation),
-            Some(Ours::Failed(generation)) => failed.push(generation),
-            Some(Ours::Hold | Ours::Views) => {}
+            Some(ObjectKind::Manifest(generation)) => manifests.push(generation),
+            Some(ObjectKind::Sweeping(generation)) => marks.push(generation),
+            Some(ObjectKind::Flip(flip)) => records.push(flip),
+            Some(ObjectKind::RevertIntent(flip)) => revert_intents.push(flip),
+            Some(ObjectKind::Pending(generation)) => runs.push(generation),
+            Some(ObjectKind::Failed(generation)) => failed.push(generation),
+            Some(ObjectKind::Hold | ObjectKind::Views) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
     let ((complete, live_manifest), marks, runs, uploads, named) = futures::try_join!(
-        complete(world, dataset, manifests, live.generation()),
-        marks_made(world, dataset, marks),
-        ends_of_runs(world, dataset, runs),
-        world.objects.uploads(home.location()),
-        publish::group::named(world, dataset),
+        complete(env, dataset, manifests, live.generation()),
+        marks_made(env, dataset, marks),
+        ends_of_runs(env, dataset, runs),
+        env.objects.uploads(paths.location()),
+        publish::group::named(env, dataset),
     )?;
     for one in &complete {
         generations.entry(one.generation).or_default().manifest = Some(one.created_at);
@@ -93,29 +93,30 @@ pub async fn look(world: &World, dataset: &Dataset) -> Result<Look> {
     }
     for (generation, until) in runs {
         let failed = failed.contains(&generation);
-        generations.entry(generation).or_default().run = Some(Run { until, failed });
+        generations.entry(generation).or_default().run = Some(PendingRun { until, failed });
     }
 
-    let flips = publish::flips(world, dataset, since(&live, generations.keys())).await?;
-    let uploads = uploads.into_iter().filter(|upload| matches!(home.parse(&upload.key), Some(Ours::Data(_)))).collect();
+    let flips = publish::flips(env, dataset, since(&live, generations.keys())).await?;
+    let uploads =
+        uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
     let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location).collect();
     let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
     let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
-    let state = State { live, reads, flips, records, returns, generations, named };
-    Ok(Look { table, state, complete, live_as_of, consumed, uploads, unknown })
+    let state = SweepState { live, reads, flips, records, revert_intents, generations, named };
+    Ok(TableContents { table, state, complete, live_as_of, consumed, uploads, unknown })
 }
 
 type Times = Vec<(Generation, Timestamp)>;
 
 /// Reads all manifests. Returns the facts of each, and the whole manifest of live.
 async fn complete(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     of: Vec<Generation>,
     live: Option<Generation>,
 ) -> Result<(Vec<Complete>, Option<Manifest>)> {
     let mut read = stream::iter(of)
-        .map(|generation| async move { publish::manifest(world, dataset, &generation).await })
+        .map(|generation| async move { publish::manifest(env, dataset, &generation).await })
         .buffered(MAX_CONCURRENT_READS);
     let (mut complete, mut of_live) = (Vec::new(), None);
     while let Some(read) = read.try_next().await? {
@@ -130,10 +131,10 @@ async fn complete(
 }
 
 /// Reads when each `_sweeping` mark was written.
-async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let made = stream::iter(of).map(|generation| async move {
-        let key = dataset.home.sweeping(&generation);
-        let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
+        let key = dataset.paths.sweeping(&generation);
+        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
         let mark: Sweeping = record::from_json(&key, &json)?;
         Ok(Some((generation, mark.at)))
     });
@@ -141,10 +142,10 @@ async fn marks_made(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Re
 }
 
 /// Reads by when each engine's run has ended.
-async fn ends_of_runs(world: &World, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
-        let key = dataset.home.pending(&generation);
-        let Some(json) = world.objects.get(&key).await? else { return Ok(None) };
+        let key = dataset.paths.pending(&generation);
+        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
         let pending: Pending = record::from_json(&key, &json)?;
         Ok(Some((generation, pending.until)))
     });
