@@ -1,4 +1,4 @@
-//! Every command of the pages, and who runs it. `tests/tests/pages` fails where a page and this list differ.
+//! Every command of the pages, and who runs it. `tests/tests/it/pages` fails where a page and this list differ.
 
 use crate::instruction::program;
 
@@ -20,9 +20,9 @@ const ACCOUNT: By =
 const LAMBDA: By =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
 const LONG: By = Nobody("a measurement of many minutes, which a person starts");
-const CHAIN: By = Test("tests/tests/chain/pages.rs");
-const WEEK: By = Test("tests/tests/chain/week.rs");
-const LAPTOP: By = Test("tests/tests/readme.rs");
+const CHAIN: By = Test("tests/tests/it/chain/pages.rs");
+const WEEK: By = Test("tests/tests/it/chain/week.rs");
+const LAPTOP: By = Test("tests/tests/it/readme.rs");
 const TESTS: By = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: By = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: By = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
@@ -58,9 +58,9 @@ const COMMANDS: &[(&str, &str, By)] = &[
     (
         "docs/engines.md",
         "POSTGRES_URL=…",
-        Nobody("needs two databases and Java; tests/tests/chain/engines.rs runs the same jobs"),
+        Nobody("needs two databases and Java; tests/tests/it/chain/engines.rs runs the same jobs"),
     ),
-    ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/chain/groups.rs reads too")),
+    ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
     ("docs/migration.md", "aws …", CHAIN),
     ("docs/operate.md", "aws …", WEEK),

@@ -1,7 +1,7 @@
 //! Blocks of code in the pages, and the commands in them.
 
 /// What a command begins with. A line of code that has an option and begins with something else fails
-/// `tests/tests/pages`.
+/// `tests/tests/it/pages`.
 const PROGRAMS: [&str; 17] = [
     ".ci/tool",
     "V/bin/pip",

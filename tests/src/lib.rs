@@ -12,6 +12,7 @@ pub mod instruction;
 pub mod mariadb;
 pub mod memory;
 pub mod moto;
+pub mod optouts;
 pub mod page;
 pub mod pgbouncer;
 pub mod postgres;

@@ -104,7 +104,7 @@ pub enum Fate {
     /// It is done, and the caller hears an error.
     LosesReply,
     /// It is done, the SDK does not hear of it and sends it once more, and the caller hears the second answer. Where the
-    /// port knows its own echo (a mark, a token), as if nothing had happened: `tests/tests/sdk.rs` shows which do.
+    /// port knows its own echo (a mark, a token), as if nothing had happened: `tests/tests/it/sdk.rs` shows which do.
     Twice,
     /// Some of the objects are deleted, and the caller hears an error. As `Fails` where there is but one thing to do.
     Half,
