@@ -1,5 +1,16 @@
 //! Numbers that are the same for the same seed, on every machine.
 
+/// Returns the whole number in an environment variable, or `None` where the variable isn't set. Panics on other text.
+pub fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
+}
+
+/// Returns how many schedules or histories an exhaustive test runs: [`variable`], or the default.
+pub fn count(name: &str, default: u64) -> u64 {
+    variable(name).unwrap_or(default)
+}
+
 /// SplitMix64.
 pub struct Random(u64);
 

@@ -1,10 +1,15 @@
-//! Un-flips: somebody else has moved the table. They are noticed and, where the dataset says so, repaired; and nothing
-//! that we do ourselves is ever taken for one, wherever it is interrupted, overtaken or killed.
+//! Drift: somebody outside Turntable has moved the table. Flip notices it, and repairs it where the dataset says so. Nothing
+//! that Turntable does is ever taken for drift, wherever it is interrupted, overtaken or killed.
+//! `TURNTABLE_DRIFT_SCHEDULES` says how many random schedules each of the two random tests runs (400).
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::{query, random::Random, rig::Rig};
+use tests::{
+    query,
+    random::{Random, count},
+    rig::Rig,
+};
 use turntable::{
     aws::glue,
     name::Generation,
@@ -219,9 +224,9 @@ async fn a_flip_of_ours_that_died_anywhere_is_no_unflip() {
     }
 }
 
-/// How many schedules run: `SCHEDULES=100000` for a long look.
+/// Reads how many schedules to run.
 fn schedules() -> u64 {
-    std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+    count("TURNTABLE_DRIFT_SCHEDULES", 400)
 }
 
 /// Some of our deeds and some looks at the same time, some of which die, three times after one another.

@@ -2,26 +2,25 @@
 
 #![allow(clippy::disallowed_methods, reason = "how many there are is the caller's, and a night takes real time")]
 
-use std::{collections::BTreeMap, env, fmt::Write, time::Instant};
+use std::{collections::BTreeMap, fmt::Write, time::Instant};
 
 use local::Emulator;
 use serde_json::{Value, json};
-use tests::throttle::{Rates, Throttle};
+use tests::{
+    random::count,
+    throttle::{Rates, Throttle},
+};
 use turntable::name::Generation;
 
 use super::{Chain, emulator, manifest_event, sql, sqs, users};
 
 const COLUMNS: &str = r#"columns = { id = "bigint", name = "string", points = "int", joined = "date" }"#;
 
-fn number(name: &str, usual: u64) -> u64 {
-    env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text} is no number")))
-}
-
-/// `DATASETS` says how many, `REFUSED` how many of a hundred requests are refused, four fifths of them as throttled, and
-/// `SEED` which ones.
+/// `DATASETS` says how many datasets there are (60), and `REFUSED` how many of each service's hundred requests are refused
+/// (10), four fifths of them as throttled. `SEED` shuffles which ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
-    let (count, refused, seed) = (number("DATASETS", 60), number("REFUSED", 10), number("SEED", 6));
+    let (count, refused, seed) = (count("DATASETS", 60), count("REFUSED", 10), count("SEED", 6));
     let rates = Rates { throttled: refused - refused / 5, failed: refused / 5 };
     let throttle = Throttle::new(rates, seed);
     let tools = &emulator().await.tools;
@@ -80,7 +79,8 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     println!("swept after {:.1} s; the requests of both: {:#?}", swept.elapsed().as_secs_f64(), throttle.counts());
     for service in ["AWSGlue", "S3 GET", "S3 PUT"] {
         let count = throttle.counts()[service];
-        assert!(count.throttled > 0 && count.failed > 0, "{service}: {count:?}");
+        let met = (count.throttled > 0, count.failed > 0);
+        assert_eq!(met, (rates.throttled > 0, rates.failed > 0), "{service}: {count:?}");
     }
     println!("{} messages and {again} events came again", chain.lines("export", "export failed").await.len());
 }

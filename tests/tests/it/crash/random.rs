@@ -1,5 +1,8 @@
-//! Two to four runs at the same time, twice over, of which one call after the other arrives: which one, and what it meets,
-//! comes from a seed. `SEED=7 cargo test --workspace --test crash one_seed -- --nocapture` shows every step of seed 7.
+//! Random schedules: two to four runs at the same time, twice over. One call after the other arrives; which one, and what
+//! it meets, comes from a seed.
+//!
+//! `TURNTABLE_CRASH_SCHEDULES` says how many schedules run (10,000; `.ci/run` runs 100,000), and `FIRST` the first seed (0).
+//! `SEED=7 cargo test --workspace --test it crash::random::one_seed -- --nocapture` shows every step of seed 7.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +11,7 @@ use std::{
 };
 
 use tests::{
-    random::Random,
+    random::{Random, count, variable},
     rig::Rig,
     wire::{Call, Fate},
 };
@@ -172,10 +175,6 @@ async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
 /// Plays seeds on all cores. Gives what they met together, and the first that breaks a promise.
 fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get());
@@ -209,11 +208,10 @@ fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
     })
 }
 
-/// `SCHEDULES=1000000` for a long look, `FIRST=200000` for other seeds.
 #[test]
 fn whatever_meets_whatever_no_promise_is_broken() {
-    let first = number("FIRST").unwrap_or(0);
-    let schedules = number("SCHEDULES").unwrap_or(100_000);
+    let first = count("FIRST", 0);
+    let schedules = count("TURNTABLE_CRASH_SCHEDULES", 10_000);
     let began = Instant::now();
     let (met, calls, broken) = play_all(first..first + schedules);
     let seconds = began.elapsed().as_secs_f64();
@@ -241,7 +239,7 @@ fn the_same_seed_is_the_same_schedule() {
 
 #[test]
 fn one_seed() {
-    let Some(seed) = number("SEED") else { return };
+    let Some(seed) = variable("SEED") else { return };
     let played = Lakes::new().play(seed, &Mutant::default(), true);
     played.told.iter().for_each(|step| eprintln!("{step}"));
     assert_eq!(played.broken, None, "SEED={seed}");

@@ -391,7 +391,7 @@ impl Watch {
     }
 
     fn rows(&self, generation: &Generation) -> Words {
-        let rows = rows::of(&self.rig.objects, &self.rig.home, generation);
+        let rows = tests::optouts::rows::of(&self.rig.objects, &self.rig.home, generation);
         rows.into_iter().map(|(id, state, second)| (id, (second, state))).collect()
     }
 

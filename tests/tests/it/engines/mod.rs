@@ -1,12 +1,12 @@
 //! Athena and Glue as engines, in process: each run is started once and settled once, whatever is lost, late, doubled,
-//! reordered or dies.
+//! reordered or dies. `TURNTABLE_ENGINE_SCHEDULES` says how many random schedules run (400).
 
 use std::sync::Arc;
 
 use export::Answer;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tests::{engine::Start, rig::Rig};
+use tests::{engine::Start, random::count, rig::Rig};
 use turntable::{
     error::Kind,
     manifest::Manifest,
@@ -15,7 +15,7 @@ use turntable::{
     record::Work,
 };
 
-use self::support::{ATHENA, GLUE, Numbers, athena_event, event_of, rig};
+use self::support::{ATHENA, GLUE, Numbers, athena_event, event_of};
 use crate::wire::Wire;
 
 pub mod support;
@@ -47,7 +47,7 @@ fn dead_letters(rig: &Rig) -> Vec<String> {
 #[tokio::test]
 async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() {
     for source in [ATHENA, GLUE] {
-        let rig = rig(source, "checks = { min_rows = 4, not_null = [\"id\"] }");
+        let rig = support::rig(source, "checks = { min_rows = 4, not_null = [\"id\"] }");
         let before = rig.now();
         let started = export(&rig).await.unwrap();
         assert_eq!((&started["outcome"], &started["run"]), (&json!("started"), &json!("run-0")));
@@ -69,13 +69,13 @@ async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() 
 
 #[tokio::test]
 async fn an_engine_is_told_all_that_the_dataset_says() {
-    let rig = rig(ATHENA, "");
+    let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     let Work::Athena { workgroup, database, sql } = rig.engine.runs()[0].work.clone() else { panic!("no Athena") };
     assert_eq!((workgroup.as_str(), database.as_str()), ("etl", "dmp"));
     assert!(sql.starts_with("UNLOAD (\nSELECT id FROM t\n) TO 's3://lake/schemas/users/blue-"), "{sql}");
 
-    let rig = rig(GLUE, "");
+    let rig = support::rig(GLUE, "");
     export(&rig).await.unwrap();
     let Work::GlueJob { name, arguments, timeout } = rig.engine.runs()[0].work.clone() else { panic!("no job") };
     assert_eq!((name.as_str(), timeout), ("build-users", 120));
@@ -92,7 +92,7 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
     for (source, fate) in
         [(ATHENA, Start::Lost), (GLUE, Start::Lost), (ATHENA, Start::Unanswered), (GLUE, Start::Unanswered)]
     {
-        let rig = rig(source, "");
+        let rig = support::rig(source, "");
         rig.engine.next_start(fate);
         assert_eq!(export(&rig).await.unwrap_err().kind(), Kind::Unavailable);
         // The queue's second attempt.
@@ -108,7 +108,7 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
 #[tokio::test]
 async fn a_run_of_whose_start_nobody_heard_is_found_by_where_it_writes() {
     for source in [ATHENA, GLUE] {
-        let rig = rig(source, "");
+        let rig = support::rig(source, "");
         rig.engine.next_start(Start::Lost);
         export(&rig).await.unwrap_err();
         rig.engine.succeed(0, 3, &[""]).await;
@@ -120,7 +120,7 @@ async fn a_run_of_whose_start_nobody_heard_is_found_by_where_it_writes() {
 
 #[tokio::test]
 async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
-    let rig = rig(ATHENA, "");
+    let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Lost);
     export(&rig).await.unwrap_err();
     rig.advance(SignedDuration::from_mins(16));
@@ -135,7 +135,7 @@ async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
 #[tokio::test]
 async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
     for (source, kind) in [(ATHENA, Kind::Input), (GLUE, Kind::Unavailable)] {
-        let rig = rig(source, "");
+        let rig = support::rig(source, "");
         export(&rig).await.unwrap();
         rig.engine.fail(0, kind, "EXCEEDED_MEMORY_LIMIT (query run-0)");
         let failed = hear(&rig, 0).await;
@@ -153,7 +153,7 @@ async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
 
 #[tokio::test]
 async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending() {
-    let rig = rig(ATHENA, "");
+    let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Refused);
     assert_eq!(export(&rig).await.unwrap_err().message(), "SYNTAX_ERROR: line 1:8");
     assert_eq!(export(&rig).await.unwrap()["run"], "run-0");
@@ -169,7 +169,7 @@ async fn what_no_table_can_be_made_of_fails_with_what_to_do() {
             "must be Parquet with columns of Glue's types",
         ),
     ] {
-        let rig = rig(ATHENA, "");
+        let rig = support::rig(ATHENA, "");
         export(&rig).await.unwrap();
         let location = rig.engine.runs()[0].location.clone();
         for (name, body) in files {
@@ -185,7 +185,7 @@ async fn what_no_table_can_be_made_of_fails_with_what_to_do() {
 #[tokio::test]
 async fn partitions_are_counted_before_and_typed_by_athena() {
     let source = ATHENA.replace("workgroup", "partition_by = [\"dt\", \"shop\"], workgroup");
-    let rig = rig(&source, "");
+    let rig = support::rig(&source, "");
     rig.engine.partitions(101, &["date", "varchar(9)"]);
     let refused = export(&rig).await.unwrap_err();
     assert!(refused.message().starts_with("the result has more than 100 partitions by dt, shop"), "{refused}");
@@ -228,7 +228,7 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
 
 #[tokio::test]
 async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
-    let rig = rig(ATHENA, "");
+    let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     support::sweep(&rig, rig.world()).await.unwrap();
     assert_eq!(delivered(&rig).await, [json!({ "batchItemFailures": [] })], "it is asked about, and still runs");
@@ -243,7 +243,7 @@ async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
 #[tokio::test]
 async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_before() {
     // A job of two hours may run for three; `abandoned` alone would be one.
-    let rig = rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
+    let rig = support::rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
     export(&rig).await.unwrap();
     rig.engine.succeed(0, 1, &[""]).await;
     hear(&rig, 0).await;
@@ -265,9 +265,9 @@ async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_be
     assert_eq!(manifests(&rig).len(), 1);
 }
 
-/// How many schedules run: `SCHEDULES=100000` for a long look.
+/// Reads how many schedules to run.
 fn schedules() -> u64 {
-    std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+    count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
 /// Requests, events early, late and doubled, sweeps and their nudges, all at the same time; starts of which nobody hears;
@@ -277,7 +277,7 @@ async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Numbers(seed);
-        let rig = rig(if seed % 2 == 0 { ATHENA } else { GLUE }, "");
+        let rig = support::rig(if seed % 2 == 0 { ATHENA } else { GLUE }, "");
         for _ in 0..4 {
             for _ in 0..numbers.below(2) {
                 let fate = [Start::Lost, Start::Unanswered, Start::Refused][numbers.below(3) as usize];
@@ -372,11 +372,11 @@ async fn settle_all(rig: &Rig) {
 
 #[tokio::test]
 async fn an_event_of_somebody_elses_run_is_nobodys_business() {
-    let rig = rig(ATHENA, "");
+    let rig = support::rig(ATHENA, "");
     let unknown = rig.export_with(rig.world(), athena_event("0000")).await.unwrap();
     assert!(matches!(unknown, Answer::Engaged(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
     export(&rig).await.unwrap();
-    let other = Arc::new(rig(ATHENA, ""));
+    let other = Arc::new(support::rig(ATHENA, ""));
     other.objects.put("s3://lake/datasets.toml", "[datasets.a]\ndatabase = \"dmp\"\nlocation = \"s3://else\"\nsource = { files = { location = \"s3://lake/in/\" } }\n");
     let theirs = export::handle(
         export::Export {

@@ -1,9 +1,11 @@
-//! Whoever dies, comes twice or comes in between: in the end one run is live, of all members, and the record names it.
+//! Crashes, duplicates and concurrent requests: in the end one run of all members is live, and the record names it.
+//! `TURNTABLE_GROUP_SCHEDULES` says how many random schedules run (80).
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tests::random::count;
 use turntable::manifest::Run;
 
 use super::lake::{Lake, changed, event, home, some, table};
@@ -198,9 +200,9 @@ impl Numbers {
     }
 }
 
-/// How many schedules run: `SCHEDULES=100000` for a long look.
+/// Reads how many schedules to run.
 fn schedules() -> u64 {
-    std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(80)
+    count("TURNTABLE_GROUP_SCHEDULES", 80)
 }
 
 /// Events of several runs, twice, an operator and a table that may not be moved for a while, all at the same time, and

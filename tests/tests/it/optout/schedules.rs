@@ -1,5 +1,6 @@
-//! Thousands of schedules, each from its seed: crashes at every call, two refreshes at once, lost replies, events late
-//! and twice, sweeps in between, drops put back from the archive. Whatever happened, a last run ends where one clean run does, and nobody who was out came back.
+//! Random schedules, each from its seed: crashes at every call, two refreshes at once, lost replies, late and duplicate
+//! events, sweeps in between, drops put back from the archive. A last run always ends where one clean run does, and nobody
+//! who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES` says how many schedules run (1,500).
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tests::{
     catalog::{Fault, Op},
     optouts::{Lake, Out, Wire},
-    random::Random,
+    random::{Random, count},
 };
 
 type Words = BTreeMap<i64, (i64, Out)>;
@@ -75,9 +76,9 @@ fn queue(bodies: usize) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-/// How many schedules run: `SCHEDULES=100000` for a long look.
+/// Reads how many schedules to run.
 fn schedules() -> u64 {
-    std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(1500)
+    count("TURNTABLE_OPTOUT_SCHEDULES", 1500)
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! Random histories: whatever happens, sweep deletes nothing that is live, kept, draining or unknown, and in the end
-//! everything else; and killed at any call and run again it ends as if it had not been killed.
+//! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything else.
+//! When it is killed at any call and run again, it ends as if it had not been killed.
+//! `TURNTABLE_SWEEP_HISTORIES` says how many histories run (2,000).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tests::random::Random;
+use tests::random::{Random, count};
 use turntable::{
     config::Retain,
     name::{Generation, time_of},
@@ -247,9 +248,9 @@ async fn done(lake: &Lake, truth: &Truth, query: Option<Timestamp>) {
     assert!(left <= retain.generations as usize, "{left} more than those kept for a rollback are left");
 }
 
-/// How many histories; `TURNTABLE_TEST_HISTORIES` asks for more.
+/// Reads how many histories to run.
 fn histories() -> u64 {
-    option_env!("TURNTABLE_TEST_HISTORIES").and_then(|text| text.parse().ok()).unwrap_or(2000)
+    count("TURNTABLE_SWEEP_HISTORIES", 2000)
 }
 
 #[tokio::test]
