@@ -68,7 +68,6 @@ const COMMANDS: &[(&str, &str, By)] = &[
     ("docs/operate.md", "cargo run -p local -- status …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
-    ("docs/reliability.md", "cargo test -p model -- --nocapture", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
     ("infra/local/athena/README.md", "python -m venv V…", Check { file: ".ci/tool", text: "python3 -m venv" }),

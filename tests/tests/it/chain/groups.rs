@@ -213,7 +213,7 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     update.version_id(table.version_id().unwrap()).send().await.unwrap();
 }
 
-/// `GROUP=30 cargo test --workspace --test chain between_the_flips -- --ignored --nocapture`
+/// `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn between_the_flips() {

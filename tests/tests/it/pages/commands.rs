@@ -72,6 +72,12 @@ fn recipes_tests_and_examples_are_there() {
         let files = [format!("tests/{folder}/{name}.rs"), format!("tests/{folder}/{name}/main.rs")];
         files.iter().any(|file| workspace::root().join(file).is_file())
     };
+    // The filter behind the program's name begins with a module of it.
+    let modules = read("tests/tests/it/main.rs");
+    let family = |words: &[&str]| {
+        let filter = words.iter().find_map(|word| word.split_once("::"));
+        filter.is_none_or(|(family, _)| modules.contains(&format!("\nmod {family};\n")))
+    };
     let (mut seen, mut faults) = (0, Vec::new());
     for page in Page::all() {
         let inline = page.prose().join("\n");
@@ -82,7 +88,7 @@ fn recipes_tests_and_examples_are_there() {
             for (word, name) in words.iter().zip(words.iter().skip(1)) {
                 let known = match *word {
                     "just" => recipe(name),
-                    "--test" => there("tests", name),
+                    "--test" => there("tests", name) && family(&words),
                     "--example" => there("examples", name),
                     _ => continue,
                 };
