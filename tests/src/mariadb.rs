@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -46,6 +46,13 @@ impl Mariadb {
     /// Starts a server with an empty database; takes a few seconds.
     pub fn start() -> Mariadb {
         Mariadb::start_with(&[])
+    }
+
+    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. Tests
+    /// keep to tables or databases of their own in it.
+    pub fn shared() -> &'static Mariadb {
+        static SERVER: OnceLock<Mariadb> = OnceLock::new();
+        SERVER.get_or_init(Mariadb::start)
     }
 
     /// With settings such as `--max-connections=20`.

@@ -64,8 +64,8 @@ impl PgBouncer {
         PgBouncer { directory, port, shell }
     }
 
-    pub fn url(&self) -> String {
-        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 

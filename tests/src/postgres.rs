@@ -10,10 +10,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use tokio_postgres::NoTls;
 
 use crate::server::{self, Words};
 
@@ -40,6 +42,13 @@ impl Postgres {
     /// Starts a server with an empty database; takes a few seconds.
     pub fn start() -> Postgres {
         Postgres::start_with(&[])
+    }
+
+    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. A test
+    /// that restarts it, reads its log or changes its settings needs one of its own.
+    pub fn shared() -> &'static Postgres {
+        static SERVER: OnceLock<Postgres> = OnceLock::new();
+        SERVER.get_or_init(Postgres::start)
     }
 
     /// With settings such as `max_connections=20`.
@@ -114,6 +123,50 @@ impl Drop for Postgres {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A test's own database on [`Postgres::shared`], which keeps it until this process ends.
+pub struct Database {
+    server: &'static Postgres,
+    name: String,
+}
+
+impl Database {
+    /// Creates an empty database.
+    pub async fn create() -> Database {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let server = tokio::task::spawn_blocking(Postgres::shared).await.expect("PostgreSQL");
+        let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("a connection");
+        let connection = tokio::spawn(connection);
+        // Unlike template1, template0 has never a session that would refuse the copy.
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.expect("a database");
+        drop(client);
+        let _ = connection.await;
+        Database { server, name }
+    }
+
+    /// As the superuser.
+    pub fn url(&self) -> String {
+        self.on(self.server.port)
+    }
+
+    /// The same database by way of another port, such as a pooler's.
+    pub fn on(&self, port: u16) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    pub fn server(&self) -> &'static Postgres {
+        self.server
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use local::{Emulator, Tools};
 use tests::{
     contract::{
         Subject,
@@ -12,6 +11,8 @@ use tests::{
     },
     moto::Moto,
 };
+
+use crate::chain::{account, emulator};
 
 fn none(faults: &[String]) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -24,18 +25,17 @@ async fn memory_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ministack_differs_as_listed() {
-    let tools = Tools::prepare().await.unwrap();
-    let emulator = Emulator::start(&tools).await.unwrap();
-    let account = Account::new(emulator.sdk_config("100000000001"), &format!("{PREFIX}ministack")).unwrap();
+    let (emulator, own) = (emulator().await, account());
+    let account = Account::new(emulator.sdk_config(&own), &format!("{PREFIX}ministack")).unwrap();
     none(&account.run(MINISTACK).await);
     // Though clauses have failed.
     account.vacant().await.unwrap();
 
     // What is there already is not the suite's.
     let taken = format!("{PREFIX}taken");
-    let s3 = aws_sdk_s3::Client::new(&emulator.sdk_config("100000000001"));
+    let s3 = aws_sdk_s3::Client::new(&emulator.sdk_config(&own));
     s3.create_bucket().bucket(&taken).send().await.unwrap();
-    let refused = Account::new(emulator.sdk_config("100000000001"), &taken).unwrap().run(&[]).await;
+    let refused = Account::new(emulator.sdk_config(&own), &taken).unwrap().run(&[]).await;
     assert_eq!(refused, [format!("{taken} exists already: choose another name, or delete it with --delete")]);
     s3.head_bucket().bucket(&taken).send().await.unwrap();
 }

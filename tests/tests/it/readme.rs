@@ -6,7 +6,7 @@ use serde_json::Value;
 use tests::{
     follow::{Follower, told},
     page::Page,
-    postgres::Postgres,
+    postgres::Database,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -30,7 +30,7 @@ async fn story_as_json(page: &Follower) {
 }
 
 /// The page's own datasets.toml, on a database that has such a table.
-async fn own_database(page: &Follower, server: &Postgres) {
+async fn own_database(page: &Follower, server: &Database) {
     let sql = "CREATE TABLE customers AS SELECT i AS id, 'n' || i AS name, now() AS created_at FROM generate_series(1, 500) AS i";
     let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -107,7 +107,7 @@ async fn greeting(child: &mut Child) -> String {
 async fn the_commands_of_the_readme_do_what_it_says() {
     let tools = local::Tools::prepare().await;
     tools.unwrap_or_else(|error| panic!("{error:#}"));
-    let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let server = Database::create().await;
     let page = Follower::of("README.md", "readme").replacing("postgres://me:secret@127.0.0.1:5432/shop", server.url());
     let others = async {
         own_database(&page, &server).await;

@@ -71,7 +71,7 @@ async fn a_bucket_or_a_secret_that_is_missing_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     let server = sql::start().await;
-    let (url, port) = (server.url(), server.port());
+    let (url, port, database) = (server.url(), server.port(), server.name());
     let chain = Chain::start("").await;
     let of_url = |url: &str, query: &str| format!("{{ postgres = {{ url = \"{url}\", query = \"{query}\" }} }}");
 
@@ -81,7 +81,7 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert_eq!(
         message,
         format!(
-            "PostgreSQL at {USER}@127.0.0.1:{port}/postgres refuses the query: column \"naem\" does not exist (at \
+            "PostgreSQL at {USER}@127.0.0.1:{port}/{database} refuses the query: column \"naem\" does not exist (at \
              character 12 of the query)"
         )
     );
@@ -117,7 +117,8 @@ async fn dies(chain: &Chain, url: &str) {
     let kill = async {
         let begun = async || (chain.unfinished_uploads().await == 1).then_some(());
         chain.until("an upload that has begun", begun).await;
-        let of = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'turntable'";
+        let of = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                  WHERE application_name = 'turntable' AND datname = current_database()";
         assert_eq!(sql::run(url, of).await[0][0].as_deref(), Some("1"));
     };
     let (answer, ()) = tokio::join!(chain.answer("export", &event), kill);

@@ -135,12 +135,14 @@ async fn what_belongs_together_flips_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_mariadb_that_belong_together_are_of_one_snapshot() {
-    let server = mysql::start(|server| drop(server.run(&SCHEMA.replace("int", "bigint")))).await;
-    let entries = mysql::datasets(server, "shop", &MEMBERS).replace("source", "group = \"core\"\nsource");
+    let prepare = "CREATE DATABASE chain_groups; USE chain_groups;";
+    let server =
+        mysql::start(move |server| drop(server.run(&format!("{prepare} {}", SCHEMA.replace("int", "bigint"))))).await;
+    let entries = mysql::datasets(server, "chain_groups", &MEMBERS).replace("source", "group = \"core\"\nsource");
     let chain = Chain::start(&entries).await;
     let orders = tokio::spawn(async {
         loop {
-            mysql::run(server, &format!("BEGIN; {ORDER} COMMIT;")).await;
+            mysql::run(server, &format!("USE chain_groups; BEGIN; {ORDER} COMMIT;")).await;
         }
     });
     for _ in 0..3 {

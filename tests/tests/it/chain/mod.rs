@@ -34,13 +34,17 @@ mod rejected;
 mod sql;
 mod sqs;
 mod time;
+mod wait;
 mod week;
 
 use std::{
     fs,
     ops::Deref,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +66,19 @@ pub struct Chain {
     pub stack: Stack,
     pub account: String,
     _turn: SemaphorePermit<'static>,
+    /// Invocations of this test that haven't been answered.
+    unanswered: AtomicUsize,
+    /// When this test fired the schedule last.
+    fired: Mutex<Option<Instant>>,
+}
+
+/// Counts an invocation until it is answered or given up.
+struct Unanswered<'a>(&'a AtomicUsize);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Deref for Chain {
@@ -112,7 +129,8 @@ impl Chain {
         let deployed = emulator.deploy(&deployment).await;
         let stack = deployed.unwrap_or_else(|error| panic!("{error:#}"));
         stack.create_database("dmp").await.expect("a Glue database");
-        let chain = Chain { stack, account, _turn: turn };
+        let (unanswered, fired) = (AtomicUsize::new(0), Mutex::default());
+        let chain = Chain { stack, account, _turn: turn, unanswered, fired };
         chain.datasets(datasets).await;
         chain
     }
@@ -143,7 +161,23 @@ impl Chain {
     }
 
     pub async fn answer(&self, function: &str, event: &Value) -> Result<Value, FunctionError> {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let _unanswered = Unanswered(&self.unanswered);
         self.invoke(function, event).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// As [`Stack::fire_schedule`].
+    pub async fn fire_schedule(&self) -> anyhow::Result<()> {
+        *self.fired.lock().expect("no test panics with it") = Some(Instant::now());
+        self.stack.fire_schedule().await
+    }
+
+    fn fired_within(&self, time: Duration) -> bool {
+        self.fired.lock().expect("no test panics with it").is_some_and(|fired| fired.elapsed() < time)
     }
 
     /// What the Glue table's location names; `None` where there is no table.
@@ -163,19 +197,36 @@ impl Chain {
     /// Waits until another location than `before` is live.
     pub async fn next(&self, table: &str, before: Option<&Location>) -> Generation {
         let what = format!("another generation of {table} than {before:?}");
-        let now = self.until(&what, async || self.live(table).await.filter(|now| Some(now) != before)).await;
+        let find = async || self.live(table).await.filter(|now| Some(now) != before);
+        let now = self.until_or(&what, find, async || self.refusal(table, before).await).await;
         self.home(table).parse_generation(&now).unwrap_or_else(|| panic!("{now} is no generation"))
     }
 
     /// Waits for what `find` finds.
     pub async fn until<T>(&self, what: &str, find: impl AsyncFn() -> Option<T>) -> T {
-        let start = Instant::now();
+        self.until_or(what, find, async || None).await
+    }
+
+    /// As [`Chain::until`], but gives up early where `refusal` finds why `find` never will.
+    async fn until_or<T>(
+        &self,
+        what: &str,
+        find: impl AsyncFn() -> Option<T>,
+        refusal: impl AsyncFn() -> Option<String>,
+    ) -> T {
+        let (start, mut looks) = (Instant::now(), wait::Looks::new());
         loop {
             if let Some(found) = find().await {
                 return found;
             }
-            if start.elapsed() > PATIENCE {
-                panic!("waited in vain for {what}; the functions have logged {:#?}", self.all_logs().await);
+            let patience = (start.elapsed() > PATIENCE).then(|| format!("{} s have passed", PATIENCE.as_secs()));
+            let why = match patience {
+                Some(why) => Some(why),
+                None => looks.hopeless(self, &refusal).await,
+            };
+            if let Some(why) = why {
+                let logs = self.all_logs().await;
+                panic!("waited in vain for {what}: {why}; the functions have logged {logs:#?}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

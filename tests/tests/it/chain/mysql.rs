@@ -6,6 +6,7 @@ use tests::mariadb::Mariadb;
 use super::{Chain, sql::Row};
 
 const SCHEMA: &str = "
+    CREATE DATABASE chain_mysql CHARACTER SET utf8mb4; USE chain_mysql;
     CREATE TABLE kinds (
         id bigint PRIMARY KEY, flag boolean, tiny tinyint, tiny_u tinyint unsigned, small_u smallint unsigned,
         whole_u int unsigned, big_u bigint unsigned, bits bit(9), made year, half float, twice double, price decimal(12,4),
@@ -30,25 +31,25 @@ async fn every_value_is_the_same_in_athena() {
     })
     .await;
     let tables = ["kinds", "empty"];
-    let chain = Chain::start(&datasets(server, "shop", &tables)).await;
+    let chain = Chain::start(&datasets(server, "chain_mysql", &tables)).await;
     chain.ask("export", &json!({})).await;
     for table in tables {
         chain.next(table, None).await;
-        assert_eq!(compare(server, &chain, "shop", table).await, Vec::<String>::new(), "{table}");
+        assert_eq!(compare(server, &chain, "chain_mysql", table).await, Vec::<String>::new(), "{table}");
     }
 
     // The comparison sees what differs.
-    run(server, "UPDATE kinds SET mood = 'sad', half = half + 1 WHERE id = 3").await;
-    let changed = compare(server, &chain, "shop", "kinds").await;
+    run(server, "UPDATE chain_mysql.kinds SET mood = 'sad', half = half + 1 WHERE id = 3").await;
+    let changed = compare(server, &chain, "chain_mysql", "kinds").await;
     let names: Vec<&str> = changed.iter().map(|difference| difference.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["half", "mood"]);
 
     // Dates of no calendar.
-    run(server, "SET sql_mode = ''; UPDATE kinds SET day = '0000-00-00' WHERE id = 4").await;
+    run(server, "SET sql_mode = ''; UPDATE chain_mysql.kinds SET day = '0000-00-00' WHERE id = 4").await;
     let refused = chain.answer("export", &json!({ "dataset": "kinds" })).await.unwrap_err();
     assert_eq!(refused.error_type, "Input");
     assert!(refused.error_message.starts_with("table dmp.kinds, column \"day\", row "), "{refused}");
-    chain.datasets(&format!("{}on_unrepresentable = \"null\"\n", datasets(server, "shop", &["kinds"]))).await;
+    chain.datasets(&format!("{}on_unrepresentable = \"null\"\n", datasets(server, "chain_mysql", &["kinds"]))).await;
     assert_eq!(chain.ask("export", &json!({ "dataset": "kinds" })).await["nulled"], json!({ "day": 1 }));
 }
 
@@ -143,14 +144,14 @@ fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
     }
 }
 
+/// Returns the shared server, once `prepare` has made a database of the test's own in it.
 pub async fn start(prepare: impl FnOnce(&Mariadb) + Send + 'static) -> &'static Mariadb {
     let start = || {
-        let server = Mariadb::start();
-        prepare(&server);
+        let server = Mariadb::shared();
+        prepare(server);
         server
     };
-    // Its shell ends it when this process ends.
-    Box::leak(Box::new(tokio::task::spawn_blocking(start).await.expect("MariaDB")))
+    tokio::task::spawn_blocking(start).await.expect("MariaDB")
 }
 
 pub async fn run(server: &'static Mariadb, sql: &str) -> Vec<Row> {

@@ -2,6 +2,7 @@
 //! with planted values, and the logs at their loudest.
 
 use serde_json::{Value, json};
+use tests::postgres::Database;
 
 use super::{Chain, generation, optout, sql};
 
@@ -29,7 +30,7 @@ const CAST: &str = PLANTED[7];
 const PASSWORD: &str = PLANTED[8];
 const SECRET: &str = PLANTED[9];
 
-fn datasets(port: u16) -> String {
+fn datasets(server: &Database) -> String {
     let files = |name: &str| {
         let columns = "columns = { id = \"bigint\", name = \"string\" }";
         format!(
@@ -37,7 +38,7 @@ fn datasets(port: u16) -> String {
         )
     };
     let postgres = |name: &str, query: &str| {
-        let url = format!("postgres://planted:{PASSWORD}@127.0.0.1:{port}/postgres");
+        let url = format!("postgres://planted:{PASSWORD}@127.0.0.1:{}/{}", server.port(), server.name());
         format!("[datasets.{name}]\nsource = {{ postgres = {{ url = \"{url}\", query = \"{query}\" }} }}\n")
     };
     [
@@ -63,13 +64,13 @@ async fn no_planted_value_is_in_any_log() {
     let role = format!("CREATE ROLE planted LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON people TO planted");
     sql::run(&server.url(), &role).await;
     // Whatever level is asked for.
-    let chain = Chain::deploy(&datasets(server.port()), |deployment| {
+    let chain = Chain::deploy(&datasets(&server), |deployment| {
         let parameters = [("OptoutSchedule", "rate(1 day)"), ("LogLevel", "TRACE")];
         deployment.parameters.extend(parameters.map(|(name, value)| (name.into(), value.into())));
     })
     .await;
     let secrets = aws_sdk_secretsmanager::Client::new(&chain.aws);
-    let url = format!("postgres://planted:{SECRET}@127.0.0.1:{}/postgres", server.port());
+    let url = format!("postgres://planted:{SECRET}@127.0.0.1:{}/{}", server.port(), server.name());
     secrets.create_secret().name("dmp/planted").secret_string(url).send().await.unwrap();
     let mut heard = Vec::new();
 

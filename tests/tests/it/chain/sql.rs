@@ -1,6 +1,6 @@
 //! PostgreSQL, as text in and text out.
 
-use tests::postgres::Postgres;
+use tests::postgres::Database;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 pub type Row = Vec<Option<String>>;
@@ -20,7 +20,7 @@ pub async fn run(url: &str, sql: &str) -> Vec<Row> {
     rows
 }
 
-/// A server of a test's own.
-pub async fn start() -> Postgres {
-    tokio::task::spawn_blocking(Postgres::start).await.expect("PostgreSQL")
+/// A database of a test's own.
+pub async fn start() -> Database {
+    Database::create().await
 }

@@ -1,7 +1,7 @@
 //! `check` names every column that is not there, and tells a file that is wrong from a source that is not reached.
 
 use local::check::check;
-use tests::postgres::Postgres;
+use tests::postgres::Database;
 
 use super::File;
 
@@ -19,7 +19,7 @@ async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_columns_of_a_database_are_compared_with_what_the_file_names() {
-    let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let server = Database::create().await;
     let text = format!(
         r#"[defaults]
 database = "dmp"

@@ -6,7 +6,7 @@ use local::{
     workspace::root,
 };
 use serde_json::json;
-use tests::{mariadb::Mariadb, postgres::Postgres, rig::Rig};
+use tests::{mariadb::Mariadb, postgres::Database, rig::Rig};
 
 use super::File;
 
@@ -34,7 +34,7 @@ async fn written(url: &str, tables: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
-    let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let server = Database::create().await;
     let url = server.url();
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -120,7 +120,7 @@ checks.unique = [["id"], ["order", "total"]]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_mariadb_becomes_an_entry_that_runs() {
     let server = tokio::task::spawn_blocking(|| {
-        let server = Mariadb::start();
+        let server = Mariadb::shared();
         server.run(
             "CREATE TABLE `Order-Items` (id bigint PRIMARY KEY, `key` varchar(20) NOT NULL, email varchar(80) UNIQUE, \
                  wide decimal(60,2), name text NOT NULL, clock time NOT NULL, UNIQUE (`key`, name(10))); \

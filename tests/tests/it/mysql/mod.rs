@@ -9,7 +9,7 @@ mod structure;
 mod tls;
 mod types;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -65,8 +65,7 @@ async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }
 
-/// One server for all tests that leave no traces in it but tables and users of their own; stopped when this process ends.
+/// Returns the shared server. A test leaves no traces in it but tables and users of its own.
 async fn shared() -> &'static Mariadb {
-    static SERVER: OnceLock<Mariadb> = OnceLock::new();
-    tokio::task::spawn_blocking(|| SERVER.get_or_init(Mariadb::start)).await.expect("MariaDB")
+    tokio::task::spawn_blocking(Mariadb::shared).await.expect("MariaDB")
 }

@@ -13,7 +13,7 @@ mod tls;
 mod types;
 mod unrepresentable;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::{TryStreamExt, future::try_join_all};
 use jiff::Timestamp;
@@ -83,15 +83,9 @@ async fn run(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     rows
 }
 
-/// One server for all tests that leave no traces in it but tables of their own; stopped when this process ends.
+/// Returns the URL of the shared server's first database. A test leaves no traces in it but tables and roles of its own.
 async fn shared() -> &'static str {
-    static SERVER: std::sync::OnceLock<(Postgres, String)> = std::sync::OnceLock::new();
-    let start = || {
-        SERVER.get_or_init(|| {
-            let server = Postgres::start();
-            let url = server.url();
-            (server, url)
-        })
-    };
-    &tokio::task::spawn_blocking(start).await.expect("PostgreSQL").1
+    static URL: OnceLock<String> = OnceLock::new();
+    let url = || URL.get_or_init(|| Postgres::shared().url());
+    tokio::task::spawn_blocking(url).await.expect("PostgreSQL")
 }

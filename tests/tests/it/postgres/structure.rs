@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use tests::postgres::Postgres;
+use tests::postgres::{Database, Postgres};
 use turntable::{clock::Clock, error::Kind};
 
 use super::{fault, fetch, open, run, shared};
@@ -78,9 +78,10 @@ async fn rows_come_over_a_socket_of_unix_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_ends_with_the_stream_and_with_its_drop() {
-    let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
-    let url = server.url();
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'turntable'";
+    let database = Database::create().await;
+    let url = database.url();
+    let count =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'turntable' AND datname = current_database()";
     let gone = || async {
         for _ in 0..500 {
             if run(&url, count).await[0][0].as_deref() == Some("0") {
@@ -98,5 +99,5 @@ async fn the_connection_ends_with_the_stream_and_with_its_drop() {
     assert_eq!(run(&url, count).await[0][0].as_deref(), Some("1"));
     drop(opened);
     assert!(gone().await);
-    assert!(!server.log().contains("PANIC"));
+    assert!(!database.server().log().contains("PANIC"));
 }
