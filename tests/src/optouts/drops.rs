@@ -1,10 +1,10 @@
-//! Drops for measurements.
+//! Large drops for measurements.
 
 use std::{ops::Range, sync::Arc};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
-/// A Parquet drop of these people, who are out.
+/// Returns a Parquet drop that opts these people out.
 pub fn parquet(people: Range<i64>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer: Option<parquet::arrow::ArrowWriter<&mut Vec<u8>>> = None;

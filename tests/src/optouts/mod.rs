@@ -1,4 +1,4 @@
-//! A lake in memory with one inbox, and what may go wrong with it.
+//! A lake in memory with one opt-out inbox, and the faults that may hit it.
 
 use std::{
     ops::Range,
@@ -34,7 +34,7 @@ pub use turntable::merge::State as Out;
 pub mod drops;
 pub mod rows;
 
-/// Line and reason.
+/// The line and the reason of a rejected record.
 type Rejected = (Option<u64>, String);
 
 pub struct Lake {
@@ -46,17 +46,17 @@ pub struct Lake {
     random: Arc<AtomicU64>,
 }
 
-/// What all calls go through.
+/// The wire of all calls: it counts them and decides their fates.
 #[derive(Clone, Default)]
 pub struct Wire {
     pub calls: Arc<AtomicUsize>,
     pub copies: Arc<AtomicUsize>,
-    /// The process dies at this call, before or after it has an effect.
+    /// The call at which the process dies, and whether that call takes effect.
     pub dies: Option<(usize, bool)>,
     pub takes: Option<Duration>,
-    /// What somebody else does just before this call.
+    /// What another writer does just before this call.
     pub meanwhile: Option<(usize, Arc<dyn Fn() + Send + Sync>)>,
-    /// How many other tasks get their turn during a call: a seed.
+    /// A seed for the number of other tasks that run during a call.
     pub turns: Option<Arc<AtomicU64>>,
 }
 
@@ -105,7 +105,7 @@ impl Default for Lake {
 }
 
 impl Lake {
-    /// `more` is added to the inbox.
+    /// Creates a lake. `more` is added to the inbox's options.
     pub fn with(more: &str) -> Lake {
         let lake = Lake {
             objects: memory::Objects::default(),
@@ -119,7 +119,7 @@ impl Lake {
         lake
     }
 
-    /// `more` are further lines of the dataset.
+    /// Adds lines to the dataset's entry.
     pub fn configure_dataset(&self, more: &str) {
         let text = self.get("s3://lake/datasets.toml").unwrap();
         self.objects.put("s3://lake/datasets.toml", [text, more.to_owned().into()].concat());
@@ -190,7 +190,7 @@ impl Lake {
         self.refresh_on(self.wire()).await
     }
 
-    /// A message of the queue.
+    /// Delivers a message of the queue.
     pub async fn nudge(&self, wire: Wire) {
         let event = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
         let answer = serde_json::to_value(self.handle(wire, event).await.unwrap()).unwrap();
@@ -222,13 +222,13 @@ impl Lake {
         self.sweep_on(self.wire(), false).await.unwrap()
     }
 
-    /// The names of all drops in the inbox.
+    /// Returns the names of all drops in the inbox.
     pub fn inbox(&self) -> Vec<String> {
         let name = |key: String| Some(key.strip_prefix("s3://lake/inbox/optouts/")?.to_owned());
         self.objects.keys().into_iter().filter_map(name).filter(|name| !name.starts_with('_')).collect()
     }
 
-    /// The names of all drops that live's manifest says are consumed.
+    /// Returns the keys of all drops that live's manifest lists as consumed.
     pub fn consumed(&self) -> Vec<String> {
         let live = self.live().unwrap();
         let at = self.home().manifest(&live);
@@ -266,17 +266,17 @@ impl Lake {
         self.objects.body(key)
     }
 
-    /// Every row of a generation, by its manifest: id, state, second.
+    /// Returns every row of a generation by its manifest: id, state, second.
     pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
         rows::of(&self.objects, &self.home(), generation)
     }
 
-    /// Every row of the live table.
+    /// Returns every row of the live table.
     pub fn table(&self) -> Vec<(i64, Out, i64)> {
         self.live().map(|live| self.rows(&live)).unwrap_or_default()
     }
 
-    /// Every object of `_rejected/`: its name without the ETag, and its records.
+    /// Returns each object of `_rejected/`: the drop's name, and its rejected records.
     pub fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
         let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
         keys.map(|key| {
@@ -298,7 +298,7 @@ impl Lake {
     }
 }
 
-/// A drop of so many people, who are out.
+/// Returns a CSV drop that opts these people out.
 pub fn many(ids: Range<i64>) -> String {
     let lines: String = ids.map(|id| format!("{id},opted_out,2026-01-01T00:00:00Z\n")).collect();
     format!("user_id,state,occurred_at\n{lines}")

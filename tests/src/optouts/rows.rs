@@ -1,4 +1,4 @@
-//! What is in a table of opt-outs.
+//! Reads the rows of an opt-out table.
 
 use crate::memory;
 use arrow_array::{
@@ -13,7 +13,7 @@ use turntable::{
     name::{Generation, Home},
 };
 
-/// Every row of a generation, by its manifest: id, state, second.
+/// Returns every row of a generation by its manifest: id, state, second. Sorted by id.
 pub fn of(objects: &memory::Objects, home: &Home, generation: &Generation) -> Vec<(i64, State, i64)> {
     let at = home.manifest(generation);
     let manifest = Manifest::from_json(&at, generation, &objects.body(&at.to_string()).unwrap()).unwrap();
@@ -26,7 +26,7 @@ pub fn of(objects: &memory::Objects, home: &Home, generation: &Generation) -> Ve
     rows
 }
 
-/// Every row of a file, in its order.
+/// Returns every row of a file, in its order.
 pub fn read(file: Bytes) -> Vec<(i64, State, i64)> {
     let mut rows = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
