@@ -1,4 +1,4 @@
-//! What a refresh costs in this process, S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
+//! Measures a refresh in this process, on S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
 
 use std::time::Instant;
 

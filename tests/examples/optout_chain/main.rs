@@ -1,10 +1,10 @@
-//! What opt-outs take through the real chain: template.yaml on the emulator, the compiled functions, Athena's endpoint.
+//! Measures opt-outs on the real chain: template.yaml on the emulator, the compiled functions, and the Athena endpoint.
 //!
 //!     cargo run -p tests --example optout_chain -- latency      # put → the first query that sees it; 1 M rows, 200 drops
 //!     cargo run -p tests --example optout_chain -- buckets      # 10,000 records, one bucket and all; 100 k, 1 M, 10 M rows
 //!     cargo run -p tests --example optout_chain -- memory       # the function's peak at 10 M rows; drops of 5 M records
 //!
-//! ROWS and DROPS change `latency`'s numbers. The profile is that of this example: `--release` measures the product's.
+//! ROWS and DROPS change the numbers of `latency`. The functions are built with this example's profile: use `--release`.
 
 mod process;
 
@@ -41,10 +41,10 @@ fn number(name: &str, usual: i64) -> i64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// A stack with one inbox; `more` is added to it.
+/// Deploys a stack with one inbox. `more` is added to the inbox's options.
 async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack> {
     let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(account) };
-    // Only events bring a drop in.
+    // The schedule never fires, so only events bring a drop in.
     deployment.parameters.push(("OptoutSchedule".into(), "rate(1 day)".into()));
     let stack = emulator.deploy(&deployment).await?;
     stack.create_database("dmp").await?;
@@ -58,12 +58,12 @@ async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack>
     Ok(stack)
 }
 
-/// A refresh by hand. A drop's own event may have been faster.
+/// Asks for a refresh. The drop's own event may have come first.
 async fn refresh(stack: &Stack) -> Result<Value> {
     Ok(stack.invoke("optout", &json!({ "dataset": "optouts" })).await??)
 }
 
-/// Puts a table of these people there, at most five million at a time.
+/// Fills the table with these people, at most five million at a time.
 async fn fill(stack: &Stack, people: Range<i64>) -> Result<()> {
     for start in people.clone().step_by(5_000_000) {
         let some = start..(start + 5_000_000).min(people.end);
@@ -93,7 +93,7 @@ fn csv(ids: impl Iterator<Item = i64>, state: &str, second: i64) -> String {
     format!("user_id,state,occurred_at\n{lines}")
 }
 
-/// The 50th and 99th of a hundred, the worst.
+/// Formats the 50th and 99th percentile, and the maximum.
 fn spread(mut all: Vec<f64>) -> String {
     all.sort_by(f64::total_cmp);
     let at = |part: f64| all.get(((all.len() as f64 * part).ceil() as usize).saturating_sub(1)).copied().unwrap_or(0.0);
@@ -111,7 +111,7 @@ async fn latency(emulator: &Emulator, rows: i64, drops: i64) -> Result<()> {
     let first = now().as_millisecond();
     let (mut seen, mut queries) = (Vec::new(), 0);
     for drop in 0..drops {
-        // The last one is new: the query looks for it alone.
+        // The query looks only for the last person, who is new.
         let ids = (0..RECORDS - 1).map(|n| (n * 7919 + drop) % rows).chain([rows + drop]);
         stack.put(&format!("inbox/optouts/{drop:04}.csv"), csv(ids, "withdrawn", drop)).await?;
         let put = Instant::now();
@@ -191,7 +191,7 @@ async fn buckets(emulator: &Emulator) -> Result<()> {
     Ok(())
 }
 
-/// The newest generation's size, MB of 10⁶ bytes.
+/// Returns the newest generation's size in MB of 10⁶ bytes.
 async fn megabytes(stack: &Stack) -> Result<f64> {
     let prefix = "schemas/optouts/_manifests/";
     let listed = stack.s3.list_objects_v2().bucket(&stack.bucket).prefix(prefix).send().await?;

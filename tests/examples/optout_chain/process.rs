@@ -1,4 +1,4 @@
-//! What a function's processes take of the memory.
+//! Measures the memory of a function's processes.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// `function` is the deployed name.
+    /// Watches the function with this deployed name.
     pub fn of(function: &str) -> Peak {
         let (stop, wanted) = (Arc::new(AtomicBool::new(false)), format!("AWS_LAMBDA_FUNCTION_NAME={function}"));
         let stopped = stop.clone();
@@ -38,7 +38,7 @@ impl Peak {
         Peak { stop, task }
     }
 
-    /// MB of 2²⁰ bytes: the largest that one process had resident.
+    /// Returns the largest resident memory of one process, in MB of 2²⁰ bytes.
     pub async fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or(f64::NAN)

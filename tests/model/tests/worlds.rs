@@ -32,14 +32,14 @@ fn holds(name: &str, world: Turntable) {
     checker.assert_properties();
 }
 
-/// Deliveries that meet, twins, lost replies, flips that die before their record.
+/// Concurrent and duplicate deliveries, lost replies, flips that die before their record.
 #[test]
 fn publishing() {
     let budget = Budget { exports: 2, events: 3, faults: 1, crashes: 1, ..Budget::default() };
     holds("publishing", Turntable { budget, ..Turntable::default() });
 }
 
-/// The first table.
+/// The first flip creates the table.
 #[test]
 fn creating() {
     let budget = Budget { exports: 2, events: 3, faults: 1, crashes: 1, ..Budget::default() };
@@ -67,7 +67,7 @@ fn merging() {
     holds("merging", Turntable { budget, turned: 1, merged: true, ..Turntable::default() });
 }
 
-/// A full build of the dataset comes in between.
+/// A full build of the dataset runs in between.
 #[test]
 fn merging_over_a_build() {
     let budget = Budget { drops: 1, merges: 2, exports: 1, events: 1, ..Budget::default() };
@@ -83,21 +83,21 @@ fn sweeping() {
     holds("sweeping", Turntable { budget, files: 2, ..Turntable::default() });
 }
 
-/// Flip, sweep, reader and operator, all at once.
+/// Flip, sweep, reader and operator run at the same time.
 #[test]
 fn everything() {
     let budget = Budget { exports: 1, events: 1, rollbacks: 1, sweeps: 1, readers: 1, ticks: 1, ..Budget::default() };
     holds("everything", Turntable { budget, ..Turntable::default() });
 }
 
-/// Queries of any length, which sweep asks Athena about.
+/// Queries have any length, and sweep asks Athena about them.
 #[test]
 fn reading_for_long() {
     let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 3, ..Budget::default() };
     holds("reading for long", Turntable { budget, athena_asked: true, ..Turntable::default() });
 }
 
-/// One generation is kept for a rollback.
+/// Sweep keeps one generation for a rollback.
 #[test]
 fn keeping() {
     let budget = Budget { exports: 1, events: 1, rollbacks: 1, sweeps: 1, ticks: 1, ..Budget::default() };
@@ -106,7 +106,7 @@ fn keeping() {
     holds("keeping", Turntable { budget, retain, ..start });
 }
 
-/// Somebody else moves the table once.
+/// The table drifts once.
 #[test]
 fn unflipping() {
     let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 2, foreign: 1, ..Budget::default() };

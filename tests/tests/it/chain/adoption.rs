@@ -1,4 +1,4 @@
-//! A table that an older job has left at the flat `…/TABLE/blue` is adopted without a reader noticing.
+//! Turntable adopts a table that an older job left at the flat `…/TABLE/blue`, without a failed query.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     assert_eq!(after.parameters, before.parameters);
     assert_eq!((after.description(), after.owner()), (Some("people"), Some("dmp")));
 
-    // An un-flip is no second adoption.
+    // Drift back to the flat location isn't a second adoption.
     chain.glue.update_table().database_name("dmp").table_input(by_hand(&flat)).send().await.unwrap();
     let late = generation(&chain.ask("export", &json!({ "dataset": "users" })).await);
     let event = manifest_event(&home, &late);

@@ -1,4 +1,4 @@
-//! What is wrong with datasets.toml and with requests, in Lambda's own answer: the exact type and text.
+//! Errors in datasets.toml and in requests: the exact type and text of Lambda's answer.
 
 use serde_json::{Value, json};
 

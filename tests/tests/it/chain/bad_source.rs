@@ -1,4 +1,4 @@
-//! Sources that cannot be read, in Lambda's own answer: what, where, what to do, and never a row's value.
+//! Unreadable sources: Lambda's answer says what failed, where, and what to do, and never shows a row's value.
 
 use serde_json::json;
 use tests::postgres::{PASSWORD, USER};
@@ -46,7 +46,7 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     assert!(!logs.contains(SECRET) && !logs.contains("9223372036854775807"), "{logs}");
     assert_eq!(chain.unfinished_uploads().await, 0);
 
-    // An empty place with declared columns is an empty generation, and without them nobody knows its columns.
+    // An empty location needs declared columns to become an empty generation.
     let nothing = "{ files = { location = \"s3://${BUCKET}/nothing/\" } }";
     let (of, message) = failing(&chain, nothing).await;
     let text = chain.named("s3://${BUCKET}/nothing/: no objects; an empty table needs its columns declared");
@@ -106,7 +106,7 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert!(!logs.contains("wrong") && !logs.contains(&format!(":{PASSWORD}@")), "{logs}");
 }
 
-/// Mid-copy, with parts of the first file uploaded already.
+/// Ends the database's session in the middle of a copy, when parts of the first file are uploaded.
 async fn dies(chain: &Chain, url: &str) {
     let port = url.rsplit(':').next().unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \

@@ -1,4 +1,4 @@
-//! Glue tables that are not to be flipped, refused in Lambda's own answer.
+//! Glue tables that must not be flipped: Lambda's answer refuses them.
 
 use aws_sdk_glue::types::{Column, PartitionInput, StorageDescriptor, TableInput};
 use serde_json::json;
@@ -105,7 +105,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     nowhere(&chain).await;
 }
 
-/// Somebody points the table into a generation before that one is asked for.
+/// Somebody points the table at a generation before its flip is requested.
 async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;
@@ -129,7 +129,7 @@ async fn under(chain: &Chain) {
     assert_eq!(chain.live("under").await.unwrap().to_string(), deeper);
 }
 
-/// Turntable makes tables, never databases.
+/// Turntable creates tables, but no databases.
 async fn nowhere(chain: &Chain) {
     let candidate = generation(&chain.ask("export", &json!({ "dataset": "nowhere" })).await);
     let by_hand = json!({ "dataset": "nowhere", "generation": candidate });

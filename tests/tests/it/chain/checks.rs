@@ -1,4 +1,4 @@
-//! Checks before the flip and a canary after it, asked of Athena; and what sweep deletes, through S3 itself.
+//! Athena's checks before the flip, the canary after it, and the objects that sweep deletes from S3.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Chain, USERS, generation, users};
 
-/// A `users` dataset of 500 rows that has gone live with these further keys in its entry.
+/// Makes a `users` dataset of 500 rows live. `more` is added to its entry.
 async fn live(more: &str) -> (Chain, Value) {
     let chain = Chain::start(&format!("{USERS}{more}")).await;
     chain.put("source/users/users.csv", users(500, 1)).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_canary_that_is_not_true_takes_the_table_back() {
     chain.put("source/users/users.csv", users(501, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let home = chain.home("users");
-    // Of the first flip, of the second, and of the way back.
+    // Records of the first flip, the second, and the way back.
     chain.until("the way back", async || (chain.keys(&home.flips().prefix).await.len() == 3).then_some(())).await;
     assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
@@ -61,7 +61,7 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     chain.put("source/users/users.csv", users(510, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", Some(&home.generation(&first))).await;
-    // The record of the flip follows it.
+    // The flip's record is written after the flip.
     chain.until("two records", async || (chain.keys(&home.flips().prefix).await.len() == 2).then_some(())).await;
     chain.put("schemas/users/by-hand/notes.txt", "not ours").await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,7 +1,7 @@
-//! A table of PostgreSQL and the Athena table that was made of it: count, min, max and a hash of every column.
+//! Compares a PostgreSQL table with the Athena table made from it: count, min, max and a hash of every column.
 //!
-//! Both sides render every value as the same text, in SQL of their own. The hash is the MD5 of a column's texts in the
-//! order of the primary key's texts (of the whole row's, where there is no key), so that values in other rows show.
+//! Each side renders every value as the same text, with its own SQL. The hash is the MD5 of a column's texts in the
+//! order of the primary key's texts, or of the whole row's without a key. So a value in another row changes the hash.
 
 use super::{
     Chain,
@@ -16,11 +16,11 @@ struct Column {
     in_key: bool,
     postgres: String,
     athena: String,
-    /// Whether minimum and maximum are those of the values; else they are those of the texts.
+    /// Whether minimum and maximum compare the values rather than their texts.
     ordered: bool,
 }
 
-/// What differs, in words. An error is a column whose type has no rendering here.
+/// Returns the differences in words. Panics at a type without a rendering here.
 pub async fn compare(url: &str, chain: &Chain, from: &str, to: &str) -> Vec<String> {
     let columns = columns(url, from).await;
     let sides = sides(&columns);
@@ -29,7 +29,7 @@ pub async fn compare(url: &str, chain: &Chain, from: &str, to: &str) -> Vec<Stri
     differences(&columns, &postgres[0], &athena)
 }
 
-/// The names and values of all that differs.
+/// Returns the names and values of all differences.
 fn differences(columns: &[Column], postgres: &Row, athena: &Row) -> Vec<String> {
     assert_eq!((postgres.len(), athena.len()), (1 + 4 * columns.len(), 1 + 4 * columns.len()));
     let name = |at: usize| match at.checked_sub(1) {
@@ -80,7 +80,7 @@ fn sides(columns: &[Column]) -> Sides {
     Sides { postgres: postgres.join(", "), athena: athena.join(", ") }
 }
 
-/// The columns, with domains taken back to what they are made of.
+/// Returns the columns, with domains replaced by their base types.
 async fn columns(url: &str, table: &str) -> Vec<Column> {
     let sql = format!(
         "WITH RECURSIVE base AS (
@@ -116,7 +116,7 @@ async fn columns(url: &str, table: &str) -> Vec<Column> {
         .collect()
 }
 
-/// SQL for PostgreSQL and for Athena that gives the same text.
+/// Returns SQL for PostgreSQL and for Athena that renders the same text.
 fn scalar(name: &str, of: &str, kind: &str, modifier: &str) -> Option<[String; 2]> {
     let c = format!("\"{name}\"");
     let cast = format!("CAST({c} AS varchar)");
@@ -133,7 +133,7 @@ fn scalar(name: &str, of: &str, kind: &str, modifier: &str) -> Option<[String; 2
         "timestamp" => [moment(&c), cast],
         "timestamptz" => [moment(&format!("({c} AT TIME ZONE 'UTC')")), cast],
         "bytea" => [format!("encode({c}, 'hex')"), format!("lower(to_hex({c}))")],
-        // The cast to text would strip the padding, and it is a part of the value that is exported.
+        // A cast to text would strip the padding, which the export keeps.
         "bpchar" => [format!("CASE WHEN {c} IS NOT NULL THEN concat({c}, '') END"), c],
         "hstore" | "int2vector" | "oidvector" => return None,
         _ if kind == "c" => return None,

@@ -1,4 +1,4 @@
-//! A Parquet object that S3 copies into the generation from another bucket, all the way to a reader.
+//! A Parquet object that S3 copies from another bucket into the generation, up to a reader's query.
 
 use serde_json::json;
 

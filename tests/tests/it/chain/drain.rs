@@ -1,4 +1,4 @@
-//! A query that began before a flip reads its files to their end, as long as `drain` is longer than the query.
+//! A query that began before a flip can read all its files, as long as `drain` is longer than the query.
 
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::json;
@@ -6,10 +6,10 @@ use turntable::{manifest::Manifest, name::Generation};
 
 use super::{Chain, generation};
 
-/// Every one of them replaces what the reader reads.
+/// Each of these flips replaces the generation that the reader reads.
 const FLIPS: usize = 50;
 
-/// Two datasets of several files, which differ in their drain alone. None of their generations is kept for a rollback.
+/// Two datasets of several files that differ only in their drain. No generation is kept for a rollback.
 const DATASETS: &str = r#"
 [datasets.patient]
 source = { files = { location = "s3://${BUCKET}/source/users.csv", columns = { id = "bigint", token = "string" } } }
@@ -31,7 +31,7 @@ async fn a_long_query_outlives_fifty_flips_and_sweeps_exactly_if_drain_is_longer
     assert!(hasty.is_err_and(|missing| missing.contains("NoSuchKey")), "the test has no teeth");
 }
 
-/// Reads one file of what is live, waits for the flips and sweeps, and reads the rest.
+/// Reads one file of the live generation, waits for the flips and sweeps, and reads the rest.
 async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     let export = json!({ "dataset": dataset });
     let first = generation(&chain.ask("export", &export).await);
@@ -51,8 +51,8 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
         live = next;
         deleted += sweep(chain, dataset, &live).await;
     }
-    // With an hour's drain every sweep finds what it must keep; without, each deletes what was just replaced, or the
-    // next one does, where the flip's record was not there yet.
+    // With a drain of an hour, no sweep deletes. Without, each sweep deletes the replaced generation; if the flip's record was
+    // not written yet, the next sweep does.
     assert!(if dataset == "hasty" { deleted >= FLIPS - 1 } else { deleted == 0 }, "{deleted} generations were swept");
     for file in later {
         read(chain, &home.generation(&first).key(&file.key).key).await?;
@@ -60,7 +60,7 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// How many generations went.
+/// Sweeps, and returns how many generations were deleted.
 async fn sweep(chain: &Chain, dataset: &str, live: &Generation) -> usize {
     let swept = chain.ask("sweep", &json!({ "dataset": dataset })).await;
     let items = swept["deleted"].as_array().unwrap();
@@ -74,7 +74,7 @@ async fn read(chain: &Chain, key: &str) -> Result<Vec<u8>, String> {
     Ok(body.collect().await.map_err(|error| error.to_string())?.to_vec())
 }
 
-/// A CSV that does not become small.
+/// Returns a CSV that hardly compresses.
 fn tokens(rows: u64) -> String {
     let mut csv = String::from("id,token\n");
     let mut token: u64 = 1;

@@ -1,4 +1,4 @@
-//! Three tables of one PostgreSQL that belong together, from one snapshot to one run in Athena.
+//! Groups: three tables of one PostgreSQL, from one snapshot to one run in Athena.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn record(chain: &Chain) -> Record {
     serde_json::from_slice(&chain.get(RECORD).await.unwrap()).unwrap()
 }
 
-/// Where the tables are: of the run that an export has answered with, or not.
+/// Returns the locations of the tables.
 async fn live(chain: &Chain) -> Vec<Option<Location>> {
     futures::future::join_all(MEMBERS.iter().map(|table| chain.live(table))).await
 }
@@ -54,7 +54,7 @@ async fn is_live(chain: &Chain, generations: &[Generation]) {
     chain.until("the record of it", named).await;
 }
 
-/// Waits until the event of the run's last manifest has been answered with this outcome.
+/// Waits until flip has answered the event of the run's last manifest with this outcome.
 async fn answered(chain: &Chain, last: &Generation, outcome: Outcome) {
     let is = |line: &Value| line["candidate"] == last.to_string() && line["outcome"] == format!("{outcome:?}");
     chain.until(&format!("{outcome:?}"), async || chain.lines("flip", "flip").await.into_iter().find(is)).await;
@@ -67,13 +67,13 @@ async fn what_belongs_together_flips_together() {
     sql::run(&url, &format!("{SCHEMA} {ORDER} {ORDER}")).await;
     let chain = Chain::start(&entries(&url, "checks = { max_shrink = 0.0 }\n")).await;
 
-    // The good run, by the schedule's way: one message for all three.
+    // A good run, as the schedule starts it: one message for all three tables.
     let queued = chain.ask("export", &json!({})).await;
     assert_eq!(queued["queued"], json!(["items"]));
     for table in MEMBERS {
         chain.next(table, None).await;
     }
-    // Somebody orders all the time, in transactions of all three tables.
+    // Orders keep coming, in transactions on all three tables.
     let orders = tokio::spawn({
         let url = url.clone();
         async move {
@@ -100,13 +100,13 @@ async fn what_belongs_together_flips_together() {
         assert_eq!(waits["outcome"], "waiting");
     }
 
-    // A member that fails keeps all.
+    // A rejected member stops the whole group.
     sql::run(&url, "DELETE FROM orders").await;
     let rejected = generations(&chain.ask("export", &request).await);
     answered(&chain, &rejected[2], Outcome::Rejected).await;
     is_live(&chain, &first).await;
     sql::run(&url, "INSERT INTO orders SELECT id FROM users").await;
-    // And one that cannot be read, though the others have been written before it.
+    // So does an unreadable member, although the others are written before it.
     let manifests = async || {
         let keys = chain.keys("schemas/").await;
         keys.into_iter().filter(|key| key.contains("/_manifests/")).collect::<Vec<_>>()
@@ -118,13 +118,13 @@ async fn what_belongs_together_flips_together() {
     assert_eq!(manifests().await, before);
     sql::run(&url, "ALTER TABLE people RENAME TO users").await;
 
-    // Two exports at once: the fresher one, whole.
+    // Of two exports at once, the fresher goes live as a whole.
     let (one, other) = tokio::join!(chain.ask("export", &request), chain.ask("export", &request));
     let as_of = |exported: &Value| exported["as_of"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let fresher = generations(if as_of(&one) > as_of(&other) { &one } else { &other });
     is_live(&chain, &fresher).await;
 
-    // All go back, asked by way of one.
+    // A rollback of one member takes all back.
     let back = chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "reason": "wrong" })).await;
     assert_eq!(back["outcome"], "swapped", "{back}");
     let now = live(&chain).await;
@@ -156,7 +156,7 @@ async fn tables_of_mariadb_that_belong_together_are_of_one_snapshot() {
     orders.abort();
 }
 
-/// The state that is left when `flip` dies after the first of three `UpdateTable`s: its event comes again, or the next run.
+/// `flip` died after the first of three `UpdateTable`s. Its redelivered event finishes the run, or the next run does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flip_that_died_between_two_tables_is_finished() {
     let server = sql::start().await;
@@ -191,7 +191,7 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Writes what `flip` has written by then, and moves the first table.
+/// Writes what `flip` has written by that point, and moves the first table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();

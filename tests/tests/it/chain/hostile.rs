@@ -1,5 +1,5 @@
-//! Drops, keys and names of somebody who wishes us ill, through the real chain: a clear answer, bounded memory, and
-//! nobody else is held up.
+//! Malicious drops, keys and names on the real chain: each gets a clear answer and bounded memory, and holds up
+//! nobody else.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ use super::{
 const HEADER: &str = "user_id,state,occurred_at\n";
 const REST: &str = "opted_out,2026-01-01T00:00:00Z\n";
 
-/// MB of 2²⁰ bytes that `optout` may have resident at the most; of 3,008 that it is given.
+/// The maximum resident memory of `optout` in MB of 2²⁰ bytes. The function has 3,008.
 const MOST: f64 = 512.0;
 
 fn gz(text: &[u8]) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn gz(text: &[u8]) -> Vec<u8> {
     gz.finish().unwrap()
 }
 
-/// A zstd of the head and then so many times the unit, which may look back 2^`window` bytes.
+/// Returns a zstd stream of the head and many copies of the unit, with a window of 2^`window` bytes.
 fn zst(head: &str, unit: &str, times: usize, window: u32) -> Vec<u8> {
     let mut zst = zstd::Encoder::new(Vec::new(), 1).unwrap();
     zst.window_log(window).unwrap();
@@ -99,7 +99,7 @@ async fn a_drop_that_explodes_is_set_aside_in_bounded_memory_and_holds_up_nobody
             json!({ "line": 2, "reason": "not UTF-8" }),
         ),
         ("good.csv", format!("{HEADER}1,{REST}").into(), Value::Null),
-        // What is not asked for may be as deep as it likes.
+        // Fields that no column needs may be nested to any depth.
         (
             "good.json",
             format!("{},\"user_id\":2,\"state\":\"opted_out\",\"occurred_at\":\"2026-01-01T00:00:00Z\"}}\n", deep("x"))
@@ -107,7 +107,7 @@ async fn a_drop_that_explodes_is_set_aside_in_bounded_memory_and_holds_up_nobody
             Value::Null,
         ),
     ];
-    // As many at once as are read at once, and more.
+    // More drops than are read at the same time.
     let bomb = zst(HEADER, "x", 64 << 20, 20);
     for number in 0..64 {
         chain.put(&format!("inbox/optouts/bomb-{number}.csv.zst"), bomb.clone()).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_drop_that_explodes_is_set_aside_in_bounded_memory_and_holds_up_nobody
     assert!(!peaks.is_empty() && peaks.iter().all(|peak| *peak < MOST), "{peaks:?}");
 }
 
-/// Names that S3 allows, and that a URL, an event, a shell or a listing's XML would like to change.
+/// Names that S3 allows, and that encodings in URLs, events, shells or XML listings could corrupt.
 const KEYS: [&str; 8] =
     ["a b", "a+b", "100%", "a%2Bb%20c", "two\nlines", "利用者/オプトアウト", "\"q'&<x>", "${jndi:x}{table}"];
 
@@ -148,14 +148,14 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
         chain.drop(&format!("{key}.csv"), &format!("{},{REST}", person + 1)).await;
         chain.put(&format!("source/会員 +%20/{key}.csv"), format!("id\n{person}\n")).await.unwrap();
     }
-    // By their events alone, and each once.
+    // Each comes in once, only by its event.
     chain.next("optouts", None).await;
     chain.until_number(OUT, KEYS.len() as u64).await;
     chain.until("the queue to be empty", async || (chain.waiting_nudges().await == 0).then_some(())).await;
     assert_eq!(chain.ask("optout", &json!({ "dataset": "optouts" })).await["drops"], 0);
     let exported = chain.ask("export", &json!({ "dataset": "users" })).await;
     assert_eq!(exported["rows"], KEYS.len());
-    // One that cannot be read is told by its name, in one line of the log.
+    // The log names an unreadable one, in one line.
     chain.drop("bad\n{\"level\":\"ERROR\"}.csv", "x\n").await;
     chain.until("the reject", async || (chain.keys("inbox/optouts/_rejected/").await.len() == 1).then_some(())).await;
     let logs = chain.logs("optout", 0).await.unwrap();
@@ -163,7 +163,7 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
     assert!(logs.iter().all(|line| line["level"] != "ERROR"), "{logs:#?}");
 }
 
-/// Columns that would end an identifier, a literal or a statement, were they not quoted. Glue's names are lower case.
+/// Columns that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower case.
 const COLUMNS: [&str; 6] = [
     "a\" from dmp.secret --",
     "b'; drop table dmp.users; --",

@@ -1,5 +1,5 @@
-//! What is seldom met: leftovers of long ago, which sweep deletes, and tables that somebody else has moved, which sweep and
-//! optout put right.
+//! Rare cases: old leftovers, which sweep deletes, and drifted tables, which sweep and optout
+//! repair.
 
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::{
     users,
 };
 
-/// Of November 2024.
+/// A ULID of November 2024.
 const LONG_AGO: &str = "01JD675EJRSSKNZWWST95906C6";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn what_was_left_long_ago_goes_and_what_was_moved_comes_back() {
     let swept = chain.ask("sweep", &json!({})).await;
     assert!(swept.to_string().contains("flipped back"), "{swept}");
     assert_eq!(chain.live("users").await, Some(home.generation(&green)));
-    // What has just been put right is looked at by the next one.
+    // The next sweep checks a table that has just been repaired.
     chain.ask("sweep", &json!({})).await;
     let keys = chain.keys("schemas/users/").await;
     assert!(left.iter().all(|key| !keys.contains(key)), "{keys:?}");
@@ -54,7 +54,7 @@ async fn what_was_left_long_ago_goes_and_what_was_moved_comes_back() {
     chain.until_number(OUT, 3).await;
 }
 
-/// As Terraform does with an older state.
+/// Moves the table as Terraform does with an older state.
 async fn moves(chain: &Chain, table: &str, to: &Location) {
     let input = glue::moved(&chain.table(table).await.unwrap(), to);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
@@ -65,8 +65,8 @@ fn audit_table() -> String {
     format!("turntable_audit_users_{}", LONG_AGO.to_lowercase())
 }
 
-/// An audit's table, records of a flip and of a return, and the record of an engine's run that has built this generation.
-/// Gives the keys.
+/// Leaves an audit's table, records of a flip and of a return, and the record of an engine's run that built this generation.
+/// Returns the keys.
 async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
     let home = chain.home("users");
     let storage = StorageDescriptor::builder().location(home.generation(built).to_string()).build();

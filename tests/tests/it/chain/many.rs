@@ -39,7 +39,7 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
             7 => format!("postgres = {{ url = \"{}\", query = \"SELECT * FROM users\" }}", server.url()),
             _ => format!("files = {{ location = \"s3://${{BUCKET}}/source/{}/\", {COLUMNS} }}", at % 10),
         };
-        // Every tenth asks Athena, too.
+        // Every tenth dataset also runs a check on Athena.
         let checks = if at % 10 == 3 { "checks = { min_rows = 1, unique = [\"id\"] }\n" } else { "" };
         writeln!(entries, "[datasets.{name}]\nsource = {{ {source} }}\n{checks}").unwrap();
     }
@@ -63,7 +63,7 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
         assert_eq!(sqs::depth(&chain, url).await, (0, 0), "{queue}, SEED={seed}");
     }
     let swept = Instant::now();
-    // What cannot be read is not swept, and the others are: then Lambda asks again.
+    // Sweep skips tables that it can't read, and fails; then Lambda retries.
     let mut answer = chain.answer("sweep", &json!({})).await;
     for _ in 0..2 {
         if answer.is_err() {
@@ -85,10 +85,11 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     println!("{} messages and {again} events came again", chain.lines("export", "export failed").await.len());
 }
 
-/// The flips of each table, when so many tables have one and the queue is empty; and how many events were sent again.
+/// Waits until so many tables have a flip and the queue is empty. Returns the flips of each table, and how many events were
+/// redelivered.
 ///
-/// MiniStack 1.5.33 asks a function once for an event of EventBridge. Lambda asks again, twice, when it has failed
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>): here that is done by hand.
+/// MiniStack 1.5.33 invokes a function once for an EventBridge event. Lambda retries a failed invocation twice
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>), and this function does it instead.
 async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usize) {
     let queue = &chain.outputs["ExportQueueUrl"];
     let (started, mut quiet, mut again) = (Instant::now(), (0, 0), 0);
@@ -107,7 +108,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
         if flips.len() >= tables && done {
             return (flips, again);
         }
-        // A flip that is under way waits for a few seconds at most between its attempts.
+        // A running flip waits for at most a few seconds between its attempts.
         quiet = if flips.len() == quiet.0 { (quiet.0, quiet.1 + 1) } else { (flips.len(), 0) };
         if done && quiet.1 == 60 {
             for (table, name) in waiting {
@@ -117,7 +118,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
             }
             quiet.1 = 0;
         }
-        // A message that failed comes again after one minute and after five.
+        // A failed message is redelivered after one minute and after five.
         assert!(started.elapsed().as_secs() < 420 + tables as u64, "{} of {tables} are live", flips.len());
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
@@ -153,7 +154,7 @@ async fn ten_broken_datasets_delay_nobody_and_each_is_told_once() {
     chain.put("bad/users.csv", "id,name,points,joined\nx,y,z,w\n").await.unwrap();
     chain.ask("export", &json!({})).await;
 
-    // The broken ones are the first in the queue, and nobody waits a minute for one.
+    // The broken datasets come first in the queue, and the others don't wait a minute for them.
     let started = Instant::now();
     settled(&chain, good.len()).await;
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
@@ -163,11 +164,11 @@ async fn ten_broken_datasets_delay_nobody_and_each_is_told_once() {
     let of = |kinds: &[Broken]| -> Vec<&str> {
         broken.iter().filter(|(_, how)| kinds.contains(how)).map(|(name, _)| name.as_str()).collect()
     };
-    // What export cannot build: one line of the log and one dead letter each.
+    // A dataset that export can't build has one log line and one dead letter.
     let failed = chain.lines("export", "export failed").await;
     assert_eq!(failed.len(), 7, "{failed:?}");
     assert_eq!(letters(&chain, "Export").await, of(&[Broken::Source, Broken::Table]));
-    // What the audit rejects: one line and one count of the metric each, and the reason in it.
+    // A rejected candidate has one log line with the reason, and counts once in the metric.
     let lines = chain.lines("flip", "failed").await;
     assert_eq!(
         (lines.len(), rejected(&chain).await),
@@ -176,21 +177,21 @@ async fn ten_broken_datasets_delay_nobody_and_each_is_told_once() {
     assert!(lines.iter().all(|line| line["error"].as_str().unwrap().contains("min_rows")), "{lines:?}");
     assert_eq!(letters(&chain, "Flip").await, Vec::<String>::new());
 
-    // Lambda asks again only where it is given an error, and here it is given none.
+    // A rejection by event isn't an error, so Lambda doesn't retry it.
     let manifest = chain.keys("schemas/a_audit_0/_manifests/").await.remove(0);
     let generation = manifest.rsplit('/').next().unwrap().trim_end_matches(".json").parse::<Generation>().unwrap();
     let told = chain.ask("flip", &manifest_event(&chain.home("a_audit_0"), &generation)).await;
     assert_eq!(told["outcome"], "rejected", "{told}");
-    // An operator who asks for it is given one.
+    // An operator's request gets an error.
     let by_hand = json!({ "dataset": "a_audit_0", "generation": generation.to_string() });
     assert_eq!(chain.answer("flip", &by_hand).await.unwrap_err().error_type, "Rejected");
 
-    // A sweep goes round them all.
+    // Sweep covers all datasets.
     let swept = chain.ask("sweep", &json!({})).await;
     assert_eq!((&swept["more"], swept["kept"].as_array().map(Vec::len)), (&Value::Bool(false), Some(10)), "{swept}");
 }
 
-/// The datasets that the metric of rejections counts, in order.
+/// Returns the datasets that the metric of rejections counts, in order.
 async fn rejected(chain: &Chain) -> Vec<String> {
     let lines = chain.logs("flip", 0).await.unwrap();
     let counted = lines.iter().filter(|line| line["Rejected"] == 1.0);
@@ -199,7 +200,7 @@ async fn rejected(chain: &Chain) -> Vec<String> {
     datasets
 }
 
-/// The datasets of a function's dead letters, in order.
+/// Returns the datasets in a function's dead-letter queue, in order.
 async fn letters(chain: &Chain, function: &str) -> Vec<String> {
     let url = &chain.outputs[&format!("{function}DeadLettersUrl")];
     let (mut datasets, request) = (Vec::new(), json!({ "QueueUrl": url, "MaxNumberOfMessages": 10 }));

@@ -1,5 +1,5 @@
-//! What the functions tell CloudWatch, through the real chain: every line against the rules of the embedded metric
-//! format, and each event that an alarm hangs on. That CloudWatch makes metrics of the lines, only AWS can show.
+//! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event that
+//! an alarm needs is there. Only AWS can show that CloudWatch makes metrics of the lines.
 
 #![allow(clippy::disallowed_methods, reason = "the lines are as old as the real clock says")]
 
@@ -29,7 +29,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     let rejected = chain.until("a rejection", async || metrics(&chain, "flip").await.get("Rejected").cloned()).await;
     assert_eq!(rejected[0], 1.0);
 
-    // Somebody else moves the table. The emulator sends no event of it: the function is invoked with one by hand.
+    // Drift. The emulator sends no event about it, so the test invokes the function with one.
     let input = glue::moved(&chain.table("users").await.unwrap(), &chain.home("users").generation(&blue));
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     let event = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
@@ -39,7 +39,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     assert_eq!(status["unflip"], told["reasons"][0]);
     let swept = chain.ask("sweep", &json!({})).await;
     assert_eq!(swept["notes"][0], told["reasons"][0], "{swept}");
-    // An operator takes it back.
+    // An operator rolls it back.
     chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "generation": green })).await;
     chain.ask("sweep", &json!({})).await;
 
@@ -55,7 +55,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     assert!((0.0..300.0).contains(&oldest) && swept["SweptBytes"].iter().all(|bytes| *bytes == 0.0), "{swept:?}");
 }
 
-/// The stack's dashboard as `infra/local/dashboard.py` draws it: into the file that `DASHBOARD` names, if there is one.
+/// Draws the stack's dashboard with `infra/local/dashboard.py`, into the file that `DASHBOARD` names if it is set.
 pub async fn dashboard(chain: &Chain) -> String {
     let emulator = super::emulator().await;
     let drawn = concat!(env!("CARGO_TARGET_TMPDIR"), "/dashboard.svg");
@@ -74,7 +74,7 @@ pub async fn dashboard(chain: &Chain) -> String {
     fs::read_to_string(file).unwrap()
 }
 
-/// The values of each metric that a function has written, all of dataset `users`, in order.
+/// Returns the values of each metric that a function has written for the dataset `users`, in order.
 async fn metrics(chain: &Chain, function: &str) -> BTreeMap<String, Vec<f64>> {
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for line in chain.logs(function, 0).await.unwrap() {
@@ -89,10 +89,10 @@ async fn metrics(chain: &Chain, function: &str) -> BTreeMap<String, Vec<f64>> {
     values
 }
 
-/// Every unit that CloudWatch knows and we use.
+/// The units of CloudWatch that Turntable uses.
 const UNITS: [&str; 3] = ["Seconds", "Bytes", "Count"];
 
-/// What a line says, if it keeps the rules of
+/// Returns a line's metrics. Panics if the line breaks the rules of
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 fn checked(line: &Value) -> Vec<(String, f64)> {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

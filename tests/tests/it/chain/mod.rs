@@ -1,5 +1,5 @@
 //! The real chain: template.yaml, the compiled functions, EventBridge, queues and S3 events on the emulator, and the
-//! Athena endpoint. One emulator for all; each test has an account of its own.
+//! Athena endpoint. All tests share one emulator, and each test has an account of its own.
 
 mod adoption;
 mod bad_input;
@@ -56,12 +56,12 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use turntable::name::{Generation, Home, Location, TableName};
 
-/// How many stacks there are at a time.
-const AT_ONCE: usize = 3;
-/// An order of magnitude above what anything here takes.
+/// The maximum of stacks at the same time.
+const MAX_STACKS: usize = 3;
+/// How long a wait lasts at most: an order of magnitude above the longest of them.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A deployed stack with the Glue database `dmp`, gone with the emulator when this process ends.
+/// A deployed stack with the Glue database `dmp`. It ends with the emulator when this process ends.
 pub struct Chain {
     pub stack: Stack,
     pub account: String,
@@ -101,29 +101,29 @@ pub async fn emulator() -> &'static Emulator {
     EMULATOR.get_or_init(start).await
 }
 
-/// An account that no other test has.
+/// Returns an account that no other test has.
 pub fn account() -> String {
     static ACCOUNTS: AtomicU64 = AtomicU64::new(100_000_000_001);
     ACCOUNTS.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 impl Chain {
-    /// `datasets` are the entries of datasets.toml; `${BUCKET}` in it is the stack's bucket.
+    /// Deploys a stack. `datasets` are the entries of datasets.toml, in which `${BUCKET}` is the stack's bucket.
     pub async fn start(datasets: &str) -> Chain {
         Chain::deploy(datasets, |_| {}).await
     }
 
-    /// `change` is made to the deployment before it begins.
+    /// As [`Chain::start`]; `change` changes the deployment before it begins.
     pub async fn deploy(datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         Chain::on(emulator().await, datasets, change).await
     }
 
-    /// On an emulator of the test's own.
+    /// As [`Chain::deploy`], on the test's own emulator.
     pub async fn on(emulator: &Emulator, datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
-        static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+        static TURNS: Semaphore = Semaphore::const_new(MAX_STACKS);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
-        // A new function ends those of its name in all accounts, as MiniStack 1.5.33 has it: so each has a name of its own.
+        // In MiniStack 1.5.33 a new function replaces those of the same name in all accounts, so each stack has its own names.
         let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
         change(&mut deployment);
         let deployed = emulator.deploy(&deployment).await;
@@ -140,13 +140,13 @@ impl Chain {
         self.put("datasets.toml", self.datasets_file(entries)).await.expect("datasets.toml");
     }
 
-    /// The text of a datasets.toml with these entries.
+    /// Returns a datasets.toml with these entries.
     pub fn datasets_file(&self, entries: &str) -> String {
         let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://${BUCKET}/schemas\"\n";
         self.named(&format!("{defaults}{entries}"))
     }
 
-    /// The text with `${BUCKET}` replaced.
+    /// Replaces `${BUCKET}` in a text.
     pub fn named(&self, text: &str) -> String {
         text.replace("${BUCKET}", &self.bucket)
     }
@@ -155,7 +155,7 @@ impl Chain {
         Home::new(&self.named("s3://${BUCKET}/schemas").parse().expect("a location"), table)
     }
 
-    /// A function's answer; an error is a failure of the test.
+    /// Invokes a function, and panics if it fails.
     pub async fn ask(&self, function: &str, event: &Value) -> Value {
         self.answer(function, event).await.unwrap_or_else(|error| panic!("{function} {event}: {error}"))
     }
@@ -180,7 +180,7 @@ impl Chain {
         self.fired.lock().expect("no test panics with it").is_some_and(|fired| fired.elapsed() < time)
     }
 
-    /// What the Glue table's location names; `None` where there is no table.
+    /// Returns the Glue table's location, or `None` without a table.
     pub async fn live(&self, table: &str) -> Option<Location> {
         let location = self.table(table).await?.storage_descriptor?.location?;
         Some(location.parse().expect("a location in S3"))
@@ -232,7 +232,7 @@ impl Chain {
         }
     }
 
-    /// The structured lines of a function whose message is this, by their fields.
+    /// Returns the fields of a function's structured log lines with this message.
     pub async fn lines(&self, function: &str, message: &str) -> Vec<Value> {
         let lines = self.logs(function, 0).await.unwrap_or_else(|error| panic!("{error:#}"));
         lines.into_iter().map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == message).collect()
@@ -246,7 +246,7 @@ impl Chain {
         lines
     }
 
-    /// The keys under a prefix of the bucket.
+    /// Returns the keys under a prefix of the bucket.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut pages = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
         let mut keys = Vec::new();
@@ -261,20 +261,20 @@ impl Chain {
         self.s3.list_multipart_uploads().bucket(&self.bucket).send().await.expect("a list").uploads().len()
     }
 
-    /// The first row that Athena answers with.
+    /// Runs a query on Athena, and returns its first row.
     pub async fn query(&self, sql: &str) -> Vec<Option<String>> {
         let output = format!("s3://{}/athena/", self.scratch);
         reader::query(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
     }
 }
 
-/// Of database `dmp`.
+/// Returns the name of a table in the database `dmp`.
 pub fn table(name: &str) -> TableName {
     TableName { database: "dmp".into(), table: name.into() }
 }
 
-/// No query has failed, and each has seen all rows of one of these folders. The last of them, which is live when the
-/// reader finishes, was certainly seen.
+/// Checks that no query has failed, and that each has seen all rows of one of these folders. The last folder, which is live
+/// when the reader finishes, must have been seen.
 pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert_eq!((tally.failed, tally.mixed), (0, 0), "{:?}", tally.complaints);
     for ((_, folder), counts) in &tally.seen {
@@ -285,7 +285,7 @@ pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert!(tally.seen.keys().any(|(_, folder)| folder == last), "{:?}", tally.seen);
 }
 
-/// What EventBridge delivers for a manifest: events/flip-s3.json, of another object.
+/// Returns EventBridge's event about a manifest: events/flip-s3.json with another object.
 pub fn manifest_event(home: &Home, generation: &Generation) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).expect("JSON");
     let key = home.manifest(generation);
@@ -294,13 +294,13 @@ pub fn manifest_event(home: &Home, generation: &Generation) -> Value {
     event
 }
 
-/// What an export has answered with.
+/// Returns the generation in an export's answer.
 pub fn generation(answer: &Value) -> Generation {
     let text = answer["generation"].as_str().unwrap_or_else(|| panic!("{answer}"));
     text.parse().expect("a generation")
 }
 
-/// A CSV of so many users; `day` changes their names.
+/// Returns a CSV of so many users. `day` changes their names.
 pub fn users(rows: u64, day: u32) -> String {
     let mut csv = String::from("id,name,points,joined\n");
     for id in 1..=rows {

@@ -1,4 +1,4 @@
-//! Tables of MariaDB in Athena: every value is the same in both.
+//! MariaDB's tables in Athena: every value is the same in both.
 
 use serde_json::json;
 use tests::mariadb::Mariadb;
@@ -38,13 +38,13 @@ async fn every_value_is_the_same_in_athena() {
         assert_eq!(compare(server, &chain, "chain_mysql", table).await, Vec::<String>::new(), "{table}");
     }
 
-    // The comparison sees what differs.
+    // The comparison finds differences.
     run(server, "UPDATE chain_mysql.kinds SET mood = 'sad', half = half + 1 WHERE id = 3").await;
     let changed = compare(server, &chain, "chain_mysql", "kinds").await;
     let names: Vec<&str> = changed.iter().map(|difference| difference.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["half", "mood"]);
 
-    // Dates of no calendar.
+    // A date that no calendar has.
     run(server, "SET sql_mode = ''; UPDATE chain_mysql.kinds SET day = '0000-00-00' WHERE id = 4").await;
     let refused = chain.answer("export", &json!({ "dataset": "kinds" })).await.unwrap_err();
     assert_eq!(refused.error_type, "Input");
@@ -53,7 +53,7 @@ async fn every_value_is_the_same_in_athena() {
     assert_eq!(chain.ask("export", &json!({ "dataset": "kinds" })).await["nulled"], json!({ "day": 1 }));
 }
 
-/// The sample database Chinook, whole, where the environment variable TURNTABLE_CHINOOK names its dump.
+/// Compares the whole sample database Chinook, if the environment variable TURNTABLE_CHINOOK names its dump.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_table_of_chinook_is_the_same_in_athena() {
     let Some(dump) = std::env::var_os("TURNTABLE_CHINOOK") else {
@@ -83,7 +83,7 @@ async fn every_table_of_chinook_is_the_same_in_athena() {
     assert_eq!(differing, 0, "of {} tables", tables.len());
 }
 
-/// An entry for each table.
+/// Returns an entry of datasets.toml for each table.
 pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> String {
     let entry = |table: &str| {
         let (name, url) = (table.to_lowercase(), server.url());
@@ -93,7 +93,7 @@ pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> S
     tables.iter().map(|table| entry(table.as_ref())).collect()
 }
 
-/// The columns that differ: by count, and by the MD5 of their texts in the order of the primary key.
+/// Returns the columns that differ, by count or by the MD5 of their texts in the order of the primary key.
 async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &str) -> Vec<String> {
     let columns = format!(
         "SELECT column_name, data_type, column_type, column_key = 'PRI' FROM information_schema.columns
@@ -122,7 +122,7 @@ async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &
     pairs.map(|(name, (expected, found))| format!("{name} is {expected:?}, and {found:?} in Athena")).collect()
 }
 
-/// SQL for MariaDB and for Athena that gives the same text.
+/// Returns SQL for MariaDB and for Athena that renders the same text.
 fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
     let (here, there) = (format!("`{name}`"), format!("\"{}\"", name.to_lowercase()));
     let cast = format!("CAST({there} AS varchar)");

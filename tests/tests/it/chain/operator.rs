@@ -1,4 +1,4 @@
-//! The operator's word against a running export and late duplicates of old events: the word wins.
+//! An operator's request wins against a running export and late duplicates of old events.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Chain, USERS, generation, manifest_event, users};
 
 /// How long after the start of an export the operator acts. An export takes some hundred milliseconds here.
 const DELAYS: [u64; 4] = [0, 50, 120, 300];
-/// Of how many generations, the youngest, late events come.
+/// For how many of the youngest generations late events come.
 const LATE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn a_rollback_stands_against_a_running_export_and_late_events() {
         known.push(exported);
         answered(&chain, &exported).await;
 
-        // Before the export's snapshot, a rollback says nothing about what comes of it.
+        // A rollback before the export's snapshot doesn't bind that export.
         let last = last_rollback(&chain).await;
         let as_of: Timestamp = manifest(&chain, &exported).await["as_of"].as_str().unwrap().parse().unwrap();
         let stands = last.at >= as_of && last.to == to;
@@ -53,7 +53,7 @@ async fn a_hold_stands_against_a_running_export_and_a_release_lets_only_the_fres
     for delay in DELAYS {
         let (exported, held) = tokio::join!(export(&chain), later(delay, request(&chain, "hold")));
         assert_eq!(held["outcome"], "held", "{held}");
-        // The answer names what is live from now on.
+        // The answer names the generation that stays live.
         let under: Generation = held["live"].as_str().unwrap().parse().unwrap();
         assert!([live, exported].contains(&under));
         known.push(exported);
@@ -66,7 +66,7 @@ async fn a_hold_stands_against_a_running_export_and_a_release_lets_only_the_fres
         assert_eq!(chain.live("users").await, Some(chain.home("users").generation(&under)), "{delay} ms");
 
         request(&chain, "release").await;
-        // What was held may go live now, and nothing that was live before.
+        // A held candidate may go live now, but nothing that was live before.
         for generation in youngest(&known) {
             let late = chain.ask("flip", &manifest_event(&chain.home("users"), generation)).await;
             let expected = match *generation {
@@ -95,7 +95,7 @@ fn youngest(known: &[Generation]) -> &[Generation] {
     &known[known.len().saturating_sub(LATE)..]
 }
 
-/// Another generation, live.
+/// Makes another generation live.
 async fn next(chain: &Chain, known: &mut Vec<Generation>, live: Generation) -> Generation {
     let home = chain.home("users");
     chain.until("the first", async || chain.live("users").await.filter(|now| *now == home.generation(&live))).await;
@@ -106,7 +106,7 @@ async fn next(chain: &Chain, known: &mut Vec<Generation>, live: Generation) -> G
     exported
 }
 
-/// Waits until the event of this manifest has been answered.
+/// Waits until flip has answered the event of this manifest.
 async fn answered(chain: &Chain, generation: &Generation) {
     let speaks_of = |line: &Value| line["candidate"] == generation.to_string();
     let found = async || chain.lines("flip", "flip").await.into_iter().find(speaks_of);

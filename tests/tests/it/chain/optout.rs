@@ -1,4 +1,4 @@
-//! Opt-outs, from the end of the put to the query that sees it: S3 event → EventBridge → queue → optout, and nobody else.
+//! Opt-outs, from the end of the put to the query that sees it: S3 event → EventBridge → queue → optout.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id",
 protects = { users = "id" }
 "#;
 
-/// The dataset without what it protects, for a stack without users.
+/// Returns the dataset without `protects`, for a stack without users.
 pub fn unprotected(datasets: &str) -> String {
     datasets.replace("protects = { users = \"id\" }\n", "")
 }
 
-/// A stack whose schedule of optout never fires: only events bring a drop in.
+/// Deploys a stack whose optout schedule never fires, so only events bring a drop in.
 pub async fn start(datasets: &str) -> Chain {
     Chain::deploy(datasets, |deployment: &mut Deployment| {
         deployment.parameters.push(("OptoutSchedule".into(), "rate(1 day)".into()));
@@ -41,7 +41,7 @@ impl Chain {
         self.until(&format!("{expected} of {sql}"), async || (self.number(sql).await == expected).then_some(())).await;
     }
 
-    /// Messages of the queue that nobody has dealt with yet.
+    /// Returns how many messages of the queue aren't done.
     pub async fn waiting_nudges(&self) -> u64 {
         let (waiting, in_flight) = sqs::depth(self, &self.outputs["OptoutQueueUrl"]).await;
         waiting + in_flight
@@ -70,7 +70,7 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     chain.until_number(OUT, 1).await;
     assert_eq!((chain.number(ACTIVE).await, chain.number(PROTECTED).await), (1, 99));
     assert_eq!(chain.number(&format!("{PROTECTED} WHERE id = 7")).await, 1);
-    // An earlier word that comes late changes nothing, and its drop is read.
+    // A late, older record changes nothing, and its drop is read.
     chain.drop("late.csv", "7,withdrawn,2025-12-31T00:00:00Z\n9,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 2).await;
     assert_eq!(chain.number(&format!("{PROTECTED} WHERE id = 7")).await, 1);
@@ -85,7 +85,7 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     assert_eq!((&file["drop"], &file["rejected"]), (&json!("bad.csv"), &json!(1)));
     assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number of its type" }]));
 
-    // What the alarms look at.
+    // The metrics behind the alarms.
     chain
         .until("the metrics of the refresh", async || {
             let lines = chain.logs("optout", 0).await.unwrap();
@@ -99,13 +99,13 @@ async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
     let refused = chain.answer("flip", &rollback).await.unwrap_err();
     assert_eq!(refused.error_type, "Input", "{refused}");
 
-    // Sweep keeps what is live, what drains, and what the next merge is made of.
+    // Sweep keeps the live generation, draining ones, and the base of the next merge.
     chain.ask("sweep", &json!({ "dataset": "optouts" })).await;
     assert!(!chain.keys(&format!("schemas/optouts/{first}/")).await.is_empty(), "drained for an hour");
     chain.drop("after.csv", "11,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 4).await;
 
-    // What a hold keeps waiting has a lag too, and no rejects are counted twice.
+    // A held drop has a lag too, and rejects aren't counted twice.
     let hold = json!({ "dataset": "optouts", "action": "hold", "reason": "under review" });
     chain.ask("flip", &hold).await;
     chain.drop("held.csv", "12,opted_out,2026-01-01T00:00:00Z\n").await;

@@ -1,4 +1,4 @@
-//! Opt-outs that come all at once, that leave the inbox again, and whose keys are of other types.
+//! Opt-outs that come all at once, drops that leave the inbox, and keys of other types.
 
 use std::time::Instant;
 
@@ -48,7 +48,7 @@ async fn two_refreshes_at_once_take_in_the_drops_of_both() {
         for answer in [one, other] {
             assert!(answer["outcome"] == "swapped" || answer["outcome"] == "already_live", "{answer}");
         }
-        // Whoever has answered has everything that was in the inbox when it was asked.
+        // A refresh's answer covers everything that was in the inbox when the refresh was asked for.
         assert_eq!(chain.number(OUT).await, 2 * round + 3);
     }
 }
@@ -77,7 +77,7 @@ async fn what_was_live_for_the_drain_leaves_the_inbox() {
     let archived = chain.keys("_archive/inbox/optouts/").await;
     assert!(archived.len() == 3 && archived.iter().all(|key| key.ends_with(".csv")), "{archived:?}");
     assert_eq!(chain.number(OUT).await, 3);
-    // Neither those who are archived nor the drops that follow are missing; and who is put back by hand changes nothing.
+    // Archived and later drops all count, and a drop that is put back changes nothing.
     chain.drop("4.csv", "4,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 4).await;
     let old = chain.get(&archived[0]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What README, docs/deploy.md and docs/migration.md tell a reader to ask of AWS, word for word, on the emulator.
+//! Runs the AWS commands of README, docs/deploy.md and docs/migration.md on the emulator, word for word.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tests::follow::Follower;
 use super::{Chain, USERS, emulator, users};
 
 impl Chain {
-    /// Somebody with this stack's names and credentials. The folder has the stack's datasets.toml.
+    /// Returns a follower with this stack's names and credentials. Its folder has the stack's datasets.toml.
     pub async fn follower(&self, page: &str) -> Follower {
         let follower = Follower::of(page, &format!("follower-{}", self.account));
         let datasets = self.get("datasets.toml").await.unwrap();
@@ -46,7 +46,7 @@ async fn what_the_pages_ask_of_aws_is_answered() {
     assert!(told.contains(&first.to_string()), "{told}");
     page.finish("tests/tests/it/chain/pages.rs");
 
-    // A bucket whose events go nowhere: what is built waits.
+    // A bucket without events: new candidates wait.
     let page = chain.follower("docs/deploy.md").await.replacing("Name=dmp", "Name=second");
     chain.put("datasets.toml", "").await.unwrap();
     page.follow("Parameters", 0..2, &[]).await;
@@ -62,7 +62,7 @@ async fn what_the_pages_ask_of_aws_is_answered() {
     page.follow("Lake Formation", 0..3, &[]).await;
     page.finish("tests/tests/it/chain/pages.rs");
 
-    // Trying it out beside what is there: a candidate that nobody sees.
+    // A trial beside an existing job makes a candidate that no reader sees.
     let page = chain.follower("docs/migration.md").await;
     page.follow("Coming from something else", 0..2, &[]).await;
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;

@@ -1,4 +1,4 @@
-//! The sample database Pagila, whole, where the environment variable TURNTABLE_PAGILA names its dump.
+//! Compares the whole sample database Pagila, if the environment variable TURNTABLE_PAGILA names its dump.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ async fn every_base_table_of_pagila_is_the_same_in_athena() {
     let loaded = loaded.expect("psql");
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
 
-    // A partitioned table counts as one, and its partitions as none.
+    // A partitioned table counts once, without its partitions.
     let tables = sql::run(
         &url,
         "SELECT t.table_name FROM information_schema.tables t

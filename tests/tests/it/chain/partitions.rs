@@ -1,4 +1,4 @@
-//! Projected partitions on the real chain: a reader that counts all of them while they flip back and forth.
+//! Projected partitions on the real chain: a reader counts all of them while the table flips back and forth.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ source = { files = { location = "s3://${BUCKET}/source/orders/", columns = { id 
 partition_by = ["dt", "shop", "kind"]
 "#;
 
-/// `rows` rows in each of 1,000 partitions: 5 days, 100 shops, 2 kinds. In no order: neighbours are in other partitions.
+/// Returns `rows` rows in each of 1,000 partitions: 5 days, 100 shops, 2 kinds. Neighbouring rows are in different partitions.
 fn orders(rows: u64) -> String {
     let row = |id: u64| {
         let at = id * 617 % PARTITIONS;
@@ -43,7 +43,7 @@ async fn a_reader_of_a_thousand_partitions_sees_only_whole_generations() {
         generations.push((next, rows));
     }
 
-    // Whatever is seen is of one generation: as many rows in each partition, and all partitions.
+    // Each answer comes from one generation: all partitions, with the same number of rows.
     let sql = "SELECT count(*), min(rows), max(rows), sum(rows) FROM \
                (SELECT dt, shop, kind, count(*) AS rows FROM dmp.orders GROUP BY dt, shop, kind)";
     let done = AtomicBool::new(false);

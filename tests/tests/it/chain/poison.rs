@@ -1,4 +1,4 @@
-//! One dataset that cannot be built does not hold up the others, and its message ends among the dead letters.
+//! A dataset that can't be built doesn't hold up the others, and its message ends in the dead-letter queue.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ async fn the_good_ones_go_live_and_the_broken_one_ends_in_the_dead_letters() {
     assert_eq!(failed.len(), 1, "another time would fail as well: {failed:?}");
     assert!(failed.iter().all(|line| line["kind"] == "Input"), "{failed:?}");
 
-    // Of several messages the bad ones are dead letters, and the good one is done.
+    // In a batch, bad messages go to the dead-letter queue, and the good one is done.
     let message = |id: &str, body: &str| {
         let mut event: serde_json::Value =
             serde_json::from_str(include_str!("../../../../events/export-sqs.json")).unwrap();

@@ -1,4 +1,4 @@
-//! A table of many types from PostgreSQL to Athena, and every value is the same in both.
+//! A table of many types from PostgreSQL to Athena: every value is the same in both.
 
 use serde_json::json;
 
@@ -46,7 +46,7 @@ async fn every_value_is_the_same_in_athena() {
         assert_eq!(compare(&url, &chain, table, &format!("dmp.{table}")).await, Vec::<String>::new(), "{table}");
     }
 
-    // The comparison sees what differs.
+    // The comparison finds differences.
     sql::run(&url, "UPDATE kinds SET mood = 'sad', half = half + 1 WHERE id = 3; DELETE FROM parts WHERE id = 50")
         .await;
     let changed = compare(&url, &chain, "kinds", "dmp.kinds").await;
@@ -55,7 +55,7 @@ async fn every_value_is_the_same_in_athena() {
     assert!(compare(&url, &chain, "parts", "dmp.parts").await.len() > 4);
 }
 
-/// An entry for each table.
+/// Returns an entry of datasets.toml for each table.
 pub fn datasets(url: &str, schema: &str, tables: &[impl AsRef<str>]) -> String {
     let entry = |table: &str| {
         let query = format!("SELECT * FROM \\\"{schema}\\\".\\\"{table}\\\"");

@@ -1,12 +1,12 @@
-//! No row's value, no password and no secret is in any log, whatever goes well or wrong: a whole life of two datasets,
-//! with planted values, and the logs at their loudest.
+//! No log has a row's value, a password or a secret, in success or failure: datasets with planted values live through
+//! everything, at the most verbose log level.
 
 use serde_json::{Value, json};
 use tests::postgres::Database;
 
 use super::{Chain, generation, optout, sql};
 
-/// Each is unlike anything that a log may hold.
+/// Values that no log contains by accident.
 const PLANTED: [&str; 10] = [
     "hunter-live",
     "hunter-rejected",
@@ -44,11 +44,11 @@ fn datasets(server: &Database) -> String {
     [
         files("users"),
         "checks = { unique = [\"id\"], sql = [\"SELECT count(*) < 3 FROM {table}\"] }\n".into(),
-        // Athena's answer would name the value.
+        // Athena's error would name the value.
         files("casts"),
         "checks = { sql = [\"SELECT max(CAST(name AS integer)) > 0 FROM {table}\"] }\n".into(),
         postgres("people", "SELECT id, name FROM people"),
-        // PostgreSQL's answer would too.
+        // So would PostgreSQL's.
         postgres("numbers", "SELECT name::int AS n FROM people"),
         "[datasets.by_secret]\nsource = { postgres = { secret = \"dmp/planted\", query = \"SELECT 1\" } }\n".into(),
         optout::OPTOUTS.into(),
@@ -63,7 +63,7 @@ async fn no_planted_value_is_in_any_log() {
     sql::run(&server.url(), &people).await;
     let role = format!("CREATE ROLE planted LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON people TO planted");
     sql::run(&server.url(), &role).await;
-    // Whatever level is asked for.
+    // The most verbose level.
     let chain = Chain::deploy(&datasets(&server), |deployment| {
         let parameters = [("OptoutSchedule", "rate(1 day)"), ("LogLevel", "TRACE")];
         deployment.parameters.extend(parameters.map(|(name, value)| (name.into(), value.into())));
@@ -74,7 +74,7 @@ async fn no_planted_value_is_in_any_log() {
     secrets.create_secret().name("dmp/planted").secret_string(url).send().await.unwrap();
     let mut heard = Vec::new();
 
-    // Generations that are live, two that are rejected, and sources that cannot be read.
+    // Live generations, two rejected ones, and unreadable sources.
     let users = json!({ "dataset": "users" });
     chain.put("source/users/a.csv", format!("id,name\n1,{LIVE}\n{PERSON},{LIVE}\n")).await.unwrap();
     chain.ask("export", &users).await;
@@ -95,7 +95,7 @@ async fn no_planted_value_is_in_any_log() {
         heard.push(failure(&chain, "export", &json!({ "dataset": dataset }), kind).await);
     }
 
-    // People who leave, with records that are set aside and a drop that nobody can read.
+    // Opt-outs, with rejected records and an unreadable drop.
     let words = format!("{PERSON},opted_out,2026-01-01T00:00:00Z\n{DROP},opted_out,2026-01-01T00:00:00Z\n");
     chain.drop("mixed.csv", &words).await;
     chain.next("optouts", None).await;
@@ -103,7 +103,7 @@ async fn no_planted_value_is_in_any_log() {
     chain.until_number(optout::OUT, 1).await;
     chain.until("both reports", async || (chain.keys("inbox/optouts/_rejected/").await.len() == 2).then_some(())).await;
 
-    // What operators ask, and what is deleted.
+    // Operators' requests, and a sweep.
     chain.put("source/users/a.csv", format!("id,name\n2,{LIVE}\n")).await.unwrap();
     chain.ask("export", &users).await;
     chain.next("users", chain.live("users").await.as_ref()).await;
@@ -132,14 +132,14 @@ async fn no_planted_value_is_in_any_log() {
     }
 }
 
-/// The text of an error of this type.
+/// Invokes a function that must fail with this type of error, and returns the error's text.
 async fn failure(chain: &Chain, function: &str, event: &Value, kind: &str) -> String {
     let failed = chain.answer(function, event).await.unwrap_err();
     assert_eq!(failed.error_type, kind, "{failed}");
     failed.error_message
 }
 
-/// Every line of every function, once those are there that the failures have left.
+/// Returns every line of every function, once the lines of all failures are there.
 async fn logs(chain: &Chain) -> Vec<(String, Value)> {
     let all = async || {
         let mut lines = Vec::new();

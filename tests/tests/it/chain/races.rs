@@ -1,4 +1,4 @@
-//! Two at once, and everything three times in any order: the freshest generation ends up live.
+//! Concurrent exports, and every event three times in any order: the freshest generation ends up live.
 
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     let first = chain.next("users", None).await;
     let home = chain.home("users");
 
-    // A hold keeps the emulator's own deliveries from deciding the order.
+    // The hold stops the flips of the emulator's own deliveries.
     let hold = json!({ "dataset": "users", "action": "hold", "reason": "the test delivers by itself" });
     assert_eq!(chain.ask("flip", &hold).await["outcome"], "held");
     let mut exported = Vec::new();
@@ -66,7 +66,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     }
     let held = async || {
         let lines = chain.lines("flip", "flip").await;
-        // Of the hold itself, and of each manifest.
+        // One line for the hold itself, and one for each manifest.
         (lines.iter().filter(|line| line["outcome"] == "Held").count() == 4).then_some(())
     };
     chain.until("three held flips", held).await;
@@ -87,7 +87,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     assert_eq!(chain.live("users").await, Some(home.generation(freshest)));
     is_consistent(&chain, &first, freshest).await;
 
-    // A late duplicate does not undo a rollback either.
+    // A late duplicate doesn't undo a rollback either.
     let back = chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "generation": first })).await;
     assert_eq!((&back["outcome"], &back["live"]), (&json!("swapped"), &json!(first.to_string())));
     for generation in &deliveries {
@@ -98,7 +98,8 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     assert_eq!(chain.live("users").await, Some(home.generation(&first)));
 }
 
-/// The records lead from the first generation to live, each from where the one before went, and to none twice.
+/// Checks that the records lead from the first generation to live, each from the target of the one before, with no target
+/// twice.
 async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
     let home = chain.home("users");
     let mut flips: Vec<Flip> = Vec::new();
@@ -106,7 +107,7 @@ async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
         let key = Key { bucket: chain.bucket.clone(), key: name };
         flips.push(record::from_json(&key, &chain.get(&key.key).await.unwrap()).unwrap());
     }
-    // Deliveries at the same time may each find that the flip is done, and put the same on record.
+    // Concurrent deliveries may each find the flip done, and write the same record.
     flips.dedup_by(|one, other| (&one.from, one.to) == (&other.from, other.to));
     assert_eq!(flips.first().map(|flip| (flip.to, &flip.from)), Some((*first, &None)), "{flips:?}");
     assert_eq!(flips.last().map(|flip| flip.to), Some(*live), "{flips:?}");
@@ -123,7 +124,7 @@ fn as_of(answer: &Value) -> jiff::Timestamp {
     answer["as_of"].as_str().unwrap().parse().unwrap()
 }
 
-/// Always the same disorder (Fisher and Yates, with Lehmer's numbers).
+/// Shuffles reproducibly (Fisher and Yates, with Lehmer's numbers).
 fn shuffle<T>(items: &mut [T]) {
     let mut number: u64 = 20_241_121;
     for at in (1..items.len()).rev() {

@@ -1,11 +1,11 @@
-//! PostgreSQL, as text in and text out.
+//! PostgreSQL with text in and text out.
 
 use tests::postgres::Database;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 pub type Row = Vec<Option<String>>;
 
-/// Runs statements, and gives the rows of all of them in PostgreSQL's own rendering.
+/// Runs statements, and returns the rows of all of them in PostgreSQL's own rendering.
 pub async fn run(url: &str, sql: &str) -> Vec<Row> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
     let connection = tokio::spawn(connection);
@@ -20,7 +20,7 @@ pub async fn run(url: &str, sql: &str) -> Vec<Row> {
     rows
 }
 
-/// A database of a test's own.
+/// Creates a database for one test.
 pub async fn start() -> Database {
     Database::create().await
 }

@@ -1,4 +1,4 @@
-//! An export that would outlast the function's time, and one that fails for a while.
+//! An export that would exceed the function's timeout, and one that fails for a while.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());
     assert_eq!(chain.unfinished_uploads().await, 0);
 
-    // The time is that of a whole group, and what has been written of it is not published.
+    // The timeout applies to a whole group, and its written members aren't published.
     let first = source.replace(query, "SELECT 1 AS i");
     let group = |name: &str, source: &str| format!("[datasets.{name}]\ngroup = \"core\"\nsource = {source}\n");
     chain.datasets(&[group("first", &first), group("users", &source)].concat()).await;
@@ -54,7 +54,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(chain.unfinished_uploads().await, 0);
 }
 
-/// A minute and not the queue's own 90.
+/// The message is redelivered after a minute instead of the queue's own 90.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_a_while_is_tried_again_within_minutes() {
     let nowhere = "[datasets.users]\nsource = { postgres = { url = \"postgres://u:p@127.0.0.1:1/d\", query = \"SELECT 1 AS n\" } }\n";

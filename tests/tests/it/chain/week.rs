@@ -1,4 +1,4 @@
-//! A week in which something breaks every day, and is mended by docs/operate.md: its commands are taken from the page.
+//! A week in which something breaks every day, and the commands of docs/operate.md fix it, taken from the page.
 
 use std::fs;
 
@@ -30,9 +30,9 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     chain.ask("export", &export).await;
     let monday = chain.next("users", None).await;
-    // Of opt-outs there is none yet, and the answer says so.
+    // The answer says that there is no opt-out yet.
     let told = page.follow("Did last night work?", 0..1, &[]).await;
-    // Behind the answer, the CLI says how the call went.
+    // The CLI prints the call's status behind the answer.
     let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
     assert_eq!(told["attention"], json!(["optouts: no table, nothing was exported yet"]), "{told}");
     assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
@@ -44,7 +44,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert!(told.contains(&monday.to_string()) && told.contains("age_seconds"), "{told}");
     sweep().await;
 
-    // Tuesday: the source was cut off. It is repaired, and later it has truly shrunk.
+    // Tuesday: the source was truncated. It is fixed, and later it really shrinks.
     let before = live().await;
     chain.put("source/users/a.csv", users(10, 2)).await.unwrap();
     let cut = chain.ask("export", &export).await;
@@ -67,7 +67,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert_eq!(chain.rows().await, 50);
     sweep().await;
 
-    // Wednesday: the source cannot be read when the schedule fires.
+    // Wednesday: the source is unreadable when the schedule fires.
     let before = live().await;
     chain.put("source/users/a.csv", "not,a,table\n").await.unwrap();
     chain.ask("export", &json!({})).await;
@@ -82,7 +82,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert_eq!((chain.rows().await, letters().await), (130, (0, 0)));
     sweep().await;
 
-    // Thursday: somebody else moves the table.
+    // Thursday: drift.
     let old = chain.home("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
     let input = glue::moved(&chain.table("users").await.unwrap(), &old);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
@@ -94,7 +94,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     assert_eq!(chain.rows().await, 130);
     sweep().await;
 
-    // Friday: what is live is wrong, although it passed.
+    // Friday: the live data is wrong, although it passed the audit.
     let told = page.follow("Going back", 0..2, &[]).await;
     assert!(told.contains("swapped") && told.contains("held"), "{told}");
     let back = live().await;
@@ -105,7 +105,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.next("users", back.as_ref()).await;
     sweep().await;
 
-    // Saturday: somebody has deleted a data file of what is live.
+    // Saturday: somebody has deleted a data file of the live generation.
     let folder = live().await.unwrap();
     let key = chain.keys(&folder.prefix).await.remove(0);
     chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
@@ -114,7 +114,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     chain.until("130 rows", async || (chain.rows().await == 130).then_some(())).await;
     sweep().await;
 
-    // Sunday: a drop that cannot be understood, and a person who wants to be gone altogether.
+    // Sunday: an unreadable record, and a person whose data must be removed completely.
     let line = "opted_out,2026-01-01T00:00:00Z";
     chain.drop("a.csv", &format!("7,{line}\nseven,{line}\n")).await;
     chain.until("the table", async || chain.table("optouts").await).await;
@@ -137,7 +137,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     page.follow("Removing a person completely", 0..1, &[]).await;
     chain.next("users", before.as_ref()).await;
     chain.datasets(&datasets.replace("0.2", "0.9").replace("drain", "generations = 0, drain")).await;
-    // Candidates that never went live stay for `abandoned`, an hour at the least.
+    // Candidates that never went live stay for `abandoned`, at least an hour.
     let gone = async || {
         page.follow("Removing a person completely", 1..2, &[]).await;
         let keys = chain.keys("schemas/users/").await;
@@ -151,7 +151,7 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     page.follow("Logs", 0..1, &[]).await;
     page.finish("tests/tests/it/chain/week.rs");
 
-    // The dashboard has seen all of it.
+    // The dashboard shows all of it.
     let drawn = metrics::dashboard(&chain).await;
     let missing = drawn.matches(">no data<").count();
     assert_eq!(missing, 1, "all but the errors of functions, which the emulator does not count:\n{drawn}");
