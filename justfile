@@ -16,11 +16,11 @@ test:
 
 # the protocol as a model, in every order; it needs no SDK
 model:
-    cargo test -p model -- --nocapture
+    TURNTABLE_MODEL_WORLDS=all cargo test -p model -- --nocapture
 
 # what AWS promises, in memory and on two emulators: docs/contract.md
 contract:
-    cargo test --workspace --test contract
+    cargo test --workspace --test it contract::
 
 # the same on AWS; says first what it makes and what that costs
 contract-aws *args:

@@ -1,7 +1,7 @@
 """Every function may do what it does and nothing else: its policy as CloudFormation makes it of template.yaml, next to the
 calls that the tests of the chain make, which infra/local/athena/calls.py notes.
 
-    cargo test --workspace --test chain && just permissions
+    cargo test --workspace --test it chain:: && just permissions
 """
 
 import os
@@ -67,7 +67,7 @@ def made(function):
     """The calls of the function's code that ran last, each an action and a resource."""
     files = sorted(CALLS.glob(f"{function.lower()}.*"), key=lambda file: file.stat().st_mtime)
     if not files:
-        pytest.fail("no calls are noted: run `cargo test --workspace --test chain` first")
+        pytest.fail("no calls are noted: run `cargo test --workspace --test it chain::` first")
     region = f":{FIXED['AWS::Region']}:"
     calls = {tuple(alike(line).replace(":us-east-1:", region).split(" ", 1)) for line in files[-1].read_text().splitlines()}
     return calls - {(action, resource) for of, action, resource in ASTRAY if of == function}

@@ -1,4 +1,4 @@
-//! The contract suite on AWS: docs/contract.md. Credentials are the environment's `CONTRACT_AWS_…`, and no others.
+//! Runs the contract suite on AWS (docs/contract.md). Credentials come only from the environment's `CONTRACT_AWS_…`.
 
 use std::{
     env,
@@ -24,7 +24,7 @@ CONTRACT_AWS_SESSION_TOKEN; nothing else of AWS's is read";
 struct Arguments {
     name: String,
     region: String,
-    /// An emulator's, for trying it out.
+    /// The endpoint of an emulator, to try the example.
     endpoint: Option<String>,
     yes: bool,
     delete: bool,

@@ -1,4 +1,4 @@
-//! How fast rows are decoded, next to MariaDB's own client throwing them away, interleaved in four rounds:
+//! Measures how fast rows are decoded, compared with MariaDB's own client discarding them, interleaved in four rounds:
 //! `ROWS=1500000 cargo run -p tests --example mysql_speed`
 
 use std::{process::Stdio, sync::Arc, time::Instant};
@@ -74,7 +74,7 @@ async fn main() {
     }
 }
 
-/// Of this process.
+/// Returns the CPU time of this process.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

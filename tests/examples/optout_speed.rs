@@ -1,16 +1,8 @@
-//! What a refresh costs in this process, S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
-
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/optout/lake.rs"]
-mod lake;
-
-#[path = "support/drops.rs"]
-mod drops;
+//! Measures a refresh in this process, on S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
 
 use std::time::Instant;
 
-use drops::parquet;
-use lake::Lake;
+use tests::optouts::{Lake, drops::parquet};
 
 #[tokio::main]
 async fn main() {

@@ -1,4 +1,4 @@
-//! Each check with data that passes it and data that fails it, for the chain in memory and for the real one.
+//! Each check, with data that passes it and data that fails it. The tests in memory and those of the chain share them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Case {
     /// The dataset's `checks`.
     pub checks: &'static str,
-    /// CSV, in which `{1h}` is the time of an hour ago. It passes and goes live first.
+    /// CSV that passes and goes live first. `{1h}` stands for the time one hour ago.
     pub good: &'static str,
     /// CSV that fails.
     pub bad: &'static str,
-    /// Every reason, in order.
+    /// The reasons for which `bad` is rejected, in order.
     pub reasons: &'static [&'static str],
-    /// What Athena answers where there is none: part of a query, and the answer to it about `bad`.
+    /// For tests without Athena: a part of a query, and the answer to that query about `bad`.
     pub athena: Option<(&'static str, &'static str)>,
 }
 
@@ -96,7 +96,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// A case's CSV with its times, as of now.
+/// Returns a case's CSV with its placeholders replaced by times before `now`.
 pub fn at(csv: &str, now: Timestamp) -> String {
     let hours = [1, 2, 26, 30];
     hours.iter().fold(csv.to_owned(), |csv, hours| {

@@ -1,5 +1,5 @@
-//! The Glue Data Catalog in memory, as it is on AWS where a flip depends on it: an update replaces the whole table
-//! and needs the version that was read. Tests tell it which call goes wrong, and how.
+//! The Glue Data Catalog in memory. It behaves as on AWS where a flip depends on it: an update replaces the whole table and
+//! needs the version that was read. Tests choose which call fails, and how.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,20 +24,20 @@ pub enum Op {
     HasPartitions,
 }
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing happens, and the caller gets an error.
+    /// The call has no effect, and the caller gets an error.
     Fail,
-    /// It happens, and the caller gets an error.
+    /// The call takes effect, and the caller gets an error.
     LoseReply,
-    /// It happens, the SDK sends it a second time, and the caller gets the conflict with itself.
+    /// The call takes effect, the SDK sends it again, and the caller gets a conflict with its own first attempt.
     Echo,
-    /// Somebody else updates the table just before, and leaves it as it was but for its version.
+    /// Another writer updates the table just before, which changes only its version.
     Overtake,
 }
 
-/// The one database that does not exist.
+/// The one database that doesn't exist.
 pub const NO_DATABASE: &str = "no_such_database_here";
 
 #[derive(Default)]
@@ -55,56 +55,56 @@ struct State {
 }
 
 impl Memory {
-    /// The same tables once more: what happens to these does not happen to those. No fault is waiting for its call.
+    /// Returns an independent copy of the tables, without pending faults.
     pub fn fork(&self) -> Memory {
         let state = self.state();
         let (tables, partitioned, denied) = (state.tables.clone(), state.partitioned.clone(), state.denied.clone());
         Memory(Mutex::new(State { tables, partitioned, denied, ..State::default() }))
     }
 
-    /// Makes the `call`-th call of an operation go wrong, counted from 1 and from the catalog's beginning.
+    /// Makes the `call`-th call of an operation fail, counted from 1 since the catalog was created.
     pub fn on(&self, op: Op, call: usize, fault: Fault) {
         self.state().faults.insert((op, call), fault);
     }
 
-    /// From now on this table may not be updated.
+    /// Denies updates of this table from now on; `None` allows all.
     pub fn deny(&self, table: Option<TableName>) {
         self.state().denied = table;
     }
 
-    /// From now on an update is taken whatever version it names, as if none were sent.
+    /// Accepts updates with any version from now on, as if none were sent.
     pub fn takes_any_version(&self) {
         self.state().any_version = true;
     }
 
-    /// How many calls of an operation there were.
+    /// Returns how many calls of an operation there were.
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or(0)
     }
 
-    /// Puts a table there as it is, as somebody else would: at the next version, or at "0".
+    /// Writes a table as it is, as another writer would: at the next version, or at "0".
     pub fn put(&self, database: &str, input: TableInput) {
         let mut state = self.state();
         let version = state.version(&named(database, &input)).map_or(0, |version| version + 1);
         state.write(database, input, version);
     }
 
-    /// Gives a table a registered partition.
+    /// Registers a partition of a table.
     pub fn partition(&self, name: &TableName) {
         self.state().partitioned.insert(name.clone());
     }
 
-    /// The table, without a call.
+    /// Returns a table without counting a call.
     pub fn get(&self, name: &TableName) -> Option<Table> {
         self.state().tables.get(name).cloned()
     }
 
-    /// The names of all tables.
+    /// Returns the names of all tables.
     pub fn names(&self) -> Vec<TableName> {
         self.state().tables.keys().cloned().collect()
     }
 
-    /// Every state that a reader could have met, in order: each table as each write has left it.
+    /// Returns every state that a reader could have met, in order: the table after each write.
     pub fn writes(&self) -> Vec<(TableName, Table)> {
         self.state().writes.clone()
     }
@@ -114,7 +114,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One call: `act` is what AWS does, `twice` what the caller hears when it is done a second time.
+    /// Makes one call: `act` is its effect, and `twice` the answer to a second attempt.
     async fn call<T>(
         &self,
         op: Op,
@@ -122,7 +122,7 @@ impl Memory {
         twice: T,
         act: impl FnOnce(&mut State) -> Result<T>,
     ) -> Result<T> {
-        // Other tasks get their turn where a call would be on the wire.
+        // Other tasks run while a real call would be on the wire.
         tokio::task::yield_now().await;
         let answer = {
             let mut state = self.state();
@@ -158,7 +158,7 @@ impl State {
         }
     }
 
-    /// The table is what the input says, and nothing that it does not say is kept.
+    /// Replaces the table: fields that the input doesn't name are lost.
     fn write(&mut self, database: &str, input: TableInput, version: u64) {
         let name = TableName { database: database.into(), table: input.name.to_lowercase() };
         let table = Table::builder()
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_is_what_its_name_says() {
+    async fn each_fault_has_its_effect_and_its_answer() {
         let glue = Memory::default();
         glue.put("dmp", input("a"));
         glue.on(Op::Update, 1, Fault::Fail);

@@ -1,15 +1,15 @@
-//! Every command of the pages, and who runs it. `tests/tests/pages` fails where a page and this list differ.
+//! Every command in the pages, and what runs it. `tests/tests/it/pages` fails where a page and this list differ.
 
 use crate::instruction::program;
 
-/// Who runs a command.
+/// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// This test, which takes it from the page.
+    /// This test file, which takes the command from the page.
     Test(&'static str),
-    /// What CI runs has this text in this file.
+    /// CI: the file, which CI runs, contains this text.
     Check { file: &'static str, text: &'static str },
-    /// Nobody, for this reason.
+    /// Nothing, for this reason.
     Nobody(&'static str),
 }
 
@@ -20,15 +20,15 @@ const ACCOUNT: By =
 const LAMBDA: By =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
 const LONG: By = Nobody("a measurement of many minutes, which a person starts");
-const CHAIN: By = Test("tests/tests/chain/pages.rs");
-const WEEK: By = Test("tests/tests/chain/week.rs");
-const LAPTOP: By = Test("tests/tests/readme.rs");
+const CHAIN: By = Test("tests/tests/it/chain/pages.rs");
+const WEEK: By = Test("tests/tests/it/chain/week.rs");
+const LAPTOP: By = Test("tests/tests/it/readme.rs");
 const TESTS: By = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: By = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
 const SOAK: By = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
 const PLAN: By = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
-/// Page, command, who. A command that ends with `…` stands for all of the page that begin so.
+/// Page, command, and what runs it. A command that ends with `…` stands for all commands of the page with this beginning.
 const COMMANDS: &[(&str, &str, By)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("README.md", "cargo run -p local", LAPTOP),
@@ -58,9 +58,9 @@ const COMMANDS: &[(&str, &str, By)] = &[
     (
         "docs/engines.md",
         "POSTGRES_URL=…",
-        Nobody("needs two databases and Java; tests/tests/chain/engines.rs runs the same jobs"),
+        Nobody("needs two databases and Java; tests/tests/it/chain/engines.rs runs the same jobs"),
     ),
-    ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/chain/groups.rs reads too")),
+    ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
     ("docs/migration.md", "aws …", CHAIN),
     ("docs/operate.md", "aws …", WEEK),
@@ -68,7 +68,6 @@ const COMMANDS: &[(&str, &str, By)] = &[
     ("docs/operate.md", "cargo run -p local -- status …", WEEK),
     ("docs/operate.md", "QUEUE=…", WEEK),
     ("docs/reliability.md", "just model", MODEL),
-    ("docs/reliability.md", "cargo test -p model -- --nocapture", MODEL),
     ("docs/reliability.md", "just soak SECONDS", SOAK),
     ("docs/reliability.md", "cargo run --example soak -- SECONDS", SOAK),
     ("infra/local/athena/README.md", "python -m venv V…", Check { file: ".ci/tool", text: "python3 -m venv" }),
@@ -80,18 +79,19 @@ const COMMANDS: &[(&str, &str, By)] = &[
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];
 
-/// Who runs a command of a page; `None` if the list does not know it. CI runs all tests; variables before one make it larger.
+/// Returns what runs a command of a page; `None` if the list lacks it. CI runs all tests; a variable before a test's command
+/// only changes its size.
 pub fn by(page: &str, command: &str) -> Option<By> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
 }
 
-/// Page, command, who.
+/// Returns all entries: page, command, and what runs it.
 pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, By)> {
     COMMANDS.iter()
 }
 
-/// Whether an entry means this command.
+/// Returns whether an entry stands for this command.
 pub fn matches(entry: &str, command: &str) -> bool {
     match entry.strip_suffix('…') {
         Some(beginning) => command.starts_with(beginning),

@@ -1,4 +1,4 @@
-//! S3 in memory that a test disturbs: some writes fail, and before some listings something else happens.
+//! S3 in memory with faults: chosen writes fail, and an action of the test's runs before chosen listings.
 
 use std::sync::Arc;
 
@@ -20,18 +20,19 @@ pub struct Disturbed {
 }
 
 impl Disturbed {
-    /// Every new object whose key contains this is refused.
+    /// Refuses every new object whose key contains `part`.
     pub fn refuse(mut self, part: &str) -> Self {
         self.refuse = Some(part.into());
         self
     }
 
-    /// Before a listing of a location that contains this, something else is done.
+    /// Runs `act` before each listing of a location that contains `part`.
     pub fn before_list(mut self, part: &str, act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
         self.before_list = Some((part.into(), Box::new(act)));
         self
     }
 
+    /// Returns the objects with these faults.
     pub fn on(self, objects: &memory::Objects) -> Arc<dyn Objects> {
         let port: Arc<dyn Objects> = Arc::new(objects.clone());
         Arc::new(Wired { wire: Arc::new(self), port })

@@ -1,4 +1,4 @@
-//! Athena and Glue as engines, in memory: runs that end when a test says so, and write to S3 in memory.
+//! Athena and Glue as engines, in memory. A run ends when the test says so, and writes to S3 in memory.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,26 +28,26 @@ pub struct Memory {
 #[derive(Clone, Default)]
 struct State {
     runs: Vec<Started>,
-    /// What becomes of the next starts, first to last.
+    /// The fates of the next starts, in order.
     starts: Vec<Start>,
-    /// The row that answers the question before an `UNLOAD`.
+    /// The answer to the query that precedes an `UNLOAD`: one row.
     answer: Vec<Option<String>>,
     asked: Vec<String>,
 }
 
-/// What becomes of a start.
+/// The fate of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     Heard,
-    /// It runs, and nobody hears of it.
+    /// The run starts, and the caller gets an error.
     Lost,
-    /// It does not run, and nobody hears why.
+    /// The run doesn't start, and the caller gets no answer.
     Unanswered,
-    /// It was understood, and will never run.
+    /// The engine rejects the run for good.
     Refused,
 }
 
-/// A run, and what it was told.
+/// A started run, and what it was asked to do.
 #[derive(Debug, Clone)]
 pub struct Started {
     pub run: Run,
@@ -63,7 +63,7 @@ enum Ended {
 }
 
 impl Started {
-    /// Whether it has ended, and how: `true` is well.
+    /// Returns `None` while the run goes on, then whether it succeeded.
     pub fn ended(&self) -> Option<bool> {
         self.ended.as_ref().map(|ended| matches!(ended, Ended::Succeeded))
     }
@@ -74,7 +74,7 @@ impl Memory {
         Memory { objects: objects.clone(), state: Mutex::default() }
     }
 
-    /// The same once more, on objects of its own.
+    /// Returns an independent copy that writes to `objects`.
     pub fn fork(&self, objects: &memory::Objects) -> Memory {
         Memory { objects: objects.clone(), state: Mutex::new(self.state().clone()) }
     }
@@ -83,40 +83,41 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What becomes of the next start; of those without a word, what should.
+    /// Adds the fate of one more start. Starts without a fate succeed.
     pub fn next_start(&self, start: Start) {
         self.state().starts.push(start);
     }
 
-    /// From now on starts are heard.
+    /// Lets all further starts succeed.
     pub fn forget_fates(&self) {
         self.state().starts.clear();
     }
 
-    /// What Athena answers about the partitions: how many, and the types of their columns.
+    /// Sets Athena's answer about the partitions: their number and the types of their columns.
     pub fn partitions(&self, count: u64, types: &[&str]) {
         let types = types.iter().map(|kind| Some((*kind).to_owned()));
         self.state().answer = std::iter::once(Some(count.to_string())).chain(types).collect();
     }
 
-    /// Every question so far.
+    /// Returns every query so far, without the runs.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }
 
-    /// Every run so far, in the order of their starts.
+    /// Returns every run so far, in the order of the starts.
     pub fn runs(&self) -> Vec<Started> {
         self.state().runs.clone()
     }
 
-    /// A run comes to nothing, and leaves a file.
+    /// Ends a run as failed. It leaves an incomplete file.
     pub fn fail(&self, at: usize, kind: Kind, why: &str) {
         let location = self.runs()[at].location.clone();
         self.objects.put(&location.key("orphan").to_string(), "half a file");
         self.state().runs[at].ended = Some(Ended::Failed(kind, why.into()));
     }
 
-    /// A run ends well: so many rows in each of these folders (`""`: in none), and what Spark leaves besides.
+    /// Ends a run as succeeded: it writes a file of `rows` rows into each folder (`""` is the location itself), and
+    /// `_SUCCESS`, as Spark does.
     pub async fn succeed(&self, at: usize, rows: i64, folders: &[&str]) {
         let location = self.runs()[at].location.clone();
         for folder in folders {
@@ -132,7 +133,7 @@ impl Memory {
     }
 }
 
-/// A Parquet file of one column `id`.
+/// Returns a Parquet file with one column, `id`.
 pub async fn file(rows: i64) -> bytes::Bytes {
     let ids = Int64Array::from_iter_values(0..rows);
     let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).expect("a batch");
@@ -160,7 +161,7 @@ impl Engine for Memory {
         let fate = if state.starts.is_empty() { Start::Heard } else { state.starts.remove(0) };
         let known = state.runs.iter().position(|started| started.location == pending.location);
         let is_athena = matches!(pending.work, Work::Athena { .. });
-        // Athena knows its token; of a Glue job it takes a look.
+        // Athena recognises its token. A Glue job's earlier run has to be looked up.
         let known = known.filter(|_| is_athena || again);
         match fate {
             Start::Unanswered => return Err(Error::unavailable("the engine did not answer")),
@@ -200,7 +201,7 @@ impl Engine for Memory {
             location: Some(started.location.clone()),
             state: match &started.ended {
                 None => RunState::Running,
-                // What two jobs have written to one place cannot be told apart.
+                // Files of two jobs in one location can't be told apart.
                 Some(Ended::Succeeded) if twins(started) > 1 => {
                     RunState::Failed(Error::conflict("two runs were told one location"))
                 }

@@ -1,4 +1,4 @@
-//! Somebody who follows a page: the commands that it tells, word for word, in a shell.
+//! Runs a page's commands in a shell, word for word.
 
 use std::{
     collections::BTreeSet,
@@ -17,8 +17,8 @@ use crate::{
     page::Page,
 };
 
-/// `aws` is version 1 of the AWS CLI, which PyPI has: it takes a payload as it is. What the emulator does not know, the CLI
-/// only checks against the service's model. `cargo run -p local` is what has been built for these tests.
+/// `aws` is version 1 of the AWS CLI, from PyPI, which takes a payload as it is. For calls that the emulator lacks, the CLI only
+/// checks the arguments against the service's model. `cargo run -p local` runs the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {
@@ -37,7 +37,7 @@ cargo() {
 
 pub struct Follower {
     page: Page,
-    /// Where the commands are run, and find their files.
+    /// The working directory of the commands.
     pub folder: PathBuf,
     variables: Vec<(String, String)>,
     replaced: Vec<(String, String)>,
@@ -45,7 +45,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// In a folder of its own under `target/`, of this name.
+    /// Reads a page. Its commands run in the folder of this name under `target/tmp`.
     pub fn of(page: &str, folder: &str) -> Follower {
         let target = workspace::Build::of_this_process().expect("a target folder").target;
         let folder = target.join("tmp").join(folder);
@@ -56,19 +56,19 @@ impl Follower {
             .with("LOCAL", target.join("debug/local").to_string_lossy())
     }
 
-    /// A variable of its environment.
+    /// Sets an environment variable.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    /// What the page has as an example, and what stands for it here.
+    /// Replaces an example in the commands by what stands for it here.
     pub fn replacing(mut self, example: &str, real: impl Into<String>) -> Self {
         self.replaced.push((example.into(), real.into()));
         self
     }
 
-    /// The commands under a heading, to be run in one shell one after the other.
+    /// Returns a script of the commands under a heading, and counts them as followed.
     pub fn script(&self, heading: &str, which: Range<usize>) -> String {
         let told = &self.page.under(heading)[which];
         self.followed.lock().expect("no panic").extend(told.iter().map(|instruction| instruction.command.clone()));
@@ -82,7 +82,7 @@ impl Follower {
         format!("{PREAMBLE}{ask}\n{script}").replace("--cli-binary-format raw-in-base64-out ", "")
     }
 
-    /// A shell that is about to run it.
+    /// Returns a shell that runs a script.
     pub fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", script]).current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
@@ -90,14 +90,14 @@ impl Follower {
         command
     }
 
-    /// What the commands under a heading print. One that fails fails the test.
+    /// Runs the commands under a heading, and returns their output. Panics if one fails.
     pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let script = self.script(heading, which);
         let output = self.shell(&script, variables).output().await.expect("bash");
         told(&script, &output)
     }
 
-    /// Fails unless all of the page's commands that tests/src/commands.rs gives to this test have been followed.
+    /// Panics unless all of the page's commands that tests/src/commands.rs assigns to this test have been followed.
     pub fn finish(&self, test: &str) {
         let followed = self.followed.lock().expect("no panic");
         let mine =
@@ -112,7 +112,7 @@ impl Follower {
     }
 }
 
-/// What was printed by a script that has to succeed.
+/// Returns the output of a script. Panics if the script failed.
 pub fn told(script: &str, output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{script}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));

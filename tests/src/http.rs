@@ -1,4 +1,4 @@
-//! An AWS service that a test answers for, request by request.
+//! A fake AWS service: the test answers each request.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use tokio::{
 pub struct Request {
     /// Such as `PUT /lake/a`.
     pub line: String,
-    /// By their names in lower case.
+    /// Values by lower-case name.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
@@ -29,11 +29,11 @@ impl Request {
 pub enum Reply {
     /// A status, headers, a body.
     Says(u16, Vec<(&'static str, String)>, String),
-    /// The connection ends without a word.
+    /// The connection closes without an answer.
     HangsUp,
 }
 
-/// A service that runs until its runtime ends.
+/// A service that runs as long as its runtime.
 #[derive(Clone)]
 pub struct Service {
     pub endpoint: String,
@@ -41,7 +41,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// `answer` gets the number of the request, from 1.
+    /// Starts a service. `answer` gets the number of each request, from 1.
     pub async fn new(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -56,13 +56,13 @@ impl Service {
         service
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().expect("no test panics with it").clone()
     }
 }
 
-/// Answers the requests of one connection. `None` when it has ended.
+/// Answers the requests of one connection. Returns `None` when the connection has ended.
 async fn serve(
     stream: TcpStream,
     seen: &Mutex<Vec<Request>>,

@@ -1,7 +1,6 @@
-//! Blocks of code in the pages, and the commands in them.
+//! Code blocks of the pages, and the commands in them.
 
-/// What a command begins with. A line of code that has an option and begins with something else fails
-/// `tests/tests/pages`.
+/// The programs that the pages run. A code line with an option that begins with another word fails `tests/tests/it/pages`.
 const PROGRAMS: [&str; 17] = [
     ".ci/tool",
     "V/bin/pip",
@@ -21,29 +20,29 @@ const PROGRAMS: [&str; 17] = [
     "sha256sum",
     "terraform",
 ];
-/// Languages of fenced blocks that no shell reads.
+/// Languages of fenced blocks that aren't shell scripts.
 const NO_SHELL: [&str; 6] = ["hcl", "json", "python", "sql", "toml", "yaml"];
 
-/// One run of lines of code, indented or fenced.
+/// One block of code, indented or fenced.
 pub struct Block {
-    /// The heading that it stands under.
+    /// The heading above it.
     pub heading: String,
-    /// Of the fence; empty where there is none.
+    /// The fence's language; empty without a fence.
     pub language: String,
-    /// Without their common indentation.
+    /// The lines without their common indentation.
     pub lines: Vec<String>,
 }
 
-/// What a reader is told to run.
+/// A command that a page tells the reader to run.
 #[derive(Debug, Clone)]
 pub struct Instruction {
     pub heading: String,
-    /// In one line, without what is said beside it.
+    /// The command in one line, without the remark beside it.
     pub command: String,
 }
 
 impl Block {
-    /// Lines that belong together: a line that ends with `\`, or a function, goes on.
+    /// Joins lines that belong together: those after a `\`, and a function's body.
     fn joined(&self) -> Vec<String> {
         let mut joined: Vec<String> = Vec::new();
         for line in &self.lines {
@@ -67,7 +66,7 @@ impl Block {
         commands.map(|command| Instruction { heading: self.heading.clone(), command }).collect()
     }
 
-    /// Lines that look like a command of a program that is not known here.
+    /// Returns lines that look like a command of a program outside [`PROGRAMS`].
     pub fn suspects(&self) -> Vec<String> {
         if NO_SHELL.contains(&self.language.as_str()) {
             return Vec::new();
@@ -82,7 +81,7 @@ impl Block {
     }
 }
 
-/// The commands of a line: what two spaces and more set apart is said about it, but for another way after `or:`.
+/// Returns the commands of a line. Text after two or more spaces is a remark, unless it begins with `or: `.
 fn commands(text: &str) -> Vec<String> {
     let line: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\\').trim()).collect();
     let line = line.join(" ");
@@ -92,13 +91,13 @@ fn commands(text: &str) -> Vec<String> {
     commands.filter(|command| is_command(command)).map(str::to_owned).collect()
 }
 
-/// Whether this is what a shell would run: assignments may come first.
+/// Returns whether a shell would run this; assignments may come first.
 pub fn is_command(line: &str) -> bool {
     let word = program(line).split(' ').next().unwrap_or_default();
     PROGRAMS.contains(&word) || word.split_once("=$(").is_some_and(|(_, of)| PROGRAMS.contains(&of))
 }
 
-/// The command without the assignments before it.
+/// Returns the command without the assignments before it.
 pub fn program(mut line: &str) -> &str {
     while let Some((_, rest)) = line.split_once(' ').filter(|(word, _)| is_assignment(word)) {
         line = rest;

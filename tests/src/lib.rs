@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! Shared parts of the tests: the ports in memory, throw-away servers, fault injection, and readers of the pages.
 
 pub mod cases;
 pub mod catalog;
@@ -12,6 +12,7 @@ pub mod instruction;
 pub mod mariadb;
 pub mod memory;
 pub mod moto;
+pub mod optouts;
 pub mod page;
 pub mod pgbouncer;
 pub mod postgres;

@@ -1,7 +1,7 @@
 //! A throw-away MariaDB on this machine.
 //!
-//! The server's programs are those of a distribution (`/usr/sbin/mariadbd`), or else Debian's packages, unpacked under
-//! `target/` without installing them.
+//! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are unpacked under
+//! `target/`, not installed.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -23,10 +23,10 @@ pub const DATABASE: &str = "shop";
 
 const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
-/// What they stand on and a small system may lack. One that apt does not give is there already.
+/// Libraries that the packages need and a small system may lack. One that apt doesn't have is installed already.
 const LIBRARIES: [&str; 4] = ["libncurses6", "libnuma1", "libreadline8", "liburing2"];
 
-/// Nothing here is worth a shut-down in good order.
+/// Kills the server: its data isn't worth a clean shutdown.
 const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -KILL $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;
@@ -37,18 +37,25 @@ pub struct Mariadb {
     directory: PathBuf,
     port: u16,
     programs: Programs,
-    /// A shell that ends the server, and removes the directory, when its standard input is closed: also when this
-    /// process is killed.
+    /// A shell that ends the server and removes the directory when its standard input closes, so also when this process is
+    /// killed.
     shell: Mutex<Child>,
 }
 
 impl Mariadb {
-    /// Starts a server with an empty database; takes a few seconds.
+    /// Starts a server with an empty database, which takes a few seconds.
     pub fn start() -> Mariadb {
         Mariadb::start_with(&[])
     }
 
-    /// With settings such as `--max-connections=20`.
+    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. Tests
+    /// keep to tables or databases of their own in it.
+    pub fn shared() -> &'static Mariadb {
+        static SERVER: OnceLock<Mariadb> = OnceLock::new();
+        SERVER.get_or_init(Mariadb::start)
+    }
+
+    /// As [`Mariadb::start`], with settings such as `--max-connections=20`.
     pub fn start_with(settings: &[&str]) -> Mariadb {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("turntable-mariadb-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -68,7 +75,7 @@ impl Mariadb {
         Mariadb { directory, port, programs, shell: Mutex::new(shell) }
     }
 
-    /// As a user who may do anything.
+    /// Returns the URL of a user with all privileges.
     pub fn url(&self) -> String {
         format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
     }
@@ -77,7 +84,7 @@ impl Mariadb {
         self.port
     }
 
-    /// MariaDB's own client, for `DATABASE`: nothing of the driver that is tested.
+    /// Returns a command for MariaDB's own client on [`DATABASE`], which shares no code with the driver under test.
     pub fn client(&self) -> Command {
         let mut command = self.programs.command(&self.programs.client);
         command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]).args([
@@ -93,14 +100,14 @@ impl Mariadb {
         command
     }
 
-    /// Ends the server at once.
+    /// Kills the server.
     pub fn kill(&self) {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
         drop(shell.stdin.take());
         let _ = shell.wait();
     }
 
-    /// Runs statements, and gives the rows of all of them as MariaDB's client prints them.
+    /// Runs statements, and returns the rows of all of them as MariaDB's client prints them.
     pub fn run(&self, sql: &str) -> Vec<Row> {
         let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let client = client.as_mut().expect("MariaDB's client");
@@ -125,7 +132,7 @@ impl Drop for Mariadb {
     }
 }
 
-/// `--batch` escapes what would end a cell or a line.
+/// Reverts the escapes with which `--batch` protects the ends of cells and lines.
 fn cell(text: &str) -> Option<String> {
     if text == "NULL" {
         return None;
@@ -150,7 +157,7 @@ fn cell(text: &str) -> Option<String> {
 struct Programs {
     server: PathBuf,
     client: PathBuf,
-    /// Beside which the server looks for its messages and character sets.
+    /// Where the server finds its messages and character sets.
     base: PathBuf,
     libraries: Option<String>,
 }
@@ -170,9 +177,9 @@ impl Programs {
         words.push(format!("--basedir={}", self.base.display()));
         words.push(format!("--lc-messages-dir={}", self.base.join("share/mysql").display()));
         words.push(format!("--character-sets-dir={}", self.base.join("share/mysql/charsets").display()));
-        // A server removes what looks like another's temporary tables.
+        // In a shared directory a server would remove another server's temporary tables.
         words.push(format!("--tmpdir={}", directory.join("tmp").display()));
-        // Asynchronous input and output is short where many servers start at once.
+        // The kernel's asynchronous I/O requests run out when many servers start at once.
         words.extend(["--innodb-log-file-size=16M".into(), "--skip-innodb-use-native-aio".into()]);
         if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
             words.push("--user=root".into());
@@ -236,14 +243,14 @@ fn programs() -> Programs {
     }
 }
 
-/// Debian's packages, once.
+/// Unpacks Debian's packages, once.
 fn unpacked() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     fs::create_dir_all(&tools).expect("a directory for tools");
     let tools = fs::canonicalize(tools).expect("target/tools");
-    // Other test programs of the same run look for it too.
+    // Another process may unpack them too.
     let lock = fs::File::create(tools.join("mariadb.lock")).expect("a lock");
     lock.lock().expect("a lock");
     let (root, marker) = (tools.join("mariadb"), tools.join("mariadb/ready"));
@@ -256,7 +263,7 @@ fn unpacked() -> PathBuf {
     fs::create_dir_all(&packages).expect("a directory for packages");
     let mut own = Vec::new();
     if !apt(&packages, &own, &["download"], &PACKAGES) {
-        // Whoever has no lists of packages, and is not root, has lists of their own.
+        // A user other than root, on a system without package lists, gets lists of their own.
         let lists = packages.join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
         own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];

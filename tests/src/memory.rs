@@ -1,4 +1,4 @@
-//! The ports in memory, as exact as S3 is: for tests of everything above them.
+//! S3 in memory, with the semantics that Turntable relies on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use turntable::{
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
-/// S3 in memory. Clones are the same S3.
+/// S3 in memory. Clones share their objects.
 #[derive(Clone, Default)]
 pub struct Objects(Arc<Mutex<State>>);
 
@@ -26,7 +26,7 @@ pub struct Objects(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
-    /// Objects get later and later times, a second apart.
+    /// The number of writes so far. Each write is one second later than the one before.
     writes: i64,
 }
 
@@ -43,10 +43,10 @@ impl Object {
     }
 }
 
-/// The one bucket that does not exist.
+/// The one bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// Bytes of a chunk of a stream: a small object arrives in several too, and a large one not in too many.
+/// Returns a stream's chunk size in bytes: small objects also arrive in several chunks, and large ones not in too many.
 fn chunk_size(size: usize) -> usize {
     (size / 16).clamp(100, 64 << 10)
 }
@@ -56,46 +56,46 @@ impl Objects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same objects once more: what happens to these does not happen to those.
+    /// Returns an independent copy.
     pub fn fork(&self) -> Objects {
         Objects(Arc::new(Mutex::new(self.state().clone())))
     }
 
-    /// Writes or overwrites an object, as somebody else would. Gives its ETag.
+    /// Writes or overwrites an object, as another writer would, and returns its ETag.
     pub fn put(&self, at: &str, body: impl Into<Bytes>) -> String {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().write(&key, body.into())
     }
 
-    /// Deletes an object, as somebody else would.
+    /// Deletes an object, as another writer would.
     pub fn delete(&self, at: &str) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.remove(&key);
     }
 
-    /// Begins a multipart upload that nobody finishes.
+    /// Begins a multipart upload and leaves it unfinished.
     pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
     }
 
-    /// The keys of all uploads that are not finished.
+    /// Returns the keys of all unfinished uploads.
     pub fn unfinished(&self) -> Vec<String> {
         self.state().uploads.iter().map(|upload| upload.key.to_string()).collect()
     }
 
-    /// The keys of all objects, in order.
+    /// Returns the keys of all objects, in order.
     pub fn keys(&self) -> Vec<String> {
         self.state().objects.keys().map(Key::to_string).collect()
     }
 
-    /// An object's content, without a call.
+    /// Returns an object's content without counting a call.
     pub fn body(&self, at: &str) -> Option<Bytes> {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.get(&key).map(|object| object.body.clone())
     }
 
-    /// An object's ETag, without a call.
+    /// Returns an object's ETag without counting a call.
     pub fn etag(&self, at: &Key) -> Option<String> {
         self.state().objects.get(at).map(|object| object.etag.clone())
     }
@@ -229,7 +229,7 @@ impl port::Objects for Objects {
     }
 }
 
-/// What is larger is uploaded in parts: S3 knows of it from the first one on.
+/// The size in bytes from which an object is uploaded in parts. S3 lists the upload from its first part on.
 const PART: usize = 8 << 20;
 
 struct Upload {
@@ -261,7 +261,7 @@ impl port::Upload for Upload {
     async fn abort(self: Box<Self>) {}
 }
 
-/// Finished, aborted or forgotten, nothing of it is left.
+/// Removes the unfinished upload, however it ended.
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(begun) = &self.begun {

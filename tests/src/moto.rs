@@ -1,4 +1,4 @@
-//! moto, the second emulator: S3 and Glue as others understand AWS.
+//! moto, the second emulator of S3 and Glue, written by other people than MiniStack.
 
 use std::{
     env,
@@ -19,17 +19,17 @@ use local::{
 const REQUIREMENTS: [&str; 2] =
     [concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt"), concat!(env!("CARGO_MANIFEST_DIR"), "/constraints.txt")];
 
-/// Runs until it is dropped.
+/// A running moto; it stops when it is dropped.
 pub struct Moto {
     endpoint: String,
     _process: Guarded,
 }
 
 impl Moto {
-    /// `target`: Cargo's folder, under which its environment is made.
+    /// Starts moto. `target` is Cargo's folder, in which its Python environment is made.
     pub async fn start(target: &Path) -> Moto {
         let python = venv::made(target, &REQUIREMENTS).await.unwrap_or_else(|error| panic!("{error:#}"));
-        // Between the choice of a port and its use somebody else may take it.
+        // Another process may take the port between its choice and its use.
         for _ in 0..5 {
             if let Some(moto) = Self::try_start(&python).await {
                 return moto;

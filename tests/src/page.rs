@@ -1,4 +1,4 @@
-//! The repository's pages: their headings, their prose, and the commands that they tell a reader to run.
+//! The repository's Markdown pages: headings, prose, and the commands that they tell a reader to run.
 
 use std::{fs, process::Command};
 
@@ -7,7 +7,7 @@ use local::workspace;
 use crate::instruction::{Block, Instruction};
 
 pub struct Page {
-    /// Below the root: `docs/deploy.md`.
+    /// The path below the repository's root, such as `docs/deploy.md`.
     pub path: String,
     pub text: String,
 }
@@ -19,12 +19,12 @@ impl Page {
         Page { path: path.into(), text }
     }
 
-    /// All that are kept.
+    /// Reads all pages that git tracks.
     pub fn all() -> Vec<Page> {
         tracked().iter().filter(|path| path.ends_with(".md")).map(|path| Page::read(path)).collect()
     }
 
-    /// The page in order: its lines of prose, and its blocks of code.
+    /// Splits the page into its lines of prose and its blocks of code, both in order.
     fn parts(&self) -> (Vec<&str>, Vec<Block>) {
         let (mut prose, mut blocks) = (Vec::new(), Vec::<Block>::new());
         let (mut heading, mut fence, mut inside, mut after_blank) = (String::new(), None, false, true);
@@ -71,7 +71,7 @@ impl Page {
         self.parts().1
     }
 
-    /// What `#…` may name in this page, as GitHub makes it of the headings.
+    /// Returns the anchors that GitHub makes from the headings.
     pub fn anchors(&self) -> Vec<String> {
         let mut anchors: Vec<String> = Vec::new();
         for title in self.prose().into_iter().filter_map(title) {
@@ -84,12 +84,12 @@ impl Page {
         anchors
     }
 
-    /// Every command, in the order of the page.
+    /// Returns every command, in the order of the page.
     pub fn instructions(&self) -> Vec<Instruction> {
         self.blocks().iter().flat_map(Block::instructions).collect()
     }
 
-    /// Those under a heading.
+    /// Returns the commands under a heading. Panics when there are none.
     pub fn under(&self, heading: &str) -> Vec<Instruction> {
         let mut found = self.instructions();
         found.retain(|instruction| instruction.heading == heading);
@@ -98,14 +98,14 @@ impl Page {
     }
 }
 
-/// The text of a heading.
+/// Returns the text of a heading, or `None` for another line.
 fn title(line: &str) -> Option<&str> {
     let text = line.trim_start_matches('#');
     let level = line.len() - text.len();
     (1..=6).contains(&level).then(|| text.strip_prefix(' ')).flatten().map(str::trim)
 }
 
-/// What git keeps, below the root.
+/// Returns the paths that git tracks, below the root.
 pub fn tracked() -> Vec<String> {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(workspace::root()).output().expect("git");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));

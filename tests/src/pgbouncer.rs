@@ -14,12 +14,13 @@ use crate::postgres::{Owner, PASSWORD, Postgres, SHELL, USER, run};
 pub struct PgBouncer {
     directory: PathBuf,
     port: u16,
-    /// Ends it when its standard input is closed, and removes its directory. TERM is its immediate shutdown.
+    /// A shell that ends PgBouncer and removes the directory when its standard input closes. TERM is PgBouncer's immediate
+    /// shutdown.
     shell: Child,
 }
 
 impl PgBouncer {
-    /// Before a server, with settings such as `pool_mode = transaction`.
+    /// Starts a pooler before a server, with settings such as `pool_mode = transaction`.
     pub fn start(server: &Postgres, settings: &[&str]) -> PgBouncer {
         let owner = Owner::of_servers();
         let directory = owner.directory("pgbouncer");
@@ -64,8 +65,8 @@ impl PgBouncer {
         PgBouncer { directory, port, shell }
     }
 
-    pub fn url(&self) -> String {
-        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -73,7 +74,7 @@ impl Drop for PgBouncer {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
-        // What was copied there belongs to this user.
+        // The shell, which runs as another user, can't remove this user's copies.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -84,13 +85,14 @@ fn program(directory: &Path) -> PathBuf {
     installed.into_iter().find(|program| program.is_file()).unwrap_or_else(|| unpacked(directory))
 }
 
-/// What was unpacked beside the program; nothing where it is installed.
+/// Returns the folder of the unpacked libraries; an empty path where PgBouncer is installed.
 fn libraries(program: &Path) -> PathBuf {
     let root = program.ancestors().find(|path| path.ends_with("pgbouncer-package"));
     root.map(|root| root.join("libraries")).unwrap_or_default()
 }
 
-/// The package and the two libraries of its own. Another user cannot always reach `target/`, so it is copied.
+/// Unpacks the package and the two libraries that only it needs. The server's user can't always read `target/`, so they are
+/// copied.
 fn unpacked(directory: &Path) -> PathBuf {
     const SCRIPT: &str = "set -e; rm -rf \"$0\"; mkdir -p \"$0/debs\" \"$0/libraries\"; cd \"$0/debs\"
         libraries=$(apt-cache depends pgbouncer | sed -n 's/.*Depends: \\(lib\\(c-ares\\|event\\)[^ ]*\\).*/\\1/p' | sort -u)

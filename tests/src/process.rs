@@ -1,18 +1,18 @@
-//! Processes of this machine, by what stands in their environment.
+//! Processes of this machine, found by their environment variables.
 
 use std::{
     fs,
     process::{Command, Stdio},
 };
 
-/// A process, as it was when it was found.
+/// A process as it was when it was found.
 #[derive(Debug, Clone)]
 pub struct Process {
     pub id: u32,
     environment: Vec<u8>,
 }
 
-/// Those that have a variable of their environment, as `NAME=VALUE`.
+/// Finds the processes whose environment contains `NAME=VALUE`.
 pub fn having(variable: &str) -> Vec<Process> {
     let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -25,7 +25,7 @@ impl Process {
         self.environment.split(|byte| *byte == 0)
     }
 
-    /// The value of a variable.
+    /// Returns the value of an environment variable.
     pub fn variable(&self, name: &str) -> Option<String> {
         let value = self.variables().find_map(|known| known.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
         value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -35,7 +35,7 @@ impl Process {
         format!("/proc/{}/{name}", self.id)
     }
 
-    /// The name of the script or the module that an interpreter runs.
+    /// Returns the name of the script or module that an interpreter runs.
     pub fn script(&self) -> String {
         let line = fs::read(self.file("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
@@ -43,19 +43,19 @@ impl Process {
         script.and_then(|script| script.rsplit('/').next()).unwrap_or_default().to_owned()
     }
 
-    /// A line of its status in MB of 2²⁰ bytes: `VmRSS`, `VmHWM`. `None` when it has ended.
+    /// Reads `VmRSS` or `VmHWM` from the process's status, in MB of 2²⁰ bytes. `None` when the process has ended.
     pub fn status(&self, name: &str) -> Option<f64> {
         let status = fs::read_to_string(self.file("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
     }
 
-    /// Begins anew with `VmHWM`: proc(5).
+    /// Resets `VmHWM`, the peak of the memory: proc(5).
     pub fn forget_peak(&self) {
         let _ = fs::write(self.file("clear_refs"), "5");
     }
 
-    /// kill -9; whether there was something to kill.
+    /// Sends KILL, and returns whether the process was still there.
     pub fn kill(&self) -> bool {
         let kill = Command::new("kill").args(["-9", &self.id.to_string()]).stderr(Stdio::null()).status();
         kill.is_ok_and(|status| status.success())

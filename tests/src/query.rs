@@ -18,37 +18,37 @@ pub struct Memory {
 }
 
 impl Default for Memory {
-    /// Everything is true.
+    /// Answers every query with `true`.
     fn default() -> Self {
         let answer: Answer = Arc::new(|_| Ok(one("true")));
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::default() }
     }
 }
 
-/// One row of one value, for 7 bytes.
+/// Returns an answer of one value that scanned 7 bytes.
 pub fn one(value: &str) -> Answered {
     Answered { rows: vec![vec![Some(value.into())]], scanned: 7 }
 }
 
 impl Memory {
-    /// Another one that answers alike, and has not been asked yet.
+    /// Returns a copy with the same answers and no queries yet.
     pub fn fork(&self) -> Memory {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let oldest = *self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::new(oldest) }
     }
 
-    /// From now on queries are answered so.
+    /// Sets the answers to all further queries.
     pub fn answers(&self, answer: impl Fn(&str) -> Result<Answered> + Send + Sync + 'static) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(answer);
     }
 
-    /// Every query so far, in order.
+    /// Returns every query so far, in order.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Since when a query has been running.
+    /// Sets the start of the oldest running query.
     pub fn running_since(&self, oldest: Option<Timestamp>) {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }

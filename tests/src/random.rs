@@ -1,6 +1,17 @@
-//! Numbers that are the same for the same seed, on every machine.
+//! Reproducible random numbers, and the sizes of exhaustive tests.
 
-/// SplitMix64.
+/// Returns the whole number in an environment variable, or `None` where the variable isn't set. Panics on other text.
+pub fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
+}
+
+/// Returns how many schedules or histories an exhaustive test runs: [`variable`], or the default.
+pub fn count(name: &str, default: u64) -> u64 {
+    variable(name).unwrap_or(default)
+}
+
+/// SplitMix64 (Steele, Lea and Flood): the same numbers for the same seed, on every machine.
 pub struct Random(u64);
 
 impl Random {
@@ -8,7 +19,7 @@ impl Random {
         Random(seed)
     }
 
-    /// One of `0..end`.
+    /// Returns one of `0..end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -17,7 +28,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    /// One of these; `None` of nothing.
+    /// Returns one of these values, or `None` of an empty slice.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len() as u64) as usize])
     }

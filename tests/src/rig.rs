@@ -1,4 +1,4 @@
-//! The functions themselves, in process, on S3, Glue and Athena in memory and a clock that only tests move.
+//! The functions in process, on S3, Glue and Athena in memory, with a clock that only tests move.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use turntable::{
 
 use crate::{catalog, engine, memory, query};
 
-/// One dataset `users` of table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
+/// One dataset `users` of the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
 pub struct Rig {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,
@@ -40,12 +40,12 @@ pub struct Rig {
 
 const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 
-/// What was put into the queue, and in words what became of messages that failed.
+/// The messages sent to the queue, and the fates of failed messages in words.
 #[derive(Default)]
 pub struct Sent(pub Mutex<Vec<String>>, pub Mutex<Vec<String>>);
 
 impl Sent {
-    /// How many messages are dead.
+    /// Returns how many messages went to the dead-letter queue.
     pub fn dead(&self) -> usize {
         self.1.lock().expect("no test panics with it").iter().filter(|line| line.contains(" is dead: ")).count()
     }
@@ -76,7 +76,7 @@ impl Default for Rig {
 }
 
 impl Rig {
-    /// `more` is added to the dataset's entry.
+    /// Creates a rig. `more` is added to the dataset's entry.
     pub fn with(more: &str) -> Rig {
         let objects = memory::Objects::default();
         let rig = Rig {
@@ -95,7 +95,8 @@ impl Rig {
         rig
     }
 
-    /// One dataset `optouts` of table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is added to its entry.
+    /// Creates a rig with one dataset `optouts` of the table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is
+    /// added to its entry.
     pub fn inbox(more: &str) -> Rig {
         let rig = Rig {
             home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
@@ -111,7 +112,7 @@ impl Rig {
         rig
     }
 
-    /// The same once more: what happens to one does not happen to the other.
+    /// Returns an independent copy.
     pub fn fork(&self) -> Rig {
         let objects = self.objects.fork();
         Rig {
@@ -127,7 +128,7 @@ impl Rig {
         }
     }
 
-    /// Writes datasets.toml anew: the dataset's columns, and what is added to its entry.
+    /// Rewrites datasets.toml with these columns. `more` is added to the dataset's entry.
     pub fn configure(&self, columns: &str, more: &str) {
         let text = format!(
             "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n[datasets.users]\n\
@@ -136,7 +137,7 @@ impl Rig {
         self.objects.put("s3://lake/datasets.toml", text);
     }
 
-    /// Writes datasets.toml anew: `users` of this source, as TOML has it.
+    /// Rewrites datasets.toml with this source, which is TOML.
     pub fn configure_source(&self, source: &str, more: &str) {
         let text = format!(
             "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n[datasets.users]\nsource = {{ {source} }}\n{more}\n"
@@ -144,28 +145,28 @@ impl Rig {
         self.objects.put("s3://lake/datasets.toml", text);
     }
 
-    /// The time, which it does not move.
+    /// Returns the time without moving it.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
     }
 
-    /// Lets time pass.
+    /// Moves the clock.
     pub fn advance(&self, by: SignedDuration) {
         self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
-    /// A source of so many rows.
+    /// Writes a source of so many rows.
     pub fn source(&self, rows: usize) {
         let lines: String = (0..rows).map(|id| format!("{id},n{id}\n")).collect();
         self.objects.put("s3://lake/in/users.csv", format!("id,name\n{lines}"));
     }
 
-    /// The world on a catalog or on objects of the test's own, such as ones that fail.
+    /// Returns the world on the test's own catalog and objects, such as ones that fail.
     pub fn world_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> World {
         let (clock, random) = (self.clock.clone(), self.random.clone());
-        // Every look at the clock is a millisecond later: no two things happen at the same time.
+        // The clock moves a millisecond with each reading, so no two times are equal.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
-        // In steps of twenty, of which a refresh that met another makes its shortest pause.
+        // A multiple of twenty gives a refresh that lost a race its shortest pause.
         let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
         World { catalog, objects, query: self.athena.clone(), clock, datasets }
@@ -191,7 +192,7 @@ impl Rig {
         export::handle(export, event).await
     }
 
-    /// A new candidate.
+    /// Exports a new candidate.
     pub async fn export(&self) -> Generation {
         match self.export_with(self.world(), json!({ "dataset": "users" })).await.expect("an export") {
             export::Answer::Exported(exported) => exported.generation,
@@ -199,18 +200,18 @@ impl Rig {
         }
     }
 
-    /// A new candidate of this source.
+    /// Exports a new candidate from this CSV.
     pub async fn export_csv(&self, csv: &str) -> Generation {
         self.objects.put("s3://lake/in/users.csv", csv.to_owned());
         self.export().await
     }
 
-    /// A flip by hand.
+    /// Flips to a generation as an operator.
     pub async fn flip(&self, generation: &Generation) -> Result<Flipped> {
         self.ask(json!({ "dataset": "users", "generation": generation })).await
     }
 
-    /// The manifest's event.
+    /// Returns the event of a generation's manifest.
     pub fn event(&self, generation: &Generation) -> Value {
         let key = self.home.manifest(generation);
         json!({
@@ -234,20 +235,20 @@ impl Rig {
         flip::handle(self.world(), request).await
     }
 
-    /// The live generation; `None` where there is no table, or one elsewhere.
+    /// Returns the live generation; `None` when there is no table, or its location is unmanaged.
     pub fn live(&self) -> Option<Generation> {
         let table = self.catalog.get(&self.table)?;
         self.home.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
     }
 
-    /// The table's columns, as `name type`.
+    /// Returns the table's columns as `name type`.
     pub fn columns(&self) -> Vec<String> {
         let table = self.catalog.get(&self.table).expect("a table");
         let columns = turntable::aws::glue::columns(&table);
         columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect()
     }
 
-    /// Every flip on record, in order.
+    /// Returns every flip record, in order.
     pub fn flips(&self) -> Vec<Flip> {
         let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_flips/"));
         let flip = |key: String| {
@@ -257,14 +258,14 @@ impl Rig {
         keys.map(flip).collect()
     }
 
-    /// Whether a hold is on.
+    /// Returns whether a hold is in force.
     pub fn is_held(&self) -> bool {
         let key = self.home.hold();
         let hold = self.objects.body(&key.to_string());
         hold.is_some_and(|json| !record::from_json::<Hold>(&key, &json).expect("a hold").released)
     }
 
-    /// How many flips are on record.
+    /// Returns how many flip records there are.
     pub fn records(&self) -> usize {
         self.objects.keys().iter().filter(|key| key.contains("/_flips/")).count()
     }

@@ -1,4 +1,4 @@
-//! The start of a throw-away database: a shell keeps its server, whose log is the file `log` of its directory.
+//! Starts a throw-away database server under a shell. The server's log is the file `log` in its directory.
 
 use std::{
     fs,
@@ -11,15 +11,15 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The words of a log by which a server that is up is told from one that will not be.
+/// The words of the log that tell a started server from one that failed.
 pub(crate) struct Words {
     pub up: &'static [&'static str],
     pub failed: &'static str,
 }
 
-/// The port and the shell of a server that is up. A panic with its log, without its directory, if there is none.
+/// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the log.
 pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Child) -> (u16, Child) {
-    // Another process may take the free port first.
+    // Another process may take the port between its choice and its use.
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let mut shell = serve(port);
@@ -32,7 +32,7 @@ pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Chi
     panic!("the server does not start: {why}");
 }
 
-/// One that is not is ended, and its directory stays.
+/// Waits for a server's start. A server that doesn't start is ended, and its directory stays.
 fn is_up(directory: &Path, words: &Words, shell: &mut Child) -> bool {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {

@@ -1,11 +1,8 @@
-//! An AWS that has too much to do: a proxy that refuses some requests in the words of the service that they are for.
+//! An overloaded AWS: a proxy that refuses a fixed share of each service's requests, with that service's own errors.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use tokio::{
@@ -13,16 +10,53 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// How many of a hundred requests are refused, before anything is done of them.
+use crate::random::Random;
+
+/// How many of a service's hundred requests are refused, before anything is done for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    /// `ThrottlingException`, `RequestThrottled`, `SlowDown`.
+    /// Refused with `ThrottlingException`, `RequestThrottled` or `SlowDown`.
     pub throttled: u64,
-    /// A status of 500.
+    /// Refused with status 500.
     pub failed: u64,
 }
 
-/// What passed, and what did not.
+/// The fate of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passes,
+    Throttled,
+    Fails,
+}
+
+impl Rates {
+    /// Returns the fate of a service's `number`-th request, counted from 0.
+    ///
+    /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4 throttled and
+    /// 1 failed among them. Chance decides only their places, so no service gets away without a refusal.
+    fn fate(self, seed: u64, number: u64) -> Fate {
+        let unit = [self.throttled, self.failed, 100].into_iter().fold(0, greatest_common_divisor);
+        let size = 100 / unit;
+        let (throttled, refused) = (self.throttled / unit, (self.throttled + self.failed) / unit);
+        let mut random = Random::new(seed ^ (number / size).wrapping_mul(0x9e37_79b9));
+        let mut places: Vec<u64> = (0..size).collect();
+        // Fisher and Yates.
+        for at in (1..places.len()).rev() {
+            places.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        match places[(number % size) as usize] {
+            place if place < throttled => Fate::Throttled,
+            place if place < refused => Fate::Fails,
+            _ => Fate::Passes,
+        }
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// How many requests of a service passed, and how many were refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     pub passed: u64,
@@ -30,21 +64,26 @@ pub struct Count {
     pub failed: u64,
 }
 
-/// Any number of proxies with one count. They run until their runtime ends.
+impl Count {
+    fn all(self) -> u64 {
+        self.passed + self.throttled + self.failed
+    }
+}
+
+/// Any number of proxies that share their counts. They run until their runtime ends.
 #[derive(Clone)]
 pub struct Throttle {
     rates: Rates,
     seed: u64,
-    requests: Arc<AtomicU64>,
     counts: Arc<Mutex<BTreeMap<&'static str, Count>>>,
 }
 
 impl Throttle {
     pub fn new(rates: Rates, seed: u64) -> Throttle {
-        Throttle { rates, seed, requests: Arc::default(), counts: Arc::default() }
+        Throttle { rates, seed, counts: Arc::default() }
     }
 
-    /// The endpoint of a proxy before this one.
+    /// Starts a proxy before this endpoint, and returns the proxy's own.
     pub async fn before(&self, endpoint: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -52,20 +91,20 @@ impl Throttle {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (throttle, endpoint) = (throttle.clone(), endpoint.clone());
-                // A connection that breaks is one more thing that clients must bear.
+                // Clients must survive a broken connection too.
                 tokio::spawn(async move { throttle.serve(client, &endpoint).await });
             }
         });
         format!("http://{address}")
     }
 
-    /// By service: `AWSGlue`, `AmazonAthena`, `AmazonSQS`, `secretsmanager`; of S3 by what it counts as: `S3 GET`, `S3 PUT`,
-    /// `S3 LIST` and `S3 DELETE`.
+    /// Returns the counts by service: `AWSGlue`, `AmazonAthena`, `AmazonSQS` and `secretsmanager`; and `S3 GET`, `S3 PUT`,
+    /// `S3 LIST` and `S3 DELETE`, the classes by which S3 counts requests.
     pub fn counts(&self) -> BTreeMap<&'static str, Count> {
         self.counts.lock().expect("no test panics with it").clone()
     }
 
-    /// One request a connection: the answer says that it is the last.
+    /// Serves one request per connection: the answer closes it.
     async fn serve(&self, mut client: TcpStream, endpoint: &str) -> Result<()> {
         let Some(request) = Head::read(&mut client).await? else { return Ok(()) };
         match self.refusal(request.service()) {
@@ -83,27 +122,28 @@ impl Throttle {
     }
 
     fn refusal(&self, service: &'static str) -> Option<String> {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let is_s3 = service.starts_with("S3");
-        let drawn = splitmix(self.seed.wrapping_add(number)) % 100;
         let mut counts = self.counts.lock().expect("no test panics with it");
         let count = counts.entry(service).or_default();
-        let status = if drawn < self.rates.throttled {
-            count.throttled += 1;
-            if is_s3 { 503 } else { 400 }
-        } else if drawn < self.rates.throttled + self.rates.failed {
-            count.failed += 1;
-            500
-        } else {
-            count.passed += 1;
-            return None;
+        let status = match self.rates.fate(self.seed, count.all()) {
+            Fate::Throttled => {
+                count.throttled += 1;
+                if service.starts_with("S3") { 503 } else { 400 }
+            }
+            Fate::Fails => {
+                count.failed += 1;
+                500
+            }
+            Fate::Passes => {
+                count.passed += 1;
+                return None;
+            }
         };
         Some(refused(service, status))
     }
 }
 
-/// Each service's own code: Glue's and Athena's API references ("Common Errors"), SQS's JSON protocol, S3's "Error
-/// responses".
+/// Returns a refusal with the service's own error code. Sources: Glue's and Athena's API references ("Common Errors"), SQS's
+/// JSON protocol, S3's "Error responses".
 fn refused(service: &str, status: u16) -> String {
     let is_s3 = service.starts_with("S3");
     let code = match (service, status) {
@@ -120,14 +160,14 @@ fn refused(service: &str, status: u16) -> String {
     format!("HTTP/1.1 {status} Refused\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The head of a request, and what came with it of its body.
+/// The head of a request, and the part of its body that arrived with it.
 struct Head {
     head: String,
     body: Vec<u8>,
 }
 
 impl Head {
-    /// `None` where the client has gone without a word.
+    /// Reads a head; `None` when the client hung up first.
     async fn read(client: &mut TcpStream) -> Result<Option<Head>> {
         let mut read = Vec::new();
         loop {
@@ -159,14 +199,14 @@ impl Head {
         known.into_iter().find(|service| target.starts_with(service)).unwrap_or(of_s3)
     }
 
-    /// The request as the connection's last one.
+    /// Returns the head and the body so far, with `Connection: close`.
     fn last(&self) -> Vec<u8> {
         let lines = self.head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
         let head: String = lines.flat_map(|line| [line, "\r\n"]).collect();
         [head.as_bytes(), b"Connection: close\r\n\r\n", &self.body].concat()
     }
 
-    /// Reads the body, so that the client is not cut off while it writes.
+    /// Reads the rest of the body, so that the client isn't cut off while it writes.
     async fn drain(&self, client: &mut TcpStream) -> Result<()> {
         let length: u64 = self.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let left = length.saturating_sub(self.body.len() as u64);
@@ -174,10 +214,22 @@ impl Head {
     }
 }
 
-/// A number that looks like chance, and is the same for the same seed (Steele, Lea and Flood's SplitMix64).
-fn splitmix(seed: u64) -> u64 {
-    let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deck_has_its_share_of_refusals() {
+        let rates = Rates { throttled: 8, failed: 2 };
+        let dealt = |seed: u64| (0..5000).map(|number| rates.fate(seed, number)).collect::<Vec<_>>();
+        for deck in dealt(6).chunks(50) {
+            let of = |fate: Fate| deck.iter().filter(|dealt| **dealt == fate).count();
+            assert_eq!((of(Fate::Throttled), of(Fate::Fails), of(Fate::Passes)), (4, 1, 45));
+        }
+        assert_eq!(dealt(6), dealt(6));
+        assert_ne!(dealt(6), dealt(7));
+        assert_ne!(dealt(6)[..50], dealt(6)[50..100]);
+        let never = Rates { throttled: 0, failed: 0 };
+        assert_eq!(never.fate(6, 3), Fate::Passes);
+    }
 }

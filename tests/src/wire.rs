@@ -1,4 +1,4 @@
-//! A wire between a function and the ports: every call goes over it, and a test says what becomes of it.
+//! A wire between a function and the ports. Every call goes over it, and the test decides each call's fate.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use turntable::{
     world::World,
 };
 
-/// What is asked for.
+/// The operation of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
     Table,
@@ -54,7 +54,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whether others can see that it was done.
+    /// Returns whether others can see that the operation was done.
     pub fn is_effect(self) -> bool {
         use Op::{
             AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
@@ -82,7 +82,7 @@ impl Op {
     }
 }
 
-/// One call: what is asked for, and of which table, object, location or text.
+/// One call: its operation, and the table, object, location or text that it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call {
     pub op: Op,
@@ -95,32 +95,33 @@ impl fmt::Display for Call {
     }
 }
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fate {
     Arrives,
-    /// Nothing is done, and the caller hears an error.
+    /// The call has no effect, and the caller gets an error.
     Fails,
-    /// It is done, and the caller hears an error.
+    /// The call takes effect, and the caller gets an error.
     LosesReply,
-    /// It is done, the SDK does not hear of it and sends it once more, and the caller hears the second answer. Where the
-    /// port knows its own echo (a mark, a token), as if nothing had happened: `tests/tests/sdk.rs` shows which do.
+    /// The call takes effect, the SDK loses the answer and sends the call again, and the caller gets the second answer. A port
+    /// that recognises its own echo (by a mark or a token) answers as if nothing had happened: `tests/tests/it/sdk.rs` shows
+    /// which ports do.
     Twice,
-    /// Some of the objects are deleted, and the caller hears an error. As `Fails` where there is but one thing to do.
+    /// Half of the objects are deleted, and the caller gets an error. The same as `Fails` for other calls.
     Half,
-    /// Nothing is done, and the caller hears that it was; or nothing is looked up, and the caller hears that there is
-    /// nothing. No AWS does so: it is what a program does that leaves this call out.
+    /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer. AWS never
+    /// does this: it stands for a program that leaves the call out.
     LeftOut,
-    /// Nothing is done, and the caller never hears of it: its process has died.
+    /// The call has no effect, and its process has died.
     NeverLeaves,
-    /// It is done, and the caller never hears of it: its process has died.
+    /// The call takes effect, and its process has died.
     LastOfAll,
 }
 
-/// What a test does on the wire.
+/// A test's decisions about calls.
 #[async_trait]
 pub trait Wire: Send + Sync {
-    /// Asked before each call. As long as this waits the call has not arrived.
+    /// Decides a call's fate. The call doesn't arrive before this returns.
     async fn fate(&self, call: Call) -> Fate;
 }
 
@@ -131,7 +132,7 @@ pub struct Wired<P: ?Sized> {
     pub port: Arc<P>,
 }
 
-/// The world, behind a wire.
+/// Returns the world with its ports behind a wire.
 pub fn wired(world: &World, wire: Arc<dyn Wire>) -> World {
     World {
         catalog: Arc::new(Wired { wire: wire.clone(), port: world.catalog.clone() }),
@@ -142,7 +143,7 @@ pub fn wired(world: &World, wire: Arc<dyn Wire>) -> World {
 }
 
 impl<P: ?Sized> Wired<P> {
-    /// `again` is what the SDK's second attempt is answered, where the port does not know its own echo.
+    /// Makes a call of a port that doesn't recognise its own echo: `again` is the SDK's second attempt.
     async fn twice<T>(
         &self,
         op: Op,
@@ -156,7 +157,7 @@ impl<P: ?Sized> Wired<P> {
         carry(fate, &call, left_out.into(), act, Some(again)).await
     }
 
-    /// A call whose second attempt is answered like the first. `left_out` is what a caller that leaves it out goes on with.
+    /// Makes a call whose second attempt is answered like the first. `left_out` is the answer for [`Fate::LeftOut`].
     async fn once<T>(
         &self,
         op: Op,
@@ -291,7 +292,7 @@ impl Objects for Wired<dyn Objects> {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
-        // No request yet: a small object is one, when it is finished.
+        // This sends no request: a small object is sent by `finish`.
         let upload = self.port.upload(at).await?;
         Ok(Box::new(Upload { wire: Wired { wire: self.wire.clone(), port: Arc::new(()) }, at: at.clone(), upload }))
     }
@@ -348,7 +349,7 @@ impl Queue for Wired<dyn Queue> {
 
 #[async_trait]
 impl Engine for Wired<dyn Engine> {
-    /// Of Athena the SDK's second attempt bears the token of the first; a job is sent once, whatever becomes of it.
+    /// The SDK's second attempt has the first one's token in Athena. A job's start is sent once.
     async fn start(&self, pending: &Planned, again: bool) -> Result<String> {
         self.once(Op::Start, &pending.location, None, self.port.start(pending, again)).await
     }

@@ -1,4 +1,4 @@
-//! The stack that is soaked, and what all tasks know of each other.
+//! The stack under test, and the state that the tasks share.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::oracle;
 
-/// A drain that is longer than any query here, and short enough for sweeps to delete meanwhile.
+/// The drain is longer than any query here, and short enough that sweeps delete generations during the run.
 const DATASETS: &str = r#"
 [defaults]
 database = "dmp"
@@ -31,20 +31,20 @@ source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id",
 protects = { users = "id" }
 "#;
 
-/// Seconds of [`DATASETS`]'s drain.
+/// The drain of [`DATASETS`] in seconds.
 pub const DRAIN: f64 = 12.0;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Lake {
     pub stack: Stack,
     pub endpoint: String,
-    /// People 1 to this are in drops that were put.
+    /// People from 1 to this one are in drops that were put.
     pub sent: AtomicU64,
-    /// People 1 to this are out, as a refresh that began after their drops has answered.
+    /// People from 1 to this one are out, as a refresh that began after their drops has answered.
     pub acknowledged: AtomicU64,
     random: AtomicU64,
     over: AtomicBool,
-    /// How often what was done, and which errors were answered.
+    /// Counts of actions and of error types.
     done: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -78,7 +78,7 @@ impl Lake {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Less than `below`. The order of tasks is nobody's to repeat, but the seed gives the same choices.
+    /// Returns a random number less than `below`. The seed repeats the choices, but not the order of the tasks.
     pub fn random(&self, below: u64) -> u64 {
         // SplitMix64.
         let mut bits = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl Lake {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A function's answer; of an error, only its type is counted: it may have been killed, or be too late.
+    /// Invokes a function. Only an error's type is counted, because the function may have been killed or be too late.
     pub async fn ask(&self, what: &str, function: &str, event: &Value) -> Option<Value> {
         let (outcome, answer) = match self.stack.invoke(function, event).await {
             Ok(Ok(answer)) => ("answered".into(), Some(answer)),
@@ -106,14 +106,14 @@ impl Lake {
         answer
     }
 
-    /// Puts a day's source there and exports it.
+    /// Writes a day's source and exports it.
     pub async fn export(&self, day: u64) -> Result<()> {
         self.stack.put("source/users.csv", oracle::csv(day)).await?;
         self.ask("export", "export", &json!({ "dataset": "users" })).await;
         Ok(())
     }
 
-    /// A drop in which one more person opts out, and an older word of the one before comes late.
+    /// Puts a drop in which one more person opts out, with a late, older record of the person before.
     pub async fn opt_out(&self, person: u64) -> Result<()> {
         let before = person.saturating_sub(1).max(1);
         let csv = format!(
@@ -124,7 +124,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Asks for a refresh; with its answer, all that was sent before is acknowledged.
+    /// Asks for a refresh. Its answer acknowledges everything that was sent before.
     pub async fn refresh(&self) {
         let sent = self.sent.load(Ordering::SeqCst);
         let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;
@@ -137,7 +137,7 @@ impl Lake {
         reader::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
     }
 
-    /// The keys under a prefix of the bucket, a thousand at most.
+    /// Returns the keys under a prefix of the bucket, a thousand at most.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let listed = self.stack.s3.list_objects_v2().bucket(&self.stack.bucket).prefix(prefix).send().await?;
         Ok(listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())

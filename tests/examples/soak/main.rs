@@ -1,11 +1,12 @@
-//! The real chain under readers that never pause, writers that never pause, and kill -9: `just soak SECONDS`.
+//! The real chain under constant readers, constant writers, and kill -9: `just soak SECONDS`.
 //!
-//! template.yaml on the emulator, the compiled functions, Athena's endpoint. Eight readers ask for counts, for the
-//! extraction without those who are out, and for every row, and each answer must be exactly one generation
-//! ([`oracle`]); a ninth reads its files seconds after it has found them, as a long query does. Meanwhile a day is exported every second and people opt out twice a second ([`writers`]), operators
-//! roll back, sweeps delete, events come again and late, and functions are killed in the first three fifths of the
-//! time ([`processes`]); the rest of it shows whether the memory of those that live grows. The older way with two
-//! directories runs beside ([`two_directories`]) and must fail.
+//! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers ask for counts, for the
+//! extraction without opted-out people, and for every row. Each answer must be exactly one generation
+//! ([`oracle`]). A ninth reader reads its files seconds after it has found them, as a long query does. Meanwhile a day is
+//! exported every second, people opt out twice a second ([`writers`]), operators
+//! roll back, sweeps delete, and events come late and again. Functions are killed in the first three fifths of the
+//! time ([`processes`]); the rest shows whether the memory of the surviving processes grows. The older design with two
+//! directories runs beside it ([`two_directories`]) and must fail.
 //!
 //! The last line is one JSON object. `SEED` repeats the random choices of a run, though not its timing.
 
@@ -33,7 +34,7 @@ use readers::Tally;
 use report::Report;
 
 const READERS: usize = 8;
-/// Of the older way's table.
+/// Readers of the older design's table.
 const OLD_READERS: usize = 2;
 
 #[tokio::main]
@@ -83,7 +84,7 @@ async fn soak(lake: &Lake, time: Duration) -> Result<Report> {
     Ok(Report { seconds: start.elapsed(), queries, lives, old, ..Report::default() })
 }
 
-/// What the schedule would do next, and what is in the table then.
+/// Waits for a refresh after the last drop, then checks the tables' contents.
 async fn settle(lake: &Lake, report: &mut Report) -> Result<()> {
     say("settling");
     lake.until("a refresh after the last drop", async || {

@@ -1,7 +1,7 @@
-//! What readers ask, and whether an answer is exactly one generation of each table that it is of.
+//! The readers' questions, and the check that an answer comes from exactly one generation of each table.
 //!
-//! Users of day `d` are the ids from 1 to [`rows`]`(d)`, and each row says which day it is of. People opt out in the
-//! order of their ids, so the opt-outs are the ids from 1 to some `k`, and the extraction lacks exactly those.
+//! The users of day `d` have the ids from 1 to [`rows`]`(d)`, and each row names its day. People opt out in the
+//! order of their ids. So the opt-outs are the ids from 1 to some `k`, and the extraction lacks exactly those.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ pub type Row = Vec<Option<String>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// The exported table, counted.
+    /// Counts the exported table.
     Users,
-    /// The table joined with those who are out: the view that extractions read.
+    /// Reads the view for extractions: the table without opted-out people.
     Extraction,
     OptOuts,
-    /// Every row of the exported table.
+    /// Reads every row of the exported table.
     Full,
 }
 
@@ -23,23 +23,23 @@ pub enum Seen {
     Whole,
     /// No generation looks like this.
     Mixed(String),
-    /// Somebody whose opt-out was acknowledged before the query began.
+    /// A person whose opt-out was acknowledged before the query began.
     CameBack(String),
 }
 
-/// Users of a day. No two days that follow each other have the same number.
+/// Returns the number of users of a day. Consecutive days differ.
 pub fn rows(day: u64) -> u64 {
     PEOPLE + 100 + day * 37 % 500
 }
 
-/// How many may opt out in all: each of them is a user of every day.
+/// The maximum of opt-outs. Each of these people is a user on every day.
 pub const PEOPLE: u64 = 1900;
 
 fn name(id: u64, day: u64) -> String {
     format!("利用者{id} {day}")
 }
 
-/// The source of a day.
+/// Returns the source of a day.
 pub fn csv(day: u64) -> String {
     let lines: String = (1..=rows(day)).map(|id| format!("{id},{},{day}\n", name(id, day))).collect();
     format!("id,name,day\n{lines}")
@@ -63,7 +63,7 @@ impl Question {
         }
     }
 
-    /// `acknowledged` people were out when the query began.
+    /// Judges an answer; `acknowledged` people were out when the query began.
     pub fn judge(self, rows: &[Row], acknowledged: u64) -> Seen {
         match self {
             Question::Full => full(rows),
@@ -99,7 +99,7 @@ fn numbers(row: &Row) -> Option<[u64; 5]> {
     numbers?.try_into().ok()
 }
 
-/// Every row of one day, each once.
+/// Checks that the answer has every row of one day once.
 fn full(all: &[Row]) -> Seen {
     let day = all.first().and_then(|row| row.get(2)?.as_deref()?.parse().ok()).unwrap_or(0);
     let is_of = |row: &Row, id: u64| {

@@ -1,4 +1,4 @@
-//! The processes of this emulator: killed at random, and their memory over time.
+//! The emulator's processes: kills them at random, and records their memory.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::lake::Lake;
 
-/// Kills one function's process after the other until then, whatever it is doing.
+/// Kills one function's process after the other until this time, whatever it is doing.
 pub async fn kill(lake: &Lake, until: Instant) {
     while Instant::now() < until {
         sleep(Duration::from_millis(300 + lake.random(1200))).await;
@@ -28,7 +28,7 @@ fn functions(lake: &Lake) -> Vec<Process> {
     all
 }
 
-/// What one process had resident, MB of 2²⁰ bytes, second by second.
+/// The resident memory of one process in MB of 2²⁰ bytes, each second.
 #[derive(Debug, Default)]
 pub struct Life {
     pub name: String,
@@ -50,11 +50,11 @@ pub async fn watch(lake: &Lake) -> Vec<Life> {
     lives.into_values().collect()
 }
 
-/// Seconds that a process must have been watched to be judged.
+/// Seconds for which a process must have been watched to be judged.
 const LEAST: usize = 15;
 
 impl Life {
-    /// The means of its first and of its last third.
+    /// Returns the means of its first and its last third.
     pub fn thirds(&self) -> Option<(f64, f64)> {
         let third = self.resident.len() / 3;
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -62,12 +62,12 @@ impl Life {
             .then(|| (mean(&self.resident[..third]), mean(&self.resident[self.resident.len() - third..])))
     }
 
-    /// More than a quarter and 16 MB beyond its first third: what an allocator keeps for the next time is less.
+    /// Returns whether it grew by more than a quarter and 16 MB since its first third. An allocator's reserve is less.
     pub fn grows(&self) -> bool {
         self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 16.0)
     }
 
-    /// The emulator's own processes keep what AWS would keep, so they grow.
+    /// Returns whether this is a function's process. The emulator's own grow, because they store what AWS would store.
     pub fn is_function(&self) -> bool {
         self.name.starts_with("turntable-")
     }

@@ -1,4 +1,4 @@
-//! Those who read without a pause, and what they saw.
+//! Readers that never pause, and what they saw.
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +20,9 @@ pub struct Tally {
     pub mixed: u64,
     pub came_back: u64,
     pub longest: Duration,
-    /// Queries that were right, by question.
+    /// Correct answers by question.
     pub by_question: BTreeMap<Question, u64>,
-    /// The first of what went wrong, in words.
+    /// The first faults, in words.
     pub complaints: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// Asks one question after the other, and begins with the one of its number.
+/// Asks one question after the other, beginning with the one of its number.
 pub async fn read(lake: &Lake, number: usize) -> Tally {
     let mut tally = Tally::default();
     for turn in number.. {
@@ -82,10 +82,10 @@ pub async fn read(lake: &Lake, number: usize) -> Tally {
     tally
 }
 
-/// How long the files of [`read_late`] wait.
+/// How long [`read_late`] waits before it reads the files.
 const LATE: Duration = Duration::from_secs(5);
 
-/// A long query, as far as S3 sees it: finds out what is live, and reads the files of it later.
+/// Acts like a long query on S3: looks up the live generation, and reads its files later.
 pub async fn read_late(lake: &Lake) -> Tally {
     let mut tally = Tally::default();
     while !lake.is_over() {

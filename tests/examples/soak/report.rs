@@ -1,4 +1,4 @@
-//! What came of it.
+//! The report of a run.
 
 use std::{cmp::Reverse, collections::BTreeMap, fs, process::ExitCode, time::Duration};
 
@@ -9,7 +9,7 @@ pub struct Report {
     pub seconds: Duration,
     pub queries: Tally,
     pub lives: Vec<Life>,
-    /// Of each of the older way's readers: wrong, and all.
+    /// For each reader of the older design: wrong answers, and all answers.
     pub old: Vec<(u64, u64)>,
     pub done: BTreeMap<String, u64>,
     pub sent: u64,
@@ -17,7 +17,7 @@ pub struct Report {
     pub visible: u64,
 }
 
-/// What must have happened at least once for the run to show anything.
+/// Events that must have happened at least once for the run to prove anything.
 const SOMETIMES: [&str; 6] = [
     "killed",
     "rolled back",

@@ -1,5 +1,5 @@
-//! The older way, in the same harness: two directories that are written in turn, and a table that is switched between
-//! them. It is here to show that the readers would notice.
+//! The older design in the same harness: two directories that are overwritten in turn, and a table that switches between
+//! them. It proves that the readers would notice a fault.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{lake::Lake, oracle};
 
 const FILES: u64 = 8;
-/// A day takes about a second to be written, and the next begins when the table is switched.
+/// The pace: a day takes about a second to write, and the next begins when the table has been switched.
 const PACE: Duration = Duration::from_millis(1000 / FILES);
 
 pub async fn write(lake: &Lake) -> Result<()> {
@@ -25,7 +25,7 @@ pub async fn write(lake: &Lake) -> Result<()> {
     Ok(())
 }
 
-/// Overwrites the directory that is not live, then makes it live.
+/// Overwrites the directory that isn't live, then makes it live.
 async fn publish(lake: &Lake, day: u64, pace: Duration) -> Result<()> {
     let colour = if day.is_multiple_of(2) { "blue" } else { "green" };
     for file in 0..FILES {
@@ -43,7 +43,7 @@ pub async fn create(lake: &Lake) -> Result<()> {
     publish(lake, 0, Duration::ZERO).await
 }
 
-/// Queries that failed, or that saw no single day; and all.
+/// Counts the queries that failed or didn't see exactly one day, and all queries.
 pub async fn read(lake: &Lake) -> (u64, u64) {
     const SQL: &str = "SELECT count(*), min(day), max(day), min(id), sum(id) FROM dmp.old";
     let (mut wrong, mut all) = (0, 0);

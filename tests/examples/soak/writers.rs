@@ -1,4 +1,4 @@
-//! Everybody who changes something, each in a loop until the end.
+//! The writers: each changes something in a loop until the end.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     oracle::PEOPLE,
 };
 
-/// Does it at this pace, or as fast as it goes where that is slower, until the end.
+/// Repeats `act` until the end, at this pace or as fast as it can.
 async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
     for turn in 1.. {
         let next = Instant::now() + pace;
@@ -24,12 +24,12 @@ async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>)
     Ok(())
 }
 
-/// A day a second. Most are flipped by their manifests' events alone.
+/// Exports a day every second. Most days are flipped only by their manifests' events.
 pub async fn exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(1), async |day| lake.export(day).await).await
 }
 
-/// The schedule's way: a message for each dataset. Now and then it meets [`exports`]' own.
+/// Exports as the schedule does, with a message for each dataset. It sometimes meets an export of [`exports`].
 pub async fn all_exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(7), async |_| {
         lake.ask("export all", "export", &json!({})).await;
@@ -38,7 +38,7 @@ pub async fn all_exports(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// A drop every half second; its event alone brings the first in, beside the second somebody asks.
+/// Puts a drop every half second. The first comes in by its event alone; a refresh is asked for beside the second.
 pub async fn opt_outs(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(500), async |_| {
         let person = lake.sent.load(Ordering::SeqCst) + 1;
@@ -76,7 +76,7 @@ pub async fn sweeps(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Events that come again, late and several at a time: of any manifest that there is, and of any drop that there was.
+/// Redelivers events, late and several at a time, about any manifest and any drop.
 pub async fn duplicates(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(400), async |turn| {
         sleep(Duration::from_millis(lake.random(300))).await;
@@ -92,7 +92,7 @@ pub async fn duplicates(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// events/flip-s3.json, of another object.
+/// Returns events/flip-s3.json with another object.
 fn created(lake: &Lake, key: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap_or_default();
     event["detail"]["bucket"]["name"] = lake.stack.bucket.as_str().into();

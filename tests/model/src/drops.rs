@@ -1,4 +1,4 @@
-//! The drops that there may be, and what a table of them says. What counts is decided by the real [`Run`].
+//! The possible drops, and the table that they make. The real [`Run`] decides which record counts.
 
 use turntable::{
     manifest::Drop,
@@ -7,10 +7,10 @@ use turntable::{
 
 use crate::state::{Merge, Set, has};
 
-/// How many people there are.
+/// The number of people.
 pub const PEOPLE: usize = 2;
 
-/// A drop says one thing of one person. The first person is out, then in again, then out for good.
+/// A drop has one consent record about one person. The first person opts out, then in, then out for good.
 const DROPS: [(u8, i64, Said); 4] =
     [(0, 1, Said::OptedOut), (1, 1, Said::Withdrawn), (0, 2, Said::OptedIn), (0, 3, Said::Withdrawn)];
 
@@ -18,7 +18,7 @@ pub fn drop(number: usize) -> Drop {
     Drop { key: format!("{number}.csv"), etag: "e".into() }
 }
 
-/// The members of a set of drops, as an inbox lists them.
+/// Returns the members of a set of drops, as an inbox lists them.
 pub fn listed(drops: Set) -> Vec<(Drop, usize)> {
     (0..DROPS.len()).filter(|number| has(drops, *number)).map(|number| (drop(number), number)).collect()
 }
@@ -36,7 +36,7 @@ fn run(drops: impl IntoIterator<Item = u8>) -> Run {
     run.sorted()
 }
 
-/// The table with so many drops more.
+/// Returns the table after merging these drops.
 pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
     let base = run(base.iter().flat_map(|base| base.words).flatten());
     let (table, _) = base.merged(&run(listed(read).into_iter().map(|(_, number)| number as u8)));
@@ -47,7 +47,7 @@ pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
     words
 }
 
-/// Whether a table says at least what these drops say.
+/// Returns whether a table has at least these drops' records.
 pub fn knows(table: Option<&Merge>, drops: impl IntoIterator<Item = u8>) -> bool {
     drops.into_iter().all(|number| {
         let (person, said) = word(number);

@@ -18,7 +18,7 @@ impl Flip {
         Flip { ask, to, version, live, flips: 0, recovered: None, ulid: None, at: FlipAt::Table }
     }
 
-    /// Looks again, and knows nothing of what it has seen.
+    /// Starts over, without what it has read.
     fn again(&self) -> Flip {
         let to = if matches!(self.ask, Ask::Rollback(_)) { None } else { self.to };
         Flip::ask(self.ask, to)
@@ -30,7 +30,7 @@ impl Flip {
 }
 
 impl Turntable {
-    /// The next step of a flip. `None`: it has ended.
+    /// Takes the next step of a flip. `None` means that it has ended.
     pub fn flip_step(&self, state: &mut State, mut flip: Flip, fault: Fault) -> Option<Run> {
         match flip.at {
             FlipAt::Table => {
@@ -217,7 +217,7 @@ impl Turntable {
         }
     }
 
-    /// The table is moved: the moment of which the promises speak.
+    /// Moves the table, and checks the promises about this moment.
     fn commit(&self, state: &mut State, to: Gen, ask: Ask) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Ours(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
@@ -242,7 +242,7 @@ impl Turntable {
         state.moved(Live::Ours(to));
     }
 
-    /// Somebody else was faster.
+    /// The flip lost the race.
     fn lost(&self, _: &mut State, flip: Flip) -> Option<Run> {
         Some(Run::Flip(flip.again()))
     }
@@ -262,7 +262,7 @@ impl Turntable {
         }
     }
 
-    /// A hold's or a rollback's fence: a new `VersionId` for the same table.
+    /// The fence of a hold or a rollback: a new `VersionId` for the same table.
     pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: Then) -> Option<Run> {
         match seen {
             None => {
@@ -282,7 +282,7 @@ impl Turntable {
     }
 }
 
-/// An operator's request has returned.
+/// Notes that an operator's request has returned.
 pub fn returned(state: &mut State, then: Then) {
     match then {
         Then::Hold => state.truth.held = state.hold,
@@ -295,7 +295,7 @@ pub fn returned(state: &mut State, then: Then) {
     }
 }
 
-/// A mutant's: the commit has failed, so what was to be published is nobody's.
+/// A mutant's step: after a failed commit it deletes the candidate.
 fn cleaned_up(state: &mut State, to: Gen) -> Option<Run> {
     let slot = &mut state.generations[usize::from(to)];
     (slot.manifest, slot.files) = (false, 0);
@@ -312,7 +312,7 @@ fn ulids(state: &State, of: Set) -> impl Iterator<Item = Ulid> {
 }
 
 impl State {
-    /// The table's location has changed.
+    /// Changes the table's location.
     pub fn moved(&mut self, to: Live) {
         if let Live::Ours(old) = self.live {
             self.truth.replaced.retain(|(replaced, _)| *replaced != old);

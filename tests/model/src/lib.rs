@@ -1,9 +1,9 @@
-//! The protocol as a model: every order in which exports, flips, merges, operators, sweeps, readers and somebody else
-//! can take their turns, with crashes and lost replies, over a small world.
+//! The protocol as a model: every order in which exports, flips, merges, operators, sweeps, readers and outside writers can
+//! take their steps, with crashes and lost replies, over a small world.
 //!
-//! The model owns the world (S3, Glue, the clock) and who takes a turn. What is decided in a turn is decided by the real
-//! functions of `turntable`'s pure half. A step of `flip.rs`, `merge.rs` or `sweep.rs` is one read or write that
-//! others can see; they follow `publish`, `merge::refresh` and `sweep::act`, and must change with them.
+//! The model owns the world (S3, Glue, the clock) and the order of the steps. The decisions in a step are made by the real
+//! functions of `turntable`'s pure half. A step of `flip.rs`, `merge.rs` or `sweep.rs` is one read or write that others can
+//! see. The steps follow `publish`, `merge::refresh` and `sweep::act`, and must change with them.
 
 pub mod drops;
 mod export;
@@ -20,36 +20,36 @@ use turntable::{config::Retain, name::Home};
 
 use state::{Ask, Flip, Gen, Live, Mark, Minute, Reader, Record, Run, Set, Slot, State, Sweep, Then, Truth, has};
 
-/// One world to look at.
+/// One world to search.
 #[derive(Debug, Clone)]
 pub struct Turntable {
     pub home: Home,
     pub retain: Retain,
-    /// Data files a generation.
+    /// Data files per generation.
     pub files: u8,
-    /// Invocations at the same time.
+    /// The maximum of concurrent invocations.
     pub at_once: usize,
-    /// Whether sweep may ask Athena for running queries; queries are of any length then, and below `drain` otherwise.
+    /// Whether sweep may ask Athena for running queries. If so, queries have any length; otherwise they are shorter than `drain`.
     pub athena_asked: bool,
-    /// Whether a rollback fences, as it must.
+    /// Whether a rollback fences, as it should.
     pub fenced_rollback: bool,
-    /// How many generations have been live one after the other, and that the last one is.
+    /// How many generations have been live at the start; the last one still is.
     pub turned: u8,
-    /// Whether what is live at first is a merge.
+    /// Whether the first live generation is a merge.
     pub merged: bool,
     pub budget: Budget,
     pub mutant: Option<Mutant>,
 }
 
-/// What may still happen.
+/// How often each action may still happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub exports: u8,
-    /// Of the exports, how many may be of bad rows.
+    /// How many of the exports may have bad rows.
     pub bad: u8,
-    /// Events of manifests.
+    /// Events about manifests.
     pub events: u8,
-    /// An operator's flips by hand.
+    /// Flips by an operator.
     pub by_hand: u8,
     pub rollbacks: u8,
     pub holds: u8,
@@ -60,11 +60,11 @@ pub struct Budget {
     pub ticks: u8,
     pub faults: u8,
     pub crashes: u8,
-    /// Somebody else moves the table.
+    /// Drifts: somebody outside moves the table.
     pub foreign: u8,
 }
 
-/// One thing done wrong. Each must be found out.
+/// A bug in the protocol. The search must find each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     VersionUnchecked,
@@ -84,7 +84,7 @@ pub enum Mutant {
 pub enum Action {
     /// An hour passes.
     Tick,
-    /// An application puts the next drop there.
+    /// An application puts the next drop into the inbox.
     Drop,
     Export {
         bad: bool,
@@ -96,30 +96,30 @@ pub enum Action {
     Release,
     Merge,
     Sweep,
-    /// Somebody else sets the table's location.
+    /// Somebody outside sets the table's location.
     Foreign(Live),
-    /// A query begins, and ends.
+    /// A query begins, or ends with `Done`.
     Read,
     Done,
-    /// The next step of what is running; of a merge's two looks, the second.
+    /// The next step of a run. `Second` takes the second of a merge's two reads first.
     Step(usize, Fault),
     Second(usize),
     Crash(usize),
 }
 
-/// What may become of an `UpdateTable` that is committed.
+/// The fate of a committed `UpdateTable`'s answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
     LostReply,
-    /// The SDK sends it again, and the caller gets the conflict with itself.
+    /// The SDK sends the call again, and the caller gets a conflict with its own first attempt.
     Echo,
 }
 
 pub const HOUR: Minute = 60;
 
 impl Default for Turntable {
-    /// Two generations have been live; drain is an hour; nothing happens.
+    /// Returns a world in which two generations have been live, drain is an hour, and nothing may happen.
     fn default() -> Turntable {
         let hour = SignedDuration::from_hours(1);
         Turntable {
@@ -190,11 +190,11 @@ impl Turntable {
     fn tick(&self, state: &mut State) {
         state.now += HOUR;
         let drain = u16::try_from(self.longest_query().as_mins()).unwrap_or(u16::MAX);
-        // Athena ends what is too long, and `drain` exceeds that.
+        // Athena ends long queries, and `drain` exceeds Athena's limit.
         if state.reader.is_some_and(|reader| !self.athena_asked && state.now - reader.since >= drain) {
             state.reader = None;
         }
-        // No run outlives `abandoned`, and no sweep an hour: Lambda ends it after 15 minutes.
+        // No run outlives `abandoned`. No sweep outlives an hour, because Lambda ends it after 15 minutes.
         let age = |since: Minute| state.now - since;
         let run = |of: Gen| state.generations[usize::from(of)].name.ulid.timestamp_ms() / 60_000;
         let abandoned = u16::try_from(self.retain.abandoned.as_mins()).unwrap_or(u16::MAX);
@@ -210,7 +210,7 @@ impl Turntable {
         state.running = running;
     }
 
-    /// What an operator must make `drain` exceed.
+    /// Returns the query length that `drain` must exceed.
     fn longest_query(&self) -> SignedDuration {
         SignedDuration::from_hours(1)
     }
@@ -267,7 +267,7 @@ impl Model for Turntable {
         actions.extend((left.holds > 0 && state.truth.held).then_some(Action::Release));
         actions.extend((left.drops > 0).then_some(Action::Drop));
         actions.extend((left.ticks > 0).then_some(Action::Tick));
-        // Who moves the table away from a flip that is not on record leaves no trace: nothing is promised then.
+        // Drift away from a flip without a record leaves no trace, so nothing is promised then.
         let last = state.flips.iter().max_by_key(|record| record.ulid).map(|record| Live::Ours(record.to));
         if left.foreign > 0 && last == Some(state.live) {
             actions.push(Action::Foreign(Live::Foreign));
@@ -378,19 +378,19 @@ impl Model for Turntable {
 }
 
 impl Turntable {
-    /// Whether all of a generation is there, and nobody is about to delete it.
+    /// Returns whether a generation is complete, and no sweep is about to delete it.
     fn is_whole(&self, state: &State, of: Gen) -> bool {
         let slot = &state.generations[usize::from(of)];
         slot.manifest && slot.files == self.whole() && slot.mark.is_none()
     }
 
-    /// Whether a generation may be read: complete, and of rows that an audit has passed.
+    /// Returns whether readers may read a generation: it is complete, and its rows pass the audit.
     fn is_sound(&self, state: &State, of: Gen) -> bool {
         let slot = &state.generations[usize::from(of)];
         slot.files == self.whole() && !slot.bad
     }
 
-    /// Whether a generation of this number has been live.
+    /// Returns whether a generation has been live.
     pub fn was_live(state: &State, of: Gen) -> bool {
         has(state.truth.was_live, usize::from(of))
     }

@@ -20,7 +20,7 @@ impl Run {
 type Seen = Option<(Option<u8>, Live)>;
 
 impl Turntable {
-    /// The next step of a refresh. Of the two looks `second` says which comes. `None`: it has ended.
+    /// Takes the next step of a refresh; `second` chooses the order of its two reads. `None` means that it has ended.
     pub fn merge_step(
         &self,
         state: &mut State,
@@ -37,7 +37,7 @@ impl Turntable {
                 let base_slot = ours(state, base).map(|base| &state.generations[usize::from(base)]);
                 let whole = base_slot.is_none_or(|base| base.files == self.whole());
                 if !whole {
-                    // A copy of what is not there any more.
+                    // The object to copy has been deleted.
                     return None;
                 }
                 let since = ours(state, base).map(|base| state.generations[usize::from(base)].name.ulid);
@@ -62,7 +62,7 @@ impl Turntable {
         }
     }
 
-    /// Decides what is to be read, reads it, and names the next generation.
+    /// Decides what to read, reads it, and names the next generation.
     fn read(&self, state: &mut State, listed: Set, version: Option<u8>, base: Live) -> Option<Run> {
         let base_gen = ours(state, base);
         let manifest = base_gen.map(|base| self.manifest(state, base));
@@ -102,7 +102,7 @@ impl Turntable {
         Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at: MergeAt::Data(to) })
     }
 
-    /// A refresh says that all it has listed is live.
+    /// Acknowledges that all listed drops are live.
     pub fn refreshed(&self, state: &mut State, listed: Set) -> Option<Run> {
         state.just = Some(Just::MergeDone);
         let table = ours(state, state.live).and_then(|live| state.generations[usize::from(live)].merge.as_ref());

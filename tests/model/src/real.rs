@@ -1,4 +1,4 @@
-//! The model's small state, as the real functions take it.
+//! Converts the model's small state to the arguments of the real functions.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub fn home() -> Home {
     Home::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
 }
 
-/// The flat location that the table was at before, or that somebody else sets it to.
+/// The unmanaged flat location, where the table was before or where drift moves it.
 fn flat(home: &Home) -> Location {
     home.location().folder("blue")
 }
@@ -36,7 +36,8 @@ pub fn time(minute: Minute) -> Timestamp {
     Timestamp::from_second(i64::from(minute) * 60).expect("a time")
 }
 
-/// A ULID of now. Time goes on with every update of the table; no two generations of one moment have the same `random`.
+/// Returns a ULID of the current time, which advances with every update of the table. Generations of the same time differ in
+/// `random`.
 pub fn ulid(state: &State, random: u128) -> Ulid {
     Ulid::from_parts(u64::from(state.now) * 60_000 + u64::from(state.version) * 10, random + 1)
 }
@@ -108,7 +109,7 @@ impl Turntable {
         }
     }
 
-    /// The records of a set, in the order of their ULIDs.
+    /// Returns the records of a set, in the order of their ULIDs.
     pub fn flips(&self, state: &State, of: Set) -> Vec<(Ulid, record::Flip)> {
         let of = state.flips.iter().enumerate().filter(|(number, _)| has(of, *number));
         let mut flips: Vec<_> = of.map(|(_, record)| (record.ulid, self.flip(state, record))).collect();
@@ -116,7 +117,7 @@ impl Turntable {
         flips
     }
 
-    /// Which records a listing gives that begins at `since`; without it the last one only.
+    /// Returns the records of a listing that begins at `since`, or only the last record without it.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {
@@ -128,7 +129,7 @@ impl Turntable {
         }
     }
 
-    /// What a flip is decided on, of a table that was at `live` and of these records, and all else as it is now.
+    /// Returns the input of a flip's decision: the table at `live`, these records, and the current state of everything else.
     pub fn seen(&self, state: &State, live: Live, flips: Set) -> plan::State {
         let slot = match live {
             Live::Ours(at) => Some(&state.generations[usize::from(at)]),
@@ -146,7 +147,7 @@ impl Turntable {
         }
     }
 
-    /// Whether the audit has nothing against a candidate as it lies there now.
+    /// Returns whether a candidate passes the audit in its current state.
     pub fn passes(&self, state: &State, of: Gen, structure_only: bool) -> bool {
         let manifest = self.manifest(state, of);
         let there = state.generations[usize::from(of)].files;
@@ -168,7 +169,7 @@ impl Turntable {
         audit::verdict(&evidence).reasons().is_empty()
     }
 
-    /// What a sweep plans on: the files and manifests as they were listed, and all else as it is now.
+    /// Returns the input of a sweep's plan: the listed files and manifests, and the current state of everything else.
     pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::State {
         let mut generations = BTreeMap::new();
         for (number, slot) in state.generations.iter().enumerate() {
@@ -203,13 +204,13 @@ impl Turntable {
     }
 }
 
-/// Which of the generations has a name.
+/// Returns the number of the generation with this name.
 pub fn number(state: &State, name: &Generation) -> Gen {
     state.generations.iter().position(|slot| slot.name == *name).expect("a generation that was begun") as Gen
 }
 
 impl Slot {
-    /// One that has just been begun.
+    /// Returns a generation that has just begun.
     pub fn begun(name: Generation, base: Live) -> Slot {
         Slot { name, base, as_of: 0, created: 0, files: 0, manifest: false, mark: None, bad: false, merge: None }
     }

@@ -1,11 +1,11 @@
-//! All that there is at one moment, small enough for millions of moments.
+//! The state of the model, small enough for millions of states.
 
 use turntable::{name::Generation, plan::Who, record::By};
 use ulid::Ulid;
 
 use crate::Budget;
 
-/// A generation, by the order in which they were begun.
+/// A generation's number, in the order in which generations were begun.
 pub type Gen = u8;
 /// Minutes since the model's time began. An hour is one [`crate::Action::Tick`].
 pub type Minute = u16;
@@ -16,25 +16,25 @@ pub fn has(set: Set, member: usize) -> bool {
     set >> member & 1 == 1
 }
 
-/// The whole world.
+/// The state of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
-    /// Ticks, and snapshots that were taken: each has a time of its own.
+    /// Counts ticks and snapshots, so that each has its own time.
     pub now: Minute,
     pub version: u8,
     pub live: Live,
     pub generations: Vec<Slot>,
-    /// In the order in which they were written.
+    /// The flip records, in the order in which they were written.
     pub flips: Vec<Record>,
     pub hold: bool,
-    /// The drops that the applications have put there.
+    /// The drops that applications have put into the inbox.
     pub inbox: Set,
-    /// Always sorted: who is who makes no difference, which is the symmetry that keeps the model small.
+    /// Always sorted: runs are interchangeable, and this symmetry keeps the model small.
     pub running: Vec<Run>,
     pub reader: Option<Reader>,
     pub left: Budget,
     pub truth: Truth,
-    /// What the last step did, if it is worth telling.
+    /// The last step's effect, if a property needs it.
     pub just: Option<Just>,
     pub broken: Option<Broken>,
 }
@@ -46,19 +46,19 @@ pub enum Live {
     Ours(Gen),
 }
 
-/// What there is of a generation.
+/// The objects of a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub name: Generation,
     pub base: Live,
     pub as_of: Minute,
     pub created: Minute,
-    /// The data files that are there.
+    /// The data files that exist.
     pub files: Set,
     pub manifest: bool,
-    /// When a sweep has marked it.
+    /// When a sweep marked it.
     pub mark: Option<Minute>,
-    /// Its rows are not as they should be: an audit of its content rejects it.
+    /// Its rows are bad, so an audit of its content rejects it.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
@@ -66,7 +66,7 @@ pub struct Slot {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Merge {
     pub consumed: Vec<(Gen, Set)>,
-    /// For each person the drop whose word counts.
+    /// For each person, the drop with the effective consent record.
     pub words: [Option<u8>; crate::drops::PEOPLE],
 }
 
@@ -79,7 +79,7 @@ pub struct Record {
     pub by: Mark,
 }
 
-/// [`By`], as far as the model has it.
+/// The part of [`By`] that the model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
     Event,
@@ -99,25 +99,25 @@ impl Mark {
     }
 }
 
-/// A query: what it found at the table's Location, and since when it reads that.
+/// A query: the generation that it found at the table's Location, and since when it reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reader {
     pub generation: Gen,
     pub since: Minute,
 }
 
-/// What nobody in the system can know.
+/// The true history, which no part of the system can know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Truth {
     /// Generations that have ever been live.
     pub was_live: Set,
-    /// When each went from live for the last time.
+    /// When each was last replaced.
     pub replaced: Vec<(Gen, Minute)>,
-    /// A hold has returned and was not released.
+    /// A hold has returned and hasn't been released.
     pub held: bool,
-    /// A rollback has returned, and what it made live still is: when it took place.
+    /// The time of a rollback that has returned and whose generation is still live.
     pub rolled_back: Option<Minute>,
-    /// Somebody else has moved the table.
+    /// Drift: somebody outside Turntable has moved the table.
     pub foreign: bool,
 }
 
@@ -134,43 +134,43 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ExportAt {
     Snapshot,
-    /// The next file.
+    /// The next file to write.
     Data(u8),
     Manifest,
 }
 
-/// What a fence is for.
+/// The purpose of a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Then {
     Hold,
-    /// The rollback to a generation that took place at a minute.
+    /// A rollback to a generation, with the minute of its commit.
     Rollback(Gen, Minute),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MergeAt {
-    /// Reads the table and lists the inbox, whichever comes first.
+    /// Reads the table and lists the inbox, in either order.
     Look,
     /// Reads the hold and the drops.
     Read,
     /// Reads the flips, and writes the files of a generation.
     Data(Gen),
-    /// With the flips that were read.
+    /// Flips, with the flip records that were read.
     Manifest(Gen, Set),
 }
 
-/// A flip, a rollback, or the flip at a merge's end.
+/// A flip, a rollback, or the flip at the end of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flip {
     pub ask: Ask,
-    /// The candidate; of a rollback without a name it is known after the look.
+    /// The candidate. An unnamed rollback knows it after loading the state.
     pub to: Option<Gen>,
     pub version: Option<u8>,
     pub live: Live,
     /// The flip records that were read.
     pub flips: Set,
     pub recovered: Option<Ulid>,
-    /// Its own record's.
+    /// The number of its own record.
     pub ulid: Option<Ulid>,
     pub at: FlipAt,
 }
@@ -179,7 +179,7 @@ pub struct Flip {
 pub enum Ask {
     Event,
     Operator,
-    /// To a named generation, or to the one before.
+    /// A rollback to a named generation, or to the previous one.
     Rollback(Option<Gen>),
     /// A merge that has listed these drops.
     Merge(Set),
@@ -199,29 +199,29 @@ impl Ask {
     }
 }
 
-/// The next thing that a flip does.
+/// The next step of a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlipAt {
     /// Reads the table.
     Table,
-    /// Reads all else, and decides.
+    /// Reads everything else, and decides.
     Rest,
-    /// Asks whether a sweep has marked the candidate.
+    /// Checks whether a sweep has marked the candidate.
     Marked,
     Audit,
-    /// Puts live on record; then the update, or nothing more.
+    /// Writes live's missing record; then updates, or ends.
     Recover {
         flip: bool,
     },
     Update,
-    /// Reads the table after an update without a clear answer; whether it was an error.
+    /// Reads the table after an update without a clear answer; says whether the answer was an error.
     SettleTable {
         error: bool,
     },
     SettleRest {
         error: bool,
     },
-    /// Puts itself on record: what was replaced, and when in truth.
+    /// Writes its own record: what was replaced, and the true time.
     Record(Live, Minute),
 }
 
@@ -237,12 +237,12 @@ pub struct Sweep {
 pub enum SweepAt {
     Table,
     List,
-    /// Reads manifests, marks and flips of what was listed (the files, and the manifests), and plans.
+    /// Reads manifests, marks and flips for the listed files and manifests, and plans.
     Plan {
         files: Vec<Set>,
         manifests: Set,
     },
-    /// Writes the marks of what goes.
+    /// Writes the marks of the generations to delete.
     Mark {
         go: Set,
         spared: Set,
@@ -253,7 +253,7 @@ pub enum SweepAt {
     Manifests {
         go: Set,
     },
-    /// The next file of each.
+    /// The next file of each to delete.
     Data {
         go: Set,
         file: u8,
@@ -263,7 +263,7 @@ pub enum SweepAt {
     },
 }
 
-/// What is worth telling of a step.
+/// A step's effect that a property checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Just {
     Swapped,
@@ -288,7 +288,7 @@ pub enum Just {
     Crashed,
 }
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Broken {
     FresherWins,

@@ -18,11 +18,11 @@ impl Sweep {
 }
 
 impl Turntable {
-    /// The next step of a sweep. `None`: it has ended.
+    /// Takes the next step of a sweep. `None` means that it has ended.
     pub fn sweep_step(&self, state: &mut State, mut sweep: Sweep) -> Option<Run> {
         match sweep.at.clone() {
             SweepAt::Table => {
-                // Without a table nothing is planned.
+                // Without a table there is nothing to plan.
                 (sweep.version, sweep.live) = (flip::table(state)?, state.live);
                 sweep.at(SweepAt::List)
             }
@@ -101,9 +101,9 @@ impl Turntable {
         if go | spared == 0 { None } else { sweep.at(SweepAt::Mark { go, spared }) }
     }
 
-    /// Breaks a promise if something of these must still be there for a rollback. What is read is looked at elsewhere.
+    /// Marks a promise as broken if one of these must be kept for a rollback. Other checks cover what readers read.
     fn deletes(&self, state: &mut State, go: Set) {
-        // Where a record is missing, nobody can tell what was replaced last.
+        // With a missing record, the last replaced generation is unknown.
         if state.truth.foreign || state.flips.iter().any(|record| record.by == Mark::Recovered) {
             return;
         }

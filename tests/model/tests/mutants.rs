@@ -1,10 +1,10 @@
-//! One thing done wrong each, and the promise that it breaks: what the worlds would notice.
+//! Mutants: each has one bug in the protocol, and the search finds the promise that the bug breaks.
 
 use model::{Budget, Mutant, Turntable, properties::*};
 use stateright::{Checker, DiscoveryClassification, HasDiscoveries, Model};
 use turntable::config::Retain;
 
-/// The shortest way to break a promise, and which.
+/// Returns the first broken promise, and the number of steps of the shortest way to it.
 fn breaks(world: Turntable) -> (&'static str, usize) {
     let checker = world.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let broken = checker.discoveries().into_iter().find(|(name, _)| is_broken(checker.discovery_classification(name)));

@@ -1,4 +1,4 @@
-//! The suite in an account: what it needs is made, and all of it is deleted, whatever comes of the suite.
+//! Runs the suite in an account: makes what the suite needs, and deletes all of it whatever the result.
 
 use aws_sdk_glue::types::DatabaseInput;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
@@ -11,10 +11,10 @@ use turntable::{
 
 use super::{Difference, Subject, judge};
 
-/// Every name that the suite makes begins so: nothing else is ever deleted.
+/// The beginning of every name that the suite makes. Nothing else is ever deleted.
 pub const PREFIX: &str = "turntable-contract-";
 
-/// One bucket and one Glue database, and what is in them.
+/// One bucket and one Glue database with their contents.
 pub struct Account {
     aws: SdkConfig,
     bucket: String,
@@ -22,7 +22,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// `name` is the bucket's, and with `_` for `-` the database's. It begins with [`PREFIX`].
+    /// Takes the bucket's name, which begins with [`PREFIX`]. The database has the same name with `_` for `-`.
     pub fn new(aws: SdkConfig, name: &str) -> Result<Account, String> {
         let own = name.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty());
         let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -34,8 +34,8 @@ impl Account {
         Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_") })
     }
 
-    /// Makes bucket and database, looks at every clause, and deletes everything. Gives all that is not as it should be.
-    /// Nothing is touched if either is there already.
+    /// Makes the bucket and the database, checks every clause, and deletes everything. Returns all faults. Touches nothing if
+    /// either exists already.
     pub async fn run(&self, differences: &[Difference]) -> Vec<String> {
         let mut faults = match self.vacant().await {
             Ok(()) => match self.make().await {
@@ -48,7 +48,7 @@ impl Account {
         faults
     }
 
-    /// An error if anything of this name is there, or if it cannot be told.
+    /// Fails if the bucket or the database exists, or if that can't be found out.
     pub async fn vacant(&self) -> Result<(), String> {
         let taken = |what: &str| Err(format!("{what} exists already: choose another name, or delete it with --delete"));
         let bucket = aws_sdk_s3::Client::new(&self.aws).head_bucket().bucket(&self.bucket).send().await;
@@ -67,7 +67,7 @@ impl Account {
 
     async fn make(&self) -> Result<(), String> {
         let region = self.aws.region().map(|region| region.as_ref()).unwrap_or_default();
-        // The one region that S3 does not want named.
+        // S3 refuses a location constraint for this one region.
         let place = (region != "us-east-1").then(|| {
             let place = BucketLocationConstraint::from(region);
             CreateBucketConfiguration::builder().location_constraint(place).build()
@@ -81,14 +81,15 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes all there is of this name. Each step is taken whatever has come of the others; gives what may be left.
+    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns what may be
+    /// left.
     pub async fn delete(&self) -> Vec<String> {
         let mut left = Vec::new();
         left.extend(self.empty().await.err());
         let bucket = aws_sdk_s3::Client::new(&self.aws).delete_bucket().bucket(&self.bucket).send().await;
         left.extend(bucket.err().map(|error| format!("bucket {} may be left: {error:?}", self.bucket)));
         left.extend(self.drop_tables().await.err());
-        // Glue would delete the tables in its own time: that is why they went first.
+        // Tables go first, because Glue deletes those of a database only later.
         let database = aws_sdk_glue::Client::new(&self.aws).delete_database().name(&self.database).send().await;
         left.extend(database.err().map(|error| format!("database {} may be left: {error:?}", self.database)));
         left

@@ -23,7 +23,7 @@ clauses! {
     tells_of_registered_partitions
 }
 
-/// A table at a location of its own.
+/// Returns a table's input, with a location of its own.
 pub(super) fn input(subject: &Subject, name: &str) -> TableInput {
     let at = subject.folder("tables").folder(name);
     let column = Column::builder().name("id").r#type("bigint").build().unwrap();
@@ -42,7 +42,7 @@ impl Subject {
         self.catalog.table(&self.table(name)).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
     }
 
-    /// One update of the table as it was read.
+    /// Updates the table with the version that was read.
     pub(super) async fn update(&self, read: &Table, input: TableInput) -> Update {
         self.catalog.update(&self.database, input, version(read)).await.unwrap()
     }
@@ -52,7 +52,7 @@ fn version(table: &Table) -> &str {
     table.version_id().expect("a VersionId")
 }
 
-/// The same table with another owner.
+/// Returns the table's input with another owner.
 fn owned(table: &Table, owner: &str) -> TableInput {
     let mut input = glue::unchanged(table);
     input.owner = Some(owner.into());
@@ -94,7 +94,7 @@ async fn updates_once_in_a_race(subject: Arc<Subject>) {
     assert_eq!(subject.read("race").await.owner(), Some(done[0].as_str()));
 }
 
-/// AWS does not document it; others have seen it there. Nothing relies on it.
+/// AWS doesn't document this, but others have seen it there. Nothing relies on it.
 async fn begins_at_version_0(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "begins")).await;
     assert_eq!(version(&table), "0", "the first VersionId");
@@ -109,7 +109,7 @@ async fn archives_no_version_that_is_skipped(subject: Arc<Subject>) {
     assert_eq!(versions.expect("GetTableVersions").table_versions().len(), 1, "versions of the table");
 }
 
-/// What `TableInput` does not say is gone.
+/// Fields that `TableInput` doesn't name are lost.
 async fn replaces_the_whole_table(subject: Arc<Subject>) {
     let mut full = input(&subject, "replaced");
     full.description = Some("kept by nobody".into());
@@ -123,7 +123,7 @@ async fn replaces_the_whole_table(subject: Arc<Subject>) {
     assert_eq!(after.description().unwrap_or_default(), "", "the description that the update did not name");
 }
 
-/// The flip itself.
+/// A flip's update: another location, and nothing else.
 async fn moves_a_table(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "moved")).await;
     let green: Location = subject.folder("tables").folder("moved").folder("green-01J00000000000000000000000");

@@ -1,4 +1,4 @@
-//! What the emulators are known to do otherwise than AWS. Where AWS documents it, the clause says.
+//! Known differences of the emulators from AWS. The clauses say where AWS documents its behaviour.
 
 use super::Difference;
 

@@ -1,8 +1,8 @@
-//! What AWS promises and the product relies on: one suite of clauses over S3 and the Glue Data Catalog, for the
-//! implementations in memory, for two emulators, and for AWS itself.
+//! The promises of AWS that Turntable relies on: one suite of clauses about S3 and the Glue Data Catalog. It runs against the
+//! implementations in memory, two emulators, and AWS itself.
 //!
-//! A clause says what AWS documents. Where something else does not keep it, that is a [`Difference`] by the clause's
-//! name, with what shows of it and where it is documented; one that no longer shows is a failure too.
+//! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the symptom and the
+//! source. A difference that no longer shows is a failure too.
 
 pub mod account;
 mod catalog;
@@ -23,22 +23,22 @@ use turntable::{
 
 use crate::{catalog as memory_catalog, memory};
 
-/// An implementation, and where in it the suite may do as it likes.
+/// An implementation, and the places in it that belong to the suite.
 pub struct Subject {
     pub objects: Arc<dyn Objects>,
     pub catalog: Arc<dyn Catalog>,
-    /// It exists, and holds nothing.
+    /// An empty bucket.
     pub bucket: String,
-    /// There is no such bucket.
+    /// A bucket that doesn't exist.
     pub no_bucket: String,
-    /// A Glue database that exists, and holds nothing.
+    /// An empty Glue database.
     pub database: String,
-    /// There is no such database.
+    /// A Glue database that doesn't exist.
     pub no_database: String,
     behind: Behind,
 }
 
-/// What the ports do not offer, and the suite needs.
+/// Access to what the suite needs beyond the ports.
 enum Behind {
     Memory(Arc<memory_catalog::Memory>),
     Glue(aws_sdk_glue::Client),
@@ -58,7 +58,7 @@ impl Subject {
         }
     }
 
-    /// The product's own clients.
+    /// Takes Turntable's own clients.
     pub fn aws(aws: &SdkConfig, bucket: &str, database: &str) -> Subject {
         Subject {
             objects: Arc::new(S3::new(aws)),
@@ -71,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// A clause's own folder.
+    /// Returns a clause's own folder.
     fn folder(&self, name: &str) -> Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{name}/") }
     }
@@ -81,13 +81,13 @@ impl Subject {
     }
 }
 
-/// One promise: a function that panics where it is not kept.
+/// One promise: a function that panics when the promise is broken.
 pub struct Clause {
     pub name: &'static str,
     holds: fn(Arc<Subject>) -> BoxFuture<'static, ()>,
 }
 
-/// The list of a module's clauses, by the names of their functions.
+/// Makes the list of a module's clauses from the names of their functions.
 macro_rules! clauses {
     ($($name:ident)*) => {
         pub(super) const CLAUSES: &[super::Clause] =
@@ -96,22 +96,22 @@ macro_rules! clauses {
 }
 use clauses;
 
-/// All clauses, in the order in which they are looked at.
+/// Returns all clauses in the order of their checks.
 pub fn all() -> impl Iterator<Item = &'static Clause> {
     [objects::CLAUSES, writes::CLAUSES, catalog::CLAUSES, fields::CLAUSES].into_iter().flatten()
 }
 
-/// A clause that an emulator is known not to keep.
+/// A clause that an emulator is known to break.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     pub clause: &'static str,
-    /// Part of how the clause fails: one that fails for another reason is a fault.
+    /// A part of the clause's failure text. A failure with another text is a fault.
     pub shows: &'static str,
-    /// What the emulator does instead, and where AWS documents what it does.
+    /// The emulator's behaviour, and where its source or AWS's documentation shows it.
     pub source: &'static str,
 }
 
-/// Looks at every clause. Gives what is not as it should be: nothing, if all hold but those that are known to differ.
+/// Checks every clause, and returns the faults: none, if all clauses hold but those that are known to differ.
 pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> {
     let subject = Arc::new(subject);
     let mut faults: Vec<String> = differences
@@ -120,7 +120,7 @@ pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> 
         .map(|difference| format!("{}: no such clause", difference.clause))
         .collect();
     for clause in all() {
-        // A task of its own ends alone when it panics.
+        // A panic ends only the task.
         let broken = tokio::spawn((clause.holds)(subject.clone())).await.err().map(said);
         let known = differences.iter().find(|difference| difference.clause == clause.name);
         faults.extend(fault(clause.name, broken, known));
@@ -142,7 +142,7 @@ fn fault(name: &str, broken: Option<String>, known: Option<&Difference>) -> Opti
     }
 }
 
-/// What a panic said.
+/// Returns a panic's message.
 fn said(error: tokio::task::JoinError) -> String {
     let payload = match error.try_into_panic() {
         Ok(payload) => payload,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_difference_of_no_clause_is_a_fault() {
+    async fn a_difference_that_names_no_clause_is_a_fault() {
         let unknown = Difference { clause: "no_such_clause", ..KNOWN };
         assert_eq!(judge(Subject::memory(), &[unknown]).await, ["no_such_clause: no such clause"]);
     }

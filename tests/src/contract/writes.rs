@@ -88,7 +88,7 @@ async fn uploads_in_parts(subject: Arc<Subject>) {
     }
 }
 
-/// Whoever finishes first has the key: `CompleteMultipartUpload` takes `If-None-Match` as `PutObject` does.
+/// The first writer to finish has the key: `CompleteMultipartUpload` takes `If-None-Match` as `PutObject` does.
 async fn uploads_nothing_over_what_is_there(subject: Arc<Subject>) {
     let (objects, at) = (&subject.objects, subject.folder("taken"));
     for (name, size) in [("small", 10), ("large", 9 << 20)] {
@@ -113,7 +113,7 @@ async fn leaves_nothing_of_an_abandoned_upload(subject: Arc<Subject>) {
         }
     }
     assert_eq!(objects.list(&at, None).await.unwrap(), []);
-    // What is dropped is aborted in the background.
+    // A dropped upload is aborted in the background.
     for _ in 0..50 {
         if objects.uploads(&at).await.unwrap().is_empty() {
             return;
@@ -155,7 +155,7 @@ async fn copies_every_name(subject: Arc<Subject>) {
     fails(objects.copy(&missing, OTHER, &at.key("b")).await, Kind::Conflict, &missing);
 }
 
-/// The ETag of nothing here.
+/// An ETag that no object here has.
 const OTHER: &str = "0123456789abcdef0123456789abcdef";
 
 /// `x-amz-copy-source-if-match`: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>.

@@ -1,0 +1,85 @@
+//! Athena's checks before the flip, the canary after it, and the objects that sweep deletes from S3.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Chain, USERS, generation, users};
+
+/// Makes a `users` dataset of 500 rows live. `more` is added to its entry.
+async fn live(more: &str) -> (Chain, Value) {
+    let chain = Chain::start(&format!("{USERS}{more}")).await;
+    chain.put("source/users/users.csv", users(500, 1)).await.unwrap();
+    let exported = chain.ask("export", &json!({ "dataset": "users" })).await;
+    chain.next("users", None).await;
+    (chain, exported)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_that_athena_finds_wanting_is_never_live_and_all_is_said() {
+    let good = "checks = { unique = [\"id\"], sql = [\"SELECT count(*) = 500 FROM {table}\"], not_null = [\"id\"] }\n";
+    let (chain, first) = live(good).await;
+    let bad = "checks = { unique = [\"name\"], sql = [\"SELECT count(*) = 0 FROM {table}\"], range = { id = { min = 1000 } } }\n";
+    chain.datasets(&format!("{USERS}{bad}")).await;
+    chain.put("source/users/users.csv", users(500, 1).replace("u1,", "u2,")).await.unwrap();
+    let second = chain.ask("export", &json!({ "dataset": "users" })).await;
+    let request = json!({ "dataset": "users", "generation": second["generation"] });
+    let refused = chain.answer("flip", &request).await.unwrap_err();
+    assert_eq!(refused.error_type, "Rejected");
+    let (before, reasons) = refused.error_message.split_once("stays live: ").unwrap();
+    assert_eq!(before, format!("users: the candidate was rejected, {} ", first["generation"].as_str().unwrap()));
+    for reason in [
+        "range: id: expected 1000 or more, found smaller values in part-00000.parquet",
+        "sql: SELECT count(*) = 0 FROM {table}: expected true, found false",
+    ] {
+        assert!(reasons.contains(reason), "{reasons}");
+    }
+    assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
+    no_audit_table_is_left(&chain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_is_not_true_takes_the_table_back() {
+    let (chain, first) = live("").await;
+    chain.datasets(&format!("{USERS}checks = {{ canary = \"SELECT count(*) = 500 FROM {{table}}\" }}\n")).await;
+    chain.put("source/users/users.csv", users(501, 2)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    let home = chain.home("users");
+    // Records of the first flip, the second, and the way back.
+    chain.until("the way back", async || (chain.keys(&home.flips().prefix).await.len() == 3).then_some(())).await;
+    assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
+    let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
+    assert_eq!((&status["last_flip"]["by"], &status["live"]), (&json!("canary"), &first["generation"]), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_deletes_what_was_replaced_and_nothing_else() {
+    let retain = "retain = { generations = 0, drain = \"0s\" }\n";
+    let (chain, first) = live(retain).await;
+    let first = generation(&first);
+    let home = chain.home("users");
+    chain.put("source/users/users.csv", users(510, 2)).await.unwrap();
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    let second = chain.next("users", Some(&home.generation(&first))).await;
+    // The flip's record is written after the flip.
+    chain.until("two records", async || (chain.keys(&home.flips().prefix).await.len() == 2).then_some(())).await;
+    chain.put("schemas/users/by-hand/notes.txt", "not ours").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    let planned = chain.ask("sweep", &json!({ "dataset": "users", "dry_run": true })).await;
+    assert_eq!(planned["deleted"][0]["location"], home.generation(&first).to_string(), "{planned}");
+    assert_eq!(chain.keys(&home.generation(&first).prefix).await.len(), 1);
+    let swept = chain.ask("sweep", &json!({})).await;
+    assert_eq!(swept["deleted"].as_array().map(Vec::len), Some(1), "{swept}");
+    assert!(chain.keys(&home.generation(&first).prefix).await.is_empty());
+    let left = [home.generation(&second).key("part-00000.parquet").key, home.manifest(&second).key];
+    let keys = chain.keys("schemas/users/").await;
+    assert!(left.iter().all(|key| keys.contains(key)) && !keys.contains(&home.manifest(&first).key), "{keys:?}");
+    assert!(keys.contains(&"schemas/users/by-hand/notes.txt".to_owned()), "{keys:?}");
+}
+
+async fn no_audit_table_is_left(chain: &Chain) {
+    let tables = chain.glue.get_tables().database_name("dmp").send().await.unwrap();
+    let names: Vec<&str> = tables.table_list().iter().map(|table| table.name()).collect();
+    assert_eq!(names, ["users"]);
+}

@@ -1,0 +1,74 @@
+//! Runs the AWS commands of README, docs/deploy.md and docs/migration.md on the emulator, word for word.
+
+use std::fs;
+
+use serde_json::json;
+use tests::follow::Follower;
+
+use super::{Chain, USERS, emulator, users};
+
+impl Chain {
+    /// Returns a follower with this stack's names and credentials. Its folder has the stack's datasets.toml.
+    pub async fn follower(&self, page: &str) -> Follower {
+        let follower = Follower::of(page, &format!("follower-{}", self.account));
+        let datasets = self.get("datasets.toml").await.unwrap();
+        fs::write(follower.folder.join("datasets.toml"), datasets).unwrap();
+        follower
+            .with("STACK", &self.name)
+            .with("BUCKET", &self.bucket)
+            .with("AWS_ENDPOINT_URL", &emulator().await.endpoint)
+            .with("AWS_ACCESS_KEY_ID", &self.account)
+            .with("AWS_SECRET_ACCESS_KEY", "test")
+            .with("AWS_DEFAULT_REGION", local::REGION)
+            .replacing("s3://BUCKET/", format!("s3://{}/", self.bucket))
+            .replacing("--bucket BUCKET ", format!("--bucket {} ", self.bucket))
+            .replacing("arn:aws:s3:::BUCKET", format!("arn:aws:s3:::{}", self.bucket))
+            .replacing("ROLE_ARN", format!("arn:aws:iam::{}:role/flip", self.account))
+            .replacing("--function-name turntable-", format!("--function-name {}-", self.name))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_pages_ask_of_aws_is_answered() {
+    let chain = Chain::start(USERS).await;
+    chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
+    let kept = chain.get("datasets.toml").await.unwrap();
+    let database = async |name: &str| chain.glue.get_database().name(name).send().await.is_ok();
+
+    // A table is added.
+    let page = chain.follower("README.md").await.replacing("Name=dmp", "Name=first");
+    chain.put("datasets.toml", "").await.unwrap();
+    page.follow("Deploy it", 1..3, &[]).await;
+    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    assert!(database("first").await);
+    let told = page.follow("Add a table", 0..1, &[]).await;
+    let first = chain.next("users", None).await;
+    assert!(told.contains(&first.to_string()), "{told}");
+    page.finish("tests/tests/it/chain/pages.rs");
+
+    // A bucket without events: new candidates wait.
+    let page = chain.follower("docs/deploy.md").await.replacing("Name=dmp", "Name=second");
+    chain.put("datasets.toml", "").await.unwrap();
+    page.follow("Parameters", 0..2, &[]).await;
+    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    assert!(database("second").await);
+    let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
+    let put = chain.s3.put_bucket_notification_configuration().bucket(&chain.bucket).notification_configuration(none);
+    put.send().await.unwrap();
+    page.follow("A bucket that is there already", 0..1, &[]).await;
+    let before = chain.live("users").await;
+    chain.ask("export", &json!({ "dataset": "users" })).await;
+    let second = chain.next("users", before.as_ref()).await;
+    page.follow("Lake Formation", 0..3, &[]).await;
+    page.finish("tests/tests/it/chain/pages.rs");
+
+    // A trial beside an existing job makes a candidate that no reader sees.
+    let page = chain.follower("docs/migration.md").await;
+    page.follow("Coming from something else", 0..2, &[]).await;
+    let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
+    assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
+    let newest = &status["generations"][0];
+    assert_eq!((&newest["state"], &newest["live"]), (&json!("candidate"), &json!(false)), "{status}");
+    assert_eq!(chain.home("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
+    page.finish("tests/tests/it/chain/pages.rs");
+}

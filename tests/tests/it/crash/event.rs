@@ -1,0 +1,136 @@
+//! What begins a run, and the run: the function itself, on the ports behind a wire.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Value, json};
+use tests::{
+    rig::Rig,
+    wire::{Wire, Wired, wired},
+};
+use turntable::{
+    error::{Error, Result},
+    name::Generation,
+    port::{Engine, Queue},
+    publish::Outcome,
+    world::World,
+};
+
+use crate::engines::support::event_of;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A message of the queue of exports.
+    Export,
+    /// Athena's or Glue's, of a run that has ended: its number, from 0.
+    Ended(usize),
+    /// A look at a run that is pending, which sweep asks for.
+    Nudged(Generation),
+    /// S3's, of a manifest.
+    Manifest(Generation),
+    /// An operator's request to `flip`.
+    Ask(Value),
+    /// Glue's, of a table that has changed.
+    Changed,
+    /// A message of the queue of drops.
+    Drop,
+    /// `optout`'s schedule.
+    Schedule,
+    Sweep,
+}
+
+impl Event {
+    pub fn ask(rig: &Rig, action: &str) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "action": action, "reason": "we look at it" }))
+    }
+
+    pub fn back_to(rig: &Rig, generation: &Generation) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "action": "rollback", "generation": generation }))
+    }
+
+    pub fn by_hand(rig: &Rig, generation: &Generation) -> Event {
+        Event::Ask(json!({ "dataset": rig.table.table, "generation": generation }))
+    }
+
+    pub fn is(&self, action: &str) -> bool {
+        matches!(self, Event::Ask(request) if request["action"] == action)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Manifest(generation) => write!(f, "event of {generation}"),
+            Event::Ended(run) => write!(f, "end of run {run}"),
+            Event::Nudged(generation) => write!(f, "look at {generation}"),
+            Event::Ask(request) => match (&request["action"], &request["generation"]) {
+                (Value::Null, generation) => write!(f, "flip to {generation}"),
+                (action, Value::Null) => write!(f, "{action}"),
+                (action, generation) => write!(f, "{action} to {generation}"),
+            },
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// What a run was to do, where it tells.
+pub type Done = Result<Option<Outcome>>;
+
+/// One invocation.
+pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
+    let world = wired(&rig.world(), wire.clone());
+    match event {
+        Event::Export => {
+            let event = serde_json::from_str(include_str!("../../../../events/export-sqs.json")).unwrap();
+            batch(&json!(export(&rig, world, wire, event).await?))
+        }
+        Event::Ended(run) => export(&rig, world, wire, event_of(&rig, run)).await.map(|_| None),
+        Event::Nudged(generation) => {
+            let request = json!({ "dataset": rig.table.table, "generation": generation });
+            export(&rig, world, wire, request).await.map(|_| None)
+        }
+        Event::Manifest(generation) => flip(world, rig.event(&generation)).await,
+        Event::Ask(request) => flip(world, request).await,
+        Event::Changed => {
+            let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+            event["detail"]["tableName"] = rig.table.table.clone().into();
+            flip(world, event).await
+        }
+        Event::Drop => {
+            let event = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
+            batch(&json!(optout(world, event).await?))
+        }
+        Event::Schedule => optout(world, json!({})).await.map(|_| None),
+        Event::Sweep => {
+            let sweep = sweep::Sweep { world, queue: queue(&rig, wire), limits: sweep::Limits::default() };
+            sweep::handle(sweep, json!({})).await.map(|_| None)
+        }
+    }
+}
+
+fn queue(rig: &Rig, wire: Arc<dyn Wire>) -> Arc<dyn Queue> {
+    let port: Arc<dyn Queue> = rig.queue.clone();
+    Arc::new(Wired { wire, port })
+}
+
+async fn export(rig: &Rig, world: World, wire: Arc<dyn Wire>, event: Value) -> Result<export::Answer> {
+    let port: Arc<dyn Engine> = rig.engine.clone();
+    let engine = Arc::new(Wired { wire: wire.clone(), port });
+    let export = export::Export { world, queue: queue(rig, wire), engine, secrets: None, iam: None, deadline: None };
+    export::handle(export, event).await
+}
+
+async fn flip(world: World, event: Value) -> Done {
+    flip::handle(world, event).await.map(|answer| Some(answer.outcome))
+}
+
+async fn optout(world: World, event: Value) -> Result<optout::Answer> {
+    optout::handle(optout::Optout { world, secrets: None, iam: None, deadline: None }, event).await
+}
+
+/// A message that has failed comes again.
+fn batch(answer: &Value) -> Done {
+    match answer["batchItemFailures"].as_array() {
+        Some(failures) if failures.is_empty() => Ok(None),
+        _ => Err(Error::unavailable("the message comes again")),
+    }
+}

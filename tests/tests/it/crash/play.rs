@@ -1,0 +1,212 @@
+//! Runs at the same time, of which one call after the other arrives.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tests::{
+    rig::Rig,
+    wire::{Call, Fate},
+};
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::{
+    event::{self, Done, Event},
+    gate::Gate,
+    rest::Rest,
+    scenario::is_inbox,
+    watch::Watch,
+};
+
+/// What a run meets at one of its calls, counted from 0.
+pub type Fault = Option<(usize, Fate)>;
+
+/// How a run came to its end.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    Said(Event, String, bool),
+    Died(Event),
+}
+
+impl Ended {
+    /// What AWS delivers again, and what a person asks again.
+    pub fn again(self) -> Option<Event> {
+        match self {
+            Ended::Said(_, _, true) => None,
+            Ended::Said(event, _, false) | Ended::Died(event) => Some(event),
+        }
+    }
+}
+
+pub struct Play {
+    pub rig: Arc<Rig>,
+    pub watch: Watch,
+    rest: Arc<Rest>,
+    /// Of all that has arrived, in order.
+    hash: DefaultHasher,
+    /// Effects and reads that have arrived.
+    pub calls: usize,
+    /// Every step in words, where somebody wants to read them.
+    pub told: Option<Vec<String>>,
+    /// What the last runs have called, in order.
+    pub seen: Vec<Call>,
+    /// The calls that a faulty program leaves out.
+    pub leaves_out: fn(&Rig, &Call) -> bool,
+}
+
+struct Running {
+    event: Event,
+    task: JoinHandle<Done>,
+    fault: Fault,
+    calls: usize,
+    ended: Option<Ended>,
+}
+
+impl Play {
+    pub fn new(rig: Rig, rest: Arc<Rest>) -> Play {
+        let rig = Arc::new(rig);
+        let watch = Watch::new(&rig);
+        Play {
+            rig,
+            watch,
+            rest,
+            hash: DefaultHasher::new(),
+            calls: 0,
+            told: None,
+            seen: Vec::new(),
+            leaves_out: |_, _| false,
+        }
+    }
+
+    /// The same hash is the same schedule.
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    /// One run alone.
+    pub async fn alone(&mut self, event: Event, fault: Fault) -> Result<Ended, String> {
+        let mut ended = self.together(vec![(event, fault)], |_| 0).await?;
+        Ok(ended.remove(0))
+    }
+
+    /// Runs at the same time; `next` says which of the calls that wait arrives. An error is a broken promise.
+    pub async fn together(
+        &mut self,
+        events: Vec<(Event, Fault)>,
+        mut next: impl FnMut(&[(usize, Call)]) -> usize,
+    ) -> Result<Vec<Ended>, String> {
+        let gate = Arc::new(Gate::default());
+        self.seen.clear();
+        let mut runs: Vec<Running> = Vec::new();
+        for (number, (event, fault)) in events.into_iter().enumerate() {
+            self.watch.begins(&event);
+            let task = spawn_local(event::run(self.rig.clone(), gate.line(number), event.clone()));
+            runs.push(Running { event, task, fault, calls: 0, ended: None });
+        }
+        let mut slept = Duration::ZERO;
+        loop {
+            self.rest.reached().await;
+            for (number, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.ended.is_none()) {
+                if let Some(done) = (&mut run.task).now_or_never() {
+                    let done = done.map_err(|panic| format!("{} panicked: {panic}", run.event))?;
+                    self.tell(|| format!("{number} {} ends: {}", run.event, said(&done)));
+                    self.watch.ends(&run.event, &done);
+                    run.ended = Some(Ended::Said(run.event.clone(), said(&done), done.is_ok()));
+                }
+            }
+            if runs.iter().all(|run| run.ended.is_some()) {
+                break;
+            }
+            let waiting = gate.waiting();
+            let stands = |number: &usize| waiting.iter().any(|(run, _)| run == number);
+            let alive = runs.iter().enumerate().filter(|(_, run)| run.ended.is_none()).map(|(number, _)| number);
+            if !alive.clone().all(|number| stands(&number)) {
+                // A refresh that has met another makes a pause.
+                tokio::time::sleep(Duration::from_micros(200)).await;
+                slept += Duration::from_micros(200);
+                assert!(slept < Duration::from_secs(30), "a run waits for what never comes: {waiting:?}");
+                continue;
+            }
+            let place = next(&waiting);
+            let (number, call) = waiting[place].clone();
+            let run = &mut runs[number];
+            let fate = run.fault.filter(|(at, _)| *at == run.calls).map_or(Fate::Arrives, |(_, fate)| fate);
+            let fate = if (self.leaves_out)(&self.rig, &call) { Fate::LeftOut } else { fate };
+            (number, &call, fate).hash(&mut self.hash);
+            self.tell(|| format!("{number} {}: {call}: {fate:?}", run.event));
+            run.calls += 1;
+            self.calls += 1;
+            self.seen.push(call.clone());
+            gate.let_through(place, fate);
+            self.rest.reached().await;
+            self.watch.arrived(&run.event, &call).map_err(|broken| format!("{broken}; at {}: {call}", run.event))?;
+            if let Fate::NeverLeaves | Fate::LastOfAll = fate {
+                run.task.abort();
+                gate.forget(number);
+                run.ended = Some(Ended::Died(run.event.clone()));
+                self.watch.dies(&run.event);
+            }
+        }
+        Ok(runs.into_iter().filter_map(|run| run.ended).collect())
+    }
+
+    /// What comes after everything: what has failed comes again, each manifest's event and Glue's come, and the schedules.
+    pub async fn settle(&mut self, ended: Vec<Ended>) -> Result<(), String> {
+        for event in ended.into_iter().filter_map(Ended::again) {
+            let again = self.alone(event, None).await?;
+            // Once more: the first time it may have met what a dead run has left.
+            if let Some(event) = again.again() {
+                self.alone(event, None).await?;
+            }
+        }
+        if is_inbox(&self.rig) {
+            self.alone(Event::Drop, None).await?;
+        }
+        self.runs_end().await?;
+        for generation in self.watch.complete() {
+            self.alone(Event::Manifest(generation), None).await?;
+        }
+        for event in [Event::Changed, Event::Sweep] {
+            if let Ended::Said(_, said, false) = self.alone(event, None).await? {
+                return Err(format!("a schedule fails for ever: {said}"));
+            }
+        }
+        self.watch.rests()
+    }
+
+    /// What sweep asks for of the runs that are pending, and then their ends.
+    async fn runs_end(&mut self) -> Result<(), String> {
+        for generation in self.watch.pending() {
+            self.alone(Event::Nudged(generation), None).await?;
+        }
+        for (at, run) in self.rig.engine.runs().into_iter().enumerate() {
+            if run.ended().is_none() {
+                self.rig.engine.succeed(at, 5, &[""]).await;
+            }
+            self.alone(Event::Ended(at), None).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Some(told) = &mut self.told {
+            told.push(what());
+        }
+    }
+
+    /// The live table's files by their names and ETags, and whether a hold is on.
+    pub fn table(&self) -> (BTreeMap<String, String>, bool) {
+        self.watch.table()
+    }
+}
+
+fn said(done: &Done) -> String {
+    match done {
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(error) => error.report(),
+    }
+}

@@ -1,0 +1,49 @@
+//! What the tests of engines stand on.
+
+use serde_json::{Value, json};
+use sweep::{Limits, Sweep};
+use tests::rig::Rig;
+use turntable::{error::Result, record::Run, request::Swept, world::World};
+
+pub const ATHENA: &str = "athena = { query = \"SELECT id FROM t;\", workgroup = \"etl\" }";
+pub const GLUE: &str = "glue_job = { name = \"build-users\", arguments = { \"--day\" = \"1\" }, timeout = \"2h\" }";
+
+/// A dataset that an engine builds.
+pub fn rig(source: &str, more: &str) -> Rig {
+    let rig = Rig::with("");
+    rig.configure_source(source, more);
+    rig
+}
+
+/// The event of a run's end: events/export-athena.json and events/export-glue.json, of another run.
+pub fn event_of(rig: &Rig, at: usize) -> Value {
+    match &rig.engine.runs()[at].run {
+        Run::Athena { id } => athena_event(id),
+        Run::GlueJob { job, id } => {
+            let mut event: Value = serde_json::from_str(include_str!("../../../../events/export-glue.json")).unwrap();
+            event["detail"]["jobName"] = json!(job);
+            event["detail"]["jobRunId"] = json!(id);
+            event
+        }
+    }
+}
+
+pub fn athena_event(id: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/export-athena.json")).unwrap();
+    event["detail"]["queryExecutionId"] = json!(id);
+    event
+}
+
+pub async fn sweep(rig: &Rig, world: World) -> Result<Swept> {
+    let sweep = Sweep { world, queue: rig.queue.clone(), limits: Limits::default() };
+    sweep::handle(sweep, json!({})).await
+}
+
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}

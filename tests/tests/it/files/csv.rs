@@ -1,0 +1,201 @@
+//! CSV: types, headers, encodings, and what is said of a row that does not fit.
+
+use tests::memory;
+use turntable::{error::Kind, manifest::TypedBy};
+
+use super::{COLUMNS, PLACE, fault, read, read_one, read_with_nulls};
+
+#[tokio::test]
+async fn declared_columns_are_found_by_name() {
+    let table =
+        read_one("a.csv", "\u{feff}Name,AGE,id\r\n山田,7,1\r\n\"a\r\nb\",,2\r\n\"\",\"\",3", COLUMNS).await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Declared);
+    assert_eq!(table.columns, "id bigint, name string, age tinyint");
+    assert_eq!(table.rows, ["1|山田|7", "2|a\r\nb|-", "3||-"]);
+}
+
+#[tokio::test]
+async fn types_are_inferred_from_what_they_keep() {
+    let csv = "id,phone,score,ok,born,seen,at,note\n\
+               1,007,1.5,true,2024-01-31,2024-01-31T00:00:00,2024-01-31T09:00:00+09:00,\n\
+               2,08,2,FALSE,,2024-01-31 01:00:00.000001,,\n";
+    let table = read_one("a.csv", csv, "").await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Inferred);
+    assert_eq!(
+        table.columns,
+        "id bigint, phone string, score double, ok boolean, born date, seen timestamp, at timestamp, note string"
+    );
+    assert_eq!(
+        table.rows,
+        [
+            "1|007|1.5|true|2024-01-31|2024-01-31T00:00:00|2024-01-31T00:00:00|-",
+            "2|08|2.0|false|-|2024-01-31T01:00:00.000001|-|-"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_is_named_and_never_shown() {
+    let csv = |row: &str| format!("id,name,age\n1,\"a\n\nb\",2\n{row}\n");
+    for (row, expected) in [
+        ("1,a", "a.csv: line 5: field count is 2, expected 3 as in the header"),
+        ("1,a,2,3", "a.csv: line 5: field count is 4, expected 3 as in the header"),
+        ("x,a,2", "a.csv: line 5: column \"id\" (bigint): not a whole number"),
+        ("1,a,300", "a.csv: line 5: column \"age\" (tinyint): out of range"),
+        ("1,\"a,2", "a.csv: line 5: unclosed quote"),
+        ("1,\"a\"b,2", "a.csv: line 5: text after a closing quote, expected a delimiter or line end"),
+    ] {
+        assert_eq!(fault("a.csv", csv(row), COLUMNS).await, expected);
+    }
+    assert_eq!(
+        fault("a.csv", b"id,name,age\n1,\xe9,2\n", COLUMNS).await,
+        "a.csv: line 2: column \"name\" (string): not UTF-8"
+    );
+}
+
+#[tokio::test]
+async fn a_later_row_that_breaks_an_inferred_type_says_what_to_do() {
+    let csv = |last: &str| format!("id\n{}{last}\n", "1\n".repeat(10_000));
+    for last in ["x", "007", "+1", "2.0"] {
+        assert_eq!(
+            fault("a.csv", csv(last), "").await,
+            "a.csv: line 10002: column \"id\" (bigint, inferred from the first records): not a whole number; declare the \
+             types in source.files.columns"
+        );
+    }
+    assert_eq!(read_one("a.csv", csv("2"), "").await.unwrap().rows.len(), 10_001);
+}
+
+/// As Excel on Windows saves it, by Python's cp932: ①, ～, 髙, ㈱, half-width kana, and characters of which a byte is a
+/// backslash.
+const CP932: &[u8] = b"\x89\xef\x88\xf5\x94\xd4\x8d\x86,\x8e\x81\x96\xbc,\x94\xf5\x8dl\x0d\x0a\
+    1,\xee\xe0\x8b\xb4 \x87@,\x81`\xb6\xc5\x81`\x0d\x0a\
+    2,\x8eR\xed\x95 \x83\x5c\x94\x5c\x95\x5c,\x22\x87\x8a\xb1\xca\xde\xdd\xc1\x81A\x5c\xce\xdf\x22\x22\x0d\x0a\
+    \x22\x22\x87V\x22\x0d\x0a";
+
+#[tokio::test]
+async fn shift_jis_is_read_as_windows_writes_it() {
+    let options = ", csv = { encoding = \"shift_jis\" }";
+    let table = read_one("a.csv", CP932, options).await.unwrap();
+    assert_eq!(table.columns, "会員番号 bigint, 氏名 string, 備考 string");
+    assert_eq!(table.rows, ["1|髙橋 ①|～ｶﾅ～", "2|山﨑 ソ能表|㈱ｱﾊﾞﾝﾁ、\\ﾎﾟ\"\r\n\"Ⅲ"]);
+    let escaped = ", csv = { encoding = \"shift_jis\", escape = \"\\\\\" }, columns = { id = \"int\", s = \"string\" }";
+    let table = read_one("a.csv", b"id,s\n1,\"\x83\x5c\x5c\"\x95\x5c\"\n", escaped).await.unwrap();
+    assert_eq!(table.rows, ["1|ソ\"表"]);
+    assert_eq!(
+        fault("a.csv", CP932, "").await,
+        "a.csv: line 1: the header is not UTF-8: set source.files.csv.encoding to the file's encoding"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_in_its_encoding_is_named_and_never_replaced() {
+    let options = ", csv = { encoding = \"shift_jis\" }, columns = { id = \"bigint\", name = \"string\" }";
+    let rows: Vec<u8> = (0..100_000).flat_map(|id| [format!("{id},").as_bytes(), b"\x83\x5c\n"].concat()).collect();
+    for (tail, expected) in [
+        (&b"1,a\xa0b\n2,c\n"[..], "a.csv: line 100002: column \"name\": invalid shift_jis"),
+        (b"\xff,a\n", "a.csv: line 100002: column \"id\": invalid shift_jis"),
+        (b"1,\"a\n\n\xfd\"\n", "a.csv: line 100002: column \"name\": invalid shift_jis"),
+        (b"1,\x83", "a.csv: line 100002: column \"name\": invalid shift_jis"),
+    ] {
+        let text = [b"id,name\n", &rows[..], tail].concat();
+        assert_eq!(fault("a.csv", text, options).await, expected);
+    }
+    assert_eq!(fault("a.csv", b"id,\xff\n", options).await, "a.csv: line 1: field 2: invalid shift_jis");
+    assert_eq!(read_one("a.csv", [b"id,name\n", &rows[..]].concat(), options).await.unwrap().rows.len(), 100_000);
+}
+
+#[tokio::test]
+async fn other_encodings_are_read_with_and_without_a_mark() {
+    let utf16 = |mark: &str| format!("{mark}id\tname\r\n1\t山𠮷é\r\n").encode_utf16().collect::<Vec<u16>>();
+    let little = |mark| utf16(mark).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let big = |mark| utf16(mark).into_iter().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    for (encoding, text, name) in [
+        ("utf-16le", little("\u{feff}"), "山𠮷é"),
+        ("utf-16le", little(""), "山𠮷é"),
+        ("utf-16be", big("\u{feff}"), "山𠮷é"),
+        ("utf-8", "\u{feff}id\tname\n1\té".into(), "é"),
+        ("windows-1252", b"id\tname\n1\t\x93\xe9\x94 \x80".to_vec(), "“é” €"),
+        ("euc-jp", b"id\tname\n1\t\xbb\xb3\xc5\xc4\x8e\xb6".to_vec(), "山田ｶ"),
+    ] {
+        let options = format!(", csv = {{ delimiter = \"\\t\", encoding = \"{encoding}\" }}");
+        let table = read_one("a.csv", text, &options).await.unwrap();
+        assert_eq!(
+            (table.columns.as_str(), table.rows),
+            ("id bigint, name string", vec![format!("1|{name}")]),
+            "{encoding}"
+        );
+    }
+    let lone = [&little("")[..], &[0x31, 0, 9, 0, 0x00, 0xd8, 0x41, 0]].concat();
+    let options = ", csv = { delimiter = \"\\t\", encoding = \"utf-16le\" }";
+    assert_eq!(fault("a.csv", lone, options).await, "a.csv: line 3: column \"name\": invalid utf-16le");
+}
+
+#[tokio::test]
+async fn csv_may_be_written_otherwise() {
+    let columns = ", columns = { id = \"int\", name = \"string\", born = \"date\" }";
+    let none = format!("{columns}, csv = {{ delimiter = \"|\", quote = \"\", null = \"\\\\N\", header = false }}");
+    let table = read_one("a.csv", "1|\"x|2024-01-31\n\\N|\\N|\\N\n2||\n", &none).await.unwrap();
+    assert_eq!(table.rows, ["1|\"x|2024-01-31", "-|-|-", "2||-"]);
+    assert_eq!(
+        fault("a.csv", "1|x|2024-01-31\n1|x\n", &none).await,
+        "a.csv: line 2: field count is 2, expected 3 as declared in source.files.columns"
+    );
+    let words = format!("{columns}, csv = {{ null = [\"\", \"NULL\", \"n/a\"] }}");
+    let table = read_one("a.csv", "born,id,name\nn/a,1,NULL\n,2,\"NULL\"\nNULL,3,\"\"\n", &words).await.unwrap();
+    assert_eq!(table.rows, ["1|-|-", "2|NULL|-", "3||-"]);
+    let table = read_one("a.csv", "a,b\n-,x\n1,-\n", ", csv = { null = \"-\" }").await.unwrap();
+    assert_eq!((table.columns.as_str(), table.rows), ("a bigint, b string", vec!["-|x".into(), "1|-".into()]));
+
+    let objects = memory::Objects::default();
+    objects.put("s3://lake/in/users/a.ndjson", "{}");
+    let error = read(&objects, &format!("{PLACE}, csv = {{}}")).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Config);
+    assert_eq!(
+        error.message(),
+        "s3://lake/in/users/a.ndjson: not a CSV file, but source.files.csv is set: remove source.files.csv"
+    );
+}
+
+#[tokio::test]
+async fn a_value_without_a_place_is_null_where_the_dataset_says_so() {
+    let columns = ", columns = { n = \"tinyint\", d = \"decimal(4,2)\", t = \"timestamp\", l = \"array<tinyint>\" }";
+    let good = "n,d,t,l\n1,1.5,2024-01-31 00:00:00,[1]\n";
+    let bad = "300,1.555,2024-01-31 00:00:00.0000001,\n7,123,2024-01-31,\n";
+    let json = "{\"n\":300,\"d\":1.555,\"t\":\"2024-01-31 00:00:00.0000001\"}\n{\"n\":7,\"d\":123}\n";
+    for (name, text) in [("a.csv", format!("{good}{bad}")), ("a.json", json.into())] {
+        assert!(fault(name, text.clone(), columns).await.contains("column \"n\" (tinyint): out of range"));
+        let (rows, nulled) = read_with_nulls(name, text, columns).await.unwrap();
+        assert_eq!(rows[rows.len() - 2], "-|-|-|-", "{name}");
+        assert_eq!(nulled, "{\"d\": 2, \"n\": 1, \"t\": 1}", "{name}");
+    }
+    for still in ["n,d,t,l\nx,1,2024-01-31,\n", "n,d,t,l\n1,1,2024-01-31,\"[1,300]\"\n"] {
+        assert!(read_with_nulls("a.csv", still.to_owned(), columns).await.is_err(), "{still}");
+    }
+}
+
+#[tokio::test]
+async fn headers_are_checked() {
+    for (header, expected) in [
+        ("id,name", "a.csv: line 1: the header doesn't match the declared columns: missing \"age\""),
+        ("id,name,age,x,y", "a.csv: line 1: the header doesn't match the declared columns: unexpected \"x\", \"y\""),
+        (
+            "id,nam,age",
+            "a.csv: line 1: the header doesn't match the declared columns: missing \"name\"; unexpected \"nam\"",
+        ),
+        ("id,name,ID", "a.csv: line 1: the header has two columns \"id\" (Glue's names are lower case): rename one"),
+        ("id,,age", "a.csv: line 1: the header has no name for column 2"),
+        ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 contains a control character"),
+    ] {
+        assert_eq!(fault("a.csv", format!("{header}\n"), COLUMNS).await, expected);
+    }
+    let objects = memory::Objects::default();
+    objects.put("s3://lake/in/users/a.csv", "id,name\n1,a\n");
+    objects.put("s3://lake/in/users/b.csv", "name,id\nb,2\n");
+    assert_eq!(read(&objects, PLACE).await.unwrap().rows, ["1|a", "2|b"]);
+    objects.put("s3://lake/in/users/c.csv", "id,nom\n1,a\n");
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/c.csv: line 1: the header doesn't match the first object's header: missing \"name\"; unexpected \"nom\""
+    );
+}

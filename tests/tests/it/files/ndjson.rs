@@ -1,0 +1,76 @@
+//! NDJSON: digits, nesting, and what is said of a line that does not fit.
+
+use super::{fault, read_one};
+
+#[tokio::test]
+async fn json_keeps_digits_and_nests() {
+    let columns = ", columns = { id = \"bigint\", price = \"decimal(20,2)\", tags = \"array<string>\", \
+                   address = \"struct<city:string,zip:int>\", extra = \"map<string,double>\", raw = \"string\" }";
+    let json = "{\"ID\":9007199254740993,\"price\":123456789012345678.90,\"tags\":[\"a\\u00e9\",null],\
+                \"address\":{\"City\":\"x\"},\"extra\":{\"k\":1e3},\"raw\":{\"a\": [1]}}\n\n{}\r\n{\"tags\":null,\"raw\":\"t\"}";
+    let table = read_one("a.jsonl", json, columns).await.unwrap();
+    assert_eq!(
+        table.rows,
+        [
+            "9007199254740993|123456789012345678.90|[aé, -]|{city: x, zip: -}|{k: 1000.0}|{\"a\": [1]}",
+            "-|-|-|-|-|-",
+            "-|-|-|-|-|t"
+        ]
+    );
+    let table = read_one("a.json", "{\"b\":1,\"A\":{\"y\":\"2024-01-31\"}}\n{\"c\":[1.5,2]}\n", "").await.unwrap();
+    assert_eq!(table.columns, "b bigint, a struct<y:date>, c array<double>");
+    assert_eq!(table.rows, ["1|{y: 2024-01-31}|-", "-|-|[1.5, 2.0]"]);
+}
+
+#[tokio::test]
+async fn a_line_that_does_not_fit_is_named_and_never_shown() {
+    let columns = ", columns = { id = \"bigint\", a = \"struct<b:array<int>>\" }";
+    for (line, expected) in [
+        ("{\"id\":1.5}", "a.json: line 2: column \"id\" (bigint): not a whole number"),
+        ("{\"id\":[1]}", "a.json: line 2: column \"id\" (bigint): an array or an object, expected a single value"),
+        ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" appears twice"),
+        (
+            "{\"x\":1}",
+            "a.json: line 2: column \"x\" is unknown: declare all columns in source.files.columns, or remove it from the data",
+        ),
+        (
+            "{\"a\":{\"c\":1}}",
+            "a.json: line 2: column \"a.c\" is unknown: declare all columns in source.files.columns, or remove it from the data",
+        ),
+        ("{\"a\":{\"b\":[\"x\"]}}", "a.json: line 2: column \"a.b\" (int): not a whole number"),
+        ("{\"a\":1}", "a.json: line 2: column \"a\" (struct<b:array<int>>): not a JSON object"),
+        ("{\"id\":\"\\ud800\"}", "a.json: line 2: column \"id\" (bigint): invalid JSON string"),
+        ("{\"id\":1", "a.json: line 2: invalid JSON at byte 7"),
+        ("{\"id\":1}}", "a.json: line 2: invalid JSON at byte 9"),
+        ("[1]", "a.json: line 2: not a JSON object"),
+    ] {
+        assert_eq!(fault("a.json", format!("{{}}\n{line}\n"), columns).await, expected);
+    }
+    assert_eq!(fault("a.json", b"{\"id\":\"\xff\"}", columns).await, "a.json: line 1: invalid UTF-8 at byte 8");
+    let deep = format!("{{\"id\":{}", "[".repeat(1_000_000));
+    assert_eq!(fault("a.json", deep, columns).await, "a.json: line 1: invalid JSON at byte 1000006");
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(read_one("a.json", deep, "").await.unwrap().columns, "x string");
+}
+
+/// Whatever the bytes are, there is an answer or an error, and no panic (which would be `Corrupt`).
+#[tokio::test]
+async fn a_record_is_not_wider_than_memory_bears() {
+    let names = |columns: usize| (0..columns).map(|at| format!("c{at}")).collect::<Vec<_>>();
+    let csv = |columns| format!("{}\n{}\n", names(columns).join(","), vec!["1"; columns].join(","));
+    let pairs = |columns| names(columns).iter().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>();
+    let object = |columns| format!("{{{}}}\n", pairs(columns).join(","));
+    for (name, widest, wider, why) in [
+        ("a.csv", csv(10_000), csv(10_001), "a.csv: line 1: record with more than 10,000 fields"),
+        (
+            "a.json",
+            object(10_000),
+            object(10_001),
+            "a.json: line 1: an object with more than 10000 names, or with a name that is not valid text",
+        ),
+    ] {
+        assert_eq!(read_one(name, widest, "").await.unwrap().rows.len(), 1);
+        let columns = if name == "a.csv" { "" } else { ", columns = { c0 = \"int\" }" };
+        assert_eq!(fault(name, wider, columns).await, why);
+    }
+}

@@ -1,0 +1,297 @@
+//! Parquet: its types, whoever wrote it.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, Decimal128Array, DictionaryArray, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    StructArray, Time64MicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
+    builder::{MapBuilder, StringBuilder, UInt16Builder},
+    types::{Int32Type, TimestampNanosecondType},
+};
+use arrow_schema::{DataType, Field};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, GzipLevel, ZstdLevel},
+    data_type::{Int96, Int96Type},
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
+};
+use tests::{
+    memory,
+    types_page::{arrow, in_code, table},
+};
+use turntable::{error::Kind, manifest::TypedBy, schema};
+
+use super::{PLACE, fault, open, read, read_one, read_with_nulls};
+
+fn parquet(batch: &RecordBatch) -> Vec<u8> {
+    parquet_by(batch, Compression::UNCOMPRESSED)
+}
+
+fn parquet_by(batch: &RecordBatch, compression: Compression) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+fn sample() -> RecordBatch {
+    let tags = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
+    let mut extra = MapBuilder::new(None, StringBuilder::new(), UInt16Builder::new());
+    extra.keys().append_value("k");
+    extra.values().append_value(65_535);
+    extra.append(true).unwrap();
+    extra.append(false).unwrap();
+    let nested = StructArray::from(vec![(
+        Arc::new(Field::new("Big", DataType::UInt64, true)),
+        Arc::new(UInt64Array::from(vec![u64::MAX, 0])) as ArrayRef,
+    )]);
+    batch(vec![
+        ("ID", Arc::new(UInt32Array::from(vec![Some(u32::MAX), None]))),
+        ("name", Arc::new(LargeStringArray::from(vec!["山田", ""]))),
+        ("kind", Arc::new(DictionaryArray::<Int32Type>::from_iter([Some("a"), None]))),
+        ("at", Arc::new(TimestampNanosecondArray::from(vec![1_000, -2_000]).with_timezone("UTC"))),
+        ("ms", Arc::new(TimestampMillisecondArray::from(vec![1, 2]))),
+        ("time", Arc::new(Time64MicrosecondArray::from(vec![1_000_001, 0]))),
+        ("price", Arc::new(Decimal128Array::from(vec![150, -1]).with_precision_and_scale(9, 2).unwrap())),
+        ("tags", Arc::new(tags)),
+        ("extra", Arc::new(extra.finish())),
+        ("nested", Arc::new(nested)),
+    ])
+}
+
+#[tokio::test]
+async fn parquet_says_its_types() {
+    let table = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
+    assert_eq!(table.typed_by, TypedBy::Source);
+    assert_eq!(
+        table.columns,
+        "id bigint, name string, kind string, at timestamp, ms timestamp, time string, price decimal(9,2), \
+         tags array<int>, extra map<string,int>, nested struct<big:decimal(20,0)>"
+    );
+    assert_eq!(
+        table.rows,
+        [
+            "4294967295|山田|a|1970-01-01T00:00:00.000001|1970-01-01T00:00:00.001|00:00:01.000001|1.50|[1, -]|{k: 65535}|\
+             {big: 18446744073709551615}",
+            "-||-|1969-12-31T23:59:59.999998|1970-01-01T00:00:00.002|00:00:00|-0.01|-|-|{big: 0}"
+        ]
+    );
+}
+
+/// As Spark and Hive once wrote timestamps: nanoseconds of the day, and the Julian day. Two columns, of which the second
+/// is a struct's.
+/// Athena's own tables are of gzip where nobody has said otherwise.
+#[tokio::test]
+async fn parquet_may_be_compressed_by_whom_it_likes() {
+    let plain = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
+    for compression in [
+        Compression::GZIP(GzipLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+    ] {
+        let read = read_one("a.parquet", parquet_by(&sample(), compression), "").await;
+        assert_eq!(read.unwrap_or_else(|error| panic!("{compression}: {error}")).rows, plain.rows);
+    }
+}
+
+fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
+    let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
+    let schema = Arc::new(parse_message_type(message).unwrap());
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    for values in values.chunks(10_000) {
+        let mut rows = file.next_row_group().unwrap();
+        for defined in [1, 2] {
+            let mut column = rows.next_column().unwrap().unwrap();
+            let raw = |(nanos, day): &(u64, u32)| {
+                let mut value = Int96::new();
+                value.set_data(*nanos as u32, (nanos >> 32) as u32, 2_440_588 + day);
+                value
+            };
+            let raw: Vec<Int96> = values.iter().flatten().map(raw).collect();
+            let levels: Vec<i16> = values.iter().map(|value| if value.is_some() { defined } else { 0 }).collect();
+            column.typed::<Int96Type>().write_batch(&raw, Some(&levels), None).unwrap();
+            column.close().unwrap();
+        }
+        rows.close().unwrap();
+    }
+    file.close().unwrap();
+    bytes
+}
+
+const YEAR_9999: u32 = 2_932_896;
+
+#[tokio::test]
+async fn int96_reaches_the_year_9999() {
+    let table = read_one("a.parquet", int96(&[Some((1_000, YEAR_9999)), None]), "").await.unwrap();
+    assert_eq!(table.columns, "t timestamp, s struct<u:timestamp>");
+    assert_eq!(table.rows, ["9999-12-31T00:00:00.000001|{u: 9999-12-31T00:00:00.000001}", "-|-"]);
+}
+
+#[tokio::test]
+async fn a_timestamp_finer_than_a_microsecond_is_named_or_null_and_never_cut() {
+    const DAY: u64 = 86_400_000_000_000;
+    for day in [0, 19_000, YEAR_9999] {
+        let mut values = vec![Some((DAY - 1_000, day)); 25_000];
+        values[7] = None;
+        assert_eq!(read_one("a.parquet", int96(&values), "").await.unwrap().rows.len(), 25_000);
+        values[20_001] = Some((DAY - 1, day));
+        assert_eq!(
+            fault("a.parquet", int96(&values), "").await,
+            "table dmp.t, column \"t\", a.parquet row 20002: a timestamp more precise than a microsecond: round it at \
+             the source, or set on_unrepresentable = \"null\" to store NULL"
+        );
+        let (rows, nulled) = read_with_nulls("a.parquet", int96(&values), "").await.unwrap();
+        assert_eq!(nulled, "{\"s\": 1, \"t\": 1}");
+        let nulls: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| *row == "-|-").map(|(at, _)| at).collect();
+        assert_eq!(nulls, [7, 20_001]);
+    }
+    let list = ListArray::from_iter_primitive::<TimestampNanosecondType, _, _>([
+        Some(vec![Some(1_000), Some(2_000)]),
+        None,
+        Some(vec![None, Some(1)]),
+    ]);
+    let nested = parquet(&batch(vec![
+        ("Id", Arc::new(Int8Array::from(vec![1, 2, 3]))),
+        ("l", Arc::new(list)),
+        ("t", Arc::new(TimestampNanosecondArray::from(vec![1, 2_000, -3_000]))),
+    ]));
+    let (rows, nulled) = read_with_nulls("a.parquet", nested.clone(), "").await.unwrap();
+    assert_eq!(
+        rows,
+        [
+            "1|[1970-01-01T00:00:00.000001, 1970-01-01T00:00:00.000002]|-",
+            "2|-|1970-01-01T00:00:00.000002",
+            "3|-|1969-12-31T23:59:59.999997"
+        ]
+    );
+    assert_eq!(nulled, "{\"l\": 1, \"t\": 1}");
+    assert!(fault("a.parquet", nested, "").await.starts_with("table dmp.t, column \"l\", a.parquet row 3: "));
+}
+
+#[tokio::test]
+async fn parquet_is_cast_only_where_nothing_is_lost() {
+    let numbers = batch(vec![("N", Arc::new(Int64Array::from(vec![1, 300])))]);
+    for (to, expected) in [("int", "1 300"), ("decimal(5,2)", "1.00 300.00")] {
+        let columns = format!(", columns = {{ n = \"{to}\" }}");
+        assert_eq!(read_one("a.parquet", parquet(&numbers), &columns).await.unwrap().rows.join(" "), expected);
+    }
+    for (to, expected) in [
+        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value does not fit Int8"),
+        ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 can't be converted to Float64 without loss"),
+        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: missing column \"m\""),
+        ("{ m = \"bigint\" }", "a.parquet: unexpected column \"n\""),
+    ] {
+        assert_eq!(fault("a.parquet", parquet(&numbers), &format!(", columns = {to}")).await, expected);
+    }
+    let twice = batch(vec![("a", Arc::new(Int8Array::from(vec![1]))), ("A", Arc::new(Int8Array::from(vec![1])))]);
+    assert_eq!(
+        fault("a.parquet", parquet(&twice), "").await,
+        "a.parquet: two columns are called \"a\" (Glue's names are lower case): rename one"
+    );
+}
+
+#[tokio::test]
+async fn parquet_objects_must_agree() {
+    let objects = memory::Objects::default();
+    let ints = batch(vec![("n", Arc::new(Int64Array::from(vec![1])))]);
+    objects.put("s3://lake/in/users/a.parquet", parquet(&ints));
+    objects.put("s3://lake/in/users/b.parquet", parquet(&ints));
+    assert_eq!(read(&objects, PLACE).await.unwrap().rows, ["1", "1"]);
+    let strings = batch(vec![("n", Arc::new(LargeStringArray::from(vec!["1"])))]);
+    objects.put("s3://lake/in/users/b.parquet", parquet(&strings));
+    assert_eq!(
+        read(&objects, PLACE).await.err().unwrap().message(),
+        "s3://lake/in/users/b.parquet: column \"n\" is string, but bigint in s3://lake/in/users/a.parquet: write both with one type"
+    );
+}
+
+#[tokio::test]
+async fn damaged_parquet_is_an_error_and_no_panic() {
+    let body = parquet(&sample());
+    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or not Parquet");
+    for at in 0..body.len() {
+        for damage in [0x00, 0x7f, 0xff, body[at] ^ 1] {
+            let mut damaged = body.clone();
+            damaged[at] = damage;
+            for damaged in [&damaged[..], &damaged[..at]] {
+                if let Err(error) = read_one("a.parquet", damaged, "").await {
+                    assert_eq!(error.kind(), Kind::Input, "byte {at} is {damage}: {}", error.report());
+                }
+            }
+        }
+    }
+}
+
+/// A column as Parquet's own text has it, for what docs/types.md calls it.
+fn column(of: &str) -> String {
+    let plain = match of {
+        "BOOLEAN" => "boolean {}",
+        "INT(8)" => "int32 {} (INTEGER(8,true))",
+        "INT(16)" => "int32 {} (INTEGER(16,true))",
+        "INT32" => "int32 {}",
+        "INT64" => "int64 {}",
+        "INT(8) unsigned" => "int32 {} (INTEGER(8,false))",
+        "INT(16) unsigned" => "int32 {} (INTEGER(16,false))",
+        "INT(32) unsigned" => "int32 {} (INTEGER(32,false))",
+        "INT(64) unsigned" => "int64 {} (INTEGER(64,false))",
+        "FLOAT" => "float {}",
+        "FLOAT16" => "fixed_len_byte_array(2) {} (FLOAT16)",
+        "DOUBLE" => "double {}",
+        "DECIMAL(9,2)" => "fixed_len_byte_array(4) {} (DECIMAL(9,2))",
+        "STRING" => "binary {} (STRING)",
+        "TIME" => "int64 {} (TIME(MICROS,true))",
+        "DATE" => "int32 {} (DATE)",
+        "TIMESTAMP(ms)" => "int64 {} (TIMESTAMP(MILLIS,false))",
+        "TIMESTAMP(µs)" => "int64 {} (TIMESTAMP(MICROS,false))",
+        "TIMESTAMP(ns)" => "int64 {} (TIMESTAMP(NANOS,false))",
+        "TIMESTAMP(ms, UTC)" => "int64 {} (TIMESTAMP(MILLIS,true))",
+        "TIMESTAMP(µs, UTC)" => "int64 {} (TIMESTAMP(MICROS,true))",
+        "TIMESTAMP(ns, UTC)" => "int64 {} (TIMESTAMP(NANOS,true))",
+        "INT96" => "int96 {}",
+        "BYTE_ARRAY" => "binary {}",
+        "FIXED_LEN_BYTE_ARRAY(4)" => "fixed_len_byte_array(4) {}",
+        "UUID" => "fixed_len_byte_array(16) {} (UUID)",
+        "LIST of INT32" => "group {} (LIST) { repeated group list { optional int32 element; } }",
+        "MAP of STRING to DATE" => {
+            "group {} (MAP) { repeated group key_value { required binary key (STRING); optional int32 value (DATE); } }"
+        }
+        "group of BOOLEAN, TIME" => "group {} { optional boolean A; optional int64 B (TIME(MICROS,true)); }",
+        _ => panic!("no Parquet type {of}"),
+    };
+    let end = if plain.starts_with("group") { "" } else { ";" };
+    format!("optional {plain}{end}").replace("{}", "c")
+}
+
+#[tokio::test]
+async fn the_page_says_what_every_type_of_parquet_becomes() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for row in table("Files") {
+        for of in in_code(&row[0]) {
+            let message = parse_message_type(&format!("message m {{ {} }}", column(&of)));
+            let message = Arc::new(message.unwrap_or_else(|error| panic!("{of}: {error}")));
+            let mut body = Vec::new();
+            SerializedFileWriter::new(&mut body, message, Default::default()).unwrap().close().unwrap();
+            let objects = memory::Objects::default();
+            objects.put("s3://lake/in/users/a.parquet", body);
+            let opened = open(&objects, PLACE).await.unwrap_or_else(|error| panic!("{of}: {}", error.report()));
+            let glue = schema::columns(&opened.schema).unwrap().remove(0).glue_type;
+            let found = [arrow(opened.schema.field(0).data_type()), glue];
+            if found != row[1..3] {
+                wrong.push(format!("{of}: {found:?}, the page says {:?}", &row[1..3]));
+            }
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen, 29);
+}

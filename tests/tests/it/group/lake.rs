@@ -1,0 +1,224 @@
+//! The group `core` of the datasets `a`, `b` and `c`, and all that can happen to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sweep::{Limits, Sweep};
+use tests::rig::Rig;
+use turntable::{
+    aws::glue,
+    error::Result,
+    group::Record,
+    manifest::Run,
+    name::{Generation, Home, TableName},
+    publish::Outcome,
+    request::Flipped,
+    world::World,
+};
+
+use crate::wire::Wire;
+
+pub const MEMBERS: [&str; 3] = ["a", "b", "c"];
+
+/// Generations by dataset.
+pub type Set = BTreeMap<String, Generation>;
+
+pub struct Lake {
+    pub rig: Rig,
+    /// What is added to every entry.
+    pub more: String,
+}
+
+impl Lake {
+    pub fn new() -> Lake {
+        Lake::with("")
+    }
+
+    pub fn with(more: &str) -> Lake {
+        let lake = Lake { rig: Rig::default(), more: more.into() };
+        lake.configure(&MEMBERS);
+        lake
+    }
+
+    /// These datasets are the group, and the others are alone.
+    pub fn configure(&self, members: &[&str]) {
+        let entry = |name: &str| {
+            let group = if members.contains(&name) { "group = \"core\"\n" } else { "" };
+            let source = "{ postgres = { url = \"postgres://u@127.0.0.1:1/d\", query = \"SELECT 1\" } }";
+            format!("[datasets.{name}]\n{group}source = {source}\n{}", self.more)
+        };
+        self.write(entry);
+    }
+
+    fn write(&self, entry: impl Fn(&str) -> String) {
+        let entries: String = MEMBERS.iter().map(|name| entry(name)).collect();
+        let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
+        self.rig.objects.put("s3://lake/datasets.toml", format!("{defaults}{entries}"));
+    }
+
+    /// A run of the group: what an export of it leaves, but that the rows come from a file. `rows` are of each member.
+    pub async fn run_of(&self, rows: [usize; 3]) -> Run {
+        let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
+        self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));
+        let as_of = self.rig.now();
+        let mut members = Set::new();
+        for (name, rows) in MEMBERS.into_iter().zip(rows) {
+            self.rig.source(rows);
+            match self.rig.export_with(self.rig.world(), json!({ "dataset": name })).await.unwrap() {
+                export::Answer::Exported(exported) => members.insert(name.into(), exported.generation),
+                other => panic!("{other:?}"),
+            };
+        }
+        let run = Run { group: "core".into(), run: self.world().clock.ulid(), members };
+        for (name, generation) in &run.members {
+            let key = home(name).manifest(generation).to_string();
+            let mut manifest: Value = serde_json::from_slice(&self.rig.objects.body(&key).unwrap()).unwrap();
+            manifest["as_of"] = json!(as_of);
+            manifest["group"] = json!(run);
+            self.rig.objects.put(&key, manifest.to_string());
+        }
+        self.configure(&MEMBERS);
+        run
+    }
+
+    pub async fn run(&self) -> Run {
+        self.run_of([3, 4, 5]).await
+    }
+
+    /// A run that is live.
+    pub async fn flipped(&self) -> Run {
+        let run = self.run().await;
+        let answer = self.ask(event(&run, "c")).await.unwrap();
+        assert_eq!(self.live(), some(&run), "{answer:?}");
+        run
+    }
+
+    pub async fn ask(&self, request: Value) -> Result<Flipped> {
+        flip::handle(self.rig.world(), request).await
+    }
+
+    /// Why the run is rejected whose last manifest's event this is.
+    pub async fn rejected(&self, run: &Run) -> String {
+        let answer = self.ask(event(run, "c")).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::Rejected);
+        answer.reasons.join("; ")
+    }
+
+    /// A request about the group, by way of one of its members.
+    pub async fn action(&self, action: &str) -> Result<Flipped> {
+        self.ask(json!({ "dataset": "b", "action": action, "reason": "the operator's word" })).await
+    }
+
+    /// The flip of a run dies as soon as the first table has been moved.
+    pub async fn dies_midway(&self, run: &Run) {
+        let before = self.live();
+        for at in 0.. {
+            let (wire, world) = Wire::dying(&self.world(), at);
+            drop(flip::handle(world, event(run, "c")).await);
+            if self.live() != before {
+                assert!(self.record().flipping.is_some() && self.live() != some(run));
+                return;
+            }
+            assert!(wire.calls() > at, "it has never moved a table");
+        }
+    }
+
+    /// How many members' generations of a run are still there.
+    pub fn there(&self, run: &Run) -> usize {
+        let keys = self.rig.objects.keys();
+        run.members.iter().filter(|(name, it)| keys.contains(&home(name).manifest(it).to_string())).count()
+    }
+
+    pub async fn sweep(&self) {
+        let sweep = Sweep { world: self.world(), queue: self.rig.queue.clone(), limits: Limits::default() };
+        drop(sweep::handle(sweep, json!({})).await);
+    }
+
+    /// What Glue names, by dataset; nothing where there is no table or a location of nobody's.
+    pub fn live(&self) -> BTreeMap<String, Option<Generation>> {
+        MEMBERS.iter().map(|name| ((*name).into(), self.live_of(name))).collect()
+    }
+
+    pub fn live_of(&self, name: &str) -> Option<Generation> {
+        at(name, &self.rig.catalog.get(&table(name))?)
+    }
+
+    pub fn record(&self) -> Record {
+        let json = self.rig.objects.body("s3://lake/schemas/_groups/core.json").expect("a record");
+        serde_json::from_slice(&json).unwrap()
+    }
+
+    /// What the record names as live.
+    pub fn named(&self) -> Option<Set> {
+        let live = self.record().live?;
+        Some(live.tables.into_iter().map(|(name, member)| (name, member.generation)).collect())
+    }
+
+    /// Every set of generations that was live at the same time, as the writes of the catalog tell.
+    pub fn once_live_together(&self) -> BTreeSet<Set> {
+        let (mut now, mut sets) = (Set::new(), BTreeSet::new());
+        for (written, after) in self.rig.catalog.writes() {
+            match at(&written.table, &after) {
+                Some(generation) => drop(now.insert(written.table, generation)),
+                None => drop(now.remove(&written.table)),
+            }
+            sets.insert(now.clone());
+        }
+        sets
+    }
+
+    /// What Terraform and the console do: no `VersionId`, no record.
+    pub fn moved(&self, name: &str, to: &str) {
+        let mut moved = self.rig.catalog.get(&table(name)).unwrap();
+        moved.storage_descriptor.as_mut().unwrap().location = Some(to.into());
+        self.rig.catalog.put("dmp", glue::unchanged(&moved));
+    }
+
+    /// All is over: one run is live, of all members, and the record says so.
+    pub fn is_settled_at(&self, runs: &[&Run], when: &str) -> Run {
+        let record = self.record();
+        assert_eq!(record.flipping, None, "{when}");
+        let live = self.live();
+        let run = runs.iter().find(|run| some(run) == live);
+        let run = run.unwrap_or_else(|| panic!("{when}: a mixture: {live:?} of {runs:#?}"));
+        assert_eq!(self.named().as_ref(), Some(&run.members), "{when}");
+        assert!(self.once_live_together().contains(&run.members), "{when}");
+        (*run).clone()
+    }
+
+    pub fn world(&self) -> World {
+        self.rig.world()
+    }
+}
+
+pub fn some(run: &Run) -> BTreeMap<String, Option<Generation>> {
+    run.members.iter().map(|(name, generation)| (name.clone(), Some(*generation))).collect()
+}
+
+pub fn home(name: &str) -> Home {
+    Home::new(&"s3://lake/schemas".parse().unwrap(), name)
+}
+
+pub fn table(name: &str) -> TableName {
+    TableName { database: "dmp".into(), table: name.into() }
+}
+
+fn at(name: &str, table: &aws_sdk_glue::types::Table) -> Option<Generation> {
+    home(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+}
+
+/// What EventBridge delivers for a member's manifest: events/flip-s3.json, of another object.
+pub fn event(run: &Run, name: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
+    let key = home(name).manifest(&run.members[name]);
+    event["detail"]["bucket"]["name"] = key.bucket.into();
+    event["detail"]["object"]["key"] = key.key.into();
+    event
+}
+
+/// What Glue tells of a change of a table.
+pub fn changed(name: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+    event["detail"]["tableName"] = name.into();
+    event
+}

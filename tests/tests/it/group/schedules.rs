@@ -1,0 +1,262 @@
+//! Crashes, duplicates and concurrent requests: in the end one run of all members is live, and the record names it.
+//! `TURNTABLE_GROUP_SCHEDULES` says how many random schedules run (80).
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tests::random::count;
+use turntable::manifest::Run;
+
+use super::lake::{Lake, changed, event, home, some, table};
+use crate::wire::Wire;
+
+/// A group with a live run, and a fresh one.
+async fn begun() -> (Arc<Lake>, Run, Run) {
+    let lake = Arc::new(Lake::new());
+    let old = lake.flipped().await;
+    let run = lake.run().await;
+    (lake, old, run)
+}
+
+#[tokio::test]
+async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run() {
+    let mut midway = 0;
+    for at in 0.. {
+        let (lake, old, run) = begun().await;
+        let (wire, world) = Wire::dying(&lake.world(), at);
+        drop(flip::handle(world, event(&run, "c")).await);
+        let live = lake.live();
+        midway += usize::from(live != some(&old) && live != some(&run));
+        // Whatever is there now, readers of the record have one run.
+        let named = lake.named().unwrap();
+        assert!(named == old.members || live == some(&run), "died at call {at}: {named:?}, {live:?}");
+        if at % 2 == 0 {
+            lake.ask(event(&run, "c")).await.unwrap();
+            lake.is_settled_at(&[&run], &format!("died at call {at}, and its event came again"));
+        } else {
+            let next = lake.run().await;
+            lake.ask(event(&next, "c")).await.unwrap();
+            lake.is_settled_at(&[&next], &format!("died at call {at}, and the next run came"));
+        }
+        if wire.calls() <= at {
+            break;
+        }
+    }
+    // From the first table to the last there is nothing but the `UpdateTable` of each.
+    assert_eq!(midway, 2, "died between two flips");
+}
+
+#[tokio::test]
+async fn a_way_back_that_died_anywhere_is_finished() {
+    for at in 0.. {
+        let (lake, old, run) = begun().await;
+        lake.rig.catalog.deny(Some(table("b")));
+        drop(lake.ask(event(&run, "c")).await);
+        lake.rig.catalog.deny(None);
+        assert!(lake.record().flipping.unwrap().back.is_some());
+        let (wire, world) = Wire::dying(&lake.world(), at);
+        drop(flip::handle(world, event(&run, "c")).await);
+        drop(lake.ask(event(&run, "c")).await);
+        lake.is_settled_at(&[&old], &format!("died at call {at} on the way back"));
+        if wire.calls() <= at {
+            break;
+        }
+    }
+}
+
+/// What others do meanwhile.
+#[derive(Debug, Clone, Copy)]
+enum Other {
+    /// The same event once more.
+    Twice,
+    /// A fresher run.
+    Fresher,
+    Rollback,
+    Hold,
+    /// A table that may not be moved meanwhile, and the event once more.
+    Denied,
+    /// A sweep, so late that a candidate looks abandoned and what was replaced has drained.
+    Sweep,
+    /// Somebody else moves a table back, and that is repaired.
+    Repair,
+}
+
+const OTHERS: [Other; 7] =
+    [Other::Twice, Other::Fresher, Other::Rollback, Other::Hold, Other::Denied, Other::Sweep, Other::Repair];
+
+const SOON: &str = "on_unflip = \"repair\"\nretain = { generations = 1, drain = \"1h\", abandoned = \"1h\" }\n";
+
+#[tokio::test]
+async fn whoever_comes_in_between_leaves_one_run_live() {
+    for other in OTHERS {
+        for at in 0.. {
+            let when = format!("{other:?} before call {at}");
+            let lake = Arc::new(Lake::with(SOON));
+            let oldest = lake.flipped().await;
+            let old = lake.flipped().await;
+            let (run, fresher) = (lake.run().await, lake.run().await);
+            let (beside, again, next) = (lake.clone(), event(&run, "c"), event(&fresher, "c"));
+            let before = home("b").generation(&oldest.members["b"]).to_string();
+            let meanwhile = async move || match other {
+                Other::Twice => drop(beside.ask(again).await),
+                Other::Fresher => drop(beside.ask(next).await.unwrap()),
+                Other::Rollback => drop(beside.action("rollback").await.unwrap()),
+                Other::Hold => drop(beside.action("hold").await.unwrap()),
+                Other::Denied => {
+                    beside.rig.catalog.deny(Some(table("b")));
+                    drop(beside.ask(again).await);
+                    beside.rig.catalog.deny(None);
+                }
+                Other::Sweep => {
+                    beside.rig.advance(SignedDuration::from_hours(48));
+                    beside.sweep().await;
+                }
+                Other::Repair => {
+                    beside.moved("b", &before);
+                    drop(beside.ask(changed("b")).await);
+                }
+            };
+            let (wire, world) = Wire::meeting(&lake.world(), at, meanwhile);
+            let answer = flip::handle(world, event(&run, "c")).await;
+            if wire.calls() <= at {
+                break;
+            }
+            drop(lake.ask(event(&run, "c")).await);
+            if matches!(other, Other::Repair) {
+                // A table that was moved midway is left alone, until an operator asks for what the others have.
+                let named = lake.named().unwrap()["b"];
+                lake.ask(json!({ "dataset": "b", "action": "rollback", "generation": named })).await.unwrap();
+            }
+            let live = lake.is_settled_at(&[&oldest, &old, &run, &fresher], &when);
+            match other {
+                Other::Twice => assert_eq!(live, run, "{when}: {answer:?}"),
+                Other::Fresher => assert_eq!(live, fresher, "{when}: {answer:?}"),
+                // It went back from whatever was live when it came, and nothing of before undoes that.
+                Other::Rollback => assert!(live == oldest || live == old, "{when}: {answer:?}"),
+                _ => assert!(live == old || live == run, "{when}: {answer:?}"),
+            }
+            for (name, generation) in &live.members {
+                assert!(lake.rig.objects.keys().contains(&home(name).manifest(generation).to_string()), "{when}");
+            }
+        }
+    }
+}
+
+/// Whoever finishes what was left midway has read the record before somebody else turns it back, and the table after.
+#[tokio::test]
+async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
+    let mut back = 0;
+    for at in 0.. {
+        let (lake, old, run) = begun().await;
+        lake.dies_midway(&run).await;
+        let (beside, again) = (lake.clone(), event(&run, "c"));
+        let meanwhile = async move || {
+            beside.rig.catalog.deny(Some(table("b")));
+            drop(beside.ask(again.clone()).await);
+            beside.rig.catalog.deny(None);
+            drop(beside.ask(again).await);
+        };
+        let (wire, world) = Wire::meeting(&lake.world(), at, meanwhile);
+        let answer = flip::handle(world, event(&run, "c")).await;
+        if wire.calls() <= at {
+            break;
+        }
+        drop(lake.ask(event(&run, "c")).await);
+        let live = lake.is_settled_at(&[&old, &run], &format!("taken back before call {at}: {answer:?}"));
+        back += usize::from(live == old);
+    }
+    assert!(back > 0, "nobody took it back in time");
+}
+
+/// Somebody else moves one table: it is left alone or flipped with the others, and the others are of one run.
+#[tokio::test]
+async fn a_table_that_is_moved_in_between_leaves_the_others_together() {
+    for at in 0.. {
+        let (lake, old, run) = begun().await;
+        let beside = lake.clone();
+        let (wire, world) = Wire::meeting(&lake.world(), at, async move || beside.moved("b", "s3://lake/elsewhere"));
+        drop(flip::handle(world, event(&run, "c")).await);
+        if wire.calls() <= at {
+            break;
+        }
+        drop(lake.ask(event(&run, "c")).await);
+        let (live, named) = (lake.live(), lake.named().unwrap());
+        assert_eq!(lake.record().flipping, None, "moved before call {at}");
+        assert!(named == old.members || named == run.members, "moved before call {at}");
+        assert!(lake.once_live_together().contains(&named), "moved before call {at}: never live together: {named:?}");
+        for other in ["a", "c"] {
+            assert_eq!(live[other], Some(named[other]), "moved before call {at}: {live:?}");
+        }
+    }
+}
+
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Reads how many schedules to run.
+fn schedules() -> u64 {
+    count("TURNTABLE_GROUP_SCHEDULES", 80)
+}
+
+/// Events of several runs, twice, an operator and a table that may not be moved for a while, all at the same time, and
+/// some of them die.
+#[tokio::test]
+async fn in_whatever_order_one_run_is_live_in_the_end() {
+    let (mut died, mut back, mut rolled) = (0, 0, 0);
+    for seed in 0..schedules() {
+        let numbers = &mut Numbers(seed);
+        let lake = Lake::new();
+        let mut runs = vec![lake.flipped().await, lake.flipped().await];
+        for round in 0..3 {
+            let mut requests: Vec<Value> = Vec::new();
+            for _ in 0..1 + numbers.below(2) {
+                runs.push(lake.run().await);
+                requests.extend([event(runs.last().unwrap(), "c"), event(runs.last().unwrap(), "c")]);
+            }
+            let any = &runs[numbers.below(runs.len() as u64) as usize];
+            match numbers.below(4) {
+                0 => requests.push(json!({ "dataset": "a", "action": "rollback" })),
+                1 => requests.push(json!({ "dataset": "b", "generation": any.members["b"] })),
+                2 => requests.push(event(any, "c")),
+                _ => {}
+            }
+            let denied = numbers.below(4) == 0;
+            lake.rig.catalog.deny(denied.then(|| table("b")));
+            let run = requests.into_iter().map(|request| {
+                let dies = (numbers.below(3) == 0).then(|| numbers.below(80) as usize);
+                died += usize::from(dies.is_some());
+                let world = Wire::turning(&lake.world(), numbers.below(1 << 31) << 32, dies);
+                flip::handle(world, request)
+            });
+            futures::future::join_all(run.collect::<Vec<_>>()).await;
+            lake.rig.catalog.deny(None);
+            let when = format!("seed {seed}, round {round}");
+            let named = lake.named().unwrap();
+            assert!(lake.once_live_together().contains(&named), "{when}: never live together: {named:?}");
+        }
+        let last = lake.run().await;
+        if seed % 2 == 0 {
+            drop(lake.ask(event(&runs[runs.len() - 1], "c")).await);
+        } else {
+            lake.ask(event(&last, "c")).await.unwrap();
+            runs.push(last);
+        }
+        let all: Vec<&Run> = runs.iter().collect();
+        let live = lake.is_settled_at(&all, &format!("seed {seed}, in the end"));
+        assert!(seed % 2 == 0 || Some(&live) == runs.last(), "seed {seed}");
+        for (name, generation) in &live.members {
+            assert!(lake.rig.objects.keys().contains(&home(name).manifest(generation).to_string()));
+        }
+        back += usize::from(lake.record().went_back.is_some());
+        let flips = lake.rig.flips();
+        rolled += flips.iter().filter(|flip| flip.by == turntable::record::By::Rollback).count();
+    }
+    assert!(died > 0 && back > 0 && rolled > 0, "{died} died, {back} went back, {rolled} rolled back");
+}

@@ -1,0 +1,69 @@
+//! `check` names every column that is not there, and tells a file that is wrong from a source that is not reached.
+
+use local::check::check;
+use tests::postgres::Database;
+
+use super::File;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
+    let text = "[datasets.users]\nsource.mysql = { url = \"${NO_SUCH_NAME}\", query = \"SELECT 1\", queries = 1 }\n";
+    let file = File::new(text);
+    let told = check(&file.0).await.err().expect("faults").to_string();
+    let at = |line: &str| format!("{}:{line}", file.0.display());
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], at("2:25: ${NO_SUCH_NAME} is not set in the environment"));
+    assert!(lines[1].starts_with(&at("2:63: datasets.users.source.mysql: unknown key \"queries\"")), "{told}");
+    assert_eq!(lines[2], at("1:11: datasets.users: database is missing: set it here or in [defaults]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_columns_of_a_database_are_compared_with_what_the_file_names() {
+    let server = Database::create().await;
+    let text = format!(
+        r#"[defaults]
+database = "dmp"
+location = "s3://lake/schemas"
+
+[datasets.users]
+source.postgres = {{ url = "{url}", query = "SELECT 1 AS id, date '2024-01-01' AS day", split_by = "iid" }}
+checks = {{ not_null = ["id", "name"], unique = [["id"], ["email"]], range = {{ points = {{ min = 0 }} }} }}
+partition_by = ["day"]
+
+[datasets.wrong]
+source.postgres = {{ url = "{url}", query = "SELECT 1 AS id FROM nothing" }}
+
+[datasets.away]
+source.postgres = {{ url = "postgres://u:p@127.0.0.1:1/d", query = "SELECT 1 AS id" }}
+
+[datasets.optouts]
+source.inbox = {{ location = "s3://lake/inbox", key = ["id"], columns = {{ id = "int" }} }}
+protects = {{ users = "user_id" }}
+"#,
+        url = server.url()
+    );
+    let file = File::new(&text);
+    let checked = check(&file.0).await.unwrap();
+    let at = |line: &str| format!("{}:{line}", file.0.display());
+    let none = |name: &str| format!("no column {name:?}, expected one of id, day");
+    let split_by = text.lines().nth(5).unwrap().find("split_by").unwrap() + 1;
+    let expected = [
+        at(&format!("18:14: datasets.optouts.protects.users: {}", none("user_id"))),
+        at(&format!("7:12: datasets.users.checks.not_null: {}", none("name"))),
+        at(&format!("7:39: datasets.users.checks.unique: {}", none("email"))),
+        at(&format!("7:79: datasets.users.checks.range.points: {}", none("points"))),
+        at(&format!("6:{split_by}: datasets.users.source.postgres.split_by: {}", none("iid"))),
+    ];
+    assert_eq!(checked.faults[..5], expected);
+    assert_eq!(checked.faults.len(), 6);
+    assert!(checked.faults[5].starts_with(&at("11:1: datasets.wrong.source: ")), "{}", checked.faults[5]);
+    let tables = &checked.tables;
+    for part in [
+        "users → dmp.users\n  id   int\n  day  date  (partition)\n  location: s3://lake/schemas/users/COLOUR-ULID/\n",
+        "away → dmp.away\n  columns not read: PostgreSQL at 127.0.0.1:1 ",
+        "optouts → dmp.optouts\n  id           int\n  state        string\n  occurred_at  timestamp\n",
+        "module \"users\" {\n",
+    ] {
+        assert!(tables.contains(part), "{part}\n{tables}");
+    }
+}

@@ -1,0 +1,151 @@
+//! `new-dataset` on a real PostgreSQL and a real MariaDB: what it prints passes `check`, and is exported.
+
+use local::{
+    check::check,
+    new_dataset::{entries, new_dataset},
+    workspace::root,
+};
+use serde_json::json;
+use tests::{mariadb::Mariadb, postgres::Database, rig::Rig};
+
+use super::File;
+
+/// `check` finds nothing wrong with it, and so many rows are exported by it.
+async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
+    let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
+    let checked = check(&File::new(&text).0).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(checked.faults, [""; 0], "{text}");
+    assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
+    let rig = Rig::default();
+    rig.objects.put("s3://lake/datasets.toml", text);
+    match rig.export_with(rig.world(), json!({ "dataset": dataset })).await.unwrap() {
+        export::Answer::Exported(exported) => assert_eq!(exported.rows, rows),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A file of these tables, all of which are good.
+async fn written(url: &str, tables: &[&str]) -> String {
+    let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
+    let found = new_dataset(url, &tables, root()).await.unwrap();
+    assert_eq!(found.faults, [""; 0]);
+    found.text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
+    let server = Database::create().await;
+    let url = server.url();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+        .batch_execute(
+            r#"CREATE SCHEMA shop;
+            CREATE TYPE shop.odd AS ("a b" int);
+            CREATE TYPE shop.mood AS ENUM ('1', '2', '3');
+            CREATE DOMAIN shop.code AS text NOT NULL;
+            CREATE TABLE shop."Order Items" (
+                id bigint PRIMARY KEY, "ID" int, "order" text NOT NULL, code shop.code, email text UNIQUE, price numeric,
+                total numeric(12,2) NOT NULL, odd shop.odd, seen timestamptz NOT NULL UNIQUE, gone text, during interval, mood shop.mood, "zip code" text,
+                UNIQUE ("order", total), UNIQUE (gone));
+            CREATE UNIQUE INDEX ON shop."Order Items" (total) WHERE id > 5;
+            CREATE UNIQUE INDEX ON shop."Order Items" (lower("order"));
+            ALTER TABLE shop."Order Items" DROP COLUMN gone;
+            INSERT INTO shop."Order Items" SELECT n, n, n, n, n, n, n, NULL, to_timestamp(n), '1 day', n::text::shop.mood, 'a' FROM generate_series(1, 3) n;
+            CREATE TABLE empty (a int, b int, PRIMARY KEY (a, b));
+            CREATE TABLE shop.empty (c int);"#,
+        )
+        .await
+        .unwrap();
+
+    let text = written(&url, &["shop.order items"]).await;
+    let expected = r##"#:schema ./docs/datasets.schema.json
+
+[defaults]
+database = "dmp" # the Glue database
+location = "s3://${BUCKET}/schemas" # where tables' folders lie
+
+# ${DATABASE_URL} comes from the environment: give another database another name. In AWS write, instead of url,
+# secret = "NAME", of Secrets Manager.
+
+[datasets.order_items]
+# left out: odd (shop.odd): column "odd": type "odd" has a field "a b": Athena's structs allow letters, digits and _; cast it in the query to publish it
+# "ID" is called id_2: Glue's names are lower case, and id would be there twice
+# price (numeric) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
+# during (interval) becomes a string: a cast in the query makes something else of it
+# "zip code" is called zip_code: Athena's names are of letters, digits and _
+source.postgres.url = "${DATABASE_URL}" # postgres://…
+source.postgres.query = '''
+SELECT id, "ID" AS "id_2", "order", code, email, price, total, seen, during, mood,
+  "zip code" AS "zip_code"
+FROM shop."Order Items"
+'''
+source.postgres.split_by = "id"
+checks.min_rows = 1
+checks.max_shrink = 0.2
+checks.not_null = ["id", "order", "code", "total", "seen"]
+# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
+# unique in the database, and not checked: ["seen"]: seen is a time, of which Athena knows no more than milliseconds
+checks.unique = [["id"], ["order", "total"]]
+"##;
+    assert_eq!(text, expected);
+    works(&text, &url, "order_items", 3).await;
+
+    let text = written(&url, &["empty"]).await;
+    let entry = "source.postgres.query = \"SELECT a, b FROM public.empty\"\nchecks.not_null = [\"a\", \"b\"]\n\
+                 checks.unique = [[\"a\", \"b\"]]\n";
+    assert!(text.ends_with(entry), "{text}");
+    works(&text, &url, "empty", 0).await;
+
+    let more = entries(&url, &["empty".into(), "shop.empty".into()]).await.unwrap().text;
+    assert!(
+        more.contains("\n\n[datasets.empty]\n")
+            && more.matches("Secrets Manager").count() == 1
+            && more.contains("\n\n[datasets.shop_empty]\n"),
+        "{more}"
+    );
+    works(&format!("{}{more}", text.split_once("[datasets").unwrap().0), &url, "shop_empty", 0).await;
+
+    let gone = "there is no table or view nothing'\\ here that this user can see: try SCHEMA.TABLE";
+    let found = entries(&url, &["nothing'\\".into(), "empty".into()]).await.unwrap();
+    assert_eq!((found.text.matches("[datasets.").count(), found.faults), (1, vec![gone.to_owned()]), "{}", found.text);
+    let none = new_dataset(&url, &["nothing'\\".into()], root()).await.unwrap();
+    assert_eq!((none.text.as_str(), none.faults), ("", vec![gone.to_owned()]));
+    let refused = entries(&url.replace("secret", "other"), &["empty".into()]).await.err().unwrap().to_string();
+    assert!(refused.contains("rejected the password"), "{refused}");
+    let other = entries("sqlite://x", &["t".into()]).await.err().unwrap().to_string();
+    assert_eq!(other, "expected a URL that begins with postgres:// or mysql://");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_mariadb_becomes_an_entry_that_runs() {
+    let server = tokio::task::spawn_blocking(|| {
+        let server = Mariadb::shared();
+        server.run(
+            "CREATE TABLE `Order-Items` (id bigint PRIMARY KEY, `key` varchar(20) NOT NULL, email varchar(80) UNIQUE, \
+                 wide decimal(60,2), name text NOT NULL, clock time NOT NULL, UNIQUE (`key`, name(10))); \
+             INSERT INTO `Order-Items` SELECT seq, seq, seq, seq, seq, '10:00' FROM seq_1_to_5",
+        );
+        server
+    });
+    let server = server.await.unwrap();
+    let text = written(&server.url(), &["Order-Items"]).await;
+    let expected = r#"[datasets.order_items]
+# wide (decimal(60,2)) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
+# clock (time) becomes a string: a cast in the query makes something else of it
+source.mysql.url = "${DATABASE_URL}" # mysql://…
+source.mysql.query = "SELECT `id`, `key`, `email`, `wide`, `name`, `clock` FROM `shop`.`Order-Items`"
+checks.min_rows = 1
+checks.max_shrink = 0.2
+checks.not_null = ["id", "key", "name", "clock"]
+# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
+checks.unique = [["id"], ["key", "name"]]
+"#;
+    assert!(text.ends_with(expected), "{text}");
+    works(&text, &server.url(), "order_items", 5).await;
+    let none = entries(&server.url(), &["shop.no'\\".into()]).await.unwrap();
+    assert_eq!(
+        none.faults.join(""),
+        "there is no table or view shop.no'\\ here that this user can see: try DATABASE.TABLE, in the case that it has"
+    );
+}

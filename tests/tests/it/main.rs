@@ -1,0 +1,30 @@
+//! The integration tests, in one program: each module is a family, and `cargo test --workspace --test it chain::` runs one.
+//!
+//! All families share this process. So a test must not change the environment, the current directory or a panic hook, and
+//! servers that several tests share live in statics.
+
+mod chain;
+mod checks;
+mod contract;
+mod crash;
+mod drift;
+mod engines;
+mod events;
+mod export;
+mod files;
+mod group;
+mod interrupted;
+mod laptop;
+mod mysql;
+mod optout;
+mod overview;
+mod pages;
+mod partitions;
+mod passthrough;
+mod postgres;
+mod protocol;
+mod readme;
+mod reference;
+mod sdk;
+mod sweep;
+mod wire;

@@ -1,0 +1,179 @@
+//! What goes wrong, and the exact words for it.
+
+use futures::StreamExt;
+use tests::mariadb::Mariadb;
+use tokio::net::TcpListener;
+use turntable::{
+    config::{self, Connect},
+    error::{Error, Kind},
+    source::mysql,
+};
+
+use super::{context, fault, open, options, rows, run, shared};
+
+fn check(error: &Error, kind: Kind, text: &str) {
+    assert_eq!(error.message(), text);
+    assert_eq!(error.kind(), kind);
+}
+
+/// `turntable@127.0.0.1:PORT/shop`, as messages call it.
+fn named(url: &str) -> String {
+    url.replace("mysql://turntable:secret", "turntable")
+}
+
+fn address(url: &str) -> String {
+    named(url).replace("turntable@", "").replace("/shop", "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_says_what_the_server_says() {
+    let server = shared().await;
+    let url = server.url();
+    let name = named(&url);
+    for (query, text) in [
+        ("SELECT 1 AS a FROM users_of_mars", "Table 'shop.users_of_mars' doesn't exist"),
+        ("SELECT naem FROM mysql.user", "Unknown column 'naem' in 'SELECT'"),
+    ] {
+        let text = format!("MySQL at {name} rejected the query: {text}");
+        let error = fault(&url, query).await;
+        assert_eq!(error.message().to_lowercase(), text.to_lowercase());
+        assert_eq!(error.kind(), Kind::Input);
+    }
+    let error = fault(&url, "SELEC 1").await;
+    assert!(
+        error
+            .message()
+            .starts_with(&format!("MySQL at {name} rejected the query: You have an error in your SQL syntax"))
+    );
+    run(
+        server,
+        "CREATE USER nobody_much@'127.0.0.1' IDENTIFIED BY 'secret'; CREATE TABLE hidden AS SELECT 1 AS n;
+         CREATE TABLE seen (n int); GRANT SELECT ON shop.seen TO nobody_much@'127.0.0.1'",
+    )
+    .await;
+    let error = fault(&url.replace("turntable:", "nobody_much:"), "SELECT n FROM hidden").await;
+    assert_eq!(error.kind(), Kind::Config);
+    let name = name.replace("turntable@", "nobody_much@");
+    let text = format!("MySQL at {name} rejected the query: SELECT command denied to user 'nobody_much'@");
+    assert!(error.message().starts_with(&text), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_never_gets_into_an_error() {
+    let server = shared().await;
+    run(server, "CREATE TABLE texts AS SELECT concat('<hunter', seq) AS t FROM seq_1_to_20000").await;
+    // ExtractValue's error shows what it was given.
+    let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
+    assert!(!error.report().contains("hunter"), "{}", error.report());
+    let code =
+        "error 1105 (SQLSTATE HY000; the message may contain a row's value: run the query in a client to see it)";
+    let ended = format!("aborted the query after 0 rows: {code}");
+    let answers = format!("returned an error: {code}");
+    let name = named(&server.url());
+    let texts = [format!("MySQL at {name} {ended}; nothing was published"), format!("MySQL at {name} {answers}")];
+    assert!(texts.contains(&error.message().to_owned()), "{error}");
+    assert_eq!(error.kind(), Kind::Input);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_log_in_is_told_what_to_correct() {
+    let url = shared().await.url();
+    let at = address(&url);
+    let refuses = |by: &str| format!("MySQL at {at} rejected the password of user \"turntable\": correct it in {by}");
+    check(&fault(&url.replace(":secret@", ":wrong@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
+    check(&fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
+    check(
+        &fault(&url.replace("/shop", "/mars"), "SELECT 1 AS n").await,
+        Kind::Config,
+        &format!("MySQL at turntable@{at}/mars rejected the query: Unknown database 'mars'"),
+    );
+    let secret = config::Mysql { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
+    let nowhere = mysql::open(&secret, &context()).await.err().unwrap();
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = fault(&format!("mysql://u:p@{closed}/d"), "SELECT 1 AS n").await;
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let text = error.message();
+    assert!(text.starts_with(&format!("MySQL at {closed} is not reachable (")) && text.contains("refused"), "{text}");
+    assert!(text.ends_with("(in AWS: subnet, security group); nothing was published; run it again"), "{text}");
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    check(
+        &fault(&format!("mysql://u:p@{address}/d"), "SELECT 1 AS n").await,
+        Kind::Unavailable,
+        &format!(
+            "MySQL at {address} did not respond within 10 s: check the address and the network path (in AWS: subnet, \
+             security group); nothing was published; run it again"
+        ),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_no_connection_left_is_unavailable() {
+    let server: &'static Mariadb = Box::leak(Box::new(
+        tokio::task::spawn_blocking(|| Mariadb::start_with(&["--max-connections=10"])).await.unwrap(),
+    ));
+    run(server, "CREATE USER plain@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT SELECT ON shop.* TO plain@'127.0.0.1'")
+        .await;
+    let url = server.url().replace("turntable:", "plain:");
+    let mut opened = Vec::new();
+    let error = loop {
+        match open(&url, "SELECT seq AS n FROM seq_1_to_1000000000").await {
+            Ok(more) => opened.push(more),
+            Err(error) => break error,
+        }
+        assert!(opened.len() < 20);
+    };
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(error.message().contains("Too many connections"), "{error}");
+    drop(opened);
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_in_the_middle_is_unavailable_and_says_how_far_it_came() {
+    let server: &'static Mariadb = Box::leak(Box::new(tokio::task::spawn_blocking(Mariadb::start).await.unwrap()));
+    let url = server.url();
+    for how in ["KILL QUERY", "KILL", "end"] {
+        let mut opened = open(&url, "SELECT seq AS long_one FROM seq_1_to_1000000000").await.unwrap();
+        opened.streams[0].next().await.unwrap().unwrap();
+        if how == "end" {
+            tokio::task::spawn_blocking(|| server.kill()).await.unwrap();
+        } else {
+            let id = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT seq AS long_one%'";
+            let id = run(server, id).await.remove(0).remove(0).unwrap();
+            run(server, format!("{how} {id}")).await;
+        }
+        let error = rows(opened).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{how}: {error}");
+        let text = error.message();
+        assert!(text.starts_with(&format!("MySQL at {}", named(&url))), "{text}");
+        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
+        let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_outs_are_those_of_the_dataset() {
+    let url = shared().await.url();
+    let limited = |url: &str, query: &str| {
+        let second = Some(jiff::SignedDuration::from_secs(1));
+        let session = config::Session { connect_timeout: second, statement_timeout: second, ..Default::default() };
+        config::Mysql { session, ..options(url, query) }
+    };
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = limited(&format!("mysql://u:p@{}/d", silent.local_addr().unwrap()), "SELECT 1 AS n");
+    let error = mysql::open(&nobody, &context()).await.err().unwrap();
+    assert!(error.message().contains(" did not respond within 1 s: "), "{error}");
+    let slow = limited(&url, "SELECT sleep(10) + seq AS n FROM seq_1_to_10");
+    let started = std::time::Instant::now();
+    let error = rows(mysql::open(&slow, &context()).await.unwrap()).await.unwrap_err();
+    assert!(error.message().contains("max_statement_time"), "{error}");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(started.elapsed().as_secs() < 8);
+}

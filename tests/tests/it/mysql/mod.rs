@@ -1,0 +1,71 @@
+//! The MySQL source, on a real MariaDB.
+
+mod docs;
+mod failures;
+mod random;
+mod render;
+mod snapshot;
+mod structure;
+mod tls;
+mod types;
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use tests::mariadb::{Mariadb, Row};
+use turntable::{
+    config::{self, Connect, OnUnrepresentable, Session},
+    error::{Error, Result},
+    name::TableName,
+    source::{Context, Opened, mysql},
+};
+
+fn context() -> Context {
+    Context {
+        objects: Arc::new(tests::memory::Objects::default()),
+        secrets: None,
+        iam: None,
+        copies: None,
+        now: Timestamp::UNIX_EPOCH,
+        table: TableName { database: "dmp".into(), table: "t".into() },
+        on_unrepresentable: OnUnrepresentable::Error,
+    }
+}
+
+fn options(url: &str, query: &str) -> config::Mysql {
+    config::Mysql {
+        connect: Connect::Url(url.into()),
+        query: query.into(),
+        split_by: None,
+        session: Session::default(),
+    }
+}
+
+async fn open(url: &str, query: &str) -> Result<Opened> {
+    mysql::open(&options(url, query), &context()).await
+}
+
+async fn rows(mut opened: Opened) -> Result<Vec<Row>> {
+    let batches: Vec<_> = opened.streams.remove(0).try_collect().await?;
+    Ok(batches.iter().flat_map(render::rows).collect())
+}
+
+async fn fetch(url: &str, query: &str) -> Result<Vec<Row>> {
+    rows(open(url, query).await?).await
+}
+
+/// What opening or reading fails with.
+async fn fault(url: &str, query: &str) -> Error {
+    fetch(url, query).await.expect_err("this query must fail")
+}
+
+async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
+    let sql = sql.into();
+    tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
+}
+
+/// Returns the shared server. A test leaves no traces in it but tables and users of its own.
+async fn shared() -> &'static Mariadb {
+    tokio::task::spawn_blocking(Mariadb::shared).await.expect("MariaDB")
+}

@@ -1,0 +1,212 @@
+//! Every type: what it becomes, and that its extremes are the same here and in MariaDB's own client.
+
+use tests::mariadb::Mariadb;
+use turntable::{
+    config::OnUnrepresentable,
+    error::Kind,
+    schema,
+    source::{Context, mysql},
+};
+
+use super::{context, fault, open, options, render, rows, run, shared};
+
+/// How MariaDB's client is asked for a column, for what it prints to be what we render.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Ask {
+    Plain,
+    /// Bits and booleans.
+    Number,
+    /// Floating-point numbers, which it prints with six digits otherwise.
+    Double,
+    Hex,
+    Wkb,
+    Micros,
+}
+
+/// Name, type, Glue type, and how the client is asked.
+pub const COLUMNS: [(&str, &str, &str, Ask); 52] = [
+    ("id", "bigint NOT NULL PRIMARY KEY", "bigint", Ask::Plain),
+    ("flag", "boolean", "boolean", Ask::Number),
+    ("tiny1", "tinyint(1)", "boolean", Ask::Number),
+    ("tiny", "tinyint", "tinyint", Ask::Plain),
+    ("tiny_u", "tinyint unsigned", "smallint", Ask::Plain),
+    ("small", "smallint", "smallint", Ask::Plain),
+    ("small_u", "smallint unsigned", "int", Ask::Plain),
+    ("medium", "mediumint", "int", Ask::Plain),
+    ("medium_u", "mediumint unsigned", "int", Ask::Plain),
+    ("whole", "int", "int", Ask::Plain),
+    ("whole_u", "int unsigned", "bigint", Ask::Plain),
+    ("padded", "int(8) unsigned zerofill", "bigint", Ask::Number),
+    ("big", "bigint", "bigint", Ask::Plain),
+    ("big_u", "bigint unsigned", "decimal(20,0)", Ask::Plain),
+    ("half", "float", "float", Ask::Double),
+    ("twice", "double", "double", Ask::Plain),
+    ("twice_u", "double unsigned", "double", Ask::Plain),
+    ("price", "decimal(10,2)", "decimal(10,2)", Ask::Plain),
+    ("price_u", "decimal(10,2) unsigned", "decimal(10,2)", Ask::Plain),
+    ("units", "decimal(38,0)", "decimal(38,0)", Ask::Plain),
+    ("parts", "decimal(38,38)", "decimal(38,38)", Ask::Plain),
+    ("longest", "decimal(65,30)", "string", Ask::Plain),
+    ("bit1", "bit(1)", "boolean", Ask::Number),
+    ("bit9", "bit(9)", "bigint", Ask::Number),
+    ("bit63", "bit(63)", "bigint", Ask::Number),
+    ("bit64", "bit(64)", "decimal(20,0)", Ask::Number),
+    ("year", "year", "smallint", Ask::Number),
+    ("day", "date", "date", Ask::Plain),
+    ("moment", "datetime", "timestamp", Ask::Micros),
+    ("moment6", "datetime(6)", "timestamp", Ask::Micros),
+    ("at", "timestamp NULL", "timestamp", Ask::Micros),
+    ("at3", "timestamp(3) NULL", "timestamp", Ask::Micros),
+    ("clock", "time", "string", Ask::Plain),
+    ("clock6", "time(6)", "string", Ask::Plain),
+    ("chars", "char(8)", "string", Ask::Plain),
+    ("short", "varchar(200)", "string", Ask::Plain),
+    ("latin", "varchar(200) CHARACTER SET latin1", "string", Ask::Plain),
+    ("sjis", "varchar(200) CHARACTER SET sjis", "string", Ask::Plain),
+    ("wide", "varchar(200) CHARACTER SET utf16", "string", Ask::Plain),
+    ("sorted", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "string", Ask::Plain),
+    ("words", "text", "string", Ask::Plain),
+    ("long_words", "longtext", "string", Ask::Plain),
+    ("mood", "enum('嬉しい', 'so so', '')", "string", Ask::Plain),
+    ("tags", "set('a', 'b', '猫')", "string", Ask::Plain),
+    ("data", "json", "string", Ask::Plain),
+    ("guid", "uuid", "string", Ask::Plain),
+    ("net4", "inet4", "string", Ask::Plain),
+    ("net6", "inet6", "string", Ask::Plain),
+    ("fixed", "binary(4)", "binary", Ask::Hex),
+    ("bytes", "varbinary(200)", "binary", Ask::Hex),
+    ("blob_", "longblob", "binary", Ask::Hex),
+    ("place", "point", "binary", Ask::Wkb),
+];
+
+pub fn create(table: &str) -> String {
+    let columns: Vec<String> = COLUMNS.iter().map(|(name, of, ..)| format!("`{name}` {of}")).collect();
+    format!("CREATE TABLE {table} ({});\n", columns.join(", "))
+}
+
+/// All rows of the table are the same here and there.
+pub async fn same(server: &'static Mariadb, table: &str) {
+    let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
+        Ask::Plain => format!("`{name}`"),
+        Ask::Number => format!("`{name}` + 0"),
+        Ask::Double => format!("CAST(`{name}` AS DOUBLE)"),
+        Ask::Hex => format!("hex(`{name}`)"),
+        Ask::Wkb => format!("hex(ST_AsBinary(`{name}`))"),
+        Ask::Micros => format!("date_format(`{name}`, '%Y-%m-%d %H:%i:%s.%f')"),
+    });
+    let asked = format!("SELECT {} FROM {table} ORDER BY id", asked.collect::<Vec<_>>().join(", "));
+    let mut expected = run(server, asked).await;
+    for row in &mut expected {
+        for (value, (_, _, glue, _)) in row.iter_mut().zip(COLUMNS) {
+            if matches!(glue, "float" | "double") {
+                *value = value.as_deref().map(render::number);
+            }
+        }
+    }
+    let found = open(&server.url(), &format!("SELECT * FROM {table} ORDER BY id")).await.unwrap();
+    let columns = schema::columns(&found.schema).unwrap();
+    let types: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.glue_type.as_str())).collect();
+    assert_eq!(types, COLUMNS.map(|(name, _, glue, _)| (name, glue)));
+    let found = rows(found).await.unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        for (at, (name, of, ..)) in COLUMNS.iter().enumerate() {
+            assert_eq!(found[at], expected[at], "{name} {of}, row {:?}", found[0]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_is_exact_at_its_extremes() {
+    let server = shared().await;
+    let mut sql = create("extremes");
+    for (id, set) in [
+        (0, String::new()),
+        (
+            1,
+            "flag = 1, tiny1 = 0, tiny = -128, tiny_u = 255, small = -32768, small_u = 65535, medium = -8388608, \
+             medium_u = 16777215, whole = -2147483648, whole_u = 4294967295, padded = 7, big = -9223372036854775808, \
+             big_u = 18446744073709551615, half = 1.17549435e-38, twice = 2.2250738585072014e-308, twice_u = 0.1, \
+             price = -99999999.99, price_u = 99999999.99, units = -99999999999999999999999999999999999999, \
+             parts = -0.99999999999999999999999999999999999999, \
+             longest = -99999999999999999999999999999999999.999999999999999999999999999999, bit1 = b'1', \
+             bit9 = b'111111111', bit63 = 9223372036854775807, bit64 = 18446744073709551615, year = 1901, \
+             day = '1000-01-01', moment = '1000-01-01 00:00:00', moment6 = '1000-01-01 00:00:00.000001', \
+             at = '1970-01-01 00:00:01', at3 = '1970-01-01 00:00:01.001', clock = '-838:59:59', \
+             clock6 = '-838:59:59.999999', chars = '', short = '', latin = '', sjis = '', wide = '', sorted = '', \
+             words = '', long_words = '', mood = '', tags = '', data = '{}', \
+             guid = '00000000-0000-0000-0000-000000000000', net4 = '0.0.0.0', net6 = '::', fixed = '', bytes = '', \
+             blob_ = '', place = point(-180, 90)"
+                .into(),
+        ),
+        (
+            2,
+            "flag = 0, tiny1 = 1, tiny = 127, tiny_u = 0, small = 32767, medium = 8388607, whole = 2147483647, \
+             padded = 12345678, big = 9223372036854775807, big_u = 9223372036854775808, half = 16777216, \
+             twice = 1.7976931348623157e308, twice_u = 123456789.123456789, price = 0.01, price_u = 0, \
+             units = 99999999999999999999999999999999999999, parts = 0.00000000000000000000000000000000000001, \
+             longest = 0.000000000000000000000000000001, bit1 = b'0', bit9 = 256, bit63 = 1, bit64 = 9223372036854775808, \
+             year = 2155, day = '9999-12-31', moment = '9999-12-31 23:59:59', moment6 = '9999-12-31 23:59:59.999999', \
+             at = '2038-01-19 03:14:07', at3 = '2038-01-19 03:14:07.999', clock = '838:59:59', \
+             clock6 = '838:59:59.999999', chars = '𠮷野家', short = concat('tab\\t', 'line\\n', 'back\\\\\\\\'), \
+             latin = 'Ünïcödé €', sjis = '表示ソ能', wide = '🎡𠮷', sorted = 'Ａ', words = '渡邊 髙﨑 🎡', \
+             long_words = repeat('長', 3000000), mood = '嬉しい', tags = 'a,猫', data = '{\"名\": [1, null, \"x\"]}', \
+             guid = 'ffffffff-ffff-ffff-ffff-ffffffffffff', net4 = '255.255.255.255', net6 = 'ffff::1', \
+             fixed = 0x00FF, bytes = 0x0001FF00, blob_ = repeat(0xFF00, 100000), place = point(0.1, -0.2)"
+                .into(),
+        ),
+        (
+            3,
+            "half = -0.1, twice = -0e0, clock = '00:00:00', clock6 = '-00:00:00.000001', year = 0, \
+             moment6 = '1969-12-31 23:59:59.999999', day = '0001-01-01', at = '2024-03-31 01:30:00', \
+             at3 = '2024-10-27 01:30:00.5', tags = 'a,b,猫', price = -0.5, longest = 12"
+                .into(),
+        ),
+    ] {
+        let set = if set.is_empty() { String::new() } else { format!(", {set}") };
+        sql += &format!("INSERT INTO extremes SET id = {id}{set};\n");
+    }
+    run(server, sql).await;
+    same(server, "extremes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floats_have_all_their_digits() {
+    let server = shared().await;
+    run(server, "CREATE TABLE ratios (f float); INSERT INTO ratios VALUES (16777217), (0.1), (3.4028234e38)").await;
+    let found = super::fetch(&server.url(), "SELECT f FROM ratios").await.unwrap();
+    let numbers: Vec<f32> = found.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, [16_777_216.0, 0.1, 3.402_823_4e38]);
+}
+
+const NO_DATE: &str = "a date that doesn't exist (0000-00-00, or no such day): replace it in the query";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
+    let server = shared().await;
+    run(
+        server,
+        "SET sql_mode = 'ALLOW_INVALID_DATES';
+         CREATE TABLE odd (id int, d date, m datetime(6), t timestamp NULL, b tinyint(1));
+         INSERT INTO odd VALUES (1, '2024-01-01', '2024-01-01', '2024-01-01', 1),
+            (2, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00', 2),
+            (3, '2024-00-10', '2024-01-00 10:00:00', '2024-01-01', -1), (4, '2023-02-31', '2023-02-29 01:00:00', NULL, NULL)",
+    )
+    .await;
+    let boolean = "a boolean that is neither 0 nor 1: select `column + 0` to get a number";
+    for (column, what) in [("d", NO_DATE), ("m", NO_DATE), ("t", NO_DATE), ("b", boolean)] {
+        let error = fault(&server.url(), &format!("SELECT id, {column} FROM odd ORDER BY id")).await;
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
+        assert_eq!(error.message(), format!("table dmp.t, column {column:?}, row 2: {what}, {or}"));
+        assert_eq!(error.kind(), Kind::Input);
+    }
+    let context = Context { on_unrepresentable: OnUnrepresentable::Null, ..context() };
+    let query = "SELECT d, m, t, b FROM odd ORDER BY id";
+    let opened = mysql::open(&options(&server.url(), query), &context).await.unwrap();
+    let counts = opened.unrepresentable.clone();
+    let found = rows(opened).await.unwrap();
+    let count = |at: usize| found.iter().filter(|row| row[at].is_none()).count();
+    assert_eq!([count(0), count(1), count(2), count(3)], [3, 3, 2, 3]);
+    let nulled: Vec<(String, u64)> = counts.nulled().into_iter().collect();
+    assert_eq!(nulled, [("b", 2), ("d", 3), ("m", 3), ("t", 1)].map(|(name, count)| (name.to_owned(), count)));
+}

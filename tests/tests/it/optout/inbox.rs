@@ -1,0 +1,234 @@
+//! What drops may be, and what becomes of those that are none.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray, types::Int32Type,
+};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::{WriterProperties, WriterPropertiesBuilder},
+};
+use serde_json::Value;
+use tests::optouts::{Lake, Out, many};
+use turntable::publish::Outcome;
+
+#[tokio::test]
+async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
+    let lake = Lake::default();
+    lake.drop(
+        "a.csv",
+        "User_ID,state,occurred_at,note\n\
+         1,opted_out,2026-01-01T00:00:00Z,x\n\
+         x7,opted_out,2026-01-01T00:00:00Z,x\n\
+         2,out,2026-01-01T00:00:00Z,x\n\
+         3,opted_out,2026-01-01 00:00,x\n\
+         4,opted_out,2099-01-01T00:00:00Z,x\n\
+         ,opted_out,2026-01-01T00:00:00Z,x\n\
+         5,opted_out\n\
+         6,withdrawn,2026-01-01T00:00:00Z,\"two\nlines\"\n\
+         9223372036854775808,withdrawn,2026-01-01T00:00:00Z,x\n",
+    );
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (2, 7, 1));
+    let of = |line, reason: &str| (Some(line), reason.to_owned());
+    let expected = vec![
+        of(3, "user_id is not a whole number in the type's range"),
+        of(4, "state is none of opted_out, withdrawn, opted_in"),
+        of(5, "occurred_at is not an RFC 3339 timestamp"),
+        of(6, "occurred_at is more than 5 minutes in the future"),
+        of(7, "user_id is missing"),
+        of(8, "field count is 2, expected 4 as in the header"),
+        of(11, "user_id is not a whole number in the type's range"),
+    ];
+    assert_eq!(lake.rejected(), [("a.csv".to_owned(), expected)]);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
+    let lake = Lake::default();
+    for (name, text) in [
+        ("a.csv", "user,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n"),
+        ("b.csv", "user_id,state,state,occurred_at\n"),
+        ("c.csv", ""),
+        ("d.csv.gz", "no gzip"),
+        ("e.parquet", "no Parquet"),
+        ("f.txt", "user_id,state,occurred_at\n"),
+    ] {
+        lake.drop(name, text);
+    }
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Swapped, 6, 6, 0));
+    let rejected = lake.rejected();
+    let reason = |name: &str| {
+        let (_, records) = rejected.iter().find(|(drop, _)| drop == name).unwrap();
+        assert_eq!((records.len(), records[0].0), (1, None));
+        records[0].1.clone()
+    };
+    let at = "s3://lake/inbox/optouts";
+    let expected = "expected user_id, state, occurred_at";
+    assert_eq!(reason("a.csv"), format!("{at}/a.csv: the header is missing user_id: {expected}"));
+    assert_eq!(reason("b.csv"), format!("{at}/b.csv: the header has state twice: {expected} once each"));
+    assert_eq!(reason("c.csv"), format!("{at}/c.csv: the header is missing user_id, state, occurred_at: {expected}"));
+    assert!(reason("d.csv.gz").starts_with(&format!("{at}/d.csv.gz is damaged or not gzip")));
+    assert!(reason("e.parquet").starts_with(&format!("{at}/e.parquet is damaged or not Parquet")));
+    assert!(reason("f.txt").starts_with(&format!("{at}/f.txt: unknown file extension")));
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let csv = "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n";
+    let json = "{\"occurred_at\":\"2026-01-01T00:00:00Z\",\"USER_ID\":\"2\",\"state\":\"withdrawn\",\"by\":{\"x\":1}}\n\n{\"user_id\":[3]}\n{\n";
+    let lake = Lake::default();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(csv.as_bytes()).unwrap();
+    lake.drop("deep/er/a.csv.gz", gz.finish().unwrap());
+    lake.drop("b.jsonl.zst", zstd::encode_all(json.as_bytes(), 1).unwrap());
+    let time = TimestampMillisecondArray::from(vec![Some(1_767_225_600_000), None]).with_timezone("Asia/Tokyo");
+    let batch = RecordBatch::try_from_iter([
+        ("State", Arc::new(StringArray::from(vec!["opted_in", "opted_in"])) as _),
+        ("user_id", Arc::new(Int32Array::from(vec![3, 4])) as _),
+        ("occurred_at", Arc::new(time) as _),
+    ])
+    .unwrap();
+    let mut parquet = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut parquet, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    lake.drop("c.parquet", parquet);
+    // What is no drop is left alone.
+    for name in ["_archive/x.csv", ".hidden", "folder/", "_rejected.json"] {
+        lake.drop(name, "x");
+    }
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.drops, done.rejected), (3, 3));
+    let at = 1_767_225_600;
+    assert_eq!(lake.table(), [(1, Out::OptedOut, at), (2, Out::Withdrawn, at), (3, Out::OptedIn, at)]);
+    let rejected = lake.rejected();
+    let of = |line, reason: &str| (Some(line), reason.to_owned());
+    assert_eq!(rejected[0].1, [of(3, "user_id is not a single value"), of(4, "invalid JSON at byte 1")]);
+    assert_eq!(rejected[1].1, [of(2, "occurred_at is missing or not an RFC 3339 timestamp")]);
+}
+
+#[tokio::test]
+async fn a_drop_overwritten_with_new_content_is_a_new_drop() {
+    let lake = Lake::default();
+    lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
+    lake.refresh().await.unwrap();
+    lake.drop("a.csv", "user_id,state,occurred_at\n2,opted_out,2026-01-01T00:00:00Z\n");
+    assert_eq!(lake.refresh().await.unwrap().drops, 1);
+    assert_eq!(lake.table().len(), 2);
+}
+
+#[tokio::test]
+async fn a_burst_is_folded_and_all_of_it_is_in() {
+    let lake = Lake::default();
+    lake.refresh().await.unwrap();
+    for number in 0..500 {
+        lake.drop(
+            &format!("{number}.csv"),
+            format!("user_id,state,occurred_at\n{number},opted_out,2026-01-01T00:00:00Z\n"),
+        );
+    }
+    let event: Value = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
+    for _ in 0..10 {
+        let (one, two) = tokio::join!(lake.handle(lake.wire(), event.clone()), lake.handle(lake.wire(), event.clone()));
+        assert!(one.is_ok() && two.is_ok());
+    }
+    assert_eq!(lake.table().len(), 500);
+    assert!(lake.manifests().len() <= 4, "{} generations", lake.manifests().len());
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_event_fails_alone() {
+    let lake = Lake::default();
+    let mut event: Value = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
+    let mut bad = event["Records"][0].clone();
+    (bad["messageId"], bad["body"]) = ("bad".into(), "{".into());
+    event["Records"].as_array_mut().unwrap().push(bad);
+    let answer = serde_json::to_value(lake.handle(lake.wire(), event).await.unwrap()).unwrap();
+    assert_eq!(answer, serde_json::json!({ "batchItemFailures": [{ "itemIdentifier": "bad" }] }));
+    assert_eq!(lake.manifests().len(), 1);
+}
+
+/// Of so many people, a second apart, not compressed: about 26 bytes a row.
+fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
+    let state = StringArray::from_iter_values(ids.clone().map(|_| "withdrawn"));
+    parquet_of(ids, at, Arc::new(state), WriterProperties::builder())
+}
+
+fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: WriterPropertiesBuilder) -> Vec<u8> {
+    let times = ids.clone().map(|id| (at + id) * 1000);
+    let notes = ids.clone().map(|id| format!("{id}"));
+    let batch = RecordBatch::try_from_iter([
+        ("user_id", Arc::new(arrow_array::Int64Array::from_iter_values(ids)) as _),
+        ("note", Arc::new(StringArray::from_iter_values(notes)) as _),
+        ("state", state),
+        ("occurred_at", Arc::new(TimestampMillisecondArray::from_iter_values(times)) as _),
+    ])
+    .unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// What is small, and would be gigabytes, or more than a refresh has room for: the good drop beside it is in.
+#[tokio::test]
+async fn parquet_is_not_taken_on_its_word() {
+    let lake = Lake::default();
+    lake.drop("good.parquet", parquet(0..3, 1_767_225_600));
+    let packed = || WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let long = "x".repeat(300 << 10);
+    // One text that is said ten thousand times.
+    let said = DictionaryArray::<Int32Type>::from_iter(vec![long.as_str(); 10_000]);
+    lake.drop("text.parquet", parquet_of(0..10_000, 0, Arc::new(said), packed()));
+    let page = packed().set_dictionary_enabled(false).set_data_page_size_limit(1 << 30);
+    let said = StringArray::from_iter_values(vec![long.as_str(); 256]);
+    lake.drop("page.parquet", parquet_of(0..256, 0, Arc::new(said), page));
+    let groups = packed().set_max_row_group_row_count(Some(1));
+    let said = StringArray::from_iter_values(vec!["withdrawn"; 5_000]);
+    lake.drop("footer.parquet", parquet_of(0..5_000, 0, Arc::new(said), groups));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.drops), (3, 4));
+    let rejected = lake.rejected();
+    let reason = |of: &str| &rejected.iter().find(|(name, _)| name == of).unwrap().1[0];
+    assert_eq!(*reason("text.parquet"), (Some(1), "state is none of opted_out, withdrawn, opted_in".into()));
+    assert!(reason("page.parquet").1.ends_with("page larger than 64 MB: write smaller pages"), "{rejected:?}");
+    assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_the_memory_is_the_same_table() {
+    const PEOPLE: i64 = 300_000;
+    let lake = Lake::with("buckets = 128");
+    lake.drop("a.csv", many(0..PEOPLE));
+    let large = parquet(PEOPLE / 2..PEOPLE + 150_000, 1_767_225_600);
+    assert!(large.len() > 4 << 20, "{} bytes are read at once", large.len());
+    lake.drop("b.parquet", large.clone());
+    // Damaged after some 200,000 good records: set aside whole.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(many(1_000_000..1_300_000).as_bytes()).unwrap();
+    let mut damaged = gz.finish().unwrap();
+    let at = damaged.len() * 2 / 3;
+    damaged[at..at + 64].fill(0xAA);
+    lake.drop("c.csv.gz", damaged);
+    let mut torn = large;
+    torn[4..200].fill(0xFF);
+    lake.drop("d.parquet", torn);
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Swapped, 4, 2));
+    let (table, rejected) = (lake.table(), lake.rejected());
+    assert_eq!(rejected.iter().map(|(drop, _)| drop.as_str()).collect::<Vec<_>>(), ["c.csv.gz", "d.parquet"]);
+    assert_eq!(table.len() as i64, PEOPLE + 150_000);
+    for (at, (id, state, second)) in table.into_iter().enumerate() {
+        let later = id >= PEOPLE / 2;
+        let expected = if later { (Out::Withdrawn, 1_767_225_600 + id) } else { (Out::OptedOut, 1_767_225_600) };
+        assert_eq!((id, (state, second)), (at as i64, expected));
+    }
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}

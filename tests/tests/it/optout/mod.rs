@@ -1,0 +1,234 @@
+//! Opt-outs, in process: whatever is late, twice, at once, lost or dead, the table is that of one clean run.
+
+mod archive;
+mod inbox;
+mod schedules;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tests::optouts::{Lake, Out, many};
+use turntable::{error::Kind, lambda::Deadline, name::Generation, publish::Outcome};
+
+#[tokio::test]
+async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
+    let lake = Lake::default();
+    lake.drop(
+        "a.csv",
+        "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n2,withdrawn,2026-01-01T00:00:00Z\n",
+    );
+    let first = lake.refresh().await.unwrap();
+    assert_eq!((first.outcome, first.drops, first.applied, first.rejected, first.rows), (Outcome::Swapped, 1, 2, 0, 2));
+    assert_eq!(lake.live(), first.generation);
+
+    lake.drop("b.ndjson", "{\"user_id\":1,\"state\":\"opted_in\",\"occurred_at\":\"2026-01-02T09:00:00+09:00\"}\n");
+    lake.drop("late.csv", "state,occurred_at,user_id\nopted_in,2025-12-31T00:00:00Z,2\n");
+    let second = lake.refresh().await.unwrap();
+    assert_eq!((second.outcome, second.drops, second.applied, second.rows), (Outcome::Swapped, 2, 1, 2));
+    assert_eq!(lake.table(), [(1, Out::OptedIn, 1_767_312_000), (2, Out::Withdrawn, 1_767_225_600)]);
+    assert_ne!(first.generation.unwrap().colour, second.generation.unwrap().colour);
+}
+
+#[tokio::test]
+async fn nothing_new_is_three_calls_and_no_write() {
+    let lake = Lake::default();
+    lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
+    lake.refresh().await.unwrap();
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+    let (config, before) = (1, lake.calls());
+    let generations = lake.manifests();
+    lake.nudge(lake.wire()).await;
+    assert_eq!(lake.manifests(), generations);
+    assert_eq!(lake.calls() - before, config + 3, "datasets.toml; the table, the inbox's listing and live's manifest");
+}
+
+/// `datasets.toml`; the table; live's manifest; the drops (with the hold and the flips); the buckets; their new files;
+/// the manifest (with the audit's listing); `UpdateTable`: eight until readers see it, and the flip's record.
+#[tokio::test]
+async fn round_trips_one_after_the_other_are_nine() {
+    // A busy machine only adds to the time, so the shortest of a few refreshes counts.
+    let mut shortest = Duration::MAX;
+    for _ in 0..5 {
+        let lake = Lake::with("buckets = 4");
+        lake.drop("a.csv", many(0..100));
+        lake.refresh().await.unwrap();
+        lake.drop("b.csv", many(50..150));
+        let slow = lake.slow(Duration::from_millis(100));
+        let began = Instant::now();
+        lake.nudge(slow).await;
+        shortest = shortest.min(began.elapsed());
+        assert_eq!(lake.table().len(), 150);
+        if shortest < Duration::from_secs(1) {
+            break;
+        }
+    }
+    assert_eq!(shortest.as_millis() / 100, 9);
+}
+
+#[tokio::test]
+async fn what_would_outlast_the_function_stops_by_itself_and_the_next_refresh_has_it_all() {
+    let lake = Lake::default();
+    lake.drop("a.csv", many(0..100));
+    lake.refresh().await.unwrap();
+    let before = lake.table();
+    lake.drop("b.csv", many(50..150));
+    // Nine round trips of 100 ms, and the last tenth of the time is for the answer.
+    let (deadline, slow) = (Deadline::after(Duration::from_millis(600)), lake.slow(Duration::from_millis(100)));
+    let began = Instant::now();
+    let stopped = lake.handle_until(Some(deadline), slow, json!({ "dataset": "optouts" })).await.unwrap_err();
+    assert_eq!(stopped.kind(), Kind::Config);
+    assert!(stopped.message().contains("stopped shortly before the function's timeout"), "{}", stopped.message());
+    // Five round trips fit into nine tenths of the time. A busy machine may be late, but all nine were not made.
+    let took = began.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&took), "{took:?}");
+    assert_eq!(lake.table(), before);
+    assert_eq!(lake.refresh().await.unwrap().drops, 1);
+    assert_eq!(lake.table().len(), 150);
+}
+
+#[tokio::test]
+async fn untouched_buckets_are_copied_and_touched_ones_rewritten() {
+    let lake = Lake::with("buckets = 16");
+    lake.drop("a.csv", many(0..1000));
+    lake.refresh().await.unwrap();
+    let copied = lake.copies();
+    lake.drop("b.csv", "user_id,state,occurred_at\n7,opted_in,2027-01-01T00:00:00Z\n");
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rows, lake.copies() - copied), (1, 1000, 15));
+    lake.drop("old.csv", "user_id,state,occurred_at\n7,withdrawn,2020-01-01T00:00:00Z\n");
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.applied, lake.copies() - copied), (Outcome::Swapped, 1, 0, 31));
+}
+
+#[tokio::test]
+async fn another_number_of_buckets_keeps_every_row() {
+    let lake = Lake::with("buckets = 2");
+    lake.drop("a.csv", many(0..500));
+    lake.refresh().await.unwrap();
+    let before = lake.table();
+    for buckets in [16, 4, 64, 1] {
+        lake.configure(&format!("buckets = {buckets}"));
+        lake.drop(&format!("{buckets}.csv"), "user_id,state,occurred_at\n7,opted_out,2026-01-01T00:00:00Z\n");
+        lake.refresh().await.unwrap();
+        assert_eq!(lake.table(), before, "{buckets}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_inbox_makes_an_empty_table_with_its_columns() {
+    let lake = Lake::default();
+    let first = lake.refresh().await.unwrap();
+    assert_eq!((first.outcome, first.rows), (Outcome::Swapped, 0));
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+    lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
+    assert_eq!(lake.refresh().await.unwrap().rows, 1);
+}
+
+#[tokio::test]
+async fn a_hold_keeps_drops_waiting_and_a_rollback_is_refused() {
+    let lake = Lake::default();
+    lake.drop("a.csv", many(0..3));
+    lake.refresh().await.unwrap();
+    lake.operator(json!({"dataset": "optouts", "action": "hold", "reason": "under review"})).await.unwrap();
+    lake.drop("b.csv", many(0..9));
+    let held = lake.refresh().await.unwrap();
+    assert_eq!((held.outcome, held.drops, held.reasons), (Outcome::Held, 0, vec!["under review".to_owned()]));
+    lake.operator(json!({"dataset": "optouts", "action": "release"})).await.unwrap();
+    assert_eq!(lake.refresh().await.unwrap().rows, 9);
+    let error = lake.operator(json!({"dataset": "optouts", "action": "rollback"})).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.message().contains("a published opt-out stays published"), "{}", error.message());
+}
+
+#[tokio::test]
+async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it() {
+    let lake = Lake::default();
+    lake.drop("a.csv", many(0..3));
+    let first = lake.refresh().await.unwrap().generation.unwrap();
+    lake.drop("b.csv", many(0..9));
+    // The process dies between the manifest and `UpdateTable`.
+    lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Fail);
+    assert_eq!(lake.refresh().await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(lake.live(), Some(first));
+    let dead = lake.manifests().into_iter().find(|generation| *generation != first).unwrap();
+    assert_eq!(lake.deliver(&dead).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!((lake.live(), lake.table().len()), (Some(dead), 9));
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+    assert_eq!(lake.deliver(&first).await.unwrap().outcome, Outcome::Stale);
+    assert_eq!(lake.live(), Some(dead));
+}
+
+#[tokio::test]
+async fn what_sweep_has_marked_does_not_go_live_after_its_fence() {
+    // The same calls make the same names.
+    let overtaken = async |marked: Option<Generation>| {
+        let lake = Lake::default();
+        lake.drop("a.csv", many(0..3));
+        lake.refresh().await.unwrap();
+        lake.drop("b.csv", many(0..9));
+        if let Some(marked) = marked {
+            lake.objects.put(&lake.home().sweeping(&marked).to_string(), "{}");
+        }
+        lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Overtake);
+        let done = lake.refresh().await;
+        (lake, done)
+    };
+    let (lake, done) = overtaken(None).await;
+    let done = done.unwrap();
+    assert_eq!((done.outcome, done.generation, lake.manifests().len()), (Outcome::Swapped, lake.live(), 2));
+    let (lake, refused) = overtaken(done.generation).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict);
+    assert!(refused.message().contains("is being swept"), "{}", refused.message());
+    assert_eq!(lake.table().len(), 3);
+    assert_eq!(lake.refresh().await.unwrap().rows, 9);
+}
+
+#[tokio::test]
+async fn min_interval_is_for_nudges_and_not_for_people() {
+    let lake = Lake::with("min_interval = \"1h\"");
+    lake.drop("a.csv", many(0..3));
+    lake.refresh().await.unwrap();
+    lake.drop("b.csv", many(0..9));
+    assert_eq!(lake.schedule().await.unwrap()[0].outcome, Outcome::Waiting);
+    assert_eq!(lake.refresh().await.unwrap().rows, 9);
+}
+
+#[tokio::test]
+async fn a_reconcile_keeps_the_later_word() {
+    let lake = Lake::with("reconcile = { files = { location = \"s3://lake/nightly/\" } }");
+    lake.drop(
+        "a.csv",
+        "user_id,state,occurred_at\n1,opted_out,2026-01-05T00:00:00Z\n2,opted_out,2026-01-01T00:00:00Z\n",
+    );
+    lake.refresh().await.unwrap();
+    lake.objects.put(
+        "s3://lake/nightly/all.csv",
+        "user_id,state,occurred_at\n1,opted_in,2026-01-01T00:00:00Z\n2,opted_in,2026-01-05T00:00:00Z\n3,withdrawn,2026-01-01T00:00:00Z\n",
+    );
+    let done = lake.reconcile().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.applied), (Outcome::Swapped, 0, 2));
+    let states: Vec<_> = lake.table().into_iter().map(|(id, state, _)| (id, state)).collect();
+    assert_eq!(states, [(1, Out::OptedOut), (2, Out::OptedIn), (3, Out::Withdrawn)]);
+}
+
+#[tokio::test]
+async fn views_are_created_with_the_table_and_again_when_they_must_change() {
+    let lake = Lake::default();
+    lake.drop("a.csv", many(0..3));
+    lake.nudge(lake.wire()).await;
+    assert_eq!(
+        lake.athena.asked(),
+        ["CREATE OR REPLACE VIEW \"optouts_active\" AS SELECT \"user_id\", \"state\", \"occurred_at\" \
+          FROM \"dmp\".\"optouts\" WHERE \"state\" <> 'opted_in'"]
+    );
+    lake.drop("b.csv", many(3..9));
+    lake.nudge(lake.wire()).await;
+    assert_eq!(lake.athena.asked().len(), 1, "a drop never waits for a view");
+    lake.athena.answers(|_| Err(turntable::error::Error::unavailable("Athena is away")));
+    let answer = &lake.schedule().await.unwrap()[0];
+    assert_eq!(
+        (answer.outcome, answer.reasons.as_slice()),
+        (Outcome::AlreadyLive, &["views: Athena is away".to_owned()][..])
+    );
+}

@@ -1,0 +1,239 @@
+//! What goes wrong, and the exact words for it.
+
+use std::sync::Arc;
+
+use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
+use futures::StreamExt;
+use tests::postgres::Postgres;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use turntable::{
+    config::{self, Connect},
+    error::{Error, Kind},
+    source::{Context, postgres},
+};
+
+use super::{context, fault, fetch, open, options, rows, run, shared};
+
+fn check(error: &Error, kind: Kind, text: &str) {
+    assert_eq!(error.message(), text);
+    assert_eq!(error.kind(), kind);
+}
+
+/// `turntable@127.0.0.1:PORT/postgres`, as messages call it.
+fn named(url: &str) -> String {
+    url.replace("postgres://turntable:secret", "turntable")
+}
+
+fn address(url: &str) -> String {
+    named(url).replace("turntable@", "").replace("/postgres", "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_says_what_postgresql_says_and_where() {
+    let url = shared().await;
+    let server = named(url);
+    for (query, text) in [
+        ("SELEC 1", "syntax error at or near \"SELEC\" (at character 1 of the query)"),
+        (
+            "SELECT 1 AS a FROM users_of_mars",
+            "relation \"users_of_mars\" does not exist (at character 20 of the query)",
+        ),
+        ("SELECT relnam FROM pg_class", "column \"relnam\" does not exist (at character 8 of the query)"),
+        ("SELECT 1 AS a) TO STDOUT --", "syntax error at or near \")\" (at character 14 of the query)"),
+    ] {
+        let text = format!("PostgreSQL at {server} rejected the query: {text}");
+        check(&fault(url, query).await, Kind::Input, &text);
+    }
+    check(&fault(url, "DELETE FROM pg_class").await, Kind::Input, "the query returns no columns: expected a SELECT");
+    run(url, "CREATE TABLE kept AS SELECT 1 AS n").await;
+    assert!(fault(url, "DELETE FROM kept RETURNING n").await.message().starts_with("PostgreSQL at"));
+    assert_eq!(run(url, "SELECT n FROM kept").await.len(), 1);
+    run(url, "CREATE ROLE nobody_much LOGIN PASSWORD 'secret'; CREATE TABLE hidden AS SELECT 1 AS n").await;
+    let other = url.replace("turntable:", "nobody_much:");
+    check(
+        &fault(&other, "SELECT n FROM hidden").await,
+        Kind::Config,
+        &format!(
+            "PostgreSQL at {} rejected the query: permission denied for table hidden",
+            server.replace("turntable@", "nobody_much@")
+        ),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_never_gets_into_an_error() {
+    let url = shared().await;
+    run(url, "CREATE TABLE texts AS SELECT 'hunter' || g AS t FROM generate_series(1, 20000) g").await;
+    let error = fault(url, "SELECT t::int AS n FROM texts").await;
+    check(
+        &error,
+        Kind::Input,
+        &format!(
+            "PostgreSQL at {} aborted the COPY after 0 rows: SQLSTATE 22P02 (the message may contain a row's value: see the \
+             server's log); nothing was published",
+            named(url)
+        ),
+    );
+    assert!(!error.report().contains("hunter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_log_in_is_told_what_to_correct() {
+    let url = shared().await;
+    let at = address(url);
+    check(
+        &fault(&url.replace(":secret@", ":wrong@"), "SELECT 1 AS n").await,
+        Kind::Config,
+        &format!("PostgreSQL at {at} rejected the password of user \"turntable\": correct it in url"),
+    );
+    check(
+        &fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await,
+        Kind::Config,
+        &format!("PostgreSQL at {at}: password missing: correct url"),
+    );
+    check(
+        &fault(&url.replace("/postgres", "/mars"), "SELECT 1 AS n").await,
+        Kind::Config,
+        &format!("PostgreSQL at turntable@{at}/mars returned an error: database \"mars\" does not exist"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    check(
+        &fault(&format!("postgres://u:p@{closed}/d"), "SELECT 1 AS n").await,
+        Kind::Unavailable,
+        &format!(
+            "PostgreSQL at {closed} is not reachable (Connection refused (os error 111)): check the address and the \
+             network path (in AWS: subnet, security group); nothing was published; run it again"
+        ),
+    );
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    check(
+        &fault(&format!("postgres://u:p@{address}/d?connect_timeout=1"), "SELECT 1 AS n").await,
+        Kind::Unavailable,
+        &format!(
+            "PostgreSQL at {address} did not respond within 1 s: check the address and the network path (in AWS: \
+             subnet, security group); nothing was published; run it again"
+        ),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came() {
+    let mut server = Some(tokio::task::spawn_blocking(Postgres::start).await.unwrap());
+    let url = server.as_ref().unwrap().url();
+    let endless = "SELECT generate_series(1, 1000000000) AS n";
+    for terminate in [true, false] {
+        let mut opened = open(&url, endless).await.unwrap();
+        opened.streams[0].next().await.unwrap().unwrap();
+        if terminate {
+            run(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turntable'")
+                .await;
+        } else {
+            tokio::task::spawn_blocking({
+                let server = server.take();
+                move || drop(server)
+            })
+            .await
+            .unwrap();
+        }
+        let error = rows(opened).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        let text = error.message();
+        assert!(text.starts_with(&format!("PostgreSQL at {}", named(&url))), "{text}");
+        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
+        let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
+        // A server that is waiting for the reader cannot say why it goes.
+        let why = ["terminating connection due to administrator command", "the connection was lost after"];
+        assert!(why.iter().any(|why| text.contains(why)), "{text}");
+    }
+}
+
+/// Answers every request as Secrets Manager would.
+async fn secrets(status: &'static str, body: String) -> aws_sdk_secretsmanager::Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 8192]).await;
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = socket.write_all((head + &body).as_bytes()).await;
+        }
+    });
+    let config = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
+        .endpoint_url(endpoint)
+        .build();
+    aws_sdk_secretsmanager::Client::from_conf(config)
+}
+
+async fn with_secret(status: &'static str, body: String) -> Result<Vec<Vec<Option<String>>>, Error> {
+    let context = Context { secrets: Some(secrets(status, body).await), ..context() };
+    let options = config::Postgres { connect: Connect::Secret("dmp/replica".into()), ..options("", "SELECT 1 AS n") };
+    rows(postgres::open(&options, &context).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
+    let url = shared().await;
+    let (host, port) = address(url).split_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let secret = |text: String| serde_json::json!({ "Name": "dmp/replica", "SecretString": text }).to_string();
+    let keys = |password: &str| {
+        serde_json::json!({
+            "engine": "postgres", "username": "turntable", "password": password, "host": &host,
+            "port": port.parse::<u16>().unwrap(), "sslmode": "disable",
+        })
+        .to_string()
+    };
+    let one = [[Some("1".to_owned())]];
+    assert_eq!(with_secret("200 OK", secret(keys("secret"))).await.unwrap(), one);
+    assert_eq!(with_secret("200 OK", secret(url.to_owned())).await.unwrap(), one);
+    let wrong = with_secret("200 OK", secret(keys("wrong"))).await.unwrap_err();
+    check(
+        &wrong,
+        Kind::Config,
+        &format!(
+            "PostgreSQL at {host}:{port} rejected the password of user \"turntable\": correct it in secret \"dmp/replica\""
+        ),
+    );
+    let lacking = with_secret("200 OK", secret("{\"username\":\"u\",\"host\":\"h\"}".into())).await.unwrap_err();
+    check(
+        &lacking,
+        Kind::Config,
+        "secret \"dmp/replica\" has no key \"password\": expected username, password, host and, optionally, port, \
+         dbname, sslmode, sslrootcert",
+    );
+    let fault = |code: &str| serde_json::json!({ "__type": code, "Message": "no" }).to_string();
+    check(
+        &with_secret("400 Bad Request", fault("ResourceNotFoundException")).await.unwrap_err(),
+        Kind::Config,
+        "secret \"dmp/replica\": not found in Secrets Manager in this region: check the name or ARN",
+    );
+    check(
+        &with_secret("400 Bad Request", fault("AccessDeniedException")).await.unwrap_err(),
+        Kind::Config,
+        "secret \"dmp/replica\": access denied: allow secretsmanager:GetSecretValue (and kms:Decrypt, if the secret has \
+         its own KMS key)",
+    );
+    check(
+        &with_secret("400 Bad Request", fault("InternalServiceError")).await.unwrap_err(),
+        Kind::Unavailable,
+        "secret \"dmp/replica\": the request to Secrets Manager failed: run it again",
+    );
+    let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
+    let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
+    assert!(fetch(url, "SELECT 1 AS n").await.is_ok());
+}

@@ -1,0 +1,125 @@
+//! How the server is spoken to: time-outs, IAM tokens, replicas.
+
+use std::time::Duration;
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use jiff::{SignedDuration, Timestamp};
+use tests::postgres::Postgres;
+use turntable::{
+    aws::rds::Signer,
+    config::{self, Auth, Session},
+    error::{Kind, Result},
+    source::{Context, postgres},
+};
+
+use super::{context, options, rows, run, shared};
+
+async fn with(url: &str, query: &str, session: Session) -> Result<Vec<Vec<Option<String>>>> {
+    let options = config::Postgres { session, ..options(url, query) };
+    rows(postgres::open(&options, &context()).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_datasets_own_time_out_ends_a_copy() {
+    let url = shared().await;
+    run(
+        url,
+        "CREATE ROLE hasty LOGIN PASSWORD 'secret'; ALTER ROLE hasty SET statement_timeout = '100ms'; \
+         ALTER ROLE hasty SET idle_in_transaction_session_timeout = '100ms'",
+    )
+    .await;
+    let hasty = url.replace("turntable:", "hasty:");
+    let slow = "SELECT g AS n, pg_sleep(0.2)::text AS s FROM generate_series(1, 3) g";
+    assert_eq!(with(&hasty, slow, Session::default()).await.unwrap().len(), 3);
+    let limit = Some(SignedDuration::from_millis(300));
+    let error = with(&hasty, slow, Session { statement_timeout: limit, ..Session::default() }).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let text = "canceling statement due to statement timeout; nothing was published; run it again";
+    assert!(error.message().ends_with(text), "{}", error.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_datasets_patience_comes_before_the_urls() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u:p@{}/d?connect_timeout=60", silent.local_addr().unwrap());
+    let session = Session { connect_timeout: Some(SignedDuration::from_secs(1)), ..Session::default() };
+    let error = tokio::time::timeout(Duration::from_secs(10), with(&url, "SELECT 1 AS n", session)).await;
+    assert!(error.unwrap().unwrap_err().message().contains("did not respond within 1 s"));
+}
+
+async fn with_token(url: &str, iam: Option<Signer>) -> Result<Vec<Vec<Option<String>>>> {
+    let session = Session { auth: Auth::Iam, ..Session::default() };
+    let options = config::Postgres { session, ..options(url, "SELECT 1 AS n") };
+    rows(
+        postgres::open(&options, &Context { iam, now: Timestamp::from_second(1_724_709_600).unwrap(), ..context() })
+            .await?,
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_wants_a_server_that_proves_itself() {
+    let credentials = SharedCredentialsProvider::new(Credentials::new("akid", "secret", None, None, "test"));
+    let signer = Signer { credentials, region: "eu-central-1".into() };
+    let port = shared().await.rsplit(':').next().unwrap().replace("/postgres", "");
+    let url = |rest: &str| format!("postgres://app@localhost:{port}/postgres{rest}");
+    let fault = async |url: &str, iam: Option<Signer>| {
+        let error = with_token(url, iam).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Config, "{}", error.message());
+        error.message().to_owned()
+    };
+    let some = Some(signer);
+    for weak in ["disable", "allow", "prefer", "require"] {
+        assert_eq!(
+            fault(&url(&format!("?sslmode={weak}")), some.clone()).await,
+            "url: auth = \"iam\" needs sslmode verify-full or verify-ca: anyone who intercepts a token can use it"
+        );
+    }
+    assert_eq!(
+        fault(&url("").replace("app@", "app:secret@"), some.clone()).await,
+        "url: auth = \"iam\" can't be combined with a password: remove one of them"
+    );
+    assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs AWS credentials and a region");
+    assert_eq!(
+        fault(&url("").replace("localhost", "a,b"), some.clone()).await,
+        "url: auth = \"iam\" needs exactly one host"
+    );
+    // verify-full is what holds if nothing is said: this server has no TLS, and gets no token.
+    assert_eq!(
+        fault(&url(""), some).await,
+        format!(
+            "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): check sslmode and \
+             sslrootcert in url"
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_replica_does_also_in_parts() {
+    let (server, replica) = tokio::task::spawn_blocking(|| {
+        let server = Postgres::start();
+        let replica = server.replica();
+        (server, replica)
+    })
+    .await
+    .unwrap();
+    run(&server.url(), "CREATE TABLE followed AS SELECT g AS id FROM generate_series(1, 30000) g; ANALYZE followed")
+        .await;
+    let url = replica.url();
+    let there = "SELECT pg_is_in_recovery() AS r, to_regclass('followed') IS NOT NULL AS t";
+    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    while run(&url, there).await != [[Some("t".to_owned()), Some("t".to_owned())]] {
+        assert!(std::time::Instant::now() < patience, "the replica does not follow");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (parallel, split_by) in [(1, None), (3, None), (3, Some("id"))] {
+        let options = config::Postgres {
+            parallel,
+            split_by: split_by.map(Into::into),
+            ..options(&url, "SELECT id FROM followed")
+        };
+        let opened = postgres::open(&options, &context()).await.unwrap();
+        assert_eq!(opened.streams.len(), parallel as usize);
+        assert_eq!(rows(opened).await.unwrap().len(), 30_000);
+    }
+}

@@ -1,0 +1,7 @@
+//! Sweep on the ports in memory: what it deletes, what it never deletes, and that it may die anywhere.
+
+mod history;
+mod lake;
+mod races;
+mod readers;
+mod rules;

@@ -1,0 +1,98 @@
+//! A rollback or a late flip to a generation while it is being swept, at every point of the one and of the other.
+
+use std::sync::Arc;
+
+use turntable::{config::Retain, name::Generation, plan::Live};
+
+use super::lake::{Lake, hours};
+use crate::wire::Wire;
+
+/// A lake whose first generation may go, and which of the three it is: one that was live, an abandoned candidate, or
+/// one whose export is about to write its manifest.
+async fn lake(kind: Kind) -> (Lake, Generation) {
+    let lake = Lake::new(Retain { generations: 0, drain: hours(1), abandoned: hours(1), max_age: hours(48) });
+    let target = match kind {
+        Kind::Replaced => lake.turn(2).await,
+        Kind::Candidate => {
+            lake.turn(1).await;
+            lake.advance(hours(1));
+            lake.export(2).await
+        }
+        Kind::Late => {
+            lake.turn(1).await;
+            lake.advance(hours(1));
+            lake.data(2).await
+        }
+    };
+    if matches!(kind, Kind::Replaced) {
+        lake.turn(1).await;
+    }
+    lake.advance(hours(3));
+    (lake, target)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Replaced,
+    Candidate,
+    Late,
+}
+
+/// What an operator or an event does; an answer of any kind is right, as long as what is live is whole.
+async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
+    match kind {
+        Kind::Replaced => drop(lake.rollback(target).await),
+        Kind::Candidate => drop(lake.flip(target).await),
+        Kind::Late => {
+            lake.complete(target).await;
+            drop(lake.flip(target).await);
+        }
+    }
+}
+
+/// Whether the target is live in the end. Live is whole in any case.
+async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: &str) -> bool {
+    let Live::Ours(live) = lake.live().await else { panic!("nothing is live") };
+    assert!(lake.is_whole(&live).await, "{kind:?}: {who} at call {at}: {live} is live and not whole");
+    live == target
+}
+
+#[tokio::test]
+async fn whoever_comes_back_during_a_sweep_is_whole() {
+    for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
+        let (mut came_back, mut stayed_away) = (0, 0);
+        for at in 0.. {
+            let (lake, target) = lake(kind).await;
+            let lake = Arc::new(lake);
+            let other = lake.clone();
+            let (wire, world) = Wire::meeting(&lake.world, at, async move || bring_back(&other, kind, target).await);
+            lake.sweep_with(&world, None, false).await;
+            if wire.calls() <= at {
+                break;
+            }
+            if ends_well(&lake, kind, target, at, "brought back").await { came_back += 1 } else { stayed_away += 1 }
+        }
+        assert!(came_back > 0 && stayed_away > 0, "{kind:?}: {came_back} came back, {stayed_away} did not");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_during_a_way_back_leaves_live_whole() {
+    for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
+        let (mut came_back, mut stayed_away) = (0, 0);
+        for at in 0.. {
+            let (mut lake, target) = lake(kind).await;
+            let plain = lake.world.clone();
+            let other = Arc::new(lake.beside());
+            let (wire, world) = Wire::meeting(&plain, at, async move || drop(other.sweep().await));
+            lake.world = world;
+            bring_back(&lake, kind, target).await;
+            if wire.calls() <= at {
+                break;
+            }
+            lake.world = plain;
+            if ends_well(&lake, kind, target, at, "swept").await { came_back += 1 } else { stayed_away += 1 }
+        }
+        assert!(came_back > 0 && stayed_away > 0, "{kind:?}: {came_back} came back, {stayed_away} did not");
+    }
+}

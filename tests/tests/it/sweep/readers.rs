@@ -1,0 +1,42 @@
+//! A long query: it looks up the location and the files, reads one, and the others much later.
+
+use turntable::{config::Retain, name::Key, plan::Live, port::Objects};
+
+use super::lake::{Lake, hours, minutes};
+
+/// How many of the queries that took `length` minutes each, over 50 flips and sweeps a minute apart, found a file gone.
+async fn broken_queries(drain: i64, length: i64) -> usize {
+    let lake = Lake::new(Retain { generations: 0, drain: minutes(drain), abandoned: hours(24), max_age: hours(24) });
+    let mut queries: Vec<(i64, Vec<Key>)> = Vec::new();
+    let mut broken = 0;
+    for minute in 0..50 + length {
+        if minute < 50 {
+            lake.turn(3).await;
+        } else {
+            lake.advance(minutes(1));
+        }
+        let Live::Ours(live) = lake.live().await else { panic!("nothing is live") };
+        let listed = lake.objects.list(&lake.dataset.home.generation(&live), None).await.unwrap();
+        queries.push((minute, listed.into_iter().map(|entry| entry.key).collect()));
+        lake.sweep().await;
+        for (_, files) in queries.extract_if(.., |(begun, _)| minute - *begun == length) {
+            let mut gone = false;
+            for file in &files[1..] {
+                gone |= lake.objects.get(file).await.unwrap().is_none();
+            }
+            broken += usize::from(gone);
+        }
+    }
+    assert!(lake.objects.keys().len() < 2 * (drain as usize + 3) * 5 + 50, "nothing was swept");
+    broken
+}
+
+#[tokio::test]
+async fn a_query_shorter_than_drain_never_meets_the_sweep() {
+    assert_eq!(broken_queries(10, 9).await, 0);
+}
+
+#[tokio::test]
+async fn without_drain_the_same_query_does() {
+    assert!(broken_queries(0, 9).await > 30);
+}
