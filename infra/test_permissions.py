@@ -1,5 +1,5 @@
 """Every function may do what it does and nothing else: its policy as CloudFormation makes it of template.yaml, next to the
-calls that the tests of the chain make, which infra/local/athena/calls.py notes.
+calls that the tests of the chain make, which infra/local/athena/turntable_athena/calls.py notes.
 
     cargo test --workspace --test chain && just permissions
 """

@@ -4,7 +4,7 @@
   endpoint is a service too.
 - A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
   names; and its end is an event. MiniStack takes a container for that, or does nothing.
-- A function is told what its LoggingConfig says, and whose its calls are: see athena/calls.py.
+- A function is told what its LoggingConfig says, and whose its calls are: see athena/turntable_athena/calls.py.
 
 PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
 copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from athena.calls import Calls, app_id
 from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
+from turntable_athena.calls import Calls, app_id
 
 LOCATION = "--turntable_location"
 LONGEST = 900  # seconds

@@ -76,10 +76,9 @@ impl Emulator {
 
         // The functions get MiniStack's environment, so the Athena endpoint has to be known before MiniStack starts.
         let script = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).to_string_lossy().into_owned();
-        let server = script("athena/server.py");
         let calls = tools.calls.as_deref().map(Path::to_string_lossy).unwrap_or_default();
         let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("CALLS", &calls)];
-        let mut athena = Child::start(tools, &folder, "athena", &[&server, "--events"], &variables)?;
+        let mut athena = Child::start(tools, &folder, "athena", &["-m", "turntable_athena", "--events"], &variables)?;
         #[derive(Deserialize)]
         struct Ready {
             endpoint: String,
@@ -170,6 +169,7 @@ impl Child {
             ("AWS_DEFAULT_REGION", REGION),
             ("AWS_REGION", REGION),
             ("NO_PROXY", "127.0.0.1"),
+            ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/athena")),
             ("PYTHONUNBUFFERED", "1"),
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]);

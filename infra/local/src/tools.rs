@@ -11,7 +11,7 @@ pub struct Tools {
     pub python: PathBuf,
     /// What Glue jobs run on; only there after [`Tools::spark`].
     pub spark: PathBuf,
-    /// A folder that is there, for notes of the functions' calls (`athena/calls.py`); without one there are none.
+    /// A folder that is there, for notes of the functions' calls (`athena/turntable_athena/calls.py`); without one there are none.
     pub calls: Option<PathBuf>,
     target: PathBuf,
     pub template: Template,

@@ -1,6 +1,6 @@
 """A local Athena: the JSON 1.1 protocol over HTTP, on 127.0.0.1 alone.
 
-    python infra/local/athena/server.py --region eu-west-1 [--port N] [--output s3://…] [--events [SOURCE]]
+    python -m turntable_athena --region eu-west-1 [--port N] [--output s3://…] [--events [SOURCE]]
 
 AWS_ENDPOINT_URL names the emulator that has Glue and S3. When ready it prints {"endpoint": …}, one
 line; it ends on SIGTERM, SIGINT and when its stdin closes, so that it cannot outlive its starter.
@@ -23,12 +23,12 @@ from typing import Any
 
 import urllib3
 
-from aws import Aws
-from calls import Calls
-from engine import Engine
-from errors import InvalidRequest
-from executions import Executions
-from protocol import Api
+from .aws import Aws
+from .calls import Calls
+from .engine import Engine
+from .errors import InvalidRequest
+from .executions import Executions
+from .protocol import Api
 
 _LARGEST_REQUEST = 16 * 1024 * 1024
 log = logging.getLogger("athena")
@@ -155,7 +155,3 @@ def main() -> int:
     stop.wait()
     server.socket.shutdown(socket.SHUT_RDWR)
     os._exit(0)  # threads of queries in flight are not waited for
-
-
-if __name__ == "__main__":
-    sys.exit(main())

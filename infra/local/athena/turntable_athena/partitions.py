@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import duckdb
 
-import catalog
-import hive_types
-import projection
-from aws import Account
-from catalog import Table
-from engine import execute
-from hive_types import literal, quote
+from . import catalog, hive_types, projection
+from .aws import Account
+from .catalog import Table
+from .engine import execute
+from .hive_types import literal, quote
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
 
-from aws import Account
-from errors import QueryFailed
+from .aws import Account
+from .errors import QueryFailed
 
 Columns = tuple[tuple[str, str], ...]
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import duckdb
 
-from aws import Account
-from engine import Engine
-from errors import InvalidRequest, QueryFailed
-from statements import Result, Run, Statement, understand
+from .aws import Account
+from .engine import Engine
+from .errors import InvalidRequest, QueryFailed
+from .run import Result, Run
+from .statements import Statement, understand
 
 AT_ONCE = 32
 _EXECUTIONS_KEPT = 20_000

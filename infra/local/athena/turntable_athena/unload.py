@@ -16,11 +16,11 @@ from sqlglot import exp, tokenize
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType
 
-import sql
-from aws import Account
-from engine import execute
-from errors import InvalidRequest, QueryFailed
-from hive_types import literal, quote
+from . import sql
+from .aws import Account
+from .engine import execute
+from .errors import InvalidRequest, QueryFailed
+from .hive_types import literal, quote
 
 MOST_PARTITIONS = 100
 _COMPRESSION = {

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from errors import QueryFailed
-from hive_types import literal
+from .errors import QueryFailed
+from .hive_types import literal
 
 _SETTINGS = """
     SET GLOBAL TimeZone = 'UTC';

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from sqlglot import exp
 
-import catalog
-import views
-from errors import InvalidRequest, QueryFailed
-from sql import Planner
-
-if TYPE_CHECKING:
-    from statements import Run
+from . import catalog, views
+from .errors import InvalidRequest, QueryFailed
+from .run import Run
+from .sql import Planner
 
 _SERDES = {
     "parquet": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
@@ -170,7 +166,7 @@ def _load(run: Run, match: re.Match[str]) -> catalog.Table:
 
 
 _NAME = r'(?:["`]?(?P<db>\w+)["`]?\.)?["`]?(?P<name>\w+)["`]?'
-Show = Callable[[Any, "re.Match[str]"], tuple[list[str], list[tuple[str, ...]]]]
+Show = Callable[[Run, "re.Match[str]"], tuple[list[str], list[tuple[str, ...]]]]
 SHOWS: list[tuple[str, str, Show]] = [
     (r"show\s+tables(?:\s+(?:in|from)\s+[\"`]?(?P<db>\w+)[\"`]?)?", "SHOW_TABLES", _show_tables),
     (r"show\s+(?:databases|schemas)", "SHOW_DATABASES", _show_databases),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hive_types
-from catalog import Columns, Table
-from errors import QueryFailed
-from hive_types import literal, quote
+from . import hive_types
+from .catalog import Columns, Table
+from .errors import QueryFailed
+from .hive_types import literal, quote
 
 
 def source(table: Table, uris: str) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-import values
-from aws import Account
-from errors import InvalidRequest
-from executions import Execution, Executions
+from . import values
+from .aws import Account
+from .errors import InvalidRequest
+from .executions import Execution, Executions
 
 Json = dict[str, Any]
 _MOST_ROWS = 1000

@@ -13,7 +13,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from errors import QueryFailed
+from .errors import QueryFailed
 
 LISTINGS_AT_ONCE = 16
 _listing_pool = ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="list")

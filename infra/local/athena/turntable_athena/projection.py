@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from catalog import Table
-from errors import QueryFailed
+from .catalog import Table
+from .errors import QueryFailed
 
 _MOST_PARTITIONS = 100_000
 _JAVA_DATE = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}

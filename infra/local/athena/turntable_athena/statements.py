@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-import duckdb
 from sqlglot import exp
 
-import ddl
-import unload
-import values
-from aws import Account
-from engine import execute, fetch
-from errors import InvalidRequest
-from sql import Planner, as_query, columns_of, parse
-from values import Column
+from . import ddl, unload, values
+from .engine import execute, fetch
+from .errors import InvalidRequest
+from .run import Result, Run
+from .sql import Planner, as_query, columns_of, parse
+from .values import Column
 
 _ROWS_AT_ONCE = 10_000
-
-
-@dataclass
-class Run:
-    """One query's surroundings while it runs."""
-
-    account: Account
-    connection: duckdb.DuckDBPyConnection
-    database: str
-    query_id: str
-    output: str
-    """Where its result goes: `s3://bucket/prefix/`."""
-
-
-@dataclass
-class Result:
-    """What a query leaves: a table (with a header for SELECT alone), or an UNLOAD's manifest."""
-
-    columns: list[Column] = field(default_factory=list)
-    body: str = ""
-    bytes_scanned: int = 0
-    manifest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from errors import QueryFailed
+from .errors import QueryFailed
 
 _WHOLE_DAYS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.config import Config
 
-HERE = Path(__file__).parent
+PROJECT = Path(__file__).parents[1]
 REGION = "eu-west-1"
 PARQUET = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
 _session = botocore.session.Session()
@@ -65,8 +65,9 @@ def start_endpoint(emulator: str, *options: str) -> tuple[subprocess.Popen[str],
         "AWS_ENDPOINT_URL": emulator,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
+        "PYTHONPATH": str(PROJECT),
     }
-    command = [sys.executable, str(HERE / "server.py"), "--region", REGION, *options]
+    command = [sys.executable, "-m", "turntable_athena", "--region", REGION, *options]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     return process, json.loads(process.stdout.readline())["endpoint"]
 

@@ -6,9 +6,9 @@ import base64
 import json
 from typing import Any
 
-from catalog import Table
-from errors import QueryFailed
-from values import Column
+from .catalog import Table
+from .errors import QueryFailed
+from .values import Column
 
 _PREFIX, _SUFFIX = "/* Presto View: ", " */"
 

@@ -11,14 +11,12 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-import catalog
-import dialect
-import views
-from aws import Account, S3File
-from engine import execute
-from errors import InvalidRequest, QueryFailed
-from scan import HIDDEN, relation
-from values import Column
+from . import catalog, dialect, views
+from .aws import Account, S3File
+from .engine import execute
+from .errors import InvalidRequest, QueryFailed
+from .scan import HIDDEN, relation
+from .values import Column
 
 _DEEPEST_VIEW = 50
 UNNAMED = "_col?"

@@ -9,14 +9,13 @@ from typing import Any
 
 import duckdb
 
-import hive_types
-import text_files
-from aws import Account, S3File
-from catalog import Table
-from engine import execute
-from errors import QueryFailed
-from hive_types import literal, quote
-from partitions import Folder, folders_to_read
+from . import hive_types, text_files
+from .aws import Account, S3File
+from .catalog import Table
+from .engine import execute
+from .errors import QueryFailed
+from .hive_types import literal, quote
+from .partitions import Folder, folders_to_read
 
 # Hidden columns of Athena's Hive connector, shown only when they are named.
 HIDDEN = {"$path": "VARCHAR", "$file_size": "BIGINT", "$file_modified_time": "TIMESTAMP WITH TIME ZONE"}
