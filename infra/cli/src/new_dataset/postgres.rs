@@ -1,8 +1,11 @@
-//! What PostgreSQL's catalog says of a table.
+//! Describes a table from PostgreSQL's catalog.
 
 use anyhow::{Context, Result};
 
-use super::{Column, Database, Table, keys};
+use super::{
+    database::Database,
+    description::{Column, Table, keys},
+};
 
 pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let (schema, name) = match wanted.split_once('.') {
@@ -21,9 +24,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         .await?;
     let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
     let [oid, name, rows] = found.as_slice() else {
-        return Err(anyhow::anyhow!(
-            "there is no table or view {wanted} here that this user can see: try SCHEMA.TABLE"
-        ));
+        return Err(anyhow::anyhow!("this user sees no table or view {wanted}: try SCHEMA.TABLE"));
     };
     let columns = database
         .rows(&format!(
@@ -35,7 +36,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
              WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
         ))
         .await?;
-    // An index of a part of the rows, or of expressions, makes no column unique.
+    // A partial index, or one on expressions, makes no column unique.
     let unique = database
         .rows(&format!(
             "SELECT i.indexrelid::text AS index, i.indisprimary::text AS is_primary, a.attname::text AS name \
@@ -48,19 +49,19 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let is_empty = database.rows(&format!("SELECT '1' AS one FROM {name} LIMIT 1")).await?.is_empty();
     let column = |row: Vec<Option<String>>| {
         let row: Option<Vec<String>> = row.into_iter().collect();
-        let [name, quoted, of, not_null] = <[String; 4]>::try_from(row?).ok()?;
-        Some(Column { name, quoted, of, not_null: not_null == "true" })
+        let [name, quoted, database_type, not_null] = <[String; 4]>::try_from(row?).ok()?;
+        Some(Column { name, quoted, database_type, not_null: not_null == "true" })
     };
     Ok(Table {
         name: name.clone(),
-        columns: columns.into_iter().map(column).collect::<Option<_>>().context("the catalog has no names")?,
+        columns: columns.into_iter().map(column).collect::<Option<_>>().context("the catalog returned a null name")?,
         keys: keys(unique),
         is_empty,
         rows: rows.parse().unwrap_or_default(),
     })
 }
 
-/// A text in SQL, whatever `standard_conforming_strings` says.
+/// Returns an SQL text that means the same with every setting of `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -1,4 +1,4 @@
-//! The Glue table that a dataset makes, for a person, and as Terraform.
+//! Prints the Glue table that a dataset makes, as text and as Terraform.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use turntable::{
     schema::Column,
 };
 
-/// The table, its columns, location and parameters; and how infra/terraform makes it.
+/// Returns the table's columns, location and parameters, and a call of the module infra/terraform/modules/table.
 pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     let (keys, columns): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| dataset.partition_by.contains(&column.name));
@@ -34,7 +34,8 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
 }
 
-/// As without any rows, in the order of `partition_by`. A type that cannot be projected is `check`'s business.
+/// Returns the partition columns in the order of `partition_by`, with the ranges of a table without rows. Leaves out types
+/// that cannot be projected: `check` reports them.
 fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     let key = |name: &String| {
         let column = keys.iter().find(|column| column.name == *name)?;
@@ -75,7 +76,7 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
     text + "}\n"
 }
 
-/// The folder that a table's home lies in, without a slash at its end.
+/// Returns the parent folder of a table's home, without a trailing slash.
 fn above(home: &Location) -> String {
     let text = home.to_string();
     let text = text.trim_end_matches('/');
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_shown_with_its_terraform() {
+    fn table_is_shown_with_its_terraform() {
         let config = Config::parse(
             "f",
             "[datasets.orders]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\npartition_by = [\"day\"]\n\

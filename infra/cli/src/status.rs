@@ -1,47 +1,46 @@
-//! `status`: how all datasets of a stack are, as a table.
+//! `status`: the state of all datasets of a stack, as a table.
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
-use turntable::{
-    lambda,
-    publish::{Overview, Standing},
-};
+use turntable::publish::{Overview, Standing};
 
 use crate::{
-    emulator, stack,
+    lambda::Lambda,
+    laptop::{self, ACCESS_KEY},
     table::{table, thousands},
-    up,
 };
 
-/// Whose stack.
+/// The account that the stack is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Account {
-    /// Of the emulator that `up` runs.
+    /// The emulator that `up` runs.
     Emulator,
-    /// The one that the environment has credentials for.
+    /// The AWS account of the environment's credentials.
     Aws,
 }
 
-/// Asks the stack's `flip`.
-pub async fn ask(stack: &str, account: Account) -> Result<Overview> {
+/// Loads the overview from a stack of an account.
+pub async fn load(stack: &str, account: Account) -> Result<Overview> {
     let config = match account {
-        Account::Aws => lambda::aws().await,
+        Account::Aws => turntable::lambda::aws().await,
         Account::Emulator => {
-            let endpoints = up::endpoints();
+            let endpoints = laptop::endpoints();
             let endpoints =
-                endpoints.map_err(|error| anyhow!("{error}, or say --aws to ask about the stack of an account"))?;
-            emulator::config("test", &endpoints.aws)
+                endpoints.map_err(|error| anyhow!("{error}, or pass --aws for the stack of an AWS account"))?;
+            laptop::config(ACCESS_KEY, &endpoints.aws)
         }
     };
-    overview(&aws_sdk_lambda::Client::new(&config), stack).await
+    overview(&Lambda::new(&config)?, stack).await
 }
 
-pub async fn overview(lambda: &aws_sdk_lambda::Client, stack: &str) -> Result<Overview> {
-    let answer = stack::invoke(lambda, &format!("{stack}-flip"), &json!({ "action": "status" })).await??;
-    serde_json::from_value(answer).context("flip's answer is of another version")
+/// Invokes the stack's `flip` with the action `status`.
+pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
+    let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
+    serde_json::from_value(answer)
+        .context("cannot read the result of flip: the stack runs another version of Turntable than this command")
 }
 
-/// A line for each dataset, and below what wants a person.
+/// Returns a line for each dataset, followed by the datasets that need attention.
 pub fn shown(overview: &Overview) -> String {
     const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
     let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
@@ -59,7 +58,7 @@ pub fn shown(overview: &Overview) -> String {
     };
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
-    // Of a dataset without a table, its row has said all.
+    // The row of a dataset without a table says it already.
     let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
     let attention: Vec<String> = others.filter_map(Standing::attention).collect();
     if !attention.is_empty() {
@@ -77,16 +76,16 @@ const MISSING: &str = "no table yet";
 fn state(one: &Standing) -> &'static str {
     match one {
         Standing { error: Some(_), .. } => "error",
-        Standing { unflip: Some(_), .. } => "un-flipped",
+        Standing { unflip: Some(_), .. } => "drift",
         Standing { unfinished: Some(_), .. } => "flipping",
         Standing { hold: Some(_), .. } => "held",
-        Standing { waits: Some(_), .. } => "one waits",
+        Standing { waits: Some(_), .. } => "candidate waits",
         Standing { live: None, .. } => MISSING,
         _ => "",
     }
 }
 
-/// The two largest units: `3d 4h`.
+/// Returns an age in its two largest units: `3d 4h`.
 fn age(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_tells_each_dataset_and_what_wants_a_person() {
+    fn table_has_each_dataset_then_what_needs_attention() {
         let answer = json!({
             "outcome": "status",
             "at": "2026-11-23T02:00:00Z",
@@ -126,7 +125,7 @@ orders: held: a restore
     }
 
     #[test]
-    fn an_age_has_two_units() {
+    fn age_has_two_units() {
         assert_eq!([0, 59, 60, 3_661, 90_000].map(age), ["0s", "59s", "1m 0s", "1h 1m", "1d 1h"]);
     }
 }

@@ -1,8 +1,11 @@
-//! What the information schema of MySQL or MariaDB says of a table.
+//! Describes a table from the information schema of MySQL or MariaDB.
 
 use anyhow::{Context, Result};
 
-use super::{Column, Database, Table, keys};
+use super::{
+    database::Database,
+    description::{Column, Table, keys},
+};
 
 pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let (schema, name) = match wanted.split_once('.') {
@@ -18,9 +21,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         .await?;
     let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
     let [schema, name, rows] = found.as_slice() else {
-        return Err(anyhow::anyhow!(
-            "there is no table or view {wanted} here that this user can see: try DATABASE.TABLE, in the case that it has"
-        ));
+        return Err(anyhow::anyhow!("this user sees no table or view {wanted}: try DATABASE.TABLE, in the right case"));
     };
     let columns = database
         .rows(&format!(
@@ -28,7 +29,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
                CAST(is_nullable AS CHAR) AS n FROM information_schema.columns WHERE {of} ORDER BY ordinal_position"
         ))
         .await?;
-    // An index of a column's beginning makes the column unique all the more. One of an expression has no column.
+    // A unique index on a column's prefix makes the whole column unique too. An index on an expression has no column name.
     let unique = database
         .rows(&format!(
             "SELECT CAST(index_name AS CHAR) AS i, IF(index_name = 'PRIMARY', 'true', 'false') AS p, \
@@ -42,15 +43,15 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let is_empty = database.rows(&format!("SELECT '1' AS one FROM {name} LIMIT 1")).await?.is_empty();
     let column = |row: Vec<Option<String>>| {
         let row: Option<Vec<String>> = row.into_iter().collect();
-        let [name, of, nullable] = <[String; 3]>::try_from(row?).ok()?;
-        Some(Column { quoted: quoted(&name), name, of, not_null: nullable == "NO" })
+        let [name, database_type, nullable] = <[String; 3]>::try_from(row?).ok()?;
+        Some(Column { quoted: quoted(&name), name, database_type, not_null: nullable == "NO" })
     };
     Ok(Table {
         columns: columns
             .into_iter()
             .map(column)
             .collect::<Option<_>>()
-            .context("the information schema has no names")?,
+            .context("the information schema returned a null name")?,
         name,
         keys: keys(unique),
         is_empty,
@@ -58,13 +59,13 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
-/// As hexadecimal digits: what a backslash means depends on `sql_mode`.
+/// Returns an SQL text as hexadecimal digits, because the meaning of a backslash depends on `sql_mode`.
 fn literal(text: &str) -> String {
     let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("CONVERT(X'{digits}' USING utf8mb4)")
 }
 
-/// Always: which words are reserved depends on the server.
+/// Quotes every name, because the reserved words depend on the server.
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }

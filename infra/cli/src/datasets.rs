@@ -1,26 +1,22 @@
-//! The datasets file that is run: the sample's or the user's own.
+//! Reads a datasets.toml and replaces its `${NAME}`s.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use turntable::config::{Config, LAPTOP_ONLY, Position};
 
-/// The sample's file.
-pub const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
-
-/// The folder beside a datasets file whose files are put into the bucket first.
-pub const BUCKET: &str = "bucket";
-
-/// A datasets file with its `${NAME}`s replaced, checked.
+/// A valid datasets file.
 pub struct Datasets {
-    /// As it stands in the file.
+    /// The file's text.
     pub written: String,
+    /// The text with its `${NAME}`s replaced.
     pub text: String,
     pub config: Config,
 }
 
 impl Datasets {
-    /// `${BUCKET}` is `bucket`, every other `${NAME}` comes from the environment. The error has a line for each fault.
+    /// Reads a file. `${BUCKET}` becomes `bucket`, every other `${NAME}` comes from the environment. The error has a line
+    /// for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
@@ -35,23 +31,23 @@ impl Datasets {
             Ok(_) => {}
             Err(error) => {
                 let report = error.report();
-                // Of a name that is not set, it is told already.
-                let told = |line: &&str| !faults.is_empty() && line.ends_with(LAPTOP_ONLY);
-                let others: Vec<String> = report.lines().filter(|line| !told(line)).map(str::to_owned).collect();
+                // An unset name is already reported.
+                let is_reported = |line: &&str| !faults.is_empty() && line.ends_with(LAPTOP_ONLY);
+                let others: Vec<String> = report.lines().filter(|line| !is_reported(line)).map(str::to_owned).collect();
                 faults.extend(others);
             }
         }
         bail!("{}", faults.join("\n"))
     }
 
-    /// The Glue databases that must be there: Turntable makes tables, never databases.
+    /// Returns the Glue databases that must exist: Turntable creates tables, never databases.
     pub fn databases(&self) -> BTreeSet<&str> {
         self.config.datasets().map(|dataset| dataset.table.database.as_str()).collect()
     }
 }
 
-/// Replaces each `${NAME}`, except in lines that are comments. Those that `value` does not know stay as they are, and are
-/// told, each with where it stands first.
+/// Replaces each `${NAME}`, except in comment lines. Names without a `value` stay as they are; they are returned with the
+/// position of their first use.
 fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(String, Position)>) {
     let mut expanded = String::with_capacity(text.len());
     let mut missing: Vec<(String, Position)> = Vec::new();
@@ -78,7 +74,7 @@ fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(S
     (expanded, missing)
 }
 
-/// The text before the first `${NAME}`, the name, and the text behind it. `${` without a name is text.
+/// Splits at the first `${NAME}` into the text before it, the name, and the text after it. `${` without a name is text.
 fn next(text: &str) -> Option<(&str, &str, &str)> {
     text.match_indices("${").find_map(|(at, open)| {
         let (name, after) = text[at + open.len()..].split_once('}')?;
@@ -96,23 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_replaced_and_nothing_else() {
+    fn only_names_are_replaced() {
         let (expanded, missing) = expand("# ${B}\nx = \"${A}-$A-${A}\" ${} ${a b}\n", known);
         assert_eq!((expanded.as_str(), missing.len()), ("# ${B}\nx = \"1-$A-1\" ${} ${a b}\n", 0));
     }
 
     #[test]
-    fn all_missing_names_are_told_at_once_where_they_stand() {
+    fn all_missing_names_are_reported_with_their_positions() {
         let (expanded, missing) = expand("猫 ${C} ${A}\n ${B} ${C}", known);
         assert_eq!(expanded, "猫 ${C} 1\n ${B} ${C}");
         let missing: Vec<String> = missing.iter().map(|(name, at)| format!("{name} {at}")).collect();
         assert_eq!(missing, ["C 1:3", "B 2:2"]);
-    }
-
-    #[test]
-    fn the_sample_is_a_valid_datasets_file() {
-        let sample = Datasets::read(Path::new(SAMPLE), "bucket").unwrap();
-        assert_eq!(sample.databases().into_iter().collect::<Vec<_>>(), ["dmp"]);
-        assert_eq!(sample.config.dataset("users").unwrap().table.to_string(), "dmp.users");
     }
 }

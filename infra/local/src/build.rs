@@ -1,4 +1,4 @@
-//! Where the clone is, where Cargo builds to, and the functions' binaries.
+//! Builds the functions, with the profile and in the target folder of this process.
 
 use std::{
     collections::BTreeMap,
@@ -7,37 +7,29 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use cli::workspace;
 
 use crate::{
     guard::{self, Guarded},
     progress::say,
 };
 
-/// The root of the clone.
-pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Where and how this process was built, so that the functions are built likewise and next to it.
+/// How this process was built.
 #[derive(Debug, Clone)]
 pub struct Build {
-    /// Cargo's target folder, wherever CARGO_TARGET_DIR, --target-dir or a configuration put it.
+    /// Cargo's target folder.
     pub target: PathBuf,
     triple: Option<String>,
     profile: String,
 }
 
 impl Build {
-    /// Read off the path of this executable: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
+    /// Reads the path of this executable: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
     pub fn of_this_process() -> Result<Build> {
-        let executable = env::current_exe()?;
-        let target = executable
-            .ancestors()
-            .find(|folder| folder.join("CACHEDIR.TAG").is_file())
-            .with_context(|| format!("{} is not in a target folder of Cargo", executable.display()))?;
+        let (executable, target) = (env::current_exe()?, workspace::target()?);
         let below: Vec<_> = executable
-            .strip_prefix(target)?
+            .strip_prefix(&target)?
             .parent()
             .into_iter()
             .flatten()
@@ -50,7 +42,7 @@ impl Build {
             _ => bail!("{} is not where Cargo puts an executable", executable.display()),
         };
         let profile = if folder == "debug" { "dev".into() } else { folder.clone() };
-        Ok(Build { target: target.into(), triple, profile })
+        Ok(Build { target, triple, profile })
     }
 
     fn binaries(&self) -> PathBuf {
@@ -58,13 +50,14 @@ impl Build {
         self.target.join(self.triple.as_deref().unwrap_or("")).join(folder)
     }
 
-    /// Builds the whole workspace: a part of it would resolve to other features, and build the SDKs once more.
+    /// Builds the functions and returns their binaries. Builds the whole workspace, because a part of it would resolve to
+    /// other features and compile the SDKs once more.
     pub async fn build(&self, python: &Path, functions: &[String]) -> Result<BTreeMap<String, PathBuf>> {
         say("building the functions");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = guard::command(python, None);
         command.arg(cargo).args(["build", "--workspace", "--bins", "--quiet", "--profile", &self.profile]);
-        command.arg("--target-dir").arg(&self.target).current_dir(root()).stdout(Stdio::null());
+        command.arg("--target-dir").arg(&self.target).current_dir(workspace::root()).stdout(Stdio::null());
         if let Some(triple) = &self.triple {
             command.args(["--target", triple]);
         }

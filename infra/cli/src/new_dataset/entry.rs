@@ -1,25 +1,25 @@
-//! A described table → the text of its entry.
+//! Writes the entry of a described table.
 
 use std::collections::BTreeSet;
 
-use super::{Dialect, Key, LeftOut, Published, Table};
+use super::description::{Dialect, Key, LeftOut, Published, Table};
 
-/// From so many rows on several connections are worth it.
-const MANY: u64 = 1_000_000;
+/// The number of rows from which several connections pay off.
+const PARALLEL_FROM_ROWS: u64 = 1_000_000;
 
-/// What all datasets have in common.
+/// The defaults of all datasets.
 pub const DEFAULTS: &str = "[defaults]
 database = \"dmp\" # the Glue database
-location = \"s3://${BUCKET}/schemas\" # where tables' folders lie
+location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
 ";
 
-/// Before the first entry.
+/// A comment before the first entry.
 pub const REMARK: &str = "
-# ${DATABASE_URL} comes from the environment: give another database another name. In AWS write, instead of url,
-# secret = \"NAME\", of Secrets Manager.
+# ${DATABASE_URL} comes from the environment: give another database another name. In AWS, replace url by
+# secret = \"NAME\", a secret in Secrets Manager.
 ";
 
-/// The entry of the dataset that is called `name`.
+/// Returns the entry of the dataset `name`.
 pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
     let (scheme, kind) = match dialect {
         Dialect::Postgres => ("postgres", "postgres"),
@@ -31,12 +31,12 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
     }
     text += &format!(
         "source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
-        written(&table.name, &columns.iter().collect::<Vec<_>>())
+        toml_query(&table.name, &columns.iter().collect::<Vec<_>>())
     );
     let key = table.keys.iter().find(|key| key.is_primary);
     if let (Dialect::Postgres, Some([column])) = (dialect, key.and_then(|key| names(key, columns)).as_deref()) {
         text += &format!("source.{kind}.split_by = {}\n", quoted(column));
-        if table.rows >= MANY {
+        if table.rows >= PARALLEL_FROM_ROWS {
             text += &format!("source.{kind}.parallel = 4 # connections; the table has about {} rows\n", table.rows);
         }
     }
@@ -58,7 +58,7 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
     text
 }
 
-/// The columns by name, under the names that they are published by.
+/// Returns the query that selects the columns under their published names.
 pub fn query(table: &str, columns: &[&Published]) -> String {
     format!("SELECT {} FROM {table}", selected(columns).join(", "))
 }
@@ -74,22 +74,22 @@ fn selected(columns: &[&Published]) -> Vec<String> {
     columns.iter().map(select).collect()
 }
 
-/// A longer query has several lines.
-const WIDTH: usize = 100;
+/// The width from which a query is written on several lines.
+const MAX_WIDTH: usize = 100;
 
-/// The query as TOML has it.
-fn written(table: &str, columns: &[&Published]) -> String {
+/// Returns the query as a TOML string.
+fn toml_query(table: &str, columns: &[&Published]) -> String {
     let line = query(table, columns);
     let width = |text: &str| text.chars().count();
-    // What is between three single quotes has no escapes.
-    if width(&line) <= WIDTH || line.contains("'''") || line.contains(char::is_control) {
+    // A TOML string in three single quotes has no escapes.
+    if width(&line) <= MAX_WIDTH || line.contains("'''") || line.contains(char::is_control) {
         return quoted(&line);
     }
     let mut lines = vec!["SELECT".to_owned()];
     let selected = selected(columns);
     for (at, column) in selected.iter().enumerate() {
         let comma = if at + 1 < selected.len() { "," } else { "" };
-        match lines.last_mut().filter(|line| width(line) + width(column) < WIDTH) {
+        match lines.last_mut().filter(|line| width(line) + width(column) < MAX_WIDTH) {
             Some(line) => *line += &format!(" {column}{comma}"),
             None => lines.push(format!("  {column}{comma}")),
         }
@@ -97,62 +97,66 @@ fn written(table: &str, columns: &[&Published]) -> String {
     format!("'''\n{}\nFROM {table}\n'''", lines.join("\n"))
 }
 
-/// The quotes that a quoted name has. One that has none is lower case, and needs no other name.
+/// Returns the quote of a quoted name, or nothing. A name without quotes is in lower case and needs no alias.
 fn quote(quoted: &str) -> String {
     quoted.chars().take(1).filter(|c| matches!(c, '"' | '`')).collect()
 }
 
-/// What becomes of columns that a reader would not expect.
+/// Returns comments about columns that are left out, renamed or published as strings.
 fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
     let mut remarks = Vec::new();
     for (column, why) in left_out {
-        remarks.push(format!("left out: {} ({}): {why}; cast it in the query to publish it", column.name, column.of));
+        remarks.push(format!(
+            "left out: {} ({}): {why}; cast it in the query to publish it",
+            column.name, column.database_type
+        ));
     }
     for Published { column, name, glue_type } in columns {
         let plain = plain(&column.name);
         if plain != *name {
             remarks.push(format!(
-                "{:?} is called {name}: Glue's names are lower case, and {plain} would be there twice",
+                "{:?} is published as {name}: Glue's names are lower case, and {plain} exists twice",
                 column.name
             ));
         } else if column.name.to_lowercase() != plain {
-            remarks.push(format!("{:?} is called {name}: Athena's names are of letters, digits and _", column.name));
+            remarks.push(format!(
+                "{:?} is published as {name}: Athena's names have letters, digits and _ only",
+                column.name
+            ));
         }
-        let of = column.of.to_lowercase();
-        if glue_type != "string" || is_text(&of) {
+        let database_type = column.database_type.to_lowercase();
+        if glue_type != "string" || is_text(&database_type) {
             continue;
         }
-        let advice = match of.starts_with("numeric") || of.starts_with("decimal") {
-            true => {
-                "a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit"
-            }
-            false => "a cast in the query makes something else of it",
+        let advice = match database_type.starts_with("numeric") || database_type.starts_with("decimal") {
+            true => "a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit",
+            false => "cast it in the query for another type",
         };
-        remarks.push(format!("{name} ({}) becomes a string: {advice}", column.of));
+        remarks.push(format!("{name} ({}) becomes a string: {advice}", column.database_type));
     }
     remarks
 }
 
-fn is_text(of: &str) -> bool {
+fn is_text(database_type: &str) -> bool {
     const TEXTS: [&str; 10] = ["text", "char", "name", "json", "uuid", "enum", "set", "citext", "tinytext", "longtext"];
-    TEXTS.iter().any(|text| of.contains(text))
+    TEXTS.iter().any(|text| database_type.contains(text))
 }
 
-/// Keys that Athena can be asked about, each once, and why others are not among them.
+/// Returns the keys that Athena can check, each once, and a comment for each other key.
 fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec<String>) {
     let (mut unique, mut remarks): (Vec<Vec<&str>>, Vec<String>) = (Vec::new(), Vec::new());
     for key in keys {
-        let of: Option<Vec<&Published>> =
+        let published: Option<Vec<&Published>> =
             key.columns.iter().map(|name| columns.iter().find(|one| one.column.name == *name)).collect();
-        let Some(of) = of else { continue };
-        let names: Vec<&str> = of.iter().map(|one| one.name.as_str()).collect();
-        let nullable = of.iter().find(|one| !one.column.not_null);
-        let time = of.iter().find(|one| one.glue_type.starts_with("timestamp"));
+        let Some(published) = published else { continue };
+        let names: Vec<&str> = published.iter().map(|one| one.name.as_str()).collect();
+        let nullable = published.iter().find(|one| !one.column.not_null);
+        let time = published.iter().find(|one| one.glue_type.starts_with("timestamp"));
         let why = match (nullable, time) {
             (Some(one), _) => {
-                format!("{} may be null, and two rows without a key are not unique to the check", one.name)
+                format!("{} may be null, and the check counts two rows without a key as duplicates", one.name)
             }
-            (_, Some(one)) => format!("{} is a time, of which Athena knows no more than milliseconds", one.name),
+            (_, Some(one)) => format!("{} is a timestamp, which Athena reads to milliseconds only", one.name),
             (None, None) => {
                 if !unique.contains(&names) {
                     unique.push(names);
@@ -160,12 +164,12 @@ fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec
                 continue;
             }
         };
-        remarks.push(format!("unique in the database, and not checked: {}: {why}", list(&names)));
+        remarks.push(format!("unique in the database, but not checked: {}: {why}", list(&names)));
     }
     (unique, remarks)
 }
 
-/// A key's columns as they are published.
+/// Returns the published names of a key's columns, or `None` if one is left out.
 fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
     key.columns
         .iter()
@@ -173,7 +177,7 @@ fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
         .collect()
 }
 
-/// A name that Glue takes, like the table's, and if that is taken like the schema's and the table's.
+/// Returns a dataset name that Glue accepts: the table's name, or else the schema's and the table's, or else a numbered one.
 pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     let table = wanted.rsplit('.').next().unwrap_or(wanted);
     let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
@@ -186,7 +190,7 @@ fn name(wanted: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
 }
 
-/// A column's name in lower case, with `_` for what Athena would want quotes for.
+/// Returns a column's name in lower case, with `_` for each character that Athena would need quotes for.
 pub fn plain(name: &str) -> String {
     name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }
@@ -195,13 +199,13 @@ fn list(names: &[&str]) -> String {
     format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// A string of TOML: literal where it can be, so that SQL's own quotes are not escaped.
+/// Returns a TOML string, literal where possible so that SQL's quotes need no escapes.
 fn quoted(text: &str) -> String {
     let plain = |quote: char| !text.contains(quote) && !text.contains(|c: char| c.is_control());
     match (plain('"') && !text.contains('\\'), plain('\'')) {
         (true, _) => format!("\"{text}\""),
         (_, true) => format!("'{text}'"),
-        // JSON's escapes are among TOML's.
+        // TOML has all of JSON's escapes.
         _ => serde_json::Value::from(text).to_string(),
     }
 }

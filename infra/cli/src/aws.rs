@@ -1,12 +1,12 @@
-//! How to reach an AWS: only by what is said here, never by what the user's environment says.
+//! SDK configurations made only of the given values: nothing is read from the user's environment.
 
 pub use aws_config::{Region, SdkConfig};
-pub use aws_sdk_s3::config::Credentials;
+pub use aws_credential_types::Credentials;
 
 use aws_config::BehaviorVersion;
-use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_credential_types::provider::SharedCredentialsProvider;
 
-/// `endpoint` is an emulator's; without one it is AWS.
+/// Returns the configuration for an emulator at `endpoint`, or for AWS without one.
 pub fn config(credentials: Credentials, region: &str, endpoint: Option<&str>) -> SdkConfig {
     let builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

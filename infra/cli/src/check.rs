@@ -1,4 +1,4 @@
-//! `check`: all that is wrong with a datasets.toml, and the tables that it makes. Nothing is started, written or changed.
+//! `check`: reports all errors in a datasets.toml, and the tables that it makes. Starts, writes and changes nothing.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -15,35 +15,41 @@ use turntable::{
     source::{self, Context, Secrets},
 };
 
-use crate::{datasets::Datasets, deploy::Deployment, emulator, glue_table};
+use crate::{
+    datasets::Datasets,
+    glue_table,
+    laptop::{self, ACCESS_KEY},
+};
 
-/// What came of it.
+/// The result of a check.
 pub struct Checked {
-    /// What is wrong with what is in the file: `file:line:column: path: what`.
+    /// Errors in a valid file's contents, as `file:line:column: path: text`.
     pub faults: Vec<String>,
-    /// The tables, as text.
+    /// The tables that the file makes, as text.
     pub tables: String,
-    /// How many datasets there are, and which of them have columns that are not known here, in a sentence.
-    pub looked_at: String,
+    /// The number of datasets, and the names of those whose columns could not be read.
+    pub summary: String,
 }
 
 /// The columns of a source.
 enum Columns {
     Known(Vec<Column>),
-    /// Why they are not known here. Nothing is wrong with the file.
+    /// The reason why they can't be read here. The file may be correct.
     Unknown(String),
+    /// An error in the file.
     Wrong(Error),
 }
 
-/// Sources that are looked at at the same time.
-const AT_ONCE: usize = 8;
+/// Sources whose columns are read at the same time.
+const MAX_CONCURRENT_SOURCES: usize = 8;
 
+/// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
-    let datasets = Datasets::read(file, &Deployment::in_account("test").bucket)?;
-    // Whoever has no account, and does not need one, does not wait for its credentials.
+    let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
+    // Loading credentials takes seconds where there are none, so it happens only for sources that need them.
     let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
         true => lambda::aws().await,
-        false => emulator::config("none", "http://127.0.0.1:1"),
+        false => laptop::unreachable(),
     };
     let context = |dataset: &Dataset| Context {
         objects: Arc::new(S3::new(&aws)),
@@ -54,13 +60,13 @@ pub async fn check(file: &Path) -> Result<Checked> {
         on_unrepresentable: dataset.on_unrepresentable,
         copies: None,
     };
-    let looks = datasets.config.datasets().map(|dataset| {
+    let sources = datasets.config.datasets().map(|dataset| {
         let context = context(dataset);
         async move { (dataset, columns(dataset, &context).await) }
     });
-    let looks: Vec<(&Dataset, Columns)> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let sources: Vec<(&Dataset, Columns)> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
 
-    let known: BTreeMap<&str, &[Column]> = looks
+    let known: BTreeMap<&str, &[Column]> = sources
         .iter()
         .filter_map(|(dataset, columns)| match columns {
             Columns::Known(columns) => Some((dataset.name.as_str(), columns.as_slice())),
@@ -69,10 +75,10 @@ pub async fn check(file: &Path) -> Result<Checked> {
         .collect();
     let mut faults: Vec<(String, String)> = Vec::new();
     let mut tables = String::new();
-    for (dataset, columns) in &looks {
+    for (dataset, columns) in &sources {
         match columns {
             Columns::Known(columns) => {
-                faults.extend(missing(dataset, columns, &known));
+                faults.extend(column_faults(dataset, columns, &known));
                 tables += &glue_table::shown(dataset, columns);
             }
             Columns::Unknown(why) => {
@@ -84,34 +90,34 @@ pub async fn check(file: &Path) -> Result<Checked> {
         }
     }
     let keys = Positions::of(&datasets.written);
-    let told = |(path, what): (String, String)| format!("{}:{}: {path}: {what}", file.display(), keys.find(&path));
-    let unread = looks.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
+    let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
+    let unread = sources.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
     let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
-    let mut looked_at = format!("{}: {} datasets", file.display(), looks.len());
+    let mut summary = format!("{}: {} datasets", file.display(), sources.len());
     if !unread.is_empty() {
-        looked_at += &format!(", the columns of {} not read", unread.join(", "));
+        summary += &format!(", the columns of {} not read", unread.join(", "));
     }
-    Ok(Checked { faults: faults.into_iter().map(told).collect(), tables, looked_at })
+    Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
 }
 
 async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     if let Source::Inbox(inbox) = &dataset.source {
         return match &inbox.types {
             Some(key) => Columns::Known(merge::columns(key)),
-            None => Columns::Unknown(
-                "the inbox's key has the types of the live table, as source.inbox.columns is missing".into(),
-            ),
+            None => {
+                Columns::Unknown("source.inbox.columns is missing, so the key has the types of the live table".into())
+            }
         };
     }
     if dataset.source.is_engine() {
-        return Columns::Unknown("they are known when the engine has run".into());
+        return Columns::Unknown("they are known after the engine's first run".into());
     }
     match source::schema(&dataset.source, context).await {
         Ok(found) => match schema::columns(&found) {
             Ok(columns) => Columns::Known(columns),
             Err(fault) => Columns::Wrong(Error::input(fault)),
         },
-        Err(error) if is_of_the_file(&dataset.source, &error) => Columns::Wrong(error),
+        Err(error) if is_file_error(&dataset.source, &error) => Columns::Wrong(error),
         Err(error) => match &dataset.source {
             Source::Files(files) if files.columns.is_some() => {
                 Columns::Known(files.columns.clone().unwrap_or_default())
@@ -131,8 +137,8 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Whether the file is to blame, and not that this machine cannot reach what the functions reach.
-fn is_of_the_file(source: &Source, error: &Error) -> bool {
+/// Tells an error of the file from a source that this machine can't reach and the functions may.
+fn is_file_error(source: &Source, error: &Error) -> bool {
     let by_url = match source {
         Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
         Source::Mysql(options) => matches!(options.connect, Connect::Url(_)),
@@ -142,8 +148,9 @@ fn is_of_the_file(source: &Source, error: &Error) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
 }
 
-/// What names a column that is not there, by the path of the key that does.
-fn missing(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
+/// Returns each setting that names a column which the source lacks, or a partition column of a type that cannot be projected:
+/// the setting's path, and the error.
+fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let mut faults = Vec::new();
     let mut want = |path: String, name: &str, of: &[Column]| {
