@@ -1,4 +1,4 @@
-"""Fixtures: a MiniStack and an endpoint of the tests' own, and an account for each test."""
+"""Fixtures: MiniStack, an endpoint, and an account for each test."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def endpoint(emulator: str) -> Iterator[str]:
 
 
 class Lake:
-    """One account: a bucket `lake-ACCOUNT`, a database `dmp`, and the clients to fill and to query them."""
+    """One account with a bucket `lake-ACCOUNT`, a database `dmp`, and clients."""
 
     def __init__(self, emulator: str, endpoint: str, account: str) -> None:
         def client(service: str, url: str) -> Any:
@@ -153,7 +153,7 @@ class Lake:
         return [[cell.get("VarCharValue") for cell in row["Data"]] for row in answer["ResultSet"]["Rows"]]
 
     def rows(self, sql: str) -> list[list[str | None]]:
-        """A SELECT's rows, without the header."""
+        """Returns the rows of a SELECT, without the header."""
         return self.results(self.run(sql)["QueryExecutionId"])[1:]
 
     def one(self, expression: str) -> str | None:

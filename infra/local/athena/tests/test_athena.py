@@ -1,4 +1,4 @@
-"""The endpoint against MiniStack: protocol, reading of tables, SQL, views, UNLOAD."""
+"""Tests the endpoint with MiniStack: protocol, tables, SQL, views, UNLOAD."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(call, *arguments, **keywords) -> str:
 # ---- protocol
 
 
-def test_a_select_has_a_header_typed_columns_and_a_result_file(lake: Lake) -> None:
+def test_select_has_header_typed_columns_and_result_file(lake: Lake) -> None:
     query_id = lake.run("SELECT 1 AS a, 'x,\"y' AS b, CAST(NULL AS varchar) AS c, '' AS d, count(*)")[
         "QueryExecutionId"
     ]
@@ -48,7 +48,7 @@ def test_a_select_has_a_header_typed_columns_and_a_result_file(lake: Lake) -> No
     assert body == b'"a","b","c","d","_col4"\n"1","x,""y",,"","1"\n'
 
 
-def test_results_come_in_pages(lake: Lake) -> None:
+def test_results_are_paginated(lake: Lake) -> None:
     query_id = lake.run("SELECT x FROM UNNEST(sequence(1, 2500)) AS t(x) ORDER BY x")["QueryExecutionId"]
     pages = list(lake.athena.get_paginator("get_query_results").paginate(QueryExecutionId=query_id))
     values = [row["Data"][0]["VarCharValue"] for page in pages for row in page["ResultSet"]["Rows"]]
@@ -56,14 +56,14 @@ def test_results_come_in_pages(lake: Lake) -> None:
     assert lake.results(query_id, MaxResults=2) == [["x"], ["1"]]
 
 
-def test_a_client_request_token_is_honoured(lake: Lake) -> None:
+def test_client_request_token_makes_start_idempotent(lake: Lake) -> None:
     token = str(uuid.uuid4())
     first = lake.start("SELECT 1", ClientRequestToken=token)
     assert lake.start("SELECT 1", ClientRequestToken=token) == first
     assert "Idempotent parameters do not match" in refused(lake.start, "SELECT 2", ClientRequestToken=token)
 
 
-def test_requests_that_cannot_be_served_are_refused_and_the_server_lives(lake: Lake, endpoint: str) -> None:
+def test_invalid_requests_are_refused_and_server_keeps_running(lake: Lake, endpoint: str) -> None:
     assert "No output location provided" in refused(lake.start, "SELECT 1", ResultConfiguration={})
     assert "mismatched input" in refused(lake.start, "SELEC 1")
     assert "mismatched input" in refused(lake.start, "SELECT (1")
@@ -83,7 +83,7 @@ def test_requests_that_cannot_be_served_are_refused_and_the_server_lives(lake: L
     assert lake.one("1") == "1"
 
 
-def test_queries_are_listed_and_gotten_together(lake: Lake) -> None:
+def test_queries_are_listed_and_read_in_batches(lake: Lake) -> None:
     ids = [lake.run(f"SELECT {i}")["QueryExecutionId"] for i in range(3)]
     assert lake.athena.list_query_executions()["QueryExecutionIds"] == ids[::-1]
     answer = lake.athena.batch_get_query_execution(QueryExecutionIds=[ids[0], "nope"])
@@ -91,7 +91,7 @@ def test_queries_are_listed_and_gotten_together(lake: Lake) -> None:
     assert answer["UnprocessedQueryExecutionIds"][0]["QueryExecutionId"] == "nope"
 
 
-def test_a_query_can_be_stopped(lake: Lake) -> None:
+def test_query_can_be_stopped(lake: Lake) -> None:
     slow = lake.start(
         "SELECT count(*) FROM UNNEST(sequence(1, 100000)) a(x) CROSS JOIN UNNEST(sequence(1, 1000000)) b(y)"
     )
@@ -101,7 +101,7 @@ def test_a_query_can_be_stopped(lake: Lake) -> None:
     assert "CANCELLED" in refused(lake.results, slow)
 
 
-def test_a_workgroup_of_the_emulator_gives_the_output_location(lake: Lake) -> None:
+def test_output_location_comes_from_the_emulators_workgroup(lake: Lake) -> None:
     settings = {"ResultConfiguration": {"OutputLocation": f"{lake.root}/wg/"}}
     lake.athena.create_work_group(Name="readers", Configuration=settings)
     assert lake.athena.get_work_group(WorkGroup="readers")["WorkGroup"]["Name"] == "readers"
@@ -111,14 +111,14 @@ def test_a_workgroup_of_the_emulator_gives_the_output_location(lake: Lake) -> No
 
 
 @pytest.mark.parametrize("end", ["stdin", "SIGTERM", "SIGINT"])
-def test_it_ends_with_its_starter(emulator: str, end: str) -> None:
+def test_server_ends_with_its_starter(emulator: str, end: str) -> None:
     process, _ = start_endpoint(emulator)
     process.stdin.close() if end == "stdin" else process.send_signal(getattr(signal, end))
     assert process.wait(5) == 0
 
 
-def test_an_event_tells_of_the_end(emulator: str, lake: Lake) -> None:
-    """MiniStack refuses PutEvents from `aws.athena`, as AWS does; so another source is named."""
+def test_event_is_put_when_a_query_ends(emulator: str, lake: Lake) -> None:
+    """Names another source, because MiniStack refuses PutEvents from `aws.athena`, as AWS does."""
     process, url = start_endpoint(emulator, "--events", "local.athena")
     account = lake.bucket.removeprefix("lake-")
     other = Lake(emulator, url, f"4{account[1:]}")
@@ -156,7 +156,7 @@ def _session_queue(emulator: str, lake: Lake):
 # ---- reading tables
 
 
-def test_the_location_is_asked_of_glue_by_each_query(lake: Lake) -> None:
+def test_each_query_reads_the_location_from_glue(lake: Lake) -> None:
     lake.put("users/blue/a.parquet", users(1))
     lake.put("users/green/a.parquet", users(1, 2))
     lake.table("users", USERS, "users/blue")
@@ -166,7 +166,7 @@ def test_the_location_is_asked_of_glue_by_each_query(lake: Lake) -> None:
 
 
 def test_one_query_sees_one_version_of_a_table(lake: Lake) -> None:
-    """A query that names the table twice must not meet two locations, however often it moves meanwhile."""
+    """A query that names a table twice reads one location, however often the table moves meanwhile."""
     inputs = []
     for colour, count in (("blue", 1), ("green", 2)):
         lake.put(f"users/{colour}/a.parquet", users(*range(count)))
@@ -190,7 +190,7 @@ def test_one_query_sees_one_version_of_a_table(lake: Lake) -> None:
     assert seen == {("1", "1"), ("2", "2")}
 
 
-def test_sub_folders_are_read_and_hidden_names_are_not(lake: Lake) -> None:
+def test_sub_folders_are_read_but_hidden_names_are_not(lake: Lake) -> None:
     for i, key in enumerate(["a.parquet", "deep/er/b.parquet", "_c.parquet", ".d.parquet", "_temporary/e.parquet"]):
         lake.put(f"t/{key}", users(i))
     lake.put("t/folder/", "")
@@ -204,20 +204,20 @@ def test_sub_folders_are_read_and_hidden_names_are_not(lake: Lake) -> None:
     assert int(lake.rows('SELECT max("$file_size") FROM t')[0][0]) > 100
 
 
-def test_an_empty_location_gives_no_rows_and_all_columns(lake: Lake) -> None:
+def test_empty_location_has_no_rows_and_all_columns(lake: Lake) -> None:
     lake.table("t", USERS, "nothing")
     assert lake.results(lake.run("SELECT * FROM t")["QueryExecutionId"]) == [["id", "name"]]
     assert lake.rows("SELECT count(*), max(id) FROM t") == [["0", None]]
 
 
-def test_columns_are_matched_by_name_and_an_absent_one_is_null(lake: Lake) -> None:
+def test_columns_are_matched_by_name_and_a_missing_one_is_null(lake: Lake) -> None:
     lake.put("t/a.parquet", pa.table({"NAME": ["x"], "other": [1.5], "id": pa.array([1], pa.int32())}))
     lake.put("t/b.parquet", users(2))
     lake.table("t", {**USERS, "later": "date"}, "t")
     assert lake.rows("SELECT * FROM t ORDER BY id") == [["1", "x", None], ["2", "n2", None]]
 
 
-def test_a_file_of_another_type_is_bad_data(lake: Lake) -> None:
+def test_file_with_another_type_is_bad_data(lake: Lake) -> None:
     lake.put("t/a.parquet", users(1))
     lake.put("t/b.parquet", pa.table({"id": ["2"], "name": ["x"]}))
     lake.table("t", USERS, "t")
@@ -228,12 +228,12 @@ def test_a_file_of_another_type_is_bad_data(lake: Lake) -> None:
     assert lake.failure("SELECT * FROM garbage").startswith("HIVE_BAD_DATA")
 
 
-def test_a_query_fails_when_a_file_vanishes_and_never_returns_less(lake: Lake) -> None:
-    """Files are listed at the start: with a folder of many, one is deleted while the first are being read."""
+def test_query_fails_if_a_file_is_deleted_meanwhile(lake: Lake) -> None:
+    """Files are listed at the start. One of many is deleted while the first are being read."""
     for i in range(60):
         lake.put(f"t/{i:03}.parquet", users(i))
     lake.table("t", USERS, "t")
-    assert lake.rows("SELECT count(*) FROM t") == [["60"]]  # footers are known from here on
+    assert lake.rows("SELECT count(*) FROM t") == [["60"]]  # the footers are cached from here on
     outcomes = []
     for round_ in range(5):
         query_id = lake.start("SELECT count(*), count(name) FROM t")
@@ -249,7 +249,7 @@ def test_a_query_fails_when_a_file_vanishes_and_never_returns_less(lake: Lake) -
     assert "failed" in outcomes and set(outcomes) <= {"failed", "60"}, outcomes
 
 
-def test_missing_things_are_named(lake: Lake) -> None:
+def test_errors_name_missing_tables_columns_and_functions(lake: Lake) -> None:
     assert lake.failure("SELECT * FROM nope") == "TABLE_NOT_FOUND: Table 'awsdatacatalog.dmp.nope' does not exist"
     lake.table("t", USERS, "t")
     assert lake.failure("SELECT nope FROM t").startswith("COLUMN_NOT_FOUND: Column 'nope'")
@@ -263,7 +263,7 @@ def test_missing_things_are_named(lake: Lake) -> None:
     assert lake.failure("SELECT * FROM elsewhere").startswith("HIVE_FILESYSTEM_ERROR")
 
 
-def test_accounts_do_not_see_each_other(lake: Lake, emulator: str, endpoint: str) -> None:
+def test_accounts_are_isolated(lake: Lake, emulator: str, endpoint: str) -> None:
     other = Lake(emulator, endpoint, str(int(lake.bucket.removeprefix("lake-")) + 500000))
     for one, ids in ((lake, (1,)), (other, (1, 2, 3))):
         one.put("t/a.parquet", users(*ids))
@@ -273,7 +273,7 @@ def test_accounts_do_not_see_each_other(lake: Lake, emulator: str, endpoint: str
     assert "was not found" in refused(other.results, query_id)
 
 
-def test_queries_in_flight_are_apart(lake: Lake) -> None:
+def test_concurrent_queries_are_isolated(lake: Lake) -> None:
     for i in range(4):
         lake.put(f"t{i}/a.parquet", users(*range(i + 1)))
         lake.table(f"t{i}", USERS, f"t{i}")
@@ -293,7 +293,7 @@ def test_queries_in_flight_are_apart(lake: Lake) -> None:
     assert wrong == []
 
 
-def test_types_are_shown_as_athena_shows_them(lake: Lake) -> None:
+def test_values_render_as_in_athena(lake: Lake) -> None:
     moment = datetime(2024, 1, 2, 3, 4, 5, 678901)
     lake.put("t/a.parquet", pa.table({
         "d": pa.array([Decimal("1.50")], pa.decimal128(10, 2)), "f": pa.array([0.1], pa.float32()), "g": [1e10],
@@ -345,7 +345,7 @@ def test_text_tables(lake: Lake) -> None:
 # ---- partitions
 
 
-def test_projected_partitions_are_read_by_template(lake: Lake) -> None:
+def test_projected_partitions_follow_the_template(lake: Lake) -> None:
     for day in ("2024-01-01", "2024-01-02", "2024-01-04"):
         for side in ("a", "b"):
             lake.put(f"p/green/{day}/{side}/x.parquet", users(1))
@@ -367,7 +367,7 @@ def test_projected_partitions_are_read_by_template(lake: Lake) -> None:
     ]
 
 
-def test_projected_integers_and_relative_dates_lie_in_default_folders(lake: Lake) -> None:
+def test_projected_integers_and_relative_dates_use_default_folders(lake: Lake) -> None:
     month = datetime.now().strftime("%Y-%m")
     lake.put(f"p/n=008/m={month}/x.parquet", users(1))
     lake.put(f"p/n=009/m={month}/x.parquet", users(2))
@@ -379,7 +379,7 @@ def test_projected_integers_and_relative_dates_lie_in_default_folders(lake: Lake
     assert lake.rows(f"SELECT id FROM p WHERE m = '{month}' AND n BETWEEN 5 AND 8") == [["1"]]
 
 
-def test_a_registered_partition_has_its_own_location(lake: Lake) -> None:
+def test_registered_partition_has_its_own_location(lake: Lake) -> None:
     lake.put("old/x.parquet", users(1))
     lake.put("new/dt=2/y.parquet", users(2))
     lake.table("p", USERS, "new", keys={"dt": "string"})
@@ -424,7 +424,7 @@ def test_trino_functions(lake: Lake, expression: str, shown: str | None) -> None
     assert lake.one(expression) == shown
 
 
-def test_statements_of_several_shapes(lake: Lake) -> None:
+def test_shapes_of_statements(lake: Lake) -> None:
     lake.put("t/a.parquet", users(1, 2, 3, xs=[[1, 2], [], [3]]))
     lake.table("t", {**USERS, "xs": "array<bigint>"}, "t")
     assert lake.rows("VALUES (1, 'a'), (2, 'b')") == [["1", "a"], ["2", "b"]]
@@ -455,7 +455,7 @@ def test_statements_of_several_shapes(lake: Lake) -> None:
 # ---- views and DDL
 
 
-def test_views_are_kept_as_presto_keeps_them(lake: Lake) -> None:
+def test_views_are_stored_as_presto_views(lake: Lake) -> None:
     lake.put("t/a.parquet", users(1, 2, 3))
     lake.table("t", USERS, "t")
     lake.run("CREATE VIEW v AS SELECT id, name, CAST(id AS decimal(10,2)) AS d FROM t WHERE id > 1")
@@ -481,7 +481,7 @@ def test_views_are_kept_as_presto_keeps_them(lake: Lake) -> None:
     lake.run("DROP VIEW IF EXISTS v")
 
 
-def test_external_tables_are_made_shown_and_dropped(lake: Lake) -> None:
+def test_external_tables_are_created_shown_and_dropped(lake: Lake) -> None:
     lake.put("t/dt=1/a.parquet", users(1))
     lake.run(f"""CREATE EXTERNAL TABLE IF NOT EXISTS t (id bigint, name string, r struct<a:int,b:array<string>>)
         PARTITIONED BY (dt string) STORED AS PARQUET LOCATION '{lake.root}/t/'

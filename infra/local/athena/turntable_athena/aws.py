@@ -1,4 +1,4 @@
-"""Clients of the emulator, one set per account, and the few S3 operations that queries need."""
+"""Clients of the emulator, one set per account, and the S3 operations that queries need."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .errors import QueryFailed
 
-LISTINGS_AT_ONCE = 16
-_listing_pool = ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="list")
+MAX_CONCURRENT_LISTINGS = 16
+_listing_pool = ThreadPoolExecutor(MAX_CONCURRENT_LISTINGS, thread_name_prefix="list")
 
 
 @dataclass(frozen=True)
 class S3File:
-    """One object as it stood in the listing that planned the query."""
+    """One object, with its properties at the time of the listing."""
 
     uri: str
     size: int
@@ -30,7 +30,7 @@ class S3File:
 
 
 class Aws:
-    """The emulator at `endpoint`; hands out one `Account` per access key."""
+    """The emulator at `endpoint`; returns one `Account` per access key."""
 
     def __init__(self, endpoint: str, region: str, secret: str) -> None:
         self.endpoint, self.region, self.secret = endpoint, region, secret
@@ -43,9 +43,9 @@ class Aws:
             return self._accounts.setdefault(access_key, Account(self, access_key))
 
     def client(self, service: str, access_key: str) -> Any:
-        """botocore sessions are not thread-safe while they make a client, hence the lock.
+        """Makes a client, under a lock because botocore sessions are not thread-safe while they make one.
 
-        Checksums only where we ask for them: a CRC64NVME by default is slow in MiniStack.
+        Checksums are off by default: the default CRC64NVME is slow in MiniStack.
         """
         config = Config(
             request_checksum_calculation="when_required",
@@ -67,7 +67,7 @@ class Aws:
 
 
 class Account:
-    """What one caller sees: the emulator takes a 12-digit access key for an account of its own."""
+    """One caller's view: in the emulator, each 12-digit access key is a separate account."""
 
     def __init__(self, aws: Aws, access_key: str) -> None:
         self.aws, self.access_key = aws, access_key
@@ -89,10 +89,10 @@ class Account:
         return self.aws.client("events", self.access_key)
 
     def list_files(self, location: str) -> list[S3File]:
-        """Every object that Athena reads under `location`, sub-folders included.
+        """Lists every object that Athena reads under `location`, including sub-folders.
 
-        Objects whose name, or whose folder below the location, begins with `_` or `.` are
-        ignored, as are empty objects (folder markers).
+        Ignores empty objects (folder markers), and objects with `_` or `.` at the beginning of the name or of a folder
+        below the location.
         https://docs.aws.amazon.com/athena/latest/ug/tables-location-format.html
         """
         bucket, prefix = split_uri(location)
@@ -119,11 +119,11 @@ class Account:
             raise QueryFailed("HIVE_FILESYSTEM_ERROR", f"Failed to list directory: {location}: {error}") from error
 
     def list_many(self, locations: Iterable[str]) -> list[list[S3File]]:
-        """`list_files` of each location, in order, several at a time."""
+        """Calls `list_files` for each location, several at a time; keeps the order."""
         return list(_listing_pool.map(self.list_files, locations))
 
     def is_empty(self, location: str) -> bool:
-        """Whether nothing at all, hidden objects included, lies under the location."""
+        """Returns whether there is no object at all under the location, not even a hidden one."""
         bucket, prefix = split_uri(location)
         try:
             page = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix.rstrip("/") + "/", MaxKeys=1)
@@ -144,7 +144,7 @@ class Account:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """`s3://bucket/a/b` → (`bucket`, `a/b`). Athena takes `s3a://` and `s3n://` for the same."""
+    """Splits `s3://bucket/a/b` into (`bucket`, `a/b`). Like Athena, treats `s3a://` and `s3n://` the same."""
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in ("s3", "s3a", "s3n") or not bucket:

@@ -1,4 +1,4 @@
-"""What Glue says about a table, read afresh by every query."""
+"""Reads tables from Glue, again for every query."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Columns = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A table at one moment. Types are Glue's texts; partition keys are not among the columns."""
+    """A table at one moment. Types are Glue's texts. The columns don't include the partition keys."""
 
     database: str
     name: str
@@ -33,7 +33,7 @@ class Table:
 
 
 def load(account: Account, database: str, name: str) -> Table:
-    """The table's present definition. Glue keeps names in lower case, and Athena looks them up so."""
+    """Returns the table's present definition. Like Athena, looks names up in lower case, as Glue stores them."""
     database, name = database.lower(), name.lower()
     try:
         raw = account.glue.get_table(DatabaseName=database, Name=name)["Table"]
@@ -58,7 +58,7 @@ def load(account: Account, database: str, name: str) -> Table:
 
 
 def registered_partitions(account: Account, table: Table) -> list[tuple[tuple[str, ...], str]]:
-    """(values, location) of each registered partition: it has a Location of its own, whatever the table's is."""
+    """Returns (values, location) of each registered partition. Its Location is independent of the table's."""
     pages = account.glue.get_paginator("get_partitions").paginate(DatabaseName=table.database, TableName=table.name)
     return [
         (tuple(partition["Values"]), partition["StorageDescriptor"]["Location"])

@@ -1,4 +1,4 @@
-"""DDL on Glue: views, external tables, and the statements that show them."""
+"""DDL on Glue: views, external tables, SHOW and DESCRIBE."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Action:
 
 
 def understand(tree: exp.Expr, text: str) -> Action:
-    """CREATE [OR REPLACE] VIEW, CREATE EXTERNAL TABLE, DROP VIEW and DROP TABLE; the rest is refused."""
+    """Returns CREATE [OR REPLACE] VIEW, CREATE EXTERNAL TABLE, DROP VIEW or DROP TABLE; refuses other statements."""
     kind = str(tree.args.get("kind") or "").upper()
     if isinstance(tree, exp.Create) and kind == "VIEW" and isinstance(tree.expression, exp.Query):
         return Action("CREATE_VIEW", lambda run: _create_view(tree, text, run))
@@ -115,10 +115,10 @@ def _drop(tree: exp.Drop, kind: str, run: Run) -> None:
 
 
 def _named(tree: exp.Expr) -> exp.Table:
-    """The table or view that the statement is about: the first that it names."""
+    """Returns the statement's table or view: the first that it names."""
     table = tree.find(exp.Table)
     if table is None or not table.name:
-        raise QueryFailed("SYNTAX_ERROR", "line 1:1: a name is expected")
+        raise QueryFailed("SYNTAX_ERROR", "line 1:1: expected a name")
     return table
 
 
@@ -156,7 +156,7 @@ def _show_create_view(run: Run, match: re.Match[str]) -> tuple[list[str], list[t
 
 
 def _describe(run: Run, match: re.Match[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """One cell a column, `name<TAB>type<TAB>`, as Hive prints it."""
+    """Returns one cell per column, `name<TAB>type<TAB>`, as Hive prints it."""
     table = _load(run, match)
     return ["col_name"], [(f"{name:<20}\t{kind:<20}\t{'':<20}",) for name, kind in table.columns + table.partition_keys]
 

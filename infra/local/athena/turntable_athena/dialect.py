@@ -1,22 +1,22 @@
-"""Trino's functions in DuckDB: what sqlglot's translation leaves different, mended on the syntax tree.
+"""Trino's functions in DuckDB: fixes differences that sqlglot's translation leaves, on the syntax tree.
 
 | Trino                        | why                                                            |
 |------------------------------|----------------------------------------------------------------|
-| CAST(x AS varchar[(n)])      | three digits of a timestamp, 1.5E0 for doubles, cut at n       |
+| CAST(x AS varchar[(n)])      | timestamps with three digits, doubles as 1.5E0, cut at n       |
 | CAST(x AS decimal)           | decimal(38,0); DuckDB: (18,3). DECIMAL '1.10' keeps its digits |
-| a / b, a % b                 | by zero fails, but for doubles; DuckDB: null                   |
+| a / b, a % b                 | division by zero fails except for doubles; DuckDB: null        |
 | date_diff                    | counts whole units elapsed; DuckDB's counts boundaries crossed |
-| date_add, date_trunc, ± interval | of a date that is seen to be one gives a date              |
+| date_add, date_trunc, ± interval | on an expression of type date, returns a date              |
 | extract(dow …)               | Monday is 1 and Sunday is 7                                    |
-| millisecond                  | of the second alone                                            |
-| regexp_extract               | null where nothing matches; DuckDB: an empty text              |
+| millisecond                  | excludes whole seconds; DuckDB's includes them                 |
+| regexp_extract               | null without a match; DuckDB: an empty text                    |
 | regexp_replace               | groups are $1; DuckDB: \\1                                      |
-| slice(a, start, length)      | DuckDB wants the end                                           |
-| any_match, all_match, none_match | by list_filter: a macro cannot take a lambda               |
-| sha1                         | is varbinary; DuckDB: a hex text                               |
-| cardinality                  | takes maps too                                                 |
-| format                       | is printf's                                                    |
-Others that DuckDB lacks are macros in functions.sql. What is in neither fails with FUNCTION_NOT_FOUND.
+| slice(a, start, length)      | DuckDB expects the end instead of the length                   |
+| any_match, all_match, none_match | list_filter, because a macro cannot take a lambda          |
+| sha1                         | returns varbinary; DuckDB: a hex text                          |
+| cardinality                  | accepts maps too                                               |
+| format                       | DuckDB's printf                                                |
+functions.sql has macros for other functions that DuckDB lacks. All others fail with FUNCTION_NOT_FOUND.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _WHOLE_DAYS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 
 
 def rewrite(tree: exp.Expr) -> exp.Expr:
-    """The tree with Trino's meaning kept when it is written as DuckDB's SQL. Inner calls come first."""
+    """Returns a tree that means in DuckDB's SQL what `tree` means in Trino's. Rewrites inner calls first."""
     for node in reversed(list(tree.walk())):
         rule = _BY_NAME.get(node.name.lower()) if isinstance(node, exp.Anonymous) else _BY_CLASS.get(type(node))
-        mended = rule(node) if rule else node
+        fixed = rule(node) if rule else node
         if node is tree:
-            tree = mended
-        elif mended is not node:
-            node.replace(mended)
+            tree = fixed
+        elif fixed is not node:
+            node.replace(fixed)
     return tree
 
 
@@ -54,7 +54,7 @@ def _cast(node: exp.Expr) -> exp.Expr:
         length = target.expressions
         return _call("left", text, length[0].this) if length else text
     if target.this in (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ):
-        target.set("expressions", [])  # DuckDB makes other types, of seconds, of timestamp(0)
+        target.set("expressions", [])  # in DuckDB, timestamp(0) is another type
     if target.this == exp.DType.DECIMAL and not target.expressions:
         digits, scale = 38, 0
         if isinstance(node.this, exp.Literal) and re.fullmatch(r"[+-]?\d*\.?\d*", node.this.name):
@@ -68,7 +68,7 @@ def _date_diff(node: exp.Expr) -> exp.Expr:
 
 
 def _keep_date(node: exp.Expr) -> exp.Expr:
-    """DuckDB makes a timestamp of a date that is moved or cut; Trino does not."""
+    """Casts the result back to a date: DuckDB turns a shifted or truncated date into a timestamp, Trino doesn't."""
     interval = node.args.get("expression")
     unit = (interval if isinstance(interval, exp.Interval) else node).text("unit").upper()
     if not _is_date(node.this) or unit not in _WHOLE_DAYS:

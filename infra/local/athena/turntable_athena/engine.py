@@ -1,4 +1,4 @@
-"""DuckDB behind the endpoint: one database in memory, one connection of its own for each query."""
+"""DuckDB behind the endpoint: one database in memory, and a separate connection for each query."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .hive_types import literal
 _SETTINGS = """
     SET GLOBAL TimeZone = 'UTC';
     SET GLOBAL integer_division = true;                           -- 7 / 2 is 3 in Trino
-    SET GLOBAL disabled_optimizers = 'statistics_propagation';    -- trusts footers' statistics too far
-    SET GLOBAL enable_external_file_cache = false;                -- every query reads S3 itself
+    SET GLOBAL disabled_optimizers = 'statistics_propagation';    -- it relies on the footers' statistics
+    SET GLOBAL enable_external_file_cache = false;                -- every query reads from S3
     SET GLOBAL python_enable_replacements = false;
     SET GLOBAL http_retries = 2;
-    SET GLOBAL httpfs_connection_caching = true;                  -- with threads = 2 it halves a small
-    SET GLOBAL threads = 2;                                       -- query's time: idle workers spin
+    SET GLOBAL httpfs_connection_caching = true;                  -- with threads = 2 (idle workers spin),
+    SET GLOBAL threads = 2;                                       -- halves the time of a small query
 """
 
 
 class Engine:
-    """The database. It holds macros (functions.sql) and no data: queries cannot see each other."""
+    """The database. It holds macros (functions.sql) and no data, so queries can't see each other."""
 
     def __init__(self, endpoint: str, region: str, secret: str) -> None:
         url = urlsplit(endpoint)
@@ -52,7 +52,7 @@ class Engine:
 
     @contextmanager
     def session(self, access_key: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection whose S3 settings are the caller's; DuckDB keeps them per connection."""
+        """Opens a connection with the caller's S3 settings, which DuckDB keeps per connection."""
         connection = self._database.cursor()
         try:
             settings = {**self._s3, "s3_access_key_id": access_key}
@@ -63,7 +63,7 @@ class Engine:
 
 
 def execute(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    """Run `sql`; what goes wrong becomes a QueryFailed with the code that Athena would give."""
+    """Runs `sql`. Errors become a QueryFailed with the code that Athena would return."""
     try:
         return connection.execute(sql)
     except duckdb.Error as error:
@@ -71,7 +71,7 @@ def execute(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, rows: int) -> list[tuple[Any, ...]]:
-    """The next rows of a running query; S3 is still being read here, so that it can still fail."""
+    """Returns the next rows of a running query. DuckDB still reads S3 here, so this can fail."""
     try:
         return connection.fetchmany(rows)
     except duckdb.Error as error:
@@ -79,7 +79,7 @@ def fetch(connection: duckdb.DuckDBPyConnection, rows: int) -> list[tuple[Any, .
 
 
 def failure(error: duckdb.Error) -> QueryFailed:
-    """Any error of reading S3 is a HIVE_CURSOR_ERROR: nothing is skipped, nothing is read as empty."""
+    """Converts a DuckDB error. Every error while reading S3 is a HIVE_CURSOR_ERROR: no file is skipped or read as empty."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     if isinstance(error, duckdb.HTTPException):
         where = re.search(r"reading '([^']+)'", text)

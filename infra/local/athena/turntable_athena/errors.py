@@ -1,10 +1,10 @@
-"""The two ways in which Athena says no: refuse the request, or fail the query."""
+"""Athena's two kinds of errors: a refused request and a failed query."""
 
 from __future__ import annotations
 
 
 class InvalidRequest(Exception):
-    """A request that Athena refuses at once, as `InvalidRequestException`."""
+    """A request that Athena refuses immediately, with `InvalidRequestException`."""
 
     def __init__(self, message: str, code: str = "INVALID_INPUT") -> None:
         super().__init__(message)
@@ -12,9 +12,9 @@ class InvalidRequest(Exception):
 
 
 class QueryFailed(Exception):
-    """A query that was accepted and ends as FAILED; `str()` is its StateChangeReason.
+    """An accepted query that ends as FAILED; `str()` is its StateChangeReason.
 
-    Codes are Trino's and its Hive connector's: TABLE_NOT_FOUND, HIVE_BAD_DATA, …
+    The codes are those of Trino and its Hive connector: TABLE_NOT_FOUND, HIVE_BAD_DATA, …
     """
 
     def __init__(self, code: str, message: str) -> None:

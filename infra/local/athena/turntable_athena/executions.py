@@ -1,4 +1,4 @@
-"""Query executions: accepted, run on threads, remembered, stopped."""
+"""Accepts queries, runs them on threads, remembers and stops them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .errors import InvalidRequest, QueryFailed
 from .run import Result, Run
 from .statements import Statement, understand
 
-AT_ONCE = 32
-_EXECUTIONS_KEPT = 20_000
-_CHARACTERS_KEPT = 256 * 1024 * 1024
+MAX_CONCURRENT_QUERIES = 32
+_MAX_EXECUTIONS = 20_000
+_MAX_BODY_CHARACTERS = 256 * 1024 * 1024
 log = logging.getLogger("athena")
 
 
 @dataclass
 class Execution:
-    """One query, from its start to its end. Times are epoch seconds."""
+    """One query from start to end. Times are seconds since the epoch."""
 
     id: str
     account: Account
@@ -57,11 +57,11 @@ class Execution:
 
 
 class Executions:
-    """All executions that are remembered; the oldest that are over are forgotten first."""
+    """The remembered executions. The oldest finished ones are forgotten first."""
 
     def __init__(self, engine: Engine, event_source: str | None) -> None:
         self._engine, self._event_source = engine, event_source
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="query")
+        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_QUERIES, thread_name_prefix="query")
         self._all: OrderedDict[str, Execution] = OrderedDict()
         self._tokens: dict[tuple[str, str], Execution] = {}
         self._bodies: OrderedDict[str, str] = OrderedDict()
@@ -69,16 +69,16 @@ class Executions:
         self._lock = threading.Lock()
 
     def start(self, account: Account, request: dict[str, Any], output: str, workgroup: str) -> str:
-        """Accept a query. The same ClientRequestToken with the same request gives the first one's id."""
+        """Accepts a query. A repeated request with the same ClientRequestToken returns the first one's id."""
         text = request["QueryString"]
         token = (account.access_key, request["ClientRequestToken"]) if request.get("ClientRequestToken") else None
         statement = understand(text)
         database = (request.get("QueryExecutionContext") or {}).get("Database") or "default"
-        asked = (text, database, output, workgroup)
+        request_key = (text, database, output, workgroup)
         with self._lock:
             known = self._tokens.get(token) if token else None
             if known:
-                if (known.text, known.database, known.output, known.workgroup) != asked:
+                if (known.text, known.database, known.output, known.workgroup) != request_key:
                     raise InvalidRequest("Idempotent parameters do not match")
                 return known.id
             execution = Execution(str(uuid.uuid4()), account, text, statement, database, output, workgroup, token)
@@ -96,13 +96,13 @@ class Executions:
         return execution
 
     def of(self, account: Account, workgroup: str) -> list[Execution]:
-        """Newest first."""
+        """Returns a workgroup's executions, newest first."""
         with self._lock:
             found = [e for e in self._all.values() if e.account is account and e.workgroup == workgroup]
         return found[::-1]
 
     def stop(self, execution: Execution) -> None:
-        """Cancel a query that is not over; of one that is, nothing changes."""
+        """Cancels a query. A finished query stays as it is."""
         with execution.lock:
             if execution.is_over():
                 return
@@ -111,7 +111,7 @@ class Executions:
                 execution.connection.interrupt()
 
     def body(self, execution: Execution) -> str:
-        """The result's file: from memory while it is recent, else from S3, where Athena has it too."""
+        """Returns the result file, from memory if it is recent, or else from S3."""
         if execution.result and execution.result.manifest:
             return ""
         text = self._bodies.get(execution.id)
@@ -140,7 +140,7 @@ class Executions:
             self._fail(execution, error)
         except InvalidRequest as error:
             self._fail(execution, QueryFailed("SYNTAX_ERROR", str(error)))
-        except Exception as error:  # a query must end in some state whatever happens
+        except Exception as error:  # every query must reach a final state
             log.exception("query %s", execution.id)
             self._fail(execution, QueryFailed("GENERIC_INTERNAL_ERROR", f"{type(error).__name__}: {error}"))
         finally:
@@ -156,7 +156,7 @@ class Executions:
 
     @staticmethod
     def _end(execution: Execution, state: str) -> None:
-        """`completed` first: whoever sees the end's state finds its time too."""
+        """Sets `completed` first, so that a thread that sees the final state also sees its time."""
         execution.completed = time.time()
         execution.state = state
         execution.over.set()
@@ -165,12 +165,12 @@ class Executions:
         with self._lock:
             self._bodies[query_id] = body
             self._kept += len(body)
-            while self._kept > _CHARACTERS_KEPT:
+            while self._kept > _MAX_BODY_CHARACTERS:
                 _, gone = self._bodies.popitem(last=False)
                 self._kept -= len(gone)
 
     def _forget_oldest(self) -> None:
-        while len(self._all) > _EXECUTIONS_KEPT:
+        while len(self._all) > _MAX_EXECUTIONS:
             oldest = next(iter(self._all.values()))
             if not oldest.is_over():
                 return
@@ -181,7 +181,7 @@ class Executions:
 
 
 def _send_event(execution: Execution, before: str, source: str) -> None:
-    """https://docs.aws.amazon.com/athena/latest/ug/athena-events.html"""
+    """Puts the event of a finished query: https://docs.aws.amazon.com/athena/latest/ug/athena-events.html"""
     detail: dict[str, Any] = {
         "versionId": "0",
         "currentState": execution.state,
@@ -198,5 +198,5 @@ def _send_event(execution: Execution, before: str, source: str) -> None:
         answer = execution.account.events.put_events(Entries=[event])
         if answer["FailedEntryCount"]:
             log.error("event of query %s was refused: %s", execution.id, answer["Entries"])
-    except Exception:  # the query's own end must not depend on its event
+    except Exception:  # a failed event must not change the query's result
         log.exception("event of query %s", execution.id)

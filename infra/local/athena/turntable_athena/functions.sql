@@ -1,7 +1,7 @@
--- Trino functions that DuckDB lacks or renders otherwise. sql.py turns calls into these where names differ.
+-- Trino functions that DuckDB lacks or renders differently. dialect.py rewrites calls to them if the names differ.
 
 -- Trino's CAST(x AS varchar): timestamps with three digits, doubles as 1.5E0.
--- No lambdas: DuckDB does not bind one on a column of the outer query, in a subquery that is correlated.
+-- Without lambdas: in a correlated subquery, DuckDB does not bind a lambda to a column of the outer query.
 CREATE MACRO trino_of_digits(digits, exponent, minus) AS (
     minus || CASE WHEN ltrim(digits, '0') = '' THEN '0E0' ELSE
         left(ltrim(digits, '0'), 1) || '.' || coalesce(nullif(rtrim(substr(ltrim(digits, '0'), 2), '0'), ''), '0')
@@ -39,7 +39,7 @@ CREATE MACRO every(x) AS bool_and(x);
 CREATE MACRO nan() AS 'nan'::DOUBLE;
 CREATE MACRO infinity() AS 'inf'::DOUBLE;
 
--- Of arrays and maps: DuckDB has a function for each, and a macro must bind for both.
+-- Arrays and maps: DuckDB has a function for each, but a macro must bind for both.
 CREATE MACRO cardinality_of(x) AS (
     CASE
         WHEN x IS NULL THEN NULL
@@ -47,7 +47,7 @@ CREATE MACRO cardinality_of(x) AS (
         ELSE json_array_length(to_json(x))
     END);
 
--- Division of integers and decimals by zero fails in Trino; DuckDB's gives null.
+-- In Trino, division of integers and decimals by zero fails; in DuckDB it gives null.
 CREATE MACRO trino_divide(a, b) AS (
     CASE
         WHEN b = 0 AND typeof(a) NOT IN ('DOUBLE', 'FLOAT') AND typeof(b) NOT IN ('DOUBLE', 'FLOAT') THEN error('Division by zero')

@@ -1,4 +1,4 @@
-"""Types: a Glue column's (Hive) type → DuckDB's, and which Parquet types a column accepts."""
+"""Converts Hive types of Glue columns to DuckDB's, and checks which Parquet types a column accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DUCKDB = {
 }  # fmt: skip
 
 _INT32 = {"tinyint", "smallint", "integer", "utinyint", "usmallint"}
-# Trino's Parquet reader: the DuckDB types of a file's column that each table type can be read from.
+# For each table type, the types of a file's column (as DuckDB names them) that Trino's Parquet reader accepts.
 _READABLE: dict[str, set[str]] = {
     "TINYINT": _INT32, "SMALLINT": _INT32, "INTEGER": _INT32,
     "BIGINT": _INT32 | {"bigint", "uinteger"},
@@ -38,7 +38,7 @@ class HiveType:
 
     @property
     def duckdb(self) -> str:
-        """The type as DuckDB writes it."""
+        """The type in DuckDB's notation."""
         if self.kind == "array":
             return f"{self.children[0][1].duckdb}[]"
         if self.kind == "map":
@@ -50,7 +50,7 @@ class HiveType:
         return _DUCKDB[self.kind]
 
     def accepts(self, stored: Any) -> bool:
-        """Whether a Parquet column, seen by DuckDB as `stored` (a DuckDBPyType), can be read as this type."""
+        """Returns whether a Parquet column of DuckDB's type `stored` (a DuckDBPyType) can be read as this type."""
         if self.kind == "array":
             return stored.id == "list" and self.children[0][1].accepts(stored.children[0][1])
         if self.kind == "map":
@@ -67,7 +67,7 @@ class HiveType:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> HiveType:
-    """`array<struct<a:int,b:decimal(10,2)>>` → HiveType; a type that we do not know fails the query."""
+    """Parses a type such as `array<struct<a:int,b:decimal(10,2)>>`. An unknown type fails the query."""
     tokens = re.findall(r"[<>,:()]|[^<>,:()\s]+", text.lower())
     parsed, rest = _parse(tokens, text)
     if rest:
@@ -104,10 +104,10 @@ def _unknown(text: str) -> QueryFailed:
 
 
 def quote(name: str) -> str:
-    """A name as a quoted SQL identifier."""
+    """Returns a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as an SQL string literal."""
+    """Returns a text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

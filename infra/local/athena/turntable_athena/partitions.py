@@ -1,4 +1,4 @@
-"""Which folders a partitioned table is made of, and which of them a query needs."""
+"""Finds the folders of a partitioned table that a query needs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .hive_types import literal, quote
 
 @dataclass(frozen=True)
 class Folder:
-    """A location, and the values of the partition columns for every row in it."""
+    """A location, and the partition columns' values for every row in it."""
 
     location: str
     values: tuple[str, ...] = ()
 
     def literals(self, table: Table) -> list[str]:
-        """The values as typed SQL; Hive writes a null as `__HIVE_DEFAULT_PARTITION__`."""
+        """Returns the values as typed SQL. Hive writes a null as `__HIVE_DEFAULT_PARTITION__`."""
         return [
             f"CAST({'NULL' if value == '__HIVE_DEFAULT_PARTITION__' else literal(value)} AS {hive_types.parse(kind).duckdb})"
             for value, (_, kind) in zip(self.values, table.partition_keys)
@@ -32,7 +32,7 @@ class Folder:
 def folders_to_read(
     account: Account, connection: duckdb.DuckDBPyConnection, table: Table, conditions: Sequence[str]
 ) -> list[Folder]:
-    """The table's location, or its projected or registered partitions that satisfy `conditions`."""
+    """Returns the table's location, or those of its projected or registered partitions that satisfy `conditions`."""
     if not table.partition_keys:
         return [Folder(table.location)]
     if projection.is_enabled(table):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from .catalog import Table
 from .errors import QueryFailed
 
-_MOST_PARTITIONS = 100_000
+_MAX_PARTITIONS = 100_000
 _JAVA_DATE = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 _UNITS = ("YEARS", "MONTHS", "WEEKS", "DAYS", "HOURS", "MINUTES", "SECONDS")
 
@@ -23,9 +23,9 @@ def is_enabled(table: Table) -> bool:
 
 
 def partitions(table: Table) -> list[tuple[tuple[str, ...], str]]:
-    """Every (values, location) of the projection, present in S3 or not.
+    """Returns (values, location) of every projected partition, whether or not it exists in S3.
 
-    `storage.location.template` names the folders; by default they are `location/column=value/`.
+    `storage.location.template` gives the folders; the default is `location/column=value/`.
     """
     names = [name for name, _ in table.partition_keys]
     default = table.location.rstrip("/") + "".join(f"/{name}=${{{name}}}" for name in names) + "/"
@@ -34,10 +34,10 @@ def partitions(table: Table) -> list[tuple[tuple[str, ...], str]]:
     if absent:
         raise _invalid(table, f"storage.location.template has no ${{{absent[0]}}}")
     combinations = list(
-        itertools.islice(itertools.product(*(list(_values(table, name)) for name in names)), _MOST_PARTITIONS + 1)
+        itertools.islice(itertools.product(*(list(_values(table, name)) for name in names)), _MAX_PARTITIONS + 1)
     )
-    if len(combinations) > _MOST_PARTITIONS:
-        raise _invalid(table, f"more than {_MOST_PARTITIONS} projected partitions are not supported by this endpoint")
+    if len(combinations) > _MAX_PARTITIONS:
+        raise _invalid(table, f"more than {_MAX_PARTITIONS} projected partitions are not supported by this endpoint")
     return [(values, _fill(template, dict(zip(names, values)))) for values in combinations]
 
 
@@ -67,7 +67,7 @@ def _integers(table: Table, name: str) -> Iterator[str]:
 
 
 def _dates(table: Table, name: str) -> Iterator[str]:
-    """Both ends of the range are included; `NOW` is the present in UTC, as in `NOW-3YEARS,NOW+1DAYS`."""
+    """Yields the dates of a range, including both ends. `NOW` is the present in UTC, as in `NOW-3YEARS,NOW+1DAYS`."""
     java = _property(table, name, "format")
     python = re.sub("|".join(_JAVA_DATE), lambda match: _JAVA_DATE[match[0]], java.replace("'", ""))
     unit = _property(table, name, "interval.unit", _finest_unit(java)).upper()

@@ -1,4 +1,4 @@
-"""Athena's API: each operation from its JSON request to its JSON answer.
+"""Athena's API: handles each operation, from a JSON request to a JSON response.
 
 https://docs.aws.amazon.com/athena/latest/APIReference/
 """
@@ -17,13 +17,13 @@ from .errors import InvalidRequest
 from .executions import Execution, Executions
 
 Json = dict[str, Any]
-_MOST_ROWS = 1000
-_LISTED_BY_DEFAULT = 50
-_ROUND_TRIP = 0.02
+_MAX_ROWS = 1000
+_DEFAULT_LISTED = 50
+_ROUND_TRIP = 0.02  # seconds
 
 
 class Api:
-    """The operations that this endpoint answers itself; workgroups stay with the emulator."""
+    """The operations that this endpoint handles. Operations on workgroups are the emulator's."""
 
     def __init__(self, executions: Executions, default_output: str | None) -> None:
         self._executions, self._default_output = executions, default_output
@@ -37,7 +37,7 @@ class Api:
         }
 
     def resource(self, account: Account, request: Json) -> str:
-        """What IAM is asked about: a query is its workgroup's."""
+        """Returns the resource that IAM checks: for a query, its workgroup."""
         workgroup = request.get("WorkGroup") or "primary"
         for query_id in [request.get("QueryExecutionId"), *(request.get("QueryExecutionIds") or ())]:
             with contextlib.suppress(InvalidRequest):
@@ -52,12 +52,12 @@ class Api:
         return {"QueryExecutionId": self._executions.start(account, request, output, workgroup)}
 
     def _output(self, account: Account, request: Json, workgroup: str) -> str:
-        """The workgroup's location where it is enforced, else the request's, else the workgroup's, else `--output`."""
-        asked = (request.get("ResultConfiguration") or {}).get("OutputLocation")
-        settings = {} if workgroup == "primary" and (asked or self._default_output) else _workgroup(account, workgroup)
+        """Returns the workgroup's location if enforced, or else the request's, the workgroup's, or that of `--output`."""
+        requested = (request.get("ResultConfiguration") or {}).get("OutputLocation")
+        settings = {} if workgroup == "primary" and (requested or self._default_output) else _workgroup(account, workgroup)
         own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
         enforced = workgroup != "primary" and settings.get("EnforceWorkGroupConfiguration", True)
-        output = (own if enforced and own else asked) or own or self._default_output
+        output = (own if enforced and own else requested) or own or self._default_output
         if not output:
             raise InvalidRequest(
                 "No output location provided. An output location is required either through the Workgroup result "
@@ -68,7 +68,7 @@ class Api:
         return output.rstrip("/") + "/"
 
     def _get(self, account: Account, request: Json) -> Json:
-        """A query that ends within the time of a round trip to AWS is seen to end by the first poll."""
+        """Waits for the time of a round trip to AWS, so that the first poll of a fast query sees its end."""
         execution = self._executions.get(account, _text(request, "QueryExecutionId"))
         execution.over.wait(_ROUND_TRIP)
         return {"QueryExecution": _shown(execution)}
@@ -87,7 +87,7 @@ class Api:
 
     def _list(self, account: Account, request: Json) -> Json:
         ids = [execution.id for execution in self._executions.of(account, request.get("WorkGroup") or "primary")]
-        start, most = _page(request, _LISTED_BY_DEFAULT, 50)
+        start, most = _page(request, _DEFAULT_LISTED, 50)
         following = {"NextToken": str(start + most)} if start + most < len(ids) else {}
         return {"QueryExecutionIds": ids[start : start + most], **following}
 
@@ -100,7 +100,7 @@ class Api:
                 else f"Query has not yet finished. Current state: {execution.state}",
                 "INVALID_QUERY_EXECUTION_STATE",
             )
-        offset, most = _page(request, _MOST_ROWS, _MOST_ROWS)
+        offset, most = _page(request, _MAX_ROWS, _MAX_ROWS)
         try:
             body = self._executions.body(execution)
         except (ClientError, BotoCoreError) as error:

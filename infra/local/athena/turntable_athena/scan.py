@@ -1,4 +1,4 @@
-"""A table → the DuckDB relation that reads the files which lie under it now."""
+"""Plans the reading of a table: a DuckDB relation over the files that are under its location now."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .errors import QueryFailed
 from .hive_types import literal, quote
 from .partitions import Folder, folders_to_read
 
-# Hidden columns of Athena's Hive connector, shown only when they are named.
+# Hidden columns of Athena's Hive connector, returned only when a query names them.
 HIDDEN = {"$path": "VARCHAR", "$file_size": "BIGINT", "$file_modified_time": "TIMESTAMP WITH TIME ZONE"}
 
-# (account, uri, ETag) → the file's columns. An ETag names content, so that this can never be stale.
+# (account, uri, ETag) → the file's columns. An ETag identifies the content, so an entry never becomes stale.
 _footers: OrderedDict[tuple[str, str, str], dict[str, Any]] = OrderedDict()
-_FOOTERS_KEPT = 20_000
+_MAX_FOOTERS = 20_000
 
 
 @dataclass
 class Relation:
-    """SQL for a FROM clause, and what it reads."""
+    """SQL for a FROM clause, and the files that it reads."""
 
     sql: str
     files: list[S3File] = field(default_factory=list)
@@ -40,10 +40,10 @@ def relation(
     conditions: Sequence[str],
     hidden: set[str],
 ) -> Relation:
-    """Plan the reading of `table`: files are listed here, once, and read by DuckDB as it runs.
+    """Plans the reading of `table`. The files are listed here, once; DuckDB reads them while the query runs.
 
-    `conditions` are SQL predicates on partition columns alone: folders that fail one are not
-    read. `hidden` names the hidden columns that the query asks for.
+    `conditions` are SQL predicates on partition columns only: folders that fail one aren't read. `hidden` has the hidden
+    columns that the query names.
     """
     if table.parameters.get("table_type"):
         kind = table.parameters["table_type"]
@@ -73,7 +73,7 @@ def relation(
 
 
 def _parquet(table: Table, uris: str) -> str:
-    """Parquet columns are matched by name, in any case; one that a file lacks is null.
+    """Returns the reader. Parquet columns are matched by name, ignoring case. A column that a file lacks is null.
 
     https://docs.aws.amazon.com/athena/latest/ug/handling-schema-updates-chapter.html
     """
@@ -89,7 +89,7 @@ def _parquet(table: Table, uris: str) -> str:
 
 
 def _column(name: str, kind: str) -> str:
-    """Athena reads a Parquet timestamp as timestamp(3): the microseconds are rounded away."""
+    """Returns a column's SQL. Athena reads a Parquet timestamp as timestamp(3), rounded to milliseconds."""
     column = quote(name)
     if hive_types.parse(kind).duckdb != "TIMESTAMP":
         return column
@@ -119,9 +119,9 @@ def _values_by_file(read: list[tuple[Folder, list[S3File]]], table: Table) -> st
 
 
 def _check_types(account: Account, connection: duckdb.DuckDBPyConnection, table: Table, files: list[S3File]) -> None:
-    """Fail with HIVE_BAD_DATA where a file's column has a type that Athena would not read as the table's.
+    """Fails with HIVE_BAD_DATA if Athena can't read a file's column as the table's type.
 
-    DuckDB alone would cast it. Footers are read once for each object; a file that is gone by now fails the query.
+    DuckDB would cast it. Each object's footer is read once. A file that has been deleted by now fails the query.
     """
     for file in files:
         key = (account.access_key, file.uri, file.etag)
@@ -129,7 +129,7 @@ def _check_types(account: Account, connection: duckdb.DuckDBPyConnection, table:
         if stored is None:
             described = execute(connection, f"SELECT * FROM read_parquet({literal(file.uri)}) LIMIT 0").description
             stored = _footers[key] = {name.lower(): kind for name, kind, *_ in described}
-            while len(_footers) > _FOOTERS_KEPT:
+            while len(_footers) > _MAX_FOOTERS:
                 _footers.popitem(last=False)
         for name, kind in table.columns:
             if name in stored and not hive_types.parse(kind).accepts(stored[name]):

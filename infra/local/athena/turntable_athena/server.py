@@ -1,9 +1,9 @@
-"""A local Athena: the JSON 1.1 protocol over HTTP, on 127.0.0.1 alone.
+"""A local Athena: the JSON 1.1 protocol over HTTP, on 127.0.0.1 only.
 
     python -m turntable_athena --region eu-west-1 [--port N] [--output s3://…] [--events [SOURCE]]
 
-AWS_ENDPOINT_URL names the emulator that has Glue and S3. When ready it prints {"endpoint": …}, one
-line; it ends on SIGTERM, SIGINT and when its stdin closes, so that it cannot outlive its starter.
+AWS_ENDPOINT_URL names the emulator with Glue and S3. When ready, the server prints one line, {"endpoint": …}. It ends on
+SIGTERM, on SIGINT and when its stdin closes, so that it can't outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .errors import InvalidRequest
 from .executions import Executions
 from .protocol import Api
 
-_LARGEST_REQUEST = 16 * 1024 * 1024
+_MAX_REQUEST_BYTES = 16 * 1024 * 1024
 log = logging.getLogger("athena")
 
 
@@ -50,16 +50,16 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection, kept alive; every request is one operation."""
+    """One kept-alive connection. Every request is one operation."""
 
     server: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body leave in one packet
+    wbufsize = -1  # sends headers and body in one packet
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _LARGEST_REQUEST:
+        if not length.isdigit() or int(length) > _MAX_REQUEST_BYTES:
             self.close_connection = True
             return self._refuse("InvalidRequestException", "Content-Length is missing or too large")
         body = self.rfile.read(int(length))
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             request = json.loads(body or b"{}")
             if not isinstance(request, dict):
-                raise ValueError("a JSON object is expected")
+                raise ValueError("expected a JSON object")
             account = self.server.aws.account(self._access_key())
             answer = handle(account, request)
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -79,25 +79,25 @@ class Handler(BaseHTTPRequestHandler):
             return self._refuse("InvalidRequestException", str(error), AthenaErrorCode=error.code)
         except ValueError as error:
             return self._refuse("SerializationException", str(error))
-        except Exception as error:  # bad input never ends the server
+        except Exception as error:  # the server survives every request
             log.exception("%s", operation)
             return self._refuse("InternalServerException", f"{type(error).__name__}: {error}", status=500)
         self._answer(200, json.dumps(answer).encode())
 
     def _access_key(self) -> str:
-        """The emulator takes the account from the access key; signatures are not checked, as there."""
+        """Returns the access key, which is the account in the emulator. Like the emulator, checks no signature."""
         match = re.search(r"Credential=([^/,\s]+)/", self.headers.get("Authorization", ""))
         return match[1] if match else "test"
 
     def _forward(self, body: bytes) -> None:
-        """Whatever is not about queries (workgroups, tags, …) is the emulator's own Athena's."""
+        """Forwards operations that are not about queries (workgroups, tags, …) to the emulator's own Athena."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
         try:
             answer = self.server.emulator.request(
                 "POST", self.server.aws.endpoint, body=body, headers=headers, retries=False
             )
         except urllib3.exceptions.HTTPError as error:
-            return self._refuse("InternalServerException", f"the emulator does not answer: {error}", status=500)
+            return self._refuse("InternalServerException", f"the emulator doesn't respond: {error}", status=500)
         self._answer(answer.status, answer.data)
 
     def _refuse(self, kind: str, message: str, status: int = 400, **more: str) -> None:
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Requests are not logged."""
+        """Logs nothing: errors are logged where they happen."""
 
 
 def _end_with_stdin(stop: threading.Event) -> None:
@@ -124,20 +124,20 @@ def _end_with_stdin(stop: threading.Event) -> None:
 
 def main() -> int:
     options = argparse.ArgumentParser(description="A local Athena endpoint.")
-    options.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    options.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free port")
     options.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"))
-    options.add_argument("--output", help="s3://… for queries that name no output location")
+    options.add_argument("--output", help="s3://… for queries without an output location")
     options.add_argument(
         "--events",
         nargs="?",
         const="aws.athena",
         metavar="SOURCE",
-        help="put Athena Query State Change events (MiniStack refuses sources that begin with aws.: name another)",
+        help="put Athena Query State Change events from this source (MiniStack refuses sources that begin with aws.)",
     )
     given = options.parse_args()
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
-        print("athena: AWS_ENDPOINT_URL is not set: it must name the emulator", file=sys.stderr)
+        print("athena: AWS_ENDPOINT_URL is not set: set it to the emulator's endpoint", file=sys.stderr)
         return 2
     logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -154,4 +154,4 @@ def main() -> int:
     print(json.dumps({"endpoint": server.endpoint}), flush=True)
     stop.wait()
     server.socket.shutdown(socket.SHUT_RDWR)
-    os._exit(0)  # threads of queries in flight are not waited for
+    os._exit(0)  # don't wait for queries in flight

@@ -1,4 +1,4 @@
-"""A SELECT in Athena's SQL → DuckDB's SQL over the files that its tables are made of now."""
+"""Translates a SELECT in Athena's SQL to DuckDB's SQL over the present files of its tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .errors import InvalidRequest, QueryFailed
 from .scan import HIDDEN, relation
 from .values import Column
 
-_DEEPEST_VIEW = 50
+_MAX_VIEW_DEPTH = 50
 UNNAMED = "_col?"
 
 
 @dataclass
 class Planner:
-    """Plans one query; gathers what it will read."""
+    """Plans one query and collects the files that it will read."""
 
     account: Account
     connection: duckdb.DuckDBPyConnection
@@ -32,17 +32,17 @@ class Planner:
     _tables: dict[tuple[str, str], catalog.Table] = field(default_factory=dict)
 
     def plan(self, query: exp.Query, database: str) -> str:
-        """DuckDB's SQL. Glue is asked once for each table, so that one query never sees two versions of it."""
+        """Returns DuckDB's SQL. Asks Glue once for each table, so that one query never sees two versions of it."""
         tree = _name_columns(query.copy())
         tree = self._resolve(tree, database, depth=0)
         return dialect.rewrite(tree).sql(dialect="duckdb")
 
     def columns(self, query: exp.Query, database: str) -> list[Column]:
-        """The columns that the query would give; no row is read."""
+        """Returns the columns of the query's result without reading a row."""
         return columns_of(execute(self.connection, f"SELECT * FROM ({self.plan(query, database)}) LIMIT 0"))
 
     def _resolve(self, tree: exp.Query, database: str, depth: int) -> exp.Query:
-        if depth > _DEEPEST_VIEW:
+        if depth > _MAX_VIEW_DEPTH:
             raise QueryFailed("VIEW_IS_RECURSIVE", "Statement would create a recursive view")
         hidden = {column.name for column in tree.find_all(exp.Column) if column.name in HIDDEN}
         for scope in traverse_scope(tree):
@@ -85,7 +85,7 @@ class Planner:
 
 
 def parse(text: str) -> exp.Expr:
-    """One statement in Athena's dialect; what does not parse is refused when the query is started."""
+    """Parses one statement in Athena's dialect. A syntax error refuses the request."""
     try:
         trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
     except (SqlglotError, RecursionError) as error:
@@ -98,18 +98,18 @@ def parse(text: str) -> exp.Expr:
 
 
 def as_query(tree: exp.Expr) -> exp.Query:
-    """The tree as something to select from; VALUES alone has the columns `_col0`, `_col1`, …"""
+    """Returns the tree as a query. A bare VALUES gets the columns `_col0`, `_col1`, …"""
     if isinstance(tree, exp.Values):
         first = tree.expressions[0]
         width = len(first.expressions) if isinstance(first, exp.Tuple) else 1
         return exp.select("*").from_(exp.alias_(tree, "v", table=[f"_col{i}" for i in range(width)]))
     if not isinstance(tree, exp.Query):
-        raise InvalidRequest(f"line 1:1: a query is expected, not {tree.key.upper()}", "MALFORMED_QUERY")
+        raise InvalidRequest(f"line 1:1: expected a query, found {tree.key.upper()}", "MALFORMED_QUERY")
     return tree
 
 
 def _name_columns(tree: exp.Query) -> exp.Query:
-    """Athena calls a column without a name `_colN`, by its place; the place is known once stars are expanded."""
+    """Marks columns without a name. Athena names them `_colN` by position, which is known when stars are expanded."""
     for item in tree.selects:
         if not isinstance(item, (exp.Alias, exp.Column, exp.Star, exp.Dot)):
             item.replace(exp.alias_(item.copy(), UNNAMED, quoted=True))
@@ -117,7 +117,7 @@ def _name_columns(tree: exp.Query) -> exp.Query:
 
 
 def columns_of(running: Any) -> list[Column]:
-    """The columns of a query that runs, those without a name named."""
+    """Returns the columns of a running query, and names those without a name."""
     return [
         Column.of(f"_col{place}" if name.startswith(UNNAMED) else name, kind)
         for place, (name, kind, *_) in enumerate(running.description)
@@ -125,9 +125,9 @@ def columns_of(running: Any) -> list[Column]:
 
 
 def _conditions_on(keys: set[str], name: str, scope: Scope) -> list[str]:
-    """Those conditions of the scope's WHERE that speak of one table's partition columns alone, as DuckDB's SQL.
+    """Returns the conditions of the scope's WHERE that use only one table's partition columns, as DuckDB's SQL.
 
-    With an outer join none is used: there a row left out early could show up as one of nulls.
+    Returns none with an outer join: a row that is left out early could come back as a row of nulls.
     """
     select = scope.expression
     where = select.args.get("where")
@@ -149,7 +149,7 @@ def _conditions_on(keys: set[str], name: str, scope: Scope) -> list[str]:
 
 
 def _forget_database(scope: Scope, table: exp.Table) -> None:
-    """`db.table.column` → `table.column`; a row's field, `table.column.field`, parses alike and stays."""
+    """Changes `db.table.column` to `table.column`. A row's field, `table.column.field`, parses the same and stays."""
     for column in scope.columns:
         if (column.db, column.table) == (table.db, table.name):
             column.set("db", None)
@@ -157,7 +157,7 @@ def _forget_database(scope: Scope, table: exp.Table) -> None:
 
 
 def _leave_out_of_stars(select: exp.Expr, tables: set[str], hidden: set[str]) -> None:
-    """`*` never shows a hidden column of `tables`, the sources that have them."""
+    """Excludes the hidden columns of `tables` from `*`."""
     for item in select.expressions if isinstance(select, exp.Select) else ():
         star = item.this if isinstance(item, exp.Column) else item
         if isinstance(star, exp.Star) and (tables if star is item else item.table in tables):

@@ -1,4 +1,4 @@
-"""The kinds of statement, and what each does when it is run."""
+"""Recognizes the kind of a statement, and runs it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .run import Result, Run
 from .sql import Planner, as_query, columns_of, parse
 from .values import Column
 
-_ROWS_AT_ONCE = 10_000
+_ROWS_PER_FETCH = 10_000
 
 
 @dataclass(frozen=True)
 class Statement:
-    """`kind` and `subkind` are GetQueryExecution's StatementType and SubstatementType."""
+    """A statement. `kind` and `subkind` are GetQueryExecution's StatementType and SubstatementType."""
 
     kind: str
     subkind: str
@@ -30,12 +30,12 @@ class Statement:
 
     @property
     def extension(self) -> str:
-        """Of the result's file: `.csv` for DML, `.txt` for the rest."""
+        """The extension of the result file: `.csv` for DML, or else `.txt`."""
         return ".csv" if self.kind == "DML" else ".txt"
 
 
 def understand(text: str) -> Statement:
-    """The statement that `text` is; InvalidRequest where it is none or one that this endpoint does not run."""
+    """Returns the statement. Raises InvalidRequest if `text` is not one that this endpoint runs."""
     text = re.sub(r"\A(\s+|--[^\n]*(\n|\Z)|/\*.*?\*/)+", "", text, flags=re.DOTALL).rstrip("; \t\r\n")
     if not text:
         raise InvalidRequest("queryString must not be empty")
@@ -58,7 +58,7 @@ def _select(query: exp.Query, run: Run) -> Result:
     planner = Planner(run.account, run.connection)
     running = execute(run.connection, planner.plan(query, run.database))
     columns = columns_of(running)
-    pages = iter(lambda: fetch(running, _ROWS_AT_ONCE), [])
+    pages = iter(lambda: fetch(running, _ROWS_PER_FETCH), [])
     header = (tuple(column.name for column in columns),)
     body = "".join(values.to_csv(page) for page in chain([header], (values.rows(columns, page) for page in pages)))
     return Result(columns, body, sum(file.size for file in planner.files))
@@ -74,7 +74,7 @@ def _unload(request: unload.Request, run: Run) -> Result:
 
 
 def _listing(show: ddl.Show, match: re.Match[str], run: Run) -> Result:
-    """The result of SHOW and DESCRIBE has no header row."""
+    """Runs SHOW or DESCRIBE, whose results have no header row."""
     names, lines = show(run, match)
     return Result([Column(name, "string") for name in names], values.to_csv(lines))
 

@@ -1,4 +1,4 @@
-"""CSV and JSON tables → DuckDB's readers."""
+"""Reads CSV and JSON tables with DuckDB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .hive_types import literal, quote
 
 
 def source(table: Table, uris: str) -> str:
-    """A relation with the table's columns and `$path`; compression is told by the files' names."""
+    """Returns a relation with the table's columns and `$path`. The files' names tell the compression."""
     serde = table.serde.rpartition(".")[2].lower()
     if serde in ("lazysimpleserde", "opencsvserde"):
         return _csv(table, uris, is_lazy=serde == "lazysimpleserde")
@@ -19,7 +19,7 @@ def source(table: Table, uris: str) -> str:
 
 
 def _csv(table: Table, uris: str, is_lazy: bool) -> str:
-    r"""LazySimpleSerDe: `\N` and what does not parse are null. OpenCSVSerde: what does not parse fails.
+    r"""Reads CSV. With LazySimpleSerDe, `\N` and invalid values are null. With OpenCSVSerde, an invalid value fails.
 
     https://docs.aws.amazon.com/athena/latest/ug/lazy-simple-serde.html, …/csv-serde.html
     """

@@ -22,7 +22,7 @@ from .engine import execute
 from .errors import InvalidRequest, QueryFailed
 from .hive_types import literal, quote
 
-MOST_PARTITIONS = 100
+MAX_PARTITIONS = 100
 _COMPRESSION = {
     "PARQUET": ("GZIP", "ZSTD", "SNAPPY", "LZ4", "NONE"),
     "TEXTFILE": ("GZIP", "NONE"),
@@ -41,7 +41,7 @@ class Request:
 
 
 def parse(text: str) -> Request:
-    """sqlglot does not know UNLOAD: its tokens find the query's closing parenthesis, the rest is regular."""
+    """Parses an UNLOAD, which sqlglot lacks: its tokens find the query's closing parenthesis, a regex the rest."""
     try:
         tokens = tokenize(text, read="trino")
     except SqlglotError as error:
@@ -63,7 +63,7 @@ def parse(text: str) -> Request:
     form = options.pop("format", "").upper()
     if form not in _COMPRESSION:
         raise InvalidRequest(
-            f"UNLOAD: format {form!r}: this endpoint writes {', '.join(_COMPRESSION)}", "INVALID_INPUT"
+            f"UNLOAD: format {form!r} is not supported: this endpoint writes {', '.join(_COMPRESSION)}", "INVALID_INPUT"
         )
     compression = options.pop("compression", "GZIP").upper()
     if compression not in _COMPRESSION[form]:
@@ -85,9 +85,9 @@ def _options(text: str) -> dict[str, str]:
 def write(
     request: Request, query: str, account: Account, connection: duckdb.DuckDBPyConnection, query_id: str
 ) -> list[str]:
-    """Write the files and return their URIs, in no promised order; an empty result writes none.
+    """Writes the files and returns their URIs, in any order. An empty result writes none.
 
-    On AWS a failed UNLOAD leaves the files that it had written. Here they are uploaded once all are made.
+    On AWS a failed UNLOAD leaves the files that it has written. Here they are uploaded when all are made.
     """
     if not account.is_empty(request.destination):
         raise QueryFailed(
@@ -96,16 +96,16 @@ def write(
     names = [name for name, *_ in execute(connection, f"SELECT * FROM ({query}) LIMIT 0").description]
     _check_columns(request, names)
     with tempfile.TemporaryDirectory(prefix="athena-unload-") as folder:
-        # Table and not view: the files are read once, and the partitions counted before any is written.
+        # A table, not a view: it reads the files only once, although partitions are counted before any is written.
         execute(connection, f"CREATE TEMP TABLE unloaded AS {query}")
         if not execute(connection, "SELECT count(*) FROM unloaded").fetchone()[0]:
             return []
         columns = ", ".join(quote(name) for name in request.partitioned_by)
         if columns:
             count = execute(connection, f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM unloaded)").fetchone()[0]
-            if count > MOST_PARTITIONS:
+            if count > MAX_PARTITIONS:
                 raise QueryFailed(
-                    "HIVE_TOO_MANY_OPEN_PARTITIONS", f"Exceeded limit of {MOST_PARTITIONS} open writers for partitions"
+                    "HIVE_TOO_MANY_OPEN_PARTITIONS", f"Exceeded limit of {MAX_PARTITIONS} open writers for partitions"
                 )
         target = Path(folder) / "out"
         execute(connection, f"COPY unloaded TO {literal(str(target))} ({_copy_options(request, columns)})")

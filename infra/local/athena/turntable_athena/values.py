@@ -1,4 +1,4 @@
-"""A value as Athena shows it, and the CSV in which Athena leaves a result."""
+"""Renders values as Athena does, and reads and writes the CSV of results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ATHENA = {
 
 @dataclass(frozen=True)
 class Column:
-    """One entry of ResultSetMetadata.ColumnInfo, and how its values are shown."""
+    """One entry of ResultSetMetadata.ColumnInfo, and the renderer of its values."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class Column:
 
     @classmethod
     def of(cls, name: str, kind: Any) -> Column:
-        """`kind` is the DuckDBPyType of a result's column."""
+        """Makes a column from the DuckDBPyType of a result's column."""
         if kind.id == "decimal":
             size = dict(kind.children)
             return cls(name, "decimal", size["precision"], size["scale"], _decimal)
@@ -48,7 +48,7 @@ class Column:
 
 
 def renderer(kind: Any) -> Render:
-    """How Athena shows values of a DuckDB type; nulls inside containers show as `null`."""
+    """Returns the renderer for a DuckDB type. A null in a container renders as `null`."""
     if kind.id in ("list", "array"):
         item = _nullable(renderer(kind.children[0][1]))
         return lambda values: "[" + ", ".join(map(item, values)) + "]"
@@ -74,7 +74,7 @@ def _timestamp(value: datetime | str) -> str:
 
 
 def _double(value: float) -> str:
-    """Java's Double.toString: 1.0, 1.0E10, 1.0E-5; plain between 10^-3 and 10^7."""
+    """Renders like Java's Double.toString: 1.0, 1.0E10, 1.0E-5; without an exponent between 10^-3 and 10^7."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
@@ -86,7 +86,7 @@ def _double(value: float) -> str:
 
 
 def _float(value: float) -> str:
-    """Java's Float.toString: the fewest digits that give the same 32 bits."""
+    """Renders like Java's Float.toString: with the fewest digits that give the same 32 bits."""
     for digits in range(6, 10):
         shown = float(f"{value:.{digits}g}")
         if value != value or struct.pack("f", shown) == struct.pack("f", value):
@@ -117,7 +117,7 @@ def rows(columns: list[Column], raw: Iterable[tuple[Any, ...]]) -> Iterator[Row]
 
 
 def to_csv(lines: Iterable[Row]) -> str:
-    """Every value is quoted, a null is nothing between commas: so that it differs from an empty text."""
+    """Writes lines as CSV. Every value is quoted; a null has no quotes, which makes it differ from an empty text."""
     return "".join(
         ",".join("" if value is None else '"' + value.replace('"', '""') + '"' for value in line) + "\n"
         for line in lines
@@ -128,7 +128,7 @@ _VALUE = re.compile(r'(?:"([^"]*(?:""[^"]*)*)")?([,\n])')
 
 
 def from_csv(text: str, offset: int, most: int) -> tuple[list[Row], int]:
-    """At most `most` lines of `to_csv`'s from a character offset, and the offset after them."""
+    """Reads at most `most` lines of `to_csv` from a character offset. Returns them and the offset after them."""
     lines: list[Row] = []
     line: list[str | None] = []
     while len(lines) < most and offset < len(text):

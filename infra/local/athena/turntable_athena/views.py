@@ -1,4 +1,4 @@
-"""Views, kept in Glue in the form that Athena and Presto share."""
+"""Stores views in Glue, in the form that Athena and Presto share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PREFIX, _SUFFIX = "/* Presto View: ", " */"
 
 
 def encode(sql: str, database: str, columns: list[Column]) -> dict[str, Any]:
-    """The view's part of a Glue TableInput."""
+    """Returns the view's fields of a Glue TableInput."""
     body = {
         "originalSql": sql,
         "catalog": "awsdatacatalog",
@@ -37,7 +37,7 @@ def encode(sql: str, database: str, columns: list[Column]) -> dict[str, Any]:
 
 
 def decode(table: Table) -> tuple[str, str]:
-    """(SQL, the database in which its unqualified names are looked up)."""
+    """Returns the view's SQL, and the database of its unqualified names."""
     text = table.view_text
     try:
         if not (text.startswith(_PREFIX) and text.endswith(_SUFFIX)):
