@@ -1,5 +1,5 @@
-"""Every function may do what it does and nothing else: its policy as CloudFormation makes it of template.yaml, next to the
-calls that the tests of the chain make, which infra/local/athena/turntable_athena/calls.py notes.
+"""Checks that each function may make exactly the AWS calls that it makes. Compares its policy, as CloudFormation derives it
+from template.yaml, with the calls in the chain tests, which infra/local/athena/turntable_athena/calls.py records.
 
     cargo test --workspace --test chain && just permissions
 """
@@ -14,7 +14,7 @@ from test_template import FIXED, FUNCTIONS, ROOT, flat, statements
 
 CALLS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp/calls"
 
-# Everything that a parameter switches on, and the names that the tests give.
+# Switches on everything that a parameter can, with the names in the tests.
 GIVEN = {
     "BucketName": "turntable-123456789012",
     "SourceBuckets": "turntable-123456789012-scratch",
@@ -29,9 +29,9 @@ GIVEN = {
     "Tracing": "Active",
 }
 
-# What is allowed, and what no test can see used: functions, actions, resources, why.
-ATHENA = "Athena does it as whoever asks it."  # https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
-LAMBDA = "Lambda does it as the function."
+# Permissions that no test can use: functions, actions, resources, reason.
+ATHENA = "Athena makes the call with the caller's permissions."  # https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
+LAMBDA = "Lambda makes the call with the function's permissions."
 UNSEEN = [
     ("*", "logs:CreateLogStream logs:PutLogEvents", "*", LAMBDA),
     ("*", "xray:PutTraceSegments xray:PutTelemetryRecords", "*", LAMBDA),
@@ -43,39 +43,39 @@ UNSEEN = [
     ("Export Flip Optout", "s3:PutObject s3:AbortMultipartUpload", "*/_athena/*", ATHENA),
     ("Optout", "glue:GetPartitions", "*", ATHENA),
     ("Export", "lambda:InvokeFunction athena:GetDataCatalog", "*", ATHENA),
-    ("Export Flip Optout", "athena:StopQueryExecution", "*", "No test waits until a query has taken too long."),
+    ("Export Flip Optout", "athena:StopQueryExecution", "*", "No test waits for a query's time limit."),
     ("Optout", "s3:AbortMultipartUpload", "*/blue-*/*", "No test fails in the middle of a large upload."),
-    ("Sweep", "s3:AbortMultipartUpload", "*/blue-*/*", "What is abandoned is an hour old, and MiniStack takes no other time."),
-    ("Flip", "s3:PutObject", "arn:aws:s3:::*123456789012/_groups/*.json", "No test has its tables in the bucket's root."),
-    ("*", "kms:Decrypt kms:GenerateDataKey", "*", "S3 asks for the key, which the emulator does not."),
-    ("Export Optout", "rds-db:connect", "*", "A token is signed without a call, and RDS looks at it."),
+    ("Sweep", "s3:AbortMultipartUpload", "*/blue-*/*", "Only uploads older than an hour are aborted, and MiniStack can't set another time."),
+    ("Flip", "s3:PutObject", "arn:aws:s3:::*123456789012/_groups/*.json", "No test has tables in the root of the bucket."),
+    ("*", "kms:Decrypt kms:GenerateDataKey", "*", "S3 uses the key; the emulator doesn't."),
+    ("Export Optout", "rds-db:connect", "*", "Signing a token makes no call; RDS checks the permission."),
 ]
 
-# What tests ask for that is not there to be allowed.
-ASTRAY = [
+# Calls in tests that no policy can allow.
+IGNORED_CALLS = [
     ("Export", "s3:ListBucket", "arn:aws:s3:::no-such-bucket-here"),
 ]
 
 
 def alike(resource):
-    """A colour decides nothing."""
+    """Replaces green by blue: policies don't depend on the colour."""
     return resource.replace("/green-", "/blue-")
 
 
 @cache
 def made(function):
-    """The calls of the function's code that ran last, each an action and a resource."""
+    """Returns the calls of the function's code that ran last, as (action, resource)."""
     files = sorted(CALLS.glob(f"{function.lower()}.*"), key=lambda file: file.stat().st_mtime)
     if not files:
-        pytest.fail("no calls are noted: run `cargo test --workspace --test chain` first")
+        pytest.fail("no calls are recorded: run `cargo test --workspace --test chain` first")
     region = f":{FIXED['AWS::Region']}:"
     calls = {tuple(alike(line).replace(":us-east-1:", region).split(" ", 1)) for line in files[-1].read_text().splitlines()}
-    return calls - {(action, resource) for of, action, resource in ASTRAY if of == function}
+    return calls - {(action, resource) for of, action, resource in IGNORED_CALLS if of == function}
 
 
 @cache
 def allowed(function):
-    """Each action with a pattern of resources."""
+    """Returns the allowed actions, each with a pattern of resources."""
     pairs = set()
     for statement in statements(f"{function}Role", **GIVEN):
         assert statement["Effect"] == "Allow" and "Condition" not in statement, statement
@@ -88,7 +88,7 @@ def allowed(function):
 
 
 def fits(pattern, text):
-    """IAM's wildcards."""
+    """Returns whether a text matches IAM's wildcards."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text, re.DOTALL) is not None
 
 
@@ -110,15 +110,15 @@ def excused(reason, function, pair):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_nothing_is_missing(function):
+def test_every_call_is_allowed(function):
     assert {call for call in made(function) if not any(covers(pair, call) for pair in allowed(function))} == set()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_nothing_is_unused(function):
+def test_every_permission_is_used_or_excused(function):
     assert {pair for pair in unused(function) if not any(excused(reason, function, pair) for reason in UNSEEN)} == set()
 
 
-def test_each_reason_is_needed():
+def test_every_excuse_is_needed():
     pairs = [(function, pair) for function in FUNCTIONS for pair in unused(function)]
     assert [reason for reason in UNSEEN if not any(excused(reason, *pair) for pair in pairs)] == []

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`terraform plan` has nothing to say after a flip, and would have without ignore_changes.
+"""Checks that `terraform plan` shows no changes after a flip, and shows some without ignore_changes.
 
-The real AWS provider, from a local mirror, applies example/ to moto's Glue. Then both tables are flipped as Turntable
-does it, and planned. Without Terraform or a mirror: one line "skipped: ...", exit 0.
+Applies example/ to moto's Glue with the real AWS provider from a local mirror. Then flips both tables as Turntable does,
+and plans. Without Terraform or a mirror, prints one line "skipped: ..." and exits with 0.
 
     pip install 'moto[server,glue]==5.2.5'
     python infra/terraform/test_plan.py
@@ -22,7 +22,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MIRRORS = [  # Terraform's own search path, and where images tend to put one.
+MIRRORS = [  # Terraform's own search path, and common places in images.
     os.environ.get("TF_PLUGIN_MIRROR", ""),
     "~/.terraform.d/plugins",
     "~/.local/share/terraform/plugins",
@@ -32,7 +32,7 @@ MIRRORS = [  # Terraform's own search path, and where images tend to put one.
 ]
 NO_CHANGES, CHANGES = 0, 2  # plan -detailed-exitcode
 
-# What UpdateTable accepts; GetTable answers with more.
+# The fields that UpdateTable accepts; GetTable returns more.
 SETTABLE = """Name Description Owner LastAccessTime LastAnalyzedTime Retention StorageDescriptor PartitionKeys
     ViewOriginalText ViewExpandedText TableType Parameters TargetTable ViewDefinition""".split()
 
@@ -49,7 +49,7 @@ provider "aws" {
 
 
 def mirror():
-    """The root for `init -plugin-dir`: it holds registry.terraform.io/hashicorp/aws/5.x/OS_ARCH/."""
+    """Returns the folder for `init -plugin-dir`, which has registry.terraform.io/hashicorp/aws/5.x/OS_ARCH/, or None."""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     provider = f"registry.terraform.io/hashicorp/aws/5.*/{platform.system().lower()}_{arch}/terraform-provider-aws_v5*"
     for root in filter(None, MIRRORS):
@@ -62,7 +62,7 @@ def mirror():
 
 @contextlib.contextmanager
 def moto():
-    """Serves an empty AWS on a free loopback port, and yields its endpoint."""
+    """Runs moto, an empty AWS, on a free loopback port, and yields its endpoint."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -95,17 +95,17 @@ def settable(glue, table):
 
 
 def flip(glue, table, generation):
-    """One UpdateTable as Turntable sends it: all settable fields, the version that was read, and no archive."""
+    """Sends an UpdateTable as Turntable does: all settable fields, the version that was read, and no archive."""
     read = glue.get_table(DatabaseName="dmp", Name=table)["Table"]
     update = {field: read[field] for field in SETTABLE if field in read}
     storage, parameters = update["StorageDescriptor"], update["Parameters"]
     before = storage["Location"]
     storage["Location"] = f"s3://lake/schemas/{table}/{generation}"
-    storage["Columns"].append({"Name": "added", "Type": "string"})  # A dataset whose schema is "additive".
+    storage["Columns"].append({"Name": "added", "Type": "string"})  # As for a dataset whose schema is "additive".
     if "storage.location.template" in parameters:
         template = parameters["storage.location.template"]
         parameters["storage.location.template"] = template.replace(before, storage["Location"])
-        for column in [key["Name"] for key in read["PartitionKeys"]]:  # Today's ranges.
+        for column in [key["Name"] for key in read["PartitionKeys"]]:  # The new ranges.
             for key in [key for key in parameters if key.startswith(f"projection.{column}.")]:
                 del parameters[key]
             parameters[f"projection.{column}.type"] = "enum"
@@ -115,10 +115,10 @@ def flip(glue, table, generation):
 
 def main():
     if not shutil.which("terraform"):
-        return print("skipped: there is no terraform on the PATH")
+        return print("skipped: terraform is not on the PATH")
     if not (plugins := mirror()):
-        return print("skipped: there is no mirror of hashicorp/aws 5.x (TF_PLUGIN_MIRROR names one)")
-    import boto3  # Comes with moto, and is needed from here on only.
+        return print("skipped: found no mirror of hashicorp/aws 5.x; set TF_PLUGIN_MIRROR to one")
+    import boto3  # moto brings it; skipped runs don't need it.
 
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     with tempfile.TemporaryDirectory() as scratch, moto() as endpoint:
@@ -130,7 +130,7 @@ def main():
             command = ["terraform", f"-chdir={tree / 'example'}", *arguments, "-no-color"]
             ran = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
             if ran.returncode != expected:
-                sys.exit(f"{' '.join(arguments)}: exit {ran.returncode}, not {expected}\n{ran.stdout}{ran.stderr}")
+                sys.exit(f"{' '.join(arguments)}: exit code {ran.returncode}, expected {expected}\n{ran.stdout}{ran.stderr}")
 
         def plan(what, expected):
             terraform("plan", "-detailed-exitcode", expected=expected)
@@ -147,13 +147,13 @@ def main():
         blue = {table: settable(glue, table) for table in ("users", "orders")}
         for table in blue:
             flip(glue, table, "green-01JD675EJRSSKNZWWST95906C6")
-        plan("after a flip that brought a column and other ranges of projection", NO_CHANGES)
+        plan("after a flip that added a column and changed the projection's ranges", NO_CHANGES)
         green = {table: settable(glue, table) for table in blue}
         for table, before in blue.items():
             glue.update_table(DatabaseName="dmp", TableInput=before, SkipArchive=True)
         plan("after a rollback", NO_CHANGES)
 
-        # What the README warns of: a plan with a change of its own carries the location of its time.
+        # The README warns of this: a saved plan with another change carries the old location.
         main = tree / "example/main.tf"
         main.write_text(main.read_text().replace("Everybody who has an account.", "Everybody."))
         terraform("plan", f"-out={tree / 'plan'}")
@@ -162,12 +162,12 @@ def main():
         flipped = location(glue, "users")
         terraform("apply", str(tree / "plan"))
         if location(glue, "users") == flipped:
-            sys.exit("an apply of an older plan keeps a flip by now: say so in README.md")
-        print("ok: an apply of a plan from before a flip takes the flip back, as README.md says", flush=True)
+            sys.exit("applying an older plan no longer reverts a flip: update README.md")
+        print("ok: applying a plan from before a flip reverts the flip, as README.md says", flush=True)
         glue.update_table(DatabaseName="dmp", TableInput=green["users"] | {"Description": "Everybody."}, SkipArchive=True)
         plan("after the repair", NO_CHANGES)
 
-        # The test has teeth: each of the ignored fields, left out, would be put back by the next apply.
+        # Checks the test itself: without one of the ignored fields, the next apply would revert it.
         module = tree / "modules/table/main.tf"
         complete = module.read_text()
         for line in re.search(r"ignore_changes = \[\n(.*?)\n    \]", complete, re.S).group(1).splitlines():

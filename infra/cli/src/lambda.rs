@@ -5,7 +5,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::{
@@ -113,7 +113,10 @@ impl Lambda {
         let request = self.request(function, event).await.with_context(|| format!("cannot invoke {function}"))?;
         let response = self.operation.invoke(request).await;
         let response = response
-            .map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(&error)))
+            .map_err(|error| match error.as_service_error() {
+                Some(refused) => anyhow!("{refused}"),
+                None => anyhow!("{}", DisplayErrorContext(&error)),
+            })
             .with_context(|| format!("cannot invoke {function}"))?;
         let invalid = || format!("{function} returned a result that is not JSON");
         Ok(match response.is_function_error {
