@@ -100,6 +100,7 @@ pub async fn check(file: &Path) -> Result<Checked> {
     Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
 }
 
+/// Returns the columns that a dataset will have.
 async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     if let Source::Inbox(inbox) = &dataset.source {
         return match &inbox.types {
@@ -127,6 +128,7 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     }
 }
 
+/// Returns whether reading the source's columns takes AWS credentials.
 fn needs_aws(source: &Source) -> bool {
     let needs = |connect: &Connect, auth| matches!(connect, Connect::Secret(_)) || auth == Auth::Iam;
     match source {
@@ -137,7 +139,7 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Tells an error of the file from a source that this machine can't reach and the functions may.
+/// Returns whether an error is one of the file. Otherwise only this machine may be unable to reach the source.
 fn is_file_error(source: &Source, error: &Error) -> bool {
     let by_url = match source {
         Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
@@ -148,8 +150,8 @@ fn is_file_error(source: &Source, error: &Error) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
 }
 
-/// Returns each setting that names a column which the source lacks, or a partition column of a type that cannot be projected:
-/// the setting's path, and the error.
+/// Returns the path and the error of each setting that names a column which the source lacks, or a partition column of a type
+/// that can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let mut faults = Vec::new();

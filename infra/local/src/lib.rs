@@ -13,7 +13,7 @@
 //! | [`day`] | fires the schedule and waits until every dataset is live |
 //! | [`operator`] | a bad export, a rollback, and the flip back |
 //! | [`optouts`] | a person opts out and disappears from the extraction |
-//! | [`reader`] | queries the tables all the time |
+//! | [`reader`] | queries the tables without a pause |
 //! | [`outcome`], [`report`] | the results of a run |
 //! | [`up`] | keeps a stack running |
 

@@ -1,4 +1,4 @@
-//! Queries the tables through Athena all the time, while generations come and go.
+//! Queries the tables through Athena without a pause, while generations come and go.
 
 use std::{
     collections::BTreeMap,

@@ -1,12 +1,13 @@
 //! Describes a table from the information schema of MySQL or MariaDB.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{
     database::Database,
     description::{Column, Table, keys},
 };
 
+/// Describes a table or view, given as NAME or DATABASE.NAME.
 pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let (schema, name) = match wanted.split_once('.') {
         Some((schema, name)) => (literal(schema), name),
@@ -21,7 +22,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         .await?;
     let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
     let [schema, name, rows] = found.as_slice() else {
-        return Err(anyhow::anyhow!("this user sees no table or view {wanted}: try DATABASE.TABLE, in the right case"));
+        bail!("this user sees no table or view {wanted}: try DATABASE.TABLE, in the right case");
     };
     let columns = database
         .rows(&format!(

@@ -1,12 +1,13 @@
 //! Describes a table from PostgreSQL's catalog.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{
     database::Database,
     description::{Column, Table, keys},
 };
 
+/// Describes a table or view, given as NAME or SCHEMA.NAME.
 pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let (schema, name) = match wanted.split_once('.') {
         Some((schema, name)) => (format!("n.nspname = {}", literal(schema)), name),
@@ -24,7 +25,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
         .await?;
     let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
     let [oid, name, rows] = found.as_slice() else {
-        return Err(anyhow::anyhow!("this user sees no table or view {wanted}: try SCHEMA.TABLE"));
+        bail!("this user sees no table or view {wanted}: try SCHEMA.TABLE");
     };
     let columns = database
         .rows(&format!(
