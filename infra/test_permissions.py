@@ -1,5 +1,5 @@
 """Checks that each function's policy allows the calls that the function makes and no others. Compares the policy that
-CloudFormation makes of template.yaml with the calls of the chain tests, which infra/local/athena/calls.py records.
+CloudFormation makes of template.yaml with the calls of the chain tests, which infra/local/athena/turntable_athena/calls.py records.
 
     cargo test --workspace --test it chain:: && just permissions
 """

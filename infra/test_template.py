@@ -210,7 +210,7 @@ def event(name):
     return json.loads((ROOT / "events" / name).read_text())
 
 
-def test_rules_match_the_recorded_events_and_nothing_else():
+def test_rules_match_only_the_recorded_events():
     manifest, change = event("flip-s3.json"), event("flip-glue.json")
     drop = json.loads(event("optout-sqs.json")["Records"][0]["body"])
     bucket = manifest["detail"]["bucket"]["name"]

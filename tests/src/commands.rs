@@ -74,7 +74,7 @@ const COMMANDS: &[(&str, &str, By)] = &[
     (
         "infra/local/athena/README.md",
         "AWS_ENDPOINT_URL=…",
-        Check { file: "infra/local/src/emulator.rs", text: "athena/server.py" },
+        Check { file: "infra/local/src/emulator.rs", text: "turntable_athena" },
     ),
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];

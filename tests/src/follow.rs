@@ -9,7 +9,7 @@ use std::{
     sync::Mutex,
 };
 
-use local::workspace;
+use cli::workspace;
 use tokio::process::Command;
 
 use crate::{
@@ -47,7 +47,7 @@ pub struct Follower {
 impl Follower {
     /// Reads a page. Its commands run in the folder of this name under `target/tmp`.
     pub fn of(page: &str, folder: &str) -> Follower {
-        let target = workspace::Build::of_this_process().expect("a target folder").target;
+        let target = workspace::target().expect("a target folder");
         let folder = target.join("tmp").join(folder);
         fs::create_dir_all(&folder).expect("a folder");
         let (variables, replaced, followed) = (Vec::new(), Vec::new(), Mutex::default());

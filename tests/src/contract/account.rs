@@ -2,7 +2,7 @@
 
 use aws_sdk_glue::types::DatabaseInput;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use local::aws::SdkConfig;
+use cli::aws::SdkConfig;
 use turntable::{
     aws::{glue::Glue, s3::S3},
     name::{Key, Location, TableName},

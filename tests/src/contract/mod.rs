@@ -13,8 +13,8 @@ mod writes;
 
 use std::sync::Arc;
 
+use cli::aws::SdkConfig;
 use futures::future::BoxFuture;
-use local::aws::SdkConfig;
 use turntable::{
     aws::{glue::Glue, s3::S3},
     name::{Location, TableName},

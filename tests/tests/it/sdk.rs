@@ -4,7 +4,7 @@
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
-use local::{aws::SdkConfig, emulator};
+use cli::{aws::SdkConfig, laptop};
 use tests::http::{Reply, Request, Service};
 use turntable::{
     aws::{athena::Athena, glue::Glue, s3::S3, sqs::Sqs},
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
     let service = Service::new(answer).await;
-    let config = emulator::config("test", &service.endpoint).into_builder().retry_config(lambda::retries()).build();
+    let config = laptop::config("test", &service.endpoint).into_builder().retry_config(lambda::retries()).build();
     (service, config)
 }
 

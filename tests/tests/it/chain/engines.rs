@@ -182,7 +182,7 @@ async fn a_dataset_of_each_engine_runs_with_the_local_runner() {
         return;
     }
     let (postgres, mariadb) = tokio::task::spawn_blocking(|| (Postgres::shared(), Mariadb::shared())).await.unwrap();
-    let local = local::workspace::Build::of_this_process().unwrap().target.join("debug/local");
+    let local = cli::workspace::target().unwrap().join("debug/local");
     let run = tokio::process::Command::new(local)
         .arg("--json")
         .arg("--datasets")

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, env, fs};
 
+use cli::{laptop::REGION, workspace};
 use jiff::Timestamp;
-use local::workspace;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use turntable::aws::glue;
@@ -66,7 +66,7 @@ pub async fn dashboard(chain: &Chain) -> String {
         .env("AWS_ENDPOINT_URL", &emulator.endpoint)
         .env("AWS_ACCESS_KEY_ID", &chain.account)
         .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_DEFAULT_REGION", local::REGION)
+        .env("AWS_DEFAULT_REGION", REGION)
         .output()
         .await
         .unwrap();

@@ -48,10 +48,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use local::{
-    Deployment, Emulator, FunctionError, Stack, Tools,
-    reader::{self, Tally},
-};
+use cli::athena;
+use local::{Deployment, Emulator, FunctionError, Stack, Tools, reader::Tally};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use turntable::name::{Generation, Home, Location, TableName};
@@ -264,7 +262,7 @@ impl Chain {
     /// Runs a query on Athena, and returns its first row.
     pub async fn query(&self, sql: &str) -> Vec<Option<String>> {
         let output = format!("s3://{}/athena/", self.scratch);
-        reader::query(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+        athena::first_row(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
     }
 }
 

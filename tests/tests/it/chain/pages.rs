@@ -19,7 +19,7 @@ impl Chain {
             .with("AWS_ENDPOINT_URL", &emulator().await.endpoint)
             .with("AWS_ACCESS_KEY_ID", &self.account)
             .with("AWS_SECRET_ACCESS_KEY", "test")
-            .with("AWS_DEFAULT_REGION", local::REGION)
+            .with("AWS_DEFAULT_REGION", cli::laptop::REGION)
             .replacing("s3://BUCKET/", format!("s3://{}/", self.bucket))
             .replacing("--bucket BUCKET ", format!("--bucket {} ", self.bucket))
             .replacing("arn:aws:s3:::BUCKET", format!("arn:aws:s3:::{}", self.bucket))

@@ -55,7 +55,7 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
         let kept = chain.home(name).generation(bad).key("part-00000.parquet").key;
         assert_eq!(chain.keys(&kept).await, std::slice::from_ref(&kept), "the candidate is kept for inspection");
     }
-    let overview = local::status::overview(&chain.lambda, &chain.name).await.unwrap();
+    let overview = cli::status::overview(&chain.lambda, &chain.name).await.unwrap();
     for (one, (name, bad)) in overview.datasets.iter().zip(names.iter().zip(&bad).collect::<BTreeMap<_, _>>()) {
         assert_eq!((&one.dataset, one.waits), (name, Some(*bad)), "{one:?}");
     }

@@ -11,7 +11,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     let server = sql::start().await;
     let chain = Chain::start("").await;
     let name = &chain.functions["export"];
-    chain.lambda.update_function_configuration().function_name(name).timeout(15).send().await.unwrap();
+    chain.stack.account.set_function_timeout(name, 15).await.unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \
                  FROM generate_series(1, 100000000) AS i";
     let source = format!("{{ postgres = {{ url = \"{}\", query = \"{query}\" }} }}", server.url());

@@ -1,6 +1,6 @@
 //! `check` names every column that is not there, and tells a file that is wrong from a source that is not reached.
 
-use local::check::check;
+use cli::check::check;
 use tests::postgres::Database;
 
 use super::File;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use local::workspace;
+use cli::workspace;
 use tests::{
     commands::{By, by, entries, matches},
     instruction::is_command,
