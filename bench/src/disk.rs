@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use turntable::{
     error::{Error, Result},
-    name::{Key, Location},
+    layout::{Key, Location},
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 

@@ -71,14 +71,14 @@ pub struct Options {
 #[derive(Subcommand)]
 enum Contender {
     #[command(hide = true)]
-    Ours(ours::Ours),
+    ObjectKind(ours::ObjectKind),
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.contender {
-        Some(Contender::Ours(ours)) => ours.run().await,
+        Some(Contender::ObjectKind(ours)) => ours.run().await,
         None => sections::run(arguments.options).await,
     }
 }

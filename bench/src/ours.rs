@@ -12,13 +12,13 @@ use turntable::{
     config::Config,
     lambda, parquet,
     port::Objects,
-    source::{self, Context},
+    sources::{self, Context},
 };
 
 use crate::disk::Disk;
 
 #[derive(Args)]
-pub struct Ours {
+pub struct ObjectKind {
     /// The dataset's source, in the syntax of datasets.toml
     #[arg(long)]
     source: String,
@@ -33,7 +33,7 @@ pub struct Ours {
     encode_only: bool,
 }
 
-impl Ours {
+impl ObjectKind {
     pub async fn run(self) -> Result<()> {
         let objects: Arc<dyn Objects> = match &self.disk {
             Some(folder) => Arc::new(Disk(folder.clone())),
@@ -55,16 +55,16 @@ impl Ours {
             on_unrepresentable: dataset.on_unrepresentable,
             copies: Some(dataset.parquet),
         };
-        let mut opened = source::open(&dataset.source, &context).await?;
+        let mut opened = sources::open(&dataset.source, &context).await?;
         if self.encode_only {
-            for rows in &mut opened.streams {
+            for rows in &mut opened.rows.streams {
                 let read: Vec<_> = rows.collect().await;
                 *rows = stream::iter(read).boxed();
             }
         }
         let (started, cpu) = (Instant::now(), cpu_s()?);
         let location = self.to.parse()?;
-        parquet::write(&objects, &location, opened, dataset.parquet).await?;
+        parquet::write(&objects, &location, opened.rows, dataset.parquet).await?;
         if self.encode_only {
             println!("{}", json!({ "wall_s": started.elapsed().as_secs_f64(), "cpu_s": cpu_s()? - cpu }));
         }
@@ -96,7 +96,7 @@ mod tests {
             let url = server.url();
             format!("postgres = {{ url = \"{url}\", query = \"SELECT * FROM users\", parallel = {connections} }}")
         };
-        let ours = |source: String, to: &str, encode_only| Ours {
+        let ours = |source: String, to: &str, encode_only| ObjectKind {
             source,
             to: format!("s3://{to}/"),
             disk: Some(folder.clone()),
@@ -127,9 +127,9 @@ mod tests {
             on_unrepresentable: dataset.on_unrepresentable,
             copies: None,
         };
-        let opened = source::open(&dataset.source, &context).await.unwrap();
+        let opened = sources::open(&dataset.source, &context).await.unwrap();
         let mut count = 0;
-        for rows in opened.streams {
+        for rows in opened.rows.streams {
             count += rows.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
         }
         count

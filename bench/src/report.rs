@@ -160,8 +160,8 @@ fn unequal(measured: &[Measured]) -> Vec<String> {
 }
 
 /// Writes the report and every run to a JSON file. Returns its path.
-pub fn keep(home: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
-    let file = home.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+pub fn keep(paths: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
+    let file = paths.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     fs::write(&file, serde_json::to_string_pretty(&json!({ "report": report, "runs": measured }))?)?;
     Ok(file)
 }

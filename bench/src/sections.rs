@@ -44,31 +44,31 @@ const LARGE: [Contender; 12] = [
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::Ours(1),
-    Contender::Ours(4),
+    Contender::ObjectKind(1),
+    Contender::ObjectKind(4),
     Contender::OursS3(1),
     Contender::OursS3(4),
     Contender::PsqlCopy,
     Contender::EncodeOnly,
-    Contender::Ours(2),
+    Contender::ObjectKind(2),
 ];
 const SMALL: [Contender; 6] = [
     Contender::PySpark(1),
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::Ours(1),
+    Contender::ObjectKind(1),
     Contender::OursS3(1),
 ];
 const FILES: [Contender; 6] = [
-    Contender::Files(Engine::Ours, Format::Csv),
+    Contender::Files(Engine::ObjectKind, Format::Csv),
     Contender::Files(Engine::DuckDb, Format::Csv),
     Contender::Files(Engine::DataFusion, Format::Csv),
-    Contender::Files(Engine::Ours, Format::Parquet),
+    Contender::Files(Engine::ObjectKind, Format::Parquet),
     Contender::Files(Engine::DuckDb, Format::Parquet),
     Contender::Files(Engine::DataFusion, Format::Parquet),
 ];
-const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
+const MEMORY: [Contender; 2] = [Contender::ObjectKind(1), Contender::ObjectKind(4)];
 const SMALL_ROWS: u64 = 100_000;
 
 /// Server settings that make the tables without a write-ahead log, which would take as much disk space again.
@@ -113,7 +113,7 @@ struct Bench {
 
 pub async fn run(options: Options) -> Result<()> {
     let tools = Tools::prepare()?;
-    let work = tools.home.join("work");
+    let work = tools.paths.join("work");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     eprintln!("bench: starting PostgreSQL and MiniStack");
@@ -127,7 +127,7 @@ pub async fn run(options: Options) -> Result<()> {
 
     let versions = versions(&bench.place)?;
     let report = Report::new(bench.options.rows, versions, &bench.measured);
-    let raw = report::keep(&bench.place.tools.home, &report, &bench.measured)?;
+    let raw = report::keep(&bench.place.tools.paths, &report, &bench.measured)?;
     println!("{}", report.text());
     println!("every run: {}", raw.display());
     if let Some(chart) = &bench.options.chart {

@@ -10,13 +10,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use arrow_schema::{Field, Schema};
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    config::OnUnrepresentable,
-    source::{
-        copy::{Decoder, Wire},
-        unrepresentable::{Part, Unrepresentable},
-    },
-};
+use turntable::{config::OnUnrepresentable, sources::{postgres::copy::{Decoder, Wire}, unrepresentable::{Part, Unrepresentable}}};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

@@ -9,10 +9,7 @@
 mod text;
 
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    config::{Csv, Dialect, Format},
-    source::{files, inbox},
-};
+use turntable::{config::{Csv, Dialect, Format}, sources::{files, inbox}};
 
 fuzz_target!(|input: &[u8]| {
     let (choice, input) = text::Choice::take(input, Format::Csv);

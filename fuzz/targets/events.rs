@@ -22,8 +22,8 @@ fn parse_all(event: &Value) {
     let _ = Export::parse(event).map_err(|error| error.report());
     let _ = Optout::parse(event).map_err(|error| error.report());
     let _ = Sweep::parse(event).map_err(|error| error.report());
-    if let Ok(Flip::Manifest(home, generation)) = Flip::parse(event) {
-        let key = home.manifest(&generation);
-        assert_eq!(turntable::name::Home::parse_manifest(&key), Some((home, generation)));
+    if let Ok(Flip::Manifest(paths, generation)) = Flip::parse(event) {
+        let key = paths.manifest(&generation);
+        assert_eq!(turntable::layout::TablePaths::parse_manifest(&key), Some((paths, generation)));
     }
 }

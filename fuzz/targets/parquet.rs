@@ -13,10 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    merge::key::{Key, Type},
-    source::inbox::{Reader, parquet},
-};
+use turntable::{consent::key::{Key, Type}, sources::inbox::{Reader, parquet}};
 
 fuzz_target!(|input: &[u8]| {
     static HOOK: Once = Once::new();

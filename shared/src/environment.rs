@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use turntable_aws::{athena::Athena, glue::Glue, s3::S3};
+use turntable_aws::{
+    athena::Athena,
+    glue::{Glue, GlueCatalog},
+    s3::S3,
+};
 use turntable_core::{
     config::{Config, Place},
     error::{Error, Result},
@@ -23,7 +27,7 @@ impl Environment {
     /// Builds the real ports and clock from the environment variables.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
         Ok(Environment {
-            catalog: Arc::new(Glue::new(aws)),
+            catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
             objects: Arc::new(S3::new(aws)),
             query: Arc::new(Athena::new(
                 aws,

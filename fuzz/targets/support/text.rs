@@ -8,22 +8,7 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::Timestamp;
-use turntable::{
-    config::{Format, OnUnrepresentable},
-    error::Result,
-    manifest::TypedBy,
-    merge::key::{Key, Type},
-    name::Entry,
-    source::{
-        files::{
-            input::{self, Input},
-            object::{Compression, Object},
-            row::{Rows, Stop},
-        },
-        inbox::{self, Reader, Said},
-        unrepresentable::Unrepresentable,
-    },
-};
+use turntable::{config::{Format, OnUnrepresentable}, error::Result, manifest::TypedBy, consent::key::{Key, Type}, layout::Entry, sources::{files::{input::{self, Input}, object::{Compression, Object}, row::{Rows, Stop}}, inbox::{self, Reader, ParsedDrop}, unrepresentable::Unrepresentable}};
 
 pub struct Choice {
     chunk: usize,
@@ -78,7 +63,7 @@ impl Choice {
         [usize::MAX, self.chunk].into_iter().filter(|chunk| *chunk > 0)
     }
 
-    pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<Said>) {
+    pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<ParsedDrop>) {
         let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a valid time"), Arc::default());
         let reader = Reader { key: self.key.clone(), now, spill };
         let object = self.object(text);

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use anyhow::Result;
 use futures::{StreamExt, stream};
 use turntable::{
-    aws::{rds::Signer, s3::S3},
+    aws::{rds::Signer, s3::S3, secrets::SecretsManager},
     clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
     error::{Error, Kind},
-    lambda, merge,
+    lambda, optout,
     partition::Kind as Projected,
-    schema::{self, Column},
-    source::{self, Context, Secrets},
+    schema::Column,
+    sources::{self, Context},
 };
 
 use crate::{
@@ -53,8 +53,8 @@ pub async fn check(file: &Path) -> Result<Checked> {
     };
     let context = |dataset: &Dataset| Context {
         objects: Arc::new(S3::new(&aws)),
-        secrets: Some(Secrets::new(&aws)),
-        iam: Signer::new(&aws),
+        secrets: Some(Arc::new(SecretsManager::new(&aws))),
+        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         now: Clock::system().now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
@@ -104,7 +104,7 @@ pub async fn check(file: &Path) -> Result<Checked> {
 async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     if let Source::Inbox(inbox) = &dataset.source {
         return match &inbox.types {
-            Some(key) => Columns::Known(merge::columns(key)),
+            Some(key) => Columns::Known(optout::columns(key)),
             None => {
                 Columns::Unknown("source.inbox.columns is missing, so the key has the types of the live table".into())
             }
@@ -113,8 +113,8 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     if dataset.source.is_engine() {
         return Columns::Unknown("they are known after the engine's first run".into());
     }
-    match source::schema(&dataset.source, context).await {
-        Ok(found) => match schema::columns(&found) {
+    match sources::schema(&dataset.source, context).await {
+        Ok(found) => match turntable::parquet::arrow_types::columns(&found) {
             Ok(columns) => Columns::Known(columns),
             Err(fault) => Columns::Wrong(Error::input(fault)),
         },

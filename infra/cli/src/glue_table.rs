@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use turntable::{
     config::Dataset,
-    name::Location,
+    layout::Location,
     partition::{self, Kind, Partition},
     schema::Column,
 };
@@ -19,7 +19,7 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     let mut text = format!("{} → {}\n", dataset.name, dataset.table);
     text += &columns.iter().map(|column| line(column, "")).collect::<String>();
     text += &partitions.iter().map(|one| line(&one.column, "  (partition)")).collect::<String>();
-    let place = format!("{}COLOUR-ULID/", dataset.home.location());
+    let place = format!("{}COLOUR-ULID/", dataset.paths.location());
     text += &format!("  location: {place}\n  parameters: EXTERNAL = TRUE, classification = parquet\n");
     if !partitions.is_empty() {
         let names = partitions.iter().map(|one| one.column.name.as_str());
@@ -51,7 +51,7 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
          location = {:?}\n\n  columns = [\n",
         dataset.table.database,
         dataset.table.table,
-        above(dataset.home.location()),
+        above(dataset.paths.location()),
         name = dataset.name,
     );
     text += &columns.iter().map(|one| format!("    {},\n", column(one))).collect::<String>();
@@ -77,8 +77,8 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
 }
 
 /// Returns the parent folder of a table's home, without a trailing slash.
-fn above(home: &Location) -> String {
-    let text = home.to_string();
+fn above(paths: &Location) -> String {
+    let text = paths.to_string();
     let text = text.trim_end_matches('/');
     text.rsplit_once('/').map_or(text, |(above, _)| above).to_owned()
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
-use turntable::publish::{Overview, Standing};
+use turntable::status::{DatasetSummary, Overview};
 
 use crate::{
     lambda::Lambda,
@@ -44,7 +44,7 @@ pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
 pub fn shown(overview: &Overview) -> String {
     const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
     let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
-    let row = |one: &Standing| {
+    let row = |one: &DatasetSummary| {
         let flipped = one.flipped_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
         [
             one.dataset.clone(),
@@ -60,7 +60,7 @@ pub fn shown(overview: &Overview) -> String {
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
     // The row of a dataset without a table says it already.
     let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
-    let attention: Vec<String> = others.filter_map(Standing::attention).collect();
+    let attention: Vec<String> = others.filter_map(DatasetSummary::attention).collect();
     if !attention.is_empty() {
         text.push('\n');
     }
@@ -73,14 +73,14 @@ pub fn shown(overview: &Overview) -> String {
 
 const MISSING: &str = "no table yet";
 
-fn state(one: &Standing) -> &'static str {
+fn state(one: &DatasetSummary) -> &'static str {
     match one {
-        Standing { error: Some(_), .. } => "error",
-        Standing { unflip: Some(_), .. } => "drift",
-        Standing { unfinished: Some(_), .. } => "flipping",
-        Standing { hold: Some(_), .. } => "held",
-        Standing { waits: Some(_), .. } => "candidate waits",
-        Standing { live: None, .. } => MISSING,
+        DatasetSummary { error: Some(_), .. } => "error",
+        DatasetSummary { drift: Some(_), .. } => "drift",
+        DatasetSummary { unfinished: Some(_), .. } => "flipping",
+        DatasetSummary { hold: Some(_), .. } => "held",
+        DatasetSummary { waits: Some(_), .. } => "candidate waits",
+        DatasetSummary { live: None, .. } => MISSING,
         _ => "",
     }
 }

@@ -7,8 +7,8 @@ use cli::datasets::Datasets;
 use serde_json::Value;
 use turntable::{
     config::Dataset,
+    layout::{Generation, Location, TableName},
     manifest::Manifest,
-    name::{Generation, Location, TableName},
 };
 
 use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
@@ -66,7 +66,7 @@ impl<'a> Day<'a> {
         let (mut flipped, mut still) = (Vec::new(), Vec::new());
         for (dataset, before) in std::mem::take(&mut self.pending) {
             let now = live(self.stack, &dataset.table).await?;
-            match now.as_ref().and_then(|location| dataset.home.parse_generation(location)) {
+            match now.as_ref().and_then(|location| dataset.paths.parse_generation(location)) {
                 Some(generation) if now != before => {
                     flipped.push((dataset, manifest(self.stack, dataset, &generation).await?));
                 }
@@ -175,7 +175,7 @@ pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> 
 
 /// Reads a generation's manifest.
 pub async fn manifest(stack: &Stack, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
-    let key = dataset.home.manifest(generation);
+    let key = dataset.paths.manifest(generation);
     let object = stack.s3.get_object().bucket(&key.bucket).key(&key.key).send().await;
     let object = object.with_context(|| format!("cannot read {key}"))?;
     Ok(Manifest::from_json(&key, generation, &object.body.collect().await?.to_vec())?)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use turntable::{config::Dataset, name::Generation};
+use turntable::{config::Dataset, layout::Generation};
 
 use crate::{
     outcome::{Move, Rejected},

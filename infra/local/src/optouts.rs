@@ -85,7 +85,7 @@ async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<LiveGenera
     loop {
         let live = day::live(stack, &dataset.table).await?;
         let live = live
-            .and_then(|live| dataset.home.parse_generation(&live))
+            .and_then(|live| dataset.paths.parse_generation(&live))
             .context("the table is not at a generation of Turntable")?;
         let manifest = day::manifest(stack, dataset, &live).await?;
         let lines = stack.logs("optout", since).await?;

@@ -1,7 +1,7 @@
 //! Results of a run's steps.
 
 use serde::Serialize;
-use turntable::name::Generation;
+use turntable::layout::Generation;
 
 /// One generation that went live during the run.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use cli::athena;
 use tokio::task::JoinHandle;
-use turntable::name::TableName;
+use turntable::layout::TableName;
 
 use crate::stack::Stack;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use cli::table::{table, thousands};
 use serde::Serialize;
-use turntable::name::Generation;
+use turntable::layout::Generation;
 
 use crate::{
     outcome::{LiveGeneration, Move, OptedOut, Rejected},

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use cli::{datasets::Datasets, laptop::ACCESS_KEY};
-use turntable::name::Location;
+use turntable::layout::Location;
 
 use crate::{
     day::{self, Day},
@@ -147,7 +147,7 @@ async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Resul
         let mut short = Vec::new();
         for ((_, folder), counts) in seen {
             let location: Option<Location> = folder.parse().ok();
-            let Some(generation) = location.and_then(|location| dataset.home.parse_generation(&location)) else {
+            let Some(generation) = location.and_then(|location| dataset.paths.parse_generation(&location)) else {
                 continue;
             };
             let rows = day::manifest(stack, dataset, &generation).await?.rows;
@@ -165,7 +165,7 @@ async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Resul
         }
     }
     for Rejected { dataset, candidate, .. } in &report.rejected {
-        let location = datasets.config.dataset(dataset)?.home.generation(candidate).to_string();
+        let location = datasets.config.dataset(dataset)?.paths.generation(candidate).to_string();
         if tally.seen.keys().any(|(_, folder)| *folder == location) {
             report.faults.push(format!("the reader saw {candidate}, which was rejected"));
         }

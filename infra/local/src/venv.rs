@@ -79,13 +79,13 @@ pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
     let base = python()?;
     let venv = folder(target, &base, requirements)?;
     let (base, _) = base;
-    let home = target.join("venv");
-    fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
+    let paths = target.join("venv");
+    fs::create_dir_all(&paths).with_context(|| format!("cannot write to {}", paths.display()))?;
     let python = venv.join("bin/python");
     let complete = venv.join("complete");
 
     // The lock is released when this function returns or the process dies.
-    let lock = File::create(home.join("lock"))?;
+    let lock = File::create(paths.join("lock"))?;
     while lock.try_lock().is_err() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

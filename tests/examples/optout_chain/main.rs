@@ -20,7 +20,7 @@ use local::{Deployment, Emulator, Stack, Tools};
 use process::Peak;
 use serde_json::{Value, json};
 use tests::optouts::drops;
-use turntable::merge::bucket;
+use turntable::consent::bucket;
 
 #[tokio::main]
 async fn main() -> Result<()> {

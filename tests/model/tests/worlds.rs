@@ -19,9 +19,9 @@ fn all_worlds(name: &str) -> bool {
 }
 
 /// Checks that every promise holds in every state, and that the search has met everything that this world makes possible.
-fn holds(name: &str, world: Turntable) {
+fn holds(name: &str, env: Turntable) {
     let started = Instant::now();
-    let checker = world.checker().threads(2).spawn_bfs().join();
+    let checker = env.checker().threads(2).spawn_bfs().join();
     println!(
         "{name}: {} states, {} transitions, {} deep, {:.0} s",
         checker.unique_state_count(),

@@ -10,9 +10,9 @@ use tests::{
 };
 use turntable::{
     error::{Error, Kind},
-    name::Generation,
+    layout::Generation,
     publish::Outcome,
-    record::{By, Canary},
+    record::{Canary, FlipOrigin},
 };
 
 const CSV: &str = "id,name\n1,alice\n2,bob\n";
@@ -25,7 +25,7 @@ fn checked(checks: &str) -> Rig {
 /// Exports and flips.
 async fn publish(rig: &Rig, csv: &str) -> Generation {
     let generation = rig.export_csv(csv).await;
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     generation
 }
 
@@ -134,7 +134,7 @@ async fn the_audit_table_is_dropped_whatever_happens() {
             // A table that cannot be made is somebody else's failure, and one that is slow to go is nobody's.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
-                _ => assert_eq!(answer.unwrap().outcome, Outcome::Swapped),
+                _ => assert_eq!(answer.unwrap().outcome, Outcome::Committed),
             }
             assert_eq!(audit_tables(&rig), [""; 0], "{op:?} {call} {fault:?}");
         }
@@ -162,7 +162,7 @@ async fn a_table_that_will_not_go_is_left_for_sweep() {
     for call in 1..=3 {
         rig.catalog.on(Op::Delete, call, Fault::Fail);
     }
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(audit_tables(&rig).len(), 1);
 }
 
@@ -173,7 +173,7 @@ async fn a_flip_that_is_overtaken_asks_athena_once() {
     let next = rig.export_csv(CSV).await;
     let asked = rig.athena.asked().len();
     rig.catalog.on(Op::Update, 1, Fault::Overtake);
-    assert_eq!(rig.flip(&next).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&next).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(rig.athena.asked().len(), asked + 1);
 }
 
@@ -192,7 +192,7 @@ async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation
 async fn a_canary_that_sings_is_recorded_and_asked_once() {
     let (rig, _, next) = before_the_canary("true").await;
     let answer = rig.deliver(&next).await.unwrap();
-    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(answer.outcome, Outcome::Committed);
     assert_eq!(answer.checks[0].check, "canary: SELECT count(*) > 0 FROM {table}");
     assert_eq!(rig.athena.asked().last().unwrap(), "SELECT count(*) > 0 FROM \"dmp\".\"users\"");
     let asked = rig.athena.asked().len();
@@ -222,9 +222,9 @@ async fn a_canary_that_does_not_sing_takes_the_table_back() {
         assert_eq!(
             told,
             [
-                (first, By::Operator, Some(Canary::Passed)),
-                (next, By::Event, Some(Canary::Pending)),
-                (first, By::Canary, None),
+                (first, FlipOrigin::Operator, Some(Canary::Passed)),
+                (next, FlipOrigin::Event, Some(Canary::Pending)),
+                (first, FlipOrigin::Canary, None),
             ]
         );
         // Whether the event comes again or not.
@@ -243,7 +243,7 @@ async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
     let other = format!("s3://lake/schemas/users/{first}").parse().unwrap();
     rig.athena.answers(move |_| {
         let table = glue.get(&name).unwrap();
-        glue.put("dmp", turntable::aws::glue::moved(&table, &other));
+        glue.put("dmp", tests::catalog::moved(&table, &other));
         Ok(one("false"))
     });
     assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
@@ -267,7 +267,7 @@ async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
     let (rig, first, next) = before_the_canary("false").await;
     rig.athena.answers(|_| Err(Error::unavailable("athena:StartQueryExecution failed: run again")));
     let answer = rig.deliver(&next).await.unwrap();
-    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(answer.outcome, Outcome::Committed);
     assert_eq!(
         answer.reasons,
         [
@@ -299,7 +299,7 @@ async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
     // The table of another rig, as it was before Turntable: its location is nobody's generation.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
-    other.catalog.put("dmp", turntable::aws::glue::moved(&table, &flat));
+    other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
     other.athena.answers(|_| Ok(one("false")));
     let next = other.export_csv(CSV).await;
     assert!(turned_down(&other, &next).await.ends_with(
@@ -317,7 +317,7 @@ async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_ca
     rig.flip(&next).await.unwrap();
     let asked = rig.athena.asked().len();
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
-    assert_eq!((back.outcome, rig.live() == Some(first)), (Outcome::Swapped, true));
+    assert_eq!((back.outcome, rig.live() == Some(first)), (Outcome::Committed, true));
     assert_eq!(rig.athena.asked().len(), asked);
 
     let newest = rig.export_csv(CSV).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{catalog::Op, rig::Rig};
-use turntable::{name::Generation, publish::Overview};
+use turntable::{layout::Generation, status::Overview};
 
 const FILE: &str = "s3://lake/datasets.toml";
 
@@ -23,7 +23,7 @@ fn rig(names: &[String]) -> Rig {
 }
 
 async fn export(rig: &Rig, name: &str) -> Generation {
-    match rig.export_with(rig.world(), json!({ "dataset": name })).await.expect("an export") {
+    match rig.export_with(rig.env(), json!({ "dataset": name })).await.expect("an export") {
         export::Answer::Exported(exported) => exported.generation,
         other => panic!("{other:?}"),
     }
@@ -37,7 +37,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
 
 /// The answer as a console shows it.
 async fn ask(rig: &Rig) -> Value {
-    let told = flip::answer(rig.world(), json!({ "action": "status" })).await.expect("an answer");
+    let told = flip::answer(rig.env(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()
 }
 
@@ -55,7 +55,7 @@ async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
     let (older, newer) = (publish(&rig, "moved").await, publish(&rig, "moved").await);
     let table = rig.catalog.names().into_iter().find(|name| name.table == "moved").unwrap();
     let place = format!("s3://lake/schemas/moved/{older}/");
-    let moved = turntable::aws::glue::moved(&rig.catalog.get(&table).unwrap(), &place.parse().unwrap());
+    let moved = tests::catalog::moved(&rig.catalog.get(&table).unwrap(), &place.parse().unwrap());
     rig.catalog.put("dmp", moved);
     let live = publish(&rig, "rejected").await;
     rig.objects.put("s3://lake/in/rejected/1.csv", "id,name\n");

@@ -7,11 +7,16 @@ use bytes::Bytes;
 use cli::{aws::SdkConfig, laptop};
 use tests::http::{Reply, Request, Service};
 use turntable::{
-    aws::{athena::Athena, glue::Glue, s3::S3, sqs::Sqs},
+    aws::{
+        athena::Athena,
+        glue::{Glue, GlueApi},
+        s3::S3,
+        sqs::Sqs,
+    },
     error::Kind,
     lambda,
-    name::Key,
-    port::{Catalog, Objects, Put, Query, Queue, Update},
+    layout::Key,
+    port::{Objects, Put, Query, Queue, Update},
 };
 
 /// Attempts of one call: `lambda::aws` says five, and S3 has the SDK's own three.

@@ -10,9 +10,9 @@ use turntable::{
     clock::Clock,
     config::{Connect, Mysql, OnUnrepresentable, Postgres, Session, Source},
     error::Kind,
-    name::TableName,
-    schema::{self, Column as GlueColumn},
-    source::{self, Context},
+    layout::TableName,
+    schema::Column as GlueColumn,
+    sources::{self, Context},
 };
 
 use crate::laptop;
@@ -50,9 +50,9 @@ impl Database {
 
     /// Returns the rows of a query whose columns are all texts.
     pub async fn rows(&self, query: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let opened = source::open(&self.source(query.to_owned()), &self.context).await?;
+        let opened = sources::open(&self.source(query.to_owned()), &self.context).await?;
         let mut rows = Vec::new();
-        for stream in opened.streams {
+        for stream in opened.rows.streams {
             for batch in stream.try_collect::<Vec<RecordBatch>>().await? {
                 let columns: Option<Vec<_>> =
                     batch.columns().iter().map(|column| column.as_string_opt::<i32>()).collect();
@@ -66,8 +66,8 @@ impl Database {
 
     /// Returns the Glue columns of a query's result. The inner error names a column that can't be exported.
     pub async fn glue_columns(&self, query: String) -> Result<Result<Vec<GlueColumn>, String>> {
-        match source::schema(&self.source(query), &self.context).await {
-            Ok(found) => Ok(schema::columns(&found)),
+        match sources::schema(&self.source(query), &self.context).await {
+            Ok(found) => Ok(turntable::parquet::arrow_types::columns(&found)),
             Err(error) if error.kind() == Kind::Input => Ok(Err(error.report())),
             Err(error) => Err(error.into()),
         }

@@ -114,8 +114,8 @@ async fn dies(chain: &Chain, url: &str) {
     chain.datasets(&format!("[datasets.users]\nparquet = {{ row_group_mb = 1 }}\nsource = {source}\n")).await;
     let event = json!({ "dataset": "users" });
     let kill = async {
-        let begun = async || (chain.unfinished_uploads().await == 1).then_some(());
-        chain.until("an upload that has begun", begun).await;
+        let head = async || (chain.unfinished_uploads().await == 1).then_some(());
+        chain.until("an upload that has begun", head).await;
         let of = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                   WHERE application_name = 'turntable' AND datname = current_database()";
         assert_eq!(sql::run(url, of).await[0][0].as_deref(), Some("1"));

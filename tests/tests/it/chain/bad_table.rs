@@ -110,8 +110,8 @@ async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;
     let candidate = generation(&chain.ask("export", &json!({ "dataset": "under" })).await);
-    let home = chain.home("under");
-    let deeper = home.generation(&candidate).folder("deeper").to_string();
+    let paths = chain.paths("under");
+    let deeper = paths.generation(&candidate).folder("deeper").to_string();
     let table = at("under", &deeper).build().unwrap();
     chain.glue.create_table().database_name("dmp").table_input(table).send().await.unwrap();
     chain.ask("flip", &json!({ "dataset": "under", "action": "release" })).await;
@@ -123,7 +123,7 @@ async fn under(chain: &Chain) {
         format!(
             "the live location {deeper} overlaps the new one {}, and Athena reads sub-folders: move the table's files \
              to a folder of their own, or give the dataset another location",
-            home.generation(&candidate)
+            paths.generation(&candidate)
         )
     );
     assert_eq!(chain.live("under").await.unwrap().to_string(), deeper);

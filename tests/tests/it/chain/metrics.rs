@@ -9,7 +9,6 @@ use cli::{laptop::REGION, workspace};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use turntable::aws::glue;
 
 use super::{Chain, USERS, users};
 
@@ -22,7 +21,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     let blue = chain.next("users", None).await;
     chain.put("source/users/a.csv", users(20, 2)).await.unwrap();
     chain.ask("export", &export).await;
-    let green = chain.next("users", Some(&chain.home("users").generation(&blue))).await;
+    let green = chain.next("users", Some(&chain.paths("users").generation(&blue))).await;
 
     chain.put("source/users/a.csv", users(1, 3)).await.unwrap();
     chain.ask("export", &export).await;
@@ -30,7 +29,7 @@ async fn every_function_tells_what_alarms_and_dashboards_need() {
     assert_eq!(rejected[0], 1.0);
 
     // Drift. The emulator sends no event about it, so the test invokes the function with one.
-    let input = glue::moved(&chain.table("users").await.unwrap(), &chain.home("users").generation(&blue));
+    let input = tests::catalog::moved(&chain.table("users").await.unwrap(), &chain.paths("users").generation(&blue));
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     let event = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
     let told = chain.ask("flip", &event).await;

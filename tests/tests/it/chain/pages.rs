@@ -69,6 +69,6 @@ async fn what_the_pages_ask_of_aws_is_answered() {
     assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
     let newest = &status["generations"][0];
     assert_eq!((&newest["state"], &newest["live"]), (&json!("candidate"), &json!(false)), "{status}");
-    assert_eq!(chain.home("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
+    assert_eq!(chain.paths("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
     page.finish("tests/tests/it/chain/pages.rs");
 }

@@ -18,12 +18,12 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     chain.datasets(&format!("[datasets.users]\nparquet = {{ row_group_mb = 1 }}\nsource = {source}\n")).await;
 
     let started = Instant::now();
-    let begun = async {
-        let begun = async || (chain.unfinished_uploads().await == 1).then_some(());
-        chain.until("an upload that has begun", begun).await;
+    let head = async {
+        let head = async || (chain.unfinished_uploads().await == 1).then_some(());
+        chain.until("an upload that has begun", head).await;
     };
     let event = json!({ "dataset": "users" });
-    let (answer, ()) = tokio::join!(chain.answer("export", &event), begun);
+    let (answer, ()) = tokio::join!(chain.answer("export", &event), head);
     let refused = answer.unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert_eq!(refused.error_type, "Config");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use turntable::{aws::glue, name::Generation};
+use turntable::layout::Generation;
 
 use super::{
     Chain, USERS, metrics,
@@ -83,8 +83,8 @@ async fn a_week_of_faults_is_mended_by_the_page() {
     sweep().await;
 
     // Thursday: drift.
-    let old = chain.home("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
-    let input = glue::moved(&chain.table("users").await.unwrap(), &old);
+    let old = chain.paths("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
+    let input = tests::catalog::moved(&chain.table("users").await.unwrap(), &old);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     sweep().await;
     assert_eq!(chain.rows().await, 50);

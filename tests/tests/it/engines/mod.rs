@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tests::{engine::Start, random::count, rig::Rig};
 use turntable::{
     error::Kind,
+    layout::{Key, TablePaths},
     manifest::Manifest,
-    name::{Home, Key},
     publish::Outcome,
     record::Work,
 };
@@ -21,20 +21,20 @@ use crate::wire::Wire;
 pub mod support;
 
 async fn export(rig: &Rig) -> turntable::error::Result<Value> {
-    let answer = rig.export_with(rig.world(), json!({ "dataset": "users" })).await?;
+    let answer = rig.export_with(rig.env(), json!({ "dataset": "users" })).await?;
     Ok(serde_json::to_value(answer).unwrap())
 }
 
 /// What became of the event of a run's end.
 async fn hear(rig: &Rig, at: usize) -> Value {
-    let answer = rig.export_with(rig.world(), event_of(rig, at)).await.unwrap();
+    let answer = rig.export_with(rig.env(), event_of(rig, at)).await.unwrap();
     serde_json::to_value(answer).unwrap()
 }
 
 fn manifests(rig: &Rig) -> Vec<Manifest> {
     let read = |key: String| {
         let key: Key = key.parse().unwrap();
-        let (_, generation) = Home::parse_manifest(&key)?;
+        let (_, generation) = TablePaths::parse_manifest(&key)?;
         Some(Manifest::from_json(&key, &generation, &rig.objects.body(&key.to_string()).unwrap()).unwrap())
     };
     rig.objects.keys().into_iter().filter_map(read).collect()
@@ -59,7 +59,7 @@ async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() 
         let manifest = manifests(&rig).pop().unwrap();
         assert!(manifest.as_of > before && manifest.as_of < manifest.created_at);
         assert_eq!((manifest.base, manifest.columns.len()), (None, 1));
-        assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Swapped);
+        assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(rig.live(), Some(manifest.generation));
         // Late and doubled events do nothing.
         assert_eq!(hear(&rig, 0).await["outcome"], "nothing");
@@ -199,7 +199,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     let manifest = manifests(&rig).pop().unwrap();
     let found: Vec<_> = manifest.partitions.iter().map(|p| (p.column.glue_type.as_str(), p.count())).collect();
     assert_eq!(found, [("date", 2), ("string", 2)]);
-    assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
 
     // A job's folders are typed by the table, and the values must be of its types.
     rig.configure_source(GLUE, "partition_by = [\"dt\", \"shop\"]");
@@ -220,7 +220,7 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
     let sent = std::mem::take(&mut *rig.queue.0.lock().unwrap());
     for body in sent {
         let message = json!({ "messageId": "m", "receiptHandle": "r", "body": body, "attributes": {} });
-        let answer = rig.export_with(rig.world(), json!({ "Records": [message] })).await.unwrap();
+        let answer = rig.export_with(rig.env(), json!({ "Records": [message] })).await.unwrap();
         answers.push(serde_json::to_value(answer).unwrap());
     }
     answers
@@ -230,13 +230,13 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
 async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!(delivered(&rig).await, [json!({ "batchItemFailures": [] })], "it is asked about, and still runs");
     rig.engine.succeed(0, 5, &[""]).await;
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!((delivered(&rig).await.len(), manifests(&rig)[0].rows), (1, 5));
     // What is settled is not asked about.
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.queue.0.lock().unwrap().is_empty());
 }
 
@@ -255,10 +255,10 @@ async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_be
     let of_runs = || rig.objects.keys().iter().filter(|key| key.contains("/_pending/")).count();
 
     rig.advance(SignedDuration::from_hours(2));
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_some() && of_runs() == 3, "a run may take three hours");
     rig.advance(SignedDuration::from_hours(2));
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_none());
     assert_eq!(of_runs(), 0);
     assert_eq!(hear(&rig, 1).await["outcome"], "nothing");
@@ -297,13 +297,13 @@ async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
             }
             let nudges = std::mem::take(&mut *rig.queue.0.lock().unwrap());
             events.extend(nudges.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()));
-            let mut world = || {
+            let mut env = || {
                 let dies = (numbers.below(4) == 0).then(|| numbers.below(12) as usize);
                 died += usize::from(dies.is_some());
-                Wire::turning(&rig.world(), numbers.below(1 << 31) << 32, dies)
+                Wire::turning(&rig.env(), numbers.below(1 << 31) << 32, dies)
             };
-            let swept = support::sweep(&rig, world());
-            let run = events.into_iter().map(|event| rig.export_with(world(), event)).collect::<Vec<_>>();
+            let swept = support::sweep(&rig, env());
+            let run = events.into_iter().map(|event| rig.export_with(env(), event)).collect::<Vec<_>>();
             drop(futures::future::join(swept, futures::future::join_all(run)).await);
         }
         settle_all(&rig).await;
@@ -313,9 +313,9 @@ async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
         for (at, run) in runs.iter().enumerate() {
             let same = runs.iter().filter(|other| other.location == run.location).count();
             assert_eq!(same, 1, "seed {seed}: two runs write to {}", run.location);
-            let (_, generation) = Home::of_generation(&run.location).unwrap();
+            let (_, generation) = TablePaths::of_generation(&run.location).unwrap();
             let manifest = manifests.iter().find(|manifest| manifest.location == run.location);
-            let record = rig.objects.body(&rig.home.failed(&generation).to_string());
+            let record = rig.objects.body(&rig.paths.failed(&generation).to_string());
             let is_failed = record.is_some();
             match run.ended() {
                 // One that nobody heard of for too long may have been given up.
@@ -359,7 +359,7 @@ async fn settle_all(rig: &Rig) {
     }
     rig.engine.forget_fates();
     for _ in 0..3 {
-        support::sweep(rig, rig.world()).await.unwrap();
+        support::sweep(rig, rig.env()).await.unwrap();
         delivered(rig).await;
         // What was started only now.
         for at in 0..rig.engine.runs().len() {
@@ -373,14 +373,14 @@ async fn settle_all(rig: &Rig) {
 #[tokio::test]
 async fn an_event_of_somebody_elses_run_is_nobodys_business() {
     let rig = support::rig(ATHENA, "");
-    let unknown = rig.export_with(rig.world(), athena_event("0000")).await.unwrap();
-    assert!(matches!(unknown, Answer::Engaged(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
+    let unknown = rig.export_with(rig.env(), athena_event("0000")).await.unwrap();
+    assert!(matches!(unknown, Answer::EngineResponse(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
     export(&rig).await.unwrap();
     let other = Arc::new(support::rig(ATHENA, ""));
     other.objects.put("s3://lake/datasets.toml", "[datasets.a]\ndatabase = \"dmp\"\nlocation = \"s3://else\"\nsource = { files = { location = \"s3://lake/in/\" } }\n");
     let theirs = export::handle(
         export::Export {
-            world: other.world(),
+            env: other.env(),
             queue: other.queue.clone(),
             engine: rig.engine.clone(),
             secrets: None,

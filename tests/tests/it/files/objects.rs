@@ -88,7 +88,7 @@ async fn an_object_that_changes_meanwhile_is_an_error() {
     objects.put("s3://lake/in/users/a.csv", "id\n1\n");
     let opened = open(&objects, PLACE).await.unwrap();
     objects.put("s3://lake/in/users/a.csv", "id\n2\n");
-    let error = opened.streams.into_iter().next().unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    let error = opened.rows.streams.into_iter().next().unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
 }
 
@@ -100,8 +100,8 @@ async fn objects_of_real_size_are_dealt_out_to_streams() {
         objects.put(&format!("s3://lake/in/users/{number}.csv"), format!("a,b\n{rows}"));
     }
     let opened = open(&objects, PLACE).await.unwrap();
-    assert_eq!(opened.streams.len(), 2);
-    let streams = futures::stream::select_all(opened.streams);
+    assert_eq!(opened.rows.streams.len(), 2);
+    let streams = futures::stream::select_all(opened.rows.streams);
     let rows: usize = streams.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
     assert_eq!(rows, 6 * 800_000);
 }

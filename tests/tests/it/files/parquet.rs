@@ -20,7 +20,7 @@ use tests::{
     memory,
     types_page::{arrow, in_code, table},
 };
-use turntable::{error::Kind, manifest::TypedBy, schema};
+use turntable::{error::Kind, manifest::TypedBy};
 
 use super::{PLACE, fault, open, read, read_one, read_with_nulls};
 
@@ -284,8 +284,8 @@ async fn the_page_says_what_every_type_of_parquet_becomes() {
             let objects = memory::Objects::default();
             objects.put("s3://lake/in/users/a.parquet", body);
             let opened = open(&objects, PLACE).await.unwrap_or_else(|error| panic!("{of}: {}", error.report()));
-            let glue = schema::columns(&opened.schema).unwrap().remove(0).glue_type;
-            let found = [arrow(opened.schema.field(0).data_type()), glue];
+            let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap().remove(0).glue_type;
+            let found = [arrow(opened.rows.schema.field(0).data_type()), glue];
             if found != row[1..3] {
                 wrong.push(format!("{of}: {found:?}, the page says {:?}", &row[1..3]));
             }

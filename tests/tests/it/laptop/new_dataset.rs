@@ -18,7 +18,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
     let rig = Rig::default();
     rig.objects.put("s3://lake/datasets.toml", text);
-    match rig.export_with(rig.world(), json!({ "dataset": dataset })).await.unwrap() {
+    match rig.export_with(rig.env(), json!({ "dataset": dataset })).await.unwrap() {
         export::Answer::Exported(exported) => assert_eq!(exported.rows, rows),
         other => panic!("{other:?}"),
     }

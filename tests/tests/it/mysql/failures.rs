@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use turntable::{
     config::{self, Connect},
     error::{Error, Kind},
-    source::mysql,
+    sources::mysql,
 };
 
 use super::{context, fault, open, options, rows, run, shared};
@@ -140,7 +140,7 @@ async fn a_server_that_dies_in_the_middle_is_unavailable_and_says_how_far_it_cam
     let url = server.url();
     for how in ["KILL QUERY", "KILL", "end"] {
         let mut opened = open(&url, "SELECT seq AS long_one FROM seq_1_to_1000000000").await.unwrap();
-        opened.streams[0].next().await.unwrap().unwrap();
+        opened.rows.streams[0].next().await.unwrap().unwrap();
         if how == "end" {
             tokio::task::spawn_blocking(|| server.kill()).await.unwrap();
         } else {

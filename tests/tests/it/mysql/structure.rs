@@ -9,7 +9,7 @@ async fn names_are_lower_case_and_every_column_has_one() {
     let server = shared().await;
     let url = server.url();
     let opened = open(&url, "SELECT 1 AS Id, 2 AS `Größe cm`, now() AS at -- a comment at the end").await.unwrap();
-    let names: Vec<_> = opened.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<_> = opened.rows.schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["id", "größe cm", "at"]);
     for (query, text) in [
         ("SELECT count(*)", "column 1 of the query has no name: give it one with AS"),
@@ -35,7 +35,11 @@ async fn what_a_query_computes_has_a_type_of_its_own() {
                  n > 1 AS more, concat('x', n) AS t, sec_to_time(n) AS clock, curdate() >= '2020-01-01' AS later, \
                  'it''s 12:30 :name ? \\\\' AS quoted FROM sums";
     let opened = open(&url, query).await.unwrap();
-    let types: Vec<_> = turntable::schema::columns(&opened.schema).unwrap().into_iter().map(|c| c.glue_type).collect();
+    let types: Vec<_> = turntable::parquet::arrow_types::columns(&opened.rows.schema)
+        .unwrap()
+        .into_iter()
+        .map(|c| c.glue_type)
+        .collect();
     assert_eq!(
         types,
         [

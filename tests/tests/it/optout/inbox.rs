@@ -60,7 +60,7 @@ async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
         lake.drop(name, text);
     }
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Swapped, 6, 6, 0));
+    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Committed, 6, 6, 0));
     let rejected = lake.rejected();
     let reason = |name: &str| {
         let (_, records) = rejected.iter().find(|(drop, _)| drop == name).unwrap();
@@ -221,7 +221,7 @@ async fn what_is_too_much_for_the_memory_is_the_same_table() {
     torn[4..200].fill(0xFF);
     lake.drop("d.parquet", torn);
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Swapped, 4, 2));
+    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Committed, 4, 2));
     let (table, rejected) = (lake.table(), lake.rejected());
     assert_eq!(rejected.iter().map(|(drop, _)| drop.as_str()).collect::<Vec<_>>(), ["c.csv.gz", "d.parquet"]);
     assert_eq!(table.len() as i64, PEOPLE + 150_000);

@@ -10,9 +10,10 @@ use tokio::{
     net::TcpListener,
 };
 use turntable::{
+    aws::secrets::SecretsManager,
     config::{self, Connect},
     error::{Error, Kind},
-    source::{Context, postgres},
+    sources::{Context, postgres},
 };
 
 use super::{context, fault, fetch, open, options, rows, run, shared};
@@ -131,7 +132,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
     let endless = "SELECT generate_series(1, 1000000000) AS n";
     for terminate in [true, false] {
         let mut opened = open(&url, endless).await.unwrap();
-        opened.streams[0].next().await.unwrap().unwrap();
+        opened.rows.streams[0].next().await.unwrap().unwrap();
         if terminate {
             run(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turntable'")
                 .await;
@@ -157,7 +158,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
 }
 
 /// Answers every request as Secrets Manager would.
-async fn secrets(status: &'static str, body: String) -> aws_sdk_secretsmanager::Client {
+async fn secrets(status: &'static str, body: String) -> Arc<SecretsManager> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -176,7 +177,7 @@ async fn secrets(status: &'static str, body: String) -> aws_sdk_secretsmanager::
         .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
         .endpoint_url(endpoint)
         .build();
-    aws_sdk_secretsmanager::Client::from_conf(config)
+    Arc::new(SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config)))
 }
 
 async fn with_secret(status: &'static str, body: String) -> Result<Vec<Vec<Option<String>>>, Error> {

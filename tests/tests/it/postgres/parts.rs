@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use turntable::{
     config::{self, Source},
     error::{Kind, Result},
-    source::{Snapshot, postgres},
+    sources::{Snapshot, postgres},
 };
 
 use super::{context, options, rows, run, shared};
@@ -13,7 +13,7 @@ use super::{context, options, rows, run, shared};
 async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) -> Result<(usize, Vec<String>)> {
     let options = config::Postgres { parallel, split_by: split_by.map(Into::into), ..options(url, query) };
     let opened = postgres::open(&options, &context()).await?;
-    let streams = opened.streams.len();
+    let streams = opened.rows.streams.len();
     // After the snapshot: nobody may see it.
     run(url, "INSERT INTO parted SELECT -g, 'late' FROM generate_series(1, 50) g").await;
     let rows = rows(opened).await?;
@@ -81,7 +81,7 @@ async fn several_queries_of_one_snapshot_see_the_same_moment() {
     assert_eq!(rows(first).await.unwrap().len(), 100);
     run(url, both).await;
     let second = snapshot.open(&of("pair_b", 4), &context()).await.unwrap();
-    assert_eq!((second.as_of, second.streams.len()), (as_of, 4));
+    assert_eq!((second.as_of, second.rows.streams.len()), (as_of, 4));
     assert_eq!(rows(second).await.unwrap().len(), 100);
     snapshot.end().await;
 }

@@ -4,7 +4,7 @@ use tests::{pgbouncer::PgBouncer, postgres::Database};
 use turntable::{
     config,
     error::{Error, Kind, Result},
-    source::postgres,
+    sources::postgres,
 };
 
 use super::{context, fault, fetch, options, rows, run};

@@ -1,6 +1,6 @@
 //! How the server is spoken to: time-outs, IAM tokens, replicas.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +9,8 @@ use turntable::{
     aws::rds::Signer,
     config::{self, Auth, Session},
     error::{Kind, Result},
-    source::{Context, postgres},
+    port::TokenSigner,
+    sources::{Context, postgres},
 };
 
 use super::{context, options, rows, run, shared};
@@ -47,7 +48,7 @@ async fn the_datasets_patience_comes_before_the_urls() {
     assert!(error.unwrap().unwrap_err().message().contains("did not respond within 1 s"));
 }
 
-async fn with_token(url: &str, iam: Option<Signer>) -> Result<Vec<Vec<Option<String>>>> {
+async fn with_token(url: &str, iam: Option<Arc<dyn TokenSigner>>) -> Result<Vec<Vec<Option<String>>>> {
     let session = Session { auth: Auth::Iam, ..Session::default() };
     let options = config::Postgres { session, ..options(url, "SELECT 1 AS n") };
     rows(
@@ -63,12 +64,12 @@ async fn a_token_wants_a_server_that_proves_itself() {
     let signer = Signer { credentials, region: "eu-central-1".into() };
     let port = shared().await.rsplit(':').next().unwrap().replace("/postgres", "");
     let url = |rest: &str| format!("postgres://app@localhost:{port}/postgres{rest}");
-    let fault = async |url: &str, iam: Option<Signer>| {
+    let fault = async |url: &str, iam: Option<Arc<dyn TokenSigner>>| {
         let error = with_token(url, iam).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config, "{}", error.message());
         error.message().to_owned()
     };
-    let some = Some(signer);
+    let some: Option<Arc<dyn TokenSigner>> = Some(Arc::new(signer));
     for weak in ["disable", "allow", "prefer", "require"] {
         assert_eq!(
             fault(&url(&format!("?sslmode={weak}")), some.clone()).await,
@@ -119,7 +120,7 @@ async fn a_read_replica_does_also_in_parts() {
             ..options(&url, "SELECT id FROM followed")
         };
         let opened = postgres::open(&options, &context()).await.unwrap();
-        assert_eq!(opened.streams.len(), parallel as usize);
+        assert_eq!(opened.rows.streams.len(), parallel as usize);
         assert_eq!(rows(opened).await.unwrap().len(), 30_000);
     }
 }

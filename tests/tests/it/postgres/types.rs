@@ -1,6 +1,5 @@
 //! Every type: what is decoded, printed as PostgreSQL prints it, is what PostgreSQL prints.
 
-use turntable::schema;
 
 use super::{open, rows, run, shared};
 
@@ -228,7 +227,7 @@ async fn every_type_comes_as_postgresql_prints_it() {
         };
         let expected = run(url, &format!("SET timezone = 'UTC'; SELECT {printed} FROM {table} ORDER BY id")).await;
         let opened = open(url, &format!("SELECT v FROM {table} ORDER BY id")).await.unwrap();
-        let columns = schema::columns(&opened.schema).unwrap();
+        let columns = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
         if columns[0].glue_type != *glue {
             faults.push(format!("{of} is {}, expected {glue}", columns[0].glue_type));
         }

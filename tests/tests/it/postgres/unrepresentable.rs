@@ -8,7 +8,7 @@ use turntable::{
     manifest::Manifest,
     port::Objects,
     publish::Outcome,
-    source::{Context, postgres},
+    sources::{Context, postgres},
 };
 
 use super::{context, fault, options, rows, run, shared};
@@ -83,7 +83,7 @@ async fn export(rig: &Rig, url: &str, query: &str, more: &str) -> Result<Value> 
          source = {{ postgres = {{ url = {url:?}, query = {query:?} }} }}\n{more}\n"
     );
     rig.objects.put("s3://lake/datasets.toml", text);
-    let answer = rig.export_with(rig.world(), json!({ "dataset": "users" })).await?;
+    let answer = rig.export_with(rig.env(), json!({ "dataset": "users" })).await?;
     Ok(serde_json::to_value(answer).unwrap())
 }
 
@@ -108,11 +108,11 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
     let answer = export(&rig, url, query, null).await.unwrap();
     assert_eq!((&answer["rows"], &answer["nulled"]), (&json!(20_000), &json!({ "day": 2000 })));
     let generation = answer["generation"].as_str().unwrap().parse().unwrap();
-    let key = rig.home.manifest(&generation);
+    let key = rig.paths.manifest(&generation);
     let json = Objects::get(&rig.objects, &key).await.unwrap().unwrap();
     let manifest = Manifest::from_json(&key, &generation, &json).unwrap();
     assert_eq!(manifest.nulled, [("day".to_owned(), 2000)].into());
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
 
     let answer = export(&rig, url, query, &format!("{null}\nchecks = {{ not_null = [\"day\"] }}")).await.unwrap();
     let second = answer["generation"].as_str().unwrap().parse().unwrap();

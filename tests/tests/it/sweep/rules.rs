@@ -7,13 +7,14 @@ use serde_json::json;
 use sweep::{Limits, Sweep};
 use tests::rig::Sent;
 use turntable::{
+    answer::Swept,
     aws::glue,
+    aws::glue::GlueApi,
     config::Retain,
+    environment::Environment,
     error::{Error, Kind, Result},
-    name::TableName,
-    port::{Answered, Catalog, Objects, Query, Update},
-    request::Swept,
-    world::World,
+    layout::TableName,
+    port::{Answered, Objects, Query, Update},
 };
 
 use super::lake::{Lake, hours, minutes};
@@ -24,7 +25,7 @@ fn retain(generations: u64) -> Retain {
 
 fn reasons(swept: &Swept) -> (Vec<String>, Vec<String>) {
     let short = |reason: &str| reason.split(" at ").next().unwrap().to_owned();
-    let of = |items: &[turntable::request::Item]| items.iter().map(|item| short(&item.reason)).collect();
+    let of = |items: &[turntable::answer::Item]| items.iter().map(|item| short(&item.reason)).collect();
     (of(&swept.deleted), of(&swept.kept))
 }
 
@@ -38,7 +39,7 @@ async fn a_dry_run_says_all_and_does_nothing() {
     lake.advance(hours(2));
     lake.turn(1).await;
     let (before, table) = (lake.objects.keys(), lake.catalog.get(&lake.dataset.table));
-    let planned = lake.sweep_with(&lake.world, None, true).await;
+    let planned = lake.sweep_with(&lake.env, None, true).await;
     assert_eq!((lake.objects.keys(), lake.catalog.get(&lake.dataset.table)), (before, table));
     let swept = lake.sweep().await;
     for answer in [&planned, &swept] {
@@ -57,10 +58,10 @@ async fn a_running_query_keeps_what_it_may_read_beyond_drain() {
     let submitted = lake.now() + SignedDuration::from_secs(1);
     lake.turn(1).await;
     lake.advance(hours(3));
-    let kept = lake.sweep_with(&lake.world, Some(submitted), false).await;
+    let kept = lake.sweep_with(&lake.env, Some(submitted), false).await;
     assert!(kept.deleted.is_empty() && kept.kept[1].reason.contains("is still running"), "{kept:?}");
     let later = submitted + minutes(1);
-    assert_eq!(lake.sweep_with(&lake.world, Some(later), false).await.deleted.len(), 1);
+    assert_eq!(lake.sweep_with(&lake.env, Some(later), false).await.deleted.len(), 1);
 }
 
 struct Denied(Kind);
@@ -83,7 +84,7 @@ async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_n
     lake.turn(1).await;
     lake.advance(hours(3));
     let sweep = |kind| Sweep {
-        world: World { query: Arc::new(Denied(kind)), ..lake.world.clone() },
+        env: Environment { query: Arc::new(Denied(kind)), ..lake.env.clone() },
         queue: Arc::<Sent>::default(),
         limits: Limits::default(),
     };
@@ -107,7 +108,7 @@ async fn what_cannot_be_read_deletes_nothing() {
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
         // The invocation fails: somebody must look.
-        let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
+        let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
 }
@@ -119,9 +120,9 @@ async fn a_table_that_somebody_else_has_moved_is_not_swept() {
     lake.turn(1).await;
     lake.advance(hours(100));
     let before = lake.objects.keys();
-    for to in [lake.dataset.home.generation(&first), "s3://lake/elsewhere".parse().unwrap()] {
+    for to in [lake.dataset.paths.generation(&first), "s3://lake/elsewhere".parse().unwrap()] {
         let table = lake.catalog.get(&lake.dataset.table).unwrap();
-        let moved = lake.catalog.update("dmp", glue::moved(&table, &to), table.version_id().unwrap()).await;
+        let moved = lake.catalog.update("dmp", tests::catalog::moved(&table, &to), table.version_id().unwrap()).await;
         assert_eq!(moved.unwrap(), Update::Done);
         let swept = lake.sweep().await;
         assert!(swept.skipped[0].reason.starts_with("drift") && swept.skipped[0].error.is_none());
@@ -139,7 +140,7 @@ async fn what_a_template_makes_athena_read_is_live() {
     lake.advance(hours(3));
     let table = lake.catalog.get(&lake.dataset.table).unwrap();
     let mut input = glue::unchanged(&table);
-    let template = format!("{}dt=${{dt}}", lake.dataset.home.generation(&first));
+    let template = format!("{}dt=${{dt}}", lake.dataset.paths.generation(&first));
     input.parameters.get_or_insert_default().insert("storage.location.template".into(), template);
     lake.catalog.update("dmp", input, table.version_id().unwrap()).await.unwrap();
     assert_eq!(lake.sweep().await.deleted.len(), 0);
@@ -152,7 +153,7 @@ async fn a_large_heap_is_deleted_over_several_invocations() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { objects: 3, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
+    let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
@@ -174,7 +175,7 @@ async fn no_more_is_begun_when_the_time_is_up() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
+    let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
     let (swept, _) = sweep::all(&sweep, &[&lake.dataset], false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }
@@ -184,7 +185,7 @@ async fn a_mark_that_a_dead_sweep_has_left_does_not_bar_a_kept_generation_for_lo
     let lake = Lake::new(retain(1));
     let first = lake.turn(1).await;
     lake.turn(1).await;
-    let mark = lake.dataset.home.sweeping(&first).to_string();
+    let mark = lake.dataset.paths.sweeping(&first).to_string();
     lake.objects.put(&mark, json!({"at": lake.now()}).to_string());
     lake.sweep().await;
     assert!(lake.rollback(first).await.is_err_and(|error| error.kind() == Kind::Conflict));
@@ -198,11 +199,11 @@ async fn a_mark_that_a_dead_sweep_has_left_does_not_bar_a_kept_generation_for_lo
 async fn uploads_and_audit_tables_that_were_left_behind_go() {
     let lake = Lake::new(retain(2));
     let live = lake.turn(1).await;
-    let at = lake.dataset.home.generation(&live).key("part-00001.parquet").to_string();
+    let at = lake.dataset.paths.generation(&live).key("part-00001.parquet").to_string();
     for key in [at.as_str(), "s3://lake/schemas/users/blue/part-00001.parquet"] {
         lake.objects.begin_upload(key, lake.now());
     }
-    let ulid = |of: turntable::name::Generation| of.ulid.to_string().to_lowercase();
+    let ulid = |of: turntable::layout::Generation| of.ulid.to_string().to_lowercase();
     let old = format!("turntable_audit_users_{}", ulid(live));
     lake.advance(hours(24));
     let young = format!("turntable_audit_users_{}", ulid(lake.data(0).await));
@@ -232,7 +233,7 @@ async fn the_history_is_bounded_and_its_end_stays() {
     }
     lake.advance(hours(2));
     lake.sweep().await;
-    let records = async || lake.objects.list(&lake.dataset.home.flips(), None).await.unwrap().len();
+    let records = async || lake.objects.list(&lake.dataset.paths.flips(), None).await.unwrap().len();
     assert_eq!(records().await, 10);
     lake.advance(hours(24 * 30));
     lake.sweep().await;

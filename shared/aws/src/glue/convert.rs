@@ -1,113 +1,20 @@
-//! The Glue Data Catalog: its calls, and Glue's own types ↔ [`TableVersion`].
+//! Glue's own types ↔ [`TableVersion`]. No other module knows them.
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_trait::async_trait;
-use aws_sdk_glue::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-    types::{
-        Column as GlueColumn, SerDeInfo, StorageDescriptor, Table, TableInput, ViewDefinition, ViewDefinitionInput,
-        ViewRepresentation, ViewRepresentationInput,
-    },
+use aws_sdk_glue::types::{
+    Column as GlueColumn, SerDeInfo, StorageDescriptor, Table, TableInput, ViewDefinition, ViewDefinitionInput,
+    ViewRepresentation, ViewRepresentationInput,
 };
 use turntable_core::{
     error::{Error, Result},
     layout::TableName,
-    port::{Catalog, Update},
     schema::Column,
     table::{
         AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, StorageFormat, TableChange, TableVersion,
         is_projection, is_projection_of, projection_parameters,
     },
 };
-
-use crate::fault::fault;
-
-pub struct Glue(Client);
-
-impl Glue {
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        Glue(Client::new(config))
-    }
-
-    async fn create_table(&self, database: &str, input: TableInput) -> Result<Update> {
-        let name = format!("{database}.{}", input.name);
-        match self.0.create_table().database_name(database).table_input(input).send().await {
-            Ok(_) => Ok(Update::Done),
-            Err(error) if is(&error, "AlreadyExistsException") => Ok(Update::Conflict),
-            Err(error) if is(&error, "EntityNotFoundException") => Err(Error::config(format!(
-                "database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again"
-            ))
-            .caused_by(error)),
-            Err(error) => Err(fault("glue:CreateTable", &name, error)),
-        }
-    }
-}
-
-#[async_trait]
-impl Catalog for Glue {
-    async fn table(&self, name: &TableName) -> Result<Option<TableVersion>> {
-        let sent = self.0.get_table().database_name(&name.database).name(&name.table).send().await;
-        match sent {
-            Ok(answer) => Ok(answer.table.map(|table| version_of(&name.database, table))),
-            Err(error) if is(&error, "EntityNotFoundException") => Ok(None),
-            Err(error) => Err(fault("glue:GetTable", &name.to_string(), error)),
-        }
-    }
-
-    async fn update(&self, table: &TableVersion, change: &TableChange) -> Result<Update> {
-        let database = &table.name.database;
-        let update = self.0.update_table().database_name(database).table_input(changed(table, change)?);
-        match update.version_id(table.token()?).skip_archive(true).send().await {
-            Ok(_) => Ok(Update::Done),
-            Err(error) if is(&error, "ConcurrentModificationException") => Ok(Update::Conflict),
-            Err(error) => Err(fault("glue:UpdateTable", &table.name.to_string(), error)),
-        }
-    }
-
-    async fn create(&self, table: &NewTable) -> Result<Update> {
-        self.create_table(&table.name.database, new_table(table)).await
-    }
-
-    async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
-        self.create_table(&table.name.database, audit_table(table)?).await
-    }
-
-    async fn delete(&self, name: &TableName) -> Result<()> {
-        match self.0.delete_table().database_name(&name.database).name(&name.table).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is(&error, "EntityNotFoundException") => Ok(()),
-            Err(error) => Err(fault("glue:DeleteTable", &name.to_string(), error)),
-        }
-    }
-
-    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<TableVersion>> {
-        // The expression only saves pages. AWS doesn't document its syntax, so the names are checked here too.
-        let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
-        let pages: Result<Vec<_>, _> = pages.send().collect().await;
-        let pages = match pages {
-            Ok(pages) => pages,
-            Err(error) if is(&error, "EntityNotFoundException") => return Ok(Vec::new()),
-            Err(error) => return Err(fault("glue:GetTables", database, error)),
-        };
-        let tables = pages.into_iter().flat_map(|page| page.table_list.unwrap_or_default());
-        let tables = tables.filter(|table| table.name.starts_with(prefix));
-        Ok(tables.map(|table| version_of(database, table)).collect())
-    }
-
-    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
-        let partitions = self.0.get_partitions().database_name(&name.database).table_name(&name.table);
-        match partitions.max_results(1).exclude_column_schema(true).send().await {
-            Ok(answer) => Ok(!answer.partitions().is_empty()),
-            Err(error) => Err(fault("glue:GetPartitions", &name.to_string(), error)),
-        }
-    }
-}
-
-fn is<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -> bool {
-    error.code() == Some(code)
-}
 
 /// Reads Glue's table. Column names are lower case from here on, because Glue keeps what an older writer has sent.
 pub fn version_of(database: &str, table: Table) -> TableVersion {
