@@ -150,8 +150,8 @@ fn is_file_error(source: &Source, error: &Error) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
 }
 
-/// Returns the path and the error of each setting that names a column which the source lacks, or a partition column of a type
-/// that can't be projected.
+/// Returns the path and the error of each setting that names a column which the source lacks, or a partition column of
+/// a type that can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let mut faults = Vec::new();

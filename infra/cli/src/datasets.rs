@@ -15,8 +15,8 @@ pub struct Datasets {
 }
 
 impl Datasets {
-    /// Reads a file. `${BUCKET}` becomes `bucket`, every other `${NAME}` comes from the environment. The error has a line
-    /// for each fault.
+    /// Reads a file. `${BUCKET}` becomes `bucket`, every other `${NAME}` comes from the environment. The error has a
+    /// line for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
@@ -46,8 +46,8 @@ impl Datasets {
     }
 }
 
-/// Replaces each `${NAME}`, except in comment lines. Names without a `value` stay as they are; they are returned with the
-/// position of their first use.
+/// Replaces each `${NAME}`, except in comment lines. Names without a `value` stay as they are; they are returned with
+/// the position of their first use.
 fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(String, Position)>) {
     let mut expanded = String::with_capacity(text.len());
     let mut missing: Vec<(String, Position)> = Vec::new();

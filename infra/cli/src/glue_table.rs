@@ -34,8 +34,8 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
 }
 
-/// Returns the partition columns in the order of `partition_by`, with the ranges of a table without rows. Leaves out types
-/// that cannot be projected: `check` reports them.
+/// Returns the partition columns in the order of `partition_by`, with the ranges of a table without rows. Leaves out
+/// types that cannot be projected: `check` reports them.
 fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     let key = |name: &String| {
         let column = keys.iter().find(|column| column.name == *name)?;

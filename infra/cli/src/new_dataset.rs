@@ -17,8 +17,8 @@ use description::{Dialect, LeftOut, Published, Table};
 
 /// The result for several tables.
 pub struct Entries {
-    /// The entries of the tables that can be published; empty if there are none. The URL, which may hold a password, is not in
-    /// it.
+    /// The entries of the tables that can be published; empty if there are none. The URL, which may hold a password, is
+    /// not in it.
     pub text: String,
     /// An error for each other table.
     pub faults: Vec<String>,
@@ -73,8 +73,8 @@ async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
     Ok(entry::text(database.dialect, name, &found, &columns, &left_out))
 }
 
-/// Splits a table's columns into those that can be exported and the others. Tries all at once, and one by one only if that
-/// fails.
+/// Splits a table's columns into those that can be exported and the others. Tries all at once, and one by one only if
+/// that fails.
 async fn representable<'a>(database: &Database, table: &'a Table) -> Result<(Vec<Published<'a>>, Vec<LeftOut<'a>>)> {
     let mut published: Vec<Published> = Vec::new();
     for column in &table.columns {

@@ -1,7 +1,7 @@
 //! Text tables.
 
-/// Returns a head and rows as lines. Each column is as wide as its widest cell; two spaces separate columns. `right` marks
-/// the columns that are aligned to the right: those of numbers.
+/// Returns a head and rows as lines. Each column is as wide as its widest cell; two spaces separate columns. `right`
+/// marks the columns that are aligned to the right: those of numbers.
 pub fn table<const N: usize>(head: [&str; N], right: [bool; N], rows: &[[String; N]]) -> String {
     let rows = rows.iter().map(|row| row.each_ref().map(String::as_str).to_vec());
     let lines: Vec<Vec<&str>> = [head.to_vec()].into_iter().chain(rows).collect();

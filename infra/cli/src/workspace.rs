@@ -12,8 +12,8 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Returns the target folder that this executable was built in, whether CARGO_TARGET_DIR, --target-dir or a configuration
-/// chose it. Cargo marks the folder with CACHEDIR.TAG.
+/// Returns the target folder that this executable was built in, whether CARGO_TARGET_DIR, --target-dir or a
+/// configuration chose it. Cargo marks the folder with CACHEDIR.TAG.
 pub fn target() -> Result<PathBuf> {
     let executable = env::current_exe()?;
     let target = executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());

@@ -1,7 +1,7 @@
 //! Calls AWS operations through `aws.py`, a Python process with botocore.
 //!
-//! The Python environment has botocore anyway. Four SDK crates less (CloudFormation, CloudWatch Logs, EventBridge Scheduler
-//! and Lambda) make the first build shorter.
+//! The runner's Python environment has botocore anyway, and every SDK crate would make the first build longer. (Functions
+//! are invoked by [`cli::lambda`].)
 
 use std::{
     collections::{BTreeMap, HashMap},

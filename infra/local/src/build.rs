@@ -50,8 +50,8 @@ impl Build {
         self.target.join(self.triple.as_deref().unwrap_or("")).join(folder)
     }
 
-    /// Builds the functions and returns their binaries. Builds the whole workspace, because a part of it would resolve to
-    /// other features and compile the SDKs once more.
+    /// Builds the functions and returns their binaries. Builds the whole workspace, because a part of it would resolve
+    /// to other features and compile the SDKs once more.
     pub async fn build(&self, python: &Path, functions: &[String]) -> Result<BTreeMap<String, PathBuf>> {
         say("building the functions");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

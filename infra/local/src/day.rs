@@ -37,8 +37,8 @@ impl<'a> Day<'a> {
         Ok(Day { stack, pending, since })
     }
 
-    /// Fires the schedule and waits until every dataset is live, or until no more progress is possible; then the report has
-    /// faults.
+    /// Fires the schedule and waits until every dataset is live, or until no more progress is possible; then the report
+    /// has faults.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         say("the schedule is due; the emulator fires it within ten seconds");
@@ -83,8 +83,8 @@ impl<'a> Day<'a> {
         Ok(lines)
     }
 
-    /// Returns a live generation with the times that the functions logged. The emulator delivers log lines at the end of an
-    /// invocation, shortly after the flip.
+    /// Returns a live generation with the times that the functions logged. The emulator delivers log lines at the end
+    /// of an invocation, shortly after the flip.
     async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
         let mut build = LiveGeneration {
             dataset: dataset.name.clone(),

@@ -65,9 +65,9 @@ async fn created(account: &Account, name: &str) -> Result<BTreeMap<String, Strin
     }
 }
 
-/// Makes the deployment package of a custom runtime. Its `bootstrap` runs the executable where Cargo put it: MiniStack keeps a
-/// copy of the package for every function of every stack, and executables with debug information are large. The build time
-/// in it makes the package of other code differ.
+/// Makes the deployment package of a custom runtime. Its `bootstrap` runs the executable where Cargo put it: MiniStack
+/// keeps a copy of the package for every function of every stack, and executables with debug information are large. The
+/// build time in it makes the package of other code differ.
 fn package(binary: &Path) -> Result<Vec<u8>> {
     let path = binary.to_str().with_context(|| format!("the path {} is not UTF-8", binary.display()))?;
     let built = fs::metadata(binary)?.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();

@@ -48,8 +48,8 @@ impl Emulator {
         Self::start_behind(tools, async |endpoint| endpoint.to_owned()).await
     }
 
-    /// Starts the emulator, and gives the functions the endpoints that `between` returns, such as those of a proxy. It is called
-    /// once with Athena's endpoint and once with that of everything else.
+    /// Starts the emulator, and gives the functions the endpoints that `between` returns, such as those of a proxy. It
+    /// is called once with Athena's endpoint and once with that of everything else.
     pub async fn start_behind(tools: &Tools, between: impl AsyncFn(&str) -> String) -> Result<Emulator> {
         say("starting MiniStack and the Athena endpoint");
         // Another process may take the port before MiniStack does.

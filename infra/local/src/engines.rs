@@ -41,8 +41,8 @@ pub async fn prepare(tools: &Tools, config: &Config) -> Result<()> {
     if jobs(config).is_empty() { Ok(()) } else { tools.spark().await }
 }
 
-/// Creates the workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py` in the folder `beside`, the
-/// datasets file's.
+/// Creates the workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py` in the folder
+/// `beside`, the datasets file's.
 pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()> {
     for name in workgroups(config) {
         create_workgroup(stack, &name).await?;

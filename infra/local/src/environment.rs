@@ -1,7 +1,7 @@
 //! The environment variables that child processes inherit.
 
-/// Variables that the emulator's processes get from the user's environment. AWS credentials, profiles and endpoints are not
-/// among them.
+/// Variables that the emulator's processes get from the user's environment. AWS credentials, profiles and endpoints are
+/// not among them.
 pub const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",

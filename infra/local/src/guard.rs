@@ -21,7 +21,8 @@ pub fn command(python: &Path, folder: Option<&Path>) -> Command {
     command
 }
 
-/// A process that ends, with every process that it started, when this value is dropped or when this process ends in any way.
+/// A process that ends, with every process that it started, when this value is dropped or when this process ends in any
+/// way.
 pub struct Guarded(Child);
 
 impl Guarded {

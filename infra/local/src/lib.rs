@@ -1,6 +1,6 @@
-//! The runner: deploys template.yaml with the compiled functions into an emulator of AWS on this machine, with EventBridge,
-//! queues, S3 events and an Athena on DuckDB. [`run`] is the run that `cargo run -p local` shows. The operators' commands
-//! are in the crate `cli`.
+//! The runner: deploys template.yaml with the compiled functions into an emulator of AWS on this machine, with
+//! EventBridge, queues, S3 events and an Athena on DuckDB. [`run`] is the run that `cargo run -p local` shows. The
+//! operators' commands are in the crate `cli`.
 //!
 //! | module | purpose |
 //! |---|---|

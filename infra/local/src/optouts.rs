@@ -19,8 +19,8 @@ use crate::{
 /// The time limit for a refresh: ten times its usual duration with the emulator's schedule.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Puts the opt-outs so far into the inbox, then one more. Returns the last one's outcome and the generation that is live in
-/// the end.
+/// Puts the opt-outs so far into the inbox, then one more. Returns the last one's outcome and the generation that is
+/// live in the end.
 pub async fn person_opts_out(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<(OptedOut, LiveGeneration)> {
     let since = jiff::Timestamp::now().as_millisecond();
     let protected = &dataset.protects.first().context("the sample's opt-outs protect no table")?.table;

@@ -10,8 +10,8 @@ pub struct LiveGeneration {
     pub generation: Generation,
     pub rows: u64,
     pub bytes: u64,
-    /// The seconds from the request to the manifest, as `export` logged them. For opt-outs, the seconds until the flip, as
-    /// `optout` logged them.
+    /// The seconds from the request to the manifest, as `export` logged them. For opt-outs, the seconds until the flip,
+    /// as `optout` logged them.
     pub export_s: f64,
     /// The seconds of audit, `UpdateTable` and record, as `flip` logged them.
     pub flip_s: f64,

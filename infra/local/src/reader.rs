@@ -74,6 +74,7 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Starts to read, with no table yet.
     pub fn start(stack: &Stack) -> Reader {
         let tables = Arc::new(Mutex::new(Vec::<TableName>::new()));
         let stop = Arc::new(AtomicBool::new(false));

@@ -37,7 +37,8 @@ pub struct Started {
     pub datasets: Datasets,
 }
 
-/// Starts everything, for the user's datasets file or else the sample. The sources are in place, nothing is exported yet.
+/// Starts everything, for the user's datasets file or else the sample. The sources are in place, nothing is exported
+/// yet.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
     let mut deployment = Deployment::in_account(ACCESS_KEY);
     let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;

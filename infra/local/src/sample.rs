@@ -1,5 +1,5 @@
-//! The sample: 100,000 users of an application, as it would export them to S3 every night. The same day always gives the
-//! same bytes.
+//! The sample: 100,000 users of an application, as it would export them to S3 every night. The same day always gives
+//! the same bytes.
 
 /// The sample's datasets file.
 pub const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
@@ -56,8 +56,8 @@ const GIVEN: [(&str, &str); 12] = [
 const PREFECTURES: [&str; 8] = ["東京都", "大阪府", "北海道", "神奈川県", "愛知県", "福岡県", "京都府", "沖縄県"];
 const HEADER: &str = "id,name,kana,email,birthday,prefecture,points,balance,rate,active,created_at,note,snapshot_day\n";
 
-/// Returns the objects of one day as (name, CSV). Day 0 has 100,000 users. Every day some join, some leave, and all points
-/// change.
+/// Returns the objects of one day as (name, CSV). Day 0 has 100,000 users. Every day some join, some leave, and all
+/// points change.
 pub fn objects(day: u32) -> Vec<(String, String)> {
     let mut objects: Vec<String> = (0..OBJECTS).map(|_| HEADER.to_owned()).collect();
     for id in 1..=USERS + JOIN_DAILY * u64::from(day) {

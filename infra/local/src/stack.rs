@@ -82,14 +82,14 @@ impl Stack {
         }
     }
 
-    /// Invokes a function by its short name and waits for its result. The outer error is the emulator's, the inner one the
-    /// function's.
+    /// Invokes a function by its short name and waits for its result. The outer error is the emulator's, the inner one
+    /// the function's.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
         self.lambda.invoke(self.function(function)?, event).await
     }
 
-    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator fires
-    /// due schedules every ten seconds.
+    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator
+    /// fires due schedules every ten seconds.
     pub async fn fire_schedule(&self) -> Result<()> {
         let daily = format!("{}-daily", self.name);
         let target = self.account.schedule_target(&daily).await;
@@ -102,9 +102,9 @@ impl Stack {
             .context("cannot create a schedule")
     }
 
-    /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, every other line as a
-    /// string. Leaves out Lambda's START, END and REPORT lines. The emulator delivers the lines of an invocation when it
-    /// has ended.
+    /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, every other
+    /// line as a string. Leaves out Lambda's START, END and REPORT lines. The emulator delivers the lines of an
+    /// invocation when it has ended.
     pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
         let name = self.function(function)?;
         let messages = self.account.log_messages(&format!("/aws/lambda/{name}"), since).await;

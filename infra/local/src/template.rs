@@ -7,8 +7,8 @@ use cli::workspace;
 
 const CODE_URI: &str = "CodeUri: functions/";
 
-/// The text of template.yaml, which is the only list of functions. The folder in a `CodeUri` is also the name of the crate
-/// and of its binary, and the last part of the function's name.
+/// The text of template.yaml, which is the only list of functions. The folder in a `CodeUri` is also the name of the
+/// crate and of its binary, and the last part of the function's name.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 

@@ -11,7 +11,8 @@ pub struct Tools {
     pub python: PathBuf,
     /// The Python that runs Glue jobs; it exists only after [`Tools::spark`].
     pub spark: PathBuf,
-    /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). Without it, none are kept.
+    /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). Without it,
+    /// none are kept.
     pub calls: Option<PathBuf>,
     target: PathBuf,
     pub template: Template,

@@ -89,8 +89,8 @@ fn request(function: &str) -> Value {
     }
 }
 
-/// The file with the environment that a function outside the emulator needs to use this stack, for `cargo lambda watch`.
-/// It exists while `up` runs; `status` and `query` read it, too.
+/// The file with the environment that a function outside the emulator needs to use this stack, for `cargo lambda
+/// watch`. It exists while `up` runs; `status` and `query` read it, too.
 struct EnvFile(PathBuf);
 
 impl EnvFile {

@@ -177,7 +177,8 @@ fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
         .collect()
 }
 
-/// Returns a dataset name that Glue accepts: the table's name, or else the schema's and the table's, or else a numbered one.
+/// Returns a dataset name that Glue accepts: the table's name, or else the schema's and the table's, or else a numbered
+/// one.
 pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     let table = wanted.rsplit('.').next().unwrap_or(wanted);
     let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
