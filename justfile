@@ -34,7 +34,7 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
 
-# check that the pure half builds without AWS, clock, randomness and environment, and the decoders without AWS
+# check that the pure half builds without AWS, clock, randomness and environment, and that decoders build without AWS
 pure:
     cargo clippy -p turntable --no-default-features --target-dir target/pure -- -D warnings
     cargo clippy -p turntable --no-default-features --features arrow --target-dir target/pure -- -D warnings
