@@ -1,4 +1,4 @@
-//! What keeps a candidate from going live, what takes it back, and what may change of a table, with every port in
+//! Audits that keep a candidate from going live, canaries that take it back, and changes of columns, with every port in
 //! memory.
 
 use serde_json::json;
@@ -17,7 +17,7 @@ use turntable::{
 
 const CSV: &str = "id,name\n1,alice\n2,bob\n";
 
-/// A dataset with these checks.
+/// Creates a rig whose dataset has these checks.
 fn checked(checks: &str) -> Rig {
     Rig::with(&format!("checks = {{ {checks} }}"))
 }
@@ -33,13 +33,14 @@ fn audit_tables(rig: &Rig) -> Vec<String> {
     rig.catalog.names().into_iter().map(|name| name.table).filter(|name| name.starts_with("turntable_audit_")).collect()
 }
 
-/// What an operator who asks for the flip is told.
+/// Returns the answer to an operator's flip.
 fn rejected(error: &Error) -> &str {
     assert_eq!(error.kind(), Kind::Rejected);
     error.message()
 }
 
-/// Delivers the event of a candidate that is rejected; why it was. That is no error: it is told once, and not tried again.
+/// Delivers the event of a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
+/// once, and not retried.
 async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
     let answer = rig.deliver(candidate).await.unwrap();
     assert_eq!(answer.outcome, Outcome::Rejected);
@@ -131,7 +132,7 @@ async fn the_audit_table_is_dropped_whatever_happens() {
             let generation = rig.export_csv(CSV).await;
             rig.catalog.on(op, call, fault);
             let answer = rig.flip(&generation).await;
-            // A table that cannot be made is somebody else's failure, and one that is slow to go is nobody's.
+            // Failing to create the table fails the flip; failing to drop it doesn't.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
                 _ => assert_eq!(answer.unwrap().outcome, Outcome::Swapped),
@@ -179,7 +180,7 @@ async fn a_flip_that_is_overtaken_asks_athena_once() {
 
 const CANARY: &str = "canary = \"SELECT count(*) > 0 FROM {table}\"";
 
-/// One generation live, and the next one waiting, whose canary will answer this.
+/// Makes one generation live and exports the next, whose canary will answer this.
 async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation) {
     let rig = checked(CANARY);
     let first = publish(&rig, CSV).await;
@@ -203,7 +204,7 @@ async fn a_canary_that_sings_is_recorded_and_asked_once() {
 
 #[tokio::test]
 async fn a_canary_that_does_not_sing_takes_the_table_back() {
-    // As it should be, with each reply lost, with the conflict of our own echo, and overtaken by somebody harmless.
+    // Without a fault, with each reply lost, with a conflict with our own echo, and after a harmless update by another writer.
     for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
         let (rig, first, next) = before_the_canary("false").await;
         if let Some(fault) = fault {
@@ -227,10 +228,10 @@ async fn a_canary_that_does_not_sing_takes_the_table_back() {
                 (first, By::Canary, None),
             ]
         );
-        // Whether the event comes again or not.
+        // A redelivered event changes nothing.
         assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Stale);
         assert_eq!(rig.live(), Some(first));
-        // What is fresher flips again.
+        // A fresher candidate flips again.
         rig.athena.answers(|_| Ok(one("true")));
         publish(&rig, CSV).await;
     }
@@ -248,7 +249,7 @@ async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
     });
     assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} was replaced meanwhile")));
     assert_eq!(rig.live(), Some(first));
-    // The flip's, and no second one.
+    // The flip's record, and no second one.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
 }
 
@@ -296,7 +297,7 @@ async fn without_a_table_before_there_is_no_way_back() {
 async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
     let (rig, first, _) = before_the_canary("true").await;
     let table = rig.catalog.get(&rig.table).unwrap();
-    // The table of another rig, as it was before Turntable: its location is nobody's generation.
+    // An unmanaged table, from before Turntable.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
     other.catalog.put("dmp", turntable::aws::glue::moved(&table, &flat));
@@ -331,7 +332,7 @@ async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_ca
     assert_eq!(rig.live(), Some(newest));
 }
 
-/// A table whose people have written a comment on `id`, and a new export with these columns.
+/// Adds a comment to the table's column `id`, and exports a candidate with these columns.
 async fn evolving(policy: &str, columns: &str, csv: &str) -> (Rig, Generation, Generation) {
     let rig = Rig::default();
     let schema = format!("schema = \"{policy}\"");
@@ -369,7 +370,7 @@ async fn strict_rejects_what_additive_publishes_in_the_same_update() {
     let table = rig.catalog.get(&rig.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().columns()[0].comment(), Some("the key"));
 
-    // The way back takes the columns back too.
+    // A rollback takes the columns back too.
     rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
     assert_eq!(rig.live(), Some(first));
     assert_eq!(rig.columns(), ["id int", "name string"]);

@@ -1,4 +1,5 @@
-//! Somebody else moves the table: it is noticed, put right where the dataset says so, and nothing of ours is ever undone.
+//! Drift: somebody outside moves the table. Flip detects it, and repairs it where the dataset says so. A repair never undoes
+//! a flip of Turntable.
 
 use std::sync::Arc;
 
@@ -8,19 +9,19 @@ use turntable::{name::Generation, publish::Outcome, record::By, request::Flipped
 
 const REPAIR: &str = "on_unflip = \"repair\"\n";
 
-/// What Glue says of every change of the table, by whomever.
+/// Delivers Glue's event, which comes after every change of the table by anybody.
 async fn changed(rig: &Rig) -> Flipped {
     let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
     rig.ask(event).await.unwrap()
 }
 
-/// What Terraform does with an older state: every field is sent, and no version.
+/// Moves the table as Terraform does with an older state: it sends every field, and no version.
 fn moved(rig: &Rig, location: &str) {
     let table = rig.catalog.get(&rig.table).unwrap();
     rig.catalog.put("dmp", turntable::aws::glue::moved(&table, &location.parse().unwrap()));
 }
 
-/// Two generations that went live one after the other.
+/// Makes two generations live, one after the other.
 async fn two(rig: &Rig) -> (Generation, Generation) {
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -71,7 +72,7 @@ async fn a_repair_goes_back_and_is_on_record() {
         let last = rig.flips().pop().unwrap();
         assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (By::Repair, green, to));
         assert_eq!((changed(&rig).await.reasons.len(), rig.records()), (0, 3), "once");
-        // And the next export goes on from there.
+        // The next export continues from there.
         let next = rig.export().await;
         assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Swapped);
         assert_eq!(changed(&rig).await.reasons.len(), 0);
@@ -108,7 +109,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
     assert_eq!((rig.live(), rig.records()), (Some(blue), 2));
     assert_eq!((changed(&rig).await.reasons.len(), rig.live()), (0, Some(blue)));
 
-    // A running export must not undo it either, and the next flip writes the record first.
+    // A running export doesn't undo it either, and the next flip first writes the record.
     let next = rig.export().await;
     assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Swapped);
     let flips = rig.flips();
@@ -129,8 +130,8 @@ async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
     }
 }
 
-/// Exports, late events, rollbacks and the rule's looks at the same time, and nobody else: nothing is ever repaired, and
-/// where all is at rest, what is live is what the last one to flip has made live.
+/// Runs exports, late events, rollbacks and drift detection at the same time, without drift. Nothing is ever repaired, and in
+/// the end the last flip's generation is live.
 #[tokio::test]
 async fn a_repair_never_undoes_a_flip_of_ours() {
     for seed in 0..400 {
@@ -154,7 +155,7 @@ async fn a_repair_never_undoes_a_flip_of_ours() {
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
                 let world = rig.world_on(rig.catalog.clone(), objects.on(&rig.objects));
-                // What is refused, stale or busy is so.
+                // A refusal, a stale candidate or a lost race is fine.
                 tasks.spawn(async move { drop(flip::handle(world, request).await) });
                 let world = rig.world();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();

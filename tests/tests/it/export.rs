@@ -1,4 +1,4 @@
-//! What `export` does about failures and about its own time, in process.
+//! How `export` handles failures and its own timeout, in process.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn message(received: u32, body: &str) -> Value {
     json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
 }
 
-/// What SQS is told to deliver again, and what was done about it.
+/// Returns what SQS must redeliver, and what became of the messages.
 async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
     let world = rig.world_on(rig.catalog.clone(), objects.on(&rig.objects));
     let answer = rig.export_with(world, json!({ "Records": [message] })).await.unwrap();

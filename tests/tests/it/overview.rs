@@ -1,4 +1,4 @@
-//! `status` of all datasets: one answer, a few requests for each, and no dataset hides another.
+//! `status` of all datasets: one answer, a few requests per dataset, and no failure hides another dataset.
 
 use serde_json::{Value, json};
 use tests::{catalog::Op, rig::Rig};
@@ -6,7 +6,7 @@ use turntable::{name::Generation, publish::Overview};
 
 const FILE: &str = "s3://lake/datasets.toml";
 
-/// A rig with these datasets, each of one CSV.
+/// Creates a rig with these datasets, each from one CSV.
 fn rig(names: &[String]) -> Rig {
     let rig = Rig::default();
     let entry = |name: &String| {
@@ -35,7 +35,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
     generation
 }
 
-/// The answer as a console shows it.
+/// Returns the answer as a console shows it.
 async fn ask(rig: &Rig) -> Value {
     let told = flip::answer(rig.world(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()

@@ -1,6 +1,6 @@
-//! What the AWS SDK does by itself where an answer is lost, late or a refusal for now, and what the ports make of it. It
-//! is what [`tests::wire::Fate`] has the tests in memory do: an error comes after the SDK's last attempt, and `Twice` is
-//! the answer to the attempt after the one that landed.
+//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports make of it. The tests in
+//! memory imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to
+//! the attempt after the one that took effect.
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use turntable::{
     port::{Catalog, Objects, Put, Query, Queue, Update},
 };
 
-/// Attempts of one call: `lambda::aws` says five, and S3 has the SDK's own three.
+/// The attempts of one call: `lambda::aws` sets five; S3 keeps the SDK's default of three.
 const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
@@ -95,7 +95,7 @@ async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_don
     let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
 
-    // Whether it was done is asked by the mark, once.
+    // The port looks once for its mark, to find out whether the call took effect.
     let (s3, config) = service(|_, request| match request.line.as_str() {
         line if line.starts_with("HEAD") => xml(404, "NotFound"),
         _ => xml(503, "SlowDown"),
@@ -105,7 +105,7 @@ async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_don
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS + 1));
 }
 
-/// S3 in which each first attempt is carried out and its answer lost.
+/// Starts an S3 that carries out each first attempt and loses its answer.
 async fn forgetful() -> (Service, SdkConfig) {
     let marks = std::sync::Mutex::new(Vec::new());
     service(move |_, request| {

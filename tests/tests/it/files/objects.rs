@@ -1,4 +1,4 @@
-//! Where objects lie, how they are compressed, and what of a damaged one is told.
+//! Objects: their locations, their compression, and the errors about damaged ones.
 
 use std::io::Write;
 

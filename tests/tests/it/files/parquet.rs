@@ -1,4 +1,4 @@
-//! Parquet: its types, whoever wrote it.
+//! Parquet: the types of every writer.
 
 use std::sync::Arc;
 
@@ -85,9 +85,9 @@ async fn parquet_says_its_types() {
     );
 }
 
-/// As Spark and Hive once wrote timestamps: nanoseconds of the day, and the Julian day. Two columns, of which the second
-/// is a struct's.
-/// Athena's own tables are of gzip where nobody has said otherwise.
+/// Returns timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The second of the two
+/// columns is a struct's.
+/// Athena's own tables have gzip by default.
 #[tokio::test]
 async fn parquet_may_be_compressed_by_whom_it_likes() {
     let plain = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
@@ -232,7 +232,7 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
     }
 }
 
-/// A column as Parquet's own text has it, for what docs/types.md calls it.
+/// Returns a column as Parquet's schema text has it, for a name in docs/types.md.
 fn column(of: &str) -> String {
     let plain = match of {
         "BOOLEAN" => "boolean {}",

@@ -1,4 +1,4 @@
-//! Names, shapes and queries.
+//! Column names, and shapes of queries and results.
 
 use turntable::error::Kind;
 

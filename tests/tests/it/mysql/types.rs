@@ -1,4 +1,4 @@
-//! Every type: what it becomes, and that its extremes are the same here and in MariaDB's own client.
+//! Every type: its Glue type, and extreme values that are the same here and in MariaDB's own client.
 
 use tests::mariadb::Mariadb;
 use turntable::{
@@ -10,20 +10,20 @@ use turntable::{
 
 use super::{context, fault, open, options, render, rows, run, shared};
 
-/// How MariaDB's client is asked for a column, for what it prints to be what we render.
+/// How a query makes MariaDB's client print a column as the tests render it.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Ask {
     Plain,
     /// Bits and booleans.
     Number,
-    /// Floating-point numbers, which it prints with six digits otherwise.
+    /// Floating-point numbers, which the client would print with six digits.
     Double,
     Hex,
     Wkb,
     Micros,
 }
 
-/// Name, type, Glue type, and how the client is asked.
+/// Name, type, Glue type, and how the client's query reads the column.
 pub const COLUMNS: [(&str, &str, &str, Ask); 52] = [
     ("id", "bigint NOT NULL PRIMARY KEY", "bigint", Ask::Plain),
     ("flag", "boolean", "boolean", Ask::Number),
@@ -84,7 +84,7 @@ pub fn create(table: &str) -> String {
     format!("CREATE TABLE {table} ({});\n", columns.join(", "))
 }
 
-/// All rows of the table are the same here and there.
+/// Checks that all rows of a table are the same here and in the client.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
         Ask::Plain => format!("`{name}`"),

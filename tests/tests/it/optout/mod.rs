@@ -1,4 +1,4 @@
-//! Opt-outs, in process: whatever is late, twice, at once, lost or dead, the table is that of one clean run.
+//! Opt-outs, in process: with late, duplicate, concurrent or lost events and crashes, the table ends as after one clean run.
 
 mod archive;
 mod inbox;
@@ -160,7 +160,7 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
 
 #[tokio::test]
 async fn what_sweep_has_marked_does_not_go_live_after_its_fence() {
-    // The same calls make the same names.
+    // The same calls give the same generation names.
     let overtaken = async |marked: Option<Generation>| {
         let lake = Lake::default();
         lake.drop("a.csv", many(0..3));

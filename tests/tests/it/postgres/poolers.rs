@@ -1,4 +1,4 @@
-//! A pooler between us and the server: what works through it works, and what cannot is explained.
+//! A pooler between the source and the server: what can work through it works, and other failures are explained.
 
 use tests::{pgbouncer::PgBouncer, postgres::Database};
 use turntable::{
@@ -15,7 +15,7 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// The database by way of the pooler.
+    /// Returns the database's URL by way of the pooler.
     fn url(&self) -> String {
         self.database.on(self.pooler.port())
     }

@@ -1,4 +1,4 @@
-//! How the server is spoken to: time-outs, IAM tokens, replicas.
+//! Sessions: timeouts, IAM tokens, replicas.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn a_token_wants_a_server_that_proves_itself() {
     );
     assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs credentials and a region of AWS");
     assert_eq!(fault(&url("").replace("localhost", "a,b"), some.clone()).await, "url: auth = \"iam\" needs one host");
-    // verify-full is what holds if nothing is said: this server has no TLS, and gets no token.
+    // verify-full is the default. This server has no TLS, so it gets no token.
     assert_eq!(
         fault(&url(""), some).await,
         format!(

@@ -1,4 +1,4 @@
-//! Columns, batches, moments and connections.
+//! Column names, batches, snapshots and connections.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn rows_are_of_one_moment_and_as_of_is_it() {
     run(url, "DELETE FROM moments WHERE n > 10").await;
     let batches: Vec<_> = opened.streams.into_iter().next().unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 100_000);
-    // 8192 rows each, and here far from 8 MB.
+    // A batch has 8192 rows, which are far from 8 MB here.
     assert_eq!(batches[0].num_rows(), 8192);
 }
 

@@ -1,4 +1,4 @@
-//! A rollback or a late flip to a generation while it is being swept, at every point of the one and of the other.
+//! A rollback or a late flip to a generation that is being swept, interleaved at every point of both.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use turntable::{config::Retain, name::Generation, plan::Live};
 use super::lake::{Lake, hours};
 use crate::wire::Wire;
 
-/// A lake whose first generation may go, and which of the three it is: one that was live, an abandoned candidate, or
-/// one whose export is about to write its manifest.
+/// Creates a lake whose first generation is deletable. It is one of three kinds: it was live, it is an abandoned candidate, or
+/// its export is about to write its manifest.
 async fn lake(kind: Kind) -> (Lake, Generation) {
     let lake = Lake::new(Retain { generations: 0, drain: hours(1), abandoned: hours(1), max_age: hours(48) });
     let target = match kind {
@@ -38,7 +38,7 @@ enum Kind {
     Late,
 }
 
-/// What an operator or an event does; an answer of any kind is right, as long as what is live is whole.
+/// Acts as an operator or an event. Any answer is right, as long as live is complete.
 async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     match kind {
         Kind::Replaced => drop(lake.rollback(target).await),
@@ -50,7 +50,7 @@ async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     }
 }
 
-/// Whether the target is live in the end. Live is whole in any case.
+/// Checks that live is complete, and returns whether it is the target.
 async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: &str) -> bool {
     let Live::Ours(live) = lake.live().await else { panic!("nothing is live") };
     assert!(lake.is_whole(&live).await, "{kind:?}: {who} at call {at}: {live} is live and not whole");

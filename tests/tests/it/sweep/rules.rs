@@ -1,4 +1,4 @@
-//! What an operator sees of each rule.
+//! Each rule of sweep, as an operator sees it.
 
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ async fn what_cannot_be_read_deletes_nothing() {
         let swept = lake.sweep().await;
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
-        // The invocation fails: somebody must look.
+        // The invocation fails, so that somebody notices.
         let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
