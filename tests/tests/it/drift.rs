@@ -31,7 +31,7 @@ async fn two(rig: &Rig) -> (Generation, Generation) {
 }
 
 #[tokio::test]
-async fn what_is_ours_is_left_alone() {
+async fn turntables_own_flips_are_no_drift() {
     let rig = Rig::with(REPAIR);
     let (blue, green) = two(&rig).await;
     assert_eq!(changed(&rig).await.reasons, [""; 0]);
@@ -46,7 +46,7 @@ async fn what_is_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_unflip_is_told_and_left_unless_the_dataset_says_repair() {
+async fn drift_is_reported_and_repaired_only_if_the_dataset_says_so() {
     let rig = Rig::with("");
     let (blue, green) = two(&rig).await;
     moved(&rig, &rig.home.generation(&blue).to_string());
@@ -118,7 +118,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
 }
 
 #[tokio::test]
-async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
+async fn an_operator_can_accept_drift() {
     for request in [json!({ "action": "rollback" }), json!({})] {
         let rig = Rig::with(REPAIR);
         let (blue, green) = two(&rig).await;
@@ -133,7 +133,7 @@ async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
 /// Runs exports, late events, rollbacks and drift detection at the same time, without drift. Nothing is ever repaired, and in
 /// the end the last flip's generation is live.
 #[tokio::test]
-async fn a_repair_never_undoes_a_flip_of_ours() {
+async fn a_repair_never_undoes_turntables_own_flip() {
     for seed in 0..400 {
         let mut numbers = Random::new(seed);
         let rig = Arc::new(Rig::with(REPAIR));

@@ -21,7 +21,7 @@ async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<S
 }
 
 #[tokio::test]
-async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_time() {
+async fn a_transient_failure_is_redelivered_twice_and_then_goes_to_the_dead_letter_queue() {
     let rig = Rig::default();
     let body = "{\"dataset\":\"users\"}";
     for (received, again, done) in [
@@ -38,7 +38,7 @@ async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_ti
 }
 
 #[tokio::test]
-async fn what_will_fail_again_is_dead_at_once() {
+async fn a_permanent_failure_goes_to_the_dead_letter_queue_at_once() {
     let rig = Rig::default();
     for body in ["no JSON", "{}", "{\"dataset\":\"nobody\"}"] {
         let dead = vec![format!("{body} is dead: Input")];

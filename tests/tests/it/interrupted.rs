@@ -59,7 +59,7 @@ fn repairs(flips: &[Flip]) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_somebody_else_did_is_told_and_left_alone() {
+async fn drift_of_any_kind_is_reported_and_left_alone() {
     let (rig, blue, green) = flipped(REPORT).await;
     assert!(!is_told(&rig.ask(changed()).await.unwrap()));
     for location in [rig.home.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
@@ -100,7 +100,7 @@ async fn a_repair_is_a_flip_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_table_of_nobodys_is_nobodys_business() {
+async fn an_unmanaged_table_is_ignored() {
     let (rig, ..) = flipped(REPAIR).await;
     let mut event = changed();
     event["detail"]["tableName"] = "orders".into();
@@ -167,7 +167,7 @@ async fn is_quiet(rig: &Rig, told: &[Flipped], when: &str) {
 }
 
 #[tokio::test]
-async fn a_flip_of_ours_at_any_point_of_a_look_is_no_unflip() {
+async fn an_own_flip_at_any_point_of_drift_detection_is_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -185,7 +185,7 @@ async fn a_flip_of_ours_at_any_point_of_a_look_is_no_unflip() {
 }
 
 #[tokio::test]
-async fn a_look_at_any_point_of_a_flip_of_ours_sees_no_unflip() {
+async fn drift_detection_at_any_point_of_an_own_flip_sees_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -207,7 +207,7 @@ async fn a_look_at_any_point_of_a_flip_of_ours_sees_no_unflip() {
 }
 
 #[tokio::test]
-async fn a_flip_of_ours_that_died_anywhere_is_no_unflip() {
+async fn an_own_flip_that_died_anywhere_is_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -231,7 +231,7 @@ fn schedules() -> u64 {
 
 /// Runs actions of Turntable and drift detection at the same time, three times in a row. Some of the runs die.
 #[tokio::test]
-async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
+async fn random_own_actions_are_never_taken_for_drift() {
     let (mut died, mut came_back) = (0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Random::new(seed);
@@ -272,7 +272,7 @@ async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
 
 /// Drift is repaired in the end, whatever Turntable does at the same time.
 #[tokio::test]
-async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
+async fn drift_among_own_flips_is_repaired_in_the_end() {
     let mut repaired = 0;
     for seed in 0..schedules() {
         let numbers = &mut Random::new(seed);
@@ -294,7 +294,7 @@ async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_return_that_lost_and_died_does_not_hide_the_one_that_won() {
+async fn a_rollback_that_lost_and_died_does_not_hide_the_winner() {
     let mut bad = Vec::new();
     for at in 0..20 {
         for dies in at..20 {

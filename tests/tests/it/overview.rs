@@ -46,7 +46,7 @@ async fn overview(rig: &Rig) -> Overview {
 }
 
 #[tokio::test]
-async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
+async fn every_dataset_is_listed_and_problems_come_first() {
     let names = ["broken", "good", "held", "moved", "never", "rejected"].map(str::to_owned);
     let rig = rig(&names);
     let (good, held) = (publish(&rig, "good").await, publish(&rig, "held").await);
@@ -105,7 +105,7 @@ async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
 }
 
 #[tokio::test]
-async fn what_has_been_live_and_was_rolled_back_waits_for_nobody() {
+async fn a_rolled_back_generation_needs_no_attention() {
     let names = ["users".to_owned()];
     let rig = rig(&names);
     let (before, after) = (publish(&rig, "users").await, publish(&rig, "users").await);

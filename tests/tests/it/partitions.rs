@@ -266,7 +266,7 @@ async fn a_table_that_turns_out_to_have_no_rows_can_be_read() {
 
 /// The source has 300 MB in Arrow, and 192 MiB may wait: rows of a thousand partitions in turn.
 #[tokio::test(flavor = "multi_thread")]
-async fn more_rows_than_may_wait_and_in_no_order_become_one_file_a_partition() {
+async fn unordered_rows_beyond_the_buffer_become_one_file_per_partition() {
     const ROWS: usize = 300_000;
     const PARTITIONS: usize = 1000;
     let rig = Rig::default();

@@ -75,7 +75,7 @@ async fn carried(body: Vec<u8>, columns: &str) -> bool {
 }
 
 #[tokio::test]
-async fn objects_that_are_as_ours_are_carried_and_the_others_are_merged() {
+async fn suitable_objects_are_copied_and_the_others_are_merged() {
     let rig = rig("");
     let large = [0, ROWS].map(|from| parquet(columns(from, ROWS), plain()));
     let etags: Vec<String> = large
@@ -102,7 +102,7 @@ async fn objects_that_are_as_ours_are_carried_and_the_others_are_merged() {
 }
 
 #[tokio::test]
-async fn an_object_is_carried_only_if_nothing_differs_for_readers_and_checks() {
+async fn an_object_is_copied_only_if_readers_and_checks_see_no_difference() {
     assert!(carried(parquet(columns(0, ROWS), plain()), "").await);
     assert!(carried(parquet(columns(0, ROWS), plain()), ", columns = { id = \"bigint\", name = \"string\" }").await);
     for (why, properties) in [

@@ -70,7 +70,7 @@ async fn a_flip_changes_the_location_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_stale_version_looks_again_and_a_lost_or_echoed_reply_is_settled_by_location() {
+async fn a_lost_race_reloads_and_a_lost_or_echoed_reply_is_settled_by_location() {
     for fault in [Fault::Overtake, Fault::LoseReply, Fault::Echo] {
         let rig = Rig::default();
         let blue = rig.export().await;
@@ -144,7 +144,7 @@ async fn deliveries_at_the_same_time_end_at_the_fresher_one() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_was_overtaken_by_its_twin_puts_nothing_else_on_record() {
+async fn a_delivery_that_loses_to_its_duplicate_writes_no_other_record() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
 
 /// The model found this order: a flip loads its state after a rollback's update and before the rollback's record.
 #[tokio::test]
-async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
+async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -350,7 +350,7 @@ async fn a_hold_stops_flips_and_not_exports_until_released() {
 }
 
 #[tokio::test]
-async fn a_hold_stops_the_flip_that_has_looked_before_it() {
+async fn a_hold_stops_a_flip_that_loaded_before_it() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -402,7 +402,7 @@ async fn an_empty_source_is_a_valid_generation() {
 }
 
 #[tokio::test]
-async fn an_unflip_is_left_to_an_operator() {
+async fn drift_is_left_to_an_operator() {
     let rig = Rig::default();
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -422,7 +422,7 @@ async fn an_unflip_is_left_to_an_operator() {
 }
 
 #[tokio::test]
-async fn status_tells_what_waits_who_flipped_and_what_the_next_sweep_does() {
+async fn status_shows_waiting_candidates_the_last_flip_and_the_next_sweep() {
     let rig = Rig::with("retain = { generations = 0, drain = \"1h\" }\n");
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();

@@ -54,7 +54,7 @@ fn mark(request: &Request) -> String {
 }
 
 #[tokio::test]
-async fn an_update_whose_answer_is_lost_is_sent_again_and_meets_itself() {
+async fn an_update_whose_answer_is_lost_is_retried_and_conflicts_with_itself() {
     let (glue, config) = service(|number, _| match number {
         1 => Reply::HangsUp,
         _ => refused("ConcurrentModificationException"),
@@ -74,7 +74,7 @@ async fn an_update_whose_answer_is_lost_is_sent_again_and_meets_itself() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_now_is_sent_again_until_it_is_taken() {
+async fn a_throttled_call_is_retried_until_it_is_accepted() {
     let (glue, config) =
         service(|number, _| if number < 4 { refused("ThrottlingException") } else { json(200, "{}") }).await;
     let update = Glue::new(&config).update("dmp", table(), "7").await;
@@ -86,7 +86,7 @@ async fn what_is_refused_for_now_is_sent_again_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_done() {
+async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_effect() {
     let (glue, config) = service(|_, _| json(500, "{}")).await;
     let error = Glue::new(&config).update("dmp", table(), "7").await.unwrap_err();
     assert_eq!((error.kind(), glue.seen().len()), (Kind::Unavailable, ATTEMPTS));
@@ -124,7 +124,7 @@ async fn forgetful() -> (Service, SdkConfig) {
 }
 
 #[tokio::test]
-async fn a_new_object_knows_its_own_echo() {
+async fn a_new_object_recognises_its_own_echo() {
     let (s3, config) = forgetful().await;
     let put = S3::new(&config).put_new(&key("a"), Bytes::from_static(b"x")).await.unwrap();
     let lines: Vec<String> = s3.seen().iter().map(|request| request.line.split(' ').next().unwrap().into()).collect();
@@ -142,7 +142,7 @@ async fn a_new_object_knows_its_own_echo() {
 }
 
 #[tokio::test]
-async fn a_deletion_on_a_condition_does_not_know_its_echo() {
+async fn a_conditional_deletion_does_not_recognise_its_echo() {
     let (s3, config) = service(|number, _| match number {
         1 => Reply::HangsUp,
         _ => xml(404, "NoSuchKey"),

@@ -49,7 +49,7 @@ fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(
 }
 
 #[test]
-fn a_scenario_that_is_disturbed_at_any_call_ends_like_one_that_is_not() {
+fn a_scenario_with_a_fault_at_any_call_ends_like_one_without() {
     let (mut all, mut met) = (0, Met::default());
     let mut broken = Vec::new();
     for scenario in ALL {

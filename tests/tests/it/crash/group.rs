@@ -154,7 +154,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[Run], when: &str) -> Run 
 }
 
 #[tokio::test]
-async fn a_group_that_is_disturbed_at_any_call_ends_like_one_that_is_not() {
+async fn a_group_with_a_fault_at_any_call_ends_like_one_without() {
     let mut all = 0;
     for (name, prepare) in ALL {
         let (lake, request, runs) = prepare().await;

@@ -209,7 +209,7 @@ fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
 }
 
 #[test]
-fn whatever_meets_whatever_no_promise_is_broken() {
+fn random_schedules_break_no_promise() {
     let first = count("FIRST", 0);
     let schedules = count("TURNTABLE_CRASH_SCHEDULES", 10_000);
     let began = Instant::now();

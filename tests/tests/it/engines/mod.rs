@@ -45,7 +45,7 @@ fn dead_letters(rig: &Rig) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() {
+async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the_chain() {
     for source in [ATHENA, GLUE] {
         let rig = support::rig(source, "checks = { min_rows = 4, not_null = [\"id\"] }");
         let before = rig.now();
@@ -68,7 +68,7 @@ async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() 
 }
 
 #[tokio::test]
-async fn an_engine_is_told_all_that_the_dataset_says() {
+async fn an_engine_gets_all_options_of_the_dataset() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     let Work::Athena { workgroup, database, sql } = rig.engine.runs()[0].work.clone() else { panic!("no Athena") };
@@ -106,7 +106,7 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_run_of_whose_start_nobody_heard_is_found_by_where_it_writes() {
+async fn a_run_whose_start_was_never_confirmed_is_found_by_its_location() {
     for source in [ATHENA, GLUE] {
         let rig = support::rig(source, "");
         rig.engine.next_start(Start::Lost);
@@ -119,7 +119,7 @@ async fn a_run_of_whose_start_nobody_heard_is_found_by_where_it_writes() {
 }
 
 #[tokio::test]
-async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
+async fn a_start_that_was_never_confirmed_is_given_up_in_the_end() {
     let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Lost);
     export(&rig).await.unwrap_err();
@@ -133,7 +133,7 @@ async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
+async fn a_failed_run_is_reported_once_with_the_engines_reason() {
     for (source, kind) in [(ATHENA, Kind::Input), (GLUE, Kind::Unavailable)] {
         let rig = support::rig(source, "");
         export(&rig).await.unwrap();
@@ -152,7 +152,7 @@ async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
 }
 
 #[tokio::test]
-async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending() {
+async fn a_refused_start_fails_at_once_and_leaves_nothing_pending() {
     let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Refused);
     assert_eq!(export(&rig).await.unwrap_err().message(), "SYNTAX_ERROR: line 1:8");
@@ -160,7 +160,7 @@ async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending()
 }
 
 #[tokio::test]
-async fn what_no_table_can_be_made_of_fails_with_what_to_do() {
+async fn files_that_no_table_can_have_fail_with_advice() {
     for (files, expected) in [
         (vec![], "no files: the result has no rows, and UNLOAD writes no file for them"),
         (vec![("a.csv", "id\n1\n".into())], "must be Parquet with columns of Glue's types"),
@@ -214,7 +214,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     assert_eq!(manifests(&rig).len(), 2);
 }
 
-/// Delivers the messages that sweep has sent to the queue.
+/// Delivers the messages that sweep has sent to the queue, and returns the answers.
 async fn delivered(rig: &Rig) -> Vec<Value> {
     let mut answers = Vec::new();
     let sent = std::mem::take(&mut *rig.queue.0.lock().unwrap());
@@ -227,7 +227,7 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
+async fn sweep_makes_up_for_a_lost_event() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     support::sweep(&rig, rig.world()).await.unwrap();
@@ -241,7 +241,7 @@ async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
 }
 
 #[tokio::test]
-async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_before() {
+async fn a_runs_leftovers_are_deleted_only_after_its_certain_end() {
     // A job with a timeout of two hours may run for three; `abandoned` alone would allow one.
     let rig = support::rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
     export(&rig).await.unwrap();
@@ -273,7 +273,7 @@ fn schedules() -> u64 {
 /// Requests, early, late and duplicate events, sweeps and their nudges run at the same time; starts are lost, and
 /// processes die anywhere. In the end every run is settled correctly.
 #[tokio::test]
-async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
+async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Numbers(seed);
@@ -371,7 +371,7 @@ async fn settle_all(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn an_event_of_somebody_elses_run_is_nobodys_business() {
+async fn an_event_of_an_unmanaged_run_is_ignored() {
     let rig = support::rig(ATHENA, "");
     let unknown = rig.export_with(rig.world(), athena_event("0000")).await.unwrap();
     assert!(matches!(unknown, Answer::Engaged(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");

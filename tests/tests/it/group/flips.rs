@@ -106,7 +106,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_glue_does_not_answer_is_asked_again_and_then_all_goes_back() {
+async fn an_update_without_an_answer_is_retried_and_then_all_goes_back() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;
@@ -144,7 +144,7 @@ async fn a_canary_takes_all_back() {
 }
 
 #[tokio::test]
-async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
+async fn a_created_table_stays_behind_and_is_reported() {
     let lake = Lake::with("checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n");
     lake.rig.athena.answers(|_| Ok(query::one("false")));
     let run = lake.run().await;
@@ -156,7 +156,7 @@ async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_run_of_other_members_than_now_is_stale() {
+async fn a_run_with_other_members_is_stale() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;
@@ -174,7 +174,7 @@ async fn a_run_of_other_members_than_now_is_stale() {
 }
 
 #[tokio::test]
-async fn what_was_exported_alone_does_not_flip_in_a_group() {
+async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;

@@ -74,7 +74,7 @@ async fn the_status_of_all_datasets_knows_of_their_groups() {
 }
 
 #[tokio::test]
-async fn a_hold_of_before_a_dataset_joined_holds_all_until_released() {
+async fn a_members_older_hold_holds_the_group_until_released() {
     let lake = Lake::new();
     lake.configure(&["a", "b"]);
     lake.ask(json!({ "dataset": "c", "action": "hold", "reason": "alone" })).await.unwrap();
@@ -102,7 +102,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
 }
 
 #[tokio::test]
-async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
+async fn a_drifted_member_is_left_and_the_others_go_on() {
     let lake = Lake::with("on_unflip = \"repair\"\n");
     let first = lake.flipped().await;
     let second = lake.flipped().await;

@@ -88,7 +88,7 @@ const OTHERS: [Other; 7] =
 const SOON: &str = "on_unflip = \"repair\"\nretain = { generations = 1, drain = \"1h\", abandoned = \"1h\" }\n";
 
 #[tokio::test]
-async fn whoever_comes_in_between_leaves_one_run_live() {
+async fn any_concurrent_action_leaves_one_run_live() {
     for other in OTHERS {
         for at in 0.. {
             let when = format!("{other:?} before call {at}");
@@ -145,7 +145,7 @@ async fn whoever_comes_in_between_leaves_one_run_live() {
 
 /// The run that finishes an unfinished flip reads the record before another run turns the flip back, and the table after.
 #[tokio::test]
-async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
+async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;
     for at in 0.. {
         let (lake, old, run) = begun().await;
@@ -171,7 +171,7 @@ async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
 
 /// One table drifts: it is left alone or flipped with the others, and the others are of one run.
 #[tokio::test]
-async fn a_table_that_is_moved_in_between_leaves_the_others_together() {
+async fn drift_of_one_table_leaves_the_others_together() {
     for at in 0.. {
         let (lake, old, run) = begun().await;
         let beside = lake.clone();
@@ -208,7 +208,7 @@ fn schedules() -> u64 {
 /// Duplicate events of several runs, an operator, and a table whose updates are denied for a while, all at the same time.
 /// Some of the processes die.
 #[tokio::test]
-async fn in_whatever_order_one_run_is_live_in_the_end() {
+async fn random_schedules_end_with_one_run_live() {
     let (mut died, mut back, mut rolled) = (0, 0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Numbers(seed);

@@ -182,7 +182,7 @@ async fn floats_have_all_their_digits() {
 const NO_DATE: &str = "a date that is in no calendar (0000-00-00, or no such day): replace it in the query";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
+async fn an_unrepresentable_value_names_its_column_and_row_or_is_null_and_counted() {
     let server = shared().await;
     run(
         server,

@@ -119,7 +119,7 @@ async fn an_invocation_moves_what_it_may_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_lost_is_not_begun_anew_without_those_who_are_archived() {
+async fn a_lost_table_is_not_recreated_without_archived_opt_outs() {
     let lake = drained().await;
     lake.sweep().await;
     turntable::port::Catalog::delete(&*lake.catalog, &lake.table_name()).await.unwrap();

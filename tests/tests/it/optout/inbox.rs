@@ -47,7 +47,7 @@ async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
+async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
     let lake = Lake::default();
     for (name, text) in [
         ("a.csv", "user,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n"),
@@ -79,7 +79,7 @@ async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
 }
 
 #[tokio::test]
-async fn every_format_says_the_same() {
+async fn every_format_gives_the_same_records() {
     let csv = "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n";
     let json = "{\"occurred_at\":\"2026-01-01T00:00:00Z\",\"USER_ID\":\"2\",\"state\":\"withdrawn\",\"by\":{\"x\":1}}\n\n{\"user_id\":[3]}\n{\n";
     let lake = Lake::default();
@@ -179,7 +179,7 @@ fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: W
 
 /// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't stop the good drop beside them.
 #[tokio::test]
-async fn parquet_is_not_taken_on_its_word() {
+async fn parquet_that_expands_beyond_memory_is_rejected() {
     let lake = Lake::default();
     lake.drop("good.parquet", parquet(0..3, 1_767_225_600));
     let packed = || WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
@@ -203,7 +203,7 @@ async fn parquet_is_not_taken_on_its_word() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_the_memory_is_the_same_table() {
+async fn a_burst_beyond_memory_gives_the_same_table() {
     const PEOPLE: i64 = 300_000;
     let lake = Lake::with("buckets = 128");
     lake.drop("a.csv", many(0..PEOPLE));

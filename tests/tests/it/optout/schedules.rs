@@ -108,7 +108,7 @@ async fn a_crash_at_every_call_loses_nothing() {
 }
 
 #[tokio::test]
-async fn whatever_happens_the_table_is_that_of_one_clean_run() {
+async fn random_schedules_end_with_the_table_of_one_clean_run() {
     let (mut met, mut lost, mut archived) = (0, 0, 0);
     for seed in 0..schedules() {
         let mut never_back = NeverBack::default();

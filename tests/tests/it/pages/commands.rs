@@ -44,7 +44,7 @@ fn no_command_hides_behind_a_program_that_is_not_known() {
 }
 
 #[test]
-fn who_is_said_to_run_a_command_does() {
+fn the_listed_runner_of_a_command_runs_it() {
     assert!(read(".ci/run").contains("\ncargo test --workspace "), "CI runs all tests");
     for (page, command, by) in entries() {
         match by {

@@ -81,7 +81,7 @@ async fn a_value_never_gets_into_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_log_in_is_told_what_to_correct() {
+async fn a_refused_login_says_what_to_correct() {
     let url = shared().await;
     let at = address(url);
     check(

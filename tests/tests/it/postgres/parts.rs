@@ -24,7 +24,7 @@ async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) ->
 const BREAKS_OUT: &str = "x\" from nobody; drop table parted; --'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_comes_once_however_it_is_cut() {
+async fn every_row_comes_once_however_the_table_is_split() {
     let url = shared().await;
     run(
         url,

@@ -39,7 +39,7 @@ async fn only_the_datasets_own_time_out_ends_a_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_datasets_patience_comes_before_the_urls() {
+async fn the_datasets_timeout_overrides_the_urls() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://u:p@{}/d?connect_timeout=60", silent.local_addr().unwrap());
     let session = Session { connect_timeout: Some(SignedDuration::from_secs(1)), ..Session::default() };
@@ -58,7 +58,7 @@ async fn with_token(url: &str, iam: Option<Signer>) -> Result<Vec<Vec<Option<Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_wants_a_server_that_proves_itself() {
+async fn an_iam_token_requires_a_verified_server() {
     let credentials = SharedCredentialsProvider::new(Credentials::new("akid", "secret", None, None, "test"));
     let signer = Signer { credentials, region: "eu-central-1".into() };
     let port = shared().await.rsplit(':').next().unwrap().replace("/postgres", "");
@@ -92,7 +92,7 @@ async fn a_token_wants_a_server_that_proves_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_replica_does_also_in_parts() {
+async fn a_read_replica_works_also_in_parts() {
     let (server, replica) = tokio::task::spawn_blocking(|| {
         let server = Postgres::start();
         let replica = server.replica();

@@ -14,7 +14,7 @@ use turntable::{
 use super::{context, fault, options, rows, run, shared};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
+async fn an_unrepresentable_value_is_named_by_column_and_row_and_never_shown() {
     let url = shared().await;
     for (values, text) in [
         ("('2024-01-01'::date), ('infinity')", "an infinite date: replace it in the query"),
@@ -36,7 +36,7 @@ async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_is_null_where_the_dataset_says_so_and_is_counted() {
+async fn an_unrepresentable_value_is_null_and_counted_where_the_dataset_says_so() {
     let url = shared().await;
     let query = "SELECT id, day, price::numeric(5,2) AS price, moments, numbers FROM (VALUES
         (1, 'infinity'::date, 'NaN'::numeric(5,2), '{2024-01-01,-infinity,NULL}'::timestamp[], '{1,2}'::int[]),

@@ -127,7 +127,7 @@ async fn flip(lake: &Lake, truth: &mut Truth, generation: Generation, lose: bool
     }
 }
 
-/// Flips, and dies before the record.
+/// Deletes the last flip's record, if `lose`, as if the flip had died before writing it.
 async fn lose_record(lake: &Lake, truth: &mut Truth, lose: bool, met: &mut Met) {
     if lose {
         let records = lake.objects.list(&lake.dataset.home.flips(), None).await.unwrap();

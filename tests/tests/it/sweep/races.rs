@@ -58,7 +58,7 @@ async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: 
 }
 
 #[tokio::test]
-async fn whoever_comes_back_during_a_sweep_is_whole() {
+async fn a_generation_that_returns_during_a_sweep_is_complete() {
     for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
         let (mut came_back, mut stayed_away) = (0, 0);
         for at in 0.. {
@@ -77,7 +77,7 @@ async fn whoever_comes_back_during_a_sweep_is_whole() {
 }
 
 #[tokio::test]
-async fn a_sweep_during_a_way_back_leaves_live_whole() {
+async fn a_sweep_during_a_rollback_leaves_live_complete() {
     for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
         let (mut came_back, mut stayed_away) = (0, 0);
         for at in 0.. {
