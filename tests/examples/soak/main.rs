@@ -1,7 +1,7 @@
 //! The real chain under constant readers, constant writers, and kill -9: `just soak SECONDS`.
 //!
-//! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers ask for counts, for the
-//! extraction without opted-out people, and for every row. Each answer must be exactly one generation
+//! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers ask for
+//! counts, for the extraction without opted-out people, and for every row. Each answer must be exactly one generation
 //! ([`oracle`]). A ninth reader reads its files seconds after it has found them, as a long query does. Meanwhile a day is
 //! exported every second, people opt out twice a second ([`writers`]), operators
 //! roll back, sweeps delete, and events come late and again. Functions are killed in the first three fifths of the

@@ -117,7 +117,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns the records of a listing that begins at `since`, or only the last record without it.
+    /// Returns which records a listing that begins at `since` contains; without `since`, only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {

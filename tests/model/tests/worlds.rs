@@ -108,7 +108,7 @@ fn keeping() {
 
 /// The table drifts once.
 #[test]
-fn unflipping() {
+fn drifting() {
     let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 2, foreign: 1, ..Budget::default() };
     holds("un-flipping", Turntable { budget, ..Turntable::default() });
 }

@@ -1,4 +1,4 @@
-//! What keeps a candidate from going live, what takes it back, and what may change of a table, with every port in
+//! Audits that keep a candidate from going live, canaries that take it back, and changes of columns, with every port in
 //! memory.
 
 use serde_json::json;
@@ -17,7 +17,7 @@ use turntable::{
 
 const CSV: &str = "id,name\n1,alice\n2,bob\n";
 
-/// A dataset with these checks.
+/// Creates a rig whose dataset has these checks.
 fn checked(checks: &str) -> Rig {
     Rig::with(&format!("checks = {{ {checks} }}"))
 }
@@ -33,13 +33,14 @@ fn audit_tables(rig: &Rig) -> Vec<String> {
     rig.catalog.names().into_iter().map(|name| name.table).filter(|name| name.starts_with("turntable_audit_")).collect()
 }
 
-/// What an operator who asks for the flip is told.
+/// Returns the text of a rejection, which is an operator's answer.
 fn rejected(error: &Error) -> &str {
     assert_eq!(error.kind(), Kind::Rejected);
     error.message()
 }
 
-/// Delivers the event of a candidate that is rejected; why it was. That is no error: it is told once, and not tried again.
+/// Delivers the event of a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
+/// once, and not retried.
 async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
     let answer = rig.deliver(candidate).await.unwrap();
     assert_eq!(answer.outcome, Outcome::Rejected);
@@ -47,7 +48,7 @@ async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
 }
 
 #[tokio::test]
-async fn each_check_passes_what_is_good_and_rejects_what_is_not() {
+async fn each_check_passes_good_data_and_rejects_bad_data() {
     for case in CASES {
         let rig = Rig::default();
         rig.configure(COLUMNS, &format!("checks = {{ {} }}", case.checks));
@@ -89,7 +90,7 @@ async fn all_failures_are_reported_together() {
 }
 
 #[tokio::test]
-async fn athena_is_asked_about_a_table_with_what_the_flip_publishes_and_it_is_gone_afterwards() {
+async fn athena_audits_a_temporary_table_that_equals_the_flips() {
     let rig = checked("unique = [\"id\"], sql = [\"SELECT true FROM {table}\"]");
     rig.athena.answers(|sql| Ok(one(if sql.contains("GROUP BY") { "0" } else { "true" })));
     let generation = rig.export_csv(CSV).await;
@@ -112,7 +113,7 @@ async fn athena_is_asked_about_a_table_with_what_the_flip_publishes_and_it_is_go
 }
 
 #[tokio::test]
-async fn nothing_is_registered_where_athena_has_nothing_to_answer() {
+async fn no_audit_table_is_created_without_athena_checks() {
     let rig = checked("min_rows = 1");
     let answer = serde_json::to_value({
         let generation = rig.export_csv(CSV).await;
@@ -124,14 +125,14 @@ async fn nothing_is_registered_where_athena_has_nothing_to_answer() {
 }
 
 #[tokio::test]
-async fn the_audit_table_is_dropped_whatever_happens() {
+async fn the_audit_table_is_dropped_after_every_failure() {
     for fault in [Fault::Fail, Fault::LoseReply] {
         for (op, call) in [(Op::Create, 1), (Op::Delete, 1), (Op::Delete, 2)] {
             let rig = checked("sql = [\"SELECT true FROM {table}\"]");
             let generation = rig.export_csv(CSV).await;
             rig.catalog.on(op, call, fault);
             let answer = rig.flip(&generation).await;
-            // A table that cannot be made is somebody else's failure, and one that is slow to go is nobody's.
+            // Failing to create the table fails the flip; failing to drop it doesn't.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
                 _ => assert_eq!(answer.unwrap().outcome, Outcome::Committed),
@@ -156,7 +157,7 @@ async fn the_audit_table_is_dropped_whatever_happens() {
 }
 
 #[tokio::test]
-async fn a_table_that_will_not_go_is_left_for_sweep() {
+async fn an_audit_table_that_cannot_be_dropped_is_left_for_sweep() {
     let rig = checked("sql = [\"SELECT true FROM {table}\"]");
     let generation = rig.export_csv(CSV).await;
     for call in 1..=3 {
@@ -167,7 +168,7 @@ async fn a_table_that_will_not_go_is_left_for_sweep() {
 }
 
 #[tokio::test]
-async fn a_flip_that_is_overtaken_asks_athena_once() {
+async fn a_flip_that_loses_the_race_queries_athena_once() {
     let rig = checked("sql = [\"SELECT true FROM {table}\"]");
     publish(&rig, CSV).await;
     let next = rig.export_csv(CSV).await;
@@ -179,7 +180,7 @@ async fn a_flip_that_is_overtaken_asks_athena_once() {
 
 const CANARY: &str = "canary = \"SELECT count(*) > 0 FROM {table}\"";
 
-/// One generation live, and the next one waiting, whose canary will answer this.
+/// Makes one generation live and exports the next, whose canary will answer this.
 async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation) {
     let rig = checked(CANARY);
     let first = publish(&rig, CSV).await;
@@ -189,7 +190,7 @@ async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation
 }
 
 #[tokio::test]
-async fn a_canary_that_sings_is_recorded_and_asked_once() {
+async fn a_true_canary_is_recorded_and_queried_once() {
     let (rig, _, next) = before_the_canary("true").await;
     let answer = rig.deliver(&next).await.unwrap();
     assert_eq!(answer.outcome, Outcome::Committed);
@@ -202,8 +203,8 @@ async fn a_canary_that_sings_is_recorded_and_asked_once() {
 }
 
 #[tokio::test]
-async fn a_canary_that_does_not_sing_takes_the_table_back() {
-    // As it should be, with each reply lost, with the conflict of our own echo, and overtaken by somebody harmless.
+async fn a_failed_canary_rolls_the_table_back() {
+    // Without a fault, with each reply lost, with a conflict with our own echo, and after a harmless update by another writer.
     for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
         let (rig, first, next) = before_the_canary("false").await;
         if let Some(fault) = fault {
@@ -227,17 +228,17 @@ async fn a_canary_that_does_not_sing_takes_the_table_back() {
                 (first, FlipOrigin::Canary, None),
             ]
         );
-        // Whether the event comes again or not.
+        // A redelivered event changes nothing.
         assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Stale);
         assert_eq!(rig.live(), Some(first));
-        // What is fresher flips again.
+        // A fresher candidate flips again.
         rig.athena.answers(|_| Ok(one("true")));
         publish(&rig, CSV).await;
     }
 }
 
 #[tokio::test]
-async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
+async fn a_failed_canary_leaves_drift_alone() {
     let (rig, first, next) = before_the_canary("false").await;
     let (glue, name) = (rig.catalog.clone(), rig.table.clone());
     let other = format!("s3://lake/schemas/users/{first}").parse().unwrap();
@@ -248,12 +249,12 @@ async fn a_canary_leaves_alone_what_somebody_else_has_made_live_meanwhile() {
     });
     assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
     assert_eq!(rig.live(), Some(first));
-    // The flip's, and no second one.
+    // The flip's record, and no second one.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
 }
 
 #[tokio::test]
-async fn a_way_back_that_fails_is_gone_the_next_time() {
+async fn a_failed_way_back_is_completed_by_the_next_event() {
     let (rig, first, next) = before_the_canary("false").await;
     rig.catalog.on(Op::Update, 2, Fault::Fail);
     assert_eq!(rig.deliver(&next).await.unwrap_err().kind(), Kind::Unavailable);
@@ -263,7 +264,7 @@ async fn a_way_back_that_fails_is_gone_the_next_time() {
 }
 
 #[tokio::test]
-async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
+async fn a_flip_stands_without_a_canary_answer_and_the_canary_is_retried() {
     let (rig, first, next) = before_the_canary("false").await;
     rig.athena.answers(|_| Err(Error::unavailable("athena:StartQueryExecution failed: run again")));
     let answer = rig.deliver(&next).await.unwrap();
@@ -280,7 +281,7 @@ async fn a_flip_stands_while_athena_does_not_answer_and_is_asked_about_later() {
 }
 
 #[tokio::test]
-async fn without_a_table_before_there_is_no_way_back() {
+async fn a_created_table_has_no_way_back() {
     let rig = checked(CANARY);
     rig.athena.answers(|_| Ok(one("false")));
     let only = rig.export_csv(CSV).await;
@@ -293,10 +294,10 @@ async fn without_a_table_before_there_is_no_way_back() {
 }
 
 #[tokio::test]
-async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
+async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     let (rig, first, _) = before_the_canary("true").await;
     let table = rig.catalog.get(&rig.table).unwrap();
-    // The table of another rig, as it was before Turntable: its location is nobody's generation.
+    // An unmanaged table, from before Turntable.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
     other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
@@ -312,7 +313,7 @@ async fn a_canary_goes_back_to_a_table_that_was_not_ours() {
 }
 
 #[tokio::test]
-async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_canary() {
+async fn a_concurrent_hold_keeps_live_and_a_rollback_runs_no_canary() {
     let (rig, first, next) = before_the_canary("true").await;
     rig.flip(&next).await.unwrap();
     let asked = rig.athena.asked().len();
@@ -333,7 +334,7 @@ async fn a_hold_that_came_meanwhile_keeps_what_is_live_and_a_rollback_asks_no_ca
     assert_eq!(rig.live(), Some(newest));
 }
 
-/// A table whose people have written a comment on `id`, and a new export with these columns.
+/// Makes a generation live, adds a comment to the table's column `id`, and exports a candidate with these columns.
 async fn evolving(policy: &str, columns: &str, csv: &str) -> (Rig, Generation, Generation) {
     let rig = Rig::default();
     let schema = format!("schema = \"{policy}\"");
@@ -351,7 +352,7 @@ const WIDER: &str = "extra = \"date\", id = \"bigint\", name = \"string\"";
 const WIDER_CSV: &str = "id,name,extra\n1,alice,2026-01-01\n";
 
 #[tokio::test]
-async fn strict_rejects_what_additive_publishes_in_the_same_update() {
+async fn schema_strict_rejects_what_additive_publishes_in_one_update() {
     let (rig, first, next) = evolving("strict", WIDER, WIDER_CSV).await;
     let error = rig.flip(&next).await.unwrap_err();
     assert_eq!(
@@ -371,14 +372,14 @@ async fn strict_rejects_what_additive_publishes_in_the_same_update() {
     let table = rig.catalog.get(&rig.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().columns()[0].comment(), Some("the key"));
 
-    // The way back takes the columns back too.
+    // A rollback takes the columns back too.
     rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
     assert_eq!(rig.live(), Some(first));
     assert_eq!(rig.columns(), ["id int", "name string"]);
 }
 
 #[tokio::test]
-async fn any_publishes_what_the_files_have_and_keeps_comments() {
+async fn schema_any_publishes_the_files_columns_and_keeps_comments() {
     let columns = "full_name = \"string\", id = \"string\"";
     let csv = "id,full_name\n1,alice\n";
     let (rig, first, next) = evolving("additive", columns, csv).await;
@@ -400,7 +401,7 @@ async fn any_publishes_what_the_files_have_and_keeps_comments() {
 }
 
 #[tokio::test]
-async fn a_canary_takes_evolved_columns_back_too() {
+async fn a_failed_canary_takes_evolved_columns_back_too() {
     let (rig, first, next) = evolving("additive", WIDER, WIDER_CSV).await;
     rig.configure(WIDER, &format!("schema = \"additive\"\nchecks = {{ {CANARY} }}"));
     rig.athena.answers(|_| Ok(one("false")));
@@ -410,7 +411,7 @@ async fn a_canary_takes_evolved_columns_back_too() {
 }
 
 #[tokio::test]
-async fn athena_is_not_asked_about_what_is_not_sound() {
+async fn athena_does_not_audit_an_unsound_candidate() {
     let (rig, _, next) = evolving("strict", WIDER, WIDER_CSV).await;
     rig.configure(WIDER, "checks = { unique = [\"id\"], min_rows = 2 }");
     let error = rig.flip(&next).await.unwrap_err();

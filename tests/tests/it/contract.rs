@@ -1,4 +1,4 @@
-//! What the product relies on, in memory, on MiniStack and on moto.
+//! The contract suite: AWS's promises that Turntable relies on, in memory, on MiniStack and on moto.
 
 use std::path::Path;
 
@@ -28,10 +28,10 @@ async fn ministack_differs_as_listed() {
     let (emulator, own) = (emulator().await, account());
     let account = Account::new(emulator.sdk_config(&own), &format!("{PREFIX}ministack")).unwrap();
     none(&account.run(MINISTACK).await);
-    // Though clauses have failed.
+    // Everything is deleted, although clauses have failed.
     account.vacant().await.unwrap();
 
-    // What is there already is not the suite's.
+    // The suite leaves an existing bucket alone.
     let taken = format!("{PREFIX}taken");
     let s3 = aws_sdk_s3::Client::new(&emulator.sdk_config(&own));
     s3.create_bucket().bucket(&taken).send().await.unwrap();

@@ -1,4 +1,5 @@
-//! Somebody else moves the table: it is noticed, put right where the dataset says so, and nothing of ours is ever undone.
+//! Drift: somebody outside moves the table. Flip detects it, and repairs it where the dataset says so. A repair never undoes
+//! a flip of Turntable.
 
 use std::sync::Arc;
 
@@ -8,19 +9,19 @@ use turntable::{answer::Flipped, layout::Generation, publish::Outcome, record::F
 
 const REPAIR: &str = "on_unflip = \"repair\"\n";
 
-/// What Glue says of every change of the table, by whomever.
+/// Delivers Glue's event, which comes after every change of the table by anybody.
 async fn changed(rig: &Rig) -> Flipped {
     let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
     rig.ask(event).await.unwrap()
 }
 
-/// What Terraform does with an older state: every field is sent, and no version.
+/// Moves the table as Terraform does with an older state: it sends every field, and no version.
 fn moved(rig: &Rig, location: &str) {
     let table = rig.catalog.get(&rig.table).unwrap();
     rig.catalog.put("dmp", tests::catalog::moved(&table, &location.parse().unwrap()));
 }
 
-/// Two generations that went live one after the other.
+/// Makes two generations live, one after the other.
 async fn two(rig: &Rig) -> (Generation, Generation) {
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -30,7 +31,7 @@ async fn two(rig: &Rig) -> (Generation, Generation) {
 }
 
 #[tokio::test]
-async fn what_is_ours_is_left_alone() {
+async fn turntables_own_flips_are_no_drift() {
     let rig = Rig::with(REPAIR);
     let (blue, green) = two(&rig).await;
     assert_eq!(changed(&rig).await.reasons, [""; 0]);
@@ -45,7 +46,7 @@ async fn what_is_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_unflip_is_told_and_left_unless_the_dataset_says_repair() {
+async fn drift_is_reported_and_repaired_only_if_the_dataset_says_so() {
     let rig = Rig::with("");
     let (blue, green) = two(&rig).await;
     moved(&rig, &rig.paths.generation(&blue).to_string());
@@ -72,7 +73,7 @@ async fn a_repair_goes_back_and_is_on_record() {
         let last = rig.flips().pop().unwrap();
         assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (FlipOrigin::Repair, green, to));
         assert_eq!((changed(&rig).await.reasons.len(), rig.records()), (0, 3), "once");
-        // And the next export goes on from there.
+        // The next export continues from there.
         let next = rig.export().await;
         assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(changed(&rig).await.reasons.len(), 0);
@@ -109,7 +110,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
     assert_eq!((rig.live(), rig.records()), (Some(blue), 2));
     assert_eq!((changed(&rig).await.reasons.len(), rig.live()), (0, Some(blue)));
 
-    // A running export must not undo it either, and the next flip writes the record first.
+    // A running export doesn't undo it either, and the next flip first writes the record.
     let next = rig.export().await;
     assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
     let flips = rig.flips();
@@ -118,7 +119,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
 }
 
 #[tokio::test]
-async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
+async fn an_operator_can_accept_drift() {
     for request in [json!({ "action": "rollback" }), json!({})] {
         let rig = Rig::with(REPAIR);
         let (blue, green) = two(&rig).await;
@@ -130,10 +131,10 @@ async fn an_operator_who_wants_what_somebody_else_brought_back_gets_it() {
     }
 }
 
-/// Exports, late events, rollbacks and the rule's looks at the same time, and nobody else: nothing is ever repaired, and
-/// where all is at rest, what is live is what the last one to flip has made live.
+/// Runs exports, late events, rollbacks and drift detection at the same time, without drift. Nothing is ever repaired, and in
+/// the end the last flip's generation is live.
 #[tokio::test]
-async fn a_repair_never_undoes_a_flip_of_ours() {
+async fn a_repair_never_undoes_turntables_own_flip() {
     for seed in 0..400 {
         let mut numbers = Random::new(seed);
         let rig = Arc::new(Rig::with(REPAIR));
@@ -155,7 +156,7 @@ async fn a_repair_never_undoes_a_flip_of_ours() {
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
                 let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
-                // What is refused, stale or busy is so.
+                // A refusal, a stale candidate or a lost race is fine.
                 tasks.spawn(async move { drop(flip::handle(env, request).await) });
                 let env = rig.env();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();

@@ -1,4 +1,4 @@
-//! events/ holds one event per trigger, and each is the request that it says.
+//! The folder events/ has one event per trigger, and each parses as the expected request.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -61,10 +61,10 @@ fn flips() -> Vec<(&'static str, Flip)> {
     ]
 }
 
-/// How all datasets are.
+/// The request for the status of all datasets.
 const ALL: &str = "flip-status-all.json";
 
-/// Dataset and dry run.
+/// Sweep's requests: dataset and dry run.
 fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
 }
@@ -93,7 +93,7 @@ fn every_event_is_the_request_that_it_says() {
     for (name, expected) in optouts() {
         assert_eq!(Optout::parse(&event(name)).unwrap(), expected, "{name}");
     }
-    // What the queue hands over is S3's event, as it came through EventBridge.
+    // The queue delivers S3's event as EventBridge sent it.
     let body = event("optout-sqs.json")["Records"][0]["body"].as_str().unwrap().to_owned();
     let drop = "s3://lake/inbox/optouts/2024-11-21T0200.csv".parse().unwrap();
     assert_eq!(Optout::parse_message(&body).unwrap(), Optout::Put(drop));
@@ -114,7 +114,7 @@ fn no_event_is_left_out() {
     assert_eq!(found.collect::<BTreeSet<String>>(), known);
 }
 
-/// An event of the queue or of S3 that reaches the wrong function is refused by it.
+/// A function refuses an event of the queue or of S3 that is meant for another function.
 #[test]
 fn an_event_at_the_wrong_function_is_refused() {
     assert!(Flip::parse(&event("export-sqs.json")).is_err());

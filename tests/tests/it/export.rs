@@ -1,4 +1,4 @@
-//! What `export` does about failures and about its own time, in process.
+//! How `export` handles failures and its own timeout, in process.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn message(received: u32, body: &str) -> Value {
     json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
 }
 
-/// What SQS is told to deliver again, and what was done about it.
+/// Returns what SQS must redeliver, and what became of the messages.
 async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
     let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
     let answer = rig.export_with(env, json!({ "Records": [message] })).await.unwrap();
@@ -21,7 +21,7 @@ async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<S
 }
 
 #[tokio::test]
-async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_time() {
+async fn a_transient_failure_is_redelivered_twice_and_then_goes_to_the_dead_letter_queue() {
     let rig = Rig::default();
     let body = "{\"dataset\":\"users\"}";
     for (received, again, done) in [
@@ -38,7 +38,7 @@ async fn what_may_pass_comes_again_within_minutes_and_is_dead_after_the_third_ti
 }
 
 #[tokio::test]
-async fn what_will_fail_again_is_dead_at_once() {
+async fn a_permanent_failure_goes_to_the_dead_letter_queue_at_once() {
     let rig = Rig::default();
     for body in ["no JSON", "{}", "{\"dataset\":\"nobody\"}"] {
         let dead = vec![format!("{body} is dead: Input")];

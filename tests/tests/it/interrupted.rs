@@ -21,7 +21,7 @@ use turntable::{
 
 use crate::wire::Wire;
 
-/// What EventBridge delivers when a table has changed: events/flip-glue.json.
+/// Returns Glue's event about a changed table: events/flip-glue.json.
 fn changed() -> Value {
     serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap()
 }
@@ -29,7 +29,7 @@ fn changed() -> Value {
 const REPAIR: &str = "on_unflip = \"repair\"\n";
 const REPORT: &str = "";
 
-/// Two generations that have been live, the second of which is.
+/// Makes two generations live, one after the other.
 async fn flipped(more: &str) -> (Arc<Rig>, Generation, Generation) {
     let rig = Arc::new(Rig::with(more));
     let blue = rig.export().await;
@@ -39,7 +39,7 @@ async fn flipped(more: &str) -> (Arc<Rig>, Generation, Generation) {
     (rig, blue, green)
 }
 
-/// What Terraform and the console do: no `VersionId`, no record.
+/// Moves the table as Terraform and the console do: without `VersionId` and without a record.
 fn moved(rig: &Rig, to: &str) {
     let mut table = rig.catalog.get(&rig.table).unwrap();
     table.storage_descriptor.as_mut().unwrap().location = Some(to.into());
@@ -59,7 +59,7 @@ fn repairs(flips: &[Flip]) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_somebody_else_did_is_told_and_left_alone() {
+async fn drift_of_any_kind_is_reported_and_left_alone() {
     let (rig, blue, green) = flipped(REPORT).await;
     assert!(!is_told(&rig.ask(changed()).await.unwrap()));
     for location in [rig.paths.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
@@ -86,12 +86,12 @@ async fn a_repair_is_a_flip_like_any_other() {
         );
         assert!(!is_told(&rig.ask(changed()).await.unwrap()));
     }
-    // The operator's word is more than the configuration's.
+    // An operator's request overrides the configuration.
     back_to(&rig, &blue);
     rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "terraform apply" })).await.unwrap();
     assert_eq!((rig.ask(changed()).await.unwrap().outcome, rig.live()), (Outcome::Held, Some(blue)));
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
-    // What is damaged does not come back.
+    // A damaged generation doesn't come back.
     rig.objects.delete(&rig.paths.generation(&green).key("part-00000.parquet").to_string());
     let rejected = rig.ask(changed()).await.unwrap();
     let is_missing = rejected.reasons.iter().any(|reason| reason.contains("part-00000.parquet is missing"));
@@ -100,7 +100,7 @@ async fn a_repair_is_a_flip_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_table_of_nobodys_is_nobodys_business() {
+async fn an_unmanaged_table_is_ignored() {
     let (rig, ..) = flipped(REPAIR).await;
     let mut event = changed();
     event["detail"]["tableName"] = "orders".into();
@@ -108,23 +108,23 @@ async fn a_table_of_nobodys_is_nobodys_business() {
     assert_eq!((answer.outcome, answer.live), (Outcome::Status, None));
 }
 
-/// What we do ourselves.
+/// Turntable's own actions.
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    /// An event of a fresh candidate.
+    /// A fresh candidate's event.
     Event,
     Rollback,
-    /// A rollback to a named generation that was live after live.
+    /// A rollback to a named generation that was live later than the live one.
     Forward,
     /// A fresh candidate whose canary fails.
     Canary,
-    /// The first candidate of a table that was there before us, and its canary fails: the way back has no record.
+    /// The first candidate of an adopted table whose canary fails: the way back has no record.
     Adoption,
 }
 
 const DEEDS: [Deed; 5] = [Deed::Event, Deed::Rollback, Deed::Forward, Deed::Canary, Deed::Adoption];
 
-/// A dataset in which the deed can be done, and the request for it.
+/// Prepares a dataset for the action, and returns the action's request.
 async fn before(deed: Deed, more: &str) -> (Arc<Rig>, Value) {
     let canary = format!("{more}checks = {{ canary = \"SELECT count(*) > 0 FROM {{table}}\" }}\n");
     if let Deed::Adoption = deed {
@@ -160,14 +160,14 @@ async fn watch(env: Environment) -> Option<Flipped> {
     flip::handle(env, changed()).await.ok()
 }
 
-/// Nothing was told or repaired.
+/// Checks that no drift was reported or repaired.
 async fn is_quiet(rig: &Rig, told: &[Flipped], when: &str) {
     assert!(told.iter().all(|answer| !is_told(answer)), "{when}: {told:?}");
     assert_eq!(repairs(&rig.flips()), 0, "{when}");
 }
 
 #[tokio::test]
-async fn a_flip_of_ours_at_any_point_of_a_look_is_no_unflip() {
+async fn an_own_flip_at_any_point_of_drift_detection_is_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -185,7 +185,7 @@ async fn a_flip_of_ours_at_any_point_of_a_look_is_no_unflip() {
 }
 
 #[tokio::test]
-async fn a_look_at_any_point_of_a_flip_of_ours_sees_no_unflip() {
+async fn drift_detection_at_any_point_of_an_own_flip_sees_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -207,7 +207,7 @@ async fn a_look_at_any_point_of_a_flip_of_ours_sees_no_unflip() {
 }
 
 #[tokio::test]
-async fn a_flip_of_ours_that_died_anywhere_is_no_unflip() {
+async fn an_own_flip_that_died_anywhere_is_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
@@ -229,9 +229,9 @@ fn schedules() -> u64 {
     count("TURNTABLE_DRIFT_SCHEDULES", 400)
 }
 
-/// Some of our deeds and some looks at the same time, some of which die, three times after one another.
+/// Runs actions of Turntable and drift detection at the same time, three times in a row. Some of the runs die.
 #[tokio::test]
-async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
+async fn random_own_actions_are_never_taken_for_drift() {
     let (mut died, mut came_back) = (0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Random::new(seed);
@@ -270,9 +270,9 @@ async fn nothing_of_ours_is_ever_taken_for_an_unflip() {
     assert!(died > 0 && came_back > 0, "{died} died, {came_back} came back");
 }
 
-/// Whatever of ours goes on meanwhile, what somebody else did is put right in the end.
+/// Drift is repaired in the end, whatever Turntable does at the same time.
 #[tokio::test]
-async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
+async fn drift_among_own_flips_is_repaired_in_the_end() {
     let mut repaired = 0;
     for seed in 0..schedules() {
         let numbers = &mut Random::new(seed);
@@ -294,7 +294,7 @@ async fn an_unflip_among_flips_of_ours_is_repaired_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_return_that_lost_and_died_does_not_hide_the_one_that_won() {
+async fn a_rollback_that_lost_and_died_does_not_hide_the_winner() {
     let mut bad = Vec::new();
     for at in 0..20 {
         for dies in at..20 {

@@ -1,4 +1,4 @@
-//! `status` of all datasets: one answer, a few requests for each, and no dataset hides another.
+//! `status` of all datasets: one answer, a few requests per dataset, and no failure hides another dataset.
 
 use serde_json::{Value, json};
 use tests::{catalog::Op, rig::Rig};
@@ -6,7 +6,7 @@ use turntable::{layout::Generation, status::Overview};
 
 const FILE: &str = "s3://lake/datasets.toml";
 
-/// A rig with these datasets, each of one CSV.
+/// Creates a rig with these datasets, each from one CSV.
 fn rig(names: &[String]) -> Rig {
     let rig = Rig::default();
     let entry = |name: &String| {
@@ -35,7 +35,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
     generation
 }
 
-/// The answer as a console shows it.
+/// Returns the answer as a console shows it.
 async fn ask(rig: &Rig) -> Value {
     let told = flip::answer(rig.env(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()
@@ -46,7 +46,7 @@ async fn overview(rig: &Rig) -> Overview {
 }
 
 #[tokio::test]
-async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
+async fn every_dataset_is_listed_and_problems_come_first() {
     let names = ["broken", "good", "held", "moved", "never", "rejected"].map(str::to_owned);
     let rig = rig(&names);
     let (good, held) = (publish(&rig, "good").await, publish(&rig, "held").await);
@@ -105,7 +105,7 @@ async fn every_dataset_is_told_and_what_wants_a_person_comes_first() {
 }
 
 #[tokio::test]
-async fn what_has_been_live_and_was_rolled_back_waits_for_nobody() {
+async fn a_rolled_back_generation_needs_no_attention() {
     let names = ["users".to_owned()];
     let rig = rig(&names);
     let (before, after) = (publish(&rig, "users").await, publish(&rig, "users").await);

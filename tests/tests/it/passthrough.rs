@@ -1,4 +1,4 @@
-//! Parquet objects that go into a generation as they are, and those that must not.
+//! Parquet objects that are copied unchanged into a generation, and those that must not be.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use turntable::{
     sources::{self, Context},
 };
 
-/// About a megabyte of Parquet, which is `file_mb` below.
+/// Returns columns that are about one megabyte of Parquet, which is `file_mb` below.
 const ROWS: usize = 60_000;
 
 fn columns(from: usize, rows: usize) -> Vec<(&'static str, ArrayRef)> {
@@ -44,7 +44,7 @@ fn plain() -> WriterPropertiesBuilder {
     WriterProperties::builder().set_compression(Compression::SNAPPY)
 }
 
-/// The dataset `users` of Parquet at `s3://lake/in/`, with files and row groups of about a megabyte.
+/// Creates a rig whose dataset `users` reads Parquet at `s3://lake/in/`, with files and row groups of about a megabyte.
 fn rig(columns: &str) -> Rig {
     let rig = Rig::default();
     rig.objects.delete("s3://lake/in/users.csv");
@@ -63,7 +63,7 @@ async fn manifest(rig: &Rig, generation: &Generation) -> Manifest {
     Manifest::from_json(&key, generation, &json).unwrap()
 }
 
-/// Whether the object was carried as it is; in any case its rows pass the audit and go live.
+/// Exports and flips, and returns whether the object was copied unchanged.
 async fn carried(body: Vec<u8>, columns: &str) -> bool {
     let rig = rig(columns);
     let etag = rig.objects.put("s3://lake/in/a.parquet", body.clone());
@@ -75,7 +75,7 @@ async fn carried(body: Vec<u8>, columns: &str) -> bool {
 }
 
 #[tokio::test]
-async fn objects_that_are_as_ours_are_carried_and_the_others_are_merged() {
+async fn suitable_objects_are_copied_and_the_others_are_merged() {
     let rig = rig("");
     let large = [0, ROWS].map(|from| parquet(columns(from, ROWS), plain()));
     let etags: Vec<String> = large
@@ -102,7 +102,7 @@ async fn objects_that_are_as_ours_are_carried_and_the_others_are_merged() {
 }
 
 #[tokio::test]
-async fn an_object_is_carried_only_if_nothing_differs_for_readers_and_checks() {
+async fn an_object_is_copied_only_if_readers_and_checks_see_no_difference() {
     assert!(carried(parquet(columns(0, ROWS), plain()), "").await);
     assert!(carried(parquet(columns(0, ROWS), plain()), ", columns = { id = \"bigint\", name = \"string\" }").await);
     for (why, properties) in [

@@ -1,4 +1,4 @@
-//! The protocol, in process: what is live after everything that may go wrong between S3, Glue and us.
+//! The protocol, in process: what is live after each possible failure between S3, Glue and Turntable.
 
 use std::sync::{
     Arc, Mutex,
@@ -58,7 +58,7 @@ async fn a_flip_changes_the_location_and_nothing_else() {
     rig.catalog.put("dmp", before);
     let was = rig.catalog.get(&rig.table).unwrap();
 
-    // An older flat `…/blue` is adopted: what comes after it is green.
+    // An older flat `…/blue` is adopted, and the next generation is green.
     let green = rig.export().await;
     assert_eq!(green.colour.to_string(), "green");
     assert_eq!(rig.deliver(&green).await.unwrap().previous.as_deref(), Some("s3://lake/schemas/users/blue/"));
@@ -70,7 +70,7 @@ async fn a_flip_changes_the_location_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_stale_version_looks_again_and_a_lost_or_echoed_reply_is_settled_by_location() {
+async fn a_lost_race_reloads_and_a_lost_or_echoed_reply_is_settled_by_location() {
     for fault in [Fault::Overtake, Fault::LoseReply, Fault::Echo] {
         let rig = Rig::default();
         let blue = rig.export().await;
@@ -79,7 +79,7 @@ async fn a_stale_version_looks_again_and_a_lost_or_echoed_reply_is_settled_by_lo
         rig.catalog.on(Op::Update, 1, fault);
         assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed, "{fault:?}");
         assert_eq!((rig.live(), rig.records()), (Some(green), 2), "{fault:?}");
-        // Only the overtaken one was sent again; the others had landed.
+        // Only the update that lost the race was sent again; the others had taken effect.
         let updates = if fault == Fault::Overtake { 2 } else { 1 };
         assert_eq!(rig.catalog.calls(Op::Update), updates, "{fault:?}");
     }
@@ -118,7 +118,7 @@ async fn every_order_of_three_deliveries_of_two_exports_ends_at_the_fresher_one(
         let rig = Rig::default();
         let old = rig.export().await;
         rig.deliver(&old).await.unwrap();
-        // Both see the same live generation, and both are of the same colour.
+        // Both see the same live generation, so both have the same colour.
         let (first, second) = (rig.export().await, rig.export().await);
         for delivery in 0..6 {
             let generation = if order >> delivery & 1 == 1 { &first } else { &second };
@@ -144,12 +144,12 @@ async fn deliveries_at_the_same_time_end_at_the_fresher_one() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_was_overtaken_by_its_twin_puts_nothing_else_on_record() {
+async fn a_delivery_that_loses_to_its_duplicate_writes_no_other_record() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
     let (first, second) = (rig.export().await, rig.export().await);
-    // While this delivery audits, others flip to the first candidate, and then to this very one.
+    // While this delivery audits, other deliveries flip to the first candidate, and then to this one.
     let (others, done) = (rig.clone(), Arc::new(AtomicBool::new(false)));
     let disturbed = Disturbed::default().before_list(&second.to_string(), move || {
         let (rig, again) = (others.clone(), done.swap(true, Ordering::Relaxed));
@@ -178,7 +178,7 @@ async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced()
     assert_eq!(flip::handle(env, rig.event(&green)).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(rig.records(), 1);
 
-    // The rollback writes the missing record first, and so a late duplicate does not undo it.
+    // The rollback first writes the missing record, so a late duplicate doesn't undo it.
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": blue })).await.unwrap();
     assert_eq!((back.outcome, rig.live(), rig.records()), (Outcome::Committed, Some(blue), 3));
     assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Stale);
@@ -207,7 +207,7 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     let rollback = json!({ "dataset": "users", "action": "rollback", "reason": "wrong names" });
     let back = rig.ask(rollback.clone()).await.unwrap();
     assert_eq!((back.live, back.previous), (Some(blue.to_string()), Some(green.to_string())));
-    // Neither a late duplicate nor an export that was running meanwhile undoes it.
+    // Neither a late duplicate nor a concurrent export undoes it.
     for event in [green, running, green] {
         assert_eq!(rig.deliver(&event).await.unwrap().outcome, Outcome::Stale);
     }
@@ -218,9 +218,9 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     assert_eq!((forward.outcome, rig.live()), (Outcome::Committed, Some(green)));
 }
 
-/// The model has found this order: a flip looks after a rollback's update and before its record.
+/// The model found this order: a flip loads its state after a rollback's update and before the rollback's record.
 #[tokio::test]
-async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
+async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -236,7 +236,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
             Box::pin(async move {
                 looked.notify_one();
                 returned.notified().await;
-                // For whoever looks again.
+                // The reads after a lost race.
                 returned.notify_one();
             })
         })
@@ -245,7 +245,7 @@ async fn a_flip_that_looked_before_a_rollback_was_on_record_does_not_undo_it() {
         let (rig, audits) = (rig.clone(), audits.on(&rig.objects));
         move || flip::handle(rig.env_on(rig.catalog.port(), audits.clone()), rig.event(&running))
     };
-    // The rollback's update gets no answer: it reads the flips between its update and its record.
+    // The rollback's update gets no answer, so it reads the flips between its update and its record.
     let update = rig.catalog.calls(Op::Update) + 1;
     rig.catalog.on(Op::Update, update, Fault::LoseReply);
     let task = Arc::new(Mutex::new(None));
@@ -350,12 +350,12 @@ async fn a_hold_stops_flips_and_not_exports_until_released() {
 }
 
 #[tokio::test]
-async fn a_hold_stops_the_flip_that_has_looked_before_it() {
+async fn a_hold_stops_a_flip_that_loaded_before_it() {
     let rig = Arc::new(Rig::default());
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
     let green = rig.export().await;
-    // The audit lists the candidate: the flip has read the table and found no hold by then.
+    // When the audit lists the candidate, the flip has already read the table and found no hold.
     let holder = rig.clone();
     let disturbed = Disturbed::default().before_list(&green.to_string(), move || {
         let rig = holder.clone();
@@ -377,7 +377,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
     let green = rig.export().await;
     let stray = rig.paths.generation(&green).key("part-00001.parquet");
     rig.objects.put(&stray.to_string(), "PAR1");
-    // An event is not to come again; an operator is told by an error.
+    // The event must not be redelivered, so it gets no error; an operator does.
     assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Rejected);
     let error = rig.flip(&green).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);
@@ -402,7 +402,7 @@ async fn an_empty_source_is_a_valid_generation() {
 }
 
 #[tokio::test]
-async fn an_unflip_is_left_to_an_operator() {
+async fn drift_is_left_to_an_operator() {
     let rig = Rig::default();
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
@@ -422,7 +422,7 @@ async fn an_unflip_is_left_to_an_operator() {
 }
 
 #[tokio::test]
-async fn status_tells_what_waits_who_flipped_and_what_the_next_sweep_does() {
+async fn status_shows_waiting_candidates_the_last_flip_and_the_next_sweep() {
     let rig = Rig::with("retain = { generations = 0, drain = \"1h\" }\n");
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();

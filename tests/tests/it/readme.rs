@@ -1,4 +1,4 @@
-//! README's way through a laptop, by its own commands: the story, a database of one's own, and a stack that stays up.
+//! Runs README's commands on this machine: the story, the reader's own database, and a stack that stays up.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Builds went live, one was rejected, and no reader met anything but whole tables.
+/// Runs the story: builds go live, one is rejected, and readers see only whole tables.
 async fn story(page: &Follower) {
     let text = page.follow("Turntable", 0..1, &[]).await;
     assert!(text.contains("reader's queries:") && text.contains(" 0 failed, 0 mixed"), "{text}");
@@ -29,7 +29,7 @@ async fn story_as_json(page: &Follower) {
     assert_eq!(json["datasets"].as_array().unwrap().len(), 2, "{json}");
 }
 
-/// The page's own datasets.toml, on a database that has such a table.
+/// Uses the page's datasets.toml on a database that has such a table.
 async fn own_database(page: &Follower, server: &Database) {
     let sql = "CREATE TABLE customers AS SELECT i AS id, 'n' || i AS name, now() AS created_at FROM generate_series(1, 500) AS i";
     let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
@@ -43,7 +43,7 @@ async fn own_database(page: &Follower, server: &Database) {
     let text = page.follow("Try it on your own database", 0..1, &[]).await;
     let row = text.lines().find(|line| line.starts_with("customers")).unwrap_or_else(|| panic!("{text}"));
     assert!(row.contains(" 500 ") && row.ends_with("live"), "{text}");
-    // The same file by the other commands, with the database in the environment.
+    // The other commands use the same file, with the database in the environment.
     let script = page.script("Try it on your own database", 1..2);
     let mut child = page.shell(&script, &[]).stdout(Stdio::piped()).spawn().unwrap();
     let text = tokio::time::timeout(PATIENCE, greeting(&mut child)).await.expect("a greeting");
@@ -61,7 +61,7 @@ async fn own_database(page: &Follower, server: &Database) {
     reference.finish("tests/tests/it/readme.rs");
 }
 
-/// What `up` prints to try works, and an interrupt ends it as a success.
+/// Runs the commands that `up` prints, and checks that an interrupt ends it as a success.
 async fn up(page: &Follower) {
     let script = page.script("See it work", 2..3);
     let mut child = page.shell(&script, &[]).stdout(Stdio::piped()).spawn().unwrap();
@@ -90,7 +90,7 @@ async fn interrupt(mut child: Child) {
     assert!(ended.success(), "{ended}");
 }
 
-/// What it prints until it says how it ends.
+/// Returns the output up to the line that says how to end it.
 async fn greeting(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut text = String::new();

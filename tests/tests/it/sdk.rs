@@ -1,6 +1,6 @@
-//! What the AWS SDK does by itself where an answer is lost, late or a refusal for now, and what the ports make of it. It
-//! is what [`tests::wire::Fate`] has the tests in memory do: an error comes after the SDK's last attempt, and `Twice` is
-//! the answer to the attempt after the one that landed.
+//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports make of it. The tests in
+//! memory imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to
+//! the attempt after the one that took effect.
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use turntable::{
     port::{Objects, Put, Query, Queue, Update},
 };
 
-/// Attempts of one call: `lambda::aws` says five, and S3 has the SDK's own three.
+/// The attempts of one call: `lambda::aws` sets five; S3 keeps the SDK's default of three.
 const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
@@ -59,7 +59,7 @@ fn mark(request: &Request) -> String {
 }
 
 #[tokio::test]
-async fn an_update_whose_answer_is_lost_is_sent_again_and_meets_itself() {
+async fn an_update_whose_answer_is_lost_is_retried_and_conflicts_with_itself() {
     let (glue, config) = service(|number, _| match number {
         1 => Reply::HangsUp,
         _ => refused("ConcurrentModificationException"),
@@ -79,7 +79,7 @@ async fn an_update_whose_answer_is_lost_is_sent_again_and_meets_itself() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_now_is_sent_again_until_it_is_taken() {
+async fn a_throttled_call_is_retried_until_it_is_accepted() {
     let (glue, config) =
         service(|number, _| if number < 4 { refused("ThrottlingException") } else { json(200, "{}") }).await;
     let update = Glue::new(&config).update("dmp", table(), "7").await;
@@ -91,7 +91,7 @@ async fn what_is_refused_for_now_is_sent_again_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_done() {
+async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_effect() {
     let (glue, config) = service(|_, _| json(500, "{}")).await;
     let error = Glue::new(&config).update("dmp", table(), "7").await.unwrap_err();
     assert_eq!((error.kind(), glue.seen().len()), (Kind::Unavailable, ATTEMPTS));
@@ -100,7 +100,7 @@ async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_don
     let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
 
-    // Whether it was done is asked by the mark, once.
+    // The port looks once for its mark, to find out whether the call took effect.
     let (s3, config) = service(|_, request| match request.line.as_str() {
         line if line.starts_with("HEAD") => xml(404, "NotFound"),
         _ => xml(503, "SlowDown"),
@@ -110,7 +110,7 @@ async fn after_the_last_attempt_it_is_an_error_that_says_nothing_of_what_was_don
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS + 1));
 }
 
-/// S3 in which each first attempt is carried out and its answer lost.
+/// Starts an S3 that carries out each first attempt and loses its answer.
 async fn forgetful() -> (Service, SdkConfig) {
     let marks = std::sync::Mutex::new(Vec::new());
     service(move |_, request| {
@@ -129,7 +129,7 @@ async fn forgetful() -> (Service, SdkConfig) {
 }
 
 #[tokio::test]
-async fn a_new_object_knows_its_own_echo() {
+async fn a_new_object_recognises_its_own_echo() {
     let (s3, config) = forgetful().await;
     let put = S3::new(&config).put_new(&key("a"), Bytes::from_static(b"x")).await.unwrap();
     let lines: Vec<String> = s3.seen().iter().map(|request| request.line.split(' ').next().unwrap().into()).collect();
@@ -147,7 +147,7 @@ async fn a_new_object_knows_its_own_echo() {
 }
 
 #[tokio::test]
-async fn a_deletion_on_a_condition_does_not_know_its_echo() {
+async fn a_conditional_deletion_does_not_recognise_its_echo() {
     let (s3, config) = service(|number, _| match number {
         1 => Reply::HangsUp,
         _ => xml(404, "NoSuchKey"),

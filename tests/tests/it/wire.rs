@@ -1,4 +1,4 @@
-//! What a call meets is decided by its number.
+//! A wire that decides each call's fate by the call's number.
 
 use std::sync::{
     Arc, Mutex,
@@ -13,11 +13,11 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 
 pub struct Wire {
     calls: AtomicUsize,
-    /// This call and all later ones fail: the process has died. It may die in the middle of a deletion.
+    /// The call at which the process dies: this and all later calls fail. A deletion is done by half.
     dies_at: usize,
-    /// What others do just before a call.
+    /// What another writer does just before a call.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
-    /// How many other tasks get their turn during a call: a seed; 0: none.
+    /// A seed for the number of other tasks that run during a call; 0 for none.
     turns: AtomicU64,
 }
 
@@ -28,17 +28,13 @@ impl Wire {
         (wire.clone(), wired(env, wire))
     }
 
-    /// A world whose process dies at a call.
+    /// Returns a world whose process dies at a call.
     pub fn dying(env: &Environment, at: usize) -> (Arc<Wire>, Environment) {
         Wire::around(env, at, None)
     }
 
-    /// A world in which others do something just before a call.
-    pub fn meeting(
-        env: &Environment,
-        at: usize,
-        meanwhile: impl AsyncFnOnce() + Send + 'static,
-    ) -> (Arc<Wire>, Environment) {
+    /// Returns a world in which another writer acts just before a call.
+    pub fn meeting(env: &Environment, at: usize, meanwhile: impl AsyncFnOnce() + Send + 'static) -> (Arc<Wire>, Environment) {
         Wire::meeting_and_dying(env, at, usize::MAX, meanwhile)
     }
 
@@ -52,7 +48,7 @@ impl Wire {
         Wire::around(env, dies_at, Some((at, Box::new(on))))
     }
 
-    /// A world whose calls take their time, each its own, and whose process may die at one.
+    /// Returns a world whose calls take random times, and whose process may die at one.
     #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn turning(env: &Environment, seed: u64, dies_at: Option<usize>) -> Environment {
         let (wire, env) = Wire::around(env, dies_at.unwrap_or(usize::MAX), None);

@@ -16,7 +16,7 @@ async fn live(more: &str) -> (Chain, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_that_athena_finds_wanting_is_never_live_and_all_is_said() {
+async fn a_candidate_that_fails_on_athena_never_goes_live_and_all_reasons_are_listed() {
     let good = "checks = { unique = [\"id\"], sql = [\"SELECT count(*) = 500 FROM {table}\"], not_null = [\"id\"] }\n";
     let (chain, first) = live(good).await;
     let bad = "checks = { unique = [\"name\"], sql = [\"SELECT count(*) = 0 FROM {table}\"], range = { id = { min = 1000 } } }\n";
@@ -39,7 +39,7 @@ async fn a_candidate_that_athena_finds_wanting_is_never_live_and_all_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_canary_that_is_not_true_takes_the_table_back() {
+async fn a_failed_canary_rolls_the_table_back_on_the_chain() {
     let (chain, first) = live("").await;
     chain.datasets(&format!("{USERS}checks = {{ canary = \"SELECT count(*) = 500 FROM {{table}}\" }}\n")).await;
     chain.put("source/users/users.csv", users(501, 2)).await.unwrap();

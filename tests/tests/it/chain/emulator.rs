@@ -7,7 +7,7 @@ use local::Emulator;
 use super::emulator;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_somebody_else_has_is_told_from_a_failure() {
+async fn a_taken_port_is_distinguished_from_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let straight = async |endpoint: &str| endpoint.to_owned();

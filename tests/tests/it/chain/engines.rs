@@ -111,7 +111,7 @@ async fn a_run_whose_event_never_comes_is_settled_by_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_unload_would_not_write_is_said_before_anything_is_started() {
+async fn columns_that_unload_cannot_write_are_refused_before_the_start() {
     let many = YOUNG.replace("month(joined) AS month", "id % 101 AS month");
     let chain = chain(&format!("{USERS}{many}"), &[("EngineWorkgroups", "etl")]).await;
     with_users(&chain, 300).await;

@@ -61,7 +61,7 @@ async fn answered(chain: &Chain, last: &Generation, outcome: Outcome) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_together_flips_together() {
+async fn members_of_a_group_flip_together() {
     let server = sql::start().await;
     let url = server.url();
     sql::run(&url, &format!("{SCHEMA} {ORDER} {ORDER}")).await;

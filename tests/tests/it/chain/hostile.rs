@@ -41,7 +41,7 @@ fn zst(head: &str, unit: &str, times: usize, window: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drop_that_explodes_is_set_aside_in_bounded_memory_and_holds_up_nobody() {
+async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() {
     let chain = start(&unprotected(OPTOUTS)).await;
     let deep = |name: &str| format!("{{\"{name}\":{}1{}", "[".repeat(200_000), "]".repeat(200_000));
     let names: String = (0..1_000_000).map(|n| format!("\"{n}\":1,")).collect();

@@ -18,7 +18,7 @@ use super::{
 const LONG_AGO: &str = "01JD675EJRSSKNZWWST95906C6";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_left_long_ago_goes_and_what_was_moved_comes_back() {
+async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     let chain = optout::start(&format!("{USERS}on_unflip = \"repair\"\n{OPTOUTS}")).await;
     let mut went = Vec::new();
     for day in 1..=2 {

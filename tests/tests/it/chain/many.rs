@@ -133,7 +133,7 @@ enum Broken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_broken_datasets_delay_nobody_and_each_is_told_once() {
+async fn ten_broken_datasets_delay_no_others_and_each_is_reported_once() {
     let broken: Vec<(String, Broken)> = [(4, Broken::Source), (3, Broken::Audit), (3, Broken::Table)]
         .into_iter()
         .flat_map(|(count, how)| (0..count).map(move |at| (format!("a_{how:?}_{at}").to_lowercase(), how)))

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::{Chain, USERS, users};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_function_tells_what_alarms_and_dashboards_need() {
+async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     let chain = Chain::start(&format!("{USERS}checks = {{ min_rows = 5 }}\n")).await;
     let export = json!({ "dataset": "users" });
     chain.put("source/users/a.csv", users(10, 1)).await.unwrap();

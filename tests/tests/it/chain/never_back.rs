@@ -16,7 +16,7 @@ fn refreshes() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_out_never_comes_back_and_no_query_fails() {
+async fn opted_out_people_never_come_back_and_no_query_fails() {
     let people = refreshes();
     let retain = "retain = { drain = \"20s\" }\n";
     let chain = start(&format!("{USERS}{OPTOUTS}{retain}")).await;

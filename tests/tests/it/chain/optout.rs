@@ -53,7 +53,7 @@ const ACTIVE: &str = "SELECT count(*) FROM dmp.optouts_active";
 const PROTECTED: &str = "SELECT count(*) FROM dmp.users_protected";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drop_alone_takes_a_person_out_and_a_later_word_brings_them_back() {
+async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     let chain = start(&format!("{USERS}{OPTOUTS}")).await;
     chain.put("source/users/users.csv", users(100, 1)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;

@@ -54,7 +54,7 @@ async fn two_refreshes_at_once_take_in_the_drops_of_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_live_for_the_drain_leaves_the_inbox() {
+async fn drops_leave_the_inbox_after_the_drain() {
     let chain = start(&format!("{}retain = {{ drain = \"2s\" }}\n", unprotected(OPTOUTS))).await;
     chain.drop("1.csv", "1,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.next("optouts", None).await;

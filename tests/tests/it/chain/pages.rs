@@ -29,7 +29,7 @@ impl Chain {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_pages_ask_of_aws_is_answered() {
+async fn the_pages_aws_commands_work() {
     let chain = Chain::start(USERS).await;
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     let kept = chain.get("datasets.toml").await.unwrap();

@@ -8,7 +8,7 @@ const GOOD: [&str; 3] = ["one", "two", "three"];
 const COLUMNS: &str = r#"columns = { id = "bigint", name = "string", points = "int", joined = "date" }"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_good_ones_go_live_and_the_broken_one_ends_in_the_dead_letters() {
+async fn good_datasets_go_live_and_the_broken_one_ends_in_the_dead_letter_queue() {
     let entry = |name: &str, source: &str| {
         format!(
             "[datasets.{name}]\nsource = {{ files = {{ location = \"s3://${{BUCKET}}/{source}/\", {COLUMNS} }} }}\n"

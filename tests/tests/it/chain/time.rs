@@ -57,7 +57,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
 
 /// The message is redelivered after a minute instead of the queue's own 90.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_for_a_while_is_tried_again_within_minutes() {
+async fn a_transient_failure_is_retried_within_minutes() {
     let nowhere = "[datasets.users]\nsource = { postgres = { url = \"postgres://u:p@127.0.0.1:1/d\", query = \"SELECT 1 AS n\" } }\n";
     let chain = Chain::start(nowhere).await;
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();

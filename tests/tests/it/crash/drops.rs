@@ -1,4 +1,4 @@
-//! Drops in Parquet, which a run reads whole before it decodes it: so each of its calls waits at the gate, and no thread.
+//! Parquet drops. A run reads a whole drop before it decodes it, so its calls wait at the gate, and no thread does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use turntable::{consent::ConsentState, layout::Key};
 /// 2026-01-01.
 const BEGIN: i64 = 1_767_225_600;
 
-/// A drop of these words: id, state, second.
+/// Returns a drop of these records: id, state, second.
 pub fn parquet(words: &[(i64, ConsentState, i64)]) -> Bytes {
     let ids = Int64Array::from_iter_values(words.iter().map(|word| word.0));
     let states = StringArray::from_iter_values(words.iter().map(|word| word.1.as_str()));
@@ -36,17 +36,17 @@ pub fn put(rig: &Rig, name: &str, words: &[(i64, ConsentState, i64)]) {
     rig.objects.put(&format!("s3://lake/inbox/optouts/{name}.parquet"), parquet(words));
 }
 
-/// All drops, in the inbox and in the archive.
+/// Returns all drops, in the inbox and in the archive.
 fn keys(objects: &Objects) -> impl Iterator<Item = String> {
     objects.keys().into_iter().filter(|key| key.contains("/inbox/optouts/") && key.ends_with(".parquet"))
 }
 
-/// Their ETags.
+/// Returns their ETags.
 pub fn etags(objects: &Objects) -> BTreeSet<String> {
     keys(objects).filter_map(|key| objects.etag(&key.parse::<Key>().ok()?)).collect()
 }
 
-/// Every word of every drop.
+/// Returns every record of every drop.
 pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, ConsentState)> {
     let mut said = BTreeMap::new();
     for key in keys(objects) {

@@ -1,4 +1,4 @@
-//! What begins a run, and the run: the function itself, on the ports behind a wire.
+//! Events, and the runs that they begin: the function itself, on the ports behind a wire.
 
 use std::{fmt, sync::Arc};
 
@@ -19,19 +19,19 @@ use crate::engines::support::event_of;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A message of the queue of exports.
+    /// A message of the export queue.
     Export,
-    /// Athena's or Glue's, of a run that has ended: its number, from 0.
+    /// The event of Athena or Glue about an ended run, with the run's number from 0.
     Ended(usize),
-    /// A look at a run that is pending, which sweep asks for.
+    /// A check of a pending run, which sweep requests.
     Nudged(Generation),
-    /// S3's, of a manifest.
+    /// S3's event about a manifest.
     Manifest(Generation),
     /// An operator's request to `flip`.
     RefreshOptions(Value),
-    /// Glue's, of a table that has changed.
+    /// Glue's event about a changed table.
     Changed,
-    /// A message of the queue of drops.
+    /// A message of the optout queue.
     Drop,
     /// `optout`'s schedule.
     Schedule,
@@ -72,7 +72,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// What a run was to do, where it tells.
+/// A run's outcome, where its answer has one, or its failure.
 pub type Done = Result<Option<Outcome>>;
 
 /// One invocation.
@@ -127,7 +127,7 @@ async fn optout(env: Environment, event: Value) -> Result<optout::Answer> {
     optout::handle(optout::Optout { env, secrets: None, iam: None, deadline: None }, event).await
 }
 
-/// A message that has failed comes again.
+/// Turns a batch's answer into a result: a failed message comes again.
 fn batch(answer: &Value) -> Done {
     match answer["batchItemFailures"].as_array() {
         Some(failures) if failures.is_empty() => Ok(None),

@@ -1,4 +1,4 @@
-//! Each scenario, disturbed once, at each of its calls, in each way; and run again.
+//! Disturbs each scenario once, at each of its calls, in each way; then runs it again.
 
 use tests::{
     rig::Rig,
@@ -13,7 +13,7 @@ use super::{
     watch::Met,
 };
 
-/// The ways in which this call can end that are not the same as others.
+/// Returns the distinct fates of this call.
 pub fn fates(call: &Call) -> &'static [Fate] {
     use Fate::{Fails, Half, LastOfAll, LosesReply, NeverLeaves, Twice};
     match call.op {
@@ -28,7 +28,7 @@ pub fn prepared(scenario: &Scenario) -> (Rig, Event) {
     runtime.block_on((scenario.prepare)())
 }
 
-/// A lake, the event, and what it meets; and then all that comes again.
+/// Runs an event on a lake with one fault, then everything that is redelivered.
 fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(Play, Vec<Call>), String> {
     rest::run(async |rest| {
         let mut play = Play::new(rig.fork(), rest);
@@ -39,7 +39,7 @@ fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(
             eprintln!("    undisturbed it ends in {said}");
         }
         play.settle(vec![ended]).await?;
-        // The record of a repair that died is not found by who comes next: live is on record already.
+        // Nobody writes the missing record of a dead repair, because live has an older record.
         let died = fault.is_some_and(|(_, fate)| !matches!(fate, Fate::LosesReply | Fate::Twice));
         if !(died && drifted) {
             play.watch.one_record_a_flip()?;
@@ -49,7 +49,7 @@ fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(
 }
 
 #[test]
-fn a_scenario_that_is_disturbed_at_any_call_ends_like_one_that_is_not() {
+fn a_scenario_with_a_fault_at_any_call_ends_like_one_without() {
     let (mut all, mut met) = (0, Met::default());
     let mut broken = Vec::new();
     for scenario in ALL {

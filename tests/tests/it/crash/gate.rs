@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 pub struct Gate(Mutex<Vec<Waiting>>);
 
-/// A call that has not arrived yet.
+/// A call that hasn't arrived yet.
 pub struct Waiting {
     pub run: usize,
     pub call: Call,
@@ -17,28 +17,28 @@ pub struct Waiting {
 }
 
 impl Gate {
-    /// The wire of one run.
+    /// Returns the wire of one run.
     pub fn line(self: &Arc<Self>, run: usize) -> Arc<dyn Wire> {
         Arc::new(Line { gate: self.clone(), run })
     }
 
-    /// Who waits, in an order of its own.
+    /// Returns the waiting calls in a fixed order.
     pub fn waiting(&self) -> Vec<(usize, Call)> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has given up does not wait any more.
+        // A dropped call doesn't wait any more.
         waiting.retain(|waiting| !waiting.fate.is_closed());
         waiting.sort_by(|one, other| (one.run, &one.call).cmp(&(other.run, &other.call)));
         waiting.iter().map(|waiting| (waiting.run, waiting.call.clone())).collect()
     }
 
-    /// Lets through the one at this place of [`Gate::waiting`].
+    /// Lets through the call at this place of [`Gate::waiting`].
     pub fn let_through(&self, place: usize, fate: Fate) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
-        // It may have given up in between.
+        // The call may have been dropped in between.
         let _ = waiting.fate.send(fate);
     }
 
-    /// What is left of a run that has died never arrives.
+    /// Discards the remaining calls of a dead run.
     pub fn forget(&self, run: usize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|waiting| waiting.run != run);
     }

@@ -1,5 +1,5 @@
-//! A group that is disturbed once, at each of its calls, in each way; and asked again. `tests/tests/it/group` has what else
-//! may happen to one.
+//! Disturbs a group once, at each of its calls, in each way; then repeats the request. `tests/tests/it/group` has the other
+//! tests of groups.
 
 use std::sync::{
     Arc, Mutex,
@@ -49,7 +49,7 @@ async fn goes_back() -> Prepared {
     (lake, request, runs)
 }
 
-/// A process has died between two tables.
+/// A process died between two tables.
 async fn midway() -> Prepared {
     let (lake, request, runs) = flip().await;
     let calls = disturbed(&lake, &request, None).await.1;
@@ -72,7 +72,7 @@ async fn hold() -> Prepared {
     (lake, json!({ "dataset": "b", "action": "hold", "reason": "we look at it" }), vec![run])
 }
 
-/// One process, and what it meets.
+/// One process and its fault.
 #[derive(Default)]
 struct Process {
     calls: Mutex<Vec<Call>>,
@@ -101,13 +101,13 @@ impl Wire for Process {
     }
 }
 
-/// The lake afterwards, and what was called.
+/// Runs the request with a fault on a copy of the lake. Returns that copy and the calls.
 async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -> (Lake, Vec<Call>) {
     let lake = Lake { rig: lake.rig.fork(), more: lake.more.clone() };
     let process = Arc::new(Process { fault, ..Process::default() });
     let death = async {
         process.dies.notified().await;
-        // What has left arrives.
+        // Calls that were sent still arrive.
         for _ in 0..64 {
             yield_now().await;
         }
@@ -120,13 +120,13 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
     (lake, calls)
 }
 
-/// The request comes again, and the events of all runs: then one run is live, of all members, and on record.
+/// Repeats the request and delivers the events of all runs. Then one run of all members is live and on record.
 async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) -> GroupRun {
     let named = lake.rig.objects.body("s3://lake/schemas/_groups/core.json").and_then(|_| lake.named());
     let is_a_run = named.as_ref().is_none_or(|named| runs.iter().any(|run| run.members == *named));
     assert!(is_a_run, "{when}: readers of the record have a mixture: {named:?}");
     drop(lake.ask(request.clone()).await);
-    // Until then nobody knows whether a late attempt still moves it.
+    // Before that, a late attempt might still move the table.
     lake.rig.catalog.deny(None);
     drop(lake.ask(request.clone()).await);
     for run in runs {
@@ -145,7 +145,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) ->
         changed["detail"]["tableName"] = json!(dataset);
         let told = lake.ask(changed).await.unwrap().reasons;
         assert!(told.is_empty(), "{when}: nobody else has moved a table: {told:?}");
-        // What died on the way back has announced it: whoever flips next puts it on record.
+        // A dead way back was announced, so the next flip writes its record.
         let last = flips.iter().rfind(|flip| flip.dataset == *dataset).map(|flip| flip.to);
         let announced = lake.rig.objects.keys().iter().any(|key| key.contains(&format!("/{dataset}/_returns/")));
         assert!(last == Some(*generation) || announced, "{when}: the last flip on record is to {last:?}");
@@ -154,7 +154,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) ->
 }
 
 #[tokio::test]
-async fn a_group_that_is_disturbed_at_any_call_ends_like_one_that_is_not() {
+async fn a_group_with_a_fault_at_any_call_ends_like_one_without() {
     let mut all = 0;
     for (name, prepare) in ALL {
         let (lake, request, runs) = prepare().await;

@@ -1,5 +1,5 @@
-//! The harness sees what it is for: programs in which one thing is wrong, each of which breaks a promise. Those that need
-//! another line of code were tried by hand: docs/reliability.md.
+//! The harness finds bugs: each mutant has one bug, which breaks a promise. Mutants that need
+//! a change of the code were tried by hand: docs/reliability.md.
 
 use tests::{
     rig::Rig,

@@ -1,4 +1,4 @@
-//! Runs at the same time, of which one call after the other arrives.
+//! Concurrent runs whose calls arrive one after the other.
 
 use std::{
     collections::BTreeMap,
@@ -22,10 +22,10 @@ use super::{
     watch::Watch,
 };
 
-/// What a run meets at one of its calls, counted from 0.
+/// The fault of a run: a call, counted from 0, and its fate.
 pub type Fault = Option<(usize, Fate)>;
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Debug, Clone)]
 pub enum Ended {
     ParsedDrop(Event, String, bool),
@@ -33,7 +33,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// What AWS delivers again, and what a person asks again.
+    /// Returns what AWS redelivers, or a person requests again.
     pub fn again(self) -> Option<Event> {
         match self {
             Ended::ParsedDrop(_, _, true) => None,
@@ -46,13 +46,13 @@ pub struct Play {
     pub rig: Arc<Rig>,
     pub watch: Watch,
     rest: Arc<Rest>,
-    /// Of all that has arrived, in order.
+    /// The hash of everything that has arrived, in order.
     hash: DefaultHasher,
     /// Effects and reads that have arrived.
     pub calls: usize,
-    /// Every step in words, where somebody wants to read them.
+    /// Every step in words, if asked for.
     pub told: Option<Vec<String>>,
-    /// What the last runs have called, in order.
+    /// The calls of the last runs, in order.
     pub seen: Vec<Call>,
     /// The calls that a faulty program leaves out.
     pub leaves_out: fn(&Rig, &Call) -> bool,
@@ -82,18 +82,18 @@ impl Play {
         }
     }
 
-    /// The same hash is the same schedule.
+    /// Returns the schedule's hash. Equal hashes mean equal schedules.
     pub fn hash(&self) -> u64 {
         self.hash.finish()
     }
 
-    /// One run alone.
+    /// Plays one run alone.
     pub async fn alone(&mut self, event: Event, fault: Fault) -> Result<Ended, String> {
         let mut ended = self.together(vec![(event, fault)], |_| 0).await?;
         Ok(ended.remove(0))
     }
 
-    /// Runs at the same time; `next` says which of the calls that wait arrives. An error is a broken promise.
+    /// Plays runs at the same time. `next` chooses the waiting call that arrives. An error is a broken promise.
     pub async fn together(
         &mut self,
         events: Vec<(Event, Fault)>,
@@ -125,7 +125,7 @@ impl Play {
             let stands = |number: &usize| waiting.iter().any(|(run, _)| run == number);
             let alive = runs.iter().enumerate().filter(|(_, run)| run.ended.is_none()).map(|(number, _)| number);
             if !alive.clone().all(|number| stands(&number)) {
-                // A refresh that has met another makes a pause.
+                // A refresh that lost a race pauses.
                 tokio::time::sleep(Duration::from_micros(200)).await;
                 slept += Duration::from_micros(200);
                 assert!(slept < Duration::from_secs(30), "a run waits for what never comes: {waiting:?}");
@@ -154,11 +154,11 @@ impl Play {
         Ok(runs.into_iter().filter_map(|run| run.ended).collect())
     }
 
-    /// What comes after everything: what has failed comes again, each manifest's event and Glue's come, and the schedules.
+    /// Plays the end: redeliveries of what failed, each manifest's event, Glue's event, and the schedules.
     pub async fn settle(&mut self, ended: Vec<Ended>) -> Result<(), String> {
         for event in ended.into_iter().filter_map(Ended::again) {
             let again = self.alone(event, None).await?;
-            // Once more: the first time it may have met what a dead run has left.
+            // Once more, because the first time may have met a dead run's leftovers.
             if let Some(event) = again.again() {
                 self.alone(event, None).await?;
             }
@@ -178,7 +178,7 @@ impl Play {
         self.watch.rests()
     }
 
-    /// What sweep asks for of the runs that are pending, and then their ends.
+    /// Plays the checks of pending runs that sweep requests, and then their ends.
     async fn runs_end(&mut self) -> Result<(), String> {
         for generation in self.watch.pending() {
             self.alone(Event::Nudged(generation), None).await?;
@@ -198,7 +198,7 @@ impl Play {
         }
     }
 
-    /// The live table's files by their names and ETags, and whether a hold is on.
+    /// Returns the live table's files with their ETags, and whether a hold is in force.
     pub fn table(&self) -> (BTreeMap<String, String>, bool) {
         self.watch.table()
     }

@@ -26,7 +26,7 @@ use super::{
     watch::Met,
 };
 
-/// How a schedule went.
+/// The result of a schedule.
 pub struct Played {
     pub hash: u64,
     pub calls: usize,
@@ -36,14 +36,14 @@ pub struct Played {
     pub broken: Option<String>,
 }
 
-/// A program or a lake in which one thing is wrong.
+/// A program or a lake with one bug.
 pub struct Mutant {
     pub leaves_out: fn(&Rig, &Call) -> bool,
     pub lake: fn(&Rig),
 }
 
 impl Default for Mutant {
-    /// Nothing is wrong.
+    /// Has no bug.
     fn default() -> Self {
         Mutant { leaves_out: |_, _| false, lake: |_| {} }
     }
@@ -61,7 +61,7 @@ impl Lakes {
         )
     }
 
-    /// The schedule of a seed.
+    /// Plays the schedule of a seed.
     pub fn play(&self, seed: u64, mutant: &Mutant, tell: bool) -> Played {
         let mut random = Random::new(seed);
         let (name, rig, event) = &self.0[random.below(self.0.len() as u64) as usize];
@@ -91,7 +91,7 @@ async fn rounds(play: &mut Play, event: &Event, random: &mut Random) -> Result<(
             let event = any(play, random);
             events.push((event, fault(random)));
         }
-        // Some schedules change hands at every call, and some hardly ever.
+        // Some schedules switch runs at every call, and some hardly ever.
         let stays = random.below(4);
         let mut last = None;
         let next = |waiting: &[(usize, Call)]| {
@@ -118,7 +118,7 @@ fn fault(random: &mut Random) -> Fault {
     (random.below(2) == 0).then(|| (random.below(30) as usize, FATES[random.below(6) as usize]))
 }
 
-/// Something that may happen to this table.
+/// Returns a random event for this table.
 fn any(play: &Play, random: &mut Random) -> Event {
     let complete = play.watch.complete();
     let rig = &play.rig;
@@ -153,7 +153,7 @@ fn any(play: &Play, random: &mut Random) -> Event {
     }
 }
 
-/// What applications and engines do between the rounds.
+/// Lets applications and engines act between the rounds.
 async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     if is_inbox(&play.rig) {
         let word = |random: &mut Random| {
@@ -175,7 +175,7 @@ async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     }
 }
 
-/// Plays seeds on all cores. Gives what they met together, and the first that breaks a promise.
+/// Plays seeds on all cores. Returns what they met, the number of calls, and the first seed that breaks a promise.
 fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get());
     let next = AtomicU64::new(seeds.start);
@@ -209,7 +209,7 @@ fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
 }
 
 #[test]
-fn whatever_meets_whatever_no_promise_is_broken() {
+fn random_schedules_break_no_promise() {
     let first = count("FIRST", 0);
     let schedules = count("TURNTABLE_CRASH_SCHEDULES", 10_000);
     let began = Instant::now();

@@ -1,6 +1,6 @@
-//! A runtime that tells when all that runs on it waits for somebody else: for the time, or for a test.
+//! A runtime that reports when everything on it waits for the clock or for the test.
 //!
-//! Then, and only then, the next call may arrive; so a schedule depends on nothing but its seed, although rows are decoded
+//! Only then may the next call arrive. So a schedule depends only on its seed, although rows are decoded
 //! and encoded on threads of their own.
 
 use std::{
@@ -18,13 +18,13 @@ use tokio::{runtime::Builder, task::LocalSet};
 
 #[derive(Default)]
 pub struct Rest {
-    /// Threads that have work. Tokio names one when it is spawned, and it ends with its work.
+    /// The number of busy threads. Tokio names a thread when it spawns it, and the thread ends with its work.
     threads: AtomicUsize,
     reached: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// Runs this on a runtime of its own.
+/// Runs this on its own runtime.
 pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
     let rest = Arc::new(Rest::default());
     let (begins, ends, parks) = (rest.clone(), rest.clone(), rest.clone());
@@ -39,7 +39,7 @@ pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
             ends.threads.fetch_sub(1, Ordering::SeqCst);
             ends.waker.wake();
         })
-        // Called when no task can go on.
+        // Tokio calls this when no task can go on.
         .on_thread_park(move || {
             if parks.threads.load(Ordering::SeqCst) == 0 {
                 parks.reached.store(true, Ordering::SeqCst);
@@ -48,7 +48,7 @@ pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
         })
         .build()
         .expect("a runtime");
-    // The functions' futures need not be `Send`.
+    // The functions' futures needn't be `Send`.
     LocalSet::new().block_on(&runtime, play(rest))
 }
 

@@ -1,4 +1,4 @@
-//! What can happen to a table: a lake as it was before, and the event that begins it. A new one is a function and a line
+//! Scenarios: a prepared lake, and the event that begins the run. A new scenario is a function and a line
 //! of [`ALL`].
 
 use futures::future::LocalBoxFuture;
@@ -18,7 +18,7 @@ const RETAIN: &str = "retain = { generations = 1, drain = \"1h\", abandoned = \"
 
 pub struct Scenario {
     pub name: &'static str,
-    /// Runs undisturbed.
+    /// Prepares the lake, without faults.
     pub prepare: fn() -> LocalBoxFuture<'static, (Rig, Event)>,
 }
 
@@ -72,7 +72,7 @@ pub fn has_engine(rig: &Rig) -> bool {
     [ATHENA, GLUE].iter().any(|source| text.contains(source))
 }
 
-/// An object in the table's home that is none of ours.
+/// Returns the key of an unmanaged object in the table's folder.
 pub fn stranger(rig: &Rig) -> String {
     rig.paths.location().key("notes.txt").to_string()
 }
@@ -90,20 +90,20 @@ fn users(more: &str) -> Rig {
 const CHECKED: &str = "checks = { min_rows = 1, unique = [\"id\"], sql = [\"SELECT count(*) > 0 FROM {table}\"], \
                        canary = \"SELECT count(*) > 0 FROM {table}\" }\n";
 
-/// A candidate of so many rows.
+/// Exports a candidate of so many rows.
 async fn candidate(rig: &Rig, rows: usize) -> Generation {
     rig.source(rows);
     rig.export().await
 }
 
-/// So many rows go live.
+/// Makes so many rows live.
 async fn turn(rig: &Rig, rows: usize) -> Generation {
     let generation = candidate(rig, rows).await;
     rig.deliver(&generation).await.unwrap();
     generation
 }
 
-/// What Terraform and the console do: no `VersionId`, no record.
+/// Moves the table as Terraform and the console do: without `VersionId` and without a record.
 fn moved(rig: &Rig, to: &str) {
     let mut table = rig.catalog.get(&rig.table).unwrap();
     table.storage_descriptor.as_mut().unwrap().location = Some(to.into());
@@ -157,7 +157,7 @@ async fn no_rows() -> (Rig, Event) {
     (rig, Event::Manifest(next))
 }
 
-/// A table at the older flat place.
+/// The table is at an older flat location.
 async fn adoption() -> (Rig, Event) {
     let rig = users("");
     turn(&rig, 3).await;
@@ -206,7 +206,7 @@ async fn release() -> (Rig, Event) {
     (rig, event)
 }
 
-/// One generation of each kind: live, kept, drained, draining; a candidate and a run that were abandoned.
+/// There is one generation of each kind: live, kept, drained, draining, an abandoned candidate and an abandoned run.
 async fn sweep() -> (Rig, Event) {
     let rig = users("");
     turn(&rig, 2).await;
@@ -263,7 +263,7 @@ async fn merge() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// The manifest is there, and its table did not get as far.
+/// The manifest exists, but the table wasn't moved.
 async fn merge_begun() -> (Rig, Event) {
     let rig = optouts();
     refresh(&rig).await;
@@ -276,7 +276,7 @@ async fn merge_begun() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// The flip's record is not there yet.
+/// The flip's record is missing.
 fn forget(rig: &Rig, flip: &Flip) {
     let of = |key: &&String| {
         rig.objects.body(key).is_some_and(|json| String::from_utf8_lossy(&json).contains(&flip.to.to_string()))
@@ -308,7 +308,7 @@ async fn merge_after_unflip() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// A table that an engine builds, and one run of it that is live.
+/// An engine builds the table, and one run is live.
 async fn built_by(source: &str) -> Rig {
     let rig = users("");
     rig.configure_source(source, RETAIN);
@@ -332,7 +332,7 @@ async fn start_of_a_job() -> (Rig, Event) {
     (built_by(GLUE).await, Event::Export)
 }
 
-/// A second run that has ended well, and nobody has heard of it.
+/// A second run has succeeded, and its event hasn't come.
 async fn ended(source: &str) -> Rig {
     let rig = built_by(source).await;
     start(&rig).await;

@@ -1,4 +1,4 @@
-//! DESIGN.md's invariants, looked at after every effect: what truly happened, as nobody but the test can know.
+//! Checks ARCHITECTURE.md's invariants after every effect, against the true history, which only the test knows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,33 +31,33 @@ type Words = BTreeMap<i64, (i64, ConsentState)>;
 pub struct Watch {
     rig: Arc<Rig>,
     table: Option<Table>,
-    /// Every change of the location by us.
+    /// Every change of the location by Turntable.
     flips: Vec<Generation>,
-    /// How many records there were in the beginning.
+    /// The number of records at the start.
     recorded: usize,
     was_live: BTreeSet<Generation>,
-    /// When each went from live for the last time.
+    /// When each generation was last replaced.
     replaced: BTreeMap<Generation, Timestamp>,
-    /// The files of what readers may have found, and their ETags.
+    /// The files that readers may have found, with their ETags.
     files: BTreeMap<Generation, Vec<(Key, String)>>,
-    /// Since a hold has returned, and until a release begins.
+    /// Set from a hold's return until a release begins.
     held: bool,
-    /// When the rollback to live was on record, since it has returned.
+    /// The time of the record of the rollback to live, once the rollback has returned.
     rolled_back: Option<Timestamp>,
-    /// An operator, a canary or a hold has had a word: what is freshest need not be live.
+    /// An operator, a canary or a hold has intervened, so the freshest candidate need not be live.
     spoken: bool,
-    /// Somebody else has moved the table, and nobody has put that right yet.
+    /// The table has drifted and hasn't been repaired.
     drifted: bool,
-    /// What has ever been said of the people who are in the table.
+    /// The published records of the people in the table.
     words: Words,
-    /// The words of every drop.
+    /// The records of every drop.
     dropped: Words,
     /// The ETag of every drop.
     drops: BTreeSet<String>,
     pub met: Met,
 }
 
-/// What a good set of schedules must have met.
+/// Counts of events that a good set of schedules must have met.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Met {
     pub flips: u64,
@@ -82,7 +82,7 @@ impl Met {
 }
 
 impl Watch {
-    /// Begins with the lake as it was prepared: what is on record has been live, and nothing else.
+    /// Starts with the prepared lake: exactly the generations on record have been live.
     pub fn new(rig: &Arc<Rig>) -> Watch {
         let mut watch = Watch {
             rig: rig.clone(),
@@ -133,7 +133,7 @@ impl Watch {
 
     pub fn ends(&mut self, event: &Event, done: &Done) {
         match done {
-            // A release may have come between.
+            // A release may have come in between.
             Ok(_) if event.is("hold") => self.held = self.rig.is_held(),
             Ok(Some(Outcome::Committed | Outcome::AlreadyLive)) if event.is("rollback") => {
                 self.met.rollbacks += 1;
@@ -154,7 +154,7 @@ impl Watch {
         self.met.died += 1;
     }
 
-    /// A call of this run has arrived, and all that followed from it has happened.
+    /// Checks the state after a call of this run and its consequences.
     pub fn arrived(&mut self, by: &Event, call: &Call) -> Result<(), String> {
         match call.op {
             Op::Update | Op::Create => self.table_written(by),
@@ -194,7 +194,7 @@ impl Watch {
             self.replaced.insert(left, self.rig.now());
         }
         let Some(live) = paths.parse_generation(&to) else {
-            // Only a canary goes back to what is none of ours.
+            // Only a canary goes back to an unmanaged location.
             return ensure(has_canary(&self.rig), || format!("the table went to {to}"));
         };
         self.met.flips += 1;
@@ -210,8 +210,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Who may make this live, and when. `left` is `None` where there was no table, and so no version that a hold could
-    /// bump: see "What is not promised" in docs/reliability.md.
+    /// Checks that this run may make a generation live now. `left` is `None` without a table, and so without a version that a hold
+    /// could bump: see "What is not promised" in docs/reliability.md.
     fn may_flip(&mut self, by: &Event, left: Option<Option<Generation>>, live: Generation) -> Result<(), String> {
         let is_there = left.is_some();
         let left = left.flatten();
@@ -229,7 +229,7 @@ impl Watch {
                 ensure(!again || way_back, || format!("{by} made {live} live again"))?;
                 let (new, old) = (self.manifest(&live)?, left.map(|left| self.manifest(&left)).transpose()?);
                 match &new.merge {
-                    // Where somebody else has moved the table, nothing is merged with what he has put there.
+                    // After drift, nothing is merged with the drifted table.
                     Some(_) => ensure(new.base == left.map(|left| self.rig.paths.generation(&left)), || {
                         format!("{live} was merged from {:?}, and {left:?} was live", new.base)
                     }),
@@ -253,13 +253,13 @@ impl Watch {
     fn manifest_written(&self, call: &Call) -> Result<(), String> {
         let key: Key = call.on.parse().map_err(|_| format!("{call} is of no key"))?;
         match TablePaths::parse_manifest(&key) {
-            // Nothing was written, if the call failed.
+            // A failed call has written nothing.
             Some((_, generation)) if self.rig.objects.etag(&key).is_some() => self.is_complete(&generation),
             _ => Ok(()),
         }
     }
 
-    /// What its manifest names is there, and nothing else.
+    /// Checks that a generation has exactly its manifest's files.
     fn is_complete(&self, generation: &Generation) -> Result<(), String> {
         let manifest = self.manifest(generation)?;
         for file in &manifest.files {
@@ -275,7 +275,7 @@ impl Watch {
         self.files.insert(*generation, manifest.files.iter().map(file).collect());
     }
 
-    /// Live, what is kept for a rollback, and what was replaced less than the drain ago.
+    /// Returns live, the generations kept for a rollback, and those replaced within the drain.
     fn needed(&self) -> BTreeSet<Generation> {
         let (now, live) = (self.rig.now(), self.live());
         let gone = self.replaced.iter().filter(|(generation, _)| Some(**generation) != live);
@@ -298,12 +298,12 @@ impl Watch {
         ensure(self.rig.objects.body(&stranger(&self.rig)).is_some(), || "what is none of ours is gone".into())
     }
 
-    /// Each is in the inbox or in the archive.
+    /// Checks that each drop is in the inbox or in the archive.
     fn no_drop_is_lost(&self) -> Result<(), String> {
         ensure(drops::etags(&self.rig.objects) == self.drops, || "a drop is lost".into())
     }
 
-    /// An application puts a drop.
+    /// Puts a drop, as an application does.
     pub fn put(&mut self, name: &str, words: &[(i64, ConsentState, i64)]) {
         drops::put(&self.rig, name, words);
         self.dropped = drops::all(&self.rig.objects);
@@ -320,14 +320,14 @@ impl Watch {
         Ok(())
     }
 
-    /// After everything that AWS and people do again: nothing is left to be done.
+    /// Checks the end, after all redeliveries and repeated requests: nothing is left to do.
     pub fn rests(&self) -> Result<(), String> {
         let records = self.rig.flips();
         for live in &self.flips {
             let recorded = records.iter().any(|flip| flip.to == *live);
             ensure(recorded, || format!("the flip to {live} is on no record"))?;
         }
-        // Two runs that meet on the way to the same generation may both put it on record.
+        // Two concurrent flips to the same generation may both write a record.
         let untrue = records.iter().find(|flip| !self.was_live.contains(&flip.to));
         ensure(untrue.is_none(), || format!("a record of a flip that was not: {untrue:?}"))?;
         self.nothing_needed_is_gone()?;
@@ -353,7 +353,7 @@ impl Watch {
         })
     }
 
-    /// What an engine was told to build, and has not been swept.
+    /// Returns the engine's runs that haven't been swept.
     pub fn pending(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
         let pending = |key: Key| match self.rig.paths.parse(&key) {
@@ -363,14 +363,14 @@ impl Watch {
         keys.filter_map(pending).collect()
     }
 
-    /// Each was started once, and ended with a manifest, or with the word that it has failed, of which somebody was told.
+    /// Checks that each run was started once, and ended with a manifest or with a reported failure.
     fn runs_are_settled(&self) -> Result<(), String> {
         let paths = &self.rig.paths;
         let is_there = |key: Key| self.rig.objects.etag(&key).is_some();
         let ends = |generation: &Generation| (is_there(paths.manifest(generation)), is_there(paths.failed(generation)));
         let (mut locations, mut failures) = (BTreeSet::new(), 0);
         for run in self.rig.engine.runs() {
-            // A job may be started twice, which is found out at its end.
+            // A job may be started twice, which its end shows.
             let is_new = locations.insert(run.location.to_string());
             ensure(is_new || matches!(run.run, EngineRun::GlueJob { .. }), || {
                 format!("two queries write to {}", run.location)
@@ -388,7 +388,7 @@ impl Watch {
         ensure(left.is_none(), || format!("{left:?} is pending for ever"))
     }
 
-    /// After a run that was alone.
+    /// Checks the records after a run that was alone.
     pub fn one_record_a_flip(&self) -> Result<(), String> {
         let (records, flips) = (self.rig.records(), self.recorded + self.flips.len());
         ensure(records == flips, || format!("{records} records of {flips} flips"))
@@ -399,7 +399,7 @@ impl Watch {
         rows.into_iter().map(|(id, state, second)| (id, (second, state))).collect()
     }
 
-    /// All generations with a manifest, in order.
+    /// Returns all generations with a manifest, in order.
     pub fn complete(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
         let mut complete: Vec<Generation> =
@@ -418,7 +418,7 @@ impl Watch {
         Manifest::from_json(&at, generation, &json).map_err(|error| error.report())
     }
 
-    /// The live table's files by their names and ETags, and whether a hold is on.
+    /// Returns the live table's files with their ETags, and whether a hold is in force.
     pub fn table(&self) -> (BTreeMap<String, String>, bool) {
         let manifest = self.live().and_then(|live| self.manifest(&live).ok());
         let files = manifest.into_iter().flat_map(|manifest| manifest.files);

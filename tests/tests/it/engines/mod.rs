@@ -1,5 +1,5 @@
-//! Athena and Glue as engines, in process: each run is started once and settled once, whatever is lost, late, doubled,
-//! reordered or dies. `TURNTABLE_ENGINE_SCHEDULES` says how many random schedules run (400).
+//! Athena and Glue as engines, in process: each run is started once and settled once, with lost, late, duplicate or
+//! reordered events, and crashes. `TURNTABLE_ENGINE_SCHEDULES` says how many random schedules run (400).
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ async fn export(rig: &Rig) -> turntable::error::Result<Value> {
     Ok(serde_json::to_value(answer).unwrap())
 }
 
-/// What became of the event of a run's end.
+/// Delivers the event of a run's end, and returns the answer.
 async fn hear(rig: &Rig, at: usize) -> Value {
     let answer = rig.export_with(rig.env(), event_of(rig, at)).await.unwrap();
     serde_json::to_value(answer).unwrap()
@@ -45,7 +45,7 @@ fn dead_letters(rig: &Rig) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() {
+async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the_chain() {
     for source in [ATHENA, GLUE] {
         let rig = support::rig(source, "checks = { min_rows = 4, not_null = [\"id\"] }");
         let before = rig.now();
@@ -61,14 +61,14 @@ async fn an_engine_builds_while_nobody_waits_and_the_chain_goes_on_from_there() 
         assert_eq!((manifest.base, manifest.columns.len()), (None, 1));
         assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(rig.live(), Some(manifest.generation));
-        // Late and doubled events do nothing.
+        // Late and duplicate events do nothing.
         assert_eq!(hear(&rig, 0).await["outcome"], "nothing");
         assert_eq!((manifests(&rig).len(), dead_letters(&rig)), (1, vec![]));
     }
 }
 
 #[tokio::test]
-async fn an_engine_is_told_all_that_the_dataset_says() {
+async fn an_engine_gets_all_options_of_the_dataset() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     let Work::Athena { workgroup, database, sql } = rig.engine.runs()[0].work.clone() else { panic!("no Athena") };
@@ -95,9 +95,9 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
         let rig = support::rig(source, "");
         rig.engine.next_start(fate);
         assert_eq!(export(&rig).await.unwrap_err().kind(), Kind::Unavailable);
-        // The queue's second attempt.
+        // The queue redelivers the message.
         assert_eq!(export(&rig).await.unwrap()["run"], "run-0");
-        // And what comes while it runs.
+        // A message that comes while the run goes on.
         assert_eq!(export(&rig).await.unwrap()["outcome"], "running");
         assert_eq!(rig.engine.runs().len(), 1, "{source} {fate:?}");
         rig.engine.succeed(0, 1, &[""]).await;
@@ -106,34 +106,34 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_run_of_whose_start_nobody_heard_is_found_by_where_it_writes() {
+async fn a_run_whose_start_was_never_confirmed_is_found_by_its_location() {
     for source in [ATHENA, GLUE] {
         let rig = support::rig(source, "");
         rig.engine.next_start(Start::Lost);
         export(&rig).await.unwrap_err();
         rig.engine.succeed(0, 3, &[""]).await;
         assert_eq!(hear(&rig, 0).await["rows"], 3);
-        // A retry that comes after it is a request like any other.
+        // A later retry is a request like any other.
         assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
     }
 }
 
 #[tokio::test]
-async fn a_start_that_nobody_heard_of_for_long_is_given_up() {
+async fn a_start_that_was_never_confirmed_is_given_up_in_the_end() {
     let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Lost);
     export(&rig).await.unwrap_err();
     rig.advance(SignedDuration::from_mins(16));
     assert_eq!(export(&rig).await.unwrap()["outcome"], "failed");
     assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
-    // The first run ends all the same, and too late.
+    // The first run still ends, but too late.
     rig.engine.succeed(0, 3, &[""]).await;
     assert_eq!(hear(&rig, 0).await["outcome"], "nothing");
     assert_eq!((manifests(&rig).len(), dead_letters(&rig).len()), (0, 1));
 }
 
 #[tokio::test]
-async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
+async fn a_failed_run_is_reported_once_with_the_engines_reason() {
     for (source, kind) in [(ATHENA, Kind::Input), (GLUE, Kind::Unavailable)] {
         let rig = support::rig(source, "");
         export(&rig).await.unwrap();
@@ -152,7 +152,7 @@ async fn what_came_to_nothing_is_told_once_with_the_engines_reason() {
 }
 
 #[tokio::test]
-async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending() {
+async fn a_refused_start_fails_at_once_and_leaves_nothing_pending() {
     let rig = support::rig(ATHENA, "");
     rig.engine.next_start(Start::Refused);
     assert_eq!(export(&rig).await.unwrap_err().message(), "SYNTAX_ERROR: line 1:8");
@@ -160,7 +160,7 @@ async fn what_the_engine_refuses_is_an_error_at_once_and_does_not_stay_pending()
 }
 
 #[tokio::test]
-async fn what_no_table_can_be_made_of_fails_with_what_to_do() {
+async fn files_that_no_table_can_have_fail_with_advice() {
     for (files, expected) in [
         (vec![], "no files: the result has no rows, and UNLOAD writes no file for an empty result"),
         (vec![("a.csv", "id\n1\n".into())], "must be Parquet with columns of Glue's types"),
@@ -201,7 +201,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     assert_eq!(found, [("date", 2), ("string", 2)]);
     assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
 
-    // A job's folders are typed by the table, and the values must be of its types.
+    // The table types a job's folders, and the values must fit these types.
     rig.configure_source(GLUE, "partition_by = [\"dt\", \"shop\"]");
     for (at, folder, fits) in
         [(1, "dt=2024-02-01/shop=3/", true), (2, "dt=yesterday/shop=3/", false), (3, "dt=2024-02-01/", false)]
@@ -214,7 +214,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     assert_eq!(manifests(&rig).len(), 2);
 }
 
-/// What sweep puts into the queue, as the queue delivers it.
+/// Delivers the messages that sweep has sent to the queue, and returns the answers.
 async fn delivered(rig: &Rig) -> Vec<Value> {
     let mut answers = Vec::new();
     let sent = std::mem::take(&mut *rig.queue.0.lock().unwrap());
@@ -227,7 +227,7 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
+async fn sweep_makes_up_for_a_lost_event() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     support::sweep(&rig, rig.env()).await.unwrap();
@@ -235,14 +235,14 @@ async fn an_event_that_never_comes_is_made_up_for_by_sweep() {
     rig.engine.succeed(0, 5, &[""]).await;
     support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!((delivered(&rig).await.len(), manifests(&rig)[0].rows), (1, 5));
-    // What is settled is not asked about.
+    // Sweep doesn't ask about settled runs.
     support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.queue.0.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn what_a_run_leaves_goes_when_the_engine_has_ended_it_for_sure_and_not_before() {
-    // A job of two hours may run for three; `abandoned` alone would be one.
+async fn a_runs_leftovers_are_deleted_only_after_its_certain_end() {
+    // A job with a timeout of two hours may run for three; `abandoned` alone would allow one.
     let rig = support::rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
     export(&rig).await.unwrap();
     rig.engine.succeed(0, 1, &[""]).await;
@@ -270,10 +270,10 @@ fn schedules() -> u64 {
     count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
-/// Requests, events early, late and doubled, sweeps and their nudges, all at the same time; starts of which nobody hears;
-/// processes that die anywhere. In the end everything is settled, and rightly.
+/// Requests, early, late and duplicate events, sweeps and their nudges run at the same time; starts are lost, and
+/// processes die anywhere. In the end every run is settled correctly.
 #[tokio::test]
-async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
+async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Numbers(seed);
@@ -318,23 +318,23 @@ async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
             let record = rig.objects.body(&rig.paths.failed(&generation).to_string());
             let is_failed = record.is_some();
             match run.ended() {
-                // One that nobody heard of for too long may have been given up.
+                // A run whose start was lost may have been given up.
                 Some(true) => assert!(manifest.is_some() || is_failed, "seed {seed}: {generation} is not settled"),
                 Some(false) => assert!(manifest.is_none() && is_failed, "seed {seed}: {generation} failed"),
                 None => panic!("seed {seed}: all have ended"),
             }
-            // Of a start that was refused, the request's own failure tells.
+            // A refused start is reported by the request's own failure.
             let tells = |record: bytes::Bytes| !String::from_utf8_lossy(&record).contains("SYNTAX_ERROR");
             came_to_nothing += usize::from(record.is_some_and(tells));
             if let Some(manifest) = manifest {
                 assert_eq!((manifest.rows, manifest.files.len()), (1 + at as u64, 1), "seed {seed}");
             }
         }
-        // Events that come at the same moment may both tell it.
+        // Concurrent events may both report a failure.
         assert!(dead_letters(&rig).len() >= came_to_nothing, "seed {seed}: nobody was told of a run that has failed");
         complete += manifests.len();
         failed += came_to_nothing;
-        // Whatever order their events come in, the freshest is live.
+        // The freshest is live, in whatever order the events come.
         let mut generations: Vec<_> = manifests.iter().map(|manifest| (manifest.as_of, manifest.generation)).collect();
         for _ in 0..generations.len() {
             let at = numbers.below(generations.len() as u64) as usize;
@@ -350,7 +350,7 @@ async fn whatever_happens_each_run_is_started_once_and_settled_as_it_ended() {
     assert!(died > 0 && lost > 0 && complete > 0 && failed > 0);
 }
 
-/// Nothing fails any more: what runs comes to its end, its events are lost, and sweep looks twice.
+/// Ends all runs without further faults. Their events are lost, and sweep runs twice.
 async fn settle_all(rig: &Rig) {
     for at in 0..rig.engine.runs().len() {
         if rig.engine.runs()[at].ended().is_none() {
@@ -361,7 +361,7 @@ async fn settle_all(rig: &Rig) {
     for _ in 0..3 {
         support::sweep(rig, rig.env()).await.unwrap();
         delivered(rig).await;
-        // What was started only now.
+        // Runs that were started only now.
         for at in 0..rig.engine.runs().len() {
             if rig.engine.runs()[at].ended().is_none() {
                 rig.engine.succeed(at, 1 + at as i64, &[""]).await;
@@ -371,7 +371,7 @@ async fn settle_all(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn an_event_of_somebody_elses_run_is_nobodys_business() {
+async fn an_event_of_an_unmanaged_run_is_ignored() {
     let rig = support::rig(ATHENA, "");
     let unknown = rig.export_with(rig.env(), athena_event("0000")).await.unwrap();
     assert!(matches!(unknown, Answer::EngineResponse(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");

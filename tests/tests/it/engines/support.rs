@@ -1,4 +1,4 @@
-//! What the tests of engines stand on.
+//! Shared parts of the tests about engines.
 
 use serde_json::{Value, json};
 use sweep::{Limits, Sweep};
@@ -8,14 +8,14 @@ use turntable::{answer::Swept, environment::Environment, error::Result, record::
 pub const ATHENA: &str = "athena = { query = \"SELECT id FROM t;\", workgroup = \"etl\" }";
 pub const GLUE: &str = "glue_job = { name = \"build-users\", arguments = { \"--day\" = \"1\" }, timeout = \"2h\" }";
 
-/// A dataset that an engine builds.
+/// Creates a rig whose dataset an engine builds.
 pub fn rig(source: &str, more: &str) -> Rig {
     let rig = Rig::with("");
     rig.configure_source(source, more);
     rig
 }
 
-/// The event of a run's end: events/export-athena.json and events/export-glue.json, of another run.
+/// Returns the event of a run's end: events/export-athena.json or events/export-glue.json with another run.
 pub fn event_of(rig: &Rig, at: usize) -> Value {
     match &rig.engine.runs()[at].run {
         EngineRun::Athena { id } => athena_event(id),

@@ -1,4 +1,4 @@
-//! CSV: types, headers, encodings, and what is said of a row that does not fit.
+//! CSV: types, headers, encodings, and the errors about rows that don't fit.
 
 use tests::memory;
 use turntable::{error::Kind, manifest::TypedBy};
@@ -15,7 +15,7 @@ async fn declared_columns_are_found_by_name() {
 }
 
 #[tokio::test]
-async fn types_are_inferred_from_what_they_keep() {
+async fn types_are_inferred_without_losing_information() {
     let csv = "id,phone,score,ok,born,seen,at,note\n\
                1,007,1.5,true,2024-01-31,2024-01-31T00:00:00,2024-01-31T09:00:00+09:00,\n\
                2,08,2,FALSE,,2024-01-31 01:00:00.000001,,\n";
@@ -66,8 +66,8 @@ async fn a_later_row_that_breaks_an_inferred_type_says_what_to_do() {
     assert_eq!(read_one("a.csv", csv("2"), "").await.unwrap().rows.len(), 10_001);
 }
 
-/// As Excel on Windows saves it, by Python's cp932: ①, ～, 髙, ㈱, half-width kana, and characters of which a byte is a
-/// backslash.
+/// A file as Excel on Windows saves it, made with Python's cp932: ①, ～, 髙, ㈱, half-width kana, and characters with a byte
+/// that is a backslash.
 const CP932: &[u8] = b"\x89\xef\x88\xf5\x94\xd4\x8d\x86,\x8e\x81\x96\xbc,\x94\xf5\x8dl\x0d\x0a\
     1,\xee\xe0\x8b\xb4 \x87@,\x81`\xb6\xc5\x81`\x0d\x0a\
     2,\x8eR\xed\x95 \x83\x5c\x94\x5c\x95\x5c,\x22\x87\x8a\xb1\xca\xde\xdd\xc1\x81A\x5c\xce\xdf\x22\x22\x0d\x0a\
@@ -89,7 +89,7 @@ async fn shift_jis_is_read_as_windows_writes_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_its_encoding_is_named_and_never_replaced() {
+async fn bytes_outside_the_encoding_are_named_and_never_replaced() {
     let options = ", csv = { encoding = \"shift_jis\" }, columns = { id = \"bigint\", name = \"string\" }";
     let rows: Vec<u8> = (0..100_000).flat_map(|id| [format!("{id},").as_bytes(), b"\x83\x5c\n"].concat()).collect();
     for (tail, expected) in [
@@ -132,7 +132,7 @@ async fn other_encodings_are_read_with_and_without_a_mark() {
 }
 
 #[tokio::test]
-async fn csv_may_be_written_otherwise() {
+async fn other_delimiters_quotes_and_nulls_are_read() {
     let columns = ", columns = { id = \"int\", name = \"string\", born = \"date\" }";
     let none = format!("{columns}, csv = {{ delimiter = \"|\", quote = \"\", null = \"\\\\N\", header = false }}");
     let table = read_one("a.csv", "1|\"x|2024-01-31\n\\N|\\N|\\N\n2||\n", &none).await.unwrap();
@@ -158,7 +158,7 @@ async fn csv_may_be_written_otherwise() {
 }
 
 #[tokio::test]
-async fn a_value_without_a_place_is_null_where_the_dataset_says_so() {
+async fn an_unrepresentable_value_is_null_where_the_dataset_says_so() {
     let columns = ", columns = { n = \"tinyint\", d = \"decimal(4,2)\", t = \"timestamp\", l = \"array<tinyint>\" }";
     let good = "n,d,t,l\n1,1.5,2024-01-31 00:00:00,[1]\n";
     let bad = "300,1.555,2024-01-31 00:00:00.0000001,\n7,123,2024-01-31,\n";

@@ -1,4 +1,4 @@
-//! Files in S3 → rows, and the exact words of everything that can be wrong with them.
+//! Reading files in S3: their rows, and the exact text of every error.
 
 mod csv;
 mod ndjson;
@@ -19,7 +19,7 @@ use turntable::{
     sources::{self, Context, Opened},
 };
 
-/// The options as datasets.toml has them.
+/// Parses the options as datasets.toml has them.
 fn options(toml: &str) -> Files {
     let text = format!(
         "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
@@ -53,7 +53,7 @@ struct Table {
     typed_by: TypedBy,
     /// `name type, name type`
     columns: String,
-    /// Every value in words, nulls as `-`.
+    /// Every row's values as text, with `-` for null.
     rows: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ async fn rows(opened: Opened) -> Result<Table> {
     Ok(Table { typed_by: opened.typed_by, columns: columns.join(", "), rows })
 }
 
-/// The formatter knows no zones; those here are all of UTC.
+/// Removes the zone of a timestamp column, because the formatter knows none. All zones here are UTC.
 fn without_zone(column: &ArrayRef) -> ArrayRef {
     match column.as_any().downcast_ref::<TimestampMicrosecondArray>() {
         Some(times) => Arc::new(times.clone().with_timezone_opt(None::<&str>)),
@@ -99,7 +99,7 @@ async fn read_one(name: &str, body: impl Into<Vec<u8>>, more: &str) -> Result<Ta
     read(&objects, &format!("{PLACE}{more}")).await
 }
 
-/// The kind and the words of the error; panics where there is none.
+/// Returns the error's text. Panics without an error, or with another kind than `Input`.
 async fn fault(name: &str, body: impl Into<Vec<u8>>, more: &str) -> String {
     let error = read_one(name, body, more).await.err().expect("an error");
     assert_eq!(error.kind(), Kind::Input);

@@ -1,4 +1,4 @@
-//! NDJSON: digits, nesting, and what is said of a line that does not fit.
+//! NDJSON: digits, nesting, and the errors about lines that don't fit.
 
 use super::{fault, read_one};
 
@@ -53,9 +53,9 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
     assert_eq!(read_one("a.json", deep, "").await.unwrap().columns, "x string");
 }
 
-/// Whatever the bytes are, there is an answer or an error, and no panic (which would be `Corrupt`).
+/// Any bytes give rows or an error. A panic would show as `Corrupt`.
 #[tokio::test]
-async fn a_record_is_not_wider_than_memory_bears() {
+async fn a_record_that_is_too_wide_for_memory_is_an_error() {
     let names = |columns: usize| (0..columns).map(|at| format!("c{at}")).collect::<Vec<_>>();
     let csv = |columns| format!("{}\n{}\n", names(columns).join(","), vec!["1"; columns].join(","));
     let pairs = |columns| names(columns).iter().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Where objects lie, how they are compressed, and what of a damaged one is told.
+//! Objects: their locations, their compression, and the errors about damaged ones.
 
 use std::io::Write;
 
@@ -93,7 +93,7 @@ async fn an_object_that_changes_meanwhile_is_an_error() {
 }
 
 #[tokio::test]
-async fn objects_of_real_size_are_dealt_out_to_streams() {
+async fn large_objects_are_distributed_over_streams() {
     let objects = memory::Objects::default();
     for number in 0..6 {
         let rows: String = (0..800_000).map(|row| format!("{number},{row:07}\n")).collect();

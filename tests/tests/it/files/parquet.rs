@@ -1,4 +1,4 @@
-//! Parquet: its types, whoever wrote it.
+//! Parquet: the types of every writer.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ fn sample() -> RecordBatch {
 }
 
 #[tokio::test]
-async fn parquet_says_its_types() {
+async fn parquet_keeps_its_own_types() {
     let table = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
     assert_eq!(table.typed_by, TypedBy::Source);
     assert_eq!(
@@ -85,11 +85,9 @@ async fn parquet_says_its_types() {
     );
 }
 
-/// As Spark and Hive once wrote timestamps: nanoseconds of the day, and the Julian day. Two columns, of which the second
-/// is a struct's.
-/// Athena's own tables are of gzip where nobody has said otherwise.
+/// Athena's own tables have gzip by default.
 #[tokio::test]
-async fn parquet_may_be_compressed_by_whom_it_likes() {
+async fn parquet_of_every_compression_is_read() {
     let plain = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
     for compression in [
         Compression::GZIP(GzipLevel::default()),
@@ -103,6 +101,8 @@ async fn parquet_may_be_compressed_by_whom_it_likes() {
     }
 }
 
+/// Returns timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The second of the two
+/// columns is a struct's.
 fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
     let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
     let schema = Arc::new(parse_message_type(message).unwrap());
@@ -232,7 +232,7 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
     }
 }
 
-/// A column as Parquet's own text has it, for what docs/types.md calls it.
+/// Returns a column as Parquet's schema text has it, for a name in docs/types.md.
 fn column(of: &str) -> String {
     let plain = match of {
         "BOOLEAN" => "boolean {}",

@@ -1,4 +1,4 @@
-//! One run after the other: all members flip, or none.
+//! Flips of groups, one run after the other: all members flip, or none.
 
 use serde_json::json;
 use tests::{
@@ -66,7 +66,7 @@ async fn a_member_that_fails_its_audit_keeps_all_before_the_first_table_is_touch
     assert!(why.contains("b: min_rows: expected at least 2, found 1"), "{why}");
     assert_eq!(lake.rig.catalog.calls(Op::Update), updates, "nothing was touched");
     lake.is_settled_at(&[&old], "a member is rejected");
-    // Athena's word about one of them is enough.
+    // Athena's answer about one of them is enough.
     lake.rig.athena.answers(|sql| {
         Ok(query::one(if sql.contains("turntable_audit_b") && sql.contains("= 0") { "false" } else { "true" }))
     });
@@ -84,7 +84,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let run = lake.run().await;
     lake.rig.catalog.deny(Some(table("b")));
     let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    // Nobody can be kept from moving b as long as nobody may touch it, so it is not over; readers have the old run again.
+    // While updates of b are denied, a late one could still arrive, so the flip isn't over. Readers have the old run again.
     assert_eq!((error.kind(), lake.live()), (Kind::Config, some(&old)), "{}", error.report());
     assert!(error.message().contains("but b could not be moved back"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
@@ -100,7 +100,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
 
-    // Its event comes again, and an operator's word is more.
+    // The run's event comes again; an operator's request overrides.
     lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_glue_does_not_answer_is_asked_again_and_then_all_goes_back() {
+async fn an_update_without_an_answer_is_retried_and_then_all_goes_back() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;
@@ -125,7 +125,7 @@ async fn what_glue_does_not_answer_is_asked_again_and_then_all_goes_back() {
     }
     let (before, never) = (lake.live(), lake.run().await);
     let updates = lake.rig.catalog.calls(Op::Update);
-    // Of each attempt the first call is a's, or what is left.
+    // Each attempt's first call is for a, or for what is left.
     for call in [2, 4, 5] {
         lake.rig.catalog.on(Op::Update, updates + call, Fault::Fail);
     }
@@ -147,7 +147,7 @@ async fn a_canary_takes_all_back() {
 }
 
 #[tokio::test]
-async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
+async fn a_created_table_stays_behind_and_is_reported() {
     let lake = Lake::with("checks = { canary = \"SELECT count(*) > 0 FROM {table}\" }\n");
     lake.rig.athena.answers(|_| Ok(query::one("false")));
     let run = lake.run().await;
@@ -159,12 +159,12 @@ async fn a_table_that_did_not_exist_stays_behind_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_run_of_other_members_than_now_is_stale() {
+async fn a_run_with_other_members_is_stale() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;
     lake.configure(&["a", "b"]);
-    // c comes last in the run, and is alone now.
+    // c comes last in the run, and is no member now.
     let alone = lake.ask(event(&run, "c")).await.unwrap();
     assert_eq!(alone.outcome, Outcome::Stale);
     assert!(alone.reasons[0].contains("which the dataset has left: run export again"), "{:?}", alone.reasons);
@@ -177,7 +177,7 @@ async fn a_run_of_other_members_than_now_is_stale() {
 }
 
 #[tokio::test]
-async fn what_was_exported_alone_does_not_flip_in_a_group() {
+async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;

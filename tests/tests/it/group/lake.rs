@@ -1,4 +1,4 @@
-//! The group `core` of the datasets `a`, `b` and `c`, and all that can happen to it.
+//! The group `core` of the datasets `a`, `b` and `c`, and everything that can happen to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub type Set = BTreeMap<String, Generation>;
 
 pub struct Lake {
     pub rig: Rig,
-    /// What is added to every entry.
+    /// Options that are added to every entry.
     pub more: String,
 }
 
@@ -40,7 +40,7 @@ impl Lake {
         lake
     }
 
-    /// These datasets are the group, and the others are alone.
+    /// Configures these datasets as the group; the others have none.
     pub fn configure(&self, members: &[&str]) {
         let entry = |name: &str| {
             let group = if members.contains(&name) { "group = \"core\"\n" } else { "" };
@@ -56,7 +56,7 @@ impl Lake {
         self.rig.objects.put("s3://lake/datasets.toml", format!("{defaults}{entries}"));
     }
 
-    /// A run of the group: what an export of it leaves, but that the rows come from a file. `rows` are of each member.
+    /// Leaves a run of the group as an export would, with each member's `rows` from a file.
     pub async fn run_of(&self, rows: [usize; 3]) -> GroupRun {
         let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
         self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));
@@ -85,7 +85,7 @@ impl Lake {
         self.run_of([3, 4, 5]).await
     }
 
-    /// A run that is live.
+    /// Makes a run live.
     pub async fn flipped(&self) -> GroupRun {
         let run = self.run().await;
         let answer = self.ask(event(&run, "c")).await.unwrap();
@@ -97,19 +97,19 @@ impl Lake {
         flip::handle(self.rig.env(), request).await
     }
 
-    /// Why the run is rejected whose last manifest's event this is.
+    /// Delivers the event of a run's last manifest, and returns why the run is rejected.
     pub async fn rejected(&self, run: &GroupRun) -> String {
         let answer = self.ask(event(run, "c")).await.unwrap();
         assert_eq!(answer.outcome, Outcome::Rejected);
         answer.reasons.join("; ")
     }
 
-    /// A request about the group, by way of one of its members.
+    /// Sends a request about the group, by way of one of its members.
     pub async fn action(&self, action: &str) -> Result<Flipped> {
         self.ask(json!({ "dataset": "b", "action": action, "reason": "the operator's word" })).await
     }
 
-    /// The flip of a run dies as soon as the first table has been moved.
+    /// Flips a run, and dies as soon as the first table has been moved.
     pub async fn dies_midway(&self, run: &GroupRun) {
         let before = self.live();
         for at in 0.. {
@@ -123,7 +123,7 @@ impl Lake {
         }
     }
 
-    /// How many members' generations of a run are still there.
+    /// Returns how many generations of a run still exist.
     pub fn there(&self, run: &GroupRun) -> usize {
         let keys = self.rig.objects.keys();
         run.members.iter().filter(|(name, it)| keys.contains(&paths(name).manifest(it).to_string())).count()
@@ -134,7 +134,7 @@ impl Lake {
         drop(sweep::handle(sweep, json!({})).await);
     }
 
-    /// What Glue names, by dataset; nothing where there is no table or a location of nobody's.
+    /// Returns the live generations by dataset; nothing for a dataset without a table or with an unmanaged location.
     pub fn live(&self) -> BTreeMap<String, Option<Generation>> {
         MEMBERS.iter().map(|name| ((*name).into(), self.live_of(name))).collect()
     }
@@ -148,13 +148,13 @@ impl Lake {
         serde_json::from_slice(&json).unwrap()
     }
 
-    /// What the record names as live.
+    /// Returns the generations that the record names as live.
     pub fn named(&self) -> Option<Set> {
         let live = self.record().live?;
         Some(live.tables.into_iter().map(|(name, member)| (name, member.generation)).collect())
     }
 
-    /// Every set of generations that was live at the same time, as the writes of the catalog tell.
+    /// Returns every set of generations that was live at the same time, from the writes of the catalog.
     pub fn once_live_together(&self) -> BTreeSet<Set> {
         let (mut now, mut sets) = (Set::new(), BTreeSet::new());
         for (written, after) in self.rig.catalog.writes() {
@@ -167,14 +167,14 @@ impl Lake {
         sets
     }
 
-    /// What Terraform and the console do: no `VersionId`, no record.
+    /// Moves a table as Terraform and the console do: without `VersionId` and without a record.
     pub fn moved(&self, name: &str, to: &str) {
         let mut moved = self.rig.catalog.get(&table(name)).unwrap();
         moved.storage_descriptor.as_mut().unwrap().location = Some(to.into());
         self.rig.catalog.put("dmp", glue::unchanged(&moved));
     }
 
-    /// All is over: one run is live, of all members, and the record says so.
+    /// Checks that one run of all members is live, that the record says so, and that nothing is under way.
     pub fn is_settled_at(&self, runs: &[&GroupRun], when: &str) -> GroupRun {
         let record = self.record();
         assert_eq!(record.flipping, None, "{when}");
@@ -207,7 +207,7 @@ fn at(name: &str, table: &aws_sdk_glue::types::Table) -> Option<Generation> {
     paths(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
 }
 
-/// What EventBridge delivers for a member's manifest: events/flip-s3.json, of another object.
+/// Returns EventBridge's event about a member's manifest: events/flip-s3.json with another object.
 pub fn event(run: &GroupRun, name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
     let key = paths(name).manifest(&run.members[name]);
@@ -216,7 +216,7 @@ pub fn event(run: &GroupRun, name: &str) -> Value {
     event
 }
 
-/// What Glue tells of a change of a table.
+/// Returns Glue's event about a changed table.
 pub fn changed(name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
     event["detail"]["tableName"] = name.into();

@@ -1,4 +1,4 @@
-//! What an operator asks of a member is asked of its group, and what somebody else does to one table.
+//! An operator's request about a member applies to its group; and drift of one table.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
         assert_eq!(lake.ask(event(late, "c")).await.unwrap().outcome, Outcome::Stale);
     }
     lake.is_settled_at(&[&first], "late events");
-    // And forth again, by name.
+    // And forward again, by name.
     let forth = json!({ "dataset": "a", "action": "rollback", "generation": second.members["a"] });
     assert_eq!(lake.ask(forth.clone()).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&second], "and forth");
@@ -30,7 +30,7 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
     assert_eq!(lake.ask(never).await.unwrap_err().kind(), Kind::Input);
     assert_eq!(lake.action("rollback").await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&first], "back and forth and back");
-    // A set of which a file is gone does not come back in part.
+    // A set with a missing file doesn't come back in part.
     lake.rig.objects.delete(&paths("c").generation(&second.members["c"]).key("part-00000.parquet").to_string());
     let damaged = lake.action("rollback").await.unwrap_err();
     assert_eq!(damaged.kind(), Kind::Rejected);
@@ -74,7 +74,7 @@ async fn the_status_of_all_datasets_knows_of_their_groups() {
 }
 
 #[tokio::test]
-async fn a_hold_of_before_a_dataset_joined_holds_all_until_released() {
+async fn a_members_older_hold_holds_the_group_until_released() {
     let lake = Lake::new();
     lake.configure(&["a", "b"]);
     lake.ask(json!({ "dataset": "c", "action": "hold", "reason": "alone" })).await.unwrap();
@@ -102,7 +102,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
 }
 
 #[tokio::test]
-async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
+async fn a_drifted_member_is_left_and_the_others_go_on() {
     let lake = Lake::with("on_unflip = \"repair\"\n");
     let first = lake.flipped().await;
     let second = lake.flipped().await;
@@ -110,7 +110,7 @@ async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
     assert_eq!(lake.ask(changed("a")).await.unwrap().outcome, Outcome::Committed, "repaired");
     lake.is_settled_at(&[&second], "repaired");
 
-    // Moved away for good: the next run waits for somebody's word, and moves nothing.
+    // After lasting drift, the next run waits for an operator, and moves nothing.
     lake.configure(&["a", "b", "c"]);
     lake.moved("a", "s3://lake/elsewhere");
     let run = lake.run().await;
@@ -123,7 +123,7 @@ async fn a_table_that_somebody_else_moves_is_left_and_the_others_go_on() {
 
 const SWEPT: &str = "retain = { generations = 0, drain = \"1h\", abandoned = \"1h\", max_age = \"9d\" }\n";
 
-/// What readers may have from the record stays, however long a flip was left midway, and drains when it is done.
+/// Generations that the record names stay while a flip is unfinished, however long, and drain when it is done.
 #[tokio::test]
 async fn sweep_keeps_what_the_record_names() {
     let lake = Lake::with(SWEPT);
@@ -146,14 +146,14 @@ async fn sweep_keeps_what_the_record_names() {
     assert_eq!(lake.live(), some(&run));
 }
 
-/// The first flip of a group begins where no record of the group has ever been.
+/// A group's first flip begins without a record of the group.
 #[tokio::test]
 async fn sweep_keeps_what_a_flip_would_go_back_to() {
     let lake = Lake::with(SWEPT);
     let old = lake.flipped().await;
     lake.rig.objects.delete("s3://lake/schemas/_groups/core.json");
     let run = lake.run().await;
-    // All tables have been moved, which is on record; that it is over is not.
+    // The record says that all tables have been moved, but not that the flip is over.
     for at in 0.. {
         let (_, env) = Wire::dying(&lake.env(), at);
         drop(flip::handle(env, event(&run, "c")).await);

@@ -11,7 +11,7 @@ use turntable::manifest::GroupRun;
 use super::lake::{Lake, changed, event, paths, some, table};
 use crate::wire::Wire;
 
-/// A group with a live run, and a fresh one.
+/// Creates a group with a live run and a fresh one.
 async fn head() -> (Arc<Lake>, GroupRun, GroupRun) {
     let lake = Arc::new(Lake::new());
     let old = lake.flipped().await;
@@ -28,7 +28,7 @@ async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run()
         drop(flip::handle(env, event(&run, "c")).await);
         let live = lake.live();
         midway += usize::from(live != some(&old) && live != some(&run));
-        // Whatever is there now, readers of the record have one run.
+        // The record names one run at any moment.
         let named = lake.named().unwrap();
         assert!(named == old.members || live == some(&run), "died at call {at}: {named:?}, {live:?}");
         if at % 2 == 0 {
@@ -43,7 +43,7 @@ async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run()
             break;
         }
     }
-    // From the first table to the last there is nothing but the `UpdateTable` of each.
+    // Between the first table and the last there are only the `UpdateTable`s.
     assert_eq!(midway, 2, "died between two flips");
 }
 
@@ -65,20 +65,20 @@ async fn a_way_back_that_died_anywhere_is_finished() {
     }
 }
 
-/// What others do meanwhile.
+/// A concurrent action.
 #[derive(Debug, Clone, Copy)]
 enum Other {
-    /// The same event once more.
+    /// The same event again.
     Twice,
     /// A fresher run.
     Fresher,
     Rollback,
     Hold,
-    /// A table that may not be moved meanwhile, and the event once more.
+    /// A table whose updates are denied, and the event again.
     Denied,
-    /// A sweep, so late that a candidate looks abandoned and what was replaced has drained.
+    /// A sweep so late that a candidate looks abandoned, and replaced generations have drained.
     Sweep,
-    /// Somebody else moves a table back, and that is repaired.
+    /// Somebody outside moves a table back, and that is repaired.
     Repair,
 }
 
@@ -88,7 +88,7 @@ const OTHERS: [Other; 7] =
 const SOON: &str = "on_unflip = \"repair\"\nretain = { generations = 1, drain = \"1h\", abandoned = \"1h\" }\n";
 
 #[tokio::test]
-async fn whoever_comes_in_between_leaves_one_run_live() {
+async fn any_concurrent_action_leaves_one_run_live() {
     for other in OTHERS {
         for at in 0.. {
             let when = format!("{other:?} before call {at}");
@@ -124,7 +124,7 @@ async fn whoever_comes_in_between_leaves_one_run_live() {
             }
             drop(lake.ask(event(&run, "c")).await);
             if matches!(other, Other::Repair) {
-                // A table that was moved midway is left alone, until an operator asks for what the others have.
+                // A table that drifted midway is left alone until an operator asks for the others' run.
                 let named = lake.named().unwrap()["b"];
                 lake.ask(json!({ "dataset": "b", "action": "rollback", "generation": named })).await.unwrap();
             }
@@ -132,7 +132,7 @@ async fn whoever_comes_in_between_leaves_one_run_live() {
             match other {
                 Other::Twice => assert_eq!(live, run, "{when}: {answer:?}"),
                 Other::Fresher => assert_eq!(live, fresher, "{when}: {answer:?}"),
-                // It went back from whatever was live when it came, and nothing of before undoes that.
+                // The rollback went back from the live run of its moment, and no earlier event undoes it.
                 Other::Rollback => assert!(live == oldest || live == old, "{when}: {answer:?}"),
                 _ => assert!(live == old || live == run, "{when}: {answer:?}"),
             }
@@ -143,9 +143,9 @@ async fn whoever_comes_in_between_leaves_one_run_live() {
     }
 }
 
-/// Whoever finishes what was left midway has read the record before somebody else turns it back, and the table after.
+/// The run that finishes an unfinished flip reads the record before another run turns the flip back, and the table after.
 #[tokio::test]
-async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
+async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;
     for at in 0.. {
         let (lake, old, run) = head().await;
@@ -169,9 +169,9 @@ async fn what_was_left_midway_is_not_moved_on_while_somebody_takes_it_back() {
     assert!(back > 0, "nobody took it back in time");
 }
 
-/// Somebody else moves one table: it is left alone or flipped with the others, and the others are of one run.
+/// One table drifts: it is left alone or flipped with the others, and the others are of one run.
 #[tokio::test]
-async fn a_table_that_is_moved_in_between_leaves_the_others_together() {
+async fn drift_of_one_table_leaves_the_others_together() {
     for at in 0.. {
         let (lake, old, run) = head().await;
         let beside = lake.clone();
@@ -205,10 +205,10 @@ fn schedules() -> u64 {
     count("TURNTABLE_GROUP_SCHEDULES", 80)
 }
 
-/// Events of several runs, twice, an operator and a table that may not be moved for a while, all at the same time, and
-/// some of them die.
+/// Duplicate events of several runs, an operator, and a table whose updates are denied for a while, all at the same time.
+/// Some of the processes die.
 #[tokio::test]
-async fn in_whatever_order_one_run_is_live_in_the_end() {
+async fn random_schedules_end_with_one_run_live() {
     let (mut died, mut back, mut rolled) = (0, 0, 0);
     for seed in 0..schedules() {
         let numbers = &mut Numbers(seed);

@@ -1,4 +1,4 @@
-//! `check` names every column that is not there, and tells a file that is wrong from a source that is not reached.
+//! `check` names every missing column, and distinguishes a wrong file from an unreachable source.
 
 use cli::check::check;
 use tests::postgres::Database;

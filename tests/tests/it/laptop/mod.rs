@@ -1,4 +1,4 @@
-//! What one does on a laptop before anything is deployed: `check` and `new-dataset`.
+//! The commands before a deployment: `check` and `new-dataset`.
 
 mod check;
 mod new_dataset;
@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A file that is removed.
+/// A file that is removed when it is dropped.
 struct File(PathBuf);
 
 impl File {

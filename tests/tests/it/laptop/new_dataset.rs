@@ -1,4 +1,4 @@
-//! `new-dataset` on a real PostgreSQL and a real MariaDB: what it prints passes `check`, and is exported.
+//! `new-dataset` on a real PostgreSQL and a real MariaDB: its output passes `check`, and can be exported.
 
 use cli::{
     check::check,
@@ -10,7 +10,7 @@ use tests::{mariadb::Mariadb, postgres::Database, rig::Rig};
 
 use super::File;
 
-/// `check` finds nothing wrong with it, and so many rows are exported by it.
+/// Checks that `check` accepts a file, and that an export with it has so many rows.
 async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
     let checked = check(&File::new(&text).0).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -24,7 +24,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     }
 }
 
-/// A file of these tables, all of which are good.
+/// Returns the file for these tables, and checks that there are no faults.
 async fn written(url: &str, tables: &[&str]) -> String {
     let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
     let found = new_dataset(url, &tables, root()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What goes wrong, and the exact words for it.
+//! Failures, and the exact text of each error.
 
 use futures::StreamExt;
 use tests::mariadb::Mariadb;
@@ -16,7 +16,7 @@ fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.kind(), kind);
 }
 
-/// `turntable@127.0.0.1:PORT/shop`, as messages call it.
+/// Returns `turntable@127.0.0.1:PORT/shop`, as messages name the server.
 fn named(url: &str) -> String {
     url.replace("mysql://turntable:secret", "turntable")
 }
@@ -62,7 +62,7 @@ async fn a_query_that_fails_says_what_the_server_says() {
 async fn a_value_never_gets_into_an_error() {
     let server = shared().await;
     run(server, "CREATE TABLE texts AS SELECT concat('<hunter', seq) AS t FROM seq_1_to_20000").await;
-    // ExtractValue's error shows what it was given.
+    // ExtractValue's error shows its argument.
     let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
     assert!(!error.report().contains("hunter"), "{}", error.report());
     let code =
@@ -76,7 +76,7 @@ async fn a_value_never_gets_into_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_log_in_is_told_what_to_correct() {
+async fn a_refused_login_says_what_to_correct() {
     let url = shared().await.url();
     let at = address(&url);
     let refuses = |by: &str| format!("MySQL at {at} rejected the password of user \"turntable\": correct it in {by}");

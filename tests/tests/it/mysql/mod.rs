@@ -55,7 +55,7 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Row>> {
     rows(open(url, query).await?).await
 }
 
-/// What opening or reading fails with.
+/// Returns the error of opening or reading.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }

@@ -1,4 +1,4 @@
-//! Arrow values as MariaDB's client prints them, written from its documentation and not from the decoder.
+//! Renders Arrow values as MariaDB's client prints them, written from its documentation, independently of the decoder.
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
@@ -27,7 +27,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::Int16 => get!(Int16Array).to_string(),
         DataType::Int32 => get!(Int32Array).to_string(),
         DataType::Int64 => get!(Int64Array).to_string(),
-        // The number is what counts: see `number`.
+        // Only the number matters: see `number`.
         DataType::Float32 => format!("{:e}", f64::from(get!(Float32Array))),
         DataType::Float64 => format!("{:e}", get!(Float64Array)),
         DataType::Decimal128(_, scale) => decimal(get!(Decimal128Array), *scale as usize),
@@ -43,7 +43,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<String> {
     })
 }
 
-/// A text of a floating-point number, in one way of writing it.
+/// Rewrites a floating-point number in one canonical form.
 pub fn number(text: &str) -> String {
     format!("{:e}", text.parse::<f64>().expect("a number"))
 }

@@ -1,4 +1,4 @@
-//! One moment, nothing written, and no connection that stays behind.
+//! Snapshots: one moment, no writes, and no connection left behind.
 
 use std::{
     sync::{
@@ -75,7 +75,7 @@ async fn the_session_is_in_utc_whatever_the_server_is_in() {
     assert_eq!(found.unwrap()[0][0].as_deref(), Some("2024-01-01 00:00:00.000000"));
 }
 
-/// The driver would read all rows before it says farewell.
+/// The driver alone would read all rows before it disconnects.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_dropped_ends_its_query() {
     let server = shared().await;

@@ -1,4 +1,4 @@
-//! Names, shapes and queries.
+//! Column names, and shapes of queries and results.
 
 use turntable::error::Kind;
 
@@ -27,7 +27,7 @@ async fn names_are_lower_case_and_every_column_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_query_computes_has_a_type_of_its_own() {
+async fn computed_columns_have_their_own_types() {
     let server = shared().await;
     let url = server.url();
     run(server, "CREATE TABLE sums (n int, p decimal(30,2)); INSERT INTO sums VALUES (1, 1.5), (2, 2.25)").await;

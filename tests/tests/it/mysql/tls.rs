@@ -1,4 +1,4 @@
-//! `ssl-mode`, on a server with a certificate of its own authority.
+//! `ssl-mode`, on a server with a certificate from its own authority.
 
 use std::path::Path;
 

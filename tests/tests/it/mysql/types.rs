@@ -1,4 +1,4 @@
-//! Every type: what it becomes, and that its extremes are the same here and in MariaDB's own client.
+//! Every type: its Glue type, and extreme values that are the same here and in MariaDB's own client.
 
 use tests::mariadb::Mariadb;
 use turntable::{
@@ -9,20 +9,20 @@ use turntable::{
 
 use super::{context, fault, open, options, render, rows, run, shared};
 
-/// How MariaDB's client is asked for a column, for what it prints to be what we render.
+/// How a query makes MariaDB's client print a column as the tests render it.
 #[derive(Clone, Copy, PartialEq)]
 pub enum RefreshOptions {
     Plain,
     /// Bits and booleans.
     Number,
-    /// Floating-point numbers, which it prints with six digits otherwise.
+    /// Floating-point numbers, which the client would print with six digits.
     Double,
     Hex,
     Wkb,
     Micros,
 }
 
-/// Name, type, Glue type, and how the client is asked.
+/// Name, type, Glue type, and how the client's query reads the column.
 pub const COLUMNS: [(&str, &str, &str, RefreshOptions); 52] = [
     ("id", "bigint NOT NULL PRIMARY KEY", "bigint", RefreshOptions::Plain),
     ("flag", "boolean", "boolean", RefreshOptions::Number),
@@ -83,7 +83,7 @@ pub fn create(table: &str) -> String {
     format!("CREATE TABLE {table} ({});\n", columns.join(", "))
 }
 
-/// All rows of the table are the same here and there.
+/// Checks that all rows of a table are the same here and in the client.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
         RefreshOptions::Plain => format!("`{name}`"),
@@ -181,7 +181,7 @@ async fn floats_have_all_their_digits() {
 const NO_DATE: &str = "a date that doesn't exist (0000-00-00, or no such day): replace it in the query";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_names_its_column_and_row_or_is_null_and_counted() {
+async fn an_unrepresentable_value_names_its_column_and_row_or_is_null_and_counted() {
     let server = shared().await;
     run(
         server,

@@ -1,4 +1,4 @@
-//! What has been in the table for the drain leaves the inbox, and nothing is lost by it.
+//! Drops leave the inbox once they have been in the table for the drain, and nothing is lost.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ async fn drops_leave_the_inbox_and_lives_list_once_they_have_been_live_for_the_d
     lake.advance(DRAIN);
     lake.drop("b.csv", one(2, "opted_out"));
     lake.refresh().await.unwrap();
-    // The generation before is not swept yet, and it lacks b.
+    // The previous generation, which lacks b, isn't swept yet.
     let planned = lake.sweep_on(lake.wire(), true).await.unwrap();
     assert_eq!((planned.archived[0].objects, lake.inbox().len()), (1, 2));
     let swept = lake.sweep().await;
@@ -38,7 +38,7 @@ async fn drops_leave_the_inbox_and_lives_list_once_they_have_been_live_for_the_d
     lake.drop("c.csv", one(3, "opted_out"));
     lake.refresh().await.unwrap();
     assert_eq!((lake.consumed(), lake.table().len()), (vec!["b.csv".to_owned(), "c.csv".to_owned()], 3));
-    // Somebody puts it back: it is read once more, and changes nothing.
+    // A drop that is put back is read again, and changes nothing.
     lake.drop("a-again.csv", lake.get(&archived[0]).unwrap());
     let again = lake.refresh().await.unwrap();
     assert_eq!((again.drops, again.applied, lake.table().len()), (1, 0, 3));
@@ -57,7 +57,7 @@ async fn a_drop_stays_while_a_generation_without_it_could_be_live_again() {
     assert_eq!((lake.manifests().len(), lake.inbox()), (2, vec!["c.csv".to_owned()]));
 }
 
-/// Lives that the drop is in, and the drain is over.
+/// Creates a lake whose drop has been live for the drain.
 async fn drained() -> Lake {
     let lake = Lake::default();
     lake.drop("a.csv", one(1, "opted_out"));
@@ -119,7 +119,7 @@ async fn an_invocation_moves_what_it_may_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_lost_is_not_begun_anew_without_those_who_are_archived() {
+async fn a_lost_table_is_not_recreated_without_archived_opt_outs() {
     let lake = drained().await;
     lake.sweep().await;
     turntable::aws::glue::GlueApi::delete(&*lake.catalog, &lake.table_name()).await.unwrap();

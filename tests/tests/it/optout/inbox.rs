@@ -1,4 +1,4 @@
-//! What drops may be, and what becomes of those that are none.
+//! Formats of drops, and the handling of unreadable ones.
 
 use std::{io::Write, sync::Arc};
 
@@ -47,7 +47,7 @@ async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
+async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
     let lake = Lake::default();
     for (name, text) in [
         ("a.csv", "user,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n"),
@@ -79,7 +79,7 @@ async fn what_nobody_can_read_is_set_aside_whole_and_consumed() {
 }
 
 #[tokio::test]
-async fn every_format_says_the_same() {
+async fn every_format_gives_the_same_records() {
     let csv = "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n";
     let json = "{\"occurred_at\":\"2026-01-01T00:00:00Z\",\"USER_ID\":\"2\",\"state\":\"withdrawn\",\"by\":{\"x\":1}}\n\n{\"user_id\":[3]}\n{\n";
     let lake = Lake::default();
@@ -99,7 +99,7 @@ async fn every_format_says_the_same() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     lake.drop("c.parquet", parquet);
-    // What is no drop is left alone.
+    // Objects that aren't drops are left alone.
     for name in ["_archive/x.csv", ".hidden", "folder/", "_rejected.json"] {
         lake.drop(name, "x");
     }
@@ -154,7 +154,7 @@ async fn a_message_that_is_no_event_fails_alone() {
     assert_eq!(lake.manifests().len(), 1);
 }
 
-/// Of so many people, a second apart, not compressed: about 26 bytes a row.
+/// Returns an uncompressed drop of so many people, a second apart: about 26 bytes a row.
 fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
     let state = StringArray::from_iter_values(ids.clone().map(|_| "withdrawn"));
     parquet_of(ids, at, Arc::new(state), WriterProperties::builder())
@@ -177,14 +177,14 @@ fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: W
     bytes
 }
 
-/// What is small, and would be gigabytes, or more than a refresh has room for: the good drop beside it is in.
+/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't stop the good drop beside them.
 #[tokio::test]
-async fn parquet_is_not_taken_on_its_word() {
+async fn parquet_that_expands_beyond_memory_is_rejected() {
     let lake = Lake::default();
     lake.drop("good.parquet", parquet(0..3, 1_767_225_600));
     let packed = || WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
     let long = "x".repeat(300 << 10);
-    // One text that is said ten thousand times.
+    // One text, ten thousand times.
     let said = DictionaryArray::<Int32Type>::from_iter(vec![long.as_str(); 10_000]);
     lake.drop("text.parquet", parquet_of(0..10_000, 0, Arc::new(said), packed()));
     let page = packed().set_dictionary_enabled(false).set_data_page_size_limit(1 << 30);
@@ -203,14 +203,14 @@ async fn parquet_is_not_taken_on_its_word() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_the_memory_is_the_same_table() {
+async fn a_burst_beyond_memory_gives_the_same_table() {
     const PEOPLE: i64 = 300_000;
     let lake = Lake::with("buckets = 128");
     lake.drop("a.csv", many(0..PEOPLE));
     let large = parquet(PEOPLE / 2..PEOPLE + 150_000, 1_767_225_600);
     assert!(large.len() > 4 << 20, "{} bytes are read at once", large.len());
     lake.drop("b.parquet", large.clone());
-    // Damaged after some 200,000 good records: set aside whole.
+    // A drop that is damaged after some 200,000 good records is rejected as a whole.
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(many(1_000_000..1_300_000).as_bytes()).unwrap();
     let mut damaged = gz.finish().unwrap();

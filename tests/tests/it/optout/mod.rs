@@ -1,4 +1,4 @@
-//! Opt-outs, in process: whatever is late, twice, at once, lost or dead, the table is that of one clean run.
+//! Opt-outs, in process: with late, duplicate, concurrent or lost events and crashes, the table ends as after one clean run.
 
 mod archive;
 mod inbox;
@@ -69,7 +69,7 @@ async fn round_trips_one_after_the_other_are_nine() {
 }
 
 #[tokio::test]
-async fn what_would_outlast_the_function_stops_by_itself_and_the_next_refresh_has_it_all() {
+async fn a_refresh_near_the_timeout_stops_by_itself_and_the_next_has_all_drops() {
     let lake = Lake::default();
     lake.drop("a.csv", many(0..100));
     lake.refresh().await.unwrap();
@@ -162,8 +162,8 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
 }
 
 #[tokio::test]
-async fn what_sweep_has_marked_does_not_go_live_after_its_fence() {
-    // The same calls make the same names.
+async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
+    // The same calls give the same generation names.
     let overtaken = async |marked: Option<Generation>| {
         let lake = Lake::default();
         lake.drop("a.csv", many(0..3));
@@ -188,7 +188,7 @@ async fn what_sweep_has_marked_does_not_go_live_after_its_fence() {
 }
 
 #[tokio::test]
-async fn min_interval_is_for_nudges_and_not_for_people() {
+async fn min_interval_delays_messages_and_not_operators() {
     let lake = Lake::with("min_interval = \"1h\"");
     lake.drop("a.csv", many(0..3));
     lake.refresh().await.unwrap();

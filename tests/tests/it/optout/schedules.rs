@@ -18,7 +18,7 @@ use tests::{
 
 type Words = BTreeMap<i64, (i64, Out)>;
 
-/// A drop, and what it does to the table that it belongs into.
+/// Returns a random drop, and applies it to the expected table.
 fn drop(numbers: &mut Random, table: &mut Words) -> String {
     let mut text = String::from("user_id,state,occurred_at\n");
     for _ in 0..numbers.below(6) + 1 {
@@ -36,16 +36,16 @@ fn is(lake: &Lake, table: &Words) {
     assert_eq!(found, *table);
 }
 
-/// Each state that the live table was in says at least what the one before said.
+/// Checks that each state of the live table has at least the records of the state before.
 #[derive(Default)]
 struct NeverBack {
     known: Words,
-    /// How many states have been looked at.
+    /// How many states have been checked.
     seen: usize,
 }
 
 impl NeverBack {
-    /// Looks at the states since the last look. Sweep must not have taken them by then.
+    /// Checks the states since the last check. Sweep must not have deleted them yet.
     fn loaded(&mut self, lake: &Lake) {
         let writes = lake.catalog.writes();
         for (_, table) in &writes[self.seen..] {
@@ -108,7 +108,7 @@ async fn a_crash_at_every_call_loses_nothing() {
 }
 
 #[tokio::test]
-async fn whatever_happens_the_table_is_that_of_one_clean_run() {
+async fn random_schedules_end_with_the_table_of_one_clean_run() {
     let (mut met, mut lost, mut archived) = (0, 0, 0);
     for seed in 0..schedules() {
         let mut never_back = NeverBack::default();
@@ -151,7 +151,7 @@ async fn whatever_happens_the_table_is_that_of_one_clean_run() {
             lost += u64::from(one.is_err()) + u64::from(two.is_err());
             met += u64::from(lake.catalog.calls(Op::Update) > flips + 1);
         }
-        // A fault may still wait for its call.
+        // A fault may still be pending.
         while lake.refresh().await.is_err() {}
         is(&lake, &table);
         never_back.loaded(&lake);

@@ -1,4 +1,4 @@
-//! Every command that a page tells a reader to run is in the list of tests/src/commands.rs, and what the list says is so.
+//! Every command that a page tells a reader to run is in tests/src/commands.rs, and the list is true.
 
 use std::fs;
 
@@ -44,11 +44,11 @@ fn no_command_hides_behind_a_program_that_is_not_known() {
 }
 
 #[test]
-fn who_is_said_to_run_a_command_does() {
+fn the_listed_runner_of_a_command_runs_it() {
     assert!(read(".ci/run").contains("\ncargo test --workspace "), "CI runs all tests");
     for (page, command, by) in entries() {
         match by {
-            // It ends with `finish`, which looks whether all has been followed.
+            // The test ends with `finish`, which checks that all commands were followed.
             FlipOrigin::Test(file) => {
                 let text = read(file);
                 let own = text.contains(&format!("\"{page}\"")) && text.contains(&format!(".finish(\"{file}\")"));
@@ -62,7 +62,7 @@ fn who_is_said_to_run_a_command_does() {
     }
 }
 
-/// In prose too: recipes, and the tests and examples that cargo is told to run.
+/// Checks code and prose: recipes of just, and cargo's tests and examples, exist.
 #[test]
 fn recipes_tests_and_examples_are_there() {
     let justfile = read("justfile");

@@ -1,23 +1,23 @@
-//! Every link of every page leads somewhere. Nothing is asked of the network: of other sites' addresses only the form is
-//! looked at.
+//! Every link of every page leads somewhere. The test doesn't use the network: it checks only the form of other sites'
+//! addresses.
 
 use std::collections::BTreeSet;
 
 use tests::page::{Page, tracked};
 
-/// The texts between backticks, and the line without them.
+/// Splits a line into the texts between backticks and the rest.
 fn in_backticks(line: &str) -> (Vec<&str>, String) {
     let parts: Vec<&str> = line.split('`').collect();
     let code = parts.iter().skip(1).step_by(2).copied().collect();
     (code, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("`"))
 }
 
-/// What the links of a text lead to: `](…)`.
+/// Returns the targets of a text's links: `](…)`.
 fn targets(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// The file that a target names, below the root.
+/// Returns the path below the root that a target names.
 fn resolved(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -31,7 +31,7 @@ fn resolved(page: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// What is wrong with a link.
+/// Returns the fault of a link.
 fn fault(page: &Page, target: &str, there: &BTreeSet<String>) -> Option<String> {
     if let Some(rest) = target.strip_prefix("https://") {
         let host = rest.split('/').next().unwrap_or_default();
@@ -51,7 +51,7 @@ fn fault(page: &Page, target: &str, there: &BTreeSet<String>) -> Option<String> 
     (!anchors.iter().any(|known| known == anchor)).then(|| format!("{path} has no heading #{anchor}, but {anchors:?}"))
 }
 
-/// Files, and the folders that they are in.
+/// Returns the tracked files, and their folders.
 fn files_and_folders() -> BTreeSet<String> {
     let files = tracked();
     let folders = files.iter().flat_map(|file| file.match_indices('/').map(|(at, _)| file[..at].to_owned()));
@@ -63,7 +63,7 @@ fn every_link_leads_somewhere() {
     let there = files_and_folders();
     let (mut faults, mut links) = (Vec::new(), 0);
     for page in Page::all() {
-        // A link may go on in the next line.
+        // A link may continue in the next line.
         let prose: Vec<String> = page.prose().into_iter().map(|line| in_backticks(line).1).collect();
         for target in targets(&prose.join("\n")) {
             links += 1;
@@ -75,7 +75,7 @@ fn every_link_leads_somewhere() {
     assert!(links > 50, "{links}");
 }
 
-/// Whether a text between backticks looks like a file or a folder of this repository.
+/// Returns whether a text between backticks looks like a file or a folder of this repository.
 fn is_path(code: &str, tops: &BTreeSet<&str>) -> bool {
     let plain = code.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
     let ends = [".rs", ".py", ".md", ".yaml", ".tf"].iter().any(|end| code.ends_with(end));
@@ -93,7 +93,7 @@ fn every_path_in_backticks_is_there() {
             for code in in_backticks(line).0.into_iter().filter(|code| is_path(code, &tops)) {
                 paths += 1;
                 let name = code.trim_end_matches('/');
-                // From the root, from the page, or from somewhere that the page is about, such as `shared/src`.
+                // The path begins at the root, at the page, or at a folder that the page is about, such as `shared/src`.
                 let below = format!("/{name}");
                 let known = there.contains(name)
                     || resolved(&page.path, name).is_some_and(|path| there.contains(&path))

@@ -1,4 +1,4 @@
-//! The pages: what they name is there, and what they tell a reader to run is run by a test.
+//! The pages: everything that they name exists, and a test runs every command that they show.
 
 mod commands;
 mod links;

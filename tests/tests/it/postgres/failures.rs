@@ -1,4 +1,4 @@
-//! What goes wrong, and the exact words for it.
+//! Failures, and the exact text of each error.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.kind(), kind);
 }
 
-/// `turntable@127.0.0.1:PORT/postgres`, as messages call it.
+/// Returns `turntable@127.0.0.1:PORT/postgres`, as messages name the server.
 fn named(url: &str) -> String {
     url.replace("postgres://turntable:secret", "turntable")
 }
@@ -82,7 +82,7 @@ async fn a_value_never_gets_into_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_log_in_is_told_what_to_correct() {
+async fn a_refused_login_says_what_to_correct() {
     let url = shared().await;
     let at = address(url);
     check(
@@ -151,13 +151,13 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
         assert!(text.ends_with("; nothing was published; run it again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
-        // A server that is waiting for the reader cannot say why it goes.
+        // A server that is blocked on the reader can't send its reason.
         let why = ["terminating connection due to administrator command", "the connection was lost after"];
         assert!(why.iter().any(|why| text.contains(why)), "{text}");
     }
 }
 
-/// Answers every request as Secrets Manager would.
+/// Starts a Secrets Manager with one answer, and returns a client of it.
 async fn secrets(status: &'static str, body: String) -> Arc<SecretsManager> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

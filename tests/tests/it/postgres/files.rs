@@ -1,4 +1,4 @@
-//! A query's rows as files on disk, and what another program reads in them.
+//! Writes a query's rows to files on disk, and reads them with another program.
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tests::memory;
 use turntable::{config::Parquet, parquet, port::Objects, sources::Opened};
 
-/// A file that is gone when this is.
+/// A file that is removed when it is dropped.
 pub struct OnDisk(pub PathBuf);
 
 impl Drop for OnDisk {
@@ -19,7 +19,7 @@ impl Drop for OnDisk {
     }
 }
 
-/// Writes the rows as a generation does, into one file.
+/// Writes the rows into one file, as a generation does.
 pub async fn write(opened: Opened, name: &str) -> OnDisk {
     let memory = memory::Objects::default();
     let objects: Arc<dyn Objects> = Arc::new(memory.clone());
@@ -32,7 +32,7 @@ pub async fn write(opened: Opened, name: &str) -> OnDisk {
     OnDisk(path)
 }
 
-/// What DuckDB answers.
+/// Runs a query on DuckDB.
 pub async fn duckdb(sql: String) -> Vec<Vec<Value>> {
     let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
     let python = local::venv::ensure(&target).await.unwrap();

@@ -51,7 +51,7 @@ async fn open(url: &str, query: &str) -> Result<Opened> {
     postgres::open(&options(url, query), &context()).await
 }
 
-/// All rows of all streams, rendered, in their order.
+/// Returns all rows of all streams as text, in order.
 async fn rows(opened: Opened) -> Result<Vec<Vec<Option<String>>>> {
     let batches = try_join_all(opened.rows.streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await?;
     Ok(batches.iter().flatten().flat_map(render::rows).collect())
@@ -61,12 +61,12 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
     rows(open(url, query).await?).await
 }
 
-/// What opening or reading fails with.
+/// Returns the error of opening or reading.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }
 
-/// Runs statements, and gives the text of what the last one returns: PostgreSQL's own rendering.
+/// Runs statements, and returns their rows in PostgreSQL's own rendering.
 async fn run(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
     let connection = tokio::spawn(connection);

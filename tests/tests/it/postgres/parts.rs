@@ -1,4 +1,4 @@
-//! Several connections on one snapshot: every row once, all of one moment.
+//! Several connections on one snapshot: every row comes once, and all are of one moment.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) ->
     let options = config::Postgres { parallel, split_by: split_by.map(Into::into), ..options(url, query) };
     let opened = postgres::open(&options, &context()).await?;
     let streams = opened.rows.streams.len();
-    // After the snapshot: nobody may see it.
+    // These rows come after the snapshot, so no stream may see them.
     run(url, "INSERT INTO parted SELECT -g, 'late' FROM generate_series(1, 50) g").await;
     let rows = rows(opened).await?;
     run(url, "DELETE FROM parted WHERE name = 'late'").await;
@@ -24,7 +24,7 @@ async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) ->
 const BREAKS_OUT: &str = "x\" from nobody; drop table parted; --'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_comes_once_however_it_is_cut() {
+async fn every_row_comes_once_however_the_table_is_split() {
     let url = shared().await;
     run(
         url,
@@ -40,7 +40,7 @@ async fn every_row_comes_once_however_it_is_cut() {
             ("SELECT id, name FROM parted WHERE id > 0", Some("name"), 4),
             ("SELECT id, 1 AS same FROM parted", Some("same"), 2),
             ("SELECT id, sum(1) AS n FROM parted GROUP BY id ORDER BY id", Some("id"), 4),
-            // A name that would end the identifier and the statement, were it not quoted.
+            // A name that would end the identifier and the statement if it weren't quoted.
             ("SELECT id, id AS \"x\"\" from nobody; drop table parted; --'\" FROM parted", Some(BREAKS_OUT), 4),
         ] {
             let (streams, found) = parts(url, query, 4, split_by).await.unwrap();

@@ -1,4 +1,4 @@
-//! A pooler between us and the server: what works through it works, and what cannot is explained.
+//! A pooler between the source and the server: what can work through it works, and other failures are explained.
 
 use tests::{pgbouncer::PgBouncer, postgres::Database};
 use turntable::{
@@ -15,7 +15,7 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// The database by way of the pooler.
+    /// Returns the database's URL by way of the pooler.
     fn url(&self) -> String {
         self.database.on(self.pooler.port())
     }
@@ -42,7 +42,7 @@ fn explained(error: &Error, kind: Kind, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_one_transaction_does_works_in_transaction_mode() {
+async fn everything_within_one_transaction_works_in_transaction_mode() {
     let both = pooled(&["pool_mode = transaction", "default_pool_size = 3"]).await;
     let (direct, url) = (both.database.url(), both.url());
     run(&direct, "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE many AS SELECT g AS id, 'ok'::mood AS mood FROM generate_series(1, 50000) g")
@@ -54,7 +54,7 @@ async fn all_that_one_transaction_does_works_in_transaction_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_left_in_the_pool_is_explained() {
+async fn prepared_statements_left_in_a_pool_are_explained() {
     let both = pooled(&["pool_mode = transaction", "default_pool_size = 1"]).await;
     let url = both.url();
     // The driver's names are s0, s1, …; another program with the same driver has left all of them behind.

@@ -1,6 +1,6 @@
-//! Random values of every type: database → Parquet → DuckDB, and all of them come back.
+//! Random values of every type: from the database through Parquet to DuckDB, unchanged.
 //!
-//! Both sides say each value in one canonical text, in SQL of their own: a number of microseconds, the bytes of a float, a
+//! Each side renders each value as one canonical text with its own SQL: a number of microseconds, the bytes of a float, a
 //! list as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
 
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use super::{
     open, run, shared,
 };
 
-/// A type, how a value of it is made, and what its canonical text is in PostgreSQL and in DuckDB (`@` is the value).
+/// A type, a generator of its values, and SQL for the canonical text in PostgreSQL and in DuckDB (`@` is the value).
 struct Case {
     of: &'static str,
     make: fn(&mut Random) -> String,
@@ -24,7 +24,7 @@ const fn case(of: &'static str, make: fn(&mut Random) -> String, postgres: &'sta
     Case { of, make, postgres, duckdb }
 }
 
-/// What the server makes a text of.
+/// A case whose canonical text is the server's own text.
 const fn text(of: &'static str, make: fn(&mut Random) -> String) -> Case {
     case(of, make, "(@)::text", "@")
 }
@@ -166,7 +166,7 @@ impl Random {
         self.next() % end
     }
 
-    /// Every size, and the ends of every type.
+    /// Returns integers of every size, and the bounds of every type.
     fn whole(&mut self) -> i64 {
         match self.below(8) {
             0 => i64::MAX,
@@ -189,7 +189,7 @@ impl Random {
         format!("{of} '1970-01-01' + make_interval(days => {days}) + {micros} * interval '1 microsecond'")
     }
 
-    /// Up to so many digits before and behind the point.
+    /// Returns a decimal with up to so many digits before and after the point.
     fn decimal(&mut self, whole: usize, part: usize) -> String {
         let digit = |random: &mut Random| char::from(b'0' + random.below(10) as u8);
         let digits = |random: &mut Random, count: usize| (0..count).map(|_| digit(random)).collect::<String>();
@@ -265,7 +265,7 @@ impl Random {
     }
 }
 
-/// NaN has one form in SQL; a float that is none of the literals is left to its digits.
+/// Returns SQL for a float: NaN and the infinities by name, others by their digits.
 fn float(value: f64, digits: impl Fn(f64) -> String) -> String {
     if value.is_nan() {
         "'NaN'".into()

@@ -1,4 +1,4 @@
-//! Arrow values as PostgreSQL prints them, written from its documentation and not from the decoder.
+//! Renders Arrow values as PostgreSQL prints them, written from its documentation, independently of the decoder.
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
@@ -56,7 +56,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `scientific` has the shortest digits; PostgreSQL shows them as `%g` does, up to so many places before the point.
+/// Renders the shortest digits in `scientific` as PostgreSQL does, like `%g` up to so many places before the point.
 fn float(value: f64, scientific: String, places: i32) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -93,7 +93,7 @@ fn decimal(value: i128, scale: usize) -> String {
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") }
 }
 
-/// Days since 1970 in the Gregorian calendar without beginning (Hinnant, "chrono-compatible low-level date
+/// Renders days since 1970 in the proleptic Gregorian calendar (Hinnant, "chrono-compatible low-level date
 /// algorithms"), with a time of day between the year and its era.
 fn date(days: i64, time: &str) -> String {
     let days = days + 719_468;

@@ -1,4 +1,4 @@
-//! How the server is spoken to: time-outs, IAM tokens, replicas.
+//! Sessions: timeouts, IAM tokens, replicas.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ async fn only_the_datasets_own_time_out_ends_a_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_datasets_patience_comes_before_the_urls() {
+async fn the_datasets_timeout_overrides_the_urls() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://u:p@{}/d?connect_timeout=60", silent.local_addr().unwrap());
     let session = Session { connect_timeout: Some(SignedDuration::from_secs(1)), ..Session::default() };
@@ -59,7 +59,7 @@ async fn with_token(url: &str, iam: Option<Arc<dyn TokenSigner>>) -> Result<Vec<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_wants_a_server_that_proves_itself() {
+async fn an_iam_token_requires_a_verified_server() {
     let credentials = SharedCredentialsProvider::new(Credentials::new("akid", "secret", None, None, "test"));
     let signer = Signer { credentials, region: "eu-central-1".into() };
     let port = shared().await.rsplit(':').next().unwrap().replace("/postgres", "");
@@ -85,7 +85,7 @@ async fn a_token_wants_a_server_that_proves_itself() {
         fault(&url("").replace("localhost", "a,b"), some.clone()).await,
         "url: auth = \"iam\" needs exactly one host"
     );
-    // verify-full is what holds if nothing is said: this server has no TLS, and gets no token.
+    // verify-full is the default. This server has no TLS, so it gets no token.
     assert_eq!(
         fault(&url(""), some).await,
         format!(
@@ -96,7 +96,7 @@ async fn a_token_wants_a_server_that_proves_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_replica_does_also_in_parts() {
+async fn a_read_replica_works_also_in_parts() {
     let (server, replica) = tokio::task::spawn_blocking(|| {
         let server = Postgres::start();
         let replica = server.replica();

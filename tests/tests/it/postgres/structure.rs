@@ -1,4 +1,4 @@
-//! Columns, batches, moments and connections.
+//! Column names, batches, snapshots and connections.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use turntable::{clock::Clock, error::Kind};
 use super::{fault, fetch, open, run, shared};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_lower_case_and_queries_of_any_shape_do() {
+async fn names_are_lower_case_and_queries_of_any_shape_work() {
     let url = shared().await;
     let opened = open(url, "SELECT 1 AS \"UserID\", 2 AS \"名前 \"\"x\"\"\" -- the end").await.unwrap();
     let names: Vec<&str> = opened.rows.schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -39,7 +39,7 @@ async fn names_are_lower_case_and_queries_of_any_shape_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_of_one_moment_and_as_of_is_it() {
+async fn rows_are_of_one_moment_which_as_of_names() {
     let url = shared().await;
     run(url, "CREATE TABLE moments AS SELECT g AS n, repeat('x', 500) AS t FROM generate_series(1, 100000) g").await;
     let before = Clock::system().now();
@@ -49,7 +49,7 @@ async fn rows_are_of_one_moment_and_as_of_is_it() {
     run(url, "DELETE FROM moments WHERE n > 10").await;
     let batches: Vec<_> = opened.rows.streams.into_iter().next().unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 100_000);
-    // 8192 rows each, and here far from 8 MB.
+    // A batch has 8192 rows, which are far from 8 MB here.
     assert_eq!(batches[0].num_rows(), 8192);
 }
 

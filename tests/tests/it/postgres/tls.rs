@@ -1,4 +1,4 @@
-//! `sslmode`, on a server with a certificate of its own authority.
+//! `sslmode`, on a server with a certificate from its own authority.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ async fn modes_are_those_of_libpq() {
         (&by_name, format!("sslmode=verify-full&sslrootcert={ca}"), Some("t")),
         (&by_address, format!("sslmode=verify-full&sslrootcert={ca}"), None),
         (&by_name, "sslmode=verify-ca&sslrootcert=/etc/hostname".to_owned(), None),
-        // A certificate that does not hold is no reason for prefer not to come in.
+        // `prefer` connects despite an invalid certificate.
         (&by_name, format!("sslmode=prefer&sslrootcert={ca}"), Some("t")),
         (&by_name, format!("sslmode=prefer&sslrootcert={other}"), Some("f")),
         (&by_name, format!("sslmode=require&sslrootcert={other}"), None),
@@ -100,7 +100,7 @@ async fn modes_are_those_of_libpq() {
         "url: sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a public authority"
     );
 
-    // Who lets in only with TLS, or only without, is met by allow and by prefer.
+    // `allow` and `prefer` connect to users that need TLS, and to users that refuse it.
     run(
         &by_address,
         "CREATE ROLE plain LOGIN PASSWORD 'secret'; CREATE ROLE secure LOGIN PASSWORD 'secret';

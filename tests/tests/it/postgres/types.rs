@@ -1,4 +1,4 @@
-//! Every type: what is decoded, printed as PostgreSQL prints it, is what PostgreSQL prints.
+//! Every type: the decoded values, rendered as PostgreSQL prints them, equal PostgreSQL's own output.
 
 
 use super::{open, rows, run, shared};
@@ -218,7 +218,7 @@ async fn every_type_comes_as_postgresql_prints_it() {
         );
         run(url, &sql).await;
         tried += 1;
-        // `text` strips the padding of char(n), and shows the mask of an inet; a cast is what the rule promises there.
+        // `text` strips the padding of char(n) and shows the mask of an inet, so these are compared by a cast.
         let printed = match *of {
             "inet" | "cidr" | "\"char\"" => "v::text",
             // Arrays that print differently.

@@ -1,4 +1,4 @@
-//! Values that a column has no place for: an error that names the place, or NULL and counted.
+//! Unrepresentable values: an error that names the column and the row, or NULL and a count.
 
 use serde_json::{Value, json};
 use tests::rig::Rig;
@@ -14,7 +14,7 @@ use turntable::{
 use super::{context, fault, options, rows, run, shared};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
+async fn an_unrepresentable_value_is_named_by_column_and_row_and_never_shown() {
     let url = shared().await;
     for (values, text) in [
         ("('2024-01-01'::date), ('infinity')", "an infinite date: replace it in the query"),
@@ -36,7 +36,7 @@ async fn what_has_no_place_names_its_column_and_row_and_not_its_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_place_is_null_where_the_dataset_says_so_and_is_counted() {
+async fn an_unrepresentable_value_is_null_and_counted_where_the_dataset_says_so() {
     let url = shared().await;
     let query = "SELECT id, day, price::numeric(5,2) AS price, moments, numbers FROM (VALUES
         (1, 'infinity'::date, 'NaN'::numeric(5,2), '{2024-01-01,-infinity,NULL}'::timestamp[], '{1,2}'::int[]),
@@ -71,7 +71,7 @@ async fn a_row_of_one_of_several_parts_is_named_with_its_part() {
         config::Postgres { parallel: 2, split_by: Some("id".into()), ..options(url, "SELECT id, day FROM late") };
     let opened = postgres::open(&options, &context()).await.unwrap();
     let error = rows(opened).await.unwrap_err();
-    // The second part begins at the median, in the order of the table.
+    // The second part begins at the median in table order.
     let place = "table dmp.t, column \"day\", row 4001 of part 2 of 2: an infinite date";
     assert!(error.message().starts_with(place), "{}", error.message());
 }
@@ -122,7 +122,7 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
         (Outcome::Rejected, vec!["not_null: day: expected no nulls, found 2000".to_owned()])
     );
 
-    // Nothing to tell, nothing told.
+    // Without such values the answer has no count.
     let answer = export(&rig, url, "SELECT 1 AS id", null).await.unwrap();
     assert_eq!(answer.get("nulled"), None);
 }

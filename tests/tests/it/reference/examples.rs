@@ -1,4 +1,4 @@
-//! Every example of a datasets.toml in the repository: the code takes it, and so does the schema.
+//! The code and the schema accept every example of a datasets.toml in the repository.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::schema;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Files that are wrong in what a schema can tell.
+/// Files with errors that a schema can find.
 const BAD: [&str; 19] = [
     "",
     "[datasets]\n",
@@ -37,13 +37,13 @@ const BAD: [&str; 19] = [
     "[datasets.users]\nsource = { glue_job = { name = \"j\", timeout = \"1h\", arguments = { day = \"1\" } } }\n",
 ];
 
-/// What examples leave to the reader.
+/// Placeholders in the examples.
 const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
-/// Words that begin a piece of a dataset.
+/// Words that begin a fragment of a dataset.
 const PIECES: [&str; 6] = ["source ", "source.", "checks ", "retain ", "protects ", "partition_by "];
 
-/// The pages, and the files themselves.
+/// Returns the pages, and the example files.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![Path::new(ROOT).join("README.md"), Path::new(ROOT).join("infra/terraform/README.md")];
     let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -52,7 +52,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Blocks that are indented by four spaces or fenced, without either.
+/// Returns the blocks that are indented by four spaces or fenced, without indentation or fence.
 fn blocks(page: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     let mut fenced = false;
@@ -73,7 +73,7 @@ fn blocks(page: &str) -> Vec<String> {
     blocks.into_iter().map(|block| block.trim().to_owned()).filter(|block| !block.is_empty()).collect()
 }
 
-/// The files that a block stands for. One of several sources shows several datasets.
+/// Returns the files that a block stands for: one dataset for each source that it shows.
 fn files(block: &str) -> Vec<String> {
     let is_file = |line: &str| line.starts_with("[defaults]") || line.starts_with("[datasets.");
     if block.lines().any(is_file) {
@@ -96,7 +96,7 @@ fn files(block: &str) -> Vec<String> {
     pieces.into_iter().map(whole).collect()
 }
 
-/// The dataset that examples of opt-outs speak of.
+/// Returns the dataset that examples of opt-outs refer to.
 fn others(text: &str) -> &'static str {
     let missing = text.contains("protects = { users") && !text.contains("[datasets.users]");
     if missing { "[datasets.users]\nsource.files.location = \"s3://lake/in/\"\n" } else { "" }
@@ -132,13 +132,13 @@ fn the_code_and_the_schema_take_every_example() {
     validate(&json!({ "schema": schema(), "cases": cases }));
 }
 
-/// As an editor's validator sees it.
+/// Returns the file as an editor's validator sees it.
 fn instance(text: &str) -> Value {
     let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{text}\n{error}"));
     serde_json::to_value(table).unwrap()
 }
 
-/// Asks Python's jsonschema, which is among the tools of `just check`.
+/// Validates with Python's jsonschema, which is among the tools of `just check`.
 fn validate(cases: &Value) {
     const SCRIPT: &str = "\
 import json, sys, jsonschema

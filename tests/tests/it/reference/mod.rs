@@ -1,5 +1,5 @@
-//! docs/datasets.schema.json and docs/datasets.md say what the code does: the same keys, the same defaults, and examples
-//! that it takes.
+//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that it
+//! accepts.
 
 mod examples;
 
@@ -14,7 +14,7 @@ fn schema() -> Value {
     serde_json::from_str(&fs::read_to_string(format!("{DOCS}datasets.schema.json")).unwrap()).unwrap()
 }
 
-/// The part of the schema that stands there, or that is named there.
+/// Returns a part of the schema, following a reference.
 fn resolved<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     match node["$ref"].as_str() {
         Some(to) => schema.pointer(to.trim_start_matches('#')).unwrap_or_else(|| panic!("{to}")),
@@ -22,7 +22,7 @@ fn resolved<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     }
 }
 
-/// A value as TOML has it in one line.
+/// Returns a value as one line of TOML.
 fn toml(value: &Value) -> String {
     match value {
         Value::Object(table) => {
@@ -34,17 +34,17 @@ fn toml(value: &Value) -> String {
     }
 }
 
-/// A file of these keys.
+/// Returns a file with these keys.
 fn file(root: &Value) -> String {
     root.as_object().unwrap().iter().map(|(key, value)| format!("{key:?} = {}\n", toml(value))).collect()
 }
 
-/// A file in which there is `value` at the path, and nothing else.
+/// Returns a file with `value` at the path, and nothing else.
 fn only(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |below, key| json!({ key: below }))
 }
 
-/// The keys that the code has for the table at the path; `None` where there is no such table, or one whose keys are names.
+/// Returns the keys that the code accepts in the table at the path. `None` without such a table, or if its keys are names.
 fn known(path: &[String]) -> Option<BTreeSet<String>> {
     const NONE: &str = "no such key";
     let faults = match Config::parse("f", &file(&only(path, json!({ NONE: 1 })))) {
@@ -57,7 +57,7 @@ fn known(path: &[String]) -> Option<BTreeSet<String>> {
     Some(list.split(", ").map(str::to_owned).collect())
 }
 
-/// Compares the table at the path, and all below, with what the code has. Gives how many tables there were.
+/// Compares the table at the path, and all tables below, with the code. Returns the number of tables.
 fn compare(schema: &Value, node: &Value, path: &[String]) -> usize {
     let node = resolved(schema, node);
     let keys = node["properties"].as_object();
@@ -79,7 +79,7 @@ fn the_schema_has_the_keys_of_the_code_and_no_others() {
     assert!(compare(&schema, &schema, &[]) >= 17);
 }
 
-/// What a table must have besides.
+/// Returns the required keys of a table.
 fn least(table: &str) -> Value {
     match table {
         "dataset" => {
@@ -94,7 +94,7 @@ fn least(table: &str) -> Value {
     }
 }
 
-/// What the code reads from a dataset with this table, but for the hash of its text.
+/// Returns what the code reads from a dataset with this table, without the hash of its text.
 fn read(name: &str, table: Value) -> String {
     let dataset = match name {
         "dataset" => table,
@@ -130,7 +130,7 @@ fn a_default_is_what_the_code_takes_where_nothing_is_said() {
     assert!(looked_at >= 15, "{looked_at}");
 }
 
-/// A table's rows as docs/datasets.md has them.
+/// Returns a table's rows as docs/datasets.md has them.
 fn rows(schema: &Value, name: &str, keys: &Map<String, Value>) -> BTreeSet<String> {
     let defaults = &schema["properties"]["defaults"]["properties"];
     let row = |(key, property): (&String, &Value)| {

@@ -17,19 +17,19 @@ use turntable::{
 use super::lake::{Lake, hours, minutes};
 use crate::wire::Wire;
 
-/// What truly happened, as nobody but the test can know.
+/// The true history, which only the test knows.
 #[derive(Default)]
 struct Truth {
-    /// Each generation, and how many files it was written with.
+    /// Each generation, and the number of its files.
     files: BTreeMap<Generation, usize>,
     /// When each was completed.
     complete: BTreeMap<Generation, Timestamp>,
-    /// When each went from live for the last time.
+    /// When each was last replaced.
     replaced: BTreeMap<Generation, Timestamp>,
     was_live: BTreeSet<Generation>,
     live: Option<Generation>,
     unknown: BTreeSet<String>,
-    /// A flip record was lost: some things are kept for longer.
+    /// A flip record was lost, so some generations are kept for longer.
     lost: bool,
 }
 
@@ -79,7 +79,7 @@ async fn history(seed: u64, met: &mut Met) {
                 }
             }
             6 | 7 => {
-                // An export dies, in the middle of an upload.
+                // An export dies in the middle of an upload.
                 let generation = lake.data(random.below(3) as usize).await;
                 truth.files.insert(generation, lake.files(&generation).await);
                 let at = lake.dataset.paths.generation(&generation).key("part-00009.parquet");
@@ -127,7 +127,7 @@ async fn flip(lake: &Lake, truth: &mut Truth, generation: Generation, lose: bool
     }
 }
 
-/// The flip died before it wrote its record.
+/// Deletes the last flip's record, if `lose`, as if the flip had died before writing it.
 async fn lose_record(lake: &Lake, truth: &mut Truth, lose: bool, met: &mut Met) {
     if lose {
         let records = lake.objects.list(&lake.dataset.paths.flips(), None).await.unwrap();
@@ -185,7 +185,7 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
     }
 }
 
-/// Nothing live, kept, draining, being read or unknown has gone. What was complete before the sweep is still so.
+/// Checks that nothing live, kept, draining, being read or unknown was deleted, and that complete generations still are.
 async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTreeSet<Generation>) {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let keys: BTreeSet<String> = lake.objects.keys().into_iter().collect();
@@ -214,7 +214,7 @@ async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTr
     }
 }
 
-/// Those replaced last that are not older than `max_age`.
+/// Returns the last replaced generations that aren't older than `max_age`.
 fn kept_for_rollback(lake: &Lake, truth: &Truth) -> BTreeSet<Generation> {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let replaced = truth.replaced.iter().filter(|(generation, _)| truth.live != Some(**generation));
@@ -225,7 +225,7 @@ fn kept_for_rollback(lake: &Lake, truth: &Truth) -> BTreeSet<Generation> {
     newest.into_iter().map(|(_, generation)| generation).collect()
 }
 
-/// Everything that may go has gone.
+/// Checks that everything deletable was deleted.
 async fn done(lake: &Lake, truth: &Truth, query: Option<Timestamp>) {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let kept = kept_for_rollback(lake, truth);

@@ -1,4 +1,4 @@
-//! One dataset on the ports in memory, a clock that is moved by hand, and all that can happen to it.
+//! One dataset on the ports in memory, with a clock that tests move, and everything that can happen to it.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ pub struct Lake {
     pub env: Environment,
     pub dataset: Dataset,
     seconds: Arc<AtomicI64>,
-    /// What each run knows of the files that it has written.
+    /// Each run's files.
     written: Arc<Mutex<BTreeMap<Generation, Vec<File>>>>,
 }
 
@@ -71,7 +71,7 @@ impl Lake {
         Lake { catalog, objects, env, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }
 
-    /// The same lake once more: what happens to one does not happen to the other.
+    /// Returns an independent copy.
     pub fn fork(&self) -> Lake {
         Lake::at(
             self.dataset.retain,
@@ -82,7 +82,7 @@ impl Lake {
         )
     }
 
-    /// Another process on the same ports.
+    /// Returns another process on the same ports.
     pub fn beside(&self) -> Lake {
         Lake {
             catalog: self.catalog.clone(),
@@ -102,7 +102,7 @@ impl Lake {
         self.seconds.fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
-    /// Writes the data of a generation, and no manifest.
+    /// Writes the data of a generation without its manifest.
     pub async fn data(&self, files: usize) -> Generation {
         let ulid = self.env.clock.ulid();
         let colour = if ulid.random().is_multiple_of(2) { Colour::Blue } else { Colour::Green };
@@ -119,7 +119,7 @@ impl Lake {
         generation
     }
 
-    /// Completes a generation: its manifest comes last.
+    /// Completes a generation with its manifest.
     pub async fn complete(&self, generation: Generation) {
         let location = self.dataset.paths.generation(&generation);
         let files = self.written.lock().unwrap()[&generation].clone();
@@ -160,7 +160,7 @@ impl Lake {
         publish::rollback(&self.env, &self.dataset, Some(generation), None).await.map(|ended| ended.outcome)
     }
 
-    /// The next generation goes live.
+    /// Makes the next generation live.
     pub async fn turn(&self, files: usize) -> Generation {
         self.advance(minutes(1));
         let generation = self.export(files).await;
@@ -189,20 +189,20 @@ impl Lake {
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 
-    /// Whether a generation is there as it was written: its manifest, and exactly its objects.
+    /// Returns whether a generation is as it was written: its manifest, and exactly its objects.
     pub async fn is_whole(&self, generation: &Generation) -> bool {
         let Ok(Some(manifest)) = publish::manifest(&self.env, &self.dataset, generation).await else { return false };
         let listed = self.env.objects.list(&manifest.location, None).await.unwrap();
         listed.len() == manifest.files.len()
     }
 
-    /// How many data files there are of a generation.
+    /// Returns the number of data files of a generation.
     pub async fn files(&self, generation: &Generation) -> usize {
         self.env.objects.list(&self.dataset.paths.generation(generation), None).await.unwrap().len()
     }
 }
 
-/// One row.
+/// Returns a Parquet file of one row.
 fn parquet_file() -> bytes::Bytes {
     static FILE: std::sync::OnceLock<bytes::Bytes> = std::sync::OnceLock::new();
     let written = || {

@@ -1,4 +1,4 @@
-//! Sweep on the ports in memory: what it deletes, what it never deletes, and that it may die anywhere.
+//! Sweep on the ports in memory: what it deletes, what it never deletes, and crashes anywhere.
 
 mod history;
 mod lake;

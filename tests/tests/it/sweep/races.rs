@@ -1,4 +1,4 @@
-//! A rollback or a late flip to a generation while it is being swept, at every point of the one and of the other.
+//! A rollback or a late flip to a generation that is being swept, interleaved at every point of both.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use turntable::{config::Retain, decision::Live, layout::Generation};
 use super::lake::{Lake, hours};
 use crate::wire::Wire;
 
-/// A lake whose first generation may go, and which of the three it is: one that was live, an abandoned candidate, or
-/// one whose export is about to write its manifest.
+/// Creates a lake whose first generation is deletable. It is one of three kinds: it was live, it is an abandoned candidate, or
+/// its export is about to write its manifest.
 async fn lake(kind: Kind) -> (Lake, Generation) {
     let lake = Lake::new(Retain { generations: 0, drain: hours(1), abandoned: hours(1), max_age: hours(48) });
     let target = match kind {
@@ -38,7 +38,7 @@ enum Kind {
     Late,
 }
 
-/// What an operator or an event does; an answer of any kind is right, as long as what is live is whole.
+/// Acts as an operator or an event. Any answer is right, as long as live is complete.
 async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     match kind {
         Kind::Replaced => drop(lake.rollback(target).await),
@@ -50,7 +50,7 @@ async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     }
 }
 
-/// Whether the target is live in the end. Live is whole in any case.
+/// Checks that live is complete, and returns whether it is the target.
 async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: &str) -> bool {
     let Live::Managed(live) = lake.live().await else { panic!("nothing is live") };
     assert!(lake.is_whole(&live).await, "{kind:?}: {who} at call {at}: {live} is live and not whole");
@@ -58,7 +58,7 @@ async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: 
 }
 
 #[tokio::test]
-async fn whoever_comes_back_during_a_sweep_is_whole() {
+async fn a_generation_that_returns_during_a_sweep_is_complete() {
     for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
         let (mut came_back, mut stayed_away) = (0, 0);
         for at in 0.. {
@@ -77,7 +77,7 @@ async fn whoever_comes_back_during_a_sweep_is_whole() {
 }
 
 #[tokio::test]
-async fn a_sweep_during_a_way_back_leaves_live_whole() {
+async fn a_sweep_during_a_rollback_leaves_live_complete() {
     for kind in [Kind::Replaced, Kind::Candidate, Kind::Late] {
         let (mut came_back, mut stayed_away) = (0, 0);
         for at in 0.. {

@@ -1,10 +1,10 @@
-//! A long query: it looks up the location and the files, reads one, and the others much later.
+//! Long queries: they look up the location and the files, read one file, and read the others much later.
 
 use turntable::{config::Retain, decision::Live, layout::Key, port::Objects};
 
 use super::lake::{Lake, hours, minutes};
 
-/// How many of the queries that took `length` minutes each, over 50 flips and sweeps a minute apart, found a file gone.
+/// Returns how many queries of `length` minutes, over 50 flips and sweeps a minute apart, found a file missing.
 async fn broken_queries(drain: i64, length: i64) -> usize {
     let lake = Lake::new(Retain { generations: 0, drain: minutes(drain), abandoned: hours(24), max_age: hours(24) });
     let mut queries: Vec<(i64, Vec<Key>)> = Vec::new();

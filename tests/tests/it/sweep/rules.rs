@@ -1,4 +1,4 @@
-//! What an operator sees of each rule.
+//! Each rule of sweep, as an operator sees it.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl Query for Denied {
 }
 
 #[tokio::test]
-async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_nothing_goes() {
+async fn without_permission_for_athena_sweep_notes_it_and_without_an_answer_it_deletes_nothing() {
     let lake = Lake::new(retain(0));
     lake.turn(1).await;
     lake.turn(1).await;
@@ -96,7 +96,7 @@ async fn where_athena_may_not_be_asked_it_is_said_and_where_it_does_not_answer_n
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_deletes_nothing() {
+async fn an_unreadable_object_stops_the_deletion() {
     for key in ["_manifests/blue-01HF7YAT00000000000000000A.json", "_sweeping/blue-01HF7YAT00000000000000000A.json"] {
         let lake = Lake::new(retain(0));
         lake.turn(1).await;
@@ -107,14 +107,14 @@ async fn what_cannot_be_read_deletes_nothing() {
         let swept = lake.sweep().await;
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
-        // The invocation fails: somebody must look.
+        // The invocation fails, so that somebody notices.
         let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
 }
 
 #[tokio::test]
-async fn a_table_that_somebody_else_has_moved_is_not_swept() {
+async fn a_drifted_table_is_not_swept() {
     let lake = Lake::new(retain(0));
     let first = lake.turn(1).await;
     lake.turn(1).await;
@@ -133,7 +133,7 @@ async fn a_table_that_somebody_else_has_moved_is_not_swept() {
 }
 
 #[tokio::test]
-async fn what_a_template_makes_athena_read_is_live() {
+async fn locations_in_a_partition_template_are_live() {
     let lake = Lake::new(retain(0));
     let first = lake.turn(1).await;
     lake.turn(1).await;
@@ -147,7 +147,7 @@ async fn what_a_template_makes_athena_read_is_live() {
 }
 
 #[tokio::test]
-async fn a_large_heap_is_deleted_over_several_invocations() {
+async fn a_large_backlog_is_deleted_over_several_invocations() {
     let lake = Lake::new(retain(0));
     let (first, second) = (lake.turn(5).await, lake.turn(3).await);
     lake.turn(1).await;
@@ -169,7 +169,7 @@ async fn a_large_heap_is_deleted_over_several_invocations() {
 }
 
 #[tokio::test]
-async fn no_more_is_begun_when_the_time_is_up() {
+async fn sweep_begins_nothing_new_near_the_timeout() {
     let lake = Lake::new(retain(0));
     lake.turn(1).await;
     lake.turn(1).await;
@@ -181,7 +181,7 @@ async fn no_more_is_begun_when_the_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_mark_that_a_dead_sweep_has_left_does_not_bar_a_kept_generation_for_long() {
+async fn a_dead_sweeps_mark_does_not_block_a_kept_generation_for_long() {
     let lake = Lake::new(retain(1));
     let first = lake.turn(1).await;
     lake.turn(1).await;
@@ -196,7 +196,7 @@ async fn a_mark_that_a_dead_sweep_has_left_does_not_bar_a_kept_generation_for_lo
 }
 
 #[tokio::test]
-async fn uploads_and_audit_tables_that_were_left_behind_go() {
+async fn leftover_uploads_and_audit_tables_are_deleted() {
     let lake = Lake::new(retain(2));
     let live = lake.turn(1).await;
     let at = lake.dataset.paths.generation(&live).key("part-00001.parquet").to_string();
