@@ -1,6 +1,6 @@
 //! The possible drops, and the table that they make. The real [`RecordColumns`] decides which record counts.
 
-use turntable::{
+use turntable_core::{
     consent::{ConsentRecord, ConsentState as ParsedDrop, record_columns::RecordColumns},
     manifest::InboxObject,
 };

@@ -1,6 +1,6 @@
 //! An export, step by step, as `functions/export` does it.
 
-use turntable::decision;
+use turntable_core::decision;
 
 use crate::{
     Mutant, Turntable, real,

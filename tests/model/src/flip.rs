@@ -1,6 +1,6 @@
 //! A flip, step by step, as `publish::flip`, `publish::rollback` and the end of `merge::refresh` do it.
 
-use turntable::{
+use turntable_core::{
     decision::{self, Decision},
     history::{self, Settled},
     record,
@@ -167,7 +167,7 @@ impl Turntable {
         let base = self.location(state, slot.base).filter(|_| slot.manifest);
         let seen = self.seen(state, flip.live, flip.flips);
         let (from, to) = history::unrecorded(&self.paths, &seen, base.as_ref())?;
-        let from = turntable::decision::Live::of(&self.paths, from.as_ref());
+        let from = turntable_core::decision::Live::of(&self.paths, from.as_ref());
         Some((self.known(state, &from), real::number(state, &to)))
     }
 

@@ -16,7 +16,7 @@ mod sweep;
 
 use jiff::SignedDuration;
 use stateright::{Model, Property};
-use turntable::{config::Retain, layout::TablePaths};
+use turntable_core::{config::Retain, layout::TablePaths};
 
 use state::{
     Flip, Gen, Live, Mark, MessageOutcome, Minute, Reader, Record, RefreshOptions, Run, Set, Slot, State, Sweep, Truth,
@@ -164,7 +164,7 @@ impl Turntable {
         for number in 0..self.turned {
             state.now += 1;
             let live = self.live(&state, state.live);
-            let name = turntable::decision::next(&self.paths, &live, real::ulid(&state, u128::from(number)));
+            let name = turntable_core::decision::next(&self.paths, &live, real::ulid(&state, u128::from(number)));
             let merge = self.merged.then(state::Merge::default);
             let slot = Slot::head(name, state.live);
             let (as_of, files) = (state.now, self.whole());

@@ -1,6 +1,6 @@
 //! A refresh of opt-outs, step by step, as `merge::refresh` does it.
 
-use turntable::{
+use turntable_core::{
     decision::{self, Decision, Trigger},
     manifest::Consumed,
     optout::consumed::{consumed, unread},
@@ -50,7 +50,7 @@ impl Turntable {
                 let slot = &mut state.generations[usize::from(to)];
                 slot.manifest = true;
                 slot.created = state.now;
-                let found = decision::State { hold: None, ..self.seen(state, live, flips) };
+                let found = decision::FlipState { hold: None, ..self.seen(state, live, flips) };
                 let decided = decision::flip(&self.paths, &self.manifest(state, to), &found, Trigger::Event);
                 if !matches!(decided, Ok(Decision::Flip)) {
                     return None;

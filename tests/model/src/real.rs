@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use turntable::{
+use turntable_core::{
     audit::{self, Evidence, Object},
     config::Checks,
     decision::{self, Live as RealLive},
@@ -58,8 +58,8 @@ impl Turntable {
     pub fn known(&self, state: &State, live: &RealLive) -> Live {
         match live {
             RealLive::NoTable => Live::NoTable,
-            RealLive::Foreign(_) => Live::Unmanaged,
-            RealLive::ObjectKind(name) => Live::Managed(number(state, name)),
+            RealLive::Unmanaged(_) => Live::Unmanaged,
+            RealLive::Managed(name) => Live::Managed(number(state, name)),
         }
     }
 
@@ -130,14 +130,14 @@ impl Turntable {
     }
 
     /// Returns the input of a flip's decision: the table at `live`, these records, and the current state of everything else.
-    pub fn seen(&self, state: &State, live: Live, flips: Set) -> decision::State {
+    pub fn seen(&self, state: &State, live: Live, flips: Set) -> decision::FlipState {
         let slot = match live {
             Live::Managed(at) => Some(&state.generations[usize::from(at)]),
             _ => None,
         };
         let slot = slot.filter(|slot| slot.manifest);
         let hold = record::Hold { at: time(0), reason: String::new(), released: false };
-        decision::State {
+        decision::FlipState {
             live: self.live(state, live),
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
@@ -170,7 +170,7 @@ impl Turntable {
     }
 
     /// Returns the input of a sweep's plan: the listed files and manifests, and the current state of everything else.
-    pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::State {
+    pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::SweepState {
         let mut generations = BTreeMap::new();
         for (number, slot) in state.generations.iter().enumerate() {
             let listed = files.get(number).copied().unwrap_or(0);
@@ -193,14 +193,14 @@ impl Turntable {
         if self.mutant == Some(crate::Mutant::RetentionFromCreation) {
             for (_, flip) in &mut flips {
                 let from = flip.from.as_ref().and_then(|from| self.paths.parse_generation(from));
-                flip.at = from.map_or(flip.at, |from| turntable::layout::time_of(from.ulid));
+                flip.at = from.map_or(flip.at, |from| turntable_core::layout::time_of(from.ulid));
             }
         }
         let mut records: Vec<Ulid> = state.flips.iter().map(|record| record.ulid).collect();
         records.sort_unstable();
         let reads = self.location(state, live).into_iter().collect();
         let named = Default::default();
-        sweep::State { live: real, reads, flips, records, revert_intents: Vec::new(), generations, named }
+        sweep::SweepState { live: real, reads, flips, records, revert_intents: Vec::new(), generations, named }
     }
 }
 

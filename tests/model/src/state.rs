@@ -1,6 +1,6 @@
 //! The state of the model, small enough for millions of states.
 
-use turntable::{decision::Trigger, layout::Generation, record::FlipOrigin};
+use turntable_core::{decision::Trigger, layout::Generation, record::FlipOrigin};
 use ulid::Ulid;
 
 use crate::Budget;
@@ -42,8 +42,8 @@ pub struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Live {
     NoTable,
-    Foreign,
-    ObjectKind(Gen),
+    Unmanaged,
+    Managed(Gen),
 }
 
 /// The objects of a generation.

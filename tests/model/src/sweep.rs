@@ -1,6 +1,6 @@
 //! A sweep, step by step, as `sweep::loaded`, `sweep::plan` and `sweep::act` do it.
 
-use turntable::sweep::{OldestQuery, plan};
+use turntable_core::sweep::{OldestQuery, plan};
 
 use crate::{
     Mutant, Turntable, flip, real,
@@ -89,12 +89,12 @@ impl Turntable {
             state.just = Some(Just::SweepRefused);
             return None;
         };
-        let set = |names: &mut dyn Iterator<Item = &turntable::layout::Generation>| {
+        let set = |names: &mut dyn Iterator<Item = &turntable_core::layout::Generation>| {
             names.fold(0, |set, name| set | 1 << real::number(state, name))
         };
         let go = set(&mut plan.go.iter().map(|(name, _)| name));
         let spared = set(&mut plan.spared.iter());
-        let drained = |kept: &turntable::sweep::Kept| matches!(kept.reason, turntable::sweep::Reason::Draining(_));
+        let drained = |kept: &turntable_core::sweep::Kept| matches!(kept.reason, turntable_core::sweep::Reason::Draining(_));
         if plan.kept.iter().any(drained) {
             state.just = Some(Just::Draining);
         }

@@ -2,7 +2,7 @@
 
 use model::{Budget, Mutant, Turntable, properties::*};
 use stateright::{Checker, DiscoveryClassification, HasDiscoveries, Model};
-use turntable::config::Retain;
+use turntable_core::config::Retain;
 
 /// Returns the first broken promise, and the number of steps of the shortest way to it.
 fn breaks(env: Turntable) -> (&'static str, usize) {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use model::{Budget, Turntable};
 use stateright::{Checker, Model};
-use turntable::config::Retain;
+use turntable_core::config::Retain;
 
 /// Returns whether the largest worlds run too.
 fn all_worlds(name: &str) -> bool {

@@ -34,7 +34,11 @@ impl Wire {
     }
 
     /// Returns a world in which another writer acts just before a call.
-    pub fn meeting(env: &Environment, at: usize, meanwhile: impl AsyncFnOnce() + Send + 'static) -> (Arc<Wire>, Environment) {
+    pub fn meeting(
+        env: &Environment,
+        at: usize,
+        meanwhile: impl AsyncFnOnce() + Send + 'static,
+    ) -> (Arc<Wire>, Environment) {
         Wire::meeting_and_dying(env, at, usize::MAX, meanwhile)
     }
 

@@ -1,6 +1,5 @@
 //! Every type: the decoded values, rendered as PostgreSQL prints them, equal PostgreSQL's own output.
 
-
 use super::{open, rows, run, shared};
 
 /// Type, Glue type, and values as SQL; null is added to each.

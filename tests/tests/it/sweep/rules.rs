@@ -8,8 +8,7 @@ use sweep::{Limits, Sweep};
 use tests::rig::Sent;
 use turntable::{
     answer::Swept,
-    aws::glue,
-    aws::glue::GlueApi,
+    aws::glue::{self, GlueApi},
     config::Retain,
     environment::Environment,
     error::{Error, Kind, Result},
