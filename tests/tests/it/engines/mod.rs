@@ -231,7 +231,11 @@ async fn sweep_makes_up_for_a_lost_event() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     support::sweep(&rig, rig.world()).await.unwrap();
-    assert_eq!(delivered(&rig).await, [json!({ "batchItemFailures": [] })], "sweep asks about a run that still goes on");
+    assert_eq!(
+        delivered(&rig).await,
+        [json!({ "batchItemFailures": [] })],
+        "sweep asks about a run that still goes on"
+    );
     rig.engine.succeed(0, 5, &[""]).await;
     support::sweep(&rig, rig.world()).await.unwrap();
     assert_eq!((delivered(&rig).await.len(), manifests(&rig)[0].rows), (1, 5));
