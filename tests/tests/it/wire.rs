@@ -49,7 +49,6 @@ impl Wire {
     }
 
     /// Returns a world whose calls take random times, and whose process may die at one.
-    #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn turning(world: &World, seed: u64, dies_at: Option<usize>) -> World {
         let (wire, world) = Wire::around(world, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);
