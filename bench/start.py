@@ -1,7 +1,7 @@
-"""Zip sizes and cold starts of the release build.
+"""Measures zip sizes and cold starts of the release build.
 
-Cold start: from the spawn of `bootstrap` to its first request to the runtime API, as Lambda counts the init phase.
-Usage: just measure   (cargo build --release first; prints one table, and one JSON object on the last line)
+A cold start lasts from the spawn of `bootstrap` to its first request to the runtime API, which is Lambda's init phase.
+Usage: just measure   (run cargo build --release first; prints one table, and one JSON object on the last line)
 """
 
 import http.server
@@ -19,7 +19,7 @@ import zipfile
 ROOT = pathlib.Path(__file__).parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 ROUNDS = 20
-# What Lambda sets, and what template.yaml sets, of whatever function.
+# The variables that Lambda sets, and those that template.yaml sets for any function.
 ENVIRONMENT = {
     "AWS_LAMBDA_FUNCTION_NAME": "f",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
@@ -34,13 +34,13 @@ ENVIRONMENT = {
 
 
 class Runtime(http.server.BaseHTTPRequestHandler):
-    """The runtime API, as far as the first `next`: it notes when it was asked, and never answers."""
+    """The runtime API up to the first `next` request. Records when the request arrives, and never responds."""
 
-    asked = threading.Event()
+    requested = threading.Event()
 
     def do_GET(self) -> None:
-        Runtime.at = time.perf_counter()
-        Runtime.asked.set()
+        Runtime.requested_at = time.perf_counter()
+        Runtime.requested.set()
         time.sleep(1)
 
     def log_message(self, *_: object) -> None:
@@ -48,23 +48,23 @@ class Runtime(http.server.BaseHTTPRequestHandler):
 
 
 def cold_start(binary: pathlib.Path, port: int) -> float:
-    """Milliseconds from spawn to the first request."""
+    """Returns the milliseconds from the spawn to the first request."""
     environment = ENVIRONMENT | {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
-    Runtime.asked.clear()
+    Runtime.requested.clear()
     started = time.perf_counter()
     process = subprocess.Popen([binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        if not Runtime.asked.wait(10):
+        if not Runtime.requested.wait(10):
             process.kill()
-            raise SystemExit(f"{binary} asked for no work: {process.stderr.read().decode()}")
-        return (Runtime.at - started) * 1000
+            raise SystemExit(f"{binary} sent no request to the runtime API in 10 s: {process.stderr.read().decode()}")
+        return (Runtime.requested_at - started) * 1000
     finally:
         process.kill()
         process.wait()
 
 
 def zipped(binary: pathlib.Path) -> int:
-    """Bytes of the zip that Lambda gets."""
+    """Returns the bytes of the zip that Lambda gets."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.write(binary, "bootstrap")

@@ -1,12 +1,12 @@
-"""What a release consists of, made from the commit that is checked out into dist/:
+"""Builds a release of the commit that is checked out, in dist/:
 
-    NAME.zip         of each function: one executable `bootstrap` for arm64, as `sam build` makes it
-    NAME.cdx.json    its software bill of materials (CycloneDX)
-    template.yaml    with the zips as its code: `sam deploy` takes it as it is
-    toolchain.txt    what it was built with
-    SHA256SUMS       of all of them
+    NAME.zip         one per function: the executable `bootstrap` for arm64, as `sam build` makes it
+    NAME.cdx.json    the function's software bill of materials (CycloneDX)
+    template.yaml    the template with the zips as its code, ready for `sam deploy`
+    toolchain.txt    the commit and the versions of the tools that built it
+    SHA256SUMS       the checksums of all these files
 
-The same commit and the same toolchain give the same bytes, in whatever folder and at whatever time.
+Builds are reproducible: the same commit and toolchain give the same bytes, in any folder and at any time.
 
     just release
 """
@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 BUILD = ROOT / "target/sam"
 RUST = "aarch64-unknown-linux-gnu"
-# A line of template.yaml: the folder that it names is also the name of the crate and of its binary.
+# Matches a line of template.yaml. The name of the folder is also the name of the crate and of its binary.
 CODE = re.compile(r"^( +CodeUri: )functions/(\w+)$", re.MULTILINE)
 
 
 def main() -> None:
     if run("git", "status", "--porcelain"):
-        raise SystemExit("a release is made of a commit: commit or stash what `git status` shows")
+        raise SystemExit("cannot release uncommitted changes: commit or stash what `git status` lists")
     template = (ROOT / "template.yaml").read_text()
     functions = [name for _, name in CODE.findall(template)]
     environment = reproducible(os.environ)
@@ -53,12 +53,12 @@ def main() -> None:
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> str:
-    """Its output. What it says on the way is seen; a failure ends the release."""
+    """Runs a command and returns its stdout. Its stderr is shown. A failure ends the release."""
     return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def reproducible(given: dict[str, str]) -> dict[str, str]:
-    """Neither the folder nor the time gets into a binary or a bill."""
+    """Returns the environment in which neither the folder nor the time affects a binary or a bill of materials."""
     cargo = given.get("CARGO_HOME", Path.home() / ".cargo")
     remapped = {cargo: "/cargo", ROOT: "/turntable"}
     flags = " ".join(f"--remap-path-prefix={there}={here}" for there, here in remapped.items())
@@ -68,13 +68,13 @@ def reproducible(given: dict[str, str]) -> dict[str, str]:
 
 
 def build(environment: dict[str, str]) -> None:
-    """As everybody does it who deploys from a clone. SAM has no `--locked`: cargo is asked for it before."""
+    """Builds the functions as a deployment from a clone does. SAM has no `--locked`, so cargo checks the lock file first."""
     run("cargo", "fetch", "--locked", "--target", RUST, env=environment)
     run("sam", "build", "--template", "template.yaml", "--build-dir", str(BUILD), env=environment)
 
 
 def bills(functions: list[str], environment: dict[str, str]) -> dict[str, str]:
-    """What each function is made of. cargo-cyclonedx writes into every crate, so it gets a copy of the commit."""
+    """Returns each function's bill of materials as JSON. cargo-cyclonedx writes into every crate, so it runs in a copy."""
     with tempfile.TemporaryDirectory() as copy:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         tarfile.open(fileobj=io.BytesIO(archive)).extractall(copy, filter="data")
@@ -88,11 +88,11 @@ def bills(functions: list[str], environment: dict[str, str]) -> dict[str, str]:
 
 
 def zipped(binary: bytes) -> bytes:
-    """The zip that Lambda takes: one executable, with a time of its own."""
+    """Returns the zip for Lambda: the executable `bootstrap` with a fixed timestamp."""
     if binary[:4] != b"\x7fELF" or struct.unpack_from("<H", binary, 18) != (183,):
-        raise SystemExit("bootstrap is no executable for arm64")
+        raise SystemExit("bootstrap is not an executable for arm64: check the default of Architecture in template.yaml")
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # Unix: the mode counts.
+    entry.create_system = 3  # Unix, so that the mode applies.
     entry.external_attr = 0o100755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
     file = io.BytesIO()
@@ -102,12 +102,12 @@ def zipped(binary: bytes) -> bytes:
 
 
 def packaged(template: str) -> str:
-    """The template with the zips beside it as its code, and not another byte changed."""
+    """Returns the template with the zips beside it as its code. No other byte changes."""
     return CODE.sub(r"\1\2.zip", template)
 
 
 def toolchain(environment: dict[str, str]) -> str:
-    """What has to be the same for the same bytes: compilers, and what compresses."""
+    """Returns the versions that determine the bytes: compilers and zlib."""
     commit = run("git", "rev-parse", "HEAD")
     zig = run(sys.executable, "-m", "ziglang", "version")
     rust = run("rustc", "--version", env=environment)
@@ -116,7 +116,7 @@ def toolchain(environment: dict[str, str]) -> str:
 
 
 def sums(folder: Path) -> str:
-    """As sha256sum --check reads them."""
+    """Returns the files' checksums in the format of `sha256sum --check`."""
     names = sorted(path.name for path in folder.iterdir() if path.name != "SHA256SUMS")
     return "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
 

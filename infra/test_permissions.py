@@ -1,5 +1,5 @@
-"""Every function may do what it does and nothing else: its policy as CloudFormation makes it of template.yaml, next to the
-calls that the tests of the chain make, which infra/local/athena/calls.py notes.
+"""Checks that each function's policy allows the calls that the function makes and no others. Compares the policy that
+CloudFormation makes of template.yaml with the calls of the chain tests, which infra/local/athena/turntable_athena/calls.py records.
 
     cargo test --workspace --test it chain:: && just permissions
 """
@@ -14,7 +14,7 @@ from test_template import FIXED, FUNCTIONS, ROOT, flat, statements
 
 CALLS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tmp/calls"
 
-# Everything that a parameter switches on, and the names that the tests give.
+# Parameters that enable every optional statement, with the names that the tests use.
 GIVEN = {
     "BucketName": "turntable-123456789012",
     "SourceBuckets": "turntable-123456789012-scratch",
@@ -29,10 +29,10 @@ GIVEN = {
     "Tracing": "Active",
 }
 
-# What is allowed, and what no test can see used: functions, actions, resources, why.
-ATHENA = "Athena does it as whoever asks it."  # https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
-LAMBDA = "Lambda does it as the function."
-UNSEEN = [
+# Allowed actions whose use no test records: functions, actions, resources, reason.
+ATHENA = "Athena does it with the caller's permissions."  # https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
+LAMBDA = "Lambda does it with the function's role."
+UNRECORDED = [
     ("*", "logs:CreateLogStream logs:PutLogEvents", "*", LAMBDA),
     ("*", "xray:PutTraceSegments xray:PutTelemetryRecords", "*", LAMBDA),
     ("Export", "ec2:*", "*", LAMBDA),
@@ -43,39 +43,39 @@ UNSEEN = [
     ("Export Flip Optout", "s3:PutObject s3:AbortMultipartUpload", "*/_athena/*", ATHENA),
     ("Optout", "glue:GetPartitions", "*", ATHENA),
     ("Export", "lambda:InvokeFunction athena:GetDataCatalog", "*", ATHENA),
-    ("Export Flip Optout", "athena:StopQueryExecution", "*", "No test waits until a query has taken too long."),
+    ("Export Flip Optout", "athena:StopQueryExecution", "*", "No test waits until a query times out."),
     ("Optout", "s3:AbortMultipartUpload", "*/blue-*/*", "No test fails in the middle of a large upload."),
-    ("Sweep", "s3:AbortMultipartUpload", "*/blue-*/*", "What is abandoned is an hour old, and MiniStack takes no other time."),
+    ("Sweep", "s3:AbortMultipartUpload", "*/blue-*/*", "Abandoned means an hour old, and MiniStack can't backdate an upload."),
     ("Flip", "s3:PutObject", "arn:aws:s3:::*123456789012/_groups/*.json", "No test has its tables in the bucket's root."),
-    ("*", "kms:Decrypt kms:GenerateDataKey", "*", "S3 asks for the key, which the emulator does not."),
-    ("Export Optout", "rds-db:connect", "*", "A token is signed without a call, and RDS looks at it."),
+    ("*", "kms:Decrypt kms:GenerateDataKey", "*", "S3 uses the key; the emulator does not."),
+    ("Export Optout", "rds-db:connect", "*", "Signing a token makes no call, and only RDS checks it."),
 ]
 
-# What tests ask for that is not there to be allowed.
-ASTRAY = [
+# Calls on resources that don't exist, which no policy needs to allow.
+NONEXISTENT = [
     ("Export", "s3:ListBucket", "arn:aws:s3:::no-such-bucket-here"),
 ]
 
 
 def alike(resource):
-    """A colour decides nothing."""
+    """Returns the resource with its colour normalised to blue, because policies treat both colours alike."""
     return resource.replace("/green-", "/blue-")
 
 
 @cache
 def made(function):
-    """The calls of the function's code that ran last, each an action and a resource."""
+    """Returns the calls of the function's most recent code as pairs of action and resource."""
     files = sorted(CALLS.glob(f"{function.lower()}.*"), key=lambda file: file.stat().st_mtime)
     if not files:
         pytest.fail("no calls are noted: run `cargo test --workspace --test it chain::` first")
     region = f":{FIXED['AWS::Region']}:"
     calls = {tuple(alike(line).replace(":us-east-1:", region).split(" ", 1)) for line in files[-1].read_text().splitlines()}
-    return calls - {(action, resource) for of, action, resource in ASTRAY if of == function}
+    return calls - {(action, resource) for of, action, resource in NONEXISTENT if of == function}
 
 
 @cache
 def allowed(function):
-    """Each action with a pattern of resources."""
+    """Returns the allowed actions as pairs of action and resource pattern."""
     pairs = set()
     for statement in statements(f"{function}Role", **GIVEN):
         assert statement["Effect"] == "Allow" and "Condition" not in statement, statement
@@ -88,7 +88,7 @@ def allowed(function):
 
 
 def fits(pattern, text):
-    """IAM's wildcards."""
+    """Returns whether the text matches the pattern with IAM's wildcards."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text, re.DOTALL) is not None
 
 
@@ -110,15 +110,15 @@ def excused(reason, function, pair):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_nothing_is_missing(function):
+def test_every_recorded_call_is_allowed(function):
     assert {call for call in made(function) if not any(covers(pair, call) for pair in allowed(function))} == set()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_nothing_is_unused(function):
-    assert {pair for pair in unused(function) if not any(excused(reason, function, pair) for reason in UNSEEN)} == set()
+def test_every_allowed_action_is_used(function):
+    assert {pair for pair in unused(function) if not any(excused(reason, function, pair) for reason in UNRECORDED)} == set()
 
 
-def test_each_reason_is_needed():
+def test_every_listed_exception_is_needed():
     pairs = [(function, pair) for function in FUNCTIONS for pair in unused(function)]
-    assert [reason for reason in UNSEEN if not any(excused(reason, *pair) for pair in pairs)] == []
+    assert [reason for reason in UNRECORDED if not any(excused(reason, *pair) for pair in pairs)] == []

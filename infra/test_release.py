@@ -1,4 +1,4 @@
-"""A release, as far as it can be made without a build for arm64: a stand-in takes the place of the binaries.
+"""Tests the release script without a build for arm64: a stand-in replaces the binaries.
 
     just template
 """
@@ -27,14 +27,14 @@ FUNCTIONS = ["export", "flip", "optout", "sweep"]
 
 
 def executable(machine: int) -> bytes:
-    """The head of an ELF file for a machine, and something that deflates."""
+    """Returns the header of an ELF file for a machine, followed by compressible bytes."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + b"turntable" * 1000
 
 
 ARM64, X86_64 = executable(183), executable(62)
 
 
-def test_a_zip_is_one_executable_and_knows_no_time(monkeypatch):
+def test_zip_holds_one_executable_and_does_not_depend_on_the_time(monkeypatch):
     first = release.zipped(ARM64)
     monkeypatch.setattr(time, "time", lambda: 2e9)
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2e9))
@@ -44,25 +44,25 @@ def test_a_zip_is_one_executable_and_knows_no_time(monkeypatch):
     assert oct(entry.external_attr >> 16) == "0o100755" and entry.file_size == len(ARM64) > entry.compress_size
 
 
-def test_a_binary_of_another_machine_is_no_release():
+def test_binary_for_another_machine_is_refused():
     with pytest.raises(SystemExit, match="arm64"):
         release.zipped(X86_64)
 
 
-def test_only_the_code_of_the_template_changes():
+def test_packaging_changes_only_the_code_of_the_template():
     template = (release.ROOT / "template.yaml").read_text()
     before, after = template.splitlines(), release.packaged(template).splitlines()
     changed = [(old.strip(), new.strip()) for old, new in zip(before, after, strict=True) if old != new]
     assert changed == [(f"CodeUri: functions/{name}", f"CodeUri: {name}.zip") for name in FUNCTIONS]
 
 
-def test_no_path_of_this_machine_is_built_in():
+def test_build_remaps_the_paths_of_this_machine():
     flags = release.reproducible({"PATH": "/bin", "CARGO_HOME": "/home/me/.cargo"})["RUSTFLAGS"]
     assert flags == f"--remap-path-prefix=/home/me/.cargo=/cargo --remap-path-prefix={release.ROOT}=/turntable"
 
 
-def test_a_panic_unwinds_in_every_build():
-    """cargo-lambda sets these four by itself where the release profile does not, `panic` to "abort": then nothing is caught.
+def test_panics_unwind_in_every_profile():
+    """cargo-lambda sets these four if the release profile does not. With its `panic = "abort"`, no panic would be caught.
 
     https://github.com/cargo-lambda/cargo-lambda/blob/main/crates/cargo-lambda-metadata/src/cargo/mod.rs
     """
@@ -73,7 +73,7 @@ def test_a_panic_unwinds_in_every_build():
 
 @pytest.fixture
 def aws():
-    """An empty AWS on a free loopback port: moto's."""
+    """Serves an empty AWS (moto) on a free loopback port and yields its endpoint."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,8 +94,8 @@ def aws():
         server.wait()
 
 
-def test_sam_takes_what_was_downloaded_as_it_is(tmp_path, aws):
-    """`sam package` is what `sam deploy` begins with. sha256sum checks the files as docs/deploy.md has it."""
+def test_sam_packages_a_downloaded_release(tmp_path, aws):
+    """`sam deploy` begins with `sam package`. sha256sum checks the files with the command of docs/deploy.md."""
     for name in FUNCTIONS:
         (tmp_path / f"{name}.zip").write_bytes(release.zipped(ARM64 + name.encode()))
     (tmp_path / "template.yaml").write_text(release.packaged((release.ROOT / "template.yaml").read_text()))

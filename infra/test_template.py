@@ -1,4 +1,4 @@
-"""What the linters do not see in template.yaml: it is translated as CloudFormation would, and looked at as a whole.
+"""Tests of template.yaml beyond the linters. They translate the template as CloudFormation would and check the result.
 
     just template
 """
@@ -26,7 +26,7 @@ def template():
 
 @cache
 def translated(**given):
-    """The resources as CloudFormation makes them. References to resources stay: {"Ref"} and {"Fn::GetAtt"}."""
+    """Returns the resources as CloudFormation makes them. References to resources stay: {"Ref"} and {"Fn::GetAtt"}."""
     loader = ManagedPolicyLoader(None)
     loader._policy_map = {}
     values = {name: parameter.get("Default", "") for name, parameter in template()["Parameters"].items()}
@@ -79,13 +79,13 @@ def of(kind, **given):
 
 
 def named(reference):
-    """The logical name in {"Ref"} or {"Fn::GetAtt"}."""
+    """Returns the logical name in {"Ref"} or {"Fn::GetAtt"}."""
     (value,) = reference.values()
     return value[0] if isinstance(value, list) else value
 
 
 def statements(role, **given):
-    """Everything that a role is allowed, its own policies and the shared ones."""
+    """Returns all statements of a role, from its own policies and the shared ones."""
     policies = list(of("AWS::IAM::Role", **given)[role].get("Policies", []))
     policies += [policy for policy in of("AWS::IAM::Policy", **given).values() if {"Ref": role} in policy["Roles"]]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
@@ -98,31 +98,31 @@ def allows(role, action, resource):
 
 
 def expression_fault(text):
-    """Why EventBridge Scheduler would refuse it (the user guide's "Schedule types")."""
+    """Returns why EventBridge Scheduler would refuse an expression, or None (the user guide's "Schedule types")."""
     if rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)(s?)\)", text):
-        return None if int(rate[1]) > 0 and (rate[1] == "1") == (rate[3] == "") else "one is singular, all else plural"
+        return None if int(rate[1]) > 0 and (rate[1] == "1") == (rate[3] == "") else "use a singular unit only after 1"
     if cron := re.fullmatch(r"cron\((.+)\)", text):
         fields = cron[1].split()
         if len(fields) != 6:
-            return "cron has six fields"
-        return None if (fields[2] == "?") != (fields[4] == "?") else "day of month or day of week is ?, and not both"
+            return "cron needs six fields"
+        return None if (fields[2] == "?") != (fields[4] == "?") else "exactly one of day of month and day of week must be ?"
     return "neither cron nor rate"
 
 
-def test_the_page_explains_every_parameter():
+def test_deploy_page_explains_every_parameter():
     page = (ROOT / "docs/deploy.md").read_text()
     rows = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     assert rows >= template()["Parameters"].keys()
 
 
-def test_schedules_are_expressions_that_the_scheduler_takes():
+def test_default_schedules_are_valid_expressions():
     for name, schedule in of("AWS::Scheduler::Schedule").items():
         assert expression_fault(schedule["ScheduleExpression"]) is None, name
     for wrong in ["rate(1 minutes)", "rate(2 hour)", "cron(0 2 * * *)", "cron(0 2 * * * *)", "every day"]:
         assert expression_fault(wrong), wrong
 
 
-def test_a_message_stays_invisible_for_six_times_the_functions_time():
+def test_visibility_timeout_is_at_least_six_times_the_functions_timeout():
     functions, queues = of("AWS::Lambda::Function"), of("AWS::SQS::Queue")
     mappings = of("AWS::Lambda::EventSourceMapping")
     assert len(mappings) == 2
@@ -133,13 +133,13 @@ def test_a_message_stays_invisible_for_six_times_the_functions_time():
         assert queue["RedrivePolicy"]["maxReceiveCount"] >= 2
 
 
-def test_what_fails_lands_in_dead_letters_that_are_allowed_kept_and_alarmed():
+def test_every_failure_reaches_a_dead_letter_queue_with_an_alarm():
     queues = of("AWS::SQS::Queue")
     letters = {name for name in queues if name.endswith("DeadLetters")}
     assert letters == {f"{function}DeadLetters" for function in FUNCTIONS}
     for name in letters:
         assert queues[name]["MessageRetentionPeriod"] == 14 * 86400, name
-        assert "FifoQueue" not in queues[name], "Lambda and EventBridge take standard queues only"
+        assert "FifoQueue" not in queues[name], "Lambda and EventBridge accept only standard queues"
     alarmed = {
         named(alarm["Dimensions"][0]["Value"])
         for alarm in of("AWS::CloudWatch::Alarm").values()
@@ -186,7 +186,7 @@ def flat(one_or_many):
 
 
 def matches(pattern, event):
-    """EventBridge's rules, as far as the template uses them."""
+    """Returns whether an event matches, by the subset of EventBridge's patterns that the template uses."""
     if isinstance(pattern, dict):
         return all(key in event and matches(rule, event[key]) for key, rule in pattern.items())
     return any(one(rule, event) for rule in pattern)
@@ -203,14 +203,14 @@ def one(rule, value):
             return value.startswith(what)
         case "anything-but":
             return not any(one(each, value) for each in flat(what))
-    raise AssertionError(f"a rule of another kind: {rule}")
+    raise AssertionError(f"unsupported kind of pattern: {rule}")
 
 
 def event(name):
     return json.loads((ROOT / "events" / name).read_text())
 
 
-def test_rules_match_the_recorded_events_and_nothing_else():
+def test_rules_match_only_the_recorded_events():
     manifest, change = event("flip-s3.json"), event("flip-glue.json")
     drop = json.loads(event("optout-sqs.json")["Records"][0]["body"])
     bucket = manifest["detail"]["bucket"]["name"]
@@ -226,7 +226,7 @@ def test_rules_match_the_recorded_events_and_nothing_else():
     ddl, running = json.loads(json.dumps(query)), json.loads(json.dumps(job))
     ddl["detail"]["statementType"] = "DDL"
     running["detail"]["state"] = "RUNNING"
-    events |= {"data": data, "other bucket": other, "no query": ddl, "a job that runs": running}
+    events |= {"data": data, "other bucket": other, "DDL": ddl, "running job": running}
     found = {
         (name, what) for name, rule in rules.items() for what, each in events.items() if matches(rule["EventPattern"], each)
     }
@@ -237,13 +237,13 @@ def test_rules_match_the_recorded_events_and_nothing_else():
         ("ExportFunctionQueryEnded", "query"),
         ("ExportFunctionJobEnded", "job"),
     }
-    # Without engines, nobody's queries and jobs are heard.
+    # Without engines, the rules match no queries and no jobs.
     for name, rule in of("AWS::Events::Rule").items():
         assert not any(matches(rule["EventPattern"], each) for each in (query, job)), name
 
 
-def test_every_variable_that_the_code_reads_is_set_and_no_other():
-    """Those of `shared` are Lambda's (clients of AWS), or of every function, or of those that ask Athena."""
+def test_functions_get_exactly_the_variables_that_they_read():
+    """Variables that `shared` reads are set by Lambda, for every function, or for those that call Athena."""
     reading = re.compile(r'\b(?:world::)?(?:env|optional)\("([A-Z_]+)"\)')
     shared = set()
     for path in (ROOT / "shared/src").rglob("*.rs"):
@@ -251,11 +251,11 @@ def test_every_variable_that_the_code_reads_is_set_and_no_other():
     for function in FUNCTIONS:
         own = set(reading.findall((ROOT / f"functions/{function.lower()}/src/main.rs").read_text()))
         variables = set(of("AWS::Lambda::Function")[f"{function}Function"]["Environment"]["Variables"])
-        variables -= {"MALLOC_ARENA_MAX"}  # The C library's.
+        variables -= {"MALLOC_ARENA_MAX"}  # Read by the C library.
         assert own | {"DATASETS", "STACK"} <= variables <= own | shared, function
 
 
-def test_every_function_logs_json_to_a_group_of_its_own_that_ends():
+def test_every_function_logs_json_to_its_own_group_with_a_retention():
     groups = of("AWS::Logs::LogGroup")
     for function in FUNCTIONS:
         properties = of("AWS::Lambda::Function")[f"{function}Function"]
@@ -267,7 +267,7 @@ def test_every_function_logs_json_to_a_group_of_its_own_that_ends():
     assert len(groups) == len(FUNCTIONS)
 
 
-def test_no_statement_allows_everything():
+def test_no_statement_has_broad_wildcards():
     everywhere = {"ec2:CreateNetworkInterface", "xray:PutTraceSegments"}
     given = dict(SubnetIds="subnet-1", SecurityGroupIds="sg-1", Tracing="Active", KmsKeyArn="arn:aws:kms:eu-west-1:1:key/2")
     roles, policies = of("AWS::IAM::Role", **given), of("AWS::IAM::Policy", **given)
@@ -281,7 +281,7 @@ def test_no_statement_allows_everything():
                 assert everywhere & set(actions), actions
 
 
-def test_only_sweep_may_delete_objects_and_the_bucket_outlives_the_stack():
+def test_only_sweep_may_delete_objects_and_the_bucket_is_retained():
     for function in FUNCTIONS:
         actions = {action for statement in statements(f"{function}Role") for action in flat(statement["Action"])}
         assert ("s3:DeleteObject" in actions) == (function == "Sweep"), function
@@ -290,13 +290,13 @@ def test_only_sweep_may_delete_objects_and_the_bucket_outlives_the_stack():
 
 
 @pytest.mark.parametrize("create", ["true", "false"])
-def test_a_bucket_that_is_there_already_is_left_as_it_is(create):
+def test_an_existing_bucket_is_not_managed(create):
     assert ("Bucket" in translated(CreateBucket=create)) == ("BucketPolicy" in translated(CreateBucket=create)) == (create == "true")
     text = json.dumps(translated(CreateBucket="false"))
     assert '"Ref": "Bucket"' not in text and '["Bucket", ' not in text
 
 
-def test_a_key_a_boundary_and_traces_reach_everything():
+def test_key_boundary_and_tracing_apply_to_everything():
     key, boundary = "arn:aws:kms:eu-west-1:1:key/2", "arn:aws:iam::1:policy/boundary"
     given = dict(KmsKeyArn=key, PermissionsBoundaryArn=boundary, Tracing="Active", OptoutReservedConcurrency="3")
     encryption = of("AWS::S3::Bucket", **given)["Bucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
@@ -311,7 +311,7 @@ def test_a_key_a_boundary_and_traces_reach_everything():
     assert "ReservedConcurrentExecutions" not in of("AWS::Lambda::Function")["OptoutFunction"]
 
 
-def test_alarms_and_the_dashboard_show_metrics_that_the_code_emits():
+def test_alarms_use_emitted_metrics_and_the_dashboard_shows_them_all():
     code = (ROOT / "shared/src/metric.rs").read_text()
     emitted = set(re.findall(r'Metric::\w+ => \("(\w+)"', code))
     assert len(emitted) > 5

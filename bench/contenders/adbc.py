@@ -1,4 +1,4 @@
-"""A table by ADBC (libpq's binary COPY into Arrow, in C), written by pyarrow as it arrives."""
+"""Reads a table with ADBC (libpq's binary COPY into Arrow, in C) and writes it with pyarrow as it arrives."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 table, out = sys.argv[1:]
-GROUP = 1 << 20  # Rows.
+ROW_GROUP_ROWS = 1 << 20
 e = os.environ
 url = f"postgresql://{e['PGUSER']}:{e['PGPASSWORD']}@{e['PGHOST']}:{e['PGPORT']}/{e['PGDATABASE']}"
 with adbc.connect(url) as connection, connection.cursor() as cursor:
@@ -19,8 +19,8 @@ with adbc.connect(url) as connection, connection.cursor() as cursor:
         for batch in reader:
             batches.append(batch)
             rows += batch.num_rows
-            if rows >= GROUP:
-                writer.write_table(pa.Table.from_batches(batches), row_group_size=GROUP)
+            if rows >= ROW_GROUP_ROWS:
+                writer.write_table(pa.Table.from_batches(batches), row_group_size=ROW_GROUP_ROWS)
                 batches, rows = [], 0
         if batches:
-            writer.write_table(pa.Table.from_batches(batches), row_group_size=GROUP)
+            writer.write_table(pa.Table.from_batches(batches), row_group_size=ROW_GROUP_ROWS)

@@ -1,6 +1,6 @@
-"""A table by awswrangler (pandas and pg8000), which writes to S3 only.
+"""Copies a table with awswrangler (pandas and pg8000), which can only write to S3.
 
-jsonb and uuid are cast: pg8000 makes Python objects of them that pandas cannot write as they are.
+jsonb and uuid are cast to text, because pg8000 returns them as Python objects that pandas can't write.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""A CSV or a Parquet file → Parquet, by DuckDB or DataFusion. They are told the types of CSV, which ours finds by itself."""
+"""Converts a CSV or Parquet file to Parquet with DuckDB or DataFusion.
+
+They get the types of the CSV columns, which Turntable infers.
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""psql's CSV on standard input → Parquet by DuckDB. uuid and jsonb are text: Athena knows neither in Parquet."""
+"""Converts psql's CSV from standard input to Parquet with DuckDB.
+
+uuid and jsonb become text, because Athena reads neither type in Parquet.
+"""
 
 import sys
 

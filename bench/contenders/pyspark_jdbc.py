@@ -1,6 +1,6 @@
-"""A table by PySpark's JDBC source, as most Glue jobs are written; in several partitions by ranges of the key.
+"""Copies a table with PySpark's JDBC source, as most Glue jobs do. Partitions are ranges of the key.
 
-`fetchsize` is set, which many jobs forget: without it the driver holds the whole table in memory.
+Sets `fetchsize`, which many jobs forget. Without it the driver holds the whole table in memory.
 """
 
 import os
@@ -36,7 +36,7 @@ if partitions != "1":
 spark.read.format("jdbc").options(**options).load().write.mode("overwrite").parquet(f"file://{out}")
 gateway = spark.sparkContext._gateway
 spark.stop()
-# Python does not wait for the JVM, and the processor time of a child that nobody has waited for is not counted.
+# Wait for the JVM, which Python doesn't do by itself: the CPU time of a child counts only after a wait.
 gateway.shutdown()
 gateway.proc.stdin.close()
 gateway.proc.wait()

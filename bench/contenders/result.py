@@ -1,7 +1,8 @@
-"""What a contender has left, as one JSON object: files, bytes, rows, and a digest of every column and of all rows.
+"""Prints a contender's result as one JSON object: files, bytes, rows, and a digest of every column and of all rows.
 
-Digests are of what is meant, not of how it is stored: a uuid of 16 bytes and one as text are the same value. They are
-sums over rows, so the order of rows does not matter, and that of values within a row does. What was in S3 is deleted.
+Digests compare values, not their storage: a uuid stored as 16 bytes equals one stored as text. They are sums
+over rows, so the order of rows doesn't matter, but the order of values within a row does. Objects in S3 are deleted
+afterwards.
 """
 
 import json
@@ -20,13 +21,13 @@ TYPES = {
 }  # fmt: skip
 
 
-def meant(name: str, stored: str) -> str:
-    """SQL of the column's value as text."""
+def canonical(name: str, stored: str) -> str:
+    """Returns SQL for the column's value as text, independent of its storage type."""
     value = f'"{name}"'
     if stored == "BLOB":
         value = f"hex({value})" if TYPES[name] == "UUID" else f"decode({value})"
     if TYPES[name].startswith("TIMESTAMP"):
-        # Microseconds of UTC, whether the file says that it is UTC or not.
+        # Microseconds in UTC, whether the file marks them as UTC or not.
         value = f"epoch_us({value})" if stored.startswith("TIMESTAMP") else f"epoch_us({value}::TIMESTAMPTZ)"
     else:
         value = f"CAST({value} AS {TYPES[name]})"
@@ -38,7 +39,7 @@ def digest(folder: pathlib.Path) -> dict:
     duckdb.execute("SET TimeZone = 'UTC'")
     table = duckdb.read_parquet(files)
     stored = dict(zip(table.columns, map(str, table.types)))
-    values = {name: meant(name, stored[name]) for name in TYPES}
+    values = {name: canonical(name, stored[name]) for name in TYPES}
     sums = [f"sum(hash({value})::HUGEINT)::VARCHAR" for value in values.values()]
     row = ", ".join(values.values())
     answer = table.aggregate(f"count(*), sum(hash({row})::HUGEINT)::VARCHAR, {', '.join(sums)}").fetchall()

@@ -1,4 +1,4 @@
-//! Who competes: each is the command of a process of its own, that reads a table and leaves Parquet files.
+//! The contenders. Each is a command in its own process that reads a table and writes Parquet files.
 
 use std::{
     env,
@@ -17,25 +17,26 @@ use crate::{
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// PySpark's JDBC source, in so many partitions.
+    /// PySpark's JDBC source, with this number of partitions.
     PySpark(u32),
     AwsWrangler,
     Adbc,
     PsqlDuckdb,
-    /// To disk, over so many connections.
-    Ours(u32),
+    /// Turntable writing to disk, with this number of connections.
+    ObjectKind(u32),
+    /// Turntable writing to S3, with this number of connections.
     OursS3(u32),
-    /// A limit: the server's part of the work, and a client that throws everything away.
+    /// A lower bound: the server's work, with a client that discards all rows.
     PsqlCopy,
-    /// A limit: our writer's part of the work, on rows that are in memory already.
+    /// A lower bound: the work of Turntable's writer, with all rows already in memory.
     EncodeOnly,
-    /// A file's rows to Parquet.
+    /// Converts one file to Parquet.
     Files(Engine, Format),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    Ours,
+    ObjectKind,
     DuckDb,
     DataFusion,
 }
@@ -46,20 +47,20 @@ pub enum Format {
     Parquet,
 }
 
-/// What a contender leaves.
+/// Where a contender writes its files.
 pub enum Left {
     Nothing,
     Disk(PathBuf),
-    /// The prefix.
+    /// The location, as a URI.
     S3(String),
 }
 
-/// Where everything is.
+/// The environment of all contenders.
 pub struct Place {
     pub tools: Tools,
     pub server: Postgres,
     pub store: Store,
-    /// For what is thrown away.
+    /// A folder for temporary files.
     pub work: PathBuf,
 }
 
@@ -70,7 +71,7 @@ impl Contender {
             Contender::AwsWrangler => "awswrangler".into(),
             Contender::Adbc => "adbc".into(),
             Contender::PsqlDuckdb => "psql_duckdb".into(),
-            Contender::Ours(connections) => format!("ours_{connections}"),
+            Contender::ObjectKind(connections) => format!("ours_{connections}"),
             Contender::OursS3(connections) => format!("ours_{connections}_s3"),
             Contender::PsqlCopy => "psql_copy".into(),
             Contender::EncodeOnly => "encode_only".into(),
@@ -78,7 +79,7 @@ impl Contender {
         }
     }
 
-    /// The command, and what it leaves. `table` has so many rows.
+    /// Returns the command and where it writes. `rows` is the number of rows of `table`.
     pub fn command(self, place: &Place, table: &str, rows: u64) -> Result<(Command, Left)> {
         let out = place.work.join("out");
         let _ = fs::remove_dir_all(&out);
@@ -86,7 +87,11 @@ impl Contender {
         let folder = |out: &Path| out.to_string_lossy().into_owned();
         let (mut command, left) = match self {
             Contender::PySpark(partitions) => {
-                let driver = place.tools.driver.as_ref().context("PySpark needs the JDBC driver")?;
+                let driver = place
+                    .tools
+                    .driver
+                    .as_ref()
+                    .context("PySpark needs the JDBC driver: apt-get install libpostgresql-jdbc-java")?;
                 let numbers = [rows.to_string(), partitions.to_string()];
                 let mut command = python(place, "pyspark_jdbc.py", &[table, &folder(&out), &numbers[0], &numbers[1]]);
                 command.arg(driver);
@@ -104,7 +109,7 @@ impl Contender {
                 shell.args(["-", table]).arg(&place.tools.python).arg(script("psql_duckdb.py")).arg(&out);
                 (shell, Left::Disk(out))
             }
-            Contender::Ours(connections) => {
+            Contender::ObjectKind(connections) => {
                 (ours(place, &postgres(place, table, connections), Some(&place.work))?, Left::Disk(out.clone()))
             }
             Contender::OursS3(connections) => {
@@ -121,7 +126,7 @@ impl Contender {
                 command.arg("--encode-only").stdout(File::create(place.work.join("phase"))?);
                 return Ok((command, Left::Disk(out)));
             }
-            Contender::Files(Engine::Ours, format) => {
+            Contender::Files(Engine::ObjectKind, format) => {
                 let source = format!("files = {{ location = \"s3://in/{}/\" }}", format.name());
                 (ours(place, &source, Some(&place.work))?, Left::Disk(out))
             }
@@ -140,7 +145,7 @@ impl Contender {
 impl Engine {
     fn name(self) -> &'static str {
         match self {
-            Engine::Ours => "ours",
+            Engine::ObjectKind => "ours",
             Engine::DuckDb => "duckdb",
             Engine::DataFusion => "datafusion",
         }
@@ -155,13 +160,13 @@ impl Format {
         }
     }
 
-    /// The one file of this format that is read.
+    /// Returns the path of the input file in this format.
     pub fn file(self, place: &Place) -> PathBuf {
         place.work.join("in").join(self.name()).join(format!("users.{}", self.name()))
     }
 }
 
-/// Tells libpq's programs, and whoever reads its variables, where the server is; and an AWS client where S3 is.
+/// Sets the environment variables by which libpq clients find the server, and AWS clients find S3.
 pub fn connected(command: &mut Command, place: &Place) {
     command
         .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("PGDATABASE", "postgres")])
@@ -186,20 +191,20 @@ fn postgres(place: &Place, table: &str, connections: u32) -> String {
     )
 }
 
-/// This program again. Without a folder it writes to S3.
+/// Returns the command that runs this program as a contender. Without `disk` it writes to S3.
 fn ours(place: &Place, source: &str, disk: Option<&Path>) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.args(["ours", "--source", source]);
     match disk {
         Some(folder) => {
-            // The bucket `out` is the folder of that name.
+            // The bucket `out` is the folder `out`.
             command.args(["--to", "s3://out/"]).arg("--disk").arg(folder);
         }
         None => {
             command.args(["--to", &format!("s3://{BUCKET}/out/")]);
         }
     }
-    // As template.yaml has it.
+    // The same value as in template.yaml.
     command.env("MALLOC_ARENA_MAX", "2").envs(place.store.environment());
     Ok(command)
 }

@@ -1,4 +1,4 @@
-//! [`port::Objects`] in a folder, as far as a source and the writer ask for it.
+//! Implements [`port::Objects`] on a folder, as far as a source and the writer need it.
 
 use std::{fs, ops::Range, path::PathBuf};
 
@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use turntable::{
     error::{Error, Result},
-    name::{Key, Location},
+    layout::{Key, Location},
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
-/// Bytes that a stream gives at a time.
-const CHUNK: usize = 1 << 20;
+/// Bytes that a stream returns at a time.
+const CHUNK_BYTES: usize = 1 << 20;
 const ETAG: &str = "disk";
 
-/// The object `s3://B/K` is the file `FOLDER/B/K`.
+/// Keeps the object `s3://B/K` as the file `FOLDER/B/K`.
 pub struct Disk(pub PathBuf);
 
 impl Disk {
@@ -26,13 +26,13 @@ impl Disk {
     }
 }
 
-fn io(at: &Key) -> impl FnOnce(std::io::Error) -> Error {
-    let text = format!("{at}: the disk failed");
+fn io_error(at: &Key) -> impl FnOnce(std::io::Error) -> Error {
+    let text = format!("{at}: disk I/O failed");
     move |error| Error::unavailable(text).caused_by(error)
 }
 
-fn unasked<T>() -> Result<T> {
-    Err(Error::corrupt("a folder does not do that"))
+fn unsupported<T>() -> Result<T> {
+    Err(Error::corrupt("the disk store does not support this operation"))
 }
 
 #[async_trait]
@@ -42,22 +42,22 @@ impl port::Objects for Disk {
     }
 
     async fn range(&self, at: &Key, _: &str, range: Range<u64>) -> Result<Bytes> {
-        let mut file = tokio::fs::File::open(self.path(at)).await.map_err(io(at))?;
-        file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(io(at))?;
+        let mut file = tokio::fs::File::open(self.path(at)).await.map_err(io_error(at))?;
+        file.seek(std::io::SeekFrom::Start(range.start)).await.map_err(io_error(at))?;
         let mut bytes = vec![0; (range.end - range.start) as usize];
-        file.read_exact(&mut bytes).await.map_err(io(at))?;
+        file.read_exact(&mut bytes).await.map_err(io_error(at))?;
         Ok(bytes.into())
     }
 
     async fn stream(&self, at: &Key, _: &str) -> Result<Chunks> {
-        let mut file = tokio::fs::File::open(self.path(at)).await.map_err(io(at))?;
-        file.set_max_buf_size(CHUNK);
+        let mut file = tokio::fs::File::open(self.path(at)).await.map_err(io_error(at))?;
+        file.set_max_buf_size(CHUNK_BYTES);
         let chunks = stream::unfold((file, at.clone()), |(mut file, at)| async move {
-            let mut bytes = Vec::with_capacity(CHUNK);
+            let mut bytes = Vec::with_capacity(CHUNK_BYTES);
             match file.read_buf(&mut bytes).await {
                 Ok(0) => None,
                 Ok(_) => Some((Ok(bytes.into()), (file, at))),
-                Err(error) => Some((Err(io(&at)(error)), (file, at))),
+                Err(error) => Some((Err(io_error(&at)(error)), (file, at))),
             }
         });
         Ok(chunks.boxed())
@@ -90,48 +90,48 @@ impl port::Objects for Disk {
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
         let path = self.path(at);
         if let Some(folder) = path.parent() {
-            tokio::fs::create_dir_all(folder).await.map_err(io(at))?;
+            tokio::fs::create_dir_all(folder).await.map_err(io_error(at))?;
         }
-        let mut file = tokio::fs::File::create_new(path).await.map_err(io(at))?;
-        file.set_max_buf_size(CHUNK);
+        let mut file = tokio::fs::File::create_new(path).await.map_err(io_error(at))?;
+        file.set_max_buf_size(CHUNK_BYTES);
         Ok(Box::new(Upload { at: at.clone(), file }))
     }
 
     async fn put_new(&self, _: &Key, _: Bytes) -> Result<Put> {
-        unasked()
+        unsupported()
     }
 
     async fn put(&self, _: &Key, _: Bytes) -> Result<()> {
-        unasked()
+        unsupported()
     }
 
     async fn replace(&self, _: &Key, _: &str, _: Bytes) -> Result<bool> {
-        unasked()
+        unsupported()
     }
 
     async fn copy(&self, from: &Key, _: &str, to: &Key) -> Result<String> {
         let path = self.path(to);
         if let Some(folder) = path.parent() {
-            tokio::fs::create_dir_all(folder).await.map_err(io(to))?;
+            tokio::fs::create_dir_all(folder).await.map_err(io_error(to))?;
         }
-        tokio::fs::copy(self.path(from), path).await.map_err(io(to))?;
+        tokio::fs::copy(self.path(from), path).await.map_err(io_error(to))?;
         Ok(ETAG.into())
     }
 
     async fn delete(&self, _: &[Key]) -> Result<()> {
-        unasked()
+        unsupported()
     }
 
     async fn delete_if(&self, _: &Key, _: &str) -> Result<bool> {
-        unasked()
+        unsupported()
     }
 
     async fn uploads(&self, _: &Location) -> Result<Vec<Unfinished>> {
-        unasked()
+        unsupported()
     }
 
     async fn abort_upload(&self, _: &Unfinished) -> Result<()> {
-        unasked()
+        unsupported()
     }
 }
 
@@ -143,11 +143,11 @@ struct Upload {
 #[async_trait]
 impl port::Upload for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.file.write_all(&bytes).await.map_err(io(&self.at))
+        self.file.write_all(&bytes).await.map_err(io_error(&self.at))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<String> {
-        self.file.flush().await.map_err(io(&self.at))?;
+        self.file.flush().await.map_err(io_error(&self.at))?;
         Ok(ETAG.into())
     }
 

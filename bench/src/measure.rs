@@ -1,4 +1,4 @@
-//! Wall clock, processor time and peak memory of a process and of all that it starts.
+//! Measures wall-clock time, CPU time and peak memory of a process and its descendants.
 
 use std::{
     collections::BTreeMap,
@@ -11,21 +11,22 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-/// Between two looks at the memory.
-const PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause between two readings of the memory.
+const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Run {
     pub wall_s: f64,
-    /// Of user and system, of all processes.
+    /// User and system time of all processes.
     pub cpu_s: f64,
-    /// MB of 2²⁰ bytes: the sum of what all processes had resident, at its highest.
+    /// Peak of the resident memory of all processes together, in MB of 2²⁰ bytes.
     pub rss_mb: f64,
 }
 
-/// Runs the command to its end. What it says goes to `log`, and is the error where it fails.
+/// Runs the command to its end. Writes its standard error to `log`; if the command fails, the error quotes the last 30
+/// lines.
 ///
-/// One command at a time: its processor time is what the kernel has added to that of this process's ended children.
+/// Run one command at a time: its CPU time is the increase in the CPU time of this process's ended children.
 pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     command.stdin(Stdio::null()).stderr(file);
@@ -37,8 +38,8 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
         peak = peak.max(resident(child.id()));
         match child.try_wait()? {
             Some(status) => break status,
-            // A short process is looked at more often, so that its end is not missed by much.
-            None => std::thread::sleep(PAUSE.min(started.elapsed() / 20).max(Duration::from_millis(1))),
+            // Poll a short process more often, to notice its end early.
+            None => std::thread::sleep(MAX_PAUSE.min(started.elapsed() / 20).max(Duration::from_millis(1))),
         }
     };
     let wall_s = started.elapsed().as_secs_f64();
@@ -54,14 +55,15 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     Ok(Run { wall_s, cpu_s: children_s()? - before, rss_mb: peak as f64 / 1024.0 })
 }
 
-/// Seconds that the ended children of this process, and theirs, have had of the processors: proc(5), in ticks of 10 ms.
+/// Returns the CPU seconds of this process's ended children and their descendants, from proc(5) in ticks of 10 ms.
 fn children_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let ticks = fields(&stat).into_iter().skip(13).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
-/// kB: of the process and its descendants together now, or of one of them at its highest, whichever is more.
+/// Returns the resident memory in kB: the current sum over the process and its descendants, or the peak of one of them,
+/// whichever is more.
 fn resident(root: u32) -> u64 {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -81,7 +83,7 @@ fn resident(root: u32) -> u64 {
     now.max(highest)
 }
 
-/// The fields of `/proc/ID/stat` behind the process's name, which may hold anything.
+/// Returns the fields of `/proc/ID/stat` after the process's name, which may contain any character.
 fn fields(stat: &str) -> Vec<&str> {
     stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect()
 }
@@ -102,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn what_children_use_is_counted() {
-        // Python in a child of the shell: 100 MB that are really touched, and half a second of work.
+    fn resources_of_descendants_are_counted() {
+        // Python in a child of the shell: 100 MB of touched memory, and half a second of work.
         let work = "python3 -c 'import time; a = bytearray(b\"x\") * 100_000_000; t = time.process_time()\n\
                     while time.process_time() - t < 0.5: pass'; true";
         let run = shell(work).unwrap();

@@ -1,4 +1,4 @@
-//! The contender that is ours: the path of `export` from the source to its objects, in a process of its own.
+//! Turntable as a contender: `export`'s code from the source to the objects, in its own process.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -12,28 +12,28 @@ use turntable::{
     config::Config,
     lambda, parquet,
     port::Objects,
-    source::{self, Context},
+    sources::{self, Context},
 };
 
 use crate::disk::Disk;
 
 #[derive(Args)]
-pub struct Ours {
-    /// The dataset's source, as datasets.toml has it
+pub struct ObjectKind {
+    /// The dataset's source, in the syntax of datasets.toml
     #[arg(long)]
     source: String,
     /// `s3://BUCKET/PREFIX/` to write to
     #[arg(long)]
     to: String,
-    /// The folder that stands for S3, if it is not S3
+    /// A folder to use instead of S3
     #[arg(long)]
     disk: Option<PathBuf>,
-    /// Reads all rows into memory first, and says how long writing them took
+    /// Reads all rows into memory first, and prints how long writing them took
     #[arg(long)]
     encode_only: bool,
 }
 
-impl Ours {
+impl ObjectKind {
     pub async fn run(self) -> Result<()> {
         let objects: Arc<dyn Objects> = match &self.disk {
             Some(folder) => Arc::new(Disk(folder.clone())),
@@ -55,16 +55,16 @@ impl Ours {
             on_unrepresentable: dataset.on_unrepresentable,
             copies: Some(dataset.parquet),
         };
-        let mut opened = source::open(&dataset.source, &context).await?;
+        let mut opened = sources::open(&dataset.source, &context).await?;
         if self.encode_only {
-            for rows in &mut opened.streams {
+            for rows in &mut opened.rows.streams {
                 let read: Vec<_> = rows.collect().await;
                 *rows = stream::iter(read).boxed();
             }
         }
         let (started, cpu) = (Instant::now(), cpu_s()?);
         let location = self.to.parse()?;
-        parquet::write(&objects, &location, opened, dataset.parquet).await?;
+        parquet::write(&objects, &location, opened.rows, dataset.parquet).await?;
         if self.encode_only {
             println!("{}", json!({ "wall_s": started.elapsed().as_secs_f64(), "cpu_s": cpu_s()? - cpu }));
         }
@@ -72,10 +72,10 @@ impl Ours {
     }
 }
 
-/// Of this process so far, in ticks of 10 ms.
+/// Returns the CPU seconds of this process so far, from ticks of 10 ms.
 fn cpu_s() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit(')').next().context("/proc/self/stat")?.split_whitespace().skip(11).take(2);
+    let fields = stat.rsplit(')').next().context("cannot parse /proc/self/stat")?.split_whitespace().skip(11).take(2);
     Ok(fields.map(|ticks| ticks.parse::<f64>()).sum::<Result<f64, _>>()? / 100.0)
 }
 
@@ -86,9 +86,9 @@ mod tests {
     use super::*;
     use crate::{postgres::Postgres, table};
 
-    /// The whole way, small: the harness's table, the contender that is ours, its files on disk, and read from there again.
+    /// Runs the whole path on a small table: makes the table, writes it to disk, and reads the files again.
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_table_comes_out_on_disk() {
+    async fn written_files_have_all_rows() {
         let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
         table::make(&server.url(), "users", 5000).await.unwrap();
         let folder = std::env::temp_dir().join(format!("turntable-bench-{}", std::process::id()));
@@ -96,7 +96,7 @@ mod tests {
             let url = server.url();
             format!("postgres = {{ url = \"{url}\", query = \"SELECT * FROM users\", parallel = {connections} }}")
         };
-        let ours = |source: String, to: &str, encode_only| Ours {
+        let ours = |source: String, to: &str, encode_only| ObjectKind {
             source,
             to: format!("s3://{to}/"),
             disk: Some(folder.clone()),
@@ -127,9 +127,9 @@ mod tests {
             on_unrepresentable: dataset.on_unrepresentable,
             copies: None,
         };
-        let opened = source::open(&dataset.source, &context).await.unwrap();
+        let opened = sources::open(&dataset.source, &context).await.unwrap();
         let mut count = 0;
-        for rows in opened.streams {
+        for rows in opened.rows.streams {
             count += rows.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
         }
         count

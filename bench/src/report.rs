@@ -1,4 +1,4 @@
-//! Runs → medians, one table, one JSON object.
+//! Summarises the runs: medians, one text table, one JSON object.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,15 @@ use crate::sections::Measured;
 #[derive(Serialize)]
 pub struct Report {
     pub rows: u64,
-    /// Of the large table.
+    /// The large table's figures, by contender.
     pub contenders: BTreeMap<String, Figures>,
-    /// Whether everybody has written the same rows, in every section.
+    /// Whether all contenders have written the same rows, in every section.
     pub equal: bool,
-    /// Of the other sections, by name. Those of `memory` have the number of rows behind a colon.
+    /// The figures of the other sections, by contender. The keys of `memory` are `CONTENDER:ROWS`.
     pub small: BTreeMap<String, Figures>,
     pub files: BTreeMap<String, Figures>,
     pub memory: BTreeMap<String, Figures>,
-    /// Who differs, and in what.
+    /// Which contenders differ, and how.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unequal: Vec<String>,
     pub machine: String,
@@ -34,13 +34,13 @@ pub struct Report {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// Least, median, most.
+    /// Minimum, median, maximum.
     pub wall_s: [f64; 3],
     /// Median.
     pub cpu_s: f64,
-    /// MB of 2²⁰ bytes: the most of all runs.
+    /// Maximum of all runs, in MB of 2²⁰ bytes.
     pub rss_mb: f64,
-    /// Of the files.
+    /// Total size of the files.
     pub bytes: u64,
     pub files: u64,
 }
@@ -49,15 +49,15 @@ impl Report {
     pub fn new(rows: u64, versions: Vec<String>, measured: &[Measured]) -> Report {
         let unequal = unequal(measured);
         let section = |name: &str| {
-            let mut of: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
+            let mut by_key: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
             for one in measured.iter().filter(|one| one.section == name) {
                 let key = match name {
                     "memory" => format!("{}:{}", one.contender, one.rows),
                     _ => one.contender.clone(),
                 };
-                of.entry(key).or_default().push(one);
+                by_key.entry(key).or_default().push(one);
             }
-            of.into_iter().map(|(key, runs)| (key, Figures::of(&runs))).collect()
+            by_key.into_iter().map(|(key, runs)| (key, Figures::of(&runs))).collect()
         };
         Report {
             rows,
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// One table, the sections below each other.
+    /// Returns the text table, with one part per section.
     pub fn text(&self) -> String {
         let mut text = format!("{}\n{}\n", self.machine, self.versions.join(", "));
         let head = ["", "wall s: median (min–max)", "", "CPU s", "peak MB", "bytes", "files"];
@@ -125,12 +125,12 @@ impl Figures {
     }
 }
 
-/// To a thousandth.
+/// Rounds to a thousandth.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Everybody against the first who has read the same rows.
+/// Compares each result with the first result for the same number of rows. Returns the differences.
 fn unequal(measured: &[Measured]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut first: BTreeMap<u64, &Measured> = BTreeMap::new();
@@ -153,19 +153,20 @@ fn unequal(measured: &[Measured]) -> Vec<String> {
                 .collect();
             faults.push(format!("{} differ in {}", who(), differ.join(", ")));
         } else if result.all != expected.all {
-            faults.push(format!("{} differ in which values stand in one row", who()));
+            faults.push(format!("{} differ in how values are combined into rows", who()));
         }
     }
     faults
 }
 
-/// Every run, and what came of them. Gives the file.
-pub fn keep(home: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
-    let file = home.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+/// Writes the report and every run to a JSON file. Returns its path.
+pub fn keep(paths: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
+    let file = paths.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     fs::write(&file, serde_json::to_string_pretty(&json!({ "report": report, "runs": measured }))?)?;
     Ok(file)
 }
 
+/// Describes the machine: cores, processor model, memory, kernel.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, key: &str| {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_has_medians_and_who_differs() {
+    fn report_has_medians_and_differences() {
         let runs = [one("a", 3.0, "x"), one("a", 1.0, "x"), one("a", 2.0, "x"), one("b", 1.0, "x"), one("b", 2.0, "x")];
         let report = Report::new(3, Vec::new(), &runs);
         let json = serde_json::to_value(&report).unwrap();

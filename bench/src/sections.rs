@@ -1,4 +1,5 @@
-//! What is measured, in interleaved rounds: everybody runs once a round, and who is first moves on with each.
+//! Runs the sections of the benchmark in interleaved rounds. Each contender runs once per round, and each round starts
+//! with the next contender.
 
 use std::{
     fs,
@@ -23,13 +24,13 @@ use crate::{
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Section {
-    /// The large table, by all
+    /// The large table, with all contenders
     Large,
-    /// 100,000 rows, from the start of the process to the files
+    /// 100,000 rows, including the start of the process
     Small,
     /// CSV and Parquet sources
     Files,
-    /// Memory against the size of the table: 1/11, 1 and 3 times the rows
+    /// Memory by the size of the table: 1/11, 1 and 3 times the rows
     Memory,
 }
 
@@ -43,35 +44,35 @@ const LARGE: [Contender; 12] = [
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::Ours(1),
-    Contender::Ours(4),
+    Contender::ObjectKind(1),
+    Contender::ObjectKind(4),
     Contender::OursS3(1),
     Contender::OursS3(4),
     Contender::PsqlCopy,
     Contender::EncodeOnly,
-    Contender::Ours(2),
+    Contender::ObjectKind(2),
 ];
 const SMALL: [Contender; 6] = [
     Contender::PySpark(1),
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::Ours(1),
+    Contender::ObjectKind(1),
     Contender::OursS3(1),
 ];
 const FILES: [Contender; 6] = [
-    Contender::Files(Engine::Ours, Format::Csv),
+    Contender::Files(Engine::ObjectKind, Format::Csv),
     Contender::Files(Engine::DuckDb, Format::Csv),
     Contender::Files(Engine::DataFusion, Format::Csv),
-    Contender::Files(Engine::Ours, Format::Parquet),
+    Contender::Files(Engine::ObjectKind, Format::Parquet),
     Contender::Files(Engine::DuckDb, Format::Parquet),
     Contender::Files(Engine::DataFusion, Format::Parquet),
 ];
-const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
+const MEMORY: [Contender; 2] = [Contender::ObjectKind(1), Contender::ObjectKind(4)];
 const SMALL_ROWS: u64 = 100_000;
 
-/// The tables are made without a log of them, which would take as much room again.
-const SETTINGS: [&str; 5] = [
+/// Server settings that make the tables without a write-ahead log, which would take as much disk space again.
+const SERVER_SETTINGS: [&str; 5] = [
     "shared_buffers=512MB",
     "maintenance_work_mem=512MB",
     "wal_level=minimal",
@@ -79,7 +80,7 @@ const SETTINGS: [&str; 5] = [
     "max_wal_size=1GB",
 ];
 
-/// One run of one contender, as it is kept.
+/// One run of one contender, as stored in the JSON file.
 #[derive(Serialize)]
 pub struct Measured {
     pub section: String,
@@ -88,19 +89,19 @@ pub struct Measured {
     pub round: usize,
     #[serde(flatten)]
     pub run: Run,
-    /// What it has left; `None` where that is nothing.
+    /// The result, or `None` if the contender writes no files.
     pub result: Option<Outcome>,
 }
 
-/// What contenders/result.py says of files.
+/// The output of contenders/result.py.
 #[derive(Serialize, Deserialize)]
 pub struct Outcome {
     pub files: u64,
     pub bytes: u64,
     pub rows: u64,
-    /// Of all rows, in any order.
+    /// Digest of all rows, in any order.
     pub all: Value,
-    /// Of each column.
+    /// Digest of each column.
     pub columns: Value,
 }
 
@@ -112,12 +113,12 @@ struct Bench {
 
 pub async fn run(options: Options) -> Result<()> {
     let tools = Tools::prepare()?;
-    let work = tools.home.join("work");
+    let work = tools.paths.join("work");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     eprintln!("bench: starting PostgreSQL and MiniStack");
     let store = Store::start(&tools)?;
-    let server = Postgres::start_with(&SETTINGS);
+    let server = Postgres::start_with(&SERVER_SETTINGS);
     let place = Place { tools, server, store, work };
     let mut bench = Bench { options, place, measured: Vec::new() };
     let ran = bench.sections().await;
@@ -126,7 +127,7 @@ pub async fn run(options: Options) -> Result<()> {
 
     let versions = versions(&bench.place)?;
     let report = Report::new(bench.options.rows, versions, &bench.measured);
-    let raw = report::keep(&bench.place.tools.home, &report, &bench.measured)?;
+    let raw = report::keep(&bench.place.tools.paths, &report, &bench.measured)?;
     println!("{}", report.text());
     println!("every run: {}", raw.display());
     if let Some(chart) = &bench.options.chart {
@@ -137,7 +138,7 @@ pub async fn run(options: Options) -> Result<()> {
     }
     match report.unequal.as_slice() {
         [] => Ok(()),
-        unequal => bail!("not the same rows: {}", unequal.join("; ")),
+        unequal => bail!("the contenders wrote different rows: {}", unequal.join("; ")),
     }
 }
 
@@ -177,11 +178,11 @@ impl Bench {
         table::make(&self.place.server.url(), name, rows).await
     }
 
-    /// The table as one CSV file and as one Parquet file.
+    /// Writes the table as one CSV file and as one Parquet file.
     fn make_files(&self) -> Result<()> {
         for format in [Format::Csv, Format::Parquet] {
             let file = format.file(&self.place);
-            let folder = file.parent().context("a folder")?;
+            let folder = file.parent().context("the file has no folder")?;
             fs::create_dir_all(folder)?;
             let mut command = match format {
                 Format::Csv => {
@@ -195,7 +196,7 @@ impl Bench {
                     command
                 }
             };
-            measure_done(&mut command)?;
+            run_unmeasured(&mut command)?;
             if format == Format::Parquet {
                 fs::rename(self.place.work.join("out/part.parquet"), file)?;
             }
@@ -212,7 +213,7 @@ impl Bench {
         if contenders.is_empty() {
             return Ok(());
         }
-        // Once for nobody: what is in memory after that, is so for all.
+        // One unmeasured run warms the caches, so that all contenders start with the same ones.
         let (warm, _) = Contender::PsqlCopy.command(&self.place, table, rows)?;
         measure::run(warm, &self.place.work.join("log"))?;
         for round in 1..=rounds {
@@ -255,12 +256,12 @@ impl Bench {
         let mut command = Command::new(&self.place.tools.python);
         command.arg(script("result.py")).arg(place);
         connected(&mut command, &self.place);
-        Ok(serde_json::from_slice(&said(&mut command)?)?)
+        Ok(serde_json::from_slice(&stdout_of(&mut command)?)?)
     }
 }
 
-/// Runs it to its end, unmeasured.
-fn measure_done(command: &mut Command) -> Result<()> {
+/// Runs the command to its end, without measuring it.
+fn run_unmeasured(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status()?;
     if !status.success() {
         bail!("{:?} failed ({status})", command.get_program());
@@ -268,7 +269,7 @@ fn measure_done(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn said(command: &mut Command) -> Result<Vec<u8>> {
+fn stdout_of(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("{:?} failed ({})", command.get_program(), output.status);
@@ -276,7 +277,7 @@ fn said(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Of everybody, as one line each.
+/// Returns the versions of all tools, one line each.
 fn versions(place: &Place) -> Result<Vec<String>> {
     let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
         for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";
@@ -287,7 +288,7 @@ fn versions(place: &Place) -> Result<Vec<String>> {
         Command::new("psql").arg("--version"),
     ] {
         connected(command, place);
-        lines.extend(String::from_utf8_lossy(&said(command)?).lines().map(str::to_owned));
+        lines.extend(String::from_utf8_lossy(&stdout_of(command)?).lines().map(str::to_owned));
     }
     if let Some(driver) = &place.tools.driver {
         let java = Command::new("java").arg("-version").output()?;

@@ -1,4 +1,4 @@
-//! MiniStack's S3 on a free port of the loopback interface, in a folder that goes when this process does.
+//! Runs MiniStack's S3 on a free loopback port, in a folder that is deleted when this process ends.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ pub const BUCKET: &str = "bench";
 
 pub struct Store {
     endpoint: String,
-    /// guard.py ends MiniStack when its standard input is closed.
+    /// guard.py, which stops MiniStack when its standard input is closed.
     guard: Child,
 }
 
@@ -47,7 +47,7 @@ impl Store {
         Ok(store)
     }
 
-    /// What an AWS client finds it by.
+    /// Returns the environment variables for an AWS client of this S3.
     pub fn environment(&self) -> [(&'static str, &str); 6] {
         [
             ("AWS_ENDPOINT_URL", &self.endpoint),
@@ -69,7 +69,7 @@ impl Store {
                 return Ok(());
             }
             if started.elapsed() > Duration::from_secs(60) {
-                bail!("MiniStack does not answer:\n{}", fs::read_to_string(log).unwrap_or_default());
+                bail!("MiniStack did not respond within 60 s:\n{}", fs::read_to_string(log).unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(200));
         }

@@ -1,10 +1,10 @@
-//! The table that all contenders read: 22 columns, as an application's users have them.
+//! The table that all contenders read: 22 columns, like the users table of an application.
 
 use anyhow::Result;
 use tokio_postgres::NoTls;
 
-/// The columns, each with its value from the row's number `g`. Every fifth column or so has nulls; some texts repeat, some
-/// never do, and `hash` and `uuid` do not compress.
+/// The columns: name, type, and value computed from the row number `g`. Six of them have NULLs. Some texts repeat,
+/// others are unique, and `hash` and `uuid` don't compress.
 const COLUMNS: [(&str, &str, &str); 22] = [
     ("id", "bigint", "g"),
     ("uuid", "uuid", "md5(g::text)::uuid"),
@@ -34,13 +34,14 @@ const COLUMNS: [(&str, &str, &str); 22] = [
     ("city", "varchar(40)", "(array['tokyo','osaka','nagoya','sapporo','fukuoka'])[1 + g % 5]"),
 ];
 
-/// What `psql` writes as the CSV file that is read: booleans are `true` and `false`, because DataFusion reads no others.
+/// Returns the `COPY` statement for the CSV input. Booleans become `true` and `false`, because DataFusion reads no
+/// others.
 pub fn to_csv(name: &str) -> String {
     let of = |(name, of, _)| if of == "boolean" { format!("{name}::text AS {name}") } else { String::from(name) };
     format!("COPY (SELECT {} FROM {name}) TO STDOUT (FORMAT csv, HEADER)", COLUMNS.map(of).join(", "))
 }
 
-/// Makes the table, and leaves it as one that is long in use: analysed, and nothing left to vacuum.
+/// Creates and fills the table. Analyses, freezes and vacuums it, like a table that has long been in use.
 pub async fn make(url: &str, name: &str, rows: u64) -> Result<()> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     let connection = tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! The Python packages and the JDBC driver that the contenders need, installed once under `target/`.
+//! Finds what the contenders need: Python packages, installed once under `target/`, and the system's JDBC driver.
 
 use std::{
     fs,
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 pub struct Tools {
     pub python: PathBuf,
-    /// PostgreSQL's JDBC driver; without it there is no PySpark.
+    /// PostgreSQL's JDBC driver. Without it the PySpark contenders are skipped.
     pub driver: Option<PathBuf>,
-    /// `target/bench`: what stays.
-    pub home: PathBuf,
+    /// `target/bench`, for results that are kept.
+    pub paths: PathBuf,
 }
 
-/// A file of this crate.
+/// Returns the path of a file of this crate.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -28,31 +28,31 @@ impl Tools {
             Some(target) => target.into(),
             None => file("../target"),
         };
-        let home = target.join("bench");
-        fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
-        Ok(Tools { python: python(&target)?, driver: driver(), home: fs::canonicalize(home)? })
+        let paths = target.join("bench");
+        fs::create_dir_all(&paths).with_context(|| format!("cannot write to {}", paths.display()))?;
+        Ok(Tools { python: python(&target)?, driver: driver(), paths: fs::canonicalize(paths)? })
     }
 }
 
-/// Of an environment with exactly the packages of requirements.txt.
+/// Returns the Python of a virtual environment with exactly the packages of requirements.txt. Creates it on first use.
 fn python(target: &Path) -> Result<PathBuf> {
     let requirements = file("requirements.txt");
     let digest = Sha256::digest(fs::read(&requirements)?);
     let name: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let home = target.join("venv/bench").join(name);
-    let complete = home.join("complete");
+    let paths = target.join("venv/bench").join(name);
+    let complete = paths.join("complete");
     if !complete.is_file() {
-        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", home.display());
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-        let mut pip = Command::new(home.join("bin/pip"));
+        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", paths.display());
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&paths))?;
+        let mut pip = Command::new(paths.join("bin/pip"));
         run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
         fs::write(complete, "")?;
     }
-    // Not canonical: behind the link is a Python that does not know the environment.
-    Ok(std::path::absolute(home.join("bin/python"))?)
+    // Don't resolve the link: its target is a Python outside the environment.
+    Ok(std::path::absolute(paths.join("bin/python"))?)
 }
 
-/// Debian's package libpostgresql-jdbc-java; the jar whose name has the version.
+/// Returns the jar of Debian's package libpostgresql-jdbc-java whose name contains the version.
 fn driver() -> Option<PathBuf> {
     let jars = fs::read_dir("/usr/share/java").into_iter().flatten().flatten().map(|jar| jar.path());
     let is_driver = |jar: &PathBuf| {
@@ -61,7 +61,9 @@ fn driver() -> Option<PathBuf> {
     };
     let found = jars.filter(is_driver).max();
     if found.is_none() {
-        eprintln!("bench: without PySpark, for want of its driver: apt-get install libpostgresql-jdbc-java");
+        eprintln!(
+            "bench: skipping PySpark, because its JDBC driver is missing: apt-get install libpostgresql-jdbc-java"
+        );
     }
     found
 }
@@ -70,8 +72,8 @@ fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program:?}"))?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        bail!("{program:?} failed ({}):\n{}", output.status, String::from_utf8_lossy(&said));
+        let text = [output.stdout, output.stderr].concat();
+        bail!("{program:?} failed ({}):\n{}", output.status, String::from_utf8_lossy(&text));
     }
     Ok(())
 }

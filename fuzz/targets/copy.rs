@@ -1,7 +1,8 @@
-//! The stream of PostgreSQL's COPY: whatever comes, in whatever chunks, no panic and no more memory than came.
+//! Fuzzes the decoder of PostgreSQL's COPY stream: any bytes in chunks of any size cause no panic, and take no more
+//! memory than was received.
 //!
-//! An input is the size of the chunks (0: all at once), what becomes of unrepresentable values, the count of columns,
-//! what each of them is, and the stream behind its signature.
+//! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type
+//! of each column, and the stream after its signature.
 
 #![no_main]
 
@@ -9,13 +10,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use arrow_schema::{Field, Schema};
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    config::OnUnrepresentable,
-    source::{
-        copy::{Decoder, Wire},
-        unrepresentable::{Part, Unrepresentable},
-    },
-};
+use turntable::{config::OnUnrepresentable, sources::{postgres::copy::{Decoder, Wire}, unrepresentable::{Part, Unrepresentable}}};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -34,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Every batch, and how many values became NULL; or the error.
+/// Returns every batch and the number of values that became NULL, or the error.
 fn decoded(
     wires: &[Wire],
     policy: OnUnrepresentable,

@@ -1,6 +1,7 @@
-//! CSV, as a drop and as a table's source: whatever comes, in whatever chunks, no panic and the same answer.
+//! Fuzzes CSV as a drop and as a table's source: any text causes no panic, and the chunk size doesn't change the
+//! result.
 //!
-//! An input is the size of the chunks (0: all at once), a compression, a key, a dialect, and the text.
+//! An input holds the chunk size (0: one chunk), the compression, the key, the dialect and the text.
 
 #![no_main]
 
@@ -8,10 +9,7 @@
 mod text;
 
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    config::{Csv, Dialect, Format},
-    source::{files, inbox},
-};
+use turntable::{config::{Csv, Dialect, Format}, sources::{files, inbox}};
 
 fuzz_target!(|input: &[u8]| {
     let (choice, input) = text::Choice::take(input, Format::Csv);

@@ -1,4 +1,4 @@
-//! datasets.toml: whatever comes, no panic, and every fault begins with the file's name.
+//! Fuzzes the parser of `datasets.toml`: any text causes no panic, and every error begins with the file's name.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use turntable::config::Config;
 fuzz_target!(|text: &str| {
     match Config::parse("FILE", text) {
         Ok(config) => config.datasets().for_each(|dataset| {
-            config.dataset(&dataset.name).expect("it is there");
+            config.dataset(&dataset.name).expect("a listed dataset is found by its name");
         }),
         Err(error) => assert!(error.message().starts_with("FILE"), "{}", error.message()),
     }

@@ -1,4 +1,4 @@
-//! The events of all four functions: whatever comes, no panic.
+//! Fuzzes the events of all four functions: any text causes no panic.
 
 #![no_main]
 
@@ -8,22 +8,22 @@ use turntable::request::{Export, Flip, Optout, Sweep, message};
 
 fuzz_target!(|text: &str| {
     let Ok(event) = message(text) else { return };
-    parsed(&event);
-    // A queue's messages hold what may come without one.
+    parse_all(&event);
+    // A queue message wraps an event that may also arrive directly.
     if let Ok(Export::Queue(messages)) = Export::parse(&event) {
         for message in messages {
             let _ = Optout::parse_message(&message.body);
-            let _ = turntable::request::message(&message.body).map(|event| parsed(&event));
+            let _ = turntable::request::message(&message.body).map(|event| parse_all(&event));
         }
     }
 });
 
-fn parsed(event: &Value) {
+fn parse_all(event: &Value) {
     let _ = Export::parse(event).map_err(|error| error.report());
     let _ = Optout::parse(event).map_err(|error| error.report());
     let _ = Sweep::parse(event).map_err(|error| error.report());
-    if let Ok(Flip::Manifest(home, generation)) = Flip::parse(event) {
-        let key = home.manifest(&generation);
-        assert_eq!(turntable::name::Home::parse_manifest(&key), Some((home, generation)));
+    if let Ok(Flip::Manifest(paths, generation)) = Flip::parse(event) {
+        let key = paths.manifest(&generation);
+        assert_eq!(turntable::layout::TablePaths::parse_manifest(&key), Some((paths, generation)));
     }
 }

@@ -1,11 +1,12 @@
-//! What PostgreSQL's server sends, as the tap splits it: whatever comes, in whatever chunks, no byte is lost or invented.
+//! Fuzzes the splitter of the PostgreSQL server's messages: any bytes in chunks of any size give the same result, and
+//! no byte is invented or reordered.
 //!
-//! An input is the size of the chunks (0: all at once), and the bytes that the server sends.
+//! An input holds the chunk size (0: one chunk) and the bytes that the server sends.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turntable::source::copy::Messages;
+use turntable::sources::postgres::copy::Messages;
 
 fuzz_target!(|input: &[u8]| {
     let Some((size, sent)) = input.split_first() else { return };
@@ -18,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(rows.len() + others.len() <= sent.len());
     for part in [rows, others] {
         let mut left = sent.iter();
-        assert!(part.iter().all(|byte| left.any(|sent| sent == byte)), "bytes that were not sent, or not in this order");
+        assert!(part.iter().all(|byte| left.any(|sent| sent == byte)), "bytes that were not sent, or in another order");
     }
 });
 

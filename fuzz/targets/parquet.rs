@@ -1,6 +1,7 @@
-//! A drop of Parquet: whatever comes, no panic but those of the parquet crate's readers, which a drop's reader catches.
+//! Fuzzes a Parquet drop: any bytes cause no panic in Turntable's code. Panics in the parquet crate are allowed,
+//! because the drop reader catches them.
 //!
-//! An input is a key and the file.
+//! An input holds the key and the file.
 
 #![no_main]
 
@@ -12,14 +13,11 @@ use std::{
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use turntable::{
-    merge::key::{Key, Type},
-    source::inbox::{Reader, parquet},
-};
+use turntable::{consent::key::{Key, Type}, sources::inbox::{Reader, parquet}};
 
 fuzz_target!(|input: &[u8]| {
     static HOOK: Once = Once::new();
-    HOOK.call_once(only_ours_ends);
+    HOOK.call_once(abort_only_on_own_panics);
     let (head, file) = input.split_at(input.len().min(1));
     let kind = match head.first().map_or(0, |byte| byte % 3) {
         0 => Type::Bigint,
@@ -27,21 +25,21 @@ fuzz_target!(|input: &[u8]| {
         _ => Type::String,
     };
     let key = Key { columns: vec![("id".into(), kind)] };
-    let now = Timestamp::from_second(1_800_000_000).expect("a time");
+    let now = Timestamp::from_second(1_800_000_000).expect("a valid time");
     let reader = Reader { key, now, spill: Default::default() };
-    let at = "s3://b/a.parquet".parse().expect("a key");
+    let at = "s3://b/a.parquet".parse().expect("a valid key");
     let read = || parquet::file(&at, file.to_vec().into(), &reader).map(drop).map_err(|error| error.report());
     let _ = panic::catch_unwind(AssertUnwindSafe(read));
 });
 
-/// libFuzzer's own hook ends the process at every panic.
-fn only_ours_ends() {
-    let every = panic::take_hook();
+/// Replaces libFuzzer's hook, which aborts the process at every panic, by one that ignores panics in dependencies.
+fn abort_only_on_own_panics() {
+    let abort_always = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let known = ["/parquet-", "/arrow-", "/bytes-", "/rustc/", "/library/"];
         let file = panic.location().map_or("", |location| location.file());
         if !known.iter().any(|known| file.contains(known)) {
-            every(panic);
+            abort_always(panic);
             process::abort();
         }
     }));

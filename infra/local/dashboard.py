@@ -1,10 +1,10 @@
-"""Draws a stack's dashboard as an SVG: the widgets of the deployed template, over what the functions have logged.
+"""Draws a stack's dashboard as an SVG: the widgets of the deployed template, with values from the functions' logs.
 
     AWS_ENDPOINT_URL=http://127.0.0.1:… python infra/local/dashboard.py STACK FILE
 
-CloudWatch makes metrics of log lines in its Embedded Metric Format; the emulator does not, so it is done here. A
-function's duration is what its REPORT lines say, a queue's depth is asked for once, and what the emulator does not count
-is left empty. Widgets sum up over minutes and hours; here it is over SECONDS, because a local run lasts a minute.
+CloudWatch turns log lines in its Embedded Metric Format into metrics. The emulator doesn't, so this script does. A
+function's duration comes from its REPORT lines, and a queue's depth is read once. Metrics that the emulator lacks stay
+empty. Widgets aggregate over minutes and hours; here it is over SECONDS, because a local run lasts a minute.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-SECONDS = 2  # in which values are summed up
+SECONDS = 2  # the period of one point
 SEARCH = re.compile(
     r"""SEARCH\('\{(?P<space>[^,}]+),[^}]*\} (?P<where>.*?)MetricName="(?P<name>\w+)"', '(?P<stat>\w+)', \d+\)"""
 )
 STATISTICS = {"Maximum": max, "Sum": sum}
 COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728"]
-WORST = "#d13212"
-WIDTH, HEIGHT, GAP = 40, 25, 6  # of one place of the grid, and between widgets; pixels
+ALARM_COLOUR = "#d13212"
+WIDTH, HEIGHT, GAP = 40, 25, 6  # pixels: of a cell of the grid, and between widgets
 STYLE = """text { fill: #1f2328 } .back { fill: #fff; stroke: #d0d7de } .grid { stroke: #d0d7de } .none { fill: #6e7781 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .back { fill: #0d1117; stroke: #3d444d } .grid { stroke: #3d444d } .none { fill: #9198a1 }
@@ -35,7 +35,7 @@ Points = list[tuple[float, float]]  # seconds since the epoch, value
 
 
 class Metrics:
-    """Every point that is known, by (namespace, name, dimensions)."""
+    """All points, by (namespace, name, dimensions)."""
 
     def __init__(self) -> None:
         self.points: dict[tuple[str, str, frozenset[tuple[str, str]]], Points] = defaultdict(list)
@@ -57,7 +57,7 @@ class Metrics:
                     self.add(directive["Namespace"], metric["Name"], dimensions, at, values[metric["Name"]])
 
     def series(self, entry: list[Any], several: bool) -> list[tuple[str, Points]]:
-        """What one line of a widget's `metrics` shows: labels and points."""
+        """Returns the labels and points of one entry of a widget's `metrics`."""
         if not isinstance(entry[0], dict):
             *path, options = entry
             space, name, *pairs = path
@@ -65,7 +65,7 @@ class Metrics:
             return [(options["label"], summed(self.points.get(key, []), options["stat"]))]
         search = SEARCH.fullmatch(entry[0]["expression"])
         if not search:
-            raise ValueError(f"this tool does not know {entry[0]['expression']}")
+            raise ValueError(f"unsupported expression: {entry[0]['expression']}")
         where = frozenset(re.findall(r'(\w+)="([^"]*)"', search["where"]))
         found = []
         for (space, name, dimensions), points in sorted(self.points.items(), key=lambda item: sorted(item[0][2])):
@@ -76,7 +76,7 @@ class Metrics:
         return found
 
     def state(self, alarm: dict[str, Any]) -> str:
-        """As CloudWatch has it after the last of the alarm's periods."""
+        """Returns the alarm's state after its last period."""
         dimensions = frozenset((each["Name"], each["Value"]) for each in alarm["Dimensions"])
         points = self.points.get((alarm["Namespace"], alarm["MetricName"], dimensions), [])
         end = max((at for known in self.points.values() for at, _ in known), default=0)
@@ -115,7 +115,7 @@ class Picture:
         names = [arn.rsplit(":", 1)[-1] for arn in widget["properties"]["alarms"]]
         for at, name in enumerate(names):
             left, top = x + at % 5 * width / 5, y + 28 + at // 5 * 20
-            colour = WORST if states[name] == "ALARM" else COLOURS[2]
+            colour = ALARM_COLOUR if states[name] == "ALARM" else COLOURS[2]
             self.parts.append(f'<rect x="{left:g}" y="{top:g}" width="10" height="10" rx="2" fill="{colour}"/>')
             short = next((part for part in name.split("-") if part.endswith("Alarm")), name).removesuffix("Alarm")
             self.text(left + 15, top + 9, f"{short}: {states[name]}")
@@ -147,8 +147,8 @@ class Picture:
         for note in widget["properties"].get("annotations", {}).get("horizontal", []):
             if note["value"] <= highest:
                 at = bottom - note["value"] / highest * (bottom - top)
-                self.parts.append(f'<path stroke="{WORST}" d="M{left:g} {at:g}H{right:g}"/>')
-            self.text(right, top - 5, f"{note['label']}: {note['value']:,}", "end", f' style="fill: {WORST}"')
+                self.parts.append(f'<path stroke="{ALARM_COLOUR}" d="M{left:g} {at:g}H{right:g}"/>')
+            self.text(right, top - 5, f"{note['label']}: {note['value']:,}", "end", f' style="fill: {ALARM_COLOUR}"')
         for at, (label, points) in enumerate(shown):
             colour = COLOURS[at % len(COLOURS)]
             spots = [place(*point) for point in points]
@@ -170,7 +170,7 @@ class Picture:
 
 
 def nice(value: float) -> float:
-    """The least 1, 2 or 5 with zeroes that is not below it."""
+    """Returns the smallest 1, 2 or 5 times a power of ten that is at least `value`."""
     if value <= 0:
         return 1
     step = 10.0 ** math.floor(math.log10(value))
@@ -192,8 +192,8 @@ def read(session: Any, stack: str) -> tuple[list[dict[str, Any]], Metrics, dict[
         if alarm["Namespace"] == "AWS/SQS":
             queue = alarm["Dimensions"][0]["Value"]
             url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-            depth = float(asked["Attributes"]["ApproximateNumberOfMessages"])
+            answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+            depth = float(answer["Attributes"]["ApproximateNumberOfMessages"])
             metrics.add("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue}, now, depth)
     return widgets, metrics, {alarm["AlarmName"]: metrics.state(alarm) for alarm in alarms}
 

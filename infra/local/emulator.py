@@ -1,14 +1,15 @@
-"""MiniStack, with what MiniStack 1.5.33 does not do.
+"""MiniStack, with additions that MiniStack 1.5.33 lacks.
 
-- Services of AWS put events whose source begins with `aws.`. MiniStack lets its own alone do so; here the Athena
-  endpoint is a service too.
-- A run of a Glue job runs its script, with its arguments behind it as Glue has them, on the Python that GLUE_PYTHON
-  names; and its end is an event. MiniStack takes a container for that, or does nothing.
-- A function is told what its LoggingConfig says, and whose its calls are: see athena/calls.py.
+- AWS services put events whose source begins with `aws.`. MiniStack allows this only to its own services; here the Athena
+  endpoint may do it too.
+- A run of a Glue job runs its script with Glue's arguments, on the Python that GLUE_PYTHON names. Its end is an event.
+  MiniStack runs it in a container, or not at all.
+- A function gets the environment variables of its LoggingConfig, and one that marks its AWS calls: see
+  athena/turntable_athena/calls.py.
 
-PySpark has no connector for S3: it is none of PyPI's, and Maven is not asked. So what the arguments name in S3 is
-copied to a folder, which Spark sees as `s3://BUCKET/`, and what the script leaves under `--turntable_location` is
-copied back. The script itself is as it would be on AWS.
+PySpark on PyPI has no connector for S3 (Maven has it). So the S3 objects that the arguments name are copied to a folder,
+which Spark sees as `s3://BUCKET/`, and the script's output under `--turntable_location` is copied back. The script itself
+is the same as on AWS.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from athena.calls import Calls, app_id
 from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
+from turntable_athena.calls import Calls, app_id
 
 LOCATION = "--turntable_location"
-LONGEST = 900  # seconds
+MAX_JOB_SECONDS = 900
 
 _put_events = eventbridge._put_events
 
@@ -41,11 +42,11 @@ def put_events(data: dict[str, Any], allow_aws_source: bool = True) -> Any:
 
 
 def run_script(run: dict[str, Any], job: dict[str, Any], arguments: dict[str, str], script: str) -> None:
-    """In place of MiniStack's own: the same thread, the same account."""
+    """Replaces MiniStack's function: runs in the same thread, for the same account."""
     try:
         with tempfile.TemporaryDirectory(prefix="glue-") as folder:
             run["JobRunState"], run["ErrorMessage"] = _run(Path(folder), run["JobName"], arguments, script)
-    except Exception as error:  # a run must end in some state whatever happens
+    except Exception as error:  # every run must reach a final state
         run["JobRunState"], run["ErrorMessage"] = "FAILED", f"{type(error).__name__}: {error}"
     state = run["JobRunState"]
     detail = {
@@ -76,7 +77,7 @@ def _run(folder: Path, name: str, arguments: dict[str, str], script: str) -> tup
     environment = {**os.environ, "SPARK_CONF_DIR": str(folder / "conf"), "SPARK_LOCAL_IP": "127.0.0.1"}
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MAX_JOB_SECONDS
         )
     except subprocess.TimeoutExpired:
         return "TIMEOUT", "Job execution timed out"
@@ -90,7 +91,7 @@ def _run(folder: Path, name: str, arguments: dict[str, str], script: str) -> tup
 
 
 def _configure(folder: Path, buckets: set[str]) -> None:
-    """Hadoop's view file system shows a folder under the scheme of S3."""
+    """Configures Spark: Hadoop's view file system shows a folder under the scheme `s3`."""
     prefix = "spark.hadoop.fs"
     lines = [
         "spark.master local[2]",
@@ -139,12 +140,12 @@ _calls = Calls()
 
 
 async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any, request_id: str) -> Any:
-    _calls.add(headers, asked(method, path, headers, body, query))
+    _calls.add(headers, actions(method, path, headers, body, query))
     return await _dispatch(method, path, headers, body, query, request_id)
 
 
-def asked(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
-    """Actions and resources of a request, as the Service Authorization Reference has them."""
+def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
+    """Yields the actions and resources of a request, named as in the Service Authorization Reference."""
     parameters = app._routing_params(method, path, headers, body, query)
     service = detect_service(method, path, headers, parameters)
     request = (service, method, path, headers, body, parameters)
@@ -166,7 +167,7 @@ def asked(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iter
 
 
 def glue_resources(request: dict[str, Any]) -> list[str]:
-    """A job by itself; a table with its database and the catalog. MiniStack's own names neither aright."""
+    """Returns the job, or the table with its database and the catalog. MiniStack's own function gets both wrong."""
     if job := request.get("JobName"):
         return [f"job/{job}"]
     database = request.get("DatabaseName")
@@ -180,7 +181,7 @@ lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events
 glue._execute_subprocess = run_script
-glue._is_spark_job = lambda job: False  # No container: every script goes to `run_script`.
+glue._is_spark_job = lambda job: False  # No container: `run_script` runs every script.
 
 if __name__ == "__main__":
     app.main()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`terraform plan` has nothing to say after a flip, and would have without ignore_changes.
+"""Checks that `terraform plan` reports no changes after a flip, and that it would without ignore_changes.
 
-The real AWS provider, from a local mirror, applies example/ to moto's Glue. Then both tables are flipped as Turntable
-does it, and planned. Without Terraform or a mirror: one line "skipped: ...", exit 0.
+The real AWS provider, from a local mirror, applies example/ to moto's Glue. The test then flips both tables as Turntable
+does, and plans again. Without Terraform or a mirror it prints one line "skipped: ..." and exits with 0.
 
     pip install 'moto[server,glue]==5.2.5'
     python infra/terraform/test_plan.py
@@ -22,7 +22,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MIRRORS = [  # Terraform's own search path, and where images tend to put one.
+MIRRORS = [  # Terraform's search path, and the usual places in container images.
     os.environ.get("TF_PLUGIN_MIRROR", ""),
     "~/.terraform.d/plugins",
     "~/.local/share/terraform/plugins",
@@ -30,9 +30,9 @@ MIRRORS = [  # Terraform's own search path, and where images tend to put one.
     "/usr/share/terraform/plugins",
     "/opt",
 ]
-NO_CHANGES, CHANGES = 0, 2  # plan -detailed-exitcode
+NO_CHANGES, CHANGES = 0, 2  # Exit codes of `terraform plan -detailed-exitcode`.
 
-# What UpdateTable accepts; GetTable answers with more.
+# The fields that UpdateTable accepts. GetTable returns more.
 SETTABLE = """Name Description Owner LastAccessTime LastAnalyzedTime Retention StorageDescriptor PartitionKeys
     ViewOriginalText ViewExpandedText TableType Parameters TargetTable ViewDefinition""".split()
 
@@ -49,7 +49,7 @@ provider "aws" {
 
 
 def mirror():
-    """The root for `init -plugin-dir`: it holds registry.terraform.io/hashicorp/aws/5.x/OS_ARCH/."""
+    """Returns the folder for `init -plugin-dir` (it holds registry.terraform.io/hashicorp/aws/5.x/OS_ARCH/), or None."""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     provider = f"registry.terraform.io/hashicorp/aws/5.*/{platform.system().lower()}_{arch}/terraform-provider-aws_v5*"
     for root in filter(None, MIRRORS):
@@ -62,7 +62,7 @@ def mirror():
 
 @contextlib.contextmanager
 def moto():
-    """Serves an empty AWS on a free loopback port, and yields its endpoint."""
+    """Serves an empty AWS on a free loopback port and yields its endpoint."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,7 +77,7 @@ def moto():
                 break
             except OSError:
                 if server.poll() is not None or time.monotonic() > deadline:
-                    sys.exit("moto did not start; pip install 'moto[server,glue]==5.2.5'")
+                    sys.exit("moto did not start: run pip install 'moto[server,glue]==5.2.5'")
                 time.sleep(0.1)
         yield endpoint
     finally:
@@ -95,17 +95,17 @@ def settable(glue, table):
 
 
 def flip(glue, table, generation):
-    """One UpdateTable as Turntable sends it: all settable fields, the version that was read, and no archive."""
+    """Sends one UpdateTable as Turntable does: all settable fields, the VersionId that was read, and SkipArchive."""
     read = glue.get_table(DatabaseName="dmp", Name=table)["Table"]
     update = {field: read[field] for field in SETTABLE if field in read}
     storage, parameters = update["StorageDescriptor"], update["Parameters"]
     before = storage["Location"]
     storage["Location"] = f"s3://lake/schemas/{table}/{generation}"
-    storage["Columns"].append({"Name": "added", "Type": "string"})  # A dataset whose schema is "additive".
+    storage["Columns"].append({"Name": "added", "Type": "string"})  # As for a dataset with schema = "additive".
     if "storage.location.template" in parameters:
         template = parameters["storage.location.template"]
         parameters["storage.location.template"] = template.replace(before, storage["Location"])
-        for column in [key["Name"] for key in read["PartitionKeys"]]:  # Today's ranges.
+        for column in [key["Name"] for key in read["PartitionKeys"]]:  # As a flip to today's ranges.
             for key in [key for key in parameters if key.startswith(f"projection.{column}.")]:
                 del parameters[key]
             parameters[f"projection.{column}.type"] = "enum"
@@ -115,10 +115,10 @@ def flip(glue, table, generation):
 
 def main():
     if not shutil.which("terraform"):
-        return print("skipped: there is no terraform on the PATH")
+        return print("skipped: terraform is not on the PATH")
     if not (plugins := mirror()):
-        return print("skipped: there is no mirror of hashicorp/aws 5.x (TF_PLUGIN_MIRROR names one)")
-    import boto3  # Comes with moto, and is needed from here on only.
+        return print("skipped: no mirror of hashicorp/aws 5.x found; set TF_PLUGIN_MIRROR to the folder of one")
+    import boto3  # Installed with moto. Imported here so that skipping needs no moto.
 
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     with tempfile.TemporaryDirectory() as scratch, moto() as endpoint:
@@ -130,7 +130,7 @@ def main():
             command = ["terraform", f"-chdir={tree / 'example'}", *arguments, "-no-color"]
             ran = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
             if ran.returncode != expected:
-                sys.exit(f"{' '.join(arguments)}: exit {ran.returncode}, not {expected}\n{ran.stdout}{ran.stderr}")
+                sys.exit(f"{' '.join(arguments)}: exit code {ran.returncode}, expected {expected}\n{ran.stdout}{ran.stderr}")
 
         def plan(what, expected):
             terraform("plan", "-detailed-exitcode", expected=expected)
@@ -147,27 +147,27 @@ def main():
         blue = {table: settable(glue, table) for table in ("users", "orders")}
         for table in blue:
             flip(glue, table, "green-01JD675EJRSSKNZWWST95906C6")
-        plan("after a flip that brought a column and other ranges of projection", NO_CHANGES)
+        plan("after a flip that added a column and changed the projection's ranges", NO_CHANGES)
         green = {table: settable(glue, table) for table in blue}
         for table, before in blue.items():
             glue.update_table(DatabaseName="dmp", TableInput=before, SkipArchive=True)
         plan("after a rollback", NO_CHANGES)
 
-        # What the README warns of: a plan with a change of its own carries the location of its time.
+        # The case that README.md warns about: a plan with another change also sends the location as of the plan.
         main = tree / "example/main.tf"
-        main.write_text(main.read_text().replace("Everybody who has an account.", "Everybody."))
+        main.write_text(main.read_text().replace("All users who have an account.", "All users."))
         terraform("plan", f"-out={tree / 'plan'}")
         for table, update in green.items():
             glue.update_table(DatabaseName="dmp", TableInput=update, SkipArchive=True)
         flipped = location(glue, "users")
         terraform("apply", str(tree / "plan"))
         if location(glue, "users") == flipped:
-            sys.exit("an apply of an older plan keeps a flip by now: say so in README.md")
-        print("ok: an apply of a plan from before a flip takes the flip back, as README.md says", flush=True)
-        glue.update_table(DatabaseName="dmp", TableInput=green["users"] | {"Description": "Everybody."}, SkipArchive=True)
+            sys.exit("an apply of an older plan no longer undoes a flip: update README.md")
+        print("ok: applying a plan from before a flip undoes the flip, as README.md says", flush=True)
+        glue.update_table(DatabaseName="dmp", TableInput=green["users"] | {"Description": "All users."}, SkipArchive=True)
         plan("after the repair", NO_CHANGES)
 
-        # The test has teeth: each of the ignored fields, left out, would be put back by the next apply.
+        # Checks that each line of ignore_changes is needed: without it, the next apply would undo a flip's change.
         module = tree / "modules/table/main.tf"
         complete = module.read_text()
         for line in re.search(r"ignore_changes = \[\n(.*?)\n    \]", complete, re.S).group(1).splitlines():

@@ -1,8 +1,8 @@
-//! How long `datasets.toml` takes to be read, which every event does.
+//! Measures how long it takes to parse `datasets.toml`, which every event does.
 //!
 //!     cargo run --release -p turntable --no-default-features --target-dir target/pure --example datasets_speed
 
-#![allow(clippy::disallowed_methods, reason = "it measures")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::{fmt::Write, time::Instant};
 
@@ -15,12 +15,12 @@ fn main() {
             let query = "SELECT id, name, points, joined FROM users";
             let source = format!("{{ postgres = {{ secret = \"dmp/replica\", query = \"{query}\" }} }}");
             let checks = "{ min_rows = 1, max_shrink = 0.2, not_null = [\"id\"] }";
-            writeln!(text, "[datasets.d{at:05}]\nsource = {source}\nchecks = {checks}").expect("memory");
+            writeln!(text, "[datasets.d{at:05}]\nsource = {source}\nchecks = {checks}").expect("infallible");
         }
         let mut took: Vec<f64> = (0..9)
             .map(|_| {
                 let started = Instant::now();
-                let config = Config::parse("datasets.toml", &text).expect("a good file");
+                let config = Config::parse("datasets.toml", &text).expect("valid datasets.toml");
                 let seconds = started.elapsed().as_secs_f64();
                 assert_eq!(config.datasets().count(), count);
                 seconds

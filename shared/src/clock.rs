@@ -1,11 +1,11 @@
-//! Time and randomness, the two things that the pure half must not have.
+//! Time and randomness. The pure modules must use neither.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use ulid::Ulid;
 
-/// Gives the time and fresh ULIDs; the tests have one that they move.
+/// Returns the time and fresh ULIDs. Tests use a clock that they set themselves.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -20,8 +20,8 @@ impl Clock {
         Clock { now: Arc::new(now), random: Arc::new(random) }
     }
 
-    /// The machine's own.
-    #[expect(clippy::disallowed_methods, reason = "the one place that has them")]
+    /// Returns the machine's clock and randomness.
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the time and randomness")]
     pub fn system() -> Self {
         Clock::new(Timestamp::now, || Ulid::generate().random())
     }

@@ -1,46 +1,48 @@
-//! Metrics for CloudWatch, as lines of the log: no call, no agent. CloudWatch reads whatever is of its Embedded Metric
-//! Format out of a function's log
+//! Writes CloudWatch metrics as log lines, without a call or an agent. CloudWatch extracts the lines in its Embedded
+//! Metric Format from a function's log
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //!
-//! Each metric is there by `Stack`, for alarms that need not know the datasets, and by `Stack` and `Dataset`, unless the
-//! environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each dataset.
+//! Each metric has the dimension `Stack`, for alarms that need not know the datasets. It also has `Stack` and
+//! `Dataset`, unless the environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each
+//! dataset.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::world;
+use crate::environment;
 
 pub const NAMESPACE: &str = "Turntable";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Of a generation that was exported.
+    /// Rows of an exported generation.
     Rows,
     Bytes,
     ExportTime,
     FlipTime,
-    /// Runs of engines that have come to nothing.
+    /// Failed runs of engines.
     EngineFailed,
     /// Candidates whose audit failed.
     Rejected,
-    /// Tables that somebody else has moved, each time that it is seen.
-    Unflips,
-    /// How long ago the snapshot of what is live was taken, of a dataset with a schedule. Told by every sweep.
+    /// Tables that have drifted, counted each time that drift is seen.
+    Drift,
+    /// Time since the snapshot of the live generation. Every sweep reports it for each dataset with a schedule.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,
-    /// How long ago the oldest replaced generation that is still there was replaced.
+    /// Time since the oldest replaced generation that still exists was replaced.
     OldestReplaced,
-    /// How much longer than `max_age` it has been there.
+    /// Time by which that generation's age since its replacement exceeds `max_age`.
     BeyondMaxAge,
-    /// From the put of a drop to the flip that it is in, or until now while it waits: the longest of a refresh.
+    /// By refresh: the longest time from the put of a drop to the flip that contains it, or until now if it still
+    /// waits.
     OptoutLag,
-    /// Records of drops that were set aside.
+    /// Records of drops that a refresh set aside.
     RejectedRecords,
 }
 
 impl Metric {
-    /// Its name and its unit, one of CloudWatch's.
+    /// Returns the metric's name and its CloudWatch unit.
     pub fn name(self) -> (&'static str, &'static str) {
         match self {
             Metric::Rows => ("Rows", "Count"),
@@ -49,7 +51,7 @@ impl Metric {
             Metric::FlipTime => ("FlipTime", "Seconds"),
             Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
-            Metric::Unflips => ("Unflips", "Count"),
+            Metric::Drift => ("Unflips", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),
@@ -60,15 +62,15 @@ impl Metric {
     }
 }
 
-/// Writes one line, if the environment variable `STACK` names the stack.
+/// Writes one log line, if the environment variable `STACK` names the stack.
 pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
-    if let Some(stack) = world::optional("STACK") {
-        let each = world::optional("DATASET_METRICS").as_deref() != Some("false");
+    if let Some(stack) = environment::optional("STACK") {
+        let each = environment::optional("DATASET_METRICS").as_deref() != Some("false");
         println!("{}", line(now, &stack, dataset, each, metrics));
     }
 }
 
-/// Also without a dimension of its own, the dataset stands in the line, for whoever searches the log.
+/// Returns the line. It names the dataset even if that is not a dimension, so that people can search the log for it.
 fn line(now: Timestamp, stack: &str, dataset: &str, each: bool, metrics: &[(Metric, f64)]) -> Value {
     let dimensions = if each { json!([["Stack"], ["Stack", "Dataset"]]) } else { json!([["Stack"]]) };
     let definitions: Vec<Value> = metrics
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_of_the_embedded_metric_format() {
+    fn line_has_the_embedded_metric_format() {
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(
             line(now, "prod", "users", true, &[(Metric::Rejected, 1.0), (Metric::FlipTime, 0.25)]),
@@ -121,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn a_dataset_can_be_left_out_of_the_dimensions() {
+    fn dataset_can_be_left_out_of_the_dimensions() {
         let line = line(Timestamp::UNIX_EPOCH, "prod", "users", false, &[(Metric::Rows, 1.0)]);
-        let told = (&line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], &line["Dataset"]);
-        assert_eq!(told, (&json!([["Stack"]]), &json!("users")));
+        let found = (&line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], &line["Dataset"]);
+        assert_eq!(found, (&json!([["Stack"]]), &json!("users")));
     }
 }

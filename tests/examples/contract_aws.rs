@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use local::aws::{self, Credentials};
+use cli::aws::{self, Credentials};
 use tests::contract::{
     self,
     account::{Account, PREFIX},

@@ -8,8 +8,8 @@ use tests::{mariadb::Mariadb, memory};
 use turntable::{
     clock::Clock,
     config::{self, Connect, OnUnrepresentable, Session},
-    name::TableName,
-    source::{Context, mysql},
+    layout::TableName,
+    sources::{Context, mysql},
 };
 
 #[tokio::main]
@@ -60,7 +60,7 @@ async fn main() {
         };
         let mut opened = mysql::open(&options, &context).await.unwrap();
         let mut count = 0;
-        while let Some(batch) = opened.streams[0].next().await {
+        while let Some(batch) = opened.rows.streams[0].next().await {
             count += batch.unwrap().num_rows() as u64;
         }
         assert_eq!(count, rows);

@@ -12,8 +12,8 @@ use tests::{memory, postgres::Postgres};
 use turntable::{
     clock::Clock,
     config::{self, Connect, OnUnrepresentable},
-    name::TableName,
-    source::{Context, postgres},
+    layout::TableName,
+    sources::{Context, postgres},
 };
 
 #[tokio::main]
@@ -75,10 +75,10 @@ async fn main() {
                 copies: None,
             };
             let opened = postgres::open(&options, &context).await.unwrap();
-            let counts = opened
-                .streams
-                .into_iter()
-                .map(|stream| stream.fold(0, |count, batch| async move { count + batch.unwrap().num_rows() as u64 }));
+            let counts =
+                opened.rows.streams.into_iter().map(|stream| {
+                    stream.fold(0, |count, batch| async move { count + batch.unwrap().num_rows() as u64 })
+                });
             let count: u64 = join_all(counts).await.into_iter().sum();
             assert_eq!(count, rows);
             let seconds = started.elapsed().as_secs_f64();

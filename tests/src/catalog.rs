@@ -3,15 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use aws_sdk_glue::types::{Table, TableInput};
+use aws_sdk_glue::types::{StorageDescriptor, Table, TableInput};
 use turntable::{
+    aws::glue::{self, GlueApi, GlueCatalog},
     error::{Error, Result},
-    name::TableName,
+    layout::{Location, TableName},
     port::{Catalog, Update},
+    schema::Column,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +56,25 @@ struct State {
     writes: Vec<(TableName, Table)>,
 }
 
+/// Returns the input of an update that only moves the table.
+pub fn moved(table: &Table, to: &Location) -> TableInput {
+    let mut input = glue::unchanged(table);
+    input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build()).location =
+        Some(to.to_string());
+    input
+}
+
+/// Returns the table's columns as the product reads them.
+pub fn columns(table: &Table) -> Vec<Column> {
+    glue::version_of("", table.clone()).columns
+}
+
 impl Memory {
+    /// Returns the catalog as the product's port.
+    pub fn port(self: &Arc<Self>) -> Arc<dyn Catalog> {
+        Arc::new(GlueCatalog(self.clone()))
+    }
+
     /// Returns an independent copy of the tables, without pending faults.
     pub fn fork(&self) -> Memory {
         let state = self.state();
@@ -190,7 +210,7 @@ fn named(database: &str, input: &TableInput) -> TableName {
 }
 
 #[async_trait]
-impl Catalog for Memory {
+impl GlueApi for Memory {
     async fn table(&self, name: &TableName) -> Result<Option<Table>> {
         self.call(Op::Table, name, None, |state| Ok(state.tables.get(name).cloned())).await
     }

@@ -4,7 +4,7 @@ use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum FlipOrigin {
     /// This test file, which takes the command from the page.
     Test(&'static str),
     /// CI: the file, which CI runs, contains this text.
@@ -13,23 +13,24 @@ pub enum By {
     Nobody(&'static str),
 }
 
-use By::{Check, Nobody, Test};
+use FlipOrigin::{Check, Nobody, Test};
 
-const ACCOUNT: By =
+const ACCOUNT: FlipOrigin =
     Nobody("needs an AWS account; infra/test_template.py and the chain tests deploy the same template elsewhere");
-const LAMBDA: By =
+const LAMBDA: FlipOrigin =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
-const LONG: By = Nobody("a measurement of many minutes, which a person starts");
-const CHAIN: By = Test("tests/tests/it/chain/pages.rs");
-const WEEK: By = Test("tests/tests/it/chain/week.rs");
-const LAPTOP: By = Test("tests/tests/it/readme.rs");
-const TESTS: By = Check { file: ".ci/run", text: "cargo test --workspace" };
-const MODEL: By = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
-const SOAK: By = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
-const PLAN: By = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
+const LONG: FlipOrigin = Nobody("a measurement of many minutes, which a person starts");
+const CHAIN: FlipOrigin = Test("tests/tests/it/chain/pages.rs");
+const WEEK: FlipOrigin = Test("tests/tests/it/chain/week.rs");
+const LAPTOP: FlipOrigin = Test("tests/tests/it/readme.rs");
+const TESTS: FlipOrigin = Check { file: ".ci/run", text: "cargo test --workspace" };
+const MODEL: FlipOrigin = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
+const SOAK: FlipOrigin = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
+const PLAN: FlipOrigin =
+    Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
 /// Page, command, and what runs it. A command that ends with `…` stands for all commands of the page with this beginning.
-const COMMANDS: &[(&str, &str, By)] = &[
+const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("README.md", "cargo run -p local", LAPTOP),
     ("README.md", "cargo run -p local -- --datasets datasets.toml", LAPTOP),
@@ -74,20 +75,20 @@ const COMMANDS: &[(&str, &str, By)] = &[
     (
         "infra/local/athena/README.md",
         "AWS_ENDPOINT_URL=…",
-        Check { file: "infra/local/src/emulator.rs", text: "athena/server.py" },
+        Check { file: "infra/local/src/emulator.rs", text: "turntable_athena" },
     ),
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];
 
 /// Returns what runs a command of a page; `None` if the list lacks it. CI runs all tests; a variable before a test's command
 /// only changes its size.
-pub fn by(page: &str, command: &str) -> Option<By> {
+pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
 }
 
 /// Returns all entries: page, command, and what runs it.
-pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, By)> {
+pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, FlipOrigin)> {
     COMMANDS.iter()
 }
 

@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow_array::{Int64Array, RecordBatch};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
-use jiff::Timestamp;
 use turntable::{
     config::Parquet,
-    engine::unload,
     error::{Error, Kind, Result},
-    manifest::TypedBy,
-    name::Location,
-    parquet,
+    layout::Location,
+    parquet::{self, Rows},
     port::{Answered, Engine, Objects as _, Progress, RunState},
-    record::{Pending, Run, Work},
-    source::{Opened, unrepresentable::Unrepresentable},
+    record::{EngineRun, Pending, Work},
+    unload,
 };
 
 use crate::memory;
@@ -50,7 +47,7 @@ pub enum Start {
 /// A started run, and what it was asked to do.
 #[derive(Debug, Clone)]
 pub struct Started {
-    pub run: Run,
+    pub run: EngineRun,
     pub location: Location,
     pub work: Work,
     ended: Option<Ended>,
@@ -137,18 +134,12 @@ impl Memory {
 pub async fn file(rows: i64) -> bytes::Bytes {
     let ids = Int64Array::from_iter_values(0..rows);
     let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).expect("a batch");
-    let opened = Opened {
-        schema: batch.schema(),
-        as_of: Timestamp::UNIX_EPOCH,
-        typed_by: TypedBy::Source,
-        copies: Vec::new(),
-        unrepresentable: Arc::new(Unrepresentable::new("t", Default::default(), &batch.schema())),
-        streams: vec![stream::iter([Ok(batch)]).boxed()],
-    };
+    let schema = batch.schema();
+    let rows = Rows { schema, copies: Vec::new(), streams: vec![stream::iter([Ok(batch)]).boxed()] };
     let scratch = memory::Objects::default();
     let objects: Arc<dyn turntable::port::Objects> = Arc::new(scratch.clone());
     let location: Location = "s3://scratch/".parse().expect("a location");
-    parquet::write(&objects, &location, opened, Parquet::default()).await.expect("a file");
+    parquet::write(&objects, &location, rows, Parquet::default()).await.expect("a file");
     let key = location.key("part-00000.parquet");
     scratch.get(&key).map(|got| got.expect("S3").expect("an object")).await
 }
@@ -171,10 +162,12 @@ impl Engine for Memory {
         let at = match known {
             Some(at) => at,
             None => {
-                let run = Run::of(&pending.work, &format!("run-{}", state.runs.len()));
+                let run = EngineRun::of(&pending.work, &format!("run-{}", state.runs.len()));
                 let location = match &pending.work {
                     Work::Athena { sql, .. } => unload::location(sql).expect("an UNLOAD of ours"),
-                    Work::GlueJob { arguments, .. } => arguments[turntable::engine::LOCATION].parse().expect("a place"),
+                    Work::GlueJob { arguments, .. } => {
+                        arguments[turntable::record::JOB_LOCATION].parse().expect("a place")
+                    }
                 };
                 state.runs.push(Started { run, location, work: pending.work.clone(), ended: None });
                 state.runs.len() - 1
@@ -192,7 +185,7 @@ impl Engine for Memory {
         Ok(Answered { rows: vec![state.answer.clone()], scanned: 7 })
     }
 
-    async fn look(&self, run: &Run) -> Result<Option<Progress>> {
+    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
         tokio::task::yield_now().await;
         let state = self.state();
         let started = state.runs.iter().find(|started| started.run == *run);

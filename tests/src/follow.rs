@@ -9,11 +9,11 @@ use std::{
     sync::Mutex,
 };
 
-use local::workspace;
+use cli::workspace;
 use tokio::process::Command;
 
 use crate::{
-    commands::{self, By},
+    commands::{self, FlipOrigin},
     page::Page,
 };
 
@@ -47,7 +47,7 @@ pub struct Follower {
 impl Follower {
     /// Reads a page. Its commands run in the folder of this name under `target/tmp`.
     pub fn of(page: &str, folder: &str) -> Follower {
-        let target = workspace::Build::of_this_process().expect("a target folder").target;
+        let target = workspace::target().expect("a target folder");
         let folder = target.join("tmp").join(folder);
         fs::create_dir_all(&folder).expect("a folder");
         let (variables, replaced, followed) = (Vec::new(), Vec::new(), Mutex::default());
@@ -100,8 +100,7 @@ impl Follower {
     /// Panics unless all of the page's commands that tests/src/commands.rs assigns to this test have been followed.
     pub fn finish(&self, test: &str) {
         let followed = self.followed.lock().expect("no panic");
-        let mine =
-            |command: &String| matches!(commands::by(&self.page.path, command), Some(By::Test(by)) if by == test);
+        let mine = |command: &String| matches!(commands::by(&self.page.path, command), Some(FlipOrigin::Test(by)) if by == test);
         let all = self.page.instructions().into_iter().map(|instruction| instruction.command);
         let left: Vec<String> = all.filter(|command| mine(command) && !followed.contains(command)).collect();
         let page = &self.page.path;

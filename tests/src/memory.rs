@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use turntable::{
     error::{Error, Result},
-    name::{Key, Location},
+    layout::{Key, Location},
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
@@ -225,7 +225,7 @@ impl port::Objects for Objects {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
-        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new(), begun: None }))
+        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new(), head: None }))
     }
 }
 
@@ -236,22 +236,22 @@ struct Upload {
     to: Objects,
     at: Key,
     body: Vec<u8>,
-    begun: Option<Unfinished>,
+    head: Option<Unfinished>,
 }
 
 #[async_trait]
 impl port::Upload for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.body.extend_from_slice(&bytes);
-        if self.body.len() >= PART && self.begun.is_none() {
-            self.begun = Some(self.to.state().begin(&self.at));
+        if self.body.len() >= PART && self.head.is_none() {
+            self.head = Some(self.to.state().begin(&self.at));
         }
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<String> {
         let mut state = self.to.state();
-        if self.begun.as_ref().is_some_and(|begun| !state.uploads.contains(begun)) {
+        if self.head.as_ref().is_some_and(|head| !state.uploads.contains(head)) {
             return Err(port::missing(&self.at));
         }
         let etag = state.write_new(&self.at, std::mem::take(&mut self.body).into());
@@ -264,8 +264,8 @@ impl port::Upload for Upload {
 /// Removes the unfinished upload, however it ended.
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(begun) = &self.begun {
-            self.to.state().uploads.remove(begun);
+        if let Some(head) = &self.head {
+            self.to.state().uploads.remove(head);
         }
     }
 }

@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use local::{
-    REGION,
+use cli::{
     aws::{self, Credentials, SdkConfig},
-    emulator::INHERITED,
+    laptop::REGION,
+};
+use local::{
+    environment::INHERITED,
     guard::{self, Guarded},
     venv,
 };

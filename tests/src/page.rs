@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use local::workspace;
+use cli::workspace;
 
 use crate::instruction::{Block, Instruction};
 

@@ -12,15 +12,15 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use turntable::{
+    answer::Flipped,
     clock::Clock,
     config::Place,
+    environment::Environment,
     error::{Error, Result},
     lambda::Deadline,
-    name::{Generation, Home, TableName},
+    layout::{Generation, TableName, TablePaths},
     port::{Catalog, Objects, Queue},
     record::{self, Flip, Hold},
-    request::Flipped,
-    world::World,
 };
 
 use crate::{catalog, engine, memory, query};
@@ -32,7 +32,7 @@ pub struct Rig {
     pub athena: Arc<query::Memory>,
     pub queue: Arc<Sent>,
     pub engine: Arc<engine::Memory>,
-    pub home: Home,
+    pub paths: TablePaths,
     pub table: TableName,
     clock: Arc<AtomicI64>,
     random: Arc<AtomicU64>,
@@ -58,12 +58,12 @@ impl Queue for Sent {
         Ok(())
     }
 
-    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
         self.1.lock().expect("no test panics with it").push(format!("{receipt} comes again after {after:?}"));
         Ok(())
     }
 
-    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
+    async fn dead_letter(&self, body: &str, why: &Error) -> Result<()> {
         self.1.lock().expect("no test panics with it").push(format!("{body} is dead: {}", why.kind().as_str()));
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Rig {
             catalog: Arc::default(),
             athena: Arc::default(),
             queue: Arc::default(),
-            home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "users"),
+            paths: TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), "users"),
             table: TableName { database: "dmp".into(), table: "users".into() },
             clock: Arc::new(AtomicI64::new(1_800_000_000_000)),
             random: Arc::default(),
@@ -99,7 +99,7 @@ impl Rig {
     /// added to its entry.
     pub fn inbox(more: &str) -> Rig {
         let rig = Rig {
-            home: Home::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
+            paths: TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
             table: TableName { database: "dmp".into(), table: "optouts".into() },
             ..Rig::with("")
         };
@@ -121,7 +121,7 @@ impl Rig {
             catalog: Arc::new(self.catalog.fork()),
             athena: Arc::new(self.athena.fork()),
             queue: Arc::default(),
-            home: self.home.clone(),
+            paths: self.paths.clone(),
             table: self.table.clone(),
             clock: Arc::new(AtomicI64::new(self.clock.load(Ordering::Relaxed))),
             random: Arc::new(AtomicU64::new(self.random.load(Ordering::Relaxed))),
@@ -162,27 +162,32 @@ impl Rig {
     }
 
     /// Returns the world on the test's own catalog and objects, such as ones that fail.
-    pub fn world_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> World {
+    pub fn env_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> Environment {
         let (clock, random) = (self.clock.clone(), self.random.clone());
         // The clock moves a millisecond with each reading, so no two times are equal.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
         // A multiple of twenty gives a refresh that lost a race its shortest pause.
         let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
-        World { catalog, objects, query: self.athena.clone(), clock, datasets }
+        Environment { catalog, objects, query: self.athena.clone(), clock, datasets }
     }
 
-    pub fn world(&self) -> World {
-        self.world_on(self.catalog.clone(), Arc::new(self.objects.clone()))
+    pub fn env(&self) -> Environment {
+        self.env_on(self.catalog.port(), Arc::new(self.objects.clone()))
     }
 
-    pub async fn export_with(&self, world: World, event: Value) -> Result<export::Answer> {
-        self.export_until(world, event, None).await
+    pub async fn export_with(&self, env: Environment, event: Value) -> Result<export::Answer> {
+        self.export_until(env, event, None).await
     }
 
-    pub async fn export_until(&self, world: World, event: Value, deadline: Option<Deadline>) -> Result<export::Answer> {
+    pub async fn export_until(
+        &self,
+        env: Environment,
+        event: Value,
+        deadline: Option<Deadline>,
+    ) -> Result<export::Answer> {
         let export = export::Export {
-            world,
+            env,
             queue: self.queue.clone(),
             engine: self.engine.clone(),
             secrets: None,
@@ -194,7 +199,7 @@ impl Rig {
 
     /// Exports a new candidate.
     pub async fn export(&self) -> Generation {
-        match self.export_with(self.world(), json!({ "dataset": "users" })).await.expect("an export") {
+        match self.export_with(self.env(), json!({ "dataset": "users" })).await.expect("an export") {
             export::Answer::Exported(exported) => exported.generation,
             other => panic!("{other:?}"),
         }
@@ -213,7 +218,7 @@ impl Rig {
 
     /// Returns the event of a generation's manifest.
     pub fn event(&self, generation: &Generation) -> Value {
-        let key = self.home.manifest(generation);
+        let key = self.paths.manifest(generation);
         json!({
             "version": "0",
             "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -228,23 +233,23 @@ impl Rig {
     }
 
     pub async fn deliver(&self, generation: &Generation) -> Result<Flipped> {
-        flip::handle(self.world(), self.event(generation)).await
+        flip::handle(self.env(), self.event(generation)).await
     }
 
     pub async fn ask(&self, request: Value) -> Result<Flipped> {
-        flip::handle(self.world(), request).await
+        flip::handle(self.env(), request).await
     }
 
     /// Returns the live generation; `None` when there is no table, or its location is unmanaged.
     pub fn live(&self) -> Option<Generation> {
         let table = self.catalog.get(&self.table)?;
-        self.home.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+        self.paths.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
     }
 
     /// Returns the table's columns as `name type`.
     pub fn columns(&self) -> Vec<String> {
         let table = self.catalog.get(&self.table).expect("a table");
-        let columns = turntable::aws::glue::columns(&table);
+        let columns = crate::catalog::columns(&table);
         columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect()
     }
 
@@ -260,7 +265,7 @@ impl Rig {
 
     /// Returns whether a hold is in force.
     pub fn is_held(&self) -> bool {
-        let key = self.home.hold();
+        let key = self.paths.hold();
         let hold = self.objects.body(&key.to_string());
         hold.is_some_and(|json| !record::from_json::<Hold>(&key, &json).expect("a hold").released)
     }

@@ -221,14 +221,14 @@ mod tests {
     #[test]
     fn every_deck_has_its_share_of_refusals() {
         let rates = Rates { throttled: 8, failed: 2 };
-        let dealt = |seed: u64| (0..5000).map(|number| rates.fate(seed, number)).collect::<Vec<_>>();
-        for deck in dealt(6).chunks(50) {
-            let of = |fate: Fate| deck.iter().filter(|dealt| **dealt == fate).count();
+        let partition_by_bucket = |seed: u64| (0..5000).map(|number| rates.fate(seed, number)).collect::<Vec<_>>();
+        for deck in partition_by_bucket(6).chunks(50) {
+            let of = |fate: Fate| deck.iter().filter(|partition_by_bucket| **partition_by_bucket == fate).count();
             assert_eq!((of(Fate::Throttled), of(Fate::Fails), of(Fate::Passes)), (4, 1, 45));
         }
-        assert_eq!(dealt(6), dealt(6));
-        assert_ne!(dealt(6), dealt(7));
-        assert_ne!(dealt(6)[..50], dealt(6)[50..100]);
+        assert_eq!(partition_by_bucket(6), partition_by_bucket(6));
+        assert_ne!(partition_by_bucket(6), partition_by_bucket(7));
+        assert_ne!(partition_by_bucket(6)[..50], partition_by_bucket(6)[50..100]);
         let never = Rates { throttled: 0, failed: 0 };
         assert_eq!(never.fate(6, 3), Fate::Passes);
     }

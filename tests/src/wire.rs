@@ -9,15 +9,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_sdk_glue::types::{Table, TableInput};
 use bytes::Bytes;
 use jiff::Timestamp;
 use turntable::{
+    environment::Environment,
     error::{Error, Result},
-    name::{Key, Location, TableName},
+    layout::{Key, Location, TableName},
     port::{self, Answered, Catalog, Chunks, Engine, Entry, Objects, Progress, Put, Query, Queue, Unfinished, Update},
-    record::{Pending as Planned, Run},
-    world::World,
+    record::{EngineRun, Pending as Planned},
+    table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
 /// The operation of a call.
@@ -49,7 +49,7 @@ pub enum Op {
     GiveBack,
     Bury,
     Start,
-    Ask,
+    RefreshOptions,
     Look,
 }
 
@@ -133,12 +133,12 @@ pub struct Wired<P: ?Sized> {
 }
 
 /// Returns the world with its ports behind a wire.
-pub fn wired(world: &World, wire: Arc<dyn Wire>) -> World {
-    World {
-        catalog: Arc::new(Wired { wire: wire.clone(), port: world.catalog.clone() }),
-        objects: Arc::new(Wired { wire: wire.clone(), port: world.objects.clone() }),
-        query: Arc::new(Wired { wire, port: world.query.clone() }),
-        ..world.clone()
+pub fn wired(env: &Environment, wire: Arc<dyn Wire>) -> Environment {
+    Environment {
+        catalog: Arc::new(Wired { wire: wire.clone(), port: env.catalog.clone() }),
+        objects: Arc::new(Wired { wire: wire.clone(), port: env.objects.clone() }),
+        query: Arc::new(Wired { wire, port: env.query.clone() }),
+        ..env.clone()
     }
 }
 
@@ -198,28 +198,33 @@ async fn carry<T>(
 
 #[async_trait]
 impl Catalog for Wired<dyn Catalog> {
-    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
+    async fn table(&self, name: &TableName) -> Result<Option<TableVersion>> {
         self.once(Op::Table, name, Some(None), self.port.table(name)).await
     }
 
-    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
-        let location = input.storage_descriptor.as_ref().and_then(|storage| storage.location()).unwrap_or_default();
-        let on = format!("{database}.{} at {version} to {location}", input.name);
-        let again = self.port.update(database, input.clone(), version);
-        self.twice(Op::Update, on, Update::Done, self.port.update(database, input, version), again).await
+    async fn update(&self, table: &TableVersion, change: &TableChange) -> Result<Update> {
+        let to = change.location.as_ref().map(ToString::to_string).or_else(|| table.location.clone());
+        let (token, to) = (table.token.as_deref().unwrap_or_default(), to.unwrap_or_default());
+        let on = format!("{} at {token} to {to}", table.name);
+        let again = self.port.update(table, change);
+        self.twice(Op::Update, on, Update::Done, self.port.update(table, change), again).await
     }
 
-    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
-        let on = format!("{database}.{}", input.name);
-        let again = self.port.create(database, input.clone());
-        self.twice(Op::Create, on, Update::Done, self.port.create(database, input), again).await
+    async fn create(&self, table: &NewTable) -> Result<Update> {
+        let again = self.port.create(table);
+        self.twice(Op::Create, table.name.to_string(), Update::Done, self.port.create(table), again).await
+    }
+
+    async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
+        let again = self.port.create_audit_table(table);
+        self.twice(Op::Create, table.name.to_string(), Update::Done, self.port.create_audit_table(table), again).await
     }
 
     async fn delete(&self, name: &TableName) -> Result<()> {
         self.once(Op::DeleteTable, name, (), self.port.delete(name)).await
     }
 
-    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<TableVersion>> {
         self.once(Op::Tables, format!("{database}.{prefix}*"), Vec::new(), self.port.tables(database, prefix)).await
     }
 
@@ -338,12 +343,12 @@ impl Queue for Wired<dyn Queue> {
         self.twice(Op::Send, bodies.join(", "), (), self.port.send(bodies), again).await
     }
 
-    async fn give_back(&self, receipt: &str, after: Duration) -> Result<()> {
-        self.once(Op::GiveBack, receipt, (), self.port.give_back(receipt, after)).await
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
+        self.once(Op::GiveBack, receipt, (), self.port.change_visibility(receipt, after)).await
     }
 
-    async fn bury(&self, body: &str, why: &Error) -> Result<()> {
-        self.once(Op::Bury, body, (), self.port.bury(body, why)).await
+    async fn dead_letter(&self, body: &str, why: &Error) -> Result<()> {
+        self.once(Op::Bury, body, (), self.port.dead_letter(body, why)).await
     }
 }
 
@@ -355,10 +360,10 @@ impl Engine for Wired<dyn Engine> {
     }
 
     async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered> {
-        self.once(Op::Ask, sql, None, self.port.ask(workgroup, database, sql)).await
+        self.once(Op::RefreshOptions, sql, None, self.port.ask(workgroup, database, sql)).await
     }
 
-    async fn look(&self, run: &Run) -> Result<Option<Progress>> {
-        self.once(Op::Look, format!("{run:?}"), Some(None), self.port.look(run)).await
+    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
+        self.once(Op::Look, format!("{run:?}"), Some(None), self.port.loaded(run)).await
     }
 }

@@ -1,43 +1,44 @@
-//! Generations that Athena and Glue build: what came of it, in the log, the metrics and the answer.
+//! Reports the generations that Athena and Glue build: in the log, the metrics and the answer.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tracing::{error, info};
 use turntable::{
+    answer::EngineResponse,
     config::{Config, Dataset},
     engine::{self, Engines, Outcome},
     error::{Error, Result},
+    layout::Generation,
     metric::{Metric, emit},
-    name::Generation,
-    record::{Pending, Run},
-    request::Engaged,
+    record::{EngineRun, Pending},
 };
 
 use crate::{Answer, Export, exported};
 
-/// A request for a generation: a run is started, unless one is pending.
+/// Starts an engine's run for a new generation, unless one is pending.
 pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
-    told(export, engine::export(&engines(export), dataset).await?).await
+    report(export, engine::export(&engines(export), dataset).await?).await
 }
 
-/// The event of a run's end.
-pub async fn ended(export: &Export, config: &Config, run: &Run) -> Result<Answer> {
-    told(export, engine::heard(&engines(export), config, run).await?).await
+/// Settles the run that an event says has ended.
+pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
+    report(export, engine::run_ended(&engines(export), config, run).await?).await
 }
 
-/// A run that may have ended, and nobody has said so.
+/// Checks a pending run, whose end event may have been lost, and settles it if it has ended.
 pub async fn pending(export: &Export, dataset: &Dataset, generation: &Generation) -> Result<Answer> {
-    told(export, engine::nudged(&engines(export), dataset, generation).await?).await
+    report(export, engine::check_pending(&engines(export), dataset, generation).await?).await
 }
 
 fn engines(export: &Export) -> Engines {
-    Engines { world: export.world.clone(), engine: export.engine.clone() }
+    Engines { env: export.env.clone(), engine: export.engine.clone() }
 }
 
-async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
-    let world = &export.world;
-    let of = |pending: Pending, outcome| Engaged {
+/// Logs the outcome, emits its metrics, and returns the answer.
+async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
+    let env = &export.env;
+    let of = |pending: Pending, outcome| EngineResponse {
         dataset: Some(pending.dataset),
         generation: Some(pending.generation),
         outcome,
@@ -47,20 +48,25 @@ async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
     };
     let engaged = match outcome {
         Outcome::Complete(manifest) => {
-            let took = world.clock.now().duration_since(manifest.as_of);
+            let took = env.clock.now().duration_since(manifest.as_of);
             let took = Duration::try_from(took).unwrap_or_default();
-            return Ok(Answer::Exported(exported(world, manifest, took)));
+            return Ok(Answer::Exported(exported(env, manifest, took)));
         }
         Outcome::Started(pending) => of(pending, "started"),
         Outcome::Running(pending) => of(pending, "running"),
         Outcome::Failed(pending, why) => {
             failed(export, &pending, &why).await?;
-            engine::failed(world, &pending, &why).await?;
-            Engaged { reason: Some(why.report()), ..of(pending, "failed") }
+            engine::failed(env, &pending, &why).await?;
+            EngineResponse { reason: Some(why.report()), ..of(pending, "failed") }
         }
-        Outcome::Nothing(why) => {
-            Engaged { dataset: None, generation: None, outcome: "nothing", run: None, as_of: None, reason: Some(why) }
-        }
+        Outcome::Nothing(why) => EngineResponse {
+            dataset: None,
+            generation: None,
+            outcome: "nothing",
+            run: None,
+            as_of: None,
+            reason: Some(why),
+        },
     };
     if engaged.outcome != "failed" {
         info!(
@@ -72,10 +78,11 @@ async fn told(export: &Export, outcome: Outcome) -> Result<Answer> {
             "engine"
         );
     }
-    Ok(Answer::Engaged(engaged))
+    Ok(Answer::EngineResponse(engaged))
 }
 
-/// An error in the log, a metric, and a dead letter: whoever sends it back to the queue starts a run anew.
+/// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that
+/// message back to the queue starts a new run.
 async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;
     error!(
@@ -86,6 +93,6 @@ async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
         error = why.report(),
         "engine failed"
     );
-    emit(export.world.clock.now(), dataset, &[(Metric::EngineFailed, 1.0)]);
-    export.queue.bury(&json!({ "dataset": dataset }).to_string(), why).await
+    emit(export.env.clock.now(), dataset, &[(Metric::EngineFailed, 1.0)]);
+    export.queue.dead_letter(&json!({ "dataset": dataset }).to_string(), why).await
 }

@@ -1,4 +1,4 @@
-//! The export of a group: every member as of one snapshot of their database, and the manifests last.
+//! Exports a group: every member from one snapshot of their database, and all manifests last.
 
 use std::{
     fmt,
@@ -6,17 +6,17 @@ use std::{
 };
 
 use turntable::{
+    answer::{Exported, ExportedGroup},
     config::{Dataset, Group},
     error::{Error, Result},
     lambda,
-    manifest::{Manifest, Run},
-    request::{Exported, ExportedGroup},
-    source::Snapshot,
+    manifest::{GroupRun, Manifest},
+    sources::Snapshot,
 };
 
-use super::{Begun, Export, complete, context, out_of_time};
+use super::{Export, NewGeneration, complete, context, out_of_time};
 
-/// Where the time was up.
+/// How far the export of a group came before its deadline.
 pub struct Stopped {
     group: String,
     members: usize,
@@ -25,40 +25,45 @@ pub struct Stopped {
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "of group {}, of whose {} members {} were done", self.group, self.members, self.done)
+        write!(f, "group {}, {} of {} members done", self.group, self.done, self.members)
     }
 }
 
-/// Builds a generation of every member, one after the other. Where one of them fails, nothing is published.
+/// Builds a generation of every member, one after the other. Returns the answer for the member `asked`.
+///
+/// If one member fails, nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
-    let world = &export.world;
-    let mut begun = Vec::new();
+    let env = &export.env;
+    let mut head = Vec::new();
     for member in &group.members {
-        begun.push(Begun::now(world, member).await?);
+        head.push(NewGeneration::now(env, member).await?);
     }
-    let members = begun.iter().map(|begun| (begun.dataset.name.clone(), begun.generation)).collect();
-    let run = Run { group: group.name.name.clone(), run: world.clock.ulid(), members };
+    let members = head.iter().map(|head| (head.dataset.name.clone(), head.generation)).collect();
+    let run = GroupRun { group: group.name.name.clone(), run: env.clock.ulid(), members };
     let mut built = Vec::new();
-    for (mut manifest, took) in built_as_of_one_moment(export, group, begun).await? {
+    for (mut manifest, took) in build_from_one_snapshot(export, group, head).await? {
         manifest.group = Some(run.clone());
         built.push((manifest, took));
     }
-    // The last manifest is the word that all are there.
+    // The last manifest's event flips the group, so no manifest is written before all members are built.
     for (dataset, (manifest, _)) in group.members.iter().zip(&built) {
-        complete(world, dataset, manifest).await?;
+        complete(env, dataset, manifest).await?;
     }
     let members: Vec<Exported> =
-        built.into_iter().map(|(manifest, took)| super::exported(world, manifest, took)).collect();
+        built.into_iter().map(|(manifest, took)| super::exported(env, manifest, took)).collect();
     let own = members.iter().find(|member| member.dataset == asked.name).cloned();
-    let own = own.ok_or_else(|| Error::corrupt(format!("{} is no member of its own group: a bug", asked.name)))?;
+    let own = own.ok_or_else(|| {
+        Error::corrupt(format!("{} is not a member of its own group: this is a bug, please report it", asked.name))
+    })?;
     let group = ExportedGroup { name: run.group, run: run.run.to_string(), members };
     Ok(Exported { group: Some(Box::new(group)), ..own })
 }
 
-async fn built_as_of_one_moment(
+/// Builds all members from one snapshot. Returns each manifest, not yet written, with the time that its build took.
+async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,
-    begun: Vec<Begun<'_>>,
+    head: Vec<NewGeneration<'_>>,
 ) -> Result<Vec<(Manifest, Duration)>> {
     let Some(first) = group.members.first() else { return Ok(Vec::new()) };
     let started = Instant::now();
@@ -69,14 +74,14 @@ async fn built_as_of_one_moment(
         () = lambda::passed(export.deadline) => return Err(out_of_time(first, started, None, stopped(0))),
     };
     let mut built = Vec::new();
-    for begun in begun {
-        let (dataset, began) = (begun.dataset, Instant::now());
+    for head in head {
+        let (dataset, began) = (head.dataset, Instant::now());
         let context = context(export, dataset);
         let opened = tokio::select! {
             opened = snapshot.open(&dataset.source, &context) => opened?,
             () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, stopped(built.len()))),
         };
-        match begun.write(export, opened).await? {
+        match head.write(export, opened).await? {
             Ok(manifest) => built.push((manifest, began.elapsed())),
             Err(progress) => return Err(out_of_time(dataset, started, Some(progress), stopped(built.len()))),
         }

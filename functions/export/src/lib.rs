@@ -1,5 +1,5 @@
-//! `export`: writes a dataset's next generation, its manifest last; or has an engine write it, and settles what it has
-//! written.
+//! `export`: writes a dataset's next generation, with the manifest last; or starts an engine's run that writes it, and
+//! settles that run when it has ended.
 
 mod engines;
 mod group;
@@ -14,68 +14,71 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 use turntable::{
-    aws::rds::Signer,
+    answer::{EngineResponse, Exported},
     config::{Config, Dataset, Source},
+    decision::{self, Live},
+    environment::Environment,
     error::{Error, Kind, Result},
     lambda::{self, Deadline},
+    layout::{Generation, Location},
     manifest::{File, Manifest, VERSION},
     metric::{Metric, emit},
-    name::{Generation, Location},
-    parquet::{self, Progress, Written, partitioned},
+    parquet::{self, Progress, Rows, Written, arrow_types, partitioned},
     partition::Partition,
-    plan::{self, Live},
-    port::{Engine, Put, Queue},
+    port::{Engine, Put, Queue, Secrets, TokenSigner},
     publish,
-    request::{self, Engaged, Exported, Message},
-    schema::{self, Column},
-    source::{self, Context, Opened, Secrets},
-    world::World,
+    request::{self, Message},
+    schema::Column,
+    sources::{self, Context, Opened},
 };
 
-/// What `export` runs on.
+/// The clients and the environment of `export`.
 #[derive(Clone)]
 pub struct Export {
-    pub world: World,
-    /// Where a request for many datasets goes, one message each.
+    pub env: Environment,
+    /// The queue for requests for many datasets, one message per dataset.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
-    pub secrets: Option<Secrets>,
-    /// When it must have stopped by itself; `None`: never.
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// When the invocation must have stopped by itself; `None` for no limit.
     pub deadline: Option<Deadline>,
-    pub iam: Option<Signer>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
 }
 
+/// The answer of an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
     Exported(Exported),
-    Engaged(Engaged),
+    EngineResponse(EngineResponse),
     Queued {
         queued: Vec<String>,
     },
-    /// What SQS expects: the messages to deliver again.
+    /// The answer to an SQS event: the messages to redeliver.
     Batch {
         #[serde(rename = "batchItemFailures")]
         failures: Vec<Value>,
     },
 }
 
+/// Handles one invocation. A failed message of a queue is redelivered or goes to the dead-letter queue, and does not
+/// fail the invocation.
 pub async fn handle(export: Export, event: Value) -> Result<Answer> {
-    let config = || export.world.config();
+    let config = || export.env.config();
     match request::Export::parse(&event)? {
         request::Export::One(name) => {
             let config = config().await?;
-            one(&export, &config, config.dataset(&name)?).await
+            export_one(&export, &config, config.dataset(&name)?).await
         }
         request::Export::Ended(run) => engines::ended(&export, &config().await?, &run).await,
         request::Export::Pending(name, generation) => {
             engines::pending(&export, config().await?.dataset(&name)?, &generation).await
         }
-        request::Export::Fan(names) => fan(&export, &config().await?, names).await,
+        request::Export::Fan(names) => enqueue(&export, &config().await?, names).await,
         request::Export::Queue(messages) => {
             let mut failures = Vec::new();
             for message in messages {
-                if let Err(failure) = of_message(&export, &message.body).await {
+                if let Err(failure) = handle_message(&export, &message.body).await {
                     let (id, kind) = (&message.id, failure.kind().as_str());
                     error!(
                         message_id = id,
@@ -85,7 +88,7 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
                         error = failure.report(),
                         "export failed"
                     );
-                    if let Then::ComeAgain = then(&export, &message, &failure).await {
+                    if let MessageOutcome::Redeliver = settle(&export, &message, &failure).await {
                         failures.push(json!({ "itemIdentifier": id }));
                     }
                 }
@@ -95,12 +98,13 @@ pub async fn handle(export: Export, event: Value) -> Result<Answer> {
     }
 }
 
-async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
+/// Queues one message per dataset. Without names, for every dataset that is not an inbox.
+async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,
         None => config.datasets().filter(|dataset| !dataset.is_inbox()).map(|dataset| dataset.name.clone()).collect(),
     };
-    // A message for one member is one for its group.
+    // A message for one member exports the whole group, so one message per group is enough.
     let mut groups = BTreeSet::new();
     let mut first = Vec::new();
     for name in queued {
@@ -114,49 +118,55 @@ async fn fan(export: &Export, config: &Config, names: Option<Vec<String>>) -> Re
     Ok(Answer::Queued { queued })
 }
 
-/// What becomes of a message that has failed.
-enum Then {
-    ComeAgain,
+/// What to do with a message that failed.
+enum MessageOutcome {
+    Redeliver,
     Done,
 }
 
-/// After these times a message comes again, if its failure may pass; after the last it is dead. The queue's own time is
-/// for invocations that have died, and must be longer than the longest of them.
-const AGAIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
+/// The delays before a failed message is redelivered, if its failure may be temporary. After the last, the message goes
+/// to the dead-letter queue.
+///
+/// The queue's own visibility timeout is for invocations that died. It must be longer than the longest invocation.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
-/// What may pass is tried again within minutes. What will fail again is a dead letter at once: somebody must look.
-async fn then(export: &Export, message: &Message, failure: &Error) -> Then {
+/// Settles a failed message. A failure that may be temporary is retried within minutes. Any other failure needs an
+/// operator, so the message goes to the dead-letter queue at once.
+async fn settle(export: &Export, message: &Message, failure: &Error) -> MessageOutcome {
     let may_pass = matches!(failure.kind(), Kind::Unavailable | Kind::Conflict);
-    let pause = AGAIN.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
+    let pause = RETRY_DELAYS.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
     let done = match pause {
-        Some(pause) => export.queue.give_back(&message.receipt, *pause).await.map(|()| Then::ComeAgain),
-        None => export.queue.bury(&message.body, failure).await.map(|()| Then::Done),
+        Some(pause) => {
+            export.queue.change_visibility(&message.receipt, *pause).await.map(|()| MessageOutcome::Redeliver)
+        }
+        None => export.queue.dead_letter(&message.body, failure).await.map(|()| MessageOutcome::Done),
     };
-    // Else it comes again in the queue's own time, and is dead when it has come as often as the queue allows.
+    // If that fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter queue
+    // after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
-        Then::ComeAgain
+        MessageOutcome::Redeliver
     })
 }
 
-/// One message of the queue: a request for one dataset.
+/// Handles one message of the queue: a request for one dataset.
 ///
-/// Without `datasets.toml` this message fails, and not the invocation: that would keep it invisible for the queue's own
-/// time, which is longer than an hour.
-async fn of_message(export: &Export, body: &str) -> Result<()> {
+/// If `datasets.toml` can't be read, the message fails and not the invocation. A failed invocation would leave the
+/// message invisible for the queue's visibility timeout, which is longer than an hour.
+async fn handle_message(export: &Export, body: &str) -> Result<()> {
     let request = request::Export::parse(&request::message(body)?)?;
-    let config = export.world.config().await?;
+    let config = export.env.config().await?;
     match request {
-        request::Export::One(name) => one(export, &config, config.dataset(&name)?).await.map(drop),
+        request::Export::One(name) => export_one(export, &config, config.dataset(&name)?).await.map(drop),
         request::Export::Pending(name, generation) => {
             engines::pending(export, config.dataset(&name)?, &generation).await.map(drop)
         }
-        _ => Err(Error::input("a message of the queue must name one dataset: {\"dataset\": NAME}")),
+        _ => Err(Error::input("the message must name one dataset: expected {\"dataset\": NAME}")),
     }
 }
 
-/// Builds one generation, or has it built; and of a member of a group, those of all members.
-async fn one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
+/// Exports one dataset: builds its generation, or starts an engine's run. For a member of a group, builds all members.
+async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
     let built = match config.group_of(dataset) {
         Some(members) => group::build(export, &members, dataset).await.map(Answer::Exported),
         None if dataset.source.is_engine() => engines::export(export, dataset).await,
@@ -165,49 +175,49 @@ async fn one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answ
     built.map_err(|failure| failure.of(&dataset.name))
 }
 
-/// Source → data files → manifest.
+/// Builds a generation: source → data files → manifest.
 async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let started = Instant::now();
-    let begun = Begun::now(&export.world, dataset).await?;
+    let head = NewGeneration::now(&export.env, dataset).await?;
     let context = context(export, dataset);
     let opened = tokio::select! {
-        opened = source::open(&dataset.source, &context) => opened?,
+        opened = sources::open(&dataset.source, &context) => opened?,
         () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, None)),
     };
-    let manifest = match begun.write(export, opened).await? {
+    let manifest = match head.write(export, opened).await? {
         Ok(manifest) => manifest,
         Err(progress) => return Err(out_of_time(dataset, started, Some(progress), None)),
     };
-    complete(&export.world, dataset, &manifest).await?;
-    Ok(exported(&export.world, manifest, started.elapsed()))
+    complete(&export.env, dataset, &manifest).await?;
+    Ok(exported(&export.env, manifest, started.elapsed()))
 }
 
-/// A generation that has got its name.
-struct Begun<'a> {
+/// A generation that has its identifier and location, but no data yet.
+struct NewGeneration<'a> {
     dataset: &'a Dataset,
     live: Live,
     generation: Generation,
     location: Location,
 }
 
-impl<'a> Begun<'a> {
-    /// What a flip would refuse is refused here, before the work.
-    async fn now(world: &World, dataset: &'a Dataset) -> Result<Begun<'a>> {
-        let live = publish::live_to_follow(world, dataset).await?;
-        let generation = plan::next(&dataset.home, &live, world.clock.ulid());
-        let location = dataset.home.generation(&generation);
-        plan::beside(&live, &location)?;
-        Ok(Begun { dataset, live, generation, location })
+impl<'a> NewGeneration<'a> {
+    /// Begins a generation. Fails here, before the work, if a flip would refuse the table.
+    async fn now(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
+        let live = publish::live_to_follow(env, dataset).await?;
+        let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
+        let location = dataset.paths.generation(&generation);
+        decision::beside(&live, &location)?;
+        Ok(NewGeneration { dataset, live, generation, location })
     }
 
-    /// Writes all rows. Gives the manifest that is to be written, or how far it came until the time was up.
+    /// Writes all rows. Returns the manifest, not yet written; or the progress if the deadline came first.
     async fn write(self, export: &Export, opened: Opened) -> Result<Result<Manifest, Progress>> {
-        let Begun { dataset, live, generation, location } = self;
-        let columns = schema::columns(&opened.schema).map_err(|fault| {
-            Error::config(format!("datasets.{}.source: {fault}: cast it in the query", dataset.name))
+        let NewGeneration { dataset, live, generation, location } = self;
+        let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
+            Error::config(format!("datasets.{}.source: {fault}: cast the column in the query", dataset.name))
         })?;
         let (as_of, typed_by, unrepresentable) = (opened.as_of, opened.typed_by, opened.unrepresentable.clone());
-        let (files, columns, partitions) = match write(export, dataset, &location, opened, columns).await? {
+        let (files, columns, partitions) = match write(export, dataset, &location, opened.rows, columns).await? {
             Ok(written) => written,
             Err(progress) => return Ok(Err(progress)),
         };
@@ -216,9 +226,9 @@ impl<'a> Begun<'a> {
             dataset: dataset.name.clone(),
             generation,
             location,
-            base: live.location(&dataset.home),
+            base: live.location(&dataset.paths),
             as_of,
-            created_at: export.world.clock.now(),
+            created_at: export.env.clock.now(),
             spec: dataset.spec.clone(),
             typed_by,
             columns,
@@ -235,19 +245,19 @@ impl<'a> Begun<'a> {
 
 fn context(export: &Export, dataset: &Dataset) -> Context {
     Context {
-        objects: export.world.objects.clone(),
+        objects: export.env.objects.clone(),
         secrets: export.secrets.clone(),
         iam: export.iam.clone(),
-        now: export.world.clock.now(),
+        now: export.env.clock.now(),
         table: dataset.table.clone(),
         on_unrepresentable: dataset.on_unrepresentable,
-        // A copy stays one file, of all its columns.
+        // A passthrough copies whole files with all their columns, so it can't be partitioned.
         copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
     }
 }
 
-/// Tells of a generation that is complete.
-fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
+/// Logs a complete generation, emits its metrics, and returns the answer.
+fn exported(env: &Environment, manifest: Manifest, took: Duration) -> Exported {
     let seconds = took.as_secs_f64();
     info!(
         dataset = manifest.dataset,
@@ -264,7 +274,7 @@ fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
     );
     let (rows, bytes) = (manifest.rows as f64, manifest.bytes as f64);
     let metrics = [(Metric::Rows, rows), (Metric::Bytes, bytes), (Metric::ExportTime, seconds)];
-    emit(world.clock.now(), &manifest.dataset, &metrics);
+    emit(env.clock.now(), &manifest.dataset, &metrics);
     Exported {
         dataset: manifest.dataset,
         generation: manifest.generation,
@@ -278,69 +288,68 @@ fn exported(world: &World, manifest: Manifest, took: Duration) -> Exported {
     }
 }
 
-/// No retry helps: it takes a word of an operator's.
+/// Returns the error of an export that reached its deadline. It is a `Config` error, because a retry would not help.
 fn out_of_time(dataset: &Dataset, started: Instant, progress: Option<Progress>, of: Option<group::Stopped>) -> Error {
     let seconds = started.elapsed().as_secs_f64();
-    let far = match progress {
+    let progress = match progress {
         Some(Progress { rows, bytes, files }) => {
-            format!("{rows} rows were read, and {bytes} bytes of {files} files were written")
+            format!("{rows} rows were read, and {bytes} bytes in {files} files were written")
         }
         None => "the source was still being opened".into(),
     };
     let faster = match &dataset.source {
         Source::Postgres(_) => {
-            "read over several connections (parallel, with split_by where the query is no whole table)"
+            "read over several connections (set parallel, and split_by unless the query reads a whole table)"
         }
-        Source::Files(_) => "split the source into more objects, of which four are read at a time",
-        _ => "lower what the source gives",
+        Source::Files(_) => "split the source into more objects: four are read at a time",
+        _ => "reduce the rows of the source",
     };
     let (together, split) = of.map_or((String::new(), ""), |of| (format!(" ({of})"), "split the group, "));
     Error::config(format!(
-        "{}{together}: the function's time is nearly up, and export has stopped by itself after {seconds:.0} s: {far}; \
-         nothing was published. To be faster, {split}{faster}, or give the function more memory, and processors with it \
+        "{}{together}: export stopped after {seconds:.0} s, shortly before the function's timeout: {progress}; nothing \
+         was published. To make it faster, {split}{faster}, or give the function more memory, which adds processors too \
          (ExportMemory in template.yaml)",
         dataset.name
     ))
 }
 
-/// Writes the rows. Gives the files, the columns that are in them, and those that are folders; or how far it came until
-/// the time was up.
+/// Writes the rows. Returns the files, the columns in them and the partition columns; or the progress if the deadline
+/// came first.
 async fn write(
     export: &Export,
     dataset: &Dataset,
     location: &Location,
-    opened: Opened,
+    rows: Rows,
     mut columns: Vec<Column>,
 ) -> Result<Result<(Vec<File>, Vec<Column>, Vec<Partition>), Progress>> {
-    let (stop, objects, by) = (lambda::passed(export.deadline), &export.world.objects, &dataset.partition_by);
+    let (stop, objects, by) = (lambda::passed(export.deadline), &export.env.objects, &dataset.partition_by);
     if by.is_empty() {
-        return Ok(match parquet::write_until(stop, objects, location, opened, dataset.parquet).await? {
+        return Ok(match parquet::write_until(stop, objects, location, rows, dataset.parquet).await? {
             Written::All(files) => Ok((files, columns, Vec::new())),
             Written::Stopped(progress) => Err(progress),
         });
     }
     let table = format!("datasets.{}", dataset.name);
-    let ended =
-        partitioned::write_until(stop, objects, location, opened, &columns, by, dataset.parquet, &table).await?;
+    let ended = partitioned::write_until(stop, objects, location, rows, &columns, by, dataset.parquet, &table).await?;
     let written = match ended {
-        partitioned::Ended::All(written) => written,
-        partitioned::Ended::Stopped(progress) => return Ok(Err(progress)),
+        partitioned::PartitionedOutcome::All(written) => written,
+        partitioned::PartitionedOutcome::Stopped(progress) => return Ok(Err(progress)),
     };
     let (existing, projected) = (written.existing as u64, written.projected);
     info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
     if projected > 2 * existing.max(1) {
-        // Athena's guide: with more than half of them empty, registered partitions are the faster ones.
+        // Athena's guide: if more than half of the projected partitions are empty, registered partitions are faster.
         warn!(dataset = dataset.name, partitions = existing, projected, "most projected partitions are empty");
     }
     columns.retain(|column| !by.contains(&column.name));
     Ok(Ok((written.files, columns, written.partitions)))
 }
 
-/// The manifest comes last: with it, and not before, there is a generation.
-async fn complete(world: &World, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
-    let key = dataset.home.manifest(&manifest.generation);
-    match world.objects.put_new(&key, manifest.to_json().into()).await? {
+/// Writes the manifest, which makes the generation complete. It comes last.
+async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
+    let key = dataset.paths.manifest(&manifest.generation);
+    match env.objects.put_new(&key, manifest.to_json().into()).await? {
         Put::Created => Ok(()),
-        Put::Exists => Err(Error::corrupt(format!("{key}: another run has used this run's name; run again"))),
+        Put::Exists => Err(Error::corrupt(format!("{key}: the generation already exists: run export again"))),
     }
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use export::Export;
 use turntable::{
-    aws::{engine::Engines, rds::Signer, sqs::Sqs},
-    lambda, world,
+    aws::{engine::Engines, rds::Signer, secrets::SecretsManager, sqs::Sqs},
+    environment, lambda,
 };
 
 #[tokio::main]
@@ -11,12 +11,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let aws = lambda::aws().await;
     let export = Export {
-        world: world::World::from_env(&aws)?,
-        queue: Arc::new(Sqs::new(&aws, world::env("QUEUE_URL")?, world::env("DEAD_LETTERS_URL")?)),
-        engine: Arc::new(Engines::new(&aws, world::optional("ATHENA_OUTPUT"))),
-        secrets: Some(turntable::source::Secrets::new(&aws)),
+        env: environment::Environment::from_env(&aws)?,
+        queue: Arc::new(Sqs::new(
+            &aws,
+            environment::required("QUEUE_URL")?,
+            environment::required("DEAD_LETTERS_URL")?,
+        )),
+        engine: Arc::new(Engines::new(&aws, environment::optional("ATHENA_OUTPUT"))),
+        secrets: Some(Arc::new(SecretsManager::new(&aws))),
         deadline: None,
-        iam: Signer::new(&aws),
+        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
     };
     lambda::serve_until(export, |export, event, deadline| export::handle(Export { deadline, ..export }, event)).await
 }

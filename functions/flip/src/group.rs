@@ -1,43 +1,45 @@
-//! What is asked of a member is asked of its group.
+//! Handles requests for members of groups: a request for one member applies to its whole group.
 
 use turntable::{
+    answer::{Flipped, FlippedGroup},
     config::{Dataset, Group},
+    decision::Trigger,
+    environment::Environment,
     error::Result,
-    plan::Who,
     publish::{Outcome, group},
-    request::{self, Flipped, FlippedGroup},
-    world::World,
+    request,
 };
 
-pub async fn act(world: &World, group: &Group<'_>, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
+/// Carries out the request for the group, and returns the answer from the point of view of `dataset`.
+pub async fn act(env: &Environment, group: &Group<'_>, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
-        request::Flip::Manifest(_, generation) => group::flip(world, group, dataset, generation, Who::Event).await?,
+        request::Flip::Manifest(_, generation) => group::flip(env, group, dataset, generation, Trigger::Event).await?,
         request::Flip::Candidate { generation, .. } => {
-            group::flip(world, group, dataset, generation, Who::Operator).await?
+            group::flip(env, group, dataset, generation, Trigger::Operator).await?
         }
         request::Flip::Rollback { generation, reason, .. } => {
-            group::rollback(world, group, dataset, generation, reason).await?
+            group::rollback(env, group, dataset, generation, reason).await?
         }
         request::Flip::Hold { reason, .. } => {
-            group::hold(world, group, reason).await?;
-            return look(world, group, dataset, Outcome::Held).await;
+            group::hold(env, group, reason).await?;
+            return loaded(env, group, dataset, Outcome::Held).await;
         }
         request::Flip::Release { reason, .. } => {
-            group::release(world, group, reason).await?;
-            return look(world, group, dataset, Outcome::Status).await;
+            group::release(env, group, reason).await?;
+            return loaded(env, group, dataset, Outcome::Status).await;
         }
-        request::Flip::Status { .. } => return look(world, group, dataset, Outcome::Status).await,
-        // What somebody else did to one table is told of that table.
-        request::Flip::Changed(_) => return super::act(world, dataset, request).await,
+        request::Flip::Status { .. } => return loaded(env, group, dataset, Outcome::Status).await,
+        // Drift concerns one table, so the group is left out.
+        request::Flip::Changed(_) => return super::act(env, dataset, request).await,
     };
     Ok(Flipped::of_group(&dataset.name, &group.name.name, ended))
 }
 
-/// The dataset as it is now, and what its group has on record.
-async fn look(world: &World, group: &Group<'_>, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
-    let (ended, record) = group::status(world, group).await?;
+/// Returns the dataset's status, with its group's record.
+async fn loaded(env: &Environment, group: &Group<'_>, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
+    let (ended, record) = group::status(env, group).await?;
     let Flipped { group: together, reasons, .. } = Flipped::of_group(&dataset.name, &group.name.name, ended);
-    let mut flipped = super::look(world, dataset, outcome).await?;
+    let mut flipped = super::loaded(env, dataset, outcome).await?;
     flipped.reasons.extend(reasons);
     if let Some(status) = &mut flipped.status {
         status.hold = record.held().cloned().or(status.hold.take());

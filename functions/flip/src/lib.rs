@@ -1,4 +1,5 @@
-//! `flip`: audits a candidate and makes it live in one call; and what operators ask: rollback, hold, release, status.
+//! `flip`: audits a candidate and makes it live in one call, and handles operators' requests: rollback, hold, release,
+//! status.
 
 mod group;
 
@@ -7,39 +8,40 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tracing::{error, info};
 use turntable::{
+    answer::{Flipped, Response},
     config::Dataset,
+    decision::Trigger,
+    environment::Environment,
     error::{Error, Result},
+    layout::TableName,
     metric::{Metric, emit},
-    name::TableName,
-    plan::Who,
-    publish::{self, Ended, Outcome},
-    request::{self, Flipped, Told},
-    world::World,
+    publish::{self, FlipReport, Outcome},
+    request, status,
 };
 
-/// About one dataset, or how all are.
-pub async fn answer(world: World, event: Value) -> Result<Told> {
+/// Handles a request for one dataset, or for the status of all.
+pub async fn answer(env: Environment, event: Value) -> Result<Response> {
     if !request::is_about_all(&event) {
-        return handle(world, event).await.map(|flipped| Told::One(Box::new(flipped)));
+        return handle(env, event).await.map(|flipped| Response::One(Box::new(flipped)));
     }
     let started = Instant::now();
-    let overview = publish::overview(&world, &world.config().await?).await;
+    let overview = status::overview(&env, &env.config().await?).await;
     let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
     info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
-    Ok(Told::All(overview))
+    Ok(Response::All(overview))
 }
 
-/// Of one dataset.
-pub async fn handle(world: World, event: Value) -> Result<Flipped> {
+/// Handles a request for one dataset.
+pub async fn handle(env: Environment, event: Value) -> Result<Flipped> {
     let started = Instant::now();
     let request = request::Flip::parse(&event)?;
-    let config = world.config().await?;
+    let config = env.config().await?;
     let dataset = match &request {
         request::Flip::Changed(table) => match config.dataset_of(table) {
             Some(dataset) => dataset,
-            None => return Ok(nobodys(table)),
+            None => return Ok(unmanaged_table(table)),
         },
-        request::Flip::Manifest(home, _) => config.dataset_at(home)?,
+        request::Flip::Manifest(paths, _) => config.dataset_at(paths)?,
         request::Flip::Candidate { dataset, .. }
         | request::Flip::Rollback { dataset, .. }
         | request::Flip::Hold { dataset, .. }
@@ -49,8 +51,8 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
     let candidate = request.generation().map(|generation| generation.to_string());
     let answer = match config.group_of(dataset) {
-        Some(group) => group::act(&world, &group, dataset, request).await,
-        None => act(&world, dataset, request).await,
+        Some(group) => group::act(&env, &group, dataset, request).await,
+        None => act(&env, dataset, request).await,
     };
     let answer = answer.map_err(|failure| failure.of(&dataset.name))?;
     info!(
@@ -70,25 +72,25 @@ pub async fn handle(world: World, event: Value) -> Result<Flipped> {
     );
     match answer.outcome {
         Outcome::Rejected => {
-            emit(world.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
+            emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
-                // An error would make Lambda ask twice more, to the same answer, and count three rejections for one.
+                // An error would make Lambda retry twice, with the same result, and count one rejection as three.
                 error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
             Err(rejected)
         }
-        Outcome::Swapped => {
-            emit(world.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
+        Outcome::Committed => {
+            emit(env.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
             Ok(answer)
         }
         _ => Ok(answer),
     }
 }
 
-/// The rule hears of every table of the account.
-fn nobodys(table: &TableName) -> Flipped {
+/// Returns the answer for a table of no dataset: the EventBridge rule matches every table in the account.
+fn unmanaged_table(table: &TableName) -> Flipped {
     Flipped {
         dataset: table.to_string(),
         outcome: Outcome::Status,
@@ -101,53 +103,54 @@ fn nobodys(table: &TableName) -> Flipped {
     }
 }
 
-async fn act(world: &World, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
+/// Carries out the request for a dataset that has no group.
+async fn act(env: &Environment, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
-        request::Flip::Manifest(_, generation) => publish::flip(world, dataset, generation, Who::Event).await?,
-        request::Flip::Candidate { generation, .. } => publish::flip(world, dataset, generation, Who::Operator).await?,
+        request::Flip::Manifest(_, generation) => publish::flip(env, dataset, generation, Trigger::Event).await?,
+        request::Flip::Candidate { generation, .. } => {
+            publish::flip(env, dataset, generation, Trigger::Operator).await?
+        }
         request::Flip::Rollback { generation, reason, .. } => {
-            publish::rollback(world, dataset, generation, reason).await?
+            publish::rollback(env, dataset, generation, reason).await?
         }
         request::Flip::Hold { reason, .. } => {
-            publish::hold(world, dataset, reason).await?;
-            return look(world, dataset, Outcome::Held).await;
+            publish::hold(env, dataset, reason).await?;
+            return loaded(env, dataset, Outcome::Held).await;
         }
         request::Flip::Release { reason, .. } => {
-            publish::release(world, dataset, reason).await?;
-            return look(world, dataset, Outcome::Status).await;
+            publish::release(env, dataset, reason).await?;
+            return loaded(env, dataset, Outcome::Status).await;
         }
-        request::Flip::Changed(_) => match publish::watch(world, dataset).await? {
+        request::Flip::Changed(_) => match publish::detect_and_repair(env, dataset).await? {
             Some(ended) => ended,
-            None => Ended {
+            None => FlipReport {
                 outcome: Outcome::Status,
-                live: publish::live(world, dataset).await?,
+                live: publish::live(env, dataset).await?,
                 previous: None,
                 reasons: Vec::new(),
                 checks: Vec::new(),
             },
         },
-        request::Flip::Status { .. } => return look(world, dataset, Outcome::Status).await,
+        request::Flip::Status { .. } => return loaded(env, dataset, Outcome::Status).await,
     };
     Ok(Flipped::new(&dataset.name, ended))
 }
 
-/// The dataset as it is now.
-async fn look(world: &World, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
-    let (ended, status) = publish::status(world, dataset).await?;
+/// Returns the dataset's status, with the outcome of the request.
+async fn loaded(env: &Environment, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
+    let (ended, status) = status::status(env, dataset).await?;
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })
 }
 
-/// A rejected candidate is somebody's work. Its metric has an alarm; the candidate is kept, and `status` has it.
+/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the
+/// candidate.
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");
         let run = group.run.as_deref().unwrap_or("the candidate");
         return Error::rejected(format!("group {}: {run} was rejected: {reasons}", group.name));
     }
-    let live = answer.live.as_deref().unwrap_or("nothing");
-    Error::rejected(format!(
-        "{}: the candidate was rejected, {live} stays live: {}",
-        answer.dataset,
-        answer.reasons.join("; ")
-    ))
+    let live = answer.live.as_deref();
+    let live = live.map_or_else(|| "there is still no table".into(), |live| format!("{live} stays live"));
+    Error::rejected(format!("{}: the candidate was rejected, {live}: {}", answer.dataset, answer.reasons.join("; ")))
 }

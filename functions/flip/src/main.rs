@@ -1,8 +1,8 @@
-use turntable::{lambda, world::World};
+use turntable::{environment::Environment, lambda};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
-    let world = World::from_env(&lambda::aws().await)?;
-    lambda::serve(world, flip::answer).await
+    let env = Environment::from_env(&lambda::aws().await)?;
+    lambda::serve(env, flip::answer).await
 }

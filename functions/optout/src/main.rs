@@ -1,14 +1,20 @@
+use std::sync::Arc;
+
 use optout::Optout;
-use turntable::{aws::rds::Signer, lambda, source::Secrets, world::World};
+use turntable::{
+    aws::{rds::Signer, secrets::SecretsManager},
+    environment::Environment,
+    lambda,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda::log();
     let aws = lambda::aws().await;
     let optout = Optout {
-        world: World::from_env(&aws)?,
-        secrets: Some(Secrets::new(&aws)),
-        iam: Signer::new(&aws),
+        env: Environment::from_env(&aws)?,
+        secrets: Some(Arc::new(SecretsManager::new(&aws))),
+        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,
     };
     lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await

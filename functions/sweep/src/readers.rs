@@ -1,4 +1,5 @@
-//! Who may still be reading: asked once an invocation, because one answer is as good for all datasets.
+//! Asks Athena for running queries: once per invocation and set of workgroups, because the answer holds for all
+//! datasets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,12 +8,12 @@ use turntable::{
     config::Dataset,
     error::{Kind, Result},
     port::Query,
-    sweep::{OldestQuery, State},
+    sweep::{OldestQuery, SweepState},
 };
 
 pub struct Readers {
     query: Arc<dyn Query>,
-    /// Whoever asks keeps the others waiting for the answer.
+    /// The answers by workgroups. The lock is held during a request, so that the other workers wait for its answer.
     asked: Mutex<BTreeMap<Vec<String>, OldestQuery>>,
 }
 
@@ -21,9 +22,12 @@ impl Readers {
         Readers { query, asked: Mutex::default() }
     }
 
-    /// What the plan of a dataset needs to know. An error, unless the dataset's workgroups may not be asked at all.
-    pub async fn oldest_query(&self, dataset: &Dataset, state: &State) -> Result<OldestQuery> {
-        // Live alone cannot be read too long.
+    /// Returns the oldest running query in the dataset's workgroups, as the sweep's plan needs it.
+    ///
+    /// Returns `NotAsked` if there are no workgroups, or if the configuration does not allow the request. Fails if
+    /// Athena does not answer.
+    pub async fn oldest_query(&self, dataset: &Dataset, state: &SweepState) -> Result<OldestQuery> {
+        // A single generation is live, and live is never deleted.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }
@@ -44,11 +48,12 @@ impl Readers {
         Ok(answer)
     }
 
+    /// Returns a note for each set of workgroups that was not asked.
     pub fn notes(self) -> Vec<String> {
         let note = |(workgroups, asked): (&Vec<String>, &OldestQuery)| match asked {
             OldestQuery::Known(_) => None,
             OldestQuery::NotAsked(why) => Some(format!(
-                "Athena was not asked for running queries of [{}], only drain protects them: {why}",
+                "Athena was not asked for running queries in [{}], so only drain protects their files: {why}",
                 workgroups.join(", ")
             )),
         };

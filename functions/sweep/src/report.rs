@@ -1,16 +1,16 @@
-//! What happened to one dataset: one line of the log, and its part of the answer.
+//! The result of sweeping one dataset: its log line, its metrics, and its part of the answer.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 use turntable::{
+    answer::{Item, Skipped, Swept},
     config::{Dataset, Source},
+    layout::Generation,
     metric::{Metric, emit},
-    name::Generation,
     port::Unfinished,
-    request::{Item, Skipped, Swept},
-    sweep::{Archived, Done, Look, Plan},
+    sweep::{Archived, Done, Plan, TableContents},
 };
 
 #[derive(Default)]
@@ -21,39 +21,47 @@ pub struct Report {
     kept: Vec<Item>,
     generations: usize,
     objects: usize,
-    /// The dataset's, in seconds.
+    /// The dataset's `retain.max_age`, in seconds.
     max_age: i64,
-    /// Seconds since the replacement of the generation that was replaced first and is still there.
+    /// Seconds since the earliest replacement of a generation that still exists.
     oldest_replaced: Option<i64>,
-    /// Seconds since live's snapshot was taken, of a dataset with a schedule.
+    /// Seconds since live's snapshot was taken; `None` for an inbox.
     live_age: Option<i64>,
-    /// Drops that have left the inbox.
+    /// Drops that were moved to the archive.
     archived: Option<Item>,
     more: bool,
 }
 
 impl Report {
-    pub fn skipped(dataset: &Dataset, now: Timestamp, look: &Look, reason: String) -> Report {
-        let live_age = live_age(dataset, now, look);
+    /// Reports a dataset that was skipped.
+    pub fn skipped(dataset: &Dataset, now: Timestamp, loaded: &TableContents, reason: String) -> Report {
+        let live_age = live_age(dataset, now, loaded);
         Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
     }
 
-    /// What would be done.
-    pub fn planned(dataset: &Dataset, now: Timestamp, look: &Look, plan: &Plan, uploads: &[Unfinished]) -> Report {
-        let objects = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len()).sum();
+    /// Reports what a sweep would do, for a dry run.
+    pub fn planned(
+        dataset: &Dataset,
+        now: Timestamp,
+        loaded: &TableContents,
+        plan: &Plan,
+        uploads: &[Unfinished],
+    ) -> Report {
+        let objects = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len()).sum();
         let all = Done { generations: plan.go.len(), objects, more: false };
-        Report::done(dataset, now, look, plan, uploads, &all)
+        Report::done(dataset, now, loaded, plan, uploads, &all)
     }
 
+    /// Reports what a sweep has done.
     pub fn done(
         dataset: &Dataset,
         now: Timestamp,
-        look: &Look,
+        loaded: &TableContents,
         plan: &Plan,
         uploads: &[Unfinished],
         done: &Done,
     ) -> Report {
-        let home = &dataset.home;
+        let paths = &dataset.paths;
         let item = |location: String, reason: String, objects: u64, bytes: u64| Item {
             dataset: dataset.name.clone(),
             location,
@@ -63,25 +71,25 @@ impl Report {
             until: None,
         };
         let generation = |generation: &Generation, reason: String| {
-            let found = &look.state.generations[generation];
-            item(home.generation(generation).to_string(), reason, found.objects.len() as u64, found.bytes)
+            let found = &loaded.state.generations[generation];
+            item(paths.generation(generation).to_string(), reason, found.objects.len() as u64, found.bytes)
         };
         let gone = plan.go.iter().take(done.generations);
         let mut deleted: Vec<Item> = gone.map(|(name, reason)| generation(name, reason.to_string())).collect();
         if !plan.records.is_empty() {
-            let reason = "flips of generations that are long gone";
-            deleted.push(item(home.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
+            let reason = "flip records of generations that were deleted long ago";
+            deleted.push(item(paths.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
         }
         deleted.extend(uploads.iter().map(|upload| {
-            item(upload.key.to_string(), format!("an upload of {} that was not finished", upload.initiated), 0, 0)
+            item(upload.key.to_string(), format!("an unfinished upload, begun at {}", upload.initiated), 0, 0)
         }));
         let kept = plan.kept.iter();
         let mut kept: Vec<Item> = kept
             .map(|kept| Item { until: kept.until, ..generation(&kept.generation, kept.reason.to_string()) })
             .collect();
-        let (objects, bytes) = look.unknown;
+        let (objects, bytes) = loaded.unknown;
         if objects > 0 {
-            kept.push(item(home.location().to_string(), "none of ours: never deleted".into(), objects, bytes));
+            kept.push(item(paths.location().to_string(), "unmanaged: never deleted".into(), objects, bytes));
         }
         Report {
             dataset: dataset.name.clone(),
@@ -92,18 +100,19 @@ impl Report {
             objects: done.objects,
             max_age: dataset.retain.max_age.as_secs(),
             oldest_replaced: plan.oldest_replaced.map(|at| now.duration_since(at).as_secs()),
-            live_age: live_age(dataset, now, look),
+            live_age: live_age(dataset, now, loaded),
             archived: None,
             more: done.more,
         }
     }
 
+    /// Adds the drops that were moved to the archive.
     pub fn with_archived(self, dataset: &Dataset, archived: Archived) -> Report {
         let Source::Inbox(inbox) = &dataset.source else { return self };
         let item = (archived.drops > 0).then(|| Item {
             dataset: dataset.name.clone(),
             location: inbox.location.to_string(),
-            reason: "drops that have been in the table for longer than the drain".into(),
+            reason: "drops that have been in the table for longer than drain".into(),
             objects: archived.drops,
             bytes: archived.bytes,
             until: None,
@@ -123,6 +132,7 @@ impl Report {
         self.live_age.map(|age| (Metric::LiveAge, age as f64)).into_iter().chain(swept).collect()
     }
 
+    /// Logs the report, emits its metrics unless it is a dry run, and adds it to the answer.
     pub fn log_and_add(self, now: Timestamp, swept: &mut Swept, took: Duration) {
         let bytes: u64 = self.deleted.iter().map(|item| item.bytes).sum();
         let (dry_run, seconds) = (swept.dry_run, took.as_secs_f64());
@@ -157,8 +167,9 @@ impl Report {
     }
 }
 
-/// An inbox is as old as its last drop, which says nothing: its lag does.
-fn live_age(dataset: &Dataset, now: Timestamp, look: &Look) -> Option<i64> {
+/// Returns the age of live in seconds; `None` for an inbox. A table of opt-outs is as old as its last drop, which is no
+/// sign of a fault: the metric for its lag is.
+fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
-    look.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
+    loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
 }

@@ -1,4 +1,4 @@
-//! One text, read as a drop and as a table's source, whole and in chunks.
+//! Reads one text as a drop and as a table's source, in one piece and in chunks.
 
 use std::{
     io::{self, BufReader, Read},
@@ -8,29 +8,14 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::Timestamp;
-use turntable::{
-    config::{Format, OnUnrepresentable},
-    error::Result,
-    manifest::TypedBy,
-    merge::key::{Key, Type},
-    name::Entry,
-    source::{
-        files::{
-            input::{self, Input},
-            object::{Compression, Object},
-            row::{Rows, Stop},
-        },
-        inbox::{self, Reader, Said},
-        unrepresentable::Unrepresentable,
-    },
-};
+use turntable::{config::{Format, OnUnrepresentable}, error::Result, manifest::TypedBy, consent::key::{Key, Type}, layout::Entry, sources::{files::{input::{self, Input}, object::{Compression, Object}, row::{Rows, Stop}}, inbox::{self, Reader, ParsedDrop}, unrepresentable::Unrepresentable}};
 
 pub struct Choice {
     chunk: usize,
     compression: Compression,
     key: Key,
     format: Format,
-    /// For the target's own choices.
+    /// A byte for choices of the fuzz target.
     pub other: u8,
 }
 
@@ -62,38 +47,39 @@ impl Choice {
             Format::Csv => "s3://b/a.csv",
             _ => "s3://b/a.ndjson",
         };
-        let (key, size) = (key.parse().expect("a key"), text.len() as u64);
+        let (key, size) = (key.parse().expect("a valid key"), text.len() as u64);
         let entry = Entry { key, size, etag: String::new(), modified: Timestamp::UNIX_EPOCH };
         Object { entry, compression: self.compression }
     }
 
-    /// Of one that is damaged, what comes first depends on the chunks: the damage, or the text before it.
-    fn is_packed(&self) -> bool {
+    /// Returns whether the text is compressed. In a damaged stream, the chunk size decides whether the damage or the
+    /// text before it is found first, so results may differ.
+    fn is_compressed(&self) -> bool {
         self.compression != Compression::None
     }
 
-    /// Sizes of chunks that must make no difference.
+    /// Returns the chunk sizes that must give the same result.
     fn chunks(&self) -> impl Iterator<Item = usize> + use<> {
         [usize::MAX, self.chunk].into_iter().filter(|chunk| *chunk > 0)
     }
 
-    pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<Said>) {
-        let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a time"), Arc::default());
+    pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<ParsedDrop>) {
+        let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a valid time"), Arc::default());
         let reader = Reader { key: self.key.clone(), now, spill };
         let object = self.object(text);
-        let said = |chunk| {
-            let said = input::open(&object, Dribble::new(text, chunk), inbox::text::WINDOW)
+        let parsed = |chunk| {
+            let result = input::open(&object, Dribble::new(text, chunk), inbox::text::WINDOW)
                 .and_then(|input| read(&object, input, &reader));
-            said.map(|said| (said.records.len(), said.rejects)).map_err(|error| error.report())
+            result.map(|drop| (drop.records.len(), drop.rejects)).map_err(|error| error.report())
         };
-        let all: Vec<_> = self.chunks().map(said).collect();
-        assert!(self.is_packed() || all.iter().all(|one| *one == all[0]), "{all:?}");
+        let all: Vec<_> = self.chunks().map(parsed).collect();
+        assert!(self.is_compressed() || all.iter().all(|one| *one == all[0]), "{all:?}");
     }
 
     pub fn as_a_source(&self, text: &[u8], decode: impl Fn(&Object, Input, &mut Rows) -> Result<(), Stop>) {
         let (object, schema) = (self.object(text), schema());
         let decoded = |chunk| -> Result<Vec<RecordBatch>, String> {
-            // More batches than a short text can fill.
+            // A short text fills fewer batches than this.
             let (to, mut from) = tokio::sync::mpsc::channel(64);
             let counted = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Null, &schema));
             let mut rows = Rows::new(&schema, self.typed_by(), counted, to)?;
@@ -102,20 +88,20 @@ impl Choice {
             match decode(&object, input, &mut rows).and_then(|()| Ok(rows.flush()?)) {
                 Ok(()) => Ok(std::iter::from_fn(|| from.try_recv().ok()).collect()),
                 Err(Stop::Error(error)) => Err(error.report()),
-                Err(Stop::Gone) => panic!("the receiver is here"),
+                Err(Stop::Gone) => panic!("the receiver was dropped"),
             }
         };
         let all: Vec<_> = self.chunks().map(decoded).collect();
-        assert!(self.is_packed() || all.iter().all(|one| same(one, &all[0])), "{all:?}");
+        assert!(self.is_compressed() || all.iter().all(|one| same(one, &all[0])), "{all:?}");
     }
 }
 
-/// NaN is not itself, so batches are compared as they are printed.
+/// Compares results. Falls back to their debug text, because NaN doesn't equal itself.
 fn same(one: &Result<Vec<RecordBatch>, String>, other: &Result<Vec<RecordBatch>, String>) -> bool {
     one == other || format!("{one:?}") == format!("{other:?}")
 }
 
-/// A column of every kind. The names are short: the fuzzer has to find them.
+/// Returns a schema with columns of many types. The names are short, so that the fuzzer finds them.
 fn schema() -> SchemaRef {
     use DataType::*;
     let inner = Fields::from(vec![Field::new("x", Int32, true), Field::new("y", Utf8, true)]);
@@ -137,7 +123,7 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(types.into_iter().enumerate().map(field).collect::<Vec<_>>()))
 }
 
-/// Gives so many bytes at a time.
+/// A reader that returns at most `chunk` bytes per call.
 struct Dribble {
     text: Vec<u8>,
     at: usize,

@@ -1,31 +1,26 @@
-//! One day: the schedule fires, and every dataset goes live with a new generation.
+//! One day: the schedule fires, and every dataset gets a new live generation.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use cli::datasets::Datasets;
 use serde_json::Value;
 use turntable::{
     config::Dataset,
+    layout::{Generation, Location, TableName},
     manifest::Manifest,
-    name::{Generation, Location, TableName},
 };
 
-use crate::{
-    Stack,
-    datasets::Datasets,
-    progress::say,
-    reader::Reader,
-    report::{Build, Report},
-};
+use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
 
-/// The longest that an export may take on Lambda.
-const TIMEOUT: Duration = Duration::from_secs(900);
-/// How long nothing may happen after an error before what is not live counts as failed.
-const QUIET: Duration = Duration::from_secs(5);
+/// Lambda's time limit for an export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(900);
+/// After an error and this time without a log line, every dataset that isn't live counts as failed.
+const QUIET_PERIOD: Duration = Duration::from_secs(5);
 
 pub struct Day<'a> {
     stack: &'a Stack,
-    /// Those that have not flipped yet, each with what was live before.
+    /// The datasets that have not flipped yet, each with its location before the day.
     pending: Vec<(&'a Dataset, Option<Location>)>,
     /// Unix milliseconds.
     since: i64,
@@ -34,7 +29,7 @@ pub struct Day<'a> {
 impl<'a> Day<'a> {
     pub async fn new(stack: &'a Stack, datasets: &'a Datasets) -> Result<Day<'a>> {
         let mut pending = Vec::new();
-        // What an inbox holds, no schedule exports.
+        // The schedule doesn't export inboxes.
         for dataset in datasets.config.datasets().filter(|dataset| !dataset.is_inbox()) {
             pending.push((dataset, live(stack, &dataset.table).await?));
         }
@@ -42,11 +37,12 @@ impl<'a> Day<'a> {
         Ok(Day { stack, pending, since })
     }
 
-    /// Fires the schedule and waits until all is live, or until no more can be hoped for: then the report has faults.
+    /// Fires the schedule and waits until every dataset is live, or until no more progress is possible; then the report
+    /// has faults.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         say("the schedule is due; the emulator fires it within ten seconds");
-        let mut hope = Hope::new();
+        let mut patience = Patience::new();
         while !self.pending.is_empty() {
             let flipped = self.flipped().await?;
             for (dataset, manifest) in &flipped {
@@ -55,9 +51,9 @@ impl<'a> Day<'a> {
                 report.builds.push(self.build(dataset, manifest).await?);
             }
             let lines = self.lines().await?;
-            if hope.is_lost(&lines) {
+            if patience.is_over(&lines) {
                 report.faults.extend(self.pending.iter().map(|(dataset, _)| format!("{} is not live", dataset.name)));
-                report.faults.extend(lines.iter().map(told));
+                report.faults.extend(lines.iter().map(shown));
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -65,12 +61,12 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Takes those out of the pending ones that are live with a generation of their own now.
+    /// Removes the datasets that have flipped from the pending ones, and returns them.
     async fn flipped(&mut self) -> Result<Vec<(&'a Dataset, Manifest)>> {
         let (mut flipped, mut still) = (Vec::new(), Vec::new());
         for (dataset, before) in std::mem::take(&mut self.pending) {
             let now = live(self.stack, &dataset.table).await?;
-            match now.as_ref().and_then(|location| dataset.home.parse_generation(location)) {
+            match now.as_ref().and_then(|location| dataset.paths.parse_generation(location)) {
                 Some(generation) if now != before => {
                     flipped.push((dataset, manifest(self.stack, dataset, &generation).await?));
                 }
@@ -87,9 +83,10 @@ impl<'a> Day<'a> {
         Ok(lines)
     }
 
-    /// The functions' own measurements. They come with the end of an invocation, shortly after the flip itself.
-    async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<Build> {
-        let mut build = Build {
+    /// Returns a live generation with the times that the functions logged. The emulator delivers log lines at the end
+    /// of an invocation, shortly after the flip.
+    async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
+        let mut build = LiveGeneration {
             dataset: dataset.name.clone(),
             generation: manifest.generation,
             rows: manifest.rows,
@@ -99,7 +96,7 @@ impl<'a> Day<'a> {
         };
         let generation = manifest.generation.to_string();
         let start = Instant::now();
-        while start.elapsed() < QUIET {
+        while start.elapsed() < QUIET_PERIOD {
             let lines = self.lines().await?;
             let seconds = |keys: &[&str]| {
                 let has =
@@ -107,7 +104,7 @@ impl<'a> Day<'a> {
                 let names = |line: &&Value| keys.iter().any(|key| has(line, key));
                 field(lines.iter().find(names)?, "seconds").as_f64()
             };
-            // One line tells of all members of a group.
+            // One line covers all members of a group.
             if let (Some(export_s), Some(flip_s)) = (seconds(&["generation"]), seconds(&["live", "members"])) {
                 (build.export_s, build.flip_s) = (export_s, flip_s);
                 break;
@@ -118,45 +115,45 @@ impl<'a> Day<'a> {
     }
 }
 
-/// When to stop waiting.
-struct Hope {
+/// Decides when to stop waiting.
+struct Patience {
     start: Instant,
-    quiet: Instant,
+    last_line: Instant,
     lines: usize,
 }
 
-impl Hope {
-    fn new() -> Hope {
-        Hope { start: Instant::now(), quiet: Instant::now(), lines: 0 }
+impl Patience {
+    fn new() -> Patience {
+        Patience { start: Instant::now(), last_line: Instant::now(), lines: 0 }
     }
 
-    fn is_lost(&mut self, lines: &[Value]) -> bool {
+    fn is_over(&mut self, lines: &[Value]) -> bool {
         if lines.len() != self.lines {
-            (self.lines, self.quiet) = (lines.len(), Instant::now());
+            (self.lines, self.last_line) = (lines.len(), Instant::now());
         }
         let errors = lines.iter().filter(|line| is_error(line)).count();
         let exported = lines.iter().filter(|line| field(line, "message") == "exported").count();
-        // One message a group.
+        // `datasets` counts messages; a group has one.
         let fanned_out = lines.iter().find(|line| field(line, "message") == "queued");
         let messages = fanned_out.and_then(|line| field(line, "datasets").as_u64()).unwrap_or_default();
-        // An export logs when it has ended: while one runs, silence means nothing.
+        // An export's lines arrive when it has ended, so silence means nothing while one runs.
         let at_rest = errors > 0 && (errors + exported) as u64 >= messages;
-        self.start.elapsed() > TIMEOUT || at_rest && self.quiet.elapsed() > QUIET
+        self.start.elapsed() > EXPORT_TIMEOUT || at_rest && self.last_line.elapsed() > QUIET_PERIOD
     }
 }
 
-/// A line that is not structured is a panic's, or the emulator's word for a function that could not start.
+/// A line that is not structured comes from a panic, or from the emulator when a function can't start.
 fn is_error(line: &Value) -> bool {
     line["level"] == "ERROR" || line.is_string()
 }
 
-/// A field of a structured log line, or null.
+/// Returns a field of a structured log line, or null.
 fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
     &line["fields"][name]
 }
 
-/// A log line for a person.
-fn told(line: &Value) -> String {
+/// Formats a log line for people.
+fn shown(line: &Value) -> String {
     let (Some(level), Some(fields)) = (line["level"].as_str(), line["fields"].as_object()) else {
         return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
     };
@@ -164,7 +161,7 @@ fn told(line: &Value) -> String {
     format!("{level} {}", fields.join(" "))
 }
 
-/// What the Glue table's location names; `None` where there is no table.
+/// Returns the Glue table's location, or `None` without a table.
 pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
     let answer = stack.glue.get_table().database_name(&table.database).name(&table.table).send().await;
     let table = match answer {
@@ -176,8 +173,9 @@ pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> 
     Ok(location.map(|location| location.parse()).transpose()?)
 }
 
+/// Reads a generation's manifest.
 pub async fn manifest(stack: &Stack, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
-    let key = dataset.home.manifest(generation);
+    let key = dataset.paths.manifest(generation);
     let object = stack.s3.get_object().bucket(&key.bucket).key(&key.key).send().await;
     let object = object.with_context(|| format!("cannot read {key}"))?;
     Ok(Manifest::from_json(&key, generation, &object.body.collect().await?.to_vec())?)
@@ -190,26 +188,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hope_ends_when_all_has_ended_and_something_failed() {
+    fn waiting_ends_when_every_export_has_ended_and_one_failed() {
         let queued = json!({ "level": "INFO", "fields": { "message": "queued", "datasets": 2 } });
         let exported = json!({ "level": "INFO", "fields": { "message": "exported", "generation": "blue-1" } });
         let failed = json!({ "level": "ERROR", "fields": { "message": "failed" } });
-        let lost = |lines: &[Value]| {
-            let mut hope = Hope::new();
-            hope.is_lost(lines);
-            hope.quiet -= QUIET * 2;
-            hope.is_lost(lines)
+        let is_over = |lines: &[Value]| {
+            let mut patience = Patience::new();
+            patience.is_over(lines);
+            patience.last_line -= QUIET_PERIOD * 2;
+            patience.is_over(lines)
         };
-        assert!(lost(std::slice::from_ref(&failed)), "the schedule's own invocation failed");
-        assert!(!lost(&[queued.clone(), failed.clone()]), "the other export may still run");
-        assert!(lost(&[queued.clone(), failed.clone(), exported.clone()]));
-        assert!(!lost(&[queued, exported.clone(), exported]), "nothing failed");
+        assert!(is_over(std::slice::from_ref(&failed)), "the schedule's own invocation failed");
+        assert!(!is_over(&[queued.clone(), failed.clone()]), "the other export may still run");
+        assert!(is_over(&[queued.clone(), failed.clone(), exported.clone()]));
+        assert!(!is_over(&[queued, exported.clone(), exported]), "nothing failed");
     }
 
     #[test]
-    fn a_log_line_is_told_in_one_line() {
+    fn log_line_is_shown_on_one_line() {
         let line = json!({ "level": "ERROR", "fields": { "error": "no", "kind": "Input" }, "span": {} });
-        assert_eq!(told(&line), r#"ERROR error="no" kind="Input""#);
-        assert_eq!(told(&json!("thread panicked")), "thread panicked");
+        assert_eq!(shown(&line), r#"ERROR error="no" kind="Input""#);
+        assert_eq!(shown(&json!("thread panicked")), "thread panicked");
     }
 }

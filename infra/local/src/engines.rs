@@ -1,4 +1,4 @@
-//! What datasets that Athena or Glue build need besides: the template's parameters, the jobs, and PySpark.
+//! Resources for datasets that Athena or Glue build: the template's parameters, workgroups, jobs and PySpark.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,9 +7,9 @@ use aws_sdk_athena::types::WorkGroupConfiguration;
 use aws_sdk_glue::types::JobCommand;
 use turntable::config::{Config, Source};
 
-use crate::{Stack, Tools, progress::say};
+use crate::{progress::say, stack::Stack, tools::Tools};
 
-/// Workgroups and jobs, which template.yaml has to know.
+/// Returns the parameters of template.yaml that name the workgroups and jobs.
 pub fn parameters(config: &Config) -> Vec<(String, String)> {
     [("EngineWorkgroups", workgroups(config)), ("GlueJobs", jobs(config))]
         .into_iter()
@@ -36,12 +36,13 @@ fn names(config: &Config, name: impl Fn(&Source) -> Option<String>) -> BTreeSet<
     config.datasets().filter_map(|dataset| name(&dataset.source)).collect()
 }
 
-/// Installs PySpark where a dataset needs it.
+/// Installs PySpark if a dataset needs it.
 pub async fn prepare(tools: &Tools, config: &Config) -> Result<()> {
     if jobs(config).is_empty() { Ok(()) } else { tools.spark().await }
 }
 
-/// The workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py`, beside the datasets file.
+/// Creates the workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py` in the folder
+/// `beside`, the datasets file's.
 pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()> {
     for name in workgroups(config) {
         create_workgroup(stack, &name).await?;
@@ -50,7 +51,7 @@ pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()>
         let script = beside.join(format!("{name}.py"));
         let text = fs::read(&script).with_context(|| {
             format!(
-                "cannot read {}: the script of the Glue job {name:?} lies beside the datasets file",
+                "cannot read {}, the script of the Glue job {name:?}: put it beside the datasets file",
                 script.display()
             )
         })?;
@@ -60,7 +61,7 @@ pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()>
     Ok(())
 }
 
-/// An Athena workgroup that leaves to its users where results go.
+/// Creates an Athena workgroup whose users choose the location of results.
 pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     if name == "primary" {
         return Ok(());
@@ -71,7 +72,7 @@ pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a Glue job runs from now on.
+/// Replaces the script of a Glue job.
 pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
     let key = format!("jobs/{name}.py");
     let put = stack.s3.put_object().bucket(&stack.scratch).key(&key).body(script.into());
@@ -79,7 +80,7 @@ pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// A Glue job that runs this script.
+/// Creates a Glue job that runs this script.
 pub async fn create_job(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
     put_script(stack, name, script).await?;
     let key = format!("jobs/{name}.py");

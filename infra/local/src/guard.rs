@@ -1,4 +1,4 @@
-//! Child processes that cannot outlive this one.
+//! Child processes that can't outlive this one.
 
 use std::{
     os::unix::process::CommandExt,
@@ -13,30 +13,32 @@ use crate::progress::say;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guard.py");
 
-/// A command that `guard.py` runs: add the program, its arguments and environment, and hand it to [`Guarded::start`].
-/// `folder` is removed when the command has ended.
+/// Returns a command that runs under `guard.py`. Add the program, its arguments and environment, and pass it to
+/// [`Guarded::start`]. The guard removes `folder` when the command has ended.
 pub fn command(python: &Path, folder: Option<&Path>) -> Command {
     let mut command = Command::new(python);
     command.arg(SCRIPT).arg(folder.unwrap_or(Path::new("")));
     command
 }
 
-/// Ends when it is dropped or when this process ends, however that happens, with every process that it started.
+/// A process that ends, with every process that it started, when this value is dropped or when this process ends in any
+/// way.
 pub struct Guarded(Child);
 
 impl Guarded {
+    /// Starts a command made by [`command`].
     pub fn start(mut command: Command) -> Result<Guarded> {
         command.stdin(Stdio::piped()).process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
         Ok(Guarded(child))
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Returns the exit status, or `None` while the process runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
 
-    /// Waits for its end, and says every ten seconds that it is `still` at it.
+    /// Waits for the end, and prints `still …` every ten seconds.
     pub async fn wait(mut self, still: &str) -> Result<ExitStatus> {
         let start = Instant::now();
         let mut said = 0;
@@ -57,7 +59,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It only has a group to kill and a folder to remove.
+        // The guard ends soon: it kills a process group and removes a folder.
         let _ = self.0.wait();
     }
 }

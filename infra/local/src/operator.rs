@@ -1,47 +1,28 @@
-//! What an operator sees and does when a day goes wrong: a candidate that the audit rejects, and a rollback.
+//! An operator's view of a bad day: the audit rejects a candidate, and the operator rolls back and forth.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 use serde_json::json;
-use turntable::{config::Dataset, name::Generation};
+use turntable::{config::Dataset, layout::Generation};
 
-use crate::{Stack, progress::say};
+use crate::{
+    outcome::{Move, Rejected},
+    progress::say,
+    stack::Stack,
+};
 
-/// A complete generation that never went live.
-#[derive(Debug, Clone, Serialize)]
-pub struct Rejected {
-    pub dataset: String,
-    pub candidate: Generation,
-    pub rows: u64,
-    /// As `flip` told it.
-    pub error: String,
-}
+/// The time limit for an audit: ten times its usual duration.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One flip by hand.
-#[derive(Debug, Clone, Serialize)]
-pub struct Move {
-    pub dataset: String,
-    /// `rollback` or `flip`.
-    pub action: &'static str,
-    pub from: Generation,
-    pub to: Generation,
-    /// From the request to the answer.
-    pub seconds: f64,
-}
-
-/// An order of magnitude above what an audit takes.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Exports a source that has gone bad, and waits until the manifest's event has had its candidate rejected.
+/// Exports a broken source, and waits until `flip`, triggered by the manifest's event, has rejected the candidate.
 pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
     let since = jiff::Timestamp::now().as_millisecond();
     let exported = stack.invoke("export", &json!({ "dataset": dataset.name })).await??;
-    let candidate = exported["generation"].as_str().context("export named no generation")?.parse()?;
-    let rows = exported["rows"].as_u64().context("export counted no rows")?;
+    let candidate = exported["generation"].as_str().context("export returned no generation")?.parse()?;
+    let rows = exported["rows"].as_u64().context("export returned no number of rows")?;
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < AUDIT_TIMEOUT {
         let lines = stack.logs("flip", since).await?;
         let rejected = lines.iter().map(|line| &line["fields"]).find(|fields| fields["kind"] == "Rejected");
         if let Some(error) = rejected.and_then(|fields| fields["error"].as_str()) {
@@ -50,26 +31,27 @@ pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    bail!("{candidate} was not rejected within {} s", PATIENCE.as_secs())
+    bail!("{candidate} was not rejected within {} s", AUDIT_TIMEOUT.as_secs())
 }
 
-/// Back to the generation before live.
+/// Rolls back to the generation before live.
 pub async fn rollback(stack: &Stack, dataset: &Dataset) -> Result<Move> {
-    let request = json!({ "dataset": dataset.name, "action": "rollback", "reason": "cargo run -p local shows it" });
-    ask(stack, dataset, "rollback", &request).await
+    let request =
+        json!({ "dataset": dataset.name, "action": "rollback", "reason": "demonstration by cargo run -p local" });
+    send(stack, dataset, "rollback", &request).await
 }
 
-/// To a named generation, which an event never makes live again once it has been.
+/// Flips to a given generation. An event never makes a generation live again that was live before; an operator may.
 pub async fn flip(stack: &Stack, dataset: &Dataset, to: Generation) -> Result<Move> {
-    ask(stack, dataset, "flip", &json!({ "dataset": dataset.name, "generation": to })).await
+    send(stack, dataset, "flip", &json!({ "dataset": dataset.name, "generation": to })).await
 }
 
-async fn ask(stack: &Stack, dataset: &Dataset, action: &'static str, request: &serde_json::Value) -> Result<Move> {
+async fn send(stack: &Stack, dataset: &Dataset, action: &'static str, request: &serde_json::Value) -> Result<Move> {
     let start = Instant::now();
     let answer = stack.invoke("flip", request).await??;
     let seconds = start.elapsed().as_secs_f64();
     let generation = |field: &str| -> Result<Generation> {
-        let named = answer[field].as_str().with_context(|| format!("{action} answered {answer}"))?;
+        let named = answer[field].as_str().with_context(|| format!("{action} returned {answer}"))?;
         Ok(named.parse()?)
     };
     let (from, to) = (generation("previous")?, generation("live")?);

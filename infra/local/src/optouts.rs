@@ -1,47 +1,36 @@
-//! Somebody opts out: a drop arrives in the inbox, and its event takes the person out of the extraction.
+//! A person opts out: a drop arrives in the inbox, and its event removes the person from the extraction.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use cli::athena;
 use serde_json::Value;
 use turntable::config::{Dataset, Source};
 
 use crate::{
-    Stack, day,
+    day,
+    outcome::{LiveGeneration, OptedOut},
     progress::say,
-    reader::{Reader, query},
-    report::Build,
+    reader::Reader,
     sample,
+    stack::Stack,
 };
 
-/// One person's way out of an extraction.
-#[derive(Debug, Clone, Serialize)]
-pub struct OptedOut {
-    pub dataset: String,
-    /// What the extraction reads.
-    pub view: String,
-    /// The person's rows in it before the drop, and after.
-    pub before: u64,
-    pub after: u64,
-    /// From the end of the put to the end of the first query without the person.
-    pub seconds: f64,
-}
+/// The time limit for a refresh: ten times its usual duration with the emulator's schedule.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An order of magnitude above what a refresh takes, and the emulator's schedule.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Puts the people who are out so far into the inbox, then one more. Gives what is live in the end, too.
-pub async fn somebody_leaves(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<(OptedOut, Build)> {
+/// Puts the opt-outs so far into the inbox, then one more. Returns the last one's outcome and the generation that is
+/// live in the end.
+pub async fn person_opts_out(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<(OptedOut, LiveGeneration)> {
     let since = jiff::Timestamp::now().as_millisecond();
-    let protected = &dataset.protects.first().context("the sample's opt-outs protect nothing")?.table;
+    let protected = &dataset.protects.first().context("the sample's opt-outs protect no table")?.table;
     let (view, table) = (format!("{protected}_protected"), &dataset.table);
-    say("the application puts those who are out so far into the inbox");
+    say("the application puts the opt-outs so far into the inbox");
     stack.put(&format!("{}/so-far.csv", sample::INBOX), sample::opted_out_so_far()).await?;
     let out = sample::OPTED_OUT;
     let count = async |sql: &str| count(stack, sql).await;
-    // The view comes shortly after the table.
-    until("those who are out so far to be in the table", async || {
+    // The view appears shortly after the table.
+    until("the opt-outs so far in the table", async || {
         let rows = count(&format!("SELECT count(*) FROM {table}")).await.unwrap_or(0);
         Ok(rows == out && count(&format!("SELECT count(*) FROM {view}")).await.is_ok())
     })
@@ -54,16 +43,16 @@ pub async fn somebody_leaves(stack: &Stack, dataset: &Dataset, reader: &Reader) 
     say(format_args!("user {person} is in {view}, and opts out"));
     stack.put(&format!("{}/{person}.csv", sample::INBOX), sample::opts_out(person)).await?;
     let put = Instant::now();
-    until("the person to be gone", async || Ok(count(&in_view).await? == 0)).await?;
+    until("the person's removal from the view", async || Ok(count(&in_view).await? == 0)).await?;
     let seconds = put.elapsed().as_secs_f64();
     let after = count(&in_view).await?;
-    say(format_args!("user {person} is gone from it after {seconds:.2} s"));
+    say(format_args!("user {person} is gone from the view after {seconds:.2} s"));
     let opted_out = OptedOut { dataset: dataset.name.clone(), view, before, after, seconds };
     Ok((opted_out, live(stack, dataset, since).await?))
 }
 
-/// Waits until the drops that the user has put into an inbox are live; nothing, where there are none.
-pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<Option<Build>> {
+/// Waits until the drops that the user has put into an inbox are live. Returns `None` if there are none.
+pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<Option<LiveGeneration>> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(None) };
     let listed = stack.s3.list_objects_v2().bucket(&inbox.location.bucket).prefix(&inbox.location.prefix);
     if listed.send().await.context("cannot list the inbox")?.contents().is_empty() {
@@ -74,39 +63,42 @@ pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader
     live(stack, dataset, 0).await.map(Some)
 }
 
-async fn until(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
+/// Polls until `condition` is true.
+async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
-    while !is_so().await? {
-        if start.elapsed() > PATIENCE {
-            bail!("waited in vain for {what}");
+    while !condition().await? {
+        if start.elapsed() > REFRESH_TIMEOUT {
+            bail!("timed out after {} s: still waiting for {what}", REFRESH_TIMEOUT.as_secs());
         }
     }
     Ok(())
 }
 
 async fn count(stack: &Stack, sql: &str) -> Result<u64> {
-    let row = query(&stack.athena, &format!("s3://{}/athena/", stack.scratch), sql).await?;
-    row[0].as_deref().context("no answer")?.parse().with_context(|| format!("{row:?} is no number"))
+    let row = athena::first_row(&stack.athena, &format!("s3://{}/athena/", stack.scratch), sql).await?;
+    row[0].as_deref().context("the count is null")?.parse().with_context(|| format!("{row:?} is not a number"))
 }
 
-/// What is live, with the function's own measurements: until the flip, and the flip itself.
-async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<Build> {
+/// Returns the live generation, with the times that the function logged: until the flip, and of the flip.
+async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<LiveGeneration> {
     let start = Instant::now();
     loop {
         let live = day::live(stack, &dataset.table).await?;
-        let live = live.and_then(|live| dataset.home.parse_generation(&live)).context("the table is none of ours")?;
+        let live = live
+            .and_then(|live| dataset.paths.parse_generation(&live))
+            .context("the table is not at a generation of Turntable")?;
         let manifest = day::manifest(stack, dataset, &live).await?;
         let lines = stack.logs("optout", since).await?;
         let line = lines.iter().map(|line| &line["fields"]).find(|fields| fields["generation"] == live.to_string());
         let seconds = |name: &str| line.and_then(|fields: &Value| fields[name].as_f64());
-        // The line comes with the end of the invocation, shortly after the flip.
+        // The emulator delivers the line at the end of the invocation, shortly after the flip.
         if let (Some(all), Some(flip_s)) = (seconds("seconds"), seconds("flip")) {
             let dataset = dataset.name.clone();
             let (rows, bytes) = (manifest.rows, manifest.bytes);
-            return Ok(Build { dataset, generation: live, rows, bytes, export_s: all - flip_s, flip_s });
+            return Ok(LiveGeneration { dataset, generation: live, rows, bytes, export_s: all - flip_s, flip_s });
         }
-        if start.elapsed() > PATIENCE {
-            bail!("optout has not logged that {live} is live");
+        if start.elapsed() > REFRESH_TIMEOUT {
+            bail!("optout did not log within {} s that {live} is live", REFRESH_TIMEOUT.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

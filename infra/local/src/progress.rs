@@ -1,8 +1,8 @@
-//! Progress goes to standard error, with the seconds since the start; results go to standard output.
+//! Prints progress to standard error, with the seconds since the start. Results go to standard output.
 
 use std::{sync::OnceLock, time::Instant};
 
-/// Says what happens now or has just happened.
+/// Prints one step.
 pub fn say(text: impl std::fmt::Display) {
     static START: OnceLock<Instant> = OnceLock::new();
     let seconds = START.get_or_init(Instant::now).elapsed().as_secs_f64();

@@ -1,53 +1,40 @@
-//! What came of a run, as a table and as JSON.
+//! The report of a run, as a table and as JSON.
 
 use std::{collections::BTreeMap, fmt};
 
+use cli::table::{table, thousands};
 use serde::Serialize;
-use turntable::name::Generation;
+use turntable::layout::Generation;
 
 use crate::{
-    operator::{Move, Rejected},
-    optouts::OptedOut,
+    outcome::{LiveGeneration, Move, OptedOut, Rejected},
     reader::Tally,
-    table::{table, thousands},
 };
-
-/// One generation that went live during the run.
-#[derive(Debug, Clone)]
-pub struct Build {
-    pub dataset: String,
-    pub generation: Generation,
-    pub rows: u64,
-    pub bytes: u64,
-    /// As `export` logged it: from the request to the manifest. Of opt-outs, as `optout` logged it: until the flip.
-    pub export_s: f64,
-    /// As `flip` logged it: audit, `UpdateTable` and record.
-    pub flip_s: f64,
-}
 
 #[derive(Debug, Default)]
 pub struct Report {
     /// In the order in which they went live.
-    pub builds: Vec<Build>,
+    pub builds: Vec<LiveGeneration>,
     pub rejected: Vec<Rejected>,
-    /// Flips by hand, in order.
+    /// An operator's flips, in order.
     pub moves: Vec<Move>,
     pub opted_out: Vec<OptedOut>,
     pub reader: Tally,
-    /// What makes the run a failure.
+    /// The reasons why the run failed; empty after a successful one.
     pub faults: Vec<String>,
 }
 
 impl Report {
-    /// The generation of each dataset that is live at the end.
-    fn live(&self) -> Vec<&Build> {
-        let built = |build: &Build| (build.dataset.clone(), build.generation);
+    /// Returns the generation of each dataset that is live at the end.
+    fn live(&self) -> Vec<&LiveGeneration> {
+        let built = |build: &LiveGeneration| (build.dataset.clone(), build.generation);
         let moved = |moved: &Move| (moved.dataset.clone(), moved.to);
         let live: BTreeMap<String, Generation> =
             self.builds.iter().map(built).chain(self.moves.iter().map(moved)).collect();
         self.builds.iter().filter(|build| live[&build.dataset] == build.generation).collect()
     }
 
+    /// Returns the report as one JSON object.
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
         struct Dataset<'a> {
@@ -96,7 +83,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HEAD: [&str; 8] = ["dataset", "colour", "generation", "rows", "bytes", "export s", "flip s", ""];
         let live = self.live();
-        let row = |build: &Build| {
+        let row = |build: &LiveGeneration| {
             [
                 build.dataset.clone(),
                 build.generation.colour.to_string(),
@@ -109,7 +96,7 @@ impl fmt::Display for Report {
             ]
         };
         let rows: Vec<[String; 8]> = self.builds.iter().map(row).collect();
-        // Words to the left, numbers to the right.
+        // Numbers are aligned to the right.
         let right = std::array::from_fn(|at| (3..7).contains(&at));
         f.write_str(&table(HEAD, right, &rows))?;
         if !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty() {
@@ -137,9 +124,16 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn build(dataset: &str, generation: &str) -> Build {
+    fn build(dataset: &str, generation: &str) -> LiveGeneration {
         let generation = generation.parse().unwrap();
-        Build { dataset: dataset.into(), generation, rows: 100_000, bytes: 6_543_210, export_s: 1.2345, flip_s: 0.05 }
+        LiveGeneration {
+            dataset: dataset.into(),
+            generation,
+            rows: 100_000,
+            bytes: 6_543_210,
+            export_s: 1.2345,
+            flip_s: 0.05,
+        }
     }
 
     fn report() -> Report {
@@ -151,7 +145,7 @@ mod tests {
         Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, ..Report::default() }
     }
 
-    /// With a rejected candidate, a rollback, and a person who leaves.
+    /// A report with a rejected candidate, a rollback and an opt-out.
     fn trouble() -> Report {
         let (blue, green) = (report().builds[0].generation, report().builds[1].generation);
         let rejected = Rejected {
@@ -172,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_each_dataset_once_as_it_is_live() {
+    fn json_has_the_live_generation_of_each_dataset() {
         let json: serde_json::Value = serde_json::from_str(&report().to_json()).unwrap();
         let live = |dataset: &str, generation: &str| {
             serde_json::json!({
@@ -185,14 +179,14 @@ mod tests {
 
         let json: serde_json::Value = serde_json::from_str(&trouble().to_json()).unwrap();
         let back = "blue-01JDA00000000000000000000A";
-        assert_eq!(json["datasets"][0], live("users", back), "after a rollback it is what was live before");
+        assert_eq!(json["datasets"][0], live("users", back), "after a rollback the earlier generation is live");
         assert_eq!(json["moves"][0]["to"], back);
         assert_eq!(json["rejected"][0]["rows"], 25_000);
         assert_eq!((&json["opted_out"][0]["before"], &json["opted_out"][0]["after"]), (&1.into(), &0.into()));
     }
 
     #[test]
-    fn the_table_is_one_that_a_person_likes_to_read() {
+    fn table_shows_generations_rejections_and_moves() {
         let expected = "\
 dataset  colour  generation                           rows      bytes  export s  flip s
 users    blue    blue-01JDA00000000000000000000A   100,000  6,543,210      1.23    0.05  live

@@ -1,4 +1,4 @@
-//! The main job, day after day: source → schedule → `export` → manifest → S3 event → `flip`, under a reader's eyes.
+//! The whole run: source → schedule → `export` → manifest → S3 event → `flip`, day after day, while a reader queries.
 
 use std::{
     collections::BTreeMap,
@@ -7,35 +7,41 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use turntable::name::Location;
+use cli::{datasets::Datasets, laptop::ACCESS_KEY};
+use turntable::layout::Location;
 
 use crate::{
-    Deployment, Emulator, Stack, Tools,
-    datasets::{self, Datasets},
     day::{self, Day},
-    engines,
-    operator::{self, Rejected},
-    optouts,
+    deployment::Deployment,
+    emulator::Emulator,
+    engines, operator, optouts,
+    outcome::Rejected,
     progress::say,
     reader::{Reader, Tally},
     report::Report,
     sample,
+    stack::Stack,
+    tools::Tools,
 };
 
-/// The sample's days: the first makes the table, then two daily runs follow (blue → green → blue).
+/// The number of the sample's days. The first creates the table, two daily runs follow (blue → green → blue).
 const DAYS: u32 = 3;
 
-/// An emulator with the product in it, and its datasets in place.
+/// The folder beside a datasets file whose files are put into the bucket first.
+const BUCKET_FOLDER: &str = "bucket";
+
+/// A running emulator with a deployed stack and its sources.
 pub struct Started {
     pub emulator: Emulator,
     pub stack: Stack,
     pub datasets: Datasets,
 }
 
-/// Starts everything; `file` is the user's own datasets file. The sample's first day is in place, nothing is exported.
+/// Starts everything, for the user's datasets file or else the sample. The sources are in place, nothing is exported
+/// yet.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
-    let mut deployment = Deployment::in_account("test");
-    let datasets = Datasets::read(file.unwrap_or(Path::new(datasets::SAMPLE)), &deployment.bucket)?;
+    let mut deployment = Deployment::in_account(ACCESS_KEY);
+    let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;
     deployment.parameters = engines::parameters(&datasets.config);
     let tools = Tools::prepare().await?;
     engines::prepare(&tools, &datasets.config).await?;
@@ -49,13 +55,13 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
         None => put_sample(&stack, 0).await?,
         Some(beside) => {
             engines::create(&stack, &datasets.config, beside).await?;
-            put_folder(&stack, &beside.join(datasets::BUCKET)).await?;
+            put_folder(&stack, &beside.join(BUCKET_FOLDER)).await?;
         }
     }
     Ok(Started { emulator, stack, datasets })
 }
 
-/// Whatever lies beside the user's datasets file for the bucket, under the same names.
+/// Puts the files of a folder into the bucket, under the same names.
 async fn put_folder(stack: &Stack, folder: &Path) -> Result<()> {
     let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {
@@ -88,7 +94,7 @@ async fn put(stack: &Stack, objects: Vec<(String, String)>) -> Result<()> {
     Ok(())
 }
 
-/// The whole story. A report with faults is a run that failed.
+/// Runs the sample, or a datasets file once. A report with faults means that the run failed.
 pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     let Started { mut emulator, stack, datasets } = start(file.as_deref()).await?;
     let reader = Reader::start(&stack);
@@ -105,9 +111,9 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
         }
     }
     if file.is_none() && report.faults.is_empty() {
-        trouble(&stack, &datasets, &mut report).await?;
+        bad_day(&stack, &datasets, &mut report).await?;
         let inbox = datasets.config.dataset(sample::OPTOUTS)?;
-        let (opted_out, build) = optouts::somebody_leaves(&stack, inbox, &reader).await?;
+        let (opted_out, build) = optouts::person_opts_out(&stack, inbox, &reader).await?;
         report.builds.push(build);
         report.opted_out.push(opted_out);
         emulator.check()?;
@@ -122,11 +128,11 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     Ok(report)
 }
 
-/// A day that goes wrong, and an operator who goes back and forth.
-async fn trouble(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
+/// A bad day: a rejected candidate, and an operator's rollback and flip.
+async fn bad_day(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
     let users = datasets.config.dataset(sample::DATASET)?;
-    say("the application's next files are cut off");
-    put(stack, sample::cut_off(DAYS)).await?;
+    say("the application's next files are truncated");
+    put(stack, sample::truncated(DAYS)).await?;
     report.rejected.push(operator::bad_export(stack, users).await?);
     let back = operator::rollback(stack, users).await?;
     let forth = operator::flip(stack, users, back.from).await?;
@@ -134,7 +140,7 @@ async fn trouble(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Compares what the reader counted with what the manifests say: a query that missed rows did not succeed.
+/// Compares the reader's counts with the manifests: a query that missed rows counts as failed.
 async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
     let mut tally = std::mem::take(&mut report.reader);
     for dataset in datasets.config.datasets() {
@@ -142,7 +148,7 @@ async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Resul
         let mut short = Vec::new();
         for ((_, folder), counts) in seen {
             let location: Option<Location> = folder.parse().ok();
-            let Some(generation) = location.and_then(|location| dataset.home.parse_generation(&location)) else {
+            let Some(generation) = location.and_then(|location| dataset.paths.parse_generation(&location)) else {
                 continue;
             };
             let rows = day::manifest(stack, dataset, &generation).await?.rows;
@@ -160,14 +166,14 @@ async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Resul
         }
     }
     for Rejected { dataset, candidate, .. } in &report.rejected {
-        let location = datasets.config.dataset(dataset)?.home.generation(candidate).to_string();
+        let location = datasets.config.dataset(dataset)?.paths.generation(candidate).to_string();
         if tally.seen.keys().any(|(_, folder)| *folder == location) {
             report.faults.push(format!("the reader saw {candidate}, which was rejected"));
         }
     }
     let Tally { failed, mixed, .. } = tally;
     if failed > 0 || mixed > 0 {
-        report.faults.push(format!("the reader met {failed} failed and {mixed} mixed queries"));
+        report.faults.push(format!("the reader had {failed} failed and {mixed} mixed queries"));
     }
     report.reader = tally;
     Ok(())

@@ -1,27 +1,28 @@
-//! The sample: 100,000 users of an application, as it would export them to S3 every night. The same day is always the
-//! same bytes.
+//! The sample: 100,000 users of an application, as it would export them to S3 every night. The same day always gives
+//! the same bytes.
 
-use std::fmt::Write;
+/// The sample's datasets file.
+pub const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
 
-/// Where the sample's `datasets.toml` reads; the objects' names below it stay the same from day to day.
+/// The folder that the sample's `datasets.toml` reads. The names of the objects in it are the same every day.
 pub const SOURCE: &str = "source/users";
 
-/// Its dataset.
+/// The dataset of users.
 pub const DATASET: &str = "users";
 
-/// Its dataset of those who are out.
+/// The dataset of opt-outs.
 pub const OPTOUTS: &str = "optouts";
 
-/// The inbox of its opt-outs.
+/// The inbox of the opt-outs.
 pub const INBOX: &str = "inbox/optouts";
 
-/// How many are out from the beginning: every hundredth.
+/// The number of users who have opted out from the beginning: every hundredth.
 pub const OPTED_OUT: u64 = USERS / 100;
 
 const USERS: u64 = 100_000;
 const OBJECTS: u64 = 4;
 const JOIN_DAILY: u64 = 250;
-/// One user in so many leaves every day.
+/// One user in this number leaves every day.
 const LEAVE_DAILY: u64 = 800;
 
 const FAMILY: [(&str, &str); 12] = [
@@ -55,7 +56,8 @@ const GIVEN: [(&str, &str); 12] = [
 const PREFECTURES: [&str; 8] = ["東京都", "大阪府", "北海道", "神奈川県", "愛知県", "福岡県", "京都府", "沖縄県"];
 const HEADER: &str = "id,name,kana,email,birthday,prefecture,points,balance,rate,active,created_at,note,snapshot_day\n";
 
-/// The objects of one day, as (name, CSV). Day 0 has 100,000 users; every day some join, some leave, all points move.
+/// Returns the objects of one day as (name, CSV). Day 0 has 100,000 users. Every day some join, some leave, and all
+/// points change.
 pub fn objects(day: u32) -> Vec<(String, String)> {
     let mut objects: Vec<String> = (0..OBJECTS).map(|_| HEADER.to_owned()).collect();
     for id in 1..=USERS + JOIN_DAILY * u64::from(day) {
@@ -66,20 +68,20 @@ pub fn objects(day: u32) -> Vec<(String, String)> {
     (0..).zip(objects).map(|(number, csv)| (format!("users-{number}.csv"), csv)).collect()
 }
 
-/// The objects of a day on which the application wrote only the first of them to its end.
-pub fn cut_off(day: u32) -> Vec<(String, String)> {
+/// Returns the objects of a day on which the application completed only the first one; the others have just a header.
+pub fn truncated(day: u32) -> Vec<(String, String)> {
     let mut objects = objects(day);
     objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));
     objects
 }
 
-/// The drop of those who are out from the beginning.
+/// Returns the drop of those who have opted out from the beginning.
 pub fn opted_out_so_far() -> String {
     let people = (1..=OPTED_OUT).map(|n| format!("{},withdrawn,2026-04-01T00:00:00Z\n", n * 100));
     format!("user_id,state,occurred_at\n{}", people.collect::<String>())
 }
 
-/// One person's drop.
+/// Returns one person's drop.
 pub fn opts_out(person: u64) -> String {
     format!("user_id,state,occurred_at\n{person},opted_out,2026-04-02T09:00:00+09:00\n")
 }
@@ -117,16 +119,14 @@ fn write_user(csv: &mut String, id: u64, day: u32) {
         1 => "退会予定",
         _ => "",
     };
-    writeln!(
-        csv,
+    *csv += &format!(
         "{id},{family} {given},{family_kana} {given_kana},{email},{birthday},{prefecture},{points},{balance},{rate},\
-         {active},{created_at},{note},2026-04-{:02}",
+         {active},{created_at},{note},2026-04-{:02}\n",
         day + 1
-    )
-    .expect("writing to a string cannot fail");
+    );
 }
 
-/// SplitMix64 of the user and what is drawn for.
+/// Returns a pseudo-random number for a user and a column (`salt`), by SplitMix64.
 fn draw(id: u64, salt: u64) -> u64 {
     let mut z = id.wrapping_mul(64).wrapping_add(salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -136,14 +136,25 @@ fn draw(id: u64, salt: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use cli::datasets::Datasets;
+
     use super::*;
+
+    #[test]
+    fn sample_is_a_valid_datasets_file() {
+        let sample = Datasets::read(Path::new(DATASETS), "bucket").unwrap();
+        assert_eq!(sample.databases().into_iter().collect::<Vec<_>>(), ["dmp"]);
+        assert_eq!(sample.config.dataset(DATASET).unwrap().table.to_string(), "dmp.users");
+    }
 
     fn rows(day: u32) -> usize {
         objects(day).iter().map(|(_, csv)| csv.lines().count() - 1).sum()
     }
 
     #[test]
-    fn a_day_is_always_the_same_and_days_differ() {
+    fn day_is_reproducible_and_days_differ() {
         assert_eq!(rows(0), 100_000);
         assert_eq!(objects(1), objects(1));
         assert_ne!(rows(1), rows(0));

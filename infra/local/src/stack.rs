@@ -1,50 +1,36 @@
-//! A deployed stack: its clients, and what a person or a test does with it.
+//! A deployed stack: its clients, and the operations that the runner and the tests need.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use aws_config::SdkConfig;
-use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode};
-use serde::Deserialize;
+use cli::lambda::{FunctionError, Lambda};
 use serde_json::Value;
 
-use crate::{deploy::Deployment, emulator::Emulator};
+use crate::{boto::Account, deployment::Deployment, emulator::Emulator};
 
 pub struct Stack {
     pub name: String,
     pub bucket: String,
-    /// A second bucket, for what is not the product's: the functions' code, and what queries write.
+    /// A second bucket, for the functions' code and the results of queries.
     pub scratch: String,
     pub outputs: BTreeMap<String, String>,
-    /// The functions' deployed names by their short ones: `export` → `turntable-export`.
+    /// The functions' deployed names by their short names: `export` → `turntable-export`.
     pub functions: BTreeMap<String, String>,
     pub aws: SdkConfig,
     pub s3: aws_sdk_s3::Client,
     pub glue: aws_sdk_glue::Client,
-    pub lambda: aws_sdk_lambda::Client,
+    pub lambda: Lambda,
     pub athena: aws_sdk_athena::Client,
+    /// The services without an SDK crate here.
+    pub account: Account,
 }
-
-/// The error that a function answered with.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FunctionError {
-    pub error_type: String,
-    pub error_message: String,
-}
-
-impl std::fmt::Display for FunctionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.error_type, self.error_message)
-    }
-}
-
-impl std::error::Error for FunctionError {}
 
 impl Stack {
     pub(crate) async fn new(
         emulator: &Emulator,
         deployment: &Deployment,
+        account: Account,
         outputs: BTreeMap<String, String>,
     ) -> Result<Stack> {
         let aws = emulator.sdk_config(&deployment.access_key);
@@ -61,13 +47,14 @@ impl Stack {
             outputs,
             s3: aws_sdk_s3::Client::new(&aws),
             glue: aws_sdk_glue::Client::new(&aws),
-            lambda: aws_sdk_lambda::Client::new(&aws),
+            lambda: Lambda::new(&aws)?,
             athena: aws_sdk_athena::Client::new(&emulator.athena_config(&deployment.access_key)),
+            account,
             aws,
         };
         for name in stack.functions.values() {
-            let found = stack.lambda.get_function_configuration().function_name(name).send().await;
-            found.with_context(|| format!("template.yaml does not name a function ${{AWS::StackName}}-…: {name}"))?;
+            let found = stack.account.function_environment(name).await;
+            found.with_context(|| format!("template.yaml has no function ${{AWS::StackName}}-…: {name}"))?;
         }
         Ok(stack)
     }
@@ -86,7 +73,7 @@ impl Stack {
         Ok(object.body.collect().await?.to_vec())
     }
 
-    /// Makes a Glue database, unless it is there.
+    /// Creates a Glue database unless it exists.
     pub async fn create_database(&self, name: &str) -> Result<()> {
         let input = aws_sdk_glue::types::DatabaseInput::builder().name(name).build()?;
         match self.glue.create_database().database_input(input).send().await {
@@ -95,70 +82,39 @@ impl Stack {
         }
     }
 
-    /// As [`invoke`], by the function's short name.
+    /// Invokes a function by its short name and waits for its result. The outer error is the emulator's, the inner one
+    /// the function's.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
-        let name = self.functions.get(function).with_context(|| format!("the stack has no function {function}"))?;
-        invoke(&self.lambda, name, event).await
+        self.lambda.invoke(self.function(function)?, event).await
     }
 
-    /// Fires the stack's daily schedule now: a one-time schedule with the very target and input of the daily one.
-    /// The emulator looks for due schedules every ten seconds.
+    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator
+    /// fires due schedules every ten seconds.
     pub async fn fire_schedule(&self) -> Result<()> {
-        let scheduler = aws_sdk_scheduler::Client::new(&self.aws);
         let daily = format!("{}-daily", self.name);
-        let schedule = scheduler.get_schedule().name(&daily).send().await;
-        let schedule = schedule.with_context(|| format!("template.yaml makes no schedule {daily}"))?;
+        let target = self.account.schedule_target(&daily).await;
+        let target = target.with_context(|| format!("template.yaml makes no schedule {daily}"))?;
         let now = jiff::Timestamp::now();
-        let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build()?;
-        scheduler
-            .create_schedule()
-            .name(format!("{daily}-{}", now.as_millisecond()))
-            .schedule_expression(format!("at({})", now.strftime("%Y-%m-%dT%H:%M:%S")))
-            .action_after_completion(ActionAfterCompletion::Delete)
-            .flexible_time_window(window)
-            .set_target(schedule.target)
-            .send()
+        let name = format!("{daily}-{}", now.as_millisecond());
+        self.account
+            .schedule_once(&name, &now.strftime("%Y-%m-%dT%H:%M:%S").to_string(), target)
             .await
-            .context("cannot create a schedule")?;
-        Ok(())
+            .context("cannot create a schedule")
     }
-}
 
-impl Stack {
-    /// What a function has logged since a time in milliseconds. A line that is JSON is given as that, every other one
-    /// as a string; Lambda's own START, END and REPORT are left out. The emulator hands in the lines of an invocation
-    /// when it has ended.
+    /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, every other
+    /// line as a string. Leaves out Lambda's START, END and REPORT lines. The emulator delivers the lines of an
+    /// invocation when it has ended.
     pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
-        let name = self.functions.get(function).with_context(|| format!("the stack has no function {function}"))?;
-        let logs = aws_sdk_cloudwatchlogs::Client::new(&self.aws);
-        let group = format!("/aws/lambda/{name}");
-        let mut pages = logs.filter_log_events().log_group_name(group).start_time(since).into_paginator().send();
-        let mut lines = Vec::new();
-        while let Some(page) = pages.next().await {
-            for event in page.with_context(|| format!("cannot read the logs of {name}"))?.events() {
-                let line = event.message().unwrap_or_default().trim_end();
-                if !["START ", "END ", "REPORT "].iter().any(|own| line.starts_with(own)) {
-                    lines.push(serde_json::from_str(line).unwrap_or_else(|_| line.into()));
-                }
-            }
-        }
-        Ok(lines)
+        let name = self.function(function)?;
+        let messages = self.account.log_messages(&format!("/aws/lambda/{name}"), since).await;
+        let messages = messages.with_context(|| format!("cannot read the logs of {name}"))?;
+        let lines = messages.iter().map(|message| message.trim_end());
+        let lines = lines.filter(|line| !["START ", "END ", "REPORT "].iter().any(|own| line.starts_with(own)));
+        Ok(lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.into())).collect())
     }
-}
 
-/// Invokes a function and waits for its answer. The outer error is the emulator's or AWS's, the inner one the function's
-/// own.
-pub async fn invoke(
-    lambda: &aws_sdk_lambda::Client,
-    name: &str,
-    event: &Value,
-) -> Result<Result<Value, FunctionError>> {
-    let invoke = lambda.invoke().function_name(name).payload(event.to_string().into_bytes().into());
-    let answer = invoke.send().await.with_context(|| format!("cannot invoke {name}"))?;
-    let payload = answer.payload().map(|blob| blob.as_ref()).unwrap_or_default();
-    let understood = "an answer that is no JSON";
-    if answer.function_error().is_some() {
-        return Ok(Err(serde_json::from_slice(payload).context(understood)?));
+    fn function(&self, short: &str) -> Result<&String> {
+        self.functions.get(short).with_context(|| format!("the stack has no function {short}"))
     }
-    Ok(Ok(serde_json::from_slice(payload).context(understood)?))
 }

@@ -1,15 +1,14 @@
-//! template.yaml, packaged as `sam package` does it: each `CodeUri` becomes the place of the uploaded code.
+//! Packages template.yaml as `sam package` does: each `CodeUri` becomes the URI of the uploaded code.
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
+use cli::workspace;
 
-use crate::workspace;
+const CODE_URI: &str = "CodeUri: functions/";
 
-const CODE: &str = "CodeUri: functions/";
-
-/// The text of template.yaml. It is the only list of functions: the folder that a `CodeUri` names is also the name of
-/// the crate and of its binary, and ends the function's name.
+/// The text of template.yaml, which is the only list of functions. The folder in a `CodeUri` is also the name of the
+/// crate and of its binary, and the last part of the function's name.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 
@@ -19,23 +18,23 @@ impl Template {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let template = Template(text);
         if template.functions().is_empty() {
-            bail!("template.yaml has no function: expected `{CODE}NAME`");
+            bail!("template.yaml has no function: expected a line `{CODE_URI}NAME`");
         }
         Ok(template)
     }
 
-    /// `export`, `flip`, …
+    /// Returns the functions' short names: `export`, `flip`, …
     pub fn functions(&self) -> Vec<String> {
         self.0.lines().filter_map(function).map(str::to_owned).collect()
     }
 
-    /// The text with each function's code at its place, and not another byte changed.
+    /// Returns the text with the URI of each function's code; no other byte changes.
     pub fn packaged(&self, code: &BTreeMap<String, String>) -> String {
         let mut packaged = String::with_capacity(self.0.len());
         for line in self.0.split_inclusive('\n') {
             match function(line).and_then(|name| Some((name, code.get(name)?))) {
-                Some((name, place)) => {
-                    packaged += &line.replace(&format!("{CODE}{name}"), &format!("CodeUri: {place}"));
+                Some((name, uri)) => {
+                    packaged += &line.replace(&format!("{CODE_URI}{name}"), &format!("CodeUri: {uri}"));
                 }
                 None => packaged += line,
             }
@@ -44,9 +43,9 @@ impl Template {
     }
 }
 
-/// The function whose code this line names.
+/// Returns the function that a `CodeUri` line names.
 fn function(line: &str) -> Option<&str> {
-    line.trim().strip_prefix(CODE)
+    line.trim().strip_prefix(CODE_URI)
 }
 
 #[cfg(test)]
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_code_is_replaced() {
+    fn only_code_uris_are_replaced() {
         let template =
             Template("A:\n  CodeUri: functions/export\n  # CodeUri: functions/old\nB: functions/export\n".into());
         assert_eq!(template.functions(), ["export"]);

@@ -1,26 +1,27 @@
-//! What has to be there before anything can start: Python with its packages, and the built functions.
+//! Prepares the tools of a run: Python with its packages, and the compiled functions.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::{template::Template, venv, workspace::Build};
+use crate::{build::Build, template::Template, venv};
 
 #[derive(Debug, Clone)]
 pub struct Tools {
     pub python: PathBuf,
-    /// What Glue jobs run on; only there after [`Tools::spark`].
+    /// The Python that runs Glue jobs; it exists only after [`Tools::spark`].
     pub spark: PathBuf,
-    /// A folder that is there, for notes of the functions' calls (`athena/calls.py`); without one there are none.
+    /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). Without it,
+    /// none are kept.
     pub calls: Option<PathBuf>,
     target: PathBuf,
     pub template: Template,
-    /// The functions' binaries by the names that template.yaml gives them.
+    /// The functions' binaries by their names in template.yaml.
     pub binaries: BTreeMap<String, PathBuf>,
 }
 
 impl Tools {
-    /// Makes what is missing: the virtual environment, the functions' binaries.
+    /// Creates the virtual environment and builds the functions, if needed.
     pub async fn prepare() -> Result<Tools> {
         let template = Template::read()?;
         let build = Build::of_this_process()?;
@@ -30,7 +31,7 @@ impl Tools {
         Ok(Tools { python, spark, calls: None, target: build.target, template, binaries })
     }
 
-    /// Makes what Glue jobs run on.
+    /// Creates the environment that Glue jobs run in, if needed.
     pub async fn spark(&self) -> Result<()> {
         venv::ensure_spark(&self.target).await.map(drop)
     }

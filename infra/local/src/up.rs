@@ -1,18 +1,21 @@
-//! `up`: the product keeps running, for `aws`, for `cargo lambda` and for whoever wants to try it.
+//! `up`: keeps a stack running, for the `aws` command line, `cargo lambda` and experiments.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
+use cli::{
+    laptop::{self, ACCESS_KEY, REGION},
+    workspace,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    Stack,
-    emulator::{Emulator, REGION},
+    emulator::Emulator,
     run::{self, Started},
-    workspace::{self, Build},
+    stack::Stack,
 };
 
-/// Runs until it is dropped or the emulator ends by itself, which is an error.
+/// Runs until it is dropped. Fails if the emulator ends by itself.
 pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
     let Started { mut emulator, stack, .. } = run::start(file.as_deref()).await?;
     let env_file = EnvFile::write(&emulator, &stack).await?;
@@ -35,6 +38,7 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
     }
 }
 
+/// Returns the text that `up` prints: endpoints, and commands to try.
 fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool) -> String {
     let Emulator { endpoint, athena_endpoint, .. } = emulator;
     let mut text = format!(
@@ -48,7 +52,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     } else {
         "Your datasets are in place, nothing is exported yet.\n"
     };
-    // With these, docs/operate.md's commands are asked of this stack.
+    // These variables point the commands of docs/operate.md to this stack.
     text += &format!(
         "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
            export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
@@ -63,7 +67,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
             "  aws lambda invoke --function-name {name} --cli-binary-format raw-in-base64-out --payload '{request}' /dev/stdout\n"
         );
     }
-    text += "\nIts datasets, and what is in their tables:\n\n  \
+    text += "\nThe state of the datasets, and the contents of their tables:\n\n  \
              cargo run -p local -- status\n  \
              cargo run -p local -- query 'SELECT * FROM DATABASE.TABLE LIMIT 10'\n";
     text += &format!(
@@ -77,7 +81,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
 }
 
-/// What it may be asked, whatever the datasets.
+/// Returns a request that works with any datasets.
 fn request(function: &str) -> Value {
     match function {
         "flip" => json!({ "action": "status" }),
@@ -85,49 +89,26 @@ fn request(function: &str) -> Value {
     }
 }
 
-/// What a function needs in its environment to work on this stack from outside, for `cargo lambda watch`.
+/// The file with the environment that a function outside the emulator needs to use this stack, for `cargo lambda
+/// watch`. It exists while `up` runs; `status` and `query` read it, too.
 struct EnvFile(PathBuf);
-
-/// The file that is there as long as `up` runs.
-fn env_file() -> Result<PathBuf> {
-    Ok(Build::of_this_process()?.target.join("local.env"))
-}
-
-/// Where the emulator that `up` runs is asked.
-pub struct Endpoints {
-    /// Of all but Athena.
-    pub aws: String,
-    pub athena: String,
-}
-
-/// An error where `up` does not run.
-pub fn endpoints() -> Result<Endpoints> {
-    let text = fs::read_to_string(env_file()?).unwrap_or_default();
-    let of = |name: &str| {
-        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        found.map(str::to_owned).context("no emulator is up: start one with `cargo run -p local -- up`")
-    };
-    Ok(Endpoints { aws: of("AWS_ENDPOINT_URL")?, athena: of("AWS_ENDPOINT_URL_ATHENA")? })
-}
 
 impl EnvFile {
     async fn write(emulator: &Emulator, stack: &Stack) -> Result<EnvFile> {
         let mut variables = BTreeMap::from([
-            ("AWS_ACCESS_KEY_ID".to_owned(), "test".to_owned()),
+            ("AWS_ACCESS_KEY_ID".to_owned(), ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY".into(), "test".into()),
             ("AWS_REGION".into(), REGION.into()),
             ("AWS_ENDPOINT_URL".into(), emulator.endpoint.clone()),
             ("AWS_ENDPOINT_URL_ATHENA".into(), emulator.athena_endpoint.clone()),
         ]);
         for name in stack.functions.values() {
-            let configuration = stack.lambda.get_function_configuration().function_name(name).send().await?;
-            variables
-                .extend(configuration.environment.and_then(|environment| environment.variables).unwrap_or_default());
+            variables.extend(stack.account.function_environment(name).await?);
         }
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let path = env_file()?;
+        let path = laptop::env_file()?;
         fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
-        // Short where it can be: the printed commands are run in the clone.
+        // A relative path where possible, because the printed commands run in the clone.
         let short =
             workspace::root().canonicalize().ok().and_then(|root| Some(path.strip_prefix(root).ok()?.to_owned()));
         Ok(EnvFile(short.unwrap_or(path)))

@@ -19,50 +19,50 @@ const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
 const SPARK: [&str; 1] = ["spark.txt"];
 
-/// The first Python ≥ 3.10 on the PATH, and its version.
+/// Returns the first Python ≥ 3.10 on the PATH, and its version.
 pub fn python() -> Result<(PathBuf, String)> {
-    const ASK: &str = "import sys, venv, ensurepip; print(sys.executable, *sys.version_info[:3]); \
-                       sys.exit(sys.version_info < (3, 10))";
+    const SCRIPT: &str = "import sys, venv, ensurepip; print(sys.executable, *sys.version_info[:3]); \
+                          sys.exit(sys.version_info < (3, 10))";
     let names = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
     for name in names {
-        let Ok(output) = Command::new(name).args(["-c", ASK]).stderr(Stdio::null()).output() else { continue };
+        let Ok(output) = Command::new(name).args(["-c", SCRIPT]).stderr(Stdio::null()).output() else { continue };
         let answer = String::from_utf8_lossy(&output.stdout);
         if let (true, Some((path, version))) = (output.status.success(), answer.trim().split_once(' ')) {
             return Ok((path.into(), version.replace(' ', ".")));
         }
     }
-    bail!("missing: python3, version 3.10 or later, with its venv module (Debian, Ubuntu: apt install python3-venv)")
+    bail!(
+        "python3 is missing: install version 3.10 or later with its venv module (Debian, Ubuntu: apt install python3-venv)"
+    )
 }
 
-/// The emulator's python.
+/// Returns the Python of the emulator's environment, which is created if needed.
 pub async fn ensure(target: &Path) -> Result<PathBuf> {
     made(target, &REQUIREMENTS).await
 }
 
-/// PySpark's python, made now.
+/// Returns the Python of PySpark's environment, which is created if needed.
 pub async fn ensure_spark(target: &Path) -> Result<PathBuf> {
     java()?;
     made(target, &SPARK).await
 }
 
-/// Where PySpark's python is, or would be.
+/// Returns the path of PySpark's Python, whether or not its environment exists.
 pub fn spark(target: &Path) -> Result<PathBuf> {
-    Ok(place(target, &python()?, &SPARK)?.join("bin/python"))
+    Ok(folder(target, &python()?, &SPARK)?.join("bin/python"))
 }
 
-/// Spark runs on Java, which PyPI does not have.
+/// Checks that Java is installed: Spark needs it, and PyPI doesn't have it.
 fn java() -> Result<()> {
     let found = Command::new("java").arg("-version").stdin(Stdio::null()).output();
     match found.is_ok_and(|output| output.status.success()) {
         true => Ok(()),
-        false => bail!(
-            "missing: java, version 8, 11 or 17, which PySpark runs on (Debian: apt install default-jre-headless)"
-        ),
+        false => bail!("java is missing: PySpark needs version 8, 11 or 17 (Debian: apt install default-jre-headless)"),
     }
 }
 
-/// A folder for these requirements and this Python.
-fn place(target: &Path, (base, version): &(PathBuf, String), requirements: &[&str]) -> Result<PathBuf> {
+/// Returns the folder for these requirements and this Python, named after a hash of both.
+fn folder(target: &Path, (base, version): &(PathBuf, String), requirements: &[&str]) -> Result<PathBuf> {
     let mut hash = Sha256::new_with_prefix(base.as_os_str().as_encoded_bytes());
     hash.update(version);
     for name in requirements {
@@ -73,19 +73,19 @@ fn place(target: &Path, (base, version): &(PathBuf, String), requirements: &[&st
     Ok(target.join("venv").join(key))
 }
 
-/// The python of an environment that is made once; processes that want one at the same time wait for the first. The first
-/// of the files names the others; a relative path begins at this crate.
+/// Returns the Python of an environment, which is created once: other processes wait for the first. The first of the
+/// requirements files includes the others. Relative paths start at this crate's folder.
 pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
     let base = python()?;
-    let venv = place(target, &base, requirements)?;
+    let venv = folder(target, &base, requirements)?;
     let (base, _) = base;
-    let home = target.join("venv");
-    fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
+    let paths = target.join("venv");
+    fs::create_dir_all(&paths).with_context(|| format!("cannot write to {}", paths.display()))?;
     let python = venv.join("bin/python");
     let complete = venv.join("complete");
 
-    // Given up when this function returns, or the process dies.
-    let lock = File::create(home.join("lock"))?;
+    // The lock is released when this function returns or the process dies.
+    let lock = File::create(paths.join("lock"))?;
     while lock.try_lock().is_err() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

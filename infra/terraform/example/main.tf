@@ -14,12 +14,12 @@ module "users" {
   database        = "dmp"
   create_database = true
   name            = "users"
-  description     = "Everybody who has an account."
+  description     = "All users who have an account."
   location        = "s3://lake/schemas"
 
   columns = [
     { name = "id", type = "bigint" },
-    { name = "name", type = "string", comment = "As the user wrote it." },
+    { name = "name", type = "string", comment = "The name as the user entered it." },
     { name = "created_at", type = "timestamp" },
   ]
 }

@@ -1,33 +1,35 @@
-//! What an engine has written: objects → the manifest's files, columns and partitions.
+//! Reads an engine's output: the files, columns and partitions for the manifest.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{
+use turntable_core::layout::is_hidden;
+use turntable_core::{
     error::{Error, Kind, Result},
+    layout::{Entry, Location},
     manifest::File,
-    name::{Entry, Location},
-    parquet::{columns_of, read_footer},
-    partition::{self, Kind as PartitionKind, MOST_PARTITIONS, Partition, Value},
+    partition::{self, Kind as PartitionKind, MAX_PARTITIONS, Partition, Value},
     port::Objects,
     record::{Folder, Pending, Work},
     schema::{self, Column},
-    source::files::object::is_hidden,
 };
+use turntable_parquet::{columns_of, read_footer};
 
+/// The output of one run.
 pub struct Found {
-    /// In the order of their names.
+    /// Sorted by key.
     pub files: Vec<File>,
-    /// Of the files, and so without the partition columns.
+    /// The columns in the files, without the partition columns.
     pub columns: Vec<Column>,
     pub partitions: Vec<Partition>,
 }
 
 /// Footers that are read at the same time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// One listing, and one ranged read a file. `keys`: the table's partition keys; `None` where it is yet to be created.
+/// Reads the output of a run with one listing and, per file, one ranged read or two. `keys` are the table's partition
+/// keys, or `None` if the table doesn't exist yet.
 pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<Vec<Column>>) -> Result<Found> {
     let location = &pending.location;
     let listed = objects.list(location, None).await?;
@@ -36,19 +38,19 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
     if listed.is_empty() {
         let why = match &pending.work {
             Work::Athena { .. } => {
-                "the result has no rows, and UNLOAD writes no file for them, so nothing tells the columns: a table that \
-                 may be empty takes another source"
+                "the result has no rows, and UNLOAD writes no file for an empty result, so the columns are unknown: \
+                 use another source for a table that may be empty"
             }
-            Work::GlueJob { .. } => "the job has written nothing there: it must write to --turntable_location",
+            Work::GlueJob { .. } => "the job has written nothing: it must write to --turntable_location",
         };
         return Err(Error::input(format!("{location}: no files: {why}")));
     }
     let read: Vec<(File, Vec<Column>)> = stream::iter(listed)
         .map(|entry| file(objects.clone(), location, entry))
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_FOOTERS)
         .try_collect()
         .await?;
-    let columns = alike(location, &read)?;
+    let columns = common_columns(location, &read)?;
     let files: Vec<File> = read.into_iter().map(|(file, _)| file).collect();
     let partitions = partitions(location, pending, keys.as_deref(), &columns, &files)?;
     Ok(Found { files, columns, partitions })
@@ -56,43 +58,44 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
 
 async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> Result<(File, Vec<Column>)> {
     let Entry { key: at, size, etag, .. } = entry;
-    // It is the source's, and no failure of ours, if it is no Parquet.
-    let of_source = |error: Error| match error.kind() {
-        Kind::Corrupt => Error::input(
-            "what the engine has written cannot be published: it must be Parquet with columns of Glue's types",
-        )
-        .caused_by(error),
+    // A file that isn't Parquet is an error of the source, not of Turntable.
+    let as_source_error = |error: Error| match error.kind() {
+        Kind::Corrupt => {
+            Error::input("the engine's files can't be published: they must be Parquet with columns of Glue's types")
+                .caused_by(error)
+        }
         _ => error,
     };
-    let footer = read_footer(objects.as_ref(), &at, &etag, size).await.map_err(of_source)?;
-    let columns = columns_of(&at, &footer).map_err(of_source)?;
+    let footer = read_footer(objects.as_ref(), &at, &etag, size).await.map_err(as_source_error)?;
+    let columns = columns_of(&at, &footer).map_err(as_source_error)?;
     let rows = u64::try_from(footer.file_metadata().num_rows())
-        .map_err(|_| Error::input(format!("{at}: its footer says a negative number of rows")))?;
+        .map_err(|_| Error::input(format!("{at}: its Parquet footer has a negative number of rows")))?;
     Ok((File { key: at.key[location.prefix.len()..].to_owned(), bytes: size, rows, etag }, columns))
 }
 
-/// The columns that all files have, in their order.
-fn alike(location: &Location, read: &[(File, Vec<Column>)]) -> Result<Vec<Column>> {
+/// Returns the columns, after checking that all files have the same ones in the same order.
+fn common_columns(location: &Location, read: &[(File, Vec<Column>)]) -> Result<Vec<Column>> {
     let Some(((first, columns), others)) = read.split_first() else { return Ok(Vec::new()) };
     if let Some((file, theirs)) = others.iter().find(|(_, theirs)| theirs != columns) {
         let changes: Vec<String> = schema::changes(columns, theirs).iter().map(ToString::to_string).collect();
         let changes = if changes.is_empty() { "another order".to_owned() } else { changes.join("; ") };
         return Err(Error::input(format!(
-            "{location}: {} has other columns than {}: {changes}; one run writes one schema",
+            "{location}: the columns of {} differ from those of {}: {changes}; all files of a run must have the same \
+             columns",
             file.key, first.key
         )));
     }
     let mut seen = BTreeSet::new();
     match columns.iter().find(|column| !seen.insert(&column.name)) {
         Some(twice) => Err(Error::input(format!(
-            "{location}: two columns are called {:?} (Glue's names are lower case): rename one",
+            "{location}: two columns have the name {:?} in lower case, as Glue stores it: rename one",
             twice.name
         ))),
         None => Ok(columns.clone()),
     }
 }
 
-/// What Athena shall look for, from the folders' names.
+/// Returns the partitions that Athena's projection must cover, from the folder names.
 fn partitions(
     location: &Location,
     pending: &Pending,
@@ -107,17 +110,21 @@ fn partitions(
     for file in files {
         let of_file = partition::folders_of(names.iter().copied(), &file.key).ok_or_else(|| {
             let expected = names.iter().map(|name| format!("{name}=…/")).collect::<String>();
-            fault(format!("{} does not lie in {expected}, as partition_by ({}) has it", file.key, names.join(", ")))
+            fault(format!(
+                "{} is not in a folder {expected}, as partition_by = {} requires",
+                file.key,
+                names.join(", ")
+            ))
         })?;
         for (values, value) in values.iter_mut().zip(&of_file) {
             values.insert(value);
         }
         existing.insert(of_file);
     }
-    if existing.len() > MOST_PARTITIONS {
+    if existing.len() > MAX_PARTITIONS {
         let count = existing.len();
         return Err(fault(format!(
-            "{count} partitions, and {MOST_PARTITIONS} are the most: partition by coarser columns"
+            "{count} partitions, but at most {MAX_PARTITIONS} are allowed: partition by coarser columns"
         )));
     }
     let mut partitions = Vec::new();
@@ -125,16 +132,16 @@ fn partitions(
         let column = |glue_type: String| Column { name: folder.name.clone(), glue_type };
         if columns.iter().any(|column| column.name == folder.name) {
             return Err(fault(format!(
-                "column {:?} is in the files and in their folders: leave it out of the files",
+                "column {:?} is in the files and in the folder names: leave it out of the files",
                 folder.name
             )));
         }
         let key = keys.and_then(|keys| keys.iter().find(|key| key.name == folder.name));
         let glue_type = key.map(|key| key.glue_type.clone()).or_else(|| folder.glue_type.clone());
-        let glue_type = glue_type.unwrap_or_else(|| told_by(&values).into());
+        let glue_type = glue_type.unwrap_or_else(|| inferred_type(&values).into());
         let kind = PartitionKind::of(&glue_type)
             .map_err(|why| fault(format!("partition_by: column {:?}: {why}", folder.name)))?;
-        let value = |text: &&str| Value::parse(kind, text).ok_or_else(|| not_a(folder, &glue_type));
+        let value = |text: &&str| Value::parse(kind, text).ok_or_else(|| unusable_folder(folder, &glue_type));
         let values = values.iter().map(value).collect::<Result<BTreeSet<Value>, String>>().map_err(fault)?;
         partitions.push(Partition::of(column(glue_type), kind, &values).map_err(fault)?);
     }
@@ -142,8 +149,8 @@ fn partitions(
     Ok(partitions)
 }
 
-/// The type of a column whose values are known by their folders alone.
-fn told_by(values: &BTreeSet<&str>) -> &'static str {
+/// Infers the type of a column from the values in its folder names.
+fn inferred_type(values: &BTreeSet<&str>) -> &'static str {
     let all = |kind| values.iter().all(|value| Value::parse(kind, value).is_some());
     match (all(PartitionKind::Date), all(PartitionKind::Integer)) {
         (true, _) => "date",
@@ -152,10 +159,10 @@ fn told_by(values: &BTreeSet<&str>) -> &'static str {
     }
 }
 
-fn not_a(folder: &Folder, glue_type: &str) -> String {
+fn unusable_folder(folder: &Folder, glue_type: &str) -> String {
     format!(
-        "partition_by: column {:?} is {glue_type}, and a folder has a value that is none, or NULL, or a text that no \
-         folder can hold: see docs/partitions.md",
+        "partition_by: column {:?} has the type {glue_type}, but the value of a folder has another type, is NULL, or \
+         is a text that can't be a folder: see docs/partitions.md",
         folder.name
     )
 }
@@ -165,12 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_tell_the_type_of_their_column() {
-        let told = |values: &[&'static str]| told_by(&values.iter().copied().collect());
-        assert_eq!(told(&["2024-01-31", "2024-02-29"]), "date");
-        assert_eq!(told(&["7", "-12"]), "bigint");
+    fn folder_values_determine_the_column_type() {
+        let inferred = |values: &[&'static str]| inferred_type(&values.iter().copied().collect());
+        assert_eq!(inferred(&["2024-01-31", "2024-02-29"]), "date");
+        assert_eq!(inferred(&["7", "-12"]), "bigint");
         for texts in [&["07"][..], &["2024-01-31", "7"], &["jp"], &["2024-02-30"]] {
-            assert_eq!(told(texts), "string");
+            assert_eq!(inferred(texts), "string");
         }
     }
 }

@@ -1,35 +1,35 @@
-//! The end of a run: its manifest, once, whoever comes; or why there is none.
+//! Settles a run: writes its manifest once, or returns why there is none.
 
 use super::{AGAIN, Engines, Outcome, files, start};
-use crate::{
+use crate::publish;
+use turntable_core::{
     config::Dataset,
     error::{Error, Kind, Result},
     manifest::{Manifest, TypedBy, VERSION},
     port::{Put, RunState},
-    publish,
-    record::{Pending, Run},
+    record::{EngineRun, Pending},
 };
 
-/// Asks the engine how a pending run is, and settles it if it has ended.
+/// Asks the engine for the state of a pending run, and settles the run if it has ended.
 pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> Result<Outcome> {
-    let now = engines.world.clock.now();
+    let now = engines.env.clock.now();
     let Some(run) = &pending.run else {
         if now.duration_since(pending.as_of) < AGAIN {
             return start::started(engines, dataset, pending, true).await;
         }
-        let why = Error::unavailable("nobody has heard whether it was started, and it is too late to start it again");
+        let why = Error::unavailable("the start of the run was never confirmed, and it is too late to start it again");
         return Ok(Outcome::Failed(pending, why));
     };
-    match engines.engine.look(&Run::of(&pending.work, run)).await? {
+    match engines.engine.loaded(&EngineRun::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
-            let why = Error::unavailable(format!("the engine does not know the run {run} any more"));
+            let why = Error::unavailable(format!("the engine no longer knows the run {run}"));
             Ok(Outcome::Failed(pending, why))
         }
     }
 }
 
-/// Settles a run of which the engine has said how it is.
+/// Settles a run in the state that the engine has returned.
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),
@@ -41,11 +41,11 @@ pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state
     }
 }
 
-/// Reads the footers of all files, and puts the manifest: with it, and not before, there is a generation.
+/// Reads the footers of all files and writes the manifest, which makes the generation complete.
 async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Result<Outcome> {
-    let world = &engines.world;
-    let keys = publish::partition_keys(world, dataset).await?;
-    let found = files::read(&world.objects, pending, &keys).await?;
+    let env = &engines.env;
+    let keys = publish::partition_keys(env, dataset).await?;
+    let found = files::read(&env.objects, pending, &keys).await?;
     let manifest = Manifest {
         version: VERSION,
         dataset: pending.dataset.clone(),
@@ -53,7 +53,7 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
         location: pending.location.clone(),
         base: pending.base.clone(),
         as_of: pending.as_of,
-        created_at: world.clock.now(),
+        created_at: env.clock.now(),
         spec: pending.spec.clone(),
         typed_by: TypedBy::Source,
         columns: found.columns,
@@ -65,9 +65,9 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
         merge: None,
         group: None,
     };
-    let key = dataset.home.manifest(&pending.generation);
-    match world.objects.put_new(&key, manifest.to_json().into()).await? {
+    let key = dataset.paths.manifest(&pending.generation);
+    match env.objects.put_new(&key, manifest.to_json().into()).await? {
         Put::Created => Ok(Outcome::Complete(manifest)),
-        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} was settled before", pending.generation, dataset.name))),
+        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} is already settled", pending.generation, dataset.name))),
     }
 }

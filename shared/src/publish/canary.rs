@@ -1,42 +1,43 @@
-//! The canary: one question on the real table after a flip, and the way back when its answer is not true.
+//! The canary: one query on the live table after a flip. If its answer is not true, the table is flipped back.
 
 use tracing::{error, warn};
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, Ended, Look, Outcome, Scanned, ask, busy, look, manifest,
-    swap::{next_table, swap},
+    ATTEMPTS, Cause, FlipReport, Outcome, Scanned, TableState, busy,
+    commit::{commit, next_table},
+    manifest, sql_checks, table_state,
 };
-use crate::{
+use crate::{environment::Environment, publish::ensure_not_deleting};
+use turntable_core::{
     audit::Question,
-    aws::glue,
     config::Dataset,
+    decision::Live,
     error::Result,
+    layout::{Generation, Location},
     manifest::Manifest,
-    name::{Generation, Location},
-    plan::Live,
-    record::{self, By, Canary, Flip},
-    sweep::refuse_swept,
-    world::World,
+    record::{self, Canary, Flip, FlipOrigin},
+    table::TableChange,
 };
 
-/// What the record of a flip says of its canary before it was asked.
+/// Returns the canary's state in a new flip record: pending, or `None` if the dataset has no canary.
 pub fn pending(dataset: &Dataset) -> Option<Canary> {
     dataset.checks.canary.as_ref().map(|_| Canary::Pending)
 }
 
-/// What a canary says.
+/// The result of a canary.
 pub enum Answered {
     Passed,
-    /// Nobody answered: the flip stands, and the canary stays pending.
+    /// Athena did not answer: the flip stands, and the canary stays pending.
     NotAsked(String),
     Failed(String),
 }
 
-/// Asks the canary of a flip, if it is pending. A flip that died before its canary is found with a pending record, and
-/// asked about then.
+/// Runs the canary of a flip if it is pending. Returns `None` if there is nothing to run.
+///
+/// A flip that died before its canary left a pending record, so the canary runs when the event is redelivered.
 pub async fn ask(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     (ulid, flip): (Ulid, Flip),
 ) -> Result<Option<(Answered, Option<Scanned>)>> {
@@ -44,132 +45,140 @@ pub async fn ask(
         return Ok(None);
     };
     let question = Question::truth("canary", sql, &dataset.table);
-    let answer = match ask::ask(world, &dataset.table.database, &question).await {
+    let answer = match sql_checks::ask(env, &dataset.table.database, &question).await {
         Ok(answer) => answer,
         Err(failure) => {
-            error!(dataset = dataset.name, error = failure.report(), "canary not asked: the flip stands");
-            let told = format!("{}: not asked, the flip stands: {}", question.check, failure.message());
-            return Ok(Some((Answered::NotAsked(told), None)));
+            error!(dataset = dataset.name, error = failure.report(), "canary not run, the flip stands");
+            let message = format!("{}: not run, the flip stands: {}", question.check, failure.message());
+            return Ok(Some((Answered::NotAsked(message), None)));
         }
     };
     let answered = match answer.reason {
         Some(reason) => Answered::Failed(reason),
         None => {
-            passed(world, dataset, ulid, flip).await;
+            record_passed(env, dataset, ulid, flip).await;
             Answered::Passed
         }
     };
     Ok(Some((answered, answer.scanned)))
 }
 
-/// Asks the canary of a flip, if it is pending, and goes back if its answer is not true.
+/// Runs the canary of a flip if it is pending, and flips back if the answer is not true.
 pub async fn settle(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     candidate: &Manifest,
     (ulid, flip): (Ulid, Flip),
-    mut ended: Ended,
-) -> Result<Ended> {
+    mut ended: FlipReport,
+) -> Result<FlipReport> {
     let from = flip.from.clone();
-    let Some((answered, scanned)) = ask(world, dataset, (ulid, flip)).await? else { return Ok(ended) };
+    let Some((answered, scanned)) = ask(env, dataset, (ulid, flip)).await? else { return Ok(ended) };
     ended.checks.extend(scanned);
     let reason = match answered {
         Answered::Passed => return Ok(ended),
-        Answered::NotAsked(told) => {
-            ended.reasons.push(told);
+        Answered::NotAsked(message) => {
+            ended.reasons.push(message);
             return Ok(ended);
         }
         Answered::Failed(reason) => reason,
     };
-    let (live, told) = back(world, dataset, candidate.generation, from.as_ref(), &reason).await?;
+    let (live, message) = flip_back(env, dataset, candidate.generation, from.as_ref(), &reason).await?;
     let previous = (live != ended.live).then_some(ended.live);
-    Ok(Ended { outcome: Outcome::Rejected, live, previous, reasons: vec![reason, told], checks: ended.checks })
+    Ok(FlipReport { outcome: Outcome::Rejected, live, previous, reasons: vec![reason, message], checks: ended.checks })
 }
 
-async fn passed(world: &World, dataset: &Dataset, ulid: Ulid, flip: Flip) {
-    let key = dataset.home.flip(ulid);
+async fn record_passed(env: &Environment, dataset: &Dataset, ulid: Ulid, flip: Flip) {
+    let key = dataset.paths.flip(ulid);
     let flip = Flip { canary: Some(Canary::Passed), ..flip };
-    if let Err(error) = world.objects.put(&key, record::to_json(&flip).into()).await {
-        // A later duplicate of the event asks once more.
-        warn!(dataset = dataset.name, key = %key, error = error.report(), "passed canary not recorded");
+    if let Err(error) = env.objects.put(&key, record::to_json(&flip).into()).await {
+        // A redelivered event runs the canary once more.
+        warn!(dataset = dataset.name, key = %key, error = error.report(), "canary passed, but not recorded");
     }
 }
 
-/// Takes the table back to where it was before `failed`, if that is still live. Gives what is live now, and in words
-/// what was done.
-async fn back(
-    world: &World,
+/// Moves the table back to where it was before `failed`, if `failed` is still live. Returns what is live now, and a
+/// message that says what was done.
+async fn flip_back(
+    env: &Environment,
     dataset: &Dataset,
     failed: Generation,
     from: Option<&Location>,
     why: &str,
 ) -> Result<(Live, String)> {
-    let before = Live::of(&dataset.home, from);
-    let cause = Cause { by: By::Canary, why: Some(why.into()) };
+    let before = Live::of(&dataset.paths, from);
+    let cause = Cause { by: FlipOrigin::Canary, why: Some(why.into()) };
     for _ in 0..ATTEMPTS {
         let oldest = before.generation().into_iter().chain([failed]).min_by_key(|generation| generation.ulid);
-        let look = Look::at(world, dataset, &oldest.unwrap_or(failed)).await?;
-        if look.state.live != Live::Ours(failed) {
-            return Ok((look.state.live, format!("canary: {failed} was replaced meanwhile")));
+        let loaded = TableState::at(env, dataset, &oldest.unwrap_or(failed)).await?;
+        if loaded.state.live != Live::Managed(failed) {
+            return Ok((loaded.state.live, format!("canary: {failed} has been replaced since")));
         }
-        if let Some(hold) = &look.state.hold {
-            let told = format!("canary: {failed} stays live: a hold is on: {}", hold.reason);
-            return Ok((look.state.live, told));
+        if let Some(hold) = &loaded.state.hold {
+            let message = format!("canary: {failed} stays live because of a hold: {}", hold.reason);
+            return Ok((loaded.state.live, message));
         }
-        match return_to(world, dataset, look, &before, &cause).await? {
-            Returned::There(told) => return Ok((before, format!("canary: the table went back to {told}"))),
-            Returned::Stays(why) => return Ok((Live::Ours(failed), format!("canary: {failed} stays live: {why}"))),
+        match return_to(env, dataset, loaded, &before, &cause).await? {
+            Returned::There(place) => return Ok((before, format!("canary: the table was flipped back to {place}"))),
+            Returned::Stays(why) => return Ok((Live::Managed(failed), format!("canary: {failed} stays live: {why}"))),
             Returned::LookAgain => {}
         }
     }
     Err(busy(dataset))
 }
 
-/// What has become of a table that was to go back.
+/// The result of moving a table back.
 pub enum Returned {
-    /// Where it is now, in words.
+    /// The table was moved. Describes where it is now.
     There(String),
-    /// Why it cannot go back.
+    /// The table can't be moved back. Says why.
     Stays(String),
-    /// Somebody else was faster.
+    /// Lost the race: reload and retry.
     LookAgain,
 }
 
-/// Takes the table of a look back to where it was before a flip.
-pub async fn return_to(world: &World, dataset: &Dataset, look: Look, before: &Live, cause: &Cause) -> Result<Returned> {
+/// Moves a loaded table back to where it was before a flip.
+pub async fn return_to(
+    env: &Environment,
+    dataset: &Dataset,
+    loaded: TableState,
+    before: &Live,
+    cause: &Cause,
+) -> Result<Returned> {
     match before {
-        // A table that readers may have found is not deleted: only sweep may delete.
-        Live::NoTable => Ok(Returned::Stays("there was no table before to go back to".into())),
-        Live::Ours(generation) => {
-            refuse_swept(world, dataset, generation).await?;
-            let Some(target) = manifest(world, dataset, generation).await? else {
+        // Readers may have found the table already, and only sweep may delete.
+        Live::NoTable => Ok(Returned::Stays("there was no table before this flip".into())),
+        Live::Managed(generation) => {
+            ensure_not_deleting(env, dataset, generation).await?;
+            let Some(target) = manifest(env, dataset, generation).await? else {
                 return Ok(Returned::Stays(format!("{generation} has been swept")));
             };
-            // Columns that the flip has changed go back with it.
-            let input = next_table(dataset, &look, &target, dataset.schema.back());
-            let swapped = swap(world, dataset, &target, look, input, cause).await?;
+            // Columns that the flip changed are changed back too.
+            let input = next_table(dataset, &loaded, &target, dataset.schema.back());
+            let swapped = commit(env, dataset, &target, loaded, input, cause).await?;
             Ok(swapped.map_or(Returned::LookAgain, |_| Returned::There(generation.to_string())))
         }
-        // Its ranges and its template are on no record.
-        Live::Foreign(location) if !dataset.partition_by.is_empty() => {
-            Ok(Returned::Stays(format!("before it was {location}, of whose partitions there is no record")))
-        }
-        Live::Foreign(location) => {
-            let moved = moved(world, dataset, &look, location).await?;
-            let told = format!("{location}, which is none of ours: the next flip takes an operator's request");
-            Ok(if moved { Returned::There(told) } else { Returned::LookAgain })
+        // No record holds the partition ranges and the location template of an unmanaged table.
+        Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
+            "it was at {location} before, and the partitions of that location are on no record"
+        ))),
+        Live::Unmanaged(location) => {
+            let moved = move_to_unmanaged(env, dataset, &loaded, location).await?;
+            let place = format!("{location}, which is unmanaged: to flip again, invoke flip with a generation");
+            Ok(if moved { Returned::There(place) } else { Returned::LookAgain })
         }
     }
 }
 
-/// Moves the table to a location of somebody else's, which no record can name.
-async fn moved(world: &World, dataset: &Dataset, look: &Look, to: &Location) -> Result<bool> {
-    look.recover(world, dataset).await?;
-    let Some(table) = &look.table else { return Ok(false) };
-    let Some(version) = table.version_id() else { return Ok(false) };
-    let sent = world.catalog.update(&dataset.table.database, glue::moved(table, to), version).await;
-    // As in every flip, only Location tells.
-    if look::live(world, dataset).await?.location(&dataset.home).as_ref() == Some(to) {
+/// Moves the table to an unmanaged location, which no flip record can name. Returns `false` if it lost the race.
+async fn move_to_unmanaged(env: &Environment, dataset: &Dataset, loaded: &TableState, to: &Location) -> Result<bool> {
+    loaded.recover(env, dataset).await?;
+    let Some(table) = &loaded.table else { return Ok(false) };
+    if table.token.is_none() {
+        return Ok(false);
+    }
+    let sent = env.catalog.update(table, &TableChange::location(to)).await;
+    // As in every flip, only Location tells whether the update was carried out.
+    if table_state::live(env, dataset).await?.location(&dataset.paths).as_ref() == Some(to) {
         return Ok(true);
     }
     sent.map(|_| false)

@@ -1,29 +1,31 @@
-//! Fetches what an audit judges: the objects under a location, and their footers.
+//! Collects the evidence of an audit: the objects under a location, and their Parquet footers.
 
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::statistics;
-use crate::{
+use turntable_core::layout::is_hidden;
+use turntable_core::{
     audit::{self, Footer, Object, Statistics, exact_objects},
     error::{Error, Result},
+    layout::Key,
     manifest::{File, Manifest},
-    name::Key,
-    parquet::{columns_of, read_footer},
     port::Objects,
-    source::files::object::is_hidden,
 };
+use turntable_parquet::{columns_of, read_footer};
 
 pub struct Found {
     pub objects: Vec<Object>,
     pub footers: Vec<Footer>,
 }
 
-/// Footers that are read at the same time.
-const AT_ONCE: usize = 16;
+/// The largest number of footers that are read concurrently.
+const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// One listing, and one ranged read a file. No footer is read where the objects are not the manifest's.
+/// Lists the location's objects and reads each file's footer: one listing, and one ranged read per file.
+///
+/// Reads no footer if the objects are not exactly those of the manifest.
 pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
     let location = &manifest.location;
     let listed = objects.list(location, None).await?;
@@ -34,7 +36,7 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
             bytes: entry.size,
             etag: entry.etag,
         })
-        // Spark leaves `_SUCCESS`, and Hadoop empty folders.
+        // Spark leaves `_SUCCESS`, and Hadoop leaves empty folders.
         .filter(|object| !is_hidden(&object.key))
         .collect();
     if !exact_objects(manifest, &found).is_empty() {
@@ -45,14 +47,14 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
         footer(objects.clone(), location.key(&file.key), file.clone(), partitions)
     };
     let read: Vec<_> = manifest.files.iter().map(read).collect();
-    let footers = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    let footers = stream::iter(read).buffered(MAX_CONCURRENT_FOOTERS).try_collect().await?;
     Ok(Found { objects: found, footers })
 }
 
 async fn footer(objects: Arc<dyn Objects>, at: Key, file: File, partitions: Vec<Statistics>) -> Result<Footer> {
     let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
     let rows = u64::try_from(footer.file_metadata().num_rows())
-        .map_err(|_| Error::corrupt(format!("{at}: its footer says a negative number of rows")))?;
+        .map_err(|_| Error::corrupt(format!("{at}: the footer has a negative number of rows")))?;
     let columns = columns_of(&at, &footer)?;
     let statistics = statistics::of(&columns, &footer);
     Ok(Footer { key: file.key, rows, columns, statistics, partitions })

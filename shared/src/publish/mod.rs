@@ -1,98 +1,97 @@
-//! Making a generation live: look → decide → audit → one `UpdateTable` → record → canary.
+//! Makes a generation live: load → decide → audit → one `UpdateTable` → record → canary.
 
-mod ask;
 mod canary;
+mod commit;
+mod drift;
 mod evidence;
 pub mod group;
-mod look;
 mod operator;
-mod overview;
+mod sql_checks;
 mod statistics;
-mod status;
-mod swap;
-mod unflip;
+mod table_state;
 
-use aws_sdk_glue::types::TableInput;
 use serde::{Deserialize, Serialize};
 
-pub use ask::Scanned;
-pub use look::{Begun, Look, flips, live, live_to_follow, partition_keys};
+pub use drift::{Drift, detect_and_repair, detect_drift, drift_suspected};
 pub use operator::{hold, release, rollback};
-pub use overview::{Overview, Standing, overview};
-pub use status::{Status, status};
-pub use unflip::{Unflip, suspected, unflip, watch};
+pub use sql_checks::Scanned;
+pub use table_state::{TableHead, TableState, flips, live, live_to_follow, partition_keys};
 
-use ask::Asked;
-use swap::Swapped;
-pub(crate) use swap::{next_table, swap};
+use commit::Committed;
+pub(crate) use commit::{commit, next_table};
+use sql_checks::SqlCheckResults;
 
-use crate::{
+use crate::environment::Environment;
+use turntable_core::{
     audit::{self, Evidence, Verdict},
-    aws::{glue, projection},
     config::{Checks, Dataset},
+    decision::{self, Decision, Live, Trigger},
     error::{Error, Result},
+    layout::Generation,
     manifest::Manifest,
-    name::Generation,
-    plan::{self, Decision, Live, Who},
-    record::By,
+    record::FlipOrigin,
     schema::Policy,
-    sweep::refuse_swept,
-    world::World,
+    table::NextTable,
 };
 
-/// How a request to flip ended. All of them are expected; an error is what nobody expected.
+pub use table_state::{ensure_not_deleting, flippable_location, hold as held};
+
+/// How a request to flip ended. All outcomes are expected; anything unexpected is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    Swapped,
+    #[serde(rename = "swapped")]
+    Committed,
     AlreadyLive,
-    /// Live is better.
+    /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
-    /// The audit failed.
+    /// The audit or the canary failed.
     Rejected,
-    /// An operator's hold is on.
+    /// An operator's hold prevents the flip.
     Held,
-    /// The dataset's `min_interval` is not over yet, or other members of its group are still to come.
+    /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
     Waiting,
-    /// Nothing was to be flipped.
+    /// The request flips nothing.
     Status,
 }
 
-/// An outcome, and what readers read now.
+/// An outcome, and the generation or location that is live afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct FlipReport {
     pub outcome: Outcome,
     pub live: Live,
-    /// What was live before, where this request changed it.
+    /// What was live before, if this request changed it.
     pub previous: Option<Live>,
     pub reasons: Vec<String>,
-    /// What was asked of Athena.
+    /// The checks that ran in Athena, with the bytes that each scanned.
     pub checks: Vec<Scanned>,
 }
 
-impl Ended {
-    fn unchanged(outcome: Outcome, live: &Live, reasons: Vec<String>) -> Ended {
-        Ended { outcome, live: live.clone(), previous: None, reasons, checks: Vec::new() }
+impl FlipReport {
+    fn unchanged(outcome: Outcome, live: &Live, reasons: Vec<String>) -> FlipReport {
+        FlipReport { outcome, live: live.clone(), previous: None, reasons, checks: Vec::new() }
     }
 }
 
-/// How an outcome came about, for the record of the flip.
+/// Who or what caused a flip and why, for its flip record.
 #[derive(Debug, Clone)]
 pub struct Cause {
-    pub by: By,
+    pub by: FlipOrigin,
     pub why: Option<String>,
 }
 
-/// Reads a manifest; `None` where there is none.
-pub async fn manifest(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
-    let key = dataset.home.manifest(generation);
-    match world.objects.get(&key).await? {
+/// Reads a generation's manifest, or returns `None` if there is none.
+///
+/// Fails as `Corrupt` if the manifest names another dataset or location.
+pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
+    let key = dataset.paths.manifest(generation);
+    match env.objects.get(&key).await? {
         None => Ok(None),
         Some(json) => {
             let manifest = Manifest::from_json(&key, generation, &json)?;
-            if manifest.dataset != dataset.name || manifest.location != dataset.home.generation(generation) {
+            if manifest.dataset != dataset.name || manifest.location != dataset.paths.generation(generation) {
                 return Err(Error::corrupt(format!(
-                    "{key} speaks of dataset {:?} at {}: it was not written for {:?}",
+                    "{key} names dataset {:?} at {}: it was not written for {:?}",
                     manifest.dataset, manifest.location, dataset.name
                 )));
             }
@@ -101,32 +100,32 @@ pub async fn manifest(world: &World, dataset: &Dataset, generation: &Generation)
     }
 }
 
-/// How often a flip that met another one looks again. Each meeting means that somebody else got through.
+/// How many times a flip that lost a race reloads and retries. Each lost race means that another writer succeeded.
 const ATTEMPTS: usize = 8;
 
-/// Makes a complete generation live, if it is to be.
-pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who: Who) -> Result<Ended> {
-    let candidate = candidate(world, dataset, &generation).await?;
+/// Makes a complete generation live, if the decision and the audit allow it.
+pub async fn flip(env: &Environment, dataset: &Dataset, generation: Generation, who: Trigger) -> Result<FlipReport> {
+    let candidate = candidate(env, dataset, &generation).await?;
     if let Some(run) = &candidate.group {
-        let live = look::live(world, dataset).await?;
+        let live = table_state::live(env, dataset).await?;
         let why =
-            format!("{generation} was exported with group {}, which the dataset has left: export it again", run.group);
-        return Ok(Ended::unchanged(Outcome::Stale, &live, vec![why]));
+            format!("{generation} was exported with group {}, which the dataset has left: run export again", run.group);
+        return Ok(FlipReport::unchanged(Outcome::Stale, &live, vec![why]));
     }
-    let cause = Cause { by: if who == Who::Event { By::Event } else { By::Operator }, why: None };
-    let mut asked: Option<Asked> = None;
+    let cause = Cause { by: if who == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator }, why: None };
+    let mut asked: Option<SqlCheckResults> = None;
     for _ in 0..ATTEMPTS {
-        let look = Look::at(world, dataset, &generation).await?;
-        let unchanged = |outcome, reasons| Ok(Ended::unchanged(outcome, &look.state.live, reasons));
-        match plan::flip(&dataset.home, &candidate, &look.state, who)? {
+        let loaded = TableState::at(env, dataset, &generation).await?;
+        let unchanged = |outcome, reasons| Ok(FlipReport::unchanged(outcome, &loaded.state.live, reasons));
+        match decision::flip(&dataset.paths, &candidate, &loaded.state, who)? {
             Decision::AlreadyLive => {
-                let ended = Ended::unchanged(Outcome::AlreadyLive, &look.state.live, Vec::new());
-                if who == Who::Operator && !operator::adopt(world, dataset, &look, generation, &cause).await? {
+                let ended = FlipReport::unchanged(Outcome::AlreadyLive, &loaded.state.live, Vec::new());
+                if who == Trigger::Operator && !operator::adopt(env, dataset, &loaded, generation, &cause).await? {
                     continue;
                 }
-                let last = look.recover(world, dataset).await?.or_else(|| look.last_flip());
+                let last = loaded.recover(env, dataset).await?.or_else(|| loaded.last_flip());
                 return match last.filter(|(_, flip)| flip.to == generation) {
-                    Some(flip) => canary::settle(world, dataset, &candidate, flip, ended).await,
+                    Some(flip) => canary::settle(env, dataset, &candidate, flip, ended).await,
                     None => Ok(ended),
                 };
             }
@@ -134,74 +133,84 @@ pub async fn flip(world: &World, dataset: &Dataset, generation: Generation, who:
             Decision::Stale(why) => return unchanged(Outcome::Stale, vec![why]),
             Decision::Flip => {}
         }
-        let (input, reasons) = audited(world, dataset, &candidate, &look, &mut asked).await?;
+        let (input, reasons) = audited(env, dataset, &candidate, &loaded, &mut asked).await?;
         let checks = asked.as_ref().map(|asked| asked.scanned.clone()).unwrap_or_default();
         if !reasons.is_empty() {
-            return Ok(Ended { checks, ..Ended::unchanged(Outcome::Rejected, &look.state.live, reasons) });
+            return Ok(FlipReport { checks, ..FlipReport::unchanged(Outcome::Rejected, &loaded.state.live, reasons) });
         }
-        if let Some(Swapped { ended, ulid, flip, .. }) = swap(world, dataset, &candidate, look, input, &cause).await? {
-            return canary::settle(world, dataset, &candidate, (ulid, flip), Ended { checks, ..ended }).await;
+        if let Some(Committed { ended, ulid, flip, .. }) =
+            commit(env, dataset, &candidate, loaded, input, &cause).await?
+        {
+            return canary::settle(env, dataset, &candidate, (ulid, flip), FlipReport { checks, ..ended }).await;
         }
     }
     Err(busy(dataset))
 }
 
-/// The manifest of a generation that somebody has named.
-async fn candidate(world: &World, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
-    manifest(world, dataset, generation).await?.ok_or_else(|| {
+/// Returns the manifest of a generation that a request named. Fails as `Input` if there is none.
+async fn candidate(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
+    manifest(env, dataset, generation).await?.ok_or_else(|| {
         Error::input(format!(
-            "{}: no manifest, and without it there is no generation; `status` names those that there are",
-            dataset.home.manifest(generation)
+            "{}: no such manifest, so the generation does not exist; `status` lists the generations that do",
+            dataset.paths.manifest(generation)
         ))
     })
 }
 
-/// The whole audit: the table that the flip would make, and every reason against it. `asked` keeps Athena's answers for
-/// the next look.
+/// Runs the whole audit. Returns the table input that the flip would send, and every reason against it.
+///
+/// `asked` keeps Athena's answers for a retry.
 async fn audited(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     candidate: &Manifest,
-    look: &Look,
-    asked: &mut Option<Asked>,
-) -> Result<(TableInput, Vec<String>)> {
-    refuse_swept(world, dataset, &candidate.generation).await?;
-    let input = next_table(dataset, look, candidate, dataset.schema);
-    let Verdict { structure, content } = judge(world, candidate, look, &dataset.checks, dataset.schema).await?;
+    loaded: &TableState,
+    asked: &mut Option<SqlCheckResults>,
+) -> Result<(NextTable, Vec<String>)> {
+    ensure_not_deleting(env, dataset, &candidate.generation).await?;
+    let input = next_table(dataset, loaded, candidate, dataset.schema);
+    let Verdict { structure, content } = judge(env, candidate, loaded, &dataset.checks, dataset.schema).await?;
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
     if sound {
-        // Asked once, unless somebody else changes meanwhile what is to be published.
+        // Each retry reuses Athena's answers, unless another writer has changed the table that would be published.
         let again = asked.take().filter(|asked| asked.is_of(&input));
         let now = match again {
             Some(asked) => asked,
-            None => Asked::of(world, dataset, candidate, &input).await?,
+            None => SqlCheckResults::of(env, dataset, candidate, &input).await?,
         };
         reasons.extend(now.reasons.iter().cloned());
         *asked = Some(now);
-    } else if audit::asks(&dataset.checks) {
-        reasons.push("unique, sql: not asked, because of the above".into());
+    } else if audit::has_sql_checks(&dataset.checks) {
+        reasons.push("unique, sql: not run, because of the failures above".into());
     }
     Ok((input, reasons))
 }
 
+/// Returns the error of a request that lost every race for the table.
 fn busy(dataset: &Dataset) -> Error {
-    Error::conflict(format!("{}: somebody else changed the table {ATTEMPTS} times meanwhile: run again", dataset.table))
+    Error::conflict(format!("{}: lost the race for the table {ATTEMPTS} times: send the request again", dataset.table))
 }
 
-/// Every reason against the candidate that its files tell.
-async fn judge(world: &World, candidate: &Manifest, look: &Look, checks: &Checks, policy: Policy) -> Result<Verdict> {
-    let found = evidence::gather(&world.objects, candidate).await?;
-    let columns = look.table.as_ref().map(glue::columns);
+/// Audits the candidate's objects and footers. Returns every reason against it that needs no query.
+async fn judge(
+    env: &Environment,
+    candidate: &Manifest,
+    loaded: &TableState,
+    checks: &Checks,
+    policy: Policy,
+) -> Result<Verdict> {
+    let found = evidence::gather(&env.objects, candidate).await?;
+    let columns = loaded.table.as_ref().map(|table| table.columns.as_slice());
     Ok(audit::verdict(&Evidence {
-        now: world.clock.now(),
+        now: env.clock.now(),
         manifest: candidate,
         objects: &found.objects,
         footers: &found.footers,
-        table: columns.as_deref(),
-        partition_keys: look.table.as_ref().map(projection::keys).as_deref(),
+        table: columns,
+        partition_keys: loaded.table.as_ref().map(|table| table.partition_keys.as_slice()),
         policy,
-        live_rows: look.live_manifest.as_ref().map(|live| live.rows),
+        live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),
         checks,
     }))
 }

@@ -1,84 +1,91 @@
-//! What only an operator asks for: rollback, hold, release.
+//! Operators' requests: rollback, hold and release.
 
 use tracing::warn;
 
-use super::{ATTEMPTS, Cause, Ended, Look, Outcome, busy, judge, look, manifest, next_table, swap};
-use crate::{
-    aws::glue,
+use super::{
+    ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy, commit::commit, judge, manifest, next_table, table_state,
+};
+use crate::{environment::Environment, publish::ensure_not_deleting};
+use turntable_core::{
     config::{Checks, Dataset, Source},
+    decision::{self, Live},
     error::{Error, Result},
-    name::Generation,
-    plan::{self, Live},
+    layout::Generation,
     port::Update,
-    record::{self, By, Flip, Hold},
-    sweep::refuse_swept,
-    world::World,
+    record::{self, Flip, FlipOrigin, Hold},
+    table::TableChange,
 };
 
-/// A flip back to the generation before live, or to a named one. Its structure is audited again: one that was swept
-/// or damaged is rejected. A hold does not stop it, because both are the operator's word. From the moment that it
-/// returns, no event of an export that began before undoes it. Asked again, because its answer was lost or it died, it
-/// stays where it is.
+/// Flips back to the generation before live, or to a named one.
+///
+/// The generation's structure is audited again: a swept or damaged generation is rejected. A hold does not prevent a
+/// rollback, because an operator requests both. Once it has returned, no event of an export that began before undoes
+/// it.
+///
+/// A rollback is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback
+/// put it.
 pub async fn rollback(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
     wanted: Option<Generation>,
     reason: Option<String>,
-) -> Result<Ended> {
+) -> Result<FlipReport> {
     if matches!(dataset.source, Source::Inbox(_)) {
         return Err(Error::input(format!(
-            "datasets.{}: an opt-out is never un-published, so an inbox dataset has no rollback: put a drop that says \
-             otherwise into the inbox instead",
+            "datasets.{}: an inbox dataset can't be rolled back, because a published opt-out stays published; to \
+             change one, put a new drop into the inbox",
             dataset.name
         )));
     }
-    let cause = Cause { by: By::Rollback, why: reason };
+    let cause = Cause { by: FlipOrigin::Rollback, why: reason };
     for _ in 0..ATTEMPTS {
-        let live = look::live(world, dataset).await?;
+        let live = table_state::live(env, dataset).await?;
         let oldest = wanted.into_iter().chain(live.generation()).min_by_key(|generation| generation.ulid);
         let oldest = oldest.ok_or_else(|| {
             Error::input(format!(
-                "{}: live is no generation of ours: there is nothing to roll back from",
+                "{}: no managed generation is live, so there is nothing to roll back: invoke flip with a generation",
                 dataset.table
             ))
         })?;
-        let look = Look::at(world, dataset, &oldest).await?;
-        // A rollback that died before its record is asked again: what it did must be on record to be known.
-        if look.recover(world, dataset).await?.is_some() {
+        let loaded = TableState::at(env, dataset, &oldest).await?;
+        // An earlier attempt may have died before it wrote its flip record. It must be on record to be recognised.
+        if loaded.recover(env, dataset).await?.is_some() {
             continue;
         }
-        let target = plan::rollback(&dataset.home, &look.state, wanted)?;
-        if look.state.live == Live::Ours(target) {
-            if !adopt(world, dataset, &look, target, &cause).await? {
+        let target = decision::rollback(&dataset.paths, &loaded.state, wanted)?;
+        if loaded.state.live == Live::Managed(target) {
+            if !adopt(env, dataset, &loaded, target, &cause).await? {
                 continue;
             }
             let reasons = match wanted {
                 Some(_) => Vec::new(),
-                None => vec![format!("{target} is where the last rollback went: name a generation to go elsewhere")],
+                None => {
+                    vec![format!("the last rollback already went to {target}: name a generation to go to another one")]
+                }
             };
-            // The one that went there may have died before its fence.
-            if plan::is_rolled_back(&look.state) && !fence(world, dataset).await? {
+            // The rollback that went there may have died before its fence.
+            if decision::is_rolled_back(&loaded.state) && !fence(env, dataset).await? {
                 return Err(may_be_undone(dataset, &target));
             }
-            return Ok(Ended::unchanged(Outcome::AlreadyLive, &look.state.live, reasons));
+            return Ok(FlipReport::unchanged(Outcome::AlreadyLive, &loaded.state.live, reasons));
         }
-        refuse_swept(world, dataset, &target).await?;
-        let candidate = manifest(world, dataset, &target).await?.ok_or_else(|| {
+        ensure_not_deleting(env, dataset, &target).await?;
+        let candidate = manifest(env, dataset, &target).await?.ok_or_else(|| {
             Error::input(format!(
-                "{}: no manifest: {target} was swept, or was never complete",
-                dataset.home.manifest(&target)
+                "{}: no such manifest: {target} was swept, or was never complete",
+                dataset.paths.manifest(&target)
             ))
         })?;
         let structure_only = Checks::default();
         let policy = dataset.schema.back();
-        let reasons = judge(world, &candidate, &look, &structure_only, policy).await?.reasons();
+        let reasons = judge(env, &candidate, &loaded, &structure_only, policy).await?.reasons();
         if !reasons.is_empty() {
-            return Ok(Ended::unchanged(Outcome::Rejected, &look.state.live, reasons));
+            return Ok(FlipReport::unchanged(Outcome::Rejected, &loaded.state.live, reasons));
         }
-        let input = next_table(dataset, &look, &candidate, policy);
-        if let Some(swapped) = swap(world, dataset, &candidate, look, input, &cause).await? {
-            // A flip that has looked between the update and its record does not know of the rollback.
-            if !swapped.recorded || !fence(world, dataset).await? {
+        let input = next_table(dataset, &loaded, &candidate, policy);
+        if let Some(swapped) = commit(env, dataset, &candidate, loaded, input, &cause).await? {
+            // A flip that loaded its state between the update and its record does not know of the rollback.
+            if !swapped.recorded || !fence(env, dataset).await? {
                 return Err(may_be_undone(dataset, &target));
             }
             return Ok(swapped.ended);
@@ -89,85 +96,91 @@ pub async fn rollback(
 
 fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     Error::conflict(format!(
-        "{}: the table is back at {target}, but an export that began before may still undo it: put a hold, or look again \
-         with status",
+        "{}: the table was rolled back to {target}, but an export that began before may still undo it: set a hold, or \
+         check with status",
         dataset.table
     ))
 }
 
-/// Puts on record that an operator wants what is live, should somebody else have brought it back: nobody repairs it then.
-/// `false`: the table has changed since the look, look again.
+/// Records that an operator wants the live generation although something outside Turntable brought it back, so that no
+/// repair moves it.
+///
+/// Returns `false` if the table has changed since it was loaded: reload and retry.
 pub(super) async fn adopt(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
-    look: &Look,
+    loaded: &TableState,
     live: Generation,
     cause: &Cause,
 ) -> Result<bool> {
-    if !look.state.was_live(&live) {
+    if !loaded.state.was_live(&live) {
         return Ok(true);
     }
-    let recovered = look.recover(world, dataset).await?;
-    let Some((last_ulid, last)) = recovered.or_else(|| look.last_flip()).filter(|(_, last)| last.to != live) else {
+    let recovered = loaded.recover(env, dataset).await?;
+    let Some((last_ulid, last)) = recovered.or_else(|| loaded.last_flip()).filter(|(_, last)| last.to != live) else {
         return Ok(true);
     };
-    let ulid = record::later(world.clock.ulid(), [last_ulid]);
-    // What was read of the table may be older than the records: a flip of ours that came between is no un-flip.
-    let Some((table, version)) = look.table.as_ref().and_then(|table| Some((table, table.version_id()?))) else {
-        return Ok(true);
-    };
-    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    let ulid = record::later(env.clock.ulid(), [last_ulid]);
+    // The table may have been read before a flip that is among the records. Such a flip is not drift.
+    let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
+    let sent = env.catalog.update(table, &TableChange::default()).await?;
     if sent != Update::Done {
         return Ok(false);
     }
     let flip = Flip {
         dataset: dataset.name.clone(),
-        at: world.clock.now(),
-        from: Some(dataset.home.generation(&last.to)),
+        at: env.clock.now(),
+        from: Some(dataset.paths.generation(&last.to)),
         to: live,
         by: cause.by,
         why: cause.why.clone(),
         canary: None,
     };
-    world.objects.put_new(&dataset.home.flip(ulid), record::to_json(&flip).into()).await?;
-    // A repair that has looked before the record was there fails its version check.
-    if fence(world, dataset).await? {
+    env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
+    // After this fence, a repair that loaded its state before the record was written has a stale `VersionId`.
+    if fence(env, dataset).await? {
         return Ok(true);
     }
     Err(Error::conflict(format!(
-        "{}: {live} is live, and a repair that began before may still undo it: ask again",
+        "{}: {live} is live, but a repair that began before may still undo it: send the request again",
         dataset.table
     )))
 }
 
-/// Stops flips, not exports, from the moment that it returns.
-pub async fn hold(world: &World, dataset: &Dataset, reason: String) -> Result<()> {
-    let hold = Hold { at: world.clock.now(), reason, released: false };
-    world.objects.put(&dataset.home.hold(), record::to_json(&hold).into()).await?;
-    if fence(world, dataset).await? {
+/// Writes a hold. Once it has returned, no flip but a rollback happens until the release. Exports
+/// continue.
+pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Result<()> {
+    let hold = Hold { at: env.clock.now(), reason, released: false };
+    env.objects.put(&dataset.paths.hold(), record::to_json(&hold).into()).await?;
+    if fence(env, dataset).await? {
         return Ok(());
     }
     Err(Error::conflict(format!(
-        "{}: the hold is written, but a flip that began before it may still land: run hold again",
+        "{}: the hold is written, but a flip that began before may still go live: send the hold again",
         dataset.table
     )))
 }
 
-pub async fn release(world: &World, dataset: &Dataset, reason: Option<String>) -> Result<()> {
-    let released = Hold { at: world.clock.now(), reason: reason.unwrap_or_default(), released: true };
-    world.objects.put(&dataset.home.hold(), record::to_json(&released).into()).await
+/// Ends the hold. Its object stays, marked as released.
+pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String>) -> Result<()> {
+    let released = Hold { at: env.clock.now(), reason: reason.unwrap_or_default(), released: true };
+    env.objects.put(&dataset.paths.hold(), record::to_json(&released).into()).await
 }
 
-/// A new `VersionId` for the same table: a flip that looked before what was written last fails its version check, looks
-/// again and sees it. Whether that was done.
-async fn fence(world: &World, dataset: &Dataset) -> Result<bool> {
+/// Fences the table: gives it a new `VersionId` and changes nothing else.
+///
+/// A flip that loaded its state before the caller's last write then fails its version check, reloads, and sees that
+/// write. Returns whether the table is fenced. A table that does not exist needs no fence.
+async fn fence(env: &Environment, dataset: &Dataset) -> Result<bool> {
     for _ in 0..ATTEMPTS {
-        let Some(table) = world.catalog.table(&dataset.table).await? else { return Ok(true) };
-        let Some(version) = table.version_id() else { return Ok(true) };
-        match world.catalog.update(&dataset.table.database, glue::unchanged(&table), version).await {
+        let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(true) };
+        if table.token.is_none() {
+            return Ok(true);
+        }
+        match env.catalog.update(&table, &TableChange::default()).await {
             Ok(Update::Done) => return Ok(true),
             Ok(Update::Conflict) => {}
-            Err(error) => warn!(dataset = dataset.name, error = error.report(), "not fenced yet"),
+            Err(error) => warn!(dataset = dataset.name, error = error.report(), "table not fenced yet"),
         }
     }
     Ok(false)

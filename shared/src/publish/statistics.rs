@@ -1,4 +1,4 @@
-//! What a Parquet footer tells of its columns, in the audit's words.
+//! Reads column statistics from a Parquet footer and converts them to the audit's types.
 
 use arrow_schema::DataType;
 use parquet::{
@@ -10,32 +10,33 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use crate::{
+use turntable_core::{
     audit::{Extremes, Statistics, Value},
-    schema::{Column, arrow_type},
+    schema::Column,
 };
+use turntable_parquet::arrow_types::parse_arrow_type;
 
-/// The statistics of each column over all row groups; `None` for a nested one.
+/// Returns the statistics of each column over all row groups, in the order of `columns`; `None` for a nested column.
 pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
-    columns.iter().map(|column| one(column, footer)).collect()
+    columns.iter().map(|column| column_statistics(column, footer)).collect()
 }
 
-fn one(column: &Column, footer: &ParquetMetaData) -> Option<Statistics> {
+fn column_statistics(column: &Column, footer: &ParquetMetaData) -> Option<Statistics> {
     let leaves = footer.file_metadata().schema_descr().columns();
-    let is_it = |leaf: &ColumnDescriptor| match leaf.path().parts() {
+    let is_column = |leaf: &ColumnDescriptor| match leaf.path().parts() {
         [name] => name.to_lowercase() == column.name && leaf.max_rep_level() == 0,
         _ => false,
     };
-    let at = leaves.iter().position(|leaf| is_it(leaf))?;
-    let data_type = arrow_type(&column.glue_type).ok()?;
+    let at = leaves.iter().position(|leaf| is_column(leaf))?;
+    let data_type = parse_arrow_type(&column.glue_type).ok()?;
     let groups = footer.row_groups().iter().filter(|group| group.num_rows() > 0);
     groups
-        .map(|group| of_group(group, at, &data_type))
+        .map(|group| row_group_statistics(group, at, &data_type))
         .reduce(Statistics::and)
         .or(Some(Statistics { nulls: Some(0), extremes: Extremes::NoValue }))
 }
 
-fn of_group(group: &RowGroupMetaData, at: usize, data_type: &DataType) -> Statistics {
+fn row_group_statistics(group: &RowGroupMetaData, at: usize, data_type: &DataType) -> Statistics {
     let (chunk, leaf) = (group.column(at).statistics(), group.column(at).column_descr());
     // A required column has no nulls to count.
     let nulls = if leaf.max_def_level() == 0 { Some(0) } else { chunk.and_then(Chunk::null_count_opt) };
@@ -46,19 +47,19 @@ fn of_group(group: &RowGroupMetaData, at: usize, data_type: &DataType) -> Statis
 }
 
 fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
-    // The older fields compare bytes as signed. No smallest and no largest value bounds NaN.
+    // The deprecated min/max fields compare bytes as signed, and NaN lies outside of every minimum and maximum.
     if chunk.is_min_max_deprecated() || chunk.nan_count_opt().is_some_and(|count| count > 0) {
         return None;
     }
     let pair =
         |value: &dyn Fn(&[u8]) -> Option<Value>| Some((value(chunk.min_bytes_opt()?)?, value(chunk.max_bytes_opt()?)?));
     let (min, max) = pair(&|bytes| value(chunk, bytes, leaf, data_type))?;
-    // Only texts are cut, and not every writer says so of what it has not cut.
+    // Writers truncate only texts, and not every writer marks other values as exact.
     let exact = !matches!(min, Value::Text(_)) || chunk.min_is_exact() && chunk.max_is_exact();
     Some(Extremes::Between { min, max, exact })
 }
 
-/// A statistic's bytes as a value; `None` for a type that no check compares.
+/// Decodes a statistic's bytes. Returns `None` for a type that no check compares.
 fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Value> {
     let whole = || match chunk {
         Chunk::Int32(_) => bytes.try_into().ok().map(|bytes| i64::from(i32::from_le_bytes(bytes))),
@@ -83,7 +84,7 @@ fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataT
     })
 }
 
-/// A number of up to 16 bytes, in two's complement.
+/// Decodes a big-endian integer in two's complement of 1 to 16 bytes.
 fn big_endian(bytes: &[u8]) -> Option<i128> {
     let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     let mut all = [sign; 16];
@@ -91,6 +92,7 @@ fn big_endian(bytes: &[u8]) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
+/// Converts a timestamp statistic to microseconds, rounding nanoseconds down.
 fn micros(time: i64, leaf: &ColumnDescriptor) -> Option<i64> {
     let unit = match (leaf.logical_type_ref(), leaf.converted_type()) {
         (Some(LogicalType::Timestamp(timestamp)), _) => timestamp.unit,

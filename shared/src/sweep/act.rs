@@ -1,27 +1,28 @@
-//! Carries a plan out. Everything here may die anywhere and be done again: see the proof in [`crate::sweep`].
+//! Carries out a plan. It may die at any point and be repeated: see the proof in [`crate::sweep`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
-use super::{Look, Plan, State};
-use crate::{
-    aws::glue,
+use super::contents::TableContents;
+use crate::environment::Environment;
+use turntable_core::{
     config::Dataset,
     error::{Error, Result},
-    name::{Generation, Home, Key},
-    port::{DELETED_AT_ONCE, Objects, Unfinished, Update},
+    layout::{Generation, Key, TablePaths},
+    port::{MAX_DELETES_PER_REQUEST, Objects, Unfinished, Update},
     record::{self, Sweeping},
-    world::World,
+    sweep::{Plan, SweepState},
+    table::TableChange,
 };
 
-/// What one invocation may do, over all datasets.
+/// The limits of one invocation, over all datasets.
 #[derive(Debug)]
 pub struct Budget {
-    /// Nothing more is begun after this.
+    /// No new work starts after this time.
     pub until: Timestamp,
-    /// Objects that may still be deleted or moved.
+    /// The number of objects that may still be deleted or moved.
     objects: Mutex<usize>,
 }
 
@@ -30,12 +31,12 @@ impl Budget {
         Budget { until, objects: Mutex::new(objects) }
     }
 
-    /// Objects that may still be deleted or moved.
+    /// Returns the number of objects that may still be deleted or moved.
     pub fn objects(&self) -> usize {
         *self.left()
     }
 
-    /// Sets so many aside, or as many as there are.
+    /// Reserves this number of objects, or all that are left if they are fewer.
     pub(super) fn take(&self, wanted: usize) -> Share<'_> {
         let mut left = self.left();
         let objects = wanted.min(*left);
@@ -44,12 +45,12 @@ impl Budget {
     }
 
     fn left(&self) -> MutexGuard<'_, usize> {
-        // A number is whole whatever has panicked.
+        // A panic elsewhere can't leave a plain number inconsistent, so a poisoned lock is fine.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one dataset has of the budget. What it does not use goes back.
+/// The part of the budget that one dataset has reserved. The unused rest goes back when it is dropped.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     pub(super) objects: usize,
@@ -67,90 +68,93 @@ impl Drop for Share<'_> {
     }
 }
 
-/// What was done of a plan.
+/// The part of a plan that was carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// How many of the plan's generations have gone, the first ones.
+    /// How many of the plan's generations were deleted completely. They are the first ones of the plan.
     pub generations: usize,
-    /// Objects of generations that have gone.
+    /// The number of deleted objects of generations.
     pub objects: usize,
-    /// Whether something of the plan is left.
+    /// Whether a part of the plan remains.
     pub more: bool,
 }
 
-/// Requests that are under way at the same time.
-const AT_ONCE: usize = 8;
+/// How many requests are in flight at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// `None`: the table has changed since the look, and of generations nothing was deleted. Look again.
+/// Carries out the plan as far as the budget allows. Returns `None` if the table has changed since its state was
+/// loaded: then no object of a generation was deleted, and the caller must reload the state and retry.
 pub async fn act(
-    world: &World,
+    env: &Environment,
     dataset: &Dataset,
-    look: &Look,
+    loaded: &TableContents,
     plan: &Plan,
     uploads: &[Unfinished],
     budget: &Budget,
 ) -> Result<Option<Done>> {
-    let (home, objects) = (&dataset.home, &world.objects);
-    delete(objects, plan.spared.iter().map(|generation| home.sweeping(generation)).collect()).await?;
-    delete(objects, plan.records.iter().map(|flip| home.flip(*flip)).collect()).await?;
-    delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(home, generation)).collect()).await?;
-    delete(objects, plan.returns.iter().map(|flip| home.returning(*flip)).collect()).await?;
+    let (paths, objects) = (&dataset.paths, &env.objects);
+    delete(objects, plan.spared.iter().map(|generation| paths.sweeping(generation)).collect()).await?;
+    delete(objects, plan.records.iter().map(|flip| paths.flip(*flip)).collect()).await?;
+    delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(paths, generation)).collect()).await?;
+    delete(objects, plan.revert_intents.iter().map(|flip| paths.revert_intent(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect::<()>()
         .await?;
 
-    // One more a generation, for its manifest: one without objects is no free one.
-    let wanted = plan.go.iter().map(|(generation, _)| look.state.generations[generation].objects.len() + 1).sum();
+    // Each generation costs one more than its objects, for its manifest. So a generation without objects isn't free.
+    let wanted = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len() + 1).sum();
     let mut share = budget.take(wanted);
-    let (go, chunks) = affordable(&look.state, plan, share.objects);
+    let (go, chunks) = affordable(&loaded.state, plan, share.objects);
     let mut done = Done { more: go.len() < plan.go.len(), ..Done::default() };
     if go.is_empty() {
         return Ok(Some(done));
     }
-    let mark = record::to_json(&Sweeping { at: world.clock.now() });
+    let mark = record::to_json(&Sweeping { at: env.clock.now() });
     stream::iter(&go)
-        .map(|generation| async { objects.put(&home.sweeping(generation), mark.clone().into()).await })
-        .buffer_unordered(AT_ONCE)
+        .map(|generation| async { objects.put(&paths.sweeping(generation), mark.clone().into()).await })
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect::<()>()
         .await?;
-    if !fence(world, dataset, look).await? {
+    if !fence(env, dataset, loaded).await? {
         return Ok(None);
     }
-    delete(objects, go.iter().map(|generation| home.manifest(generation)).collect()).await?;
+    delete(objects, go.iter().map(|generation| paths.manifest(generation)).collect()).await?;
 
-    let in_time = |_: &_| future::ready(world.clock.now() < budget.until);
+    let in_time = |_: &_| future::ready(env.clock.now() < budget.until);
     let deleted: Vec<usize> = stream::iter(&chunks)
         .take_while(in_time)
         .map(|keys| async { objects.delete(keys).await.map(|()| keys.len()) })
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT_REQUESTS)
         .try_collect()
         .await?;
     done.objects = deleted.iter().sum();
     share.used(done.objects + go.len());
-    // Objects go in the order of the generations.
+    // Objects are deleted in the order of the generations, so the number of objects tells how many generations are
+    // complete.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
-        rest = rest.and_then(|rest| rest.checked_sub(look.state.generations[*generation].objects.len()));
+        rest = rest.and_then(|rest| rest.checked_sub(loaded.state.generations[*generation].objects.len()));
         rest.is_some()
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
-    // The records of an engine's run keep its files until it has ended: they go after them.
-    let ran = |generation: &&Generation| look.state.generations[*generation].run.is_some();
-    let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(home, generation));
+    // The records of an engine's run protect its files until the run has ended, so they are deleted after the files.
+    let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
+    let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;
-    delete(objects, go[..done.generations].iter().map(|generation| home.sweeping(generation)).collect()).await?;
+    delete(objects, go[..done.generations].iter().map(|generation| paths.sweeping(generation)).collect()).await?;
     Ok(Some(done))
 }
 
-fn records_of_run(home: &Home, generation: &Generation) -> [Key; 2] {
-    [home.failed(generation), home.pending(generation)]
+fn records_of_run(paths: &TablePaths, generation: &Generation) -> [Key; 2] {
+    [paths.failed(generation), paths.pending(generation)]
 }
 
-/// The first generations of the plan whose deletion can be begun, and their objects, as many as may go.
-fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
+/// Returns the first generations of the plan whose deletion the budget can begin, and their objects in chunks, as many
+/// as the budget allows.
+fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {
         if objects == 0 {
@@ -158,27 +162,27 @@ fn affordable<'a>(state: &'a State, plan: &Plan, mut objects: usize) -> (Vec<Gen
         }
         let found = &state.generations[generation].objects;
         let keys = &found[..found.len().min(objects)];
-        chunks.extend(keys.chunks(DELETED_AT_ONCE));
+        chunks.extend(keys.chunks(MAX_DELETES_PER_REQUEST));
         go.push(*generation);
         objects = objects.saturating_sub(keys.len() + 1);
     }
     (go, chunks)
 }
 
-/// Makes every `VersionId` that was read before stale, if the table is still as it was at the look.
-async fn fence(world: &World, dataset: &Dataset, look: &Look) -> Result<bool> {
-    let version = look.table.as_ref().and_then(|table| Some((table, table.version_id()?)));
-    let (table, version) = version.ok_or_else(|| {
-        Error::corrupt(format!("{}: Glue gave no VersionId, and without it no deletion is safe", dataset.table))
+/// Fences: makes every `VersionId` that was read before stale. Returns `false` if the table has changed since it was
+/// loaded.
+async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<bool> {
+    let table = loaded.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
+        Error::corrupt(format!("{}: Glue returned no VersionId, and without it no deletion is safe", dataset.table))
     })?;
-    let sent = world.catalog.update(&dataset.table.database, glue::unchanged(table), version).await?;
+    let sent = env.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)
 }
 
 async fn delete(objects: &Arc<dyn Objects>, keys: Vec<Key>) -> Result<()> {
-    stream::iter(keys.chunks(DELETED_AT_ONCE))
+    stream::iter(keys.chunks(MAX_DELETES_PER_REQUEST))
         .map(|keys| objects.delete(keys))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT_REQUESTS)
         .try_collect()
         .await
 }

@@ -1,50 +1,45 @@
-//! What may go: state and time in, a plan out; and the one place that deletes.
+//! Plans the deletion of unreachable generations (state and time in, a plan out), and carries it out. No other module
+//! deletes objects.
 //!
-//! # Why nobody ever reads what sweep deletes
+//! # Why no reader ever reads what sweep deletes
 //!
-//! Sweep does, in this order: read the table and its `VersionId` ([`look()`]), read all else, decide ([`plan()`]), and,
-//! for the generations that may go ([`act()`]),
+//! Sweep reads the table and its `VersionId` ([`loaded()`]), then everything else, and then decides ([`plan()`]). For the
+//! generations that may be deleted, it does three steps in this order ([`act()`]):
 //!
-//! 1. write `_sweeping/GENERATION.json`,
-//! 2. fence: one `UpdateTable` that changes nothing, on the `VersionId` that was read first,
-//! 3. delete the manifests, then the data, then `_sweeping/GENERATION.json`.
+//! 1. It writes `_sweeping/GENERATION.json`.
+//! 2. It fences: it sends one `UpdateTable` that changes nothing, on the `VersionId` that it read first.
+//! 3. It deletes the manifests, then the data, then `_sweeping/GENERATION.json`.
 //!
-//! A flip or a rollback reads the table's `VersionId`, then `_sweeping`, then audits what lies there, then updates the
-//! table on that `VersionId`. Let it be to a generation that sweep deletes.
+//! A flip or a rollback reads the table's `VersionId`, then reads `_sweeping`, then audits the objects at the new
+//! location, and then updates the table on that `VersionId`. Suppose that it goes to a generation that sweep deletes:
 //!
-//! - It updated the table before sweep read it: then the generation is live in sweep's eyes, and not in the plan.
-//! - It updated the table between sweep's read and the fence: the fence fails, and nothing is deleted.
-//! - It read its `VersionId` before the fence and updates after it: the fence has made that `VersionId` stale.
-//! - It read its `VersionId` after the fence: `_sweeping` was there by then. Either it sees it and refuses, or it is
-//!   gone again, and then all the data went before it: the audit that follows finds nothing and rejects.
+//! - It updates the table before sweep reads it. Then sweep sees the generation as live and does not plan to delete it.
+//! - It updates the table between sweep's read and the fence. Then the fence fails, and nothing is deleted.
+//! - It reads its `VersionId` before the fence and updates the table after it. Then the fence has made that `VersionId`
+//!   stale, and the update fails.
+//! - It reads its `VersionId` after the fence, when `_sweeping` has been written. If `_sweeping` still exists, it
+//!   refuses. If `_sweeping` is deleted again, all the data was deleted before it, so the audit that follows finds
+//!   nothing and rejects.
 //!
-//! So no generation of which anything was deleted goes live, not even one whose export finishes only now. And as the
-//! table did not change between sweep's read and the fence, what was decided in between was still true at the fence.
+//! So no generation goes live after any of its objects was deleted, not even one whose export finishes only now. The
+//! table did not change between sweep's read and the fence, so every decision made in between was still true at the
+//! fence.
 //!
-//! `abandoned` must exceed the longest run: with two sweeps at once, one may take the mark away while the other still
-//! deletes, and a run that was taken for dead could write its files and go live in between. `tests/model` has shown it.
+//! `abandoned` must exceed the longest run. With two sweeps at once, one may delete the mark while the other still
+//! deletes data. A run that was taken for dead could then write its files and go live in between. `tests/model` has
+//! shown it.
 //!
-//! A `_sweeping` that stays behind (sweep died, or the fence failed) stops a flip to a generation that sweep will
-//! delete next time anyway. If by then it may not go any more, its mark goes, an hour later: no sweep lives that long.
+//! A `_sweeping` mark stays behind if sweep dies or the fence fails. It stops flips to a generation that the next sweep
+//! deletes anyway. If the generation must be kept by then, sweep deletes the mark when it is one hour old, because no
+//! sweep lives that long.
 
-#[cfg(feature = "aws")]
 mod act;
-#[cfg(feature = "aws")]
 mod archive;
-#[cfg(feature = "aws")]
-mod look;
-mod plan;
-#[cfg(feature = "aws")]
+mod contents;
 mod tables;
-#[cfg(test)]
-mod tests;
 
-#[cfg(feature = "aws")]
 pub use act::{Budget, Done, act};
-#[cfg(feature = "aws")]
 pub use archive::{Archived, archivable, archive};
-#[cfg(feature = "aws")]
-pub use look::{Complete, Look, abandoned_uploads, look, refuse_swept};
-pub use plan::{Found, Kept, OldestQuery, Plan, Reason, Run, State, plan, since};
-#[cfg(feature = "aws")]
+pub use contents::{Complete, TableContents, abandoned_uploads, loaded};
 pub use tables::leftover_audit_tables;
+pub use turntable_core::sweep::{Found, Kept, OldestQuery, PendingRun, Plan, Reason, SweepState, plan, since};

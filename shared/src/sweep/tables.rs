@@ -1,33 +1,36 @@
-//! Tables that an audit has registered for its questions to Athena, and that it died before it dropped.
+//! Finds leftover audit tables: an audit registered them to query its candidate in Athena, and died before it dropped
+//! them.
 
-use aws_sdk_glue::types::Table;
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
-use crate::{
+use crate::environment::Environment;
+use turntable_core::{
     error::Result,
-    name::{TableName, time_of},
-    world::World,
+    layout::{TableName, time_of},
+    table::TableVersion,
 };
 
-/// What an audit's tables are called, and the parameter that marks them as ours.
+/// The prefix of the names of audit tables.
 const PREFIX: &str = "turntable_audit_";
-const MARK: &str = "turntable.audit";
+/// The table parameter that marks audit tables as managed.
+const MARK: &str = turntable_core::table::AUDIT_PARAMETER;
 
-/// No audit lives that long.
-const AUDIT: SignedDuration = SignedDuration::from_hours(1);
+/// No audit runs for this long.
+const MAX_AUDIT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// The leftovers in a database.
-pub async fn leftover_audit_tables(world: &World, database: &str, now: Timestamp) -> Result<Vec<TableName>> {
-    let tables = world.catalog.tables(database, PREFIX).await?;
+/// Returns the leftover audit tables of a database.
+pub async fn leftover_audit_tables(env: &Environment, database: &str, now: Timestamp) -> Result<Vec<TableName>> {
+    let tables = env.catalog.tables(database, PREFIX).await?;
     let left = tables.into_iter().filter(|table| is_left(table, now));
-    Ok(left.map(|table| TableName { database: database.into(), table: table.name }).collect())
+    Ok(left.map(|table| table.name).collect())
 }
 
-/// `turntable_audit_DATASET_ULID`, in lower case, as Glue has it: the ULID is the audit's.
-fn is_left(table: &Table, now: Timestamp) -> bool {
-    let marked = table.parameters().is_some_and(|parameters| parameters.contains_key(MARK));
-    let ulid = table.name.strip_prefix(PREFIX).and_then(|name| name.rsplit_once('_'));
+/// Returns whether a table is left over. Its name is `turntable_audit_DATASET_ULID`, in lower case because Glue stores
+/// names so. The ULID is the audit's.
+fn is_left(table: &TableVersion, now: Timestamp) -> bool {
+    let marked = table.parameters.contains_key(MARK);
+    let ulid = table.name.table.strip_prefix(PREFIX).and_then(|name| name.rsplit_once('_'));
     let made = ulid.and_then(|(_, ulid)| Ulid::from_string(&ulid.to_uppercase()).ok()).map(time_of);
-    marked && made.is_some_and(|made| now.duration_since(made) > AUDIT)
+    marked && made.is_some_and(|made| now.duration_since(made) > MAX_AUDIT_DURATION)
 }

@@ -14,12 +14,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use cli::athena;
 use jiff::Timestamp;
-use local::{Deployment, Emulator, Stack, Tools, reader};
+use local::{Deployment, Emulator, Stack, Tools};
 use process::Peak;
 use serde_json::{Value, json};
 use tests::optouts::drops;
-use turntable::merge::bucket;
+use turntable::consent::bucket;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -83,7 +84,7 @@ async fn fill(stack: &Stack, people: Range<i64>) -> Result<()> {
 async fn count(stack: &Stack, condition: &str) -> Result<i64> {
     let output = format!("s3://{}/athena/", stack.scratch);
     let sql = format!("SELECT count(*) FROM dmp.optouts WHERE {condition}");
-    let row = reader::query(&stack.athena, &output, &sql).await?;
+    let row = athena::first_row(&stack.athena, &output, &sql).await?;
     row[0].as_deref().context("no count")?.parse().context("no number")
 }
 

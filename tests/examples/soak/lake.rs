@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use local::{Deployment, Emulator, Stack, reader};
+use cli::athena;
+use local::{Deployment, Emulator, Stack};
 use serde_json::{Value, json};
 
 use crate::oracle;
@@ -134,7 +135,7 @@ impl Lake {
     }
 
     pub async fn rows(&self, sql: &str) -> Result<Vec<oracle::Row>> {
-        reader::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
+        athena::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
     }
 
     /// Returns the keys under a prefix of the bucket, a thousand at most.

@@ -1,8 +1,8 @@
-//! The possible drops, and the table that they make. The real [`Run`] decides which record counts.
+//! The possible drops, and the table that they make. The real [`RecordColumns`] decides which record counts.
 
-use turntable::{
-    manifest::Drop,
-    merge::{State as Said, Word, run::Run},
+use turntable_core::{
+    consent::{ConsentRecord, ConsentState as ParsedDrop, record_columns::RecordColumns},
+    manifest::InboxObject,
 };
 
 use crate::state::{Merge, Set, has};
@@ -11,25 +11,29 @@ use crate::state::{Merge, Set, has};
 pub const PEOPLE: usize = 2;
 
 /// A drop has one consent record about one person. The first person opts out, then in, then out for good.
-const DROPS: [(u8, i64, Said); 4] =
-    [(0, 1, Said::OptedOut), (1, 1, Said::Withdrawn), (0, 2, Said::OptedIn), (0, 3, Said::Withdrawn)];
+const DROPS: [(u8, i64, ParsedDrop); 4] = [
+    (0, 1, ParsedDrop::OptedOut),
+    (1, 1, ParsedDrop::Withdrawn),
+    (0, 2, ParsedDrop::OptedIn),
+    (0, 3, ParsedDrop::Withdrawn),
+];
 
-pub fn drop(number: usize) -> Drop {
-    Drop { key: format!("{number}.csv"), etag: "e".into() }
+pub fn drop(number: usize) -> InboxObject {
+    InboxObject { key: format!("{number}.csv"), etag: "e".into() }
 }
 
 /// Returns the members of a set of drops, as an inbox lists them.
-pub fn listed(drops: Set) -> Vec<(Drop, usize)> {
+pub fn listed(drops: Set) -> Vec<(InboxObject, usize)> {
     (0..DROPS.len()).filter(|number| has(drops, *number)).map(|number| (drop(number), number)).collect()
 }
 
-fn word(number: u8) -> (u8, Word) {
+fn word(number: u8) -> (u8, ConsentRecord) {
     let (person, occurred_at, state) = DROPS[usize::from(number)];
-    (person, Word { occurred_at, state })
+    (person, ConsentRecord { occurred_at, state })
 }
 
-fn run(drops: impl IntoIterator<Item = u8>) -> Run {
-    let mut run = Run::new(Some(1));
+fn run(drops: impl IntoIterator<Item = u8>) -> RecordColumns {
+    let mut run = RecordColumns::new(Some(1));
     for (person, word) in drops.into_iter().map(word) {
         run.push(&[person], word);
     }

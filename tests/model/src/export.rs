@@ -1,6 +1,6 @@
 //! An export, step by step, as `functions/export` does it.
 
-use turntable::plan;
+use turntable_core::decision;
 
 use crate::{
     Mutant, Turntable, real,
@@ -11,8 +11,8 @@ impl Turntable {
     /// Reads live, and takes a name.
     pub fn export(&self, state: &mut State, bad: bool) -> Run {
         let random = state.generations.len() as u128;
-        let name = plan::next(&self.home, &self.live(state, state.live), real::ulid(state, random));
-        state.generations.push(Slot { bad, ..Slot::begun(name, state.live) });
+        let name = decision::next(&self.paths, &self.live(state, state.live), real::ulid(state, random));
+        state.generations.push(Slot { bad, ..Slot::head(name, state.live) });
         Run::Export { generation: state.generations.len() as Gen - 1, at: ExportAt::Snapshot }
     }
 

@@ -1,26 +1,28 @@
 //! A flip, step by step, as `publish::flip`, `publish::rollback` and the end of `merge::refresh` do it.
 
-use turntable::{
+use turntable_core::{
+    decision::{self, Decision},
     history::{self, Settled},
-    plan::{self, Decision},
     record,
 };
 use ulid::Ulid;
 
 use crate::{
     Fault, Mutant, Turntable, real,
-    state::{Ask, Broken, Flip, FlipAt, Gen, Just, Live, Mark, Record, Run, Set, State, Then, has},
+    state::{
+        Broken, Flip, FlipAt, Gen, Just, Live, Mark, MessageOutcome, Record, RefreshOptions, Run, Set, State, has,
+    },
 };
 
 impl Flip {
-    pub fn ask(ask: Ask, to: Option<Gen>) -> Flip {
+    pub fn ask(ask: RefreshOptions, to: Option<Gen>) -> Flip {
         let (version, live) = (None, Live::NoTable);
         Flip { ask, to, version, live, flips: 0, recovered: None, ulid: None, at: FlipAt::Table }
     }
 
     /// Starts over, without what it has read.
     fn again(&self) -> Flip {
-        let to = if matches!(self.ask, Ask::Rollback(_)) { None } else { self.to };
+        let to = if matches!(self.ask, RefreshOptions::Rollback(_)) { None } else { self.to };
         Flip::ask(self.ask, to)
     }
 
@@ -47,10 +49,10 @@ impl Turntable {
             }
             FlipAt::Audit => {
                 let to = flip.to?;
-                if matches!(flip.ask, Ask::Rollback(_)) && !self.slot(state, &flip).manifest {
+                if matches!(flip.ask, RefreshOptions::Rollback(_)) && !self.slot(state, &flip).manifest {
                     return None;
                 }
-                if !self.passes(state, to, matches!(flip.ask, Ask::Rollback(_))) {
+                if !self.passes(state, to, matches!(flip.ask, RefreshOptions::Rollback(_))) {
                     state.just = Some(Just::Rejected);
                     return None;
                 }
@@ -65,7 +67,7 @@ impl Turntable {
             FlipAt::SettleTable { error } => {
                 let before = flip.live;
                 (flip.version, flip.live) = (table(state), state.live);
-                if Some(flip.live) != flip.to.map(Live::Ours) {
+                if Some(flip.live) != flip.to.map(Live::Managed) {
                     return if error { None } else { self.lost(state, flip) };
                 }
                 flip.live = before;
@@ -74,7 +76,7 @@ impl Turntable {
             FlipAt::SettleRest { error } => {
                 let to = flip.to?;
                 let name = state.generations[usize::from(to)].name;
-                let now = Live::Ours(to);
+                let now = Live::Managed(to);
                 let since = history::since(&self.live(state, now), &name);
                 let flips = self.list_flips(state, since);
                 let recorded = ulids(state, flips).max() != ulids(state, flip.flips).max();
@@ -104,10 +106,10 @@ impl Turntable {
         &state.generations[usize::from(flip.to.expect("known by now"))]
     }
 
-    /// Reads the rest after the table, and decides: `Look::at` and `plan::flip` or `plan::rollback`.
+    /// Reads the rest after the table, and decides: `Look::at` and `decision::flip` or `decision::rollback`.
     fn decide(&self, state: &mut State, mut flip: Flip) -> Option<Run> {
         let live = self.live(state, flip.live);
-        let named = if let Ask::Rollback(named) = flip.ask { named } else { flip.to };
+        let named = if let RefreshOptions::Rollback(named) = flip.ask { named } else { flip.to };
         let name = |of: Gen| state.generations[usize::from(of)].name;
         let oldest = named.map(name).or(live.generation())?;
         flip.flips = self.list_flips(state, history::since(&live, &oldest));
@@ -115,8 +117,8 @@ impl Turntable {
         if self.mutant == Some(Mutant::HoldNotRead) {
             seen.hold = None;
         }
-        if let Ask::Rollback(wanted) = flip.ask {
-            let target = plan::rollback(&self.home, &seen, wanted.map(name)).ok()?;
+        if let RefreshOptions::Rollback(wanted) = flip.ask {
+            let target = decision::rollback(&self.paths, &seen, wanted.map(name)).ok()?;
             if live.generation() == Some(target) {
                 return None;
             }
@@ -128,8 +130,8 @@ impl Turntable {
         if self.mutant == Some(Mutant::MergeWithoutBase) && candidate.merge.is_some() {
             candidate.base = self.location(state, flip.live);
         }
-        let merge = if let Ask::Merge(listed) = flip.ask { Some(listed) } else { None };
-        match plan::flip(&self.home, &candidate, &seen, flip.ask.who()) {
+        let merge = if let RefreshOptions::Merge(listed) = flip.ask { Some(listed) } else { None };
+        match decision::flip(&self.paths, &candidate, &seen, flip.ask.who()) {
             Err(_) => {
                 state.just = Some(Just::UnflipNoticed);
                 None
@@ -160,12 +162,12 @@ impl Turntable {
     }
 
     fn unrecorded(&self, state: &State, flip: &Flip) -> Option<(Live, Gen)> {
-        let Live::Ours(live) = flip.live else { return None };
+        let Live::Managed(live) = flip.live else { return None };
         let slot = &state.generations[usize::from(live)];
         let base = self.location(state, slot.base).filter(|_| slot.manifest);
         let seen = self.seen(state, flip.live, flip.flips);
-        let (from, to) = history::unrecorded(&self.home, &seen, base.as_ref())?;
-        let from = turntable::plan::Live::of(&self.home, from.as_ref());
+        let (from, to) = history::unrecorded(&self.paths, &seen, base.as_ref())?;
+        let from = turntable_core::decision::Live::of(&self.paths, from.as_ref());
         Some((self.known(state, &from), real::number(state, &to)))
     }
 
@@ -218,10 +220,10 @@ impl Turntable {
     }
 
     /// Moves the table, and checks the promises about this moment.
-    fn commit(&self, state: &mut State, to: Gen, ask: Ask) {
+    fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
-        let old_slot = if let Live::Ours(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
-        let operator = matches!(ask, Ask::Rollback(_));
+        let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
+        let operator = matches!(ask, RefreshOptions::Rollback(_));
         let undone = state.truth.rolled_back.is_some_and(|at| new.as_of <= at);
         let fresher = old_slot.is_none_or(|old| old.merge.is_some() || new.merge.is_some() || new.as_of > old.as_of);
         let words = old_slot.and_then(|old| old.merge.as_ref()).map(|old| old.words);
@@ -229,9 +231,9 @@ impl Turntable {
             Some(Broken::HeldFlip)
         } else if !operator && !fresher {
             Some(Broken::FresherWins)
-        } else if ask.who() == plan::Who::Event && !operator && has(state.truth.was_live, usize::from(to)) {
+        } else if ask.who() == decision::Trigger::Event && !operator && has(state.truth.was_live, usize::from(to)) {
             Some(Broken::CameBack)
-        } else if ask == Ask::Event && undone && new.merge.is_none() {
+        } else if ask == RefreshOptions::Event && undone && new.merge.is_none() {
             Some(Broken::RollbackUndone)
         } else if words.is_some_and(|words| !crate::drops::knows(new.merge.as_ref(), words.into_iter().flatten())) {
             Some(Broken::OptOutLost)
@@ -239,7 +241,7 @@ impl Turntable {
             None
         };
         state.broken = state.broken.or(broken);
-        state.moved(Live::Ours(to));
+        state.moved(Live::Managed(to));
     }
 
     /// The flip lost the race.
@@ -248,22 +250,22 @@ impl Turntable {
     }
 
     fn swapped(&self, state: &mut State, flip: &Flip, to: Gen, took_place: crate::state::Minute) -> Option<Run> {
-        state.just = Some(Just::Swapped);
+        state.just = Some(Just::Committed);
         match flip.ask {
-            Ask::Rollback(_) => {
+            RefreshOptions::Rollback(_) => {
                 if self.fenced_rollback {
-                    return Some(Run::Fence { seen: None, then: Then::Rollback(to, took_place) });
+                    return Some(Run::Fence { seen: None, then: MessageOutcome::Rollback(to, took_place) });
                 }
-                returned(state, Then::Rollback(to, took_place));
+                returned(state, MessageOutcome::Rollback(to, took_place));
                 None
             }
-            Ask::Merge(listed) => self.refreshed(state, listed),
+            RefreshOptions::Merge(listed) => self.refreshed(state, listed),
             _ => None,
         }
     }
 
     /// The fence of a hold or a rollback: a new `VersionId` for the same table.
-    pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: Then) -> Option<Run> {
+    pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
         match seen {
             None => {
                 let Some(version) = table(state) else {
@@ -283,12 +285,12 @@ impl Turntable {
 }
 
 /// Notes that an operator's request has returned.
-pub fn returned(state: &mut State, then: Then) {
+pub fn returned(state: &mut State, then: MessageOutcome) {
     match then {
-        Then::Hold => state.truth.held = state.hold,
-        Then::Rollback(to, took_place) => {
+        MessageOutcome::Hold => state.truth.held = state.hold,
+        MessageOutcome::Rollback(to, took_place) => {
             state.just = Some(Just::RolledBack);
-            if state.live == Live::Ours(to) {
+            if state.live == Live::Managed(to) {
                 state.truth.rolled_back = Some(took_place);
             }
         }
@@ -314,11 +316,11 @@ fn ulids(state: &State, of: Set) -> impl Iterator<Item = Ulid> {
 impl State {
     /// Changes the table's location.
     pub fn moved(&mut self, to: Live) {
-        if let Live::Ours(old) = self.live {
+        if let Live::Managed(old) = self.live {
             self.truth.replaced.retain(|(replaced, _)| *replaced != old);
             self.truth.replaced.push((old, self.now));
         }
-        if let Live::Ours(new) = to {
+        if let Live::Managed(new) = to {
             self.truth.replaced.retain(|(replaced, _)| *replaced != new);
             self.truth.was_live |= 1 << new;
         }

@@ -16,14 +16,17 @@ mod sweep;
 
 use jiff::SignedDuration;
 use stateright::{Model, Property};
-use turntable::{config::Retain, name::Home};
+use turntable_core::{config::Retain, layout::TablePaths};
 
-use state::{Ask, Flip, Gen, Live, Mark, Minute, Reader, Record, Run, Set, Slot, State, Sweep, Then, Truth, has};
+use state::{
+    Flip, Gen, Live, Mark, MessageOutcome, Minute, Reader, Record, RefreshOptions, Run, Set, Slot, State, Sweep, Truth,
+    has,
+};
 
 /// One world to search.
 #[derive(Debug, Clone)]
 pub struct Turntable {
-    pub home: Home,
+    pub paths: TablePaths,
     pub retain: Retain,
     /// Data files per generation.
     pub files: u8,
@@ -123,7 +126,7 @@ impl Default for Turntable {
     fn default() -> Turntable {
         let hour = SignedDuration::from_hours(1);
         Turntable {
-            home: real::home(),
+            paths: real::paths(),
             retain: Retain { generations: 0, drain: hour, abandoned: hour, max_age: hour * 999 },
             files: 1,
             at_once: 2,
@@ -161,14 +164,14 @@ impl Turntable {
         for number in 0..self.turned {
             state.now += 1;
             let live = self.live(&state, state.live);
-            let name = turntable::plan::next(&self.home, &live, real::ulid(&state, u128::from(number)));
+            let name = turntable_core::decision::next(&self.paths, &live, real::ulid(&state, u128::from(number)));
             let merge = self.merged.then(state::Merge::default);
-            let slot = Slot::begun(name, state.live);
+            let slot = Slot::head(name, state.live);
             let (as_of, files) = (state.now, self.whole());
             state.generations.push(Slot { as_of, created: as_of, files, manifest: true, merge, ..slot });
             let ulid = real::ulid(&state, 99);
             state.flips.push(Record { ulid, at: state.now, from: state.live, to: number, by: Mark::Event });
-            state.moved(Live::Ours(number));
+            state.moved(Live::Managed(number));
         }
         state
     }
@@ -268,15 +271,15 @@ impl Model for Turntable {
         actions.extend((left.drops > 0).then_some(Action::Drop));
         actions.extend((left.ticks > 0).then_some(Action::Tick));
         // Drift away from a flip without a record leaves no trace, so nothing is promised then.
-        let last = state.flips.iter().max_by_key(|record| record.ulid).map(|record| Live::Ours(record.to));
+        let last = state.flips.iter().max_by_key(|record| record.ulid).map(|record| Live::Managed(record.to));
         if left.foreign > 0 && last == Some(state.live) {
-            actions.push(Action::Foreign(Live::Foreign));
+            actions.push(Action::Foreign(Live::Unmanaged));
             let older = state.truth.replaced.iter().filter(|(of, _)| self.is_whole(state, *of));
-            actions.extend(older.map(|(of, _)| Action::Foreign(Live::Ours(*of))));
+            actions.extend(older.map(|(of, _)| Action::Foreign(Live::Managed(*of))));
         }
         match (state.reader, state.live) {
             (Some(_), _) => actions.push(Action::Done),
-            (None, Live::Ours(_)) if left.readers > 0 => actions.push(Action::Read),
+            (None, Live::Managed(_)) if left.readers > 0 => actions.push(Action::Read),
             _ => {}
         }
     }
@@ -302,24 +305,24 @@ impl Model for Turntable {
             }
             Action::Event(of) => {
                 state.left.events -= 1;
-                Some(Run::Flip(Flip::ask(Ask::Event, Some(of))))
+                Some(Run::Flip(Flip::ask(RefreshOptions::Event, Some(of))))
             }
             Action::ByHand(of) => {
                 state.left.by_hand -= 1;
-                Some(Run::Flip(Flip::ask(Ask::Operator, Some(of))))
+                Some(Run::Flip(Flip::ask(RefreshOptions::Operator, Some(of))))
             }
             Action::Rollback(to) => {
                 state.left.rollbacks -= 1;
-                Some(Run::Flip(Flip::ask(Ask::Rollback(to), None)))
+                Some(Run::Flip(Flip::ask(RefreshOptions::Rollback(to), None)))
             }
             Action::Hold => {
                 state.left.holds -= 1;
                 state.hold = true;
                 if self.mutant == Some(Mutant::HoldUnfenced) {
-                    flip::returned(&mut state, Then::Hold);
+                    flip::returned(&mut state, MessageOutcome::Hold);
                     None
                 } else {
-                    Some(Run::Fence { seen: None, then: Then::Hold })
+                    Some(Run::Fence { seen: None, then: MessageOutcome::Hold })
                 }
             }
             Action::Release => {
@@ -334,7 +337,7 @@ impl Model for Turntable {
             }
             Action::Sweep => {
                 state.left.sweeps -= 1;
-                Some(Run::Sweep(Sweep::begun(&state)))
+                Some(Run::Sweep(Sweep::head(&state)))
             }
             Action::Foreign(to) => {
                 state.left.foreign -= 1;
@@ -343,7 +346,7 @@ impl Model for Turntable {
                 None
             }
             Action::Read => {
-                let Live::Ours(generation) = state.live else { return None };
+                let Live::Managed(generation) = state.live else { return None };
                 state.left.readers -= 1;
                 state.reader = Some(Reader { generation, since: state.now });
                 None

@@ -1,14 +1,14 @@
 //! A refresh of opt-outs, step by step, as `merge::refresh` does it.
 
-use turntable::{
+use turntable_core::{
+    decision::{self, Decision, Trigger},
     manifest::Consumed,
-    merge::consumed::{consumed, unread},
-    plan::{self, Decision, Who},
+    optout::consumed::{consumed, unread},
 };
 
 use crate::{
     Mutant, Turntable, drops, flip, real,
-    state::{Ask, Broken, Flip, FlipAt, Gen, Just, Live, Merge, MergeAt, Run, Set, Slot, State},
+    state::{Broken, Flip, FlipAt, Gen, Just, Live, Merge, MergeAt, RefreshOptions, Run, Set, Slot, State},
 };
 
 impl Run {
@@ -50,12 +50,18 @@ impl Turntable {
                 let slot = &mut state.generations[usize::from(to)];
                 slot.manifest = true;
                 slot.created = state.now;
-                let found = plan::State { hold: None, ..self.seen(state, live, flips) };
-                let decided = plan::flip(&self.home, &self.manifest(state, to), &found, Who::Event);
+                let found = decision::FlipState { hold: None, ..self.seen(state, live, flips) };
+                let decided = decision::flip(&self.paths, &self.manifest(state, to), &found, Trigger::Event);
                 if !matches!(decided, Ok(Decision::Flip)) {
                     return None;
                 }
-                let flip = Flip { version, live, flips, at: FlipAt::Audit, ..Flip::ask(Ask::Merge(listed), Some(to)) };
+                let flip = Flip {
+                    version,
+                    live,
+                    flips,
+                    at: FlipAt::Audit,
+                    ..Flip::ask(RefreshOptions::Merge(listed), Some(to))
+                };
                 Some(Run::Flip(flip))
             }
             _ => None,
@@ -84,8 +90,8 @@ impl Turntable {
         }
         let live = self.live(state, base);
         let random = state.generations.len() as u128;
-        let name = plan::next_merge(&self.home, &live, real::ulid(state, random));
-        plan::beside(&live, &self.home.generation(&name)).ok()?;
+        let name = decision::next_merge(&self.paths, &live, real::ulid(state, random));
+        decision::beside(&live, &self.paths.generation(&name)).ok()?;
         let to = state.generations.len() as Gen;
         let read: Set = new.iter().fold(0, |set, (_, number)| set | 1 << number);
         let known = consumed(manifest.as_ref(), name, &inbox, new.into_iter().map(|(drop, _)| drop));
@@ -97,7 +103,7 @@ impl Turntable {
         };
         let merge =
             Merge { consumed: known.iter().map(numbers).collect(), words: drops::merged(merged.as_ref(), read) };
-        let slot = Slot { merge: Some(merge), as_of: state.now, created: state.now, ..Slot::begun(name, base) };
+        let slot = Slot { merge: Some(merge), as_of: state.now, created: state.now, ..Slot::head(name, base) };
         state.generations.push(slot);
         Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at: MergeAt::Data(to) })
     }
@@ -120,5 +126,5 @@ fn looked(listed: Option<Set>, seen: Seen) -> Option<Run> {
 }
 
 fn ours(_: &State, live: Live) -> Option<Gen> {
-    if let Live::Ours(generation) = live { Some(generation) } else { None }
+    if let Live::Managed(generation) = live { Some(generation) } else { None }
 }

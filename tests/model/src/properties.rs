@@ -33,7 +33,7 @@ impl Turntable {
                 state.reader.is_none_or(|reader| model.is_sound(state, reader.generation))
             }),
             Property::always(LIVE, |model: &Turntable, state: &State| match state.live {
-                Live::Ours(live) => model.is_sound(state, live) && state.generations[usize::from(live)].manifest,
+                Live::Managed(live) => model.is_sound(state, live) && state.generations[usize::from(live)].manifest,
                 _ => true,
             }),
             Property::always(MANIFEST, |model: &Turntable, state: &State| {
@@ -59,7 +59,7 @@ impl Turntable {
                 sights.push(Property::sometimes(name, condition));
             }
         };
-        sight(flips, "a flip", |_, state: &State| is(state, Just::Swapped));
+        sight(flips, "a flip", |_, state: &State| is(state, Just::Committed));
         sight(rivals, "a conflict", |_, state: &State| is(state, Just::Conflict));
         sight(budget.faults > 0, "a lost reply that was committed", |_, state: &State| {
             is(state, Just::LostReplyCommitted)
@@ -97,7 +97,7 @@ impl Turntable {
             is(state, Just::SweepFenced)
         });
         sight(budget.readers > 0 && flips, "a reader that outlives a flip", |_, state: &State| {
-            state.reader.is_some_and(|reader| state.live != Live::Ours(reader.generation))
+            state.reader.is_some_and(|reader| state.live != Live::Managed(reader.generation))
         });
         sight(budget.foreign > 0 && budget.events > 0, "an un-flip noticed by a flip", |_, state: &State| {
             is(state, Just::UnflipNoticed)

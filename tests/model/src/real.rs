@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use turntable::{
+use turntable_core::{
     audit::{self, Evidence, Object},
     config::Checks,
+    decision::{self, Live as RealLive},
     history,
+    layout::{Generation, Location, TablePaths, part},
     manifest::{self, Consumed, File, Manifest, TypedBy, VERSION},
-    name::{Generation, Home, Location, part},
-    plan::{self, Live as RealLive},
     record,
     schema::Policy,
     sweep,
@@ -23,13 +23,13 @@ use crate::{
 
 const DATASET: &str = "users";
 
-pub fn home() -> Home {
-    Home::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
+pub fn paths() -> TablePaths {
+    TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
 }
 
 /// The unmanaged flat location, where the table was before or where drift moves it.
-fn flat(home: &Home) -> Location {
-    home.location().folder("blue")
+fn flat(paths: &TablePaths) -> Location {
+    paths.location().folder("blue")
 }
 
 pub fn time(minute: Minute) -> Timestamp {
@@ -44,22 +44,22 @@ pub fn ulid(state: &State, random: u128) -> Ulid {
 
 impl Turntable {
     pub fn live(&self, state: &State, live: Live) -> RealLive {
-        RealLive::of(&self.home, self.location(state, live).as_ref())
+        RealLive::of(&self.paths, self.location(state, live).as_ref())
     }
 
     pub fn location(&self, state: &State, live: Live) -> Option<Location> {
         match live {
             Live::NoTable => None,
-            Live::Foreign => Some(flat(&self.home)),
-            Live::Ours(at) => Some(self.home.generation(&state.generations[usize::from(at)].name)),
+            Live::Unmanaged => Some(flat(&self.paths)),
+            Live::Managed(at) => Some(self.paths.generation(&state.generations[usize::from(at)].name)),
         }
     }
 
     pub fn known(&self, state: &State, live: &RealLive) -> Live {
         match live {
             RealLive::NoTable => Live::NoTable,
-            RealLive::Foreign(_) => Live::Foreign,
-            RealLive::Ours(name) => Live::Ours(number(state, name)),
+            RealLive::Unmanaged(_) => Live::Unmanaged,
+            RealLive::Managed(name) => Live::Managed(number(state, name)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Turntable {
             version: VERSION,
             dataset: DATASET.into(),
             generation: slot.name,
-            location: self.home.generation(&slot.name),
+            location: self.paths.generation(&slot.name),
             base: self.location(state, slot.base),
             as_of: time(slot.as_of),
             created_at: time(slot.created),
@@ -130,14 +130,14 @@ impl Turntable {
     }
 
     /// Returns the input of a flip's decision: the table at `live`, these records, and the current state of everything else.
-    pub fn seen(&self, state: &State, live: Live, flips: Set) -> plan::State {
+    pub fn seen(&self, state: &State, live: Live, flips: Set) -> decision::FlipState {
         let slot = match live {
-            Live::Ours(at) => Some(&state.generations[usize::from(at)]),
+            Live::Managed(at) => Some(&state.generations[usize::from(at)]),
             _ => None,
         };
         let slot = slot.filter(|slot| slot.manifest);
         let hold = record::Hold { at: time(0), reason: String::new(), released: false };
-        plan::State {
+        decision::FlipState {
             live: self.live(state, live),
             live_as_of: slot.map(|slot| time(slot.as_of)),
             flips: self.flips(state, flips).into_iter().map(|(_, flip)| flip).collect(),
@@ -170,13 +170,13 @@ impl Turntable {
     }
 
     /// Returns the input of a sweep's plan: the listed files and manifests, and the current state of everything else.
-    pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::State {
+    pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::SweepState {
         let mut generations = BTreeMap::new();
         for (number, slot) in state.generations.iter().enumerate() {
             let listed = files.get(number).copied().unwrap_or(0);
             let manifest = (has(manifests, number) && slot.manifest).then(|| time(slot.created));
             if listed != 0 || manifest.is_some() || slot.mark.is_some() {
-                let location = self.home.generation(&slot.name);
+                let location = self.paths.generation(&slot.name);
                 let objects = (0..16).filter(|file| has(listed, *file)).map(|file| location.key(&part(file)));
                 let found = sweep::Found {
                     manifest,
@@ -192,15 +192,15 @@ impl Turntable {
         let mut flips = self.flips(state, self.list_flips(state, sweep::since(&real, generations.keys())));
         if self.mutant == Some(crate::Mutant::RetentionFromCreation) {
             for (_, flip) in &mut flips {
-                let from = flip.from.as_ref().and_then(|from| self.home.parse_generation(from));
-                flip.at = from.map_or(flip.at, |from| turntable::name::time_of(from.ulid));
+                let from = flip.from.as_ref().and_then(|from| self.paths.parse_generation(from));
+                flip.at = from.map_or(flip.at, |from| turntable_core::layout::time_of(from.ulid));
             }
         }
         let mut records: Vec<Ulid> = state.flips.iter().map(|record| record.ulid).collect();
         records.sort_unstable();
         let reads = self.location(state, live).into_iter().collect();
         let named = Default::default();
-        sweep::State { live: real, reads, flips, records, returns: Vec::new(), generations, named }
+        sweep::SweepState { live: real, reads, flips, records, revert_intents: Vec::new(), generations, named }
     }
 }
 
@@ -211,7 +211,7 @@ pub fn number(state: &State, name: &Generation) -> Gen {
 
 impl Slot {
     /// Returns a generation that has just begun.
-    pub fn begun(name: Generation, base: Live) -> Slot {
+    pub fn head(name: Generation, base: Live) -> Slot {
         Slot { name, base, as_of: 0, created: 0, files: 0, manifest: false, mark: None, bad: false, merge: None }
     }
 }

@@ -1,6 +1,6 @@
 //! The state of the model, small enough for millions of states.
 
-use turntable::{name::Generation, plan::Who, record::By};
+use turntable_core::{decision::Trigger, layout::Generation, record::FlipOrigin};
 use ulid::Ulid;
 
 use crate::Budget;
@@ -42,8 +42,8 @@ pub struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Live {
     NoTable,
-    Foreign,
-    Ours(Gen),
+    Unmanaged,
+    Managed(Gen),
 }
 
 /// The objects of a generation.
@@ -79,7 +79,7 @@ pub struct Record {
     pub by: Mark,
 }
 
-/// The part of [`By`] that the model has.
+/// The part of [`FlipOrigin`] that the model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
     Event,
@@ -89,12 +89,12 @@ pub enum Mark {
 }
 
 impl Mark {
-    pub fn by(self) -> By {
+    pub fn by(self) -> FlipOrigin {
         match self {
-            Mark::Event => By::Event,
-            Mark::Operator => By::Operator,
-            Mark::Rollback => By::Rollback,
-            Mark::Recovered => By::Recovered,
+            Mark::Event => FlipOrigin::Event,
+            Mark::Operator => FlipOrigin::Operator,
+            Mark::Rollback => FlipOrigin::Rollback,
+            Mark::Recovered => FlipOrigin::Recovered,
         }
     }
 }
@@ -126,7 +126,7 @@ pub struct Truth {
 pub enum Run {
     Export { generation: Gen, at: ExportAt },
     Flip(Flip),
-    Fence { seen: Option<u8>, then: Then },
+    Fence { seen: Option<u8>, then: MessageOutcome },
     Merge { listed: Option<Set>, seen: Option<(Option<u8>, Live)>, at: MergeAt },
     Sweep(Sweep),
 }
@@ -141,7 +141,7 @@ pub enum ExportAt {
 
 /// The purpose of a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Then {
+pub enum MessageOutcome {
     Hold,
     /// A rollback to a generation, with the minute of its commit.
     Rollback(Gen, Minute),
@@ -162,7 +162,7 @@ pub enum MergeAt {
 /// A flip, a rollback, or the flip at the end of a merge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flip {
-    pub ask: Ask,
+    pub ask: RefreshOptions,
     /// The candidate. An unnamed rollback knows it after loading the state.
     pub to: Option<Gen>,
     pub version: Option<u8>,
@@ -176,7 +176,7 @@ pub struct Flip {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Ask {
+pub enum RefreshOptions {
     Event,
     Operator,
     /// A rollback to a named generation, or to the previous one.
@@ -185,16 +185,16 @@ pub enum Ask {
     Merge(Set),
 }
 
-impl Ask {
-    pub fn who(self) -> Who {
-        if self == Ask::Operator { Who::Operator } else { Who::Event }
+impl RefreshOptions {
+    pub fn who(self) -> Trigger {
+        if self == RefreshOptions::Operator { Trigger::Operator } else { Trigger::Event }
     }
 
     pub fn mark(self) -> Mark {
         match self {
-            Ask::Event | Ask::Merge(_) => Mark::Event,
-            Ask::Operator => Mark::Operator,
-            Ask::Rollback(_) => Mark::Rollback,
+            RefreshOptions::Event | RefreshOptions::Merge(_) => Mark::Event,
+            RefreshOptions::Operator => Mark::Operator,
+            RefreshOptions::Rollback(_) => Mark::Rollback,
         }
     }
 }
@@ -266,7 +266,7 @@ pub enum SweepAt {
 /// A step's effect that a property checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Just {
-    Swapped,
+    Committed,
     LostReplyCommitted,
     EchoCommitted,
     Conflict,

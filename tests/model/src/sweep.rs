@@ -1,6 +1,6 @@
-//! A sweep, step by step, as `sweep::look`, `sweep::plan` and `sweep::act` do it.
+//! A sweep, step by step, as `sweep::loaded`, `sweep::plan` and `sweep::act` do it.
 
-use turntable::sweep::{OldestQuery, plan};
+use turntable_core::sweep::{OldestQuery, plan};
 
 use crate::{
     Mutant, Turntable, flip, real,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Sweep {
-    pub fn begun(state: &State) -> Sweep {
+    pub fn head(state: &State) -> Sweep {
         Sweep { now: state.now, version: 0, live: Live::NoTable, at: SweepAt::Table }
     }
 
@@ -85,16 +85,16 @@ impl Turntable {
             _ if !self.athena_asked => OldestQuery::NotAsked("no workgroups".into()),
             reader => OldestQuery::Known(reader.map(|reader| real::time(reader.since))),
         };
-        let Ok(plan) = plan(&self.home, &found, &self.retain, &oldest, real::time(sweep.now)) else {
+        let Ok(plan) = plan(&self.paths, &found, &self.retain, &oldest, real::time(sweep.now)) else {
             state.just = Some(Just::SweepRefused);
             return None;
         };
-        let set = |names: &mut dyn Iterator<Item = &turntable::name::Generation>| {
+        let set = |names: &mut dyn Iterator<Item = &turntable_core::layout::Generation>| {
             names.fold(0, |set, name| set | 1 << real::number(state, name))
         };
         let go = set(&mut plan.go.iter().map(|(name, _)| name));
         let spared = set(&mut plan.spared.iter());
-        let drained = |kept: &turntable::sweep::Kept| matches!(kept.reason, turntable::sweep::Reason::Draining(_));
+        let drained = |kept: &turntable_core::sweep::Kept| matches!(kept.reason, turntable_core::sweep::Reason::Draining(_));
         if plan.kept.iter().any(drained) {
             state.just = Some(Just::Draining);
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use model::{Budget, Turntable};
 use stateright::{Checker, Model};
-use turntable::config::Retain;
+use turntable_core::config::Retain;
 
 /// Returns whether the largest worlds run too.
 fn all_worlds(name: &str) -> bool {
@@ -19,9 +19,9 @@ fn all_worlds(name: &str) -> bool {
 }
 
 /// Checks that every promise holds in every state, and that the search has met everything that this world makes possible.
-fn holds(name: &str, world: Turntable) {
+fn holds(name: &str, env: Turntable) {
     let started = Instant::now();
-    let checker = world.checker().threads(2).spawn_bfs().join();
+    let checker = env.checker().threads(2).spawn_bfs().join();
     println!(
         "{name}: {} states, {} transitions, {} deep, {:.0} s",
         checker.unique_state_count(),

@@ -2,11 +2,14 @@
 
 use aws_sdk_glue::types::DatabaseInput;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use local::aws::SdkConfig;
+use cli::aws::SdkConfig;
 use turntable::{
-    aws::{glue::Glue, s3::S3},
-    name::{Key, Location, TableName},
-    port::{Catalog, DELETED_AT_ONCE, Objects},
+    aws::{
+        glue::{Glue, GlueApi},
+        s3::S3,
+    },
+    layout::{Key, Location, TableName},
+    port::{MAX_DELETES_PER_REQUEST, Objects},
 };
 
 use super::{Difference, Subject, judge};
@@ -103,7 +106,7 @@ impl Account {
         }
         let keys = objects.list(&all, None).await.map_err(told)?;
         let keys: Vec<Key> = keys.into_iter().map(|entry| entry.key).collect();
-        for keys in keys.chunks(DELETED_AT_ONCE) {
+        for keys in keys.chunks(MAX_DELETES_PER_REQUEST) {
             objects.delete(keys).await.map_err(told)?;
         }
         Ok(())

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use aws_sdk_glue::types::{Column, PartitionInput, StorageDescriptor, Table, TableInput};
-use turntable::{aws::glue, error::Kind, name::Location, port::Update};
+use turntable::{aws::glue, error::Kind, layout::Location, port::Update};
 
 use super::{Behind, Subject, clauses};
+use crate::catalog::{columns, moved};
 
 clauses! {
     creates_once
@@ -127,11 +128,11 @@ async fn replaces_the_whole_table(subject: Arc<Subject>) {
 async fn moves_a_table(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "moved")).await;
     let green: Location = subject.folder("tables").folder("moved").folder("green-01J00000000000000000000000");
-    assert_eq!(subject.update(&table, glue::moved(&table, &green)).await, Update::Done);
+    assert_eq!(subject.update(&table, moved(&table, &green)).await, Update::Done);
     let after = subject.read("moved").await;
     let location = after.storage_descriptor().and_then(StorageDescriptor::location);
     assert_eq!(location, Some(green.to_string().as_str()));
-    assert_eq!(glue::columns(&after), glue::columns(&table));
+    assert_eq!(columns(&after), columns(&table));
 }
 
 async fn deletes_what_may_be_gone(subject: Arc<Subject>) {
@@ -181,7 +182,7 @@ async fn answers_for_a_missing_table(subject: Arc<Subject>) {
 
 async fn answers_for_a_missing_database(subject: Arc<Subject>) {
     let database = subject.no_database.clone();
-    let name = turntable::name::TableName { database: database.clone(), table: "t".into() };
+    let name = turntable::layout::TableName { database: database.clone(), table: "t".into() };
     assert!(subject.catalog.table(&name).await.unwrap().is_none());
     assert_eq!(subject.catalog.tables(&database, "").await.unwrap(), []);
     subject.catalog.delete(&name).await.unwrap();

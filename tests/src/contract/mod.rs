@@ -13,12 +13,15 @@ mod writes;
 
 use std::sync::Arc;
 
+use cli::aws::SdkConfig;
 use futures::future::BoxFuture;
-use local::aws::SdkConfig;
 use turntable::{
-    aws::{glue::Glue, s3::S3},
-    name::{Location, TableName},
-    port::{Catalog, Objects},
+    aws::{
+        glue::{Glue, GlueApi},
+        s3::S3,
+    },
+    layout::{Location, TableName},
+    port::Objects,
 };
 
 use crate::{catalog as memory_catalog, memory};
@@ -26,7 +29,7 @@ use crate::{catalog as memory_catalog, memory};
 /// An implementation, and the places in it that belong to the suite.
 pub struct Subject {
     pub objects: Arc<dyn Objects>,
-    pub catalog: Arc<dyn Catalog>,
+    pub catalog: Arc<dyn GlueApi>,
     /// An empty bucket.
     pub bucket: String,
     /// A bucket that doesn't exist.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use turntable::{
     error::{Error, Kind},
-    name::{Key, Location},
+    layout::{Key, Location},
     port::{Objects, Put},
 };
 

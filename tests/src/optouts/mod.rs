@@ -19,17 +19,17 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use turntable::{
+    answer::{Flipped, OptedOut, Swept},
     clock::Clock,
     config::Place,
+    environment::Environment,
     error::Result,
     lambda::Deadline,
+    layout::{Generation, TableName, TablePaths},
     manifest::Manifest,
-    name::{Generation, Home, TableName},
-    request::{Flipped, OptedOut, Swept},
-    world::World,
 };
 
-pub use turntable::merge::State as Out;
+pub use turntable::consent::ConsentState as Out;
 
 pub mod drops;
 pub mod rows;
@@ -153,17 +153,17 @@ impl Lake {
         Wire { takes: Some(takes), ..self.wire.clone() }
     }
 
-    pub fn world(&self, wire: Wire) -> World {
+    pub fn env(&self, wire: Wire) -> Environment {
         let (clock, random) = (self.clock.clone(), self.random.clone());
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).unwrap();
-        let world = World {
-            catalog: self.catalog.clone(),
+        let env = Environment {
+            catalog: self.catalog.port(),
             objects: Arc::new(self.objects.clone()),
             query: self.athena.clone(),
             clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
         };
-        wired(&world, Arc::new(wire))
+        wired(&env, Arc::new(wire))
     }
 
     pub async fn handle(&self, wire: Wire, event: Value) -> Result<optout::Answer> {
@@ -171,7 +171,7 @@ impl Lake {
     }
 
     pub async fn handle_until(&self, deadline: Option<Deadline>, wire: Wire, event: Value) -> Result<optout::Answer> {
-        let optout = optout::Optout { world: self.world(wire), secrets: None, iam: None, deadline };
+        let optout = optout::Optout { env: self.env(wire), secrets: None, iam: None, deadline };
         optout::handle(optout, event).await
     }
 
@@ -214,7 +214,7 @@ impl Lake {
 
     pub async fn sweep_on(&self, wire: Wire, dry_run: bool) -> Result<Swept> {
         let sweep =
-            sweep::Sweep { world: self.world(wire), queue: Arc::<Sent>::default(), limits: sweep::Limits::default() };
+            sweep::Sweep { env: self.env(wire), queue: Arc::<Sent>::default(), limits: sweep::Limits::default() };
         sweep::handle(sweep, json!({ "dataset": "optouts", "dry_run": dry_run })).await
     }
 
@@ -231,34 +231,34 @@ impl Lake {
     /// Returns the keys of all drops that live's manifest lists as consumed.
     pub fn consumed(&self) -> Vec<String> {
         let live = self.live().unwrap();
-        let at = self.home().manifest(&live);
+        let at = self.paths().manifest(&live);
         let manifest = Manifest::from_json(&at, &live, &self.get(&at.to_string()).unwrap()).unwrap();
         let drops = manifest.merge.unwrap().consumed.into_iter().flat_map(|by| by.drops);
         drops.map(|drop| drop.key).collect()
     }
 
     pub async fn operator(&self, request: Value) -> Result<Flipped> {
-        flip::handle(self.world(Wire::default()), request).await
+        flip::handle(self.env(Wire::default()), request).await
     }
 
     pub async fn deliver(&self, generation: &Generation) -> Result<Flipped> {
-        let key = self.home().manifest(generation);
+        let key = self.paths().manifest(generation);
         let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap();
         event["detail"]["object"]["key"] = key.key.into();
-        flip::handle(self.world(Wire::default()), event).await
+        flip::handle(self.env(Wire::default()), event).await
     }
 
-    pub fn home(&self) -> Home {
-        Home::new(&"s3://lake/schemas".parse().unwrap(), "optouts")
+    pub fn paths(&self) -> TablePaths {
+        TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "optouts")
     }
 
     pub fn live(&self) -> Option<Generation> {
         let table = self.catalog.get(&self.table_name())?;
-        self.home().parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+        self.paths().parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
     }
 
     pub fn manifests(&self) -> Vec<Generation> {
-        let keys = self.objects.keys().into_iter().filter_map(|key| Home::parse_manifest(&key.parse().unwrap()));
+        let keys = self.objects.keys().into_iter().filter_map(|key| TablePaths::parse_manifest(&key.parse().unwrap()));
         keys.map(|(_, generation)| generation).collect()
     }
 
@@ -268,7 +268,7 @@ impl Lake {
 
     /// Returns every row of a generation by its manifest: id, state, second.
     pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
-        rows::of(&self.objects, &self.home(), generation)
+        rows::of(&self.objects, &self.paths(), generation)
     }
 
     /// Returns every row of the live table.

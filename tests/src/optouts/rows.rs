@@ -8,14 +8,14 @@ use arrow_array::{
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use turntable::{
+    consent::ConsentState,
+    layout::{Generation, TablePaths},
     manifest::Manifest,
-    merge::State,
-    name::{Generation, Home},
 };
 
 /// Returns every row of a generation by its manifest: id, state, second. Sorted by id.
-pub fn of(objects: &memory::Objects, home: &Home, generation: &Generation) -> Vec<(i64, State, i64)> {
-    let at = home.manifest(generation);
+pub fn of(objects: &memory::Objects, paths: &TablePaths, generation: &Generation) -> Vec<(i64, ConsentState, i64)> {
+    let at = paths.manifest(generation);
     let manifest = Manifest::from_json(&at, generation, &objects.body(&at.to_string()).unwrap()).unwrap();
     let mut rows = Vec::new();
     for file in &manifest.files {
@@ -27,7 +27,7 @@ pub fn of(objects: &memory::Objects, home: &Home, generation: &Generation) -> Ve
 }
 
 /// Returns every row of a file, in its order.
-pub fn read(file: Bytes) -> Vec<(i64, State, i64)> {
+pub fn read(file: Bytes) -> Vec<(i64, ConsentState, i64)> {
     let mut rows = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
         let batch = batch.unwrap();

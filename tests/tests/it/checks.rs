@@ -10,9 +10,9 @@ use tests::{
 };
 use turntable::{
     error::{Error, Kind},
-    name::Generation,
+    layout::Generation,
     publish::Outcome,
-    record::{By, Canary},
+    record::{Canary, FlipOrigin},
 };
 
 const CSV: &str = "id,name\n1,alice\n2,bob\n";
@@ -25,7 +25,7 @@ fn checked(checks: &str) -> Rig {
 /// Exports and flips.
 async fn publish(rig: &Rig, csv: &str) -> Generation {
     let generation = rig.export_csv(csv).await;
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     generation
 }
 
@@ -80,11 +80,11 @@ async fn all_failures_are_reported_together() {
     let error = rig.flip(&generation).await.unwrap_err();
     assert_eq!(
         rejected(&error),
-        "users: the candidate was rejected, nothing stays live: min_rows: expected at least 3, found 2; \
+        "users: the candidate was rejected, there is still no table: min_rows: expected at least 3, found 2; \
          not_null: expected a column \"key\", found only id, name; unique: expected a column \"key\", found only id, name; \
-         unique: id: expected every value once, found 2 of them more than once; \
+         unique: id: expected no duplicate keys, found 2; \
          sql: SELECT false FROM {table}: expected true, found false; \
-         sql: SELECT nme FROM {table}: expected an answer, the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
+         sql: SELECT nme FROM {table}: the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
     );
     assert_eq!(rig.catalog.get(&rig.table), None);
 }
@@ -135,7 +135,7 @@ async fn the_audit_table_is_dropped_after_every_failure() {
             // Failing to create the table fails the flip; failing to drop it doesn't.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
-                _ => assert_eq!(answer.unwrap().outcome, Outcome::Swapped),
+                _ => assert_eq!(answer.unwrap().outcome, Outcome::Committed),
             }
             assert_eq!(audit_tables(&rig), [""; 0], "{op:?} {call} {fault:?}");
         }
@@ -163,7 +163,7 @@ async fn an_audit_table_that_cannot_be_dropped_is_left_for_sweep() {
     for call in 1..=3 {
         rig.catalog.on(Op::Delete, call, Fault::Fail);
     }
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(audit_tables(&rig).len(), 1);
 }
 
@@ -174,7 +174,7 @@ async fn a_flip_that_loses_the_race_queries_athena_once() {
     let next = rig.export_csv(CSV).await;
     let asked = rig.athena.asked().len();
     rig.catalog.on(Op::Update, 1, Fault::Overtake);
-    assert_eq!(rig.flip(&next).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&next).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(rig.athena.asked().len(), asked + 1);
 }
 
@@ -193,7 +193,7 @@ async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation
 async fn a_true_canary_is_recorded_and_queried_once() {
     let (rig, _, next) = before_the_canary("true").await;
     let answer = rig.deliver(&next).await.unwrap();
-    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(answer.outcome, Outcome::Committed);
     assert_eq!(answer.checks[0].check, "canary: SELECT count(*) > 0 FROM {table}");
     assert_eq!(rig.athena.asked().last().unwrap(), "SELECT count(*) > 0 FROM \"dmp\".\"users\"");
     let asked = rig.athena.asked().len();
@@ -214,7 +214,7 @@ async fn a_failed_canary_rolls_the_table_back() {
             turned_down(&rig, &next).await,
             format!(
                 "canary: SELECT count(*) > 0 FROM {{table}}: expected true, found false; \
-                 canary: the table went back to {first}"
+                 canary: the table was flipped back to {first}"
             )
         );
         assert_eq!(rig.live(), Some(first));
@@ -223,9 +223,9 @@ async fn a_failed_canary_rolls_the_table_back() {
         assert_eq!(
             told,
             [
-                (first, By::Operator, Some(Canary::Passed)),
-                (next, By::Event, Some(Canary::Pending)),
-                (first, By::Canary, None),
+                (first, FlipOrigin::Operator, Some(Canary::Passed)),
+                (next, FlipOrigin::Event, Some(Canary::Pending)),
+                (first, FlipOrigin::Canary, None),
             ]
         );
         // A redelivered event changes nothing.
@@ -244,10 +244,10 @@ async fn a_failed_canary_leaves_drift_alone() {
     let other = format!("s3://lake/schemas/users/{first}").parse().unwrap();
     rig.athena.answers(move |_| {
         let table = glue.get(&name).unwrap();
-        glue.put("dmp", turntable::aws::glue::moved(&table, &other));
+        glue.put("dmp", tests::catalog::moved(&table, &other));
         Ok(one("false"))
     });
-    assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} was replaced meanwhile")));
+    assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
     assert_eq!(rig.live(), Some(first));
     // The flip's record, and no second one.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
@@ -268,15 +268,15 @@ async fn a_flip_stands_without_a_canary_answer_and_the_canary_is_retried() {
     let (rig, first, next) = before_the_canary("false").await;
     rig.athena.answers(|_| Err(Error::unavailable("athena:StartQueryExecution failed: run again")));
     let answer = rig.deliver(&next).await.unwrap();
-    assert_eq!(answer.outcome, Outcome::Swapped);
+    assert_eq!(answer.outcome, Outcome::Committed);
     assert_eq!(
         answer.reasons,
         [
-            "canary: SELECT count(*) > 0 FROM {table}: not asked, the flip stands: athena:StartQueryExecution failed: run again"
+            "canary: SELECT count(*) > 0 FROM {table}: not run, the flip stands: athena:StartQueryExecution failed: run again"
         ]
     );
     rig.athena.answers(|_| Err(Error::input("TYPE_MISMATCH (query q1)")));
-    assert!(turned_down(&rig, &next).await.contains("expected an answer, the query failed: TYPE_MISMATCH (query q1)"));
+    assert!(turned_down(&rig, &next).await.contains("the query failed: TYPE_MISMATCH (query q1)"));
     assert_eq!(rig.live(), Some(first));
 }
 
@@ -288,7 +288,7 @@ async fn a_created_table_has_no_way_back() {
     assert!(
         turned_down(&rig, &only)
             .await
-            .ends_with(&format!("canary: {only} stays live: there was no table before to go back to"))
+            .ends_with(&format!("canary: {only} stays live: there was no table before this flip"))
     );
     assert_eq!(rig.live(), Some(only));
 }
@@ -300,12 +300,12 @@ async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     // An unmanaged table, from before Turntable.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
-    other.catalog.put("dmp", turntable::aws::glue::moved(&table, &flat));
+    other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
     other.athena.answers(|_| Ok(one("false")));
     let next = other.export_csv(CSV).await;
     assert!(turned_down(&other, &next).await.ends_with(
-        "canary: the table went back to s3://lake/schemas/users/blue/, which is none of ours: \
-         the next flip takes an operator's request"
+        "canary: the table was flipped back to s3://lake/schemas/users/blue/, which is unmanaged: \
+         to flip again, invoke flip with a generation"
     ));
     let table = other.catalog.get(&other.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().location(), Some("s3://lake/schemas/users/blue/"));
@@ -318,7 +318,7 @@ async fn a_concurrent_hold_keeps_live_and_a_rollback_runs_no_canary() {
     rig.flip(&next).await.unwrap();
     let asked = rig.athena.asked().len();
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
-    assert_eq!((back.outcome, rig.live() == Some(first)), (Outcome::Swapped, true));
+    assert_eq!((back.outcome, rig.live() == Some(first)), (Outcome::Committed, true));
     assert_eq!(rig.athena.asked().len(), asked);
 
     let newest = rig.export_csv(CSV).await;
@@ -327,7 +327,9 @@ async fn a_concurrent_hold_keeps_live_and_a_rollback_runs_no_canary() {
     rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "look first" })).await.unwrap();
     rig.athena.answers(|_| Ok(one("false")));
     assert!(
-        turned_down(&rig, &newest).await.ends_with(&format!("canary: {newest} stays live: a hold is on: look first"))
+        turned_down(&rig, &newest)
+            .await
+            .ends_with(&format!("canary: {newest} stays live because of a hold: look first"))
     );
     assert_eq!(rig.live(), Some(newest));
 }
@@ -415,7 +417,7 @@ async fn athena_does_not_audit_an_unsound_candidate() {
     let error = rig.flip(&next).await.unwrap_err();
     assert!(
         rejected(&error)
-            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not asked, because of the above")
+            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not run, because of the failures above")
     );
     assert!(rig.athena.asked().is_empty());
 }

@@ -42,7 +42,7 @@ async fn ministack_differs_as_listed() {
 
 #[test]
 fn only_names_of_its_own_are_taken() {
-    let aws = || local::aws::config(local::aws::Credentials::new("a", "b", None, None, "test"), "eu-west-1", None);
+    let aws = || cli::aws::config(cli::aws::Credentials::new("a", "b", None, None, "test"), "eu-west-1", None);
     for name in
         ["lake", "turntable-contract-", "turntable-contract-A", "turntable-contract-a/b", "x-turntable-contract-a"]
     {

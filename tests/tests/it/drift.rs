@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, random::Random, rig::Rig};
-use turntable::{name::Generation, publish::Outcome, record::By, request::Flipped};
+use turntable::{answer::Flipped, layout::Generation, publish::Outcome, record::FlipOrigin};
 
 const REPAIR: &str = "on_unflip = \"repair\"\n";
 
@@ -18,7 +18,7 @@ async fn changed(rig: &Rig) -> Flipped {
 /// Moves the table as Terraform does with an older state: it sends every field, and no version.
 fn moved(rig: &Rig, location: &str) {
     let table = rig.catalog.get(&rig.table).unwrap();
-    rig.catalog.put("dmp", turntable::aws::glue::moved(&table, &location.parse().unwrap()));
+    rig.catalog.put("dmp", tests::catalog::moved(&table, &location.parse().unwrap()));
 }
 
 /// Makes two generations live, one after the other.
@@ -49,15 +49,16 @@ async fn turntables_own_flips_are_no_drift() {
 async fn drift_is_reported_and_repaired_only_if_the_dataset_says_so() {
     let rig = Rig::with("");
     let (blue, green) = two(&rig).await;
-    moved(&rig, &rig.home.generation(&blue).to_string());
+    moved(&rig, &rig.paths.generation(&blue).to_string());
     let told = format!(
-        "dmp.users: un-flipped: the table is at {}, and the last flip on record went to {green}: somebody else has changed it",
-        rig.home.generation(&blue)
+        "dmp.users: drift: the table is at {}, but its last recorded flip went to {green}: something outside Turntable \
+         changed it",
+        rig.paths.generation(&blue)
     );
     let seen = changed(&rig).await;
     assert_eq!((seen.outcome, seen.reasons, rig.live()), (Outcome::Status, vec![told.clone()], Some(blue)));
     let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
-    assert_eq!((status.reasons, status.status.unwrap().unflip), (vec![told.clone()], Some(told)));
+    assert_eq!((status.reasons, status.status.unwrap().drift), (vec![told.clone()], Some(told)));
 }
 
 #[tokio::test]
@@ -65,16 +66,16 @@ async fn a_repair_goes_back_and_is_on_record() {
     for elsewhere in [false, true] {
         let rig = Rig::with(REPAIR);
         let (blue, green) = two(&rig).await;
-        let to = if elsewhere { "s3://lake/old/users/".into() } else { rig.home.generation(&blue).to_string() };
+        let to = if elsewhere { "s3://lake/old/users/".into() } else { rig.paths.generation(&blue).to_string() };
         moved(&rig, &to);
         let seen = changed(&rig).await;
-        assert_eq!((seen.outcome, rig.live()), (Outcome::Swapped, Some(green)), "{:?}", seen.reasons);
+        assert_eq!((seen.outcome, rig.live()), (Outcome::Committed, Some(green)), "{:?}", seen.reasons);
         let last = rig.flips().pop().unwrap();
-        assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (By::Repair, green, to));
+        assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (FlipOrigin::Repair, green, to));
         assert_eq!((changed(&rig).await.reasons.len(), rig.records()), (0, 3), "once");
         // The next export continues from there.
         let next = rig.export().await;
-        assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Swapped);
+        assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(changed(&rig).await.reasons.len(), 0);
     }
 }
@@ -84,12 +85,12 @@ async fn a_hold_stops_a_repair_and_a_damaged_generation_is_not_brought_back() {
     let rig = Rig::with(REPAIR);
     let (blue, green) = two(&rig).await;
     rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "we are looking" })).await.unwrap();
-    moved(&rig, &rig.home.generation(&blue).to_string());
+    moved(&rig, &rig.paths.generation(&blue).to_string());
     let seen = changed(&rig).await;
     assert_eq!((seen.outcome, rig.live()), (Outcome::Held, Some(blue)), "{:?}", seen.reasons);
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
 
-    let data = rig.home.generation(&green).key("part-00000.parquet");
+    let data = rig.paths.generation(&green).key("part-00000.parquet");
     rig.objects.put(&data.to_string(), "damaged");
     let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
     assert_eq!(rig.ask(event).await.unwrap().outcome, Outcome::Rejected);
@@ -102,7 +103,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
     let (blue, _) = two(&rig).await;
     let lost = Disturbed::default().refuse("_flips/").on(&rig.objects);
     let back = flip::handle(
-        rig.world_on(rig.catalog.clone(), lost),
+        rig.env_on(rig.catalog.port(), lost),
         json!({ "dataset": "users", "action": "rollback", "reason": "prices" }),
     );
     assert_eq!(back.await.unwrap_err().kind(), turntable::error::Kind::Conflict);
@@ -111,10 +112,10 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
 
     // A running export doesn't undo it either, and the next flip first writes the record.
     let next = rig.export().await;
-    assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
     let flips = rig.flips();
     let (by, why) = (flips[2].by, flips[2].why.as_deref());
-    assert_eq!((flips.len(), flips[2].to, by, why), (4, blue, By::Rollback, Some("prices")));
+    assert_eq!((flips.len(), flips[2].to, by, why), (4, blue, FlipOrigin::Rollback, Some("prices")));
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn an_operator_can_accept_drift() {
     for request in [json!({ "action": "rollback" }), json!({})] {
         let rig = Rig::with(REPAIR);
         let (blue, green) = two(&rig).await;
-        moved(&rig, &rig.home.generation(&blue).to_string());
+        moved(&rig, &rig.paths.generation(&blue).to_string());
         let mut request = request;
         (request["dataset"], request["generation"]) = (json!("users"), json!(blue));
         assert_eq!(rig.ask(request).await.unwrap().outcome, Outcome::AlreadyLive);
@@ -154,15 +155,15 @@ async fn a_repair_never_undoes_turntables_own_flip() {
                 };
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
-                let world = rig.world_on(rig.catalog.clone(), objects.on(&rig.objects));
+                let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
                 // A refusal, a stale candidate or a lost race is fine.
-                tasks.spawn(async move { drop(flip::handle(world, request).await) });
-                let world = rig.world();
+                tasks.spawn(async move { drop(flip::handle(env, request).await) });
+                let env = rig.env();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
-                tasks.spawn(async move { drop(flip::handle(world, event).await) });
+                tasks.spawn(async move { drop(flip::handle(env, event).await) });
             }
             while tasks.join_next().await.is_some() {}
-            let repaired = rig.flips().into_iter().find(|flip| flip.by == By::Repair);
+            let repaired = rig.flips().into_iter().find(|flip| flip.by == FlipOrigin::Repair);
             assert_eq!(repaired, None, "seed {seed}");
         }
     }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use turntable::{
-    name::{Generation, Home, TableName},
-    record::Run,
+    layout::{Generation, TableName, TablePaths},
+    record::EngineRun,
     request::{self, Export, Flip, Message, Optout, Sweep},
 };
 
@@ -26,9 +26,9 @@ fn exports() -> Vec<(&'static str, Export)> {
         receipt: "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a".into(),
         received: 1,
     }]);
-    let query = Run::Athena { id: "01234567-0123-0123-0123-012345678901".into() };
+    let query = EngineRun::Athena { id: "01234567-0123-0123-0123-012345678901".into() };
     let id = "jr_c4a93310af669b1fe899952ed184fe712ff5c471bab7a1c002f8784dc81be181".into();
-    let job = Run::GlueJob { job: "build-users".into(), id };
+    let job = EngineRun::GlueJob { job: "build-users".into(), id };
     let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
     vec![
         ("schedule.json", Export::Fan(None)),
@@ -44,14 +44,14 @@ fn flips() -> Vec<(&'static str, Flip)> {
     let dataset = || "users".to_owned();
     let green = "green-01JD675EJRSSKNZWWST95906C6";
     let generation = |text: &str| text.parse::<Generation>().unwrap();
-    let home = Home::new(&"s3://lake/schemas".parse().unwrap(), "users");
+    let paths = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
     let back = Flip::Rollback {
         dataset: dataset(),
         generation: Some(generation("blue-01JD3MRRSAJY67GQ07YWVZA2E3")),
         reason: Some("prices were exported in the wrong currency".into()),
     };
     vec![
-        ("flip-s3.json", Flip::Manifest(home, generation(green))),
+        ("flip-s3.json", Flip::Manifest(paths, generation(green))),
         ("flip.json", Flip::Candidate { dataset: dataset(), generation: generation(green) }),
         ("flip-rollback.json", back),
         ("flip-hold.json", Flip::Hold { dataset: dataset(), reason: "source is being restored from a backup".into() }),

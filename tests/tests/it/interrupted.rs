@@ -11,12 +11,12 @@ use tests::{
     rig::Rig,
 };
 use turntable::{
+    answer::Flipped,
     aws::glue,
-    name::Generation,
+    environment::Environment,
+    layout::Generation,
     publish::Outcome,
-    record::{By, Flip},
-    request::Flipped,
-    world::World,
+    record::{Flip, FlipOrigin},
 };
 
 use crate::wire::Wire;
@@ -47,27 +47,27 @@ fn moved(rig: &Rig, to: &str) {
 }
 
 fn back_to(rig: &Rig, generation: &Generation) {
-    moved(rig, &rig.home.generation(generation).to_string());
+    moved(rig, &rig.paths.generation(generation).to_string());
 }
 
 fn is_told(answer: &Flipped) -> bool {
-    answer.reasons.iter().any(|reason| reason.contains("un-flipped"))
+    answer.reasons.iter().any(|reason| reason.contains(": drift: the table is "))
 }
 
 fn repairs(flips: &[Flip]) -> usize {
-    flips.iter().filter(|flip| flip.by == By::Repair).count()
+    flips.iter().filter(|flip| flip.by == FlipOrigin::Repair).count()
 }
 
 #[tokio::test]
 async fn drift_of_any_kind_is_reported_and_left_alone() {
     let (rig, blue, green) = flipped(REPORT).await;
     assert!(!is_told(&rig.ask(changed()).await.unwrap()));
-    for location in [rig.home.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
+    for location in [rig.paths.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
         moved(&rig, &location);
         let told = rig.ask(changed()).await.unwrap();
         assert!(is_told(&told) && told.reasons[0].contains(&green.to_string()), "{:?}", told.reasons);
         let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap();
-        assert_eq!(status.status.unwrap().unflip.as_ref(), told.reasons.first());
+        assert_eq!(status.status.unwrap().drift.as_ref(), told.reasons.first());
         assert_eq!((rig.live() == Some(green), repairs(&rig.flips())), (false, 0));
     }
 }
@@ -75,14 +75,14 @@ async fn drift_of_any_kind_is_reported_and_left_alone() {
 #[tokio::test]
 async fn a_repair_is_a_flip_like_any_other() {
     let (rig, blue, green) = flipped(REPAIR).await;
-    for location in [rig.home.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
+    for location in [rig.paths.generation(&blue).to_string(), "s3://lake/elsewhere".into()] {
         moved(&rig, &location);
         let repaired = rig.ask(changed()).await.unwrap();
-        assert_eq!((repaired.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+        assert_eq!((repaired.outcome, rig.live()), (Outcome::Committed, Some(green)));
         let last = rig.flips().pop().unwrap();
         assert_eq!(
             (last.by, last.to, last.from.unwrap().to_string()),
-            (By::Repair, green, location.trim_end_matches('/').to_owned() + "/")
+            (FlipOrigin::Repair, green, location.trim_end_matches('/').to_owned() + "/")
         );
         assert!(!is_told(&rig.ask(changed()).await.unwrap()));
     }
@@ -92,7 +92,7 @@ async fn a_repair_is_a_flip_like_any_other() {
     assert_eq!((rig.ask(changed()).await.unwrap().outcome, rig.live()), (Outcome::Held, Some(blue)));
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
     // A damaged generation doesn't come back.
-    rig.objects.delete(&rig.home.generation(&green).key("part-00000.parquet").to_string());
+    rig.objects.delete(&rig.paths.generation(&green).key("part-00000.parquet").to_string());
     let rejected = rig.ask(changed()).await.unwrap();
     let is_missing = rejected.reasons.iter().any(|reason| reason.contains("part-00000.parquet is missing"));
     assert!(rejected.outcome == Outcome::Rejected && is_missing, "{:?}", rejected.reasons);
@@ -156,8 +156,8 @@ async fn before(deed: Deed, more: &str) -> (Arc<Rig>, Value) {
     (rig, request)
 }
 
-async fn watch(world: World) -> Option<Flipped> {
-    flip::handle(world, changed()).await.ok()
+async fn watch(env: Environment) -> Option<Flipped> {
+    flip::handle(env, changed()).await.ok()
 }
 
 /// Checks that no drift was reported or repaired.
@@ -173,8 +173,8 @@ async fn an_own_flip_at_any_point_of_drift_detection_is_no_drift() {
             let (rig, request) = before(deed, more).await;
             let other = rig.clone();
             let meanwhile = async move || drop(other.ask(request).await);
-            let (wire, world) = Wire::meeting(&rig.world(), at, meanwhile);
-            let told = watch(world).await;
+            let (wire, env) = Wire::meeting(&rig.env(), at, meanwhile);
+            let told = watch(env).await;
             if wire.calls() <= at {
                 assert!(at > 3, "a look has more calls");
                 break;
@@ -192,11 +192,11 @@ async fn drift_detection_at_any_point_of_an_own_flip_sees_no_drift() {
             let (other, told) = (rig.clone(), Arc::new(std::sync::Mutex::new(Vec::new())));
             let heard = told.clone();
             let meanwhile = async move || {
-                let seen = watch(other.world()).await;
+                let seen = watch(other.env()).await;
                 heard.lock().unwrap().extend(seen);
             };
-            let (wire, world) = Wire::meeting(&rig.world(), at, meanwhile);
-            drop(flip::handle(world, request).await);
+            let (wire, env) = Wire::meeting(&rig.env(), at, meanwhile);
+            drop(flip::handle(env, request).await);
             let told = std::mem::take(&mut *told.lock().unwrap());
             is_quiet(&rig, &told, &format!("{more}{deed:?}, looked at before call {at}")).await;
             if wire.calls() <= at {
@@ -211,10 +211,10 @@ async fn an_own_flip_that_died_anywhere_is_no_drift() {
     for (more, deed) in [REPORT, REPAIR].into_iter().flat_map(|more| DEEDS.map(|deed| (more, deed))) {
         for at in 0.. {
             let (rig, request) = before(deed, more).await;
-            let (wire, world) = Wire::dying(&rig.world(), at);
-            drop(flip::handle(world, request).await);
+            let (wire, env) = Wire::dying(&rig.env(), at);
+            drop(flip::handle(env, request).await);
             let live = rig.live();
-            let told: Vec<_> = watch(rig.world()).await.into_iter().collect();
+            let told: Vec<_> = watch(rig.env()).await.into_iter().collect();
             is_quiet(&rig, &told, &format!("{more}{deed:?} died at call {at}")).await;
             assert_eq!(rig.live(), live);
             if wire.calls() <= at {
@@ -255,9 +255,9 @@ async fn random_own_actions_are_never_taken_for_drift() {
             }
             let run = requests.into_iter().map(|request| {
                 let dies = (numbers.below(3) == 0).then(|| numbers.below(25) as usize);
-                let world = Wire::turning(&rig.world(), numbers.below(1 << 31) << 32, dies);
+                let env = Wire::turning(&rig.env(), numbers.below(1 << 31) << 32, dies);
                 died += usize::from(dies.is_some());
-                flip::handle(world, request)
+                flip::handle(env, request)
             });
             let answers = futures::future::join_all(run).await;
             let told: Vec<_> = answers.into_iter().flatten().collect();
@@ -265,7 +265,7 @@ async fn random_own_actions_are_never_taken_for_drift() {
         }
         let told = rig.ask(changed()).await.unwrap();
         is_quiet(&rig, &[told], &format!("seed {seed}, in the end")).await;
-        came_back += rig.flips().iter().filter(|flip| flip.by == By::Rollback).count();
+        came_back += rig.flips().iter().filter(|flip| flip.by == FlipOrigin::Rollback).count();
     }
     assert!(died > 0 && came_back > 0, "{died} died, {came_back} came back");
 }
@@ -282,7 +282,7 @@ async fn drift_among_own_flips_is_repaired_in_the_end() {
         let requests = [changed(), changed(), rig.event(&fresh)];
         let run = requests.into_iter().take(2 + numbers.below(2) as usize).map(|request| {
             let dies = (numbers.below(3) == 0).then(|| numbers.below(25) as usize);
-            flip::handle(Wire::turning(&rig.world(), numbers.below(1 << 31) << 32, dies), request)
+            flip::handle(Wire::turning(&rig.env(), numbers.below(1 << 31) << 32, dies), request)
         });
         drop(futures::future::join_all(run).await);
         rig.ask(changed()).await.unwrap();
@@ -304,18 +304,15 @@ async fn a_rollback_that_lost_and_died_does_not_hide_the_winner() {
             let other = rig.clone();
             let meanwhile = async move || {
                 let lost = tests::disturbed::Disturbed::default().refuse("_flips/").on(&other.objects);
-                let world = other.world_on(other.catalog.clone(), lost);
-                drop(
-                    flip::handle(world, json!({ "dataset": "users", "action": "rollback", "generation": green })).await,
-                );
+                let env = other.env_on(other.catalog.port(), lost);
+                drop(flip::handle(env, json!({ "dataset": "users", "action": "rollback", "generation": green })).await);
             };
-            let (_, world) = Wire::meeting_and_dying(&rig.world(), at, dies, meanwhile);
-            let died =
-                flip::handle(world, json!({ "dataset": "users", "action": "rollback", "generation": blue })).await;
+            let (_, env) = Wire::meeting_and_dying(&rig.env(), at, dies, meanwhile);
+            let died = flip::handle(env, json!({ "dataset": "users", "action": "rollback", "generation": blue })).await;
             if died.is_ok() || rig.live() != Some(green) {
                 continue;
             }
-            let told = watch(rig.world()).await;
+            let told = watch(rig.env()).await;
             if rig.live() != Some(green) {
                 bad.push((at, dies, told.map(|told| told.reasons)));
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{catalog::Op, rig::Rig};
-use turntable::{name::Generation, publish::Overview};
+use turntable::{layout::Generation, status::Overview};
 
 const FILE: &str = "s3://lake/datasets.toml";
 
@@ -23,7 +23,7 @@ fn rig(names: &[String]) -> Rig {
 }
 
 async fn export(rig: &Rig, name: &str) -> Generation {
-    match rig.export_with(rig.world(), json!({ "dataset": name })).await.expect("an export") {
+    match rig.export_with(rig.env(), json!({ "dataset": name })).await.expect("an export") {
         export::Answer::Exported(exported) => exported.generation,
         other => panic!("{other:?}"),
     }
@@ -37,7 +37,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
 
 /// Returns the answer as a console shows it.
 async fn ask(rig: &Rig) -> Value {
-    let told = flip::answer(rig.world(), json!({ "action": "status" })).await.expect("an answer");
+    let told = flip::answer(rig.env(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()
 }
 
@@ -55,7 +55,7 @@ async fn every_dataset_is_listed_and_problems_come_first() {
     let (older, newer) = (publish(&rig, "moved").await, publish(&rig, "moved").await);
     let table = rig.catalog.names().into_iter().find(|name| name.table == "moved").unwrap();
     let place = format!("s3://lake/schemas/moved/{older}/");
-    let moved = turntable::aws::glue::moved(&rig.catalog.get(&table).unwrap(), &place.parse().unwrap());
+    let moved = tests::catalog::moved(&rig.catalog.get(&table).unwrap(), &place.parse().unwrap());
     rig.catalog.put("dmp", moved);
     let live = publish(&rig, "rejected").await;
     rig.objects.put("s3://lake/in/rejected/1.csv", "id,name\n");
@@ -88,11 +88,11 @@ async fn every_dataset_is_listed_and_problems_come_first() {
     let rest = [
         "held: held: the source is being restored".to_owned(),
         format!(
-            "dmp.moved: un-flipped: the table is at {place}, and the last flip on record went to {newer}: somebody else has \
-             changed it"
+            "dmp.moved: drift: the table is at {place}, but its last recorded flip went to {newer}: something outside \
+             Turntable changed it"
         ),
-        "never: no table, nothing was exported yet".to_owned(),
-        format!("rejected: {rejected} is complete and not live: rejected, or its flip is still to come"),
+        "never: no table, and nothing has been exported yet".to_owned(),
+        format!("rejected: {rejected} is complete but not live: it was rejected, or its flip is still to come"),
     ];
     assert_eq!(told.attention[1..], rest);
     let answer = ask(&rig).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::rig::Rig;
 use turntable::{
     error::{Error, Kind},
-    name::Generation,
+    layout::Generation,
     publish::Outcome,
 };
 
@@ -24,7 +24,7 @@ fn csv(rows: &[&str]) -> String {
 
 async fn publish(rig: &Rig, rows: &[&str]) -> Generation {
     let generation = rig.export_csv(&csv(rows)).await;
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     generation
 }
 
@@ -57,7 +57,7 @@ fn expected(rig: &Rig, at: &Generation, ranges: [&str; 3]) -> Vec<String> {
         "projection.n.type = integer".into(),
         "projection.pref.type = enum".into(),
         format!("projection.pref.values = {values}"),
-        format!("storage.location.template = {}dt=${{dt}}/n=${{n}}/pref=${{pref}}/", rig.home.generation(at)),
+        format!("storage.location.template = {}dt=${{dt}}/n=${{n}}/pref=${{pref}}/", rig.paths.generation(at)),
     ]
     .into()
 }
@@ -89,7 +89,7 @@ async fn one_update_moves_location_template_and_ranges_and_a_rollback_takes_all_
     assert_eq!(now.partition_keys, created.partition_keys);
 
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
-    assert_eq!((back.outcome, rig.live()), (Outcome::Swapped, Some(first)));
+    assert_eq!((back.outcome, rig.live()), (Outcome::Committed, Some(first)));
     assert_eq!(projection(&rig), before);
 }
 
@@ -105,14 +105,14 @@ async fn checks_know_partition_columns_and_athena_is_asked_about_the_candidates_
     let (_, asked) = audit.last().unwrap();
     assert_eq!(asked.partition_keys().len(), 3);
     let template = &asked.parameters().unwrap()["storage.location.template"];
-    assert!(template.starts_with(&rig.home.generation(&good).to_string()), "{template}");
+    assert!(template.starts_with(&rig.paths.generation(&good).to_string()), "{template}");
 
     let bad = rig.export_csv(&csv(&["1,2023-12-31,9,a"])).await;
     let error = rig.flip(&bad).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);
     for reason in [
-        "range: dt: expected \"2024-01-01\" or more, the smallest value is below in dt=2023-12-31/n=9/pref=a/part-00000.parquet",
-        "range: n: expected at most 8, the largest value is above",
+        "range: dt: expected \"2024-01-01\" or more, found smaller values in dt=2023-12-31/n=9/pref=a/part-00000.parquet",
+        "range: n: expected at most 8, found larger values",
         "range: pref: expected \"b\" or more",
     ] {
         assert!(error.message().contains(reason), "{error}");
@@ -125,7 +125,7 @@ async fn a_file_in_a_folder_that_is_not_projected_is_rejected() {
     let rig = rig(BY);
     let good = publish(&rig, &["1,2024-01-31,7,a"]).await;
     let candidate = rig.export_csv(&csv(&["1,2024-02-01,7,a"])).await;
-    let key = rig.home.manifest(&candidate).to_string();
+    let key = rig.paths.manifest(&candidate).to_string();
     let text = String::from_utf8(rig.objects.body(&key).unwrap().to_vec()).unwrap();
     rig.objects.put(
         &key,
@@ -134,7 +134,7 @@ async fn a_file_in_a_folder_that_is_not_projected_is_rejected() {
     );
     let error = rig.flip(&candidate).await.unwrap_err();
     let reason =
-        "partitions: dt=2024-02-01/n=7/pref=a/part-00000.parquet lies in no folder that the table would project";
+        "partitions: dt=2024-02-01/n=7/pref=a/part-00000.parquet is outside the folders that the table would project";
     assert!(error.kind() == Kind::Rejected && error.message().contains(reason), "{error}");
     assert_eq!(rig.live(), Some(good));
 }
@@ -154,9 +154,9 @@ async fn a_template_that_does_not_lie_in_the_location_is_a_conflict_wherever_one
         {
             conflict(&rig.ask(request).await.unwrap_err(), &live, template);
         }
-        conflict(&rig.export_with(rig.world(), json!({ "dataset": "users" })).await.unwrap_err(), &live, template);
+        conflict(&rig.export_with(rig.env(), json!({ "dataset": "users" })).await.unwrap_err(), &live, template);
         let sweep =
-            turntable::sweep::look(&rig.world(), rig.world().config().await.unwrap().dataset("users").unwrap()).await;
+            turntable::sweep::loaded(&rig.env(), rig.env().config().await.unwrap().dataset("users").unwrap()).await;
         conflict(&sweep.err().unwrap(), &live, template);
     }
 }
@@ -164,7 +164,7 @@ async fn a_template_that_does_not_lie_in_the_location_is_a_conflict_wherever_one
 fn conflict(error: &Error, live: &str, template: &str) {
     assert_eq!(error.kind(), Kind::Conflict, "{error}");
     let expected =
-        format!("dmp.users has the location {live}, and its storage.location.template {template:?} does not lie in it");
+        format!("dmp.users has the location {live}, but its storage.location.template {template:?} lies elsewhere");
     assert!(error.message().starts_with(&expected), "{error}");
     assert!(error.message().contains(&format!("{live}dt=${{dt}}/n=${{n}}/pref=${{pref}}/")), "{error}");
 }
@@ -195,14 +195,14 @@ async fn an_older_projected_table_is_adopted() {
     ];
     rig.catalog.put("dmp", table(&[("dt", "string")], &older, "s3://lake/schemas/users/blue"));
     let green = rig.export_csv("id,dt\n1,2024-01-31\n2,2024-02-01\n").await;
-    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(
         projection(&rig),
         [
             "projection.dt.type = enum".into(),
             "projection.dt.values = 2024-01-31,2024-02-01".into(),
             "projection.enabled = true".into(),
-            format!("storage.location.template = {}dt=${{dt}}/", rig.home.generation(&green)),
+            format!("storage.location.template = {}dt=${{dt}}/", rig.paths.generation(&green)),
         ]
     );
 }
@@ -215,31 +215,31 @@ async fn other_partition_keys_than_the_tables_are_refused_before_the_work() {
             BY,
             &[][..],
             &[][..],
-            "dmp.users is partitioned by nothing, and datasets.users.partition_by has dt, n, pref: a flip does not change partition keys",
+            "dmp.users is partitioned by nothing, but datasets.users.partition_by lists dt, n, pref: a flip can't change partition keys",
         ),
         (
             "",
             &[("dt", "date")],
             &projected,
-            "dmp.users is partitioned by dt, and datasets.users.partition_by has nothing",
+            "dmp.users is partitioned by dt, but datasets.users.partition_by lists nothing",
         ),
         (
             BY,
             &[("n", "int"), ("dt", "date"), ("pref", "string")],
             &projected,
-            "dmp.users is partitioned by n, dt, pref, and",
+            "dmp.users is partitioned by n, dt, pref, but",
         ),
         (
             BY,
             &[("dt", "date")],
             &[],
-            "dmp.users has partition keys without projection: each registered partition has a location of its own",
+            "dmp.users has partition keys without projection: each registered partition has its own location",
         ),
     ] {
         let rig = rig(more);
         rig.catalog.put("dmp", table(keys, parameters, "s3://lake/older/users"));
         rig.objects.put("s3://lake/in/users.csv", csv(&["1,2024-01-31,7,a"]));
-        let error = rig.export_with(rig.world(), json!({ "dataset": "users" })).await.unwrap_err();
+        let error = rig.export_with(rig.env(), json!({ "dataset": "users" })).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config);
         assert!(error.message().starts_with(expected), "{error}");
         assert!(!rig.objects.keys().iter().any(|key| key.contains("/users/blue") || key.contains("/users/green")));
@@ -275,18 +275,18 @@ async fn unordered_rows_beyond_the_buffer_become_one_file_per_partition() {
     let rows: String = (0..ROWS).map(|id| format!("{id},{},{pad}\n", id % PARTITIONS)).collect();
     let generation = rig.export_csv(&format!("id,n,pad\n{rows}")).await;
 
-    let key = rig.home.manifest(&generation);
+    let key = rig.paths.manifest(&generation);
     let json = turntable::port::Objects::get(&rig.objects, &key).await.unwrap().unwrap();
     let manifest = turntable::manifest::Manifest::from_json(&key, &generation, &json).unwrap();
     assert_eq!((manifest.rows, manifest.files.len()), (ROWS as u64, PARTITIONS));
     let mut cut = 0;
     for file in &manifest.files {
         assert_eq!(file.rows, (ROWS / PARTITIONS) as u64, "{}", file.key);
-        let at = rig.home.generation(&generation).key(&file.key);
+        let at = rig.paths.generation(&generation).key(&file.key);
         let bytes = turntable::port::Objects::get(&rig.objects, &at).await.unwrap().unwrap();
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
         cut += usize::from(reader.metadata().num_row_groups() > 1);
     }
     assert!(cut > 0, "no row group was sent before the end: the test proves nothing");
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
 }

@@ -12,11 +12,11 @@ use tests::{memory, rig::Rig};
 use turntable::{
     config::{self, Files, OnUnrepresentable, Source},
     error::Kind,
+    layout::{Generation, TableName},
     manifest::Manifest,
-    name::{Generation, TableName},
     port::Objects,
     publish::Outcome,
-    source::{self, Context},
+    sources::{self, Context},
 };
 
 /// Returns columns that are about one megabyte of Parquet, which is `file_mb` below.
@@ -58,7 +58,7 @@ fn rig(columns: &str) -> Rig {
 }
 
 async fn manifest(rig: &Rig, generation: &Generation) -> Manifest {
-    let key = rig.home.manifest(generation);
+    let key = rig.paths.manifest(generation);
     let json = rig.objects.get(&key).await.unwrap().unwrap();
     Manifest::from_json(&key, generation, &json).unwrap()
 }
@@ -69,7 +69,7 @@ async fn carried(body: Vec<u8>, columns: &str) -> bool {
     let etag = rig.objects.put("s3://lake/in/a.parquet", body.clone());
     let generation = rig.export().await;
     let manifest = manifest(&rig, &generation).await;
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(manifest.rows, ROWS as u64);
     manifest.files.iter().any(|file| file.etag == etag)
 }
@@ -98,7 +98,7 @@ async fn suitable_objects_are_copied_and_the_others_are_merged() {
         let there = rig.objects.body(&manifest.location.key(&file.key).to_string()).unwrap();
         assert_eq!((file.rows, file.bytes, &there[..]), (ROWS as u64, body.len() as u64, &body[..]));
     }
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
 }
 
 #[tokio::test]
@@ -147,11 +147,11 @@ async fn an_object_that_changes_before_its_copy_is_an_error_and_no_copy() {
         copies: Some(config::Parquet::default()),
     };
     let files = Files { bucket: "lake".into(), key: "in".into(), format: None, columns: None, csv: None };
-    let opened = source::open(&Source::Files(files), &context).await.unwrap();
-    assert_eq!(opened.copies.len(), 1);
+    let opened = sources::open(&Source::Files(files), &context).await.unwrap();
+    assert_eq!(opened.rows.copies.len(), 1);
     objects.put("s3://lake/in/a.parquet", parquet(columns(1, ROWS), plain()));
     let location = "s3://lake/t/green-01JD675EJRSSKNZWWST95906C6/".parse().unwrap();
-    let error = turntable::parquet::write(&port, &location, opened, config::Parquet::default()).await.unwrap_err();
+    let error = turntable::parquet::write(&port, &location, opened.rows, config::Parquet::default()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(objects.keys(), ["s3://lake/in/a.parquet"]);
 }

@@ -20,7 +20,7 @@ async fn the_first_generation_creates_the_table_and_the_next_one_moves_it() {
     let rig = Rig::default();
     let blue = rig.export().await;
     let first = rig.deliver(&blue).await.unwrap();
-    assert_eq!((first.outcome, first.live, first.previous), (Outcome::Swapped, Some(blue.to_string()), None));
+    assert_eq!((first.outcome, first.live, first.previous), (Outcome::Committed, Some(blue.to_string()), None));
     let columns = rig.catalog.get(&rig.table).unwrap().storage_descriptor.unwrap().columns.unwrap();
     let columns: Vec<_> = columns.iter().map(|column| (column.name(), column.r#type().unwrap())).collect();
     assert_eq!(columns, [("id", "bigint"), ("name", "string")]);
@@ -28,7 +28,7 @@ async fn the_first_generation_creates_the_table_and_the_next_one_moves_it() {
     let green = rig.export().await;
     assert_ne!(blue.colour, green.colour);
     let second = rig.deliver(&green).await.unwrap();
-    assert_eq!((second.outcome, second.previous), (Outcome::Swapped, Some(blue.to_string())));
+    assert_eq!((second.outcome, second.previous), (Outcome::Committed, Some(blue.to_string())));
     assert_eq!((rig.live(), rig.records()), (Some(green), 2));
 }
 
@@ -65,7 +65,7 @@ async fn a_flip_changes_the_location_and_nothing_else() {
 
     let mut expected = was.clone();
     expected.version_id = Some("1".into());
-    expected.storage_descriptor.as_mut().unwrap().location = Some(rig.home.generation(&green).to_string());
+    expected.storage_descriptor.as_mut().unwrap().location = Some(rig.paths.generation(&green).to_string());
     assert_eq!(rig.catalog.get(&rig.table).unwrap(), expected);
 }
 
@@ -77,7 +77,7 @@ async fn a_lost_race_reloads_and_a_lost_or_echoed_reply_is_settled_by_location()
         rig.deliver(&blue).await.unwrap();
         let green = rig.export().await;
         rig.catalog.on(Op::Update, 1, fault);
-        assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped, "{fault:?}");
+        assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed, "{fault:?}");
         assert_eq!((rig.live(), rig.records()), (Some(green), 2), "{fault:?}");
         // Only the update that lost the race was sent again; the others had taken effect.
         let updates = if fault == Fault::Overtake { 2 } else { 1 };
@@ -91,7 +91,7 @@ async fn a_lost_or_echoed_creation_is_settled_too() {
         let rig = Rig::default();
         let blue = rig.export().await;
         rig.catalog.on(Op::Create, 1, fault);
-        assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Swapped, "{fault:?}");
+        assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Committed, "{fault:?}");
         assert_eq!(rig.live(), Some(blue));
     }
 }
@@ -105,7 +105,7 @@ async fn an_update_that_failed_changes_nothing_and_works_when_delivered_again() 
     rig.catalog.on(Op::Update, 1, Fault::Fail);
     assert_eq!(rig.deliver(&green).await.unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(rig.live(), Some(blue));
-    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn every_order_of_three_deliveries_of_two_exports_ends_at_the_fresher_one(
         for delivery in 0..6 {
             let generation = if order >> delivery & 1 == 1 { &first } else { &second };
             let outcome = rig.deliver(generation).await.unwrap().outcome;
-            assert!(matches!(outcome, Outcome::Swapped | Outcome::AlreadyLive | Outcome::Stale), "{outcome:?}");
+            assert!(matches!(outcome, Outcome::Committed | Outcome::AlreadyLive | Outcome::Stale), "{outcome:?}");
         }
         assert_eq!(rig.live(), Some(second), "order {order:06b}");
         orders += 1;
@@ -160,8 +160,8 @@ async fn a_delivery_that_loses_to_its_duplicate_writes_no_other_record() {
             }
         })
     });
-    let world = rig.world_on(rig.catalog.clone(), disturbed.on(&rig.objects));
-    assert_eq!(flip::handle(world, rig.event(&second)).await.unwrap().outcome, Outcome::AlreadyLive);
+    let env = rig.env_on(rig.catalog.port(), disturbed.on(&rig.objects));
+    assert_eq!(flip::handle(env, rig.event(&second)).await.unwrap().outcome, Outcome::AlreadyLive);
     assert_eq!((rig.live(), rig.records()), (Some(second), 3));
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
     assert_eq!(back.live, Some(first.to_string()));
@@ -174,13 +174,13 @@ async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced()
     rig.deliver(&blue).await.unwrap();
     let green = rig.export().await;
     let no_records = Disturbed::default().refuse("/_flips/");
-    let world = rig.world_on(rig.catalog.clone(), no_records.on(&rig.objects));
-    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Swapped);
+    let env = rig.env_on(rig.catalog.port(), no_records.on(&rig.objects));
+    assert_eq!(flip::handle(env, rig.event(&green)).await.unwrap().outcome, Outcome::Committed);
     assert_eq!(rig.records(), 1);
 
     // The rollback first writes the missing record, so a late duplicate doesn't undo it.
     let back = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": blue })).await.unwrap();
-    assert_eq!((back.outcome, rig.live(), rig.records()), (Outcome::Swapped, Some(blue), 3));
+    assert_eq!((back.outcome, rig.live(), rig.records()), (Outcome::Committed, Some(blue), 3));
     assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Stale);
     assert_eq!(rig.live(), Some(blue));
 }
@@ -189,7 +189,7 @@ async fn a_flip_that_died_before_its_record_is_on_record_before_it_is_replaced()
 async fn without_a_record_nothing_is_replaced() {
     let rig = Rig::default();
     let blue = rig.export().await;
-    let unrecorded = || rig.world_on(rig.catalog.clone(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
+    let unrecorded = || rig.env_on(rig.catalog.port(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
     flip::handle(unrecorded(), rig.event(&blue)).await.unwrap();
     let green = rig.export().await;
     assert_eq!(flip::handle(unrecorded(), rig.event(&green)).await.unwrap_err().kind(), Kind::Unavailable);
@@ -213,9 +213,9 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     }
     assert_eq!(rig.live(), Some(blue));
     let fresh = rig.export().await;
-    assert_eq!(rig.deliver(&fresh).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&fresh).await.unwrap().outcome, Outcome::Committed);
     let forward = rig.ask(json!({ "dataset": "users", "action": "rollback", "generation": green })).await.unwrap();
-    assert_eq!((forward.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+    assert_eq!((forward.outcome, rig.live()), (Outcome::Committed, Some(green)));
 }
 
 /// The model found this order: a flip loads its state after a rollback's update and before the rollback's record.
@@ -243,7 +243,7 @@ async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
     };
     let late = {
         let (rig, audits) = (rig.clone(), audits.on(&rig.objects));
-        move || flip::handle(rig.world_on(rig.catalog.clone(), audits.clone()), rig.event(&running))
+        move || flip::handle(rig.env_on(rig.catalog.port(), audits.clone()), rig.event(&running))
     };
     // The rollback's update gets no answer, so it reads the flips between its update and its record.
     let update = rig.catalog.calls(Op::Update) + 1;
@@ -264,9 +264,9 @@ async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
             })
         })
     };
-    let world = rig.world_on(rig.catalog.clone(), settles.on(&rig.objects));
+    let env = rig.env_on(rig.catalog.port(), settles.on(&rig.objects));
     let rollback = json!({ "dataset": "users", "action": "rollback" });
-    assert_eq!(flip::handle(world, rollback).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(flip::handle(env, rollback).await.unwrap().outcome, Outcome::Committed);
     returned.notify_one();
     let late = task.lock().unwrap().take().unwrap();
     assert_eq!(late.await.unwrap().unwrap().outcome, Outcome::Stale);
@@ -280,14 +280,14 @@ async fn a_rollback_that_is_not_on_record_says_that_it_may_be_undone() {
     rig.deliver(&blue).await.unwrap();
     let green = rig.export().await;
     rig.deliver(&green).await.unwrap();
-    let unrecorded = rig.world_on(rig.catalog.clone(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
+    let unrecorded = rig.env_on(rig.catalog.port(), Disturbed::default().refuse("/_flips/").on(&rig.objects));
     let error = flip::handle(unrecorded, json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(
         error.message(),
         format!(
-            "dmp.users: the table is back at {blue}, but an export that began before may still undo it: put a hold, or \
-             look again with status"
+            "dmp.users: the table was rolled back to {blue}, but an export that began before may still undo it: set a \
+             hold, or check with status"
         )
     );
     assert_eq!(rig.live(), Some(blue));
@@ -306,8 +306,8 @@ async fn a_rollback_goes_only_to_what_has_been_live() {
     assert_eq!(
         error.message(),
         format!(
-            "no flip to {rejected} is on record, and a rollback goes back to what has been live: ask for a flip to it, \
-             which audits it"
+            "no flip to {rejected} is on record, and a rollback goes only to a generation that was live: request a \
+             flip to it, which audits it"
         )
     );
     assert_eq!(rig.live(), Some(blue));
@@ -321,15 +321,15 @@ async fn a_rollback_to_what_is_gone_or_damaged_is_refused() {
     let green = rig.export().await;
     rig.deliver(&green).await.unwrap();
     let rollback = json!({ "dataset": "users", "action": "rollback" });
-    rig.objects.delete(&rig.home.generation(&blue).key("part-00000.parquet").to_string());
+    rig.objects.delete(&rig.paths.generation(&blue).key("part-00000.parquet").to_string());
     let error = rig.ask(rollback.clone()).await.unwrap_err();
     assert_eq!(
         error.message(),
         format!("users: the candidate was rejected, {green} stays live: objects: part-00000.parquet is missing")
     );
-    rig.objects.delete(&rig.home.manifest(&blue).to_string());
+    rig.objects.delete(&rig.paths.manifest(&blue).to_string());
     let error = rig.ask(rollback).await.unwrap_err();
-    let expected = format!("{}: no manifest: {blue} was swept, or was never complete", rig.home.manifest(&blue));
+    let expected = format!("{}: no such manifest: {blue} was swept, or was never complete", rig.paths.manifest(&blue));
     assert_eq!((error.kind(), error.message()), (Kind::Input, expected.as_str()));
     assert_eq!(rig.live(), Some(green));
 }
@@ -346,7 +346,7 @@ async fn a_hold_stops_flips_and_not_exports_until_released() {
     assert_eq!((stopped.outcome, stopped.reasons), (Outcome::Held, vec!["bad source".to_owned()]));
     assert_eq!(rig.live(), Some(blue));
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
-    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed);
 }
 
 #[tokio::test]
@@ -363,8 +363,8 @@ async fn a_hold_stops_a_flip_that_loaded_before_it() {
             rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "stop" })).await.unwrap();
         })
     });
-    let world = rig.world_on(rig.catalog.clone(), disturbed.on(&rig.objects));
-    assert_eq!(flip::handle(world, rig.event(&green)).await.unwrap().outcome, Outcome::Held);
+    let env = rig.env_on(rig.catalog.port(), disturbed.on(&rig.objects));
+    assert_eq!(flip::handle(env, rig.event(&green)).await.unwrap().outcome, Outcome::Held);
     assert_eq!(rig.live(), Some(blue));
 }
 
@@ -375,7 +375,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
     rig.deliver(&blue).await.unwrap();
     rig.source(1);
     let green = rig.export().await;
-    let stray = rig.home.generation(&green).key("part-00001.parquet");
+    let stray = rig.paths.generation(&green).key("part-00001.parquet");
     rig.objects.put(&stray.to_string(), "PAR1");
     // The event must not be redelivered, so it gets no error; an operator does.
     assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Rejected);
@@ -385,7 +385,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
         error.message(),
         format!(
             "users: the candidate was rejected, {blue} stays live: objects: part-00001.parquet is not in the manifest; \
-             max_shrink: expected at most 0.5 of live's 3 rows to go, found 1 rows"
+             max_shrink: expected to lose at most 0.5 of the 3 live rows, found 1 rows"
         )
     );
     assert_eq!((rig.live(), rig.records()), (Some(blue), 1));
@@ -396,7 +396,7 @@ async fn an_empty_source_is_a_valid_generation() {
     let rig = Rig::with("");
     rig.source(0);
     let blue = rig.export().await;
-    assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&blue).await.unwrap().outcome, Outcome::Committed);
     let status = rig.ask(json!({ "dataset": "users", "action": "status" })).await.unwrap().status.unwrap();
     assert_eq!((status.generations.len(), status.generations[0].rows), (1, 0));
 }
@@ -414,11 +414,11 @@ async fn drift_is_left_to_an_operator() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(
         error.message(),
-        "the table's location is s3://lake/schemas/users/blue/, which is none of ours, although the dataset has \
-         flipped before: somebody else has changed it; to take it back invoke flip by hand with this generation"
+        "the table's location is s3://lake/schemas/users/blue/, which is unmanaged, although the dataset has \
+         flipped before: somebody else changed it. To take the table back, invoke flip with this generation"
     );
     let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
-    assert_eq!((by_hand.outcome, rig.live()), (Outcome::Swapped, Some(green)));
+    assert_eq!((by_hand.outcome, rig.live()), (Outcome::Committed, Some(green)));
 }
 
 #[tokio::test]

@@ -4,14 +4,19 @@
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
-use local::{aws::SdkConfig, emulator};
+use cli::{aws::SdkConfig, laptop};
 use tests::http::{Reply, Request, Service};
 use turntable::{
-    aws::{athena::Athena, glue::Glue, s3::S3, sqs::Sqs},
+    aws::{
+        athena::Athena,
+        glue::{Glue, GlueApi},
+        s3::S3,
+        sqs::Sqs,
+    },
     error::Kind,
     lambda,
-    name::Key,
-    port::{Catalog, Objects, Put, Query, Queue, Update},
+    layout::Key,
+    port::{Objects, Put, Query, Queue, Update},
 };
 
 /// The attempts of one call: `lambda::aws` sets five; S3 keeps the SDK's default of three.
@@ -19,7 +24,7 @@ const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
     let service = Service::new(answer).await;
-    let config = emulator::config("test", &service.endpoint).into_builder().retry_config(lambda::retries()).build();
+    let config = laptop::config("test", &service.endpoint).into_builder().retry_config(lambda::retries()).build();
     (service, config)
 }
 

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use tests::wire::{self, Call, Fate, wired};
-use turntable::world::World;
+use turntable::environment::Environment;
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
@@ -22,37 +22,41 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn around(world: &World, dies_at: usize, meanwhile: Option<(usize, Meanwhile)>) -> (Arc<Wire>, World) {
+    fn around(env: &Environment, dies_at: usize, meanwhile: Option<(usize, Meanwhile)>) -> (Arc<Wire>, Environment) {
         let (calls, meanwhile, turns) = (AtomicUsize::new(0), Mutex::new(meanwhile), AtomicU64::new(0));
         let wire = Arc::new(Wire { calls, dies_at, meanwhile, turns });
-        (wire.clone(), wired(world, wire))
+        (wire.clone(), wired(env, wire))
     }
 
     /// Returns a world whose process dies at a call.
-    pub fn dying(world: &World, at: usize) -> (Arc<Wire>, World) {
-        Wire::around(world, at, None)
+    pub fn dying(env: &Environment, at: usize) -> (Arc<Wire>, Environment) {
+        Wire::around(env, at, None)
     }
 
     /// Returns a world in which another writer acts just before a call.
-    pub fn meeting(world: &World, at: usize, meanwhile: impl AsyncFnOnce() + Send + 'static) -> (Arc<Wire>, World) {
-        Wire::meeting_and_dying(world, at, usize::MAX, meanwhile)
+    pub fn meeting(
+        env: &Environment,
+        at: usize,
+        meanwhile: impl AsyncFnOnce() + Send + 'static,
+    ) -> (Arc<Wire>, Environment) {
+        Wire::meeting_and_dying(env, at, usize::MAX, meanwhile)
     }
 
     pub fn meeting_and_dying(
-        world: &World,
+        env: &Environment,
         at: usize,
         dies_at: usize,
         meanwhile: impl AsyncFnOnce() + Send + 'static,
-    ) -> (Arc<Wire>, World) {
+    ) -> (Arc<Wire>, Environment) {
         let on = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(meanwhile());
-        Wire::around(world, dies_at, Some((at, Box::new(on))))
+        Wire::around(env, dies_at, Some((at, Box::new(on))))
     }
 
     /// Returns a world whose calls take random times, and whose process may die at one.
-    pub fn turning(world: &World, seed: u64, dies_at: Option<usize>) -> World {
-        let (wire, world) = Wire::around(world, dies_at.unwrap_or(usize::MAX), None);
+    pub fn turning(env: &Environment, seed: u64, dies_at: Option<usize>) -> Environment {
+        let (wire, env) = Wire::around(env, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);
-        world
+        env
     }
 
     pub fn calls(&self) -> usize {

@@ -1,4 +1,4 @@
-"""What users have ordered each day, as a Glue job writes it for Turntable: docs/engines.md."""
+"""Glue job that writes each user's orders per day for Turntable: docs/engines.md."""
 
 import argparse
 

@@ -1,11 +1,11 @@
 locals {
-  # Empty until the first flip. A flat "blue" is no generation: Turntable adopts it, and builds green first.
-  birthplace = "${var.location}/${var.name}/blue"
+  # Empty until the first flip. A flat "blue" is not a generation: Turntable adopts it and builds green first.
+  initial_location = "${var.location}/${var.name}/blue"
 
   projection = length(var.partitions) == 0 ? {} : merge(
     {
       "projection.enabled"        = "true"
-      "storage.location.template" = join("/", concat([local.birthplace], [for p in var.partitions : "${p.name}=$${${p.name}}"]))
+      "storage.location.template" = join("/", concat([local.initial_location], [for p in var.partitions : "${p.name}=$${${p.name}}"]))
     },
     [for p in var.partitions : { for key, value in p.projection : "projection.${p.name}.${key}" => value }]...
   )
@@ -26,7 +26,7 @@ resource "aws_glue_catalog_table" "this" {
   parameters = merge({ EXTERNAL = "TRUE", classification = "parquet" }, local.projection)
 
   storage_descriptor {
-    location      = local.birthplace
+    location      = local.initial_location
     input_format  = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat"
     output_format = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat"
 
@@ -55,8 +55,8 @@ resource "aws_glue_catalog_table" "this" {
     }
   }
 
-  # What a flip may change: Glue is the only truth about it. All parameters, because a flip moves projection.NAME.* too,
-  # and a pattern cannot stand here.
+  # Flips change these fields, and Glue is the only source of truth for them. All parameters are ignored, because a flip
+  # also changes projection.NAME.* and ignore_changes supports no patterns.
   lifecycle {
     ignore_changes = [
       storage_descriptor[0].location,

@@ -4,7 +4,7 @@ output "database" {
 }
 
 output "name" {
-  description = "The table."
+  description = "Name of the table."
   value       = aws_glue_catalog_table.this.name
 }
 

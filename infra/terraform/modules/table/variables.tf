@@ -4,18 +4,18 @@ variable "database" {
 }
 
 variable "create_database" {
-  description = "Create the database too. Leave it to one table of each database."
+  description = "Create the database too. Set this for at most one table of each database."
   type        = bool
   default     = false
 }
 
 variable "name" {
-  description = "Table, as the dataset is named in datasets.toml."
+  description = "Name of the table: the name of its dataset in datasets.toml."
   type        = string
 }
 
 variable "description" {
-  description = "What the table holds."
+  description = "Description of the table's contents."
   type        = string
   default     = null
 }
@@ -26,12 +26,12 @@ variable "location" {
 
   validation {
     condition     = can(regex("^s3://[^/]+(/[^/]+)*$", var.location))
-    error_message = "The location must look like s3://BUCKET/PREFIX, without a slash at its end."
+    error_message = "The location must have the form s3://BUCKET/PREFIX, without a trailing slash."
   }
 }
 
 variable "columns" {
-  description = "Columns at the table's creation. Later changes come with the files that have them: with a flip."
+  description = "Columns of the new table. Later, flips change the columns to match the files."
   type = list(object({
     name    = string
     type    = string
@@ -42,7 +42,7 @@ variable "columns" {
 variable "partitions" {
   description = <<-EOT
     Partition keys, each with its projection: { type = "date", range = "2024-01-01,NOW", format = "yyyy-MM-dd" }.
-    Turntable flips projected partitions only; registered ones would stay behind.
+    Turntable supports projected partitions only: a flip does not move registered partitions.
   EOT
   type = list(object({
     name       = string

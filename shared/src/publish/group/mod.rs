@@ -1,27 +1,32 @@
-//! Making a run of a group live: look → decide → audit of all → `_groups/GROUP.json` → all tables at once → canaries.
+//! Makes a run of a group live: load → decide → audit every member → `_groups/GROUP.json` → move all tables → canaries.
 //!
 //! # Why a group never ends as a mixture of two runs
 //!
-//! Tables are moved only while the group's record says which flip is under way, and each of them by its `VersionId`. The
-//! record is changed only as it was read, so that of all that would begin something one wins; the others find it, and
-//! finish it first. Nobody needs to know whether whoever began it is still there: every step may be done twice.
+//! A table is moved only while the group's record names the flip in flight, and only by the `VersionId` that was read.
+//! The record is replaced only if its ETag is still the one that was read. So of all invocations that try to begin a
+//! flip, exactly one wins. The others find its flip in the record and finish it before they begin their own. Every step
+//! is idempotent, so it does not matter whether the invocation that began the flip is still running.
 //!
-//! - Forward: a table is moved from where it was found when the flip began to where it shall be. Its version was read
-//!   first, and then the record. When all are there the record names the run as live.
-//! - Back, from the moment that the record says so: each table that is there is moved back, and each that is not there
-//!   yet gets a `VersionId` of its own all the same (`turn.rs`). Whoever still goes forward has read the version before, and
-//!   then it is stale; or after, and then the record says that it goes back.
-//! - So when a flip is over, either way, every version that was read for it is stale, and nobody can move a table for it
-//!   any more. Whoever begins the next one has read the record after that, or loses.
+//! - Forward: a table is moved from the location where it was found when the flip began to the location of the run. Its
+//!   `VersionId` was read first, then the record. When all tables are there, the record names the run as live.
+//! - Back, from the moment that the record says so: each table that has been moved is moved back. Each table that has
+//!   not been moved is updated without a change, which gives it a new `VersionId` too (`turn.rs`). Consider an
+//!   invocation that still goes forward. If it read the `VersionId` before this update, its `VersionId` is stale. If it
+//!   read the `VersionId` after, it also read the record after, and the record says that the flip goes back.
+//! - So when a flip is over, in either direction, every `VersionId` that was read for it is stale. No invocation can
+//!   move a table for that flip any more. An invocation that begins the next flip has either read the record after
+//!   that, or loses the race for the record.
 //!
-//! A table that did not exist has no `VersionId`, and none is deleted: in the flip that creates it, it may stay behind.
+//! One exception: a table that did not exist has no `VersionId`, and a flip never deletes a table. If the flip that
+//! creates a table goes back, the new table may stay behind.
 //!
-//! What the record names as live was live together: all tables were looked at after the last of them had been moved.
+//! The generations that the record names as live were live together: all tables were read again after the last of them
+//! had been moved.
 
 mod operator;
 mod prepare;
+mod resume;
 mod store;
-mod turn;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,95 +35,96 @@ use ulid::Ulid;
 
 pub use operator::{hold, release, rollback, status};
 use prepare::Prepared;
-use turn::Settled;
+use resume::Settled;
 
-use super::{ATTEMPTS, Outcome, Scanned, candidate, look, manifest};
-use crate::{
+use super::{ATTEMPTS, Outcome, Scanned, candidate, manifest, table_state};
+use crate::environment::Environment;
+use turntable_core::{
     config::{Dataset, Group},
+    decision::{Live, Trigger},
     error::Result,
     group::{self, Next, Record, Set},
-    manifest::{Manifest, Run},
-    name::Generation,
-    plan::{Live, Who},
-    record::By,
-    world::World,
+    layout::Generation,
+    manifest::{GroupRun, Manifest},
+    record::FlipOrigin,
 };
 
 /// How a request about a group ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct GroupFlipReport {
     pub outcome: Outcome,
     pub run: Option<Ulid>,
     pub reasons: Vec<String>,
-    /// What readers read now, by dataset, as far as it was looked at.
+    /// What is live now, by dataset, for the members whose tables were read.
     pub live: BTreeMap<String, Live>,
-    /// What was live before, where this request changed it.
+    /// What was live before, by dataset, if this request changed it.
     pub previous: BTreeMap<String, Live>,
-    /// What was asked of Athena.
+    /// The checks that ran in Athena, with the bytes that each scanned.
     pub checks: Vec<Scanned>,
-    /// From the first `UpdateTable` to the last record of them; `None` where none was sent.
+    /// The time from the first `UpdateTable` to the last flip record. `None` if no `UpdateTable` was sent.
     pub between: Option<Duration>,
 }
 
-impl Ended {
-    fn unchanged(outcome: Outcome, run: Option<Ulid>, reasons: Vec<String>) -> Ended {
+impl GroupFlipReport {
+    fn unchanged(outcome: Outcome, run: Option<Ulid>, reasons: Vec<String>) -> GroupFlipReport {
         let (live, previous) = (BTreeMap::new(), BTreeMap::new());
-        Ended { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
+        GroupFlipReport { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
     }
 
-    /// With what is live of every member now.
-    async fn with_live(self, world: &World, group: &Group<'_>) -> Result<Ended> {
+    /// Fills in what is live now for every member.
+    async fn with_live(self, env: &Environment, group: &Group<'_>) -> Result<GroupFlipReport> {
         let mut live = BTreeMap::new();
         for member in &group.members {
-            live.insert(member.name.clone(), look::live(world, member).await?);
+            live.insert(member.name.clone(), table_state::live(env, member).await?);
         }
-        Ok(Ended { live, ..self })
+        Ok(GroupFlipReport { live, ..self })
     }
 }
 
-/// Makes the run of a generation live, if it is to be: all members, or none.
+/// Makes the run of a generation live, if the decisions and audits allow it: all members, or none.
 pub async fn flip(
-    world: &World,
+    env: &Environment,
     group: &Group<'_>,
     dataset: &Dataset,
     generation: Generation,
-    who: Who,
-) -> Result<Ended> {
-    let named = candidate(world, dataset, &generation).await?;
+    who: Trigger,
+) -> Result<GroupFlipReport> {
+    let named = candidate(env, dataset, &generation).await?;
     let Some(run) = &named.group else {
-        let why = format!("{generation} of {} was exported without its group: export it again", dataset.name);
-        return Ended::unchanged(Outcome::Stale, None, vec![why]).with_live(world, group).await;
+        let why = format!("{generation} of {} was exported without its group: run export again", dataset.name);
+        return GroupFlipReport::unchanged(Outcome::Stale, None, vec![why]).with_live(env, group).await;
     };
-    let unchanged = |outcome, reasons| Ended::unchanged(outcome, Some(run.run), reasons);
+    let unchanged = |outcome, reasons| GroupFlipReport::unchanged(outcome, Some(run.run), reasons);
     let names: Vec<&str> = group.members.iter().map(|member| member.name.as_str()).collect();
     if let Some(why) = group::other_members(run, &group.name.name, &names) {
-        return unchanged(Outcome::Stale, vec![why]).with_live(world, group).await;
+        return unchanged(Outcome::Stale, vec![why]).with_live(env, group).await;
     }
-    let last = run.last().filter(|last| who == Who::Event && *last != dataset.name);
+    let last = run.last().filter(|last| who == Trigger::Event && *last != dataset.name);
     if let Some(last) = last {
-        let why = format!("group {} flips with the manifest of {last}, which comes last", run.group);
+        let why = format!("group {} flips on the manifest of {last}, which is written last", run.group);
         return Ok(unchanged(Outcome::Waiting, vec![why]));
     }
-    let candidates = match candidates(world, group, run).await? {
+    let candidates = match candidates(env, group, run).await? {
         Ok(candidates) => candidates,
         Err(missing) => {
-            let why = format!("no manifest yet of {}", missing.join(", "));
-            return unchanged(Outcome::Waiting, vec![why]).with_live(world, group).await;
+            let why = format!("no manifest yet for {}", missing.join(", "));
+            return unchanged(Outcome::Waiting, vec![why]).with_live(env, group).await;
         }
     };
     let mut asked = BTreeMap::new();
     for _ in 0..ATTEMPTS {
-        let found = store::read(world, group.name).await?;
-        // What was begun is finished first, by whoever comes.
+        let found = store::read(env, group.name).await?;
+        // A flip in flight is finished first, no matter which invocation began it.
         if found.record.flipping.is_some() {
-            match turn::settle(world, group, BTreeMap::new()).await? {
+            match resume::settle(env, group, BTreeMap::new()).await? {
                 Settled::Done(ended) if ended.run == Some(run.run) => return Ok(ended),
                 Settled::Done(_) | Settled::ByOthers => continue,
             }
         }
-        let prepared = prepare::all(world, &candidates, who).await?;
+        let prepared = prepare::all(env, &candidates, who).await?;
         let decisions: Vec<_> = prepared.iter().map(Prepared::decision).collect();
-        let ended = |outcome, reasons| Ok(Ended { live: prepare::live(&prepared), ..unchanged(outcome, reasons) });
+        let ended =
+            |outcome, reasons| Ok(GroupFlipReport { live: prepare::live(&prepared), ..unchanged(outcome, reasons) });
         match group::flip(&found.record, run, named.as_of, &decisions, who) {
             Next::AlreadyLive => return ended(Outcome::AlreadyLive, Vec::new()),
             Next::Held(hold) => return ended(Outcome::Held, vec![hold.reason]),
@@ -126,27 +132,27 @@ pub async fn flip(
             Next::WentBack(why) => return ended(Outcome::Rejected, vec![why]),
             Next::Flip => {}
         }
-        let audited = prepare::audit(world, &prepared, &mut asked).await?;
+        let audited = prepare::audit(env, &prepared, &mut asked).await?;
         let checks = prepare::scanned(&asked);
         let inputs = match audited {
             Ok(inputs) => inputs,
-            Err(reasons) => return ended(Outcome::Rejected, reasons).map(|ended| Ended { checks, ..ended }),
+            Err(reasons) => return ended(Outcome::Rejected, reasons).map(|ended| GroupFlipReport { checks, ..ended }),
         };
-        let by = if who == Who::Event { By::Event } else { By::Operator };
+        let by = if who == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
         let from = prepared.iter().map(Prepared::at).collect();
-        if !found.replace(world, group.name, &found.record.begun(set(world, &candidates, run, by), from)).await? {
+        if !found.replace(env, group.name, &found.record.head(set(env, &candidates, run, by), from)).await? {
             continue;
         }
         let ready = prepare::ready(prepared, inputs);
-        if let Settled::Done(ended) = turn::settle(world, group, ready).await? {
-            return Ok(Ended { checks: [checks, ended.checks].concat(), ..ended });
+        if let Settled::Done(ended) = resume::settle(env, group, ready).await? {
+            return Ok(GroupFlipReport { checks: [checks, ended.checks].concat(), ..ended });
         }
     }
     Err(store::busy(group.name))
 }
 
-fn set(world: &World, candidates: &[(&Dataset, Manifest)], run: &Run, by: By) -> Set {
-    let (as_of, since) = (candidates.iter().map(|(_, manifest)| manifest.as_of).min(), world.clock.now());
+fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, by: FlipOrigin) -> Set {
+    let (as_of, since) = (candidates.iter().map(|(_, manifest)| manifest.as_of).min(), env.clock.now());
     let tables = candidates.iter().map(|(dataset, manifest)| {
         let (generation, location) = (manifest.generation, manifest.location.clone());
         let member = group::Member { table: dataset.table.to_string(), generation, location };
@@ -155,16 +161,16 @@ fn set(world: &World, candidates: &[(&Dataset, Manifest)], run: &Run, by: By) ->
     Set { run: run.run, as_of: as_of.unwrap_or(since), since, by, why: None, tables: tables.collect() }
 }
 
-/// The manifests of all members, or the members that have none.
+/// Reads the manifests of all members. The inner `Err` lists the members that have none.
 async fn candidates<'a>(
-    world: &World,
+    env: &Environment,
     group: &Group<'a>,
-    run: &Run,
+    run: &GroupRun,
 ) -> Result<Result<Vec<(&'a Dataset, Manifest)>, Vec<String>>> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for member in &group.members {
         let Some(generation) = run.members.get(&member.name) else { continue };
-        match manifest(world, member, generation).await? {
+        match manifest(env, member, generation).await? {
             Some(manifest) => found.push((*member, manifest)),
             None => missing.push(member.name.clone()),
         }
@@ -172,30 +178,36 @@ async fn candidates<'a>(
     Ok(if missing.is_empty() { Ok(found) } else { Err(missing) })
 }
 
-/// The record of a dataset's group, where it has one.
-pub async fn record(world: &World, dataset: &Dataset) -> Result<Option<Record>> {
+/// Reads the record of a dataset's group. Returns `None` if the dataset has no group.
+pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Record>> {
     let Some(group) = &dataset.group else { return Ok(None) };
-    Ok(Some(store::read(world, group).await?.record))
+    Ok(Some(store::read(env, group).await?.record))
 }
 
-/// Generations of a member that readers may have from the group's record, and until when they were named there; `None`:
-/// they still are. Nothing of a dataset without a group.
-pub async fn named(world: &World, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
-    let record = record(world, dataset).await?;
-    Ok(record.map(|record| record.named(&dataset.name, &dataset.home)).unwrap_or_default())
+/// Returns the generations of a member that readers may have learned from the group's record, each with the time at
+/// which the record ceased to name it. `None` means that the record still names it. Empty for a dataset without a
+/// group.
+pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
+    let record = record(env, dataset).await?;
+    Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())
 }
 
-/// Why a member's table, which somebody else has moved, is not brought back to its last flip: it would not go with the
-/// others.
-pub async fn against_repair(world: &World, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
+/// Returns why a member's drift must not be repaired, or `None` if it may be.
+///
+/// A repair brings the table back to its last flip. It must wait while a flip of the group is in flight. It must not
+/// happen if the group's record names another generation as live: the table would no longer match the other members.
+pub async fn against_repair(env: &Environment, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };
-    let record = store::read(world, group).await?.record;
+    let record = store::read(env, group).await?.record;
     if record.flipping.is_some() {
-        return Ok(Some(format!("group {group} is flipping: the next look tells what is left")));
+        return Ok(Some(format!("group {group} has a flip in flight: check the status again when it is over")));
     }
     let live = record.live.as_ref().and_then(|live| live.tables.get(&dataset.name));
     let other = live.filter(|member| member.generation != last);
     Ok(other.map(|member| {
-        format!("group {group} has {} of it on record as live: ask for a flip or a rollback", member.generation)
+        format!(
+            "the record of group {group} names {} as live: invoke flip with a generation or a rollback",
+            member.generation
+        )
     }))
 }

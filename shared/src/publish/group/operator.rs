@@ -1,47 +1,51 @@
-//! What only an operator asks for, of a whole group.
+//! Operators' requests for a whole group: rollback, hold, release and status.
 
 use std::collections::BTreeMap;
 
-use super::{ATTEMPTS, Ended, Settled, store, turn};
+use super::{ATTEMPTS, GroupFlipReport, Settled, resume, store};
 use crate::{
+    environment::Environment,
+    publish::{Outcome, TableState, table_state},
+};
+use turntable_core::{
     config::{Dataset, Group},
     error::{Error, Kind, Result},
     group::{self, Record, Set},
-    name::Generation,
-    publish::{Look, Outcome, look},
-    record::{By, Hold},
-    world::World,
+    layout::Generation,
+    record::{FlipOrigin, Hold},
 };
 
-/// All members go back to what was live together before live, or to the set with the named generation of a dataset. A
-/// hold does not stop it. From the moment that it returns, no event of an export that began before undoes it.
+/// Flips all members back to the set that was live before the current one, or to the set that has the named generation
+/// of `dataset`.
+///
+/// A hold does not prevent it. Once it has returned, no event of an export that began before undoes it.
 pub async fn rollback(
-    world: &World,
+    env: &Environment,
     group: &Group<'_>,
     dataset: &Dataset,
     wanted: Option<Generation>,
     reason: Option<String>,
-) -> Result<Ended> {
+) -> Result<GroupFlipReport> {
     for _ in 0..ATTEMPTS {
-        let found = store::read(world, group.name).await?;
+        let found = store::read(env, group.name).await?;
         if found.record.flipping.is_some() {
-            turn::settle(world, group, BTreeMap::new()).await?;
+            resume::settle(env, group, BTreeMap::new()).await?;
             continue;
         }
         let target = group::rollback(&found.record, &dataset.name, wanted)?;
-        let to = Set { since: world.clock.now(), by: By::Rollback, why: reason.clone(), ..target };
-        same_members(group, &to)?;
+        let to = Set { since: env.clock.now(), by: FlipOrigin::Rollback, why: reason.clone(), ..target };
+        check_members(group, &to)?;
         let (mut ready, mut from, mut against) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for member in &group.members {
             let Some(target) = to.tables.get(&member.name) else { continue };
-            let look = Look::at(world, member, &target.generation).await?;
-            let at = look.state.live.location(&member.home);
+            let loaded = TableState::at(env, member, &target.generation).await?;
+            let at = loaded.state.live.location(&member.paths);
             let is_there = at.as_ref() == Some(&target.location);
             from.insert(member.name.clone(), at);
             if is_there {
                 continue;
             }
-            match turn::ready(world, member, target, look, member.schema.back()).await {
+            match resume::ready(env, member, target, loaded, member.schema.back()).await {
                 Ok(one) => drop(ready.insert(member.name.clone(), one)),
                 Err(error) if error.kind() == Kind::Rejected => {
                     against.push(format!("{}: {}", member.name, error.message()));
@@ -49,80 +53,82 @@ pub async fn rollback(
                 Err(error) => return Err(error),
             }
         }
-        let ended = |outcome, reasons| Ended::unchanged(outcome, Some(to.run), reasons).with_live(world, group);
+        let ended = |outcome, reasons| GroupFlipReport::unchanged(outcome, Some(to.run), reasons).with_live(env, group);
         if !against.is_empty() {
             return ended(Outcome::Rejected, against).await;
         }
         if ready.is_empty() && found.record.live.as_ref().is_some_and(|live| live.run == to.run) {
             return ended(Outcome::AlreadyLive, Vec::new()).await;
         }
-        if !found.replace(world, group.name, &found.record.begun(to.clone(), from)).await? {
+        if !found.replace(env, group.name, &found.record.head(to.clone(), from)).await? {
             continue;
         }
-        return match turn::settle(world, group, ready).await? {
+        return match resume::settle(env, group, ready).await? {
             Settled::Done(ended) => Ok(ended),
-            Settled::ByOthers => by_others(world, group, &to).await,
+            Settled::ByOthers => by_others(env, group, &to).await,
         };
     }
     Err(store::busy(group.name))
 }
 
-/// What others made of a rollback that they have finished.
-async fn by_others(world: &World, group: &Group<'_>, to: &Set) -> Result<Ended> {
-    let record = store::read(world, group.name).await?.record;
+/// Returns how a rollback ended that another invocation has finished.
+async fn by_others(env: &Environment, group: &Group<'_>, to: &Set) -> Result<GroupFlipReport> {
+    let record = store::read(env, group.name).await?.record;
     let (outcome, why) = match (&record.live, &record.went_back) {
-        (Some(live), _) if live.run == to.run => (Outcome::Swapped, Vec::new()),
+        (Some(live), _) if live.run == to.run => (Outcome::Committed, Vec::new()),
         (_, Some(back)) if back.run == to.run => (Outcome::Rejected, vec![back.why.clone()]),
-        _ => (Outcome::Stale, vec![format!("run {} was live, and a fresher one has come since", to.run)]),
+        _ => (Outcome::Stale, vec![format!("run {} was live, but another run has gone live since", to.run)]),
     };
-    Ended::unchanged(outcome, Some(to.run), why).with_live(world, group).await
+    GroupFlipReport::unchanged(outcome, Some(to.run), why).with_live(env, group).await
 }
 
-fn same_members(group: &Group<'_>, set: &Set) -> Result<()> {
+/// Checks that the group still has the members of the set.
+fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     if group.members.iter().map(|member| &member.name).eq(set.tables.keys()) {
         return Ok(());
     }
     Err(Error::input(format!(
-        "group {}: run {} is of {}, and the group has other members now: export it",
+        "group {}: run {} has the members {}, and the group has other members now: run export instead",
         group.name,
         set.run,
         set.tables.keys().cloned().collect::<Vec<_>>().join(", ")
     )))
 }
 
-/// Stops flips of all members, not exports, from the moment that it returns.
-pub async fn hold(world: &World, group: &Group<'_>, reason: String) -> Result<()> {
-    write_hold(world, group, Hold { at: world.clock.now(), reason, released: false }).await
+/// Writes a hold for all members. Once it has returned, no flip but a rollback happens until the release. Exports
+/// continue.
+pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
+    write_hold(env, group, Hold { at: env.clock.now(), reason, released: false }).await
 }
 
-/// Ends the group's hold, and those of members from before they joined.
-pub async fn release(world: &World, group: &Group<'_>, reason: Option<String>) -> Result<()> {
+/// Ends the group's hold, and the holds that members have of their own from before they joined.
+pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
-        if look::hold(world, member).await?.is_some() {
-            crate::publish::release(world, member, reason.clone()).await?;
+        if table_state::hold(env, member).await?.is_some() {
+            crate::publish::release(env, member, reason.clone()).await?;
         }
     }
     let reason = reason.unwrap_or_default();
-    write_hold(world, group, Hold { at: world.clock.now(), reason, released: true }).await
+    write_hold(env, group, Hold { at: env.clock.now(), reason, released: true }).await
 }
 
-/// What is under way is finished first: a hold stops whole flips, and none midway.
-async fn write_hold(world: &World, group: &Group<'_>, hold: Hold) -> Result<()> {
+/// Writes a hold to the group's record. A flip in flight is finished first: a hold never stops one midway.
+async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let found = store::read(world, group.name).await?;
+        let found = store::read(env, group.name).await?;
         if found.record.flipping.is_some() {
-            turn::settle(world, group, BTreeMap::new()).await?;
-        } else if found.replace(world, group.name, &found.record.with_hold(hold.clone())).await? {
+            resume::settle(env, group, BTreeMap::new()).await?;
+        } else if found.replace(env, group.name, &found.record.with_hold(hold.clone())).await? {
             return Ok(());
         }
     }
     Err(store::busy(group.name))
 }
 
-/// For a person: what is live, and what is on record.
-pub async fn status(world: &World, group: &Group<'_>) -> Result<(Ended, Record)> {
-    let record = store::read(world, group.name).await?.record;
+/// Returns what is live for every member, and the group's record. Changes nothing.
+pub async fn status(env: &Environment, group: &Group<'_>) -> Result<(GroupFlipReport, Record)> {
+    let record = store::read(env, group.name).await?.record;
     let run = record.live.as_ref().map(|live| live.run);
-    let ended = Ended::unchanged(Outcome::Status, run, record.unfinished().into_iter().collect());
-    Ok((ended.with_live(world, group).await?, record))
+    let ended = GroupFlipReport::unchanged(Outcome::Status, run, record.unfinished().into_iter().collect());
+    Ok((ended.with_live(env, group).await?, record))
 }

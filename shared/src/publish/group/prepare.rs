@@ -1,27 +1,30 @@
-//! All that is done before the first table moves: a look at each member, the decision about it, and its whole audit.
+//! Prepares a group's flip before any table moves: loads each member's state, decides about it, and audits it in full.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_glue::types::TableInput;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
+    environment::Environment,
+    publish::{Scanned, TableState, audited, sql_checks::SqlCheckResults},
+};
+use turntable_core::{
     config::Dataset,
+    decision::{self, Decision, Live, Trigger},
     error::{Error, Result},
+    layout::Location,
     manifest::Manifest,
-    name::Location,
-    plan::{self, Decision, Live, Who},
-    publish::{Look, Scanned, ask::Asked, audited},
-    world::World,
+    table::NextTable,
 };
 
-/// Members that are looked at, and audited, at the same time.
-const AT_ONCE: usize = 8;
+/// The largest number of members that are loaded, or audited, concurrently.
+const MAX_CONCURRENT_MEMBERS: usize = 8;
 
+/// A member with its loaded state and the decision about it.
 pub struct Prepared<'a> {
     dataset: &'a Dataset,
     candidate: Manifest,
-    look: Look,
+    loaded: TableState,
     decision: Decision,
 }
 
@@ -30,47 +33,59 @@ impl Prepared<'_> {
         (&self.dataset.name, self.decision.clone())
     }
 
-    /// Where the member's table is now.
+    /// Returns the member's name, and the location of its table now.
     pub fn at(&self) -> (String, Option<Location>) {
-        (self.dataset.name.clone(), self.look.state.live.location(&self.dataset.home))
+        (self.dataset.name.clone(), self.loaded.state.live.location(&self.dataset.paths))
     }
 }
 
-/// What a member's `UpdateTable` needs.
+/// Everything that a member's `UpdateTable` needs.
 pub struct Ready {
     pub candidate: Manifest,
-    pub look: Look,
-    pub input: TableInput,
+    pub loaded: TableState,
+    pub input: NextTable,
 }
 
-pub async fn all<'a>(world: &World, candidates: &[(&'a Dataset, Manifest)], who: Who) -> Result<Vec<Prepared<'a>>> {
-    let one = |(dataset, candidate): &(&'a Dataset, Manifest)| prepared(world, dataset, candidate.clone(), who);
-    stream::iter(candidates.iter().map(one).collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await
+/// Loads the state of all candidates and decides about each.
+pub async fn all<'a>(
+    env: &Environment,
+    candidates: &[(&'a Dataset, Manifest)],
+    who: Trigger,
+) -> Result<Vec<Prepared<'a>>> {
+    let one = |(dataset, candidate): &(&'a Dataset, Manifest)| prepare_one(env, dataset, candidate.clone(), who);
+    stream::iter(candidates.iter().map(one).collect::<Vec<_>>()).buffered(MAX_CONCURRENT_MEMBERS).try_collect().await
 }
 
-async fn prepared<'a>(world: &World, dataset: &'a Dataset, candidate: Manifest, who: Who) -> Result<Prepared<'a>> {
-    let look = Look::at(world, dataset, &candidate.generation).await?;
-    let decision = plan::flip(&dataset.home, &candidate, &look.state, who)
+async fn prepare_one<'a>(
+    env: &Environment,
+    dataset: &'a Dataset,
+    candidate: Manifest,
+    who: Trigger,
+) -> Result<Prepared<'a>> {
+    let loaded = TableState::at(env, dataset, &candidate.generation).await?;
+    let decision = decision::flip(&dataset.paths, &candidate, &loaded.state, who)
         .map_err(|error| Error::new(error.kind(), format!("{}: {}", dataset.name, error.message())))?;
-    Ok(Prepared { dataset, candidate, look, decision })
+    Ok(Prepared { dataset, candidate, loaded, decision })
 }
 
+/// Returns what is live, by dataset.
 pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
-    prepared.iter().map(|one| (one.dataset.name.clone(), one.look.state.live.clone())).collect()
+    prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
 }
 
-/// The tables that the flip would make, `None` where one is there already; or every reason against every member.
-/// `asked` keeps Athena's answers for the next look.
+/// Audits all members. Returns the table inputs that the flip would send, or every reason against every member.
+///
+/// A member that is already live needs no input, so its entry is `None`. `asked` keeps Athena's answers for a retry.
 pub async fn audit(
-    world: &World,
+    env: &Environment,
     prepared: &[Prepared<'_>],
-    asked: &mut BTreeMap<String, Asked>,
-) -> Result<Result<Vec<Option<TableInput>>, Vec<String>>> {
+    asked: &mut BTreeMap<String, SqlCheckResults>,
+) -> Result<Result<Vec<Option<NextTable>>, Vec<String>>> {
     let mut audits = Vec::new();
     for one in prepared {
-        audits.push(audit_one(world, one, asked.remove(&one.dataset.name)));
+        audits.push(audit_one(env, one, asked.remove(&one.dataset.name)));
     }
-    let all: Vec<Audited> = stream::iter(audits).buffered(AT_ONCE).try_collect().await?;
+    let all: Vec<Audited> = stream::iter(audits).buffered(MAX_CONCURRENT_MEMBERS).try_collect().await?;
     let (mut inputs, mut against) = (Vec::new(), Vec::new());
     for (one, (input, reasons, answers)) in prepared.iter().zip(all) {
         let name = &one.dataset.name;
@@ -81,31 +96,31 @@ pub async fn audit(
     Ok(if against.is_empty() { Ok(inputs) } else { Err(against) })
 }
 
-type Audited = (Option<TableInput>, Vec<String>, Option<Asked>);
+type Audited = (Option<NextTable>, Vec<String>, Option<SqlCheckResults>);
 
-async fn audit_one(world: &World, prepared: &Prepared<'_>, mut asked: Option<Asked>) -> Result<Audited> {
-    let Prepared { dataset, candidate, look, decision } = prepared;
+async fn audit_one(env: &Environment, prepared: &Prepared<'_>, mut asked: Option<SqlCheckResults>) -> Result<Audited> {
+    let Prepared { dataset, candidate, loaded, decision } = prepared;
     if *decision == Decision::AlreadyLive {
         return Ok((None, Vec::new(), asked));
     }
-    let (input, reasons) = audited(world, dataset, candidate, look, &mut asked).await?;
+    let (input, reasons) = audited(env, dataset, candidate, loaded, &mut asked).await?;
     Ok((Some(input), reasons, asked))
 }
 
-/// What Athena has scanned, by dataset and check.
-pub fn scanned(asked: &BTreeMap<String, Asked>) -> Vec<Scanned> {
-    let of = |(name, asked): (&String, &Asked)| {
+/// Returns the checks that ran in Athena, each named `DATASET: CHECK`.
+pub fn scanned(asked: &BTreeMap<String, SqlCheckResults>) -> Vec<Scanned> {
+    let of = |(name, asked): (&String, &SqlCheckResults)| {
         let named = |scanned: &Scanned| Scanned { check: format!("{name}: {}", scanned.check), ..*scanned };
         asked.scanned.iter().map(named).collect::<Vec<_>>()
     };
     asked.iter().flat_map(of).collect()
 }
 
-/// By dataset, all that is to be moved.
-pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<TableInput>>) -> BTreeMap<String, Ready> {
+/// Returns the members that must be moved, by dataset.
+pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
-    let ready = both.filter_map(|(Prepared { dataset, candidate, look, .. }, input)| {
-        Some((dataset.name.clone(), Ready { candidate, look, input: input? }))
+    let ready = both.filter_map(|(Prepared { dataset, candidate, loaded, .. }, input)| {
+        Some((dataset.name.clone(), Ready { candidate, loaded, input: input? }))
     });
     ready.collect()
 }

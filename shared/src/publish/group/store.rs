@@ -1,31 +1,31 @@
-//! The record of a group in S3, which is changed only as it was read.
+//! Stores a group's record in S3. A replacement requires the ETag that was read.
 
-use crate::{
+use crate::{environment::Environment, publish::ATTEMPTS};
+use turntable_core::{
     error::{Error, Kind, Result},
     group::Record,
-    name::Group,
+    layout::Group,
     port::Put,
-    publish::ATTEMPTS,
     record,
-    world::World,
 };
 
-/// A record as it was read.
+/// A record as it was read, with its ETag.
 pub struct Found {
     pub record: Record,
-    /// `None`: there is no such object yet.
+    /// `None` if the object does not exist yet.
     etag: Option<String>,
 }
 
-pub async fn read(world: &World, group: &Group) -> Result<Found> {
+/// Reads a group's record, or an empty one if the object does not exist yet.
+pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
     let key = group.record();
     for _ in 0..ATTEMPTS {
-        let Some(entry) = world.objects.head(&key).await? else {
+        let Some(entry) = env.objects.head(&key).await? else {
             return Ok(Found { record: Record::new(&group.name), etag: None });
         };
-        match world.objects.range(&key, &entry.etag, 0..entry.size).await {
+        match env.objects.range(&key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Found { record: record::from_json(&key, &json)?, etag: Some(entry.etag) }),
-            // It was replaced in between.
+            // Another invocation replaced it between the two calls.
             Err(error) if error.kind() == Kind::Conflict => {}
             Err(error) => return Err(error),
         }
@@ -34,16 +34,20 @@ pub async fn read(world: &World, group: &Group) -> Result<Found> {
 }
 
 impl Found {
-    /// `false`: somebody else was faster, read again.
-    pub async fn replace(&self, world: &World, group: &Group, with: &Record) -> Result<bool> {
+    /// Replaces the record that was read. Returns `false` if it lost the race: read again and retry.
+    pub async fn replace(&self, env: &Environment, group: &Group, with: &Record) -> Result<bool> {
         let (key, json) = (group.record(), record::to_json(with).into());
         match &self.etag {
-            None => Ok(world.objects.put_new(&key, json).await? == Put::Created),
-            Some(etag) => world.objects.replace(&key, etag, json).await,
+            None => Ok(env.objects.put_new(&key, json).await? == Put::Created),
+            Some(etag) => env.objects.replace(&key, etag, json).await,
         }
     }
 }
 
+/// Returns the error of a request that lost every race for the record.
 pub fn busy(group: &Group) -> Error {
-    Error::conflict(format!("{}: somebody else was at it {ATTEMPTS} times meanwhile: run again", group.record()))
+    Error::conflict(format!(
+        "{}: lost the race for the record {ATTEMPTS} times: send the request again",
+        group.record()
+    ))
 }

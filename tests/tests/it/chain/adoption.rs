@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, TableInput};
 use local::reader::Reader;
 use serde_json::json;
-use turntable::name::Colour;
+use turntable::layout::Colour;
 
 use super::{Chain, generation, manifest_event, saw_whole_generations, table, users};
 
@@ -26,7 +26,7 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     chain.glue.create_table().database_name("dmp").table_input(by_hand(&flat)).send().await.unwrap();
     let before = chain.table("users").await.unwrap();
 
-    let home = chain.home("users");
+    let paths = chain.paths("users");
     let old = (format!("{flat}/"), 2000);
     let reader = Reader::start(&chain);
     reader.add(&table("users"));
@@ -39,11 +39,11 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     let adopted = chain.next("users", Some(&flat.parse().unwrap())).await;
     assert_eq!(adopted.colour, Colour::Green);
 
-    let new = (home.generation(&adopted).to_string(), 2100);
+    let new = (paths.generation(&adopted).to_string(), 2100);
     saw_whole_generations(&reader.finish().await.unwrap(), &[old, new]);
     let after = chain.table("users").await.unwrap();
     let mut expected = before.storage_descriptor.clone().unwrap();
-    expected.location = Some(home.generation(&adopted).to_string());
+    expected.location = Some(paths.generation(&adopted).to_string());
     assert_eq!(after.storage_descriptor.as_ref(), Some(&expected));
     assert_eq!(after.parameters, before.parameters);
     assert_eq!((after.description(), after.owner()), (Some("people"), Some("dmp")));
@@ -51,14 +51,14 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     // Drift back to the flat location isn't a second adoption.
     chain.glue.update_table().database_name("dmp").table_input(by_hand(&flat)).send().await.unwrap();
     let late = generation(&chain.ask("export", &json!({ "dataset": "users" })).await);
-    let event = manifest_event(&home, &late);
+    let event = manifest_event(&paths, &late);
     let refused = chain.answer("flip", &event).await.unwrap_err();
     assert_eq!(refused.error_type, "Conflict");
     assert_eq!(
         refused.error_message,
         format!(
-            "the table's location is {flat}/, which is none of ours, although the dataset has flipped before: somebody \
-             else has changed it; to take it back invoke flip by hand with this generation"
+            "the table's location is {flat}/, which is unmanaged, although the dataset has flipped before: somebody \
+             else changed it. To take the table back, invoke flip with this generation"
         )
     );
 }

@@ -20,7 +20,7 @@ source = { mongo = {} }
     let expected = chain.named(
         "s3://${BUCKET}/datasets.toml:5:1: defaults: unknown key \"retian\", expected one of parquet, database, location, create, \
          schema, on_unflip, on_unrepresentable, retain, workgroups\n\
-         s3://${BUCKET}/datasets.toml:7:34: datasets.users.source.files.columns.id: \"bigit\" is no Glue type (at character 6)\n\
+         s3://${BUCKET}/datasets.toml:7:34: datasets.users.source.files.columns.id: \"bigit\" is not a Glue type (error at character 6)\n\
          s3://${BUCKET}/datasets.toml:8:25: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a string\n\
          s3://${BUCKET}/datasets.toml:8:12: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, \
          max_growth, not_null, range, fresh, unique, sql, canary\n\
@@ -48,12 +48,12 @@ source = { mongo = {} }
     let refused = chain.answer("export", &json!({})).await.unwrap_err();
     assert_eq!(refused.error_type, "Config");
     let expected = chain
-        .named("s3://${BUCKET}/datasets.toml: no such file; put datasets.toml there, or set DATASETS to where it is");
+        .named("s3://${BUCKET}/datasets.toml: no such file: put datasets.toml there, or set DATASETS to its location");
     assert_eq!(refused.error_message, expected);
 }
 
 const EXPORT: &str = "{} or {\"dataset\": NAME or [NAME, …]}";
-const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is about all";
+const FLIP: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_understood_says_what_is_expected() {
@@ -69,10 +69,10 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "export",
             json!({ "datset": "users" }),
-            format!("the request is not understood: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
+            format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
         ),
-        ("export", json!([]), format!("the request is no JSON object: expected {EXPORT}")),
-        ("export", json!({ "Records": 1 }), "the event has Records, but is not of SQS: invalid type: integer `1`, expected a sequence".into()),
+        ("export", json!([]), format!("the request is not a JSON object: expected {EXPORT}")),
+        ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: invalid type: integer `1`, expected a sequence".into()),
         (
             "export",
             json!({ "dataset": "nobody" }),
@@ -88,7 +88,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
             json!({ "dataset": "nobody", "action": "status" }),
             "no dataset \"nobody\" is configured, expected one of more, users".into(),
         ),
-        ("flip", json!("users"), format!("the request is no JSON object: expected {FLIP}")),
+        ("flip", json!("users"), format!("the request is not a JSON object: expected {FLIP}")),
         (
             "flip",
             json!({ "dataset": "users" }),
@@ -97,23 +97,23 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "flip",
             json!({ "dataset": "users", "generation": "green" }),
-            format!("the request is not understood: expected {FLIP}: \"green\" is no generation: expected blue-ULID or green-ULID"),
+            format!("invalid request: expected {FLIP}: \"green\" is not a generation: expected blue-ULID or green-ULID"),
         ),
         (
             "flip",
             json!({ "dataset": "users", "generation": generation }),
             chain.named(&format!(
-                "s3://${{BUCKET}}/schemas/users/_manifests/{generation}.json: no manifest, and without it there is no \
-                 generation; `status` names those that there are"
+                "s3://${{BUCKET}}/schemas/users/_manifests/{generation}.json: no such manifest, so the generation does \
+                 not exist; `status` lists the generations that do"
             )),
         ),
         ("flip", elsewhere, "no dataset is configured to publish to s3://elsewhere/schemas/users/".into()),
         (
             "flip",
             other,
-            "s3://elsewhere/schemas/users/part-00000.parquet is no manifest: expected …/TABLE/_manifests/COLOUR-ULID.json".into(),
+            "s3://elsewhere/schemas/users/part-00000.parquet is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json".into(),
         ),
-        ("flip", none, "the event is not S3's \"Object Created\" through EventBridge: missing field `bucket`".into()),
+        ("flip", none, "the event is not an S3 \"Object Created\" event through EventBridge: missing field `bucket`".into()),
     ];
     let mut wrong = Vec::new();
     for (function, event, text) in cases {

@@ -20,16 +20,13 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     let source = format!("{{ files = {{ location = \"s3://${{BUCKET}}/in/\", {COLUMNS} }} }}");
     const SECRET: &str = "hunter2";
     let cases = [
-        (format!("id,name\n1,a\n2,{SECRET},3\n"), "line 3: 3 fields where the header has 2"),
-        (format!("id,name\n1,a\n2,b\n{SECRET}\n"), "line 4: 1 fields where the header has 2"),
-        (format!("id,name\n1,\"a\nb\"\n{SECRET},c\n"), "line 4: column \"id\" is bigint: not a whole number"),
-        (
-            format!("id,name\n92233720368547758070,{SECRET}\n"),
-            "line 2: column \"id\" is bigint: out of the type's range",
-        ),
+        (format!("id,name\n1,a\n2,{SECRET},3\n"), "line 3: field count is 3, expected 2 as in the header"),
+        (format!("id,name\n1,a\n2,b\n{SECRET}\n"), "line 4: field count is 1, expected 2 as in the header"),
+        (format!("id,name\n1,\"a\nb\"\n{SECRET},c\n"), "line 4: column \"id\" (bigint): not a whole number"),
+        (format!("id,name\n92233720368547758070,{SECRET}\n"), "line 2: column \"id\" (bigint): out of range"),
         (
             format!("id,nom\n1,{SECRET}\n"),
-            "line 1: the header is not the declared columns: it lacks \"name\", and has \"nom\" besides",
+            "line 1: the header doesn't match the declared columns: missing \"name\"; unexpected \"nom\"",
         ),
     ];
     for (csv, text) in cases {
@@ -49,7 +46,9 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     // An empty location needs declared columns to become an empty generation.
     let nothing = "{ files = { location = \"s3://${BUCKET}/nothing/\" } }";
     let (of, message) = failing(&chain, nothing).await;
-    let text = chain.named("s3://${BUCKET}/nothing/: no objects; an empty table needs its columns declared");
+    let text = chain.named(
+        "s3://${BUCKET}/nothing/: no objects found: put one there, or declare source.files.columns to publish an empty table",
+    );
     assert_eq!((of.as_str(), message), ("Input", text));
 }
 
@@ -64,7 +63,7 @@ async fn a_bucket_or_a_secret_that_is_missing_is_named() {
 
     let (of, message) = failing(&chain, "{ postgres = { secret = \"dmp/replica\", query = \"SELECT 1 AS n\" } }").await;
     assert_eq!(of, "Config");
-    let text = "secret \"dmp/replica\": Secrets Manager has no such secret in this region";
+    let text = "secret \"dmp/replica\": not found in Secrets Manager in this region";
     assert!(message.starts_with(text), "{message}");
 }
 
@@ -81,14 +80,14 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert_eq!(
         message,
         format!(
-            "PostgreSQL at {USER}@127.0.0.1:{port}/{database} refuses the query: column \"naem\" does not exist (at \
+            "PostgreSQL at {USER}@127.0.0.1:{port}/{database} rejected the query: column \"naem\" does not exist (at \
              character 12 of the query)"
         )
     );
 
     let wrong = url.replace(PASSWORD, "wrong");
     let (of, message) = failing(&chain, &of_url(&wrong, "SELECT 1 AS n")).await;
-    let refuses = format!("PostgreSQL at 127.0.0.1:{port} refuses the password of user \"{USER}\": correct it in ");
+    let refuses = format!("PostgreSQL at 127.0.0.1:{port} rejected the password of user \"{USER}\": correct it in ");
     assert_eq!((of.as_str(), message), ("Config", format!("{refuses}url")));
 
     let secrets = aws_sdk_secretsmanager::Client::new(&chain.aws);
@@ -115,8 +114,8 @@ async fn dies(chain: &Chain, url: &str) {
     chain.datasets(&format!("[datasets.users]\nparquet = {{ row_group_mb = 1 }}\nsource = {source}\n")).await;
     let event = json!({ "dataset": "users" });
     let kill = async {
-        let begun = async || (chain.unfinished_uploads().await == 1).then_some(());
-        chain.until("an upload that has begun", begun).await;
+        let head = async || (chain.unfinished_uploads().await == 1).then_some(());
+        chain.until("an upload that has begun", head).await;
         let of = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                   WHERE application_name = 'turntable' AND datname = current_database()";
         assert_eq!(sql::run(url, of).await[0][0].as_deref(), Some("1"));

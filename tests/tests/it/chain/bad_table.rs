@@ -61,18 +61,18 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
         .await
         .unwrap();
 
-    let plain = "Turntable flips plain Parquet tables, so give the dataset another table";
-    let partitioned = "each registered partition has a location of its own and no call moves them together with the \
-                       table's, so readers would see a mixture; move the table to partition projection, as \
-                       docs/partitions.md has it step by step";
+    let plain = "Turntable publishes only plain Parquet tables, so give the dataset another table";
+    let partitioned = "each registered partition has its own location, and no call moves them together with the \
+                       table's, so readers would see a mixture: move the table to partition projection, as \
+                       described in docs/partitions.md";
     let expected = [
         (
             "absent",
-            "the table dmp.absent does not exist and datasets.absent says create = false: create it first".into(),
+            "the table dmp.absent does not exist and datasets.absent has create = false: create the table first".into(),
         ),
         ("view", format!("dmp.view is a view: {plain}")),
         ("iceberg", format!("dmp.iceberg is an Iceberg table: {plain}")),
-        ("text", format!("dmp.text is a table of another format than Parquet: {plain}")),
+        ("text", format!("dmp.text is a table in a format other than Parquet: {plain}")),
         ("parts", format!("dmp.parts has registered partitions: {partitioned}")),
         ("keys", format!("dmp.keys has partition keys without projection: {partitioned}")),
     ];
@@ -94,10 +94,10 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     assert_eq!(refused.error_type, "Config");
     let text = refused.error_message;
     let begin =
-        chain.named("the live location s3://${BUCKET}/schemas/ contains the new one s3://${BUCKET}/schemas/above/");
+        chain.named("the live location s3://${BUCKET}/schemas/ overlaps the new one s3://${BUCKET}/schemas/above/");
     assert!(text.starts_with(&begin), "{text}");
-    let end = "/ or lies under it, and Athena reads sub-folders: move the table's files to a folder of their own, or give \
-               the dataset another location";
+    let end = "/, and Athena reads sub-folders: move the table's files to a folder of their own, or give the dataset \
+               another location";
     assert!(text.ends_with(end), "{text}");
     assert_eq!(chain.keys("schemas/above/").await, Vec::<String>::new());
 
@@ -110,8 +110,8 @@ async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;
     let candidate = generation(&chain.ask("export", &json!({ "dataset": "under" })).await);
-    let home = chain.home("under");
-    let deeper = home.generation(&candidate).folder("deeper").to_string();
+    let paths = chain.paths("under");
+    let deeper = paths.generation(&candidate).folder("deeper").to_string();
     let table = at("under", &deeper).build().unwrap();
     chain.glue.create_table().database_name("dmp").table_input(table).send().await.unwrap();
     chain.ask("flip", &json!({ "dataset": "under", "action": "release" })).await;
@@ -121,9 +121,9 @@ async fn under(chain: &Chain) {
     assert_eq!(
         refused.error_message,
         format!(
-            "the live location {deeper} contains the new one {} or lies under it, and Athena reads sub-folders: move \
-             the table's files to a folder of their own, or give the dataset another location",
-            home.generation(&candidate)
+            "the live location {deeper} overlaps the new one {}, and Athena reads sub-folders: move the table's files \
+             to a folder of their own, or give the dataset another location",
+            paths.generation(&candidate)
         )
     );
     assert_eq!(chain.live("under").await.unwrap().to_string(), deeper);

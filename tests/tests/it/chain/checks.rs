@@ -29,7 +29,7 @@ async fn a_candidate_that_fails_on_athena_never_goes_live_and_all_reasons_are_li
     let (before, reasons) = refused.error_message.split_once("stays live: ").unwrap();
     assert_eq!(before, format!("users: the candidate was rejected, {} ", first["generation"].as_str().unwrap()));
     for reason in [
-        "range: id: expected 1000 or more, the smallest value is below in part-00000.parquet",
+        "range: id: expected 1000 or more, found smaller values in part-00000.parquet",
         "sql: SELECT count(*) = 0 FROM {table}: expected true, found false",
     ] {
         assert!(reasons.contains(reason), "{reasons}");
@@ -44,9 +44,9 @@ async fn a_failed_canary_rolls_the_table_back_on_the_chain() {
     chain.datasets(&format!("{USERS}checks = {{ canary = \"SELECT count(*) = 500 FROM {{table}}\" }}\n")).await;
     chain.put("source/users/users.csv", users(501, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
-    let home = chain.home("users");
+    let paths = chain.paths("users");
     // Records of the first flip, the second, and the way back.
-    chain.until("the way back", async || (chain.keys(&home.flips().prefix).await.len() == 3).then_some(())).await;
+    chain.until("the way back", async || (chain.keys(&paths.flips().prefix).await.len() == 3).then_some(())).await;
     assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
     assert_eq!((&status["last_flip"]["by"], &status["live"]), (&json!("canary"), &first["generation"]), "{status}");
@@ -57,24 +57,24 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     let retain = "retain = { generations = 0, drain = \"0s\" }\n";
     let (chain, first) = live(retain).await;
     let first = generation(&first);
-    let home = chain.home("users");
+    let paths = chain.paths("users");
     chain.put("source/users/users.csv", users(510, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
-    let second = chain.next("users", Some(&home.generation(&first))).await;
+    let second = chain.next("users", Some(&paths.generation(&first))).await;
     // The flip's record is written after the flip.
-    chain.until("two records", async || (chain.keys(&home.flips().prefix).await.len() == 2).then_some(())).await;
+    chain.until("two records", async || (chain.keys(&paths.flips().prefix).await.len() == 2).then_some(())).await;
     chain.put("schemas/users/by-hand/notes.txt", "not ours").await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;
 
     let planned = chain.ask("sweep", &json!({ "dataset": "users", "dry_run": true })).await;
-    assert_eq!(planned["deleted"][0]["location"], home.generation(&first).to_string(), "{planned}");
-    assert_eq!(chain.keys(&home.generation(&first).prefix).await.len(), 1);
+    assert_eq!(planned["deleted"][0]["location"], paths.generation(&first).to_string(), "{planned}");
+    assert_eq!(chain.keys(&paths.generation(&first).prefix).await.len(), 1);
     let swept = chain.ask("sweep", &json!({})).await;
     assert_eq!(swept["deleted"].as_array().map(Vec::len), Some(1), "{swept}");
-    assert!(chain.keys(&home.generation(&first).prefix).await.is_empty());
-    let left = [home.generation(&second).key("part-00000.parquet").key, home.manifest(&second).key];
+    assert!(chain.keys(&paths.generation(&first).prefix).await.is_empty());
+    let left = [paths.generation(&second).key("part-00000.parquet").key, paths.manifest(&second).key];
     let keys = chain.keys("schemas/users/").await;
-    assert!(left.iter().all(|key| keys.contains(key)) && !keys.contains(&home.manifest(&first).key), "{keys:?}");
+    assert!(left.iter().all(|key| keys.contains(key)) && !keys.contains(&paths.manifest(&first).key), "{keys:?}");
     assert!(keys.contains(&"schemas/users/by-hand/notes.txt".to_owned()), "{keys:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use local::reader::Reader;
 use serde_json::{Value, json};
-use turntable::name::{Colour, Generation};
+use turntable::layout::{Colour, Generation};
 
 use super::{Chain, USERS, saw_whole_generations, table, users};
 
@@ -45,9 +45,9 @@ async fn two_days_go_live_one_after_the_other_and_the_reader_notices_nothing() {
         is_in_the_log(&chain, &generation, generations.last(), rows).await;
         generations.push(generation);
     }
-    let home = chain.home("users");
+    let paths = chain.paths("users");
     let expected: Vec<(String, u64)> =
-        generations.iter().map(|generation| home.generation(generation).to_string()).zip([3000, 3500, 3400]).collect();
+        generations.iter().map(|generation| paths.generation(generation).to_string()).zip([3000, 3500, 3400]).collect();
     saw_whole_generations(&reader.finish().await.unwrap(), &expected);
 }
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::json;
-use turntable::{manifest::Manifest, name::Generation};
+use turntable::{layout::Generation, manifest::Manifest};
 
 use super::{Chain, generation};
 
@@ -35,19 +35,20 @@ async fn a_long_query_outlives_fifty_flips_and_sweeps_exactly_if_drain_is_longer
 async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     let export = json!({ "dataset": dataset });
     let first = generation(&chain.ask("export", &export).await);
-    let home = chain.home(dataset);
+    let paths = chain.paths(dataset);
     assert_eq!(chain.next(dataset, None).await, first);
-    let manifest = Manifest::from_json(&home.manifest(&first), &first, &read(chain, &home.manifest(&first).key).await?);
+    let manifest =
+        Manifest::from_json(&paths.manifest(&first), &first, &read(chain, &paths.manifest(&first).key).await?);
     let files = manifest.unwrap().files;
     assert!(files.len() > 1, "a long query needs several files");
     let (now, later) = files.split_at(1);
-    read(chain, &home.generation(&first).key(&now[0].key).key).await?;
+    read(chain, &paths.generation(&first).key(&now[0].key).key).await?;
 
     let mut live = first;
     let mut deleted = 0;
     for _ in 0..FLIPS {
         let next = generation(&chain.ask("export", &export).await);
-        assert_eq!(chain.next(dataset, Some(&home.generation(&live))).await, next);
+        assert_eq!(chain.next(dataset, Some(&paths.generation(&live))).await, next);
         live = next;
         deleted += sweep(chain, dataset, &live).await;
     }
@@ -55,7 +56,7 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     // not written yet, the next sweep does.
     assert!(if dataset == "hasty" { deleted >= FLIPS - 1 } else { deleted == 0 }, "{deleted} generations were swept");
     for file in later {
-        read(chain, &home.generation(&first).key(&file.key).key).await?;
+        read(chain, &paths.generation(&first).key(&file.key).key).await?;
     }
     Ok(())
 }

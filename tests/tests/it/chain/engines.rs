@@ -6,7 +6,7 @@ use std::{path::Path, process::Stdio};
 use local::engines::{create_job, create_workgroup, put_script};
 use serde_json::{Value, json};
 use tests::{mariadb::Mariadb, postgres::Postgres};
-use turntable::name::Generation;
+use turntable::layout::Generation;
 
 use super::{Chain, USERS, emulator, generation, manifest_event, users};
 
@@ -53,7 +53,7 @@ async fn a_query_is_unloaded_and_goes_live_by_events_alone() {
     }
     let table = chain.table("joined").await.unwrap();
     let columns: Vec<String> =
-        turntable::aws::glue::columns(&table).iter().map(|c| format!("{} {}", c.name, c.glue_type)).collect();
+        tests::catalog::columns(&table).iter().map(|c| format!("{} {}", c.name, c.glue_type)).collect();
     assert_eq!(columns, ["id bigint", "name string", "joined_at timestamp"]);
     let key = &table.partition_keys()[0];
     assert_eq!((key.name(), key.r#type()), ("month", Some("bigint")));
@@ -107,7 +107,7 @@ async fn a_run_whose_event_never_comes_is_settled_by_sweep() {
     assert!(chain.keys("schemas/joined/_manifests/").await.is_empty());
     chain.ask("sweep", &json!({})).await;
     assert_eq!(chain.next("joined", None).await, of);
-    chain.ask("flip", &manifest_event(&chain.home("joined"), &of)).await;
+    chain.ask("flip", &manifest_event(&chain.paths("joined"), &of)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +160,7 @@ async fn a_pyspark_job_builds_a_generation() {
     assert_eq!(chain.next("orders", None).await, generation(&started));
     let table = chain.table("orders").await.unwrap();
     let columns: Vec<String> =
-        turntable::aws::glue::columns(&table).iter().map(|c| format!("{} {}", c.name, c.glue_type)).collect();
+        tests::catalog::columns(&table).iter().map(|c| format!("{} {}", c.name, c.glue_type)).collect();
     assert_eq!(columns, ["user_id bigint", "total decimal(12,2)", "orders bigint", "last_at timestamp"]);
     assert_eq!(table.partition_keys()[0].r#type(), Some("date"));
     let found = chain
@@ -182,7 +182,7 @@ async fn a_dataset_of_each_engine_runs_with_the_local_runner() {
         return;
     }
     let (postgres, mariadb) = tokio::task::spawn_blocking(|| (Postgres::shared(), Mariadb::shared())).await.unwrap();
-    let local = local::workspace::Build::of_this_process().unwrap().target.join("debug/local");
+    let local = cli::workspace::target().unwrap().join("debug/local");
     let run = tokio::process::Command::new(local)
         .arg("--json")
         .arg("--datasets")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use turntable::{
     group::{Flipping, Record},
-    name::{Generation, Location},
+    layout::{Generation, Location},
     publish::Outcome,
     record::to_json,
 };
@@ -39,7 +39,7 @@ fn generations(exported: &Value) -> Vec<Generation> {
 }
 
 fn locations(chain: &Chain, generations: &[Generation]) -> Vec<Option<Location>> {
-    MEMBERS.iter().zip(generations).map(|(table, it)| Some(chain.home(table).generation(it))).collect()
+    MEMBERS.iter().zip(generations).map(|(table, it)| Some(chain.paths(table).generation(it))).collect()
 }
 
 async fn is_live(chain: &Chain, generations: &[Generation]) {
@@ -96,7 +96,7 @@ async fn members_of_a_group_flip_together() {
     let line = chain.lines("flip", "flip").await.into_iter().rev().find(|line| line["between_ms"].is_u64());
     println!("{} ms between the flips of three tables, at the most", line.unwrap()["between_ms"]);
     for early in 0..2 {
-        let waits = chain.ask("flip", &manifest_event(&chain.home(MEMBERS[early]), &first[early])).await;
+        let waits = chain.ask("flip", &manifest_event(&chain.paths(MEMBERS[early]), &first[early])).await;
         assert_eq!(waits["outcome"], "waiting");
     }
 
@@ -114,7 +114,7 @@ async fn members_of_a_group_flip_together() {
     let before = manifests().await;
     sql::run(&url, "ALTER TABLE users RENAME TO people").await;
     let refused = chain.answer("export", &request).await.unwrap_err();
-    assert!(refused.error_message.contains("refuses the query"), "{refused}");
+    assert!(refused.error_message.contains("rejected the query"), "{refused}");
     assert_eq!(manifests().await, before);
     sql::run(&url, "ALTER TABLE people RENAME TO users").await;
 
@@ -178,13 +178,13 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
         assert_ne!(live(&chain).await, before);
 
         let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
-        assert!(status["reasons"][0].as_str().unwrap().contains("goes forward"), "{status}");
+        assert!(status["reasons"][0].as_str().unwrap().contains("is going forward"), "{status}");
         if by_next_run {
             let next = generations(&chain.ask("export", &request).await);
             is_live(&chain, &next).await;
             assert_eq!(record(&chain).await.past[0].set.tables["users"].generation, run[2]);
         } else {
-            let answer = chain.ask("flip", &manifest_event(&chain.home("users"), &run[2])).await;
+            let answer = chain.ask("flip", &manifest_event(&chain.paths("users"), &run[2])).await;
             assert_eq!(answer["outcome"], "swapped", "{answer}");
             is_live(&chain, &run).await;
         }
@@ -196,12 +196,12 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();
     let from = to.tables.iter().map(|(name, member)| (name.clone(), Some(member.location.clone()))).collect();
-    let key = chain.home("users").manifest(&run[2]).key;
+    let key = chain.paths("users").manifest(&run[2]).key;
     let manifest: turntable::manifest::Manifest = serde_json::from_slice(&chain.get(&key).await.unwrap()).unwrap();
     to.run = manifest.group.unwrap().run;
     to.as_of = manifest.as_of;
     for ((name, member), generation) in to.tables.iter_mut().zip(run) {
-        (member.generation, member.location) = (*generation, chain.home(name).generation(generation));
+        (member.generation, member.location) = (*generation, chain.paths(name).generation(generation));
     }
     let first = to.tables["items"].location.to_string();
     let flipping = Some(Flipping { to, from, back: None });

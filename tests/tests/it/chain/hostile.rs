@@ -45,7 +45,7 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
     let chain = start(&unprotected(OPTOUTS)).await;
     let deep = |name: &str| format!("{{\"{name}\":{}1{}", "[".repeat(200_000), "]".repeat(200_000));
     let names: String = (0..1_000_000).map(|n| format!("\"{n}\":1,")).collect();
-    let line = "a record longer than 16 MB: is a quote not closed?; nothing is read from here on";
+    let line = "record longer than 16 MB: check for an unclosed quote; the rest of the drop is not read";
     let at = |name: &str| format!("s3://{}/inbox/optouts/{name}", chain.bucket);
     let cases: Vec<(&str, Vec<u8>, Value)> = vec![
         (
@@ -56,47 +56,47 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
         (
             "line.ndjson.zst",
             zst("{\"user_id\":\"", "x", 1 << 30, 20),
-            json!({ "line": 1, "reason": "a line longer than 16 MB; nothing is read from here on" }),
+            json!({ "line": 1, "reason": "line longer than 16 MB; the rest of the drop is not read" }),
         ),
         (
             "records.csv.zst",
             zst(HEADER, &format!("7,{REST}"), 5_000_001, 20),
-            json!({ "reason": format!("{}: more than 5,000,000 records: split it", at("records.csv.zst")) }),
+            json!({ "reason": format!("{}: more than 5,000,000 records: split the drop", at("records.csv.zst")) }),
         ),
         (
             "blank.csv.zst",
             zst(HEADER, "\n", 2 << 30, 20),
-            json!({ "reason": format!("{}: more than 5,000,000 records: split it", at("blank.csv.zst")) }),
+            json!({ "reason": format!("{}: more than 5,000,000 records: split the drop", at("blank.csv.zst")) }),
         ),
         (
             "blank.ndjson.zst",
             zst("", "\n", 2 << 30, 20),
-            json!({ "reason": format!("{}: more than 1 GB of text: split it", at("blank.ndjson.zst")) }),
+            json!({ "reason": format!("{}: more than 1 GB of text: split the drop", at("blank.ndjson.zst")) }),
         ),
         (
             "window.csv.zst",
             zst(HEADER, &format!("7,{REST}"), 1000, 27),
-            json!({ "reason": format!("{} is damaged or no zstd: Frame requires too much memory for decoding", at("window.csv.zst")) }),
+            json!({ "reason": format!("{} is damaged or not zstd: Frame requires too much memory for decoding", at("window.csv.zst")) }),
         ),
         (
             "wide.csv.gz",
             gz(&[b','; 10_000_000]),
-            json!({ "reason": format!("{}: line 1: a record of more than 10,000 fields", at("wide.csv.gz")) }),
+            json!({ "reason": format!("{}: line 1: record with more than 10,000 fields", at("wide.csv.gz")) }),
         ),
         (
             "names.json.gz",
             gz(format!("{{{names}\"user_id\":7}}").as_bytes()),
-            json!({ "line": 1, "reason": "an object of more than 10000 names, or with a name that is no text" }),
+            json!({ "line": 1, "reason": "an object with more than 10000 names, or with a name that is not valid text" }),
         ),
         (
             "deep.json",
             format!("{},\"state\":1}}\n", deep("user_id")).into_bytes(),
-            json!({ "line": 1, "reason": "user_id is no single value" }),
+            json!({ "line": 1, "reason": "user_id is not a single value" }),
         ),
         (
             "utf8.csv",
             [HEADER.as_bytes(), b"\xff\xfe,opted_out,2026-01-01T00:00:00Z\n"].concat(),
-            json!({ "line": 2, "reason": "not UTF-8" }),
+            json!({ "line": 2, "reason": "invalid UTF-8" }),
         ),
         ("good.csv", format!("{HEADER}1,{REST}").into(), Value::Null),
         // Fields that no column needs may be nested to any depth.

@@ -4,8 +4,7 @@
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::json;
 use turntable::{
-    aws::glue,
-    name::{Generation, Location},
+    layout::{Generation, Location},
     record::{self, Pending, Work},
 };
 
@@ -28,14 +27,14 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
         went.push(chain.next("users", chain.live("users").await.as_ref()).await);
     }
     let (blue, green) = (went[0], went[1]);
-    let home = chain.home("users");
-    chain.until("two records", async || (chain.keys(&home.flips().prefix).await.len() == 2).then_some(())).await;
+    let paths = chain.paths("users");
+    chain.until("two records", async || (chain.keys(&paths.flips().prefix).await.len() == 2).then_some(())).await;
 
     let left = leave(&chain, &green).await;
-    moves(&chain, "users", &home.generation(&blue)).await;
+    moves(&chain, "users", &paths.generation(&blue)).await;
     let swept = chain.ask("sweep", &json!({})).await;
-    assert!(swept.to_string().contains("flipped back"), "{swept}");
-    assert_eq!(chain.live("users").await, Some(home.generation(&green)));
+    assert!(swept.to_string().contains("; repaired"), "{swept}");
+    assert_eq!(chain.live("users").await, Some(paths.generation(&green)));
     // The next sweep checks a table that has just been repaired.
     chain.ask("sweep", &json!({})).await;
     let keys = chain.keys("schemas/users/").await;
@@ -46,9 +45,9 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     let first = chain.next("optouts", None).await;
     chain.drop("second.csv", "8,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 2).await;
-    let home = chain.home("optouts");
-    chain.until("two records", async || (chain.keys(&home.flips().prefix).await.len() == 2).then_some(())).await;
-    moves(&chain, "optouts", &home.generation(&first)).await;
+    let paths = chain.paths("optouts");
+    chain.until("two records", async || (chain.keys(&paths.flips().prefix).await.len() == 2).then_some(())).await;
+    moves(&chain, "optouts", &paths.generation(&first)).await;
     assert_eq!(chain.number(OUT).await, 1);
     chain.drop("third.csv", "9,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 3).await;
@@ -56,7 +55,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
 
 /// Moves the table as Terraform does with an older state.
 async fn moves(chain: &Chain, table: &str, to: &Location) {
-    let input = glue::moved(&chain.table(table).await.unwrap(), to);
+    let input = tests::catalog::moved(&chain.table(table).await.unwrap(), to);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     assert_eq!(chain.live(table).await.as_ref(), Some(to));
 }
@@ -68,15 +67,18 @@ fn audit_table() -> String {
 /// Leaves an audit's table, records of a flip and of a return, and the record of an engine's run that built this generation.
 /// Returns the keys.
 async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
-    let home = chain.home("users");
-    let storage = StorageDescriptor::builder().location(home.generation(built).to_string()).build();
-    let table = TableInput::builder().name(audit_table()).storage_descriptor(storage).parameters(glue::AUDIT, "x");
+    let paths = chain.paths("users");
+    let storage = StorageDescriptor::builder().location(paths.generation(built).to_string()).build();
+    let table = TableInput::builder()
+        .name(audit_table())
+        .storage_descriptor(storage)
+        .parameters(turntable::table::AUDIT_PARAMETER, "x");
     chain.glue.create_table().database_name("dmp").table_input(table.build().unwrap()).send().await.unwrap();
 
     let pending = Pending {
         dataset: "users".into(),
         generation: *built,
-        location: home.generation(built),
+        location: paths.generation(built),
         base: None,
         as_of: "2024-11-21T00:00:00Z".parse().unwrap(),
         spec: String::new(),
@@ -85,12 +87,12 @@ async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
         until: "2024-11-21T01:00:00Z".parse().unwrap(),
         run: None,
     };
-    let flip = chain.get(&chain.keys(&home.flips().prefix).await[0]).await.unwrap();
+    let flip = chain.get(&chain.keys(&paths.flips().prefix).await[0]).await.unwrap();
     let ulid = LONG_AGO.parse().unwrap();
     let records = [
-        (home.pending(built).key, record::to_json(&pending)),
-        (home.flip(ulid).key, flip),
-        (home.returning(ulid).key, b"{}".to_vec()),
+        (paths.pending(built).key, record::to_json(&pending)),
+        (paths.flip(ulid).key, flip),
+        (paths.revert_intent(ulid).key, b"{}".to_vec()),
     ];
     for (key, body) in &records {
         chain.put(key, body.clone()).await.unwrap();

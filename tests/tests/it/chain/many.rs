@@ -10,7 +10,7 @@ use tests::{
     random::count,
     throttle::{Rates, Throttle},
 };
-use turntable::name::Generation;
+use turntable::layout::Generation;
 
 use super::{Chain, emulator, manifest_event, sql, sqs, users};
 
@@ -112,7 +112,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
         quiet = if flips.len() == quiet.0 { (quiet.0, quiet.1 + 1) } else { (flips.len(), 0) };
         if done && quiet.1 == 60 {
             for (table, name) in waiting {
-                let event = manifest_event(&chain.home(&table), &name.parse().expect("a generation"));
+                let event = manifest_event(&chain.paths(&table), &name.parse().expect("a generation"));
                 let _ = chain.answer("flip", &event).await;
                 again += 1;
             }
@@ -180,7 +180,7 @@ async fn ten_broken_datasets_delay_no_others_and_each_is_reported_once() {
     // A rejection by event isn't an error, so Lambda doesn't retry it.
     let manifest = chain.keys("schemas/a_audit_0/_manifests/").await.remove(0);
     let generation = manifest.rsplit('/').next().unwrap().trim_end_matches(".json").parse::<Generation>().unwrap();
-    let told = chain.ask("flip", &manifest_event(&chain.home("a_audit_0"), &generation)).await;
+    let told = chain.ask("flip", &manifest_event(&chain.paths("a_audit_0"), &generation)).await;
     assert_eq!(told["outcome"], "rejected", "{told}");
     // An operator's request gets an error.
     let by_hand = json!({ "dataset": "a_audit_0", "generation": generation.to_string() });

@@ -5,11 +5,10 @@
 
 use std::{collections::BTreeMap, env, fs};
 
+use cli::{laptop::REGION, workspace};
 use jiff::Timestamp;
-use local::workspace;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use turntable::aws::glue;
 
 use super::{Chain, USERS, users};
 
@@ -22,7 +21,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     let blue = chain.next("users", None).await;
     chain.put("source/users/a.csv", users(20, 2)).await.unwrap();
     chain.ask("export", &export).await;
-    let green = chain.next("users", Some(&chain.home("users").generation(&blue))).await;
+    let green = chain.next("users", Some(&chain.paths("users").generation(&blue))).await;
 
     chain.put("source/users/a.csv", users(1, 3)).await.unwrap();
     chain.ask("export", &export).await;
@@ -30,7 +29,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     assert_eq!(rejected[0], 1.0);
 
     // Drift. The emulator sends no event about it, so the test invokes the function with one.
-    let input = glue::moved(&chain.table("users").await.unwrap(), &chain.home("users").generation(&blue));
+    let input = tests::catalog::moved(&chain.table("users").await.unwrap(), &chain.paths("users").generation(&blue));
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     let event = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
     let told = chain.ask("flip", &event).await;
@@ -66,7 +65,7 @@ pub async fn dashboard(chain: &Chain) -> String {
         .env("AWS_ENDPOINT_URL", &emulator.endpoint)
         .env("AWS_ACCESS_KEY_ID", &chain.account)
         .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_DEFAULT_REGION", local::REGION)
+        .env("AWS_DEFAULT_REGION", REGION)
         .output()
         .await
         .unwrap();

@@ -48,13 +48,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use local::{
-    Deployment, Emulator, FunctionError, Stack, Tools,
-    reader::{self, Tally},
-};
+use cli::athena;
+use local::{Deployment, Emulator, FunctionError, Stack, Tools, reader::Tally};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use turntable::name::{Generation, Home, Location, TableName};
+use turntable::layout::{Generation, Location, TableName, TablePaths};
 
 /// The maximum of stacks at the same time.
 const MAX_STACKS: usize = 3;
@@ -151,8 +149,8 @@ impl Chain {
         text.replace("${BUCKET}", &self.bucket)
     }
 
-    pub fn home(&self, table: &str) -> Home {
-        Home::new(&self.named("s3://${BUCKET}/schemas").parse().expect("a location"), table)
+    pub fn paths(&self, table: &str) -> TablePaths {
+        TablePaths::new(&self.named("s3://${BUCKET}/schemas").parse().expect("a location"), table)
     }
 
     /// Invokes a function, and panics if it fails.
@@ -199,7 +197,7 @@ impl Chain {
         let what = format!("another generation of {table} than {before:?}");
         let find = async || self.live(table).await.filter(|now| Some(now) != before);
         let now = self.until_or(&what, find, async || self.refusal(table, before).await).await;
-        self.home(table).parse_generation(&now).unwrap_or_else(|| panic!("{now} is no generation"))
+        self.paths(table).parse_generation(&now).unwrap_or_else(|| panic!("{now} is no generation"))
     }
 
     /// Waits for what `find` finds.
@@ -264,7 +262,7 @@ impl Chain {
     /// Runs a query on Athena, and returns its first row.
     pub async fn query(&self, sql: &str) -> Vec<Option<String>> {
         let output = format!("s3://{}/athena/", self.scratch);
-        reader::query(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+        athena::first_row(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
     }
 }
 
@@ -286,9 +284,9 @@ pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
 }
 
 /// Returns EventBridge's event about a manifest: events/flip-s3.json with another object.
-pub fn manifest_event(home: &Home, generation: &Generation) -> Value {
+pub fn manifest_event(paths: &TablePaths, generation: &Generation) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).expect("JSON");
-    let key = home.manifest(generation);
+    let key = paths.manifest(generation);
     event["detail"]["bucket"]["name"] = key.bucket.into();
     event["detail"]["object"]["key"] = key.key.into();
     event

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use turntable::{
-    name::{Generation, Key},
-    record::{self, By, Flip},
+    layout::{Generation, Key},
+    record::{self, Flip, FlipOrigin},
 };
 
 use super::{Chain, USERS, generation, manifest_event, users};
@@ -35,12 +35,12 @@ async fn a_rollback_stands_against_a_running_export_and_late_events() {
         let stands = last.at >= as_of && last.to == to;
         live = if stands { to } else { exported };
         for generation in youngest(&known).iter().filter(|generation| **generation != live) {
-            let late = chain.ask("flip", &manifest_event(&chain.home("users"), generation)).await;
+            let late = chain.ask("flip", &manifest_event(&chain.paths("users"), generation)).await;
             assert_eq!(late["outcome"], "stale", "{generation}: {late}");
         }
         println!("{delay} ms after the export's start: the rollback {}", if stands { "stands" } else { "came first" });
         let now = chain.live("users").await;
-        assert_eq!(now, Some(chain.home("users").generation(&live)), "{before} → {to}, {delay} ms: stands: {stands}");
+        assert_eq!(now, Some(chain.paths("users").generation(&live)), "{before} → {to}, {delay} ms: stands: {stands}");
     }
 }
 
@@ -59,16 +59,16 @@ async fn a_hold_stands_against_a_running_export_and_a_release_lets_only_the_fres
         known.push(exported);
         answered(&chain, &exported).await;
         for generation in youngest(&known) {
-            let late = chain.ask("flip", &manifest_event(&chain.home("users"), generation)).await;
+            let late = chain.ask("flip", &manifest_event(&chain.paths("users"), generation)).await;
             let expected = if *generation == under { "already_live" } else { "held" };
             assert_eq!(late["outcome"], expected, "{generation}: {late}");
         }
-        assert_eq!(chain.live("users").await, Some(chain.home("users").generation(&under)), "{delay} ms");
+        assert_eq!(chain.live("users").await, Some(chain.paths("users").generation(&under)), "{delay} ms");
 
         request(&chain, "release").await;
         // A held candidate may go live now, but nothing that was live before.
         for generation in youngest(&known) {
-            let late = chain.ask("flip", &manifest_event(&chain.home("users"), generation)).await;
+            let late = chain.ask("flip", &manifest_event(&chain.paths("users"), generation)).await;
             let expected = match *generation {
                 is if is == under => "already_live",
                 is if is == exported => "swapped",
@@ -77,7 +77,7 @@ async fn a_hold_stands_against_a_running_export_and_a_release_lets_only_the_fres
             assert_eq!(late["outcome"], expected, "{generation}: {late}");
         }
         live = exported;
-        assert_eq!(chain.live("users").await, Some(chain.home("users").generation(&live)));
+        assert_eq!(chain.live("users").await, Some(chain.paths("users").generation(&live)));
     }
 }
 
@@ -97,11 +97,11 @@ fn youngest(known: &[Generation]) -> &[Generation] {
 
 /// Makes another generation live.
 async fn next(chain: &Chain, known: &mut Vec<Generation>, live: Generation) -> Generation {
-    let home = chain.home("users");
-    chain.until("the first", async || chain.live("users").await.filter(|now| *now == home.generation(&live))).await;
+    let paths = chain.paths("users");
+    chain.until("the first", async || chain.live("users").await.filter(|now| *now == paths.generation(&live))).await;
     let exported = export(chain).await;
     known.push(exported);
-    chain.until("the next", async || chain.live("users").await.filter(|now| *now == home.generation(&exported))).await;
+    chain.until("the next", async || chain.live("users").await.filter(|now| *now == paths.generation(&exported))).await;
     answered(chain, &exported).await;
     exported
 }
@@ -123,17 +123,17 @@ async fn request(chain: &Chain, action: &str) -> Value {
 }
 
 async fn manifest(chain: &Chain, generation: &Generation) -> Value {
-    serde_json::from_slice(&chain.get(&chain.home("users").manifest(generation).key).await.unwrap()).unwrap()
+    serde_json::from_slice(&chain.get(&chain.paths("users").manifest(generation).key).await.unwrap()).unwrap()
 }
 
 async fn last_rollback(chain: &Chain) -> Flip {
-    let mut names = chain.keys(&chain.home("users").flips().prefix).await;
+    let mut names = chain.keys(&chain.paths("users").flips().prefix).await;
     names.sort();
     let mut last = None;
     for name in names {
         let key = Key { bucket: chain.bucket.clone(), key: name };
         let flip: Flip = record::from_json(&key, &chain.get(&key.key).await.unwrap()).unwrap();
-        last = if flip.by == By::Rollback { Some(flip) } else { last };
+        last = if flip.by == FlipOrigin::Rollback { Some(flip) } else { last };
     }
     last.expect("a rollback")
 }

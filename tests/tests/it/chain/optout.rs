@@ -83,7 +83,7 @@ async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     assert!(!text.contains("secret-value"), "{text}");
     let file: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&file["drop"], &file["rejected"]), (&json!("bad.csv"), &json!(1)));
-    assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number of its type" }]));
+    assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number in the type's range" }]));
 
     // The metrics behind the alarms.
     chain

@@ -12,11 +12,11 @@ use super::{
 };
 
 /// Person, state, and the hour of 1 January 2026 in UTC.
-type Word = (i64, &'static str, u8);
+type ConsentRecord = (i64, &'static str, u8);
 
 impl Chain {
-    async fn has(&self, words: &[Word]) -> bool {
-        let word = |(id, state, hour): &Word| {
+    async fn has(&self, words: &[ConsentRecord]) -> bool {
+        let word = |(id, state, hour): &ConsentRecord| {
             format!("(user_id = {id} AND state = '{state}' AND occurred_at = timestamp '2026-01-01 {hour:02}:00:00')")
         };
         let any: Vec<String> = words.iter().map(word).collect();

@@ -19,7 +19,7 @@ impl Chain {
             .with("AWS_ENDPOINT_URL", &emulator().await.endpoint)
             .with("AWS_ACCESS_KEY_ID", &self.account)
             .with("AWS_SECRET_ACCESS_KEY", "test")
-            .with("AWS_DEFAULT_REGION", local::REGION)
+            .with("AWS_DEFAULT_REGION", cli::laptop::REGION)
             .replacing("s3://BUCKET/", format!("s3://{}/", self.bucket))
             .replacing("--bucket BUCKET ", format!("--bucket {} ", self.bucket))
             .replacing("arn:aws:s3:::BUCKET", format!("arn:aws:s3:::{}", self.bucket))
@@ -69,6 +69,6 @@ async fn the_pages_aws_commands_work() {
     assert_eq!(status["hold"]["reason"], "trying it out", "{status}");
     let newest = &status["generations"][0];
     assert_eq!((&newest["state"], &newest["live"]), (&json!("candidate"), &json!(false)), "{status}");
-    assert_eq!(chain.home("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
+    assert_eq!(chain.paths("users").parse_generation(&chain.live("users").await.unwrap()), Some(second));
     page.finish("tests/tests/it/chain/pages.rs");
 }

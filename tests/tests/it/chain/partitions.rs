@@ -39,7 +39,7 @@ async fn a_reader_of_a_thousand_partitions_sees_only_whole_generations() {
         assert_eq!((&exported["rows"], &exported["files"]), (&json!(rows * PARTITIONS), &json!(PARTITIONS)));
         let next = chain.next("orders", before.as_ref()).await;
         assert_eq!(next, generation(&exported));
-        before = Some(chain.home("orders").generation(&next));
+        before = Some(chain.paths("orders").generation(&next));
         generations.push((next, rows));
     }
 

@@ -33,7 +33,7 @@ async fn good_datasets_go_live_and_the_broken_one_ends_in_the_dead_letter_queue(
     assert_eq!(letter["Body"], "{\"dataset\":\"broken\"}");
     let attribute = |name: &str| letter["MessageAttributes"][name]["StringValue"].as_str().unwrap().to_owned();
     assert_eq!(attribute("errorType"), "Input");
-    let why = chain.named("s3://${BUCKET}/bad/users.csv: line 2: column \"id\" is bigint: not a whole number");
+    let why = chain.named("s3://${BUCKET}/bad/users.csv: line 2: column \"id\" (bigint): not a whole number");
     assert_eq!(attribute("errorMessage"), why);
     assert_eq!(sqs::depth(&chain, queue).await, (0, 0));
     assert_eq!(chain.live("broken").await, None);

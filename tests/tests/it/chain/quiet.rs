@@ -115,7 +115,7 @@ async fn no_planted_value_is_in_any_log() {
     ] {
         heard.push(chain.ask("flip", &request).await.to_string());
     }
-    assert_eq!(chain.home("users").parse_generation(&chain.live("users").await.unwrap()), Some(first));
+    assert_eq!(chain.paths("users").parse_generation(&chain.live("users").await.unwrap()), Some(first));
     heard.push(chain.ask("sweep", &json!({})).await.to_string());
 
     let logs = logs(&chain).await;

@@ -3,7 +3,7 @@
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::{Value, json};
 use turntable::{
-    name::{Generation, Key},
+    layout::{Generation, Key},
     record::{self, Flip},
 };
 
@@ -44,7 +44,7 @@ async fn two_exports_at_once_end_with_the_fresher_one() {
     let ended = async || Some(chain.lines("flip", "flip").await).filter(|lines| lines.len() >= 3);
     chain.until("three flips", ended).await;
     let live = chain.live("users").await.unwrap();
-    assert_eq!(live, chain.home("users").generation(&generation(fresher)));
+    assert_eq!(live, chain.paths("users").generation(&generation(fresher)));
     is_consistent(&chain, &first, &generation(fresher)).await;
 }
 
@@ -55,7 +55,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     let request = json!({ "dataset": "users" });
     chain.ask("export", &request).await;
     let first = chain.next("users", None).await;
-    let home = chain.home("users");
+    let paths = chain.paths("users");
 
     // The hold stops the flips of the emulator's own deliveries.
     let hold = json!({ "dataset": "users", "action": "hold", "reason": "the test delivers by itself" });
@@ -70,13 +70,13 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
         (lines.iter().filter(|line| line["outcome"] == "Held").count() == 4).then_some(())
     };
     chain.until("three held flips", held).await;
-    assert_eq!(chain.live("users").await, Some(home.generation(&first)));
+    assert_eq!(chain.live("users").await, Some(paths.generation(&first)));
     assert_eq!(chain.ask("flip", &json!({ "dataset": "users", "action": "release" })).await["outcome"], "status");
 
     let mut deliveries: Vec<&Generation> = exported.iter().chain([&first]).flat_map(|one| [one; 3]).collect();
     shuffle(&mut deliveries);
     for at_once in deliveries.chunks(3) {
-        let events: Vec<Value> = at_once.iter().map(|generation| manifest_event(&home, generation)).collect();
+        let events: Vec<Value> = at_once.iter().map(|generation| manifest_event(&paths, generation)).collect();
         let answers = futures::future::join_all(events.iter().map(|event| chain.ask("flip", event))).await;
         for answer in answers {
             let outcome = answer["outcome"].as_str().unwrap().to_owned();
@@ -84,26 +84,26 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
         }
     }
     let freshest = exported.last().unwrap();
-    assert_eq!(chain.live("users").await, Some(home.generation(freshest)));
+    assert_eq!(chain.live("users").await, Some(paths.generation(freshest)));
     is_consistent(&chain, &first, freshest).await;
 
     // A late duplicate doesn't undo a rollback either.
     let back = chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "generation": first })).await;
     assert_eq!((&back["outcome"], &back["live"]), (&json!("swapped"), &json!(first.to_string())));
     for generation in &deliveries {
-        let answer = chain.ask("flip", &manifest_event(&home, generation)).await;
+        let answer = chain.ask("flip", &manifest_event(&paths, generation)).await;
         let expected = if *generation == &first { "already_live" } else { "stale" };
         assert_eq!(answer["outcome"], expected, "{answer}");
     }
-    assert_eq!(chain.live("users").await, Some(home.generation(&first)));
+    assert_eq!(chain.live("users").await, Some(paths.generation(&first)));
 }
 
 /// Checks that the records lead from the first generation to live, each from the target of the one before, with no target
 /// twice.
 async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
-    let home = chain.home("users");
+    let paths = chain.paths("users");
     let mut flips: Vec<Flip> = Vec::new();
-    for name in chain.keys(&home.flips().prefix).await {
+    for name in chain.keys(&paths.flips().prefix).await {
         let key = Key { bucket: chain.bucket.clone(), key: name };
         flips.push(record::from_json(&key, &chain.get(&key.key).await.unwrap()).unwrap());
     }
@@ -112,7 +112,7 @@ async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
     assert_eq!(flips.first().map(|flip| (flip.to, &flip.from)), Some((*first, &None)), "{flips:?}");
     assert_eq!(flips.last().map(|flip| flip.to), Some(*live), "{flips:?}");
     for pair in flips.windows(2) {
-        assert_eq!(pair[1].from, Some(home.generation(&pair[0].to)), "{flips:?}");
+        assert_eq!(pair[1].from, Some(paths.generation(&pair[0].to)), "{flips:?}");
     }
     let mut to: Vec<Generation> = flips.iter().map(|flip| flip.to).collect();
     to.sort();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use local::reader::Reader;
 use serde_json::{Value, json};
 use tests::cases::{self, CASES, COLUMNS};
-use turntable::name::Location;
+use turntable::layout::Location;
 
 use super::{Chain, generation, table};
 
@@ -30,7 +30,7 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
     let mut good = Vec::new();
     for name in &names {
         let live = chain.next(name, None).await;
-        good.push(chain.home(name).generation(&live));
+        good.push(chain.paths(name).generation(&live));
     }
 
     let reader = Reader::start(&chain.stack);
@@ -52,10 +52,10 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
     assert_eq!(seen, good.iter().map(Location::to_string).collect());
     for ((name, good), bad) in names.iter().zip(&good).zip(&bad) {
         assert_eq!(chain.live(name).await.as_ref(), Some(good));
-        let kept = chain.home(name).generation(bad).key("part-00000.parquet").key;
+        let kept = chain.paths(name).generation(bad).key("part-00000.parquet").key;
         assert_eq!(chain.keys(&kept).await, std::slice::from_ref(&kept), "the candidate is kept for inspection");
     }
-    let overview = local::status::overview(&chain.lambda, &chain.name).await.unwrap();
+    let overview = cli::status::overview(&chain.lambda, &chain.name).await.unwrap();
     for (one, (name, bad)) in overview.datasets.iter().zip(names.iter().zip(&bad).collect::<BTreeMap<_, _>>()) {
         assert_eq!((&one.dataset, one.waits), (name, Some(*bad)), "{one:?}");
     }

@@ -11,29 +11,30 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     let server = sql::start().await;
     let chain = Chain::start("").await;
     let name = &chain.functions["export"];
-    chain.lambda.update_function_configuration().function_name(name).timeout(15).send().await.unwrap();
+    chain.stack.account.set_function_timeout(name, 15).await.unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \
                  FROM generate_series(1, 100000000) AS i";
     let source = format!("{{ postgres = {{ url = \"{}\", query = \"{query}\" }} }}", server.url());
     chain.datasets(&format!("[datasets.users]\nparquet = {{ row_group_mb = 1 }}\nsource = {source}\n")).await;
 
     let started = Instant::now();
-    let begun = async {
-        let begun = async || (chain.unfinished_uploads().await == 1).then_some(());
-        chain.until("an upload that has begun", begun).await;
+    let head = async {
+        let head = async || (chain.unfinished_uploads().await == 1).then_some(());
+        chain.until("an upload that has begun", head).await;
     };
     let event = json!({ "dataset": "users" });
-    let (answer, ()) = tokio::join!(chain.answer("export", &event), begun);
+    let (answer, ()) = tokio::join!(chain.answer("export", &event), head);
     let refused = answer.unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert_eq!(refused.error_type, "Config");
     let text = &refused.error_message;
     assert!(
-        text.starts_with("users: the function's time is nearly up, and export has stopped by itself after "),
+        text.starts_with("users: export stopped after ")
+            && text.contains(" s, shortly before the function's timeout: "),
         "{text}"
     );
     assert!(
-        text.contains(" of 1 files were written; nothing was published. To be faster, read over several"),
+        text.contains(" in 1 files were written; nothing was published. To make it faster, read over several"),
         "{text}"
     );
     let rows = text.split(": ").nth(2).and_then(|rest| rest.split(' ').next()).and_then(|rows| rows.parse().ok());
@@ -47,8 +48,8 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     chain.datasets(&[group("first", &first), group("users", &source)].concat()).await;
     let refused = chain.answer("export", &json!({ "dataset": "first" })).await.unwrap_err();
     let text = &refused.error_message;
-    assert!(text.starts_with("users (of group core, of whose 2 members 1 were done): the function's time"), "{text}");
-    assert!(text.contains("nothing was published. To be faster, split the group, read over several"), "{text}");
+    assert!(text.starts_with("users (group core, 1 of 2 members done): export stopped after "), "{text}");
+    assert!(text.contains("nothing was published. To make it faster, split the group, read over several"), "{text}");
     let keys = chain.keys("schemas/").await;
     assert!(keys.iter().all(|key| key.starts_with("schemas/first/blue-")), "{keys:?}");
     assert_eq!(chain.unfinished_uploads().await, 0);

@@ -11,7 +11,7 @@ use std::{
 
 use futures::FutureExt;
 use serde_json::json;
-use turntable::name::{Generation, Home, Key, Location};
+use turntable::layout::{Generation, Key, Location, TablePaths};
 
 use super::{Chain, PATIENCE, USERS, sqs, users};
 
@@ -103,18 +103,18 @@ impl Chain {
     /// Returns the line of the log that says why no other location than `before` goes live: flip has refused the newest
     /// candidate, or there is none and export has failed since `before` was built.
     pub async fn refusal(&self, table: &str, before: Option<&Location>) -> Option<String> {
-        let home = self.home(table);
-        let manifests = self.keys(&home.manifests().prefix).await;
-        let generation = |key: String| Home::parse_manifest(&Key { bucket: self.bucket.clone(), key });
+        let paths = self.paths(table);
+        let manifests = self.keys(&paths.manifests().prefix).await;
+        let generation = |key: String| TablePaths::parse_manifest(&Key { bucket: self.bucket.clone(), key });
         let newest = manifests.into_iter().filter_map(generation).map(|(_, generation)| generation);
         let newest: Option<Generation> = newest.max_by_key(|generation| generation.ulid);
-        if let Some(candidate) = newest.filter(|newest| before != Some(&home.generation(newest))) {
+        if let Some(candidate) = newest.filter(|newest| before != Some(&paths.generation(newest))) {
             let refused = |outcome: &str| ["Rejected", "Stale", "Held"].contains(&outcome);
             let lines = self.lines("flip", "flip").await.into_iter();
             let mut lines = lines.filter(|line| line["candidate"] == candidate.to_string());
             return lines.find(|line| line["outcome"].as_str().is_some_and(refused)).map(|line| line.to_string());
         }
-        let since = newest.map_or(0, |generation| turntable::name::time_of(generation.ulid).as_millisecond());
+        let since = newest.map_or(0, |generation| turntable::layout::time_of(generation.ulid).as_millisecond());
         let lines = self.logs("export", since).await.unwrap_or_else(|error| panic!("{error:#}"));
         let mut fields = lines.into_iter().map(|mut line| line["fields"].take());
         let failed = fields.find(|fields| fields["message"] == "export failed" && fields["dataset"] == table);

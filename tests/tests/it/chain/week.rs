@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use turntable::{aws::glue, name::Generation};
+use turntable::layout::Generation;
 
 use super::{
     Chain, USERS, metrics,
@@ -34,7 +34,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     let told = page.follow("Did last night work?", 0..1, &[]).await;
     // The CLI prints the call's status behind the answer.
     let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
-    assert_eq!(told["attention"], json!(["optouts: no table, nothing was exported yet"]), "{told}");
+    assert_eq!(told["attention"], json!(["optouts: no table, and nothing has been exported yet"]), "{told}");
     assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
     let told = page.follow("Did last night work?", 1..2, &[]).await;
     let line = |dataset: &str| told.lines().find(|line| line.starts_with(dataset)).unwrap_or_else(|| panic!("{told}"));
@@ -83,14 +83,14 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     sweep().await;
 
     // Thursday: drift.
-    let old = chain.home("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
-    let input = glue::moved(&chain.table("users").await.unwrap(), &old);
+    let old = chain.paths("users").generation(&shrunk["generation"].as_str().unwrap().parse().unwrap());
+    let input = tests::catalog::moved(&chain.table("users").await.unwrap(), &old);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     sweep().await;
     assert_eq!(chain.rows().await, 50);
     let wanted = wednesday.to_string();
     let told = page.follow("Somebody else has moved a table", 0..2, &[("GENERATION", &wanted)]).await;
-    assert!(told.contains("un-flipped") && told.contains(&wanted), "{told}");
+    assert!(told.contains("drift: the table is at") && told.contains(&wanted), "{told}");
     assert_eq!(chain.rows().await, 130);
     sweep().await;
 

@@ -8,13 +8,13 @@ use std::{
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use bytes::Bytes;
 use tests::{memory::Objects, rig::Rig};
-use turntable::{merge::State, name::Key};
+use turntable::{consent::ConsentState, layout::Key};
 
 /// 2026-01-01.
 const BEGIN: i64 = 1_767_225_600;
 
 /// Returns a drop of these records: id, state, second.
-pub fn parquet(words: &[(i64, State, i64)]) -> Bytes {
+pub fn parquet(words: &[(i64, ConsentState, i64)]) -> Bytes {
     let ids = Int64Array::from_iter_values(words.iter().map(|word| word.0));
     let states = StringArray::from_iter_values(words.iter().map(|word| word.1.as_str()));
     let times = TimestampMicrosecondArray::from_iter_values(words.iter().map(|word| (BEGIN + word.2) * 1_000_000));
@@ -32,7 +32,7 @@ pub fn parquet(words: &[(i64, State, i64)]) -> Bytes {
 }
 
 /// Puts a drop into the inbox.
-pub fn put(rig: &Rig, name: &str, words: &[(i64, State, i64)]) {
+pub fn put(rig: &Rig, name: &str, words: &[(i64, ConsentState, i64)]) {
     rig.objects.put(&format!("s3://lake/inbox/optouts/{name}.parquet"), parquet(words));
 }
 
@@ -47,13 +47,13 @@ pub fn etags(objects: &Objects) -> BTreeSet<String> {
 }
 
 /// Returns every record of every drop.
-pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, State)> {
+pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, ConsentState)> {
     let mut said = BTreeMap::new();
     for key in keys(objects) {
         let bytes = objects.body(&key).unwrap();
         for (id, state, second) in tests::optouts::rows::read(bytes) {
             let word = (second, state);
-            said.entry(id).and_modify(|known: &mut (i64, State)| *known = word.max(*known)).or_insert(word);
+            said.entry(id).and_modify(|known: &mut (i64, ConsentState)| *known = word.max(*known)).or_insert(word);
         }
     }
     said

@@ -8,11 +8,11 @@ use tests::{
     wire::{Wire, Wired, wired},
 };
 use turntable::{
+    environment::Environment,
     error::{Error, Result},
-    name::Generation,
+    layout::Generation,
     port::{Engine, Queue},
     publish::Outcome,
-    world::World,
 };
 
 use crate::engines::support::event_of;
@@ -28,7 +28,7 @@ pub enum Event {
     /// S3's event about a manifest.
     Manifest(Generation),
     /// An operator's request to `flip`.
-    Ask(Value),
+    RefreshOptions(Value),
     /// Glue's event about a changed table.
     Changed,
     /// A message of the optout queue.
@@ -40,19 +40,19 @@ pub enum Event {
 
 impl Event {
     pub fn ask(rig: &Rig, action: &str) -> Event {
-        Event::Ask(json!({ "dataset": rig.table.table, "action": action, "reason": "we look at it" }))
+        Event::RefreshOptions(json!({ "dataset": rig.table.table, "action": action, "reason": "we look at it" }))
     }
 
     pub fn back_to(rig: &Rig, generation: &Generation) -> Event {
-        Event::Ask(json!({ "dataset": rig.table.table, "action": "rollback", "generation": generation }))
+        Event::RefreshOptions(json!({ "dataset": rig.table.table, "action": "rollback", "generation": generation }))
     }
 
     pub fn by_hand(rig: &Rig, generation: &Generation) -> Event {
-        Event::Ask(json!({ "dataset": rig.table.table, "generation": generation }))
+        Event::RefreshOptions(json!({ "dataset": rig.table.table, "generation": generation }))
     }
 
     pub fn is(&self, action: &str) -> bool {
-        matches!(self, Event::Ask(request) if request["action"] == action)
+        matches!(self, Event::RefreshOptions(request) if request["action"] == action)
     }
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Event {
             Event::Manifest(generation) => write!(f, "event of {generation}"),
             Event::Ended(run) => write!(f, "end of run {run}"),
             Event::Nudged(generation) => write!(f, "look at {generation}"),
-            Event::Ask(request) => match (&request["action"], &request["generation"]) {
+            Event::RefreshOptions(request) => match (&request["action"], &request["generation"]) {
                 (Value::Null, generation) => write!(f, "flip to {generation}"),
                 (action, Value::Null) => write!(f, "{action}"),
                 (action, generation) => write!(f, "{action} to {generation}"),
@@ -77,31 +77,31 @@ pub type Done = Result<Option<Outcome>>;
 
 /// One invocation.
 pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
-    let world = wired(&rig.world(), wire.clone());
+    let env = wired(&rig.env(), wire.clone());
     match event {
         Event::Export => {
             let event = serde_json::from_str(include_str!("../../../../events/export-sqs.json")).unwrap();
-            batch(&json!(export(&rig, world, wire, event).await?))
+            batch(&json!(export(&rig, env, wire, event).await?))
         }
-        Event::Ended(run) => export(&rig, world, wire, event_of(&rig, run)).await.map(|_| None),
+        Event::Ended(run) => export(&rig, env, wire, event_of(&rig, run)).await.map(|_| None),
         Event::Nudged(generation) => {
             let request = json!({ "dataset": rig.table.table, "generation": generation });
-            export(&rig, world, wire, request).await.map(|_| None)
+            export(&rig, env, wire, request).await.map(|_| None)
         }
-        Event::Manifest(generation) => flip(world, rig.event(&generation)).await,
-        Event::Ask(request) => flip(world, request).await,
+        Event::Manifest(generation) => flip(env, rig.event(&generation)).await,
+        Event::RefreshOptions(request) => flip(env, request).await,
         Event::Changed => {
             let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
             event["detail"]["tableName"] = rig.table.table.clone().into();
-            flip(world, event).await
+            flip(env, event).await
         }
         Event::Drop => {
             let event = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
-            batch(&json!(optout(world, event).await?))
+            batch(&json!(optout(env, event).await?))
         }
-        Event::Schedule => optout(world, json!({})).await.map(|_| None),
+        Event::Schedule => optout(env, json!({})).await.map(|_| None),
         Event::Sweep => {
-            let sweep = sweep::Sweep { world, queue: queue(&rig, wire), limits: sweep::Limits::default() };
+            let sweep = sweep::Sweep { env, queue: queue(&rig, wire), limits: sweep::Limits::default() };
             sweep::handle(sweep, json!({})).await.map(|_| None)
         }
     }
@@ -112,19 +112,19 @@ fn queue(rig: &Rig, wire: Arc<dyn Wire>) -> Arc<dyn Queue> {
     Arc::new(Wired { wire, port })
 }
 
-async fn export(rig: &Rig, world: World, wire: Arc<dyn Wire>, event: Value) -> Result<export::Answer> {
+async fn export(rig: &Rig, env: Environment, wire: Arc<dyn Wire>, event: Value) -> Result<export::Answer> {
     let port: Arc<dyn Engine> = rig.engine.clone();
     let engine = Arc::new(Wired { wire: wire.clone(), port });
-    let export = export::Export { world, queue: queue(rig, wire), engine, secrets: None, iam: None, deadline: None };
+    let export = export::Export { env, queue: queue(rig, wire), engine, secrets: None, iam: None, deadline: None };
     export::handle(export, event).await
 }
 
-async fn flip(world: World, event: Value) -> Done {
-    flip::handle(world, event).await.map(|answer| Some(answer.outcome))
+async fn flip(env: Environment, event: Value) -> Done {
+    flip::handle(env, event).await.map(|answer| Some(answer.outcome))
 }
 
-async fn optout(world: World, event: Value) -> Result<optout::Answer> {
-    optout::handle(optout::Optout { world, secrets: None, iam: None, deadline: None }, event).await
+async fn optout(env: Environment, event: Value) -> Result<optout::Answer> {
+    optout::handle(optout::Optout { env, secrets: None, iam: None, deadline: None }, event).await
 }
 
 /// Turns a batch's answer into a result: a failed message comes again.

@@ -32,16 +32,16 @@ pub fn prepared(scenario: &Scenario) -> (Rig, Event) {
 fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(Play, Vec<Call>), String> {
     rest::run(async |rest| {
         let mut play = Play::new(rig.fork(), rest);
-        let unflipped = play.watch.is_unflipped();
+        let drifted = play.watch.is_unflipped();
         let ended = play.alone(event.clone(), fault).await?;
         let calls = play.seen.clone();
-        if let (None, Ended::Said(_, said, false)) = (fault, &ended) {
+        if let (None, Ended::ParsedDrop(_, said, false)) = (fault, &ended) {
             eprintln!("    undisturbed it ends in {said}");
         }
         play.settle(vec![ended]).await?;
         // Nobody writes the missing record of a dead repair, because live has an older record.
         let died = fault.is_some_and(|(_, fate)| !matches!(fate, Fate::LosesReply | Fate::Twice));
-        if !(died && unflipped) {
+        if !(died && drifted) {
             play.watch.one_record_a_flip()?;
         }
         Ok((play, calls))

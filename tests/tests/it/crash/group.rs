@@ -11,13 +11,13 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use tests::wire::{Call, Fate, Op, Wire, wired};
 use tokio::{sync::Notify, task::yield_now};
-use turntable::manifest::Run;
+use turntable::manifest::GroupRun;
 
 use super::every::fates;
 use crate::group::lake::{Lake, MEMBERS, event, some, table};
 
 /// A lake, the request, and the runs that may be live afterwards.
-type Prepared = (Lake, Value, Vec<Run>);
+type Prepared = (Lake, Value, Vec<GroupRun>);
 
 type Prepare = fn() -> LocalBoxFuture<'static, Prepared>;
 
@@ -113,7 +113,7 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
         }
     };
     tokio::select! {
-        _ = flip::handle(wired(&lake.world(), process.clone()), request.clone()) => {}
+        _ = flip::handle(wired(&lake.env(), process.clone()), request.clone()) => {}
         () = death => {}
     }
     let calls = process.calls.lock().unwrap().clone();
@@ -121,7 +121,7 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
 }
 
 /// Repeats the request and delivers the events of all runs. Then one run of all members is live and on record.
-async fn settled(lake: &Lake, request: &Value, runs: &[Run], when: &str) -> Run {
+async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) -> GroupRun {
     let named = lake.rig.objects.body("s3://lake/schemas/_groups/core.json").and_then(|_| lake.named());
     let is_a_run = named.as_ref().is_none_or(|named| runs.iter().any(|run| run.members == *named));
     assert!(is_a_run, "{when}: readers of the record have a mixture: {named:?}");

@@ -28,7 +28,7 @@ pub type Fault = Option<(usize, Fate)>;
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub enum Ended {
-    Said(Event, String, bool),
+    ParsedDrop(Event, String, bool),
     Died(Event),
 }
 
@@ -36,8 +36,8 @@ impl Ended {
     /// Returns what AWS redelivers, or a person requests again.
     pub fn again(self) -> Option<Event> {
         match self {
-            Ended::Said(_, _, true) => None,
-            Ended::Said(event, _, false) | Ended::Died(event) => Some(event),
+            Ended::ParsedDrop(_, _, true) => None,
+            Ended::ParsedDrop(event, _, false) | Ended::Died(event) => Some(event),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Play {
                     let done = done.map_err(|panic| format!("{} panicked: {panic}", run.event))?;
                     self.tell(|| format!("{number} {} ends: {}", run.event, said(&done)));
                     self.watch.ends(&run.event, &done);
-                    run.ended = Some(Ended::Said(run.event.clone(), said(&done), done.is_ok()));
+                    run.ended = Some(Ended::ParsedDrop(run.event.clone(), said(&done), done.is_ok()));
                 }
             }
             if runs.iter().all(|run| run.ended.is_some()) {
@@ -171,7 +171,7 @@ impl Play {
             self.alone(Event::Manifest(generation), None).await?;
         }
         for event in [Event::Changed, Event::Sweep] {
-            if let Ended::Said(_, said, false) = self.alone(event, None).await? {
+            if let Ended::ParsedDrop(_, said, false) = self.alone(event, None).await? {
                 return Err(format!("a schedule fails for ever: {said}"));
             }
         }

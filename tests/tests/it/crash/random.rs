@@ -15,7 +15,7 @@ use tests::{
     rig::Rig,
     wire::{Call, Fate},
 };
-use turntable::{error::Kind, merge::State};
+use turntable::{consent::ConsentState, error::Kind};
 
 use super::{
     event::Event,
@@ -157,7 +157,7 @@ fn any(play: &Play, random: &mut Random) -> Event {
 async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     if is_inbox(&play.rig) {
         let word = |random: &mut Random| {
-            (random.below(6) as i64, State::ALL[random.below(3) as usize], random.below(5) as i64)
+            (random.below(6) as i64, ConsentState::ALL[random.below(3) as usize], random.below(5) as i64)
         };
         let words = [word(random), word(random)];
         play.watch.put(&format!("r{round}"), &words);

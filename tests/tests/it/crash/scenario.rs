@@ -5,7 +5,7 @@ use futures::future::LocalBoxFuture;
 use jiff::SignedDuration;
 use serde_json::json;
 use tests::{query, rig::Rig};
-use turntable::{aws::glue, error::Kind, merge::State, name::Generation, record::Flip};
+use turntable::{aws::glue, consent::ConsentState, error::Kind, layout::Generation, record::Flip};
 
 use super::{drops, event::Event};
 use crate::engines::support::{ATHENA, GLUE, event_of};
@@ -74,7 +74,7 @@ pub fn has_engine(rig: &Rig) -> bool {
 
 /// Returns the key of an unmanaged object in the table's folder.
 pub fn stranger(rig: &Rig) -> String {
-    rig.home.location().key("notes.txt").to_string()
+    rig.paths.location().key("notes.txt").to_string()
 }
 
 fn hours(hours: i64) -> SignedDuration {
@@ -200,7 +200,7 @@ async fn hold() -> (Rig, Event) {
 
 async fn release() -> (Rig, Event) {
     let (rig, event) = hold().await;
-    let Event::Ask(request) = event else { unreachable!() };
+    let Event::RefreshOptions(request) = event else { unreachable!() };
     rig.ask(request).await.unwrap();
     let event = Event::ask(&rig, "release");
     (rig, event)
@@ -213,13 +213,13 @@ async fn sweep() -> (Rig, Event) {
     turn(&rig, 3).await;
     candidate(&rig, 7).await;
     let dead = candidate(&rig, 8).await;
-    rig.objects.delete(&rig.home.manifest(&dead).to_string());
+    rig.objects.delete(&rig.paths.manifest(&dead).to_string());
     rig.advance(hours(30));
     turn(&rig, 4).await;
     rig.advance(hours(2));
     turn(&rig, 5).await;
     turn(&rig, 6).await;
-    rig.objects.begin_upload(&rig.home.generation(&dead).key("part-00009.parquet").to_string(), rig.now() - hours(30));
+    rig.objects.begin_upload(&rig.paths.generation(&dead).key("part-00009.parquet").to_string(), rig.now() - hours(30));
     (rig, Event::Sweep)
 }
 
@@ -227,25 +227,29 @@ async fn repair() -> (Rig, Event) {
     let rig = users("on_unflip = \"repair\"\n");
     let blue = turn(&rig, 3).await;
     turn(&rig, 4).await;
-    moved(&rig, &rig.home.generation(&blue).to_string());
+    moved(&rig, &rig.paths.generation(&blue).to_string());
     (rig, Event::Changed)
 }
 
 fn optouts() -> Rig {
     let rig = Rig::inbox(RETAIN);
     rig.objects.put(&stranger(&rig), "x");
-    drops::put(&rig, "a", &[(1, State::OptedOut, 1), (2, State::Withdrawn, 1), (3, State::OptedOut, 1)]);
+    drops::put(
+        &rig,
+        "a",
+        &[(1, ConsentState::OptedOut, 1), (2, ConsentState::Withdrawn, 1), (3, ConsentState::OptedOut, 1)],
+    );
     rig
 }
 
 async fn refresh(rig: &Rig) {
-    let optout = optout::Optout { world: rig.world(), secrets: None, iam: None, deadline: None };
+    let optout = optout::Optout { env: rig.env(), secrets: None, iam: None, deadline: None };
     optout::handle(optout, json!({ "dataset": "optouts" })).await.unwrap();
 }
 
 fn more_drops(rig: &Rig) {
-    drops::put(rig, "b", &[(1, State::OptedIn, 2), (4, State::OptedOut, 1)]);
-    drops::put(rig, "c", &[(2, State::OptedIn, 0), (5, State::Withdrawn, 3)]);
+    drops::put(rig, "b", &[(1, ConsentState::OptedIn, 2), (4, ConsentState::OptedOut, 1)]);
+    drops::put(rig, "c", &[(2, ConsentState::OptedIn, 0), (5, ConsentState::Withdrawn, 3)]);
 }
 
 async fn first_merge() -> (Rig, Event) {
@@ -287,7 +291,7 @@ async fn archive() -> (Rig, Event) {
     more_drops(&rig);
     refresh(&rig).await;
     rig.advance(hours(2));
-    drops::put(&rig, "d", &[(6, State::OptedOut, 1)]);
+    drops::put(&rig, "d", &[(6, ConsentState::OptedOut, 1)]);
     refresh(&rig).await;
     rig.advance(hours(2));
     (rig, Event::Sweep)
@@ -299,8 +303,8 @@ async fn merge_after_unflip() -> (Rig, Event) {
     let before = rig.live().unwrap();
     more_drops(&rig);
     refresh(&rig).await;
-    moved(&rig, &rig.home.generation(&before).to_string());
-    drops::put(&rig, "d", &[(6, State::OptedOut, 1)]);
+    moved(&rig, &rig.paths.generation(&before).to_string());
+    drops::put(&rig, "d", &[(6, ConsentState::OptedOut, 1)]);
     (rig, Event::Drop)
 }
 
@@ -310,14 +314,14 @@ async fn built_by(source: &str) -> Rig {
     rig.configure_source(source, RETAIN);
     start(&rig).await;
     rig.engine.succeed(0, 3, &[""]).await;
-    rig.export_with(rig.world(), event_of(&rig, 0)).await.unwrap();
-    let first = rig.home.parse_generation(&rig.engine.runs()[0].location).unwrap();
+    rig.export_with(rig.env(), event_of(&rig, 0)).await.unwrap();
+    let first = rig.paths.parse_generation(&rig.engine.runs()[0].location).unwrap();
     rig.deliver(&first).await.unwrap();
     rig
 }
 
 async fn start(rig: &Rig) {
-    rig.export_with(rig.world(), json!({ "dataset": "users" })).await.unwrap();
+    rig.export_with(rig.env(), json!({ "dataset": "users" })).await.unwrap();
 }
 
 async fn start_of_a_query() -> (Rig, Event) {
@@ -353,6 +357,6 @@ async fn end_of_a_failed_query() -> (Rig, Event) {
 
 async fn look_at_a_job() -> (Rig, Event) {
     let rig = ended(GLUE).await;
-    let generation = rig.home.parse_generation(&rig.engine.runs()[1].location).unwrap();
+    let generation = rig.paths.parse_generation(&rig.engine.runs()[1].location).unwrap();
     (rig, Event::Nudged(generation))
 }

@@ -13,11 +13,11 @@ use tests::{
 };
 use turntable::{
     aws::glue,
+    consent::ConsentState,
+    layout::{Generation, Key, Location, ObjectKind, TablePaths},
     manifest::Manifest,
-    merge::State,
-    name::{Generation, Home, Key, Location, Ours},
     publish::Outcome,
-    record::{By, Run},
+    record::{EngineRun, FlipOrigin},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     scenario::{ABANDONED, DRAIN, KEPT, MAX_AGE, has_canary, is_inbox, stranger},
 };
 
-type Words = BTreeMap<i64, (i64, State)>;
+type Words = BTreeMap<i64, (i64, ConsentState)>;
 
 pub struct Watch {
     rig: Arc<Rig>,
@@ -47,7 +47,7 @@ pub struct Watch {
     /// An operator, a canary or a hold has intervened, so the freshest candidate need not be live.
     spoken: bool,
     /// The table has drifted and hasn't been repaired.
-    unflipped: bool,
+    drifted: bool,
     /// The published records of the people in the table.
     words: Words,
     /// The records of every drop.
@@ -95,7 +95,7 @@ impl Watch {
             held: rig.is_held(),
             rolled_back: None,
             spoken: rig.is_held(),
-            unflipped: false,
+            drifted: false,
             words: Words::new(),
             dropped: drops::all(&rig.objects),
             drops: drops::etags(&rig.objects),
@@ -104,11 +104,11 @@ impl Watch {
         let flips = rig.flips();
         for flip in &flips {
             watch.was_live.insert(flip.to);
-            if let Some(from) = flip.from.as_ref().and_then(|from| rig.home.parse_generation(from)) {
+            if let Some(from) = flip.from.as_ref().and_then(|from| rig.paths.parse_generation(from)) {
                 watch.replaced.insert(from, flip.at);
             }
         }
-        watch.unflipped = flips.last().is_some_and(|last| Some(last.to) != rig.live());
+        watch.drifted = flips.last().is_some_and(|last| Some(last.to) != rig.live());
         for generation in watch.was_live.clone() {
             watch.remember(&generation);
         }
@@ -119,14 +119,14 @@ impl Watch {
     }
 
     pub fn is_unflipped(&self) -> bool {
-        self.unflipped
+        self.drifted
     }
 
     pub fn begins(&mut self, event: &Event) {
         if event.is("release") {
             self.held = false;
         }
-        if matches!(event, Event::Ask(_)) {
+        if matches!(event, Event::RefreshOptions(_)) {
             self.spoken = true;
         }
     }
@@ -135,12 +135,14 @@ impl Watch {
         match done {
             // A release may have come in between.
             Ok(_) if event.is("hold") => self.held = self.rig.is_held(),
-            Ok(Some(Outcome::Swapped | Outcome::AlreadyLive)) if event.is("rollback") => {
+            Ok(Some(Outcome::Committed | Outcome::AlreadyLive)) if event.is("rollback") => {
                 self.met.rollbacks += 1;
                 let live = self.live();
                 let records = self.rig.flips();
-                self.rolled_back =
-                    records.last().filter(|flip| flip.by == By::Rollback && Some(flip.to) == live).map(|flip| flip.at);
+                self.rolled_back = records
+                    .last()
+                    .filter(|flip| flip.by == FlipOrigin::Rollback && Some(flip.to) == live)
+                    .map(|flip| flip.at);
             }
             Ok(Some(Outcome::Stale | Outcome::Held)) => self.met.refused += 1,
             Err(_) => self.met.conflicts += 1,
@@ -183,15 +185,15 @@ impl Watch {
         }
         let Some((now, to)) = now.as_ref().zip(to) else { return Err("the table is gone".into()) };
         if let Some(before) = &before {
-            let only_moved = glue::unchanged(now) == glue::moved(before, &to);
+            let only_moved = glue::unchanged(now) == tests::catalog::moved(before, &to);
             ensure(only_moved, || "a flip has changed more than the location".into())?;
         }
-        let home = self.rig.home.clone();
-        let left = from.as_ref().and_then(|from| home.parse_generation(from));
+        let paths = self.rig.paths.clone();
+        let left = from.as_ref().and_then(|from| paths.parse_generation(from));
         if let Some(left) = left {
             self.replaced.insert(left, self.rig.now());
         }
-        let Some(live) = home.parse_generation(&to) else {
+        let Some(live) = paths.parse_generation(&to) else {
             // Only a canary goes back to an unmanaged location.
             return ensure(has_canary(&self.rig), || format!("the table went to {to}"));
         };
@@ -219,7 +221,7 @@ impl Watch {
             return Err(format!("{by} made {live} live after a hold had returned"));
         }
         let repairs = matches!(by, Event::Changed | Event::Sweep | Event::Drop | Event::Schedule);
-        if repairs && again && std::mem::take(&mut self.unflipped) {
+        if repairs && again && std::mem::take(&mut self.drifted) {
             return Ok(());
         }
         match by {
@@ -228,7 +230,7 @@ impl Watch {
                 let (new, old) = (self.manifest(&live)?, left.map(|left| self.manifest(&left)).transpose()?);
                 match &new.merge {
                     // After drift, nothing is merged with the drifted table.
-                    Some(_) => ensure(new.base == left.map(|left| self.rig.home.generation(&left)), || {
+                    Some(_) => ensure(new.base == left.map(|left| self.rig.paths.generation(&left)), || {
                         format!("{live} was merged from {:?}, and {left:?} was live", new.base)
                     }),
                     None if way_back => Ok(()),
@@ -241,14 +243,16 @@ impl Watch {
                 }
             }
             Event::Changed | Event::Sweep => Err(format!("{by} took something of ours for an un-flip")),
-            Event::Ask(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
-            Event::Ask(_) | Event::Export | Event::Ended(_) | Event::Nudged(_) => Err(format!("{by} made {live} live")),
+            Event::RefreshOptions(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
+            Event::RefreshOptions(_) | Event::Export | Event::Ended(_) | Event::Nudged(_) => {
+                Err(format!("{by} made {live} live"))
+            }
         }
     }
 
     fn manifest_written(&self, call: &Call) -> Result<(), String> {
         let key: Key = call.on.parse().map_err(|_| format!("{call} is of no key"))?;
-        match Home::parse_manifest(&key) {
+        match TablePaths::parse_manifest(&key) {
             // A failed call has written nothing.
             Some((_, generation)) if self.rig.objects.etag(&key).is_some() => self.is_complete(&generation),
             _ => Ok(()),
@@ -300,7 +304,7 @@ impl Watch {
     }
 
     /// Puts a drop, as an application does.
-    pub fn put(&mut self, name: &str, words: &[(i64, State, i64)]) {
+    pub fn put(&mut self, name: &str, words: &[(i64, ConsentState, i64)]) {
         drops::put(&self.rig, name, words);
         self.dropped = drops::all(&self.rig.objects);
         self.drops = drops::etags(&self.rig.objects);
@@ -352,8 +356,8 @@ impl Watch {
     /// Returns the engine's runs that haven't been swept.
     pub fn pending(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
-        let pending = |key: Key| match self.rig.home.parse(&key) {
-            Some(Ours::Pending(generation)) => Some(generation),
+        let pending = |key: Key| match self.rig.paths.parse(&key) {
+            Some(ObjectKind::Pending(generation)) => Some(generation),
             _ => None,
         };
         keys.filter_map(pending).collect()
@@ -361,17 +365,17 @@ impl Watch {
 
     /// Checks that each run was started once, and ended with a manifest or with a reported failure.
     fn runs_are_settled(&self) -> Result<(), String> {
-        let home = &self.rig.home;
+        let paths = &self.rig.paths;
         let is_there = |key: Key| self.rig.objects.etag(&key).is_some();
-        let ends = |generation: &Generation| (is_there(home.manifest(generation)), is_there(home.failed(generation)));
+        let ends = |generation: &Generation| (is_there(paths.manifest(generation)), is_there(paths.failed(generation)));
         let (mut locations, mut failures) = (BTreeSet::new(), 0);
         for run in self.rig.engine.runs() {
             // A job may be started twice, which its end shows.
             let is_new = locations.insert(run.location.to_string());
-            ensure(is_new || matches!(run.run, Run::GlueJob { .. }), || {
+            ensure(is_new || matches!(run.run, EngineRun::GlueJob { .. }), || {
                 format!("two queries write to {}", run.location)
             })?;
-            let generation = home.parse_generation(&run.location).ok_or("a run writes elsewhere")?;
+            let generation = paths.parse_generation(&run.location).ok_or("a run writes elsewhere")?;
             let (complete, failed) = ends(&generation);
             ensure(complete != failed, || {
                 format!("the run of {generation} is not settled once: {complete} and {failed}")
@@ -391,7 +395,7 @@ impl Watch {
     }
 
     fn rows(&self, generation: &Generation) -> Words {
-        let rows = tests::optouts::rows::of(&self.rig.objects, &self.rig.home, generation);
+        let rows = tests::optouts::rows::of(&self.rig.objects, &self.rig.paths, generation);
         rows.into_iter().map(|(id, state, second)| (id, (second, state))).collect()
     }
 
@@ -399,7 +403,7 @@ impl Watch {
     pub fn complete(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
         let mut complete: Vec<Generation> =
-            keys.filter_map(|key| Home::parse_manifest(&key)).map(|(_, generation)| generation).collect();
+            keys.filter_map(|key| TablePaths::parse_manifest(&key)).map(|(_, generation)| generation).collect();
         complete.sort_unstable_by_key(|generation| generation.ulid);
         complete
     }
@@ -409,7 +413,7 @@ impl Watch {
     }
 
     fn manifest(&self, generation: &Generation) -> Result<Manifest, String> {
-        let at = self.rig.home.manifest(generation);
+        let at = self.rig.paths.manifest(generation);
         let json = self.rig.objects.body(&at.to_string()).ok_or_else(|| format!("{generation} has no manifest"))?;
         Manifest::from_json(&at, generation, &json).map_err(|error| error.report())
     }

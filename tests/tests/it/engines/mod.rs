@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tests::{engine::Start, random::count, rig::Rig};
 use turntable::{
     error::Kind,
+    layout::{Key, TablePaths},
     manifest::Manifest,
-    name::{Home, Key},
     publish::Outcome,
     record::Work,
 };
@@ -21,20 +21,20 @@ use crate::wire::Wire;
 pub mod support;
 
 async fn export(rig: &Rig) -> turntable::error::Result<Value> {
-    let answer = rig.export_with(rig.world(), json!({ "dataset": "users" })).await?;
+    let answer = rig.export_with(rig.env(), json!({ "dataset": "users" })).await?;
     Ok(serde_json::to_value(answer).unwrap())
 }
 
 /// Delivers the event of a run's end, and returns the answer.
 async fn hear(rig: &Rig, at: usize) -> Value {
-    let answer = rig.export_with(rig.world(), event_of(rig, at)).await.unwrap();
+    let answer = rig.export_with(rig.env(), event_of(rig, at)).await.unwrap();
     serde_json::to_value(answer).unwrap()
 }
 
 fn manifests(rig: &Rig) -> Vec<Manifest> {
     let read = |key: String| {
         let key: Key = key.parse().unwrap();
-        let (_, generation) = Home::parse_manifest(&key)?;
+        let (_, generation) = TablePaths::parse_manifest(&key)?;
         Some(Manifest::from_json(&key, &generation, &rig.objects.body(&key.to_string()).unwrap()).unwrap())
     };
     rig.objects.keys().into_iter().filter_map(read).collect()
@@ -59,7 +59,7 @@ async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the
         let manifest = manifests(&rig).pop().unwrap();
         assert!(manifest.as_of > before && manifest.as_of < manifest.created_at);
         assert_eq!((manifest.base, manifest.columns.len()), (None, 1));
-        assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Swapped);
+        assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(rig.live(), Some(manifest.generation));
         // Late and duplicate events do nothing.
         assert_eq!(hear(&rig, 0).await["outcome"], "nothing");
@@ -162,7 +162,7 @@ async fn a_refused_start_fails_at_once_and_leaves_nothing_pending() {
 #[tokio::test]
 async fn files_that_no_table_can_have_fail_with_advice() {
     for (files, expected) in [
-        (vec![], "no files: the result has no rows, and UNLOAD writes no file for them"),
+        (vec![], "no files: the result has no rows, and UNLOAD writes no file for an empty result"),
         (vec![("a.csv", "id\n1\n".into())], "must be Parquet with columns of Glue's types"),
         (
             vec![("a", tests::engine::file(1).await), ("b/c", bytes::Bytes::from_static(b"PAR1"))],
@@ -199,7 +199,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     let manifest = manifests(&rig).pop().unwrap();
     let found: Vec<_> = manifest.partitions.iter().map(|p| (p.column.glue_type.as_str(), p.count())).collect();
     assert_eq!(found, [("date", 2), ("string", 2)]);
-    assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
 
     // The table types a job's folders, and the values must fit these types.
     rig.configure_source(GLUE, "partition_by = [\"dt\", \"shop\"]");
@@ -220,7 +220,7 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
     let sent = std::mem::take(&mut *rig.queue.0.lock().unwrap());
     for body in sent {
         let message = json!({ "messageId": "m", "receiptHandle": "r", "body": body, "attributes": {} });
-        let answer = rig.export_with(rig.world(), json!({ "Records": [message] })).await.unwrap();
+        let answer = rig.export_with(rig.env(), json!({ "Records": [message] })).await.unwrap();
         answers.push(serde_json::to_value(answer).unwrap());
     }
     answers
@@ -230,17 +230,17 @@ async fn delivered(rig: &Rig) -> Vec<Value> {
 async fn sweep_makes_up_for_a_lost_event() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!(
         delivered(&rig).await,
         [json!({ "batchItemFailures": [] })],
         "sweep asks about a run that still goes on"
     );
     rig.engine.succeed(0, 5, &[""]).await;
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!((delivered(&rig).await.len(), manifests(&rig)[0].rows), (1, 5));
     // Sweep doesn't ask about settled runs.
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.queue.0.lock().unwrap().is_empty());
 }
 
@@ -259,10 +259,10 @@ async fn a_runs_leftovers_are_deleted_only_after_its_certain_end() {
     let of_runs = || rig.objects.keys().iter().filter(|key| key.contains("/_pending/")).count();
 
     rig.advance(SignedDuration::from_hours(2));
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_some() && of_runs() == 3, "a run may take three hours");
     rig.advance(SignedDuration::from_hours(2));
-    support::sweep(&rig, rig.world()).await.unwrap();
+    support::sweep(&rig, rig.env()).await.unwrap();
     assert!(rig.objects.body(&orphan).is_none());
     assert_eq!(of_runs(), 0);
     assert_eq!(hear(&rig, 1).await["outcome"], "nothing");
@@ -301,13 +301,13 @@ async fn random_schedules_start_and_settle_each_run_once() {
             }
             let nudges = std::mem::take(&mut *rig.queue.0.lock().unwrap());
             events.extend(nudges.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()));
-            let mut world = || {
+            let mut env = || {
                 let dies = (numbers.below(4) == 0).then(|| numbers.below(12) as usize);
                 died += usize::from(dies.is_some());
-                Wire::turning(&rig.world(), numbers.below(1 << 31) << 32, dies)
+                Wire::turning(&rig.env(), numbers.below(1 << 31) << 32, dies)
             };
-            let swept = support::sweep(&rig, world());
-            let run = events.into_iter().map(|event| rig.export_with(world(), event)).collect::<Vec<_>>();
+            let swept = support::sweep(&rig, env());
+            let run = events.into_iter().map(|event| rig.export_with(env(), event)).collect::<Vec<_>>();
             drop(futures::future::join(swept, futures::future::join_all(run)).await);
         }
         settle_all(&rig).await;
@@ -317,9 +317,9 @@ async fn random_schedules_start_and_settle_each_run_once() {
         for (at, run) in runs.iter().enumerate() {
             let same = runs.iter().filter(|other| other.location == run.location).count();
             assert_eq!(same, 1, "seed {seed}: two runs write to {}", run.location);
-            let (_, generation) = Home::of_generation(&run.location).unwrap();
+            let (_, generation) = TablePaths::of_generation(&run.location).unwrap();
             let manifest = manifests.iter().find(|manifest| manifest.location == run.location);
-            let record = rig.objects.body(&rig.home.failed(&generation).to_string());
+            let record = rig.objects.body(&rig.paths.failed(&generation).to_string());
             let is_failed = record.is_some();
             match run.ended() {
                 // A run whose start was lost may have been given up.
@@ -363,7 +363,7 @@ async fn settle_all(rig: &Rig) {
     }
     rig.engine.forget_fates();
     for _ in 0..3 {
-        support::sweep(rig, rig.world()).await.unwrap();
+        support::sweep(rig, rig.env()).await.unwrap();
         delivered(rig).await;
         // Runs that were started only now.
         for at in 0..rig.engine.runs().len() {
@@ -377,14 +377,14 @@ async fn settle_all(rig: &Rig) {
 #[tokio::test]
 async fn an_event_of_an_unmanaged_run_is_ignored() {
     let rig = support::rig(ATHENA, "");
-    let unknown = rig.export_with(rig.world(), athena_event("0000")).await.unwrap();
-    assert!(matches!(unknown, Answer::Engaged(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
+    let unknown = rig.export_with(rig.env(), athena_event("0000")).await.unwrap();
+    assert!(matches!(unknown, Answer::EngineResponse(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
     export(&rig).await.unwrap();
     let other = Arc::new(support::rig(ATHENA, ""));
     other.objects.put("s3://lake/datasets.toml", "[datasets.a]\ndatabase = \"dmp\"\nlocation = \"s3://else\"\nsource = { files = { location = \"s3://lake/in/\" } }\n");
     let theirs = export::handle(
         export::Export {
-            world: other.world(),
+            env: other.env(),
             queue: other.queue.clone(),
             engine: rig.engine.clone(),
             secrets: None,

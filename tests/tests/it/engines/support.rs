@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sweep::{Limits, Sweep};
 use tests::rig::Rig;
-use turntable::{error::Result, record::Run, request::Swept, world::World};
+use turntable::{answer::Swept, environment::Environment, error::Result, record::EngineRun};
 
 pub const ATHENA: &str = "athena = { query = \"SELECT id FROM t;\", workgroup = \"etl\" }";
 pub const GLUE: &str = "glue_job = { name = \"build-users\", arguments = { \"--day\" = \"1\" }, timeout = \"2h\" }";
@@ -18,8 +18,8 @@ pub fn rig(source: &str, more: &str) -> Rig {
 /// Returns the event of a run's end: events/export-athena.json or events/export-glue.json with another run.
 pub fn event_of(rig: &Rig, at: usize) -> Value {
     match &rig.engine.runs()[at].run {
-        Run::Athena { id } => athena_event(id),
-        Run::GlueJob { job, id } => {
+        EngineRun::Athena { id } => athena_event(id),
+        EngineRun::GlueJob { job, id } => {
             let mut event: Value = serde_json::from_str(include_str!("../../../../events/export-glue.json")).unwrap();
             event["detail"]["jobName"] = json!(job);
             event["detail"]["jobRunId"] = json!(id);
@@ -34,8 +34,8 @@ pub fn athena_event(id: &str) -> Value {
     event
 }
 
-pub async fn sweep(rig: &Rig, world: World) -> Result<Swept> {
-    let sweep = Sweep { world, queue: rig.queue.clone(), limits: Limits::default() };
+pub async fn sweep(rig: &Rig, env: Environment) -> Result<Swept> {
+    let sweep = Sweep { env, queue: rig.queue.clone(), limits: Limits::default() };
     sweep::handle(sweep, json!({})).await
 }
 

@@ -38,18 +38,18 @@ async fn types_are_inferred_without_losing_information() {
 async fn a_row_that_does_not_fit_is_named_and_never_shown() {
     let csv = |row: &str| format!("id,name,age\n1,\"a\n\nb\",2\n{row}\n");
     for (row, expected) in [
-        ("1,a", "a.csv: line 5: 2 fields where the header has 3"),
-        ("1,a,2,3", "a.csv: line 5: 4 fields where the header has 3"),
-        ("x,a,2", "a.csv: line 5: column \"id\" is bigint: not a whole number"),
-        ("1,a,300", "a.csv: line 5: column \"age\" is tinyint: out of the type's range"),
-        ("1,\"a,2", "a.csv: line 5: a quote that is not closed"),
-        ("1,\"a\"b,2", "a.csv: line 5: text between a closing quote and the next delimiter"),
+        ("1,a", "a.csv: line 5: field count is 2, expected 3 as in the header"),
+        ("1,a,2,3", "a.csv: line 5: field count is 4, expected 3 as in the header"),
+        ("x,a,2", "a.csv: line 5: column \"id\" (bigint): not a whole number"),
+        ("1,a,300", "a.csv: line 5: column \"age\" (tinyint): out of range"),
+        ("1,\"a,2", "a.csv: line 5: unclosed quote"),
+        ("1,\"a\"b,2", "a.csv: line 5: text after a closing quote, expected a delimiter or line end"),
     ] {
         assert_eq!(fault("a.csv", csv(row), COLUMNS).await, expected);
     }
     assert_eq!(
         fault("a.csv", b"id,name,age\n1,\xe9,2\n", COLUMNS).await,
-        "a.csv: line 2: column \"name\" is string: not UTF-8"
+        "a.csv: line 2: column \"name\" (string): not UTF-8"
     );
 }
 
@@ -59,8 +59,8 @@ async fn a_later_row_that_breaks_an_inferred_type_says_what_to_do() {
     for last in ["x", "007", "+1", "2.0"] {
         assert_eq!(
             fault("a.csv", csv(last), "").await,
-            "a.csv: line 10002: column \"id\" was inferred to be bigint from the first records: not a whole number; \
-             declare the columns"
+            "a.csv: line 10002: column \"id\" (bigint, inferred from the first records): not a whole number; declare the \
+             types in source.files.columns"
         );
     }
     assert_eq!(read_one("a.csv", csv("2"), "").await.unwrap().rows.len(), 10_001);
@@ -84,7 +84,7 @@ async fn shift_jis_is_read_as_windows_writes_it() {
     assert_eq!(table.rows, ["1|ソ\"表"]);
     assert_eq!(
         fault("a.csv", CP932, "").await,
-        "a.csv: line 1: the header is not UTF-8: what else it is can be said by csv.encoding"
+        "a.csv: line 1: the header is not UTF-8: set source.files.csv.encoding to the file's encoding"
     );
 }
 
@@ -93,15 +93,15 @@ async fn bytes_outside_the_encoding_are_named_and_never_replaced() {
     let options = ", csv = { encoding = \"shift_jis\" }, columns = { id = \"bigint\", name = \"string\" }";
     let rows: Vec<u8> = (0..100_000).flat_map(|id| [format!("{id},").as_bytes(), b"\x83\x5c\n"].concat()).collect();
     for (tail, expected) in [
-        (&b"1,a\xa0b\n2,c\n"[..], "a.csv: line 100002: column \"name\": not shift_jis"),
-        (b"\xff,a\n", "a.csv: line 100002: column \"id\": not shift_jis"),
-        (b"1,\"a\n\n\xfd\"\n", "a.csv: line 100002: column \"name\": not shift_jis"),
-        (b"1,\x83", "a.csv: line 100002: column \"name\": not shift_jis"),
+        (&b"1,a\xa0b\n2,c\n"[..], "a.csv: line 100002: column \"name\": invalid shift_jis"),
+        (b"\xff,a\n", "a.csv: line 100002: column \"id\": invalid shift_jis"),
+        (b"1,\"a\n\n\xfd\"\n", "a.csv: line 100002: column \"name\": invalid shift_jis"),
+        (b"1,\x83", "a.csv: line 100002: column \"name\": invalid shift_jis"),
     ] {
         let text = [b"id,name\n", &rows[..], tail].concat();
         assert_eq!(fault("a.csv", text, options).await, expected);
     }
-    assert_eq!(fault("a.csv", b"id,\xff\n", options).await, "a.csv: line 1: field 2: not shift_jis");
+    assert_eq!(fault("a.csv", b"id,\xff\n", options).await, "a.csv: line 1: field 2: invalid shift_jis");
     assert_eq!(read_one("a.csv", [b"id,name\n", &rows[..]].concat(), options).await.unwrap().rows.len(), 100_000);
 }
 
@@ -128,7 +128,7 @@ async fn other_encodings_are_read_with_and_without_a_mark() {
     }
     let lone = [&little("")[..], &[0x31, 0, 9, 0, 0x00, 0xd8, 0x41, 0]].concat();
     let options = ", csv = { delimiter = \"\\t\", encoding = \"utf-16le\" }";
-    assert_eq!(fault("a.csv", lone, options).await, "a.csv: line 3: column \"name\": not utf-16le");
+    assert_eq!(fault("a.csv", lone, options).await, "a.csv: line 3: column \"name\": invalid utf-16le");
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn other_delimiters_quotes_and_nulls_are_read() {
     assert_eq!(table.rows, ["1|\"x|2024-01-31", "-|-|-", "2||-"]);
     assert_eq!(
         fault("a.csv", "1|x|2024-01-31\n1|x\n", &none).await,
-        "a.csv: line 2: 2 fields where the declared columns are 3"
+        "a.csv: line 2: field count is 2, expected 3 as declared in source.files.columns"
     );
     let words = format!("{columns}, csv = {{ null = [\"\", \"NULL\", \"n/a\"] }}");
     let table = read_one("a.csv", "born,id,name\nn/a,1,NULL\n,2,\"NULL\"\nNULL,3,\"\"\n", &words).await.unwrap();
@@ -153,7 +153,7 @@ async fn other_delimiters_quotes_and_nulls_are_read() {
     assert_eq!(error.kind(), Kind::Config);
     assert_eq!(
         error.message(),
-        "s3://lake/in/users/a.ndjson: is no CSV, and source.files.csv has options of CSV: drop them"
+        "s3://lake/in/users/a.ndjson: not a CSV file, but source.files.csv is set: remove source.files.csv"
     );
 }
 
@@ -164,7 +164,7 @@ async fn an_unrepresentable_value_is_null_where_the_dataset_says_so() {
     let bad = "300,1.555,2024-01-31 00:00:00.0000001,\n7,123,2024-01-31,\n";
     let json = "{\"n\":300,\"d\":1.555,\"t\":\"2024-01-31 00:00:00.0000001\"}\n{\"n\":7,\"d\":123}\n";
     for (name, text) in [("a.csv", format!("{good}{bad}")), ("a.json", json.into())] {
-        assert!(fault(name, text.clone(), columns).await.contains("column \"n\" is tinyint: out of the type's range"));
+        assert!(fault(name, text.clone(), columns).await.contains("column \"n\" (tinyint): out of range"));
         let (rows, nulled) = read_with_nulls(name, text, columns).await.unwrap();
         assert_eq!(rows[rows.len() - 2], "-|-|-|-", "{name}");
         assert_eq!(nulled, "{\"d\": 2, \"n\": 1, \"t\": 1}", "{name}");
@@ -177,15 +177,15 @@ async fn an_unrepresentable_value_is_null_where_the_dataset_says_so() {
 #[tokio::test]
 async fn headers_are_checked() {
     for (header, expected) in [
-        ("id,name", "a.csv: line 1: the header is not the declared columns: it lacks \"age\""),
-        ("id,name,age,x,y", "a.csv: line 1: the header is not the declared columns: it has \"x\", \"y\" besides"),
+        ("id,name", "a.csv: line 1: the header doesn't match the declared columns: missing \"age\""),
+        ("id,name,age,x,y", "a.csv: line 1: the header doesn't match the declared columns: unexpected \"x\", \"y\""),
         (
             "id,nam,age",
-            "a.csv: line 1: the header is not the declared columns: it lacks \"name\", and has \"nam\" besides",
+            "a.csv: line 1: the header doesn't match the declared columns: missing \"name\"; unexpected \"nam\"",
         ),
-        ("id,name,ID", "a.csv: line 1: the header has \"id\" twice (in lower case)"),
+        ("id,name,ID", "a.csv: line 1: the header has two columns \"id\" (Glue's names are lower case): rename one"),
         ("id,,age", "a.csv: line 1: the header has no name for column 2"),
-        ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 has a control character"),
+        ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 contains a control character"),
     ] {
         assert_eq!(fault("a.csv", format!("{header}\n"), COLUMNS).await, expected);
     }
@@ -196,6 +196,6 @@ async fn headers_are_checked() {
     objects.put("s3://lake/in/users/c.csv", "id,nom\n1,a\n");
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
-        "s3://lake/in/users/c.csv: line 1: the header is not the first object's: it lacks \"name\", and has \"nom\" besides"
+        "s3://lake/in/users/c.csv: line 1: the header doesn't match the first object's header: missing \"name\"; unexpected \"nom\""
     );
 }

@@ -14,10 +14,9 @@ use tests::memory;
 use turntable::{
     config::{Config, Files, OnUnrepresentable, Source},
     error::{Kind, Result},
+    layout::TableName,
     manifest::TypedBy,
-    name::TableName,
-    schema,
-    source::{self, Context, Opened},
+    sources::{self, Context, Opened},
 };
 
 /// Parses the options as datasets.toml has them.
@@ -47,7 +46,7 @@ async fn open_with(objects: &memory::Objects, toml: &str, on_unrepresentable: On
         on_unrepresentable,
         copies: None,
     };
-    source::open(&Source::Files(options(toml)), &context).await
+    sources::open(&Source::Files(options(toml)), &context).await
 }
 
 struct Table {
@@ -64,12 +63,12 @@ async fn read(objects: &memory::Objects, toml: &str) -> Result<Table> {
 
 async fn rows(opened: Opened) -> Result<Table> {
     assert_eq!(opened.as_of.to_string(), "2026-11-22T00:00:00Z");
-    let columns = schema::columns(&opened.schema).unwrap();
+    let columns = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
     let columns: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.glue_type)).collect();
     let mut rows = Vec::new();
-    for stream in opened.streams {
+    for stream in opened.rows.streams {
         for batch in stream.try_collect::<Vec<RecordBatch>>().await? {
-            assert_eq!(batch.schema(), opened.schema);
+            assert_eq!(batch.schema(), opened.rows.schema);
             let options = FormatOptions::new().with_null("-");
             let columns: Vec<ArrayRef> = batch.columns().iter().map(without_zone).collect();
             let columns: Vec<ArrayFormatter> =

@@ -26,23 +26,29 @@ async fn json_keeps_digits_and_nests() {
 async fn a_line_that_does_not_fit_is_named_and_never_shown() {
     let columns = ", columns = { id = \"bigint\", a = \"struct<b:array<int>>\" }";
     for (line, expected) in [
-        ("{\"id\":1.5}", "a.json: line 2: column \"id\" is bigint: not a whole number"),
-        ("{\"id\":[1]}", "a.json: line 2: column \"id\" is bigint: an array or an object"),
-        ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" stands there twice"),
-        ("{\"x\":1}", "a.json: line 2: column \"x\" is not known: declare all columns, or leave it out"),
-        ("{\"a\":{\"c\":1}}", "a.json: line 2: column \"a.c\" is not known: declare all columns, or leave it out"),
-        ("{\"a\":{\"b\":[\"x\"]}}", "a.json: line 2: column \"a.b\" is int: not a whole number"),
-        ("{\"a\":1}", "a.json: line 2: column \"a\" is struct<b:array<int>>: not a JSON object"),
-        ("{\"id\":\"\\ud800\"}", "a.json: line 2: column \"id\" is bigint: not a JSON string"),
-        ("{\"id\":1", "a.json: line 2: not JSON at byte 7"),
-        ("{\"id\":1}}", "a.json: line 2: not JSON at byte 9"),
+        ("{\"id\":1.5}", "a.json: line 2: column \"id\" (bigint): not a whole number"),
+        ("{\"id\":[1]}", "a.json: line 2: column \"id\" (bigint): an array or an object, expected a single value"),
+        ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" appears twice"),
+        (
+            "{\"x\":1}",
+            "a.json: line 2: column \"x\" is unknown: declare all columns in source.files.columns, or remove it from the data",
+        ),
+        (
+            "{\"a\":{\"c\":1}}",
+            "a.json: line 2: column \"a.c\" is unknown: declare all columns in source.files.columns, or remove it from the data",
+        ),
+        ("{\"a\":{\"b\":[\"x\"]}}", "a.json: line 2: column \"a.b\" (int): not a whole number"),
+        ("{\"a\":1}", "a.json: line 2: column \"a\" (struct<b:array<int>>): not a JSON object"),
+        ("{\"id\":\"\\ud800\"}", "a.json: line 2: column \"id\" (bigint): invalid JSON string"),
+        ("{\"id\":1", "a.json: line 2: invalid JSON at byte 7"),
+        ("{\"id\":1}}", "a.json: line 2: invalid JSON at byte 9"),
         ("[1]", "a.json: line 2: not a JSON object"),
     ] {
         assert_eq!(fault("a.json", format!("{{}}\n{line}\n"), columns).await, expected);
     }
-    assert_eq!(fault("a.json", b"{\"id\":\"\xff\"}", columns).await, "a.json: line 1: not UTF-8 at byte 8");
+    assert_eq!(fault("a.json", b"{\"id\":\"\xff\"}", columns).await, "a.json: line 1: invalid UTF-8 at byte 8");
     let deep = format!("{{\"id\":{}", "[".repeat(1_000_000));
-    assert_eq!(fault("a.json", deep, columns).await, "a.json: line 1: not JSON at byte 1000006");
+    assert_eq!(fault("a.json", deep, columns).await, "a.json: line 1: invalid JSON at byte 1000006");
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(read_one("a.json", deep, "").await.unwrap().columns, "x string");
 }
@@ -55,12 +61,12 @@ async fn a_record_that_is_too_wide_for_memory_is_an_error() {
     let pairs = |columns| names(columns).iter().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>();
     let object = |columns| format!("{{{}}}\n", pairs(columns).join(","));
     for (name, widest, wider, why) in [
-        ("a.csv", csv(10_000), csv(10_001), "a.csv: line 1: a record of more than 10,000 fields"),
+        ("a.csv", csv(10_000), csv(10_001), "a.csv: line 1: record with more than 10,000 fields"),
         (
             "a.json",
             object(10_000),
             object(10_001),
-            "a.json: line 1: an object of more than 10000 names, or with a name that is no text",
+            "a.json: line 1: an object with more than 10000 names, or with a name that is not valid text",
         ),
     ] {
         assert_eq!(read_one(name, widest, "").await.unwrap().rows.len(), 1);

@@ -32,8 +32,8 @@ async fn compressed_texts_may_be_of_several_parts() {
             }
         }
     }
-    assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or no gzip");
-    assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or no zstd");
+    assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or not gzip");
+    assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or not zstd");
 }
 
 #[tokio::test]
@@ -44,7 +44,10 @@ async fn a_location_is_an_object_or_a_folder() {
     }
     objects.put("s3://lake/in/users2/a.csv", "id\n2\n");
     let missing = read(&objects, PLACE).await.err().unwrap();
-    assert_eq!(missing.message(), "s3://lake/in/users: no objects; an empty table needs its columns declared");
+    assert_eq!(
+        missing.message(),
+        "s3://lake/in/users: no objects found: put one there, or declare source.files.columns to publish an empty table"
+    );
     let empty = read(&objects, &format!("{PLACE}{COLUMNS}")).await.unwrap();
     assert_eq!((empty.columns.as_str(), empty.rows.len()), ("id bigint, name string, age tinyint", 0));
     objects.put("s3://lake/in/users/day=1/a.csv", "id\n1\n");
@@ -56,15 +59,16 @@ async fn a_location_is_an_object_or_a_folder() {
     objects.put("s3://lake/in/users/b.txt", "id\n1\n");
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
-        "s3://lake/in/users/b.txt: the name tells no format, expected .csv, .ndjson, .jsonl, .json (each also with \
-         .gz or .zst) or .parquet; or set format"
+        "s3://lake/in/users/b.txt: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with \
+         .gz or .zst) or .parquet, or set source.files.format"
     );
     assert_eq!(read(&objects, &format!("{PLACE}, format = \"csv\"")).await.unwrap().rows, ["1", "1"]);
     objects.delete("s3://lake/in/users/b.txt");
     objects.put("s3://lake/in/users/c.json", "{}");
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
-        "s3://lake/in/users/day=1/a.csv: is csv, and s3://lake/in/users/c.json is ndjson; keep one format in one place"
+        "s3://lake/in/users/day=1/a.csv: format is csv, but s3://lake/in/users/c.json is ndjson: keep one format per \
+         location"
     );
 }
 
@@ -74,7 +78,7 @@ async fn a_header_alone_is_an_empty_table_of_strings() {
     assert_eq!((table.columns.as_str(), table.rows.len()), ("id string, name string", 0));
     assert_eq!(
         fault("a.csv", "", "").await,
-        "s3://lake/in/users: no object has a header; an empty table needs its columns declared"
+        "s3://lake/in/users: no object has a header: declare source.files.columns to publish an empty table"
     );
 }
 
@@ -84,7 +88,7 @@ async fn an_object_that_changes_meanwhile_is_an_error() {
     objects.put("s3://lake/in/users/a.csv", "id\n1\n");
     let opened = open(&objects, PLACE).await.unwrap();
     objects.put("s3://lake/in/users/a.csv", "id\n2\n");
-    let error = opened.streams.into_iter().next().unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    let error = opened.rows.streams.into_iter().next().unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
 }
 
@@ -96,8 +100,8 @@ async fn large_objects_are_distributed_over_streams() {
         objects.put(&format!("s3://lake/in/users/{number}.csv"), format!("a,b\n{rows}"));
     }
     let opened = open(&objects, PLACE).await.unwrap();
-    assert_eq!(opened.streams.len(), 2);
-    let streams = futures::stream::select_all(opened.streams);
+    assert_eq!(opened.rows.streams.len(), 2);
+    let streams = futures::stream::select_all(opened.rows.streams);
     let rows: usize = streams.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await.unwrap();
     assert_eq!(rows, 6 * 800_000);
 }

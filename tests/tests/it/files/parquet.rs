@@ -20,7 +20,7 @@ use tests::{
     memory,
     types_page::{arrow, in_code, table},
 };
-use turntable::{error::Kind, manifest::TypedBy, schema};
+use turntable::{error::Kind, manifest::TypedBy};
 
 use super::{PLACE, fault, open, read, read_one, read_with_nulls};
 
@@ -147,8 +147,8 @@ async fn a_timestamp_finer_than_a_microsecond_is_named_or_null_and_never_cut() {
         values[20_001] = Some((DAY - 1, day));
         assert_eq!(
             fault("a.parquet", int96(&values), "").await,
-            "table dmp.t, column \"t\", a.parquet row 20002: a timestamp finer than a microsecond: round it where it is \
-             written, or let it be NULL by on_unrepresentable = \"null\""
+            "table dmp.t, column \"t\", a.parquet row 20002: a timestamp more precise than a microsecond: round it at \
+             the source, or set on_unrepresentable = \"null\" to store NULL"
         );
         let (rows, nulled) = read_with_nulls("a.parquet", int96(&values), "").await.unwrap();
         assert_eq!(nulled, "{\"s\": 1, \"t\": 1}");
@@ -186,17 +186,17 @@ async fn parquet_is_cast_only_where_nothing_is_lost() {
         assert_eq!(read_one("a.parquet", parquet(&numbers), &columns).await.unwrap().rows.join(" "), expected);
     }
     for (to, expected) in [
-        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value that does not fit Int8"),
-        ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 does not fit Float64 without loss"),
-        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: column \"m\" is missing"),
-        ("{ m = \"bigint\" }", "a.parquet: column \"n\" is there besides"),
+        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value does not fit Int8"),
+        ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 can't be converted to Float64 without loss"),
+        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: missing column \"m\""),
+        ("{ m = \"bigint\" }", "a.parquet: unexpected column \"n\""),
     ] {
         assert_eq!(fault("a.parquet", parquet(&numbers), &format!(", columns = {to}")).await, expected);
     }
     let twice = batch(vec![("a", Arc::new(Int8Array::from(vec![1]))), ("A", Arc::new(Int8Array::from(vec![1])))]);
     assert_eq!(
         fault("a.parquet", parquet(&twice), "").await,
-        "a.parquet: column \"a\" stands there twice (in lower case)"
+        "a.parquet: two columns are called \"a\" (Glue's names are lower case): rename one"
     );
 }
 
@@ -211,14 +211,14 @@ async fn parquet_objects_must_agree() {
     objects.put("s3://lake/in/users/b.parquet", parquet(&strings));
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
-        "s3://lake/in/users/b.parquet: column \"n\" is string, and bigint in s3://lake/in/users/a.parquet"
+        "s3://lake/in/users/b.parquet: column \"n\" is string, but bigint in s3://lake/in/users/a.parquet: write both with one type"
     );
 }
 
 #[tokio::test]
 async fn damaged_parquet_is_an_error_and_no_panic() {
     let body = parquet(&sample());
-    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or no Parquet");
+    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or not Parquet");
     for at in 0..body.len() {
         for damage in [0x00, 0x7f, 0xff, body[at] ^ 1] {
             let mut damaged = body.clone();
@@ -284,8 +284,8 @@ async fn the_page_says_what_every_type_of_parquet_becomes() {
             let objects = memory::Objects::default();
             objects.put("s3://lake/in/users/a.parquet", body);
             let opened = open(&objects, PLACE).await.unwrap_or_else(|error| panic!("{of}: {}", error.report()));
-            let glue = schema::columns(&opened.schema).unwrap().remove(0).glue_type;
-            let found = [arrow(opened.schema.field(0).data_type()), glue];
+            let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap().remove(0).glue_type;
+            let found = [arrow(opened.rows.schema.field(0).data_type()), glue];
             if found != row[1..3] {
                 wrong.push(format!("{of}: {found:?}, the page says {:?}", &row[1..3]));
             }

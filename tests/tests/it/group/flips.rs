@@ -8,12 +8,12 @@ use tests::{
 use turntable::{
     error::Kind,
     publish::Outcome,
-    record::{By, Flip},
+    record::{Flip, FlipOrigin},
 };
 
 use super::lake::{Lake, MEMBERS, event, some, table};
 
-fn flips(lake: &Lake, by: By) -> Vec<Flip> {
+fn flips(lake: &Lake, by: FlipOrigin) -> Vec<Flip> {
     lake.rig.flips().into_iter().filter(|flip| flip.by == by).collect()
 }
 
@@ -24,12 +24,12 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
     for early in ["a", "b"] {
         let waits = lake.ask(event(&run, early)).await.unwrap();
         assert_eq!(waits.outcome, Outcome::Waiting);
-        assert_eq!(waits.reasons, ["group core flips with the manifest of c, which comes last"]);
+        assert_eq!(waits.reasons, ["group core flips on the manifest of c, which is written last"]);
     }
     assert!(lake.live().values().all(Option::is_none));
 
     let swapped = lake.ask(event(&run, "c")).await.unwrap();
-    assert_eq!((swapped.outcome, swapped.live), (Outcome::Swapped, Some(run.members["c"].to_string())));
+    assert_eq!((swapped.outcome, swapped.live), (Outcome::Committed, Some(run.members["c"].to_string())));
     let group = swapped.group.unwrap();
     assert_eq!((group.run, group.live.len(), group.previous.len()), (Some(run.run.to_string()), 3, 3));
     assert!(group.between_ms.is_some());
@@ -41,7 +41,7 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
     let next = lake.flipped().await;
     lake.is_settled_at(&[&next], "after the second run");
     assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Stale);
-    assert_eq!(flips(&lake, By::Event).len(), 6);
+    assert_eq!(flips(&lake, FlipOrigin::Event).len(), 6);
     assert_eq!(lake.record().past[0].set.run, run.run);
 }
 
@@ -49,9 +49,9 @@ async fn the_last_manifest_flips_all_and_the_others_wait_for_it() {
 async fn a_run_whose_last_manifest_is_not_there_waits_for_the_rest() {
     let lake = Lake::new();
     let run = lake.run().await;
-    lake.rig.objects.delete(&super::lake::home("b").manifest(&run.members["b"]).to_string());
+    lake.rig.objects.delete(&super::lake::paths("b").manifest(&run.members["b"]).to_string());
     let waits = lake.ask(event(&run, "c")).await.unwrap();
-    assert_eq!((waits.outcome, waits.reasons), (Outcome::Waiting, vec!["no manifest yet of b".to_owned()]));
+    assert_eq!((waits.outcome, waits.reasons), (Outcome::Waiting, vec!["no manifest yet for b".to_owned()]));
     assert!(lake.live().values().all(Option::is_none));
 }
 
@@ -86,13 +86,16 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let error = lake.ask(event(&run, "c")).await.unwrap_err();
     // While updates of b are denied, a late one could still arrive, so the flip isn't over. Readers have the old run again.
     assert_eq!((error.kind(), lake.live()), (Kind::Config, some(&old)), "{}", error.report());
-    assert!(error.message().contains("and b has not come along"), "{}", error.report());
+    assert!(error.message().contains("but b could not be moved back"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
     lake.rig.catalog.deny(None);
     let why = lake.rejected(&run).await;
-    assert!(why.contains("group core went back to where it was: b: dmp.b: UpdateTable is denied"), "{why}");
+    assert!(
+        why.contains("group core went back to its state before this flip: b: dmp.b: UpdateTable is denied"),
+        "{why}"
+    );
     lake.is_settled_at(&[&old], "it went back");
-    let back = flips(&lake, By::Group);
+    let back = flips(&lake, FlipOrigin::Group);
     assert_eq!(back.iter().map(|flip| flip.dataset.as_str()).collect::<Vec<_>>(), ["a", "c"], "b has never moved");
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
@@ -101,7 +104,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
-    assert_eq!(by_hand.outcome, Outcome::Swapped);
+    assert_eq!(by_hand.outcome, Outcome::Committed);
     lake.is_settled_at(&[&run], "by hand");
 }
 
@@ -112,12 +115,12 @@ async fn an_update_without_an_answer_is_retried_and_then_all_goes_back() {
     let run = lake.run().await;
     let updates = lake.rig.catalog.calls(Op::Update);
     lake.rig.catalog.on(Op::Update, updates + 2, Fault::Fail);
-    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&run], "one answer was lost");
     for fault in [Fault::LoseReply, Fault::Echo, Fault::Overtake] {
         let next = lake.run().await;
         lake.rig.catalog.on(Op::Update, lake.rig.catalog.calls(Op::Update) + 2, fault);
-        assert_eq!(lake.ask(event(&next, "c")).await.unwrap().outcome, Outcome::Swapped, "{fault:?}");
+        assert_eq!(lake.ask(event(&next, "c")).await.unwrap().outcome, Outcome::Committed, "{fault:?}");
         lake.is_settled_at(&[&next], &format!("{fault:?}"));
     }
     let (before, never) = (lake.live(), lake.run().await);
@@ -140,7 +143,7 @@ async fn a_canary_takes_all_back() {
     let why = lake.rejected(&run).await;
     assert!(why.contains("b: canary"), "{why}");
     lake.is_settled_at(&[&old], "the canary of b");
-    assert_eq!(flips(&lake, By::Group).len(), 3);
+    assert_eq!(flips(&lake, FlipOrigin::Group).len(), 3);
 }
 
 #[tokio::test]
@@ -149,7 +152,7 @@ async fn a_created_table_stays_behind_and_is_reported() {
     lake.rig.athena.answers(|_| Ok(query::one("false")));
     let run = lake.run().await;
     let why = lake.rejected(&run).await;
-    assert!(why.contains("there was no table before to go back to"), "{why}");
+    assert!(why.contains("there was no table before this flip"), "{why}");
     assert_eq!((lake.record().flipping, lake.named()), (None, None));
     lake.rig.athena.answers(|_| Ok(query::one("true")));
     lake.flipped().await;
@@ -164,13 +167,13 @@ async fn a_run_with_other_members_is_stale() {
     // c comes last in the run, and is no member now.
     let alone = lake.ask(event(&run, "c")).await.unwrap();
     assert_eq!(alone.outcome, Outcome::Stale);
-    assert!(alone.reasons[0].contains("which the dataset has left: export it again"), "{:?}", alone.reasons);
+    assert!(alone.reasons[0].contains("which the dataset has left: run export again"), "{:?}", alone.reasons);
     let fewer = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
     assert_eq!(fewer.outcome, Outcome::Stale);
-    assert_eq!(fewer.reasons, ["group core was a, b, c when it was exported and is a, b now: export it again"]);
+    assert_eq!(fewer.reasons, ["group core was exported with the members a, b, c, but has a, b now: export it again"]);
     lake.configure(&["a", "b", "c"]);
     lake.is_settled_at(&[&old], "nothing has flipped");
-    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Committed);
 }
 
 #[tokio::test]
@@ -178,12 +181,12 @@ async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     let lake = Lake::new();
     let old = lake.flipped().await;
     let run = lake.run().await;
-    let key = super::lake::home("a").manifest(&run.members["a"]).to_string();
+    let key = super::lake::paths("a").manifest(&run.members["a"]).to_string();
     let mut manifest: serde_json::Value = serde_json::from_slice(&lake.rig.objects.body(&key).unwrap()).unwrap();
     manifest.as_object_mut().unwrap().remove("group");
     lake.rig.objects.put(&key, manifest.to_string());
     let stale = lake.ask(event(&run, "a")).await.unwrap();
     assert_eq!(stale.outcome, Outcome::Stale);
-    assert!(stale.reasons[0].contains("was exported without its group: export it again"), "{:?}", stale.reasons);
+    assert!(stale.reasons[0].contains("was exported without its group: run export again"), "{:?}", stale.reasons);
     lake.is_settled_at(&[&old], "nothing has flipped");
 }

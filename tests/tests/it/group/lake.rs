@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use sweep::{Limits, Sweep};
 use tests::rig::Rig;
 use turntable::{
+    answer::Flipped,
     aws::glue,
+    environment::Environment,
     error::Result,
     group::Record,
-    manifest::Run,
-    name::{Generation, Home, TableName},
+    layout::{Generation, TableName, TablePaths},
+    manifest::GroupRun,
     publish::Outcome,
-    request::Flipped,
-    world::World,
 };
 
 use crate::wire::Wire;
@@ -57,21 +57,21 @@ impl Lake {
     }
 
     /// Leaves a run of the group as an export would, with each member's `rows` from a file.
-    pub async fn run_of(&self, rows: [usize; 3]) -> Run {
+    pub async fn run_of(&self, rows: [usize; 3]) -> GroupRun {
         let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
         self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));
         let as_of = self.rig.now();
         let mut members = Set::new();
         for (name, rows) in MEMBERS.into_iter().zip(rows) {
             self.rig.source(rows);
-            match self.rig.export_with(self.rig.world(), json!({ "dataset": name })).await.unwrap() {
+            match self.rig.export_with(self.rig.env(), json!({ "dataset": name })).await.unwrap() {
                 export::Answer::Exported(exported) => members.insert(name.into(), exported.generation),
                 other => panic!("{other:?}"),
             };
         }
-        let run = Run { group: "core".into(), run: self.world().clock.ulid(), members };
+        let run = GroupRun { group: "core".into(), run: self.env().clock.ulid(), members };
         for (name, generation) in &run.members {
-            let key = home(name).manifest(generation).to_string();
+            let key = paths(name).manifest(generation).to_string();
             let mut manifest: Value = serde_json::from_slice(&self.rig.objects.body(&key).unwrap()).unwrap();
             manifest["as_of"] = json!(as_of);
             manifest["group"] = json!(run);
@@ -81,12 +81,12 @@ impl Lake {
         run
     }
 
-    pub async fn run(&self) -> Run {
+    pub async fn run(&self) -> GroupRun {
         self.run_of([3, 4, 5]).await
     }
 
     /// Makes a run live.
-    pub async fn flipped(&self) -> Run {
+    pub async fn flipped(&self) -> GroupRun {
         let run = self.run().await;
         let answer = self.ask(event(&run, "c")).await.unwrap();
         assert_eq!(self.live(), some(&run), "{answer:?}");
@@ -94,11 +94,11 @@ impl Lake {
     }
 
     pub async fn ask(&self, request: Value) -> Result<Flipped> {
-        flip::handle(self.rig.world(), request).await
+        flip::handle(self.rig.env(), request).await
     }
 
     /// Delivers the event of a run's last manifest, and returns why the run is rejected.
-    pub async fn rejected(&self, run: &Run) -> String {
+    pub async fn rejected(&self, run: &GroupRun) -> String {
         let answer = self.ask(event(run, "c")).await.unwrap();
         assert_eq!(answer.outcome, Outcome::Rejected);
         answer.reasons.join("; ")
@@ -110,11 +110,11 @@ impl Lake {
     }
 
     /// Flips a run, and dies as soon as the first table has been moved.
-    pub async fn dies_midway(&self, run: &Run) {
+    pub async fn dies_midway(&self, run: &GroupRun) {
         let before = self.live();
         for at in 0.. {
-            let (wire, world) = Wire::dying(&self.world(), at);
-            drop(flip::handle(world, event(run, "c")).await);
+            let (wire, env) = Wire::dying(&self.env(), at);
+            drop(flip::handle(env, event(run, "c")).await);
             if self.live() != before {
                 assert!(self.record().flipping.is_some() && self.live() != some(run));
                 return;
@@ -124,13 +124,13 @@ impl Lake {
     }
 
     /// Returns how many generations of a run still exist.
-    pub fn there(&self, run: &Run) -> usize {
+    pub fn there(&self, run: &GroupRun) -> usize {
         let keys = self.rig.objects.keys();
-        run.members.iter().filter(|(name, it)| keys.contains(&home(name).manifest(it).to_string())).count()
+        run.members.iter().filter(|(name, it)| keys.contains(&paths(name).manifest(it).to_string())).count()
     }
 
     pub async fn sweep(&self) {
-        let sweep = Sweep { world: self.world(), queue: self.rig.queue.clone(), limits: Limits::default() };
+        let sweep = Sweep { env: self.env(), queue: self.rig.queue.clone(), limits: Limits::default() };
         drop(sweep::handle(sweep, json!({})).await);
     }
 
@@ -175,7 +175,7 @@ impl Lake {
     }
 
     /// Checks that one run of all members is live, that the record says so, and that nothing is under way.
-    pub fn is_settled_at(&self, runs: &[&Run], when: &str) -> Run {
+    pub fn is_settled_at(&self, runs: &[&GroupRun], when: &str) -> GroupRun {
         let record = self.record();
         assert_eq!(record.flipping, None, "{when}");
         let live = self.live();
@@ -186,17 +186,17 @@ impl Lake {
         (*run).clone()
     }
 
-    pub fn world(&self) -> World {
-        self.rig.world()
+    pub fn env(&self) -> Environment {
+        self.rig.env()
     }
 }
 
-pub fn some(run: &Run) -> BTreeMap<String, Option<Generation>> {
+pub fn some(run: &GroupRun) -> BTreeMap<String, Option<Generation>> {
     run.members.iter().map(|(name, generation)| (name.clone(), Some(*generation))).collect()
 }
 
-pub fn home(name: &str) -> Home {
-    Home::new(&"s3://lake/schemas".parse().unwrap(), name)
+pub fn paths(name: &str) -> TablePaths {
+    TablePaths::new(&"s3://lake/schemas".parse().unwrap(), name)
 }
 
 pub fn table(name: &str) -> TableName {
@@ -204,13 +204,13 @@ pub fn table(name: &str) -> TableName {
 }
 
 fn at(name: &str, table: &aws_sdk_glue::types::Table) -> Option<Generation> {
-    home(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
+    paths(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
 }
 
 /// Returns EventBridge's event about a member's manifest: events/flip-s3.json with another object.
-pub fn event(run: &Run, name: &str) -> Value {
+pub fn event(run: &GroupRun, name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
-    let key = home(name).manifest(&run.members[name]);
+    let key = paths(name).manifest(&run.members[name]);
     event["detail"]["bucket"]["name"] = key.bucket.into();
     event["detail"]["object"]["key"] = key.key.into();
     event

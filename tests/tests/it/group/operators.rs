@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use turntable::{error::Kind, publish::Outcome, record::By};
+use turntable::{error::Kind, publish::Outcome, record::FlipOrigin};
 
-use super::lake::{Lake, changed, event, home, some};
+use super::lake::{Lake, changed, event, paths, some};
 use crate::wire::Wire;
 
 #[tokio::test]
@@ -14,24 +14,24 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
     let second = lake.flipped().await;
     let running = lake.run().await;
     let back = lake.action("rollback").await.unwrap();
-    assert_eq!((back.outcome, back.live), (Outcome::Swapped, Some(first.members["b"].to_string())));
+    assert_eq!((back.outcome, back.live), (Outcome::Committed, Some(first.members["b"].to_string())));
     lake.is_settled_at(&[&first], "rolled back");
-    assert_eq!(lake.record().live.unwrap().by, By::Rollback);
+    assert_eq!(lake.record().live.unwrap().by, FlipOrigin::Rollback);
     for late in [&second, &running] {
         assert_eq!(lake.ask(event(late, "c")).await.unwrap().outcome, Outcome::Stale);
     }
     lake.is_settled_at(&[&first], "late events");
     // And forward again, by name.
     let forth = json!({ "dataset": "a", "action": "rollback", "generation": second.members["a"] });
-    assert_eq!(lake.ask(forth.clone()).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.ask(forth.clone()).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&second], "and forth");
     assert_eq!(lake.ask(forth).await.unwrap().outcome, Outcome::AlreadyLive);
     let never = json!({ "dataset": "a", "action": "rollback", "generation": running.members["a"] });
     assert_eq!(lake.ask(never).await.unwrap_err().kind(), Kind::Input);
-    assert_eq!(lake.action("rollback").await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.action("rollback").await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&first], "back and forth and back");
     // A set with a missing file doesn't come back in part.
-    lake.rig.objects.delete(&home("c").generation(&second.members["c"]).key("part-00000.parquet").to_string());
+    lake.rig.objects.delete(&paths("c").generation(&second.members["c"]).key("part-00000.parquet").to_string());
     let damaged = lake.action("rollback").await.unwrap_err();
     assert_eq!(damaged.kind(), Kind::Rejected);
     lake.is_settled_at(&[&first], "a damaged set");
@@ -51,12 +51,12 @@ async fn a_hold_of_one_is_a_hold_of_all() {
     lake.is_settled_at(&[&old], "held");
     let released = lake.action("release").await.unwrap();
     assert!(released.status.unwrap().hold.is_none());
-    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&run], "released");
 }
 
 async fn attention(lake: &Lake) -> Vec<String> {
-    let told = flip::answer(lake.world(), json!({ "action": "status" })).await.unwrap();
+    let told = flip::answer(lake.env(), json!({ "action": "status" })).await.unwrap();
     serde_json::from_value(serde_json::to_value(told).unwrap()["attention"].take()).unwrap()
 }
 
@@ -82,7 +82,7 @@ async fn a_members_older_hold_holds_the_group_until_released() {
     let run = lake.run().await;
     assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Held);
     lake.action("release").await.unwrap();
-    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.ask(event(&run, "c")).await.unwrap().outcome, Outcome::Committed);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
     let run = lake.run().await;
     lake.dies_midway(&run).await;
     let told = lake.ask(json!({ "dataset": "a", "action": "status" })).await.unwrap().reasons;
-    assert!(told[0].contains("goes forward: the next request or event of the group finishes it"), "{told:?}");
+    assert!(told[0].contains("is going forward; the next request or event of the group finishes it"), "{told:?}");
 }
 
 #[tokio::test]
@@ -106,8 +106,8 @@ async fn a_drifted_member_is_left_and_the_others_go_on() {
     let lake = Lake::with("on_unflip = \"repair\"\n");
     let first = lake.flipped().await;
     let second = lake.flipped().await;
-    lake.moved("a", &home("a").generation(&first.members["a"]).to_string());
-    assert_eq!(lake.ask(changed("a")).await.unwrap().outcome, Outcome::Swapped, "repaired");
+    lake.moved("a", &paths("a").generation(&first.members["a"]).to_string());
+    assert_eq!(lake.ask(changed("a")).await.unwrap().outcome, Outcome::Committed, "repaired");
     lake.is_settled_at(&[&second], "repaired");
 
     // After lasting drift, the next run waits for an operator, and moves nothing.
@@ -117,7 +117,7 @@ async fn a_drifted_member_is_left_and_the_others_go_on() {
     assert_eq!(lake.ask(event(&run, "c")).await.unwrap_err().kind(), Kind::Conflict);
     assert_eq!(lake.live_of("b"), Some(second.members["b"]));
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
-    assert_eq!(by_hand.outcome, Outcome::Swapped);
+    assert_eq!(by_hand.outcome, Outcome::Committed);
     lake.is_settled_at(&[&run], "by hand");
 }
 
@@ -155,8 +155,8 @@ async fn sweep_keeps_what_a_flip_would_go_back_to() {
     let run = lake.run().await;
     // The record says that all tables have been moved, but not that the flip is over.
     for at in 0.. {
-        let (_, world) = Wire::dying(&lake.world(), at);
-        drop(flip::handle(world, event(&run, "c")).await);
+        let (_, env) = Wire::dying(&lake.env(), at);
+        drop(flip::handle(env, event(&run, "c")).await);
         if lake.rig.flips().len() == 6 {
             break;
         }
@@ -182,7 +182,7 @@ async fn a_member_that_leaves_midway_stays_and_the_others_go_back() {
     assert_eq!(lake.action("hold").await.unwrap().outcome, Outcome::Held);
     let record = lake.record();
     assert_eq!((record.flipping, record.live.unwrap().run), (None, old.run));
-    let why = "a is no member any more; a is no member any more, and stays as it is";
+    let why = "a is no longer a member; a is no longer a member, and stays as it is";
     assert_eq!(record.went_back.unwrap().why, why);
     assert_eq!(
         ["a", "b", "c"].map(|name| lake.live_of(name)),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tests::random::count;
-use turntable::manifest::Run;
+use turntable::manifest::GroupRun;
 
-use super::lake::{Lake, changed, event, home, some, table};
+use super::lake::{Lake, changed, event, paths, some, table};
 use crate::wire::Wire;
 
 /// Creates a group with a live run and a fresh one.
-async fn begun() -> (Arc<Lake>, Run, Run) {
+async fn head() -> (Arc<Lake>, GroupRun, GroupRun) {
     let lake = Arc::new(Lake::new());
     let old = lake.flipped().await;
     let run = lake.run().await;
@@ -23,9 +23,9 @@ async fn begun() -> (Arc<Lake>, Run, Run) {
 async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run() {
     let mut midway = 0;
     for at in 0.. {
-        let (lake, old, run) = begun().await;
-        let (wire, world) = Wire::dying(&lake.world(), at);
-        drop(flip::handle(world, event(&run, "c")).await);
+        let (lake, old, run) = head().await;
+        let (wire, env) = Wire::dying(&lake.env(), at);
+        drop(flip::handle(env, event(&run, "c")).await);
         let live = lake.live();
         midway += usize::from(live != some(&old) && live != some(&run));
         // The record names one run at any moment.
@@ -50,13 +50,13 @@ async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run()
 #[tokio::test]
 async fn a_way_back_that_died_anywhere_is_finished() {
     for at in 0.. {
-        let (lake, old, run) = begun().await;
+        let (lake, old, run) = head().await;
         lake.rig.catalog.deny(Some(table("b")));
         drop(lake.ask(event(&run, "c")).await);
         lake.rig.catalog.deny(None);
         assert!(lake.record().flipping.unwrap().back.is_some());
-        let (wire, world) = Wire::dying(&lake.world(), at);
-        drop(flip::handle(world, event(&run, "c")).await);
+        let (wire, env) = Wire::dying(&lake.env(), at);
+        drop(flip::handle(env, event(&run, "c")).await);
         drop(lake.ask(event(&run, "c")).await);
         lake.is_settled_at(&[&old], &format!("died at call {at} on the way back"));
         if wire.calls() <= at {
@@ -97,7 +97,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
             let old = lake.flipped().await;
             let (run, fresher) = (lake.run().await, lake.run().await);
             let (beside, again, next) = (lake.clone(), event(&run, "c"), event(&fresher, "c"));
-            let before = home("b").generation(&oldest.members["b"]).to_string();
+            let before = paths("b").generation(&oldest.members["b"]).to_string();
             let meanwhile = async move || match other {
                 Other::Twice => drop(beside.ask(again).await),
                 Other::Fresher => drop(beside.ask(next).await.unwrap()),
@@ -117,8 +117,8 @@ async fn any_concurrent_action_leaves_one_run_live() {
                     drop(beside.ask(changed("b")).await);
                 }
             };
-            let (wire, world) = Wire::meeting(&lake.world(), at, meanwhile);
-            let answer = flip::handle(world, event(&run, "c")).await;
+            let (wire, env) = Wire::meeting(&lake.env(), at, meanwhile);
+            let answer = flip::handle(env, event(&run, "c")).await;
             if wire.calls() <= at {
                 break;
             }
@@ -137,7 +137,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
                 _ => assert!(live == old || live == run, "{when}: {answer:?}"),
             }
             for (name, generation) in &live.members {
-                assert!(lake.rig.objects.keys().contains(&home(name).manifest(generation).to_string()), "{when}");
+                assert!(lake.rig.objects.keys().contains(&paths(name).manifest(generation).to_string()), "{when}");
             }
         }
     }
@@ -148,7 +148,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
 async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;
     for at in 0.. {
-        let (lake, old, run) = begun().await;
+        let (lake, old, run) = head().await;
         lake.dies_midway(&run).await;
         let (beside, again) = (lake.clone(), event(&run, "c"));
         let meanwhile = async move || {
@@ -157,8 +157,8 @@ async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
             beside.rig.catalog.deny(None);
             drop(beside.ask(again).await);
         };
-        let (wire, world) = Wire::meeting(&lake.world(), at, meanwhile);
-        let answer = flip::handle(world, event(&run, "c")).await;
+        let (wire, env) = Wire::meeting(&lake.env(), at, meanwhile);
+        let answer = flip::handle(env, event(&run, "c")).await;
         if wire.calls() <= at {
             break;
         }
@@ -173,10 +173,10 @@ async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
 #[tokio::test]
 async fn drift_of_one_table_leaves_the_others_together() {
     for at in 0.. {
-        let (lake, old, run) = begun().await;
+        let (lake, old, run) = head().await;
         let beside = lake.clone();
-        let (wire, world) = Wire::meeting(&lake.world(), at, async move || beside.moved("b", "s3://lake/elsewhere"));
-        drop(flip::handle(world, event(&run, "c")).await);
+        let (wire, env) = Wire::meeting(&lake.env(), at, async move || beside.moved("b", "s3://lake/elsewhere"));
+        drop(flip::handle(env, event(&run, "c")).await);
         if wire.calls() <= at {
             break;
         }
@@ -232,8 +232,8 @@ async fn random_schedules_end_with_one_run_live() {
             let run = requests.into_iter().map(|request| {
                 let dies = (numbers.below(3) == 0).then(|| numbers.below(80) as usize);
                 died += usize::from(dies.is_some());
-                let world = Wire::turning(&lake.world(), numbers.below(1 << 31) << 32, dies);
-                flip::handle(world, request)
+                let env = Wire::turning(&lake.env(), numbers.below(1 << 31) << 32, dies);
+                flip::handle(env, request)
             });
             futures::future::join_all(run.collect::<Vec<_>>()).await;
             lake.rig.catalog.deny(None);
@@ -248,15 +248,15 @@ async fn random_schedules_end_with_one_run_live() {
             lake.ask(event(&last, "c")).await.unwrap();
             runs.push(last);
         }
-        let all: Vec<&Run> = runs.iter().collect();
+        let all: Vec<&GroupRun> = runs.iter().collect();
         let live = lake.is_settled_at(&all, &format!("seed {seed}, in the end"));
         assert!(seed % 2 == 0 || Some(&live) == runs.last(), "seed {seed}");
         for (name, generation) in &live.members {
-            assert!(lake.rig.objects.keys().contains(&home(name).manifest(generation).to_string()));
+            assert!(lake.rig.objects.keys().contains(&paths(name).manifest(generation).to_string()));
         }
         back += usize::from(lake.record().went_back.is_some());
         let flips = lake.rig.flips();
-        rolled += flips.iter().filter(|flip| flip.by == turntable::record::By::Rollback).count();
+        rolled += flips.iter().filter(|flip| flip.by == turntable::record::FlipOrigin::Rollback).count();
     }
     assert!(died > 0 && back > 0 && rolled > 0, "{died} died, {back} went back, {rolled} rolled back");
 }

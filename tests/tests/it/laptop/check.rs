@@ -1,6 +1,6 @@
 //! `check` names every missing column, and distinguishes a wrong file from an unreachable source.
 
-use local::check::check;
+use cli::check::check;
 use tests::postgres::Database;
 
 use super::File;
@@ -14,7 +14,7 @@ async fn every_fault_has_its_place_whether_toml_or_the_source_tells() {
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[0], at("2:25: ${NO_SUCH_NAME} is not set in the environment"));
     assert!(lines[1].starts_with(&at("2:63: datasets.users.source.mysql: unknown key \"queries\"")), "{told}");
-    assert_eq!(lines[2], at("1:11: datasets.users: database is missing, here and in [defaults]"));
+    assert_eq!(lines[2], at("1:11: datasets.users: database is missing: set it here or in [defaults]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! `new-dataset` on a real PostgreSQL and a real MariaDB: its output passes `check`, and can be exported.
 
-use local::{
+use cli::{
     check::check,
     new_dataset::{entries, new_dataset},
     workspace::root,
@@ -18,7 +18,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     assert!(checked.tables.contains(&format!("module {dataset:?}")), "{}", checked.tables);
     let rig = Rig::default();
     rig.objects.put("s3://lake/datasets.toml", text);
-    match rig.export_with(rig.world(), json!({ "dataset": dataset })).await.unwrap() {
+    match rig.export_with(rig.env(), json!({ "dataset": dataset })).await.unwrap() {
         export::Answer::Exported(exported) => assert_eq!(exported.rows, rows),
         other => panic!("{other:?}"),
     }
@@ -63,17 +63,17 @@ async fn a_table_of_postgresql_becomes_an_entry_that_runs() {
 
 [defaults]
 database = "dmp" # the Glue database
-location = "s3://${BUCKET}/schemas" # where tables' folders lie
+location = "s3://${BUCKET}/schemas" # the parent of the tables' folders
 
-# ${DATABASE_URL} comes from the environment: give another database another name. In AWS write, instead of url,
-# secret = "NAME", of Secrets Manager.
+# ${DATABASE_URL} comes from the environment: give another database another name. In AWS, replace url by
+# secret = "NAME", a secret in Secrets Manager.
 
 [datasets.order_items]
 # left out: odd (shop.odd): column "odd": type "odd" has a field "a b": Athena's structs allow letters, digits and _; cast it in the query to publish it
-# "ID" is called id_2: Glue's names are lower case, and id would be there twice
-# price (numeric) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
-# during (interval) becomes a string: a cast in the query makes something else of it
-# "zip code" is called zip_code: Athena's names are of letters, digits and _
+# "ID" is published as id_2: Glue's names are lower case, and id exists twice
+# price (numeric) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
+# during (interval) becomes a string: cast it in the query for another type
+# "zip code" is published as zip_code: Athena's names have letters, digits and _ only
 source.postgres.url = "${DATABASE_URL}" # postgres://…
 source.postgres.query = '''
 SELECT id, "ID" AS "id_2", "order", code, email, price, total, seen, during, mood,
@@ -84,8 +84,8 @@ source.postgres.split_by = "id"
 checks.min_rows = 1
 checks.max_shrink = 0.2
 checks.not_null = ["id", "order", "code", "total", "seen"]
-# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
-# unique in the database, and not checked: ["seen"]: seen is a time, of which Athena knows no more than milliseconds
+# unique in the database, but not checked: ["email"]: email may be null, and the check counts two rows without a key as duplicates
+# unique in the database, but not checked: ["seen"]: seen is a timestamp, which Athena reads to milliseconds only
 checks.unique = [["id"], ["order", "total"]]
 "##;
     assert_eq!(text, expected);
@@ -106,13 +106,13 @@ checks.unique = [["id"], ["order", "total"]]
     );
     works(&format!("{}{more}", text.split_once("[datasets").unwrap().0), &url, "shop_empty", 0).await;
 
-    let gone = "there is no table or view nothing'\\ here that this user can see: try SCHEMA.TABLE";
+    let gone = "this user sees no table or view nothing'\\: try SCHEMA.TABLE";
     let found = entries(&url, &["nothing'\\".into(), "empty".into()]).await.unwrap();
     assert_eq!((found.text.matches("[datasets.").count(), found.faults), (1, vec![gone.to_owned()]), "{}", found.text);
     let none = new_dataset(&url, &["nothing'\\".into()], root()).await.unwrap();
     assert_eq!((none.text.as_str(), none.faults), ("", vec![gone.to_owned()]));
     let refused = entries(&url.replace("secret", "other"), &["empty".into()]).await.err().unwrap().to_string();
-    assert!(refused.contains("refuses the password"), "{refused}");
+    assert!(refused.contains("rejected the password"), "{refused}");
     let other = entries("sqlite://x", &["t".into()]).await.err().unwrap().to_string();
     assert_eq!(other, "expected a URL that begins with postgres:// or mysql://");
 }
@@ -131,14 +131,14 @@ async fn a_table_of_mariadb_becomes_an_entry_that_runs() {
     let server = server.await.unwrap();
     let text = written(&server.url(), &["Order-Items"]).await;
     let expected = r#"[datasets.order_items]
-# wide (decimal(60,2)) becomes a string: a decimal of Glue has a precision, of up to 38 digits: cast it to one in the query, if all values fit
-# clock (time) becomes a string: a cast in the query makes something else of it
+# wide (decimal(60,2)) becomes a string: a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit
+# clock (time) becomes a string: cast it in the query for another type
 source.mysql.url = "${DATABASE_URL}" # mysql://…
 source.mysql.query = "SELECT `id`, `key`, `email`, `wide`, `name`, `clock` FROM `shop`.`Order-Items`"
 checks.min_rows = 1
 checks.max_shrink = 0.2
 checks.not_null = ["id", "key", "name", "clock"]
-# unique in the database, and not checked: ["email"]: email may be null, and two rows without a key are not unique to the check
+# unique in the database, but not checked: ["email"]: email may be null, and the check counts two rows without a key as duplicates
 checks.unique = [["id"], ["key", "name"]]
 "#;
     assert!(text.ends_with(expected), "{text}");
@@ -146,6 +146,6 @@ checks.unique = [["id"], ["key", "name"]]
     let none = entries(&server.url(), &["shop.no'\\".into()]).await.unwrap();
     assert_eq!(
         none.faults.join(""),
-        "there is no table or view shop.no'\\ here that this user can see: try DATABASE.TABLE, in the case that it has"
+        "this user sees no table or view shop.no'\\: try DATABASE.TABLE, in the right case"
     );
 }

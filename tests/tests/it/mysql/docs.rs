@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use tests::types_page::{arrow, in_code, table};
-use turntable::schema;
 
 use super::{open, run, shared};
 
@@ -17,12 +16,12 @@ async fn the_page_says_what_every_type_becomes() {
     let columns: Vec<String> = types.iter().enumerate().map(|(at, (of, _))| format!("c{at} {of} NULL")).collect();
     run(server, format!("CREATE TABLE documented ({})", columns.join(", "))).await;
     let opened = open(&server.url(), "SELECT * FROM documented").await.unwrap();
-    let glue = schema::columns(&opened.schema).unwrap();
+    let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
     // The test of PostgreSQL's types checks how Arrow's types become Parquet's.
     let parquet: BTreeMap<String, String> =
         table("PostgreSQL").into_iter().map(|row| (row[1].clone(), row[2].clone())).collect();
     for (at, (of, row)) in types.iter().enumerate() {
-        let found = arrow(opened.schema.field(at).data_type());
+        let found = arrow(opened.rows.schema.field(at).data_type());
         assert_eq!([&found, &glue[at].glue_type], [&row[1], &row[3]], "{of}");
         if let Some(parquet) = parquet.get(&found) {
             assert_eq!(*parquet, row[2], "{of}");

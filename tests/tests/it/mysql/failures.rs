@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use turntable::{
     config::{self, Connect},
     error::{Error, Kind},
-    source::mysql,
+    sources::mysql,
 };
 
 use super::{context, fault, open, options, rows, run, shared};
@@ -34,7 +34,7 @@ async fn a_query_that_fails_says_what_the_server_says() {
         ("SELECT 1 AS a FROM users_of_mars", "Table 'shop.users_of_mars' doesn't exist"),
         ("SELECT naem FROM mysql.user", "Unknown column 'naem' in 'SELECT'"),
     ] {
-        let text = format!("MySQL at {name} refuses the query: {text}");
+        let text = format!("MySQL at {name} rejected the query: {text}");
         let error = fault(&url, query).await;
         assert_eq!(error.message().to_lowercase(), text.to_lowercase());
         assert_eq!(error.kind(), Kind::Input);
@@ -43,7 +43,7 @@ async fn a_query_that_fails_says_what_the_server_says() {
     assert!(
         error
             .message()
-            .starts_with(&format!("MySQL at {name} refuses the query: You have an error in your SQL syntax"))
+            .starts_with(&format!("MySQL at {name} rejected the query: You have an error in your SQL syntax"))
     );
     run(
         server,
@@ -54,7 +54,7 @@ async fn a_query_that_fails_says_what_the_server_says() {
     let error = fault(&url.replace("turntable:", "nobody_much:"), "SELECT n FROM hidden").await;
     assert_eq!(error.kind(), Kind::Config);
     let name = name.replace("turntable@", "nobody_much@");
-    let text = format!("MySQL at {name} refuses the query: SELECT command denied to user 'nobody_much'@");
+    let text = format!("MySQL at {name} rejected the query: SELECT command denied to user 'nobody_much'@");
     assert!(error.message().starts_with(&text), "{error}");
 }
 
@@ -65,9 +65,10 @@ async fn a_value_never_gets_into_an_error() {
     // ExtractValue's error shows its argument.
     let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
     assert!(!error.report().contains("hunter"), "{}", error.report());
-    let ended =
-        "ended the query after 0 rows: error 1105 (HY000; its text may hold a value, and stands with the server only)";
-    let answers = "answers: error 1105 (HY000; its text may hold a value, and stands with the server only)";
+    let code =
+        "error 1105 (SQLSTATE HY000; the message may contain a row's value: run the query in a client to see it)";
+    let ended = format!("aborted the query after 0 rows: {code}");
+    let answers = format!("returned an error: {code}");
     let name = named(&server.url());
     let texts = [format!("MySQL at {name} {ended}; nothing was published"), format!("MySQL at {name} {answers}")];
     assert!(texts.contains(&error.message().to_owned()), "{error}");
@@ -78,17 +79,17 @@ async fn a_value_never_gets_into_an_error() {
 async fn a_refused_login_says_what_to_correct() {
     let url = shared().await.url();
     let at = address(&url);
-    let refuses = |by: &str| format!("MySQL at {at} refuses the password of user \"turntable\": correct it in {by}");
+    let refuses = |by: &str| format!("MySQL at {at} rejected the password of user \"turntable\": correct it in {by}");
     check(&fault(&url.replace(":secret@", ":wrong@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
     check(&fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
     check(
         &fault(&url.replace("/shop", "/mars"), "SELECT 1 AS n").await,
         Kind::Config,
-        &format!("MySQL at turntable@{at}/mars refuses the query: Unknown database 'mars'"),
+        &format!("MySQL at turntable@{at}/mars rejected the query: Unknown database 'mars'"),
     );
     let secret = config::Mysql { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = mysql::open(&secret, &context()).await.err().unwrap();
-    check(&nowhere, Kind::Config, "secret \"dmp\": there is no Secrets Manager here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,8 +106,8 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         &fault(&format!("mysql://u:p@{address}/d"), "SELECT 1 AS n").await,
         Kind::Unavailable,
         &format!(
-            "MySQL at {address} did not answer within 10 s: check the address and that it can be reached from here \
-             (in AWS: subnet, security group); nothing was published; run it again"
+            "MySQL at {address} did not respond within 10 s: check the address and the network path (in AWS: subnet, \
+             security group); nothing was published; run it again"
         ),
     );
 }
@@ -139,7 +140,7 @@ async fn a_server_that_dies_in_the_middle_is_unavailable_and_says_how_far_it_cam
     let url = server.url();
     for how in ["KILL QUERY", "KILL", "end"] {
         let mut opened = open(&url, "SELECT seq AS long_one FROM seq_1_to_1000000000").await.unwrap();
-        opened.streams[0].next().await.unwrap().unwrap();
+        opened.rows.streams[0].next().await.unwrap().unwrap();
         if how == "end" {
             tokio::task::spawn_blocking(|| server.kill()).await.unwrap();
         } else {
@@ -168,7 +169,7 @@ async fn time_outs_are_those_of_the_dataset() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = limited(&format!("mysql://u:p@{}/d", silent.local_addr().unwrap()), "SELECT 1 AS n");
     let error = mysql::open(&nobody, &context()).await.err().unwrap();
-    assert!(error.message().contains(" did not answer within 1 s: "), "{error}");
+    assert!(error.message().contains(" did not respond within 1 s: "), "{error}");
     let slow = limited(&url, "SELECT sleep(10) + seq AS n FROM seq_1_to_10");
     let started = std::time::Instant::now();
     let error = rows(mysql::open(&slow, &context()).await.unwrap()).await.unwrap_err();

@@ -17,8 +17,8 @@ use tests::mariadb::{Mariadb, Row};
 use turntable::{
     config::{self, Connect, OnUnrepresentable, Session},
     error::{Error, Result},
-    name::TableName,
-    source::{Context, Opened, mysql},
+    layout::TableName,
+    sources::{Context, Opened, mysql},
 };
 
 fn context() -> Context {
@@ -47,7 +47,7 @@ async fn open(url: &str, query: &str) -> Result<Opened> {
 }
 
 async fn rows(mut opened: Opened) -> Result<Vec<Row>> {
-    let batches: Vec<_> = opened.streams.remove(0).try_collect().await?;
+    let batches: Vec<_> = opened.rows.streams.remove(0).try_collect().await?;
     Ok(batches.iter().flat_map(render::rows).collect())
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use turntable::{clock::Clock, config::Source, error::Kind, source::Snapshot};
+use turntable::{clock::Clock, config::Source, error::Kind, sources::Snapshot};
 
 use super::{context, fault, open, options, rows, run, shared};
 
@@ -80,7 +80,7 @@ async fn the_session_is_in_utc_whatever_the_server_is_in() {
 async fn a_stream_that_is_dropped_ends_its_query() {
     let server = shared().await;
     let mut opened = open(&server.url(), "SELECT seq AS dropped_early FROM seq_1_to_1000000000").await.unwrap();
-    opened.streams[0].next().await.unwrap().unwrap();
+    opened.rows.streams[0].next().await.unwrap().unwrap();
     let running = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT seq AS dropped_early%'";
     assert_eq!(run(server, running).await[0][0].as_deref(), Some("1"));
     drop(opened);
@@ -99,7 +99,7 @@ async fn a_reader_that_pauses_holds_no_more_than_a_few_batches() {
     let (port, received) = counting_proxy(server.port()).await;
     let url = server.url().replace(&format!(":{}/", server.port()), &format!(":{port}/"));
     let mut opened = open(&url, "SELECT seq AS n, repeat('x', 1000) AS t FROM seq_1_to_2000000").await.unwrap();
-    opened.streams[0].next().await.unwrap().unwrap();
+    opened.rows.streams[0].next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = received.load(Ordering::Relaxed);
     assert!(before > 0);

@@ -9,14 +9,17 @@ async fn names_are_lower_case_and_every_column_has_one() {
     let server = shared().await;
     let url = server.url();
     let opened = open(&url, "SELECT 1 AS Id, 2 AS `Größe cm`, now() AS at -- a comment at the end").await.unwrap();
-    let names: Vec<_> = opened.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<_> = opened.rows.schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["id", "größe cm", "at"]);
     for (query, text) in [
         ("SELECT count(*)", "column 1 of the query has no name: give it one with AS"),
         ("SELECT 1 AS a, 1 + 1", "column 2 of the query has no name: give it one with AS"),
-        ("SELECT 1 AS a, 2 AS A", "the query has two columns \"a\" (Glue's names are lower case): rename one with AS"),
-        ("SELECT ? AS a", "the query has parameters (?, or :name): write their values into it"),
-        ("DROP TABLE users_of_mars", "the query gives no columns: expected a SELECT"),
+        (
+            "SELECT 1 AS a, 2 AS A",
+            "the query has two columns named \"a\" (Glue's names are lower case): rename one with AS",
+        ),
+        ("SELECT ? AS a", "the query has parameters (?, or :name): replace them with values"),
+        ("DROP TABLE users_of_mars", "the query returns no columns: expected a SELECT"),
     ] {
         let error = fault(&url, query).await;
         assert_eq!((error.message(), error.kind()), (text, Kind::Input), "{query}");
@@ -32,7 +35,11 @@ async fn computed_columns_have_their_own_types() {
                  n > 1 AS more, concat('x', n) AS t, sec_to_time(n) AS clock, curdate() >= '2020-01-01' AS later, \
                  'it''s 12:30 :name ? \\\\' AS quoted FROM sums";
     let opened = open(&url, query).await.unwrap();
-    let types: Vec<_> = turntable::schema::columns(&opened.schema).unwrap().into_iter().map(|c| c.glue_type).collect();
+    let types: Vec<_> = turntable::parquet::arrow_types::columns(&opened.rows.schema)
+        .unwrap()
+        .into_iter()
+        .map(|c| c.glue_type)
+        .collect();
     assert_eq!(
         types,
         [

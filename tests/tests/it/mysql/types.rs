@@ -4,15 +4,14 @@ use tests::mariadb::Mariadb;
 use turntable::{
     config::OnUnrepresentable,
     error::Kind,
-    schema,
-    source::{Context, mysql},
+    sources::{Context, mysql},
 };
 
 use super::{context, fault, open, options, render, rows, run, shared};
 
 /// How a query makes MariaDB's client print a column as the tests render it.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Ask {
+pub enum RefreshOptions {
     Plain,
     /// Bits and booleans.
     Number,
@@ -24,59 +23,59 @@ pub enum Ask {
 }
 
 /// Name, type, Glue type, and how the client's query reads the column.
-pub const COLUMNS: [(&str, &str, &str, Ask); 52] = [
-    ("id", "bigint NOT NULL PRIMARY KEY", "bigint", Ask::Plain),
-    ("flag", "boolean", "boolean", Ask::Number),
-    ("tiny1", "tinyint(1)", "boolean", Ask::Number),
-    ("tiny", "tinyint", "tinyint", Ask::Plain),
-    ("tiny_u", "tinyint unsigned", "smallint", Ask::Plain),
-    ("small", "smallint", "smallint", Ask::Plain),
-    ("small_u", "smallint unsigned", "int", Ask::Plain),
-    ("medium", "mediumint", "int", Ask::Plain),
-    ("medium_u", "mediumint unsigned", "int", Ask::Plain),
-    ("whole", "int", "int", Ask::Plain),
-    ("whole_u", "int unsigned", "bigint", Ask::Plain),
-    ("padded", "int(8) unsigned zerofill", "bigint", Ask::Number),
-    ("big", "bigint", "bigint", Ask::Plain),
-    ("big_u", "bigint unsigned", "decimal(20,0)", Ask::Plain),
-    ("half", "float", "float", Ask::Double),
-    ("twice", "double", "double", Ask::Plain),
-    ("twice_u", "double unsigned", "double", Ask::Plain),
-    ("price", "decimal(10,2)", "decimal(10,2)", Ask::Plain),
-    ("price_u", "decimal(10,2) unsigned", "decimal(10,2)", Ask::Plain),
-    ("units", "decimal(38,0)", "decimal(38,0)", Ask::Plain),
-    ("parts", "decimal(38,38)", "decimal(38,38)", Ask::Plain),
-    ("longest", "decimal(65,30)", "string", Ask::Plain),
-    ("bit1", "bit(1)", "boolean", Ask::Number),
-    ("bit9", "bit(9)", "bigint", Ask::Number),
-    ("bit63", "bit(63)", "bigint", Ask::Number),
-    ("bit64", "bit(64)", "decimal(20,0)", Ask::Number),
-    ("year", "year", "smallint", Ask::Number),
-    ("day", "date", "date", Ask::Plain),
-    ("moment", "datetime", "timestamp", Ask::Micros),
-    ("moment6", "datetime(6)", "timestamp", Ask::Micros),
-    ("at", "timestamp NULL", "timestamp", Ask::Micros),
-    ("at3", "timestamp(3) NULL", "timestamp", Ask::Micros),
-    ("clock", "time", "string", Ask::Plain),
-    ("clock6", "time(6)", "string", Ask::Plain),
-    ("chars", "char(8)", "string", Ask::Plain),
-    ("short", "varchar(200)", "string", Ask::Plain),
-    ("latin", "varchar(200) CHARACTER SET latin1", "string", Ask::Plain),
-    ("sjis", "varchar(200) CHARACTER SET sjis", "string", Ask::Plain),
-    ("wide", "varchar(200) CHARACTER SET utf16", "string", Ask::Plain),
-    ("sorted", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "string", Ask::Plain),
-    ("words", "text", "string", Ask::Plain),
-    ("long_words", "longtext", "string", Ask::Plain),
-    ("mood", "enum('嬉しい', 'so so', '')", "string", Ask::Plain),
-    ("tags", "set('a', 'b', '猫')", "string", Ask::Plain),
-    ("data", "json", "string", Ask::Plain),
-    ("guid", "uuid", "string", Ask::Plain),
-    ("net4", "inet4", "string", Ask::Plain),
-    ("net6", "inet6", "string", Ask::Plain),
-    ("fixed", "binary(4)", "binary", Ask::Hex),
-    ("bytes", "varbinary(200)", "binary", Ask::Hex),
-    ("blob_", "longblob", "binary", Ask::Hex),
-    ("place", "point", "binary", Ask::Wkb),
+pub const COLUMNS: [(&str, &str, &str, RefreshOptions); 52] = [
+    ("id", "bigint NOT NULL PRIMARY KEY", "bigint", RefreshOptions::Plain),
+    ("flag", "boolean", "boolean", RefreshOptions::Number),
+    ("tiny1", "tinyint(1)", "boolean", RefreshOptions::Number),
+    ("tiny", "tinyint", "tinyint", RefreshOptions::Plain),
+    ("tiny_u", "tinyint unsigned", "smallint", RefreshOptions::Plain),
+    ("small", "smallint", "smallint", RefreshOptions::Plain),
+    ("small_u", "smallint unsigned", "int", RefreshOptions::Plain),
+    ("medium", "mediumint", "int", RefreshOptions::Plain),
+    ("medium_u", "mediumint unsigned", "int", RefreshOptions::Plain),
+    ("whole", "int", "int", RefreshOptions::Plain),
+    ("whole_u", "int unsigned", "bigint", RefreshOptions::Plain),
+    ("padded", "int(8) unsigned zerofill", "bigint", RefreshOptions::Number),
+    ("big", "bigint", "bigint", RefreshOptions::Plain),
+    ("big_u", "bigint unsigned", "decimal(20,0)", RefreshOptions::Plain),
+    ("half", "float", "float", RefreshOptions::Double),
+    ("twice", "double", "double", RefreshOptions::Plain),
+    ("twice_u", "double unsigned", "double", RefreshOptions::Plain),
+    ("price", "decimal(10,2)", "decimal(10,2)", RefreshOptions::Plain),
+    ("price_u", "decimal(10,2) unsigned", "decimal(10,2)", RefreshOptions::Plain),
+    ("units", "decimal(38,0)", "decimal(38,0)", RefreshOptions::Plain),
+    ("parts", "decimal(38,38)", "decimal(38,38)", RefreshOptions::Plain),
+    ("longest", "decimal(65,30)", "string", RefreshOptions::Plain),
+    ("bit1", "bit(1)", "boolean", RefreshOptions::Number),
+    ("bit9", "bit(9)", "bigint", RefreshOptions::Number),
+    ("bit63", "bit(63)", "bigint", RefreshOptions::Number),
+    ("bit64", "bit(64)", "decimal(20,0)", RefreshOptions::Number),
+    ("year", "year", "smallint", RefreshOptions::Number),
+    ("day", "date", "date", RefreshOptions::Plain),
+    ("moment", "datetime", "timestamp", RefreshOptions::Micros),
+    ("moment6", "datetime(6)", "timestamp", RefreshOptions::Micros),
+    ("at", "timestamp NULL", "timestamp", RefreshOptions::Micros),
+    ("at3", "timestamp(3) NULL", "timestamp", RefreshOptions::Micros),
+    ("clock", "time", "string", RefreshOptions::Plain),
+    ("clock6", "time(6)", "string", RefreshOptions::Plain),
+    ("chars", "char(8)", "string", RefreshOptions::Plain),
+    ("short", "varchar(200)", "string", RefreshOptions::Plain),
+    ("latin", "varchar(200) CHARACTER SET latin1", "string", RefreshOptions::Plain),
+    ("sjis", "varchar(200) CHARACTER SET sjis", "string", RefreshOptions::Plain),
+    ("wide", "varchar(200) CHARACTER SET utf16", "string", RefreshOptions::Plain),
+    ("sorted", "varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "string", RefreshOptions::Plain),
+    ("words", "text", "string", RefreshOptions::Plain),
+    ("long_words", "longtext", "string", RefreshOptions::Plain),
+    ("mood", "enum('嬉しい', 'so so', '')", "string", RefreshOptions::Plain),
+    ("tags", "set('a', 'b', '猫')", "string", RefreshOptions::Plain),
+    ("data", "json", "string", RefreshOptions::Plain),
+    ("guid", "uuid", "string", RefreshOptions::Plain),
+    ("net4", "inet4", "string", RefreshOptions::Plain),
+    ("net6", "inet6", "string", RefreshOptions::Plain),
+    ("fixed", "binary(4)", "binary", RefreshOptions::Hex),
+    ("bytes", "varbinary(200)", "binary", RefreshOptions::Hex),
+    ("blob_", "longblob", "binary", RefreshOptions::Hex),
+    ("place", "point", "binary", RefreshOptions::Wkb),
 ];
 
 pub fn create(table: &str) -> String {
@@ -87,12 +86,12 @@ pub fn create(table: &str) -> String {
 /// Checks that all rows of a table are the same here and in the client.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
-        Ask::Plain => format!("`{name}`"),
-        Ask::Number => format!("`{name}` + 0"),
-        Ask::Double => format!("CAST(`{name}` AS DOUBLE)"),
-        Ask::Hex => format!("hex(`{name}`)"),
-        Ask::Wkb => format!("hex(ST_AsBinary(`{name}`))"),
-        Ask::Micros => format!("date_format(`{name}`, '%Y-%m-%d %H:%i:%s.%f')"),
+        RefreshOptions::Plain => format!("`{name}`"),
+        RefreshOptions::Number => format!("`{name}` + 0"),
+        RefreshOptions::Double => format!("CAST(`{name}` AS DOUBLE)"),
+        RefreshOptions::Hex => format!("hex(`{name}`)"),
+        RefreshOptions::Wkb => format!("hex(ST_AsBinary(`{name}`))"),
+        RefreshOptions::Micros => format!("date_format(`{name}`, '%Y-%m-%d %H:%i:%s.%f')"),
     });
     let asked = format!("SELECT {} FROM {table} ORDER BY id", asked.collect::<Vec<_>>().join(", "));
     let mut expected = run(server, asked).await;
@@ -104,7 +103,7 @@ pub async fn same(server: &'static Mariadb, table: &str) {
         }
     }
     let found = open(&server.url(), &format!("SELECT * FROM {table} ORDER BY id")).await.unwrap();
-    let columns = schema::columns(&found.schema).unwrap();
+    let columns = turntable::parquet::arrow_types::columns(&found.rows.schema).unwrap();
     let types: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.glue_type.as_str())).collect();
     assert_eq!(types, COLUMNS.map(|(name, _, glue, _)| (name, glue)));
     let found = rows(found).await.unwrap();
@@ -179,7 +178,7 @@ async fn floats_have_all_their_digits() {
     assert_eq!(numbers, [16_777_216.0, 0.1, 3.402_823_4e38]);
 }
 
-const NO_DATE: &str = "a date that is in no calendar (0000-00-00, or no such day): replace it in the query";
+const NO_DATE: &str = "a date that doesn't exist (0000-00-00, or no such day): replace it in the query";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unrepresentable_value_names_its_column_and_row_or_is_null_and_counted() {
@@ -193,10 +192,10 @@ async fn an_unrepresentable_value_names_its_column_and_row_or_is_null_and_counte
             (3, '2024-00-10', '2024-01-00 10:00:00', '2024-01-01', -1), (4, '2023-02-31', '2023-02-29 01:00:00', NULL, NULL)",
     )
     .await;
-    let boolean = "a boolean that is neither 0 nor 1: write `column + 0` for a number";
+    let boolean = "a boolean that is neither 0 nor 1: select `column + 0` to get a number";
     for (column, what) in [("d", NO_DATE), ("m", NO_DATE), ("t", NO_DATE), ("b", boolean)] {
         let error = fault(&server.url(), &format!("SELECT id, {column} FROM odd ORDER BY id")).await;
-        let or = "or let it be NULL by on_unrepresentable = \"null\"";
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
         assert_eq!(error.message(), format!("table dmp.t, column {column:?}, row 2: {what}, {or}"));
         assert_eq!(error.kind(), Kind::Input);
     }

@@ -112,7 +112,7 @@ async fn an_invocation_moves_what_it_may_and_the_next_goes_on() {
     lake.advance(DRAIN);
     for left in [15, 5, 0] {
         let limits = sweep::Limits { objects: 10, ..sweep::Limits::default() };
-        let sweep = sweep::Sweep { world: lake.world(lake.wire()), queue: Arc::<Sent>::default(), limits };
+        let sweep = sweep::Sweep { env: lake.env(lake.wire()), queue: Arc::<Sent>::default(), limits };
         let swept = sweep::handle(sweep, serde_json::json!({})).await.unwrap();
         assert_eq!((lake.inbox().len(), swept.more), (left, left > 0));
     }
@@ -122,7 +122,7 @@ async fn an_invocation_moves_what_it_may_and_the_next_goes_on() {
 async fn a_lost_table_is_not_recreated_without_archived_opt_outs() {
     let lake = drained().await;
     lake.sweep().await;
-    turntable::port::Catalog::delete(&*lake.catalog, &lake.table_name()).await.unwrap();
+    turntable::aws::glue::GlueApi::delete(&*lake.catalog, &lake.table_name()).await.unwrap();
     lake.drop("c.csv", many(3..4));
     let refused = lake.refresh().await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Conflict);

@@ -34,13 +34,13 @@ async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
     assert_eq!((done.applied, done.rejected, done.drops), (2, 7, 1));
     let of = |line, reason: &str| (Some(line), reason.to_owned());
     let expected = vec![
-        of(3, "user_id is not a whole number of its type"),
+        of(3, "user_id is not a whole number in the type's range"),
         of(4, "state is none of opted_out, withdrawn, opted_in"),
-        of(5, "occurred_at is no RFC 3339 time"),
-        of(6, "occurred_at is more than 5 minutes ahead"),
+        of(5, "occurred_at is not an RFC 3339 timestamp"),
+        of(6, "occurred_at is more than 5 minutes in the future"),
         of(7, "user_id is missing"),
-        of(8, "2 fields where the header has 4"),
-        of(11, "user_id is not a whole number of its type"),
+        of(8, "field count is 2, expected 4 as in the header"),
+        of(11, "user_id is not a whole number in the type's range"),
     ];
     assert_eq!(lake.rejected(), [("a.csv".to_owned(), expected)]);
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
@@ -60,7 +60,7 @@ async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
         lake.drop(name, text);
     }
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Swapped, 6, 6, 0));
+    assert_eq!((done.outcome, done.drops, done.rejected, done.rows), (Outcome::Committed, 6, 6, 0));
     let rejected = lake.rejected();
     let reason = |name: &str| {
         let (_, records) = rejected.iter().find(|(drop, _)| drop == name).unwrap();
@@ -69,12 +69,12 @@ async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
     };
     let at = "s3://lake/inbox/optouts";
     let expected = "expected user_id, state, occurred_at";
-    assert_eq!(reason("a.csv"), format!("{at}/a.csv: the header lacks user_id: {expected}"));
-    assert_eq!(reason("b.csv"), format!("{at}/b.csv: the header has state twice: {expected}"));
-    assert_eq!(reason("c.csv"), format!("{at}/c.csv: the header lacks user_id, state, occurred_at: {expected}"));
-    assert!(reason("d.csv.gz").starts_with(&format!("{at}/d.csv.gz is damaged or no gzip")));
-    assert!(reason("e.parquet").starts_with(&format!("{at}/e.parquet is damaged or no Parquet")));
-    assert!(reason("f.txt").starts_with(&format!("{at}/f.txt: the name tells no format")));
+    assert_eq!(reason("a.csv"), format!("{at}/a.csv: the header is missing user_id: {expected}"));
+    assert_eq!(reason("b.csv"), format!("{at}/b.csv: the header has state twice: {expected} once each"));
+    assert_eq!(reason("c.csv"), format!("{at}/c.csv: the header is missing user_id, state, occurred_at: {expected}"));
+    assert!(reason("d.csv.gz").starts_with(&format!("{at}/d.csv.gz is damaged or not gzip")));
+    assert!(reason("e.parquet").starts_with(&format!("{at}/e.parquet is damaged or not Parquet")));
+    assert!(reason("f.txt").starts_with(&format!("{at}/f.txt: unknown file extension")));
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
 }
 
@@ -109,8 +109,8 @@ async fn every_format_gives_the_same_records() {
     assert_eq!(lake.table(), [(1, Out::OptedOut, at), (2, Out::Withdrawn, at), (3, Out::OptedIn, at)]);
     let rejected = lake.rejected();
     let of = |line, reason: &str| (Some(line), reason.to_owned());
-    assert_eq!(rejected[0].1, [of(3, "user_id is no single value"), of(4, "not JSON at byte 1")]);
-    assert_eq!(rejected[1].1, [of(2, "occurred_at is missing, or no RFC 3339 time")]);
+    assert_eq!(rejected[0].1, [of(3, "user_id is not a single value"), of(4, "invalid JSON at byte 1")]);
+    assert_eq!(rejected[1].1, [of(2, "occurred_at is missing or not an RFC 3339 timestamp")]);
 }
 
 #[tokio::test]
@@ -198,8 +198,8 @@ async fn parquet_that_expands_beyond_memory_is_rejected() {
     let rejected = lake.rejected();
     let reason = |of: &str| &rejected.iter().find(|(name, _)| name == of).unwrap().1[0];
     assert_eq!(*reason("text.parquet"), (Some(1), "state is none of opted_out, withdrawn, opted_in".into()));
-    assert!(reason("page.parquet").1.ends_with("a page of more than 64 MB: write smaller ones"), "{rejected:?}");
-    assert!(reason("footer.parquet").1.contains("a footer of more than 2 MB"), "{rejected:?}");
+    assert!(reason("page.parquet").1.ends_with("page larger than 64 MB: write smaller pages"), "{rejected:?}");
+    assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_burst_beyond_memory_gives_the_same_table() {
     torn[4..200].fill(0xFF);
     lake.drop("d.parquet", torn);
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Swapped, 4, 2));
+    assert_eq!((done.outcome, done.drops, done.rejected), (Outcome::Committed, 4, 2));
     let (table, rejected) = (lake.table(), lake.rejected());
     assert_eq!(rejected.iter().map(|(drop, _)| drop.as_str()).collect::<Vec<_>>(), ["c.csv.gz", "d.parquet"]);
     assert_eq!(table.len() as i64, PEOPLE + 150_000);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::optouts::{Lake, Out, many};
-use turntable::{error::Kind, lambda::Deadline, name::Generation, publish::Outcome};
+use turntable::{error::Kind, lambda::Deadline, layout::Generation, publish::Outcome};
 
 #[tokio::test]
 async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
@@ -18,13 +18,16 @@ async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
         "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n2,withdrawn,2026-01-01T00:00:00Z\n",
     );
     let first = lake.refresh().await.unwrap();
-    assert_eq!((first.outcome, first.drops, first.applied, first.rejected, first.rows), (Outcome::Swapped, 1, 2, 0, 2));
+    assert_eq!(
+        (first.outcome, first.drops, first.applied, first.rejected, first.rows),
+        (Outcome::Committed, 1, 2, 0, 2)
+    );
     assert_eq!(lake.live(), first.generation);
 
     lake.drop("b.ndjson", "{\"user_id\":1,\"state\":\"opted_in\",\"occurred_at\":\"2026-01-02T09:00:00+09:00\"}\n");
     lake.drop("late.csv", "state,occurred_at,user_id\nopted_in,2025-12-31T00:00:00Z,2\n");
     let second = lake.refresh().await.unwrap();
-    assert_eq!((second.outcome, second.drops, second.applied, second.rows), (Outcome::Swapped, 2, 1, 2));
+    assert_eq!((second.outcome, second.drops, second.applied, second.rows), (Outcome::Committed, 2, 1, 2));
     assert_eq!(lake.table(), [(1, Out::OptedIn, 1_767_312_000), (2, Out::Withdrawn, 1_767_225_600)]);
     assert_ne!(first.generation.unwrap().colour, second.generation.unwrap().colour);
 }
@@ -77,7 +80,7 @@ async fn a_refresh_near_the_timeout_stops_by_itself_and_the_next_has_all_drops()
     let began = Instant::now();
     let stopped = lake.handle_until(Some(deadline), slow, json!({ "dataset": "optouts" })).await.unwrap_err();
     assert_eq!(stopped.kind(), Kind::Config);
-    assert!(stopped.message().contains("time is nearly up"), "{}", stopped.message());
+    assert!(stopped.message().contains("stopped shortly before the function's timeout"), "{}", stopped.message());
     // Five round trips fit into nine tenths of the time. A busy machine may be late, but all nine were not made.
     let took = began.elapsed();
     assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&took), "{took:?}");
@@ -97,7 +100,7 @@ async fn untouched_buckets_are_copied_and_touched_ones_rewritten() {
     assert_eq!((done.applied, done.rows, lake.copies() - copied), (1, 1000, 15));
     lake.drop("old.csv", "user_id,state,occurred_at\n7,withdrawn,2020-01-01T00:00:00Z\n");
     let done = lake.refresh().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.applied, lake.copies() - copied), (Outcome::Swapped, 1, 0, 31));
+    assert_eq!((done.outcome, done.drops, done.applied, lake.copies() - copied), (Outcome::Committed, 1, 0, 31));
 }
 
 #[tokio::test]
@@ -118,7 +121,7 @@ async fn another_number_of_buckets_keeps_every_row() {
 async fn an_empty_inbox_makes_an_empty_table_with_its_columns() {
     let lake = Lake::default();
     let first = lake.refresh().await.unwrap();
-    assert_eq!((first.outcome, first.rows), (Outcome::Swapped, 0));
+    assert_eq!((first.outcome, first.rows), (Outcome::Committed, 0));
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
     lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
     assert_eq!(lake.refresh().await.unwrap().rows, 1);
@@ -137,7 +140,7 @@ async fn a_hold_keeps_drops_waiting_and_a_rollback_is_refused() {
     assert_eq!(lake.refresh().await.unwrap().rows, 9);
     let error = lake.operator(json!({"dataset": "optouts", "action": "rollback"})).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
-    assert!(error.message().contains("never un-published"), "{}", error.message());
+    assert!(error.message().contains("a published opt-out stays published"), "{}", error.message());
 }
 
 #[tokio::test]
@@ -151,7 +154,7 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
     assert_eq!(lake.refresh().await.unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(lake.live(), Some(first));
     let dead = lake.manifests().into_iter().find(|generation| *generation != first).unwrap();
-    assert_eq!(lake.deliver(&dead).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(lake.deliver(&dead).await.unwrap().outcome, Outcome::Committed);
     assert_eq!((lake.live(), lake.table().len()), (Some(dead), 9));
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
     assert_eq!(lake.deliver(&first).await.unwrap().outcome, Outcome::Stale);
@@ -167,7 +170,7 @@ async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
         lake.refresh().await.unwrap();
         lake.drop("b.csv", many(0..9));
         if let Some(marked) = marked {
-            lake.objects.put(&lake.home().sweeping(&marked).to_string(), "{}");
+            lake.objects.put(&lake.paths().sweeping(&marked).to_string(), "{}");
         }
         lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Overtake);
         let done = lake.refresh().await;
@@ -175,7 +178,7 @@ async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
     };
     let (lake, done) = overtaken(None).await;
     let done = done.unwrap();
-    assert_eq!((done.outcome, done.generation, lake.manifests().len()), (Outcome::Swapped, lake.live(), 2));
+    assert_eq!((done.outcome, done.generation, lake.manifests().len()), (Outcome::Committed, lake.live(), 2));
     let (lake, refused) = overtaken(done.generation).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), Kind::Conflict);
@@ -207,7 +210,7 @@ async fn a_reconcile_keeps_the_later_word() {
         "user_id,state,occurred_at\n1,opted_in,2026-01-01T00:00:00Z\n2,opted_in,2026-01-05T00:00:00Z\n3,withdrawn,2026-01-01T00:00:00Z\n",
     );
     let done = lake.reconcile().await.unwrap();
-    assert_eq!((done.outcome, done.drops, done.applied), (Outcome::Swapped, 0, 2));
+    assert_eq!((done.outcome, done.drops, done.applied), (Outcome::Committed, 0, 2));
     let states: Vec<_> = lake.table().into_iter().map(|(id, state, _)| (id, state)).collect();
     assert_eq!(states, [(1, Out::OptedOut), (2, Out::OptedIn), (3, Out::Withdrawn)]);
 }

@@ -46,7 +46,7 @@ struct NeverBack {
 
 impl NeverBack {
     /// Checks the states since the last check. Sweep must not have deleted them yet.
-    fn look(&mut self, lake: &Lake) {
+    fn loaded(&mut self, lake: &Lake) {
         let writes = lake.catalog.writes();
         for (_, table) in &writes[self.seen..] {
             self.state(lake, table);
@@ -56,7 +56,7 @@ impl NeverBack {
 
     fn state(&mut self, lake: &Lake, table: &Table) {
         let Some(location) = table.storage_descriptor().and_then(|storage| storage.location()) else { return };
-        let generation = lake.home().parse_generation(&location.parse().unwrap()).unwrap();
+        let generation = lake.paths().parse_generation(&location.parse().unwrap()).unwrap();
         let now: Words = lake.rows(&generation).into_iter().map(|(id, state, at)| (id, (at, state))).collect();
         for (id, word) in &self.known {
             assert!(now.get(id).is_some_and(|now| now >= word), "{id} was {word:?} and is {:?}", now.get(id));
@@ -97,7 +97,7 @@ async fn a_crash_at_every_call_loses_nothing() {
             }
             lake.refresh().await.unwrap();
             is(&lake, &table);
-            NeverBack::default().look(&lake);
+            NeverBack::default().loaded(&lake);
             assert_eq!(lake.objects.keys().iter().filter(|key| key.contains("_rejected/")).count(), 1);
             if died.is_ok() && at > 25 {
                 assert!(at < 60, "a refresh has fewer calls");
@@ -127,7 +127,7 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
                 3 => lake.catalog.on(Op::Update, call, Fault::Fail),
                 _ => {}
             }
-            never_back.look(&lake);
+            never_back.loaded(&lake);
             lake.advance(SignedDuration::from_mins(20 * numbers.below(6) as i64));
             let wire = |dies: Option<(usize, bool)>| Wire { dies, turns: Some(turns.clone()), ..Wire::default() };
             let run = |dies, messages| lake.handle(wire(dies), queue(messages));
@@ -154,7 +154,7 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
         // A fault may still be pending.
         while lake.refresh().await.is_err() {}
         is(&lake, &table);
-        never_back.look(&lake);
+        never_back.loaded(&lake);
         for generation in lake.manifests() {
             let _ = lake.deliver(&generation).await;
         }

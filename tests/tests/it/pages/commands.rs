@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use local::workspace;
+use cli::workspace;
 use tests::{
-    commands::{By, by, entries, matches},
+    commands::{FlipOrigin, by, entries, matches},
     instruction::is_command,
     page::Page,
 };
@@ -49,13 +49,15 @@ fn the_listed_runner_of_a_command_runs_it() {
     for (page, command, by) in entries() {
         match by {
             // The test ends with `finish`, which checks that all commands were followed.
-            By::Test(file) => {
+            FlipOrigin::Test(file) => {
                 let text = read(file);
                 let own = text.contains(&format!("\"{page}\"")) && text.contains(&format!(".finish(\"{file}\")"));
                 assert!(own, "{file} does not follow {page} to its end");
             }
-            By::Check { file, text } => assert!(read(file).contains(text), "{file} has no {text:?}: {page}: {command}"),
-            By::Nobody(reason) => assert!(reason.len() > 20, "{page}: {command}: {reason}"),
+            FlipOrigin::Check { file, text } => {
+                assert!(read(file).contains(text), "{file} has no {text:?}: {page}: {command}")
+            }
+            FlipOrigin::Nobody(reason) => assert!(reason.len() > 20, "{page}: {command}: {reason}"),
         }
     }
 }

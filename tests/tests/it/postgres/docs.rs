@@ -8,7 +8,6 @@ use parquet::{
     schema::types::Type,
 };
 use tests::types_page::{arrow, in_code, table};
-use turntable::schema;
 
 use super::{files::write, open, run, shared};
 
@@ -83,8 +82,8 @@ async fn the_page_says_what_every_type_becomes() {
     // The example's types are in their own schema, and those of extensions in another.
     let url = format!("{url}?options=-c%20search_path%3Ddocs%2Cpublic");
     let opened = open(&url, &format!("SELECT {}", columns.join(", "))).await.unwrap();
-    let glue = schema::columns(&opened.schema).unwrap();
-    let fields = opened.schema.fields().clone();
+    let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
+    let fields = opened.rows.schema.fields().clone();
     let file = write(opened, "types").await;
     let reader = SerializedFileReader::new(File::open(&file.0).unwrap()).unwrap();
     let written = reader.metadata().file_metadata().schema().get_fields().to_vec();

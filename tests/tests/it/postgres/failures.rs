@@ -10,9 +10,10 @@ use tokio::{
     net::TcpListener,
 };
 use turntable::{
+    aws::secrets::SecretsManager,
     config::{self, Connect},
     error::{Error, Kind},
-    source::{Context, postgres},
+    sources::{Context, postgres},
 };
 
 use super::{context, fault, fetch, open, options, rows, run, shared};
@@ -44,10 +45,10 @@ async fn a_query_that_fails_says_what_postgresql_says_and_where() {
         ("SELECT relnam FROM pg_class", "column \"relnam\" does not exist (at character 8 of the query)"),
         ("SELECT 1 AS a) TO STDOUT --", "syntax error at or near \")\" (at character 14 of the query)"),
     ] {
-        let text = format!("PostgreSQL at {server} refuses the query: {text}");
+        let text = format!("PostgreSQL at {server} rejected the query: {text}");
         check(&fault(url, query).await, Kind::Input, &text);
     }
-    check(&fault(url, "DELETE FROM pg_class").await, Kind::Input, "the query gives no columns: expected a SELECT");
+    check(&fault(url, "DELETE FROM pg_class").await, Kind::Input, "the query returns no columns: expected a SELECT");
     run(url, "CREATE TABLE kept AS SELECT 1 AS n").await;
     assert!(fault(url, "DELETE FROM kept RETURNING n").await.message().starts_with("PostgreSQL at"));
     assert_eq!(run(url, "SELECT n FROM kept").await.len(), 1);
@@ -57,7 +58,7 @@ async fn a_query_that_fails_says_what_postgresql_says_and_where() {
         &fault(&other, "SELECT n FROM hidden").await,
         Kind::Config,
         &format!(
-            "PostgreSQL at {} refuses the query: permission denied for table hidden",
+            "PostgreSQL at {} rejected the query: permission denied for table hidden",
             server.replace("turntable@", "nobody_much@")
         ),
     );
@@ -72,8 +73,8 @@ async fn a_value_never_gets_into_an_error() {
         &error,
         Kind::Input,
         &format!(
-            "PostgreSQL at {} ended the copy after 0 rows: SQLSTATE 22P02 (its text may hold a value, and stands in the \
-             server's log only); nothing was published",
+            "PostgreSQL at {} aborted the COPY after 0 rows: SQLSTATE 22P02 (the message may contain a row's value: see the \
+             server's log); nothing was published",
             named(url)
         ),
     );
@@ -87,7 +88,7 @@ async fn a_refused_login_says_what_to_correct() {
     check(
         &fault(&url.replace(":secret@", ":wrong@"), "SELECT 1 AS n").await,
         Kind::Config,
-        &format!("PostgreSQL at {at} refuses the password of user \"turntable\": correct it in url"),
+        &format!("PostgreSQL at {at} rejected the password of user \"turntable\": correct it in url"),
     );
     check(
         &fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await,
@@ -97,7 +98,7 @@ async fn a_refused_login_says_what_to_correct() {
     check(
         &fault(&url.replace("/postgres", "/mars"), "SELECT 1 AS n").await,
         Kind::Config,
-        &format!("PostgreSQL at turntable@{at}/mars answers: database \"mars\" does not exist"),
+        &format!("PostgreSQL at turntable@{at}/mars returned an error: database \"mars\" does not exist"),
     );
 }
 
@@ -108,8 +109,8 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         &fault(&format!("postgres://u:p@{closed}/d"), "SELECT 1 AS n").await,
         Kind::Unavailable,
         &format!(
-            "PostgreSQL at {closed} is not reachable (Connection refused (os error 111)): check the address and that \
-             it can be reached from here (in AWS: subnet, security group); nothing was published; run it again"
+            "PostgreSQL at {closed} is not reachable (Connection refused (os error 111)): check the address and the \
+             network path (in AWS: subnet, security group); nothing was published; run it again"
         ),
     );
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -118,8 +119,8 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         &fault(&format!("postgres://u:p@{address}/d?connect_timeout=1"), "SELECT 1 AS n").await,
         Kind::Unavailable,
         &format!(
-            "PostgreSQL at {address} did not answer within 1 s: check the address and that it can be reached from here \
-             (in AWS: subnet, security group); nothing was published; run it again"
+            "PostgreSQL at {address} did not respond within 1 s: check the address and the network path (in AWS: \
+             subnet, security group); nothing was published; run it again"
         ),
     );
 }
@@ -131,7 +132,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
     let endless = "SELECT generate_series(1, 1000000000) AS n";
     for terminate in [true, false] {
         let mut opened = open(&url, endless).await.unwrap();
-        opened.streams[0].next().await.unwrap().unwrap();
+        opened.rows.streams[0].next().await.unwrap().unwrap();
         if terminate {
             run(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turntable'")
                 .await;
@@ -157,7 +158,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
 }
 
 /// Starts a Secrets Manager with one answer, and returns a client of it.
-async fn secrets(status: &'static str, body: String) -> aws_sdk_secretsmanager::Client {
+async fn secrets(status: &'static str, body: String) -> Arc<SecretsManager> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -176,7 +177,7 @@ async fn secrets(status: &'static str, body: String) -> aws_sdk_secretsmanager::
         .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
         .endpoint_url(endpoint)
         .build();
-    aws_sdk_secretsmanager::Client::from_conf(config)
+    Arc::new(SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config)))
 }
 
 async fn with_secret(status: &'static str, body: String) -> Result<Vec<Vec<Option<String>>>, Error> {
@@ -205,35 +206,35 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
         &wrong,
         Kind::Config,
         &format!(
-            "PostgreSQL at {host}:{port} refuses the password of user \"turntable\": correct it in secret \"dmp/replica\""
+            "PostgreSQL at {host}:{port} rejected the password of user \"turntable\": correct it in secret \"dmp/replica\""
         ),
     );
     let lacking = with_secret("200 OK", secret("{\"username\":\"u\",\"host\":\"h\"}".into())).await.unwrap_err();
     check(
         &lacking,
         Kind::Config,
-        "secret \"dmp/replica\" has no key \"password\", expected username, password, host and, where wanted, port, \
+        "secret \"dmp/replica\" has no key \"password\": expected username, password, host and, optionally, port, \
          dbname, sslmode, sslrootcert",
     );
     let fault = |code: &str| serde_json::json!({ "__type": code, "Message": "no" }).to_string();
     check(
         &with_secret("400 Bad Request", fault("ResourceNotFoundException")).await.unwrap_err(),
         Kind::Config,
-        "secret \"dmp/replica\": Secrets Manager has no such secret in this region",
+        "secret \"dmp/replica\": not found in Secrets Manager in this region: check the name or ARN",
     );
     check(
         &with_secret("400 Bad Request", fault("AccessDeniedException")).await.unwrap_err(),
         Kind::Config,
-        "secret \"dmp/replica\": it may not be read from here: allow secretsmanager:GetSecretValue (and kms:Decrypt, \
-         if it has a key of its own)",
+        "secret \"dmp/replica\": access denied: allow secretsmanager:GetSecretValue (and kms:Decrypt, if the secret has \
+         its own KMS key)",
     );
     check(
         &with_secret("400 Bad Request", fault("InternalServiceError")).await.unwrap_err(),
         Kind::Unavailable,
-        "secret \"dmp/replica\": Secrets Manager did not give it, run it again",
+        "secret \"dmp/replica\": the request to Secrets Manager failed: run it again",
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
-    check(&nowhere, Kind::Config, "secret \"dmp\": there is no Secrets Manager here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
     assert!(fetch(url, "SELECT 1 AS n").await.is_ok());
 }

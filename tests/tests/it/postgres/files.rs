@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tests::memory;
-use turntable::{config::Parquet, parquet, port::Objects, source::Opened};
+use turntable::{config::Parquet, parquet, port::Objects, sources::Opened};
 
 /// A file that is removed when it is dropped.
 pub struct OnDisk(pub PathBuf);
@@ -24,7 +24,7 @@ pub async fn write(opened: Opened, name: &str) -> OnDisk {
     let memory = memory::Objects::default();
     let objects: Arc<dyn Objects> = Arc::new(memory.clone());
     let location = format!("s3://lake/{name}").parse().unwrap();
-    let files = parquet::write(&objects, &location, opened, Parquet::default()).await.unwrap();
+    let files = parquet::write(&objects, &location, opened.rows, Parquet::default()).await.unwrap();
     assert_eq!(files.len(), 1);
     let body = memory.body(&format!("s3://lake/{name}/{}", files[0].key)).unwrap();
     let path = std::env::temp_dir().join(format!("turntable-{}-{name}.parquet", std::process::id()));

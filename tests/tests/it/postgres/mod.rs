@@ -21,8 +21,8 @@ use tests::postgres::Postgres;
 use turntable::{
     config::{self, Connect, OnUnrepresentable},
     error::{Error, Result},
-    name::TableName,
-    source::{Context, Opened, postgres},
+    layout::TableName,
+    sources::{Context, Opened, postgres},
 };
 
 fn context() -> Context {
@@ -53,7 +53,7 @@ async fn open(url: &str, query: &str) -> Result<Opened> {
 
 /// Returns all rows of all streams as text, in order.
 async fn rows(opened: Opened) -> Result<Vec<Vec<Option<String>>>> {
-    let batches = try_join_all(opened.streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await?;
+    let batches = try_join_all(opened.rows.streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await?;
     Ok(batches.iter().flatten().flat_map(render::rows).collect())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use turntable::{
     config::{self, Source},
     error::{Kind, Result},
-    source::{Snapshot, postgres},
+    sources::{Snapshot, postgres},
 };
 
 use super::{context, options, rows, run, shared};
@@ -13,7 +13,7 @@ use super::{context, options, rows, run, shared};
 async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) -> Result<(usize, Vec<String>)> {
     let options = config::Postgres { parallel, split_by: split_by.map(Into::into), ..options(url, query) };
     let opened = postgres::open(&options, &context()).await?;
-    let streams = opened.streams.len();
+    let streams = opened.rows.streams.len();
     // These rows come after the snapshot, so no stream may see them.
     run(url, "INSERT INTO parted SELECT -g, 'late' FROM generate_series(1, 50) g").await;
     let rows = rows(opened).await?;
@@ -55,12 +55,13 @@ async fn every_row_comes_once_however_the_table_is_split() {
     }
     let error = parts(url, "SELECT count(*) FROM parted", 2, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
-    let text = "parallel needs split_by, unless the query is SELECT columns FROM table, of a plain table";
+    let text = "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
+                not partitioned)";
     assert_eq!(error.message(), text);
     assert_eq!(parts(url, "SELECT id FROM pg_stat_activity", 2, None).await.unwrap_err().kind(), Kind::Input);
     assert_eq!(parts(url, "SELECT pid FROM pg_stat_activity", 2, None).await.unwrap_err().message(), text);
     let error = parts(url, "SELECT id FROM parted", 2, Some("name")).await.unwrap_err();
-    assert_eq!(error.message(), "split_by \"name\" is no column of the query, expected one of id");
+    assert_eq!(error.message(), "split_by \"name\" is not a column of the query: expected one of id");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +81,7 @@ async fn several_queries_of_one_snapshot_see_the_same_moment() {
     assert_eq!(rows(first).await.unwrap().len(), 100);
     run(url, both).await;
     let second = snapshot.open(&of("pair_b", 4), &context()).await.unwrap();
-    assert_eq!((second.as_of, second.streams.len()), (as_of, 4));
+    assert_eq!((second.as_of, second.rows.streams.len()), (as_of, 4));
     assert_eq!(rows(second).await.unwrap().len(), 100);
     snapshot.end().await;
 }
@@ -95,7 +96,7 @@ async fn a_snapshot_whose_connection_was_lost_is_taken_again() {
     assert_eq!(run(url, lost).await.len(), 1);
     let error = snapshot.open(&source, &context()).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.report());
-    let text = "does not know the snapshot that another connection has: that connection was lost, or the address stands for \
-                several servers: name one of them; nothing was published; run it again";
+    let text = "doesn't have the snapshot that another connection exported: that connection was lost, or the address leads \
+                to several servers (name one of them); nothing was published; run it again";
     assert!(error.message().ends_with(text), "{}", error.message());
 }

@@ -4,7 +4,7 @@ use tests::{pgbouncer::PgBouncer, postgres::Database};
 use turntable::{
     config,
     error::{Error, Kind, Result},
-    source::postgres,
+    sources::postgres,
 };
 
 use super::{context, fault, fetch, options, rows, run};
@@ -33,7 +33,7 @@ async fn parts(url: &str, query: &str, parallel: u32) -> Result<usize> {
     Ok(rows(postgres::open(&options, &context()).await?).await?.len())
 }
 
-const POOLER: &str = "a pooler in transaction or statement mode stands before the server: connect to the server itself, or \
+const POOLER: &str = "a pooler in transaction or statement mode is in front of the server: connect to the server itself, or \
                       to a pool in session mode";
 
 fn explained(error: &Error, kind: Kind, text: &str) {
@@ -72,7 +72,7 @@ async fn statement_mode_and_an_unknown_parameter_are_explained() {
     explained(
         &error,
         Kind::Config,
-        "a pooler stands before the server: leave the parameter out, or allow it in the pooler (PgBouncer: \
+        "a pooler is in front of the server: remove the parameter, or allow it in the pooler (PgBouncer: \
          ignore_startup_parameters)",
     );
 }
@@ -86,7 +86,7 @@ async fn a_pool_that_is_smaller_than_parallel_is_explained() {
     explained(
         &parts(&url, "SELECT id FROM many", 4).await.unwrap_err(),
         Kind::Unavailable,
-        "a pooler has no connection left for us: make the pool larger than parallel, or connect to the server itself",
+        "the pooler has no free connection: make the pool larger than parallel, or connect to the server itself",
     );
     assert_eq!(fetch(&url, "SELECT 1 AS n").await.unwrap().len(), 1);
 }

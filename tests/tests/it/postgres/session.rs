@@ -1,6 +1,6 @@
 //! Sessions: timeouts, IAM tokens, replicas.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +9,8 @@ use turntable::{
     aws::rds::Signer,
     config::{self, Auth, Session},
     error::{Kind, Result},
-    source::{Context, postgres},
+    port::TokenSigner,
+    sources::{Context, postgres},
 };
 
 use super::{context, options, rows, run, shared};
@@ -44,10 +45,10 @@ async fn the_datasets_timeout_overrides_the_urls() {
     let url = format!("postgres://u:p@{}/d?connect_timeout=60", silent.local_addr().unwrap());
     let session = Session { connect_timeout: Some(SignedDuration::from_secs(1)), ..Session::default() };
     let error = tokio::time::timeout(Duration::from_secs(10), with(&url, "SELECT 1 AS n", session)).await;
-    assert!(error.unwrap().unwrap_err().message().contains("did not answer within 1 s"));
+    assert!(error.unwrap().unwrap_err().message().contains("did not respond within 1 s"));
 }
 
-async fn with_token(url: &str, iam: Option<Signer>) -> Result<Vec<Vec<Option<String>>>> {
+async fn with_token(url: &str, iam: Option<Arc<dyn TokenSigner>>) -> Result<Vec<Vec<Option<String>>>> {
     let session = Session { auth: Auth::Iam, ..Session::default() };
     let options = config::Postgres { session, ..options(url, "SELECT 1 AS n") };
     rows(
@@ -63,29 +64,32 @@ async fn an_iam_token_requires_a_verified_server() {
     let signer = Signer { credentials, region: "eu-central-1".into() };
     let port = shared().await.rsplit(':').next().unwrap().replace("/postgres", "");
     let url = |rest: &str| format!("postgres://app@localhost:{port}/postgres{rest}");
-    let fault = async |url: &str, iam: Option<Signer>| {
+    let fault = async |url: &str, iam: Option<Arc<dyn TokenSigner>>| {
         let error = with_token(url, iam).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Config, "{}", error.message());
         error.message().to_owned()
     };
-    let some = Some(signer);
+    let some: Option<Arc<dyn TokenSigner>> = Some(Arc::new(signer));
     for weak in ["disable", "allow", "prefer", "require"] {
         assert_eq!(
             fault(&url(&format!("?sslmode={weak}")), some.clone()).await,
-            "url: auth = \"iam\" needs sslmode verify-full or verify-ca: whoever sees a token can use it"
+            "url: auth = \"iam\" needs sslmode verify-full or verify-ca: anyone who intercepts a token can use it"
         );
     }
     assert_eq!(
         fault(&url("").replace("app@", "app:secret@"), some.clone()).await,
-        "url: auth = \"iam\" and a password exclude each other: leave one out"
+        "url: auth = \"iam\" can't be combined with a password: remove one of them"
     );
-    assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs credentials and a region of AWS");
-    assert_eq!(fault(&url("").replace("localhost", "a,b"), some.clone()).await, "url: auth = \"iam\" needs one host");
+    assert_eq!(fault(&url(""), None).await, "url: auth = \"iam\" needs AWS credentials and a region");
+    assert_eq!(
+        fault(&url("").replace("localhost", "a,b"), some.clone()).await,
+        "url: auth = \"iam\" needs exactly one host"
+    );
     // verify-full is the default. This server has no TLS, so it gets no token.
     assert_eq!(
         fault(&url(""), some).await,
         format!(
-            "PostgreSQL at localhost:{port}: no TLS connection (server does not support TLS): check sslmode and \
+            "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): check sslmode and \
              sslrootcert in url"
         )
     );
@@ -116,7 +120,7 @@ async fn a_read_replica_works_also_in_parts() {
             ..options(&url, "SELECT id FROM followed")
         };
         let opened = postgres::open(&options, &context()).await.unwrap();
-        assert_eq!(opened.streams.len(), parallel as usize);
+        assert_eq!(opened.rows.streams.len(), parallel as usize);
         assert_eq!(rows(opened).await.unwrap().len(), 30_000);
     }
 }

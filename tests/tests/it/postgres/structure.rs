@@ -12,7 +12,7 @@ use super::{fault, fetch, open, run, shared};
 async fn names_are_lower_case_and_queries_of_any_shape_work() {
     let url = shared().await;
     let opened = open(url, "SELECT 1 AS \"UserID\", 2 AS \"名前 \"\"x\"\"\" -- the end").await.unwrap();
-    let names: Vec<&str> = opened.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = opened.rows.schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["userid", "名前 \"x\""]);
     let text = |text: &str| Some(text.to_owned());
     let with = "WITH a AS (SELECT generate_series(1, 3) AS n) SELECT n FROM a ORDER BY n DESC LIMIT 2";
@@ -27,12 +27,12 @@ async fn names_are_lower_case_and_queries_of_any_shape_work() {
     assert_eq!(error.kind(), Kind::Input);
     assert_eq!(
         error.message(),
-        "column 2 of the query has no name: give it one with AS; the query has two columns \"a\" (Glue's names are \
-         lower case): rename one with AS"
+        "column 2 of the query has no name: give it one with AS; the query has two columns named \"a\" (Glue's names \
+         are lower case): rename one with AS"
     );
     for (query, text) in [
-        ("SELECT", "the query gives no columns: expected a SELECT"),
-        ("SELECT $1::int AS a", "the query has parameters ($1, …): write their values into it"),
+        ("SELECT", "the query returns no columns: expected a SELECT"),
+        ("SELECT $1::int AS a", "the query has parameters ($1, …): replace them with values"),
     ] {
         assert_eq!(fault(url, query).await.message(), text);
     }
@@ -47,7 +47,7 @@ async fn rows_are_of_one_moment_which_as_of_names() {
     let after = Clock::system().now();
     assert!(before <= opened.as_of && opened.as_of <= after);
     run(url, "DELETE FROM moments WHERE n > 10").await;
-    let batches: Vec<_> = opened.streams.into_iter().next().unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = opened.rows.streams.into_iter().next().unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 100_000);
     // A batch has 8192 rows, which are far from 8 MB here.
     assert_eq!(batches[0].num_rows(), 8192);
@@ -58,7 +58,7 @@ async fn wide_rows_make_small_batches() {
     let url = shared().await;
     let query = "SELECT repeat('x', 1000000) AS t FROM generate_series(1, 40)";
     let opened = open(url, query).await.unwrap();
-    let batches: Vec<_> = opened.streams.into_iter().next().unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = opened.rows.streams.into_iter().next().unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 40);
     assert!(batches.iter().all(|batch| batch.num_rows() <= 9), "{}", batches[0].num_rows());
 }
@@ -95,7 +95,7 @@ async fn the_connection_ends_with_the_stream_and_with_its_drop() {
     assert!(gone().await);
     let endless = "SELECT generate_series(1, 1000000000) AS n";
     let mut opened = open(&url, endless).await.unwrap();
-    opened.streams[0].next().await.unwrap().unwrap();
+    opened.rows.streams[0].next().await.unwrap().unwrap();
     assert_eq!(run(&url, count).await[0][0].as_deref(), Some("1"));
     drop(opened);
     assert!(gone().await);

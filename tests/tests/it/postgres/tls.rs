@@ -79,25 +79,25 @@ async fn modes_are_those_of_libpq() {
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-full"), encrypted).await.message(),
         format!(
-            "PostgreSQL at localhost:{port}: no TLS connection (invalid peer certificate: UnknownIssuer): check sslmode \
-             and sslrootcert in url"
+            "PostgreSQL at localhost:{port}: TLS connection failed (invalid peer certificate: UnknownIssuer): check \
+             sslmode and sslrootcert in url"
         )
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/no/such.pem"), encrypted).await.message(),
-        "sslrootcert \"/no/such.pem\" cannot be read"
+        "sslrootcert \"/no/such.pem\" can't be read"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/dev/null"), encrypted).await.message(),
-        "sslrootcert \"/dev/null\" holds no certificate: name a PEM file that does"
+        "sslrootcert \"/dev/null\" contains no certificate: name a PEM file that has one"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca"), encrypted).await.message(),
-        "url: sslmode verify-ca needs sslrootcert, the PEM file of the authority; or use verify-full"
+        "url: sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use verify-full"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=require&sslrootcert=system"), encrypted).await.message(),
-        "url: sslrootcert \"system\" needs sslmode verify-full: anybody has a certificate of a public authority"
+        "url: sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a public authority"
     );
 
     // `allow` and `prefer` connect to users that need TLS, and to users that refuse it.
@@ -126,7 +126,7 @@ async fn modes_are_those_of_libpq() {
         }
     }
     let wrong = by_address.replace(":secret@", ":wrong@") + "?sslmode=prefer";
-    assert!(fault(&wrong, encrypted).await.message().contains("refuses the password"));
+    assert!(fault(&wrong, encrypted).await.message().contains("rejected the password"));
     let _ = std::fs::remove_file(ca);
     let _ = std::fs::remove_file(other);
 }
@@ -137,5 +137,5 @@ async fn a_server_without_tls_is_refused_where_it_is_required() {
     assert!(fetch(&format!("{url}?sslmode=prefer"), "SELECT 1 AS n").await.is_ok());
     let error = fault(&format!("{url}?sslmode=require"), "SELECT 1 AS n").await;
     assert_eq!(error.kind(), Kind::Config);
-    assert!(error.message().contains("no TLS connection (server does not support TLS)"), "{}", error.message());
+    assert!(error.message().contains("TLS connection failed (server does not support TLS)"), "{}", error.message());
 }

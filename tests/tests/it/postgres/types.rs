@@ -1,7 +1,5 @@
 //! Every type: the decoded values, rendered as PostgreSQL prints them, equal PostgreSQL's own output.
 
-use turntable::schema;
-
 use super::{open, rows, run, shared};
 
 /// Type, Glue type, and values as SQL; null is added to each.
@@ -228,7 +226,7 @@ async fn every_type_comes_as_postgresql_prints_it() {
         };
         let expected = run(url, &format!("SET timezone = 'UTC'; SELECT {printed} FROM {table} ORDER BY id")).await;
         let opened = open(url, &format!("SELECT v FROM {table} ORDER BY id")).await.unwrap();
-        let columns = schema::columns(&opened.schema).unwrap();
+        let columns = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
         if columns[0].glue_type != *glue {
             faults.push(format!("{of} is {}, expected {glue}", columns[0].glue_type));
         }

@@ -8,7 +8,7 @@ use turntable::{
     manifest::Manifest,
     port::Objects,
     publish::Outcome,
-    source::{Context, postgres},
+    sources::{Context, postgres},
 };
 
 use super::{context, fault, options, rows, run, shared};
@@ -23,13 +23,13 @@ async fn an_unrepresentable_value_is_named_by_column_and_row_and_never_shown() {
         ("('2024-01-01'::timestamp), ('294276-12-31')", "a timestamp after the year 294246: replace it in the query"),
         (
             "(1::numeric(5,2)), ('NaN'::numeric(5,2))",
-            "NaN and infinity have no place in a decimal: replace them in the query",
+            "NaN or infinity, which a decimal can't represent: replace it in the query",
         ),
-        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "an array of several dimensions: cast it to text, or unnest it"),
+        ("('{1}'::int[]), ('{{1,2},{3,4}}')", "a multidimensional array: cast it to text, or unnest it"),
     ] {
         let cast = if values.contains("numeric") { "::numeric(5,2)" } else { "" };
         let error = fault(url, &format!("SELECT v{cast} AS v FROM (VALUES {values}) AS t(v)")).await;
-        let or = "or let it be NULL by on_unrepresentable = \"null\"";
+        let or = "or set on_unrepresentable = \"null\" to store NULL";
         assert_eq!(error.message(), format!("table dmp.t, column \"v\", row 2: {text}, {or}"));
         assert_eq!(error.kind(), Kind::Input);
     }
@@ -83,7 +83,7 @@ async fn export(rig: &Rig, url: &str, query: &str, more: &str) -> Result<Value> 
          source = {{ postgres = {{ url = {url:?}, query = {query:?} }} }}\n{more}\n"
     );
     rig.objects.put("s3://lake/datasets.toml", text);
-    let answer = rig.export_with(rig.world(), json!({ "dataset": "users" })).await?;
+    let answer = rig.export_with(rig.env(), json!({ "dataset": "users" })).await?;
     Ok(serde_json::to_value(answer).unwrap())
 }
 
@@ -100,26 +100,26 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
     let error = export(&rig, url, query, "").await.unwrap_err();
     assert_eq!(
         named(&error),
-        "Input: table dmp.users, column \"day\", row 10: an infinite date: replace it in the query, or let it be NULL by \
-         on_unrepresentable = \"null\""
+        "Input: table dmp.users, column \"day\", row 10: an infinite date: replace it in the query, or set \
+         on_unrepresentable = \"null\" to store NULL"
     );
 
     let null = "on_unrepresentable = \"null\"";
     let answer = export(&rig, url, query, null).await.unwrap();
     assert_eq!((&answer["rows"], &answer["nulled"]), (&json!(20_000), &json!({ "day": 2000 })));
     let generation = answer["generation"].as_str().unwrap().parse().unwrap();
-    let key = rig.home.manifest(&generation);
+    let key = rig.paths.manifest(&generation);
     let json = Objects::get(&rig.objects, &key).await.unwrap().unwrap();
     let manifest = Manifest::from_json(&key, &generation, &json).unwrap();
     assert_eq!(manifest.nulled, [("day".to_owned(), 2000)].into());
-    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
 
     let answer = export(&rig, url, query, &format!("{null}\nchecks = {{ not_null = [\"day\"] }}")).await.unwrap();
     let second = answer["generation"].as_str().unwrap().parse().unwrap();
     let answer = rig.deliver(&second).await.unwrap();
     assert_eq!(
         (answer.outcome, answer.reasons),
-        (Outcome::Rejected, vec!["not_null: day: expected no null, found 2000".to_owned()])
+        (Outcome::Rejected, vec!["not_null: day: expected no nulls, found 2000".to_owned()])
     );
 
     // Without such values the answer has no count.

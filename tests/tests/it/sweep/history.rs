@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tests::random::{Random, count};
 use turntable::{
     config::Retain,
-    name::{Generation, time_of},
-    plan::Live,
+    decision::Live,
+    layout::{Generation, time_of},
     port::{Entry, Objects},
     publish::Outcome,
 };
@@ -82,7 +82,7 @@ async fn history(seed: u64, met: &mut Met) {
                 // An export dies in the middle of an upload.
                 let generation = lake.data(random.below(3) as usize).await;
                 truth.files.insert(generation, lake.files(&generation).await);
-                let at = lake.dataset.home.generation(&generation).key("part-00009.parquet");
+                let at = lake.dataset.paths.generation(&generation).key("part-00009.parquet");
                 lake.objects.begin_upload(&at.to_string(), lake.now());
             }
             8 | 9 => {
@@ -94,7 +94,7 @@ async fn history(seed: u64, met: &mut Met) {
             10 | 11 => {
                 let once: Vec<Generation> = truth.was_live.iter().copied().collect();
                 if let Some(generation) = random.pick(&once)
-                    && matches!(lake.rollback(generation).await, Ok(Outcome::Swapped))
+                    && matches!(lake.rollback(generation).await, Ok(Outcome::Committed))
                 {
                     met.rollbacks += 1;
                     note_live(&lake, &mut truth).await;
@@ -130,8 +130,8 @@ async fn flip(lake: &Lake, truth: &mut Truth, generation: Generation, lose: bool
 /// Deletes the last flip's record, if `lose`, as if the flip had died before writing it.
 async fn lose_record(lake: &Lake, truth: &mut Truth, lose: bool, met: &mut Met) {
     if lose {
-        let records = lake.objects.list(&lake.dataset.home.flips(), None).await.unwrap();
-        let ours = |entry: &&Entry| lake.dataset.home.parse_flip(&entry.key).is_some();
+        let records = lake.objects.list(&lake.dataset.paths.flips(), None).await.unwrap();
+        let ours = |entry: &&Entry| lake.dataset.paths.parse_flip(&entry.key).is_some();
         lake.objects.delete(&records.iter().rfind(ours).unwrap().key.to_string());
         truth.lost = true;
         met.lost += 1;
@@ -162,8 +162,8 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
         }
     }
     let whole = lake.fork();
-    let (wire, world) = Wire::dying(&whole.world, usize::MAX);
-    let swept = whole.sweep_with(&world, query, false).await;
+    let (wire, env) = Wire::dying(&whole.env, usize::MAX);
+    let swept = whole.sweep_with(&env, query, false).await;
     met.skipped += swept.skipped.len();
     met.by_max_age += swept.deleted.iter().filter(|item| item.reason.starts_with("max_age")).count();
     assert!(swept.skipped.iter().all(|skipped| skipped.error.is_none()), "{swept:?}");
@@ -171,12 +171,12 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
 
     if random.below(2) == 0 {
         let at = random.below(wire.calls() as u64) as usize;
-        let (_, world) = Wire::dying(&lake.world, at);
-        lake.sweep_with(&world, query, false).await;
+        let (_, env) = Wire::dying(&lake.env, at);
+        lake.sweep_with(&env, query, false).await;
         safe(lake, truth, query, &complete).await;
         met.killed += 1;
     }
-    lake.sweep_with(&lake.world, query, false).await;
+    lake.sweep_with(&lake.env, query, false).await;
     assert_eq!(lake.objects.keys(), whole.objects.keys(), "killed and run again");
     assert_eq!(lake.objects.unfinished(), whole.objects.unfinished(), "killed and run again");
     safe(lake, truth, query, &complete).await;
@@ -192,7 +192,7 @@ async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTr
     assert!(truth.unknown.is_subset(&keys), "an unknown object was deleted");
     assert!(keys.contains("s3://lake/schemas/users") && keys.contains("s3://lake/datasets.toml"));
     assert!(keys.iter().any(|key| key.starts_with("s3://lake/schemas/users2/")));
-    assert_eq!(lake.live().await, truth.live.map_or(Live::NoTable, Live::Ours));
+    assert_eq!(lake.live().await, truth.live.map_or(Live::NoTable, Live::Managed));
     if let Some(live) = truth.live {
         assert!(lake.is_whole(&live).await, "live {live} is not whole");
     }
@@ -281,12 +281,12 @@ async fn killed_at_every_single_call() {
     lake.data(3).await;
     lake.advance(hours(2));
     let whole = lake.fork();
-    let (wire, world) = Wire::dying(&whole.world, usize::MAX);
-    assert_eq!(whole.sweep_with(&world, None, false).await.deleted.len(), 5);
+    let (wire, env) = Wire::dying(&whole.env, usize::MAX);
+    assert_eq!(whole.sweep_with(&env, None, false).await.deleted.len(), 5);
     for at in 0..wire.calls() {
         let lake = lake.fork();
-        let (_, world) = Wire::dying(&lake.world, at);
-        lake.sweep_with(&world, None, false).await;
+        let (_, env) = Wire::dying(&lake.env, at);
+        lake.sweep_with(&env, None, false).await;
         lake.sweep().await;
         assert_eq!(lake.objects.keys(), whole.objects.keys(), "killed at call {at}");
     }

@@ -13,24 +13,22 @@ use jiff::{SignedDuration, Timestamp};
 use sweep::{Limits, Sweep};
 use tests::{catalog, memory, query, rig::Sent};
 use turntable::{
-    aws::glue,
+    answer::Swept,
     clock::Clock,
     config::{Config, Dataset, Place, Retain},
+    decision::{Live, Trigger},
+    environment::Environment,
     error::Result,
+    layout::{Colour, Generation},
     manifest::{File, Manifest, TypedBy, VERSION},
-    name::{Colour, Generation},
-    plan::{Live, Who},
-    port::Catalog,
     publish::{self, Outcome},
-    request::Swept,
     schema::Column,
-    world::World,
 };
 
 pub struct Lake {
     pub catalog: Arc<catalog::Memory>,
     pub objects: memory::Objects,
-    pub world: World,
+    pub env: Environment,
     pub dataset: Dataset,
     seconds: Arc<AtomicI64>,
     /// Each run's files.
@@ -63,14 +61,14 @@ impl Lake {
         objects.put("s3://lake/datasets.toml", CONFIG);
         let dataset = Config::parse("datasets.toml", CONFIG).unwrap().dataset("users").unwrap().clone();
         let catalog = Arc::new(catalog);
-        let world = World {
-            catalog: catalog.clone(),
+        let env = Environment {
+            catalog: catalog.port(),
             objects: Arc::new(objects.clone()),
             query: Arc::new(query::Memory::default()),
             clock,
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
         };
-        Lake { catalog, objects, world, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
+        Lake { catalog, objects, env, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }
 
     /// Returns an independent copy.
@@ -89,7 +87,7 @@ impl Lake {
         Lake {
             catalog: self.catalog.clone(),
             objects: self.objects.clone(),
-            world: self.world.clone(),
+            env: self.env.clone(),
             dataset: self.dataset.clone(),
             seconds: self.seconds.clone(),
             written: self.written.clone(),
@@ -97,7 +95,7 @@ impl Lake {
     }
 
     pub fn now(&self) -> Timestamp {
-        self.world.clock.now()
+        self.env.clock.now()
     }
 
     pub fn advance(&self, by: SignedDuration) {
@@ -106,12 +104,12 @@ impl Lake {
 
     /// Writes the data of a generation without its manifest.
     pub async fn data(&self, files: usize) -> Generation {
-        let ulid = self.world.clock.ulid();
+        let ulid = self.env.clock.ulid();
         let colour = if ulid.random().is_multiple_of(2) { Colour::Blue } else { Colour::Green };
         let generation = Generation { colour, ulid };
-        let location = self.dataset.home.generation(&generation);
+        let location = self.dataset.paths.generation(&generation);
         let file = |number| {
-            let key = turntable::name::part(number);
+            let key = turntable::layout::part(number);
             let body = parquet_file();
             let bytes = body.len() as u64;
             let etag = self.objects.put(&location.key(&key).to_string(), body);
@@ -123,13 +121,13 @@ impl Lake {
 
     /// Completes a generation with its manifest.
     pub async fn complete(&self, generation: Generation) {
-        let location = self.dataset.home.generation(&generation);
+        let location = self.dataset.paths.generation(&generation);
         let files = self.written.lock().unwrap()[&generation].clone();
         let manifest = Manifest {
             version: VERSION,
             dataset: self.dataset.name.clone(),
             generation,
-            base: self.live().await.location(&self.dataset.home),
+            base: self.live().await.location(&self.dataset.paths),
             location,
             as_of: self.now(),
             created_at: self.now(),
@@ -144,8 +142,8 @@ impl Lake {
             merge: None,
             group: None,
         };
-        let key = self.dataset.home.manifest(&generation);
-        self.world.objects.put_new(&key, manifest.to_json().into()).await.unwrap();
+        let key = self.dataset.paths.manifest(&generation);
+        self.env.objects.put_new(&key, manifest.to_json().into()).await.unwrap();
     }
 
     pub async fn export(&self, files: usize) -> Generation {
@@ -155,54 +153,52 @@ impl Lake {
     }
 
     pub async fn flip(&self, generation: Generation) -> Result<Outcome> {
-        publish::flip(&self.world, &self.dataset, generation, Who::Event).await.map(|ended| ended.outcome)
+        publish::flip(&self.env, &self.dataset, generation, Trigger::Event).await.map(|ended| ended.outcome)
     }
 
     pub async fn rollback(&self, generation: Generation) -> Result<Outcome> {
-        publish::rollback(&self.world, &self.dataset, Some(generation), None).await.map(|ended| ended.outcome)
+        publish::rollback(&self.env, &self.dataset, Some(generation), None).await.map(|ended| ended.outcome)
     }
 
     /// Makes the next generation live.
     pub async fn turn(&self, files: usize) -> Generation {
         self.advance(minutes(1));
         let generation = self.export(files).await;
-        assert_eq!(self.flip(generation).await.unwrap(), Outcome::Swapped);
+        assert_eq!(self.flip(generation).await.unwrap(), Outcome::Committed);
         generation
     }
 
     pub async fn live(&self) -> Live {
-        let table = self.catalog.get(&self.dataset.table);
-        let location = match &table {
-            None => None,
-            Some(table) => {
-                Some(glue::location(&*self.catalog as &dyn Catalog, &self.dataset.table, table).await.unwrap())
-            }
-        };
-        Live::of(&self.dataset.home, location.as_ref())
+        let table = self.env.catalog.table(&self.dataset.table).await.unwrap();
+        let location = table.map(|table| table.flippable_location(false).unwrap());
+        Live::of(&self.dataset.paths, location.as_ref())
     }
 
     pub async fn sweep(&self) -> Swept {
-        self.sweep_with(&self.world, None, false).await
+        self.sweep_with(&self.env, None, false).await
     }
 
-    pub async fn sweep_with(&self, world: &World, oldest_query: Option<Timestamp>, dry_run: bool) -> Swept {
+    pub async fn sweep_with(&self, env: &Environment, oldest_query: Option<Timestamp>, dry_run: bool) -> Swept {
         let query = Arc::new(query::Memory::default());
         query.running_since(oldest_query);
-        let sweep =
-            Sweep { world: World { query, ..world.clone() }, queue: Arc::<Sent>::default(), limits: Limits::default() };
+        let sweep = Sweep {
+            env: Environment { query, ..env.clone() },
+            queue: Arc::<Sent>::default(),
+            limits: Limits::default(),
+        };
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 
     /// Returns whether a generation is as it was written: its manifest, and exactly its objects.
     pub async fn is_whole(&self, generation: &Generation) -> bool {
-        let Ok(Some(manifest)) = publish::manifest(&self.world, &self.dataset, generation).await else { return false };
-        let listed = self.world.objects.list(&manifest.location, None).await.unwrap();
+        let Ok(Some(manifest)) = publish::manifest(&self.env, &self.dataset, generation).await else { return false };
+        let listed = self.env.objects.list(&manifest.location, None).await.unwrap();
         listed.len() == manifest.files.len()
     }
 
     /// Returns the number of data files of a generation.
     pub async fn files(&self, generation: &Generation) -> usize {
-        self.world.objects.list(&self.dataset.home.generation(generation), None).await.unwrap().len()
+        self.env.objects.list(&self.dataset.paths.generation(generation), None).await.unwrap().len()
     }
 }
 

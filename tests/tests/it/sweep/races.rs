@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turntable::{config::Retain, name::Generation, plan::Live};
+use turntable::{config::Retain, decision::Live, layout::Generation};
 
 use super::lake::{Lake, hours};
 use crate::wire::Wire;
@@ -52,7 +52,7 @@ async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
 
 /// Checks that live is complete, and returns whether it is the target.
 async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: &str) -> bool {
-    let Live::Ours(live) = lake.live().await else { panic!("nothing is live") };
+    let Live::Managed(live) = lake.live().await else { panic!("nothing is live") };
     assert!(lake.is_whole(&live).await, "{kind:?}: {who} at call {at}: {live} is live and not whole");
     live == target
 }
@@ -65,8 +65,8 @@ async fn a_generation_that_returns_during_a_sweep_is_complete() {
             let (lake, target) = lake(kind).await;
             let lake = Arc::new(lake);
             let other = lake.clone();
-            let (wire, world) = Wire::meeting(&lake.world, at, async move || bring_back(&other, kind, target).await);
-            lake.sweep_with(&world, None, false).await;
+            let (wire, env) = Wire::meeting(&lake.env, at, async move || bring_back(&other, kind, target).await);
+            lake.sweep_with(&env, None, false).await;
             if wire.calls() <= at {
                 break;
             }
@@ -82,15 +82,15 @@ async fn a_sweep_during_a_rollback_leaves_live_complete() {
         let (mut came_back, mut stayed_away) = (0, 0);
         for at in 0.. {
             let (mut lake, target) = lake(kind).await;
-            let plain = lake.world.clone();
+            let plain = lake.env.clone();
             let other = Arc::new(lake.beside());
-            let (wire, world) = Wire::meeting(&plain, at, async move || drop(other.sweep().await));
-            lake.world = world;
+            let (wire, env) = Wire::meeting(&plain, at, async move || drop(other.sweep().await));
+            lake.env = env;
             bring_back(&lake, kind, target).await;
             if wire.calls() <= at {
                 break;
             }
-            lake.world = plain;
+            lake.env = plain;
             if ends_well(&lake, kind, target, at, "swept").await { came_back += 1 } else { stayed_away += 1 }
         }
         assert!(came_back > 0 && stayed_away > 0, "{kind:?}: {came_back} came back, {stayed_away} did not");

@@ -1,6 +1,6 @@
 //! Long queries: they look up the location and the files, read one file, and read the others much later.
 
-use turntable::{config::Retain, name::Key, plan::Live, port::Objects};
+use turntable::{config::Retain, decision::Live, layout::Key, port::Objects};
 
 use super::lake::{Lake, hours, minutes};
 
@@ -15,11 +15,11 @@ async fn broken_queries(drain: i64, length: i64) -> usize {
         } else {
             lake.advance(minutes(1));
         }
-        let Live::Ours(live) = lake.live().await else { panic!("nothing is live") };
-        let listed = lake.objects.list(&lake.dataset.home.generation(&live), None).await.unwrap();
+        let Live::Managed(live) = lake.live().await else { panic!("nothing is live") };
+        let listed = lake.objects.list(&lake.dataset.paths.generation(&live), None).await.unwrap();
         queries.push((minute, listed.into_iter().map(|entry| entry.key).collect()));
         lake.sweep().await;
-        for (_, files) in queries.extract_if(.., |(begun, _)| minute - *begun == length) {
+        for (_, files) in queries.extract_if(.., |(head, _)| minute - *head == length) {
             let mut gone = false;
             for file in &files[1..] {
                 gone |= lake.objects.get(file).await.unwrap().is_none();

@@ -7,13 +7,13 @@ use serde_json::json;
 use sweep::{Limits, Sweep};
 use tests::rig::Sent;
 use turntable::{
-    aws::glue,
+    answer::Swept,
+    aws::glue::{self, GlueApi},
     config::Retain,
+    environment::Environment,
     error::{Error, Kind, Result},
-    name::TableName,
-    port::{Answered, Catalog, Objects, Query, Update},
-    request::Swept,
-    world::World,
+    layout::TableName,
+    port::{Answered, Objects, Query, Update},
 };
 
 use super::lake::{Lake, hours, minutes};
@@ -24,7 +24,7 @@ fn retain(generations: u64) -> Retain {
 
 fn reasons(swept: &Swept) -> (Vec<String>, Vec<String>) {
     let short = |reason: &str| reason.split(" at ").next().unwrap().to_owned();
-    let of = |items: &[turntable::request::Item]| items.iter().map(|item| short(&item.reason)).collect();
+    let of = |items: &[turntable::answer::Item]| items.iter().map(|item| short(&item.reason)).collect();
     (of(&swept.deleted), of(&swept.kept))
 }
 
@@ -38,13 +38,13 @@ async fn a_dry_run_says_all_and_does_nothing() {
     lake.advance(hours(2));
     lake.turn(1).await;
     let (before, table) = (lake.objects.keys(), lake.catalog.get(&lake.dataset.table));
-    let planned = lake.sweep_with(&lake.world, None, true).await;
+    let planned = lake.sweep_with(&lake.env, None, true).await;
     assert_eq!((lake.objects.keys(), lake.catalog.get(&lake.dataset.table)), (before, table));
     let swept = lake.sweep().await;
     for answer in [&planned, &swept] {
         let (deleted, kept) = reasons(answer);
         assert_eq!(deleted, ["replaced"; 3]);
-        assert_eq!(kept, ["live", "kept for a rollback", "none of ours: never deleted"]);
+        assert_eq!(kept, ["live", "kept for a rollback", "unmanaged: never deleted"]);
         assert!(answer.kept[1].until.is_some() && answer.bytes > 0 && !answer.more);
     }
     assert_eq!(lake.sweep().await.deleted.len(), 0);
@@ -57,10 +57,10 @@ async fn a_running_query_keeps_what_it_may_read_beyond_drain() {
     let submitted = lake.now() + SignedDuration::from_secs(1);
     lake.turn(1).await;
     lake.advance(hours(3));
-    let kept = lake.sweep_with(&lake.world, Some(submitted), false).await;
+    let kept = lake.sweep_with(&lake.env, Some(submitted), false).await;
     assert!(kept.deleted.is_empty() && kept.kept[1].reason.contains("is still running"), "{kept:?}");
     let later = submitted + minutes(1);
-    assert_eq!(lake.sweep_with(&lake.world, Some(later), false).await.deleted.len(), 1);
+    assert_eq!(lake.sweep_with(&lake.env, Some(later), false).await.deleted.len(), 1);
 }
 
 struct Denied(Kind);
@@ -83,7 +83,7 @@ async fn without_permission_for_athena_sweep_notes_it_and_without_an_answer_it_d
     lake.turn(1).await;
     lake.advance(hours(3));
     let sweep = |kind| Sweep {
-        world: World { query: Arc::new(Denied(kind)), ..lake.world.clone() },
+        env: Environment { query: Arc::new(Denied(kind)), ..lake.env.clone() },
         queue: Arc::<Sent>::default(),
         limits: Limits::default(),
     };
@@ -91,7 +91,7 @@ async fn without_permission_for_athena_sweep_notes_it_and_without_an_answer_it_d
     assert!(swept.deleted.is_empty() && failures.len() == 1);
     let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], false).await;
     assert!(swept.deleted.len() == 1 && failures.is_empty());
-    assert!(swept.notes[0].contains("only drain protects them"), "{:?}", swept.notes);
+    assert!(swept.notes[0].contains("only drain protects their files"), "{:?}", swept.notes);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn an_unreadable_object_stops_the_deletion() {
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
         // The invocation fails, so that somebody notices.
-        let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
+        let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
 }
@@ -119,12 +119,12 @@ async fn a_drifted_table_is_not_swept() {
     lake.turn(1).await;
     lake.advance(hours(100));
     let before = lake.objects.keys();
-    for to in [lake.dataset.home.generation(&first), "s3://lake/elsewhere".parse().unwrap()] {
+    for to in [lake.dataset.paths.generation(&first), "s3://lake/elsewhere".parse().unwrap()] {
         let table = lake.catalog.get(&lake.dataset.table).unwrap();
-        let moved = lake.catalog.update("dmp", glue::moved(&table, &to), table.version_id().unwrap()).await;
+        let moved = lake.catalog.update("dmp", tests::catalog::moved(&table, &to), table.version_id().unwrap()).await;
         assert_eq!(moved.unwrap(), Update::Done);
         let swept = lake.sweep().await;
-        assert!(swept.skipped[0].reason.starts_with("un-flip") && swept.skipped[0].error.is_none());
+        assert!(swept.skipped[0].reason.starts_with("drift") && swept.skipped[0].error.is_none());
     }
     lake.catalog.delete(&lake.dataset.table).await.unwrap();
     assert!(lake.sweep().await.skipped[0].reason.starts_with("there is no table"));
@@ -139,7 +139,7 @@ async fn locations_in_a_partition_template_are_live() {
     lake.advance(hours(3));
     let table = lake.catalog.get(&lake.dataset.table).unwrap();
     let mut input = glue::unchanged(&table);
-    let template = format!("{}dt=${{dt}}", lake.dataset.home.generation(&first));
+    let template = format!("{}dt=${{dt}}", lake.dataset.paths.generation(&first));
     input.parameters.get_or_insert_default().insert("storage.location.template".into(), template);
     lake.catalog.update("dmp", input, table.version_id().unwrap()).await.unwrap();
     assert_eq!(lake.sweep().await.deleted.len(), 0);
@@ -152,7 +152,7 @@ async fn a_large_backlog_is_deleted_over_several_invocations() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { objects: 3, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
+    let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
@@ -174,7 +174,7 @@ async fn sweep_begins_nothing_new_near_the_timeout() {
     lake.turn(1).await;
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
-    let sweep = Sweep { world: lake.world.clone(), queue: Arc::<Sent>::default(), limits };
+    let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
     let (swept, _) = sweep::all(&sweep, &[&lake.dataset], false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }
@@ -184,7 +184,7 @@ async fn a_dead_sweeps_mark_does_not_block_a_kept_generation_for_long() {
     let lake = Lake::new(retain(1));
     let first = lake.turn(1).await;
     lake.turn(1).await;
-    let mark = lake.dataset.home.sweeping(&first).to_string();
+    let mark = lake.dataset.paths.sweeping(&first).to_string();
     lake.objects.put(&mark, json!({"at": lake.now()}).to_string());
     lake.sweep().await;
     assert!(lake.rollback(first).await.is_err_and(|error| error.kind() == Kind::Conflict));
@@ -198,11 +198,11 @@ async fn a_dead_sweeps_mark_does_not_block_a_kept_generation_for_long() {
 async fn leftover_uploads_and_audit_tables_are_deleted() {
     let lake = Lake::new(retain(2));
     let live = lake.turn(1).await;
-    let at = lake.dataset.home.generation(&live).key("part-00001.parquet").to_string();
+    let at = lake.dataset.paths.generation(&live).key("part-00001.parquet").to_string();
     for key in [at.as_str(), "s3://lake/schemas/users/blue/part-00001.parquet"] {
         lake.objects.begin_upload(key, lake.now());
     }
-    let ulid = |of: turntable::name::Generation| of.ulid.to_string().to_lowercase();
+    let ulid = |of: turntable::layout::Generation| of.ulid.to_string().to_lowercase();
     let old = format!("turntable_audit_users_{}", ulid(live));
     lake.advance(hours(24));
     let young = format!("turntable_audit_users_{}", ulid(lake.data(0).await));
@@ -232,7 +232,7 @@ async fn the_history_is_bounded_and_its_end_stays() {
     }
     lake.advance(hours(2));
     lake.sweep().await;
-    let records = async || lake.objects.list(&lake.dataset.home.flips(), None).await.unwrap().len();
+    let records = async || lake.objects.list(&lake.dataset.paths.flips(), None).await.unwrap().len();
     assert_eq!(records().await, 10);
     lake.advance(hours(24 * 30));
     lake.sweep().await;

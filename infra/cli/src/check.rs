@@ -1,0 +1,195 @@
+//! `check`: reports all errors in a datasets.toml, and the tables that it makes. Starts, writes and changes nothing.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use anyhow::Result;
+use futures::{StreamExt, stream};
+use turntable::{
+    aws::{rds::Signer, s3::S3, secrets::SecretsManager},
+    clock::Clock,
+    config::{Auth, Connect, Dataset, Positions, Source},
+    error::{Error, Kind},
+    lambda, optout,
+    partition::Kind as Projected,
+    schema::Column,
+    sources::{self, Context},
+};
+
+use crate::{
+    datasets::Datasets,
+    glue_table,
+    laptop::{self, ACCESS_KEY},
+};
+
+/// The result of a check.
+pub struct Checked {
+    /// Errors in a valid file's contents, as `file:line:column: path: text`.
+    pub faults: Vec<String>,
+    /// The tables that the file makes, as text.
+    pub tables: String,
+    /// The number of datasets, and the names of those whose columns could not be read.
+    pub summary: String,
+}
+
+/// The columns of a source.
+enum Columns {
+    Known(Vec<Column>),
+    /// The reason why they can't be read here. The file may be correct.
+    Unknown(String),
+    /// An error in the file.
+    Wrong(Error),
+}
+
+/// Sources whose columns are read at the same time.
+const MAX_CONCURRENT_SOURCES: usize = 8;
+
+/// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
+pub async fn check(file: &Path) -> Result<Checked> {
+    let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
+    // Loading credentials takes seconds where there are none, so it happens only for sources that need them.
+    let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
+        true => lambda::aws().await,
+        false => laptop::unreachable(),
+    };
+    let context = |dataset: &Dataset| Context {
+        objects: Arc::new(S3::new(&aws)),
+        secrets: Some(Arc::new(SecretsManager::new(&aws))),
+        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
+        now: Clock::system().now(),
+        table: dataset.table.clone(),
+        on_unrepresentable: dataset.on_unrepresentable,
+        copies: None,
+    };
+    let sources = datasets.config.datasets().map(|dataset| {
+        let context = context(dataset);
+        async move { (dataset, columns(dataset, &context).await) }
+    });
+    let sources: Vec<(&Dataset, Columns)> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
+
+    let known: BTreeMap<&str, &[Column]> = sources
+        .iter()
+        .filter_map(|(dataset, columns)| match columns {
+            Columns::Known(columns) => Some((dataset.name.as_str(), columns.as_slice())),
+            _ => None,
+        })
+        .collect();
+    let mut faults: Vec<(String, String)> = Vec::new();
+    let mut tables = String::new();
+    for (dataset, columns) in &sources {
+        match columns {
+            Columns::Known(columns) => {
+                faults.extend(column_faults(dataset, columns, &known));
+                tables += &glue_table::shown(dataset, columns);
+            }
+            Columns::Unknown(why) => {
+                tables += &format!("{} → {}\n  columns not read: {why}\n\n", dataset.name, dataset.table);
+            }
+            Columns::Wrong(error) => {
+                faults.push((format!("datasets.{}.source", dataset.name), error.report()));
+            }
+        }
+    }
+    let keys = Positions::of(&datasets.written);
+    let line = |(path, text): (String, String)| format!("{}:{}: {path}: {text}", file.display(), keys.find(&path));
+    let unread = sources.iter().filter(|(_, columns)| matches!(columns, Columns::Unknown(_)));
+    let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
+    let mut summary = format!("{}: {} datasets", file.display(), sources.len());
+    if !unread.is_empty() {
+        summary += &format!(", the columns of {} not read", unread.join(", "));
+    }
+    Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
+}
+
+/// Returns the columns that a dataset will have.
+async fn columns(dataset: &Dataset, context: &Context) -> Columns {
+    if let Source::Inbox(inbox) = &dataset.source {
+        return match &inbox.types {
+            Some(key) => Columns::Known(optout::columns(key)),
+            None => {
+                Columns::Unknown("source.inbox.columns is missing, so the key has the types of the live table".into())
+            }
+        };
+    }
+    if dataset.source.is_engine() {
+        return Columns::Unknown("they are known after the engine's first run".into());
+    }
+    match sources::schema(&dataset.source, context).await {
+        Ok(found) => match turntable::parquet::arrow_types::columns(&found) {
+            Ok(columns) => Columns::Known(columns),
+            Err(fault) => Columns::Wrong(Error::input(fault)),
+        },
+        Err(error) if is_file_error(&dataset.source, &error) => Columns::Wrong(error),
+        Err(error) => match &dataset.source {
+            Source::Files(files) if files.columns.is_some() => {
+                Columns::Known(files.columns.clone().unwrap_or_default())
+            }
+            _ => Columns::Unknown(error.report()),
+        },
+    }
+}
+
+/// Returns whether reading the source's columns takes AWS credentials.
+fn needs_aws(source: &Source) -> bool {
+    let needs = |connect: &Connect, auth| matches!(connect, Connect::Secret(_)) || auth == Auth::Iam;
+    match source {
+        Source::Postgres(options) => needs(&options.connect, options.session.auth),
+        Source::Mysql(options) => needs(&options.connect, options.session.auth),
+        Source::Files(_) => true,
+        Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => false,
+    }
+}
+
+/// Returns whether an error is one of the file. Otherwise only this machine may be unable to reach the source.
+fn is_file_error(source: &Source, error: &Error) -> bool {
+    let by_url = match source {
+        Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
+        Source::Mysql(options) => matches!(options.connect, Connect::Url(_)),
+        Source::Files(_) => true,
+        Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => false,
+    };
+    error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
+}
+
+/// Returns the path and the error of each setting that names a column which the source lacks, or a partition column of
+/// a type that can't be projected.
+fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
+    let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
+    let mut faults = Vec::new();
+    let mut want = |path: String, name: &str, of: &[Column]| {
+        if !of.iter().any(|column| column.name == name.to_lowercase()) {
+            let names: Vec<&str> = of.iter().map(|column| column.name.as_str()).collect();
+            faults.push((path, format!("no column {name:?}, expected one of {}", names.join(", "))));
+        }
+    };
+    let checks = &dataset.checks;
+    let lists = [("checks.not_null", &checks.not_null), ("partition_by", &dataset.partition_by)];
+    for (key, names) in lists.into_iter().chain(checks.unique.iter().map(|names| ("checks.unique", names))) {
+        names.iter().for_each(|name| want(at(key), name, columns));
+    }
+    for (key, name) in
+        checks.range.iter().map(|(name, _)| ("range", name)).chain(checks.fresh.iter().map(|(name, _)| ("fresh", name)))
+    {
+        want(at(&format!("checks.{key}.{name}")), name, columns);
+    }
+    match &dataset.source {
+        Source::Postgres(options) => {
+            options.split_by.iter().for_each(|name| want(at("source.postgres.split_by"), name, columns));
+        }
+        Source::Mysql(options) => {
+            options.split_by.iter().for_each(|name| want(at("source.mysql.split_by"), name, columns));
+        }
+        Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {}
+    }
+    for protect in &dataset.protects {
+        if let Some(columns) = known.get(protect.dataset.as_str()) {
+            let path = at(&format!("protects.{}", protect.dataset));
+            protect.columns.iter().for_each(|name| want(path.clone(), name, columns));
+        }
+    }
+    for column in columns.iter().filter(|column| dataset.partition_by.contains(&column.name)) {
+        if let Err(why) = Projected::of(&column.glue_type) {
+            faults.push((at("partition_by"), format!("column {:?}: {why}", column.name)));
+        }
+    }
+    faults
+}

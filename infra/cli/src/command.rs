@@ -1,0 +1,105 @@
+//! The command line of the operators' commands.
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::{
+    check::check,
+    new_dataset::{entries, new_dataset},
+    query::query,
+    status::{self, Account},
+};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Report all errors in a datasets.toml and show the tables that it makes. Starts and changes nothing.
+    Check {
+        /// ${NAME} in the file comes from the environment.
+        file: PathBuf,
+    },
+    /// Print a datasets.toml that publishes tables of a database.
+    NewDataset {
+        /// Leave [defaults] out, to append the output to a file that has them.
+        #[arg(long)]
+        append: bool,
+        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; it is not printed.
+        url: String,
+        /// Table names, or SCHEMA.NAME.
+        #[arg(value_name = "TABLE", required = true)]
+        tables: Vec<String>,
+    },
+    /// Run a statement on the Athena of the emulator that `up` runs.
+    Query {
+        /// One statement, such as "SELECT count(*) FROM dmp.users".
+        sql: String,
+    },
+    /// Show the state of all datasets of a stack.
+    Status {
+        /// The stack's name.
+        #[arg(default_value = "turntable")]
+        stack: String,
+        /// Use AWS, with the environment's credentials and region, instead of the emulator that `up` runs.
+        #[arg(long)]
+        aws: bool,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    /// Runs the command: results go to standard output, errors to standard error.
+    pub async fn run(self) -> Result<ExitCode> {
+        match self {
+            Command::Check { file } => {
+                let checked = match check(&file).await {
+                    Ok(checked) => checked,
+                    // The error has a line for each fault, each with its place in the file.
+                    Err(error) => {
+                        eprintln!("{error:#}");
+                        return Ok(ExitCode::FAILURE);
+                    }
+                };
+                print!("{}", checked.tables);
+                for fault in &checked.faults {
+                    eprintln!("{fault}");
+                }
+                if checked.faults.is_empty() {
+                    println!("{}; no errors", checked.summary);
+                }
+                Ok(exit_code(&checked.faults))
+            }
+            Command::NewDataset { append, url, tables } => {
+                let found = match append {
+                    true => entries(&url, &tables).await?,
+                    false => new_dataset(&url, &tables, &env::current_dir()?).await?,
+                };
+                print!("{}", found.text);
+                for fault in &found.faults {
+                    eprintln!("error: {fault}");
+                }
+                Ok(exit_code(&found.faults))
+            }
+            Command::Query { sql } => {
+                print!("{}", query(&sql).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Status { stack, aws, json } => {
+                let account = if aws { Account::Aws } else { Account::Emulator };
+                let overview = status::load(&stack, account).await?;
+                if json {
+                    println!("{}", serde_json::to_string(&overview)?);
+                } else {
+                    print!("{}", status::shown(&overview));
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn exit_code(faults: &[String]) -> ExitCode {
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,59 @@
+//! The emulator that `up` runs: its address, accounts and buckets, as the commands need them.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    aws::{self, Credentials, SdkConfig},
+    workspace,
+};
+
+pub const REGION: &str = "us-east-1";
+
+/// The access key of the account in which `up` deploys.
+pub const ACCESS_KEY: &str = "test";
+
+/// Returns the configuration for an endpoint of the emulator, as the account of an access key. A 12-digit access key
+/// stands for the account of that number, and `test` for account 000000000000.
+pub fn config(access_key: &str, endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key, "test", None, None, "local");
+    aws::config(credentials, REGION, Some(endpoint))
+}
+
+/// Returns a configuration for code that needs one but sends no request: nothing listens at its endpoint.
+pub fn unreachable() -> SdkConfig {
+    config("none", "http://127.0.0.1:1")
+}
+
+/// Returns the name of an account's bucket.
+pub fn bucket(access_key: &str) -> String {
+    format!("turntable-{access_key}")
+}
+
+/// Returns the name of the second bucket, which holds the functions' code and the results of queries.
+pub fn scratch_bucket(bucket: &str) -> String {
+    format!("{bucket}-scratch")
+}
+
+/// Returns the path of the file that exists while `up` runs. It holds the environment for `cargo lambda watch`.
+pub fn env_file() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("local.env"))
+}
+
+/// The endpoint URLs of the emulator that `up` runs.
+pub struct Endpoints {
+    /// Serves everything but Athena.
+    pub aws: String,
+    pub athena: String,
+}
+
+/// Reads the endpoints of the running emulator. Fails if `up` isn't running.
+pub fn endpoints() -> Result<Endpoints> {
+    let text = fs::read_to_string(env_file()?).unwrap_or_default();
+    let value = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.map(str::to_owned).context("no emulator is running: start one with `cargo run -p local -- up`")
+    };
+    Ok(Endpoints { aws: value("AWS_ENDPOINT_URL")?, athena: value("AWS_ENDPOINT_URL_ATHENA")? })
+}

@@ -1,0 +1,37 @@
+//! The operators' commands: `check`, `new-dataset`, `status` and `query`.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`command`] | the command line: flags, printing, exit codes |
+//! | [`check`], [`glue_table`] | report the errors of a datasets.toml and show the tables that it makes |
+//! | [`new_dataset`] | writes dataset entries for tables of a database |
+//! | [`status`] | shows the state of all datasets of a stack |
+//! | [`query`] | runs a statement on the emulator's Athena |
+//! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}`s |
+//! | [`laptop`] | finds the emulator that `up` runs |
+//! | [`aws`], [`athena`], [`lambda`] | reach AWS, run queries, invoke functions |
+//! | [`table`] | prints text tables |
+//! | [`workspace`] | finds the clone and Cargo's target folder |
+//!
+//! This crate doesn't depend on the emulator's runner, `infra/local`: the runner calls this crate.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "commands read the clock and the environment; only the pure half must not"
+)]
+
+pub mod athena;
+pub mod aws;
+pub mod check;
+pub mod command;
+pub mod datasets;
+pub mod glue_table;
+pub mod lambda;
+pub mod laptop;
+pub mod new_dataset;
+pub mod query;
+pub mod status;
+pub mod table;
+pub mod workspace;
+
+pub use command::Command;

@@ -1,0 +1,212 @@
+//! Writes the entry of a described table.
+
+use std::collections::BTreeSet;
+
+use super::description::{Dialect, Key, LeftOut, Published, Table};
+
+/// The number of rows from which several connections pay off.
+const PARALLEL_FROM_ROWS: u64 = 1_000_000;
+
+/// The defaults of all datasets.
+pub const DEFAULTS: &str = "[defaults]
+database = \"dmp\" # the Glue database
+location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
+";
+
+/// A comment before the first entry.
+pub const REMARK: &str = "
+# ${DATABASE_URL} comes from the environment: give another database another name. In AWS, replace url by
+# secret = \"NAME\", a secret in Secrets Manager.
+";
+
+/// Returns the entry of the dataset `name`.
+pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
+    let (scheme, kind) = match dialect {
+        Dialect::Postgres => ("postgres", "postgres"),
+        Dialect::Mysql => ("mysql", "mysql"),
+    };
+    let mut text = format!("\n[datasets.{name}]\n");
+    for line in remarks(columns, left_out) {
+        text += &format!("# {}\n", line.replace('\n', " "));
+    }
+    text += &format!(
+        "source.{kind}.url = \"${{DATABASE_URL}}\" # {scheme}://…\nsource.{kind}.query = {}\n",
+        toml_query(&table.name, &columns.iter().collect::<Vec<_>>())
+    );
+    let key = table.keys.iter().find(|key| key.is_primary);
+    if let (Dialect::Postgres, Some([column])) = (dialect, key.and_then(|key| names(key, columns)).as_deref()) {
+        text += &format!("source.{kind}.split_by = {}\n", quoted(column));
+        if table.rows >= PARALLEL_FROM_ROWS {
+            text += &format!("source.{kind}.parallel = 4 # connections; the table has about {} rows\n", table.rows);
+        }
+    }
+    if !table.is_empty {
+        text += "checks.min_rows = 1\nchecks.max_shrink = 0.2\n";
+    }
+    let not_null: Vec<&str> = columns.iter().filter(|one| one.column.not_null).map(|one| one.name.as_str()).collect();
+    if !not_null.is_empty() {
+        text += &format!("checks.not_null = {}\n", list(&not_null));
+    }
+    let (unique, remarks) = unique(&table.keys, columns);
+    for line in remarks {
+        text += &format!("# {line}\n");
+    }
+    if !unique.is_empty() {
+        let keys: Vec<String> = unique.iter().map(|names| list(names)).collect();
+        text += &format!("checks.unique = [{}]\n", keys.join(", "));
+    }
+    text
+}
+
+/// Returns the query that selects the columns under their published names.
+pub fn query(table: &str, columns: &[&Published]) -> String {
+    format!("SELECT {} FROM {table}", selected(columns).join(", "))
+}
+
+fn selected(columns: &[&Published]) -> Vec<String> {
+    let select = |one: &&Published| {
+        let quoted = &one.column.quoted;
+        match one.column.name.to_lowercase() == one.name {
+            true => quoted.clone(),
+            false => format!("{quoted} AS {}{}{}", &quote(quoted), one.name, &quote(quoted)),
+        }
+    };
+    columns.iter().map(select).collect()
+}
+
+/// The width from which a query is written on several lines.
+const MAX_WIDTH: usize = 100;
+
+/// Returns the query as a TOML string.
+fn toml_query(table: &str, columns: &[&Published]) -> String {
+    let line = query(table, columns);
+    let width = |text: &str| text.chars().count();
+    // A TOML string in three single quotes has no escapes.
+    if width(&line) <= MAX_WIDTH || line.contains("'''") || line.contains(char::is_control) {
+        return quoted(&line);
+    }
+    let mut lines = vec!["SELECT".to_owned()];
+    let selected = selected(columns);
+    for (at, column) in selected.iter().enumerate() {
+        let comma = if at + 1 < selected.len() { "," } else { "" };
+        match lines.last_mut().filter(|line| width(line) + width(column) < MAX_WIDTH) {
+            Some(line) => *line += &format!(" {column}{comma}"),
+            None => lines.push(format!("  {column}{comma}")),
+        }
+    }
+    format!("'''\n{}\nFROM {table}\n'''", lines.join("\n"))
+}
+
+/// Returns the quote of a quoted name, or nothing. A name without quotes is in lower case and needs no alias.
+fn quote(quoted: &str) -> String {
+    quoted.chars().take(1).filter(|c| matches!(c, '"' | '`')).collect()
+}
+
+/// Returns comments about columns that are left out, renamed or published as strings.
+fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (column, why) in left_out {
+        remarks.push(format!(
+            "left out: {} ({}): {why}; cast it in the query to publish it",
+            column.name, column.database_type
+        ));
+    }
+    for Published { column, name, glue_type } in columns {
+        let plain = plain(&column.name);
+        if plain != *name {
+            remarks.push(format!(
+                "{:?} is published as {name}: Glue's names are lower case, and {plain} exists twice",
+                column.name
+            ));
+        } else if column.name.to_lowercase() != plain {
+            remarks.push(format!(
+                "{:?} is published as {name}: Athena's names have letters, digits and _ only",
+                column.name
+            ));
+        }
+        let database_type = column.database_type.to_lowercase();
+        if glue_type != "string" || is_text(&database_type) {
+            continue;
+        }
+        let advice = match database_type.starts_with("numeric") || database_type.starts_with("decimal") {
+            true => "a Glue decimal needs a precision of up to 38 digits: cast it in the query, if all values fit",
+            false => "cast it in the query for another type",
+        };
+        remarks.push(format!("{name} ({}) becomes a string: {advice}", column.database_type));
+    }
+    remarks
+}
+
+fn is_text(database_type: &str) -> bool {
+    const TEXTS: [&str; 10] = ["text", "char", "name", "json", "uuid", "enum", "set", "citext", "tinytext", "longtext"];
+    TEXTS.iter().any(|text| database_type.contains(text))
+}
+
+/// Returns the keys that Athena can check, each once, and a comment for each other key.
+fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec<String>) {
+    let (mut unique, mut remarks): (Vec<Vec<&str>>, Vec<String>) = (Vec::new(), Vec::new());
+    for key in keys {
+        let published: Option<Vec<&Published>> =
+            key.columns.iter().map(|name| columns.iter().find(|one| one.column.name == *name)).collect();
+        let Some(published) = published else { continue };
+        let names: Vec<&str> = published.iter().map(|one| one.name.as_str()).collect();
+        let nullable = published.iter().find(|one| !one.column.not_null);
+        let time = published.iter().find(|one| one.glue_type.starts_with("timestamp"));
+        let why = match (nullable, time) {
+            (Some(one), _) => {
+                format!("{} may be null, and the check counts two rows without a key as duplicates", one.name)
+            }
+            (_, Some(one)) => format!("{} is a timestamp, which Athena reads to milliseconds only", one.name),
+            (None, None) => {
+                if !unique.contains(&names) {
+                    unique.push(names);
+                }
+                continue;
+            }
+        };
+        remarks.push(format!("unique in the database, but not checked: {}: {why}", list(&names)));
+    }
+    (unique, remarks)
+}
+
+/// Returns the published names of a key's columns, or `None` if one is left out.
+fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
+    key.columns
+        .iter()
+        .map(|name| columns.iter().find(|one| one.column.name == *name).map(|one| one.name.as_str()))
+        .collect()
+}
+
+/// Returns a dataset name that Glue accepts: the table's name, or else the schema's and the table's, or else a numbered
+/// one.
+pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
+    let table = wanted.rsplit('.').next().unwrap_or(wanted);
+    let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
+    [name(table), name(wanted)].into_iter().chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+fn name(wanted: &str) -> String {
+    let good = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' { c } else { '_' };
+    let name: String = wanted.to_lowercase().chars().map(good).take(127).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
+}
+
+/// Returns a column's name in lower case, with `_` for each character that Athena would need quotes for.
+pub fn plain(name: &str) -> String {
+    name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+}
+
+fn list(names: &[&str]) -> String {
+    format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
+}
+
+/// Returns a TOML string, literal where possible so that SQL's quotes need no escapes.
+fn quoted(text: &str) -> String {
+    let plain = |quote: char| !text.contains(quote) && !text.contains(|c: char| c.is_control());
+    match (plain('"') && !text.contains('\\'), plain('\'')) {
+        (true, _) => format!("\"{text}\""),
+        (_, true) => format!("'{text}'"),
+        // TOML has all of JSON's escapes.
+        _ => serde_json::Value::from(text).to_string(),
+    }
+}

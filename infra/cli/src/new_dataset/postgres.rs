@@ -1,0 +1,68 @@
+//! Describes a table from PostgreSQL's catalog.
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    database::Database,
+    description::{Column, Table, keys},
+};
+
+/// Describes a table or view, given as NAME or SCHEMA.NAME.
+pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
+    let (schema, name) = match wanted.split_once('.') {
+        Some((schema, name)) => (format!("n.nspname = {}", literal(schema)), name),
+        None => ("pg_catalog.pg_table_is_visible(c.oid)".to_owned(), wanted),
+    };
+    let name = literal(name);
+    let found = database
+        .rows(&format!(
+            "SELECT c.oid::text AS oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name, \
+               c.reltuples::bigint::text AS rows \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE {schema} AND lower(c.relname) = lower({name}) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+             ORDER BY c.relname = {name} DESC LIMIT 1"
+        ))
+        .await?;
+    let found: Vec<String> = found.into_iter().next().into_iter().flatten().flatten().collect();
+    let [oid, name, rows] = found.as_slice() else {
+        bail!("this user sees no table or view {wanted}: try SCHEMA.TABLE");
+    };
+    let columns = database
+        .rows(&format!(
+            "SELECT a.attname::text AS name, pg_catalog.quote_ident(a.attname) AS quoted, \
+               CASE WHEN t.typtype = 'e' THEN 'enum' ELSE pg_catalog.format_type(coalesce(nullif(t.typbasetype, 0), t.oid), \
+                 CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END) END AS of, \
+               (a.attnotnull OR (t.typtype = 'd' AND t.typnotnull))::text AS not_null \
+             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+             WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+        ))
+        .await?;
+    // A partial index, or one on expressions, makes no column unique.
+    let unique = database
+        .rows(&format!(
+            "SELECT i.indexrelid::text AS index, i.indisprimary::text AS is_primary, a.attname::text AS name \
+             FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, at) \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+             WHERE i.indrelid = {oid} AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+               AND k.at <= i.indnkeyatts ORDER BY i.indexrelid, k.at"
+        ))
+        .await?;
+    let is_empty = database.rows(&format!("SELECT '1' AS one FROM {name} LIMIT 1")).await?.is_empty();
+    let column = |row: Vec<Option<String>>| {
+        let row: Option<Vec<String>> = row.into_iter().collect();
+        let [name, quoted, database_type, not_null] = <[String; 4]>::try_from(row?).ok()?;
+        Some(Column { name, quoted, database_type, not_null: not_null == "true" })
+    };
+    Ok(Table {
+        name: name.clone(),
+        columns: columns.into_iter().map(column).collect::<Option<_>>().context("the catalog returned a null name")?,
+        keys: keys(unique),
+        is_empty,
+        rows: rows.parse().unwrap_or_default(),
+    })
+}
+
+/// Returns an SQL text that means the same with every setting of `standard_conforming_strings`.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}

@@ -1,0 +1,131 @@
+//! `status`: the state of all datasets of a stack, as a table.
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::json;
+use turntable::status::{DatasetSummary, Overview};
+
+use crate::{
+    lambda::Lambda,
+    laptop::{self, ACCESS_KEY},
+    table::{table, thousands},
+};
+
+/// The account that the stack is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// The emulator that `up` runs.
+    Emulator,
+    /// The AWS account of the environment's credentials.
+    Aws,
+}
+
+/// Loads the overview from a stack of an account.
+pub async fn load(stack: &str, account: Account) -> Result<Overview> {
+    let config = match account {
+        Account::Aws => turntable::lambda::aws().await,
+        Account::Emulator => {
+            let endpoints = laptop::endpoints();
+            let endpoints =
+                endpoints.map_err(|error| anyhow!("{error}, or pass --aws for the stack of an AWS account"))?;
+            laptop::config(ACCESS_KEY, &endpoints.aws)
+        }
+    };
+    overview(&Lambda::new(&config)?, stack).await
+}
+
+/// Invokes the stack's `flip` with the action `status`.
+pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
+    let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
+    serde_json::from_value(answer)
+        .context("cannot read the result of flip: the stack runs another version of Turntable than this command")
+}
+
+/// Returns a line for each dataset, followed by the datasets that need attention.
+pub fn shown(overview: &Overview) -> String {
+    const HEAD: [&str; 7] = ["dataset", "live", "rows", "bytes", "age", "flipped", ""];
+    let number = |number: Option<u64>| number.map(thousands).unwrap_or_default();
+    let row = |one: &DatasetSummary| {
+        let flipped = one.flipped_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+        [
+            one.dataset.clone(),
+            one.live.clone().unwrap_or_else(|| "–".into()),
+            number(one.rows),
+            number(one.bytes),
+            one.age_seconds.map(age).unwrap_or_default(),
+            flipped.unwrap_or_default(),
+            state(one).into(),
+        ]
+    };
+    let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
+    let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
+    // The row of a dataset without a table says it already.
+    let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
+    let attention: Vec<String> = others.filter_map(DatasetSummary::attention).collect();
+    if !attention.is_empty() {
+        text.push('\n');
+    }
+    for line in attention {
+        text += &line;
+        text.push('\n');
+    }
+    text
+}
+
+const MISSING: &str = "no table yet";
+
+fn state(one: &DatasetSummary) -> &'static str {
+    match one {
+        DatasetSummary { error: Some(_), .. } => "error",
+        DatasetSummary { drift: Some(_), .. } => "drift",
+        DatasetSummary { unfinished: Some(_), .. } => "flipping",
+        DatasetSummary { hold: Some(_), .. } => "held",
+        DatasetSummary { waits: Some(_), .. } => "candidate waits",
+        DatasetSummary { live: None, .. } => MISSING,
+        _ => "",
+    }
+}
+
+/// Returns an age in its two largest units: `3d 4h`.
+fn age(seconds: i64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{}s", seconds.max(0)),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_has_each_dataset_then_what_needs_attention() {
+        let answer = json!({
+            "outcome": "status",
+            "at": "2026-11-23T02:00:00Z",
+            "attention": ["orders: held: a restore", "users: no table, and nothing has been exported yet"],
+            "datasets": [
+                { "dataset": "orders", "live": "green-01JDA00000000000000000000B", "rows": 1_234_567, "bytes": 99,
+                  "as_of": "2026-11-22T01:00:00Z", "age_seconds": 90_000, "flipped_at": "2026-11-22T01:00:05Z",
+                  "by": "event", "hold": "a restore" },
+                { "dataset": "users", "live": null },
+            ],
+        });
+        let overview = serde_json::from_value(answer).unwrap();
+        let expected = "\
+dataset  live                                   rows  bytes    age  flipped
+orders   green-01JDA00000000000000000000B  1,234,567     99  1d 1h  2026-11-22 01:00:05Z  held
+users    –                                                                                no table yet
+
+orders: held: a restore
+";
+        assert_eq!(shown(&overview), expected);
+    }
+
+    #[test]
+    fn age_has_two_units() {
+        assert_eq!([0, 59, 60, 3_661, 90_000].map(age), ["0s", "59s", "1m 0s", "1h 1m", "1d 1h"]);
+    }
+}

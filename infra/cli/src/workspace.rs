@@ -1,0 +1,22 @@
+//! The clone, and Cargo's target folder.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// Returns the root of the clone.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Returns the target folder that this executable was built in, whether CARGO_TARGET_DIR, --target-dir or a
+/// configuration chose it. Cargo marks the folder with CACHEDIR.TAG.
+pub fn target() -> Result<PathBuf> {
+    let executable = env::current_exe()?;
+    let target = executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target = target.with_context(|| format!("{} is not in a target folder of Cargo", executable.display()))?;
+    Ok(target.to_owned())
+}

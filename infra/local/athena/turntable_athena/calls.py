@@ -1,0 +1,53 @@
+"""Records the AWS calls of each function; infra/test_permissions.py compares them with the function's policy.
+
+The emulator sets AWS_SDK_UA_APP_ID for each function, so the user agent of every request names the function. If CALLS names
+a folder, it gets one file per function and code version, such as `export.1a2b3c4d5e6f`, with a line `ACTION RESOURCE` per
+kind of call. Account numbers and ULIDs are replaced by fixed ones, so that a file stays small.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_AGENT = re.compile(r"\bapp/([a-z]+\.\w+)")
+_NORMALIZED = [
+    (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{26}\b"), "01JD675EJRSSKNZWWST95906C6"),
+    (re.compile(r"\b\d{12}\b"), "123456789012"),
+]
+
+
+def app_id(function: str, code: str) -> str:
+    """Returns the value for AWS_SDK_UA_APP_ID: the last word of the function's name, and the start of its code's hash."""
+    return f"{function.rsplit('-', 1)[-1]}.{re.sub(r'[^0-9A-Za-z]', '', code)[:12]}"
+
+
+class Calls:
+    def __init__(self) -> None:
+        folder = os.environ.get("CALLS")
+        self._folder = Path(folder) if folder else None
+        self._known: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, headers: Mapping[str, str], calls: Iterable[tuple[str, str]]) -> None:
+        """Records calls as pairs of an IAM action and a resource. `headers` have lower-case names."""
+        agent = _AGENT.search(headers.get("user-agent", "")) if self._folder else None
+        if agent is None:
+            return
+        file = self._folder / agent[1]
+        with self._lock:
+            known = self._known.get(agent[1])
+            if known is None:
+                file.touch()  # The newest file is that of the code that ran last.
+                known = self._known[agent[1]] = set(file.read_text().splitlines())
+            for action, resource in calls:
+                for pattern, replacement in _NORMALIZED:
+                    resource = pattern.sub(replacement, resource)
+                line = f"{action} {resource}".replace("\n", "?")
+                if line not in known:
+                    known.add(line)
+                    with file.open("a") as lines:
+                        lines.write(f"{line}\n")

@@ -1,0 +1,283 @@
+//! The [`Query`] port on Athena.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_athena::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::start_query_execution::StartQueryExecutionError,
+    types::{
+        AthenaError, QueryExecution, QueryExecutionContext, QueryExecutionState, QueryExecutionStatus,
+        ResultConfiguration, ResultReuseByAgeConfiguration, ResultReuseConfiguration, ResultSet,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{sleep, timeout};
+
+use crate::fault::fault;
+use turntable_core::{
+    error::{Error, Result},
+    port::{Answered, Query},
+};
+
+pub struct Athena {
+    client: Client,
+    workgroup: String,
+    output: Option<String>,
+}
+
+impl Athena {
+    /// `output` is where results go if the workgroup sets no output location.
+    pub fn new(config: &aws_config::SdkConfig, workgroup: String, output: Option<String>) -> Self {
+        Athena { client: Client::new(config), workgroup, output }
+    }
+}
+
+/// The pause between two polls of a query. It doubles from the first to the maximum.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one query may take. A function has 15 minutes for the checks, a flip and its canary.
+const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
+
+/// Rows that are read of a result. No check looks at more.
+const MAX_ROWS: i32 = 100;
+
+/// Every query ends within this time, including its time in the queue. A DML statement runs for at most 4 hours.
+const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+#[async_trait]
+impl Query for Athena {
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
+        let id = self.start(database, sql).await?;
+        let Ok(ended) = timeout(MAX_QUERY_TIME, self.wait(&id)).await else {
+            // Best effort: its answer is no longer needed.
+            let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
+            let minutes = MAX_QUERY_TIME.as_secs() / 60;
+            return Err(Error::unavailable(format!(
+                "query {id} took longer than {minutes} minutes and was cancelled: run again"
+            )));
+        };
+        let ended = ended?;
+        let scanned = ended.statistics.and_then(|all| all.data_scanned_in_bytes).unwrap_or_default();
+        let results = self.client.get_query_results().query_execution_id(&id).max_results(MAX_ROWS);
+        let answer = results.send().await.map_err(|error| fault("athena:GetQueryResults", &id, error))?;
+        Ok(Answered {
+            rows: answer.result_set.map(rows).unwrap_or_default(),
+            scanned: u64::try_from(scanned).unwrap_or_default(),
+        })
+    }
+
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>> {
+        let mut oldest: Option<Timestamp> = None;
+        for workgroup in workgroups {
+            let mut pages = self.client.list_query_executions().work_group(workgroup).into_paginator().send();
+            let mut newest: Option<Timestamp> = None;
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| fault("athena:ListQueryExecutions", workgroup, error))?;
+                let executions = self.executions(workgroup, page.query_execution_ids).await?;
+                let submitted = |one: &QueryExecution| one.status().and_then(submitted);
+                newest = newest.max(executions.iter().filter_map(submitted).max());
+                oldest = oldest
+                    .into_iter()
+                    .chain(executions.iter().filter(|one| is_running(one)).filter_map(submitted))
+                    .min();
+                // Athena lists 45 days, newest first. Queries far older than the newest can't run any more.
+                let last = executions.iter().filter_map(submitted).max();
+                if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > MAX_QUERY_AGE) {
+                    break;
+                }
+            }
+        }
+        Ok(oldest)
+    }
+}
+
+impl Athena {
+    async fn start(&self, database: &str, sql: &str) -> Result<String> {
+        // The SDK gives each call its own ClientRequestToken, so Athena runs a retried request only once.
+        let no_reuse = ResultReuseConfiguration::builder()
+            .result_reuse_by_age_configuration(ResultReuseByAgeConfiguration::builder().enabled(false).build())
+            .build();
+        let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
+        let sent = self
+            .client
+            .start_query_execution()
+            .query_string(sql)
+            .query_execution_context(QueryExecutionContext::builder().database(database).build())
+            .work_group(&self.workgroup)
+            .set_result_configuration(output)
+            .result_reuse_configuration(no_reuse)
+            .send()
+            .await;
+        let id = sent.map_err(|error| refused(&self.workgroup, error))?.query_execution_id;
+        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
+    }
+
+    /// Waits until the query succeeds, and fails if it fails or is cancelled.
+    async fn wait(&self, id: &str) -> Result<QueryExecution> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let sent = self.client.get_query_execution().query_execution_id(id).send().await;
+            let execution = sent.map_err(|error| fault("athena:GetQueryExecution", id, error))?.query_execution;
+            let execution = execution.unwrap_or_else(|| QueryExecution::builder().build());
+            let status = execution.status();
+            match status.and_then(QueryExecutionStatus::state) {
+                Some(QueryExecutionState::Succeeded) => return Ok(execution),
+                Some(QueryExecutionState::Failed) => return Err(failed(id, status)),
+                Some(QueryExecutionState::Cancelled) => {
+                    return Err(cancelled(id));
+                }
+                _ => {}
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    async fn executions(&self, workgroup: &str, ids: Option<Vec<String>>) -> Result<Vec<QueryExecution>> {
+        let ids = ids.filter(|ids| !ids.is_empty());
+        let Some(ids) = ids else { return Ok(Vec::new()) };
+        let sent = self.client.batch_get_query_execution().set_query_execution_ids(Some(ids)).send().await;
+        let answer = sent.map_err(|error| fault("athena:BatchGetQueryExecution", workgroup, error))?;
+        Ok(answer.query_executions.unwrap_or_default())
+    }
+}
+
+/// Converts the error of a query that Athena didn't start. A syntax error and a workgroup without an output location
+/// give the same exception.
+pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Error {
+    let message = error.message().unwrap_or_default().to_owned();
+    match error.as_service_error() {
+        Some(StartQueryExecutionError::InvalidRequestException(invalid)) => {
+            // No row has been read yet, so the message can only quote the query.
+            if invalid.athena_error_code() == Some("MALFORMED_QUERY") || message.starts_with("line ") {
+                return Error::input(format!("SYNTAX_ERROR: {message}"));
+            }
+            Error::config(format!("athena:StartQueryExecution was refused in workgroup {workgroup:?}: {message}"))
+        }
+        _ => fault("athena:StartQueryExecution", workgroup, error),
+    }
+}
+
+pub(super) fn cancelled(id: &str) -> Error {
+    Error::unavailable(format!(
+        "query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: run again, or raise the \
+         limit"
+    ))
+}
+
+fn is_running(execution: &QueryExecution) -> bool {
+    use QueryExecutionState::{Cancelled, Failed, Succeeded};
+    let state = execution.status().and_then(QueryExecutionStatus::state);
+    !matches!(state, Some(Succeeded | Failed | Cancelled))
+}
+
+fn submitted(status: &QueryExecutionStatus) -> Option<Timestamp> {
+    let at = status.submission_date_time()?;
+    Timestamp::from_second(at.secs()).ok()
+}
+
+/// Errors whose texts name only parts of the query, columns and locations, never values of rows. Athena finds most of
+/// them before it reads a row.
+const SAFE_TO_QUOTE: [&str; 13] = [
+    "SYNTAX_ERROR",
+    "COLUMN_NOT_FOUND",
+    "TABLE_NOT_FOUND",
+    "SCHEMA_NOT_FOUND",
+    "FUNCTION_NOT_FOUND",
+    "TYPE_MISMATCH",
+    "EXPRESSION_NOT_AGGREGATE",
+    "AMBIGUOUS_NAME",
+    "MISSING_COLUMN_NAME",
+    "DUPLICATE_COLUMN_NAME",
+    "HIVE_PATH_ALREADY_EXISTS",
+    "HIVE_TOO_MANY_OPEN_PARTITIONS",
+    "NOT_SUPPORTED",
+];
+
+/// Returns why a query failed. An error's text may quote a value, as in `Cannot cast 'alice' to bigint`, so only the
+/// error's name and the query's id are kept. A person with access to Athena finds the full text by the id.
+pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
+    let error = status.and_then(QueryExecutionStatus::athena_error);
+    let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();
+    let name = text.split(':').next().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("unnamed error");
+    let why = if SAFE_TO_QUOTE.contains(&name) { text } else { name };
+    const SYSTEM: i32 = 1;
+    if error.and_then(AthenaError::error_category) == Some(SYSTEM) || error.is_some_and(AthenaError::retryable) {
+        return Error::unavailable(format!("query {id} failed with a temporary error, {name}: run again"));
+    }
+    match name {
+        "PERMISSION_DENIED" | "ACCESS_DENIED" => Error::config(format!(
+            "query {id} failed with {name}: allow the function's role to read the candidate's files"
+        )),
+        _ => Error::input(format!("{why} (query {id})")),
+    }
+}
+
+/// Returns the rows without Athena's header row.
+fn rows(results: ResultSet) -> Vec<Vec<Option<String>>> {
+    let columns = results.result_set_metadata.and_then(|all| all.column_info).unwrap_or_default();
+    let labels: Vec<Option<String>> = columns.into_iter().map(|column| column.label.or(Some(column.name))).collect();
+    let cells = |row: aws_sdk_athena::types::Row| -> Vec<Option<String>> {
+        row.data.unwrap_or_default().into_iter().map(|cell| cell.var_char_value).collect()
+    };
+    let mut rows: Vec<_> = results.rows.unwrap_or_default().into_iter().map(cells).collect();
+    if rows.first() == Some(&labels) {
+        rows.remove(0);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turntable_core::error::Kind;
+
+    fn status(reason: &str, category: i32) -> QueryExecutionStatus {
+        QueryExecutionStatus::builder()
+            .state_change_reason(reason)
+            .athena_error(AthenaError::builder().error_category(category).build())
+            .build()
+    }
+
+    #[test]
+    fn error_text_that_may_hold_a_row_value_is_not_reported() {
+        let report = |reason, category| {
+            let error = failed("q1", Some(&status(reason, category)));
+            (error.kind(), error.message().to_owned())
+        };
+        for (reason, category, kind, expected) in [
+            (
+                "INVALID_CAST_ARGUMENT: Cannot cast 'alice' to BIGINT",
+                2,
+                Kind::Input,
+                "INVALID_CAST_ARGUMENT (query q1)",
+            ),
+            (
+                "COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved",
+                2,
+                Kind::Input,
+                "COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved (query q1)",
+            ),
+            ("alice is wrong", 2, Kind::Input, "unnamed error (query q1)"),
+            ("", 3, Kind::Input, "unnamed error (query q1)"),
+            (
+                "HIVE_CURSOR_ERROR: s3://…",
+                1,
+                Kind::Unavailable,
+                "query q1 failed with a temporary error, HIVE_CURSOR_ERROR: run again",
+            ),
+            (
+                "PERMISSION_DENIED: Access Denied",
+                2,
+                Kind::Config,
+                "query q1 failed with PERMISSION_DENIED: allow the function's role to read the candidate's files",
+            ),
+        ] {
+            assert_eq!(report(reason, category), (kind, expected.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs `UNLOAD` statements in Athena without waiting for them.
+
+use aws_sdk_athena::{
+    Client,
+    types::{QueryExecutionContext, QueryExecutionState, QueryExecutionStatus, ResultConfiguration},
+};
+
+use crate::{athena, fault::fault};
+use turntable_core::{
+    error::{Error, Result},
+    layout::Generation,
+    port::{Progress, RunState},
+    unload,
+};
+
+pub struct Unloads {
+    client: Client,
+    output: Option<String>,
+}
+
+impl Unloads {
+    pub fn new(config: &aws_config::SdkConfig, output: Option<String>) -> Self {
+        Unloads { client: Client::new(config), output }
+    }
+
+    /// Starts the query and returns its id. The same token with the same parameters returns the same query
+    /// (`ClientRequestToken` in the reference of `StartQueryExecution`). A token has at least 32 characters. A
+    /// generation's name is unique, so it makes a unique token.
+    pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
+        let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
+        let sent = self
+            .client
+            .start_query_execution()
+            .query_string(sql)
+            .client_request_token(format!("turntable-{token}"))
+            .query_execution_context(QueryExecutionContext::builder().database(database).build())
+            .work_group(workgroup)
+            .set_result_configuration(output)
+            .send()
+            .await;
+        let id = sent.map_err(|error| athena::refused(workgroup, error))?.query_execution_id;
+        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
+    }
+
+    /// Returns the state of a query, or `None` if Athena doesn't know it.
+    pub async fn loaded(&self, id: &str) -> Result<Option<Progress>> {
+        let sent = self.client.get_query_execution().query_execution_id(id).send().await;
+        let execution = match sent {
+            Ok(answer) => answer.query_execution,
+            // Athena keeps a query for 45 days.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_request_exception()) => None,
+            Err(error) => return Err(fault("athena:GetQueryExecution", id, error)),
+        };
+        let Some(execution) = execution else { return Ok(None) };
+        let status = execution.status();
+        let state = match status.and_then(QueryExecutionStatus::state) {
+            Some(QueryExecutionState::Succeeded) => RunState::Succeeded,
+            Some(QueryExecutionState::Failed) => RunState::Failed(athena::failed(id, status)),
+            Some(QueryExecutionState::Cancelled) => RunState::Failed(athena::cancelled(id)),
+            _ => RunState::Running,
+        };
+        Ok(Some(Progress { location: execution.query().and_then(unload::location), state }))
+    }
+}

@@ -1,0 +1,115 @@
+//! The calls of the Glue Data Catalog, in Glue's own types.
+
+use async_trait::async_trait;
+use aws_sdk_glue::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Table, TableInput},
+};
+use turntable_core::{
+    error::{Error, Result},
+    layout::TableName,
+    port::Update,
+};
+
+use crate::fault::fault;
+
+/// Glue as a flip needs it. Besides AWS, the tests implement it in memory, with Glue's rules: an update replaces the whole
+/// table, and succeeds only with the current `VersionId`. So every schedule of faults also runs the conversion of tables.
+#[async_trait]
+pub trait GlueApi: Send + Sync {
+    /// Sends `GetTable`; `None` if the table does not exist.
+    async fn table(&self, name: &TableName) -> Result<Option<Table>>;
+
+    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's `VersionId`.
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update>;
+
+    /// Sends `CreateTable`.
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update>;
+
+    /// Sends `DeleteTable`. Succeeds if the table does not exist.
+    async fn delete(&self, name: &TableName) -> Result<()>;
+
+    /// Sends `GetTables`: the database's tables whose names start with `prefix`.
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>>;
+
+    /// Sends `GetPartitions`: whether the table has at least one registered partition.
+    async fn has_partitions(&self, name: &TableName) -> Result<bool>;
+}
+
+pub struct Glue(Client);
+
+impl Glue {
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        Glue(Client::new(config))
+    }
+}
+
+#[async_trait]
+impl GlueApi for Glue {
+    async fn table(&self, name: &TableName) -> Result<Option<Table>> {
+        let sent = self.0.get_table().database_name(&name.database).name(&name.table).send().await;
+        match sent {
+            Ok(answer) => Ok(answer.table),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(None),
+            Err(error) => Err(fault("glue:GetTable", &name.to_string(), error)),
+        }
+    }
+
+    async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update> {
+        let name = format!("{database}.{}", input.name);
+        let update =
+            self.0.update_table().database_name(database).table_input(input).version_id(version).skip_archive(true);
+        match update.send().await {
+            Ok(_) => Ok(Update::Done),
+            Err(error) if is(&error, "ConcurrentModificationException") => Ok(Update::Conflict),
+            Err(error) => Err(fault("glue:UpdateTable", &name, error)),
+        }
+    }
+
+    async fn create(&self, database: &str, input: TableInput) -> Result<Update> {
+        let name = format!("{database}.{}", input.name);
+        match self.0.create_table().database_name(database).table_input(input).send().await {
+            Ok(_) => Ok(Update::Done),
+            Err(error) if is(&error, "AlreadyExistsException") => Ok(Update::Conflict),
+            Err(error) if is(&error, "EntityNotFoundException") => Err(Error::config(format!(
+                "database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again"
+            ))
+            .caused_by(error)),
+            Err(error) => Err(fault("glue:CreateTable", &name, error)),
+        }
+    }
+
+    async fn delete(&self, name: &TableName) -> Result<()> {
+        match self.0.delete_table().database_name(&name.database).name(&name.table).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(()),
+            Err(error) => Err(fault("glue:DeleteTable", &name.to_string(), error)),
+        }
+    }
+
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
+        // The expression only saves pages. AWS doesn't document its syntax, so the names are checked here too.
+        let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
+        let pages: Result<Vec<_>, _> = pages.send().collect().await;
+        let pages = match pages {
+            Ok(pages) => pages,
+            Err(error) if is(&error, "EntityNotFoundException") => return Ok(Vec::new()),
+            Err(error) => return Err(fault("glue:GetTables", database, error)),
+        };
+        let tables = pages.into_iter().flat_map(|page| page.table_list.unwrap_or_default());
+        Ok(tables.filter(|table| table.name.starts_with(prefix)).collect())
+    }
+
+    async fn has_partitions(&self, name: &TableName) -> Result<bool> {
+        let partitions = self.0.get_partitions().database_name(&name.database).table_name(&name.table);
+        match partitions.max_results(1).exclude_column_schema(true).send().await {
+            Ok(answer) => Ok(!answer.partitions().is_empty()),
+            Err(error) => Err(fault("glue:GetPartitions", &name.to_string(), error)),
+        }
+    }
+}
+
+fn is<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -> bool {
+    error.code() == Some(code)
+}

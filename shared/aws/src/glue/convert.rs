@@ -1,0 +1,206 @@
+//! Glue's own types ↔ [`TableVersion`]. No other module knows them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_sdk_glue::types::{
+    Column as GlueColumn, SerDeInfo, StorageDescriptor, Table, TableInput, ViewDefinition, ViewDefinitionInput,
+    ViewRepresentation, ViewRepresentationInput,
+};
+use turntable_core::{
+    error::{Error, Result},
+    layout::TableName,
+    schema::Column,
+    table::{
+        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, StorageFormat, TableChange, TableVersion,
+        is_projection, is_projection_of, projection_parameters,
+    },
+};
+
+/// Reads Glue's table. Column names are lower case from here on, because Glue keeps what an older writer has sent.
+pub fn version_of(database: &str, table: Table) -> TableVersion {
+    let storage = table.storage_descriptor();
+    let serde = storage.and_then(StorageDescriptor::serde_info);
+    let format = StorageFormat {
+        input: storage.and_then(StorageDescriptor::input_format).map(str::to_owned),
+        output: storage.and_then(StorageDescriptor::output_format).map(str::to_owned),
+        serde: serde.and_then(SerDeInfo::serialization_library).map(str::to_owned),
+        serde_parameters: serde.and_then(SerDeInfo::parameters).cloned().unwrap_or_default().into_iter().collect(),
+    };
+    let location = storage.and_then(StorageDescriptor::location).filter(|location| !location.is_empty());
+    TableVersion {
+        name: TableName { database: database.into(), table: table.name.clone() },
+        token: table.version_id.clone(),
+        unsupported: unsupported_kind(&table),
+        location: location.map(str::to_owned),
+        columns: storage.map(StorageDescriptor::columns).unwrap_or_default().iter().map(column).collect(),
+        partition_keys: table.partition_keys().iter().map(partition_key).collect(),
+        parameters: table.parameters().cloned().unwrap_or_default().into_iter().collect(),
+        format,
+        original: Original(Arc::new(table)),
+    }
+}
+
+fn column(column: &GlueColumn) -> Column {
+    Column { name: column.name.to_lowercase(), glue_type: column.r#type.clone().unwrap_or_default() }
+}
+
+fn partition_key(key: &GlueColumn) -> Column {
+    let Column { name, glue_type } = column(key);
+    Column { name, glue_type: glue_type.to_lowercase() }
+}
+
+/// Returns what the table is, if a change of its location wouldn't switch it.
+fn unsupported_kind(table: &Table) -> Option<&'static str> {
+    let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
+    let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
+    if table.table_type() == Some("VIRTUAL_VIEW") || table.view_definition().is_some() {
+        return Some("a view");
+    }
+    if table.target_table().is_some() {
+        return Some("a resource link to a table of another account");
+    }
+    if table.federated_table().is_some() {
+        return Some("a federated table");
+    }
+    if is("table_type", "iceberg") || table.iceberg_table_metadata().is_some() {
+        return Some("an Iceberg table");
+    }
+    if is("table_type", "delta") || is("spark.sql.sources.provider", "delta") {
+        return Some("a Delta Lake table");
+    }
+    if is("spark.sql.sources.provider", "hudi") {
+        return Some("a Hudi table");
+    }
+    let serde = table.storage_descriptor().and_then(StorageDescriptor::serde_info);
+    match serde.and_then(SerDeInfo::serialization_library) {
+        Some(library) if library != PARQUET_SERDE => Some("a table in a format other than Parquet"),
+        _ => None,
+    }
+}
+
+/// Returns what `UpdateTable` is sent: the table with the change, and every other field as it was.
+pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
+    let original = table.original.0.downcast_ref::<Table>();
+    let original = original
+        .ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, report it", table.name)))?;
+    let mut input = unchanged(original);
+    if let Some(location) = &change.location {
+        storage(&mut input).location = Some(location.to_string());
+    }
+    if let Some(columns) = change.columns.as_ref().filter(|columns| table.columns != **columns) {
+        // A comment or parameter of a column that stays, stays.
+        let old = storage(&mut input).columns.take().unwrap_or_default();
+        let evolved = |column: &Column| {
+            let kept = old.iter().find(|old| old.name.to_lowercase() == column.name).cloned();
+            let mut kept = kept.unwrap_or_else(|| glue_column(column));
+            kept.r#type = Some(column.glue_type.clone());
+            kept
+        };
+        storage(&mut input).columns = Some(columns.iter().map(evolved).collect());
+    }
+    if let Some(location) = change.location.as_ref().filter(|_| !change.partitions.is_empty()) {
+        let parameters = input.parameters.get_or_insert_with(HashMap::new);
+        parameters.retain(|key, _| !is_projection_of(key, &change.partitions));
+        parameters.extend(projection_parameters(location, &change.partitions));
+    }
+    Ok(input)
+}
+
+fn storage(input: &mut TableInput) -> &mut StorageDescriptor {
+    input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build())
+}
+
+/// Returns what `CreateTable` is sent for an audit: the storage descriptor and the projection that the flip would publish.
+pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
+    let published = match audit.published {
+        NextTable::Update { table, change } => changed(table, change)?,
+        NextTable::Create(new) => new_table(new),
+    };
+    let mut parameters = parquet_parameters();
+    parameters.insert(AUDIT_PARAMETER.into(), audit.generation.to_string());
+    parameters.extend(published.parameters.into_iter().flatten().filter(|(key, _)| is_projection(key)));
+    let input = TableInput::builder()
+        .name(&audit.name.table)
+        .table_type("EXTERNAL_TABLE")
+        .set_parameters(Some(parameters))
+        .set_storage_descriptor(published.storage_descriptor)
+        .set_partition_keys(published.partition_keys);
+    Ok(input.build().expect("the only required field is the name"))
+}
+
+/// Returns the table unchanged, as an input for `UpdateTable`.
+pub fn unchanged(table: &Table) -> TableInput {
+    // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
+    TableInput::builder()
+        .name(table.name.clone())
+        .set_description(table.description.clone())
+        .set_owner(table.owner.clone())
+        .set_last_access_time(table.last_access_time)
+        .set_last_analyzed_time(table.last_analyzed_time)
+        .retention(table.retention)
+        .set_storage_descriptor(table.storage_descriptor.clone())
+        .set_partition_keys(table.partition_keys.clone())
+        .set_view_original_text(table.view_original_text.clone())
+        .set_view_expanded_text(table.view_expanded_text.clone())
+        .set_table_type(table.table_type.clone())
+        .set_parameters(table.parameters.clone())
+        .set_target_table(table.target_table.clone())
+        .set_federated_table(table.federated_table.clone())
+        .set_view_definition(table.view_definition.clone().map(view_input))
+        .build()
+        .expect("the only required field is the name")
+}
+
+fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
+    let representation = |one: ViewRepresentation| {
+        ViewRepresentationInput::builder()
+            .set_dialect(one.dialect)
+            .set_dialect_version(one.dialect_version)
+            .set_view_original_text(one.view_original_text)
+            .set_view_expanded_text(one.view_expanded_text)
+            .set_validation_connection(one.validation_connection)
+            .build()
+    };
+    ViewDefinitionInput::builder()
+        .set_is_protected(view.is_protected)
+        .set_definer(view.definer)
+        .set_representations(view.representations.map(|all| all.into_iter().map(representation).collect()))
+        .set_sub_objects(view.sub_objects)
+        .build()
+}
+
+const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
+
+/// Returns what `CreateTable` is sent: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
+/// TABLE … STORED AS PARQUET`.
+pub fn new_table(table: &NewTable) -> TableInput {
+    let serde =
+        SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
+    let storage = StorageDescriptor::builder()
+        .set_columns(Some(table.columns.iter().map(glue_column).collect()))
+        .location(table.location.to_string())
+        .input_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat")
+        .output_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat")
+        .serde_info(serde)
+        .build();
+    let mut parameters = parquet_parameters();
+    parameters.extend(projection_parameters(&table.location, &table.partitions));
+    let keys: Vec<GlueColumn> = table.partitions.iter().map(|partition| glue_column(&partition.column)).collect();
+    TableInput::builder()
+        .name(&table.name.table)
+        .table_type("EXTERNAL_TABLE")
+        .set_parameters(Some(parameters))
+        .storage_descriptor(storage)
+        .set_partition_keys((!keys.is_empty()).then_some(keys))
+        .build()
+        .expect("the only required field is the name")
+}
+
+fn parquet_parameters() -> HashMap<String, String> {
+    HashMap::from([("EXTERNAL".into(), "TRUE".into()), ("classification".into(), "parquet".into())])
+}
+
+fn glue_column(column: &Column) -> GlueColumn {
+    let built = GlueColumn::builder().name(&column.name).r#type(&column.glue_type).build();
+    built.expect("the only required field is the name")
+}

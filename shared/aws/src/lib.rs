@@ -1,0 +1,10 @@
+//! Implementations of the ports of `turntable-core` on AWS.
+
+pub mod athena;
+pub mod engine;
+mod fault;
+pub mod glue;
+pub mod rds;
+pub mod s3;
+pub mod secrets;
+pub mod sqs;

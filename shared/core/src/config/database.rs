@@ -1,0 +1,147 @@
+//! Reads `source = { postgres = … }` and `source = { mysql = … }`.
+
+use jiff::SignedDuration;
+
+use super::{Auth, Connect, Mysql, Postgres, Session, names, read::Keys};
+
+/// The limit of `parallel`. A PostgreSQL server has 100 connections by default, which other clients need too.
+const MAX_CONNECTIONS: u32 = 32;
+
+pub fn postgres(keys: Keys) -> Option<Postgres> {
+    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
+    let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    let parallel = keys.whole("parallel", 1).unwrap_or(1);
+    let split_by = keys.string("split_by").map(str::to_owned);
+    if parallel > MAX_CONNECTIONS.into() {
+        keys.fault("parallel", format!("expected at most {MAX_CONNECTIONS} connections, found {parallel}"));
+    }
+    if keys.has("secret") == keys.has("url") {
+        keys.fault_here("set exactly one of secret and url");
+    }
+    if !keys.has("query") {
+        keys.fault_here("query is missing");
+    }
+    let session = session(&keys);
+    keys.finish();
+    let parallel = u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS);
+    Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
+}
+
+/// Reads how to log in, and the timeouts.
+fn session(keys: &Keys) -> Session {
+    let timeout = |key| {
+        let timeout = keys.duration(key);
+        if timeout.is_some_and(|timeout| timeout < SignedDuration::from_secs(1)) {
+            keys.fault(key, "expected at least 1s");
+        }
+        timeout
+    };
+    let auth = keys.parsed("auth", |text| match text {
+        "password" => Ok(Auth::Password),
+        "iam" => Ok(Auth::Iam),
+        _ => Err(format!("expected \"password\" or \"iam\", found {text:?}")),
+    });
+    Session {
+        auth: auth.unwrap_or_default(),
+        connect_timeout: timeout("connect_timeout"),
+        statement_timeout: timeout("statement_timeout"),
+        keepalive: timeout("keepalive"),
+    }
+}
+
+pub fn mysql(keys: Keys) -> Option<Mysql> {
+    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
+    let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
+        keys.fault(
+            "parallel",
+            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read the data of \
+             another moment",
+        );
+    }
+    let split_by = keys.string("split_by").map(str::to_owned);
+    if keys.has("secret") == keys.has("url") {
+        keys.fault_here("set exactly one of secret and url");
+    }
+    if !keys.has("query") {
+        keys.fault_here("query is missing");
+    }
+    let session = session(&keys);
+    keys.finish();
+    Some(Mysql { connect: secret.or(url)?, query: query?, split_by, session })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{
+        Auth, Config, Session, Source,
+        test_support::{DEFAULTS, faults},
+        without_positions,
+    };
+
+    #[test]
+    fn mysql_accepts_the_keys_of_postgres_but_one_connection() {
+        let of = |more: &str| {
+            let source = format!("{{ mysql = {{ url = \"mysql://u@h/d\", query = \"SELECT 1;\"{more} }} }}");
+            format!("{DEFAULTS}[datasets.users]\nsource = {source}\n")
+        };
+        let config = Config::parse("x", &of(", split_by = \"id\", parallel = 1, statement_timeout = \"10m\"")).unwrap();
+        let Source::Mysql(mysql) = config.dataset("users").unwrap().source.clone() else { panic!("not mysql") };
+        assert_eq!((mysql.query.as_str(), mysql.split_by.as_deref()), ("SELECT 1", Some("id")));
+        assert_eq!(mysql.session.statement_timeout.map(|limit| limit.as_secs()), Some(600));
+        assert_eq!(
+            faults(&of(", parallel = 4, paralel = 4")),
+            "datasets.toml: datasets.users.source.mysql.parallel: expected 1: connections to MySQL and MariaDB can't \
+             share a snapshot, so each would read the data of another moment\n\
+             datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
+             parallel, split_by, auth, connect_timeout, statement_timeout, keepalive"
+        );
+    }
+
+    #[test]
+    fn unexpanded_placeholder_is_rejected_in_urls_and_locations() {
+        let source = "source.mysql = { url = \"mysql://u:secret@${HOST}/d\", query = \"SELECT 1\" }\n";
+        let files = "source.files = { location = \"s3://${BUCKET}/in/\" }\n";
+        let defaults = DEFAULTS.replace("lake", "${LAKE}");
+        assert_eq!(
+            faults(&format!("{defaults}[datasets.a]\n{source}[datasets.b]\n{files}")),
+            "datasets.toml: defaults.location: ${LAKE} is replaced only in local runs: write the value itself\n\
+             datasets.toml: datasets.a.source.mysql.url: ${HOST} is replaced only in local runs: write the value itself\n\
+             datasets.toml: datasets.b.source.files.location: ${BUCKET} is replaced only in local runs: write the value itself"
+        );
+    }
+
+    #[test]
+    fn connection_options_are_read_and_do_not_change_the_spec() {
+        let of = |more: &str| {
+            let text = format!(
+                "{DEFAULTS}[datasets.a]\nsource = {{ postgres = {{ secret = \"x\", query = \"SELECT 1\"{more} }} }}\n"
+            );
+            Config::parse("x", &text).map(|config| config.dataset("a").unwrap().clone())
+        };
+        let parts = |more| match of(more).unwrap().source {
+            Source::Postgres(options) => (options.parallel, options.split_by),
+            _ => unreachable!(),
+        };
+        assert_eq!(parts(""), (1, None));
+        assert_eq!(parts(", parallel = 4, split_by = \"id\""), (4, Some("id".into())));
+        assert_eq!(of("").unwrap().spec, of(", parallel = 4, split_by = \"id\"").unwrap().spec);
+        let session = ", auth = \"iam\", connect_timeout = \"3s\", statement_timeout = \"1h\", keepalive = \"30s\"";
+        let (parsed, seconds) = (of(session).unwrap(), |seconds| Some(jiff::SignedDuration::from_secs(seconds)));
+        let Source::Postgres(options) = &parsed.source else { unreachable!() };
+        let (connect_timeout, statement_timeout, keepalive) = (seconds(3), seconds(3600), seconds(30));
+        assert_eq!(options.session, Session { auth: Auth::Iam, connect_timeout, statement_timeout, keepalive });
+        assert_eq!(of("").unwrap().spec, parsed.spec);
+        assert_eq!(
+            without_positions(of(", auth = \"kerberos\", keepalive = \"1ms\"").unwrap_err().message()),
+            "x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
+             x: datasets.a.source.postgres.keepalive: expected at least 1s"
+        );
+        assert_eq!(
+            without_positions(of(", parallel = 33").unwrap_err().message()),
+            "x: datasets.a.source.postgres.parallel: expected at most 32 connections, found 33"
+        );
+    }
+}

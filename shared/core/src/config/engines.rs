@@ -1,0 +1,222 @@
+//! Reads `source.athena` and `source.glue_job`: engines that write a generation's files themselves.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{Source, names, read::Keys};
+
+/// A query whose result Athena writes with `UNLOAD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Athena {
+    /// Without a semicolon at the end.
+    pub query: String,
+    pub workgroup: String,
+    /// The partition columns, which become folders: outermost first, lower case.
+    pub partition_by: Vec<String>,
+}
+
+/// The user's own Glue job. It writes Parquet to the location that it gets as an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlueJob {
+    pub name: String,
+    /// As Glue expects them: each name begins with `--`.
+    pub arguments: BTreeMap<String, String>,
+    /// The time after which Glue ends the run, in minutes.
+    pub timeout: u32,
+}
+
+/// The prefix of the arguments that `export` adds. A user's argument must not begin with it.
+pub const OURS: &str = "--turntable_";
+
+/// Glue's limit for a run: seven days (`Timeout` in the reference of `StartJobRun`).
+const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The keywords that a query can begin with.
+const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
+
+pub fn athena(keys: Keys) -> Option<Athena> {
+    let query = keys.parsed("query", query);
+    let workgroup = keys.parsed("workgroup", workgroup);
+    let partition_by = names::folders(&keys);
+    for (key, missing) in [("query", !keys.has("query")), ("workgroup", !keys.has("workgroup"))] {
+        if missing {
+            keys.fault_here(format!("{key} is missing"));
+        }
+    }
+    keys.finish();
+    Some(Athena { query: query?, workgroup: workgroup?, partition_by })
+}
+
+/// Checks that a text is a query that `UNLOAD` accepts, and removes semicolons at its end.
+fn query(text: &str) -> Result<String, String> {
+    let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
+    let first = first_word(query);
+    match first.as_str() {
+        "unload" => Err("expected only the query: Turntable adds UNLOAD, TO and WITH itself".into()),
+        first if QUERY_KEYWORDS.contains(&first) || first.is_empty() && query.starts_with('(') => Ok(query.into()),
+        _ => Err(format!(
+            "expected a query that begins with SELECT, WITH, VALUES or TABLE: UNLOAD doesn't accept {}",
+            if first.is_empty() { "this text".into() } else { first.to_uppercase() }
+        )),
+    }
+}
+
+/// Returns the first word after all comments, in lower case. It is empty if other text comes first.
+fn first_word(query: &str) -> String {
+    let mut rest = query.trim_start();
+    loop {
+        let after = match rest {
+            _ if rest.starts_with("--") => rest.split_once('\n').map_or("", |(_, after)| after),
+            _ if rest.starts_with("/*") => rest.split_once("*/").map_or("", |(_, after)| after),
+            _ => break,
+        };
+        rest = after.trim_start();
+    }
+    rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase()
+}
+
+/// Checks a name by the pattern of `WorkGroup` in the reference of `StartQueryExecution`.
+fn workgroup(text: &str) -> Result<String, String> {
+    let good = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if good {
+        return Ok(text.into());
+    }
+    Err(format!("{text:?} is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -"))
+}
+
+pub fn glue_job(keys: Keys) -> Option<GlueJob> {
+    let name = keys.string("name").map(str::to_owned);
+    let mut arguments = BTreeMap::new();
+    if let Some(given) = keys.table("arguments") {
+        for (argument, value) in given.all() {
+            match value.as_str() {
+                None => given.fault(argument, "expected a string: Glue passes only strings to a job"),
+                Some(_) if !argument.starts_with("--") => {
+                    given.fault(
+                        argument,
+                        format!("expected \"--{argument}\": the names of job arguments begin with --"),
+                    );
+                }
+                Some(_) if argument.starts_with(OURS) => {
+                    given.fault(argument, format!("names that begin with {OURS} are reserved for export"));
+                }
+                Some(value) => drop(arguments.insert(argument.clone(), value.to_owned())),
+            }
+        }
+    }
+    let timeout = keys.duration("timeout");
+    if timeout.is_some_and(|timeout| !(SignedDuration::from_mins(1)..=MAX_TIMEOUT).contains(&timeout)) {
+        keys.fault("timeout", "expected a duration from 1m to 7d");
+    }
+    for (key, missing) in [("name", !keys.has("name")), ("timeout", !keys.has("timeout"))] {
+        if missing {
+            keys.fault_here(format!("{key} is missing"));
+        }
+    }
+    keys.finish();
+    // Glue takes whole minutes.
+    let timeout = u32::try_from(timeout?.as_secs().unsigned_abs().div_ceil(60)).unwrap_or(u32::MAX);
+    Some(GlueJob { name: name?, arguments, timeout })
+}
+
+/// Checks that no setting is given that has no effect on files that an engine writes itself.
+pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
+    if !source.is_some_and(Source::is_engine) {
+        return;
+    }
+    for key in ["parquet", "on_unrepresentable"] {
+        if keys.has(key) {
+            keys.fault(
+                key,
+                "has no effect, because athena and glue_job write the files themselves: configure it there and remove it \
+                 here",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, without_positions};
+
+    fn parse(source: &str, more: &str) -> Result<Config, String> {
+        let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
+        let text = format!("{defaults}[datasets.a]\nsource = {{ {source} }}\n{more}\n");
+        Config::parse("x", &text).map_err(|error| without_positions(error.message()))
+    }
+
+    #[test]
+    fn engines_are_read_with_all_keys() {
+        let config = parse(
+            "athena = { query = \"-- day\\n/* x */ SELECT 1 AS a, 2 AS dt ; \", workgroup = \"etl\", partition_by = [\"DT\"] }",
+            "",
+        )
+        .unwrap();
+        let dataset = config.dataset("a").unwrap();
+        let Source::Athena(athena) = &dataset.source else { panic!("{:?}", dataset.source) };
+        assert_eq!(athena.query, "-- day\n/* x */ SELECT 1 AS a, 2 AS dt");
+        assert_eq!((athena.workgroup.as_str(), &dataset.partition_by), ("etl", &vec!["dt".to_owned()]));
+
+        let job = "glue_job = { name = \"j\", arguments = { \"--day\" = \"1\" }, timeout = \"90s\" }";
+        let config = parse(job, "partition_by = [\"dt\"]").unwrap();
+        let dataset = config.dataset("a").unwrap();
+        let arguments = BTreeMap::from([("--day".to_owned(), "1".to_owned())]);
+        assert_eq!(dataset.source, Source::GlueJob(GlueJob { name: "j".into(), arguments, timeout: 2 }));
+        assert_eq!(dataset.partition_by, ["dt"]);
+    }
+
+    #[test]
+    fn settings_that_an_engine_would_refuse_are_faults() {
+        for (source, more, fault) in [
+            (
+                "athena = {}",
+                "",
+                "x: datasets.a.source.athena: query is missing\nx: datasets.a.source.athena: workgroup is missing",
+            ),
+            (
+                "athena = { query = \"UNLOAD (SELECT 1) TO 's3://x/'\", workgroup = \"a b\" }",
+                "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
+                "x: datasets.a.source.athena.query: expected only the query: Turntable adds UNLOAD, TO and WITH itself\n\
+                 x: datasets.a.source.athena.workgroup: \"a b\" is not a workgroup name: use at most 128 characters of a-z, A-Z, 0-9, ., _ and -",
+            ),
+            (
+                "athena = { query = \"CREATE TABLE t AS SELECT 1\", workgroup = \"a\" }",
+                "",
+                "x: datasets.a.source.athena.query: expected a query that begins with SELECT, WITH, VALUES or TABLE: \
+                 UNLOAD doesn't accept CREATE",
+            ),
+            (
+                "athena = { query = \"(SELECT 1 AS a)\", workgroup = \"a\" }",
+                "parquet = { file_mb = 1 }\non_unrepresentable = \"null\"",
+                "x: datasets.a.parquet: has no effect, because athena and glue_job write the files themselves: \
+                 configure it there and remove it here\n\
+                 x: datasets.a.on_unrepresentable: has no effect, because athena and glue_job write the files \
+                 themselves: configure it there and remove it here",
+            ),
+            (
+                "athena = { query = \"SELECT 1\", workgroup = \"a\", partition_by = [\"dt\"] }",
+                "partition_by = [\"dt\"]",
+                "x: datasets.a.partition_by: also set in source.athena: remove one of the two",
+            ),
+            (
+                "glue_job = { arguments = { day = \"1\", \"--n\" = 1, \"--turntable_location\" = \"s3://x/\" }, timeout = \"8d\" }",
+                "",
+                "x: datasets.a.source.glue_job.arguments.day: expected \"--day\": the names of job arguments begin with --\n\
+                 x: datasets.a.source.glue_job.arguments.--n: expected a string: Glue passes only strings to a job\n\
+                 x: datasets.a.source.glue_job.arguments.--turntable_location: names that begin with --turntable_ are reserved for export\n\
+                 x: datasets.a.source.glue_job.timeout: expected a duration from 1m to 7d\n\
+                 x: datasets.a.source.glue_job: name is missing",
+            ),
+            (
+                "inbox = { location = \"s3://lake/inbox\", key = \"id\", reconcile = { athena = {} } }",
+                "",
+                "x: datasets.a.source.inbox.reconcile: expected exactly one of postgres, mysql, files, found 0\n\
+                 x: datasets.a.source.inbox.reconcile: unknown key \"athena\", expected one of postgres, mysql, files",
+            ),
+        ] {
+            assert_eq!(parse(source, more).unwrap_err(), fault, "{source}");
+        }
+    }
+}

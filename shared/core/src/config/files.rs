@@ -1,0 +1,231 @@
+//! Reads `source = { files = … }`.
+
+use toml::Value;
+
+use super::{
+    Files, Format,
+    names::{self, columns},
+    read::{Keys, described},
+};
+
+/// How CSV files are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csv {
+    pub dialect: Dialect,
+    /// Texts of unquoted fields that mean null.
+    pub nulls: Vec<String>,
+    /// Whether the first record names the columns. If not, the fields are the declared columns, in their order.
+    pub header: bool,
+    pub encoding: Encoding,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self { dialect: Dialect::default(), nulls: vec![String::new()], header: true, encoding: Encoding::Utf8 }
+    }
+}
+
+/// The characters that divide CSV into fields. All are ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    pub delimiter: u8,
+    /// `None` turns quoting off.
+    pub quote: Option<u8>,
+    /// The character that escapes a quote, or itself, inside a quoted field. In RFC 4180 it is the quote.
+    pub escape: u8,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { delimiter: b',', quote: Some(b'"'), escape: b'"' }
+    }
+}
+
+/// The text encoding of CSV, with the names and tables of <https://encoding.spec.whatwg.org>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Utf8,
+    /// The Windows variant, code page 932, which includes ①, ～, 髙 and half-width kana.
+    ShiftJis,
+    EucJp,
+    Utf16Le,
+    Utf16Be,
+    Windows1252,
+}
+
+impl Encoding {
+    const ALL: [Encoding; 6] = [
+        Encoding::Utf8,
+        Encoding::ShiftJis,
+        Encoding::EucJp,
+        Encoding::Utf16Le,
+        Encoding::Utf16Be,
+        Encoding::Windows1252,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Utf8 => "utf-8",
+            Encoding::ShiftJis => "shift_jis",
+            Encoding::EucJp => "euc-jp",
+            Encoding::Utf16Le => "utf-16le",
+            Encoding::Utf16Be => "utf-16be",
+            Encoding::Windows1252 => "windows-1252",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Encoding, String> {
+        let named = |encoding: &Encoding| encoding.name().eq_ignore_ascii_case(text);
+        Encoding::ALL.into_iter().find(named).ok_or_else(|| {
+            let names: Vec<&str> = Encoding::ALL.into_iter().map(Encoding::name).collect();
+            format!("unknown encoding {text:?}, expected one of {}", names.join(", "))
+        })
+    }
+}
+
+pub(super) fn files(keys: Keys) -> Option<Files> {
+    let location = keys.parsed("location", |text| {
+        names::written(text)?
+            .strip_prefix("s3://")
+            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+            .filter(|(bucket, _)| !bucket.is_empty())
+            .map(|(bucket, key)| (bucket.to_owned(), key.to_owned()))
+            .ok_or_else(|| format!("{text:?} is not an S3 location, expected s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"))
+    });
+    if !keys.has("location") {
+        keys.fault_here("location is missing");
+    }
+    let format = keys.parsed("format", |text| match text {
+        "csv" => Ok(Format::Csv),
+        "ndjson" => Ok(Format::Ndjson),
+        "parquet" => Ok(Format::Parquet),
+        _ => Err(format!("unknown format {text:?}, expected one of csv, ndjson, parquet")),
+    });
+    let columns = keys.has("columns").then(|| columns(&keys)).flatten();
+    let csv = keys.table("csv").map(|options| {
+        if format.is_some_and(|format| format != Format::Csv) {
+            keys.fault("csv", "these options apply only to CSV: set format = \"csv\" or remove them");
+        }
+        csv(options, keys.has("columns"))
+    });
+    keys.finish();
+    let (bucket, key) = location?;
+    Some(Files { bucket, key, format, columns, csv })
+}
+
+fn csv(keys: Keys, is_declared: bool) -> Csv {
+    let default = Csv::default();
+    let delimiter = character(&keys, "delimiter").flatten().unwrap_or(b',');
+    let quote = character(&keys, "quote").unwrap_or(default.dialect.quote);
+    let escape = character(&keys, "escape").flatten();
+    if quote == Some(delimiter) {
+        keys.fault("quote", "must differ from delimiter");
+    }
+    if escape == Some(delimiter) {
+        keys.fault("escape", "must differ from delimiter");
+    }
+    if escape.is_some() && quote.is_none() {
+        keys.fault("escape", "has no effect, because quote = \"\" turns quoting off: remove one of the two");
+    }
+    let header = keys.boolean("header").unwrap_or(default.header);
+    if !header && !is_declared {
+        keys.fault("header", "files without a header need columns, declared in the order of the fields");
+    }
+    let nulls = nulls(&keys).unwrap_or(default.nulls);
+    let encoding = keys.parsed("encoding", Encoding::parse).unwrap_or(default.encoding);
+    keys.finish();
+    let escape = escape.or(quote).unwrap_or(b'"');
+    Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding }
+}
+
+/// Reads one ASCII character, neither NUL nor a line end. Returns `Some(None)` for an empty `quote`, and `None` for a
+/// missing or invalid value.
+fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
+    let value = keys.value(key)?;
+    match value.as_str().map(str::as_bytes) {
+        Some([]) if key == "quote" => return Some(None),
+        Some([byte]) if byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r') => return Some(Some(*byte)),
+        _ => {}
+    }
+    let or_none = if key == "quote" { ", or \"\" to turn quoting off" } else { "" };
+    let found = if value.is_str() { "another string" } else { described(value) };
+    keys.fault(key, format!("expected one ASCII character other than NUL and line ends{or_none}, found {found}"));
+    None
+}
+
+/// Reads `null`: one text or a list of texts.
+fn nulls(keys: &Keys) -> Option<Vec<String>> {
+    let value = keys.value("null")?;
+    let texts = match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(texts) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    if texts.is_none() {
+        keys.fault("null", format!("expected a string or a list of strings, found {}", described(value)));
+    }
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Source, without_positions};
+
+    fn parsed(files: &str) -> Result<Files, String> {
+        let text = format!(
+            "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+             [datasets.a]\nsource.files = {{ location = \"s3://lake/in/\", {files} }}\n"
+        );
+        let config = Config::parse("x", &text)
+            .map_err(|error| without_positions(error.message()).replace("x: datasets.a.source.", ""))?;
+        match config.dataset("a").unwrap().source.clone() {
+            Source::Files(files) => Ok(files),
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn csv_options_are_read() {
+        assert_eq!(parsed("").unwrap().csv, None);
+        assert_eq!(parsed("csv = {}").unwrap().csv, Some(Csv::default()));
+        let columns = "columns = { id = \"bigint\" }";
+        let given = "csv = { delimiter = \"\\t\", quote = \"'\", escape = \"\\\\\", null = [\"\", \"NULL\"], header = false, encoding = \"Shift_JIS\" }";
+        assert_eq!(
+            parsed(&format!("{columns}, {given}")).unwrap().csv,
+            Some(Csv {
+                dialect: Dialect { delimiter: b'\t', quote: Some(b'\''), escape: b'\\' },
+                nulls: vec!["".into(), "NULL".into()],
+                header: false,
+                encoding: Encoding::ShiftJis,
+            })
+        );
+        let none = parsed("csv = { quote = \"\", null = \"\\\\N\" }").unwrap().csv.unwrap();
+        assert_eq!((none.dialect.quote, none.nulls), (None, vec!["\\N".into()]));
+        let single = parsed("csv = { quote = \"'\" }").unwrap().csv.unwrap();
+        assert_eq!(single.dialect.escape, b'\'');
+    }
+
+    #[test]
+    fn every_fault_in_csv_options_is_listed() {
+        assert_eq!(
+            parsed("format = \"ndjson\", csv = { delimiter = \"||\", quote = \"“\", null = 7, header = false, encoding = \"sjis\", eol = 1 }")
+                .unwrap_err(),
+            "files.csv: these options apply only to CSV: set format = \"csv\" or remove them\n\
+             files.csv.delimiter: expected one ASCII character other than NUL and line ends, found another string\n\
+             files.csv.quote: expected one ASCII character other than NUL and line ends, or \"\" to turn quoting off, found another string\n\
+             files.csv.header: files without a header need columns, declared in the order of the fields\n\
+             files.csv.null: expected a string or a list of strings, found a whole number\n\
+             files.csv.encoding: unknown encoding \"sjis\", expected one of utf-8, shift_jis, euc-jp, utf-16le, utf-16be, windows-1252\n\
+             files.csv: unknown key \"eol\", expected one of delimiter, quote, escape, header, null, encoding"
+        );
+        assert_eq!(
+            parsed("csv = { delimiter = \";\", quote = \";\", escape = \";\" }").unwrap_err(),
+            "files.csv.quote: must differ from delimiter\nfiles.csv.escape: must differ from delimiter"
+        );
+        assert_eq!(
+            parsed("csv = { quote = \"\", escape = \"\\\\\" }").unwrap_err(),
+            "files.csv.escape: has no effect, because quote = \"\" turns quoting off: remove one of the two"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! Reads `source = { inbox = … }` and `protects`.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use toml::Value;
+
+use super::{
+    Dataset, Inbox, Protect, Source,
+    check::one_of,
+    names::{columns, location},
+    read::{Faults, Keys, described},
+};
+use crate::{
+    consent::{
+        OCCURRED_AT, STATE,
+        key::{Key, Type},
+    },
+    layout::TableName,
+};
+
+pub(super) fn inbox(keys: Keys) -> Option<Inbox> {
+    let location = keys.parsed("location", location);
+    let key = names(&keys, "key");
+    let declared = keys.has("columns").then(|| columns(&keys)).flatten();
+    let buckets = keys.whole("buckets", 1);
+    let min_interval = keys.parsed("min_interval", duration).unwrap_or_default();
+    let reconcile = keys.table("reconcile").and_then(|source| one_of(source, false)).map(Box::new);
+    for missing in ["location", "key"].into_iter().filter(|name| !keys.has(name)) {
+        keys.fault_here(format!("{missing} is missing"));
+    }
+    if buckets.is_some_and(|buckets| buckets > 1024 || !buckets.is_power_of_two()) {
+        keys.fault("buckets", "expected a power of two from 1 to 1024");
+    }
+    if key.iter().flatten().any(|name| name == STATE || name == OCCURRED_AT) {
+        keys.fault(
+            "key",
+            format!("{STATE} and {OCCURRED_AT} can't be key columns: every record has them besides the key"),
+        );
+    }
+    let mut types = None;
+    if let (Some(key), Some(declared)) = (&key, declared) {
+        for column in declared.iter().filter(|column| !key.contains(&column.name)) {
+            keys.fault(&format!("columns.{}", column.name), "not a column of key: declare only the key's columns");
+        }
+        let mut typed = Vec::new();
+        for name in key {
+            match declared.iter().find(|column| column.name == *name).map(|column| Type::of(&column.glue_type)) {
+                Some(Some(kind)) => typed.push((name.clone(), kind)),
+                Some(None) => {
+                    keys.fault(&format!("columns.{name}"), "the type of a key column must be bigint, int or string")
+                }
+                None => {
+                    keys.fault("columns", format!("{name} is missing: declare all columns of key, or remove columns"))
+                }
+            }
+        }
+        types = Some(Key { columns: typed });
+    }
+    keys.finish();
+    let buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok());
+    Some(Inbox { location: location?, key: key?, types, buckets, min_interval, reconcile })
+}
+
+/// Reads one column name or a list of distinct ones. Returns them in lower case.
+fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
+    let value = keys.value(key)?;
+    let names = names_of(value);
+    if names.is_none() {
+        keys.fault(
+            key,
+            format!("expected a column name or a list of distinct column names, found {}", described(value)),
+        );
+    }
+    names
+}
+
+/// Returns the names in lower case. `None` if there is none, or one is empty or repeated.
+fn names_of(value: &Value) -> Option<Vec<String>> {
+    let texts: Vec<&str> = match value {
+        Value::String(text) => vec![text],
+        Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let names: Vec<String> = texts.iter().map(|text| text.trim().to_lowercase()).collect();
+    let twice = (1..names.len()).any(|at| names[..at].contains(&names[at]));
+    (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
+}
+
+/// Parses a duration that isn't negative. It can't be given in days, because [`SignedDuration`] doesn't parse them.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
+    parsed.ok_or_else(|| {
+        format!(
+            "{text:?} is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\""
+        )
+    })
+}
+
+/// Reads `protects = { users = "id" }`. [`together`] sets the tables later, when all datasets are known.
+pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
+    let Some(value) = keys.value("protects") else { return Vec::new() };
+    let Some(table) = value.as_table() else {
+        keys.fault("protects", format!("expected a table such as {{ users = \"id\" }}, found {}", described(value)));
+        return Vec::new();
+    };
+    let key = match source {
+        Some(Source::Inbox(inbox)) => Some(inbox.key.len()),
+        Some(_) => {
+            keys.fault("protects", "only a dataset with source.inbox can protect others: remove it");
+            None
+        }
+        None => None,
+    };
+    let mut protects = Vec::new();
+    for (dataset, value) in table {
+        let path = format!("protects.{dataset}");
+        match names_of(value) {
+            None => keys.fault(
+                &path,
+                format!("expected a column name or a list of distinct column names, found {}", described(value)),
+            ),
+            Some(columns) if key.is_some_and(|key| key != columns.len()) => {
+                keys.fault(
+                    &path,
+                    format!(
+                        "expected one column for each of the inbox's key columns ({}), found {}",
+                        key.unwrap_or(0),
+                        columns.len()
+                    ),
+                );
+            }
+            Some(columns) => {
+                let table = TableName { database: String::new(), table: String::new() };
+                protects.push(Protect { dataset: dataset.clone(), table, columns });
+            }
+        }
+    }
+    protects
+}
+
+/// Checks everything that depends on all datasets, and sets the tables of `protects`.
+pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults) {
+    let tables: BTreeMap<String, TableName> =
+        datasets.values().map(|dataset| (dataset.name.clone(), dataset.table.clone())).collect();
+    for dataset in datasets.values_mut() {
+        for protect in &mut dataset.protects {
+            match tables.get(&protect.dataset) {
+                Some(table) if protect.dataset != dataset.name => protect.table = table.clone(),
+                _ => faults.push(
+                    &format!("datasets.{}.protects.{}", dataset.name, protect.dataset),
+                    "not the name of another dataset in this file",
+                ),
+            }
+        }
+    }
+    let all: Vec<&Dataset> = datasets.values().collect();
+    for (at, dataset) in all.iter().enumerate() {
+        let Source::Inbox(inbox) = &dataset.source else { continue };
+        let checks = &dataset.checks;
+        let unsupported = [!checks.not_null.is_empty(), !checks.range.is_empty(), !checks.fresh.is_empty()];
+        let unsupported = unsupported.contains(&true) || !checks.unique.is_empty() || !checks.sql.is_empty();
+        if unsupported || checks.canary.is_some() {
+            let fault = "an inbox supports only min_rows, max_shrink and max_growth: other checks would delay opt-outs";
+            faults.push(&format!("datasets.{}.checks", dataset.name), fault);
+        }
+        let path = format!("datasets.{}.source.inbox.location", dataset.name);
+        for other in all.iter().filter(|other| other.paths.location().overlaps(&inbox.location)) {
+            faults.push(
+                &path,
+                format!(
+                    "{} overlaps the table folder of dataset {:?}: choose another location",
+                    inbox.location, other.name
+                ),
+            );
+        }
+        for other in &all[at + 1..] {
+            if let Source::Inbox(theirs) = &other.source
+                && theirs.location.overlaps(&inbox.location)
+            {
+                faults.push(
+                    &path,
+                    format!(
+                        "{} overlaps the inbox of dataset {:?}: choose another location",
+                        inbox.location, other.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        config::{Config, Source, without_positions},
+        consent::key::Type,
+    };
+
+    const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
+        [datasets.users]\nsource = { files = { location = \"s3://lake/in/\" } }\n";
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse("x", &format!("{DEFAULTS}[datasets.optouts]\n{text}"))
+            .map_err(|error| without_positions(error.message()))
+    }
+
+    #[test]
+    fn inbox_and_protects_are_read() {
+        let config = parse(
+            "source = { inbox = { location = \"s3://lake/inbox/optouts\", key = [\"User_Id\"], \
+             columns = { user_id = \"bigint\" }, buckets = 16, min_interval = \"5s\", \
+             reconcile = { files = { location = \"s3://lake/nightly/\" } } } }\n\
+             protects = { users = \"id\" }\n",
+        )
+        .unwrap();
+        let dataset = config.dataset("optouts").unwrap();
+        let Source::Inbox(inbox) = &dataset.source else { panic!("no inbox") };
+        assert_eq!(inbox.types.as_ref().unwrap().columns, [("user_id".to_owned(), Type::Bigint)]);
+        assert_eq!((inbox.buckets, inbox.min_interval.as_secs()), (Some(16), 5));
+        let kept = |name: &str| config.dataset(name).unwrap().retain.generations;
+        assert_eq!((kept("optouts"), kept("users")), (0, 2), "an inbox keeps none, because it can't be rolled back");
+        assert!(matches!(inbox.reconcile.as_deref(), Some(Source::Files(_))));
+        assert_eq!(dataset.protects[0].table.to_string(), "dmp.users");
+        assert_eq!(dataset.protects[0].columns, ["id"]);
+        assert!(parse("source = { inbox = { location = \"s3://lake/inbox\", key = \"user_id\" } }\n").is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_listed_with_its_path() {
+        let inbox = |text: &str| parse(&format!("source = {{ inbox = {{ {text} }} }}\n")).unwrap_err();
+        assert_eq!(
+            inbox("buckets = 3, min_interval = \"soon\", key = [\"a\", \"A\"], bucket = 1"),
+            "x: datasets.optouts.source.inbox.key: expected a column name or a list of distinct column names, found an array\n\
+             x: datasets.optouts.source.inbox.min_interval: \"soon\" is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\"\n\
+             x: datasets.optouts.source.inbox: location is missing\n\
+             x: datasets.optouts.source.inbox.buckets: expected a power of two from 1 to 1024\n\
+             x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, buckets, min_interval, reconcile"
+        );
+        assert_eq!(
+            inbox(
+                "location = \"s3://lake/schemas\", key = [\"a\", \"state\"], columns = { a = \"double\", b = \"int\" }"
+            ),
+            "x: datasets.optouts.source.inbox.key: state and occurred_at can't be key columns: every record has them besides the key\n\
+             x: datasets.optouts.source.inbox.columns.b: not a column of key: declare only the key's columns\n\
+             x: datasets.optouts.source.inbox.columns.a: the type of a key column must be bigint, int or string\n\
+             x: datasets.optouts.source.inbox.columns: state is missing: declare all columns of key, or remove columns\n\
+             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table folder of dataset \"optouts\": choose another location\n\
+             x: datasets.optouts.source.inbox.location: s3://lake/schemas/ overlaps the table folder of dataset \"users\": choose another location"
+        );
+        assert_eq!(
+            parse(
+                "source = { inbox = { location = \"s3://lake/inbox\", key = [\"a\"] } }\n\
+                 protects = { users = [\"a\", \"b\"], orders = \"c\", optouts = \"a\" }\n"
+            )
+            .unwrap_err(),
+            "x: datasets.optouts.protects.users: expected one column for each of the inbox's key columns (1), found 2\n\
+             x: datasets.optouts.protects.orders: not the name of another dataset in this file\n\
+             x: datasets.optouts.protects.optouts: not the name of another dataset in this file"
+        );
+    }
+}

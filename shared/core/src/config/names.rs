@@ -1,0 +1,84 @@
+//! Reads names of things in Glue and S3: locations, tables and columns.
+
+use std::collections::BTreeSet;
+
+use super::read::{Keys, described};
+use crate::{
+    layout::Location,
+    schema::{Column, GlueType},
+};
+
+/// Reads the columns of `partition_by`, in lower case.
+pub fn folders(keys: &Keys) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for name in keys.strings("partition_by").unwrap_or_default() {
+        let name = name.to_lowercase();
+        if let Err(fault) = identifier(&name) {
+            keys.fault("partition_by", format!("the column becomes a folder's name, but {fault}"));
+        } else if columns.contains(&name) {
+            keys.fault("partition_by", format!("{name:?} is listed twice"));
+        } else {
+            columns.push(name);
+        }
+    }
+    columns
+}
+
+/// Reads `columns = { id = "bigint", name = "string" }`, in their order in the file.
+pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
+    let value = keys.value("columns")?;
+    let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
+        keys.fault(
+            "columns",
+            format!(
+                "expected a table with at least one column, such as {{ id = \"bigint\" }}, found {}",
+                described(value)
+            ),
+        );
+        return None;
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    for (name, value) in table {
+        let path = keys.at(&format!("columns.{name}"));
+        let Some(text) = value.as_str() else {
+            keys.faults().push(&path, format!("expected a type such as \"bigint\", found {}", described(value)));
+            continue;
+        };
+        match GlueType::parse(text).map(|glue_type| glue_type.to_string()) {
+            Ok(glue_type) => columns.push(Column { name: name.to_lowercase(), glue_type }),
+            Err(fault) => keys.faults().push(&path, fault),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for column in columns.iter().filter(|column| !seen.insert(&column.name)) {
+        keys.fault("columns", format!("{:?} is declared twice: Glue's column names are lower case", column.name));
+    }
+    Some(columns)
+}
+
+/// The end of the fault for a `${NAME}` that wasn't replaced.
+pub const LAPTOP_ONLY: &str = "is replaced only in local runs: write the value itself";
+
+/// Checks that no `${NAME}` is left in a text. The error gives nothing else of the text, which may contain a password.
+pub fn written(text: &str) -> Result<&str, String> {
+    let name = text.split_once("${").and_then(|(_, rest)| rest.split_once('}'));
+    name.map_or(Ok(text), |(name, _)| Err(format!("${{{name}}} {LAPTOP_ONLY}")))
+}
+
+pub fn location(text: &str) -> Result<Location, String> {
+    written(text)?;
+    text.parse::<Location>().map_err(|error| error.message().to_owned())
+}
+
+/// Checks a name for Glue: Athena must be able to use it without quotes.
+pub fn identifier(text: &str) -> Result<String, String> {
+    let good = text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if good {
+        return Ok(text.into());
+    }
+    Err(format!(
+        "{text:?} is not a valid name: use at most 128 characters of a-z, 0-9 and _, and don't begin with a digit"
+    ))
+}

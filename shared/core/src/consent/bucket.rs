@@ -1,0 +1,62 @@
+//! Assigns keys to buckets, and decides the number of buckets of a table.
+//!
+//! The bucket of a key is the XXH64 hash of its bytes ([`super::key`]), with seed 0, modulo the number of buckets. That
+//! number is a power of two and is stored in each manifest. Neither the hash nor the modulo may ever change.
+
+use twox_hash::XxHash64;
+
+/// Returns the bucket of a key.
+pub fn of(key: &[u8], buckets: u32) -> u32 {
+    (XxHash64::oneshot(0, key) % u64::from(buckets.max(1))) as u32
+}
+
+/// The target number of rows in a bucket.
+///
+/// A refresh pays one request for every bucket, changed or not ($0.000005). Rewriting a row costs less than a
+/// hundred-thousandth of that, so one bucket would be the cheapest. More buckets let a refresh use all cores, and limit
+/// the memory that each core needs.
+const ROWS_PER_BUCKET: u64 = 1 << 16;
+
+/// The maximum number of buckets without a setting: 64 copies cost $0.0003 a refresh.
+pub const MOST: u32 = 64;
+
+/// Returns the number of buckets for a table of this many rows: 1 up to 65,536 rows, 16 for a million, 64 from 2.1
+/// million on.
+pub fn usual(rows: u64) -> u32 {
+    let wanted = rows.div_ceil(ROWS_PER_BUCKET).next_power_of_two();
+    wanted.clamp(1, u64::from(MOST)) as u32
+}
+
+/// Returns the number of buckets of the next generation, when the table has `now` buckets and the dataset's setting is
+/// `set`. The setting wins. Without it, the number grows only when it is four times too small, because a change
+/// rewrites the whole table, and it never shrinks.
+pub fn next(now: Option<u32>, set: Option<u32>, rows: u64) -> u32 {
+    match (set, now) {
+        (Some(set), _) => set,
+        (None, None) => usual(rows),
+        (None, Some(now)) if usual(rows) >= now.saturating_mul(4) => usual(rows),
+        (None, Some(now)) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_never_changes() {
+        assert_eq!(XxHash64::oneshot(0, b""), 0xef46_db37_51d8_e999);
+        assert_eq!(of(&(42_u64 ^ 1 << 63).to_be_bytes(), 1 << 31), of(&(42_u64 ^ 1 << 63).to_be_bytes(), 1 << 31));
+        assert!((0..1000_u64).all(|key| of(&key.to_be_bytes(), 1) == 0 && of(&key.to_be_bytes(), 64) < 64));
+    }
+
+    #[test]
+    fn number_of_buckets_follows_the_rows_and_grows_only_in_large_steps() {
+        assert_eq!([0, 1, 131_072, 131_073, 1_000_000, 10_000_000, u64::MAX >> 1].map(usual), [1, 1, 2, 4, 16, 64, 64]);
+        assert_eq!(next(None, None, 1_000_000), 16);
+        assert_eq!(next(Some(8), None, 1_000_000), 8);
+        assert_eq!(next(Some(4), None, 1_000_000), 16);
+        assert_eq!(next(Some(64), None, 0), 64);
+        assert_eq!(next(Some(64), Some(16), 0), 16);
+    }
+}

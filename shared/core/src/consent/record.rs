@@ -1,0 +1,50 @@
+//! One consent record, and the rule that decides which of two counts.
+
+use std::str::FromStr;
+
+/// The state of a person's consent, from the least to the most protective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConsentState {
+    OptedIn,
+    OptedOut,
+    Withdrawn,
+}
+
+impl ConsentState {
+    pub const ALL: [ConsentState; 3] = [ConsentState::OptedIn, ConsentState::OptedOut, ConsentState::Withdrawn];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConsentState::OptedIn => "opted_in",
+            ConsentState::OptedOut => "opted_out",
+            ConsentState::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl FromStr for ConsentState {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = ConsentState::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or("is none of opted_out, withdrawn, opted_in")
+    }
+}
+
+/// A consent record without its key. The derived order is the rule that decides between two records: the later time
+/// wins, and at the same time the more protective state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsentRecord {
+    /// Microseconds since 1970.
+    pub occurred_at: i64,
+    pub state: ConsentState,
+}
+
+/// Returns the consent record that wins of two about the same key. Commutative, associative and idempotent.
+pub fn later(one: ConsentRecord, other: ConsentRecord) -> ConsentRecord {
+    one.max(other)
+}
+
+/// The names of the columns besides the key's.
+pub const STATE: &str = "state";
+pub const OCCURRED_AT: &str = "occurred_at";

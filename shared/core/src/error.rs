@@ -1,0 +1,124 @@
+//! The product's one error type. Its kind says what an operator can do, and its message says what happened, to what and
+//! why.
+
+use std::fmt;
+
+/// The kind of an error, by what an operator must do. It is the `errorType` of a failed invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Change `datasets.toml`, the environment or the Glue table.
+    Config,
+    /// Change the request or the source's data.
+    Input,
+    /// The invocation lost a race, or somebody changed a managed object. Check the state, then run again.
+    Conflict,
+    /// A service did not answer. Run again.
+    Unavailable,
+    /// The audit failed. Live is unchanged.
+    Rejected,
+    /// The invocation found a state that must not exist. Page somebody.
+    Corrupt,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Config => "Config",
+            Kind::Input => "Input",
+            Kind::Conflict => "Conflict",
+            Kind::Unavailable => "Unavailable",
+            Kind::Rejected => "Rejected",
+            Kind::Corrupt => "Corrupt",
+        }
+    }
+}
+
+/// An error with its kind, message, dataset and cause. It contains names, counts and keys of objects, never a row's
+/// values.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    dataset: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), dataset: None, source: None }
+    }
+
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Kind::Input, message)
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, message)
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message)
+    }
+
+    pub fn rejected(message: impl Into<String>) -> Self {
+        Self::new(Kind::Rejected, message)
+    }
+
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(Kind::Corrupt, message)
+    }
+
+    /// Adds the underlying cause, for the log. The message must not repeat it.
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Sets the dataset, for the log, unless it is set already.
+    pub fn of(mut self, dataset: &str) -> Self {
+        self.dataset.get_or_insert_with(|| dataset.into());
+        self
+    }
+
+    pub fn dataset(&self) -> Option<&str> {
+        self.dataset.as_deref()
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns the message and every cause below it, in one line.
+    pub fn report(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

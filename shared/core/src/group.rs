@@ -1,0 +1,304 @@
+//! The record of a group, and the decisions about datasets that flip together. State in, decision out.
+//!
+//! The record is one small object beside the tables. Every change replaces the version that it was based on
+//! (`If-Match`), so that all changes happen one after another. Any process that finds a flip under way knows from the
+//! record how to finish it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::{
+    decision::{Decision, Trigger},
+    error::{Error, Result},
+    layout::{Generation, Location, TablePaths},
+    manifest::GroupRun,
+    record::{FlipOrigin, Hold, text},
+};
+
+/// The contents of `_groups/GROUP.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub group: String,
+    /// Incremented with every change, so that no two versions have the same content.
+    pub serial: u64,
+    /// The generations that readers may read as one snapshot. They were live together, and sweep keeps them while they
+    /// are named here.
+    pub live: Option<Set>,
+    /// The flip under way. The next process that handles the group finishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flipping: Option<Flipping>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// The last flip that was reverted, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went_back: Option<WentBack>,
+    /// The sets that were live before, latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<Past>,
+}
+
+/// The generations of one run, one for each member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    #[serde(with = "text")]
+    pub run: Ulid,
+    /// When the snapshot of all members was taken.
+    pub as_of: Timestamp,
+    /// Since when all members have been live.
+    pub since: Timestamp,
+    pub by: FlipOrigin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// By dataset.
+    pub tables: BTreeMap<String, Member>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// `DATABASE.TABLE` in Glue.
+    pub table: String,
+    pub generation: Generation,
+    pub location: Location,
+}
+
+/// A flip of a group that is under way or was interrupted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flipping {
+    pub to: Set,
+    /// The location of each table when the flip began; `None` if the table did not exist.
+    pub from: BTreeMap<String, Option<Location>>,
+    /// Why the flip is being reverted. While this is set, no process moves a table forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WentBack {
+    #[serde(with = "text")]
+    pub run: Ulid,
+    pub at: Timestamp,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    #[serde(flatten)]
+    pub set: Set,
+    /// When the record stopped naming the set as live.
+    pub until: Timestamp,
+}
+
+/// The progress of one table in a flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The table is at its destination.
+    There,
+    /// The table is where it started and must be moved.
+    Move,
+    /// The table is at a location that this flip does not know.
+    Elsewhere,
+}
+
+impl Flipping {
+    /// Returns the progress of a table that is at this location. A flip that is being reverted goes from `to` to
+    /// `from`.
+    pub fn step(&self, dataset: &str, at: Option<&Location>) -> Step {
+        let to = self.to.tables.get(dataset).map(|member| &member.location);
+        let from = self.from.get(dataset).and_then(Option::as_ref);
+        let (start, end) = if self.back.is_some() { (to, from) } else { (from, to) };
+        if at == end {
+            Step::There
+        } else if at == start {
+            Step::Move
+        } else {
+            Step::Elsewhere
+        }
+    }
+
+    /// Returns whether this flip moves the table: whether it started at another location than its destination.
+    pub fn moves(&self, dataset: &str) -> bool {
+        let to = self.to.tables.get(dataset).map(|member| &member.location);
+        self.from.get(dataset).and_then(Option::as_ref) != to
+    }
+}
+
+/// How long earlier sets stay on record. A set stays if either limit keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// The number of sets that are always kept, for rollbacks.
+    pub sets: u64,
+    /// Every set that was live within this time is kept for its readers. It is the longest of the members' drains.
+    pub drain: SignedDuration,
+}
+
+impl Record {
+    /// Returns the record of a group that has never flipped.
+    pub fn new(group: &str) -> Record {
+        Record {
+            group: group.into(),
+            serial: 0,
+            live: None,
+            flipping: None,
+            hold: None,
+            went_back: None,
+            past: Vec::new(),
+        }
+    }
+
+    fn next(&self) -> Record {
+        Record { serial: self.serial + 1, ..self.clone() }
+    }
+
+    /// Returns the record after a flip has begun.
+    pub fn head(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
+        Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
+    }
+
+    /// Returns the record after the decision to revert the flip.
+    pub fn turned(&self, why: String) -> Record {
+        let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
+        Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
+    }
+
+    /// Returns the record after all tables have reached their destinations.
+    pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
+        let Some(flipping) = &self.flipping else { return self.clone() };
+        let live = Set { since: now, ..flipping.to.clone() };
+        let before = self.live.iter().map(|set| Past { set: set.clone(), until: now });
+        let past = before.chain(self.past.iter().cloned()).filter(|past| past.set.run != live.run);
+        let drains = |past: &Past| now.duration_since(past.until) < memory.drain;
+        let past = past.enumerate().filter(|(at, past)| (*at as u64) < memory.sets || drains(past));
+        let past = past.map(|(_, past)| past).collect();
+        Record { live: Some(live), flipping: None, past, ..self.next() }
+    }
+
+    /// Returns the record after all tables are back at their old locations. `left` says which tables are not, and why.
+    pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
+        let went_back = self.flipping.as_ref().map(|flipping| WentBack {
+            run: flipping.to.run,
+            at: now,
+            why: flipping.back.iter().chain(left).cloned().collect::<Vec<_>>().join("; "),
+        });
+        Record { flipping: None, went_back, ..self.next() }
+    }
+
+    pub fn with_hold(&self, hold: Hold) -> Record {
+        Record { hold: Some(hold), ..self.next() }
+    }
+
+    /// Returns the operator's hold, unless it is released.
+    pub fn held(&self) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| !hold.released)
+    }
+
+    /// Describes the flip that is under way or was interrupted, for people.
+    pub fn unfinished(&self) -> Option<String> {
+        let flipping = self.flipping.as_ref()?;
+        let way =
+            flipping.back.as_ref().map_or_else(|| "going forward".into(), |why| format!("being reverted ({why})"));
+        Some(format!(
+            "group {}: a flip to run {} began at {} and is {way}; the next request or event of the group finishes it",
+            self.group, flipping.to.run, flipping.to.since
+        ))
+    }
+
+    /// Returns the generations of a dataset that the record names or has named: readers may read them, or a revert may
+    /// make them live again. The time is when the record stopped naming the generation; `None` if it still does.
+    pub fn named(&self, dataset: &str, paths: &TablePaths) -> BTreeMap<Generation, Option<Timestamp>> {
+        let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
+        let past = self.past.iter().rev().filter_map(|past| Some((of(&past.set)?, Some(past.until))));
+        let now = self.live.iter().chain(self.flipping.iter().map(|flipping| &flipping.to)).filter_map(of);
+        let from = self.flipping.iter().filter_map(|flipping| flipping.from.get(dataset)?.as_ref());
+        let from = from.filter_map(|from| paths.parse_generation(from));
+        past.chain(now.chain(from).map(|generation| (generation, None))).collect()
+    }
+}
+
+/// Returns how the members of a run differ from the group's members now; `None` if they are the same.
+pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<String> {
+    let then: Vec<&str> = run.members.keys().map(String::as_str).collect();
+    if run.group != group {
+        return Some(format!("it was exported with group {}, but belongs to {group} now: export it again", run.group));
+    }
+    (then != members).then(|| {
+        format!(
+            "group {group} was exported with the members {}, but has {} now: export it again",
+            then.join(", "),
+            members.join(", ")
+        )
+    })
+}
+
+/// The decision about a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    AlreadyLive,
+    Held(Hold),
+    /// The run must not replace live. The text says why.
+    Stale(String),
+    /// A flip to the run was reverted. Only an operator's request tries it again. The text says why it was reverted.
+    WentBack(String),
+    /// If all members pass their audits, all flip.
+    Flip,
+}
+
+/// Decides whether a run flips while no other flip of the group is under way. `members` are the decisions about each
+/// member alone ([`crate::decision::flip`]).
+pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str, Decision)], who: Trigger) -> Next {
+    let is_live = record.live.as_ref().is_some_and(|live| live.run == run.run);
+    if is_live && members.iter().all(|(_, decision)| *decision == Decision::AlreadyLive) {
+        return Next::AlreadyLive;
+    }
+    if let Some(hold) = record.held() {
+        return Next::Held(hold.clone());
+    }
+    if let Some(back) = record.went_back.as_ref().filter(|back| who == Trigger::Event && back.run == run.run) {
+        return Next::WentBack(back.why.clone());
+    }
+    if let Some(live) = record.live.as_ref().filter(|_| !is_live) {
+        if as_of <= live.as_of {
+            return Next::Stale(format!(
+                "run {} is as of {as_of}, not fresher than live run {}, which is as of {}",
+                run.run, live.run, live.as_of
+            ));
+        }
+        if who == Trigger::Event && live.by == FlipOrigin::Rollback && as_of <= live.since {
+            return Next::Stale(format!(
+                "run {} is as of {as_of}, before the rollback to run {} at {}",
+                run.run, live.run, live.since
+            ));
+        }
+    }
+    for (name, decision) in members {
+        match decision {
+            Decision::Held(hold) => return Next::Held(hold.clone()),
+            Decision::Stale(why) => return Next::Stale(format!("{name}: {why}")),
+            Decision::AlreadyLive | Decision::Flip => {}
+        }
+    }
+    Next::Flip
+}
+
+/// Returns the set that a rollback makes live: the one with the named generation of a dataset, or the one before live.
+pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> Result<Set> {
+    let Some(wanted) = wanted else {
+        let before = record.past.first().map(|past| past.set.clone());
+        return before.ok_or_else(|| {
+            Error::input(format!("group {}: its record names no earlier run to roll back to", record.group))
+        });
+    };
+    let sets = record.live.iter().chain(record.past.iter().map(|past| &past.set));
+    let has = |set: &&Set| set.tables.get(dataset).is_some_and(|member| member.generation == wanted);
+    sets.into_iter().find(has).cloned().ok_or_else(|| {
+        Error::input(format!(
+            "group {}: no run with {wanted} of {dataset} is on record as live; `status` lists the runs that are",
+            record.group
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests;

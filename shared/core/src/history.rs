@@ -1,0 +1,133 @@
+//! Decides from the flip records what a table's history is and which record is missing. State in, decision out.
+
+use ulid::Ulid;
+
+use crate::{
+    decision::{FlipState, Live},
+    layout::{Generation, Location, TablePaths},
+};
+
+/// Returns the ULID since which the flips must be known to decide on a candidate; `None`: the last flip is enough.
+pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
+    live.generation().map(|live| live.ulid.min(candidate.ulid))
+}
+
+/// Returns a ULID that sorts before every record of a flip to a generation of `since` or later. It exists because a
+/// flip's ULID is later than its generation's, whatever the clocks say ([`crate::record::later`]).
+pub fn bound(since: Ulid) -> Ulid {
+    Ulid::from_parts(since.timestamp_ms(), 0)
+}
+
+/// Returns the live generation if no flip to it is on record, because its flip died before it wrote the record.
+///
+/// The location is the one that was live before, as far as the records tell. `base` is live's
+/// [`crate::manifest::Manifest::base`].
+pub fn unrecorded(
+    paths: &TablePaths,
+    state: &FlipState,
+    base: Option<&Location>,
+) -> Option<(Option<Location>, Generation)> {
+    let live = state.live.generation().filter(|live| !state.was_live(live))?;
+    // Live replaced the generation of the last flip on record since live began, or else its own base.
+    let last = state.flips.last().map(|flip| paths.generation(&flip.to));
+    Some((last.or_else(|| base.cloned()), live))
+}
+
+/// The result of an `UpdateTable` that got a conflict or no reply. Only the table's Location decides it (invariant 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// The candidate is not live: reload the table and retry, or report the error.
+    NotLive,
+    /// The candidate is live and on record: this update lost the race to another delivery of the same candidate.
+    OnRecord,
+    /// The candidate is live without a record: this update succeeded, or another one that died before its record. The
+    /// value is what the candidate replaced.
+    Replaced(Live),
+}
+
+/// Decides the result of an update. `before` is what was live when the update was sent, and `now` is the state loaded
+/// after it. `recorded` says whether another flip has become the last on record since then.
+pub fn settled(candidate: &Generation, before: Live, now: &FlipState, recorded: bool) -> Settled {
+    if now.live != Live::Managed(*candidate) {
+        return Settled::NotLive;
+    }
+    match now.flips.last() {
+        Some(last) if last.to == *candidate && recorded => Settled::OnRecord,
+        // This is an earlier flip to the candidate, after which somebody outside Turntable moved the table away.
+        Some(last) if last.to == *candidate => Settled::Replaced(before),
+        // Another process may have flipped since `before` was loaded.
+        Some(last) => Settled::Replaced(Live::Managed(last.to)),
+        None => Settled::Replaced(before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        layout::Colour,
+        record::{Flip, FlipOrigin},
+    };
+
+    fn paths() -> TablePaths {
+        TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users")
+    }
+
+    fn generation(ms: u64) -> Generation {
+        Generation { colour: Colour::Blue, ulid: Ulid::from_parts(ms, 7) }
+    }
+
+    fn state(live: u64, flips: &[u64]) -> FlipState {
+        let flip = |to: &u64| Flip {
+            dataset: "users".into(),
+            at: Timestamp::UNIX_EPOCH,
+            from: None,
+            to: generation(*to),
+            by: FlipOrigin::Event,
+            why: None,
+            canary: None,
+        };
+        FlipState {
+            live: Live::Managed(generation(live)),
+            live_as_of: None,
+            flips: flips.iter().map(flip).collect(),
+            hold: None,
+            live_is_merge: false,
+            may_create: true,
+        }
+    }
+
+    #[test]
+    fn flips_must_be_known_since_the_older_of_live_and_candidate() {
+        let live = Live::Managed(generation(5));
+        assert_eq!(since(&live, &generation(9)), Some(generation(5).ulid));
+        assert_eq!(since(&live, &generation(2)), Some(generation(2).ulid));
+        assert_eq!(since(&Live::NoTable, &generation(2)), None);
+        assert!(bound(generation(5).ulid) < generation(5).ulid && bound(generation(5).ulid) > generation(4).ulid);
+    }
+
+    #[test]
+    fn unrecorded_live_generation_replaced_the_last_on_record_or_its_base() {
+        let (paths, base) = (paths(), paths().location().folder("blue"));
+        assert_eq!(unrecorded(&paths, &state(2, &[1, 2]), Some(&base)), None);
+        let replaced = |flips| unrecorded(&paths, &state(2, flips), Some(&base)).map(|(from, _)| from);
+        assert_eq!(replaced(&[1]), Some(Some(paths.generation(&generation(1)))));
+        assert_eq!(replaced(&[]), Some(Some(base.clone())));
+        assert_eq!(unrecorded(&paths, &FlipState { live: Live::NoTable, ..state(2, &[]) }, Some(&base)), None);
+    }
+
+    #[test]
+    fn location_decides_the_result_of_an_update() {
+        let replaced = Live::Managed(generation(1));
+        let settled = |live, flips| super::settled(&generation(2), replaced.clone(), &state(live, flips), true);
+        assert_eq!(settled(3, &[1, 2, 3]), Settled::NotLive);
+        assert_eq!(settled(2, &[1, 2]), Settled::OnRecord);
+        assert_eq!(settled(2, &[1, 9]), Settled::Replaced(Live::Managed(generation(9))));
+        assert_eq!(settled(2, &[]), Settled::Replaced(Live::Managed(generation(1))));
+        // A repair: the candidate was the last on record before and after the update.
+        let repaired = super::settled(&generation(2), replaced.clone(), &state(2, &[1, 2]), false);
+        assert_eq!(repaired, Settled::Replaced(replaced));
+    }
+}

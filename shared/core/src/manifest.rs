@@ -1,0 +1,210 @@
+//! The manifest: the contents of a complete generation. It is written last, create-if-absent. Without a manifest there
+//! is no generation.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use crate::{
+    error::{Error, Result},
+    layout::{Generation, Key, Location},
+    partition::Partition,
+    schema::Column,
+};
+
+/// The version of the manifest's format that this code writes and reads.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub version: u32,
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    /// The location that was live when the run began, managed or not.
+    pub base: Option<Location>,
+    /// When the source's snapshot was taken.
+    pub as_of: Timestamp,
+    pub created_at: Timestamp,
+    /// The [`crate::config::Dataset::spec`] that the generation was built from.
+    pub spec: String,
+    pub typed_by: TypedBy,
+    /// The columns in the files, and so without the partition columns.
+    pub columns: Vec<Column>,
+    /// The partition columns, whose values are folders, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: Vec<File>,
+    /// By column: how many values became NULL because the column's type can't represent them
+    /// (`on_unrepresentable = "null"`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulled: BTreeMap<String, u64>,
+    /// Only in a merge of opt-outs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+    /// Only in a generation of a member of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupRun>,
+}
+
+/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
+/// the members' names, so the run is complete when the last one exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRun {
+    pub group: String,
+    #[serde(with = "crate::record::text")]
+    pub run: Ulid,
+    /// By dataset.
+    pub members: BTreeMap<String, Generation>,
+}
+
+impl GroupRun {
+    /// Returns the member whose manifest is written last.
+    pub fn last(&self) -> Option<&str> {
+        self.members.keys().next_back().map(String::as_str)
+    }
+}
+
+/// The inputs of a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
+    /// except bucket 0.
+    pub buckets: u32,
+    /// Every drop that the table contains and that was still in the inbox when this generation was made.
+    pub consumed: Vec<Consumed>,
+}
+
+/// The drops that one generation was the first to consume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    pub by: Generation,
+    pub drops: Vec<InboxObject>,
+}
+
+/// One version of an object in the inbox. In JSON it is `["KEY", "ETAG"]`, which is short because there may be 100,000.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(String, String)", into = "(String, String)")]
+pub struct InboxObject {
+    /// Relative to the inbox's location.
+    pub key: String,
+    pub etag: String,
+}
+
+impl InboxObject {
+    /// Returns the SHA-256 of the key in hex. It replaces the key in paths that would be longer than S3 allows.
+    pub fn hashed(&self) -> String {
+        Sha256::digest(&self.key).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<(String, String)> for InboxObject {
+    fn from((key, etag): (String, String)) -> InboxObject {
+        InboxObject { key, etag }
+    }
+}
+
+impl From<InboxObject> for (String, String) {
+    fn from(drop: InboxObject) -> (String, String) {
+        (drop.key, drop.etag)
+    }
+}
+
+/// The origin of the column types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TypedBy {
+    /// The source itself (a database, Parquet).
+    Source,
+    /// `columns` in datasets.toml.
+    Declared,
+    /// The first records of the first object.
+    Inferred,
+}
+
+/// One data file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Relative to the generation's location.
+    pub key: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Without quotes.
+    pub etag: String,
+}
+
+impl Manifest {
+    /// Returns the names of all columns, in the order of a query's result.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let partitions = self.partitions.iter().map(|partition| &partition.column);
+        self.columns.iter().chain(partitions).map(|column| column.name.as_str())
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = if self.merge.is_some() { serde_json::to_vec(self) } else { serde_json::to_vec_pretty(self) };
+        json.expect("a manifest has only string keys")
+    }
+
+    /// Parses the manifest at a key, and checks that it describes `generation`.
+    pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let corrupt = |fault: serde_json::Error| {
+            Error::corrupt(format!("{at} is not a manifest: leave it for inspection and run export again"))
+                .caused_by(fault)
+        };
+        let Versioned { version } = serde_json::from_slice(json).map_err(corrupt)?;
+        if version != VERSION {
+            return Err(Error::corrupt(format!(
+                "{at} has format version {version} but this code reads {VERSION}: deploy the newer code"
+            )));
+        }
+        let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
+        if manifest.generation != *generation {
+            return Err(Error::corrupt(format!(
+                "{at} describes {}: it was not written by Turntable",
+                manifest.generation
+            )));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manifest of the first release. It must stay readable, because it may be live while newer code is deployed.
+    const FIRST: &str = r#"{
+        "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
+        "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
+        "as_of": "2026-04-02T02:00:00Z", "created_at": "2026-04-02T02:00:09Z", "spec": "9f2c", "typed_by": "source",
+        "columns": [{ "name": "id", "type": "bigint" }], "rows": 2, "bytes": 512,
+        "files": [{ "key": "part-00000.parquet", "bytes": 512, "rows": 2, "etag": "e" }]
+    }"#;
+
+    fn read(json: &str) -> Result<Manifest> {
+        let generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();
+        let at = "s3://lake/schemas/users/_manifests/green-01JD675EJRSSKNZWWST95906C6.json".parse().unwrap();
+        Manifest::from_json(&at, &generation, json.as_bytes())
+    }
+
+    #[test]
+    fn manifests_of_older_and_newer_code_are_read_and_other_versions_are_refused() {
+        let first = read(FIRST).unwrap();
+        assert_eq!((first.rows, first.partitions.len(), first.merge.is_none()), (2, 0, true));
+        assert_eq!(read(std::str::from_utf8(&first.to_json()).unwrap()).unwrap(), first);
+        assert_eq!(read(&FIRST.replacen('{', "{ \"of_a_later_release\": [1],", 1)).unwrap(), first);
+        let refused = read(&FIRST.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
+        assert!(refused.message().ends_with("has format version 2 but this code reads 1: deploy the newer code"));
+        let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
+        assert!(other.message().contains("was not written by Turntable"), "{}", other.message());
+    }
+}

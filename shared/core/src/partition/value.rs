@@ -1,0 +1,125 @@
+//! One value of a partition column, and its text in the name of a folder.
+
+use std::fmt;
+
+use jiff::civil;
+
+/// The projection type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Date,
+    Integer,
+    Enum,
+}
+
+impl Kind {
+    /// Returns the projection type for a column type. The error says what to cast other types to.
+    pub fn of(glue_type: &str) -> Result<Kind, String> {
+        match glue_type {
+            "date" => Ok(Kind::Date),
+            "int" | "bigint" => Ok(Kind::Integer),
+            "string" => Ok(Kind::Enum),
+            _ if glue_type.starts_with("varchar") => Ok(Kind::Enum),
+            _ => Err(format!(
+                "Athena can't project partitions of type {glue_type}: cast the column to date, int, bigint or text in the \
+                 source"
+            )),
+        }
+    }
+}
+
+/// One value of a partition column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Days since 1970-01-01.
+    Date(i32),
+    Integer(i64),
+    Text(String),
+}
+
+/// Characters that Hive escapes in folder names, that separate the values of an enum, or that have a meaning in a
+/// template.
+const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
+
+/// The longest text, in bytes. A whole S3 key has at most 1,024.
+const MAX_TEXT_BYTES: usize = 255;
+
+impl Value {
+    /// Checks that a text can be a folder name and an enum value. The error says why not, without the text.
+    pub fn text(text: &str) -> Result<Value, String> {
+        let trouble = if text.is_empty() {
+            "is empty"
+        } else if text.len() > MAX_TEXT_BYTES {
+            "has more than 255 bytes"
+        } else if text.trim() != text {
+            "begins or ends with white space"
+        } else if text == "." || text == ".." {
+            "is . or .."
+        } else if text == HIVE_NULL {
+            "is Hive's name for NULL"
+        } else if text.chars().any(|c| c.is_control() || UNSAFE.contains(c)) {
+            "has a character that is not allowed in a folder name or an enum (a control character or one of \" # % ' * \
+             / : = ? \\ { } [ ] ^ , $)"
+        } else {
+            return Ok(Value::Text(text.into()));
+        };
+        Err(format!("{trouble}: replace it in the source's query"))
+    }
+
+    /// Checks that a day is in the years 1 to 9999, which are written with four digits.
+    pub fn date(days: i32) -> Result<Value, String> {
+        match date(days.into()).map(|date| date.year()) {
+            Ok(1..=9999) => Ok(Value::Date(days)),
+            _ => Err("is not in the years 0001 to 9999: replace it in the source's query".into()),
+        }
+    }
+
+    /// Parses the text of a folder. Returns `None` if Turntable wouldn't write a value like that.
+    pub fn parse(kind: Kind, text: &str) -> Option<Value> {
+        let value = match kind {
+            Kind::Date => Value::Date(days(text.parse().ok()?)),
+            Kind::Integer => Value::Integer(text.parse().ok()?),
+            Kind::Enum => return Value::text(text).ok(),
+        };
+        // Only the canonical spelling counts, because each value has exactly one folder.
+        (value.to_string() == text).then_some(value)
+    }
+
+    /// Returns the value as a number, for the projections that are ranges. Dates are days since 1970-01-01.
+    pub(super) fn whole(&self) -> Option<i64> {
+        match self {
+            Value::Date(days) => Some((*days).into()),
+            Value::Integer(value) => Some(*value),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+/// The folder value that Hive uses for NULL.
+const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Date(days) => match date((*days).into()) {
+                Ok(date) => write!(f, "{date}"),
+                Err(_) => f.write_str("no date"),
+            },
+            Value::Integer(value) => write!(f, "{value}"),
+            Value::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+const EPOCH: civil::Date = civil::date(1970, 1, 1);
+
+/// Returns the date that is `days` after 1970-01-01.
+pub(super) fn date(days: i64) -> Result<civil::Date, String> {
+    let span = jiff::Span::new().try_days(days).map_err(|_| "date out of range".to_owned())?;
+    EPOCH.checked_add(span).map_err(|_| "date out of range".to_owned())
+}
+
+/// Returns the days since 1970-01-01.
+pub(super) fn days(date: civil::Date) -> i32 {
+    (date - EPOCH).get_days()
+}

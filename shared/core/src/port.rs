@@ -1,0 +1,225 @@
+//! The ports: traits for every call that the functions make to AWS. Each has a real implementation in `turntable-aws`
+//! and one in memory, on which thousands of fault schedules run in process. Every effect goes through a port.
+
+use std::{fmt, ops::Range, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+pub use crate::layout::Entry;
+use crate::{
+    error::{Error, Result},
+    layout::{Key, Location, TableName},
+    record::{EngineRun, Pending},
+    table::{AuditTable, NewTable, TableChange, TableVersion},
+};
+
+/// The Glue Data Catalog: the only truth about what is live.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// Returns the current version of the table; `None` if it does not exist.
+    async fn table(&self, name: &TableName) -> Result<Option<TableVersion>>;
+
+    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `table` is still the current version. Every field
+    /// that `change` does not name stays as it was.
+    ///
+    /// The update may have been committed even if this returns an error or a conflict: the SDK retries, and a retry can
+    /// conflict with its own first attempt. Read the table again to find out.
+    async fn update(&self, table: &TableVersion, change: &TableChange) -> Result<Update>;
+
+    /// Sends `CreateTable`.
+    async fn create(&self, table: &NewTable) -> Result<Update>;
+
+    /// Sends `CreateTable` for a table that only an audit reads.
+    async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update>;
+
+    /// Sends `DeleteTable`. Deleting a missing table succeeds.
+    async fn delete(&self, name: &TableName) -> Result<()>;
+
+    /// Returns the database's tables whose names start with `prefix`.
+    async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<TableVersion>>;
+
+    /// Returns whether the table has at least one registered partition.
+    async fn has_partitions(&self, name: &TableName) -> Result<bool>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    Done,
+    /// The table was changed or created since it was read.
+    Conflict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    /// An object exists at the key; nothing was written.
+    Exists,
+}
+
+/// The maximum number of objects in one `DeleteObjects`.
+pub const MAX_DELETES_PER_REQUEST: usize = 1000;
+
+/// A multipart upload that was neither completed nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfinished {
+    pub key: Key,
+    pub id: String,
+    pub initiated: Timestamp,
+}
+
+/// An object's content as a stream of chunks.
+pub type Chunks = BoxStream<'static, Result<Bytes>>;
+
+/// S3.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// Returns the whole object; `None` if it does not exist.
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>>;
+
+    /// Returns a range of bytes of the object. It is an error if the object is missing or its ETag is not `etag`.
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// Returns the object as a stream. It is an error if the object is missing or its ETag is not `etag`.
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks>;
+
+    /// Returns the object's entry; `None` if it does not exist.
+    async fn head(&self, at: &Key) -> Result<Option<Entry>>;
+
+    /// Returns all objects under the location whose keys are greater than `after`, in the order of their keys.
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
+
+    /// Writes the object only if none exists at the key (`If-None-Match: *`).
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
+
+    /// Writes the object and overwrites an existing one. Only for objects that are no part of a generation.
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
+
+    /// Overwrites the object only if its ETag is `etag` (`If-Match`). Returns `false` if it has changed and nothing was
+    /// written. A missing object is an error.
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
+
+    /// Copies an object on the server, create-if-absent. It is an error if the object at `from` is missing or its ETag
+    /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
+
+    /// Deletes up to [`MAX_DELETES_PER_REQUEST`] objects of one bucket. Deleting a missing object succeeds. After an error some
+    /// objects may be deleted. Only sweep may call it.
+    async fn delete(&self, keys: &[Key]) -> Result<()>;
+
+    /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may
+    /// call it.
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool>;
+
+    /// Returns the multipart uploads to keys under the location that were neither completed nor aborted.
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>>;
+
+    /// Frees the parts of an upload that S3 has stored. Aborting a missing upload succeeds.
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()>;
+
+    /// Begins the streaming upload of a new object. The object can't be read before [`Upload::finish`].
+    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
+}
+
+/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object. `abort` leaves no parts
+/// either.
+#[async_trait]
+pub trait Upload: Send {
+    /// Appends bytes of any length. May wait until earlier bytes are sent.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes the object readable, create-if-absent. Returns its ETag, without quotes.
+    async fn finish(self: Box<Self>) -> Result<String>;
+
+    /// Aborts the upload and frees the parts that S3 has stored. Best effort: failures are logged.
+    async fn abort(self: Box<Self>);
+}
+
+/// Athena.
+#[async_trait]
+pub trait Query: Send + Sync {
+    /// Runs one query to its end, and never reuses an earlier result.
+    ///
+    /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again.
+    /// Any other error says nothing about the query.
+    async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
+
+    /// Returns when the oldest query of these workgroups that is still queued or running was submitted; `None` if there
+    /// is none. An error of kind `Config` means that permission to ask is missing.
+    async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The first 100 rows, without a header; null is `None`.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// In bytes.
+    pub scanned: u64,
+}
+
+/// Secrets Manager.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    /// Returns the text of the secret with that name or ARN; `None` if the secret is binary.
+    async fn text(&self, name: &str) -> Result<Option<String>>;
+}
+
+/// Signs the tokens that RDS and Aurora accept as passwords when IAM authentication is on.
+#[async_trait]
+pub trait TokenSigner: Send + Sync {
+    /// Returns the user's password for the server, valid until 15 minutes after `now`.
+    async fn token(&self, host: &str, port: u16, user: &str, now: Timestamp) -> Result<String>;
+}
+
+/// A message queue. Through it `export` invokes itself once for each dataset.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Sends every body. The error says how many messages were not sent; sending again may send some of them twice.
+    async fn send(&self, bodies: Vec<String>) -> Result<()>;
+
+    /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
+    async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()>;
+
+    /// Sends a copy of a message to the dead-letter queue, with the error for an operator to read.
+    async fn dead_letter(&self, body: &str, why: &Error) -> Result<()>;
+}
+
+/// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Starts a run and returns its ID. `again` means that the run may have been started before; it is not started
+    /// twice.
+    ///
+    /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
+    /// error it was not.
+    async fn start(&self, pending: &Pending, again: bool) -> Result<String>;
+
+    /// Runs an Athena query in a source's workgroup, like [`Query::run`].
+    async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered>;
+
+    /// Returns the progress of a run; `None` if there is no such run.
+    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>>;
+}
+
+#[derive(Debug)]
+pub struct Progress {
+    /// The location that the run writes to; `None` if it is not a run of Turntable.
+    pub location: Option<Location>,
+    pub state: RunState,
+}
+
+#[derive(Debug)]
+pub enum RunState {
+    /// Queued or running.
+    Running,
+    Succeeded,
+    /// The engine's reason, without anything that may come from a row.
+    Failed(Error),
+}
+
+/// Returns the error for an object that is missing or has changed, which is the same for every implementation.
+pub fn missing(at: &impl fmt::Display) -> Error {
+    Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
+}

@@ -1,0 +1,241 @@
+//! Glue's column types, parsed.
+
+use std::fmt;
+
+/// A column type as files know it: a file has no lengths of text, so `varchar(n)` and `char(n)` are [`GlueType::String`].
+///
+/// `Display` writes Glue's spelling, without spaces; what it writes parses back to the same type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GlueType {
+    Boolean,
+    Tinyint,
+    Smallint,
+    Int,
+    Bigint,
+    Float,
+    Double,
+    /// 1 to 38 digits, of which `scale` stand behind the point.
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    String,
+    Binary,
+    Date,
+    Timestamp,
+    Array(Box<GlueType>),
+    Map(Box<GlueType>, Box<GlueType>),
+    /// Names are lower case.
+    Struct(Vec<(String, GlueType)>),
+}
+
+impl GlueType {
+    /// Parses Glue's spelling, and Athena's `integer` and `real`. The error says where the text stops being a type.
+    pub fn parse(text: &str) -> Result<GlueType, String> {
+        let mut parser = Parser { text, rest: text };
+        let glue_type = parser.glue_type(0)?;
+        parser.rest = parser.rest.trim_start();
+        if parser.rest.is_empty() { Ok(glue_type) } else { Err(parser.fault()) }
+    }
+
+    /// The bytes of an integer type; `None` for every other type.
+    pub fn integer_width(&self) -> Option<u8> {
+        match self {
+            GlueType::Tinyint => Some(1),
+            GlueType::Smallint => Some(2),
+            GlueType::Int => Some(4),
+            GlueType::Bigint => Some(8),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for GlueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            GlueType::Boolean => "boolean",
+            GlueType::Tinyint => "tinyint",
+            GlueType::Smallint => "smallint",
+            GlueType::Int => "int",
+            GlueType::Bigint => "bigint",
+            GlueType::Float => "float",
+            GlueType::Double => "double",
+            GlueType::String => "string",
+            GlueType::Binary => "binary",
+            GlueType::Date => "date",
+            GlueType::Timestamp => "timestamp",
+            GlueType::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            GlueType::Array(element) => return write!(f, "array<{element}>"),
+            GlueType::Map(key, value) => return write!(f, "map<{key},{value}>"),
+            GlueType::Struct(fields) => {
+                f.write_str("struct<")?;
+                for (at, (name, glue_type)) in fields.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { "," };
+                    write!(f, "{comma}{name}:{glue_type}")?;
+                }
+                return f.write_str(">");
+            }
+        };
+        f.write_str(name)
+    }
+}
+
+/// How deep types may nest: deeper than in any real table, and not deep enough to exhaust the stack.
+const MAX_DEPTH: usize = 32;
+
+struct Parser<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn glue_type(&mut self, depth: usize) -> Result<GlueType, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("a type is nested more than {MAX_DEPTH} levels deep"));
+        }
+        let word = self.word().to_ascii_lowercase();
+        Ok(match word.as_str() {
+            "boolean" => GlueType::Boolean,
+            "tinyint" => GlueType::Tinyint,
+            "smallint" => GlueType::Smallint,
+            "int" | "integer" => GlueType::Int,
+            "bigint" => GlueType::Bigint,
+            "float" | "real" => GlueType::Float,
+            "double" => GlueType::Double,
+            "string" => GlueType::String,
+            "varchar" | "char" => {
+                self.expect('(')?;
+                self.number()?;
+                self.expect(')')?;
+                GlueType::String
+            }
+            "binary" => GlueType::Binary,
+            "date" => GlueType::Date,
+            "timestamp" => GlueType::Timestamp,
+            "decimal" => self.decimal()?,
+            "array" => {
+                self.expect('<')?;
+                let element = self.glue_type(depth + 1)?;
+                self.expect('>')?;
+                GlueType::Array(Box::new(element))
+            }
+            "map" => {
+                self.expect('<')?;
+                let key = self.glue_type(depth + 1)?;
+                self.expect(',')?;
+                let value = self.glue_type(depth + 1)?;
+                self.expect('>')?;
+                GlueType::Map(Box::new(key), Box::new(value))
+            }
+            "struct" => GlueType::Struct(self.fields(depth)?),
+            _ => return Err(self.fault()),
+        })
+    }
+
+    fn decimal(&mut self) -> Result<GlueType, String> {
+        if !self.eat('(') {
+            return Ok(GlueType::Decimal { precision: 10, scale: 0 });
+        }
+        let precision = self.number()?;
+        let scale = if self.eat(',') { self.number()? } else { 0 };
+        self.expect(')')?;
+        if precision == 0 || precision > 38 || scale > precision {
+            return Err(format!(
+                "decimal({precision},{scale}): expected a precision from 1 to 38, and a scale up to the precision"
+            ));
+        }
+        Ok(GlueType::Decimal { precision, scale })
+    }
+
+    fn fields(&mut self, depth: usize) -> Result<Vec<(String, GlueType)>, String> {
+        self.expect('<')?;
+        let mut fields = Vec::new();
+        loop {
+            let name = self.word().to_ascii_lowercase();
+            if name.is_empty() {
+                return Err(self.fault());
+            }
+            self.expect(':')?;
+            fields.push((name, self.glue_type(depth + 1)?));
+            if !self.eat(',') {
+                break;
+            }
+        }
+        self.expect('>')?;
+        Ok(fields)
+    }
+
+    fn word(&mut self) -> &'a str {
+        self.rest = self.rest.trim_start();
+        let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn number(&mut self) -> Result<u8, String> {
+        // The length of varchar(65535) doesn't fit into a u8. It isn't used, so it may saturate.
+        let word = self.word();
+        word.parse::<u32>().map(|n| n.min(u8::MAX as u32) as u8).map_err(|_| self.fault())
+    }
+
+    fn eat(&mut self, c: char) -> bool {
+        self.rest = self.rest.trim_start();
+        let eaten = self.rest.strip_prefix(c);
+        self.rest = eaten.unwrap_or(self.rest);
+        eaten.is_some()
+    }
+
+    fn expect(&mut self, c: char) -> Result<(), String> {
+        if self.eat(c) { Ok(()) } else { Err(self.fault()) }
+    }
+
+    fn fault(&self) -> String {
+        let at = self.text.len() - self.rest.len();
+        format!("{:?} is not a Glue type (error at character {})", self.text, self.text[..at].chars().count() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_prints_as_it_was_written() {
+        for text in [
+            "boolean",
+            "tinyint",
+            "smallint",
+            "int",
+            "bigint",
+            "float",
+            "double",
+            "string",
+            "binary",
+            "date",
+            "timestamp",
+            "decimal(38,18)",
+            "array<array<int>>",
+            "map<string,array<decimal(5,0)>>",
+            "struct<a:int,b_c:struct<名:string>>",
+        ] {
+            assert_eq!(GlueType::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(GlueType::parse(" VARCHAR ( 65535 ) ").unwrap(), GlueType::String);
+    }
+
+    #[test]
+    fn error_says_where_the_type_is_wrong() {
+        let error = |text: &str| GlueType::parse(text).unwrap_err();
+        assert_eq!(error("array<integr>"), "\"array<integr>\" is not a Glue type (error at character 13)");
+        assert_eq!(error("int int"), "\"int int\" is not a Glue type (error at character 5)");
+        assert_eq!(
+            error("decimal(40,2)"),
+            "decimal(40,2): expected a precision from 1 to 38, and a scale up to the precision"
+        );
+        assert!(GlueType::parse(&"array<".repeat(100_000)).is_err());
+        for bad in ["", "array<int", "map<int>", "struct<>", "struct<a int>", "decimal(x)", "日本"] {
+            assert!(GlueType::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

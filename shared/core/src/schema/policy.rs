@@ -1,0 +1,144 @@
+//! Which changes to a table's columns a flip may make.
+
+use super::{
+    change::{Change, changes},
+    column::Column,
+};
+
+/// Which changes to a table's columns a flip may make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// No changes.
+    #[default]
+    Strict,
+    /// New columns, which are added last, and types that hold every value of the old ones.
+    Additive,
+    /// All changes, at the operator's risk.
+    Any,
+}
+
+impl Policy {
+    pub fn parse(text: &str) -> Result<Policy, String> {
+        match text {
+            "strict" => Ok(Policy::Strict),
+            "additive" => Ok(Policy::Additive),
+            "any" => Ok(Policy::Any),
+            _ => Err(format!("unknown policy {text:?}, expected one of strict, additive, any")),
+        }
+    }
+
+    /// Returns the policy for a flip back, which must be able to undo every change that this policy allows.
+    pub fn back(self) -> Policy {
+        if self == Policy::Strict { Policy::Strict } else { Policy::Any }
+    }
+
+    /// Returns the differences between a table and its new files that this policy doesn't allow.
+    pub fn refused(self, table: &[Column], files: &[Column]) -> Vec<Change> {
+        changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
+    }
+
+    fn allows(self, change: &Change) -> bool {
+        match (self, change) {
+            (Policy::Any, _) => true,
+            (Policy::Additive, Change::Added { .. } | Change::Widened { .. }) => true,
+            // Files store no text lengths, so a `varchar(n)` column over `string` files isn't a change.
+            (Policy::Strict, Change::Widened { to, .. }) => to == "string",
+            _ => false,
+        }
+    }
+
+    /// Returns the table's columns after a flip that this policy allows.
+    pub fn published(self, table: &[Column], files: &[Column]) -> Vec<Column> {
+        let file = |name: &str| files.iter().find(|file| file.name == name);
+        match self {
+            Policy::Strict => table.to_vec(),
+            Policy::Additive => {
+                let wide = changes(table, files);
+                let is_wider =
+                    |name: &str| wide.iter().any(|c| matches!(c, Change::Widened { name: n, .. } if n == name));
+                let old = table.iter().map(|old| file(&old.name).filter(|_| is_wider(&old.name)).unwrap_or(old));
+                let new = files.iter().filter(|new| !table.iter().any(|old| old.name == new.name));
+                old.chain(new).cloned().collect()
+            }
+            Policy::Any if changes(table, files).is_empty() => table.to_vec(),
+            Policy::Any => files.to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(list: &[(&str, &str)]) -> Vec<Column> {
+        list.iter().map(|(name, text)| Column { name: (*name).into(), glue_type: (*text).into() }).collect()
+    }
+
+    fn refused(policy: Policy, table: &[(&str, &str)], files: &[(&str, &str)]) -> Vec<String> {
+        policy.refused(&columns(table), &columns(files)).iter().map(Change::to_string).collect()
+    }
+
+    const TABLE: [(&str, &str); 4] =
+        [("id", "int"), ("name", "varchar(20)"), ("price", "decimal(10,2)"), ("day", "date")];
+    const GROWN: [(&str, &str); 5] =
+        [("extra", "boolean"), ("price", "decimal(12,2)"), ("name", "string"), ("day", "date"), ("id", "bigint")];
+
+    #[test]
+    fn strict_refuses_every_change() {
+        assert_eq!(
+            refused(Policy::Strict, &TABLE, &GROWN),
+            [
+                "column \"id\" is int in the table and the wider bigint in the new data",
+                "column \"price\" is decimal(10,2) in the table and the wider decimal(12,2) in the new data",
+                "column \"extra\" boolean is not in the table",
+            ]
+        );
+        assert_eq!(refused(Policy::Strict, &[("a", "varchar(5)")], &[("a", "string")]), [""; 0]);
+        assert_eq!(refused(Policy::Strict, &[("a", "varchar(5)")], &[("a", "varchar(6)")]).len(), 1);
+        assert_eq!(Policy::Strict.published(&columns(&TABLE), &columns(&TABLE)), columns(&TABLE));
+    }
+
+    #[test]
+    fn additive_widens_in_place_and_adds_new_columns_last() {
+        assert_eq!(refused(Policy::Additive, &TABLE, &GROWN), [""; 0]);
+        assert_eq!(
+            Policy::Additive.published(&columns(&TABLE), &columns(&GROWN)),
+            columns(&[
+                ("id", "bigint"),
+                ("name", "string"),
+                ("price", "decimal(12,2)"),
+                ("day", "date"),
+                ("extra", "boolean")
+            ])
+        );
+        // Another spelling of the same type stays as it is.
+        let (table, files) = (columns(&[("n", "integer")]), columns(&[("n", "int")]));
+        assert_eq!(Policy::Additive.published(&table, &files), table);
+    }
+
+    #[test]
+    fn additive_refuses_changes_that_may_lose_data() {
+        assert_eq!(
+            refused(
+                Policy::Additive,
+                &[("id", "bigint"), ("a", "string"), ("b", "date"), ("c", "int")],
+                &[("id", "int"), ("renamed", "string"), ("c", "string")]
+            ),
+            [
+                "column \"id\" is bigint in the table and the narrower int in the new data",
+                "column \"a\" string is missing from the new data, maybe renamed to \"renamed\"",
+                "column \"b\" date is missing from the new data",
+                "column \"c\" is int in the table and string in the new data",
+            ]
+        );
+    }
+
+    #[test]
+    fn any_publishes_the_columns_of_the_files() {
+        let files = [("renamed", "string"), ("id", "int")];
+        assert_eq!(refused(Policy::Any, &TABLE, &files), [""; 0]);
+        assert_eq!(Policy::Any.published(&columns(&TABLE), &columns(&files)), columns(&files));
+        let (table, files) = (columns(&[("n", "integer"), ("m", "date")]), columns(&[("m", "date"), ("n", "int")]));
+        assert_eq!(Policy::Any.published(&table, &files), table);
+    }
+}

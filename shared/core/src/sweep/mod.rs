@@ -1,0 +1,7 @@
+//! Which generations, records and uploads may be deleted. State and time in, a plan out.
+
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{Found, Kept, OldestQuery, PendingRun, Plan, Reason, SweepState, plan, since};

@@ -1,0 +1,224 @@
+//! A catalog table as a flip sees it, and what a flip changes of it. The seam for a second table format: nothing above
+//! the catalog's adapter knows more of a table than this.
+
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+
+use crate::{
+    error::{Error, Result},
+    layout::{Generation, Location, TableName},
+    partition::{self, Partition},
+    schema::Column,
+};
+
+/// One version of a table, as the catalog returned it.
+#[derive(Debug, Clone)]
+pub struct TableVersion {
+    pub name: TableName,
+    /// The catalog's version of the table (Glue's `VersionId`): an update succeeds only while this is still current.
+    pub token: Option<String>,
+    /// Why a change of location would not switch this table (`a view`, `an Iceberg table`); `None` for plain Parquet.
+    pub unsupported: Option<&'static str>,
+    /// As the catalog has it; `None` where it is missing or empty.
+    pub location: Option<String>,
+    /// Without the partition keys. Names are lower case.
+    pub columns: Vec<Column>,
+    /// Names and types are lower case.
+    pub partition_keys: Vec<Column>,
+    pub parameters: BTreeMap<String, String>,
+    pub format: StorageFormat,
+    pub original: Original,
+}
+
+/// How a table's files are read: the input and output formats and the SerDe, as Hive names their classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageFormat {
+    pub input: Option<String>,
+    pub output: Option<String>,
+    pub serde: Option<String>,
+    pub serde_parameters: BTreeMap<String, String>,
+}
+
+/// The table in the adapter's own type: an update replaces the whole table, so the adapter needs every field.
+#[derive(Clone)]
+pub struct Original(pub Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Original")
+    }
+}
+
+/// What an update changes. Everything else of the table stays as it was; the default changes nothing, which only gives
+/// the table a new token (a fence).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableChange {
+    pub location: Option<Location>,
+    /// The columns after the update; `None` leaves them alone.
+    pub columns: Option<Vec<Column>>,
+    /// The partitions to project at the new location; empty leaves the projection alone.
+    pub partitions: Vec<Partition>,
+}
+
+/// An external Parquet table to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTable {
+    pub name: TableName,
+    pub columns: Vec<Column>,
+    pub location: Location,
+    /// The partitions to project; their columns become the partition keys.
+    pub partitions: Vec<Partition>,
+}
+
+/// The table that a flip makes.
+#[derive(Debug, Clone)]
+pub enum NextTable {
+    Update { table: Box<TableVersion>, change: TableChange },
+    Create(NewTable),
+}
+
+/// A table of its own over a candidate's files, with what the flip would publish, for as long as Athena is asked about
+/// the candidate.
+#[derive(Debug, Clone)]
+pub struct AuditTable<'a> {
+    pub name: TableName,
+    pub generation: Generation,
+    pub published: &'a NextTable,
+}
+
+/// The parameter of an audit table that names its generation.
+pub const AUDIT_PARAMETER: &str = "turntable.audit";
+
+/// The parameter that says where Athena finds a projected partition.
+pub const TEMPLATE_PARAMETER: &str = "storage.location.template";
+
+const PROJECTION_PARAMETER: &str = "projection.enabled";
+
+impl TableVersion {
+    /// Returns the token, without which no flip is safe.
+    pub fn token(&self) -> Result<&str> {
+        self.token.as_deref().ok_or_else(|| {
+            Error::corrupt(format!("{}: Glue returned no VersionId, and a flip isn't safe without one", self.name))
+        })
+    }
+
+    /// Returns whether Athena computes the partitions instead of looking them up.
+    pub fn is_projected(&self) -> bool {
+        self.parameters.get(PROJECTION_PARAMETER).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Returns whether the table has partition keys that Athena looks up in the catalog.
+    pub fn has_unprojected_keys(&self) -> bool {
+        !self.partition_keys.is_empty() && !self.is_projected()
+    }
+
+    /// Returns the folder that `storage.location.template` begins with, if the table has one. Athena reads it besides
+    /// the location.
+    pub fn template_folder(&self) -> Option<Location> {
+        let template = self.parameters.get(TEMPLATE_PARAMETER)?;
+        let fixed = template.split("${").next().unwrap_or(template);
+        // A variable may begin in the middle of a folder's name, so the last, partial folder is cut off.
+        let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
+        folder.parse().ok()
+    }
+
+    /// Returns the location, if a flip can switch this table. `registered` says whether it has at least one registered
+    /// partition, and matters only where [`TableVersion::has_unprojected_keys`].
+    ///
+    /// # Errors
+    /// `Config` for a view, an Iceberg table, registered partitions and the like; `Conflict` where
+    /// `storage.location.template` does not lie in the location.
+    pub fn flippable_location(&self, registered: bool) -> Result<Location> {
+        let name = &self.name;
+        if let Some(kind) = self.unsupported {
+            return Err(Error::config(format!(
+                "{name} is {kind}: Turntable publishes only plain Parquet tables, so give the dataset another table"
+            )));
+        }
+        if self.has_unprojected_keys() {
+            let found = if registered { "registered partitions" } else { "partition keys without projection" };
+            return Err(Error::config(format!(
+                "{name} has {found}: each registered partition has its own location, and no call moves them together with \
+                 the table's, so readers would see a mixture: move the table to partition projection, as described in \
+                 docs/partitions.md"
+            )));
+        }
+        let location = self.location.as_deref();
+        let location = location
+            .ok_or_else(|| Error::config(format!("{name} has no location: set one in S3, or drop the table")))?;
+        let location: Location = location.parse().map_err(|_| {
+            Error::config(format!("{name} has the location {location:?}, which is not in S3: set one in S3"))
+        })?;
+        if !self.partition_keys.is_empty() {
+            self.check_template(&location)?;
+        }
+        Ok(location)
+    }
+
+    /// Athena reads partitions where the template says, and live is where Location says. A flip moves both with one
+    /// update, so a template that does not lie in Location means that somebody else moved one of them.
+    fn check_template(&self, location: &Location) -> Result<()> {
+        let Some(found) = self.parameters.get(TEMPLATE_PARAMETER) else { return Ok(()) };
+        let inside = |folder: Location| folder.bucket == location.bucket && folder.prefix.starts_with(&location.prefix);
+        if self.template_folder().is_some_and(inside) {
+            return Ok(());
+        }
+        let keys = self.partition_keys.iter().map(|key| key.name.as_str());
+        Err(Error::conflict(format!(
+            "{} has the location {location}, but its {TEMPLATE_PARAMETER} {found:?} lies elsewhere: somebody changed one of \
+             them, and Athena reads from the template; set {TEMPLATE_PARAMETER} to {:?}, or set the location to the \
+             template's folder, then run again",
+            self.name,
+            partition::template(location, keys)
+        )))
+    }
+}
+
+impl TableChange {
+    /// Moves the table and changes nothing else.
+    pub fn location(to: &Location) -> TableChange {
+        TableChange { location: Some(to.clone()), ..TableChange::default() }
+    }
+}
+
+impl NextTable {
+    /// Returns whether Athena would read both alike: the same files, in the same format, with the same columns.
+    pub fn reads_like(&self, other: &NextTable) -> bool {
+        self.read() == other.read()
+    }
+
+    fn read(&self) -> (Option<String>, &[Column], Option<&StorageFormat>) {
+        match self {
+            NextTable::Update { table, change } => {
+                let location = change.location.as_ref().map(Location::to_string).or_else(|| table.location.clone());
+                (location, change.columns.as_deref().unwrap_or(&table.columns), Some(&table.format))
+            }
+            NextTable::Create(new) => (Some(new.location.to_string()), &new.columns, None),
+        }
+    }
+}
+
+/// The parameters of a projected table that its partitions decide, at a location.
+pub fn projection_parameters(location: &Location, partitions: &[Partition]) -> BTreeMap<String, String> {
+    if partitions.is_empty() {
+        return BTreeMap::new();
+    }
+    let names = partitions.iter().map(|partition| partition.column.name.as_str());
+    let mut parameters = BTreeMap::from([
+        (PROJECTION_PARAMETER.to_owned(), "true".to_owned()),
+        (TEMPLATE_PARAMETER.to_owned(), partition::template(location, names)),
+    ]);
+    parameters.extend(partitions.iter().flat_map(Partition::parameters));
+    parameters
+}
+
+/// Returns whether a parameter belongs to the projection of one of these partitions, which an update replaces.
+pub fn is_projection_of(parameter: &str, partitions: &[Partition]) -> bool {
+    let parameter = parameter.to_lowercase();
+    let mut names = partitions.iter().map(|partition| partition.column.name.as_str());
+    names.any(|name| parameter.starts_with(&partition::parameters_of(name)))
+}
+
+/// Returns whether a parameter belongs to a table's projection at all.
+pub fn is_projection(parameter: &str) -> bool {
+    parameter.starts_with("projection.") || parameter == TEMPLATE_PARAMETER
+}

@@ -1,0 +1,111 @@
+//! Parses events into requests to `optout`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Message, by_hand, created_object, is_scheduled, message, queue};
+use turntable_core::layout::is_hidden;
+use turntable_core::{
+    config::{Config, Dataset, Source},
+    error::{Error, Result},
+    layout::Key,
+};
+
+/// A request to `optout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Optout {
+    /// Refresh every dataset that has an inbox. The schedule sends this.
+    All,
+    /// Refresh one dataset; `reconcile` merges its whole `reconcile` source too.
+    One { dataset: String, reconcile: bool },
+    /// An object was created, perhaps in an inbox.
+    Put(Key),
+    /// Handle the messages of the queue.
+    Queue(Vec<Message>),
+}
+
+impl Optout {
+    pub fn parse(event: &Value) -> Result<Optout> {
+        const EXPECTED: &str = "{} or {\"dataset\": NAME, \"action\"?: \"reconcile\"}";
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            #[serde(default)]
+            dataset: Option<String>,
+            #[serde(default)]
+            action: Option<String>,
+        }
+        if let Some(messages) = queue(event)? {
+            return Ok(Optout::Queue(messages));
+        }
+        if is_scheduled(event) {
+            return Ok(Optout::All);
+        }
+        if let Some(key) = created_object(event)? {
+            return Ok(Optout::Put(key));
+        }
+        let Request { dataset, action } = by_hand(event, EXPECTED)?;
+        match (dataset, action.as_deref()) {
+            (None, None) => Ok(Optout::All),
+            (Some(dataset), None) => Ok(Optout::One { dataset, reconcile: false }),
+            (Some(dataset), Some("reconcile")) => Ok(Optout::One { dataset, reconcile: true }),
+            (None, Some(_)) => Err(Error::input(format!("the action needs a dataset: expected {EXPECTED}"))),
+            (Some(_), Some(other)) => Err(Error::input(format!("unknown action {other:?}: expected reconcile"))),
+        }
+    }
+
+    /// Parses the body of a message of the queue. Fails if it is an SQS event itself.
+    pub fn parse_message(body: &str) -> Result<Optout> {
+        match Optout::parse(&message(body)?)? {
+            Optout::Queue(_) => {
+                Err(Error::input("the message's body is an SQS event: expected a request or an S3 event"))
+            }
+            request => Ok(request),
+        }
+    }
+
+    /// Returns the datasets that the request is about. Returns none for a key that is in no inbox, or that is not a
+    /// drop.
+    pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
+        match self {
+            Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),
+            Optout::One { dataset, .. } => Ok(vec![config.dataset(dataset)?]),
+            Optout::Put(key) => Ok(config.datasets().filter(|dataset| has_drop(dataset, key)).collect()),
+        }
+    }
+}
+
+/// Checks whether the key is a drop in the dataset's inbox.
+fn has_drop(dataset: &Dataset, key: &Key) -> bool {
+    let Source::Inbox(inbox) = &dataset.source else { return false };
+    let name = key.key.strip_prefix(&inbox.location.prefix).filter(|_| key.bucket == inbox.location.bucket);
+    name.is_some_and(|name| !is_hidden(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parses_events_into_requests() {
+        let parse = |event: Value| Optout::parse(&event);
+        assert_eq!(parse(json!({})).unwrap(), Optout::All);
+        assert_eq!(parse(json!({"detail-type": "Scheduled Event", "source": "aws.events"})).unwrap(), Optout::All);
+        let one = |reconcile| Optout::One { dataset: "o".into(), reconcile };
+        assert_eq!(parse(json!({"dataset": "o"})).unwrap(), one(false));
+        assert_eq!(parse(json!({"dataset": "o", "action": "reconcile"})).unwrap(), one(true));
+        assert_eq!(
+            parse(json!({"dataset": "o", "action": "rollback"})).unwrap_err().report(),
+            "unknown action \"rollback\": expected reconcile"
+        );
+        assert!(parse(json!({"action": "reconcile"})).is_err());
+        for bad in [json!(null), json!([]), json!({"Records": 1}), json!({"dataset": 1}), json!({"detail-type": 1})] {
+            assert!(parse(bad).is_err());
+        }
+        for bad in ["", "{", "[]", r#"{"Records":[]}"#] {
+            assert!(Optout::parse_message(bad).is_err());
+        }
+    }
+}

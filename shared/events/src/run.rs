@@ -1,0 +1,45 @@
+//! Parses engines' events: an Athena query or a run of a Glue job has ended.
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use turntable_core::{
+    error::{Error, Result},
+    record::EngineRun,
+};
+
+/// Returns the run that an event names, or `None` for any other event.
+///
+/// The state in the event is ignored, because events may be late. The caller asks the engine instead.
+///
+/// <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>,
+/// <https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html>
+pub fn ended(event: &Value) -> Result<Option<EngineRun>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Query {
+        query_execution_id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Job {
+        job_name: String,
+        job_run_id: String,
+    }
+    match event.get("detail-type").and_then(Value::as_str) {
+        Some("Athena Query State Change") => {
+            let Query { query_execution_id: id } = detail(event, "the Athena event lacks queryExecutionId")?;
+            Ok(Some(EngineRun::Athena { id }))
+        }
+        Some("Glue Job State Change") => {
+            let Job { job_name: job, job_run_id: id } = detail(event, "the Glue event lacks jobName or jobRunId")?;
+            Ok(Some(EngineRun::GlueJob { job, id }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn detail<T: DeserializeOwned>(event: &Value, fault: &str) -> Result<T> {
+    let detail = event.get("detail").cloned().unwrap_or_default();
+    serde_json::from_value(detail).map_err(|error| Error::input(fault).caused_by(error))
+}

@@ -1,0 +1,114 @@
+//! Converts between Arrow types and Glue types.
+//!
+//! | Arrow | Glue |
+//! |---|---|
+//! | Boolean | boolean |
+//! | Int8, Int16, Int32, Int64 | tinyint, smallint, int, bigint |
+//! | Float32, Float64 | float, double |
+//! | Decimal128(p ≤ 38, s) | decimal(p,s) |
+//! | Utf8 | string |
+//! | Binary | binary |
+//! | Date32 | date |
+//! | Timestamp(µs, no zone or UTC) | timestamp |
+//! | List, Struct, Map | array<…>, struct<…>, map<…> |
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
+use turntable_core::schema::{Column, GlueType};
+
+/// The name that Parquet gives the elements of a list.
+pub const ELEMENT: &str = "element";
+
+/// Returns the columns of a schema. The error names every column that Glue has no type for.
+pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
+    let mut faults = Vec::new();
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        match glue_type(field.data_type()) {
+            Ok(glue_type) => columns.push(Column { name: field.name().clone(), glue_type: glue_type.to_string() }),
+            Err(fault) => faults.push(format!("column {:?}: {fault}", field.name())),
+        }
+    }
+    if faults.is_empty() { Ok(columns) } else { Err(faults.join("; ")) }
+}
+
+/// Returns Glue's type for an Arrow type.
+pub fn glue_type(data_type: &DataType) -> Result<GlueType, String> {
+    let inner = |field: &Field| glue_type(field.data_type()).map(Box::new);
+    let unknown = || format!("Arrow type {data_type} has no matching Glue type");
+    Ok(match data_type {
+        DataType::Boolean => GlueType::Boolean,
+        DataType::Int8 => GlueType::Tinyint,
+        DataType::Int16 => GlueType::Smallint,
+        DataType::Int32 => GlueType::Int,
+        DataType::Int64 => GlueType::Bigint,
+        DataType::Float32 => GlueType::Float,
+        DataType::Float64 => GlueType::Double,
+        DataType::Decimal128(precision, scale) => {
+            GlueType::Decimal { precision: *precision, scale: u8::try_from(*scale).map_err(|_| unknown())? }
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => GlueType::String,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            GlueType::Binary
+        }
+        DataType::Date32 => GlueType::Date,
+        DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Millisecond, _) => GlueType::Timestamp,
+        DataType::List(item) | DataType::LargeList(item) => GlueType::Array(inner(item)?),
+        DataType::Struct(fields) => {
+            let field = |field: &Arc<Field>| Ok((field.name().clone(), glue_type(field.data_type())?));
+            GlueType::Struct(fields.iter().map(field).collect::<Result<_, String>>()?)
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => GlueType::Map(inner(&pair[0])?, inner(&pair[1])?),
+            other => return Err(format!("Arrow type {other} has no matching Glue type")),
+        },
+        _ => return Err(unknown()),
+    })
+}
+
+/// Returns the Arrow type that is written for a Glue type.
+pub fn arrow_type(glue_type: &GlueType) -> DataType {
+    match glue_type {
+        GlueType::Boolean => DataType::Boolean,
+        GlueType::Tinyint => DataType::Int8,
+        GlueType::Smallint => DataType::Int16,
+        GlueType::Int => DataType::Int32,
+        GlueType::Bigint => DataType::Int64,
+        GlueType::Float => DataType::Float32,
+        GlueType::Double => DataType::Float64,
+        // At most 38, as `GlueType` has it.
+        GlueType::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
+        GlueType::String => DataType::Utf8,
+        GlueType::Binary => DataType::Binary,
+        GlueType::Date => DataType::Date32,
+        GlueType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        GlueType::Array(element) => DataType::List(Arc::new(Field::new(ELEMENT, arrow_type(element), true))),
+        GlueType::Map(key, value) => {
+            let (key, value) = (arrow_type(key), arrow_type(value));
+            let pair = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
+            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false)
+        }
+        GlueType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|(name, inner)| Field::new(name, arrow_type(inner), true)).collect())
+        }
+    }
+}
+
+/// Returns the Arrow type that is written for a Glue type's text.
+pub fn parse_arrow_type(text: &str) -> Result<DataType, String> {
+    GlueType::parse(text).map(|glue_type| arrow_type(&glue_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_comes_back_from_arrow() {
+        for text in ["tinyint", "decimal(38,18)", "map<string,array<decimal(5,0)>>", "struct<a:int,b:struct<c:date>>"] {
+            assert_eq!(glue_type(&parse_arrow_type(text).unwrap()).unwrap().to_string(), text);
+        }
+        assert!(glue_type(&DataType::Decimal128(5, -2)).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! Encodes rows into the column chunks of a row group, on several threads.
+
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{FieldRef, SchemaRef};
+use parquet::{
+    arrow::{
+        ArrowSchemaConverter,
+        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+    },
+    basic::{Encoding, PageType, Type},
+    errors::Result,
+    file::{
+        metadata::ColumnChunkMetaData,
+        properties::{WriterProperties, WriterPropertiesPtr},
+        writer::SerializedFileWriter,
+    },
+    schema::types::{ColumnPath, SchemaDescPtr},
+};
+
+/// Entries of a dictionary of numbers. A larger one saves almost nothing, because the index alone takes 17 bits.
+const MAX_DICTIONARY_ENTRIES: usize = 1 << 16;
+
+/// Size limit of a page without a dictionary, in bytes. The page itself has fewer than twice as many. ZSTD level 1
+/// finds most repetitions within 256 KB; in larger pages it looks for longer ones only.
+const PLAIN_PAGE_BYTES: usize = 120 << 10;
+
+/// The schema and writer settings that all files of one table share.
+pub(super) struct Columns {
+    pub schema: SchemaRef,
+    pub parquet: SchemaDescPtr,
+    pub properties: WriterPropertiesPtr,
+    /// The number of Parquet columns per field of the schema. A nested field has several.
+    leaves: Vec<usize>,
+    writers: ArrowRowGroupWriterFactory,
+}
+
+impl Columns {
+    pub(super) fn new(schema: SchemaRef, properties: WriterProperties) -> Result<Self> {
+        let parquet = ArrowSchemaConverter::new().with_coerce_types(properties.coerce_types()).convert(&schema)?;
+        let mut leaves = vec![0; schema.fields().len()];
+        for leaf in 0..parquet.num_columns() {
+            leaves[parquet.get_column_root_idx(leaf)] += 1;
+        }
+        let mut properties = properties.into_builder();
+        for leaf in parquet.columns() {
+            let width = match leaf.physical_type() {
+                Type::INT32 | Type::FLOAT => 4,
+                Type::INT64 | Type::DOUBLE => 8,
+                _ => continue,
+            };
+            properties =
+                properties.set_column_dictionary_page_size_limit(leaf.path().clone(), MAX_DICTIONARY_ENTRIES * width);
+        }
+        let properties = Arc::new(properties.build());
+        let file = SerializedFileWriter::new(io::sink(), parquet.root_schema_ptr(), properties.clone())?;
+        let writers = ArrowRowGroupWriterFactory::new(&file, schema.clone());
+        Ok(Self { schema, parquet: Arc::new(parquet), properties, leaves, writers })
+    }
+}
+
+/// Builds row groups, one at a time. Its methods are CPU-bound: call them where blocking is allowed.
+pub(super) struct Encoder {
+    columns: Arc<Columns>,
+    threads: usize,
+    /// The writers of the current row group: one per leaf, in schema order. Empty before its first row.
+    writers: Vec<ArrowColumnWriter>,
+    rows: u64,
+}
+
+/// An encoded row group.
+pub(super) struct RowGroup {
+    pub columns: Vec<ArrowColumnChunk>,
+    pub rows: u64,
+    /// Encoded and compressed bytes.
+    pub size: u64,
+}
+
+impl Encoder {
+    pub(super) fn new(columns: Arc<Columns>, threads: usize) -> Self {
+        Self { columns, threads, writers: Vec::new(), rows: 0 }
+    }
+
+    /// Returns the rows of the current row group.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Estimates the bytes of the current row group if it ended now. Full pages are compressed, unfinished ones aren't.
+    pub(super) fn size(&self) -> u64 {
+        self.writers.iter().map(|writer| writer.get_estimated_total_bytes() as u64).sum()
+    }
+
+    /// Appends the batches to every column. Each free thread takes the next column.
+    pub(super) fn encode(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        if self.writers.is_empty() {
+            // Only encrypted files use the ordinal.
+            self.writers = self.columns.writers.create_column_writers(0)?;
+        }
+        let mut writers = self.writers.iter_mut();
+        let fields = self.columns.schema.fields().iter().zip(&self.columns.leaves).enumerate();
+        let columns: Vec<(usize, &FieldRef, Vec<&mut ArrowColumnWriter>)> =
+            fields.map(|(n, (field, leaves))| (n, field, writers.by_ref().take(*leaves).collect())).collect();
+        in_parallel(self.threads, columns, |(n, field, mut writers)| {
+            for batch in batches {
+                let leaves = compute_leaves(field, batch.column(n))?;
+                for (writer, leaf) in writers.iter_mut().zip(&leaves) {
+                    writer.write(leaf)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    pub(super) fn finish_row_group(&mut self) -> Result<RowGroup> {
+        let writers = std::mem::take(&mut self.writers);
+        let mut chunks: Vec<Option<ArrowColumnChunk>> = writers.iter().map(|_| None).collect();
+        let closing: Vec<_> = writers.into_iter().zip(&mut chunks).collect();
+        in_parallel(self.threads, closing, |(writer, chunk)| {
+            *chunk = Some(writer.close()?);
+            Ok(())
+        })?;
+        let columns: Vec<_> = chunks.into_iter().flatten().collect();
+        self.disable_outgrown_dictionaries(&columns)?;
+        let size = columns.iter().map(|column| column.close().bytes_written).sum();
+        Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
+    }
+
+    /// Disables the dictionary of each column whose dictionary grew too large. Filling it again in the next row group
+    /// would cost time, memory and space in the file.
+    fn disable_outgrown_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
+        let chunks = chunks.iter().map(|chunk| &chunk.close().metadata);
+        let outgrown: Vec<&ColumnPath> =
+            chunks.filter(|chunk| has_outgrown(chunk)).map(|chunk| chunk.column_path()).collect();
+        if outgrown.is_empty() {
+            return Ok(());
+        }
+        let properties = &self.columns.properties;
+        let mut fewer = WriterProperties::clone(properties).into_builder();
+        for path in outgrown {
+            let page = properties.column_data_page_size_limit(path).min(PLAIN_PAGE_BYTES);
+            fewer = fewer
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_data_page_size_limit(path.clone(), page);
+        }
+        self.columns = Arc::new(Columns::new(self.columns.schema.clone(), fewer.build())?);
+        Ok(())
+    }
+}
+
+/// Returns whether the column began with a dictionary and continued without one.
+fn has_outgrown(chunk: &ColumnChunkMetaData) -> bool {
+    let mut pages = chunk.page_encoding_stats().into_iter().flatten();
+    chunk.dictionary_page_offset().is_some()
+        && pages.any(|page| page.page_type == PageType::DATA_PAGE && page.encoding != Encoding::RLE_DICTIONARY)
+}
+
+/// Does the work for every item, on this thread and up to `threads - 1` others. Returns the first error, in the order
+/// of the threads.
+fn in_parallel<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
+    let threads = threads.min(items.len());
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(item) = next() {
+            work(item)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            done = done.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    })
+}

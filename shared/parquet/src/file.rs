@@ -1,0 +1,133 @@
+//! Streams one Parquet file into an object.
+
+use std::io::{self, Write};
+
+use bytes::{Bytes, BytesMut};
+use parquet::{errors, file::writer::SerializedFileWriter};
+use tokio::sync::{mpsc, watch};
+
+use super::{encode::RowGroup, output::Target};
+use turntable_core::{
+    error::{Error, Result},
+    manifest::File,
+    port::Upload,
+};
+
+/// Bytes that are handed to the upload at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A file that is being written. Any failure aborts its upload.
+pub(super) struct Open {
+    name: String,
+    rows: u64,
+    writer: SerializedFileWriter<Pieces>,
+    upload: Box<dyn Upload>,
+}
+
+impl Open {
+    pub(super) async fn new(target: &Target, name: String) -> Result<Self> {
+        let (schema, properties) = (target.columns.parquet.root_schema_ptr(), target.columns.properties.clone());
+        let writer = target.blocking(|| SerializedFileWriter::new(Pieces::default(), schema, properties)).await?;
+        let upload = target.objects.upload(&target.location.key(&name)).await?;
+        Ok(Self { name, rows: 0, writer, upload })
+    }
+
+    /// Returns the bytes of the file so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
+    /// Sends the row group, and counts `unsent` down as its bytes are sent.
+    pub(super) async fn append(mut self, group: RowGroup, unsent: watch::Sender<u64>, target: &Target) -> Result<Self> {
+        self.rows += group.rows;
+        self.send(target, Some(unsent), |writer| {
+            let mut row_group = writer.next_row_group()?;
+            for column in group.columns {
+                column.append_to_row_group(&mut row_group)?;
+            }
+            row_group.close().map(|_| ())
+        })
+        .await
+    }
+
+    pub(super) async fn finish(self, target: &Target) -> Result<File> {
+        let this = self.send(target, None, |writer| writer.finish().map(|_| ())).await?;
+        let (bytes, rows) = (this.bytes(), this.rows);
+        Ok(File { key: this.name, bytes, rows, etag: this.upload.finish().await? })
+    }
+
+    pub(super) async fn abort(self) {
+        self.upload.abort().await;
+    }
+
+    /// Runs `work`, which writes to the file, and sends the bytes at the same time.
+    async fn send(
+        self,
+        target: &Target,
+        unsent: Option<watch::Sender<u64>>,
+        work: impl FnOnce(&mut SerializedFileWriter<Pieces>) -> errors::Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let Open { name, rows, mut writer, mut upload } = self;
+        let (to, mut pieces) = mpsc::channel::<Bytes>(1);
+        let writing = target.blocking(move || {
+            writer.inner_mut().to = Some(to);
+            work(&mut writer)?;
+            writer.flush()?;
+            writer.inner_mut().to = None;
+            Ok(writer)
+        });
+        let to = &mut upload;
+        // Ends when the writer is done. If it ends early, the writer fails, because its receiver is gone.
+        let sending = async move {
+            while let Some(piece) = pieces.recv().await {
+                let length = piece.len() as u64;
+                tokio::select! {
+                    biased;
+                    () = target.stopped() => return Err(Error::unavailable("another stream has failed")),
+                    taken = to.write(piece) => taken?,
+                }
+                target.sent(length);
+                if let Some(unsent) = &unsent {
+                    unsent.send_modify(|unsent| *unsent = unsent.saturating_sub(length));
+                }
+            }
+            Ok(())
+        };
+        let (written, sent) = tokio::join!(writing, sending);
+        match sent.and(written) {
+            Ok(writer) => Ok(Open { name, rows, writer, upload }),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The sink of a file's writer. Passes the bytes on in pieces.
+#[derive(Default)]
+pub(super) struct Pieces {
+    to: Option<mpsc::Sender<Bytes>>,
+    piece: BytesMut,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = self.piece.split().freeze();
+        // The magic number is written before there is a receiver. It is kept until there is one.
+        match &self.to {
+            None => self.piece = piece.into(),
+            Some(_) if piece.is_empty() => {}
+            Some(to) => to.blocking_send(piece).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?,
+        }
+        Ok(())
+    }
+}

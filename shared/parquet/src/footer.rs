@@ -1,0 +1,78 @@
+//! Reads Parquet footers.
+
+use bytes::Bytes;
+use parquet::{
+    arrow::parquet_to_arrow_schema,
+    file::{
+        FOOTER_SIZE,
+        metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader},
+    },
+};
+
+use crate::{arrow_types::columns, timestamps::with_micros};
+use turntable_core::{
+    error::{Error, Result},
+    layout::Key,
+    port::Objects,
+    schema::Column,
+};
+
+/// Bytes at the end of the object that the first request reads. Few footers are longer.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// Bytes of a footer. Turntable's own footers are all shorter, and it fits in memory.
+const MAX_FOOTER_BYTES: u64 = 16 << 20;
+
+/// Bytes of the magic number at the beginning of a file.
+const MAGIC_BYTES: u64 = 4;
+
+/// Reads the footer of an object of `size` bytes with one ranged request, or with two if the footer is long.
+pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64) -> Result<ParquetMetaData> {
+    const FOOTER_END_BYTES: u64 = FOOTER_SIZE as u64;
+    if size < MAGIC_BYTES + FOOTER_END_BYTES {
+        return Err(Error::corrupt(format!("{at}: not a Parquet file: it has only {size} bytes")));
+    }
+    let start = size.saturating_sub(TAIL_BYTES);
+    let tail = objects.range(at, etag, start..size).await?;
+    let length = footer_length(at, &tail)?;
+    if length > size - MAGIC_BYTES - FOOTER_END_BYTES || length > MAX_FOOTER_BYTES {
+        return Err(Error::corrupt(format!(
+            "{at}: invalid Parquet footer length: {length} bytes in a file of {size} bytes"
+        )));
+    }
+    let footer = size - FOOTER_END_BYTES - length;
+    let bytes = match footer.checked_sub(start) {
+        Some(within) => tail.slice(within as usize..tail.len() - FOOTER_SIZE),
+        None => objects.range(at, etag, footer..size - FOOTER_END_BYTES).await?,
+    };
+    ParquetMetaDataReader::decode_metadata(&bytes)
+        .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer can't be read")).caused_by(error))
+}
+
+/// Returns the bytes of the footer, read from the last eight bytes of the file: the length and the magic number.
+fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
+    let last = tail.last_chunk::<FOOTER_SIZE>();
+    let last = last.ok_or_else(|| Error::corrupt(format!("{at}: it ends before its Parquet footer")))?;
+    let last = FooterTail::try_new(last)
+        .map_err(|error| Error::corrupt(format!("{at}: not a Parquet file")).caused_by(error))?;
+    if last.is_encrypted_footer() {
+        return Err(Error::corrupt(format!("{at}: its Parquet footer is encrypted, which Athena can't read")));
+    }
+    Ok(last.metadata_length() as u64)
+}
+
+/// Returns the columns with Glue types and lower-case names. Uses Parquet's own types, as Athena does, and ignores an
+/// Arrow schema in the footer.
+///
+/// Athena reads INT96, which Spark and Athena's own writer use for timestamps. It matches column names regardless of
+/// case (Trino's `ParquetTypeUtils.lookupColumnByName`).
+pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
+    let leaves = footer.file_metadata().schema_descr();
+    let arrow = parquet_to_arrow_schema(leaves, None)
+        .map_err(|error| Error::corrupt(format!("{at}: its Parquet schema can't be read")).caused_by(error))?;
+    let micros = with_micros(leaves, &arrow);
+    let found = columns(micros.as_deref().unwrap_or(&arrow));
+    let mut columns = found.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))?;
+    columns.iter_mut().for_each(|column| column.name = column.name.to_lowercase());
+    Ok(columns)
+}

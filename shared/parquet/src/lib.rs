@@ -1,0 +1,21 @@
+//! Writes record batches as Parquet objects, and reads what a Parquet file says of itself.
+//!
+//! Each stream of rows has its own pipeline, whose stages run at the same time. The source fills a chunk of rows.
+//! Meanwhile `encode` encodes the previous chunk on several threads, one column per thread, and `output` sends the
+//! previous row group. Rows stay in order within a stream.
+
+pub mod arrow_types;
+mod encode;
+mod file;
+mod footer;
+mod output;
+pub mod partitioned;
+mod rows;
+mod split;
+mod timestamps;
+mod write;
+
+pub use footer::{columns_of, read_footer};
+pub use rows::{Batches, Passthrough, Rows};
+pub use timestamps::{int96_columns, with_micros};
+pub use write::{Progress, Written, write, write_until};

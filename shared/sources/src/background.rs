@@ -1,0 +1,59 @@
+//! Runs the decoding of a source in its own task and returns the batches as a stream.
+
+use std::pin::Pin;
+
+use arrow_array::RecordBatch;
+use futures::{StreamExt, stream};
+use tokio::{
+    sync::mpsc::{self, Sender},
+    task::JoinHandle,
+};
+
+use turntable_core::error::{Error, Result};
+use turntable_parquet::Batches;
+
+/// Decoded batches that wait for the reader, per connection.
+const MAX_BUFFERED_BATCHES: usize = 2;
+
+/// Aborts the task when it is dropped.
+pub struct AbortOnDrop(pub JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts `make` in its own task and returns its batches as a stream. An error of `make` is the last item. Dropping the
+/// stream aborts the task and drops everything that it owns. `what` names the work in error messages.
+pub fn batches<F>(what: &'static str, make: impl FnOnce(Sender<Result<RecordBatch>>) -> F) -> Batches
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(MAX_BUFFERED_BATCHES);
+    let run: Pin<Box<F>> = Box::pin(make(sender.clone()));
+    let task = tokio::spawn(async move {
+        if let Err(error) = run.await {
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    let state = (receiver, Some(AbortOnDrop(task)));
+    stream::unfold(state, move |(mut receiver, mut task)| async move {
+        match receiver.recv().await {
+            Some(batch) => Some((batch, (receiver, task))),
+            None => {
+                // Without this error, a panic would look like the end of the rows.
+                let panicked = (&mut task.take()?.0).await.err()?;
+                let error = Error::corrupt(format!("{what}: the task panicked; this is a bug, please report it"))
+                    .caused_by(panicked);
+                Some((Err(error), (receiver, None)))
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Sends a batch to the stream. Fails if the stream has been dropped.
+pub async fn send(sender: &Sender<Result<RecordBatch>>, batch: RecordBatch) -> Result<()> {
+    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("the reader of the rows is gone"))
+}

@@ -1,0 +1,148 @@
+//! Converts Parquet's types to those that Turntable writes, without loss. A conversion that would lose something is a
+//! fault, which never contains a value.
+//!
+//! | Parquet | written |
+//! |---|---|
+//! | unsigned 8, 16, 32, 64 bits | smallint, int, bigint, decimal(20,0) |
+//! | timestamps of any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`finer.rs`) |
+//! | float16 | float |
+//! | decimals of up to 38 digits | the same |
+//! | uuid and other fixed-length bytes | binary |
+//! | time | string, `03:04:05.123456` |
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, ListArray, MapArray, StructArray, cast::AsArray, new_null_array, types::TimestampMicrosecondType,
+};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
+
+use turntable_parquet::arrow_types::ELEMENT;
+
+/// Returns the type that Turntable writes for a type read from Parquet.
+pub fn normal(from: &DataType) -> Result<DataType, String> {
+    use DataType::*;
+    Ok(match from {
+        Boolean | Int8 | Int16 | Int32 | Int64 | Float32 | Float64 | Utf8 | Binary | Date32 => from.clone(),
+        Null => Utf8,
+        UInt8 => Int16,
+        UInt16 => Int32,
+        UInt32 => Int64,
+        UInt64 => Decimal128(20, 0),
+        Float16 => Float32,
+        FixedSizeBinary(_) => Binary,
+        Time32(_) | Time64(_) => Utf8,
+        Timestamp(_, zone) => Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into())),
+        Decimal32(precision, scale)
+        | Decimal64(precision, scale)
+        | Decimal128(precision, scale)
+        | Decimal256(precision, scale)
+            if *precision <= 38 && *scale >= 0 =>
+        {
+            Decimal128(*precision, *scale)
+        }
+        List(element) => List(Arc::new(Field::new(ELEMENT, normal(element.data_type())?, true))),
+        Struct(fields) => Struct(normal_fields(fields)?),
+        Map(entries, _) => {
+            let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;
+            let key = Field::new("key", normal(key.data_type())?, false);
+            let value = Field::new("value", normal(value.data_type())?, true);
+            Map(Arc::new(Field::new("key_value", Struct(vec![key, value].into()), false)), false)
+        }
+        _ => return Err(format!("Arrow type {from} has no type in Glue")),
+    })
+}
+
+/// Returns the fields with lower-case names and normal types. Two names that differ only in case are a fault.
+pub fn normal_fields(fields: &Fields) -> Result<Fields, String> {
+    let mut normal_fields: Vec<Field> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let name = field.name().to_lowercase();
+        if normal_fields.iter().any(|other| *other.name() == name) {
+            return Err(format!("two columns are called {name:?} (Glue's names are lower case): rename one"));
+        }
+        let data_type = normal(field.data_type()).map_err(|fault| format!("column {name:?}: {fault}"))?;
+        normal_fields.push(Field::new(name, data_type, true));
+    }
+    Ok(normal_fields.into())
+}
+
+/// Converts the values to another type. If the types are incompatible, even an empty array is a fault.
+pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    use DataType::*;
+    let from = array.data_type();
+    let nulls = array.nulls().cloned();
+    match (from, to) {
+        _ if from == to => Ok(array.clone()),
+        (Null, _) => Ok(new_null_array(to, array.len())),
+        (List(_), List(field)) => {
+            let list = array.as_list::<i32>();
+            let values = convert(list.values(), field.data_type())?;
+            Ok(Arc::new(
+                ListArray::try_new(field.clone(), list.offsets().clone(), values, nulls).map_err(inconsistent)?,
+            ))
+        }
+        (Struct(_), Struct(fields)) => {
+            let columns = convert_fields(array.as_struct(), fields)?;
+            Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls).map_err(inconsistent)?))
+        }
+        (Map(..), Map(entries, ordered)) => {
+            let map = array.as_map();
+            let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;
+            let pair = vec![convert(map.keys(), key.data_type())?, convert(map.values(), value.data_type())?];
+            let fields: Fields = vec![key.clone(), value.clone()].into();
+            let pairs = StructArray::try_new(fields, pair, None).map_err(inconsistent)?;
+            let map = MapArray::try_new(entries.clone(), map.offsets().clone(), pairs, nulls, *ordered);
+            Ok(Arc::new(map.map_err(inconsistent)?))
+        }
+        (Timestamp(_, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
+            // Values more precise than a microsecond are already NULL.
+            let micros = cast(array, &Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+            let micros = micros.as_primitive::<TimestampMicrosecondType>();
+            // The number means UTC with and without a time zone.
+            Ok(Arc::new(micros.clone().with_timezone_opt(to_zone.clone())))
+        }
+        (
+            Decimal32(_, scale) | Decimal64(_, scale) | Decimal128(_, scale) | Decimal256(_, scale),
+            Decimal128(_, to_scale),
+        ) if to_scale >= scale => cast(array, to),
+        (Float16, Float32 | Float64) | (Float32, Float64) => cast(array, to),
+        (Utf8, Binary) | (Binary, Utf8) | (FixedSizeBinary(_), Binary) => cast(array, to),
+        (Time32(_) | Time64(_), Utf8) => cast(array, to),
+        _ if from.is_integer() && (to.is_integer() || matches!(to, Decimal128(..))) => cast(array, to),
+        _ => Err(format!("{from} can't be converted to {to} without loss")),
+    }
+}
+
+/// Converts the columns of a struct, matched by name in any case. Missing and unexpected columns are faults.
+pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, String> {
+    let names: Vec<String> = from.fields().iter().map(|field| field.name().to_lowercase()).collect();
+    let known = |name: &&String| to.iter().any(|field| field.name() == *name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        return Err(format!("unexpected column {name:?}"));
+    }
+    let column = |field: &FieldRef| {
+        let at = names.iter().position(|name| name == field.name());
+        let at = at.ok_or_else(|| format!("missing column {:?}", field.name()))?;
+        convert(from.column(at), field.data_type()).map_err(|fault| format!("column {:?}: {fault}", field.name()))
+    };
+    to.iter().map(column).collect()
+}
+
+fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    let options = CastOptions { safe: false, ..Default::default() };
+    // Arrow's error message contains the value.
+    cast_with_options(array, to, &options).map_err(|_| format!("a value does not fit {to}"))
+}
+
+fn key_and_value(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
+    match entries.data_type() {
+        DataType::Struct(pair) if pair.len() == 2 => Some((&pair[0], &pair[1])),
+        _ => None,
+    }
+}
+
+fn inconsistent(_: arrow_schema::ArrowError) -> String {
+    "inconsistent lengths or nulls".into()
+}

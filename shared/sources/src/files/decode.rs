@@ -1,0 +1,156 @@
+//! Decodes CSV and NDJSON objects into batches on blocking threads, while the objects download.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::{
+    sync::mpsc::{self, Receiver, Sender},
+    task::{JoinError, JoinHandle, spawn_blocking},
+};
+
+use super::{
+    csv,
+    infer::{self, Sample},
+    input::{self, Arriving},
+    ndjson,
+    object::Object,
+    row::{Rows, Stop},
+};
+use crate::unrepresentable::Unrepresentable;
+use turntable_core::{
+    config::Csv,
+    error::{Error, Result},
+    manifest::TypedBy,
+    port::{Chunks, Objects},
+};
+use turntable_parquet::Batches;
+
+#[derive(Debug, Clone)]
+pub enum Text {
+    Csv(Csv),
+    Ndjson,
+}
+
+/// How to decode a text.
+#[derive(Clone)]
+pub struct Target {
+    pub text: Text,
+    pub schema: SchemaRef,
+    pub typed_by: TypedBy,
+    pub unrepresentable: Arc<Unrepresentable>,
+}
+
+/// Bytes of an object that is prefetched. One by one, the latencies of many small objects would add up.
+const PREFETCH_MAX_BYTES: u64 = 1 << 20;
+/// Objects that are prefetched at the same time.
+const MAX_CONCURRENT_PREFETCHES: usize = 8;
+
+/// Returns the rows of the objects, one object after the other.
+pub fn batches(objects: Arc<dyn Objects>, list: Vec<Object>, target: Target) -> Batches {
+    stream::iter(list)
+        .map(move |object| fetch(objects.clone(), object))
+        .buffered(MAX_CONCURRENT_PREFETCHES)
+        .map_ok(move |(object, chunks)| decode_object(object, chunks, target.clone()))
+        .try_flatten()
+        .boxed()
+}
+
+async fn fetch(objects: Arc<dyn Objects>, object: Object) -> Result<(Object, Chunks)> {
+    if object.entry.size <= PREFETCH_MAX_BYTES {
+        let chunks: Vec<Bytes> = objects.stream(&object.entry.key, &object.entry.etag).await?.try_collect().await?;
+        return Ok((object, stream::iter(chunks).map(Ok).boxed()));
+    }
+    Ok((object.clone(), later(objects, object)))
+}
+
+/// Returns the object's bytes. The request is sent on the first poll, because S3 closes idle connections.
+pub fn later(objects: Arc<dyn Objects>, object: Object) -> Chunks {
+    let open = async move { objects.stream(&object.entry.key, &object.entry.etag).await };
+    stream::once(open).try_flatten().boxed()
+}
+
+fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
+    let start = async move {
+        let (to, batches) = mpsc::channel(2);
+        let arriving = arriving(&object, chunks);
+        let thread = spawn_blocking(move || {
+            let name = object.to_string();
+            let mut rows = Rows::new(&target.schema, target.typed_by, target.unrepresentable, to)
+                .map_err(|fault| Error::config(format!("{name}: {fault}")))?;
+            let decoded = input::open(&object, arriving, input::WINDOW).map_err(Stop::Error).and_then(|input| {
+                match &target.text {
+                    Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
+                    Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
+                }
+                Ok(rows.flush()?)
+            });
+            match decoded {
+                Err(Stop::Error(error)) => Err(error),
+                Ok(()) | Err(Stop::Gone) => Ok(()),
+            }
+        });
+        until_done(batches, thread)
+    };
+    stream::once(start).flatten().boxed()
+}
+
+/// Returns the batches, then the error of the task that sends them, if it failed. Without this check, the batches of a
+/// failed task would look complete.
+pub fn until_done(
+    batches: Receiver<RecordBatch>,
+    task: JoinHandle<Result<()>>,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::unfold((batches, Some(task)), |(mut batches, task)| async move {
+        if let Some(batch) = batches.recv().await {
+            return Some((Ok(batch), (batches, task)));
+        }
+        let error = task?.await.unwrap_or_else(|error| Err(panicked(error))).err()?;
+        Some((Err(error), (batches, None)))
+    })
+}
+
+/// Forwards the chunks to a channel that a blocking thread can read from.
+pub fn arriving(object: &Object, mut chunks: Chunks) -> Arriving {
+    let (to, from): (Sender<Result<Bytes>>, Receiver<_>) = mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Some(chunk) = chunks.next().await {
+            if to.send(chunk).await.is_err() {
+                break;
+            }
+        }
+    });
+    Arriving::new(object, from)
+}
+
+/// Returns the error for a panic in a decoding task.
+pub fn panicked(error: JoinError) -> Error {
+    Error::corrupt("a file reader panicked: run again, and report this if it repeats").caused_by(error)
+}
+
+/// Objects that type inference reads at most, one after the other, if they have few records.
+const MAX_SAMPLED_OBJECTS: usize = 32;
+
+/// Reads the first records of the first objects for type inference.
+pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) -> Result<Sample> {
+    let mut sample = Sample::default();
+    for object in list.iter().filter(|object| object.entry.size > 0).take(MAX_SAMPLED_OBJECTS) {
+        if sample.records >= infer::RECORDS {
+            break;
+        }
+        let (object, text) = (object.clone(), text.clone());
+        let arriving = arriving(&object, later(objects.clone(), object.clone()));
+        let thread = spawn_blocking(move || {
+            let input = input::open(&object, arriving, input::WINDOW)?;
+            match &text {
+                Text::Csv(options) => csv::sample(&object, input, options, &mut sample),
+                Text::Ndjson => ndjson::sample(&object, input, &mut sample),
+            }?;
+            Ok(sample)
+        });
+        sample = thread.await.unwrap_or_else(|error| Err(panicked(error)))?;
+    }
+    Ok(sample)
+}

@@ -1,0 +1,199 @@
+//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they belong on a blocking thread.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use bytes::{Buf, Bytes};
+use encoding_rs::DecoderResult;
+use tokio::sync::mpsc::Receiver;
+
+use super::object::{Compression, Object};
+use turntable_core::{
+    config::Encoding,
+    error::{Error, Result},
+};
+
+/// Decompressed text without a byte order mark.
+pub type Input = Box<dyn Read + Send>;
+
+/// An object's bytes as they arrive. Download errors are [`Error`]s in [`io::Error`]s; [`error()`] unwraps them.
+pub struct Arriving {
+    chunks: Receiver<Result<Bytes>>,
+    chunk: Bytes,
+    /// Bytes still to come. If the chunks end before it is 0, the download was cut off.
+    missing: u64,
+}
+
+impl Arriving {
+    pub fn new(object: &Object, chunks: Receiver<Result<Bytes>>) -> Self {
+        Self { chunks, chunk: Bytes::new(), missing: object.entry.size }
+    }
+}
+
+impl BufRead for Arriving {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.chunk.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => {
+                    self.chunk = chunk.map_err(io::Error::other)?;
+                    self.missing = self.missing.saturating_sub(self.chunk.len() as u64);
+                }
+                None if self.missing > 0 => {
+                    let error = Error::unavailable("an object's download ended before its last byte: run again");
+                    return Err(io::Error::other(error));
+                }
+                None => break,
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.chunk.advance(amount);
+    }
+}
+
+impl Read for Arriving {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let from = self.fill_buf()?;
+        let length = from.len().min(to.len());
+        to[..length].copy_from_slice(&from[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// Decompresses the object (all gzip members, all zstd frames) and removes a UTF-8 byte order mark.
+///
+/// `window` is the log2 of the largest accepted zstd window, in bytes; the decoder keeps the window in memory.
+pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u32) -> Result<Input> {
+    let mut input: Input = match object.compression {
+        Compression::None => Box::new(arriving),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(arriving)),
+        Compression::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(arriving).and_then(|mut decoder| {
+                decoder.window_log_max(window)?;
+                Ok(decoder)
+            });
+            Box::new(decoder.map_err(|error| self::error(object, Fault::Io(error)))?)
+        }
+    };
+    let mut mark = Vec::new();
+    input.by_ref().take(3).read_to_end(&mut mark).map_err(|error| self::error(object, Fault::Io(error)))?;
+    if mark == b"\xEF\xBB\xBF" {
+        mark.clear();
+    }
+    Ok(Box::new(Read::chain(Cursor::new(mark), input)))
+}
+
+/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error, after all text before them was
+/// returned; see [`is_undecodable`]. UTF-8 itself is passed through unchecked.
+pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
+    let from = match encoding {
+        // The parsers check UTF-8 themselves.
+        Encoding::Utf8 => return input,
+        Encoding::ShiftJis => encoding_rs::SHIFT_JIS,
+        Encoding::EucJp => encoding_rs::EUC_JP,
+        Encoding::Utf16Le => encoding_rs::UTF_16LE,
+        Encoding::Utf16Be => encoding_rs::UTF_16BE,
+        Encoding::Windows1252 => encoding_rs::WINDOWS_1252,
+    };
+    let input = BufReader::with_capacity(64 << 10, input);
+    Box::new(Decoding { input, decoder: from.new_decoder_with_bom_removal(), state: State::Text })
+}
+
+struct Decoding {
+    input: BufReader<Input>,
+    decoder: encoding_rs::Decoder,
+    state: State,
+}
+
+enum State {
+    Text,
+    Undecodable,
+    Ended,
+}
+
+/// The next bytes are invalid in the text's encoding.
+#[derive(Debug)]
+struct Undecodable;
+
+impl std::fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("invalid bytes for the text's encoding")
+    }
+}
+
+impl std::error::Error for Undecodable {}
+
+/// Returns whether the error comes from [`in_utf8`], because of bytes that are invalid in the encoding.
+pub fn is_undecodable(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Undecodable>())
+}
+
+impl Read for Decoding {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.state {
+                State::Text => {}
+                State::Undecodable => return Err(io::Error::other(Undecodable)),
+                State::Ended => return Ok(0),
+            }
+            let from = self.input.fill_buf()?;
+            let last = from.is_empty();
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(from, to, last);
+            self.input.consume(read);
+            match result {
+                DecoderResult::InputEmpty if last => self.state = State::Ended,
+                DecoderResult::InputEmpty => {}
+                DecoderResult::OutputFull if written == 0 => return Err(io::ErrorKind::InvalidInput.into()),
+                DecoderResult::OutputFull => {}
+                DecoderResult::Malformed(..) => self.state = State::Undecodable,
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+    }
+}
+
+/// Why reading a text failed.
+#[derive(Debug)]
+pub enum Fault {
+    Io(io::Error),
+    /// A field has bytes that are invalid in the encoding. `line` is the record's first line; `field` counts from 0.
+    Undecodable {
+        line: u64,
+        field: usize,
+    },
+    /// The record's first line, and the reason.
+    Text(u64, String),
+}
+
+/// Bytes of a record at most. The limit bounds the memory that a malformed object can use.
+pub const LONGEST: usize = 16 << 20;
+
+/// Fields of a CSV record and names of a JSON object at most. Each takes more memory than its bytes of input.
+pub const WIDEST: usize = 10_000;
+
+/// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.
+pub const WINDOW: u32 = 27;
+
+/// Returns the error for the operator, with the object's name and, where known, the line.
+pub fn error(object: &Object, fault: Fault) -> Error {
+    let error = match fault {
+        Fault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
+        Fault::Undecodable { line, field } => {
+            return Error::input(format!("{object}: line {line}: field {}: invalid bytes for the encoding", field + 1));
+        }
+        Fault::Io(error) => error,
+    };
+    let what = match object.compression {
+        Compression::None => "cannot be read",
+        Compression::Gzip => "is damaged or not gzip",
+        Compression::Zstd => "is damaged or not zstd",
+    };
+    match error.downcast::<Error>() {
+        Ok(below) => below,
+        Err(error) => Error::input(format!("{object} {what}")).caused_by(error),
+    }
+}

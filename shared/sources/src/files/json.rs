@@ -1,0 +1,82 @@
+//! Splits a JSON text into its parts, which remain text, so that numbers keep all digits.
+//!
+//! Errors of serde_json can contain values of the text, so they are never passed on.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::input::WIDEST;
+
+/// The names and values of an object, in order. A name may appear more than once.
+pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+pub enum Scalar<'a> {
+    /// A string, unescaped and without quotes.
+    String(Cow<'a, str>),
+    /// A number, true or false.
+    Other(&'a str),
+    /// The JSON text of an array or object.
+    Nested(&'a str),
+}
+
+/// Checks that the text is exactly one JSON value. The error is the position of the first invalid byte, from 1.
+pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
+    let text = std::str::from_utf8(text).map_err(|error| error.valid_up_to() + 1)?;
+    serde_json::from_str(text).map_err(|error| error.column())
+}
+
+/// Returns the pairs of a JSON object; `None` for any other value, and for one that breaks the limits.
+pub fn object(text: &str) -> Option<Pairs<'_>> {
+    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// Returns the elements of a JSON array; `None` for any other value.
+pub fn array(text: &str) -> Option<Vec<&RawValue>> {
+    text.starts_with('[').then(|| serde_json::from_str(text).ok())?
+}
+
+/// Classifies a JSON value. `None` for a string with an unpaired surrogate.
+pub fn scalar(text: &str) -> Option<Scalar<'_>> {
+    Some(match text.as_bytes().first() {
+        Some(b'"') if !text.contains('\\') => Scalar::String(text.get(1..text.len() - 1)?.into()),
+        Some(b'"') => Scalar::String(Cow::Owned(serde_json::from_str(text).ok()?)),
+        Some(b'[' | b'{') => Scalar::Nested(text),
+        _ => Scalar::Other(text),
+    })
+}
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    if pairs.len() == WIDEST {
+                        return Err(serde::de::Error::custom("too many names"));
+                    }
+                    pairs.push((name, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        from.deserialize_map(Object)
+    }
+}
+
+/// A `Cow<str>` that borrows if possible. Serde's own implementation always allocates.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,0 +1,26 @@
+//! Reads CSV, NDJSON and Parquet objects in S3: one object, or all objects under a prefix.
+//!
+//! Column types are declared, inferred from the first records (CSV and NDJSON), or taken from the Parquet schema. A
+//! value that does not fit its column is an error that names the object, the line and the column, never the value.
+
+pub mod codec;
+pub mod column;
+pub mod csv;
+pub mod infer;
+pub mod input;
+pub mod json;
+pub mod ndjson;
+pub mod object;
+pub mod records;
+pub mod row;
+pub mod text;
+
+mod convert;
+pub(super) mod decode;
+mod listing;
+mod open;
+pub(crate) mod parquet;
+mod passthrough;
+mod timestamp_precision;
+
+pub use open::open;

@@ -1,0 +1,89 @@
+//! Reads NDJSON: one JSON object per line. Names are matched to columns case-insensitively; missing ones are null.
+//! Empty lines are skipped.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::{
+    infer::{self, Kind},
+    input::{self, Fault, Input, LONGEST, WIDEST},
+    json::{self, Pairs},
+    object::Object,
+    row::{Rows, Stop},
+};
+use turntable_core::error::Result;
+
+/// Appends every record of the text to `rows`.
+pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
+    let mut lines = Lines::new(input);
+    while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
+        let fault = |why| input::error(object, Fault::Text(line.number, why));
+        let pairs = pairs(line.text).map_err(fault)?;
+        rows.row.push_json(&pairs).map_err(|why| fault(why.to_string()))?;
+        rows.pushed(line.text.len())?;
+    }
+    Ok(())
+}
+
+/// Parses a line into the names and values of its JSON object, or returns the reason why it is not one.
+pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
+    let json = match json::parse(line) {
+        Ok(json) => json,
+        Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("invalid UTF-8 at byte {at}")),
+        Err(at) => return Err(format!("invalid JSON at byte {at}")),
+    };
+    json::object(json.get()).ok_or_else(|| match json.get().starts_with('{') {
+        true => format!("an object with more than {WIDEST} names, or with a name that is not valid text"),
+        false => "not a JSON object".into(),
+    })
+}
+
+/// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON; [`decode`] reports them.
+pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
+    let mut lines = Lines::new(input);
+    while sample.records < infer::RECORDS {
+        let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? else { break };
+        sample.records += 1;
+        for (name, value) in pairs(line.text).unwrap_or(Pairs(Vec::new())).0 {
+            let kind = serde_json::from_str(value.get()).map_or(Kind::String, |value| Kind::of_json(&value, 0));
+            infer::add(&mut sample.columns, name.to_lowercase(), kind);
+        }
+    }
+    Ok(())
+}
+
+/// Iterates over the lines that are not blank.
+pub struct Lines {
+    input: BufReader<Input>,
+    text: Vec<u8>,
+    number: u64,
+}
+
+pub struct Line<'a> {
+    pub text: &'a [u8],
+    /// The line number, from 1.
+    pub number: u64,
+}
+
+impl Lines {
+    pub fn new(input: Input) -> Self {
+        Self { input: BufReader::with_capacity(256 << 10, input), text: Vec::new(), number: 0 }
+    }
+
+    /// Returns the next line that is not blank, without trailing whitespace; `None` at the end of the text.
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Fault> {
+        loop {
+            self.text.clear();
+            self.number += 1;
+            let read = self.input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut self.text).map_err(Fault::Io)?;
+            if read == LONGEST {
+                return Err(Fault::Text(self.number, format!("line longer than {} MB", LONGEST >> 20)));
+            }
+            if read == 0 {
+                return Ok(None);
+            }
+            if !self.text.trim_ascii().is_empty() {
+                return Ok(Some(Line { text: self.text.trim_ascii_end(), number: self.number }));
+            }
+        }
+    }
+}

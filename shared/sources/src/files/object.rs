@@ -1,0 +1,40 @@
+//! One object to read. Its format and compression follow from its key.
+
+use turntable_core::{config::Format, layout::Entry};
+
+/// An object to read.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub entry: Entry,
+    pub compression: Compression,
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.entry.key.fmt(f)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// Returns the format and compression by the key's extensions, in any case. The format is `None` if it is unknown.
+pub fn format_by_name(key: &str) -> (Option<Format>, Compression) {
+    let key = key.to_ascii_lowercase();
+    let (rest, compression) = match key.rsplit_once('.') {
+        Some((rest, "gz")) => (rest, Compression::Gzip),
+        Some((rest, "zst")) => (rest, Compression::Zstd),
+        _ => (key.as_str(), Compression::None),
+    };
+    let format = match rest.rsplit_once('.') {
+        Some((_, "csv")) => Some(Format::Csv),
+        Some((_, "ndjson" | "jsonl" | "json")) => Some(Format::Ndjson),
+        Some((_, "parquet")) => Some(Format::Parquet),
+        _ => None,
+    };
+    (format, compression)
+}

@@ -1,0 +1,138 @@
+//! Opens the objects of a source: determines their format and columns, and returns their rows as streams.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use arrow_schema::{Field, Schema, SchemaRef};
+use futures::{StreamExt, stream};
+
+use super::{
+    decode::{self, Target, Text},
+    infer, listing,
+    object::Object,
+    parquet, passthrough,
+};
+use crate::context::{Context, Opened};
+use turntable_core::{
+    config::{Files, Format},
+    error::{Error, Result},
+    manifest::TypedBy,
+    port::Objects,
+    schema::Column,
+};
+use turntable_parquet::Rows;
+use turntable_parquet::arrow_types;
+
+/// Opens every object that the options name.
+///
+/// `Opened::as_of` is `context.now`. The listing happens later, so it includes every object that existed then.
+pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
+    let declared = options.columns.as_deref().map(declared_schema).transpose()?;
+    let objects = &context.objects;
+    let found = listing::find(options, &**objects).await?;
+    if let (Some((Format::Ndjson | Format::Parquet, list)), Some(_)) = (&found, &options.csv) {
+        return Err(Error::config(format!(
+            "{}: not a CSV file, but source.files.csv is set: remove source.files.csv",
+            list[0]
+        )));
+    }
+    match (found, declared) {
+        (Some((Format::Csv, list)), declared) => {
+            open_text(options, context, Text::Csv(options.csv.clone().unwrap_or_default()), list, declared).await
+        }
+        (Some((Format::Ndjson, list)), declared) => open_text(options, context, Text::Ndjson, list, declared).await,
+        (Some((Format::Parquet, list)), declared) => {
+            let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
+            let (schema, mut footers) = parquet::open(objects, list, declared).await?;
+            let copies =
+                context.copies.map(|sizes| passthrough::take(&mut footers, &schema, sizes)).unwrap_or_default();
+            let copies = copies.into_iter().map(parquet::Footer::copy).collect();
+            let unrepresentable = context.unrepresentable(&schema);
+            let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
+            let streams = distribute(footers, |footer| footer.size()).into_iter().map(batches).collect();
+            let rows = Rows { schema, copies, streams };
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+        }
+        (None, Some(schema)) => {
+            let unrepresentable = context.unrepresentable(&schema);
+            let (typed_by, streams) = (TypedBy::Declared, vec![stream::empty().boxed()]);
+            let rows = Rows { schema, copies: Vec::new(), streams };
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+        }
+        (None, None) => {
+            let place = options.location();
+            Err(Error::input(format!(
+                "{place}: no objects found: put one there, or declare source.files.columns to publish an empty table"
+            )))
+        }
+    }
+}
+
+/// Opens CSV or NDJSON objects.
+async fn open_text(
+    options: &Files,
+    context: &Context,
+    text: Text,
+    list: Vec<Object>,
+    declared: Option<SchemaRef>,
+) -> Result<Opened> {
+    let objects = &context.objects;
+    let (schema, typed_by) = match declared {
+        Some(schema) => (schema, TypedBy::Declared),
+        None => (inferred_schema(options, objects, &text, &list).await?, TypedBy::Inferred),
+    };
+    let unrepresentable = context.unrepresentable(&schema);
+    let target = Target { text, schema: schema.clone(), typed_by, unrepresentable: unrepresentable.clone() };
+    let batches = |list| decode::batches(objects.clone(), list, target.clone());
+    let streams = distribute(list, |object| object.entry.size).into_iter().map(batches).collect();
+    let rows = Rows { schema, copies: Vec::new(), streams };
+    Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+}
+
+fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {
+    let field = |column: &Column| Ok(Field::new(&column.name, arrow_types::parse_arrow_type(&column.glue_type)?, true));
+    let fields: Result<Vec<Field>, String> = columns.iter().map(field).collect();
+    Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
+}
+
+async fn inferred_schema(
+    options: &Files,
+    objects: &Arc<dyn Objects>,
+    text: &Text,
+    list: &[Object],
+) -> Result<SchemaRef> {
+    let sample = decode::sample(objects, list, text).await?;
+    if sample.columns.is_empty() {
+        let what = match text {
+            Text::Csv(_) => "no object has a header",
+            Text::Ndjson => "no object has a record",
+        };
+        return Err(Error::input(format!(
+            "{}: {what}: declare source.files.columns to publish an empty table",
+            options.location()
+        )));
+    }
+    Ok(Arc::new(Schema::new(infer::fields(&sample.columns))))
+}
+
+/// Streams that a source is read in at most. Each stream writes files of its own.
+const MAX_STREAMS: u64 = 4;
+/// Bytes per stream at least, on average: smaller sources get fewer streams.
+const MIN_STREAM_BYTES: u64 = 16 << 20;
+
+/// Distributes the objects over streams of about the same size: the largest first, each to the smallest stream so far.
+fn distribute<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let total: u64 = list.iter().map(&size).sum();
+    let streams = (total / MIN_STREAM_BYTES).min(MAX_STREAMS).min(list.len() as u64).max(1);
+    if streams == 1 {
+        return vec![list];
+    }
+    let mut groups: Vec<(u64, Vec<T>)> = (0..streams).map(|_| (0, Vec::new())).collect();
+    list.sort_by_key(|object| Reverse(size(object)));
+    for object in list {
+        if let Some((sum, objects)) = groups.iter_mut().min_by_key(|(sum, _)| *sum) {
+            *sum += size(&object);
+            objects.push(object);
+        }
+    }
+    groups.into_iter().map(|(_, objects)| objects).collect()
+}

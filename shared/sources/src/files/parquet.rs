@@ -1,0 +1,261 @@
+//! Reads Parquet: first all footers, whose columns must match, then the row groups one by one with range requests.
+//! Memory grows with the size of a row group, not of the object.
+
+use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
+
+use arrow_array::{RecordBatch, StructArray, new_empty_array};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use parquet::{
+    arrow::{
+        ParquetRecordBatchStreamBuilder, ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+        async_reader::AsyncFileReader,
+    },
+    errors::ParquetError,
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+};
+use tokio::sync::mpsc;
+
+use super::{codec, convert, decode, object::Object, timestamp_precision};
+use crate::unrepresentable::Unrepresentable;
+use turntable_core::{
+    error::{Error, Result},
+    port::Objects,
+};
+use turntable_parquet::{Batches, Passthrough};
+use turntable_parquet::{arrow_types, int96_columns, with_micros};
+
+/// An object and its footer.
+pub struct Footer {
+    object: Object,
+    metadata: ArrowReaderMetadata,
+    /// `metadata` with INT96 columns as nanoseconds, if there are any. Needed to detect digits that microseconds lose.
+    nanos: Option<ArrowReaderMetadata>,
+}
+
+impl Footer {
+    pub fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
+    pub fn parquet(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// Returns the object's passthrough entry, with its number of rows.
+    pub fn copy(self) -> Passthrough {
+        let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
+        Passthrough { entry: self.object.entry, rows }
+    }
+
+    /// Returns the object's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.object.entry.size
+    }
+}
+
+/// Rows of a batch at most.
+const BATCH_ROWS: usize = 8192;
+/// Requests in flight at the same time, for footers and for the columns of a row group.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
+
+/// Reads the footers of all objects, and returns them with the schema: the declared one, or else the one of the first
+/// object. Fails unless the columns of every object fit that schema.
+pub async fn open(
+    objects: &Arc<dyn Objects>,
+    list: Vec<Object>,
+    declared: Option<SchemaRef>,
+) -> Result<(SchemaRef, Vec<Footer>)> {
+    let footers: Vec<Footer> = stream::iter(list)
+        .map(|object| read_footer(objects.clone(), object))
+        .buffered(MAX_CONCURRENT_REQUESTS)
+        .try_collect()
+        .await?;
+    let normal = |footer: &Footer| {
+        let fields = convert::normal_fields(footer.metadata.schema().fields());
+        fields.map_err(|fault| Error::input(format!("{}: {fault}", footer.object)))
+    };
+    let is_declared = declared.is_some();
+    let schema = match (declared, footers.first()) {
+        (Some(schema), _) => schema,
+        (None, Some(first)) => Arc::new(Schema::new(normal(first)?)),
+        (None, None) => Arc::new(Schema::empty()),
+    };
+    for footer in &footers {
+        let fields = normal(footer)?;
+        if !is_declared {
+            check_types_match(&fields, &footer.object, &footers[0].object, &schema)?;
+        }
+        // Converting an empty array detects columns and types that don't fit before any row is read.
+        let file = new_empty_array(&DataType::Struct(footer.metadata.schema().fields().clone()));
+        convert_batch(&footer.object, file.to_data().into(), &schema)?;
+    }
+    Ok((schema, footers))
+}
+
+/// Checks that the columns of `object` have the types of the first object's, in any order. Missing and additional
+/// columns are detected by the conversion.
+fn check_types_match(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> Result<()> {
+    let glue_type = |field: &Field| {
+        arrow_types::glue_type(field.data_type()).map(|glue_type| glue_type.to_string()).unwrap_or_default()
+    };
+    for column in schema.fields() {
+        if let Some((_, field)) = fields.find(column.name())
+            && field.data_type() != column.data_type()
+        {
+            let (name, this, that) = (column.name(), glue_type(field), glue_type(column));
+            return Err(Error::input(format!(
+                "{object}: column {name:?} is {this}, but {that} in {first}: write both with one type"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the rows of the objects, one object after the other.
+pub fn batches(
+    objects: Arc<dyn Objects>,
+    list: Vec<Footer>,
+    schema: SchemaRef,
+    unrepresentable: Arc<Unrepresentable>,
+) -> Batches {
+    let of_object = move |footer: Footer| {
+        let (objects, schema, unrepresentable) = (objects.clone(), schema.clone(), unrepresentable.clone());
+        // A task of its own decodes while the consumer of the stream does other work.
+        let start = async move {
+            let (to, batches) = mpsc::channel(2);
+            let object = footer.object.clone();
+            let reading = async move { guarded(&object, read(objects, footer, schema, unrepresentable, to)).await };
+            let task = tokio::spawn(reading);
+            decode::until_done(batches, task)
+        };
+        stream::once(start).flatten()
+    };
+    stream::iter(list).flat_map(of_object).boxed()
+}
+
+async fn read(
+    objects: Arc<dyn Objects>,
+    footer: Footer,
+    schema: SchemaRef,
+    unrepresentable: Arc<Unrepresentable>,
+    to: mpsc::Sender<RecordBatch>,
+) -> Result<()> {
+    let Footer { object, metadata, nanos } = footer;
+    let builder = |metadata| {
+        let reader = Reader { objects: objects.clone(), object: object.clone() };
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata).with_batch_size(BATCH_ROWS)
+    };
+    let mut batches = builder(metadata).build().map_err(|error| fault(&object, error))?;
+    let nanos = nanos.map(|nanos| {
+        let leaves = ProjectionMask::roots(nanos.parquet_schema(), int96_columns(nanos.parquet_schema()));
+        builder(nanos).with_projection(leaves).build()
+    });
+    let mut nanos = nanos.transpose().map_err(|error| fault(&object, error))?;
+    let mut rows = 0;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|error| fault(&object, error))?;
+        let length = batch.num_rows() as u64;
+        let nanos = match &mut nanos {
+            Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
+            None => None,
+        };
+        let batch = timestamp_precision::settled(&object, batch, nanos.as_ref(), rows, (&schema, &*unrepresentable))?;
+        rows += length;
+        if to.send(convert_batch(&object, batch, &schema)?).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = convert::convert_fields(&rows, schema.fields());
+    let columns = columns.map_err(|fault| Error::input(format!("{object}: {fault}")))?;
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|error| Error::input(format!("{object}: columns of different lengths")).caused_by(error))
+}
+
+/// Runs a Parquet read, and turns a panic into an `Input` error. The parquet crate panics on some damaged pages.
+pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader panicked")));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+async fn read_footer(objects: Arc<dyn Objects>, object: Object) -> Result<Footer> {
+    let (metadata, nanos) = guarded(&object, read_metadata(objects, &object)).await?;
+    Ok(Footer { object, metadata, nanos })
+}
+
+async fn read_metadata(
+    objects: Arc<dyn Objects>,
+    object: &Object,
+) -> Result<(ArrowReaderMetadata, Option<ArrowReaderMetadata>)> {
+    let mut reader = Reader { objects, object: object.clone() };
+    let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
+    codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
+    // Athena goes by the Parquet types, so ignore the Arrow schema that the writer may have embedded.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let plain = ArrowReaderMetadata::try_new(metadata, options.clone()).map_err(|error| fault(object, error))?;
+    let Some(schema) = with_micros(plain.parquet_schema(), plain.schema()) else { return Ok((plain, None)) };
+    let micros = ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema));
+    Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
+}
+
+/// Converts an error of the parquet crate. An [`Error`] inside of it, such as a failed request, is returned as it is.
+pub fn fault(object: &Object, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(below) => match below.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => Error::input(format!("{object} is damaged or not Parquet")).caused_by(other),
+        },
+        error => Error::input(format!("{object} is damaged or not Parquet")).caused_by(error),
+    }
+}
+
+/// Reads an object with range requests.
+pub struct Reader {
+    pub objects: Arc<dyn Objects>,
+    pub object: Object,
+}
+
+/// Reads one range of an object. A range that a damaged footer makes up fails without a request.
+async fn read_range(objects: Arc<dyn Objects>, object: Object, range: Range<u64>) -> parquet::errors::Result<Bytes> {
+    if range.is_empty() || range.end > object.entry.size {
+        return Err(ParquetError::EOF("a byte range outside the object".into()));
+    }
+    let bytes = objects.range(&object.entry.key, &object.entry.etag, range.clone()).await;
+    let bytes = bytes.map_err(|error| ParquetError::External(Box::new(error)))?;
+    if bytes.len() as u64 != range.end - range.start {
+        let error = Error::unavailable(format!("{object}: S3 returned fewer bytes than requested: run again"));
+        return Err(ParquetError::External(Box::new(error)));
+    }
+    Ok(bytes)
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        read_range(self.objects.clone(), self.object.clone(), range).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        let (objects, object) = (self.objects.clone(), self.object.clone());
+        let parts = stream::iter(ranges).map(move |range| read_range(objects.clone(), object.clone(), range));
+        parts.buffered(MAX_CONCURRENT_REQUESTS).try_collect().boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.object.entry.size;
+            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+            let metadata = reader.with_prefetch_hint(Some(64 << 10)).load_and_finish(self, size).await?;
+            Ok(Arc::new(metadata))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,66 @@
+//! Selects the Parquet objects for passthrough: S3 copies them into the generation unchanged, and no row is read.
+
+use arrow_schema::Schema;
+use parquet::{
+    basic::{Compression, ConvertedType, Encoding, Type},
+    file::metadata::{ColumnChunkMetaData, RowGroupMetaData},
+};
+
+use super::parquet::Footer;
+use turntable_core::config;
+
+/// Removes the objects that can be copied from `footers` and returns them. The remaining ones are read and rewritten.
+pub fn take(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
+    // A single object has no others to be merged with, however small it is.
+    let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
+    footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()
+}
+
+/// Bytes of an object that is copied. `CopyObject` accepts 5 GB, but a call for more than this risks its time-out.
+const MAX_COPY_BYTES: u64 = 1 << 30;
+
+/// Returns whether the object is, for readers and checks, like the one that Turntable would write for the same rows.
+fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
+    let metadata = footer.parquet();
+    let groups = metadata.row_groups();
+    let compressed = |group: &RowGroupMetaData| group.compressed_size().unsigned_abs();
+    let total: u64 = groups.iter().map(compressed).sum();
+    let well_sized = footer.size() <= sizes.file_size.saturating_mul(2).min(MAX_COPY_BYTES)
+        && groups.iter().all(|group| group.num_rows() > 0 && compressed(group) <= sizes.row_group_size * 2)
+        && (groups.len() == 1 || groups.len() > 1 && total / groups.len() as u64 >= sizes.row_group_size / 16);
+    well_sized
+        && same_columns(footer.schema(), schema)
+        && groups.iter().flat_map(RowGroupMetaData::columns).all(is_copyable_chunk)
+}
+
+/// Returns whether the file's columns have the schema's names, order and types. The Arrow types follow from the file's
+/// Parquet types.
+fn same_columns(file: &Schema, schema: &Schema) -> bool {
+    let fields = || file.fields().iter().zip(schema.fields());
+    file.fields().len() == schema.fields().len()
+        && fields().all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
+}
+
+/// Returns whether Athena reads the column chunk with certainty, its data is in the object itself, and its statistics
+/// serve the checks as Turntable's own would.
+#[expect(deprecated, reason = "Java writers list BIT_PACKED for levels that the column does not have")]
+fn is_copyable_chunk(chunk: &ColumnChunkMetaData) -> bool {
+    use Encoding::{BIT_PACKED, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY};
+    let decimal = chunk.column_descr().converted_type() == ConvertedType::DECIMAL;
+    let physical = !matches!((chunk.column_type(), decimal), (Type::INT96, _) | (Type::BYTE_ARRAY, true));
+    let compressed = matches!(chunk.compression(), Compression::ZSTD(_) | Compression::SNAPPY | Compression::GZIP(_));
+    let known = |encoding| matches!(encoding, PLAIN | RLE | BIT_PACKED | PLAIN_DICTIONARY | RLE_DICTIONARY);
+    let nested = chunk.column_path().parts().len() > 1;
+    physical
+        && compressed
+        && chunk.file_path().is_none()
+        && chunk.encodings().all(known)
+        && (nested || has_statistics(chunk))
+}
+
+fn has_statistics(chunk: &ColumnChunkMetaData) -> bool {
+    let Some(statistics) = chunk.statistics() else { return false };
+    let Some(nulls) = statistics.null_count_opt() else { return false };
+    let extremes = statistics.min_bytes_opt().is_some() && statistics.max_bytes_opt().is_some();
+    nulls == chunk.num_values().unsigned_abs() || extremes && !statistics.is_min_max_deprecated()
+}

@@ -1,0 +1,308 @@
+//! Splits CSV text (RFC 4180 or another dialect) into records, each with the number of its first line.
+//!
+//! A field is quoted only if its first byte is a quote. A quoted field may contain delimiters, line ends and escaped
+//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a source with one column, where one is
+//! a null.
+
+use std::io::{self, Read};
+
+use super::input::{self, Fault, LONGEST, WIDEST};
+use turntable_core::config::Dialect;
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+pub struct Records<R> {
+    input: R,
+    dialect: Dialect,
+    ended: bool,
+    /// The bytes after the buffer are invalid in the text's encoding.
+    undecodable: bool,
+    buffer: Vec<u8>,
+    /// Start of the next record in the buffer.
+    at: usize,
+    /// End of the valid bytes in the buffer.
+    filled: usize,
+    fields: Vec<Span>,
+    /// Line of the next record, from 1.
+    line: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+    quoted: bool,
+}
+
+/// A record. It borrows the buffer, so it must be dropped before the next one is read.
+pub struct Record<'a> {
+    buffer: &'a [u8],
+    fields: &'a [Span],
+    /// First line of the record in the decompressed text, from 1.
+    pub line: u64,
+    /// Bytes of text, including the line end.
+    pub size: usize,
+}
+
+pub struct Field<'a> {
+    pub text: &'a [u8],
+    pub quoted: bool,
+}
+
+impl<'a> Record<'a> {
+    /// Returns the number of fields.
+    pub fn width(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Returns whether the record is an empty line.
+    pub fn is_blank(&self) -> bool {
+        matches!(self.fields, [Span { start, end, quoted: false }] if start == end)
+    }
+
+    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> {
+        let buffer = self.buffer;
+        self.fields.iter().map(move |span| Field { text: &buffer[span.start..span.end], quoted: span.quoted })
+    }
+}
+
+enum Scan {
+    /// A whole record: its end in the buffer, and the number of line ends inside of quotes.
+    Record(usize, u64),
+    /// The record continues after the buffer.
+    More,
+    End,
+}
+
+impl<R: Read> Records<R> {
+    pub fn new(input: R, dialect: Dialect) -> Self {
+        let buffer = vec![0; 2 * CHUNK_BYTES];
+        let (ended, undecodable) = (false, false);
+        Self { input, dialect, ended, undecodable, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
+    }
+
+    /// Returns the next record; `None` at the end of the text.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Fault> {
+        let (end, inner) = loop {
+            match self.scan().map_err(|fault| Fault::Text(self.line, fault.into()))? {
+                Scan::Record(end, inner) => break (end, inner),
+                Scan::End => return Ok(None),
+                Scan::More => self.fill()?,
+            }
+        };
+        let (line, size) = (self.line, end - self.at);
+        self.line += 1 + inner;
+        self.at = end;
+        Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
+    }
+
+    /// Reads at least one more byte, unless the input has ended.
+    fn fill(&mut self) -> Result<(), Fault> {
+        self.buffer.copy_within(self.at..self.filled, 0);
+        self.filled -= self.at;
+        self.at = 0;
+        if self.filled >= LONGEST {
+            let fault = format!("record longer than {} MB: check for an unclosed quote", LONGEST >> 20);
+            return Err(Fault::Text(self.line, fault));
+        }
+        if self.buffer.len() - self.filled < CHUNK_BYTES {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        if self.undecodable {
+            return Err(Fault::Undecodable { line: self.line, field: self.fields.len() });
+        }
+        while self.buffer.len() - self.filled >= CHUNK_BYTES && !self.ended {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Return the whole records before the invalid bytes first; the next call reports the error.
+                Err(error) if input::is_undecodable(&error) => {
+                    self.undecodable = true;
+                    break;
+                }
+                Err(error) => return Err(Fault::Io(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the fields of the record at `self.at`. Changes only `self.fields` while the record is incomplete.
+    fn scan(&mut self) -> Result<Scan, &'static str> {
+        self.fields.clear();
+        let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
+        let Dialect { delimiter, quote, escape } = self.dialect;
+        let (mut inner, mut escaped) = (0, false);
+        if at == buffer.len() {
+            return Ok(if self.ended { Scan::End } else { Scan::More });
+        }
+        let end = loop {
+            if self.fields.len() == WIDEST {
+                return Err("record with more than 10,000 fields");
+            }
+            if let Some(quote) = quote
+                && buffer.get(at) == Some(&quote)
+            {
+                let start = at + 1;
+                let mut from = start;
+                let end = loop {
+                    let Some(found) = memchr::memchr2(quote, escape, &buffer[from..]).map(|found| from + found) else {
+                        return if self.ended { Err("unclosed quote") } else { Ok(Scan::More) };
+                    };
+                    match buffer.get(found + 1) {
+                        None if !self.ended => return Ok(Scan::More),
+                        Some(next) if buffer[found] == escape && (*next == quote || *next == escape) => {
+                            escaped = true;
+                            from = found + 2;
+                        }
+                        _ if buffer[found] == quote => break found,
+                        _ => from = found + 1,
+                    }
+                };
+                inner += memchr::memchr_iter(b'\n', &buffer[start..end]).count() as u64;
+                self.fields.push(Span { start, end, quoted: true });
+                match &buffer[end + 1..] {
+                    [next, ..] if *next == delimiter => at = end + 2,
+                    [b'\n', ..] => break end + 2,
+                    [b'\r', b'\n', ..] => break end + 3,
+                    [] | [b'\r'] if self.ended => break buffer.len(),
+                    [b'\r'] => return Ok(Scan::More),
+                    _ => return Err("text after a closing quote, expected a delimiter or line end"),
+                }
+            } else {
+                let rest = &buffer[at..];
+                let length = rest.iter().position(|byte| *byte == delimiter || *byte == b'\n');
+                let (start, end) = (at, at + length.unwrap_or(rest.len()));
+                if length.is_none() && !self.ended {
+                    return Ok(Scan::More);
+                }
+                if buffer.get(end) == Some(&delimiter) {
+                    self.fields.push(Span { start, end, quoted: false });
+                    at = end + 1;
+                } else {
+                    let cr = buffer[start..end].ends_with(b"\r");
+                    self.fields.push(Span { start, end: end - usize::from(cr), quoted: false });
+                    break (end + 1).min(buffer.len());
+                }
+            }
+        };
+        if let (Some(quote), true) = (quote, escaped) {
+            for field in self.fields.iter_mut().filter(|field| field.quoted) {
+                field.end = field.start + unescape(&mut self.buffer[field.start..field.end], quote, escape);
+            }
+        }
+        Ok(Scan::Record(end, inner))
+    }
+}
+
+/// Removes escape characters in place and returns the new length.
+fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
+    let (mut to, mut from) = (0, 0);
+    while from < text.len() {
+        if text[from] == escape && text.get(from + 1).is_some_and(|next| *next == quote || *next == escape) {
+            from += 1;
+        }
+        text[to] = text[from];
+        (to, from) = (to + 1, from + 1);
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads one byte at a time, so that every position is once the end of a chunk.
+    struct OneByteReads<'a>(&'a [u8]);
+
+    impl Read for OneByteReads<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            (to[0], self.0) = (*first, rest);
+            Ok(1)
+        }
+    }
+
+    type Parsed = Result<Vec<(u64, Vec<String>)>, (u64, String)>;
+
+    fn parse(input: impl Read) -> Parsed {
+        parse_as(input, Dialect::default())
+    }
+
+    fn parse_as(input: impl Read, dialect: Dialect) -> Parsed {
+        let mut records = Records::new(input, dialect);
+        let mut all = Vec::new();
+        loop {
+            match records.next_record() {
+                Ok(None) => return Ok(all),
+                Ok(Some(record)) => {
+                    let mark = |field: Field| {
+                        format!("{}{}", if field.quoted { "'" } else { "" }, String::from_utf8_lossy(field.text))
+                    };
+                    all.push((record.line, record.fields().map(mark).collect()));
+                }
+                Err(Fault::Text(line, why)) => return Err((line, why)),
+                Err(fault) => panic!("{fault:?}"),
+            }
+        }
+    }
+
+    fn fields(text: &str) -> Parsed {
+        fields_as(text, Dialect::default())
+    }
+
+    fn fields_as(text: &str, dialect: Dialect) -> Parsed {
+        let parsed = parse_as(text.as_bytes(), dialect);
+        assert_eq!(parse_as(OneByteReads(text.as_bytes()), dialect), parsed);
+        parsed
+    }
+
+    fn of(list: &[(u64, &[&str])]) -> Parsed {
+        Ok(list.iter().map(|(line, fields)| (*line, fields.iter().map(|f| (*f).to_owned()).collect())).collect())
+    }
+
+    #[test]
+    fn records_have_line_numbers() {
+        assert_eq!(
+            fields("a,b\r\n1,\"x\r\ny,\"\"z\"\"\"\r\n\"\",\n2,5\"\n"),
+            of(&[(1, &["a", "b"]), (2, &["1", "'x\r\ny,\"z\""]), (4, &["'", ""]), (5, &["2", "5\""])])
+        );
+    }
+
+    #[test]
+    fn last_line_end_is_optional() {
+        assert_eq!(fields("a,b"), of(&[(1, &["a", "b"])]));
+        assert_eq!(fields("a,"), of(&[(1, &["a", ""])]));
+        assert_eq!(fields("\"a\"\r"), of(&[(1, &["'a"])]));
+        assert_eq!(fields("a\r\n\r\n"), of(&[(1, &["a"]), (2, &[""])]));
+        assert_eq!(fields(""), of(&[]));
+    }
+
+    #[test]
+    fn tabs_without_quotes_and_backslash_escapes() {
+        let tabs = Dialect { delimiter: b'\t', quote: None, escape: b'"' };
+        assert_eq!(fields_as("a\t\"b,\n\t\n", tabs), of(&[(1, &["a", "\"b,"]), (2, &["", ""])]));
+        let backslash = Dialect { delimiter: b';', quote: Some(b'\''), escape: b'\\' };
+        assert_eq!(
+            fields_as("'a\\'b';'\\\\';'\\n'\nx\\;\"\n'a'", backslash),
+            of(&[(1, &["'a'b", "'\\", "'\\n"]), (2, &["x\\", "\""]), (3, &["'a"])])
+        );
+        assert_eq!(fields_as("'a\\'", backslash), Err((1, "unclosed quote".into())));
+    }
+
+    #[test]
+    fn malformed_csv_reports_first_line_of_the_record() {
+        assert_eq!(fields("a\n\"b\n\nc"), Err((2, "unclosed quote".into())));
+        assert_eq!(
+            fields("a\n\"b\"c\n"),
+            Err((2, "text after a closing quote, expected a delimiter or line end".into()))
+        );
+        assert_eq!(
+            fields("\"b\"\rc\n"),
+            Err((1, "text after a closing quote, expected a delimiter or line end".into()))
+        );
+        let endless = io::Read::chain(&b"a\n\""[..], io::repeat(b'x'));
+        assert_eq!(parse(endless), Err((2, "record longer than 16 MB: check for an unclosed quote".into())));
+    }
+}

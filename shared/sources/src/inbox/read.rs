@@ -1,0 +1,119 @@
+//! Lists and reads the drops of an inbox.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::{ParsedDrop, Reader, Rejects, table};
+use crate::{
+    files::object::{Compression, format_by_name},
+    inbox::spill_buffer::SpillBuffer,
+};
+use turntable_core::{
+    config::Format,
+    error::{Error, Kind, Result},
+    layout::{Entry, Location, is_hidden},
+    manifest::InboxObject,
+    port::Objects,
+};
+
+/// A drop that was read, whether its records were valid or not.
+pub struct Read {
+    pub drop: InboxObject,
+    /// When the object was put.
+    pub put: Timestamp,
+    pub rejects: Rejects,
+}
+
+/// Lists all drops of the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
+pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxObject, Entry)>> {
+    let entries = objects.list(inbox, None).await?;
+    let drop = |entry: Entry| {
+        let key = entry.key.key.strip_prefix(&inbox.prefix).filter(|key| !is_hidden(key))?.to_owned();
+        Some((InboxObject { key, etag: entry.etag.clone() }, entry))
+    };
+    Ok(entries.into_iter().filter_map(drop).collect())
+}
+
+/// Drops that are read at the same time at most.
+const MAX_CONCURRENT_DROPS: usize = 64;
+/// Bytes of drops that are read at the same time at most, which bounds the memory. A drop counts with its size, but at
+/// least with [`min_cost`].
+const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
+/// Bytes of a drop that counts as small.
+const SMALL_DROP_BYTES: u64 = 256 << 10;
+/// Cost of a drop larger than [`SMALL_DROP_BYTES`] at least.
+const LARGE_DROP_COST: u64 = 8 << 20;
+/// Cost of a small drop that is compressed or Parquet at least, because it can expand.
+const PACKED_DROP_COST: u64 = 4 << 20;
+
+/// Records of one refresh, approximately. The remaining drops are left for the next refresh, which follows immediately.
+pub const ENOUGH: usize = 6_000_000;
+
+/// Reads drops concurrently until there are `enough` records. Returns all records in one spill buffer, and the drops.
+///
+/// A drop that was overwritten or deleted since it was listed is skipped; the next listing has its current state.
+pub async fn read(
+    objects: &Arc<dyn Objects>,
+    reader: &Reader,
+    drops: Vec<(InboxObject, Entry)>,
+    enough: usize,
+) -> Result<(SpillBuffer, Vec<Read>)> {
+    let room = Arc::new(Semaphore::new(MAX_CONCURRENT_BYTES as usize));
+    let read_one = |(drop, entry): (InboxObject, Entry)| {
+        let room = room.clone();
+        async move {
+            let cost = entry.size.clamp(min_cost(&entry), MAX_CONCURRENT_BYTES);
+            let _room = room.acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
+            let put = entry.modified;
+            Ok(read_drop(objects, reader, entry).await?.map(|said| (drop, put, said)))
+        }
+    };
+    let mut reads = stream::iter(drops).map(read_one).buffered(MAX_CONCURRENT_DROPS);
+    let (mut spill_buffer, mut all, mut records) = (reader.spill_buffer(), Vec::new(), 0);
+    while let Some(read) = reads.try_next().await? {
+        if let Some((drop, put, ParsedDrop { records: said, rejects })) = read {
+            records += said.len() + rejects.listed();
+            spill_buffer.extend(said);
+            all.push(Read { drop, put, rejects });
+        }
+        if records >= enough {
+            break;
+        }
+    }
+    Ok((spill_buffer, all))
+}
+
+/// Returns the bytes that a drop counts for at least, by its size, format and compression.
+fn min_cost(entry: &Entry) -> u64 {
+    match format_by_name(&entry.key.key) {
+        _ if entry.size > SMALL_DROP_BYTES => LARGE_DROP_COST,
+        (Some(Format::Csv | Format::Ndjson), Compression::None) => SMALL_DROP_BYTES,
+        _ => PACKED_DROP_COST,
+    }
+}
+
+/// Reads one drop. Returns `None` if it changed since it was listed. A drop that can't be read is rejected as a whole.
+async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
+    let name = entry.key.to_string();
+    let said = match table::read(objects, reader, entry).await {
+        Ok(said) => said,
+        Err(error) if error.kind() == Kind::Conflict => {
+            warn!(drop = name, error = error.report(), "drop changed while it was read; left for the next refresh");
+            return Ok(None);
+        }
+        // An unreadable drop is rejected as a whole. Other errors, such as an unavailable S3, are retried.
+        Err(error) if error.kind() == Kind::Input => reject_whole(reader, &error),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(said))
+}
+
+fn reject_whole(reader: &Reader, error: &Error) -> ParsedDrop {
+    let mut said = ParsedDrop::new(reader);
+    said.rejects.whole(error.report());
+    said
+}

@@ -1,0 +1,120 @@
+//! Converts a record's fields into a key and a consent record.
+
+use std::fmt::Display;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ParsedDrop, Reader};
+use turntable_core::{
+    consent::{
+        ConsentRecord, ConsentState, OCCURRED_AT, STATE,
+        key::{Key, Type, Value},
+    },
+    error::{self, Error},
+};
+
+/// Records of one drop at most. The limit bounds the time and the disk space of a refresh.
+pub const MOST: u64 = 5_000_000;
+
+/// Returns the error for a drop of more than [`MOST`] records.
+pub fn too_many(what: &impl Display) -> Error {
+    Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
+}
+
+/// How far in the future `occurred_at` may be, because an application's clock may be fast.
+const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Validates records one after the other, and collects the valid ones and the rejects.
+pub struct Records<'a> {
+    reader: &'a Reader,
+    said: ParsedDrop,
+    /// Key of the current record.
+    key: Vec<u8>,
+    /// The latest `occurred_at` that is accepted, in microseconds since 1970.
+    latest: i64,
+}
+
+/// A field of a text record. `None` is null.
+pub type Text<'a> = Option<&'a str>;
+
+impl<'a> Records<'a> {
+    pub fn new(reader: &'a Reader) -> Self {
+        let latest = reader.now.checked_add(MAX_CLOCK_AHEAD).unwrap_or(Timestamp::MAX).as_microsecond();
+        Records { reader, said: ParsedDrop::new(reader), key: Vec::new(), latest }
+    }
+
+    pub fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    /// Returns the valid records and the rejects. Fails if records could not be spilled.
+    pub fn finish(self) -> error::Result<ParsedDrop> {
+        let ParsedDrop { records, rejects } = self.said;
+        Ok(ParsedDrop { records: records.whole()?, rejects })
+    }
+
+    pub fn reject(&mut self, line: u64, reason: impl Into<String>) {
+        self.said.rejects.line(line, reason);
+    }
+
+    /// Returns the names of a record's columns: the key's, then state and time.
+    pub fn names(key: &Key) -> Vec<&str> {
+        key.columns.iter().map(|(name, _)| name.as_str()).chain([STATE, OCCURRED_AT]).collect()
+    }
+
+    /// Adds a record from its text fields: the key's columns, then state and time.
+    pub fn text(&mut self, line: u64, fields: &[Text]) {
+        if let Err(reason) = self.read_text(fields) {
+            self.reject(line, reason);
+        }
+    }
+
+    fn read_text(&mut self, fields: &[Text]) -> Result<(), String> {
+        self.key.clear();
+        let key = &self.reader.key;
+        for (at, (name, kind)) in key.columns.iter().enumerate() {
+            let of = |why: &str| format!("{name} {why}");
+            let text = fields.get(at).copied().flatten().filter(|text| !text.is_empty());
+            let text = text.ok_or_else(|| of("is missing"))?;
+            let value = match kind {
+                Type::String => Value::Text(text),
+                _ => Value::Whole(text.trim().parse().map_err(|_| of("is not a whole number in the type's range"))?),
+            };
+            key.push(at, value, &mut self.key).map_err(of)?;
+        }
+        let rest = |at: usize, name: &str| {
+            let text = fields.get(key.columns.len() + at).copied().flatten().map(str::trim);
+            text.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
+        };
+        let state = state(rest(0, STATE)?)?;
+        let time: Timestamp =
+            rest(1, OCCURRED_AT)?.parse().map_err(|_| format!("{OCCURRED_AT} is not an RFC 3339 timestamp"))?;
+        self.take(state, time.as_microsecond())
+    }
+
+    /// Begins a record of typed values. The caller appends the key to the returned buffer, then calls [`Records::end`].
+    pub fn begin(&mut self) -> &mut Vec<u8> {
+        self.key.clear();
+        &mut self.key
+    }
+
+    /// Ends the record with its state and time, or with the reason for rejecting it.
+    pub fn end(&mut self, line: u64, word: Result<(ConsentState, i64), String>) {
+        if let Err(reason) = word.and_then(|(state, time)| self.take(state, time)) {
+            self.reject(line, reason);
+        }
+    }
+
+    fn take(&mut self, state: ConsentState, occurred_at: i64) -> Result<(), String> {
+        if occurred_at > self.latest {
+            return Err(format!("{OCCURRED_AT} is more than 5 minutes in the future"));
+        }
+        self.said.records.push(&self.key, ConsentRecord { occurred_at, state });
+        Ok(())
+    }
+}
+
+/// Parses a state, or returns the reason for rejecting the record.
+pub fn state(text: &str) -> Result<ConsentState, String> {
+    text.parse().map_err(|why| format!("{STATE} {why}"))
+}

@@ -1,0 +1,73 @@
+//! The rejected records of a drop: line and reason, never the value. They are written to `_rejected/` in the inbox.
+
+use serde::Serialize;
+
+use turntable_core::{
+    layout::{Key, Location, MAX_KEY_BYTES},
+    manifest::InboxObject,
+};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejects {
+    /// Rejected records. A drop that is rejected as a whole counts as one.
+    pub count: u64,
+    listed: Vec<Reject>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reject {
+    /// Line of the decompressed text, or row of a Parquet file, from 1. `None` for a drop that is rejected as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    pub reason: String,
+}
+
+/// Rejects of one drop that are listed with line and reason. All are counted.
+const MAX_LISTED: usize = 10_000;
+
+impl Rejects {
+    /// Adds the reject of one record.
+    pub fn line(&mut self, line: u64, reason: impl Into<String>) {
+        self.push(Some(line), reason.into());
+    }
+
+    /// Adds the reject of the drop as a whole.
+    pub fn whole(&mut self, reason: impl Into<String>) {
+        self.push(None, reason.into());
+    }
+
+    fn push(&mut self, line: Option<u64>, reason: String) {
+        self.count += 1;
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(Reject { line, reason });
+        }
+    }
+
+    /// Returns the number of rejects with line and reason, at most 10,000.
+    pub fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Returns the body of the object in `_rejected/`, or `None` if nothing was rejected.
+    pub fn to_json(&self, drop: &InboxObject) -> Option<Vec<u8>> {
+        #[derive(Serialize)]
+        struct File<'a> {
+            drop: &'a str,
+            etag: &'a str,
+            rejected: u64,
+            records: &'a [Reject],
+        }
+        let file = File { drop: &drop.key, etag: &drop.etag, rejected: self.count, records: &self.listed };
+        (self.count > 0).then(|| serde_json::to_vec_pretty(&file).expect("a struct with string keys serializes"))
+    }
+}
+
+/// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and a
+/// drop that was overwritten gets another one. If the key would be too long, the drop's name is replaced by its hash.
+pub fn key(inbox: &Location, drop: &InboxObject) -> Key {
+    let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
+    if key.key.len() <= MAX_KEY_BYTES {
+        return key;
+    }
+    inbox.key(&format!("_rejected/{}-{}.json", drop.hashed(), drop.etag))
+}

@@ -1,0 +1,142 @@
+//! Converts Arrow batches into records.
+
+use arrow_array::{
+    Array, ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, cast::AsArray,
+};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, TimeUnit};
+
+use super::{
+    ParsedDrop, Reader,
+    record::{Records, state, too_many},
+};
+use turntable_core::{
+    consent::{
+        OCCURRED_AT,
+        key::{Type, Value},
+    },
+    error::{Error, Result},
+};
+
+/// Collects the records of batches that have the key's columns, state and time.
+pub struct Rows<'a> {
+    records: Records<'a>,
+    row: u64,
+    most: u64,
+}
+
+impl<'a> Rows<'a> {
+    /// More than `most` rows are an error.
+    pub fn new(reader: &'a Reader, most: u64) -> Self {
+        Rows { records: Records::new(reader), row: 0, most }
+    }
+
+    pub fn finish(self) -> Result<ParsedDrop> {
+        self.records.finish()
+    }
+
+    /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
+    pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
+        if self.row + batch.num_rows() as u64 > self.most {
+            return Err(too_many(&what));
+        }
+        let key = &self.records.reader().key;
+        let names = Records::names(key);
+        let columns = names.iter().map(|name| column(what, batch, name, &names)).collect::<Result<Vec<_>>>()?;
+        let keys = columns.iter().zip(&key.columns).zip(&names);
+        let keys = keys.map(|((array, (_, kind)), name)| Values::of(what, array, name, *kind));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let states = text(what, columns[keys.len()], names[keys.len()])?;
+        let times = time(what, columns[keys.len() + 1])?;
+        for row in 0..batch.num_rows() {
+            self.row += 1;
+            let bytes = self.records.begin();
+            let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
+                let of = |why: &str| format!("{} {why}", names[at]);
+                key.push(at, values.at(row).ok_or_else(|| of("is missing"))?, bytes).map_err(of)
+            });
+            let word = filled.and_then(|()| {
+                if states.is_null(row) {
+                    return Err("state is missing".into());
+                }
+                let state = state(states.value(row).trim())?;
+                if times.is_null(row) {
+                    return Err(format!("{OCCURRED_AT} is missing or not an RFC 3339 timestamp"));
+                }
+                Ok((state, times.value(row)))
+            });
+            self.records.end(self.row, word);
+        }
+        Ok(())
+    }
+}
+
+enum Values {
+    Whole(Int64Array),
+    Text(StringViewArray),
+}
+
+impl Values {
+    fn of(what: &str, array: &ArrayRef, name: &str, kind: Type) -> Result<Values> {
+        if kind == Type::String {
+            return text(what, array, name).map(Values::Text);
+        }
+        if !array.data_type().is_integer() {
+            return Err(wrong_type(what, name, array, kind.glue()));
+        }
+        Ok(Values::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
+    }
+
+    fn at(&self, row: usize) -> Option<Value<'_>> {
+        match self {
+            Values::Whole(array) => array.is_valid(row).then(|| Value::Whole(array.value(row))),
+            Values::Text(array) if array.is_null(row) || array.value(row).is_empty() => None,
+            Values::Text(array) => Some(Value::Text(array.value(row))),
+        }
+    }
+}
+
+fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) -> Result<&'a ArrayRef> {
+    let schema = batch.schema_ref();
+    let at = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name));
+    let missing = || Error::input(format!("{what}: missing column {name}: expected {}", names.join(", ")));
+    at.map(|at| batch.column(at)).ok_or_else(missing)
+}
+
+/// Returns a string column as views, so that a long text in a dictionary is not copied for every row that has it.
+fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
+    let kind = match array.data_type() {
+        DataType::Dictionary(_, value) => value,
+        other => other,
+    };
+    if !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return Err(wrong_type(what, name, array, "string"));
+    }
+    Ok(cast(what, array, &DataType::Utf8View)?.as_string_view().clone())
+}
+
+/// Returns a timestamp or string column in microseconds. Timestamps without a time zone are UTC, as in Athena. Strings
+/// that are not RFC 3339 become null.
+fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    if matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        let texts = text(what, array, OCCURRED_AT)?;
+        let parse = |text: &str| Some(text.trim().parse::<jiff::Timestamp>().ok()?.as_microsecond());
+        return Ok(texts.iter().map(|text| text.and_then(parse)).collect());
+    }
+    if !matches!(array.data_type(), DataType::Timestamp(..)) {
+        return Err(wrong_type(what, OCCURRED_AT, array, "timestamp"));
+    }
+    Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
+}
+
+/// Casts an array. Values that the target type can't represent become null.
+fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    cast_with_options(array, to, &options).map_err(|fault| {
+        Error::input(format!("{what}: {} can't be converted to {to}", array.data_type())).caused_by(fault)
+    })
+}
+
+fn wrong_type(what: &str, name: &str, array: &ArrayRef, expected: &str) -> Error {
+    Error::input(format!("{what}: column {name} is {}, expected {expected}", array.data_type()))
+}

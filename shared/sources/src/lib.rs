@@ -1,0 +1,15 @@
+//! Where rows come from: databases, files in S3 and inboxes → Arrow batches.
+
+mod background;
+mod context;
+pub mod files;
+pub mod inbox;
+pub mod mysql;
+mod names;
+mod open;
+pub mod postgres;
+mod secret;
+pub mod unrepresentable;
+
+pub use context::{Context, Opened};
+pub use open::{Snapshot, open, schema};

@@ -1,0 +1,95 @@
+//! Decodes the driver's rows into record batches.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use mysql_async::{Row as MysqlRow, Value};
+
+use super::{column::Column, types::Wire, value::Fault};
+use crate::unrepresentable::{Part, Row, Unrepresentable};
+use turntable_core::error::{Error, Result};
+
+/// A batch ends when it reaches either limit.
+const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 8 << 20;
+
+pub struct Decoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    unrepresentable: Arc<Unrepresentable>,
+    /// The number of rows in all finished batches.
+    finished: u64,
+    /// Rows and bytes since the last batch.
+    rows: usize,
+    bytes: usize,
+}
+
+impl Decoder {
+    pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>) -> Decoder {
+        let columns = wires.iter().map(|wire| Column::new(*wire, BATCH_ROWS)).collect();
+        Decoder { schema, columns, unrepresentable, finished: 0, rows: 0, bytes: 0 }
+    }
+
+    /// Returns the number of rows so far.
+    pub fn rows(&self) -> u64 {
+        self.finished + self.rows as u64
+    }
+
+    /// Decodes a row, and returns the batch if the row completes one.
+    pub fn push(&mut self, row: &MysqlRow) -> Result<Option<RecordBatch>> {
+        if row.len() != self.columns.len() {
+            return Err(Error::corrupt("MySQL sent a row with a different number of columns than it described"));
+        }
+        for at in 0..self.columns.len() {
+            let value = row.as_ref(at).unwrap_or(&Value::NULL);
+            self.bytes += size(value);
+            match self.columns[at].value(value) {
+                Ok(()) => {}
+                Err(Fault::Unrepresentable(what)) => {
+                    self.unrepresentable.null(at, self.position(self.rows), what)?;
+                    self.columns[at].null();
+                }
+                Err(fault) => return Err(self.fault(at, self.rows, fault)),
+            }
+        }
+        self.rows += 1;
+        if self.rows == BATCH_ROWS || self.bytes >= BATCH_BYTES { self.finish() } else { Ok(None) }
+    }
+
+    /// Returns the rows since the last batch, if there are any.
+    pub fn finish(&mut self) -> Result<Option<RecordBatch>> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for at in 0..self.columns.len() {
+            let array = self.columns[at].finish();
+            arrays.push(array.map_err(|(row, fault)| self.fault(at, row, fault))?);
+        }
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays)
+            .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
+        self.finished += self.rows as u64;
+        (self.rows, self.bytes) = (0, 0);
+        Ok(Some(batch))
+    }
+
+    /// Returns the position of a row. `row` counts from 0, since the last batch.
+    fn position(&self, row: usize) -> Row {
+        Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
+    }
+
+    fn fault(&self, column: usize, row: usize, fault: Fault) -> Error {
+        let (Fault::Unrepresentable(what) | Fault::Malformed(what)) = fault;
+        let at = self.unrepresentable.place(column, self.position(row));
+        Error::corrupt(format!("{at}: MySQL sent {what}"))
+    }
+}
+
+/// Returns the approximate size of a value in bytes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 8,
+    }
+}

@@ -1,0 +1,153 @@
+//! Translates the driver's errors: what failed, on which server, and what to do.
+
+use std::time::Duration;
+
+use mysql_async::{DriverError, Error as MysqlError, IoError, ServerError};
+
+use super::server::Server;
+use turntable_core::error::{Error, Kind};
+
+const RUN_AGAIN: &str = "nothing was published; run it again";
+
+pub fn no_answer(server: &Server, timeout: Duration) -> Error {
+    Error::unavailable(format!(
+        "MySQL at {} did not respond within {} s: check the address and the network path (in AWS: subnet, security \
+         group); {RUN_AGAIN}",
+        server.address(),
+        timeout.as_secs()
+    ))
+}
+
+pub fn at_connect(server: &Server, error: MysqlError) -> Error {
+    let address = server.address();
+    let config_error = |what: &str| Error::config(format!("MySQL at {address}: {what}: correct {}", server.given_by));
+    match error {
+        // Access denied, with and without a password. MariaDB reports no further detail.
+        MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
+            "MySQL at {address} rejected the password of user {:?}: correct it in {}",
+            server.user(),
+            server.given_by
+        )),
+        MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
+            config_error("the server doesn't offer TLS, but ssl-mode requires it")
+        }
+        MysqlError::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            config_error(&format!("the user's authentication plugin {name:?} is not supported"))
+        }
+        MysqlError::Driver(DriverError::CleartextPluginDisabled | DriverError::MysqlOldPasswordDisabled) => {
+            config_error("the user's authentication plugin sends the password without protection")
+        }
+        MysqlError::Io(IoError::Tls(error)) => tls_failed(server, &error.to_string()),
+        MysqlError::Io(IoError::Io(error)) => match tls_cause(&error) {
+            Some(cause) => tls_failed(server, &cause),
+            None => Error::unavailable(format!(
+                "MySQL at {address} is not reachable ({error}): check the address and the network path (in AWS: \
+                 subnet, security group); {RUN_AGAIN}"
+            )),
+        },
+        error => of(server, error),
+    }
+}
+
+fn tls_failed(server: &Server, cause: &str) -> Error {
+    Error::config(format!(
+        "MySQL at {}: TLS connection failed ({cause}): check ssl-mode and ssl-ca in {}",
+        server.address(),
+        server.given_by
+    ))
+}
+
+/// Returns the text of the TLS error inside an I/O error, if there is one.
+fn tls_cause(error: &std::io::Error) -> Option<String> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+}
+
+/// Translates an error between the connection and the first row.
+pub fn of(server: &Server, error: MysqlError) -> Error {
+    match error {
+        MysqlError::Server(answer) => {
+            let outcome = if answer.state.starts_with("42") { "rejected the query" } else { "returned an error" };
+            let text = format!("MySQL at {} {outcome}: {}", server.name(), safe_message(&answer));
+            Error::new(kind(&answer), text)
+        }
+        error => lost(server, 0, &error),
+    }
+}
+
+/// Translates an error while rows are read, after `rows` rows.
+pub fn while_reading(server: &Server, rows: u64, error: MysqlError) -> Error {
+    match error {
+        MysqlError::Server(answer) => {
+            let advice = if kind(&answer) == Kind::Unavailable { RUN_AGAIN } else { "nothing was published" };
+            let (name, message) = (server.name(), safe_message(&answer));
+            let text = format!("MySQL at {name} aborted the query after {rows} rows: {message}; {advice}");
+            Error::new(kind(&answer), text)
+        }
+        error => lost(server, rows, &error),
+    }
+}
+
+fn lost(server: &Server, rows: u64, error: &MysqlError) -> Error {
+    let cause = match error {
+        MysqlError::Io(IoError::Io(error)) => error.to_string(),
+        // The driver's text for other errors may contain the packet, and so a row's values.
+        MysqlError::Driver(DriverError::ConnectionClosed) => "it was closed".into(),
+        MysqlError::Driver(DriverError::PacketTooLarge) => "a row exceeds the server's max_allowed_packet".into(),
+        _ => "the server sent unexpected data".into(),
+    };
+    let name = server.name();
+    Error::unavailable(format!("MySQL at {name}: the connection was lost after {rows} rows ({cause}); {RUN_AGAIN}"))
+}
+
+/// Returns the kind of an error by its number in the error references of MySQL and MariaDB.
+fn kind(answer: &ServerError) -> Kind {
+    match answer.code {
+        // Login, host, authentication plugin, database name, privileges.
+        1044 | 1045 | 1049 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159
+        | 4151 => Kind::Config,
+        // Too many connections, shutdown, network, locks, deadlock, kill, time limit, a table that was altered
+        // meanwhile, disk and memory.
+        1021
+        | 1037
+        | 1038
+        | 1040
+        | 1041
+        | 1053
+        | 1077
+        | 1079
+        | 1080
+        | 1129
+        | 1135
+        | 1152..=1161
+        | 1184
+        | 1203
+        | 1205
+        | 1213
+        | 1226
+        | 1317
+        | 1412
+        | 1836
+        | 1927
+        | 1969
+        | 3024
+        | 3169 => Kind::Unavailable,
+        _ => match answer.state.get(..2) {
+            Some("08" | "40" | "57" | "70") => Kind::Unavailable,
+            Some("28") => Kind::Config,
+            _ => Kind::Input,
+        },
+    }
+}
+
+/// Returns the server's message if it can't contain a row's value, or else the error number. An example of a message
+/// with a value: `Truncated incorrect DOUBLE value: '…'`.
+fn safe_message(answer: &ServerError) -> String {
+    let is_safe = kind(answer) != Kind::Input;
+    if is_safe || matches!(answer.state.get(..2), Some("08" | "25" | "28" | "40" | "42")) {
+        return answer.message.clone();
+    }
+    format!(
+        "error {} (SQLSTATE {}; the message may contain a row's value: run the query in a client to see it)",
+        answer.code, answer.state
+    )
+}

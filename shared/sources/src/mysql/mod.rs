@@ -1,0 +1,121 @@
+//! Reads MySQL and MariaDB with a prepared query and decodes its binary, unbuffered rows into Arrow.
+//!
+//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
+//! consumed, so memory is a few batches for tables of any size. There is one connection. Unlike PostgreSQL, MySQL and
+//! MariaDB have no snapshot that several connections can share without a lock that readers may not take.
+
+mod column;
+mod decode;
+mod describe;
+mod failure;
+mod server;
+mod session;
+mod types;
+mod value;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::StreamExt;
+use jiff::Timestamp;
+use mysql_async::{Row, Statement, prelude::Queryable};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc::Sender};
+
+use self::{decode::Decoder, server::Server, session::Session};
+use crate::{
+    background,
+    context::{Context, Opened},
+};
+use turntable_core::{
+    config::Mysql,
+    error::{Error, Result},
+    manifest::TypedBy,
+};
+use turntable_parquet::Rows;
+
+/// Opens the query as of a new snapshot.
+pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
+    Snapshot::take(options, context).await?.open(options, context).await
+}
+
+/// A snapshot of a database: one connection, on which queries run one after the other.
+pub struct Snapshot {
+    server: Arc<Server>,
+    session: Arc<Mutex<Session>>,
+    as_of: Timestamp,
+}
+
+impl Snapshot {
+    /// Connects and takes a snapshot. The timeouts of `options` apply to all queries on it.
+    pub async fn take(options: &Mysql, context: &Context) -> Result<Snapshot> {
+        let server = Arc::new(Server::of(options, context).await?);
+        let session = Session::begin(&server).await?;
+        let as_of = session.as_of;
+        Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
+    }
+
+    /// Opens the query as of this snapshot. Waits until the previous stream has been read to the end or dropped.
+    pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
+        let server = self.server.clone();
+        let mut session = self.session.clone().lock_owned().await;
+        let described = describe::describe(session.conn()?, &server, &options.query).await?;
+        let schema = Arc::new(described.schema());
+        let unrepresentable = context.unrepresentable(&schema);
+        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
+        let stream = background::batches("reading the rows of MySQL", async move |sender| {
+            read(&server, &mut session, described.statement, decoder, &sender).await?;
+            let shared = OwnedMutexGuard::mutex(&session).clone();
+            drop(session);
+            end(shared).await;
+            Ok(())
+        });
+        let (as_of, typed_by) = (self.as_of, TypedBy::Source);
+        let rows = Rows { schema, copies: Vec::new(), streams: vec![stream] };
+        Ok(Opened { rows, as_of, typed_by, unrepresentable })
+    }
+
+    /// Ends the session, unless a stream still uses it.
+    pub async fn end(self) {
+        end(self.session).await;
+    }
+}
+
+/// Ends the session, if this is its last owner.
+async fn end(session: Arc<Mutex<Session>>) {
+    if let Some(session) = Arc::into_inner(session) {
+        session.into_inner().end().await;
+    }
+}
+
+/// Returns the columns of the query without running it.
+pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
+    let server = Server::of(options, context).await?;
+    let mut session = Session::begin(&server).await?;
+    let described = describe::describe(session.conn()?, &server, &options.query).await?;
+    session.end().await;
+    Ok(Arc::new(described.schema()))
+}
+
+/// Runs the query and sends its rows as batches.
+async fn read(
+    server: &Server,
+    session: &mut Session,
+    statement: Statement,
+    mut decoder: Decoder,
+    sender: &Sender<Result<RecordBatch>>,
+) -> Result<()> {
+    let mut result = session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::of(server, error))?;
+    let rows = result.stream::<Row>().await.map_err(|error| failure::of(server, error))?;
+    let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described a result set but sent none"))?;
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;
+        if let Some(batch) = decoder.push(&row)? {
+            background::send(sender, batch).await?;
+        }
+    }
+    match decoder.finish()? {
+        Some(batch) => background::send(sender, batch).await,
+        None => Ok(()),
+    }
+}

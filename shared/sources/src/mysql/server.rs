@@ -1,0 +1,379 @@
+//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
+//!
+//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
+//! 3306), `dbname`, `ssl-mode` and `ssl-ca`. Other keys are ignored. In a URL, `ssl-mode` and `ssl-ca` are parameters:
+//!
+//! | `ssl-mode` | encrypted | server's certificate |
+//! |---|---|---|
+//! | `DISABLED` | no | |
+//! | `PREFERRED`, the default in a URL | if the server offers it | not checked |
+//! | `REQUIRED`, the default in a secret | yes | not checked |
+//! | `VERIFY_IDENTITY`, the default with `ssl-ca` or `auth = "iam"` | yes | signed by a trusted authority, for this host |
+//!
+//! `ssl-ca` is a PEM file of trusted authorities. If it is absent or `system`, the system's authorities are trusted.
+//! Those don't include the authorities of RDS: put AWS's bundle next to the function and name it. `VERIFY_CA` is
+//! refused, because the driver can't check the authority without checking the host.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use mysql_async::{Opts, OptsBuilder, SslOpts};
+use percent_encoding::percent_decode_str;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use crate::{context::Context, secret};
+use turntable_core::{
+    config::{Auth, Connect, Mysql, Session},
+    error::{Error, Result},
+    port::TokenSigner,
+};
+
+/// The default of `connect_timeout`, which covers the connection, the handshake and the login.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The default of `keepalive`. It detects a lost peer within 15 minutes; the kernel's own settings take two hours.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
+
+const URL_FORMAT: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
+
+/// The address of a server and how to connect to it.
+pub struct Server {
+    opts: Opts,
+    pub mode: SslMode,
+    /// `ssl-ca`: a PEM file or "system".
+    roots: Option<String>,
+    session: Session,
+    /// The setting that these details come from, `url` or `secret "…"`, for error messages.
+    pub given_by: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    Disabled,
+    Preferred,
+    Required,
+    VerifyIdentity,
+}
+
+impl FromStr for SslMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SslMode, String> {
+        Ok(match text.to_ascii_uppercase().replace('-', "_").as_str() {
+            "DISABLED" => SslMode::Disabled,
+            "PREFERRED" => SslMode::Preferred,
+            "REQUIRED" => SslMode::Required,
+            "VERIFY_IDENTITY" => SslMode::VerifyIdentity,
+            "VERIFY_CA" => return Err("ssl-mode VERIFY_CA is not supported: use VERIFY_IDENTITY".into()),
+            _ => {
+                return Err(format!(
+                    "unknown ssl-mode {text:?}, expected one of DISABLED, PREFERRED, REQUIRED, VERIFY_IDENTITY"
+                ));
+            }
+        })
+    }
+}
+
+impl Server {
+    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
+    pub async fn of(options: &Mysql, context: &Context) -> Result<Server> {
+        let auth = options.session.auth;
+        let mut server = match &options.connect {
+            Connect::Url(url) => from_url(url, auth, SslMode::Preferred, "url")?,
+            Connect::Secret(name) => {
+                let text = secret::text(name, context, "a mysql:// URL").await?;
+                from_secret(&text, auth, &format!("secret {name:?}"))?
+            }
+        };
+        server.session = options.session;
+        if auth == Auth::Iam {
+            server.sign_in(context.iam.as_deref(), context.now).await?;
+        }
+        Ok(server)
+    }
+
+    /// Sets an IAM token as the password. RDS receives it in clear text inside the connection, so TLS is required ("IAM
+    /// database authentication", Amazon RDS User Guide).
+    async fn sign_in(&mut self, signer: Option<&dyn TokenSigner>, now: Timestamp) -> Result<()> {
+        let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
+        if self.mode != SslMode::VerifyIdentity {
+            return Err(fault("needs ssl-mode VERIFY_IDENTITY: anyone who intercepts a token can use it"));
+        }
+        if self.opts.pass().is_some_and(|password| !password.is_empty()) {
+            return Err(fault("can't be combined with a password: remove one of them"));
+        }
+        let Some(signer) = signer else { return Err(fault("needs AWS credentials and a region")) };
+        let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
+        let token = signer.token(host, port, self.user(), now).await?;
+        self.opts = OptsBuilder::from_opts(self.opts.clone()).pass(Some(token)).enable_cleartext_plugin(true).into();
+        Ok(())
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        positive(self.session.connect_timeout).unwrap_or(DEFAULT_CONNECT_TIMEOUT)
+    }
+
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        positive(self.session.statement_timeout)
+    }
+
+    /// Returns `user@host:port/database`, for messages.
+    pub fn name(&self) -> String {
+        let database = self.opts.db_name().map(|name| format!("/{name}")).unwrap_or_default();
+        format!("{}@{}{database}", self.user(), self.address())
+    }
+
+    /// Returns `host:port`, for messages.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port())
+    }
+
+    pub fn user(&self) -> &str {
+        self.opts.user().unwrap_or_default()
+    }
+
+    /// Returns the driver's options.
+    pub fn options(&self, encrypted: bool) -> Result<Opts> {
+        let tls = encrypted.then(|| self.tls()).transpose()?;
+        let options = OptsBuilder::from_opts(self.opts.clone())
+            .ssl_opts(tls)
+            // Otherwise the driver would look for a socket on this machine.
+            .prefer_socket(false)
+            .stmt_cache_size(0)
+            .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
+            .connect_attribute("program_name", "turntable");
+        Ok(options.into())
+    }
+
+    fn tls(&self) -> Result<SslOpts> {
+        if self.mode != SslMode::VerifyIdentity {
+            return Ok(SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true));
+        }
+        let roots = trusted(self.roots.as_deref())?.into_iter().map(|root| root.to_vec().into()).collect();
+        Ok(SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots))
+    }
+
+    fn new(
+        opts: Opts,
+        mode: Option<SslMode>,
+        default_mode: SslMode,
+        roots: Option<String>,
+        given_by: &str,
+    ) -> Result<Server> {
+        let default_mode = if roots.is_some() { SslMode::VerifyIdentity } else { default_mode };
+        let mode = mode.unwrap_or(default_mode);
+        if roots.is_some() && mode != SslMode::VerifyIdentity {
+            return Err(Error::config(format!("{given_by}: ssl-ca needs ssl-mode VERIFY_IDENTITY")));
+        }
+        if opts.ip_or_hostname().is_empty() || opts.user().is_none_or(str::is_empty) {
+            return Err(Error::config(format!("{given_by}: the host or the user is missing: expected {URL_FORMAT}")));
+        }
+        Ok(Server { opts, mode, roots, session: Session::default(), given_by: given_by.to_owned() })
+    }
+}
+
+fn positive(length: Option<SignedDuration>) -> Option<Duration> {
+    length.and_then(|length| Duration::try_from(length).ok())
+}
+
+/// Returns the authorities to trust.
+fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
+    let mut found = Vec::new();
+    let mut store = RootCertStore::empty();
+    match roots {
+        Some(path) if path != "system" => {
+            let broken = |error| Error::config(format!("ssl-ca {path:?} can't be read")).caused_by(error);
+            for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
+                let certificate = certificate.map_err(broken)?;
+                let refused =
+                    |error| Error::config(format!("ssl-ca {path:?} contains an invalid certificate")).caused_by(error);
+                store.add(certificate.clone()).map_err(refused)?;
+                found.push(certificate);
+            }
+        }
+        // Skip the system's certificates that don't parse and use the others.
+        _ => {
+            let certificates = rustls_native_certs::load_native_certs().certs;
+            found.extend(certificates.into_iter().filter(|certificate| store.add(certificate.clone()).is_ok()));
+        }
+    }
+    if found.is_empty() {
+        let place = roots.unwrap_or("system");
+        return Err(Error::config(format!("ssl-ca {place:?} contains no certificate: name a PEM file that has one")));
+    }
+    Ok(found)
+}
+
+fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
+    let text = text.trim();
+    if text.starts_with("mysql") || text.starts_with("mariadb") {
+        return from_url(text, auth, SslMode::Required, given_by);
+    }
+    let keys = secret::Keys::parse(text, given_by, "a mysql:// URL")?;
+    let needed = |key| keys.needed(key, "ssl-mode, ssl-ca");
+    let port = keys.port(3306)?;
+    let mode = keys.text("ssl-mode")?.map(|mode| mode.parse()).transpose();
+    let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
+    // With a token, the password in a secret of RDS is ignored.
+    let password = if auth == Auth::Password { Some(needed("password")?) } else { None };
+    let options = OptsBuilder::default()
+        .ip_or_hostname(needed("host")?)
+        .tcp_port(port)
+        .user(Some(needed("username")?))
+        .pass(password)
+        .db_name(keys.text("dbname")?);
+    Server::new(options.into(), mode, default_mode(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
+}
+
+/// Returns the default mode. A token is sent only to a server that proves its identity.
+fn default_mode(auth: Auth, otherwise: SslMode) -> SslMode {
+    if auth == Auth::Iam { SslMode::VerifyIdentity } else { otherwise }
+}
+
+/// Parses a URL. Its parameters are those of this module, not the driver's.
+fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result<Server> {
+    let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
+    let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
+        return Err(fault(&format!("expected {URL_FORMAT}")));
+    };
+    let (base, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (mut mode, mut roots) = (None, None);
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("ssl-mode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
+            Some(("ssl-ca", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
+            _ => {
+                // The parameter is not named: it may be part of a password with an unescaped `?`.
+                return Err(fault(
+                    "unknown parameter in the URL: expected ssl-mode or ssl-ca (percent-encode ? & in the password)",
+                ));
+            }
+        }
+    }
+    let opts = Opts::from_url(&format!("mysql://{base}")).map_err(|error| {
+        // The driver's error names the part of the URL, never the password.
+        fault("not a valid MySQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
+    })?;
+    Server::new(opts, mode, default_mode(auth, otherwise), roots, given_by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turntable_core::error::Kind;
+
+    fn fault(result: Result<Server>) -> String {
+        let error = result.err().unwrap();
+        assert_eq!(error.kind(), Kind::Config);
+        error.report()
+    }
+
+    #[test]
+    fn a_secret_is_json_from_rds_or_a_url() {
+        let server = from_secret(
+            r#"{"engine":"mariadb","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":3307,
+                "dbInstanceIdentifier":"x"}"#,
+            Auth::Password,
+            "secret \"dmp/replica\"",
+        );
+        let server = server.unwrap();
+        assert_eq!(server.name(), "app@db.example:3307/dmp");
+        assert_eq!((server.mode, server.opts.pass()), (SslMode::Required, Some("p@ss")));
+        let least =
+            from_secret(r#"{"host":"h","username":"u","password":"p","ssl-ca":"/opt/ca.pem"}"#, Auth::Password, "x")
+                .unwrap();
+        assert_eq!((least.name().as_str(), least.mode), ("u@h:3306", SslMode::VerifyIdentity));
+        let of_url = from_secret(" mysql://u:p@h/d\n", Auth::Password, "x").unwrap();
+        assert_eq!((of_url.name().as_str(), of_url.mode), ("u@h:3306/d", SslMode::Required));
+    }
+
+    #[test]
+    fn a_secret_error_names_the_key() {
+        let of = |text: &str| fault(from_secret(text, Auth::Password, "secret \"dmp\""));
+        assert_eq!(
+            of(r#"{"username":"u","password":"p"}"#),
+            "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
+             ssl-mode, ssl-ca"
+        );
+        assert_eq!(of("hunter2"), "secret \"dmp\": expected JSON with username, password and host, or a mysql:// URL");
+        assert_eq!(
+            of(r#"{"username":"u","password":"p","host":"h","port":70000}"#),
+            "secret \"dmp\": port must be a number from 0 to 65535"
+        );
+    }
+
+    #[test]
+    fn a_url_takes_the_modes_of_mysql() {
+        let of = |url: &str| from_url(url, Auth::Password, SslMode::Preferred, "url").unwrap();
+        let server = of("mysql://u:p%40@h/d?ssl-mode=verify_identity&ssl-ca=%2Fopt%2Fca.pem");
+        assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyIdentity, Some("/opt/ca.pem")));
+        assert_eq!(server.opts.pass(), Some("p@"));
+        let server = of("mariadb://u@h:6000");
+        assert_eq!((server.mode, server.name().as_str()), (SslMode::Preferred, "u@h:6000"));
+        assert_eq!(of("mysql://u@h/d?ssl-mode=DISABLED").mode, SslMode::Disabled);
+    }
+
+    #[test]
+    fn a_url_error_does_not_contain_the_password() {
+        let of = |url: &str| fault(from_url(url, Auth::Password, SslMode::Preferred, "url"));
+        assert_eq!(of("postgres://u:hunter2@h"), "url: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE");
+        assert_eq!(
+            of("mysql://u:hunter2@h/d?ssl-mode=always"),
+            "url: unknown ssl-mode \"always\", expected one of DISABLED, PREFERRED, REQUIRED, VERIFY_IDENTITY"
+        );
+        assert_eq!(
+            of("mysql://u:hunter2@h/d?ssl-mode=VERIFY_CA"),
+            "url: ssl-mode VERIFY_CA is not supported: use VERIFY_IDENTITY"
+        );
+        assert_eq!(
+            of("mysql://u:hunter2@h/d?ssl-mode=REQUIRED&ssl-ca=x"),
+            "url: ssl-ca needs ssl-mode VERIFY_IDENTITY"
+        );
+        assert_eq!(
+            of("mysql://h/d"),
+            "url: the host or the user is missing: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+        );
+        for url in ["mysql://u:hunter2@h:port/d", "mysql://u:hun?hunter2@h/d", "mysql://u:p@h/d?hunter2=1"] {
+            assert!(!of(url).contains("hunter2"), "{}", of(url));
+        }
+    }
+
+    struct FixedToken;
+
+    #[async_trait::async_trait]
+    impl TokenSigner for FixedToken {
+        async fn token(&self, host: &str, port: u16, user: &str, _: Timestamp) -> Result<String> {
+            Ok(format!("token of {user} at {host}:{port}"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_requires_a_server_that_proves_its_identity() {
+        let of = |url: &str| from_url(url, Auth::Iam, SslMode::Preferred, "url").unwrap();
+        assert_eq!(of("mysql://u@h/d").mode, SslMode::VerifyIdentity);
+        let secret = r#"{"host":"h","username":"u","password":"not this one"}"#;
+        let secret = from_secret(secret, Auth::Iam, "x").unwrap();
+        assert_eq!((secret.mode, secret.opts.pass()), (SslMode::VerifyIdentity, None));
+        let signer = FixedToken;
+        let now = Timestamp::UNIX_EPOCH;
+        for (url, text) in [
+            (
+                "mysql://u@h/d?ssl-mode=REQUIRED",
+                "needs ssl-mode VERIFY_IDENTITY: anyone who intercepts a token can use it",
+            ),
+            ("mysql://u:p@h/d", "can't be combined with a password: remove one of them"),
+        ] {
+            let error = of(url).sign_in(Some(&signer), now).await.unwrap_err();
+            assert_eq!(error.report(), format!("url: auth = \"iam\" {text}"));
+        }
+        let mut server = of("mysql://u@h/d");
+        server.sign_in(Some(&signer), now).await.unwrap();
+        assert_eq!(server.opts.pass(), Some("token of u at h:3306"));
+        assert!(server.opts.enable_cleartext_plugin());
+    }
+}

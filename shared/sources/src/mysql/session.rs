@@ -1,0 +1,110 @@
+//! A connection with one read-only transaction.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mysql_async::{Conn, DriverError, Error as MysqlError, prelude::Queryable};
+
+use super::{
+    failure,
+    server::{Server, SslMode},
+};
+use turntable_core::error::{Error, Result};
+
+/// Sets the time zone to UTC, because a `timestamp` is sent in the session's zone and is ambiguous in a zone with
+/// summer time. Raises `net_write_timeout`, because the reader pauses during uploads. The server's default drops a
+/// reader that pauses for 60 seconds.
+const SETTINGS: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00', net_write_timeout = 3600",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+];
+
+/// Starts a read-only transaction and takes its snapshot. A read replica is sufficient.
+const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+/// A connection in its transaction. Dropping it closes the connection at once, even during a query.
+pub struct Session {
+    conn: Option<Conn>,
+    /// The time by the server's clock, just before the snapshot. The snapshot contains all that was committed by then.
+    pub as_of: Timestamp,
+}
+
+impl Session {
+    /// Connects, applies the settings and begins the transaction.
+    pub async fn begin(server: &Server) -> Result<Session> {
+        let failed = |error| failure::of(server, error);
+        let conn = connect(server).await?;
+        let mut session = Session { conn: Some(conn), as_of: Timestamp::UNIX_EPOCH };
+        let conn = session.conn()?;
+        for setting in SETTINGS {
+            conn.query_drop(setting).await.map_err(failed)?;
+        }
+        if let Some(limit) = server.statement_timeout() {
+            limit_statements(conn, limit).await.map_err(failed)?;
+        }
+        let micros = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await;
+        let micros: Option<i64> = micros.map_err(failed)?;
+        conn.query_drop(BEGIN).await.map_err(failed)?;
+        session.as_of = micros
+            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
+            .ok_or_else(|| Error::corrupt(format!("MySQL at {}: server clock out of range", server.name())))?;
+        Ok(session)
+    }
+
+    /// Returns the connection.
+    pub fn conn(&mut self) -> Result<&mut Conn> {
+        self.conn
+            .as_mut()
+            .ok_or_else(|| Error::corrupt("a connection was used after it was closed; this is a bug, please report it"))
+    }
+
+    /// Commits and closes the connection.
+    pub async fn end(mut self) {
+        if let Some(mut conn) = self.conn.take() {
+            // All rows have been read, so a failure here doesn't matter.
+            let _ = conn.query_drop("COMMIT").await;
+            let _ = conn.disconnect().await;
+        }
+    }
+}
+
+impl Drop for Session {
+    /// Drops the connection on a thread without an executor. On an executor, the driver would first read all remaining
+    /// rows to disconnect cleanly.
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            std::thread::spawn(move || drop(conn));
+        }
+    }
+}
+
+/// Sets the time limit of statements. MySQL limits only SELECT, in milliseconds; MariaDB limits any statement, in
+/// seconds.
+async fn limit_statements(conn: &mut Conn, limit: Duration) -> Result<(), MysqlError> {
+    let version: Option<String> = conn.query_first("SELECT version()").await?;
+    let setting = match version.is_some_and(|version| version.contains("MariaDB")) {
+        true => format!("SET SESSION max_statement_time = {}", limit.as_secs_f64()),
+        false => format!("SET SESSION max_execution_time = {}", limit.as_millis()),
+    };
+    conn.query_drop(setting).await
+}
+
+/// Connects within the timeout. `PREFERRED` falls back to a connection without TLS if the server doesn't offer it.
+async fn connect(server: &Server) -> Result<Conn> {
+    // The driver uses the cryptography provider of the process. An error means that one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let timeout = server.connect_timeout();
+    let connecting = async {
+        match Conn::new(server.options(server.mode != SslMode::Disabled)?).await {
+            Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer)) if server.mode == SslMode::Preferred => {
+                Ok(Conn::new(server.options(false)?).await)
+            }
+            connected => Ok(connected),
+        }
+    };
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(connected) => connected?.map_err(|error| failure::at_connect(server, error)),
+        Err(_) => Err(failure::no_answer(server, timeout)),
+    }
+}

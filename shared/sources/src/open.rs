@@ -1,0 +1,86 @@
+//! Opens any source. Sources are an enum, not a trait: the set is closed, and each source has its own options.
+
+use arrow_schema::SchemaRef;
+use turntable_core::{
+    config::Source,
+    error::{Error, Result},
+};
+
+use crate::{
+    context::{Context, Opened},
+    files, mysql, postgres,
+};
+
+/// Opens a source for reading. Inbox and engine datasets have no rows to read here, so they are an error.
+pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
+    // Boxed because unboxed, together with the callers' futures, they exceed the compiler's recursion limit.
+    match source {
+        Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
+        Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
+        Source::Files(options) => Box::pin(files::open(options, context)).await,
+        Source::Inbox(_) => {
+            Err(Error::input("an inbox dataset is published by the optout function: invoke optout instead"))
+        }
+        Source::Athena(_) | Source::GlueJob(_) => Err(Error::input(
+            "an engine writes the files of this dataset, so no rows can be read here: invoke export instead",
+        )),
+    }
+}
+
+/// Returns the columns of a source without reading its rows.
+pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
+    match source {
+        Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
+        Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
+        // Opening these reads no more than the columns need: the streams read the rows.
+        Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
+            Ok(open(source, context).await?.rows.schema)
+        }
+    }
+}
+
+/// A snapshot of a database, from which several queries are read one after the other.
+pub enum Snapshot {
+    Postgres(postgres::Snapshot),
+    Mysql(mysql::Snapshot),
+}
+
+impl Snapshot {
+    /// Connects to the database of the source and takes a snapshot.
+    pub async fn take(source: &Source, context: &Context) -> Result<Snapshot> {
+        match source {
+            Source::Postgres(options) => {
+                Box::pin(postgres::Snapshot::take(options, context)).await.map(Snapshot::Postgres)
+            }
+            Source::Mysql(options) => Box::pin(mysql::Snapshot::take(options, context)).await.map(Snapshot::Mysql),
+            _ => Err(not_one_database(context)),
+        }
+    }
+
+    /// Opens a source of the same database as of this snapshot. Earlier streams must have been read to the end or
+    /// dropped.
+    pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
+        match (self, source) {
+            (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {
+                Box::pin(snapshot.open(options, context)).await
+            }
+            (Snapshot::Mysql(snapshot), Source::Mysql(options)) => Box::pin(snapshot.open(options, context)).await,
+            _ => Err(not_one_database(context)),
+        }
+    }
+
+    /// Closes the connection.
+    pub async fn end(self) {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.end().await,
+            Snapshot::Mysql(snapshot) => snapshot.end().await,
+        }
+    }
+}
+
+fn not_one_database(context: &Context) -> Error {
+    Error::config(format!(
+        "{}: datasets that share a snapshot must read from one postgres or mysql database",
+        context.table
+    ))
+}

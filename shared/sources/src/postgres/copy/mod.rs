@@ -1,0 +1,12 @@
+//! Decodes PostgreSQL's `COPY … (FORMAT binary)` into Arrow: bytes in, record batches out.
+
+mod column;
+mod decode;
+mod messages;
+mod numeric;
+mod value;
+mod wire;
+
+pub use decode::Decoder;
+pub use messages::Messages;
+pub use wire::Wire;

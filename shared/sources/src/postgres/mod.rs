@@ -1,0 +1,141 @@
+//! Reads PostgreSQL with `COPY (query) TO STDOUT (FORMAT binary)` and decodes it straight into Arrow.
+//!
+//! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
+//! consumed, so memory is a few batches per connection for tables of any size.
+
+pub mod copy;
+mod describe;
+mod failure;
+mod link;
+mod parts;
+mod server;
+mod session;
+mod tap;
+mod tls;
+mod types;
+
+use std::{pin::pin, sync::Arc};
+
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use futures::{StreamExt, future::try_join_all};
+use jiff::Timestamp;
+use tokio_postgres::CopyOutStream;
+
+use self::copy::Decoder;
+use self::{server::Server, session::Session};
+use crate::{
+    background,
+    context::{Context, Opened},
+    unrepresentable::Part,
+};
+use turntable_core::{config::Postgres, error::Result, manifest::TypedBy};
+use turntable_parquet::{Batches, Rows};
+
+/// Opens the query as of a new snapshot.
+pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
+    let server = Arc::new(Server::of(options, context).await?);
+    let first = Session::begin(&server, None).await?;
+    let as_of = first.as_of(&server).await?;
+    read(options, context, server, first, as_of).await
+}
+
+/// An exported snapshot of a database. Other connections can use it as long as this session is open.
+pub struct Snapshot {
+    session: Session,
+    name: String,
+    as_of: Timestamp,
+}
+
+impl Snapshot {
+    /// Connects and takes a snapshot.
+    pub async fn take(options: &Postgres, context: &Context) -> Result<Snapshot> {
+        let server = Server::of(options, context).await?;
+        let session = Session::begin(&server, None).await?;
+        let as_of = session.as_of(&server).await?;
+        let name = export_snapshot(&server, &session).await?;
+        Ok(Snapshot { session, name, as_of })
+    }
+
+    /// Opens the query as of this snapshot.
+    pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
+        let server = Arc::new(Server::of(options, context).await?);
+        let first = Session::begin(&server, Some(&self.name)).await?;
+        read(options, context, server, first, self.as_of).await
+    }
+
+    /// Closes the session. The snapshot can't be used any more.
+    pub async fn end(self) {
+        self.session.end().await;
+    }
+}
+
+async fn read(
+    options: &Postgres,
+    context: &Context,
+    server: Arc<Server>,
+    first: Session,
+    as_of: Timestamp,
+) -> Result<Opened> {
+    let described = describe::describe(&first.link.client, &server, &options.query).await?;
+    let schema = Arc::new(described.schema());
+    let copies = parts::copies(&first.link.client, &server, &described, options).await?;
+    let unrepresentable = context.unrepresentable(&schema);
+    let of = copies.len();
+    let mut streams = Vec::new();
+    for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
+        let rows = session.link.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
+        let part = Part { number: streams.len() + 1, of };
+        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
+        streams.push(batches(server.clone(), session, rows, decoder));
+    }
+    let rows = Rows { schema, copies: Vec::new(), streams };
+    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable })
+}
+
+/// Returns the columns of the query without running it.
+pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
+    let server = Server::of(options, context).await?;
+    let session = Session::begin(&server, None).await?;
+    let described = describe::describe(&session.link.client, &server, &options.query).await?;
+    session.end().await;
+    Ok(Arc::new(described.schema()))
+}
+
+/// Returns `count` sessions that share the snapshot of the first.
+async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
+    if count == 1 {
+        return Ok(vec![first]);
+    }
+    let snapshot = export_snapshot(server, &first).await?;
+    let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
+    Ok([first].into_iter().chain(others).collect())
+}
+
+/// Exports the session's snapshot and returns its name, for other sessions.
+async fn export_snapshot(server: &Server, session: &Session) -> Result<String> {
+    let name = session.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
+    name.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))
+}
+
+/// Decodes the rows in a task of its own.
+fn batches(server: Arc<Server>, mut session: Session, answers: CopyOutStream, mut decoder: Decoder) -> Batches {
+    background::batches("decoding the rows of PostgreSQL", async move |sender| {
+        // `rows` ends before `answers` reports the outcome. Over a Unix socket, `answers` has the rows too.
+        let tapped = (&mut session.link.rows).map(|rows| Ok(Bytes::from(rows)));
+        let mut rows = pin!(tapped.chain(answers));
+        while let Some(bytes) = rows.next().await {
+            let bytes = bytes.map_err(|error| failure::while_copying(&server, decoder.rows(), error))?;
+            decoder.push(&bytes)?;
+            while let Some(batch) = decoder.ready.pop_front() {
+                background::send(&sender, batch).await?;
+            }
+        }
+        decoder.finish()?;
+        for batch in decoder.ready.drain(..) {
+            background::send(&sender, batch).await?;
+        }
+        session.end().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,254 @@
+//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
+//!
+//! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
+//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include those
+//! of RDS) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
+//! authentication it defaults to "verify-full" in both.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use percent_encoding::percent_decode_str;
+use tokio_postgres::config::Host;
+
+use super::tls::SslMode;
+use crate::{context::Context, secret};
+use turntable_core::{
+    config::{Auth, Connect, Postgres, Session},
+    error::{Error, Result},
+};
+
+/// The address of a server and how to connect to it.
+pub struct Server {
+    pub options: tokio_postgres::Config,
+    pub mode: SslMode,
+    /// `sslrootcert`: a PEM file or "system".
+    pub roots: Option<String>,
+    /// Milliseconds; 0 is no limit.
+    pub statement_timeout: i128,
+    /// The setting that these details come from, `url` or `secret "…"`, for error messages.
+    pub given_by: String,
+}
+
+/// The default of `connect_timeout`.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The default of `keepalive`. It detects a lost peer within two minutes; the kernel's own settings take two hours.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
+const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
+
+impl Server {
+    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
+    pub async fn of(options: &Postgres, context: &Context) -> Result<Server> {
+        let auth = options.session.auth;
+        let mut server = match &options.connect {
+            Connect::Url(url) => from_url(url, auth, "url")?,
+            Connect::Secret(name) => {
+                let text = secret::text(name, context, "a postgres:// URL").await?;
+                from_secret(&text, auth, &format!("secret {name:?}"))?
+            }
+        };
+        server.apply(&options.session);
+        if auth == Auth::Iam {
+            server.sign_in(context).await?;
+        }
+        Ok(server)
+    }
+
+    /// Sets an IAM token as the password.
+    async fn sign_in(&mut self, context: &Context) -> Result<()> {
+        let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
+        if !matches!(self.mode, SslMode::VerifyCa | SslMode::VerifyFull) {
+            return Err(fault("needs sslmode verify-full or verify-ca: anyone who intercepts a token can use it"));
+        }
+        if self.options.get_password().is_some() {
+            return Err(fault("can't be combined with a password: remove one of them"));
+        }
+        let [Host::Tcp(host)] = self.options.get_hosts() else { return Err(fault("needs exactly one host")) };
+        let Some(signer) = &context.iam else { return Err(fault("needs AWS credentials and a region")) };
+        let port = self.options.get_ports().first().copied().unwrap_or(5432);
+        let token = signer.token(host, port, self.options.get_user().unwrap_or_default(), context.now).await?;
+        self.options.password(token);
+        Ok(())
+    }
+
+    /// Applies the dataset's settings, which override those of the URL.
+    fn apply(&mut self, session: &Session) {
+        let positive = |length: Option<SignedDuration>| length.and_then(|length| Duration::try_from(length).ok());
+        if let Some(length) = positive(session.connect_timeout) {
+            self.options.connect_timeout(length);
+        }
+        if let Some(length) = positive(session.keepalive) {
+            self.options.keepalives(true).keepalives_idle(length);
+        }
+        self.statement_timeout = session.statement_timeout.map_or(0, |length| length.as_millis());
+    }
+
+    /// Returns `user@host:port/database`, for messages.
+    pub fn name(&self) -> String {
+        let user = self.options.get_user().unwrap_or_default();
+        let database = self.options.get_dbname().unwrap_or(user);
+        format!("{user}@{}/{database}", self.address())
+    }
+
+    /// Returns `host:port` of each host, for messages.
+    pub fn address(&self) -> String {
+        let ports = self.options.get_ports();
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self.options.get_hosts().iter().enumerate().map(|(at, host)| match host {
+            Host::Tcp(host) => format!("{host}:{}", port(at)),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        hosts.collect::<Vec<_>>().join(",")
+    }
+
+    fn new(mut options: tokio_postgres::Config, mode: SslMode, roots: Option<String>, given_by: &str) -> Server {
+        if options.get_connect_timeout().is_none() {
+            options.connect_timeout(DEFAULT_CONNECT_TIMEOUT);
+        }
+        options.application_name("turntable");
+        if options.get_keepalives_idle() == DRIVER_DEFAULT_KEEPALIVE {
+            options.keepalives_idle(DEFAULT_KEEPALIVE);
+        }
+        if options.get_keepalives_interval().is_none() {
+            options.keepalives_interval(DEFAULT_KEEPALIVE / 6).keepalives_retries(6);
+        }
+        // As in libpq, Unix sockets are not encrypted.
+        let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let mode = if local { SslMode::Disable } else { mode };
+        Server { options, mode, roots, statement_timeout: 0, given_by: given_by.to_owned() }
+    }
+}
+
+fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
+    let text = text.trim();
+    if text.starts_with("postgres") {
+        return from_url(text, auth, given_by);
+    }
+    let keys = secret::Keys::parse(text, given_by, "a postgres:// URL")?;
+    let needed = |key| keys.needed(key, "sslmode, sslrootcert");
+    let port = keys.port(5432)?;
+    let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
+    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
+    let mode = mode.and_then(|mode| SslMode::of(mode, roots.as_deref(), default_mode));
+    let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
+    let mut options = tokio_postgres::Config::new();
+    options
+        .user(needed("username")?)
+        .host(needed("host")?)
+        .port(port)
+        .dbname(keys.text("dbname")?.unwrap_or_else(|| "postgres".into()));
+    // With a token, the password in a secret of RDS is ignored.
+    if auth == Auth::Password {
+        options.password(needed("password")?);
+    }
+    Ok(Server::new(options, mode, roots, given_by))
+}
+
+/// Parses a URL. The driver gets it without `sslmode` and `sslrootcert`, which it doesn't know.
+fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
+    let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(fault("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
+    let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let (mut mode, mut roots, mut others) = (None, None, Vec::new());
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("sslmode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
+            Some(("sslrootcert", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
+            _ => others.push(parameter),
+        }
+    }
+    let options: tokio_postgres::Config = format!("{base}?{}", others.join("&")).parse().map_err(|error| {
+        // The driver's error names the parameter, never its value.
+        fault("not a valid PostgreSQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
+    })?;
+    if options.get_hosts().is_empty() || options.get_user().is_none() {
+        return Err(fault("the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
+    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
+    let mode = SslMode::of(mode, roots.as_deref(), default_mode).map_err(|what| fault(&what))?;
+    Ok(Server::new(options, mode, roots, given_by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turntable_core::error::Kind;
+
+    fn fault(result: Result<Server>) -> String {
+        let error = result.err().unwrap();
+        assert_eq!(error.kind(), Kind::Config);
+        error.report()
+    }
+
+    #[test]
+    fn a_secret_is_json_from_rds_or_a_url() {
+        let server = from_secret(
+            r#"{"engine":"postgres","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":5433,
+                "dbInstanceIdentifier":"x"}"#,
+            Auth::Password,
+            "secret \"dmp/replica\"",
+        );
+        let server = server.unwrap();
+        assert_eq!(server.name(), "app@db.example:5433/dmp");
+        assert_eq!((server.mode, server.roots), (SslMode::Require, None));
+        assert_eq!(server.options.get_password(), Some(&b"p@ss"[..]));
+        let least =
+            from_secret(r#"{"host":"h","username":"u","password":"p","sslmode":"verify-full"}"#, Auth::Password, "x")
+                .unwrap();
+        assert_eq!((least.name().as_str(), least.mode), ("u@h:5432/postgres", SslMode::VerifyFull));
+        assert_eq!(from_secret(" postgres://u:p@h/d\n", Auth::Password, "x").unwrap().name(), "u@h:5432/d");
+    }
+
+    #[test]
+    fn a_secret_error_names_the_key() {
+        let of = |text: &str| fault(from_secret(text, Auth::Password, "secret \"dmp\""));
+        assert_eq!(
+            of(r#"{"username":"u","password":"p"}"#),
+            "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
+             sslmode, sslrootcert"
+        );
+        assert_eq!(
+            of("hunter2"),
+            "secret \"dmp\": expected JSON with username, password and host, or a postgres:// URL"
+        );
+        assert_eq!(
+            of(r#"{"username":"u","password":"p","host":"h","port":70000}"#),
+            "secret \"dmp\": port must be a number from 0 to 65535"
+        );
+        assert_eq!(
+            of(r#"{"username":7,"password":"p","host":"h"}"#),
+            "secret \"dmp\": username must be a non-empty string"
+        );
+    }
+
+    #[test]
+    fn a_url_takes_the_modes_of_libpq() {
+        let of = |url: &str| from_url(url, Auth::Password, "url");
+        let server = of("postgres://u:p@h/d?sslmode=verify-ca&connect_timeout=3&sslrootcert=%2Fopt%2Fca.pem").unwrap();
+        assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyCa, Some("/opt/ca.pem")));
+        assert_eq!(server.options.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        let server = of("postgresql://u@h:6000").unwrap();
+        assert_eq!((server.mode, server.name().as_str()), (SslMode::Prefer, "u@h:6000/u"));
+        assert_eq!(server.options.get_connect_timeout(), Some(&DEFAULT_CONNECT_TIMEOUT));
+    }
+
+    #[test]
+    fn a_url_error_does_not_contain_the_password() {
+        let of = |url: &str| fault(from_url(url, Auth::Password, "url"));
+        assert_eq!(of("mysql://u:hunter2@h"), "url: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE");
+        assert_eq!(
+            of("postgres://u:hunter2@h/d?sslmode=always"),
+            "url: unknown sslmode \"always\", expected one of disable, allow, prefer, require, verify-ca, verify-full"
+        );
+        assert_eq!(
+            of("postgres:///d"),
+            "url: the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        );
+        for url in ["postgres://u:hunter2@h:port/d", "postgres://u:hunter2@h/d?nonsense=1"] {
+            assert!(!of(url).contains("hunter2"), "{}", of(url));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A connection with one read-only transaction.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{
+    failure,
+    link::Link,
+    server::Server,
+    tls::{self, SslMode},
+};
+use turntable_core::error::{Error, Result};
+
+/// Starts a read-only transaction on one snapshot. A read replica is sufficient.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Pins the output styles, which determine the text of values. The time zone stays that of the role, because the query
+/// may depend on it. The timeouts of the role and the database are lifted: they are meant for short queries, and a COPY
+/// may run for long.
+const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
+    SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
+    SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
+
+/// Selects the server process behind the connection. A pooler may change it between transactions.
+const BACKEND_PID: &str = "SELECT pg_catalog.pg_backend_pid()";
+
+/// A connection in its transaction. Dropping it closes the connection at once, even during a COPY.
+pub struct Session {
+    pub link: Link,
+}
+
+impl Session {
+    /// Connects and begins the transaction, on a new snapshot or on one that another session has exported. That
+    /// session's transaction must still be open.
+    pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
+        let session = Session { link: connect(server).await? };
+        let client = &session.link.client;
+        let snapshot = snapshot.map(|name| format!("; SET TRANSACTION SNAPSHOT '{name}'")).unwrap_or_default();
+        let limit = format!("SET LOCAL statement_timeout = {}", server.statement_timeout);
+        let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {BACKEND_PID}");
+        // The driver sends both in this order, in one round trip.
+        match tokio::join!(client.simple_query(BACKEND_PID), client.simple_query(&begin)) {
+            (Ok(pid_before), Ok(pid_within)) => {
+                if last(&pid_before) != last(&pid_within) {
+                    tracing::warn!(server = server.name(), "{}", failure::POOLER);
+                }
+                Ok(session)
+            }
+            // If the connection was closed, only one of the two errors has the reason.
+            (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::of(server, other)),
+            (Ok(_), Err(error)) if !snapshot.is_empty() && failure::no_snapshot(&error) => {
+                Err(failure::other_snapshot(server))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(failure::of(server, error)),
+        }
+    }
+
+    /// Returns the start of the transaction by the server's clock. The snapshot has all that was committed by then.
+    pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
+        let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
+        let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
+        Timestamp::try_from(time).map_err(|error| {
+            Error::corrupt(format!("PostgreSQL at {}: server clock out of range", server.name())).caused_by(error)
+        })
+    }
+
+    /// Commits and closes the connection.
+    pub async fn end(self) {
+        // All rows have been read, so a failure here doesn't matter.
+        let _ = self.link.client.batch_execute("COMMIT").await;
+        self.link.end().await;
+    }
+}
+
+/// Returns the first column of the last row.
+fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
+    messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
+}
+
+/// Connects as libpq does: `allow` starts without TLS, `prefer` with it. If that fails, both try the other way.
+async fn connect(server: &Server) -> Result<Link> {
+    let (with_tls, may_try_other) = match server.mode {
+        SslMode::Disable => (false, false),
+        SslMode::Allow => (false, true),
+        SslMode::Prefer => (true, true),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (true, false),
+    };
+    match attempt(server, with_tls).await {
+        Err(Failure::Driver(error)) if may_try_other && failure::other_way(&error) => {
+            attempt(server, !with_tls).await.map_err(|other| match other {
+                // If the server refused the user in the first attempt, that is the reason for both failures. An error
+                // about TLS concerns only its own attempt.
+                Failure::Driver(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
+                other => other.into_error(server),
+            })
+        }
+        attempted => attempted.map_err(|failed| failed.into_error(server)),
+    }
+}
+
+async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
+    let limit = server.options.get_connect_timeout().copied().unwrap_or_default();
+    // The driver's own limit covers only the socket. A server or pooler may accept the connection and then stay silent.
+    let timeout = limit * server.options.get_hosts().len().max(1) as u32;
+    let tls =
+        with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failure::Local)?;
+    match tokio::time::timeout(timeout, Link::open(server.options.clone(), tls)).await {
+        Ok(Ok(linked)) => linked.map_err(Failure::Driver),
+        Ok(Err(error)) => {
+            Err(Failure::Local(Error::unavailable("can't start a thread for the connection").caused_by(error)))
+        }
+        Err(_) => Err(Failure::Local(failure::no_answer(server, timeout))),
+    }
+}
+
+enum Failure {
+    /// The failure is on this side.
+    Local(Error),
+    /// The driver or the server failed.
+    Driver(tokio_postgres::Error),
+}
+
+impl Failure {
+    fn into_error(self, server: &Server) -> Error {
+        match self {
+            Failure::Local(error) => error,
+            Failure::Driver(error) => failure::at_connect(server, error),
+        }
+    }
+}

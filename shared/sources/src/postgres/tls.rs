@@ -1,0 +1,182 @@
+//! Implements the `sslmode`s of libpq with rustls.
+//!
+//! | mode | encrypted | server's certificate |
+//! |---|---|---|
+//! | `disable` | no | |
+//! | `allow` | only if the server refuses a connection without it | not checked, unless `sslrootcert` is given |
+//! | `prefer` | unless the server doesn't offer it, or refuses a connection with it | as above |
+//! | `require` | yes | as above |
+//! | `verify-ca` | yes | signed by an authority of `sslrootcert` |
+//! | `verify-full` | yes | and for this host |
+//!
+//! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
+//! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
+//! a certificate for some host from them. Without `sslrootcert`, `verify-full` uses the system's authorities, and
+//! `verify-ca` is refused (libpq would look in the home directory, and a function has none). The system's authorities
+//! don't include those of RDS: put AWS's bundle next to the function and name it. Unlike in libpq, a certificate
+//! without subject alternative names matches no host.
+
+use std::{path::Path, str::FromStr, sync::Arc};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use turntable_core::error::{Error, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl FromStr for SslMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SslMode, String> {
+        Ok(match text {
+            "disable" => SslMode::Disable,
+            "allow" => SslMode::Allow,
+            "prefer" => SslMode::Prefer,
+            "require" => SslMode::Require,
+            "verify-ca" => SslMode::VerifyCa,
+            "verify-full" => SslMode::VerifyFull,
+            _ => {
+                return Err(format!(
+                    "unknown sslmode {text:?}, expected one of disable, allow, prefer, require, verify-ca, verify-full"
+                ));
+            }
+        })
+    }
+}
+
+impl SslMode {
+    /// Returns the effective mode for `sslmode` and `sslrootcert`. `default_mode` applies if neither is given.
+    pub fn of(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
+        let system = roots == Some("system");
+        let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
+        match mode {
+            SslMode::VerifyCa if roots.is_none() => {
+                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use \
+                                verify-full"
+                    .into())
+            }
+            SslMode::Disable | SslMode::VerifyFull => Ok(mode),
+            _ if system => {
+                Err("sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a \
+                                public authority"
+                    .into())
+            }
+            _ => Ok(mode),
+        }
+    }
+}
+
+/// Returns the TLS configuration for a mode. `roots` is `sslrootcert`.
+pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::config("TLS setup failed").caused_by(error))?;
+    let trusted = match (mode, roots) {
+        (SslMode::VerifyCa | SslMode::VerifyFull, _) | (_, Some(_)) => Some(trusted(roots)?),
+        (_, None) => None,
+    };
+    if let (SslMode::VerifyFull, Some(trusted)) = (mode, &trusted) {
+        return Ok(builder.with_root_certificates(trusted.clone()).with_no_client_auth());
+    }
+    let authority = match trusted {
+        Some(trusted) => Some(
+            WebPkiServerVerifier::builder_with_provider(trusted.into(), provider.clone())
+                .build()
+                .map_err(|error| Error::config("TLS setup failed").caused_by(error))?,
+        ),
+        None => None,
+    };
+    let verifier = Arc::new(AnyHost { authority, provider });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+/// Returns the authorities to trust.
+fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Some(path) if path != "system" => {
+            let broken = |error| Error::config(format!("sslrootcert {path:?} can't be read")).caused_by(error);
+            for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
+                let refused = |error| {
+                    Error::config(format!("sslrootcert {path:?} contains an invalid certificate")).caused_by(error)
+                };
+                store.add(certificate.map_err(broken)?).map_err(refused)?;
+            }
+        }
+        // Skip the system's certificates that don't parse and use the others.
+        _ => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    if store.is_empty() {
+        let place = roots.unwrap_or("system");
+        return Err(Error::config(format!(
+            "sslrootcert {place:?} contains no certificate: name a PEM file that has one"
+        )));
+    }
+    Ok(store)
+}
+
+/// Accepts a certificate for any host. With an authority, the authority must have signed it.
+#[derive(Debug)]
+struct AnyHost {
+    authority: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyHost {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
+        // The host name is checked last, so a certificate that fails there has a valid signature.
+        match authority.verify_server_cert(certificate, intermediates, host, ocsp, now) {
+            Err(TlsError::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

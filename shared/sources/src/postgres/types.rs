@@ -1,0 +1,196 @@
+//! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests
+//! compare it with this module.
+//!
+//! A type without a rule here is cast to text by the server, as are arrays and fields of it: `interval`, ranges,
+//! geometric types, `reg…` types, anonymous records, and the types of extensions.
+
+use std::collections::HashMap;
+
+use tokio_postgres::types::{Kind, Oid, Type};
+
+use crate::postgres::copy::Wire;
+
+/// The cast that the server applies to a value before it sends it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cast {
+    None,
+    Text,
+    TextArray,
+    /// A row that is rebuilt from its fields, some of which are cast.
+    Row(Vec<(String, Cast)>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub wire: Wire,
+    pub cast: Cast,
+}
+
+/// The type modifiers that the driver doesn't report: of each domain, and of each composite's fields in their order.
+pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
+
+/// Returns the rule for a type. The error states what is wrong with the type.
+pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, String> {
+    let plain = |wire| Ok(Rule { wire, cast: Cast::None });
+    match *of {
+        Type::BOOL => plain(Wire::Boolean),
+        Type::INT2 => plain(Wire::Int16),
+        Type::INT4 => plain(Wire::Int32),
+        Type::INT8 => plain(Wire::Int64),
+        Type::OID | Type::XID | Type::CID => plain(Wire::Oid),
+        Type::FLOAT4 => plain(Wire::Float32),
+        Type::FLOAT8 => plain(Wire::Float64),
+        Type::NUMERIC => plain(numeric(modifier)),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON => plain(Wire::Text),
+        Type::JSONB => plain(Wire::Jsonb),
+        Type::UUID => plain(Wire::Uuid),
+        Type::BYTEA => plain(Wire::Binary),
+        Type::DATE => plain(Wire::Date),
+        Type::TIMESTAMP => plain(Wire::Timestamp { utc: false }),
+        Type::TIMESTAMPTZ => plain(Wire::Timestamp { utc: true }),
+        _ => match of.kind() {
+            Kind::Enum(_) => plain(Wire::Text),
+            Kind::Domain(base) => {
+                let own = modifiers.get(&of.oid()).map_or(-1, |(own, _)| *own);
+                rule(base, if own == -1 { modifier } else { own }, modifiers)
+            }
+            Kind::Array(element) => array(rule(element, modifier, modifiers)?),
+            Kind::Composite(fields) if !fields.is_empty() => {
+                let own = modifiers.get(&of.oid()).map_or(&[][..], |(_, fields)| fields);
+                let fields = fields.iter().enumerate().map(|(at, field)| {
+                    let modifier = own.get(at).copied().unwrap_or(-1);
+                    Ok((field.name().to_owned(), rule(field.type_(), modifier, modifiers)?))
+                });
+                composite(of, fields.collect::<Result<_, String>>()?)
+            }
+            Kind::Simple if of.name() == "hstore" => plain(Wire::Hstore),
+            _ => Ok(Rule { wire: Wire::Text, cast: Cast::Text }),
+        },
+    }
+}
+
+/// Decodes precision and scale from the modifier, as packed by `src/backend/utils/adt/numeric.c`: 16 bits of precision
+/// above 11 bits of signed scale, plus 4.
+fn numeric(modifier: i32) -> Wire {
+    let packed = modifier.wrapping_sub(4);
+    let (precision, scale) = ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024);
+    match (u8::try_from(precision), u8::try_from(scale)) {
+        (Ok(precision @ 1..=38), Ok(scale)) if modifier >= 4 && scale <= precision => {
+            Wire::Decimal { precision, scale }
+        }
+        _ => Wire::NumericText,
+    }
+}
+
+/// Returns the rule for an array. If its elements need a cast, it becomes a list of texts.
+fn array(element: Rule) -> Result<Rule, String> {
+    Ok(match element.cast {
+        Cast::None => Rule { wire: Wire::List(Box::new(element.wire)), cast: Cast::None },
+        _ => Rule { wire: Wire::List(Box::new(Wire::Text)), cast: Cast::TextArray },
+    })
+}
+
+fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
+    let mut wires: Vec<(String, Wire)> = Vec::new();
+    let mut casts = Vec::new();
+    for (name, rule) in fields {
+        let lower = name.to_lowercase();
+        if !lower.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return Err(format!(
+                "type {:?} has a field {name:?}: Athena's structs allow letters, digits and _",
+                of.name()
+            ));
+        }
+        if wires.iter().any(|(other, _)| *other == lower) {
+            return Err(format!("type {:?} has two fields named {lower:?}: Glue's names are lower case", of.name()));
+        }
+        wires.push((lower, rule.wire));
+        casts.push((name, rule.cast));
+    }
+    let cast = if casts.iter().all(|(_, cast)| *cast == Cast::None) { Cast::None } else { Cast::Row(casts) };
+    Ok(Rule { wire: Wire::Struct(wires), cast })
+}
+
+impl Cast {
+    /// Returns SQL that applies the cast to `expression`.
+    pub fn of(&self, expression: &str) -> String {
+        match self {
+            Cast::None => expression.to_owned(),
+            Cast::Text => format!("({expression})::pg_catalog.text"),
+            Cast::TextArray => format!("({expression})::pg_catalog.text[]"),
+            Cast::Row(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, cast)| cast.of(&format!("({expression}).{}", quoted(name)))).collect();
+                // `IS NULL` would also be true for a row whose fields are all null.
+                format!("CASE WHEN ({expression}) IS DISTINCT FROM NULL THEN ROW({}) END", fields.join(", "))
+            }
+        }
+    }
+}
+
+/// Returns a quoted SQL identifier.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::types::Field;
+
+    use super::*;
+
+    fn modifier(precision: i32, scale: i32) -> i32 {
+        ((precision << 16) | (scale & 0x7ff)) + 4
+    }
+
+    #[test]
+    fn a_numeric_becomes_a_decimal_only_if_nothing_is_lost() {
+        let decimal = |precision, scale| Wire::Decimal { precision, scale };
+        for (modifier, wire) in [
+            (modifier(5, 2), decimal(5, 2)),
+            (modifier(38, 0), decimal(38, 0)),
+            (modifier(38, 38), decimal(38, 38)),
+            (modifier(39, 2), Wire::NumericText),
+            (modifier(1000, 2), Wire::NumericText),
+            (modifier(3, 5), Wire::NumericText),
+            (modifier(5, -2), Wire::NumericText),
+            (-1, Wire::NumericText),
+        ] {
+            assert_eq!(numeric(modifier), wire, "{modifier}");
+        }
+    }
+
+    #[test]
+    fn casts_apply_to_fields_and_arrays() {
+        let inner = Type::new(
+            "inner".into(),
+            90001,
+            Kind::Composite(vec![Field::new("N".into(), Type::NUMERIC), Field::new("at".into(), Type::TIME)]),
+            "public".into(),
+        );
+        let modifiers = Modifiers::from([(90001, (-1, vec![modifier(7, 3), -1]))]);
+        let found = rule(&inner, -1, &modifiers).unwrap();
+        let n = Wire::Decimal { precision: 7, scale: 3 };
+        assert_eq!(found.wire, Wire::Struct(vec![("n".into(), n), ("at".into(), Wire::Text)]));
+        assert_eq!(
+            found.cast.of("\"c\""),
+            "CASE WHEN (\"c\") IS DISTINCT FROM NULL THEN ROW((\"c\").\"N\", ((\"c\").\"at\")::pg_catalog.text) END"
+        );
+        let array = Type::new("_inner".into(), 90002, Kind::Array(inner), "public".into());
+        let found = rule(&array, -1, &modifiers).unwrap();
+        assert_eq!(found.wire, Wire::List(Box::new(Wire::Text)));
+        assert_eq!(found.cast.of("\"c\""), "(\"c\")::pg_catalog.text[]");
+        assert_eq!(rule(&Type::INT4_ARRAY, -1, &modifiers).unwrap().cast, Cast::None);
+    }
+
+    #[test]
+    fn field_names_that_glue_cannot_store_are_rejected() {
+        let of = |names: &[&str]| {
+            let fields = names.iter().map(|name| Field::new((*name).into(), Type::INT4)).collect();
+            let composite = Type::new("pair".into(), 90001, Kind::Composite(fields), "public".into());
+            rule(&composite, -1, &Modifiers::new()).unwrap_err()
+        };
+        assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields named \"a\": Glue's names are lower case");
+        assert_eq!(of(&["a b"]), "type \"pair\" has a field \"a b\": Athena's structs allow letters, digits and _");
+    }
+}

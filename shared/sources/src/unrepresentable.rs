@@ -1,0 +1,96 @@
+//! Handles values that Arrow or Athena can't represent: the dataset chooses an error, or NULL and a count.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use arrow_schema::Schema;
+
+use turntable_core::{config::OnUnrepresentable, error::Error};
+
+/// The policy of one table, and the number of values per column that became NULL. All streams of a source share it.
+#[derive(Debug)]
+pub struct Unrepresentable {
+    table: String,
+    policy: OnUnrepresentable,
+    columns: Vec<(String, AtomicU64)>,
+}
+
+/// The position of a row, for error messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Counted from 1 within its stream.
+    pub number: u64,
+    pub part: Part,
+}
+
+/// One of the streams that a source is read in. With several streams, rows are numbered only within their part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Counted from 1.
+    pub number: usize,
+    pub of: usize,
+}
+
+impl Part {
+    pub const WHOLE: Part = Part { number: 1, of: 1 };
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}", self.number)?;
+        match self.part {
+            Part { of: 1, .. } => Ok(()),
+            Part { number, of } => write!(f, " of part {number} of {of}"),
+        }
+    }
+}
+
+impl Unrepresentable {
+    /// `table` is the table that is built, for error messages.
+    pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
+        let columns = schema.fields().iter().map(|field| (field.name().clone(), AtomicU64::new(0)));
+        Self { table: table.into(), policy, columns: columns.collect() }
+    }
+
+    /// Returns whether unrepresentable values become NULL.
+    pub fn is_null(&self) -> bool {
+        self.policy == OnUnrepresentable::Null
+    }
+
+    /// Adds to the number of values of the column that became NULL.
+    pub fn count(&self, column: usize, values: u64) {
+        self.columns[column].1.fetch_add(values, Ordering::Relaxed);
+    }
+
+    /// Handles one unrepresentable value. `Ok`: it has been counted, and the caller writes NULL. `what` states the
+    /// fault and the fix, never the value.
+    pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
+        match self.policy {
+            OnUnrepresentable::Null => {
+                self.count(column, 1);
+                Ok(())
+            }
+            OnUnrepresentable::Error => Err(self.error(column, row, what)),
+        }
+    }
+
+    /// Returns the error for an unrepresentable value.
+    pub fn error(&self, column: usize, row: impl fmt::Display, what: &str) -> Error {
+        let place = self.place(column, row);
+        Error::input(format!("{place}: {what}, or set on_unrepresentable = \"null\" to store NULL"))
+    }
+
+    /// Returns the position of a value: `table dmp.users, column "born", row 7`.
+    pub fn place(&self, column: usize, row: impl fmt::Display) -> String {
+        format!("table {}, column {:?}, {row}", self.table, self.columns[column].0)
+    }
+
+    /// Returns the number of values that became NULL so far, by column; columns without any are left out.
+    pub fn nulled(&self) -> BTreeMap<String, u64> {
+        let counts = self.columns.iter().map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+}

@@ -1,0 +1,70 @@
+//! The environment of a function: the ports, the clock, and the place of `datasets.toml`.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use turntable_aws::{
+    athena::Athena,
+    glue::{Glue, GlueCatalog},
+    s3::S3,
+};
+use turntable_core::{
+    config::{Config, Place},
+    error::{Error, Result},
+    port::{Catalog, Objects, Query},
+};
+
+#[derive(Clone)]
+pub struct Environment {
+    pub catalog: Arc<dyn Catalog>,
+    pub objects: Arc<dyn Objects>,
+    pub query: Arc<dyn Query>,
+    pub clock: Clock,
+    pub datasets: Place,
+}
+
+impl Environment {
+    /// Builds the real ports and clock from the environment variables.
+    pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
+        Ok(Environment {
+            catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
+            objects: Arc::new(S3::new(aws)),
+            query: Arc::new(Athena::new(
+                aws,
+                optional("ATHENA_WORKGROUP").unwrap_or_else(|| "primary".into()),
+                optional("ATHENA_OUTPUT"),
+            )),
+            clock: Clock::system(),
+            datasets: Place::parse(&required("DATASETS")?)?,
+        })
+    }
+
+    /// Reads `datasets.toml`. Each invocation reads it anew, so a change applies from the next invocation on.
+    pub async fn config(&self) -> Result<Config> {
+        let missing = |place: &dyn std::fmt::Display| {
+            Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))
+        };
+        let (name, bytes) = match &self.datasets {
+            Place::S3(key) => (key.to_string(), self.objects.get(key).await?.ok_or_else(|| missing(key))?.to_vec()),
+            Place::Disk(path) => {
+                let read = tokio::fs::read(path).await.map_err(|fault| missing(&path.display()).caused_by(fault));
+                (path.display().to_string(), read?)
+            }
+        };
+        let text =
+            String::from_utf8(bytes).map_err(|fault| Error::config(format!("{name} is not UTF-8")).caused_by(fault))?;
+        Config::parse(&name, &text)
+    }
+}
+
+/// Returns an environment variable that template.yaml sets; an error if it is missing or empty.
+pub fn required(name: &str) -> Result<String> {
+    optional(name)
+        .ok_or_else(|| Error::config(format!("the environment variable {name} is not set: template.yaml sets it")))
+}
+
+/// Returns an environment variable; `None` if it is missing or empty.
+#[allow(clippy::disallowed_methods, reason = "the only place that reads the environment")]
+pub fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,159 @@
+//! Builds the data files of the next generation. Unchanged files are copied on the server; the others are rewritten.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::file;
+use turntable_core::consent::{bucket, key::Key, record_columns::RecordColumns};
+use turntable_core::{
+    error::{Error, Result},
+    layout::{Location, part, part_number},
+    manifest::{File, Manifest},
+    port::Objects,
+};
+use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
+
+/// The inputs of a build, and its destination.
+pub struct Build {
+    pub objects: Arc<dyn Objects>,
+    pub key: Key,
+    /// The live merge; `None` if live is not a merge or there is no table.
+    pub base: Option<Manifest>,
+    pub buckets: u32,
+    pub to: Location,
+}
+
+pub struct Built {
+    pub files: Vec<File>,
+    /// The number of keys that are new or whose consent record changed.
+    pub applied: u64,
+}
+
+/// How many buckets are built at the same time, and how many rows they have together. The rows bound the memory; copies
+/// need none.
+const MAX_CONCURRENT_BUCKETS: usize = 64;
+const MAX_CONCURRENT_ROWS: u64 = 640_000;
+
+/// A part of the table that is built independently. It is usually one bucket. When the number of buckets changes, it is
+/// the set of old and new buckets that share keys.
+struct Unit {
+    old: Vec<File>,
+    new: Vec<u32>,
+    changes: Part,
+}
+
+impl Build {
+    pub async fn run(self, changes: SpillBuffer) -> Result<Built> {
+        let old_buckets = self.base.as_ref().and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
+        let same = old_buckets == Some(self.buckets);
+        let units = old_buckets.unwrap_or(self.buckets).min(self.buckets);
+        let (unchanged, changed): (Vec<Unit>, Vec<Unit>) =
+            self.units(units, changes)?.into_iter().partition(|unit| same && unit.changes.at_most() == 0);
+        let this = Arc::new(self);
+        let copies = stream::iter(unchanged.into_iter().flat_map(|unit| unit.old))
+            .map(|file| this.copy_file(file))
+            .buffered(MAX_CONCURRENT_BUCKETS)
+            .try_collect::<Vec<File>>();
+        let room = Semaphore::new(MAX_CONCURRENT_ROWS as usize);
+        let rewrite = async |unit: Unit| {
+            let rows = unit.old.iter().map(|file| file.rows).sum::<u64>() + unit.changes.at_most() as u64;
+            let _room = room.acquire_many(rows.clamp(1, MAX_CONCURRENT_ROWS) as u32).await;
+            this.clone().rewrite(unit, same).await
+        };
+        let rewrites =
+            stream::iter(changed).map(rewrite).buffered(MAX_CONCURRENT_BUCKETS).try_collect::<Vec<(Vec<File>, u64)>>();
+        let (copied, rewritten) = futures::try_join!(copies, rewrites)?;
+        let applied = rewritten.iter().map(|(_, applied)| applied).sum();
+        let mut files: Vec<File> = rewritten.into_iter().flat_map(|(files, _)| files).chain(copied).collect();
+        files.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(Built { files, applied })
+    }
+
+    fn units(&self, units: u32, changes: SpillBuffer) -> Result<Vec<Unit>> {
+        let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
+        for file in self.base.iter().flat_map(|base| &base.files) {
+            let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
+                Error::corrupt(format!("the live manifest names {:?}, which is not a bucket: reconcile", file.key))
+            })?;
+            old.entry(number % units).or_default().push(file.clone());
+        }
+        let unit = |(number, changes): (usize, Part)| {
+            let number = number as u32;
+            let new = (number..self.buckets).step_by(units as usize).collect();
+            Unit { old: old.remove(&number).unwrap_or_default(), new, changes }
+        };
+        Ok(changes.partition_by_bucket(units).into_iter().enumerate().map(unit).collect())
+    }
+
+    /// Copies one file unchanged from the live generation into this one.
+    async fn copy_file(&self, file: File) -> Result<File> {
+        let base =
+            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
+        let etag = self.objects.copy(&base.location.key(&file.key), &file.etag, &self.to.key(&file.key)).await?;
+        Ok(File { etag, ..file })
+    }
+
+    async fn rewrite(self: Arc<Self>, unit: Unit, same: bool) -> Result<(Vec<File>, u64)> {
+        let mut table = RecordColumns::new(self.key.width());
+        for old in &unit.old {
+            let run = self.read(old).await?;
+            match table.is_empty() {
+                true => table = run,
+                false => table.extend(&run),
+            }
+        }
+        let (this, Unit { old, new, changes }) = (self.clone(), unit);
+        let encode = move || -> Result<_> {
+            let (table, applied) = table.sorted().merged(&changes.load()?.sorted());
+            if same && applied == 0 && !old.is_empty() {
+                return Ok((Vec::new(), old, 0));
+            }
+            let mut runs = if new.len() == 1 { vec![table] } else { this.split_into(&new, &table) };
+            let encode =
+                |(bucket, run): (u32, RecordColumns)| Ok((bucket, run.len() as u64, file::write(&this.key, &run)?));
+            // Bucket 0 always has a file, so that a table without rows still has its columns.
+            let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
+            Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
+        };
+        let (encoded, kept, applied) = spawn_blocking(encode)
+            .await
+            .map_err(|fault| Error::corrupt("merging a bucket panicked: report this bug").caused_by(fault))??;
+        let mut files = Vec::new();
+        for file in kept {
+            files.push(self.copy_file(file).await?);
+        }
+        for (bucket, rows, bytes) in encoded {
+            let key = part(bucket as usize);
+            let size = bytes.len() as u64;
+            let mut upload = self.objects.upload(&self.to.key(&key)).await?;
+            upload.write(bytes).await?;
+            files.push(File { key, bytes: size, rows, etag: upload.finish().await? });
+        }
+        Ok((files, applied))
+    }
+
+    /// Returns the records of each of the new buckets, in the order of `new`.
+    fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
+        let mut all = table.partition_by_bucket(self.buckets);
+        new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
+    }
+
+    async fn read(&self, file: &File) -> Result<RecordColumns> {
+        let base =
+            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
+        let at = base.location.key(&file.key);
+        let bytes = self.objects.range(&at, &file.etag, 0..file.bytes).await?;
+        let key = self.key.clone();
+        spawn_blocking(move || file::read(&at, &key, bytes))
+            .await
+            .map_err(|fault| Error::corrupt("reading a bucket panicked: report this bug").caused_by(fault))?
+    }
+}
+
+/// Returns the number of buckets of the next generation.
+pub fn buckets(base: Option<&Manifest>, set: Option<u32>, changes: u64) -> u32 {
+    let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
+    bucket::next(now, set, base.map_or(0, |base| base.rows).max(changes))
+}

@@ -1,0 +1,136 @@
+//! Prepares the next generation: its key's types, its manifest, and the records that it merges besides drops.
+
+use jiff::Timestamp;
+
+use super::{file, refresh::RefreshOptions};
+use crate::environment::Environment;
+use turntable_core::{
+    config::{Dataset, Inbox, OnUnrepresentable},
+    consent::key::{Key, Type},
+    decision::Live,
+    error::{Error, Result},
+    layout::Generation,
+    manifest::{self, Manifest, Merge, TypedBy, VERSION},
+    optout::consumed,
+    port::Entry,
+    table::TableVersion,
+};
+use turntable_sources::{
+    Context,
+    inbox::{self, ParsedDrop, Read, Reader, Rejects},
+};
+
+/// Returns the key's columns and their types: as declared, or else as in the live table.
+pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Result<Key> {
+    if let Some(types) = &inbox.types {
+        return Ok(types.clone());
+    }
+    let path = format!("datasets.{}.source.inbox", dataset.name);
+    let Some(table) = table else {
+        return Err(Error::config(format!(
+            "{path}: the key's type is unknown: declare columns = {{ {} = \"bigint\" }}, or create the table {} first",
+            inbox.key.join(" = \"bigint\", "),
+            dataset.table
+        )));
+    };
+    let columns = &table.columns;
+    let typed = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name);
+        let fault = |found: &str| Error::config(format!("{path}: {} {found} {name:?}", dataset.table));
+        let column = column.ok_or_else(|| fault("has no column"))?;
+        let kind = Type::of(&column.glue_type)
+            .ok_or_else(|| fault("has a type other than bigint, int or string in column"))?;
+        Ok((name.clone(), kind))
+    };
+    Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
+}
+
+/// Returns the records that are merged besides drops: those of a live table that is not a merge yet, and those of the
+/// source to reconcile with.
+pub async fn more(
+    env: &Environment,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    ask: &RefreshOptions,
+    reader: &Reader,
+    live: &Live,
+    live_is_merge: bool,
+) -> Result<ParsedDrop> {
+    let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
+    if let Some(location) = live.location(&dataset.paths).filter(|_| !live_is_merge) {
+        let files = inbox::list(&*env.objects, &location).await?;
+        let (records, reads) = inbox::read(&env.objects, reader, files, usize::MAX).await?;
+        if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
+            let count = read.rejects.count;
+            return Err(Error::input(format!(
+                "{}: {count} records are not opt-outs and would be lost: correct them, or give the dataset another \
+                 table",
+                location.key(&read.drop.key)
+            )));
+        }
+        all.records.extend(records);
+    }
+    if ask.reconcile {
+        let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
+        let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is not set")))?;
+        let context = Context {
+            objects: env.objects.clone(),
+            secrets: ask.secrets.clone(),
+            iam: ask.iam.clone(),
+            now: reader.now,
+            table: dataset.table.clone(),
+            on_unrepresentable: OnUnrepresentable::Error,
+            copies: None,
+        };
+        for batches in turntable_sources::open(source, &context).await?.rows.streams {
+            let said = inbox::records(&path, batches, reader).await?;
+            all.records.extend(said.records);
+            all.rejects.count += said.rejects.count;
+        }
+    }
+    Ok(all)
+}
+
+/// The fields of the next generation's manifest besides its files.
+pub struct CandidateManifest<'a> {
+    pub dataset: &'a Dataset,
+    pub generation: Generation,
+    pub as_of: Timestamp,
+    pub key: &'a Key,
+    pub base: Option<&'a Manifest>,
+    pub live: &'a Live,
+}
+
+impl CandidateManifest<'_> {
+    /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that were read now.
+    pub fn complete(
+        &self,
+        files: Vec<manifest::File>,
+        buckets: u32,
+        listed: &[(manifest::InboxObject, Entry)],
+        reads: &[Read],
+        now: Timestamp,
+    ) -> Manifest {
+        let read = reads.iter().map(|read| read.drop.clone());
+        let consumed = consumed::consumed(self.base, self.generation, listed, read);
+        Manifest {
+            version: VERSION,
+            dataset: self.dataset.name.clone(),
+            generation: self.generation,
+            location: self.dataset.paths.generation(&self.generation),
+            base: self.live.location(&self.dataset.paths),
+            as_of: self.as_of,
+            created_at: now,
+            spec: self.dataset.spec.clone(),
+            typed_by: TypedBy::Declared,
+            columns: file::columns(self.key),
+            partitions: Vec::new(),
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            nulled: Default::default(),
+            merge: Some(Merge { buckets, consumed }),
+            group: None,
+        }
+    }
+}

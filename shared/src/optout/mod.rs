@@ -1,0 +1,15 @@
+//! The opt-out merge: many drops and the live table → the next table, with one row per key.
+//!
+//! A hash of the key assigns each row to a bucket. A bucket is one file, sorted by key. A refresh reads and rewrites
+//! the buckets that its records fall into, and copies the others on the server. So its cost grows with the change and
+//! not with the table. [`turntable_core::consent::later`] alone decides the effect of a record, so the order of drops
+//! and their repetition make no difference.
+
+mod build;
+mod candidate;
+mod file;
+mod refresh;
+pub mod views;
+
+pub use file::columns;
+pub use refresh::{RefreshOptions, Refreshed, Timings, refresh};

@@ -1,0 +1,59 @@
+//! Keeps the views in Athena equal to those of [`super::view`]. This happens when the table is created and on the
+//! schedule, but never while a drop is merged. The schedule also adds a protected table's new columns to its view.
+
+use std::collections::BTreeMap;
+
+use super::candidate;
+use crate::environment::Environment;
+use turntable_core::{
+    config::{Dataset, Inbox},
+    error::{Error, Result},
+    optout::view::{self, View},
+    record,
+};
+
+/// Creates the views that are missing or were created from other SQL. Returns the names of the views that it created.
+///
+/// `run` runs a statement in Athena; its arguments are the database and the SQL. `_views.json` records the SQL of each
+/// view, because Athena stores a view's SQL in its own form, which can't be compared.
+pub async fn ensure(
+    env: &Environment,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    run: impl AsyncFn(&str, &str) -> Result<()>,
+) -> Result<Vec<String>> {
+    let at = dataset.paths.views();
+    let (wanted, known) = futures::try_join!(wanted(env, dataset, inbox), env.objects.get(&at))?;
+    let mut known: BTreeMap<String, String> =
+        known.map(|json| record::from_json(&at, &json)).transpose()?.unwrap_or_default();
+    let mut created = Vec::new();
+    for view in wanted {
+        let (name, sql) = (view.name.to_string(), view.create());
+        if env.catalog.table(&view.name).await?.is_some() && known.get(&name) == Some(&sql) {
+            continue;
+        }
+        run(&view.name.database, &sql).await?;
+        known.insert(name.clone(), sql);
+        created.push(name);
+    }
+    if !created.is_empty() {
+        env.objects.put(&at, record::to_json(&known).into()).await?;
+    }
+    Ok(created)
+}
+
+/// Returns the views that should exist. A protected table that doesn't exist yet gets its view once it does.
+async fn wanted(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Result<Vec<View>> {
+    let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(Vec::new()) };
+    let key = candidate::key(dataset, inbox, Some(&table))?.glue();
+    let mut wanted = vec![view::active(dataset, &key)];
+    for protect in &dataset.protects {
+        if let Some(table) = env.catalog.table(&protect.table).await? {
+            let view = view::protected(dataset, &key, protect, &[table.columns, table.partition_keys].concat());
+            let path =
+                |fault| Error::config(format!("datasets.{}.protects.{}: {fault}", dataset.name, protect.dataset));
+            wanted.push(view.map_err(path)?);
+        }
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,130 @@
+//! Commits a flip: its one `UpdateTable` (or `CreateTable`), and its record.
+
+use tracing::warn;
+use ulid::Ulid;
+
+use super::{ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy, canary};
+use crate::environment::Environment;
+use turntable_core::{
+    config::Dataset,
+    decision::Live,
+    error::Result,
+    history::{self, Settled},
+    layout::Generation,
+    manifest::Manifest,
+    port::Update,
+    record::{self, Flip, FlipOrigin, RevertIntent},
+    schema::Policy,
+    table::{NewTable, NextTable, TableChange},
+};
+
+/// A committed flip.
+pub struct Committed {
+    pub ended: FlipReport,
+    pub ulid: Ulid,
+    pub flip: Flip,
+    /// Whether the flip record was written.
+    pub recorded: bool,
+}
+
+/// Returns the table that makes the candidate live, based on the table as it was read.
+pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, policy: Policy) -> NextTable {
+    let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
+    match &loaded.table {
+        Some(table) => {
+            let columns = Some(policy.published(&table.columns, &candidate.columns));
+            let change = TableChange { location: Some(location), columns, partitions };
+            NextTable::Update { table: Box::new(table.clone()), change }
+        }
+        None => {
+            let (name, columns) = (dataset.table.clone(), candidate.columns.clone());
+            NextTable::Create(NewTable { name, columns, location, partitions })
+        }
+    }
+}
+
+/// Commits `next`, which [`next_table`] made for the candidate, and writes the flip record.
+///
+/// Returns `None` if it lost the race: reload and retry.
+pub async fn commit(
+    env: &Environment,
+    dataset: &Dataset,
+    candidate: &Manifest,
+    loaded: TableState,
+    next: NextTable,
+    cause: &Cause,
+) -> Result<Option<Committed>> {
+    // A flip first ensures that the generation that it replaces has a flip record (invariant 4).
+    let recovered = loaded.recover(env, dataset).await?.map(|(ulid, _)| ulid);
+    let ulid = record::later(
+        env.clock.ulid(),
+        loaded.flips.last().copied().into_iter().chain(recovered).chain([candidate.generation.ulid]),
+    );
+    // Events need no intent record: an event never brings back a generation that has been live before.
+    if cause.by != FlipOrigin::Event {
+        let returned = RevertIntent { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
+        env.objects.put_new(&dataset.paths.revert_intent(ulid), record::to_json(&returned).into()).await?;
+    }
+    let sent = match &next {
+        NextTable::Update { table, change } => {
+            // Without a token no flip is safe.
+            table.token()?;
+            env.catalog.update(table, change).await
+        }
+        NextTable::Create(table) => env.catalog.create(table).await,
+    };
+    let previous = if matches!(sent, Ok(Update::Done)) {
+        loaded.state.live
+    } else {
+        // A conflict or an error may be the reply to a retry of this very call, whose first attempt was committed.
+        let now = load_unchanged(env, dataset, &candidate.generation).await?;
+        let recorded = now.flips.last() != loaded.flips.last();
+        match history::settled(&candidate.generation, loaded.state.live, &now.state, recorded) {
+            Settled::NotLive => return sent.map(|_| None),
+            Settled::OnRecord => return Ok(None),
+            Settled::Replaced(previous) => previous,
+        }
+    };
+    let flip = Flip {
+        dataset: dataset.name.clone(),
+        at: env.clock.now(),
+        from: previous.location(&dataset.paths),
+        to: candidate.generation,
+        by: cause.by,
+        why: cause.why.clone(),
+        canary: if matches!(cause.by, FlipOrigin::Event | FlipOrigin::Operator) {
+            canary::pending(dataset)
+        } else {
+            None
+        },
+    };
+    let key = dataset.paths.flip(ulid);
+    let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;
+    if let Err(error) = &written {
+        // The flip stands. The next invocation finds the live generation without a record and writes it.
+        warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
+    }
+    let live = Live::Managed(candidate.generation);
+    let ended = FlipReport {
+        outcome: Outcome::Committed,
+        live,
+        previous: Some(previous),
+        reasons: Vec::new(),
+        checks: Vec::new(),
+    };
+    Ok(Some(Committed { ended, ulid, flip, recorded: written.is_ok() }))
+}
+
+/// Loads the state of a table that did not change while it was loaded.
+///
+/// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
+/// later of the two would put a flip on record that never happened.
+async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
+    for _ in 0..ATTEMPTS {
+        let loaded = TableState::at(env, dataset, candidate).await?;
+        if loaded.is_current(env, dataset).await? {
+            return Ok(loaded);
+        }
+    }
+    Err(busy(dataset))
+}

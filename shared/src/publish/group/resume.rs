@@ -1,0 +1,351 @@
+//! Carries out the flip that a group's record names, forward or back. Any invocation that finds one resumes it where it
+//! was left: see the proof in [`super`].
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use tracing::{info, warn};
+
+use super::{GroupFlipReport, prepare::Ready, store};
+use crate::{
+    environment::Environment,
+    publish::{
+        ATTEMPTS, Cause, Outcome, Scanned, TableState, busy,
+        canary::{self, Answered, Returned},
+        candidate,
+        commit::{commit, next_table},
+        ensure_not_deleting, judge,
+    },
+};
+use turntable_core::{
+    config::{Checks, Dataset, Group},
+    decision::Live,
+    error::{Error, Kind, Result},
+    group::{Flipping, Member, Memory, Step},
+    layout::Generation,
+    port::Update,
+    record::FlipOrigin,
+    schema::Policy,
+    table::TableChange,
+};
+
+/// The largest number of tables that are moved concurrently.
+const MAX_CONCURRENT_TABLES: usize = 16;
+
+/// How many attempts without an answer from Glue or S3 make the group go back.
+const MAX_UNANSWERED: usize = 3;
+
+/// How carrying out a flip ended.
+pub enum Settled {
+    /// This invocation has finished it.
+    Done(GroupFlipReport),
+    /// Another invocation has finished it.
+    ByOthers,
+}
+
+/// Finishes the flip in flight. `ready` has the tables that were prepared before the flip began.
+pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
+    let (mut target, mut unanswered, mut between) = (None, 0, None);
+    for _ in 0..ATTEMPTS {
+        let found = store::read(env, group.name).await?;
+        let flipping = found.record.flipping.clone().filter(|now| target.as_ref().is_none_or(|to| *to == now.to));
+        let Some(flipping) = flipping else { return Ok(Settled::ByOthers) };
+        target = Some(flipping.to.clone());
+        let flip = GroupFlip { env, group, flipping: &flipping };
+        if flipping.back.is_some() {
+            let left = flip.go_back().await?;
+            let record = found.record.gone_back(env.clock.now(), &left);
+            if found.replace(env, group.name, &record).await? {
+                let why = record.went_back.map(|back| back.why).unwrap_or_default();
+                let reason = format!("group {} went back to its state before this flip: {why}", group.name);
+                let ended = GroupFlipReport::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
+                return Ok(Settled::Done(GroupFlipReport { between, ..ended.with_live(env, group).await? }));
+            }
+            continue;
+        }
+        let failed = match flip.forward(std::mem::take(&mut ready), &mut between).await? {
+            Forward::All(looks) => {
+                let canaries = flip.canaries(looks).await?;
+                if canaries.failed.is_empty() {
+                    let record = found.record.flipped(env.clock.now(), memory(group));
+                    if found.replace(env, group.name, &record).await? {
+                        info!(group = %group.name, run = %flipping.to.run, "all members of a group are live");
+                        return Ok(Settled::Done(flip.done(canaries, between)));
+                    }
+                    continue;
+                }
+                canaries.failed.join("; ")
+            }
+            Forward::LookAgain => continue,
+            Forward::Unanswered(why) => {
+                unanswered += 1;
+                if unanswered < MAX_UNANSWERED {
+                    continue;
+                }
+                why
+            }
+            Forward::Failed(why) => why,
+        };
+        warn!(group = %group.name, run = %flipping.to.run, why = failed, "group goes back");
+        // If another invocation replaced the record first, the next attempt reads what it wrote.
+        found.replace(env, group.name, &found.record.turned(failed)).await?;
+    }
+    Err(store::busy(group.name))
+}
+
+/// Returns how much of the past the record keeps: the largest settings of all members.
+fn memory(group: &Group<'_>) -> Memory {
+    let retain = || group.members.iter().map(|member| member.retain);
+    Memory {
+        sets: retain().map(|retain| retain.generations).max().unwrap_or_default(),
+        drain: retain().map(|retain| retain.drain).max().unwrap_or_default(),
+    }
+}
+
+/// The result of moving all tables forward.
+enum Forward<'a> {
+    /// All tables are at their targets. Has the state of each as it was read after the last was moved.
+    All(Vec<(&'a Dataset, &'a Member, TableState)>),
+    /// Lost a race: reload and retry.
+    LookAgain,
+    /// Glue or S3 did not answer.
+    Unanswered(String),
+    /// The flip can't be carried out.
+    Failed(String),
+}
+
+#[derive(Default)]
+struct Canaries {
+    /// Messages of canaries that failed.
+    failed: Vec<String>,
+    /// Messages of canaries that got no answer.
+    notes: Vec<String>,
+    checks: Vec<Scanned>,
+}
+
+/// The flip in flight, as the record has it.
+struct GroupFlip<'a> {
+    env: &'a Environment,
+    group: &'a Group<'a>,
+    flipping: &'a Flipping,
+}
+
+impl<'a> GroupFlip<'a> {
+    /// Returns the members of the flip with their current configuration. `Err` names one that is no longer a member.
+    fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
+        let of = |(name, member): (&String, &'a Member)| {
+            let dataset = self.group.member(name);
+            dataset.map(|dataset| (dataset, member)).ok_or_else(|| format!("{name} is no longer a member"))
+        };
+        self.flipping.to.tables.iter().map(of).collect()
+    }
+
+    /// Moves all tables to their targets. Sets `between` to the time that the first attempt took.
+    async fn forward(&self, mut ready: BTreeMap<String, Ready>, between: &mut Option<Duration>) -> Result<Forward<'a>> {
+        let members = match self.members() {
+            Ok(members) => members,
+            Err(why) => return Ok(Forward::Failed(why)),
+        };
+        let moves =
+            members.iter().map(|(dataset, member)| self.move_forward(dataset, member, ready.remove(&dataset.name)));
+        let began = Instant::now();
+        let moved: Vec<Result<bool>> =
+            stream::iter(moves.collect::<Vec<_>>()).buffered(MAX_CONCURRENT_TABLES).collect().await;
+        between.get_or_insert(began.elapsed());
+        let (mut failed, mut unanswered, mut again) = (Vec::new(), Vec::new(), false);
+        for (moved, (dataset, _)) in moved.into_iter().zip(&members) {
+            match moved {
+                Ok(there) => again |= !there,
+                Err(error) => {
+                    let why = format!("{}: {}", dataset.name, error.report());
+                    if error.kind() == Kind::Unavailable { unanswered.push(why) } else { failed.push(why) }
+                }
+            }
+        }
+        if !failed.is_empty() {
+            return Ok(Forward::Failed(failed.join("; ")));
+        }
+        if !unanswered.is_empty() {
+            return Ok(Forward::Unanswered(unanswered.join("; ")));
+        }
+        if again {
+            return Ok(Forward::LookAgain);
+        }
+        // If each table is still at its target after the last one was moved, all were live together.
+        let mut looks = Vec::new();
+        for (dataset, member) in members {
+            let loaded = TableState::at(self.env, dataset, &member.generation).await?;
+            if self.step(dataset, &loaded) != Step::There {
+                return Ok(Forward::LookAgain);
+            }
+            looks.push((dataset, member, loaded));
+        }
+        Ok(Forward::All(looks))
+    }
+
+    fn step(&self, dataset: &Dataset, loaded: &TableState) -> Step {
+        self.flipping.step(&dataset.name, loaded.state.live.location(&dataset.paths).as_ref())
+    }
+
+    /// Moves one table to its target. Returns `false` if it lost the race: reload and retry.
+    async fn move_forward(&self, dataset: &Dataset, member: &Member, ready: Option<Ready>) -> Result<bool> {
+        let to = &self.flipping.to;
+        let ready = match ready {
+            Some(ready) => ready,
+            None => {
+                let loaded = TableState::at(self.env, dataset, &member.generation).await?;
+                match self.step(dataset, &loaded) {
+                    Step::There => return Ok(true),
+                    Step::Move => {}
+                    Step::Elsewhere => return Err(moved_by_others(dataset, &loaded)),
+                }
+                // The record must be read after the table's `VersionId` (see the proof).
+                let now = store::read(self.env, self.group.name).await?.record.flipping;
+                if now.as_ref() != Some(self.flipping) {
+                    return Ok(false);
+                }
+                let policy = if to.by == FlipOrigin::Rollback { dataset.schema.back() } else { dataset.schema };
+                self::ready(self.env, dataset, member, loaded, policy).await?
+            }
+        };
+        let Ready { candidate, loaded, input } = ready;
+        let cause = Cause { by: to.by, why: to.why.clone() };
+        Ok(commit(self.env, dataset, &candidate, loaded, input, &cause).await?.is_some())
+    }
+
+    /// Ensures that every flip is on record, and runs all canaries that are pending.
+    async fn canaries(&self, looks: Vec<(&Dataset, &Member, TableState)>) -> Result<Canaries> {
+        let mut canaries = Canaries::default();
+        for (dataset, member, loaded) in looks {
+            let last = loaded.recover(self.env, dataset).await?.or_else(|| loaded.last_flip());
+            let Some(last) = last.filter(|(_, flip)| flip.to == member.generation) else { continue };
+            let Some((answered, scanned)) = canary::ask(self.env, dataset, last).await? else { continue };
+            let named = |message: String| format!("{}: {message}", dataset.name);
+            canaries.checks.extend(scanned.map(|scanned| Scanned { check: named(scanned.check), ..scanned }));
+            match answered {
+                Answered::Passed => {}
+                Answered::NotAsked(message) => canaries.notes.push(named(message)),
+                Answered::Failed(reason) => canaries.failed.push(named(reason)),
+            }
+        }
+        Ok(canaries)
+    }
+
+    /// Moves every table back that has been moved, and makes every `VersionId` stale that was read for this flip.
+    ///
+    /// Returns a message for each table that can't be moved back.
+    async fn go_back(&self) -> Result<Vec<String>> {
+        let tables: Vec<_> =
+            self.flipping.to.tables.iter().map(|(name, member)| self.move_back(name, member)).collect();
+        // Move all tables back, even if one of them fails.
+        let ended: Vec<_> = stream::iter(tables).buffered(MAX_CONCURRENT_TABLES).collect().await;
+        let mut left = Vec::new();
+        for (ended, name) in ended.into_iter().zip(self.flipping.to.tables.keys()) {
+            left.extend(ended.map_err(|error| {
+                let why = self.flipping.back.as_deref().unwrap_or_default();
+                let text = format!("group {} goes back ({why}), but {name} could not be moved back", self.group.name);
+                Error::new(error.kind(), text).caused_by(error)
+            })?);
+        }
+        Ok(left)
+    }
+
+    async fn move_back(&self, name: &str, member: &Member) -> Result<Option<String>> {
+        let Some(dataset) = self.group.member(name) else {
+            return Ok(Some(format!("{name} is no longer a member, and stays as it is")));
+        };
+        if !self.flipping.moves(name) {
+            return Ok(None);
+        }
+        let from = self.flipping.from.get(name).and_then(Option::as_ref);
+        let cause = Cause { by: FlipOrigin::Group, why: self.flipping.back.clone() };
+        for _ in 0..ATTEMPTS {
+            let loaded = TableState::at(self.env, dataset, &self.oldest(dataset, member)).await?;
+            match self.step(dataset, &loaded) {
+                Step::Move => {
+                    let before = Live::of(&dataset.paths, from);
+                    match canary::return_to(self.env, dataset, loaded, &before, &cause).await? {
+                        Returned::There(_) => return Ok(None),
+                        Returned::Stays(why) => {
+                            return Ok(Some(format!("{name} stays at {}: {why}", member.generation)));
+                        }
+                        Returned::LookAgain => {}
+                    }
+                }
+                step => {
+                    if fence(self.env, dataset, &loaded).await? {
+                        let left = (step == Step::Elsewhere).then(|| moved_by_others(dataset, &loaded));
+                        return Ok(left.map(|error| format!("{name}: {}", error.message())));
+                    }
+                }
+            }
+        }
+        Err(busy(dataset))
+    }
+
+    /// Returns the older of the generations that the table may be at. All flips since then must be loaded.
+    fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
+        let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
+        let from = from.and_then(|from| dataset.paths.parse_generation(from));
+        from.into_iter().fold(member.generation, |one, other| if other.ulid < one.ulid { other } else { one })
+    }
+
+    fn done(&self, canaries: Canaries, between: Option<Duration>) -> GroupFlipReport {
+        let (mut live, mut previous) = (BTreeMap::new(), BTreeMap::new());
+        for (name, member) in &self.flipping.to.tables {
+            live.insert(name.clone(), Live::Managed(member.generation));
+            if let Some(dataset) = self.group.member(name).filter(|_| self.flipping.moves(name)) {
+                let from = self.flipping.from.get(name).and_then(Option::as_ref);
+                previous.insert(name.clone(), Live::of(&dataset.paths, from));
+            }
+        }
+        let ended = GroupFlipReport::unchanged(Outcome::Committed, Some(self.flipping.to.run), canaries.notes);
+        GroupFlipReport { live, previous, checks: canaries.checks, between, ..ended }
+    }
+}
+
+fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
+    let at = loaded.state.live.location(&dataset.paths).map_or_else(|| "gone".into(), |at| format!("at {at}"));
+    Error::conflict(format!(
+        "{} is {at}, where this flip did not put it: something outside Turntable changed it",
+        dataset.table
+    ))
+}
+
+/// Prepares a table's move with an audit of its structure only.
+///
+/// The generation has already passed its checks: before this flip began or, for a rollback, before it first went live.
+pub async fn ready(
+    env: &Environment,
+    dataset: &Dataset,
+    member: &Member,
+    loaded: TableState,
+    policy: Policy,
+) -> Result<Ready> {
+    ensure_not_deleting(env, dataset, &member.generation).await?;
+    let candidate = candidate(env, dataset, &member.generation).await?;
+    let reasons = judge(env, &candidate, &loaded, &Checks::default(), policy).await?.reasons();
+    if !reasons.is_empty() {
+        return Err(Error::rejected(reasons.join("; ")));
+    }
+    let input = next_table(dataset, &loaded, &candidate, policy);
+    Ok(Ready { candidate, loaded, input })
+}
+
+/// Makes every `VersionId` stale that was read of the table until now. Returns `false` if it lost the race: reload and
+/// retry.
+async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableState) -> Result<bool> {
+    let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
+    match env.catalog.update(table, &TableChange::default()).await {
+        Ok(sent) => Ok(sent == Update::Done),
+        // The next attempt reads whether the update was carried out.
+        Err(error) if error.kind() == Kind::Unavailable => {
+            warn!(dataset = dataset.name, error = error.report(), "table not fenced yet");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,275 @@
+//! Loads a table's state: the table itself, and everything that a decision about it needs.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use ulid::Ulid;
+
+use super::canary;
+use crate::environment::Environment;
+use turntable_core::{
+    config::Dataset,
+    decision::{FlipState, Live},
+    error::{Error, Result},
+    history,
+    layout::{Generation, Key, Location},
+    manifest::Manifest,
+    port::Objects,
+    record::{self, Flip, FlipOrigin, Hold, RevertIntent},
+    schema::Column,
+    table::TableVersion,
+};
+
+/// A table's state, as a decision needs it.
+pub struct TableState {
+    /// The table, or `None` if it does not exist. It was read before everything else here, and so was its `VersionId`.
+    pub table: Option<TableVersion>,
+    pub state: FlipState,
+    /// `None` if live is unmanaged.
+    pub live_manifest: Option<Manifest>,
+    /// The ULIDs of `state.flips`, in the same order.
+    pub flips: Vec<Ulid>,
+}
+
+/// The largest number of small objects (flip records, intents) that are read concurrently.
+const MAX_CONCURRENT_READS: usize = 16;
+
+impl TableState {
+    /// Loads the table first, then the rest. Any later change to the table makes the flip's `VersionId` stale.
+    pub async fn at(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
+        let table = env.catalog.table(&dataset.table).await?;
+        let live = live_of(env, dataset, table.as_ref()).await?;
+        let since = history::since(&live, candidate);
+        let (hold, flips, live_manifest) =
+            futures::try_join!(hold(env, dataset), flips(env, dataset, since), live_manifest(env, dataset, &live),)?;
+        Ok(TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips))
+    }
+
+    fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
+        let TableHead { table, live, live_manifest } = head;
+        let (flips, records) = flips.into_iter().unzip();
+        let state = FlipState {
+            live_as_of: live_manifest.as_ref().map(|manifest| manifest.as_of),
+            live,
+            flips: records,
+            hold,
+            live_is_merge: live_manifest.as_ref().is_some_and(|manifest| manifest.merge.is_some()),
+            may_create: dataset.create,
+        };
+        TableState { table, state, live_manifest, flips }
+    }
+
+    /// Ensures that live has a flip record if it is managed. Returns the record if it had to be written.
+    pub async fn recover(&self, env: &Environment, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
+        if let Some(live) = self.state.live.generation().filter(|live| self.state.was_live(live)) {
+            return self.recover_return(env, dataset, live).await;
+        }
+        let base = self.live_manifest.as_ref().and_then(|manifest| manifest.base.as_ref());
+        let Some((from, to)) = history::unrecorded(&dataset.paths, &self.state, base) else { return Ok(None) };
+        let ulid = record::later(env.clock.ulid(), self.flips.iter().copied().chain([to.ulid]));
+        let flip = Flip {
+            dataset: dataset.name.clone(),
+            at: env.clock.now(),
+            from,
+            to,
+            by: FlipOrigin::Recovered,
+            why: None,
+            canary: canary::pending(dataset),
+        };
+        env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
+        Ok(Some((ulid, flip)))
+    }
+
+    /// Rewrites the record of the flip that brought live back, if it was lost. Returns the record if it was rewritten.
+    async fn recover_return(
+        &self,
+        env: &Environment,
+        dataset: &Dataset,
+        live: Generation,
+    ) -> Result<Option<(Ulid, Flip)>> {
+        let Some((last_ulid, last)) = self.last_flip().filter(|(_, last)| last.to != live) else { return Ok(None) };
+        let returned = returned(env, dataset, &live).await?;
+        let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
+        let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
+        // If the table has changed, the last record may be of a flip away from live, and the intent one that was never
+        // carried out.
+        if !self.is_current(env, dataset).await? {
+            return Ok(None);
+        }
+        let flip = Flip {
+            dataset: dataset.name.clone(),
+            at: env.clock.now(),
+            from: Some(dataset.paths.generation(&last.to)),
+            to: live,
+            by: returned.by,
+            why: returned.why,
+            canary: None,
+        };
+        env.objects.put_new(&dataset.paths.flip(returned.flip), record::to_json(&flip).into()).await?;
+        Ok(Some((returned.flip, flip)))
+    }
+
+    /// Checks that the table still has the `VersionId` that was read. If so, nothing read since is from a later flip.
+    pub async fn is_current(&self, env: &Environment, dataset: &Dataset) -> Result<bool> {
+        let now = env.catalog.table(&dataset.table).await?;
+        let version = |table: &Option<TableVersion>| table.as_ref().and_then(|table| table.token.clone());
+        Ok(version(&self.table) == version(&now))
+    }
+
+    /// Returns the loaded flips with their ULIDs.
+    pub fn recorded(&self) -> Vec<(Ulid, Flip)> {
+        self.flips.iter().copied().zip(self.state.flips.iter().cloned()).collect()
+    }
+
+    /// Returns the last flip on record.
+    pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
+        self.flips.last().copied().zip(self.state.flips.last().cloned())
+    }
+}
+
+/// The part of a table's state that must be loaded first. The rest can be loaded while other objects are read.
+pub struct TableHead {
+    pub table: Option<TableVersion>,
+    pub live: Live,
+    /// `None` if live is unmanaged.
+    pub live_manifest: Option<Manifest>,
+}
+
+impl TableHead {
+    /// Reads the table, then the manifest of live.
+    pub async fn now(env: &Environment, dataset: &Dataset) -> Result<TableHead> {
+        let table = env.catalog.table(&dataset.table).await?;
+        let live = live_of(env, dataset, table.as_ref()).await?;
+        let live_manifest = live_manifest(env, dataset, &live).await?;
+        Ok(TableHead { table, live, live_manifest })
+    }
+
+    /// Reads the operator's hold. A hold that is written later makes the flip's `VersionId` stale.
+    pub async fn hold(&self, env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
+        hold(env, dataset).await
+    }
+
+    /// Completes the state with the hold from [`TableHead::hold`] and the flip records.
+    pub async fn finish(self, env: &Environment, dataset: &Dataset, hold: Option<Hold>) -> Result<TableState> {
+        let since = self.live.generation().map(|generation| generation.ulid);
+        let flips = flips(env, dataset, since).await?;
+        Ok(TableState::of(dataset, self, hold, flips))
+    }
+}
+
+/// Returns what is live, or the error with which `flip` would refuse the table, so that no work is wasted.
+pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
+    let live = live(env, dataset).await?;
+    if live == Live::NoTable && !dataset.create {
+        return Err(Error::config(format!(
+            "the table {} does not exist and datasets.{} has create = false: create the table first",
+            dataset.table, dataset.name
+        )));
+    }
+    Ok(live)
+}
+
+/// Returns the table's partition keys, or `None` if there is no table.
+pub async fn partition_keys(env: &Environment, dataset: &Dataset) -> Result<Option<Vec<Column>>> {
+    Ok(env.catalog.table(&dataset.table).await?.map(|table| table.partition_keys))
+}
+
+/// Returns what the Glue table's `Location` names.
+pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Live> {
+    let table = env.catalog.table(&dataset.table).await?;
+    live_of(env, dataset, table.as_ref()).await
+}
+
+async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersion>) -> Result<Live> {
+    let location = match table {
+        None => None,
+        Some(table) => {
+            let location = flippable_location(env, table).await?;
+            check_partition_keys(dataset, &table.partition_keys)?;
+            Some(location)
+        }
+    };
+    Ok(Live::of(&dataset.paths, location.as_ref()))
+}
+
+/// Returns where the table is, if a flip can switch it: see [`TableVersion::flippable_location`].
+pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Result<Location> {
+    let registered = table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
+    table.flippable_location(registered)
+}
+
+/// Checks that the table's partition keys are those of the dataset.
+///
+/// A flip does not change partition keys: the columns would have to change too, and queries name the old keys.
+fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
+    if keys.iter().map(|key| &key.name).eq(&dataset.partition_by) {
+        return Ok(());
+    }
+    let listed = |names: Vec<&str>| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+    Err(Error::config(format!(
+        "{} is partitioned by {}, but datasets.{}.partition_by lists {}: a flip can't change partition keys; set \
+         partition_by to the table's keys, or give the dataset another table",
+        dataset.table,
+        listed(keys.iter().map(|key| key.name.as_str()).collect()),
+        dataset.name,
+        listed(dataset.partition_by.iter().map(String::as_str).collect()),
+    )))
+}
+
+async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Manifest>> {
+    match live.generation() {
+        None => Ok(None),
+        Some(generation) => super::manifest(env, dataset, &generation).await,
+    }
+}
+
+/// Reads the intents in `_returns/` to bring a generation back. An intent may never have been carried out.
+pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Vec<RevertIntent>> {
+    let after = dataset.paths.revert_intent(history::bound(generation.ulid));
+    let listed = env.objects.list(&dataset.paths.revert_intents(), Some(&after)).await?;
+    let read = stream::iter(listed).map(|entry| async move {
+        let json = env.objects.get(&entry.key).await?;
+        json.map(|json| record::from_json::<RevertIntent>(&entry.key, &json)).transpose()
+    });
+    let read: Vec<Option<RevertIntent>> = read.buffered(MAX_CONCURRENT_READS).try_collect().await?;
+    Ok(read.into_iter().flatten().filter(|returned| returned.to == *generation).collect())
+}
+
+/// Reads the operator's hold. Returns `None` if there is none, or if it was released.
+pub async fn hold(env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
+    let key = dataset.paths.hold();
+    let found = env.objects.get(&key).await?;
+    let hold: Option<Hold> = found.map(|json| record::from_json(&key, &json)).transpose()?;
+    Ok(hold.filter(|hold| !hold.released))
+}
+
+/// Reads the flip records since a ULID's time, in order. Without a bound, reads only the last record of all.
+pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
+    let after = since.map(|since| dataset.paths.flip(history::bound(since)));
+    let listed = env.objects.list(&dataset.paths.flips(), after.as_ref()).await?;
+    let skip = if since.is_some() { 0 } else { listed.len().saturating_sub(1) };
+    let keys = listed.into_iter().skip(skip).map(|entry| entry.key);
+    let read: Vec<_> = keys.map(|key| read_flip(env.objects.clone(), dataset.paths.parse_flip(&key), key)).collect();
+    let read: Vec<Option<(Ulid, Flip)>> = stream::iter(read).buffered(MAX_CONCURRENT_READS).try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// Reads one flip record. Returns `None` if the key is unmanaged, or if sweep has deleted the record: then no decision
+/// needs it.
+async fn read_flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
+    let Some(ulid) = ulid else { return Ok(None) };
+    let json = objects.get(&key).await?;
+    json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
+}
+
+/// Checks that a generation is not being deleted. The caller must check after it reads the table's `VersionId` and
+/// before the audit: see the proof in `sweep`.
+pub async fn ensure_not_deleting(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<()> {
+    match env.objects.head(&dataset.paths.sweeping(generation)).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict(format!(
+            "{generation} of {} is being swept and can't be made live; `status` lists the generations that remain",
+            dataset.table
+        ))),
+    }
+}

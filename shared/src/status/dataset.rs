@@ -1,0 +1,163 @@
+//! The status of one dataset, for an operator. Reads everything and changes nothing.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::publish::{self, FlipReport, Outcome, detect_drift, drift_suspected};
+use crate::{
+    environment::Environment,
+    sweep::{self, Complete},
+};
+use turntable_core::{
+    config::Dataset,
+    decision::Live,
+    error::Result,
+    layout::Generation,
+    record::{Canary, Flip, FlipOrigin, Hold},
+    sweep::OldestQuery,
+};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    pub hold: Option<Hold>,
+    /// A message about the table's drift.
+    #[serde(rename = "unflip")]
+    pub drift: Option<String>,
+    /// The last flip on record.
+    pub last_flip: Option<Flip>,
+    /// The complete generations, newest first, at most 20.
+    pub generations: Vec<Known>,
+    pub next_sweep: NextSweep,
+}
+
+/// A complete generation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Known {
+    pub generation: Generation,
+    pub state: Place,
+    pub live: bool,
+    pub as_of: Timestamp,
+    /// Seconds since `as_of`.
+    pub age_seconds: i64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// The last flip to this generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flipped: Option<Flipped>,
+}
+
+/// The state of a complete generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Live,
+    /// Has been live, and is not live now.
+    Replaced,
+    /// Has never been live.
+    Candidate,
+}
+
+/// Who or what flipped to a generation, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flipped {
+    pub at: Timestamp,
+    pub by: FlipOrigin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// What a sweep would do now. Status does not ask Athena for running queries, so a sweep may keep more: generations
+/// that running queries may still read.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NextSweep {
+    /// Why the sweep would skip this dataset and delete nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub deletes: Vec<Fate>,
+    pub keeps: Vec<Fate>,
+}
+
+/// What a sweep would do with a generation, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    pub generation: Generation,
+    pub reason: String,
+    /// When a kept generation may be deleted, if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// The largest number of generations in a status.
+const MAX_GENERATIONS: usize = 20;
+
+/// Returns what is live, and the dataset's status.
+pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
+    let now = env.clock.now();
+    let (seen, hold) = futures::try_join!(sweep::loaded(env, dataset), publish::held(env, dataset))?;
+    let live = seen.state.live.clone();
+    let drift = match drift_suspected(dataset, &live, &seen.state.flips) {
+        true => detect_drift(env, dataset).await?,
+        false => None,
+    };
+    let flips: BTreeMap<Generation, &Flip> = seen.state.flips.iter().map(|(_, flip)| (flip.to, flip)).collect();
+
+    let mut complete: Vec<&Complete> = seen.complete.iter().collect();
+    complete.sort_by_key(|one| Reverse(one.generation.ulid));
+    let known = complete.into_iter().take(MAX_GENERATIONS).map(|one| {
+        let flipped = flips.get(&one.generation);
+        let is_live = live == Live::Managed(one.generation);
+        Known {
+            generation: one.generation,
+            state: match flipped {
+                _ if is_live => Place::Live,
+                Some(_) => Place::Replaced,
+                None => Place::Candidate,
+            },
+            live: is_live,
+            as_of: one.as_of,
+            age_seconds: now.duration_since(one.as_of).as_secs(),
+            rows: one.rows,
+            bytes: one.bytes,
+            flipped: flipped.map(|flip| Flipped {
+                at: flip.at,
+                by: flip.by,
+                why: flip.why.clone(),
+                canary: flip.canary,
+            }),
+        }
+    });
+    let generations = known.collect();
+
+    let last_flip = seen.state.flips.last().map(|(_, flip)| flip.clone());
+    let from = last_flip.as_ref().filter(|flip| live == Live::Managed(flip.to)).and_then(|flip| flip.from.as_ref());
+    let previous = from.map(|location| Live::of(&dataset.paths, Some(location)));
+    let drift = drift.map(|drift| drift.told(dataset));
+    let reasons = drift.iter().cloned().collect();
+    let next_sweep = next_sweep(dataset, &seen, now);
+    let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
+    Ok((ended, Status { hold, drift, last_flip, generations, next_sweep }))
+}
+
+fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {
+    let not_asked = OldestQuery::NotAsked("status does not ask Athena".into());
+    match sweep::plan(&dataset.paths, &seen.state, &dataset.retain, &not_asked, now) {
+        Err(reason) => NextSweep { skipped: Some(reason), ..NextSweep::default() },
+        Ok(plan) => NextSweep {
+            skipped: None,
+            deletes: plan
+                .go
+                .into_iter()
+                .map(|(generation, reason)| Fate { generation, reason: reason.to_string(), until: None })
+                .collect(),
+            keeps: plan
+                .kept
+                .into_iter()
+                .map(|kept| Fate { generation: kept.generation, reason: kept.reason.to_string(), until: kept.until })
+                .collect(),
+        },
+    }
+}

@@ -1,0 +1,159 @@
+//! Loads the state of everything under a table's folder.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use crate::{environment::Environment, publish};
+use turntable_core::{
+    config::{Dataset, Retain},
+    decision::Live,
+    error::Result,
+    layout::{Generation, ObjectKind},
+    manifest::{Consumed, Manifest},
+    port::Unfinished,
+    record::{self, Pending, Sweeping},
+    sweep::{Found, PendingRun, SweepState, since},
+    table::TableVersion,
+};
+
+pub struct TableContents {
+    /// The table, with a `VersionId` that was read before everything else here; `None` if the table does not exist.
+    pub table: Option<TableVersion>,
+    pub state: SweepState,
+    /// The complete generations, in no order.
+    pub complete: Vec<Complete>,
+    /// When live's snapshot was taken; `None` if live is unmanaged.
+    pub live_as_of: Option<Timestamp>,
+    /// The drops that live's manifest lists as consumed; empty if live is not a merge.
+    pub consumed: Vec<Consumed>,
+    /// Unfinished uploads of data files.
+    pub uploads: Vec<Unfinished>,
+    /// The number of unmanaged objects under the table's folder, and their bytes.
+    pub unknown: (u64, u64),
+}
+
+/// The facts about a complete generation that sweep reports, from its manifest.
+pub struct Complete {
+    pub generation: Generation,
+    pub created_at: Timestamp,
+    pub as_of: Timestamp,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// How many small objects are read at the same time.
+const MAX_CONCURRENT_READS: usize = 16;
+
+/// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
+/// error, and nothing of this table is deleted.
+pub async fn loaded(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
+    let paths = &dataset.paths;
+    let table = env.catalog.table(&dataset.table).await?;
+    let location = match &table {
+        None => None,
+        Some(table) => Some(publish::flippable_location(env, table).await?),
+    };
+    let live = Live::of(paths, location.as_ref());
+
+    let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
+    let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
+    let (mut records, mut revert_intents) = (Vec::new(), Vec::new());
+    let (mut runs, mut failed) = (Vec::new(), Vec::new());
+    for entry in env.objects.list(paths.location(), None).await? {
+        match paths.parse(&entry.key) {
+            Some(ObjectKind::Data(generation)) => {
+                let found = generations.entry(generation).or_default();
+                found.objects.push(entry.key);
+                found.bytes += entry.size;
+            }
+            Some(ObjectKind::Manifest(generation)) => manifests.push(generation),
+            Some(ObjectKind::Sweeping(generation)) => marks.push(generation),
+            Some(ObjectKind::Flip(flip)) => records.push(flip),
+            Some(ObjectKind::RevertIntent(flip)) => revert_intents.push(flip),
+            Some(ObjectKind::Pending(generation)) => runs.push(generation),
+            Some(ObjectKind::Failed(generation)) => failed.push(generation),
+            Some(ObjectKind::Hold | ObjectKind::Views) => {}
+            None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
+        }
+    }
+    let ((complete, live_manifest), marks, runs, uploads, named) = futures::try_join!(
+        complete(env, dataset, manifests, live.generation()),
+        marks_made(env, dataset, marks),
+        ends_of_runs(env, dataset, runs),
+        env.objects.uploads(paths.location()),
+        publish::group::named(env, dataset),
+    )?;
+    for one in &complete {
+        generations.entry(one.generation).or_default().manifest = Some(one.created_at);
+    }
+    for (generation, at) in marks {
+        generations.entry(generation).or_default().sweeping = Some(at);
+    }
+    for (generation, until) in runs {
+        let failed = failed.contains(&generation);
+        generations.entry(generation).or_default().run = Some(PendingRun { until, failed });
+    }
+
+    let flips = publish::flips(env, dataset, since(&live, generations.keys())).await?;
+    let uploads =
+        uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
+    let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location).collect();
+    let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
+    let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
+    let state = SweepState { live, reads, flips, records, revert_intents, generations, named };
+    Ok(TableContents { table, state, complete, live_as_of, consumed, uploads, unknown })
+}
+
+type Times = Vec<(Generation, Timestamp)>;
+
+/// Reads all manifests. Returns the facts of each, and the whole manifest of live.
+async fn complete(
+    env: &Environment,
+    dataset: &Dataset,
+    of: Vec<Generation>,
+    live: Option<Generation>,
+) -> Result<(Vec<Complete>, Option<Manifest>)> {
+    let mut read = stream::iter(of)
+        .map(|generation| async move { publish::manifest(env, dataset, &generation).await })
+        .buffered(MAX_CONCURRENT_READS);
+    let (mut complete, mut of_live) = (Vec::new(), None);
+    while let Some(read) = read.try_next().await? {
+        let Some(manifest) = read else { continue };
+        let Manifest { generation, created_at, as_of, rows, bytes, .. } = manifest;
+        complete.push(Complete { generation, created_at, as_of, rows, bytes });
+        if live == Some(generation) {
+            of_live = Some(manifest);
+        }
+    }
+    Ok((complete, of_live))
+}
+
+/// Reads when each `_sweeping` mark was written.
+async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+    let made = stream::iter(of).map(|generation| async move {
+        let key = dataset.paths.sweeping(&generation);
+        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
+        let mark: Sweeping = record::from_json(&key, &json)?;
+        Ok(Some((generation, mark.at)))
+    });
+    made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
+}
+
+/// Reads by when each engine's run has ended.
+async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
+    let read = stream::iter(of).map(|generation| async move {
+        let key = dataset.paths.pending(&generation);
+        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
+        let pending: Pending = record::from_json(&key, &json)?;
+        Ok(Some((generation, pending.until)))
+    });
+    read.buffered(MAX_CONCURRENT_READS).try_filter_map(async |read| Ok(read)).try_collect().await
+}
+
+/// Returns the uploads that began `abandoned` ago or earlier: their runs have died.
+pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
+    let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
+    uploads.iter().filter(old).cloned().collect()
+}
