@@ -1,9 +1,6 @@
 //! The parts that all four `main.rs` share: logging, AWS client configuration, and error reporting.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use lambda_runtime::{
@@ -14,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracing::{debug, error};
 
-use crate::{clock::Clock, environment};
+use crate::{clock::Clock, deadline::Deadline, environment};
 use turntable_core::error::Error;
 
 /// A failed invocation, as Lambda reports it.
@@ -24,38 +21,6 @@ struct Failure(Error);
 impl From<Failure> for Diagnostic {
     fn from(Failure(error): Failure) -> Self {
         Diagnostic { error_type: error.kind().as_str().into(), error_message: error.report() }
-    }
-}
-
-/// When an invocation must have ended by itself, shortly before Lambda ends it.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    began: Instant,
-    at: Instant,
-}
-
-/// The longest margin between the deadline and Lambda's own limit, for aborting uploads and answering.
-const MAX_MARGIN: Duration = Duration::from_secs(30);
-
-impl Deadline {
-    /// Returns the deadline for an invocation that Lambda will end after `time`. It leaves a margin of a tenth of
-    /// `time`, but no more than 30 s.
-    pub fn after(time: Duration) -> Self {
-        let began = Instant::now();
-        Self { began, at: began + time - MAX_MARGIN.min(time / 10) }
-    }
-
-    /// Returns the time since the invocation began.
-    pub fn spent(self) -> Duration {
-        self.began.elapsed()
-    }
-}
-
-/// Waits until the deadline. Waits forever without one.
-pub async fn passed(deadline: Option<Deadline>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

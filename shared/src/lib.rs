@@ -7,9 +7,10 @@
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
 //! | [`optout`] | unread drops → merge → the next generation of an opt-out table, and its views |
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
+//! | [`flip`] | what is asked of `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | what an operator wants to know, of one dataset and of all |
 //! | [`answer`], [`request`] | the functions' answers; how an event becomes a request |
-//! | [`environment`], [`clock`], [`lambda`], [`metric`] | clients, time and randomness; the Lambda runtime; metrics |
+//! | [`environment`], [`clock`], [`deadline`], [`lambda`], [`metric`] | clients, time and randomness; the Lambda runtime; metrics |
 //!
 //! Everything that only decides is in `turntable-core`, re-exported here so that handlers need one crate.
 
@@ -24,8 +25,11 @@ pub use turntable_sources as sources;
 
 pub mod answer;
 pub mod clock;
+pub mod deadline;
 pub mod engine;
 pub mod environment;
+pub mod export;
+pub mod flip;
 pub mod lambda;
 pub mod metric;
 pub mod optout;

@@ -1,5 +1,6 @@
 //! Parses events into requests. The answers are in `turntable::answer`.
 
+mod batch;
 mod optout;
 mod run;
 
@@ -12,6 +13,7 @@ use turntable_core::{
     record::EngineRun,
 };
 
+pub use batch::{SqsBatchResponse, redeliver};
 pub use optout::Optout;
 
 /// A request to `export`.

@@ -5,11 +5,18 @@
 //! not with the table. [`turntable_core::consent::later`] alone decides the effect of a record, so the order of drops
 //! and their repetition make no difference.
 
+mod answer;
 mod build;
 mod candidate;
+mod environment;
 mod file;
 mod refresh;
+mod report;
+mod requests;
 pub mod views;
 
+pub use answer::{Answer, OptedOut};
+pub use environment::Optout;
 pub use file::columns;
 pub use refresh::{RefreshOptions, Refreshed, Timings, refresh};
+pub use requests::carry_out;

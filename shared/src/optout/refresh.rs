@@ -82,7 +82,7 @@ pub struct Refreshed {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Loading the table, live's manifest and the inbox's listing.
-    pub loaded: Duration,
+    pub load: Duration,
     /// Reading the unread drops.
     pub read: Duration,
     /// Reading, merging, writing and copying the buckets.
@@ -167,7 +167,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         return Ok(Some(ended(Outcome::Waiting, Vec::new())));
     }
 
-    took.loaded = began.elapsed();
+    took.load = began.elapsed();
     let key = candidate::key(dataset, inbox, head.table.as_ref())?;
     let reader = Reader { key: key.clone(), now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
@@ -177,7 +177,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         inbox::read(&env.objects, &reader, unread, ENOUGH),
         candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
-    took.read = began.elapsed() - took.loaded;
+    took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();
     let lag = || oldest.map(|oldest| env.clock.now().duration_since(oldest));
     if let Some(hold) = hold {
@@ -201,7 +201,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let (loaded, built, ()) =
         futures::try_join!(head.finish(env, dataset, None), build.run(changes), write_rejects(env, inbox, &reads))?;
     let merged = began.elapsed();
-    took.merge = merged - took.loaded - took.read;
+    took.merge = merged - took.load - took.read;
     if publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
         // The table may have drifted. A merge on an older generation than the last published one would forget opt-outs.
         match publish::detect_and_repair(env, dataset).await? {

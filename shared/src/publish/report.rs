@@ -1,5 +1,7 @@
 //! How a flip ended, and what caused it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use turntable_core::{decision::Live, record::FlipOrigin};
 
@@ -22,6 +24,21 @@ pub enum Outcome {
     Waiting,
     /// The request flips nothing.
     Status,
+}
+
+impl fmt::Display for Outcome {
+    /// Writes the name that log lines have, and that queries over them look for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Committed => "Swapped",
+            Outcome::AlreadyLive => "AlreadyLive",
+            Outcome::Stale => "Stale",
+            Outcome::Rejected => "Rejected",
+            Outcome::Held => "Held",
+            Outcome::Waiting => "Waiting",
+            Outcome::Status => "Status",
+        })
+    }
 }
 
 /// An outcome, and the generation or location that is live afterwards.

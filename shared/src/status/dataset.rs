@@ -97,7 +97,7 @@ const MAX_GENERATIONS: usize = 20;
 /// Returns what is live, and the dataset's status.
 pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
     let now = env.clock.now();
-    let (seen, hold) = futures::try_join!(sweep::loaded(env, dataset), publish::held(env, dataset))?;
+    let (seen, hold) = futures::try_join!(sweep::load(env, dataset), publish::held(env, dataset))?;
     let live = seen.state.live.clone();
     let drift = match drift_suspected(dataset, &live, &seen.state.flips) {
         true => detect_drift(env, dataset).await?,

@@ -48,7 +48,7 @@ const MAX_CONCURRENT_READS: usize = 16;
 
 /// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
 /// error, and nothing of this table is deleted.
-pub async fn loaded(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
+pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
     let location = match &table {

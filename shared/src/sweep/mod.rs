@@ -34,12 +34,22 @@
 //! sweep lives that long.
 
 mod act;
+mod answer;
 mod archive;
 mod contents;
+mod environment;
+mod one;
+mod readers;
+mod report;
+mod requests;
+mod response_limit;
 mod tables;
 
 pub use act::{Budget, Done, act};
+pub use answer::{Item, Skipped, Swept};
 pub use archive::{Archived, archivable, archive};
-pub use contents::{Complete, TableContents, abandoned_uploads, loaded};
+pub use contents::{Complete, TableContents, abandoned_uploads, load};
+pub use environment::{Limits, Sweep};
+pub use requests::{all, carry_out};
 pub use tables::leftover_audit_tables;
 pub use turntable_core::sweep::{Found, Kept, OldestQuery, PendingRun, Plan, Reason, SweepState, plan, since};

@@ -22,9 +22,9 @@ use turntable::{
     answer::{Flipped, OptedOut, Swept},
     clock::Clock,
     config::Place,
+    deadline::Deadline,
     environment::Environment,
     error::Result,
-    lambda::Deadline,
     layout::{Generation, TableName, TablePaths},
     manifest::Manifest,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, rig::Rig};
-use turntable::{error::Kind, lambda::Deadline};
+use turntable::{deadline::Deadline, error::Kind};
 
 fn message(received: u32, body: &str) -> Value {
     let attributes = json!({ "ApproximateReceiveCount": received.to_string() });

@@ -378,7 +378,10 @@ async fn settle_all(rig: &Rig) {
 async fn an_event_of_an_unmanaged_run_is_ignored() {
     let rig = support::rig(ATHENA, "");
     let unknown = rig.export_with(rig.env(), athena_event("0000")).await.unwrap();
-    assert!(matches!(unknown, Answer::EngineResponse(ref engaged) if engaged.outcome == "nothing"), "{unknown:?}");
+    assert!(
+        matches!(unknown, Answer::EngineResponse(ref engaged) if engaged.outcome.as_str() == "nothing"),
+        "{unknown:?}"
+    );
     export(&rig).await.unwrap();
     let other = Arc::new(support::rig(ATHENA, ""));
     other.objects.put("s3://lake/datasets.toml", "[datasets.a]\ndatabase = \"dmp\"\nlocation = \"s3://else\"\nsource = { files = { location = \"s3://lake/in/\" } }\n");

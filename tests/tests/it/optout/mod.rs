@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::optouts::{Lake, Out, many};
-use turntable::{error::Kind, lambda::Deadline, layout::Generation, publish::Outcome};
+use turntable::{deadline::Deadline, error::Kind, layout::Generation, publish::Outcome};
 
 #[tokio::test]
 async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {

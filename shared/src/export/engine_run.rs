@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use serde_json::json;
 use tracing::{error, info};
-use turntable::{
-    answer::EngineResponse,
+use turntable_core::{
     config::{Config, Dataset},
-    engine::{self, Engines, Outcome},
     error::{Error, Result},
     layout::Generation,
-    metric::{Metric, emit},
     record::{EngineRun, Pending},
 };
 
-use crate::{Answer, Export, exported};
+use super::{
+    answer::{Answer, EngineOutcome, EngineResponse},
+    environment::Export,
+    report::exported,
+};
+use crate::{
+    engine::{self, Engines, Outcome},
+    metric::{Metric, emit},
+};
 
 /// Starts an engine's run for a new generation, unless one is pending.
 pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
@@ -46,39 +51,39 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
         as_of: Some(pending.as_of),
         reason: None,
     };
-    let engaged = match outcome {
+    let response = match outcome {
         Outcome::Complete(manifest) => {
             let took = env.clock.now().duration_since(manifest.as_of);
             let took = Duration::try_from(took).unwrap_or_default();
             return Ok(Answer::Exported(exported(env, manifest, took)));
         }
-        Outcome::Started(pending) => of(pending, "started"),
-        Outcome::Running(pending) => of(pending, "running"),
+        Outcome::Started(pending) => of(pending, EngineOutcome::Started),
+        Outcome::Running(pending) => of(pending, EngineOutcome::Running),
         Outcome::Failed(pending, why) => {
             failed(export, &pending, &why).await?;
             engine::failed(env, &pending, &why).await?;
-            EngineResponse { reason: Some(why.report()), ..of(pending, "failed") }
+            EngineResponse { reason: Some(why.report()), ..of(pending, EngineOutcome::Failed) }
         }
         Outcome::Nothing(why) => EngineResponse {
             dataset: None,
             generation: None,
-            outcome: "nothing",
+            outcome: EngineOutcome::Nothing,
             run: None,
             as_of: None,
             reason: Some(why),
         },
     };
-    if engaged.outcome != "failed" {
+    if response.outcome != EngineOutcome::Failed {
         info!(
-            dataset = engaged.dataset,
-            outcome = engaged.outcome,
-            run = engaged.run,
-            of = engaged.generation.map(|generation| generation.to_string()),
-            reason = engaged.reason,
+            dataset = response.dataset,
+            outcome = response.outcome.as_str(),
+            run = response.run,
+            of = response.generation.map(|generation| generation.to_string()),
+            reason = response.reason,
             "engine"
         );
     }
-    Ok(Answer::EngineResponse(engaged))
+    Ok(Answer::EngineResponse(response))
 }
 
 /// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that

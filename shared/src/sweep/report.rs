@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
-use turntable::{
-    answer::{Item, Skipped, Swept},
+use turntable_core::{
     config::{Dataset, Source},
     layout::Generation,
-    metric::{Metric, emit},
     port::Unfinished,
-    sweep::{Archived, Done, Plan, TableContents},
+    sweep::Plan,
 };
+
+use super::{
+    act::Done,
+    answer::{Item, Skipped, Swept},
+    archive::Archived,
+    contents::TableContents,
+};
+use crate::metric::{Metric, emit};
 
 #[derive(Default)]
 pub struct Report {

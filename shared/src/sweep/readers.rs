@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::Mutex;
-use turntable::{
+use turntable_core::{
     config::Dataset,
     error::{Kind, Result},
     port::Query,

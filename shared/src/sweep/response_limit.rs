@@ -1,6 +1,6 @@
 //! Shortens an answer that is longer than Lambda's limit.
 
-use turntable::answer::Swept;
+use super::answer::Swept;
 
 /// The largest answer, in bytes. Lambda's limit is 6 MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and a longer answer would fail the
@@ -32,7 +32,7 @@ fn halve<T>(items: &mut Vec<T>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use turntable::answer::Item;
+    use crate::sweep::answer::Item;
 
     use super::*;
 

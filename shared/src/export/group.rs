@@ -1,56 +1,43 @@
 //! Exports a group: every member from one snapshot of their database, and all manifests last.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use turntable::{
-    answer::{Exported, ExportedGroup},
+use turntable_core::{
     config::{Dataset, Group},
     error::{Error, Result},
-    lambda,
     manifest::{GroupRun, Manifest},
-    sources::Snapshot,
 };
+use turntable_sources::Snapshot;
 
-use super::{Export, NewGeneration, complete, context, out_of_time};
-
-/// How far the export of a group came before its deadline.
-pub struct Stopped {
-    group: String,
-    members: usize,
-    done: usize,
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {}, {} of {} members done", self.group, self.done, self.members)
-    }
-}
+use super::{
+    answer::{Exported, ExportedGroup},
+    environment::Export,
+    generation::{Build, NewGeneration},
+    report::{GroupProgress, exported, out_of_time},
+};
+use crate::{deadline, publish};
 
 /// Builds a generation of every member, one after the other. Returns the answer for the member `asked`.
 ///
 /// If one member fails, nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
     let env = &export.env;
-    let mut head = Vec::new();
+    let mut begun = Vec::new();
     for member in &group.members {
-        head.push(NewGeneration::now(env, member).await?);
+        begun.push(NewGeneration::begin(env, member).await?);
     }
-    let members = head.iter().map(|head| (head.dataset.name.clone(), head.generation)).collect();
+    let members = begun.iter().map(|begun| (begun.dataset.name.clone(), begun.generation)).collect();
     let run = GroupRun { group: group.name.name.clone(), run: env.clock.ulid(), members };
     let mut built = Vec::new();
-    for (mut manifest, took) in build_from_one_snapshot(export, group, head).await? {
+    for (mut manifest, took) in build_from_one_snapshot(export, group, begun).await? {
         manifest.group = Some(run.clone());
         built.push((manifest, took));
     }
     // The last manifest's event flips the group, so no manifest is written before all members are built.
     for (dataset, (manifest, _)) in group.members.iter().zip(&built) {
-        complete(env, dataset, manifest).await?;
+        publish::complete_new(env, dataset, manifest).await?;
     }
-    let members: Vec<Exported> =
-        built.into_iter().map(|(manifest, took)| super::exported(env, manifest, took)).collect();
+    let members: Vec<Exported> = built.into_iter().map(|(manifest, took)| exported(env, manifest, took)).collect();
     let own = members.iter().find(|member| member.dataset == asked.name).cloned();
     let own = own.ok_or_else(|| {
         Error::corrupt(format!("{} is not a member of its own group: this is a bug, please report it", asked.name))
@@ -63,27 +50,30 @@ pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Resul
 async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,
-    head: Vec<NewGeneration<'_>>,
+    begun: Vec<NewGeneration<'_>>,
 ) -> Result<Vec<(Manifest, Duration)>> {
     let Some(first) = group.members.first() else { return Ok(Vec::new()) };
     let started = Instant::now();
-    let stopped = |done: usize| Some(Stopped { group: group.name.to_string(), members: group.members.len(), done });
-    let first_context = context(export, first);
+    let stopped =
+        |done: usize| Some(GroupProgress { group: group.name.to_string(), members: group.members.len(), done });
+    let first_context = export.context(first);
     let snapshot = tokio::select! {
         snapshot = Snapshot::take(&first.source, &first_context) => snapshot?,
-        () = lambda::passed(export.deadline) => return Err(out_of_time(first, started, None, stopped(0))),
+        () = deadline::passed(export.deadline) => return Err(out_of_time(first, started, None, stopped(0))),
     };
     let mut built = Vec::new();
-    for head in head {
-        let (dataset, began) = (head.dataset, Instant::now());
-        let context = context(export, dataset);
+    for generation in begun {
+        let (dataset, began) = (generation.dataset, Instant::now());
+        let context = export.context(dataset);
         let opened = tokio::select! {
             opened = snapshot.open(&dataset.source, &context) => opened?,
-            () = lambda::passed(export.deadline) => return Err(out_of_time(dataset, started, None, stopped(built.len()))),
+            () = deadline::passed(export.deadline) => return Err(out_of_time(dataset, started, None, stopped(built.len()))),
         };
-        match head.write(export, opened).await? {
-            Ok(manifest) => built.push((manifest, began.elapsed())),
-            Err(progress) => return Err(out_of_time(dataset, started, Some(progress), stopped(built.len()))),
+        match generation.write(export, opened).await? {
+            Build::Complete(manifest) => built.push((*manifest, began.elapsed())),
+            Build::OutOfTime(progress) => {
+                return Err(out_of_time(dataset, started, Some(progress), stopped(built.len())));
+            }
         }
     }
     snapshot.end().await;

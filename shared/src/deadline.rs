@@ -1,0 +1,35 @@
+//! The deadline of an invocation.
+
+use std::time::{Duration, Instant};
+
+/// When an invocation must have ended by itself, shortly before Lambda ends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    began: Instant,
+    at: Instant,
+}
+
+/// The longest margin between the deadline and Lambda's own limit, for aborting uploads and answering.
+const MAX_MARGIN: Duration = Duration::from_secs(30);
+
+impl Deadline {
+    /// Returns the deadline for an invocation that Lambda will end after `time`. It leaves a margin of a tenth of
+    /// `time`, but no more than 30 s.
+    pub fn after(time: Duration) -> Self {
+        let began = Instant::now();
+        Self { began, at: began + time - MAX_MARGIN.min(time / 10) }
+    }
+
+    /// Returns the time since the invocation began.
+    pub fn spent(self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// Waits until the deadline. Waits forever without one.
+pub async fn passed(deadline: Option<Deadline>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,
+        None => std::future::pending().await,
+    }
+}

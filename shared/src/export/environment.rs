@@ -1,0 +1,40 @@
+//! What an export needs.
+
+use std::sync::Arc;
+
+use turntable_core::{
+    config::Dataset,
+    port::{Engine, Queue, Secrets, TokenSigner},
+};
+use turntable_sources::Context;
+
+use crate::{deadline::Deadline, environment::Environment};
+
+/// The clients and the environment of `export`.
+#[derive(Clone)]
+pub struct Export {
+    pub env: Environment,
+    /// The queue for requests for many datasets, one message per dataset.
+    pub queue: Arc<dyn Queue>,
+    pub engine: Arc<dyn Engine>,
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// When the invocation must have stopped by itself; `None` for no limit.
+    pub deadline: Option<Deadline>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
+}
+
+impl Export {
+    /// Returns what the dataset's source is opened with.
+    pub(super) fn context(&self, dataset: &Dataset) -> Context {
+        Context {
+            objects: self.env.objects.clone(),
+            secrets: self.secrets.clone(),
+            iam: self.iam.clone(),
+            now: self.env.clock.now(),
+            table: dataset.table.clone(),
+            on_unrepresentable: dataset.on_unrepresentable,
+            // A passthrough copies whole files with all their columns, so it can't be partitioned.
+            copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
+        }
+    }
+}

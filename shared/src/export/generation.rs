@@ -1,0 +1,103 @@
+//! One generation: its name, its files, its manifest.
+
+use tracing::{info, warn};
+use turntable_core::{
+    config::Dataset,
+    decision::{self, Live},
+    error::{Error, Result},
+    layout::{Generation, Location},
+    manifest::{Contents, File, Identity, Manifest},
+    partition::Partition,
+    schema::Column,
+};
+use turntable_parquet::{Progress, Rows, arrow_types, partitioned};
+use turntable_sources::Opened;
+
+use super::environment::Export;
+use crate::{deadline, environment::Environment, publish};
+
+/// A generation that has its identifier and location, but no data yet.
+pub(super) struct NewGeneration<'a> {
+    pub dataset: &'a Dataset,
+    live: Live,
+    pub generation: Generation,
+    location: Location,
+}
+
+impl<'a> NewGeneration<'a> {
+    /// Begins a generation. Fails here, before the work, if a flip would refuse the table.
+    pub(super) async fn begin(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
+        let live = publish::live_to_follow(env, dataset).await?;
+        let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
+        let location = dataset.paths.generation(&generation);
+        decision::beside(&live, &location)?;
+        Ok(NewGeneration { dataset, live, generation, location })
+    }
+
+    /// Writes all rows, and no manifest yet.
+    pub(super) async fn write(self, export: &Export, opened: Opened) -> Result<Build> {
+        let NewGeneration { dataset, live, generation, location } = self;
+        let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
+            Error::config(format!("datasets.{}.source: {fault}: cast the column in the query", dataset.name))
+        })?;
+        let Opened { rows, as_of, typed_by, unrepresentable } = opened;
+        let (files, columns, partitions) = match write(export, dataset, &location, rows, columns).await? {
+            Written::Files(files, columns, partitions) => (files, columns, partitions),
+            Written::OutOfTime(progress) => return Ok(Build::OutOfTime(progress)),
+        };
+        let identity = Identity {
+            dataset: dataset.name.clone(),
+            generation,
+            location,
+            base: live.location(&dataset.paths),
+            as_of,
+            spec: dataset.spec.clone(),
+        };
+        let contents = Contents { typed_by, columns, partitions, files, nulled: unrepresentable.nulled() };
+        Ok(Build::Complete(Box::new(Manifest::new(identity, contents, export.env.clock.now()))))
+    }
+}
+
+/// How building a generation ended.
+pub(super) enum Build {
+    Complete(Box<Manifest>),
+    /// The deadline came first.
+    OutOfTime(Progress),
+}
+
+enum Written {
+    /// The files, the columns in them, and the partitions.
+    Files(Vec<File>, Vec<Column>, Vec<Partition>),
+    OutOfTime(Progress),
+}
+
+/// Writes the rows, in folders if the dataset is partitioned.
+async fn write(
+    export: &Export,
+    dataset: &Dataset,
+    location: &Location,
+    rows: Rows,
+    mut columns: Vec<Column>,
+) -> Result<Written> {
+    let (stop, objects, by) = (deadline::passed(export.deadline), &export.env.objects, &dataset.partition_by);
+    if by.is_empty() {
+        return Ok(match turntable_parquet::write_until(stop, objects, location, rows, dataset.parquet).await? {
+            turntable_parquet::Written::All(files) => Written::Files(files, columns, Vec::new()),
+            turntable_parquet::Written::Stopped(progress) => Written::OutOfTime(progress),
+        });
+    }
+    let table = format!("datasets.{}", dataset.name);
+    let ended = partitioned::write_until(stop, objects, location, rows, &columns, by, dataset.parquet, &table).await?;
+    let written = match ended {
+        partitioned::PartitionedOutcome::All(written) => written,
+        partitioned::PartitionedOutcome::Stopped(progress) => return Ok(Written::OutOfTime(progress)),
+    };
+    let (existing, projected) = (written.existing as u64, written.projected);
+    info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
+    if projected > 2 * existing.max(1) {
+        // Athena's guide: if more than half of the projected partitions are empty, registered partitions are faster.
+        warn!(dataset = dataset.name, partitions = existing, projected, "most projected partitions are empty");
+    }
+    columns.retain(|column| !by.contains(&column.name));
+    Ok(Written::Files(written.files, columns, written.partitions))
+}

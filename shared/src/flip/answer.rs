@@ -1,0 +1,102 @@
+//! The answers of `flip`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use turntable_core::{decision::Live, group};
+
+use crate::{
+    publish::{self, FlipReport, Outcome, Scanned},
+    status::{Overview, Status},
+};
+
+/// The answer of `flip` for one dataset.
+#[derive(Debug, Clone, Serialize)]
+pub struct Flipped {
+    pub dataset: String,
+    pub outcome: Outcome,
+    /// The live generation, or the live location if it is unmanaged.
+    pub live: Option<String>,
+    pub previous: Option<String>,
+    pub reasons: Vec<String>,
+    /// The checks that ran in Athena, with the bytes that each scanned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Scanned>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// For a member of a group: the outcome for the whole group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<FlippedGroup>,
+}
+
+/// The part of the answer of `flip` that describes a group.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlippedGroup {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What is live now, by dataset, for the members whose tables were read.
+    pub live: BTreeMap<String, Option<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub previous: BTreeMap<String, Option<String>>,
+    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. An upper bound for the time
+    /// between the first and the last table's move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between_ms: Option<u64>,
+    /// The content of `_groups/GROUP.json`, in the answers to status, hold and release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<group::Record>,
+}
+
+impl Flipped {
+    pub fn new(dataset: &str, ended: FlipReport) -> Flipped {
+        Flipped {
+            dataset: dataset.into(),
+            outcome: ended.outcome,
+            live: named(&ended.live),
+            previous: ended.previous.as_ref().and_then(named),
+            reasons: ended.reasons,
+            checks: ended.checks,
+            status: None,
+            group: None,
+        }
+    }
+
+    /// Returns the answer of a group, from the point of view of one member.
+    pub fn of_group(dataset: &str, group: &str, ended: publish::group::GroupFlipReport) -> Flipped {
+        let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
+        Flipped {
+            dataset: dataset.into(),
+            outcome: ended.outcome,
+            live: ended.live.get(dataset).and_then(named),
+            previous: ended.previous.get(dataset).and_then(named),
+            reasons: ended.reasons,
+            checks: ended.checks,
+            status: None,
+            group: Some(FlippedGroup {
+                name: group.into(),
+                run: ended.run.map(|run| run.to_string()),
+                live: all(&ended.live),
+                previous: all(&ended.previous),
+                between_ms: ended.between.map(|between| between.as_millis() as u64),
+                record: None,
+            }),
+        }
+    }
+}
+
+/// The answer of `flip`: about one dataset, or the status of all.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    One(Box<Flipped>),
+    All(Overview),
+}
+
+fn named(live: &Live) -> Option<String> {
+    match live {
+        Live::NoTable => None,
+        Live::Unmanaged(location) => Some(location.to_string()),
+        Live::Managed(generation) => Some(generation.to_string()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Carries out the requests to `flip`.
+
+use std::time::Instant;
+
+use serde_json::json;
+use tracing::{error, info};
+use turntable_core::{
+    error::{Error, Result},
+    layout::TableName,
+};
+use turntable_events as request;
+
+use super::{answer::Flipped, dataset, group};
+use crate::{
+    environment::Environment,
+    metric::{Metric, emit},
+    publish::Outcome,
+    status::{self, Overview},
+};
+
+/// Carries out a request for one dataset, and reports it: in the log, the metrics and the answer.
+pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
+    let started = Instant::now();
+    let config = env.config().await?;
+    let target = match &request {
+        request::Flip::Changed(table) => match config.dataset_of(table) {
+            Some(dataset) => dataset,
+            None => return Ok(unmanaged_table(table)),
+        },
+        request::Flip::Manifest(paths, _) => config.dataset_at(paths)?,
+        request::Flip::Candidate { dataset, .. }
+        | request::Flip::Rollback { dataset, .. }
+        | request::Flip::Hold { dataset, .. }
+        | request::Flip::Release { dataset, .. }
+        | request::Flip::Status { dataset } => config.dataset(dataset)?,
+    };
+    let by_event = matches!(request, request::Flip::Manifest(..) | request::Flip::Changed(_));
+    let candidate = request.generation().map(|generation| generation.to_string());
+    let answer = match config.group_of(target) {
+        Some(group) => group::act(env, &group, target, request).await,
+        None => dataset::act(env, target, request).await,
+    };
+    let answer = answer.map_err(|failure| failure.of(&target.name))?;
+    info!(
+        dataset = answer.dataset,
+        candidate,
+        outcome = %answer.outcome,
+        live = answer.live,
+        previous = answer.previous,
+        reasons = ?answer.reasons,
+        checks = ?answer.checks,
+        group = answer.group.as_ref().map(|group| &group.name),
+        run = answer.group.as_ref().and_then(|group| group.run.as_ref()),
+        members = answer.group.as_ref().map(|group| json!(group.live).to_string()),
+        between_ms = answer.group.as_ref().and_then(|group| group.between_ms),
+        seconds = started.elapsed().as_secs_f64(),
+        "flip"
+    );
+    match answer.outcome {
+        Outcome::Rejected => {
+            emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
+            let rejected = rejected(&answer).of(&answer.dataset);
+            if by_event {
+                // An error would make Lambda retry twice, with the same result, and count one rejection as three.
+                error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
+                return Ok(answer);
+            }
+            Err(rejected)
+        }
+        Outcome::Committed => {
+            emit(env.clock.now(), &answer.dataset, &[(Metric::FlipTime, started.elapsed().as_secs_f64())]);
+            Ok(answer)
+        }
+        _ => Ok(answer),
+    }
+}
+
+/// Returns the status of all datasets.
+pub async fn status_of_all(env: &Environment) -> Result<Overview> {
+    let started = Instant::now();
+    let overview = status::overview(env, &env.config().await?).await;
+    let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
+    info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
+    Ok(overview)
+}
+
+/// Returns the answer for a table of no dataset: the EventBridge rule matches every table in the account.
+fn unmanaged_table(table: &TableName) -> Flipped {
+    Flipped {
+        dataset: table.to_string(),
+        outcome: Outcome::Status,
+        live: None,
+        previous: None,
+        reasons: vec!["no dataset publishes to this table".into()],
+        checks: Vec::new(),
+        status: None,
+        group: None,
+    }
+}
+
+/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the
+/// candidate.
+fn rejected(answer: &Flipped) -> Error {
+    if let Some(group) = &answer.group {
+        let reasons = answer.reasons.join("; ");
+        let run = group.run.as_deref().unwrap_or("the candidate");
+        return Error::rejected(format!("group {}: {run} was rejected: {reasons}", group.name));
+    }
+    let live = answer.live.as_deref();
+    let live = live.map_or_else(|| "there is still no table".into(), |live| format!("{live} stays live"));
+    Error::rejected(format!("{}: the candidate was rejected, {live}: {}", answer.dataset, answer.reasons.join("; ")))
+}

@@ -1,0 +1,17 @@
+//! What `optout` needs.
+
+use std::sync::Arc;
+
+use turntable_core::port::{Secrets, TokenSigner};
+
+use crate::{deadline::Deadline, environment::Environment};
+
+/// The clients and the environment of `optout`.
+#[derive(Clone)]
+pub struct Optout {
+    pub env: Environment,
+    pub secrets: Option<Arc<dyn Secrets>>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
+    /// When the invocation must have stopped by itself; `None` for no limit.
+    pub deadline: Option<Deadline>,
+}

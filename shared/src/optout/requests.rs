@@ -1,0 +1,102 @@
+//! Carries out the requests to `optout`.
+
+use std::collections::BTreeMap;
+
+use tracing::error;
+use turntable_core::{
+    config::{Config, Dataset},
+    error::{Error, Result},
+};
+use turntable_events::{self as request, Message};
+
+use super::{
+    answer::Answer,
+    environment::Optout,
+    refresh::RefreshOptions,
+    report::{Views, refresh_one},
+};
+use crate::deadline;
+
+/// Carries out one request. Stops at the deadline: nothing is half-published, because each refresh commits with one flip.
+pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answer> {
+    tokio::select! {
+        answer = dispatch(optout, request) => answer,
+        () = deadline::passed(optout.deadline) => Err(Error::config(
+            "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
+             Give the function more memory, which adds processors too, or a longer timeout; or let the application put \
+             fewer records at once",
+        )),
+    }
+}
+
+async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
+    let config = optout.env.config().await?;
+    match request {
+        request::Optout::Queue(messages) => {
+            Ok(Answer::Batch(request::redeliver(refresh_batch(optout, &config, messages).await)))
+        }
+        request::Optout::One { ref dataset, reconcile } => {
+            let options = RefreshOptions {
+                reconcile,
+                secrets: optout.secrets.clone(),
+                iam: optout.iam.clone(),
+                ..RefreshOptions::default()
+            };
+            let refreshed = refresh_one(optout, config.dataset(dataset)?, &options, Views::Always).await;
+            refreshed.map(Answer::One).map_err(|failure| failure.of(dataset))
+        }
+        request => refresh_all(optout, request.datasets(&config)?).await,
+    }
+}
+
+/// Refreshes each dataset once, no matter how many of the messages are about it, because a refresh reads the whole
+/// inbox.
+///
+/// Returns the messages to redeliver. A message that can't be parsed fails alone.
+async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut nudged: BTreeMap<&str, (&Dataset, Vec<String>)> = BTreeMap::new();
+    for Message { id, body, .. } in messages {
+        match request::Optout::parse_message(&body).and_then(|request| request.datasets(config)) {
+            Ok(datasets) => {
+                for dataset in datasets {
+                    nudged.entry(&dataset.name).or_insert((dataset, Vec::new())).1.push(id.clone());
+                }
+            }
+            Err(fault) => {
+                error!(message_id = id, kind = fault.kind().as_str(), error = fault.report(), "invalid message");
+                failed.push(id);
+            }
+        }
+    }
+    for (dataset, messages) in nudged.into_values() {
+        if let Err(failure) = refresh_one(optout, dataset, &patient(), Views::OfNewTable).await {
+            log_failure(dataset, &failure);
+            failed.extend(messages);
+        }
+    }
+    failed
+}
+
+/// Refreshes all datasets; a failure does not stop the others. Returns the first failure, and logs only the later ones,
+/// because the returned one is logged at the function's boundary.
+async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
+    let (mut refreshed, mut first) = (Vec::new(), None);
+    for dataset in datasets {
+        match refresh_one(optout, dataset, &patient(), Views::Always).await {
+            Ok(answer) => refreshed.push(answer),
+            Err(failure) if first.is_none() => first = Some(failure.of(&dataset.name)),
+            Err(failure) => log_failure(dataset, &failure),
+        }
+    }
+    first.map_or(Ok(Answer::Many { refreshed }), Err)
+}
+
+/// Returns a refresh that respects the dataset's `min_interval`.
+fn patient() -> RefreshOptions {
+    RefreshOptions { patient: true, ..RefreshOptions::default() }
+}
+
+fn log_failure(dataset: &Dataset, failure: &Error) {
+    error!(dataset = dataset.name, kind = failure.kind().as_str(), error = failure.report(), "refresh failed");
+}

@@ -1,0 +1,115 @@
+//! Sweeps one dataset.
+
+use jiff::Timestamp;
+use serde_json::json;
+use tracing::info;
+use turntable_core::{
+    config::{Dataset, Source},
+    error::Result,
+    sweep::{Plan, plan},
+};
+
+use super::{
+    act::{Budget, act},
+    archive::{Archived, archivable, archive},
+    contents::{TableContents, abandoned_uploads, load},
+    environment::Sweep,
+    readers::Readers,
+    report::Report,
+};
+use crate::{
+    environment::Environment,
+    publish::{self, Attempts, Outcome},
+};
+
+/// The state that all datasets of one invocation share.
+pub(super) struct Round<'a> {
+    pub sweep: &'a Sweep,
+    pub now: Timestamp,
+    pub dry_run: bool,
+    pub budget: Budget,
+    pub readers: Readers,
+}
+
+/// Detects drift, and repairs it if the dataset says so and this is no dry run. Returns a message about it.
+async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
+    if dry_run {
+        return Ok(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
+    }
+    let Some(ended) = publish::detect_and_repair(env, dataset).await? else { return Ok(None) };
+    let repaired = if ended.outcome == Outcome::Committed { "; repaired" } else { "" };
+    Ok(Some(ended.reasons.join("; ") + repaired))
+}
+
+/// A sweep of one dataset gives up after this many lost races. The next sweep tries again.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.
+pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(Option<String>, Report)> {
+    let Round { sweep, now, dry_run, ref budget, ref readers } = *round;
+    let env = &sweep.env;
+    let mut drift = None;
+    let mut attempts = Attempts::on(&dataset.table).at_most(MAX_ATTEMPTS);
+    loop {
+        attempts.begin()?;
+        let mut loaded = load(env, dataset).await?;
+        if attempts.lost() == 0 && !dry_run {
+            queue_pending_runs(sweep, dataset, &loaded).await?;
+        }
+        if drift.is_none() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips) {
+            drift = check_drift(env, dataset, dry_run).await?;
+            loaded = load(env, dataset).await?;
+        }
+        let oldest_query = readers.oldest_query(dataset, &loaded.state).await?;
+        let plan = match plan(&dataset.paths, &loaded.state, &dataset.retain, &oldest_query, now) {
+            Ok(plan) => plan,
+            Err(reason) => return Ok((drift, Report::skipped(dataset, now, &loaded, reason))),
+        };
+        let uploads = abandoned_uploads(&loaded.uploads, &dataset.retain, now);
+        if dry_run {
+            let report = Report::planned(dataset, now, &loaded, &plan, &uploads);
+            let archived = archive_drops(env, dataset, &loaded, &plan, now, None).await?;
+            return Ok((drift, report.with_archived(dataset, archived)));
+        }
+        if let Some(done) = act(env, dataset, &loaded, &plan, &uploads, budget).await? {
+            let archived = match done.more {
+                true => Archived::default(),
+                false => archive_drops(env, dataset, &loaded, &plan, now, Some(budget)).await?,
+            };
+            let report = Report::done(dataset, now, &loaded, &plan, &uploads, &done).with_archived(dataset, archived);
+            return Ok((drift, report));
+        }
+    }
+}
+
+/// Queues a message to `export` for every run that is not settled, because the event of its end may have been lost.
+async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableContents) -> Result<()> {
+    let body = |generation| json!({ "dataset": dataset.name, "generation": generation }).to_string();
+    let bodies: Vec<String> = loaded.state.pending().map(body).collect();
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    info!(dataset = dataset.name, runs = bodies.len(), "pending");
+    sweep.queue.send(bodies).await
+}
+
+/// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,
+/// only counts them.
+async fn archive_drops(
+    env: &Environment,
+    dataset: &Dataset,
+    loaded: &TableContents,
+    plan: &Plan,
+    now: Timestamp,
+    budget: Option<&Budget>,
+) -> Result<Archived> {
+    let Source::Inbox(inbox) = &dataset.source else { return Ok(Archived::default()) };
+    let drops = archivable(env, dataset, inbox, loaded, plan, now).await?;
+    match budget {
+        Some(budget) => archive(env, inbox, drops, budget).await,
+        None => {
+            let bytes = drops.iter().map(|(_, entry)| entry.size).sum();
+            Ok(Archived { drops: drops.len() as u64, bytes, more: false })
+        }
+    }
+}
