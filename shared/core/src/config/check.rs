@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{
-    Dataset, OnDrift, Source, checks,
+    checks,
     database::{mysql, postgres},
+    dataset::{Dataset, OnDrift},
     engines,
     files::files,
     group, inbox,
     names::{folders, identifier},
     read::{Fault, Faults, Keys, described},
     settings::Defaults,
+    source::Source,
     spec::spec,
 };
 use crate::layout::{Group, TableName, TablePaths};
@@ -172,7 +174,7 @@ fn source(keys: &Keys) -> Option<Source> {
 
 /// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself
 /// are allowed, as for `reconcile`.
-pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
+fn one_of(source: Keys, all: bool) -> Option<Source> {
     const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
     let kinds = if all { &ALL[..] } else { &ROW_SOURCES };
@@ -186,7 +188,7 @@ pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
             "postgres" => postgres(keys).map(Source::Postgres),
             "mysql" => mysql(keys).map(Source::Mysql),
             "files" => files(keys).map(Source::Files),
-            "inbox" => inbox::inbox(keys).map(Source::Inbox),
+            "inbox" => inbox::inbox(keys, |source| one_of(source, false)).map(Source::Inbox),
             "athena" => engines::athena(keys).map(Source::Athena),
             _ => engines::glue_job(keys).map(Source::GlueJob),
         }
