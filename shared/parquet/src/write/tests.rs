@@ -24,16 +24,16 @@ use parquet::{
         reader::{FileReader, SerializedFileReader},
     },
 };
+use turntable_core::{
+    error::Kind,
+    layout::Key,
+    port::{self, Chunks, Entry, Put, Upload},
+};
 
 use super::*;
 use crate::{
     arrow_types::ELEMENT,
     footer::{columns_of, read_footer},
-};
-use turntable_core::{
-    error::Kind,
-    layout::Key,
-    port::{self, Chunks, Entry, Put, Upload},
 };
 
 /// Objects in memory. Uploads of keys that end with `refuse` fail.
