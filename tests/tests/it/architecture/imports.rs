@@ -76,12 +76,16 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
                     _ => at.push(name.clone()),
                 }
             }
+            let mut below = None;
             while !modules.contains_key(&at) {
-                at.pop();
+                below = at.pop();
             }
-            let to = modules[&at].0;
-            if to != *from {
-                imports.insert(Import { from: (*from).clone(), to: to.clone(), path: path.join("::") });
+            let (to, declared) = &modules[&at];
+            // A module with `#[path]` is a file of another folder.
+            let is_elsewhere =
+                |three: &[String]| three[0] == "mod" && below.as_ref() == Some(&three[1]) && three[2] == ";";
+            if to != from && !declared.windows(3).any(is_elsewhere) {
+                imports.insert(Import { from: (*from).clone(), to: (*to).clone(), path: path.join("::") });
             }
         }
     }
@@ -187,10 +191,10 @@ fn use_tree(rest: &mut Peekable<Iter<String>>, above: &[String], paths: &mut Vec
     paths.push(path);
 }
 
-/// Returns the imports between the Python files of one folder.
+/// Returns the imports between the Python files of one folder, without its sub-folders.
 pub fn python_imports(files: &Files) -> Vec<Import> {
     let mut imports = BTreeSet::new();
-    for (from, text) in files {
+    for (from, text) in files.iter().filter(|(path, _)| !path.contains('/')) {
         let mut statements = text.lines();
         while let Some(line) = statements.next() {
             let mut line = line.trim().to_owned();
@@ -206,7 +210,7 @@ pub fn python_imports(files: &Files) -> Vec<Import> {
                 _ => continue,
             };
             for name in names {
-                let to = format!("{}.py", name.trim_start_matches('.').replace('.', "/"));
+                let to = format!("{}.py", name.trim_start_matches('.'));
                 if to != *from && files.contains_key(&to) {
                     imports.insert(Import { from: from.clone(), to, path: (*name).to_owned() });
                 }

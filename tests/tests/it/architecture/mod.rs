@@ -23,7 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("model", &["turntable-core"]),
     ("optout", &["turntable"]),
     ("sweep", &["turntable"]),
-    ("tests", &["cli", "export", "flip", "local", "optout", "sweep", "turntable"]),
+    ("tests", &["cli", "export", "flip", "local", "optout", "sweep", "turntable", "turntable-core"]),
     ("turntable", &["turntable-aws", "turntable-core", "turntable-events", "turntable-parquet", "turntable-sources"]),
     ("turntable-aws", &["turntable-core"]),
     ("turntable-core", &[]),
@@ -52,7 +52,7 @@ const RUST: &[&str] = &[
 ];
 
 /// The folders with Python modules, likewise.
-const PYTHON: &[&str] = &["infra/local", "infra/local/athena/turntable_athena"];
+const PYTHON: &[&str] = &["infra/local/athena/turntable_athena"];
 
 /// Reads the folder's files with this extension, also those in sub-folders. A path begins below the folder.
 fn read(folder: &str, extension: &str) -> BTreeMap<String, String> {
