@@ -115,7 +115,7 @@ pub enum Decision {
 }
 
 /// Decides whether a candidate goes live.
-pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, who: Trigger) -> Result<Decision> {
+pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger: Trigger) -> Result<Decision> {
     let generation = candidate.generation;
     if state.live == Live::Managed(generation) {
         return Ok(Decision::AlreadyLive);
@@ -123,7 +123,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, who: Tr
     if let Some(hold) = &state.hold {
         return Ok(Decision::Held(hold.clone()));
     }
-    if who == Trigger::Event && state.was_live(&generation) {
+    if trigger == Trigger::Event && state.was_live(&generation) {
         return Ok(Decision::Stale(format!(
             "{generation} was live before, so only an operator's request makes it live again"
         )));
@@ -136,7 +136,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, who: Tr
             return Err(Error::config("the table does not exist and the dataset has create = false: create the table"));
         }
         Live::NoTable => {}
-        Live::Unmanaged(location) if who == Trigger::Event && !state.flips.is_empty() => {
+        Live::Unmanaged(location) if trigger == Trigger::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
                 "the table's location is {location}, which is unmanaged, although the dataset has flipped before: \
                  somebody else changed it. To take the table back, invoke flip with this generation"
@@ -153,7 +153,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, who: Tr
                 )));
             }
             if let Some(rollback) =
-                rolled_back(state).filter(|flip| who == Trigger::Event && candidate.as_of <= flip.at)
+                rolled_back(state).filter(|flip| trigger == Trigger::Event && candidate.as_of <= flip.at)
             {
                 return Ok(Decision::Stale(format!(
                     "{generation} is as of {}, before the rollback to {live} at {}",

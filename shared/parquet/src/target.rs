@@ -66,7 +66,7 @@ impl Target {
     }
 
     /// Counts one more begun file whose name doesn't come from this counter.
-    pub(super) fn head(&self) {
+    pub(super) fn count_file(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -56,7 +56,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         _ => faults.push("datasets", "no dataset is configured: add at least one [datasets.NAME]"),
     }
     root.finish();
-    shared_homes(&datasets, faults);
+    overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, faults);
     group::together(&datasets, faults);
     datasets
@@ -201,7 +201,7 @@ fn one_of(source: Keys, all: bool) -> Option<Source> {
 
 /// Checks that no two datasets publish to the same Glue table or to overlapping folders: each would sweep and flip the
 /// other's generations.
-fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
+fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut tables: BTreeMap<String, &Dataset> = BTreeMap::new();
     for dataset in datasets.values() {
         if let Some(one) = tables.insert(dataset.table.to_string(), dataset) {

@@ -48,17 +48,17 @@ fn flipped(to: Generation, by: FlipOrigin, at: i64) -> Flip {
 const BLUE: fn() -> Generation = || generation(Colour::Blue, 1);
 const GREEN: fn() -> Generation = || generation(Colour::Green, 2);
 
-fn decide(candidate: &Manifest, state: &FlipState, who: Trigger) -> Decision {
-    flip(&paths(), candidate, state, who).unwrap()
+fn decide(candidate: &Manifest, state: &FlipState, trigger: Trigger) -> Decision {
+    flip(&paths(), candidate, state, trigger).unwrap()
 }
 
 #[test]
 fn fresher_wins_and_equal_is_not_fresher() {
     let state = state(Live::Managed(BLUE()), Some(10), vec![flipped(BLUE(), FlipOrigin::Event, 11)]);
-    for who in [Trigger::Event, Trigger::Operator] {
-        assert_eq!(decide(&candidate(GREEN(), 11), &state, who), Decision::Flip);
+    for trigger in [Trigger::Event, Trigger::Operator] {
+        assert_eq!(decide(&candidate(GREEN(), 11), &state, trigger), Decision::Flip);
         for old in [9, 10] {
-            assert!(matches!(decide(&candidate(GREEN(), old), &state, who), Decision::Stale(_)));
+            assert!(matches!(decide(&candidate(GREEN(), old), &state, trigger), Decision::Stale(_)));
         }
     }
 }
@@ -123,9 +123,9 @@ fn live_location_that_contains_the_new_one_is_refused() {
 fn hold_stops_events_and_operators_but_not_what_is_already_live() {
     let hold = Hold { at: second(1), reason: "bad source".into(), released: false };
     let held = FlipState { hold: Some(hold.clone()), ..state(Live::Managed(BLUE()), Some(10), vec![]) };
-    for who in [Trigger::Event, Trigger::Operator] {
-        assert_eq!(decide(&candidate(GREEN(), 99), &held, who), Decision::Held(hold.clone()));
-        assert_eq!(decide(&candidate(BLUE(), 10), &held, who), Decision::AlreadyLive);
+    for trigger in [Trigger::Event, Trigger::Operator] {
+        assert_eq!(decide(&candidate(GREEN(), 99), &held, trigger), Decision::Held(hold.clone()));
+        assert_eq!(decide(&candidate(BLUE(), 10), &held, trigger), Decision::AlreadyLive);
     }
 }
 
@@ -137,21 +137,21 @@ fn merge(generation: Generation, base: Option<Location>) -> Manifest {
 fn merge_flips_only_while_its_base_is_live() {
     let on_blue = merge(GREEN(), Some(paths().generation(&BLUE())));
     let live = |live| FlipState { live_is_merge: true, ..state(live, Some(99), vec![]) };
-    for who in [Trigger::Event, Trigger::Operator] {
-        assert_eq!(decide(&on_blue, &live(Live::Managed(BLUE())), who), Decision::Flip);
+    for trigger in [Trigger::Event, Trigger::Operator] {
+        assert_eq!(decide(&on_blue, &live(Live::Managed(BLUE())), trigger), Decision::Flip);
         for other in [Live::Managed(generation(Colour::Green, 3)), Live::NoTable] {
-            assert!(matches!(decide(&on_blue, &live(other), who), Decision::Stale(_)));
+            assert!(matches!(decide(&on_blue, &live(other), trigger), Decision::Stale(_)));
         }
-        assert_eq!(decide(&merge(GREEN(), None), &state(Live::NoTable, None, vec![]), who), Decision::Flip);
-        assert!(matches!(decide(&merge(GREEN(), None), &live(Live::Managed(BLUE())), who), Decision::Stale(_)));
+        assert_eq!(decide(&merge(GREEN(), None), &state(Live::NoTable, None, vec![]), trigger), Decision::Flip);
+        assert!(matches!(decide(&merge(GREEN(), None), &live(Live::Managed(BLUE())), trigger), Decision::Stale(_)));
     }
 }
 
 #[test]
 fn no_flip_or_rollback_unpublishes_opt_outs() {
     let live = FlipState { live_is_merge: true, ..state(Live::Managed(BLUE()), Some(1), vec![]) };
-    for who in [Trigger::Event, Trigger::Operator] {
-        assert!(matches!(decide(&candidate(GREEN(), 99), &live, who), Decision::Stale(_)));
+    for trigger in [Trigger::Event, Trigger::Operator] {
+        assert!(matches!(decide(&candidate(GREEN(), 99), &live, trigger), Decision::Stale(_)));
     }
     assert!(rollback(&paths(), &live, Some(GREEN())).unwrap_err().message().contains("would forget opt-outs"));
 }

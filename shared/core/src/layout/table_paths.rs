@@ -142,19 +142,19 @@ impl TablePaths {
     /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
     /// generation.
     pub fn of_generation(location: &Location) -> Option<(TablePaths, Generation)> {
-        let (paths, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
-        let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{paths}/") });
+        let (folder, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{folder}/") });
         Some((paths, generation.parse().ok()?))
     }
 
     /// Returns the table and the generation that a manifest's key names; `None` if it is not the key of a manifest.
     pub fn parse_manifest(key: &Key) -> Option<(TablePaths, Generation)> {
-        let (paths, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
+        let (folder, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
         let generation = name.strip_suffix(".json")?.parse().ok()?;
-        if !paths.ends_with('/') {
+        if !folder.ends_with('/') {
             return None;
         }
-        Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: paths.into() }), generation))
+        Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
     }
 
     /// Returns the flip whose record lies at this key; `None` if it is not the key of a flip record.

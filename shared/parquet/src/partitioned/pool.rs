@@ -199,7 +199,7 @@ impl Pool {
         let name = format!("{}{}", state.folder, part(state.files_begun));
         state.files_begun += usize::from(open.is_none());
         if open.is_none() {
-            self.target.head();
+            self.target.count_file();
         }
         state.busy = true;
         // For a small row group, more threads cost more than they save.

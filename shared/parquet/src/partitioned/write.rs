@@ -19,7 +19,7 @@ use crate::{properties::properties, rows::Rows, target::Target};
 /// that the projection finds.
 ///
 /// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "its one caller has each argument from another place")]
 pub async fn write_until(
     stop: impl Future<Output = ()>,
     objects: &Arc<dyn Objects>,
