@@ -136,7 +136,8 @@ fn made_up(files: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn edges(imports: &[Import]) -> Vec<String> {
-    imports.iter().map(|import| format!("{} {}", import.from, import.to)).collect()
+    let edges: BTreeSet<String> = imports.iter().map(|import| format!("{} {}", import.from, import.to)).collect();
+    edges.into_iter().collect()
 }
 
 #[test]
