@@ -23,7 +23,7 @@ pub enum Contender {
     Adbc,
     PsqlDuckdb,
     /// Turntable writing to disk, with this number of connections.
-    ObjectKind(u32),
+    Ours(u32),
     /// Turntable writing to S3, with this number of connections.
     OursS3(u32),
     /// A lower bound: the server's work, with a client that discards all rows.
@@ -36,7 +36,7 @@ pub enum Contender {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    ObjectKind,
+    Ours,
     DuckDb,
     DataFusion,
 }
@@ -71,7 +71,7 @@ impl Contender {
             Contender::AwsWrangler => "awswrangler".into(),
             Contender::Adbc => "adbc".into(),
             Contender::PsqlDuckdb => "psql_duckdb".into(),
-            Contender::ObjectKind(connections) => format!("ours_{connections}"),
+            Contender::Ours(connections) => format!("ours_{connections}"),
             Contender::OursS3(connections) => format!("ours_{connections}_s3"),
             Contender::PsqlCopy => "psql_copy".into(),
             Contender::EncodeOnly => "encode_only".into(),
@@ -109,7 +109,7 @@ impl Contender {
                 shell.args(["-", table]).arg(&place.tools.python).arg(script("psql_duckdb.py")).arg(&out);
                 (shell, Left::Disk(out))
             }
-            Contender::ObjectKind(connections) => {
+            Contender::Ours(connections) => {
                 (ours(place, &postgres(place, table, connections), Some(&place.work))?, Left::Disk(out.clone()))
             }
             Contender::OursS3(connections) => {
@@ -126,7 +126,7 @@ impl Contender {
                 command.arg("--encode-only").stdout(File::create(place.work.join("phase"))?);
                 return Ok((command, Left::Disk(out)));
             }
-            Contender::Files(Engine::ObjectKind, format) => {
+            Contender::Files(Engine::Ours, format) => {
                 let source = format!("files = {{ location = \"s3://in/{}/\" }}", format.name());
                 (ours(place, &source, Some(&place.work))?, Left::Disk(out))
             }
@@ -145,7 +145,7 @@ impl Contender {
 impl Engine {
     fn name(self) -> &'static str {
         match self {
-            Engine::ObjectKind => "ours",
+            Engine::Ours => "ours",
             Engine::DuckDb => "duckdb",
             Engine::DataFusion => "datafusion",
         }

@@ -3,6 +3,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`options`] | the command line |
 //! | [`sections`] | the sections of the benchmark: the large table, a small one, files, memory |
 //! | [`contender`] | the contenders, each as a command in its own process |
 //! | [`measure`] | wall-clock time, CPU time and peak memory of a process and its descendants |
@@ -19,6 +20,7 @@ mod chart;
 mod contender;
 mod disk;
 mod measure;
+mod options;
 mod ours;
 /// Included by path, because it uses only the standard library. A dependency on `tests` would build every AWS client of
 /// infra/local in release mode.
@@ -35,6 +37,7 @@ mod tools;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use options::Options;
 
 #[derive(Parser)]
 #[command(about = "From PostgreSQL to Parquet: Turntable compared with the tools you would pick instead")]
@@ -45,40 +48,18 @@ struct Arguments {
     contender: Option<Contender>,
 }
 
-#[derive(clap::Args, Clone)]
-pub struct Options {
-    /// Rows of the large table
-    #[arg(long, default_value_t = 3_300_000)]
-    rows: u64,
-    /// Runs per contender; each round starts with the next contender
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Runs only these contenders, such as ours_1,psql_copy
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// Runs only these sections
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = sections::Section::ALL)]
-    sections: Vec<sections::Section>,
-    /// Prints one JSON object on the last line
-    #[arg(long)]
-    json: bool,
-    /// Writes the chart of the large table to this file
-    #[arg(long)]
-    chart: Option<std::path::PathBuf>,
-}
-
 /// The hidden subcommand that runs Turntable as a contender.
 #[derive(Subcommand)]
 enum Contender {
     #[command(hide = true)]
-    ObjectKind(ours::ObjectKind),
+    Ours(ours::Ours),
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.contender {
-        Some(Contender::ObjectKind(ours)) => ours.run().await,
+        Some(Contender::Ours(ours)) => ours.run().await,
         None => sections::run(arguments.options).await,
     }
 }

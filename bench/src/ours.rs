@@ -18,7 +18,7 @@ use turntable::{
 use crate::disk::Disk;
 
 #[derive(Args)]
-pub struct ObjectKind {
+pub struct Ours {
     /// The dataset's source, in the syntax of datasets.toml
     #[arg(long)]
     source: String,
@@ -33,7 +33,7 @@ pub struct ObjectKind {
     encode_only: bool,
 }
 
-impl ObjectKind {
+impl Ours {
     pub async fn run(self) -> Result<()> {
         let objects: Arc<dyn Objects> = match &self.disk {
             Some(folder) => Arc::new(Disk(folder.clone())),
@@ -96,7 +96,7 @@ mod tests {
             let url = server.url();
             format!("postgres = {{ url = \"{url}\", query = \"SELECT * FROM users\", parallel = {connections} }}")
         };
-        let ours = |source: String, to: &str, encode_only| ObjectKind {
+        let ours = |source: String, to: &str, encode_only| Ours {
             source,
             to: format!("s3://{to}/"),
             disk: Some(folder.clone()),

@@ -9,10 +9,35 @@ use std::{
 
 use anyhow::Result;
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::sections::Measured;
+use crate::measure::Run;
+
+/// One run of one contender, as stored in the JSON file.
+#[derive(Serialize)]
+pub struct Measured {
+    pub section: String,
+    pub contender: String,
+    pub rows: u64,
+    pub round: usize,
+    #[serde(flatten)]
+    pub run: Run,
+    /// The result, or `None` if the contender writes no files.
+    pub result: Option<Outcome>,
+}
+
+/// The output of contenders/result.py.
+#[derive(Serialize, Deserialize)]
+pub struct Outcome {
+    pub files: u64,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Digest of all rows, in any order.
+    pub all: Value,
+    /// Digest of each column.
+    pub columns: Value,
+}
 
 #[derive(Serialize)]
 pub struct Report {
@@ -160,8 +185,8 @@ fn unequal(measured: &[Measured]) -> Vec<String> {
 }
 
 /// Writes the report and every run to a JSON file. Returns its path.
-pub fn keep(paths: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
-    let file = paths.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+pub fn keep(folder: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
+    let file = folder.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     fs::write(&file, serde_json::to_string_pretty(&json!({ "report": report, "runs": measured }))?)?;
     Ok(file)
 }
@@ -183,7 +208,6 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{measure::Run, sections::Outcome};
 
     fn one(contender: &str, wall_s: f64, digest: &str) -> Measured {
         let result =

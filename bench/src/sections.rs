@@ -7,36 +7,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
-    Options,
     contender::{Contender, Engine, Format, Left, Place, connected, script},
     measure::{self, Run},
+    options::{Options, Section},
     postgres::Postgres,
-    report::{self, Report},
+    report::{self, Measured, Outcome, Report},
     store::Store,
     table,
     tools::Tools,
 };
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Section {
-    /// The large table, with all contenders
-    Large,
-    /// 100,000 rows, including the start of the process
-    Small,
-    /// CSV and Parquet sources
-    Files,
-    /// Memory by the size of the table: 1/11, 1 and 3 times the rows
-    Memory,
-}
-
-impl Section {
-    pub const ALL: [Section; 4] = [Section::Large, Section::Small, Section::Files, Section::Memory];
-}
 
 const LARGE: [Contender; 12] = [
     Contender::PySpark(1),
@@ -44,31 +26,31 @@ const LARGE: [Contender; 12] = [
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::ObjectKind(1),
-    Contender::ObjectKind(4),
+    Contender::Ours(1),
+    Contender::Ours(4),
     Contender::OursS3(1),
     Contender::OursS3(4),
     Contender::PsqlCopy,
     Contender::EncodeOnly,
-    Contender::ObjectKind(2),
+    Contender::Ours(2),
 ];
 const SMALL: [Contender; 6] = [
     Contender::PySpark(1),
     Contender::AwsWrangler,
     Contender::Adbc,
     Contender::PsqlDuckdb,
-    Contender::ObjectKind(1),
+    Contender::Ours(1),
     Contender::OursS3(1),
 ];
 const FILES: [Contender; 6] = [
-    Contender::Files(Engine::ObjectKind, Format::Csv),
+    Contender::Files(Engine::Ours, Format::Csv),
     Contender::Files(Engine::DuckDb, Format::Csv),
     Contender::Files(Engine::DataFusion, Format::Csv),
-    Contender::Files(Engine::ObjectKind, Format::Parquet),
+    Contender::Files(Engine::Ours, Format::Parquet),
     Contender::Files(Engine::DuckDb, Format::Parquet),
     Contender::Files(Engine::DataFusion, Format::Parquet),
 ];
-const MEMORY: [Contender; 2] = [Contender::ObjectKind(1), Contender::ObjectKind(4)];
+const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
 /// Server settings that make the tables without a write-ahead log, which would take as much disk space again.
@@ -80,31 +62,6 @@ const SERVER_SETTINGS: [&str; 5] = [
     "max_wal_size=1GB",
 ];
 
-/// One run of one contender, as stored in the JSON file.
-#[derive(Serialize)]
-pub struct Measured {
-    pub section: String,
-    pub contender: String,
-    pub rows: u64,
-    pub round: usize,
-    #[serde(flatten)]
-    pub run: Run,
-    /// The result, or `None` if the contender writes no files.
-    pub result: Option<Outcome>,
-}
-
-/// The output of contenders/result.py.
-#[derive(Serialize, Deserialize)]
-pub struct Outcome {
-    pub files: u64,
-    pub bytes: u64,
-    pub rows: u64,
-    /// Digest of all rows, in any order.
-    pub all: Value,
-    /// Digest of each column.
-    pub columns: Value,
-}
-
 struct Bench {
     options: Options,
     place: Place,
@@ -113,7 +70,7 @@ struct Bench {
 
 pub async fn run(options: Options) -> Result<()> {
     let tools = Tools::prepare()?;
-    let work = tools.paths.join("work");
+    let work = tools.folder.join("work");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     eprintln!("bench: starting PostgreSQL and MiniStack");
@@ -127,7 +84,7 @@ pub async fn run(options: Options) -> Result<()> {
 
     let versions = versions(&bench.place)?;
     let report = Report::new(bench.options.rows, versions, &bench.measured);
-    let raw = report::keep(&bench.place.tools.paths, &report, &bench.measured)?;
+    let raw = report::keep(&bench.place.tools.folder, &report, &bench.measured)?;
     println!("{}", report.text());
     println!("every run: {}", raw.display());
     if let Some(chart) = &bench.options.chart {

@@ -14,7 +14,7 @@ pub struct Tools {
     /// PostgreSQL's JDBC driver. Without it the PySpark contenders are skipped.
     pub driver: Option<PathBuf>,
     /// `target/bench`, for results that are kept.
-    pub paths: PathBuf,
+    pub folder: PathBuf,
 }
 
 /// Returns the path of a file of this crate.
@@ -28,9 +28,9 @@ impl Tools {
             Some(target) => target.into(),
             None => file("../target"),
         };
-        let paths = target.join("bench");
-        fs::create_dir_all(&paths).with_context(|| format!("cannot write to {}", paths.display()))?;
-        Ok(Tools { python: python(&target)?, driver: driver(), paths: fs::canonicalize(paths)? })
+        let folder = target.join("bench");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+        Ok(Tools { python: python(&target)?, driver: driver(), folder: fs::canonicalize(folder)? })
     }
 }
 
@@ -39,17 +39,17 @@ fn python(target: &Path) -> Result<PathBuf> {
     let requirements = file("requirements.txt");
     let digest = Sha256::digest(fs::read(&requirements)?);
     let name: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let paths = target.join("venv/bench").join(name);
-    let complete = paths.join("complete");
+    let folder = target.join("venv/bench").join(name);
+    let complete = folder.join("complete");
     if !complete.is_file() {
-        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", paths.display());
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&paths))?;
-        let mut pip = Command::new(paths.join("bin/pip"));
+        eprintln!("bench: installing the contenders into {} (once, about 1 GB)", folder.display());
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let mut pip = Command::new(folder.join("bin/pip"));
         run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
         fs::write(complete, "")?;
     }
     // Don't resolve the link: its target is a Python outside the environment.
-    Ok(std::path::absolute(paths.join("bin/python"))?)
+    Ok(std::path::absolute(folder.join("bin/python"))?)
 }
 
 /// Returns the jar of Debian's package libpostgresql-jdbc-java whose name contains the version.

@@ -14,12 +14,12 @@ use aws_sdk_athena::{
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{sleep, timeout};
-
-use crate::fault::fault;
 use turntable_core::{
     error::{Error, Result},
     port::{Answered, Query},
 };
+
+use crate::fault::fault;
 
 pub struct Athena {
     client: Client,

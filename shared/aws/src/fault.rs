@@ -2,7 +2,6 @@
 
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-
 use turntable_core::error::{Error, Kind};
 
 /// Converts the error of an AWS call into one that tells the operator what to do.

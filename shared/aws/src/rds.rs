@@ -14,7 +14,6 @@ use aws_sigv4::{
     sign::v4,
 };
 use jiff::Timestamp;
-
 use turntable_core::{
     error::{Error, Result},
     port::TokenSigner,

@@ -7,12 +7,12 @@ use aws_sdk_sqs::{
     Client,
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
 };
-
-use crate::fault::fault;
 use turntable_core::{
     error::{Error, Result},
     port::Queue,
 };
+
+use crate::fault::fault;
 
 pub struct Sqs {
     client: Client,

@@ -26,6 +26,8 @@ pub mod group;
 pub mod history;
 pub mod layout;
 pub mod manifest;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod optout;
 pub mod partition;
 pub mod port;

@@ -1,5 +1,8 @@
 //! The ports: traits for every call that the functions make to AWS. Each has a real implementation in `turntable-aws`
 //! and one in memory, on which thousands of fault schedules run in process. Every effect goes through a port.
+//!
+//! The ones in memory are in `memory`, except for the Glue catalog's in `tests/src/catalog.rs`: it keeps Glue's own table
+//! type, so that all schedules run the conversions of `turntable-aws`.
 
 use std::{fmt, ops::Range, time::Duration};
 

@@ -2,13 +2,15 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-
-use super::{Message, by_hand, created_object, is_scheduled, message, queue};
-use turntable_core::layout::is_hidden;
 use turntable_core::{
     config::{Config, Dataset, Source},
     error::{Error, Result},
-    layout::Key,
+    layout::{Key, is_hidden},
+};
+
+use crate::{
+    event::{by_hand, created_object, is_scheduled},
+    message::{Message, message, queue},
 };
 
 /// A request to `optout`.

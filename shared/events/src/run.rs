@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-
 use turntable_core::{
     error::{Error, Result},
     record::EngineRun,

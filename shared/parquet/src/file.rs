@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use bytes::{Bytes, BytesMut};
 use parquet::{errors, file::writer::SerializedFileWriter};
 use tokio::sync::{mpsc, watch};
-
-use super::{encode::RowGroup, output::Target};
 use turntable_core::{
     error::{Error, Result},
     manifest::File,
     port::Upload,
 };
+
+use super::{encode::RowGroup, target::Target};
 
 /// Bytes that are handed to the upload at a time.
 const PIECE_BYTES: usize = 1 << 20;

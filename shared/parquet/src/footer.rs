@@ -8,14 +8,14 @@ use parquet::{
         metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader},
     },
 };
-
-use crate::{arrow_types::columns, timestamps::with_micros};
 use turntable_core::{
     error::{Error, Result},
     layout::Key,
     port::Objects,
     schema::Column,
 };
+
+use crate::{arrow_types::columns, timestamps::with_micros};
 
 /// Bytes at the end of the object that the first request reads. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;

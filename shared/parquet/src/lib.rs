@@ -10,12 +10,15 @@ mod file;
 mod footer;
 mod output;
 pub mod partitioned;
+mod progress;
+mod properties;
 mod rows;
-mod split;
+mod target;
 mod timestamps;
 mod write;
 
 pub use footer::{columns_of, read_footer};
+pub use progress::Progress;
 pub use rows::{Batches, Passthrough, Rows};
 pub use timestamps::{int96_columns, with_micros};
-pub use write::{Progress, Written, write, write_until};
+pub use write::{Written, write, write_until};

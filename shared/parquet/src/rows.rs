@@ -1,9 +1,14 @@
 //! Rows on their way to a generation.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
-use turntable_core::{error::Result, layout::Entry};
+use turntable_core::{
+    error::{Error, Result},
+    layout::{Entry, Location},
+};
 
 /// A stream of record batches. Memory does not grow with the number of rows.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -23,4 +28,16 @@ pub struct Rows {
 pub struct Passthrough {
     pub entry: Entry,
     pub rows: u64,
+}
+
+/// Checks that a batch has the columns of the schema.
+pub(super) fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &Location) -> Result<()> {
+    let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+    if Arc::ptr_eq(batch.schema_ref(), schema) || types(batch.schema_ref()) == types(schema) {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "{location}: the source returned rows that don't match its schema: this is a bug, report it with the source's \
+         columns"
+    )))
 }

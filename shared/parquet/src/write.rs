@@ -8,25 +8,24 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
-use parquet::{
-    basic::{Compression, ZstdLevel},
-    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
-};
 use tokio::task::JoinSet;
-
-use crate::{
-    encode::Encoder,
-    output::{Output, Target},
-    rows::{Batches, Passthrough, Rows},
-};
 use turntable_core::{
     config,
     error::{Error, Result},
     layout::Location,
     manifest::File,
     port::Objects,
+};
+
+use crate::{
+    encode::Encoder,
+    file::Open,
+    output::Output,
+    progress::Progress,
+    properties::{properties, with_long_pages},
+    rows::{Batches, Passthrough, Rows, check_schema},
+    target::Target,
 };
 
 /// Bytes of all row groups that are being built at the same time. With more streams each row group is smaller, so
@@ -36,9 +35,6 @@ const MAX_OPEN_ROW_GROUP_BYTES: u64 = 128 << 20;
 /// Rows of a row group. It bounds a row group that compresses to almost nothing, because each of its pages has an entry
 /// in memory.
 const MAX_ROW_GROUP_ROWS: u64 = 10_000_000;
-
-/// Bytes of an unfinished page in memory. Long pages compress better.
-const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// Rows and Arrow bytes that are encoded in one step: enough to keep all threads busy, and little memory.
 const CHUNK_ROWS: usize = 1 << 16;
@@ -71,17 +67,6 @@ pub enum Written {
     All(Vec<File>),
     /// The stop signal came first. No upload is left unfinished.
     Stopped(Progress),
-}
-
-/// Counts of the work done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Encoded rows.
-    pub rows: u64,
-    /// Bytes sent to S3.
-    pub bytes: u64,
-    /// Files begun.
-    pub files: usize,
 }
 
 /// Does the same as [`fn@write`], but gives up as soon as `stop` is ready.
@@ -123,19 +108,22 @@ pub async fn write_until(
             ended = running.join_next() => ended,
         };
         let Some(ended) = ended else { break };
-        match ended.unwrap_or_else(|panic| Err(Some(stopped(location, panic)))) {
+        match ended.unwrap_or_else(|panic| Err(GaveUp::Failed(target.panicked(panic)))) {
             Ok(more) => files.extend(more),
-            Err(error) => {
+            Err(why) => {
                 target.stop();
                 gave_up = true;
-                first = first.or(error);
+                first = first.or(why.error());
             }
         }
     }
     match first {
         Some(error) => Err(error),
         None if gave_up => Ok(Written::Stopped(target.progress())),
-        None if files.is_empty() => Ok(Written::All(vec![target.empty_file().await?])),
+        None if files.is_empty() => {
+            let file = Open::new(&target, target.next_name()).await?;
+            Ok(Written::All(vec![file.finish(&target).await?]))
+        }
         None => {
             files.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(Written::All(files))
@@ -143,16 +131,32 @@ pub async fn write_until(
     }
 }
 
+/// Why a stream ended without its last rows.
+enum GaveUp {
+    /// Writing was stopped, for example by the failure of another stream.
+    Stopped,
+    Failed(Error),
+}
+
+impl GaveUp {
+    fn error(self) -> Option<Error> {
+        match self {
+            GaveUp::Stopped => None,
+            GaveUp::Failed(error) => Some(error),
+        }
+    }
+}
+
 /// Objects that S3 copies at the same time.
 const MAX_CONCURRENT_COPIES: usize = 8;
 
-/// Copies the passthrough objects. Returns `Err(None)` if writing was stopped, as [`write_stream`] does.
-async fn copy_files(target: Arc<Target>, copies: Vec<Passthrough>) -> Result<Vec<File>, Option<Error>> {
+/// Copies the passthrough objects.
+async fn copy_files(target: Arc<Target>, copies: Vec<Passthrough>) -> Result<Vec<File>, GaveUp> {
     let all = stream::iter(copies).map(|copy| target.copy(copy)).buffer_unordered(MAX_CONCURRENT_COPIES).try_collect();
     let ended = tokio::select! {
         biased;
-        () = target.stopped() => Err(None),
-        copied = all => copied.map_err(Some),
+        () = target.stopped() => Err(GaveUp::Stopped),
+        copied = all => copied.map_err(GaveUp::Failed),
     };
     if ended.is_err() {
         target.stop();
@@ -160,14 +164,13 @@ async fn copy_files(target: Arc<Target>, copies: Vec<Passthrough>) -> Result<Vec
     ended
 }
 
-/// Writes all rows of one stream. Returns `Err(None)` if it gave up because writing was stopped, for example by the
-/// failure of another stream.
-async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, Option<Error>> {
+/// Writes all rows of one stream.
+async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> Result<Vec<File>, GaveUp> {
     let mut output = Output::new(target.clone());
     let ended = tokio::select! {
         biased;
-        () = target.stopped() => Err(None),
-        filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(Some),
+        () = target.stopped() => Err(GaveUp::Stopped),
+        filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(GaveUp::Failed),
     };
     match ended {
         Ok(()) => Ok(output.into_files()),
@@ -224,45 +227,6 @@ async fn next_chunk(batches: &mut Batches, target: &Target) -> Result<Vec<Record
         chunk.push(batch);
     }
     Ok(chunk)
-}
-
-pub(crate) fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &Location) -> Result<()> {
-    let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
-    if Arc::ptr_eq(batch.schema_ref(), schema) || types(batch.schema_ref()) == types(schema) {
-        return Ok(());
-    }
-    Err(Error::corrupt(format!(
-        "{location}: the source returned rows that don't match its schema: this is a bug, report it with the source's \
-         columns"
-    )))
-}
-
-/// Returns properties for files that Athena reads reliably: format version 1 with its data pages, ZSTD, dictionaries,
-/// and statistics of every page and column chunk. The footer has no Arrow schema, because readers, including the audit,
-/// must use Parquet's own.
-pub(crate) fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
-    Ok(WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(level))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        // Names lists `list.element` and maps `key_value.key` and `.value`, whatever the Arrow fields are called.
-        .set_coerce_types(true)
-        // Java readers ignore the statistics of a writer whose version they can't parse.
-        .set_created_by(concat!("turntable version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build())
-}
-
-/// Sets long pages, for writers with few open files. All unfinished pages together take at most half a row group of
-/// memory, however many columns there are. A row takes eight bytes there until its dictionary index is packed.
-fn with_long_pages(properties: WriterProperties, schema: &SchemaRef, row_group_size: u64) -> WriterProperties {
-    let columns = schema.flattened_fields().len().max(1);
-    let page = (row_group_size as usize / 2 / columns).clamp(8 << 10, MAX_PAGE_BYTES);
-    properties.into_builder().set_data_page_size_limit(page).set_data_page_row_count_limit(page / 8).build()
-}
-
-pub(crate) fn stopped(location: &Location, error: tokio::task::JoinError) -> Error {
-    Error::corrupt(format!("{location}: a writer thread panicked: this is a bug, report it")).caused_by(error)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! All families share this process. So a test must not change the environment, the current directory or a panic hook, and
 //! servers that several tests share live in statics.
 
+mod architecture;
 mod chain;
 mod checks;
 mod contract;

@@ -4,14 +4,14 @@ use aws_sdk_athena::{
     Client,
     types::{QueryExecutionContext, QueryExecutionState, QueryExecutionStatus, ResultConfiguration},
 };
-
-use crate::{athena, fault::fault};
 use turntable_core::{
     error::{Error, Result},
     layout::Generation,
     port::{Progress, RunState},
     unload,
 };
+
+use crate::{athena, fault::fault};
 
 pub struct Unloads {
     client: Client,

@@ -8,14 +8,14 @@ use aws_sdk_glue::{
     types::{JobRun, JobRunState},
 };
 use jiff::{SignedDuration, Timestamp};
-
-use crate::fault::fault;
 use turntable_core::{
     error::{Error, Result},
     layout::Location,
     port::{Progress, RunState},
     record::{JOB_LOCATION, Pending},
 };
+
+use crate::fault::fault;
 
 pub struct Jobs(Client);
 

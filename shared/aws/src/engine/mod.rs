@@ -4,7 +4,6 @@ mod athena;
 mod glue;
 
 use async_trait::async_trait;
-
 use turntable_core::{
     error::Result,
     port::{Answered, Engine, Progress, Query},

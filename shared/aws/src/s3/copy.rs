@@ -4,13 +4,13 @@ use aws_sdk_s3::{
     Client,
     types::{MetadataDirective, TaggingDirective},
 };
-
-use super::put::{MARK, mark, settled};
 use turntable_core::{
     error::{Kind, Result},
     layout::Key,
     port,
 };
+
+use super::put::{MARK, mark, settled};
 
 /// Sends one `CopyObject`, which S3 allows up to 5 GB. Returns the copy's ETag, or `None` if `to` already exists. Fails
 /// with a conflict if `from` has changed.

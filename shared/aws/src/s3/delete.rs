@@ -5,12 +5,15 @@ use aws_sdk_s3::{
     types::{Delete, MultipartUpload, ObjectIdentifier},
 };
 use jiff::Timestamp;
-
-use super::fault::{Refusal, fault, is_missing, refusal};
 use turntable_core::{
     error::{Error, Result},
     layout::{Key, Location},
     port::Unfinished,
+};
+
+use super::{
+    fault::{Refusal, fault, is_missing, refusal},
+    response::incomplete,
 };
 
 /// Sends one `DeleteObjects`. S3 responds with status 200 and lists in the body the keys that it didn't delete.
@@ -68,7 +71,7 @@ fn unfinished(under: &Location, upload: &MultipartUpload) -> Result<Unfinished> 
         (Some(key), Some(id), Some(initiated)) => {
             Ok(Unfinished { key: Key { bucket: under.bucket.clone(), key: key.into() }, id: id.into(), initiated })
         }
-        _ => Err(super::incomplete(under)),
+        _ => Err(incomplete(under)),
     }
 }
 

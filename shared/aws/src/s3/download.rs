@@ -5,13 +5,13 @@ use std::ops::Range;
 use aws_sdk_s3::{Client, primitives::ByteStream};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-
-use super::fault::fault;
 use turntable_core::{
     error::{Error, Result},
     layout::Key,
     port::Chunks,
 };
+
+use super::fault::fault;
 
 /// Consecutive attempts to resume a broken stream without receiving a byte.
 const MAX_RETRIES: u32 = 3;

@@ -7,7 +7,6 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
-
 use turntable_core::{
     error::{Error, Kind},
     port,

@@ -14,13 +14,13 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use tokio::time::sleep;
+use turntable_core::{error::Result, layout::Key};
 use ulid::Ulid;
 
 use super::{
     fault::{Refusal, fault, refusal},
-    unquoted,
+    response::{incomplete, unquoted},
 };
-use turntable_core::{error::Result, layout::Key};
 
 /// The metadata that holds the mark: `x-amz-meta-turntable-write`.
 pub(super) const MARK: &str = "turntable-write";
@@ -79,7 +79,7 @@ where
     loop {
         let error = match send().await {
             Ok(Some(etag)) => return Ok(Some(unquoted(&etag))),
-            Ok(None) => return Err(super::incomplete(at)),
+            Ok(None) => return Err(incomplete(at)),
             Err(error) => error,
         };
         match refusal(&error) {

@@ -9,16 +9,17 @@ use aws_sdk_s3::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::{runtime::Handle, task::JoinSet};
-
-use super::{
-    S3,
-    fault::fault,
-    put::{self, CHECKSUM, MARK},
-};
 use turntable_core::{
     error::{Error, Result},
     layout::Key,
     port,
+};
+
+use super::{
+    client::S3,
+    fault::fault,
+    put::{self, CHECKSUM, MARK},
+    response::incomplete,
 };
 
 /// Bytes of a part. S3 allows 5 MiB to 5 GiB.
@@ -27,12 +28,12 @@ const PART_BYTES: usize = 8 << 20;
 /// The parts that S3 allows in one object.
 const MAX_PARTS: i32 = 10_000;
 
-/// A streaming upload. It buffers one part, and all uploads together have [`super::PARTS_IN_FLIGHT`] parts in flight.
+/// A streaming upload. It buffers one part, and all uploads together have [`super::client::PARTS_IN_FLIGHT`] parts in flight.
 pub(super) struct Streaming {
     s3: S3,
     at: Key,
     buffer: BytesMut,
-    head: Option<Begun>,
+    begun: Option<Begun>,
 }
 
 /// A multipart upload that has been created in S3.
@@ -55,29 +56,29 @@ struct Ongoing {
 
 impl Streaming {
     pub(super) fn new(s3: S3, at: Key) -> Self {
-        Self { s3, at, buffer: BytesMut::new(), head: None }
+        Self { s3, at, buffer: BytesMut::new(), begun: None }
     }
 
     /// Sends the buffer as the next part, as soon as a permit is free.
     async fn send_part(&mut self) -> Result<()> {
-        let head = match &mut self.head {
-            Some(head) => head,
-            None => self.head.insert(begin(&self.s3.client, &self.at).await?),
+        let begun = match &mut self.begun {
+            Some(begun) => begun,
+            None => self.begun.insert(begin(&self.s3.client, &self.at).await?),
         };
-        while let Some(part) = head.sending.try_join_next() {
-            head.done.push(joined(part)?);
+        while let Some(part) = begun.sending.try_join_next() {
+            begun.done.push(joined(part)?);
         }
-        if head.sent == MAX_PARTS {
+        if begun.sent == MAX_PARTS {
             return Err(Error::config(format!(
                 "{}: the object needs more than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
                 self.at
             )));
         }
-        head.sent += 1;
-        let (number, upload) = (head.sent, head.upload.clone());
+        begun.sent += 1;
+        let (number, upload) = (begun.sent, begun.upload.clone());
         let body = std::mem::take(&mut self.buffer).freeze();
         let permit = self.s3.parts.clone().acquire_owned().await.expect("never closed");
-        head.sending.spawn(async move {
+        begun.sending.spawn(async move {
             let part = upload.part(number, body).await;
             drop(permit);
             part
@@ -102,14 +103,14 @@ impl port::Upload for Streaming {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<String> {
-        let written = match self.head.is_some() {
+        let written = match self.begun.is_some() {
             false => put::small(&self.s3.client, &self.at, std::mem::take(&mut self.buffer).freeze()).await?,
             true => {
                 if !self.buffer.is_empty() {
                     self.send_part().await?;
                 }
-                match self.head.take() {
-                    Some(head) => head.complete().await?,
+                match self.begun.take() {
+                    Some(begun) => begun.complete().await?,
                     None => None,
                 }
             }
@@ -123,8 +124,8 @@ impl port::Upload for Streaming {
     }
 
     async fn abort(mut self: Box<Self>) {
-        if let Some(mut head) = self.head.take() {
-            head.abort().await;
+        if let Some(mut begun) = self.begun.take() {
+            begun.abort().await;
         }
     }
 }
@@ -134,7 +135,7 @@ async fn begin(client: &Client, at: &Key) -> Result<Begun> {
     let request = client.create_multipart_upload().bucket(&at.bucket).key(&at.key).checksum_algorithm(CHECKSUM);
     let created = request.metadata(MARK, &mark).send().await;
     let created = created.map_err(|error| fault("CreateMultipartUpload", at, error))?;
-    let id = created.upload_id.ok_or_else(|| super::incomplete(at))?;
+    let id = created.upload_id.ok_or_else(|| incomplete(at))?;
     let upload = Arc::new(Ongoing { client: client.clone(), at: at.clone(), id });
     Ok(Begun { upload, mark, sent: 0, sending: JoinSet::new(), done: Vec::new(), over: false })
 }
@@ -201,7 +202,7 @@ impl Ongoing {
         let request = client.upload_part().bucket(&at.bucket).key(&at.key).upload_id(id).part_number(number);
         let sent = request.checksum_algorithm(CHECKSUM).body(body.into()).send().await;
         let sent = sent.map_err(|error| fault("UploadPart", at, error))?;
-        let etag = sent.e_tag.ok_or_else(|| super::incomplete(at))?;
+        let etag = sent.e_tag.ok_or_else(|| incomplete(at))?;
         Ok(CompletedPart::builder().part_number(number).e_tag(etag).set_checksum_crc32(sent.checksum_crc32).build())
     }
 

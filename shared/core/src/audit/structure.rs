@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Footer, Object};
+use super::evidence::{Footer, Object};
 use crate::{
     manifest::Manifest,
     partition,

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{
-    Dataset, OnDrift, Source, checks,
+    checks,
     database::{mysql, postgres},
+    dataset::{Dataset, OnDrift},
     engines,
     files::files,
     group, inbox,
     names::{folders, identifier},
     read::{Fault, Faults, Keys, described},
     settings::Defaults,
+    source::Source,
     spec::spec,
 };
 use crate::layout::{Group, TableName, TablePaths};
@@ -54,7 +56,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         _ => faults.push("datasets", "no dataset is configured: add at least one [datasets.NAME]"),
     }
     root.finish();
-    shared_homes(&datasets, faults);
+    overlapping_folders(&datasets, faults);
     inbox::together(&mut datasets, faults);
     group::together(&datasets, faults);
     datasets
@@ -172,7 +174,7 @@ fn source(keys: &Keys) -> Option<Source> {
 
 /// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself
 /// are allowed, as for `reconcile`.
-pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
+fn one_of(source: Keys, all: bool) -> Option<Source> {
     const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
     let kinds = if all { &ALL[..] } else { &ROW_SOURCES };
@@ -186,7 +188,7 @@ pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
             "postgres" => postgres(keys).map(Source::Postgres),
             "mysql" => mysql(keys).map(Source::Mysql),
             "files" => files(keys).map(Source::Files),
-            "inbox" => inbox::inbox(keys).map(Source::Inbox),
+            "inbox" => inbox::inbox(keys, |source| one_of(source, false)).map(Source::Inbox),
             "athena" => engines::athena(keys).map(Source::Athena),
             _ => engines::glue_job(keys).map(Source::GlueJob),
         }
@@ -199,7 +201,7 @@ pub(super) fn one_of(source: Keys, all: bool) -> Option<Source> {
 
 /// Checks that no two datasets publish to the same Glue table or to overlapping folders: each would sweep and flip the
 /// other's generations.
-fn shared_homes(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
+fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut tables: BTreeMap<String, &Dataset> = BTreeMap::new();
     for dataset in datasets.values() {
         if let Some(one) = tables.insert(dataset.table.to_string(), dataset) {

@@ -185,7 +185,7 @@ fn query(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, without_positions};
+    use crate::config::{Config, test_support::without_positions};
 
     fn dataset(checks: &str) -> Result<Checks, String> {
         let text = format!(

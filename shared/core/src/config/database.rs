@@ -2,7 +2,11 @@
 
 use jiff::SignedDuration;
 
-use super::{Auth, Connect, Mysql, Postgres, Session, names, read::Keys};
+use super::{
+    names,
+    read::Keys,
+    source::{Auth, Connect, Mysql, Postgres, Session},
+};
 
 /// The limit of `parallel`. A PostgreSQL server has 100 connections by default, which other clients need too.
 const MAX_CONNECTIONS: u32 = 32;
@@ -77,8 +81,7 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
 mod tests {
     use crate::config::{
         Auth, Config, Session, Source,
-        test_support::{DEFAULTS, faults},
-        without_positions,
+        test_support::{DEFAULTS, faults, without_positions},
     };
 
     #[test]

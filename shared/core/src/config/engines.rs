@@ -4,27 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::{Source, names, read::Keys};
-
-/// A query whose result Athena writes with `UNLOAD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Athena {
-    /// Without a semicolon at the end.
-    pub query: String,
-    pub workgroup: String,
-    /// The partition columns, which become folders: outermost first, lower case.
-    pub partition_by: Vec<String>,
-}
-
-/// The user's own Glue job. It writes Parquet to the location that it gets as an argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GlueJob {
-    pub name: String,
-    /// As Glue expects them: each name begins with `--`.
-    pub arguments: BTreeMap<String, String>,
-    /// The time after which Glue ends the run, in minutes.
-    pub timeout: u32,
-}
+use super::{
+    names,
+    read::Keys,
+    source::{Athena, GlueJob, Source},
+};
 
 /// The prefix of the arguments that `export` adds. A user's argument must not begin with it.
 pub const OURS: &str = "--turntable_";
@@ -139,7 +123,7 @@ pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, without_positions};
+    use crate::config::{Config, test_support::without_positions};
 
     fn parse(source: &str, more: &str) -> Result<Config, String> {
         let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";

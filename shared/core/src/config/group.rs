@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Auth, Connect, Dataset, Source, read::Faults};
+use super::{
+    dataset::Dataset,
+    read::Faults,
+    source::{Auth, Connect, Source},
+};
 use crate::layout;
 
 /// Datasets that are exported from one snapshot and flip together.
@@ -76,7 +80,7 @@ fn database(source: &Source) -> Option<(&'static str, &Connect, Auth)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, without_positions};
+    use crate::config::{Config, test_support::without_positions};
 
     const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 

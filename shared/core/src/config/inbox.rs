@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use toml::Value;
 
 use super::{
-    Dataset, Inbox, Protect, Source,
-    check::one_of,
+    dataset::{Dataset, Protect},
     names::{columns, location},
     read::{Faults, Keys, described},
+    source::{Inbox, Source},
 };
 use crate::{
     consent::{
@@ -19,13 +19,14 @@ use crate::{
     layout::TableName,
 };
 
-pub(super) fn inbox(keys: Keys) -> Option<Inbox> {
+/// Reads the options. `source` reads the source of `reconcile`.
+pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> Option<Inbox> {
     let location = keys.parsed("location", location);
     let key = names(&keys, "key");
     let declared = keys.has("columns").then(|| columns(&keys)).flatten();
     let buckets = keys.whole("buckets", 1);
     let min_interval = keys.parsed("min_interval", duration).unwrap_or_default();
-    let reconcile = keys.table("reconcile").and_then(|source| one_of(source, false)).map(Box::new);
+    let reconcile = keys.table("reconcile").and_then(source).map(Box::new);
     for missing in ["location", "key"].into_iter().filter(|name| !keys.has(name)) {
         keys.fault_here(format!("{missing} is missing"));
     }
@@ -193,7 +194,7 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::{Config, Source, without_positions},
+        config::{Config, Source, test_support::without_positions},
         consent::key::Type,
     };
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    OnDrift, OnUnrepresentable, Parquet, Retain,
+    dataset::{OnDrift, OnUnrepresentable, Parquet, Retain},
     names::{identifier, location},
     read::Keys,
 };

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::OnUnrepresentable;
+use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
 /// Keys of a source that say how to read it, and don't change its rows.

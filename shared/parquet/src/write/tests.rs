@@ -24,23 +24,23 @@ use parquet::{
         reader::{FileReader, SerializedFileReader},
     },
 };
-
-use super::*;
-use crate::{
-    arrow_types::ELEMENT,
-    footer::{columns_of, read_footer},
-};
 use turntable_core::{
     error::Kind,
     layout::Key,
     port::{self, Chunks, Entry, Put, Upload},
 };
 
+use super::*;
+use crate::{
+    arrow_types::ELEMENT,
+    footer::{columns_of, read_footer},
+};
+
 /// Objects in memory. Uploads of keys that end with `refuse` fail.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
-    head: AtomicUsize,
+    begun: AtomicUsize,
     aborted: AtomicUsize,
     ranges: Mutex<Vec<Range<u64>>>,
     refuse: Option<&'static str>,
@@ -133,7 +133,7 @@ impl Objects for Store {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
-        self.0.head.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Writing { memory: self.0.clone(), key: at.key.clone(), content: Vec::new() }))
     }
 }
@@ -318,9 +318,9 @@ async fn failing_stream_leaves_no_upload_unfinished() {
     source.streams.push(endless.boxed());
     let error = run(&memory, source, 100_000, 100_000_000).await.unwrap_err();
     assert_eq!(error.report(), "the database has gone");
-    let (head, aborted) = (memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+    let (begun, aborted) = (memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
     assert!(aborted >= 2, "{aborted}");
-    assert_eq!(head, aborted + memory.objects.lock().unwrap().len());
+    assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn stopped_write_leaves_no_upload_unfinished_and_reports_progress() {
     };
     assert!(progress.rows > 0 && progress.rows <= 40_000 && progress.bytes > 0, "{progress:?}");
     assert_eq!(progress.files, 2);
-    assert_eq!((memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed)), (2, 2));
+    assert_eq!((memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed)), (2, 2));
     assert!(memory.objects.lock().unwrap().is_empty());
 }
 
@@ -362,7 +362,7 @@ async fn rows_of_another_schema_are_an_error() {
     let error = run(&memory, rows_of(vec![vec![Ok(batch(0..10)), Ok(wrong)]]), 100, 100).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     assert_eq!(memory.objects.lock().unwrap().len(), 0);
-    assert_eq!(memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+    assert_eq!(memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
 }
 
 #[tokio::test]

@@ -136,8 +136,8 @@ async fn unusable_partition_value_is_reported_without_the_value_and_leaves_no_up
         assert_eq!(error.kind(), Kind::Input);
         assert!(error.message().starts_with(expected), "{error}");
         assert!(!error.message().contains("secret"), "{error}");
-        let (head, aborted) = (memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
-        assert_eq!(head, aborted + memory.objects.lock().unwrap().len());
+        let (begun, aborted) = (memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+        assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
     }
     for (by, expected) in [
         (&["day"][..], "the source has no column \"day\"; it has dt, id, pref, n, tags"),
@@ -163,7 +163,7 @@ async fn failing_stream_or_upload_leaves_no_upload_unfinished() {
     let error = run(&refusing, source, &["n"], (1000, 1_000_000)).await.err().unwrap();
     assert_eq!((error.kind(), error.report()), (Kind::Unavailable, "refused".into()));
     for memory in [memory, refusing] {
-        let (head, aborted) = (memory.head.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
-        assert_eq!(head, aborted + memory.objects.lock().unwrap().len());
+        let (begun, aborted) = (memory.begun.load(Ordering::Relaxed), memory.aborted.load(Ordering::Relaxed));
+        assert_eq!(begun, aborted + memory.objects.lock().unwrap().len());
     }
 }

@@ -7,7 +7,6 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::interleave::interleave;
-
 use turntable_core::{
     error::{Error, Result},
     partition::{Kind, MAX_PARTITIONS, Value},

@@ -1,39 +1,26 @@
-//! Writes record batches as Parquet objects in partition folders. Rows may come in any order. Memory is bounded,
-//! whatever the number of rows and partitions.
-//!
-//! Rows wait in memory by partition. When they take too much memory, the rows of the largest partition become a row
-//! group of its file, which stays open. When open files hold too much memory, the largest file is finished. So rows
-//! sorted by partition give a few large files. Unsorted rows give more, smaller files, and their number is limited too.
+//! The rows that wait in memory, the open files and the running tasks of all partitions.
 
 use std::{collections::BTreeSet, mem, sync::Arc, thread::available_parallelism};
 
 use arrow_array::RecordBatch;
-use futures::{
-    StreamExt,
-    stream::{BoxStream, select_all},
-};
 use tokio::{
     sync::watch,
-    task::{JoinSet, spawn_blocking},
-};
-
-use crate::{
-    encode::Encoder,
-    file::Open,
-    output::Target,
-    rows::{Batches, Rows},
-    split::{Keys, Piece, Placed, Splitter},
-    write::{Progress, check_schema, properties, stopped},
+    task::{JoinError, JoinSet, spawn_blocking},
 };
 use turntable_core::{
-    config,
     error::{Error, Result},
-    layout::{Location, MAX_KEY_BYTES, part},
+    layout::{MAX_KEY_BYTES, part},
     manifest::File,
     partition::{self, Kind, Partition},
-    port::Objects,
     schema::Column,
 };
+
+use super::{
+    chunks::{CHUNK_BYTES, next_chunk, placed_rows},
+    outcome::Written,
+    split::{Keys, Piece, Splitter},
+};
+use crate::{encode::Encoder, file::Open, rows::Rows, target::Target};
 
 /// Arrow bytes of all rows that wait in memory or are being encoded.
 const MAX_BUFFERED_BYTES: usize = 192 << 20;
@@ -45,95 +32,13 @@ const MAX_HELD_BYTES_PER_FILE: u64 = 8 << 20;
 /// Files of one partition that may be finished early to free memory.
 const MAX_SMALL_FILES: usize = 64;
 
-/// Rows and Arrow bytes that are split in one step.
-const CHUNK_ROWS: usize = 1 << 18;
-const CHUNK_BYTES: usize = 16 << 20;
-
 /// Row groups that are encoded and sent at the same time, and files that are finished at the same time. Finishing
 /// mostly waits for S3.
 const MAX_CONCURRENT_ROW_GROUPS: usize = 4;
 const MAX_CONCURRENT_FINISHES: usize = 32;
 
-/// The result of [`write_until`].
-pub enum PartitionedOutcome {
-    All(Written),
-    /// The stop signal came first. No upload is left unfinished.
-    Stopped(Progress),
-}
-
-/// The files and partitions that were written.
-pub struct Written {
-    /// Sorted by key.
-    pub files: Vec<File>,
-    pub partitions: Vec<Partition>,
-    /// The number of partitions that have rows.
-    pub existing: usize,
-    /// The number of partitions that Athena's projection will look for.
-    pub projected: u64,
-}
-
-/// Writes every row of the source under the location, in folders by the columns `partition_by`. `columns` are the
-/// source's columns, and `table` is for error messages. A source without rows gives one file without rows, in a folder
-/// that the projection finds.
-///
-/// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
-#[allow(clippy::too_many_arguments)]
-pub async fn write_until(
-    stop: impl Future<Output = ()>,
-    objects: &Arc<dyn Objects>,
-    location: &Location,
-    rows: Rows,
-    columns: &[Column],
-    partition_by: &[String],
-    sizes: config::Parquet,
-    table: &str,
-) -> Result<PartitionedOutcome> {
-    let (keys, by) = keys(&rows, columns, partition_by, table)?;
-    let sizes = config::Parquet { row_group_size: sizes.row_group_size.min(sizes.file_size), ..sizes };
-    let target = Target::new(objects.clone(), location.clone(), keys.schema.clone(), properties()?, sizes)?;
-    let target = Arc::new(target);
-    let mut pool = Pool::new(target.clone(), partition_by.to_vec());
-    let ended = tokio::select! {
-        biased;
-        () = stop => Ok(PartitionedOutcome::Stopped(target.progress())),
-        written = pool.fill(rows, keys, &by) => written.map(PartitionedOutcome::All),
-    };
-    if !matches!(ended, Ok(PartitionedOutcome::All(_))) {
-        pool.abort().await;
-    }
-    ended
-}
-
-/// Returns the source's columns that become folders, each with its kind. Checks that files keep at least one column.
-fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -> Result<(Keys, Vec<(Column, Kind)>)> {
-    let mut at = Vec::new();
-    let mut by = Vec::new();
-    for name in partition_by {
-        let fault = |fault: String| Error::config(format!("{table}: partition_by: {fault}"));
-        let Some(found) = columns.iter().position(|column| column.name == *name) else {
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            return Err(fault(format!("the source has no column {name:?}; it has {}", names.join(", "))));
-        };
-        let kind = Kind::of(&columns[found].glue_type).map_err(|why| fault(format!("column {name:?}: {why}")))?;
-        at.push((found, kind));
-        by.push((columns[found].clone(), kind));
-    }
-    let rest: Vec<usize> = (0..columns.len()).filter(|n| at.iter().all(|(at, _)| at != n)).collect();
-    if rest.is_empty() {
-        return Err(Error::config(format!(
-            "{table}: partition_by names every column of the source: leave one out, because a file needs a column"
-        )));
-    }
-    let schema = rows.schema.project(&rest);
-    let schema = schema.map_err(|error| {
-        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, report it"))
-            .caused_by(error)
-    })?;
-    Ok((Keys { at, rest, schema: Arc::new(schema), table: table.into() }, by))
-}
-
 /// All partitions, with their buffered rows, open files and running tasks.
-struct Pool {
+pub(super) struct Pool {
     target: Arc<Target>,
     names: Vec<String>,
     partitions: Vec<PartitionState>,
@@ -167,13 +72,13 @@ struct Done {
 }
 
 impl Pool {
-    fn new(target: Arc<Target>, names: Vec<String>) -> Self {
+    pub(super) fn new(target: Arc<Target>, names: Vec<String>) -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
         let (partitions, running, files) = (Vec::new(), JoinSet::new(), Vec::new());
         Pool { target, names, partitions, bytes: 0, running, files, threads }
     }
 
-    async fn fill(&mut self, rows: Rows, keys: Keys, by: &[(Column, Kind)]) -> Result<Written> {
+    pub(super) async fn fill(&mut self, rows: Rows, keys: Keys, by: &[(Column, Kind)]) -> Result<Written> {
         let mut splitter = Splitter::new(keys.clone());
         let mut rows = placed_rows(rows, &self.target);
         let mut chunk = next_chunk(&mut rows).await?;
@@ -184,7 +89,7 @@ impl Pool {
             });
             let (split, next) = tokio::join!(splitting, next_chunk(&mut rows));
             let pieces;
-            (splitter, pieces) = split.map_err(|panic| stopped(&self.target.location, panic))??;
+            (splitter, pieces) = split.map_err(|panic| self.target.panicked(panic))??;
             self.buffer_pieces(&splitter, pieces)?;
             self.make_room().await?;
             chunk = next?;
@@ -294,7 +199,7 @@ impl Pool {
         let name = format!("{}{}", state.folder, part(state.files_begun));
         state.files_begun += usize::from(open.is_none());
         if open.is_none() {
-            self.target.head();
+            self.target.count_file();
         }
         state.busy = true;
         // For a small row group, more threads cost more than they save.
@@ -322,8 +227,8 @@ impl Pool {
         }
     }
 
-    async fn record_done(&mut self, done: Result<Result<Done>, tokio::task::JoinError>) -> Result<()> {
-        let Done { at, bytes, open, file } = done.map_err(|panic| stopped(&self.target.location, panic))??;
+    async fn record_done(&mut self, done: Result<Result<Done>, JoinError>) -> Result<()> {
+        let Done { at, bytes, open, file } = done.map_err(|panic| self.target.panicked(panic))??;
         let state = &mut self.partitions[at];
         (state.busy, state.open) = (false, open);
         self.bytes -= bytes;
@@ -354,7 +259,7 @@ impl Pool {
     }
 
     /// Aborts all unfinished files.
-    async fn abort(&mut self) {
+    pub(super) async fn abort(&mut self) {
         self.target.stop();
         while let Some(done) = self.running.join_next().await {
             if let Ok(Ok(Done { open: Some(open), .. })) = done {
@@ -390,41 +295,4 @@ async fn append(target: &Target, open: Open, batches: Vec<RecordBatch>, threads:
             Err(error)
         }
     }
-}
-
-type PlacedRows = BoxStream<'static, Result<Placed>>;
-
-/// Merges all streams into one, in the order in which their batches arrive.
-fn placed_rows(rows: Rows, target: &Target) -> PlacedRows {
-    let Rows { schema, streams, .. } = rows;
-    let count = streams.len();
-    let place = |(at, batches): (usize, Batches)| {
-        let (schema, location) = (schema.clone(), target.location.clone());
-        // Numbered from 1, for error messages. Most streams must not be polled after their end, hence `fuse` below.
-        let mut row = 1;
-        let place = move |batch: Result<RecordBatch>| {
-            let batch = batch?;
-            check_schema(&batch, &schema, &location)?;
-            let placed = Placed { stream: (at, count), row, batch };
-            row += placed.batch.num_rows() as u64;
-            Ok(placed)
-        };
-        batches.map(place).fuse().boxed()
-    };
-    select_all(streams.into_iter().enumerate().map(place)).fuse().boxed()
-}
-
-/// Returns the next rows, or an empty chunk at the end.
-async fn next_chunk(rows: &mut PlacedRows) -> Result<Vec<Placed>> {
-    let (mut chunk, mut count, mut bytes) = (Vec::new(), 0, 0);
-    while count < CHUNK_ROWS && bytes < CHUNK_BYTES {
-        let Some(placed) = rows.next().await.transpose()? else { break };
-        if placed.batch.num_rows() == 0 {
-            continue;
-        }
-        count += placed.batch.num_rows();
-        bytes += placed.batch.get_array_memory_size();
-        chunk.push(placed);
-    }
-    Ok(chunk)
 }

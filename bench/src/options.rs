@@ -1,0 +1,43 @@
+//! The options of a benchmark.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Rows of the large table
+    #[arg(long, default_value_t = 3_300_000)]
+    pub rows: u64,
+    /// Runs per contender; each round starts with the next contender
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Runs only these contenders, such as ours_1,psql_copy
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Runs only these sections
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Section::ALL)]
+    pub sections: Vec<Section>,
+    /// Prints one JSON object on the last line
+    #[arg(long)]
+    pub json: bool,
+    /// Writes the chart of the large table to this file
+    #[arg(long)]
+    pub chart: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Section {
+    /// The large table, with all contenders
+    Large,
+    /// 100,000 rows, including the start of the process
+    Small,
+    /// CSV and Parquet sources
+    Files,
+    /// Memory by the size of the table: 1/11, 1 and 3 times the rows
+    Memory,
+}
+
+impl Section {
+    pub const ALL: [Section; 4] = [Section::Large, Section::Small, Section::Files, Section::Memory];
+}

@@ -1,0 +1,26 @@
+//! The client of S3.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::{Client, config::Builder};
+use tokio::sync::Semaphore;
+
+/// Parts in flight to S3 over all uploads. It bounds the memory of many uploads.
+pub(super) const PARTS_IN_FLIGHT: usize = 4;
+
+/// The [`turntable_core::port::Objects`] port on S3. Clones share the limit of parts in flight.
+#[derive(Clone)]
+pub struct S3 {
+    pub(super) client: Client,
+    /// One permit per part in flight.
+    pub(super) parts: Arc<Semaphore>,
+}
+
+impl S3 {
+    /// Addresses buckets by path if `AWS_ENDPOINT_URL` names another S3, because `bucket.127.0.0.1` isn't a valid host.
+    pub fn new(config: &SdkConfig) -> Self {
+        let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
+        Self { client: Client::from_conf(config), parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)) }
+    }
+}

@@ -1,0 +1,127 @@
+//! Implements the port: each call in terms of S3's requests.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use turntable_core::{
+    error::{Error, Result},
+    layout::{Key, Location},
+    port::{self, Chunks, Entry, Objects, Put, Unfinished, Upload},
+};
+
+use super::{
+    client::S3,
+    copy, delete, download,
+    fault::{fault, is_missing},
+    put,
+    response::{entry, incomplete},
+    upload,
+};
+
+#[async_trait]
+impl Objects for S3 {
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        let object = match self.client.get_object().bucket(&at.bucket).key(&at.key).send().await {
+            Ok(object) => object,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(fault("GetObject", at, error)),
+        };
+        Ok(Some(download::whole(at, object.body).await?))
+    }
+
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let object = download::open(&self.client, at, etag, Some(range.clone())).await?;
+        let bytes = download::whole(at, object).await?;
+        // S3 cuts a range that goes beyond the end of the object.
+        if bytes.len() as u64 != range.end - range.start {
+            return Err(Error::corrupt(format!(
+                "{at} ends before byte {}: it has changed since it was listed",
+                range.end
+            )));
+        }
+        Ok(bytes)
+    }
+
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
+        download::stream(self.client.clone(), at.clone(), etag.to_owned()).await
+    }
+
+    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
+        match self.client.head_object().bucket(&at.bucket).key(&at.key).send().await {
+            Ok(object) => {
+                entry(at.clone(), object.content_length, object.e_tag.as_deref(), object.last_modified).map(Some)
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(fault("HeadObject", at, error)),
+        }
+    }
+
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&under.bucket)
+            .prefix(&under.prefix)
+            .set_start_after(after.map(|key| key.key.clone()))
+            .into_paginator()
+            .send();
+        let mut entries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| fault("ListObjectsV2", under, error))?;
+            for object in page.contents.unwrap_or_default() {
+                let key = object.key.ok_or_else(|| incomplete(under))?;
+                let at = Key { bucket: under.bucket.clone(), key };
+                entries.push(entry(at, object.size, object.e_tag.as_deref(), object.last_modified)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        Ok(match put::small(&self.client, at, body).await? {
+            Some(_) => Put::Created,
+            None => Put::Exists,
+        })
+    }
+
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        let request = self.client.put_object().bucket(&at.bucket).key(&at.key).body(body.into());
+        let sent = request.checksum_algorithm(put::CHECKSUM).send().await;
+        sent.map(drop).map_err(|error| fault("PutObject", at, error))
+    }
+
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        Ok(put::replace(&self.client, at, etag, body).await?.is_some())
+    }
+
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        if let Some(etag) = copy::copy(&self.client, from, etag, to).await? {
+            return Ok(etag);
+        }
+        self.head(to).await?.map(|copy| copy.etag).ok_or_else(|| port::missing(from))
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        delete::objects(&self.client, keys).await
+    }
+
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        delete::if_unchanged(&self.client, at, etag).await
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        delete::uploads(&self.client, under).await
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        delete::abort(&self.client, upload).await
+    }
+
+    async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(upload::Streaming::new(self.clone(), at.clone())))
+    }
+}

@@ -1,0 +1,31 @@
+//! Reads the fields of S3's responses.
+
+use std::fmt::Display;
+
+use aws_sdk_s3::primitives::DateTime;
+use jiff::Timestamp;
+use turntable_core::{
+    error::{Error, Result},
+    layout::Key,
+    port::Entry,
+};
+
+/// Returns the entry of an object. Fails if the response lacks a field.
+pub(super) fn entry(key: Key, size: Option<i64>, etag: Option<&str>, modified: Option<DateTime>) -> Result<Entry> {
+    let size = size.and_then(|size| u64::try_from(size).ok());
+    let modified = modified.and_then(|time| Timestamp::from_millisecond(time.to_millis().ok()?).ok());
+    match (size, etag, modified) {
+        (Some(size), Some(etag), Some(modified)) => Ok(Entry { key, size, etag: unquoted(etag), modified }),
+        _ => Err(incomplete(&key)),
+    }
+}
+
+/// Removes the quotes that S3 puts around an ETag.
+pub(super) fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+/// Returns the error for a response without a field that S3 always sends.
+pub(super) fn incomplete(at: &impl Display) -> Error {
+    Error::unavailable(format!("{at}: S3's response lacks a key, size, ETag or time: run again"))
+}

@@ -1,0 +1,51 @@
+//! The facts that an audit decides on.
+
+use jiff::Timestamp;
+
+use super::statistics::Statistics;
+use crate::{
+    config::Checks,
+    manifest::Manifest,
+    schema::{Column, Policy},
+};
+
+/// The facts that a verdict is based on.
+pub struct Evidence<'a> {
+    pub now: Timestamp,
+    pub manifest: &'a Manifest,
+    /// Every object under the candidate's location.
+    pub objects: &'a [Object],
+    /// The footers of the files that match the manifest.
+    pub footers: &'a [Footer],
+    /// The table's columns. `None` if the table doesn't exist yet.
+    pub table: Option<&'a [Column]>,
+    /// The table's partition keys. `None` if the table doesn't exist yet.
+    pub partition_keys: Option<&'a [Column]>,
+    /// Which changes to the table's columns are allowed.
+    pub policy: Policy,
+    /// The number of live rows. `None` if unknown.
+    pub live_rows: Option<u64>,
+    pub checks: &'a Checks,
+}
+
+/// One object under the candidate's location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Relative to the location.
+    pub key: String,
+    pub bytes: u64,
+    pub etag: String,
+}
+
+/// The content of one file's Parquet footer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Footer {
+    /// Relative to the location.
+    pub key: String,
+    pub rows: u64,
+    pub columns: Vec<Column>,
+    /// One for each of `columns`. `None` for a nested column.
+    pub statistics: Vec<Option<Statistics>>,
+    /// One for each of the manifest's partition columns, derived from the file's key.
+    pub partitions: Vec<Statistics>,
+}

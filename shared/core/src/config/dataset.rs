@@ -1,0 +1,132 @@
+//! One dataset, and the settings that it may take from `[defaults]`.
+
+use jiff::SignedDuration;
+
+use super::{checks::Checks, source::Source};
+use crate::{
+    layout::{Group, TableName, TablePaths},
+    schema::Policy,
+};
+
+/// One published table and how to build it.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    pub name: String,
+    pub table: TableName,
+    pub paths: TablePaths,
+    /// The group of the dataset, if any. All members are exported and flipped together.
+    pub group: Option<Group>,
+    pub source: Source,
+    pub checks: Checks,
+    /// Which changes to the table's columns a flip may make.
+    pub schema: Policy,
+    /// Whether `flip` may create a missing Glue table.
+    pub create: bool,
+    pub parquet: Parquet,
+    /// The partition columns, which become folders: outermost first, lower case.
+    pub partition_by: Vec<String>,
+    pub on_unrepresentable: OnUnrepresentable,
+    /// The datasets that get a view without the people who opted out. Only an inbox dataset has any.
+    pub protects: Vec<Protect>,
+    pub retain: Retain,
+    /// How to handle drift of the table.
+    pub on_drift: OnDrift,
+    /// The Athena workgroups that readers use. Sweep checks them for running queries.
+    pub workgroups: Vec<String>,
+    /// The SHA-256 of the settings that decide the content, defaults included. A manifest records it.
+    pub spec: String,
+}
+
+impl Dataset {
+    pub fn is_inbox(&self) -> bool {
+        matches!(self.source, Source::Inbox(_))
+    }
+}
+
+/// A dataset whose view hides the people who opted out, and its columns that hold the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protect {
+    pub dataset: String,
+    pub table: TableName,
+    pub columns: Vec<String>,
+}
+
+/// How to handle drift: somebody outside Turntable has moved the table since its last flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDrift {
+    /// Reports the drift in the log, in a metric and in `status`.
+    #[default]
+    Report,
+    /// Also flips back. An inbox dataset is always repaired, because a published opt-out must stay published.
+    Repair,
+}
+
+impl OnDrift {
+    pub(super) fn parse(text: &str) -> Result<OnDrift, String> {
+        match text {
+            "report" => Ok(OnDrift::Report),
+            "repair" => Ok(OnDrift::Repair),
+            _ => Err(format!("expected \"report\" or \"repair\", found {text:?}")),
+        }
+    }
+}
+
+/// How to handle source values that Arrow or Athena can't represent, such as the date `infinity`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUnrepresentable {
+    /// Fails the run.
+    #[default]
+    Error,
+    /// Writes NULL and counts it.
+    Null,
+}
+
+impl OnUnrepresentable {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "error" => Ok(Self::Error),
+            "null" => Ok(Self::Null),
+            _ => Err(format!("expected \"error\" or \"null\", found {text:?}")),
+        }
+    }
+}
+
+/// The target sizes of row groups and files, in bytes. They are approximate: measured before the final encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parquet {
+    pub row_group_size: u64,
+    pub file_size: u64,
+}
+
+impl Default for Parquet {
+    fn default() -> Self {
+        Self { row_group_size: 64 << 20, file_size: 256 << 20 }
+    }
+}
+
+/// Which generations sweep keeps, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retain {
+    /// How many formerly live generations are kept for a rollback: those replaced last. Live isn't counted.
+    pub generations: u64,
+    /// How long a generation is kept after its replacement, for its remaining readers. It must exceed the longest
+    /// query: Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
+    pub drain: SignedDuration,
+    /// How long a candidate is kept after its manifest was written, and data without a manifest after its run began. It
+    /// must exceed the longest run.
+    pub abandoned: SignedDuration,
+    /// The longest time that a generation is kept for a rollback, counted from its replacement. It bounds how long the
+    /// data of people who have left stays.
+    pub max_age: SignedDuration,
+}
+
+impl Default for Retain {
+    fn default() -> Self {
+        Self {
+            generations: 2,
+            drain: SignedDuration::from_hours(1),
+            abandoned: SignedDuration::from_hours(24),
+            max_age: SignedDuration::from_hours(30 * 24),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A checked `datasets.toml`: all datasets by name.
+
+use std::collections::BTreeMap;
+
+use super::{
+    check,
+    dataset::Dataset,
+    group::Group,
+    position::{Position, Positions},
+    read::At,
+};
+use crate::{
+    error::{Error, Result},
+    layout::{TableName, TablePaths},
+};
+
+/// A checked `datasets.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    datasets: BTreeMap<String, Dataset>,
+}
+
+impl Config {
+    /// Parses and checks `text`, the content of the file called `file`. The error has one line for each problem:
+    /// `file:line:column: path: message`.
+    pub fn parse(file: &str, text: &str) -> Result<Config> {
+        Config::parse_expanded(file, text, text)
+    }
+
+    /// Parses a text like [`Config::parse`], after each `${NAME}` in it was replaced. Errors give positions in
+    /// `written`, the text before that.
+    pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
+        let (datasets, faults) = check::check(text);
+        if faults.is_empty() {
+            return Ok(Config { datasets });
+        }
+        let keys = Positions::of(written);
+        let lines = faults.iter().map(|fault| {
+            let position = match &fault.at {
+                At::Key(path) => keys.find(path),
+                At::Byte(byte) => Position::of(text, *byte),
+            };
+            format!("{file}:{position}: {}", fault.message)
+        });
+        Err(Error::config(lines.collect::<Vec<_>>().join("\n")))
+    }
+
+    pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
+    }
+
+    pub fn dataset(&self, name: &str) -> Result<&Dataset> {
+        self.datasets.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.datasets.keys().map(String::as_str).collect();
+            Error::input(format!("no dataset {name:?} is configured, expected one of {}", known.join(", ")))
+        })
+    }
+
+    /// Returns the group that a dataset belongs to, if any.
+    pub fn group_of<'a>(&'a self, dataset: &'a Dataset) -> Option<Group<'a>> {
+        let name = dataset.group.as_ref()?;
+        let members = self.datasets.values().filter(|other| other.group.as_ref() == Some(name)).collect();
+        Some(Group { name, members })
+    }
+
+    /// Returns the dataset that publishes to this Glue table, if any.
+    pub fn dataset_of(&self, table: &TableName) -> Option<&Dataset> {
+        self.datasets.values().find(|dataset| dataset.table == *table)
+    }
+
+    /// Returns the dataset whose table's folder is `paths`.
+    pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
+        self.datasets
+            .values()
+            .find(|dataset| dataset.paths == *paths)
+            .ok_or_else(|| Error::input(format!("no dataset is configured to publish to {}", paths.location())))
+    }
+}

@@ -1,0 +1,48 @@
+//! The S3 paths of a group's record.
+
+use std::fmt;
+
+use super::location::{Key, Location};
+
+/// A group of datasets: its name, and the folder that contains the members' tables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub name: String,
+    prefix: Location,
+}
+
+impl Group {
+    pub fn new(prefix: &Location, name: &str) -> Self {
+        Group { name: name.into(), prefix: prefix.clone() }
+    }
+
+    /// Returns the folder with the records of all groups of these tables.
+    pub fn folder(&self) -> Location {
+        self.prefix.folder("_groups")
+    }
+
+    /// Returns the key of the record that says which generations belong together.
+    pub fn record(&self) -> Key {
+        self.folder().key(&format!("{}.json", self.name))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::TablePaths;
+
+    #[test]
+    fn group_records_lie_beside_the_tables() {
+        let prefix = "s3://lake/schemas".parse().unwrap();
+        let (group, paths) = (Group::new(&prefix, "core"), TablePaths::new(&prefix, "users"));
+        assert_eq!(group.record().to_string(), "s3://lake/schemas/_groups/core.json");
+        assert!(!group.folder().overlaps(paths.location()));
+    }
+}

@@ -1,0 +1,237 @@
+//! The S3 paths of one table.
+
+use ulid::Ulid;
+
+use super::{
+    generation::Generation,
+    location::{Key, Location},
+};
+
+/// The S3 folder of one table: `s3://BUCKET/PREFIX/TABLE/`. Everything that belongs to the table lies under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TablePaths(Location);
+
+const MANIFESTS: &str = "_manifests";
+const FLIPS: &str = "_flips";
+const RETURNS: &str = "_returns";
+const SWEEPING: &str = "_sweeping";
+const PENDING: &str = "_pending";
+const FAILED: &str = ".failed";
+
+/// The kind of a managed object under a table's folder, as its key tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// Any object under the location of a generation.
+    Data(Generation),
+    Manifest(Generation),
+    Flip(Ulid),
+    Sweeping(Generation),
+    Hold,
+    /// The intent to make a generation live that may have been live before.
+    RevertIntent(Ulid),
+    Views,
+    /// The record of an engine's run.
+    Pending(Generation),
+    /// The record that an engine's run has failed.
+    Failed(Generation),
+}
+
+impl TablePaths {
+    pub fn new(prefix: &Location, table: &str) -> Self {
+        TablePaths(prefix.folder(table))
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.0
+    }
+
+    pub fn generation(&self, generation: &Generation) -> Location {
+        self.0.folder(&generation.to_string())
+    }
+
+    pub fn manifests(&self) -> Location {
+        self.0.folder(MANIFESTS)
+    }
+
+    pub fn manifest(&self, generation: &Generation) -> Key {
+        self.manifests().key(&format!("{generation}.json"))
+    }
+
+    pub fn flips(&self) -> Location {
+        self.0.folder(FLIPS)
+    }
+
+    pub fn flip(&self, flip: Ulid) -> Key {
+        self.flips().key(&format!("{flip}.json"))
+    }
+
+    pub fn hold(&self) -> Key {
+        self.0.key("_hold.json")
+    }
+
+    pub fn revert_intents(&self) -> Location {
+        self.0.folder(RETURNS)
+    }
+
+    /// Returns the key of the intent to make a generation live that may have been live before. The intent is written
+    /// before the table is touched. The ULID is the flip's.
+    pub fn revert_intent(&self, flip: Ulid) -> Key {
+        self.revert_intents().key(&format!("{flip}.json"))
+    }
+
+    /// Returns the key of the object that records the SQL of an inbox dataset's views.
+    pub fn views(&self) -> Key {
+        self.0.key("_views.json")
+    }
+
+    /// Returns the key of the mark that sweep is deleting a generation. The mark exists for as long as the deletion
+    /// takes.
+    pub fn sweeping(&self, generation: &Generation) -> Key {
+        self.0.folder(SWEEPING).key(&format!("{generation}.json"))
+    }
+
+    pub fn runs(&self) -> Location {
+        self.0.folder(PENDING)
+    }
+
+    /// Returns the key of the record of an engine's run. The record is written before the engine is called.
+    pub fn pending(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}.json"))
+    }
+
+    /// Returns the key of the record that the engine's run has failed.
+    pub fn failed(&self, generation: &Generation) -> Key {
+        self.runs().key(&format!("{generation}{FAILED}.json"))
+    }
+
+    /// Returns the kind of an object of this table; `None` if the object is unmanaged.
+    pub fn parse(&self, key: &Key) -> Option<ObjectKind> {
+        let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
+        let (folder, name) = match rest.split_once('/') {
+            None if *key == self.hold() => return Some(ObjectKind::Hold),
+            None if *key == self.views() => return Some(ObjectKind::Views),
+            None => return None,
+            Some(split) => split,
+        };
+        let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
+        match folder {
+            MANIFESTS => Some(ObjectKind::Manifest(json(name)?.parse().ok()?)),
+            SWEEPING => Some(ObjectKind::Sweeping(json(name)?.parse().ok()?)),
+            PENDING => {
+                let name = json(name)?;
+                Some(match name.strip_suffix(FAILED) {
+                    Some(generation) => ObjectKind::Failed(generation.parse().ok()?),
+                    None => ObjectKind::Pending(name.parse().ok()?),
+                })
+            }
+            RETURNS => {
+                let flip = Ulid::from_string(&json(name)?).ok()?;
+                (self.revert_intent(flip) == *key).then_some(ObjectKind::RevertIntent(flip))
+            }
+            FLIPS => self.parse_flip(key).filter(|flip| self.flip(*flip) == *key).map(ObjectKind::Flip),
+            _ => Some(ObjectKind::Data(folder.parse().ok()?)),
+        }
+    }
+
+    /// Returns the generation of this table that a location belongs to; `None` if the location is unmanaged.
+    pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
+        let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
+        rest.strip_suffix('/')?.parse().ok()
+    }
+
+    /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
+    /// generation.
+    pub fn of_generation(location: &Location) -> Option<(TablePaths, Generation)> {
+        let (folder, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
+        let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{folder}/") });
+        Some((paths, generation.parse().ok()?))
+    }
+
+    /// Returns the table and the generation that a manifest's key names; `None` if it is not the key of a manifest.
+    pub fn parse_manifest(key: &Key) -> Option<(TablePaths, Generation)> {
+        let (folder, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
+        let generation = name.strip_suffix(".json")?.parse().ok()?;
+        if !folder.ends_with('/') {
+            return None;
+        }
+        Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
+    }
+
+    /// Returns the flip whose record lies at this key; `None` if it is not the key of a flip record.
+    pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
+        let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
+        Ulid::from_string(name).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ULID: &str = "01JDA00000000000000000000A";
+
+    #[test]
+    fn paths_parse_back_to_what_they_were_formatted_from() {
+        let paths = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        let generation: Generation = format!("green-{ULID}").parse().unwrap();
+        assert_eq!(paths.generation(&generation).to_string(), format!("s3://lake/schemas/users/green-{ULID}/"));
+        assert_eq!(paths.parse_generation(&paths.generation(&generation)), Some(generation));
+        assert_eq!(TablePaths::parse_manifest(&paths.manifest(&generation)), Some((paths.clone(), generation)));
+        assert_eq!(TablePaths::of_generation(&paths.generation(&generation)), Some((paths.clone(), generation)));
+        assert_eq!(paths.parse_flip(&paths.flip(generation.ulid)), Some(generation.ulid));
+        for (key, kind) in [
+            (paths.generation(&generation).key("part-00000.parquet"), ObjectKind::Data(generation)),
+            (paths.generation(&generation).key("dt=2024-01-01/part-00000.parquet"), ObjectKind::Data(generation)),
+            (paths.manifest(&generation), ObjectKind::Manifest(generation)),
+            (paths.flip(generation.ulid), ObjectKind::Flip(generation.ulid)),
+            (paths.sweeping(&generation), ObjectKind::Sweeping(generation)),
+            (paths.hold(), ObjectKind::Hold),
+            (paths.revert_intent(Ulid::from_parts(7, 7)), ObjectKind::RevertIntent(Ulid::from_parts(7, 7))),
+            (paths.views(), ObjectKind::Views),
+            (paths.pending(&generation), ObjectKind::Pending(generation)),
+            (paths.failed(&generation), ObjectKind::Failed(generation)),
+        ] {
+            assert_eq!(paths.parse(&key), Some(kind), "{key}");
+        }
+    }
+
+    #[test]
+    fn unmanaged_paths_are_not_parsed() {
+        let paths = TablePaths::new(&"s3://lake/schemas".parse().unwrap(), "users");
+        for foreign in [
+            "s3://lake/schemas/users/blue".to_string(),
+            "s3://lake/schemas/users".to_string(),
+            format!("s3://other/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users2/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{}", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/green-{ULID}/deeper"),
+        ] {
+            assert_eq!(paths.parse_generation(&foreign.parse().unwrap()), None, "{foreign}");
+        }
+        for foreign in [
+            "s3://lake/schemas/users/blue/part-00000.parquet".to_string(),
+            format!("s3://lake/schemas/users/green-{ULID}"),
+            format!("s3://lake/schemas/users/green-{ULID}x/part-00000.parquet"),
+            format!("s3://lake/schemas/users/green-{}/part-00000.parquet", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/old/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users2/green-{ULID}/part-00000.parquet"),
+            format!("s3://other/schemas/users/green-{ULID}/part-00000.parquet"),
+            format!("s3://lake/schemas/users/_manifests/green-{ULID}.json.bak"),
+            format!("s3://lake/schemas/users/_manifests/old/green-{ULID}.json"),
+            format!("s3://lake/schemas/users/_flips/{}.json", ULID.to_lowercase()),
+            format!("s3://lake/schemas/users/_flips/old/{ULID}.json"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed"),
+            format!("s3://lake/schemas/users/_pending/green-{ULID}.failed.failed.json"),
+            "s3://lake/schemas/users/notes.txt".to_string(),
+        ] {
+            assert_eq!(paths.parse(&foreign.parse().unwrap()), None, "{foreign}");
+        }
+        for key in [
+            format!("_manifests/green-{ULID}.json"),
+            format!("x_manifests/green-{ULID}.json"),
+            "a/_manifests/x.json".into(),
+        ] {
+            assert_eq!(TablePaths::parse_manifest(&Key { bucket: "b".into(), key }), None);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! S3 in memory, with the semantics that Turntable relies on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    layout::{Key, Location},
+    port::{self, Chunks, Entry, Put, Unfinished},
+};
+
+/// S3 in memory. Clones share their objects.
+#[derive(Clone, Default)]
+pub struct Objects(Arc<Mutex<State>>);
+
+#[derive(Clone, Default)]
+struct State {
+    objects: BTreeMap<Key, Object>,
+    uploads: BTreeSet<Unfinished>,
+    /// The number of writes so far. Each write is one second later than the one before.
+    writes: i64,
+}
+
+#[derive(Clone)]
+struct Object {
+    body: Bytes,
+    etag: String,
+    modified: Timestamp,
+}
+
+impl Object {
+    fn entry(&self, key: &Key) -> Entry {
+        Entry { key: key.clone(), size: self.body.len() as u64, etag: self.etag.clone(), modified: self.modified }
+    }
+}
+
+/// The one bucket that doesn't exist.
+pub const NO_BUCKET: &str = "no-such-bucket-here";
+
+/// Returns a stream's chunk size in bytes: small objects also arrive in several chunks, and large ones not in too many.
+fn chunk_size(size: usize) -> usize {
+    (size / 16).clamp(100, 64 << 10)
+}
+
+impl Objects {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns an independent copy.
+    pub fn fork(&self) -> Objects {
+        Objects(Arc::new(Mutex::new(self.state().clone())))
+    }
+
+    /// Writes or overwrites an object, as another writer would, and returns its ETag.
+    pub fn put(&self, at: &str, body: impl Into<Bytes>) -> String {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().write(&key, body.into())
+    }
+
+    /// Deletes an object, as another writer would.
+    pub fn delete(&self, at: &str) {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().objects.remove(&key);
+    }
+
+    /// Begins a multipart upload and leaves it unfinished.
+    pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
+    }
+
+    /// Returns the keys of all unfinished uploads.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.state().uploads.iter().map(|upload| upload.key.to_string()).collect()
+    }
+
+    /// Returns the keys of all objects, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.state().objects.keys().map(Key::to_string).collect()
+    }
+
+    /// Returns an object's content without counting a call.
+    pub fn body(&self, at: &str) -> Option<Bytes> {
+        let key: Key = at.parse().expect("s3://BUCKET/KEY");
+        self.state().objects.get(&key).map(|object| object.body.clone())
+    }
+
+    /// Returns an object's ETag without counting a call.
+    pub fn etag(&self, at: &Key) -> Option<String> {
+        self.state().objects.get(at).map(|object| object.etag.clone())
+    }
+
+    fn there(&self, bucket: &str, at: &dyn Display) -> Result<()> {
+        let missing = "no such bucket: create it, or correct the location in datasets.toml";
+        if bucket == NO_BUCKET { Err(Error::config(format!("{at}: {missing}"))) } else { Ok(()) }
+    }
+
+    fn pinned(&self, at: &Key, etag: &str) -> Result<Bytes> {
+        let state = self.state();
+        let object = state.objects.get(at).filter(|object| object.etag == etag).ok_or_else(|| port::missing(at))?;
+        Ok(object.body.clone())
+    }
+}
+
+impl State {
+    fn write(&mut self, at: &Key, body: Bytes) -> String {
+        self.writes += 1;
+        let etag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let modified = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        self.objects.insert(at.clone(), Object { body, etag: etag.clone(), modified });
+        etag
+    }
+
+    fn begin(&mut self, at: &Key) -> Unfinished {
+        self.writes += 1;
+        let initiated = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        let upload = Unfinished { key: at.clone(), id: self.writes.to_string(), initiated };
+        self.uploads.insert(upload.clone());
+        upload
+    }
+
+    fn write_new(&mut self, at: &Key, body: Bytes) -> Option<String> {
+        (!self.objects.contains_key(at)).then(|| self.write(at, body))
+    }
+}
+
+#[async_trait]
+impl port::Objects for Objects {
+    async fn get(&self, at: &Key) -> Result<Option<Bytes>> {
+        self.there(&at.bucket, at)?;
+        Ok(self.state().objects.get(at).map(|object| object.body.clone()))
+    }
+
+    async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let body = self.pinned(at, etag)?;
+        if range.end > body.len() as u64 {
+            return Err(Error::corrupt(format!("{at} ends before byte {}", range.end)));
+        }
+        Ok(body.slice(range.start as usize..range.end as usize))
+    }
+
+    async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks> {
+        let body = self.pinned(at, etag)?;
+        let (size, step) = (body.len(), chunk_size(body.len()));
+        let chunk = move |from: usize| Ok(body.slice(from..(from + step).min(size)));
+        Ok(stream::iter((0..size).step_by(step).map(chunk)).boxed())
+    }
+
+    async fn head(&self, at: &Key) -> Result<Option<Entry>> {
+        Ok(self.state().objects.get(at).map(|object| object.entry(at)))
+    }
+
+    async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
+        self.there(&under.bucket, under)?;
+        let state = self.state();
+        let here = |key: &Key| key.bucket == under.bucket && key.key.starts_with(&under.prefix);
+        let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
+        let found = state.objects.iter().filter(|(key, _)| here(key) && later(key));
+        Ok(found.map(|(key, object)| object.entry(key)).collect())
+    }
+
+    async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {
+        self.there(&at.bucket, at)?;
+        Ok(if self.state().write_new(at, body).is_some() { Put::Created } else { Put::Exists })
+    }
+
+    async fn put(&self, at: &Key, body: Bytes) -> Result<()> {
+        self.state().write(at, body);
+        Ok(())
+    }
+
+    async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool> {
+        let mut state = self.state();
+        let now = state.objects.get(at).ok_or_else(|| port::missing(at))?.etag.clone();
+        if now == etag {
+            state.write(at, body);
+        }
+        Ok(now == etag)
+    }
+
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String> {
+        let body = self.pinned(from, etag)?;
+        let mut state = self.state();
+        let taken = state.objects.get(to).map(|object| object.etag.clone());
+        Ok(taken.unwrap_or_else(|| state.write(to, body)))
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<()> {
+        let mut state = self.state();
+        keys.iter().for_each(|key| drop(state.objects.remove(key)));
+        Ok(())
+    }
+
+    async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool> {
+        let mut state = self.state();
+        let is_same = state.objects.get(at).is_some_and(|object| object.etag == etag);
+        if is_same {
+            state.objects.remove(at);
+        }
+        Ok(is_same)
+    }
+
+    async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>> {
+        let here =
+            |upload: &&Unfinished| upload.key.bucket == under.bucket && upload.key.key.starts_with(&under.prefix);
+        Ok(self.state().uploads.iter().filter(here).cloned().collect())
+    }
+
+    async fn abort_upload(&self, upload: &Unfinished) -> Result<()> {
+        self.state().uploads.remove(upload);
+        Ok(())
+    }
+
+    async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
+        Ok(Box::new(Upload { to: self.clone(), at: at.clone(), body: Vec::new(), begun: None }))
+    }
+}
+
+/// The size in bytes from which an object is uploaded in parts. S3 lists the upload from its first part on.
+const PART: usize = 8 << 20;
+
+struct Upload {
+    to: Objects,
+    at: Key,
+    body: Vec<u8>,
+    begun: Option<Unfinished>,
+}
+
+#[async_trait]
+impl port::Upload for Upload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.body.extend_from_slice(&bytes);
+        if self.body.len() >= PART && self.begun.is_none() {
+            self.begun = Some(self.to.state().begin(&self.at));
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        let mut state = self.to.state();
+        if self.begun.as_ref().is_some_and(|begun| !state.uploads.contains(begun)) {
+            return Err(port::missing(&self.at));
+        }
+        let etag = state.write_new(&self.at, std::mem::take(&mut self.body).into());
+        etag.ok_or_else(|| Error::conflict(format!("{} exists already", self.at)))
+    }
+
+    async fn abort(self: Box<Self>) {}
+}
+
+/// Removes the unfinished upload, however it ended.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(begun) = &self.begun {
+            self.to.state().uploads.remove(begun);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Tells events apart, and parses those that several functions get.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use turntable_core::{
+    error::{Error, Result},
+    layout::Key,
+};
+
+/// Checks whether a scheduled EventBridge rule sent the event. EventBridge Scheduler sends its configured input
+/// instead.
+pub(crate) fn is_scheduled(event: &Value) -> bool {
+    event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
+}
+
+/// Parses a request that an operator or a program sent directly.
+pub(crate) fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
+    if !event.is_object() {
+        return Err(Error::input(format!("the request is not a JSON object: expected {expected}")));
+    }
+    serde_json::from_value(event.clone())
+        .map_err(|fault| Error::input(format!("invalid request: expected {expected}")).caused_by(fault))
+}
+
+/// Returns the object of an S3 "Object Created" event through EventBridge, or `None` for any other event.
+pub(crate) fn created_object(event: &Value) -> Result<Option<Key>> {
+    #[derive(Serialize, Deserialize)]
+    struct Detail {
+        bucket: Bucket,
+        object: Object,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Bucket {
+        name: String,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Object {
+        key: String,
+    }
+    if event.get("detail-type").is_none() {
+        return Ok(None);
+    }
+    let bad =
+        |fault| Error::input("the event is not an S3 \"Object Created\" event through EventBridge").caused_by(fault);
+    let event: aws_lambda_events::eventbridge::EventBridgeEvent<Detail> =
+        serde_json::from_value(event.clone()).map_err(bad)?;
+    Ok(Some(Key { bucket: event.detail.bucket.name, key: event.detail.object.key }))
+}

@@ -1,0 +1,87 @@
+//! Parses events into requests to `export`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use turntable_core::{
+    error::{Error, Result},
+    layout::Generation,
+    record::EngineRun,
+};
+
+use crate::{
+    event::{by_hand, is_scheduled},
+    message::{Message, queue},
+    run,
+};
+
+/// A request to `export`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Export {
+    /// Queue one message for each dataset, or for each named one.
+    Fan(Option<Vec<String>>),
+    /// Export one dataset.
+    One(String),
+    /// Handle the messages of the queue.
+    Queue(Vec<Message>),
+    /// Settle an engine's run that has ended.
+    Ended(EngineRun),
+    /// Check a pending run of an engine, and settle it if it has ended.
+    Pending(String, Generation),
+}
+
+impl Export {
+    pub fn parse(event: &Value) -> Result<Export> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            #[serde(default, alias = "datasets")]
+            dataset: Option<OneOrMany>,
+            #[serde(default)]
+            generation: Option<Generation>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        if let Some(messages) = queue(event)? {
+            return Ok(Export::Queue(messages));
+        }
+        if is_scheduled(event) {
+            return Ok(Export::Fan(None));
+        }
+        if let Some(run) = run::ended(event)? {
+            return Ok(Export::Ended(run));
+        }
+        let request: Request = by_hand(event, "{} or {\"dataset\": NAME or [NAME, …]}")?;
+        Ok(match (request.dataset, request.generation) {
+            (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
+            (_, Some(_)) => {
+                return Err(Error::input("a generation belongs to one dataset: name exactly one in \"dataset\""));
+            }
+            (None, None) => Export::Fan(None),
+            (Some(OneOrMany::One(name)), None) => Export::One(name),
+            (Some(OneOrMany::Many(names)), None) => Export::Fan(Some(names)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let export = |event: Value| Export::parse(&event).unwrap_err().report();
+        assert_eq!(
+            export(json!({"datset": "users"})),
+            "invalid request: expected {} or {\"dataset\": NAME or [NAME, …]}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"
+        );
+        for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
+            assert!(Export::parse(&nothing).is_err(), "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Parses events into requests to `flip`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use turntable_core::{
+    error::{Error, Result},
+    layout::{Generation, TableName, TablePaths},
+};
+
+use crate::event::{by_hand, created_object};
+
+/// A request to `flip`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flip {
+    /// A manifest was written: flip its generation.
+    Manifest(TablePaths, Generation),
+    /// An operator wants this generation live.
+    Candidate {
+        dataset: String,
+        generation: Generation,
+    },
+    Rollback {
+        dataset: String,
+        generation: Option<Generation>,
+        reason: Option<String>,
+    },
+    Hold {
+        dataset: String,
+        reason: String,
+    },
+    Release {
+        dataset: String,
+        reason: Option<String>,
+    },
+    Status {
+        dataset: String,
+    },
+    /// Glue reports that a table has changed. Turntable may have changed it itself.
+    Changed(TableName),
+}
+
+impl Flip {
+    /// Returns the generation that the request names.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
+            Flip::Rollback { generation, .. } => *generation,
+            Flip::Hold { .. } | Flip::Release { .. } | Flip::Status { .. } | Flip::Changed(_) => None,
+        }
+    }
+
+    pub fn parse(event: &Value) -> Result<Flip> {
+        const EXPECTED: &str = "{\"dataset\", \"generation\"} or {\"dataset\", \"action\": rollback, hold, release or status, \"reason\"?, \"generation\"?}; {\"action\": \"status\"} is for all datasets";
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            dataset: String,
+            #[serde(default)]
+            action: Option<String>,
+            #[serde(default)]
+            generation: Option<Generation>,
+            #[serde(default)]
+            reason: Option<String>,
+        }
+        if let Some(table) = changed_table(event)? {
+            return Ok(Flip::Changed(table));
+        }
+        if let Some(key) = created_object(event)? {
+            let (paths, generation) = TablePaths::parse_manifest(&key).ok_or_else(|| {
+                Error::input(format!("{key} is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json"))
+            })?;
+            return Ok(Flip::Manifest(paths, generation));
+        }
+        let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
+        let unexpected = |field: &str| {
+            Error::input(format!("the request has a {field}, but this action takes none: expected {EXPECTED}"))
+        };
+        match action.as_deref() {
+            None if reason.is_some() => Err(unexpected("reason")),
+            None => {
+                let generation = generation.ok_or_else(|| {
+                    Error::input(format!("the request names neither generation nor action: expected {EXPECTED}"))
+                })?;
+                Ok(Flip::Candidate { dataset, generation })
+            }
+            Some("rollback") => Ok(Flip::Rollback { dataset, generation, reason }),
+            Some("hold" | "release" | "status") if generation.is_some() => Err(unexpected("generation")),
+            Some("hold") => {
+                let reason = reason.filter(|reason| !reason.trim().is_empty());
+                let reason = reason
+                    .ok_or_else(|| Error::input("a hold needs a reason, so that others know why: add \"reason\""))?;
+                Ok(Flip::Hold { dataset, reason })
+            }
+            Some("release") => Ok(Flip::Release { dataset, reason }),
+            Some("status") if reason.is_some() => Err(unexpected("reason")),
+            Some("status") => Ok(Flip::Status { dataset }),
+            Some(other) => {
+                Err(Error::input(format!("unknown action {other:?}: expected one of rollback, hold, release, status")))
+            }
+        }
+    }
+}
+
+/// Checks whether a request to `flip` is for the status of all datasets.
+pub fn is_about_all(event: &Value) -> bool {
+    *event == serde_json::json!({ "action": "status" })
+}
+
+/// Returns the table of a "Glue Data Catalog Table State Change" event, or `None` for any other event.
+fn changed_table(event: &Value) -> Result<Option<TableName>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Detail {
+        database_name: String,
+        table_name: String,
+    }
+    if event.get("detail-type").and_then(Value::as_str) != Some("Glue Data Catalog Table State Change") {
+        return Ok(None);
+    }
+    let detail = event.get("detail").cloned().unwrap_or_default();
+    let Detail { database_name, table_name } = serde_json::from_value(detail)
+        .map_err(|fault| Error::input("the Glue event lacks databaseName or tableName").caused_by(fault))?;
+    Ok(Some(TableName { database: database_name, table: table_name }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let flip = |event: Value| Flip::parse(&event).unwrap_err().report();
+        assert_eq!(
+            flip(json!({"dataset": "users", "action": "hold"})),
+            "a hold needs a reason, so that others know why: add \"reason\""
+        );
+        assert_eq!(
+            flip(json!({"dataset": "users", "action": "rolback"})),
+            "unknown action \"rolback\": expected one of rollback, hold, release, status"
+        );
+        assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
+        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not an S3"));
+        for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
+            assert!(Flip::parse(&nothing).is_err(), "{nothing}");
+        }
+    }
+}

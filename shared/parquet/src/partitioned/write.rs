@@ -1,0 +1,75 @@
+//! Writes all rows of a source in partition folders.
+
+use std::sync::Arc;
+
+use turntable_core::{
+    config,
+    error::{Error, Result},
+    layout::Location,
+    partition::Kind,
+    port::Objects,
+    schema::Column,
+};
+
+use super::{outcome::PartitionedOutcome, pool::Pool, split::Keys};
+use crate::{properties::properties, rows::Rows, target::Target};
+
+/// Writes every row of the source under the location, in folders by the columns `partition_by`. `columns` are the
+/// source's columns, and `table` is for error messages. A source without rows gives one file without rows, in a folder
+/// that the projection finds.
+///
+/// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
+#[expect(clippy::too_many_arguments, reason = "its one caller has each argument from another place")]
+pub async fn write_until(
+    stop: impl Future<Output = ()>,
+    objects: &Arc<dyn Objects>,
+    location: &Location,
+    rows: Rows,
+    columns: &[Column],
+    partition_by: &[String],
+    sizes: config::Parquet,
+    table: &str,
+) -> Result<PartitionedOutcome> {
+    let (keys, by) = keys(&rows, columns, partition_by, table)?;
+    let sizes = config::Parquet { row_group_size: sizes.row_group_size.min(sizes.file_size), ..sizes };
+    let target = Target::new(objects.clone(), location.clone(), keys.schema.clone(), properties()?, sizes)?;
+    let target = Arc::new(target);
+    let mut pool = Pool::new(target.clone(), partition_by.to_vec());
+    let ended = tokio::select! {
+        biased;
+        () = stop => Ok(PartitionedOutcome::Stopped(target.progress())),
+        written = pool.fill(rows, keys, &by) => written.map(PartitionedOutcome::All),
+    };
+    if !matches!(ended, Ok(PartitionedOutcome::All(_))) {
+        pool.abort().await;
+    }
+    ended
+}
+
+/// Returns the source's columns that become folders, each with its kind. Checks that files keep at least one column.
+fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -> Result<(Keys, Vec<(Column, Kind)>)> {
+    let mut at = Vec::new();
+    let mut by = Vec::new();
+    for name in partition_by {
+        let fault = |fault: String| Error::config(format!("{table}: partition_by: {fault}"));
+        let Some(found) = columns.iter().position(|column| column.name == *name) else {
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            return Err(fault(format!("the source has no column {name:?}; it has {}", names.join(", "))));
+        };
+        let kind = Kind::of(&columns[found].glue_type).map_err(|why| fault(format!("column {name:?}: {why}")))?;
+        at.push((found, kind));
+        by.push((columns[found].clone(), kind));
+    }
+    let rest: Vec<usize> = (0..columns.len()).filter(|n| at.iter().all(|(at, _)| at != n)).collect();
+    if rest.is_empty() {
+        return Err(Error::config(format!(
+            "{table}: partition_by names every column of the source: leave one out, because a file needs a column"
+        )));
+    }
+    let schema = rows.schema.project(&rest);
+    let schema = schema.map_err(|error| {
+        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, report it"))
+            .caused_by(error)
+    })?;
+    Ok((Keys { at, rest, schema: Arc::new(schema), table: table.into() }, by))
+}
