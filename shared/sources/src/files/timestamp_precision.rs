@@ -18,7 +18,7 @@ use turntable_core::error::{Error, Result};
 /// Returns the batch with NULL in place of every value that has a timestamp more precise than a microsecond, or fails
 /// if the dataset's `on_unrepresentable` says so. `nanos` has the columns with INT96 as nanoseconds; `before` is the
 /// number of the object's rows before this batch.
-pub fn settled(
+pub fn replace_too_precise(
     object: &Object,
     batch: RecordBatch,
     nanos: Option<&RecordBatch>,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ParsedDrop, Reader};
+use super::reader::{ParsedDrop, Reader};
 use turntable_core::{
     consent::{
         ConsentRecord, ConsentState, OCCURRED_AT, STATE,
@@ -14,9 +14,9 @@ use turntable_core::{
 };
 
 /// Records of one drop at most. The limit bounds the time and the disk space of a refresh.
-pub const MOST: u64 = 5_000_000;
+pub const MAX_RECORDS: u64 = 5_000_000;
 
-/// Returns the error for a drop of more than [`MOST`] records.
+/// Returns the error for a drop of more than [`MAX_RECORDS`] records.
 pub fn too_many(what: &impl Display) -> Error {
     Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
 }
@@ -50,11 +50,11 @@ impl<'a> Records<'a> {
     /// Returns the valid records and the rejects. Fails if records could not be spilled.
     pub fn finish(self) -> error::Result<ParsedDrop> {
         let ParsedDrop { records, rejects } = self.said;
-        Ok(ParsedDrop { records: records.whole()?, rejects })
+        Ok(ParsedDrop { records: records.ensure_complete()?, rejects })
     }
 
     pub fn reject(&mut self, line: u64, reason: impl Into<String>) {
-        self.said.rejects.line(line, reason);
+        self.said.rejects.add_record(line, reason);
     }
 
     /// Returns the names of a record's columns: the key's, then state and time.

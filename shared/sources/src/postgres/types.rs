@@ -113,14 +113,14 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
 
 impl Cast {
     /// Returns SQL that applies the cast to `expression`.
-    pub fn of(&self, expression: &str) -> String {
+    pub fn apply(&self, expression: &str) -> String {
         match self {
             Cast::None => expression.to_owned(),
             Cast::Text => format!("({expression})::pg_catalog.text"),
             Cast::TextArray => format!("({expression})::pg_catalog.text[]"),
             Cast::Row(fields) => {
                 let fields: Vec<String> =
-                    fields.iter().map(|(name, cast)| cast.of(&format!("({expression}).{}", quoted(name)))).collect();
+                    fields.iter().map(|(name, cast)| cast.apply(&format!("({expression}).{}", quoted(name)))).collect();
                 // `IS NULL` would also be true for a row whose fields are all null.
                 format!("CASE WHEN ({expression}) IS DISTINCT FROM NULL THEN ROW({}) END", fields.join(", "))
             }
@@ -173,13 +173,13 @@ mod tests {
         let n = Wire::Decimal { precision: 7, scale: 3 };
         assert_eq!(found.wire, Wire::Struct(vec![("n".into(), n), ("at".into(), Wire::Text)]));
         assert_eq!(
-            found.cast.of("\"c\""),
+            found.cast.apply("\"c\""),
             "CASE WHEN (\"c\") IS DISTINCT FROM NULL THEN ROW((\"c\").\"N\", ((\"c\").\"at\")::pg_catalog.text) END"
         );
         let array = Type::new("_inner".into(), 90002, Kind::Array(inner), "public".into());
         let found = rule(&array, -1, &modifiers).unwrap();
         assert_eq!(found.wire, Wire::List(Box::new(Wire::Text)));
-        assert_eq!(found.cast.of("\"c\""), "(\"c\")::pg_catalog.text[]");
+        assert_eq!(found.cast.apply("\"c\""), "(\"c\")::pg_catalog.text[]");
         assert_eq!(rule(&Type::INT4_ARRAY, -1, &modifiers).unwrap().cast, Cast::None);
     }
 
