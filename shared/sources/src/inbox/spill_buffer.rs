@@ -2,7 +2,7 @@
 //! partitioned by the hash of the key, so that the records of one bucket can be read by themselves.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::unix::fs::FileExt,
     sync::{
@@ -177,11 +177,7 @@ impl SpillFile {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let name = format!("turntable-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        fs::remove_file(&path)?;
+        let file = tempfile::tempfile()?;
         Ok(self.file.get_or_init(|| file))
     }
 }
