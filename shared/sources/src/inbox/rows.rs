@@ -22,13 +22,13 @@ use turntable_core::{
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
-    most: u64,
+    max_rows: u64,
 }
 
 impl<'a> Rows<'a> {
-    /// More than `most` rows are an error.
-    pub fn new(reader: &'a Reader, most: u64) -> Self {
-        Rows { records: Records::new(reader), row: 0, most }
+    /// More than `max_rows` rows are an error.
+    pub fn new(reader: &'a Reader, max_rows: u64) -> Self {
+        Rows { records: Records::new(reader), row: 0, max_rows }
     }
 
     pub fn finish(self) -> Result<ParsedDrop> {
@@ -37,7 +37,7 @@ impl<'a> Rows<'a> {
 
     /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
-        if self.row + batch.num_rows() as u64 > self.most {
+        if self.row + batch.num_rows() as u64 > self.max_rows {
             return Err(too_many(&what));
         }
         let key = &self.records.reader().key;
@@ -52,8 +52,8 @@ impl<'a> Rows<'a> {
             self.row += 1;
             let bytes = self.records.begin();
             let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
-                let of = |why: &str| format!("{} {why}", names[at]);
-                key.push(at, values.at(row).ok_or_else(|| of("is missing"))?, bytes).map_err(of)
+                let reason = |why: &str| format!("{} {why}", names[at]);
+                key.push(at, values.at(row).ok_or_else(|| reason("is missing"))?, bytes).map_err(reason)
             });
             let word = filled.and_then(|()| {
                 if states.is_null(row) {

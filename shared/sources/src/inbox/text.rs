@@ -144,8 +144,8 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn new(object: &Object, input: Input, most: u64) -> Bounded {
-        Bounded { input, left: most, object: object.to_string() }
+    fn new(object: &Object, input: Input, max_bytes: u64) -> Bounded {
+        Bounded { input, left: max_bytes, object: object.to_string() }
     }
 }
 

@@ -44,11 +44,11 @@ pub async fn copies(
             let bound = |part| format!("'({},0)'::tid", blocks * part / i64::from(parts));
             let mut bounds: Vec<String> = (1..i64::from(parts)).map(bound).collect();
             bounds.dedup();
-            let of = |range: &Option<String>| match range {
+            let copy = |range: &Option<String>| match range {
                 Some(range) => described.copy(&format!("{} WHERE {range}", options.query), None),
                 None => described.copy(&options.query, None),
             };
-            Ok(ranges("ctid", &bounds, false).iter().map(of).collect())
+            Ok(ranges("ctid", &bounds, false).iter().map(copy).collect())
         }
     }
 }
