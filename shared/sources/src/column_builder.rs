@@ -81,7 +81,7 @@ impl Ends {
 
     /// Ends a value. The error is the reason: Arrow's offsets have 31 bits. Batches are cut far below 2 GB, and
     /// databases limit a value to 1 GB.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, end: usize) -> Result<(), &'static str> {
         self.0.push(i32::try_from(end).map_err(|_| "more than 2 GB in one batch")?);
         Ok(())
@@ -109,14 +109,14 @@ impl Bytes {
     }
 
     /// Appends a whole value. The error is the reason.
-    #[inline]
+    #[inline(always)]
     pub fn append(&mut self, value: &[u8]) -> Result<(), &'static str> {
         self.bytes.extend_from_slice(value);
         self.end_value()
     }
 
     /// Ends the value whose bytes the caller has appended to `bytes`. The error is the reason.
-    #[inline]
+    #[inline(always)]
     pub fn end_value(&mut self) -> Result<(), &'static str> {
         self.ends.push(self.bytes.len())
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     column_builder::{ColumnBuilder, Values},
-    unrepresentable::Unrepresentable,
+    unrepresentable::{ColumnPolicy, Unrepresentable},
 };
 use turntable_core::{error::Error, manifest::TypedBy};
 use turntable_parquet::arrow_types;
@@ -88,8 +88,8 @@ impl Row {
             return Ok(());
         };
         let to = &mut self.columns[at];
-        let pushed = push_text(to, &mut self.names.nested[at], text, self.canonical);
-        null_if_allowed(pushed, to, at, Some(&self.unrepresentable))
+        push_text(to, &mut self.names.nested[at], text, self.canonical)
+            .or_else(|fault| null_if_allowed(fault, to, Some(self.unrepresentable.column(at))))
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
@@ -176,8 +176,9 @@ impl Names {
                 return Err(fault("appears twice"));
             }
             let to = &mut columns[at];
-            let pushed = push_json(to, &mut self.nested[at], json, canonical);
-            null_if_allowed(pushed, to, at, unrepresentable).map_err(|fault| fault.inside(fields[at].name()))?;
+            push_json(to, &mut self.nested[at], json, canonical)
+                .or_else(|fault| null_if_allowed(fault, to, unrepresentable.map(|policy| policy.column(at))))
+                .map_err(|fault| fault.inside(fields[at].name()))?;
         }
         for (column, _) in columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
             column.append_null();
@@ -186,19 +187,20 @@ impl Names {
     }
 }
 
-/// Replaces an unrepresentable value by null if the dataset's `on_unrepresentable` allows it; else returns the fault.
+/// Appends a null in place of a value that was refused, if it is unrepresentable and the dataset's `on_unrepresentable`
+/// allows it; else returns the fault.
+#[cold]
 fn null_if_allowed(
-    pushed: Result<(), ColumnFault>,
+    fault: ColumnFault,
     to: &mut ColumnBuilder,
-    at: usize,
-    unrepresentable: Option<&Unrepresentable>,
+    policy: Option<ColumnPolicy>,
 ) -> Result<(), ColumnFault> {
-    match (pushed, unrepresentable) {
-        (Err(fault), Some(policy)) if fault.is_unrepresentable && to.is_scalar() && policy.column(at).count_null() => {
+    match policy {
+        Some(policy) if fault.is_unrepresentable && to.is_scalar() && policy.count_null() => {
             to.append_null();
             Ok(())
         }
-        (pushed, _) => pushed,
+        _ => Err(fault),
     }
 }
 

@@ -33,21 +33,23 @@ fn append_to_values(values: &mut Values, wire: &Wire, sent: &[u8], policy: Colum
         (Values::Int64(to), _) => to.push(i64::from_be_bytes(exactly(sent)?)),
         (Values::Float32(to), _) => to.push(f32::from_be_bytes(exactly(sent)?)),
         (Values::Float64(to), _) => to.push(f64::from_be_bytes(exactly(sent)?)),
-        (Values::Decimal { values, .. }, Wire::Decimal { precision, scale }) => {
-            values.push(numeric::decimal(sent, *precision, *scale)?);
+        (Values::Decimal { values, precision, scale }, _) => {
+            values.push(numeric::decimal(sent, *precision, scale.unsigned_abs())?);
         }
         (Values::Date(to), _) => to.push(date(i32::from_be_bytes(exactly(sent)?))?),
         (Values::Timestamp { values, .. }, _) => values.push(timestamp(i64::from_be_bytes(exactly(sent)?))?),
-        (Values::Text(to), Wire::Jsonb) => match sent.split_first() {
-            Some((1, text)) => to.append(text).map_err(ValueFault::Malformed)?,
-            _ => return Err(ValueFault::Malformed("a jsonb of an unknown version")),
-        },
-        (Values::Text(to), Wire::Uuid) => to.append(&uuid(exactly(sent)?)).map_err(ValueFault::Malformed)?,
-        (Values::Text(to), Wire::NumericText) => {
-            numeric::text(sent, &mut to.bytes)?;
+        (Values::Text(to) | Values::Binary(to), wire) => {
+            match wire {
+                Wire::Jsonb => match sent.split_first() {
+                    Some((1, text)) => to.bytes.extend_from_slice(text),
+                    _ => return Err(ValueFault::Malformed("a jsonb of an unknown version")),
+                },
+                Wire::Uuid => to.bytes.extend_from_slice(&uuid(exactly(sent)?)),
+                Wire::NumericText => numeric::text(sent, &mut to.bytes)?,
+                _ => to.bytes.extend_from_slice(sent),
+            }
             to.end_value().map_err(ValueFault::Malformed)?;
         }
-        (Values::Text(to) | Values::Binary(to), _) => to.append(sent).map_err(ValueFault::Malformed)?,
         (Values::List { ends, element, .. }, Wire::List(wire)) => {
             append_elements(element, wire, sent, policy)?;
             ends.push(element.len()).map_err(ValueFault::Malformed)?;
