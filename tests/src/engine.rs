@@ -185,7 +185,7 @@ impl Engine for Memory {
         Ok(Answered { rows: vec![state.answer.clone()], scanned: 7 })
     }
 
-    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
+    async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>> {
         tokio::task::yield_now().await;
         let state = self.state();
         let started = state.runs.iter().find(|started| started.run == *run);

@@ -106,7 +106,7 @@ impl Follower {
         let page = &self.page.path;
         assert!(
             left.is_empty(),
-            "{test} does not follow these commands of {page}; let it, or say in tests/src/commands.rs who does: {left:#?}"
+            "{test} does not run these commands of {page}: add them, or name another test in tests/src/commands.rs: {left:#?}"
         );
     }
 }

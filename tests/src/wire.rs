@@ -363,7 +363,7 @@ impl Engine for Wired<dyn Engine> {
         self.once(Op::RefreshOptions, sql, None, self.port.ask(workgroup, database, sql)).await
     }
 
-    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
-        self.once(Op::Look, format!("{run:?}"), Some(None), self.port.loaded(run)).await
+    async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>> {
+        self.once(Op::Look, format!("{run:?}"), Some(None), self.port.progress(run)).await
     }
 }

@@ -52,6 +52,30 @@ pub struct Manifest {
     pub group: Option<GroupRun>,
 }
 
+/// Everything about a generation that is fixed before its files are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub dataset: String,
+    pub generation: Generation,
+    pub location: Location,
+    /// See [`Manifest::base`].
+    pub base: Option<Location>,
+    pub as_of: Timestamp,
+    /// See [`Manifest::spec`].
+    pub spec: String,
+}
+
+/// Everything about a generation that is known when its files are written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contents {
+    pub typed_by: TypedBy,
+    /// Without the partition columns.
+    pub columns: Vec<Column>,
+    pub partitions: Vec<Partition>,
+    pub files: Vec<File>,
+    pub nulled: BTreeMap<String, u64>,
+}
+
 /// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
 /// the members' names, so the run is complete when the last one exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +163,31 @@ pub struct File {
 }
 
 impl Manifest {
+    /// Returns the manifest of a generation that is no merge and belongs to no group. The only place that makes one.
+    pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
+        let Identity { dataset, generation, location, base, as_of, spec } = identity;
+        let Contents { typed_by, columns, partitions, files, nulled } = contents;
+        Manifest {
+            version: VERSION,
+            dataset,
+            generation,
+            location,
+            base,
+            as_of,
+            created_at,
+            spec,
+            typed_by,
+            columns,
+            partitions,
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+            nulled,
+            merge: None,
+            group: None,
+        }
+    }
+
     /// Returns the names of all columns, in the order of a query's result.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let partitions = self.partitions.iter().map(|partition| &partition.column);

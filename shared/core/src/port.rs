@@ -200,7 +200,7 @@ pub trait Engine: Send + Sync {
     async fn ask(&self, workgroup: &str, database: &str, sql: &str) -> Result<Answered>;
 
     /// Returns the progress of a run; `None` if there is no such run.
-    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>>;
+    async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>>;
 }
 
 #[derive(Debug)]

@@ -1,26 +1,35 @@
 //! Settles a run: writes its manifest once, or returns why there is none.
 
-use super::{AGAIN, Engines, Outcome, files, start};
+use super::{
+    files,
+    outcome::{Engines, Outcome},
+    start,
+};
 use crate::publish;
+use jiff::SignedDuration;
 use turntable_core::{
     config::Dataset,
     error::{Error, Kind, Result},
-    manifest::{Manifest, TypedBy, VERSION},
-    port::{Put, RunState},
+    manifest::{Contents, Identity, Manifest, TypedBy},
+    port::RunState,
     record::{EngineRun, Pending},
 };
+
+/// Until this long after its beginning, a run whose start was never confirmed is started again. Later it counts as
+/// failed. It is longer than the queue's retries. AWS doesn't document how long Athena remembers a token.
+const MAX_RESTART_AGE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Asks the engine for the state of a pending run, and settles the run if it has ended.
 pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> Result<Outcome> {
     let now = engines.env.clock.now();
     let Some(run) = &pending.run else {
-        if now.duration_since(pending.as_of) < AGAIN {
+        if now.duration_since(pending.as_of) < MAX_RESTART_AGE {
             return start::started(engines, dataset, pending, true).await;
         }
         let why = Error::unavailable("the start of the run was never confirmed, and it is too late to start it again");
         return Ok(Outcome::Failed(pending, why));
     };
-    match engines.engine.loaded(&EngineRun::of(&pending.work, run)).await? {
+    match engines.engine.progress(&EngineRun::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
             let why = Error::unavailable(format!("the engine no longer knows the run {run}"));
@@ -46,28 +55,24 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
     let env = &engines.env;
     let keys = publish::partition_keys(env, dataset).await?;
     let found = files::read(&env.objects, pending, &keys).await?;
-    let manifest = Manifest {
-        version: VERSION,
+    let identity = Identity {
         dataset: pending.dataset.clone(),
         generation: pending.generation,
         location: pending.location.clone(),
         base: pending.base.clone(),
         as_of: pending.as_of,
-        created_at: env.clock.now(),
         spec: pending.spec.clone(),
+    };
+    let contents = Contents {
         typed_by: TypedBy::Source,
         columns: found.columns,
         partitions: found.partitions,
-        rows: found.files.iter().map(|file| file.rows).sum(),
-        bytes: found.files.iter().map(|file| file.bytes).sum(),
         files: found.files,
         nulled: Default::default(),
-        merge: None,
-        group: None,
     };
-    let key = dataset.paths.manifest(&pending.generation);
-    match env.objects.put_new(&key, manifest.to_json().into()).await? {
-        Put::Created => Ok(Outcome::Complete(manifest)),
-        Put::Exists => Ok(Outcome::Nothing(format!("{} of {} is already settled", pending.generation, dataset.name))),
-    }
+    let manifest = Manifest::new(identity, contents, env.clock.now());
+    Ok(match publish::complete(env, dataset, &manifest).await? {
+        true => Outcome::Complete(manifest),
+        false => Outcome::Nothing(format!("{} of {} is already settled", pending.generation, dataset.name)),
+    })
 }

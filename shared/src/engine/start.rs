@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
-use super::{AS_OF, DATASET, Engines, GENERATION, Outcome, failed};
+use super::{
+    outcome::{Engines, Outcome},
+    pending::failed,
+};
 use crate::publish;
 use turntable_core::{
     config::{Athena, Dataset, GlueJob, Source},
@@ -16,6 +19,11 @@ use turntable_core::{
     record::{self, Folder, JOB_LOCATION, Pending, Work},
     unload,
 };
+
+/// The arguments that a job gets besides [`turntable_core::record::JOB_LOCATION`], which identifies the run.
+const DATASET: &str = "--turntable_dataset";
+const GENERATION: &str = "--turntable_generation";
+const AS_OF: &str = "--turntable_as_of";
 
 /// How long a query may wait and run together. Athena limits each of them to less, and has no limit for both together.
 const MAX_QUERY_TIME: SignedDuration = SignedDuration::from_hours(24);

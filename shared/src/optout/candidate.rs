@@ -10,7 +10,7 @@ use turntable_core::{
     decision::Live,
     error::{Error, Result},
     layout::Generation,
-    manifest::{self, Manifest, Merge, TypedBy, VERSION},
+    manifest::{self, Contents, Identity, Manifest, Merge, TypedBy},
     optout::consumed,
     port::Entry,
     table::TableVersion,
@@ -113,24 +113,21 @@ impl CandidateManifest<'_> {
     ) -> Manifest {
         let read = reads.iter().map(|read| read.drop.clone());
         let consumed = consumed::consumed(self.base, self.generation, listed, read);
-        Manifest {
-            version: VERSION,
+        let identity = Identity {
             dataset: self.dataset.name.clone(),
             generation: self.generation,
             location: self.dataset.paths.generation(&self.generation),
             base: self.live.location(&self.dataset.paths),
             as_of: self.as_of,
-            created_at: now,
             spec: self.dataset.spec.clone(),
+        };
+        let contents = Contents {
             typed_by: TypedBy::Declared,
             columns: file::columns(self.key),
             partitions: Vec::new(),
-            rows: files.iter().map(|file| file.rows).sum(),
-            bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             nulled: Default::default(),
-            merge: Some(Merge { buckets, consumed }),
-            group: None,
-        }
+        };
+        Manifest { merge: Some(Merge { buckets, consumed }), ..Manifest::new(identity, contents, now) }
     }
 }

@@ -27,17 +27,17 @@ use super::{
 };
 use crate::{
     environment::Environment,
-    publish::{self, Cause, Outcome, TableHead, TableState},
+    publish::{self, Attempt, Attempts, Audit, Cause, Outcome, TableHead, TableState},
 };
 use turntable_core::{
-    audit::{self, Evidence, Object},
+    audit::Object,
     config::{Dataset, Inbox},
-    decision::{self, Decision, Live, Trigger},
+    decision::{self, Live, Trigger},
     error::{Error, Result},
     layout::Generation,
     manifest::Manifest,
     optout::consumed,
-    port::{Entry, Put, Secrets, TokenSigner},
+    port::{Secrets, TokenSigner},
     record::FlipOrigin,
 };
 use turntable_sources::inbox::{self, ENOUGH, Read, Reader, reject};
@@ -94,23 +94,26 @@ pub struct Timings {
 }
 
 /// How many times a refresh retries after it has lost the race to another flip. Each time, the other flip succeeded.
-const MAX_ATTEMPTS: u32 = 10;
+const MAX_LOST_RACES: u32 = 10;
 
 /// Brings every unread drop into the live table. An error may leave a generation that is not live, but no drop is lost:
 /// the next refresh reads all of them again.
 pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Refreshed> {
     let mut ask = ask.clone();
     let mut before: Option<Refreshed> = None;
-    let mut lost = 0;
-    while lost < MAX_ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
+    loop {
+        if let Err(lost) = attempts.begin() {
+            // What the first rounds have published stays published.
+            return before.ok_or(lost);
+        }
         let Some(mut done) = once(env, dataset, inbox, &ask).await? else {
-            lost += 1;
             // A random pause, so that two refreshes that race don't race again at once.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
-            tokio::time::sleep(Duration::from_millis(pause * u64::from(lost))).await;
+            tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
             continue;
         };
-        if let Some(before) = before {
+        if let Some(before) = before.take() {
             if done.outcome != Outcome::Committed {
                 return Ok(before);
             }
@@ -125,8 +128,8 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
         }
         (ask.patient, ask.reconcile) = (false, false);
         before = Some(done);
+        attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     }
-    Err(Error::conflict(format!("{}: lost the race to other flips {MAX_ATTEMPTS} times: run again", dataset.table)))
 }
 
 /// Makes one attempt. Returns `None` if it lost the race to another flip.
@@ -209,13 +212,12 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
     let candidate = draft.complete(built.files, buckets, &listed, &reads, env.clock.now());
 
-    let (_, objects) = futures::try_join!(complete(env, dataset, &candidate), objects(env, &candidate))?;
-    let reasons = verdict(env, dataset, &candidate, &objects, &loaded);
+    let ((), listed) = futures::try_join!(
+        publish::complete_new(env, dataset, &candidate),
+        publish::objects(&env.objects, &candidate),
+    )?;
     let audited = began.elapsed();
     took.audit = audited - merged;
-    if !reasons.is_empty() {
-        return Ok(Some(Refreshed { outcome: Outcome::Rejected, reasons, lag: lag(), ..unchanged }));
-    }
     let rejected = reads.iter().map(|read| read.rejects.count).sum::<u64>() + more.rejects.count;
     let done = Refreshed {
         outcome: Outcome::Committed,
@@ -230,10 +232,16 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         lag: None,
         took,
     };
-    Ok(flip(env, dataset, &candidate, loaded).await?.map(|outcome| match outcome {
-        Flipped::Done => Refreshed { lag: lag(), took: Timings { flip: began.elapsed() - audited, ..took }, ..done },
-        Flipped::Held(reason) => Refreshed { reasons: vec![reason], lag: lag(), ..unchanged },
-    }))
+    Ok(match flip(env, dataset, &candidate, loaded, listed).await? {
+        MergeFlip::Done => {
+            Some(Refreshed { lag: lag(), took: Timings { flip: began.elapsed() - audited, ..took }, ..done })
+        }
+        MergeFlip::Held(reason) => Some(Refreshed { reasons: vec![reason], lag: lag(), ..unchanged }),
+        MergeFlip::Rejected(reasons) => {
+            Some(Refreshed { outcome: Outcome::Rejected, reasons, lag: lag(), ..unchanged })
+        }
+        MergeFlip::LostBase => None,
+    })
 }
 
 /// Returns an error if the table existed and is missing now. A new table would lack the drops that `sweep` has
@@ -270,86 +278,37 @@ async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Resu
         .await
 }
 
-/// Writes the manifest, which completes the generation.
-async fn complete(env: &Environment, dataset: &Dataset, candidate: &Manifest) -> Result<()> {
-    let key = dataset.paths.manifest(&candidate.generation);
-    match env.objects.put_new(&key, candidate.to_json().into()).await? {
-        Put::Created => Ok(()),
-        Put::Exists => Err(Error::corrupt(format!("{key}: this generation already exists: run again"))),
-    }
-}
-
-async fn objects(env: &Environment, candidate: &Manifest) -> Result<Vec<Object>> {
-    let listed = env.objects.list(&candidate.location, None).await?;
-    let object = |entry: Entry| Object {
-        key: entry.key.key[candidate.location.prefix.len()..].to_owned(),
-        bytes: entry.size,
-        etag: entry.etag,
-    };
-    Ok(listed.into_iter().map(object).collect())
-}
-
-/// Runs the audit without the footers, because this process has just written the files, or copied them from audited
-/// files on the condition of their ETags. If the `flip` function handles the manifest's event first, it reads the
-/// footers too.
-fn verdict(
-    env: &Environment,
-    dataset: &Dataset,
-    candidate: &Manifest,
-    objects: &[Object],
-    loaded: &TableState,
-) -> Vec<String> {
-    let columns = loaded.table.as_ref().map(|table| table.columns.as_slice());
-    audit::verdict(&Evidence {
-        now: env.clock.now(),
-        policy: dataset.schema,
-        manifest: candidate,
-        objects,
-        footers: &[],
-        table: columns,
-        partition_keys: None,
-        live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),
-        checks: &dataset.checks,
-    })
-    .reasons()
-}
-
-enum Flipped {
+/// How the flip of a merge ended.
+enum MergeFlip {
     Done,
     Held(String),
+    Rejected(Vec<String>),
+    /// The base is no longer live: merge again.
+    LostBase,
 }
 
-/// Makes the candidate live if its base is still live. Returns `None` if the base is no longer live.
+/// Makes the candidate live if its base is still live. `listed` has its objects, listed after the table was read.
 async fn flip(
     env: &Environment,
     dataset: &Dataset,
     candidate: &Manifest,
     mut loaded: TableState,
-) -> Result<Option<Flipped>> {
+    listed: Vec<Object>,
+) -> Result<MergeFlip> {
     let cause = Cause { by: FlipOrigin::Event, why: None };
-    for attempt in 0..MAX_ATTEMPTS {
-        match decision::flip(&dataset.paths, candidate, &loaded.state, Trigger::Event)? {
-            // This `VersionId` was read after the audit, so the audit must be repeated: see the proof in
-            // `crate::sweep`.
-            Decision::Flip if attempt > 0 => {
-                publish::ensure_not_deleting(env, dataset, &candidate.generation).await?;
-                let objects = objects(env, candidate).await?;
-                if !verdict(env, dataset, candidate, &objects, &loaded).is_empty() {
-                    return Ok(None);
-                }
-            }
-            Decision::Flip => {}
+    let mut audit = Audit::JustWritten(Some(listed));
+    let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
+    while attempts.begin().is_ok() {
+        let by_event = (Trigger::Event, &cause);
+        match publish::attempt(env, dataset, candidate, by_event, loaded, &mut audit).await? {
             // The manifest's event made the candidate live first, and by now a later generation may be live.
-            Decision::AlreadyLive => return Ok(Some(Flipped::Done)),
-            Decision::Stale(_) if loaded.state.was_live(&candidate.generation) => return Ok(Some(Flipped::Done)),
-            Decision::Stale(_) => return Ok(None),
-            Decision::Held(hold) => return Ok(Some(Flipped::Held(hold.reason))),
+            Attempt::Committed(_) | Attempt::AlreadyLive(_) => return Ok(MergeFlip::Done),
+            Attempt::Stale(_, now) if now.state.was_live(&candidate.generation) => return Ok(MergeFlip::Done),
+            Attempt::Held(hold, _) => return Ok(MergeFlip::Held(hold.reason)),
+            Attempt::Rejected(reasons, _) if attempts.lost() == 0 => return Ok(MergeFlip::Rejected(reasons)),
+            Attempt::Stale(..) | Attempt::Rejected(..) => return Ok(MergeFlip::LostBase),
+            Attempt::LostRace => loaded = TableState::at(env, dataset, &candidate.generation).await?,
         }
-        let input = publish::next_table(dataset, &loaded, candidate, dataset.schema);
-        if publish::commit(env, dataset, candidate, loaded, input, &cause).await?.is_some() {
-            return Ok(Some(Flipped::Done));
-        }
-        loaded = TableState::at(env, dataset, &candidate.generation).await?;
     }
-    Ok(None)
+    Ok(MergeFlip::LostBase)
 }

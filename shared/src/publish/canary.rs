@@ -4,11 +4,14 @@ use tracing::{error, warn};
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, FlipReport, Outcome, Scanned, TableState, busy,
+    attempts::Attempts,
     commit::{commit, next_table},
-    manifest, sql_checks, table_state,
+    manifests::manifest,
+    report::{Cause, FlipReport, Outcome},
+    sql_checks::{self, Scanned},
+    table_state::{self, TableState, ensure_not_deleting},
 };
-use crate::{environment::Environment, publish::ensure_not_deleting};
+use crate::environment::Environment;
 use turntable_core::{
     audit::Question,
     config::Dataset,
@@ -19,11 +22,6 @@ use turntable_core::{
     record::{self, Canary, Flip, FlipOrigin},
     table::TableChange,
 };
-
-/// Returns the canary's state in a new flip record: pending, or `None` if the dataset has no canary.
-pub fn pending(dataset: &Dataset) -> Option<Canary> {
-    dataset.checks.canary.as_ref().map(|_| Canary::Pending)
-}
 
 /// The result of a canary.
 pub enum Answered {
@@ -107,7 +105,9 @@ async fn flip_back(
 ) -> Result<(Live, String)> {
     let before = Live::of(&dataset.paths, from);
     let cause = Cause { by: FlipOrigin::Canary, why: Some(why.into()) };
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
         let oldest = before.generation().into_iter().chain([failed]).min_by_key(|generation| generation.ulid);
         let loaded = TableState::at(env, dataset, &oldest.unwrap_or(failed)).await?;
         if loaded.state.live != Live::Managed(failed) {
@@ -123,7 +123,6 @@ async fn flip_back(
             Returned::LookAgain => {}
         }
     }
-    Err(busy(dataset))
 }
 
 /// The result of moving a table back.

@@ -3,7 +3,11 @@
 use tracing::warn;
 use ulid::Ulid;
 
-use super::{ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy, canary};
+use super::{
+    attempts::Attempts,
+    report::{Cause, FlipReport, Outcome},
+    table_state::{TableState, pending_canary},
+};
 use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
@@ -93,7 +97,7 @@ pub async fn commit(
         by: cause.by,
         why: cause.why.clone(),
         canary: if matches!(cause.by, FlipOrigin::Event | FlipOrigin::Operator) {
-            canary::pending(dataset)
+            pending_canary(dataset)
         } else {
             None
         },
@@ -120,11 +124,12 @@ pub async fn commit(
 /// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
 /// later of the two would put a flip on record that never happened.
 async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
         let loaded = TableState::at(env, dataset, candidate).await?;
         if loaded.is_current(env, dataset).await? {
             return Ok(loaded);
         }
     }
-    Err(busy(dataset))
 }

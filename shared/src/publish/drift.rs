@@ -18,15 +18,17 @@ use tracing::warn;
 use ulid::Ulid;
 
 use super::{
-    ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy,
+    attempts::Attempts,
+    audit::judge,
     commit::{commit, next_table},
-    group, judge, manifest,
-    table_state::{self, TableHead},
+    group,
+    manifests::manifest,
+    report::{Cause, FlipReport, Outcome},
+    table_state::{self, TableHead, TableState, ensure_not_deleting},
 };
 use crate::{
     environment::Environment,
     metric::{Metric, emit},
-    publish::ensure_not_deleting,
 };
 use turntable_core::{
     config::{Checks, Dataset, OnDrift},
@@ -62,7 +64,9 @@ impl Drift {
 ///
 /// Fails as `Conflict` if the table changes during every attempt.
 async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, TableState)>> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
         let head = TableHead::now(env, dataset).await?;
         let returned = match head.live.generation() {
             Some(live) => table_state::returned(env, dataset, &live).await?,
@@ -85,7 +89,6 @@ async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, T
             return Ok(Some((Drift { live, expected }, loaded)));
         }
     }
-    Err(busy(dataset))
 }
 
 /// Checks whether [`detect_and_repair`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part
@@ -104,7 +107,9 @@ pub async fn detect_drift(env: &Environment, dataset: &Dataset) -> Result<Option
 /// Returns `None` if there is no drift.
 pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
     let mut told: Option<String> = None;
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
         let Some((drift, loaded)) = detect(env, dataset).await? else {
             return Ok(None);
         };
@@ -148,5 +153,4 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
             return Ok(Some(FlipReport { reasons: vec![told], ..swapped.ended }));
         }
     }
-    Err(busy(dataset))
 }

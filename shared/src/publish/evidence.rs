@@ -28,17 +28,7 @@ const MAX_CONCURRENT_FOOTERS: usize = 16;
 /// Reads no footer if the objects are not exactly those of the manifest.
 pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
     let location = &manifest.location;
-    let listed = objects.list(location, None).await?;
-    let found: Vec<Object> = listed
-        .into_iter()
-        .map(|entry| Object {
-            key: entry.key.key[location.prefix.len()..].to_owned(),
-            bytes: entry.size,
-            etag: entry.etag,
-        })
-        // Spark leaves `_SUCCESS`, and Hadoop leaves empty folders.
-        .filter(|object| !is_hidden(&object.key))
-        .collect();
+    let found = self::objects(objects, manifest).await?;
     if !exact_objects(manifest, &found).is_empty() {
         return Ok(Found { objects: found, footers: Vec::new() });
     }
@@ -49,6 +39,22 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     let read: Vec<_> = manifest.files.iter().map(read).collect();
     let footers = stream::iter(read).buffered(MAX_CONCURRENT_FOOTERS).try_collect().await?;
     Ok(Found { objects: found, footers })
+}
+
+/// Lists the location's objects, without those that Athena ignores.
+pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Vec<Object>> {
+    let location = &manifest.location;
+    let listed = objects.list(location, None).await?;
+    Ok(listed
+        .into_iter()
+        .map(|entry| Object {
+            key: entry.key.key[location.prefix.len()..].to_owned(),
+            bytes: entry.size,
+            etag: entry.etag,
+        })
+        // Spark leaves `_SUCCESS`, and Hadoop leaves empty folders.
+        .filter(|object| !is_hidden(&object.key))
+        .collect())
 }
 
 async fn footer(objects: Arc<dyn Objects>, at: Key, file: File, partitions: Vec<Statistics>) -> Result<Footer> {

@@ -3,9 +3,14 @@
 use tracing::warn;
 
 use super::{
-    ATTEMPTS, Cause, FlipReport, Outcome, TableState, busy, commit::commit, judge, manifest, next_table, table_state,
+    attempts::Attempts,
+    audit::judge,
+    commit::{commit, next_table},
+    manifests::manifest,
+    report::{Cause, FlipReport, Outcome},
+    table_state::{self, TableState, ensure_not_deleting},
 };
-use crate::{environment::Environment, publish::ensure_not_deleting};
+use crate::environment::Environment;
 use turntable_core::{
     config::{Checks, Dataset, Source},
     decision::{self, Live},
@@ -38,7 +43,9 @@ pub async fn rollback(
         )));
     }
     let cause = Cause { by: FlipOrigin::Rollback, why: reason };
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
         let live = table_state::live(env, dataset).await?;
         let oldest = wanted.into_iter().chain(live.generation()).min_by_key(|generation| generation.ulid);
         let oldest = oldest.ok_or_else(|| {
@@ -91,7 +98,6 @@ pub async fn rollback(
             return Ok(swapped.ended);
         }
     }
-    Err(busy(dataset))
 }
 
 fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
@@ -172,7 +178,8 @@ pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String
 /// A flip that loaded its state before the caller's last write then fails its version check, reloads, and sees that
 /// write. Returns whether the table is fenced. A table that does not exist needs no fence.
 async fn fence(env: &Environment, dataset: &Dataset) -> Result<bool> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(&dataset.table);
+    while attempts.begin().is_ok() {
         let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(true) };
         if table.token.is_none() {
             return Ok(true);

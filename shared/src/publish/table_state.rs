@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
-use super::canary;
 use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
@@ -15,7 +14,7 @@ use turntable_core::{
     layout::{Generation, Key, Location},
     manifest::Manifest,
     port::Objects,
-    record::{self, Flip, FlipOrigin, Hold, RevertIntent},
+    record::{self, Canary, Flip, FlipOrigin, Hold, RevertIntent},
     schema::Column,
     table::TableVersion,
 };
@@ -74,7 +73,7 @@ impl TableState {
             to,
             by: FlipOrigin::Recovered,
             why: None,
-            canary: canary::pending(dataset),
+            canary: pending_canary(dataset),
         };
         env.objects.put_new(&dataset.paths.flip(ulid), record::to_json(&flip).into()).await?;
         Ok(Some((ulid, flip)))
@@ -272,4 +271,9 @@ pub async fn ensure_not_deleting(env: &Environment, dataset: &Dataset, generatio
             dataset.table
         ))),
     }
+}
+
+/// Returns the canary's state in a new flip record: pending, or `None` if the dataset has no canary.
+pub fn pending_canary(dataset: &Dataset) -> Option<Canary> {
+    dataset.checks.canary.as_ref().map(|_| Canary::Pending)
 }

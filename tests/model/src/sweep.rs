@@ -94,7 +94,8 @@ impl Turntable {
         };
         let go = set(&mut plan.go.iter().map(|(name, _)| name));
         let spared = set(&mut plan.spared.iter());
-        let drained = |kept: &turntable_core::sweep::Kept| matches!(kept.reason, turntable_core::sweep::Reason::Draining(_));
+        let drained =
+            |kept: &turntable_core::sweep::Kept| matches!(kept.reason, turntable_core::sweep::Reason::Draining(_));
         if plan.kept.iter().any(drained) {
             state.just = Some(Just::Draining);
         }

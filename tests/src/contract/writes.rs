@@ -120,7 +120,7 @@ async fn leaves_nothing_of_an_abandoned_upload(subject: Arc<Subject>) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("an upload that was aborted or dropped has left parts");
+    panic!("an aborted or dropped upload has left parts");
 }
 
 async fn lists_and_aborts_uploads(subject: Arc<Subject>) {
@@ -136,7 +136,7 @@ async fn lists_and_aborts_uploads(subject: Arc<Subject>) {
         objects.abort_upload(&listed[0]).await.unwrap();
         assert_eq!(objects.uploads(&at).await.unwrap(), []);
     }
-    assert!(upload.finish().await.is_err(), "an upload that was aborted is finished");
+    assert!(upload.finish().await.is_err(), "an aborted upload was finished");
     assert_eq!(objects.head(&key).await.unwrap(), None);
 }
 

@@ -100,7 +100,7 @@ async fn every_dataset_is_listed_and_problems_come_first() {
     assert_eq!(
         answer["datasets"][4],
         json!({ "dataset": "never", "live": null }),
-        "nothing is told of what is not there"
+        "nothing is reported about missing objects"
     );
 }
 

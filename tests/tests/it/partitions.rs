@@ -287,6 +287,6 @@ async fn unordered_rows_beyond_the_buffer_become_one_file_per_partition() {
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
         cut += usize::from(reader.metadata().num_row_groups() > 1);
     }
-    assert!(cut > 0, "no row group was sent before the end: the test has no teeth");
+    assert!(cut > 0, "no row group was sent before the end: the test proves nothing");
     assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
 }

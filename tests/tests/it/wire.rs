@@ -53,7 +53,6 @@ impl Wire {
     }
 
     /// Returns a world whose calls take random times, and whose process may die at one.
-    #[allow(dead_code, reason = "one of the two tests that share this file uses it")]
     pub fn turning(env: &Environment, seed: u64, dies_at: Option<usize>) -> Environment {
         let (wire, env) = Wire::around(env, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);

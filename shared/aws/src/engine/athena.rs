@@ -43,7 +43,7 @@ impl Unloads {
     }
 
     /// Returns the state of a query, or `None` if Athena doesn't know it.
-    pub async fn loaded(&self, id: &str) -> Result<Option<Progress>> {
+    pub async fn progress(&self, id: &str) -> Result<Option<Progress>> {
         let sent = self.client.get_query_execution().query_execution_id(id).send().await;
         let execution = match sent {
             Ok(answer) => answer.query_execution,

@@ -102,7 +102,7 @@ impl Jobs {
     }
 
     /// Returns the state of a run, or `None` if Glue doesn't know it.
-    pub async fn loaded(&self, job: &str, id: &str) -> Result<Option<Progress>> {
+    pub async fn progress(&self, job: &str, id: &str) -> Result<Option<Progress>> {
         let sent = self.0.get_job_run().job_name(job).run_id(id).send().await;
         let run = match sent {
             Ok(answer) => answer.job_run,

@@ -49,10 +49,10 @@ impl Engine for Engines {
         athena.run(database, sql).await
     }
 
-    async fn loaded(&self, run: &EngineRun) -> Result<Option<Progress>> {
+    async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>> {
         match run {
-            EngineRun::Athena { id } => self.athena.loaded(id).await,
-            EngineRun::GlueJob { job, id } => self.glue.loaded(job, id).await,
+            EngineRun::Athena { id } => self.athena.progress(id).await,
+            EngineRun::GlueJob { job, id } => self.glue.progress(job, id).await,
         }
     }
 }

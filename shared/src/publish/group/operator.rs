@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{ATTEMPTS, GroupFlipReport, Settled, resume, store};
+use super::{
+    report::GroupFlipReport,
+    resume::{self, Settled},
+    store,
+};
 use crate::{
     environment::Environment,
-    publish::{Outcome, TableState, table_state},
+    publish::{
+        attempts::Attempts,
+        operator,
+        report::Outcome,
+        table_state::{self, TableState},
+    },
 };
 use turntable_core::{
     config::{Dataset, Group},
@@ -26,7 +35,9 @@ pub async fn rollback(
     wanted: Option<Generation>,
     reason: Option<String>,
 ) -> Result<GroupFlipReport> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(group.name.record());
+    loop {
+        attempts.begin()?;
         let found = store::read(env, group.name).await?;
         if found.record.flipping.is_some() {
             resume::settle(env, group, BTreeMap::new()).await?;
@@ -68,7 +79,6 @@ pub async fn rollback(
             Settled::ByOthers => by_others(env, group, &to).await,
         };
     }
-    Err(store::busy(group.name))
 }
 
 /// Returns how a rollback ended that another invocation has finished.
@@ -105,7 +115,7 @@ pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Resul
 pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
         if table_state::hold(env, member).await?.is_some() {
-            crate::publish::release(env, member, reason.clone()).await?;
+            operator::release(env, member, reason.clone()).await?;
         }
     }
     let reason = reason.unwrap_or_default();
@@ -114,7 +124,9 @@ pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String
 
 /// Writes a hold to the group's record. A flip in flight is finished first: a hold never stops one midway.
 async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<()> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(group.name.record());
+    loop {
+        attempts.begin()?;
         let found = store::read(env, group.name).await?;
         if found.record.flipping.is_some() {
             resume::settle(env, group, BTreeMap::new()).await?;
@@ -122,7 +134,6 @@ async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<
             return Ok(());
         }
     }
-    Err(store::busy(group.name))
 }
 
 /// Returns what is live for every member, and the group's record. Changes nothing.

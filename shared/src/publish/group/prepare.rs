@@ -6,7 +6,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     environment::Environment,
-    publish::{Scanned, TableState, audited, sql_checks::SqlCheckResults},
+    publish::{
+        audit::audited,
+        sql_checks::{Scanned, SqlCheckResults},
+        table_state::TableState,
+    },
 };
 use turntable_core::{
     config::Dataset,
@@ -73,14 +77,20 @@ pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
 }
 
-/// Audits all members. Returns the table inputs that the flip would send, or every reason against every member.
-///
-/// A member that is already live needs no input, so its entry is `None`. `asked` keeps Athena's answers for a retry.
+/// The verdict on all members.
+pub enum GroupAudit {
+    /// The tables that the flip would make; `None` for a member that is already live.
+    Passed(Vec<Option<NextTable>>),
+    /// Every reason against every member.
+    Rejected(Vec<String>),
+}
+
+/// Audits all members. `asked` keeps Athena's answers for a retry.
 pub async fn audit(
     env: &Environment,
     prepared: &[Prepared<'_>],
     asked: &mut BTreeMap<String, SqlCheckResults>,
-) -> Result<Result<Vec<Option<NextTable>>, Vec<String>>> {
+) -> Result<GroupAudit> {
     let mut audits = Vec::new();
     for one in prepared {
         audits.push(audit_one(env, one, asked.remove(&one.dataset.name)));
@@ -93,7 +103,7 @@ pub async fn audit(
         against.extend(reasons.into_iter().map(|reason| format!("{name}: {reason}")));
         inputs.push(input);
     }
-    Ok(if against.is_empty() { Ok(inputs) } else { Err(against) })
+    Ok(if against.is_empty() { GroupAudit::Passed(inputs) } else { GroupAudit::Rejected(against) })
 }
 
 type Audited = (Option<NextTable>, Vec<String>, Option<SqlCheckResults>);

@@ -9,15 +9,18 @@ use std::{
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
-use super::{GroupFlipReport, prepare::Ready, store};
+use super::{prepare::Ready, report::GroupFlipReport, store};
 use crate::{
     environment::Environment,
     publish::{
-        ATTEMPTS, Cause, Outcome, Scanned, TableState, busy,
+        attempts::Attempts,
+        audit::judge,
         canary::{self, Answered, Returned},
-        candidate,
         commit::{commit, next_table},
-        ensure_not_deleting, judge,
+        manifests::candidate,
+        report::{Cause, Outcome},
+        sql_checks::Scanned,
+        table_state::{TableState, ensure_not_deleting},
     },
 };
 use turntable_core::{
@@ -49,7 +52,9 @@ pub enum Settled {
 /// Finishes the flip in flight. `ready` has the tables that were prepared before the flip began.
 pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
     let (mut target, mut unanswered, mut between) = (None, 0, None);
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(group.name.record());
+    loop {
+        attempts.begin()?;
         let found = store::read(env, group.name).await?;
         let flipping = found.record.flipping.clone().filter(|now| target.as_ref().is_none_or(|to| *to == now.to));
         let Some(flipping) = flipping else { return Ok(Settled::ByOthers) };
@@ -93,7 +98,6 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
         // If another invocation replaced the record first, the next attempt reads what it wrote.
         found.replace(env, group.name, &found.record.turned(failed)).await?;
     }
-    Err(store::busy(group.name))
 }
 
 /// Returns how much of the past the record keeps: the largest settings of all members.
@@ -262,7 +266,9 @@ impl<'a> GroupFlip<'a> {
         }
         let from = self.flipping.from.get(name).and_then(Option::as_ref);
         let cause = Cause { by: FlipOrigin::Group, why: self.flipping.back.clone() };
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::on(&dataset.table);
+        loop {
+            attempts.begin()?;
             let loaded = TableState::at(self.env, dataset, &self.oldest(dataset, member)).await?;
             match self.step(dataset, &loaded) {
                 Step::Move => {
@@ -283,7 +289,6 @@ impl<'a> GroupFlip<'a> {
                 }
             }
         }
-        Err(busy(dataset))
     }
 
     /// Returns the older of the generations that the table may be at. All flips since then must be loaded.

@@ -1,8 +1,8 @@
 //! Stores a group's record in S3. A replacement requires the ETag that was read.
 
-use crate::{environment::Environment, publish::ATTEMPTS};
+use crate::{environment::Environment, publish::attempts::Attempts};
 use turntable_core::{
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     group::Record,
     layout::Group,
     port::Put,
@@ -19,7 +19,9 @@ pub struct Found {
 /// Reads a group's record, or an empty one if the object does not exist yet.
 pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
     let key = group.record();
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::on(group.record());
+    loop {
+        attempts.begin()?;
         let Some(entry) = env.objects.head(&key).await? else {
             return Ok(Found { record: Record::new(&group.name), etag: None });
         };
@@ -30,7 +32,6 @@ pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
             Err(error) => return Err(error),
         }
     }
-    Err(busy(group))
 }
 
 impl Found {
@@ -42,12 +43,4 @@ impl Found {
             Some(etag) => env.objects.replace(&key, etag, json).await,
         }
     }
-}
-
-/// Returns the error of a request that lost every race for the record.
-pub fn busy(group: &Group) -> Error {
-    Error::conflict(format!(
-        "{}: lost the race for the record {ATTEMPTS} times: send the request again",
-        group.record()
-    ))
 }

@@ -28,7 +28,7 @@ async fn a_long_query_outlives_fifty_flips_and_sweeps_exactly_if_drain_is_longer
     chain.put("source/users.csv", tokens(120_000)).await.unwrap();
     let (patient, hasty) = tokio::join!(long_query(&chain, "patient"), long_query(&chain, "hasty"));
     assert_eq!(patient, Ok(()), "drain is an hour");
-    assert!(hasty.is_err_and(|missing| missing.contains("NoSuchKey")), "the test has no teeth");
+    assert!(hasty.is_err_and(|missing| missing.contains("NoSuchKey")), "the test proves nothing");
 }
 
 /// Reads one file of the live generation, waits for the flips and sweeps, and reads the rest.
@@ -40,7 +40,7 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     let manifest =
         Manifest::from_json(&paths.manifest(&first), &first, &read(chain, &paths.manifest(&first).key).await?);
     let files = manifest.unwrap().files;
-    assert!(files.len() > 1, "one file is no long query");
+    assert!(files.len() > 1, "a long query needs several files");
     let (now, later) = files.split_at(1);
     read(chain, &paths.generation(&first).key(&now[0].key).key).await?;
 

@@ -35,7 +35,7 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
             let sql = format!("SELECT count(*), count_if(id <= {gone}) FROM dmp.users_protected");
             let row = chain.query(&sql).await;
             let count = |at: usize| row[at].as_deref().unwrap_or_default().parse::<u64>().unwrap();
-            assert_eq!(count(1), 0, "somebody of the first {gone} has come back");
+            assert_eq!(count(1), 0, "one of the first {gone} opted-out people has come back");
             assert!(count(0) >= 50 && count(0) <= people + 50 - gone, "{row:?} when {gone} were out");
             polls += 1;
         }
@@ -59,6 +59,6 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
     };
     let (polls, swapped) = tokio::join!(reader, writer);
     println!("{people} drops one by one, {swapped} of them by hand, under {polls} queries");
-    assert!(polls > people / 10, "{polls} queries during {people} refreshes show little");
+    assert!(polls > people / 10, "{polls} queries during {people} refreshes are too few");
     assert_eq!(chain.number("SELECT count(*) FROM dmp.users_protected").await, 50);
 }

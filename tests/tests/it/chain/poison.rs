@@ -39,7 +39,7 @@ async fn good_datasets_go_live_and_the_broken_one_ends_in_the_dead_letter_queue(
     assert_eq!(chain.live("broken").await, None);
     assert_eq!(chain.keys("schemas/broken/").await, Vec::<String>::new());
     let failed = chain.lines("export", "export failed").await;
-    assert_eq!(failed.len(), 1, "another time would fail as well: {failed:?}");
+    assert_eq!(failed.len(), 1, "a retry would fail as well: {failed:?}");
     assert!(failed.iter().all(|line| line["kind"] == "Input"), "{failed:?}");
 
     // In a batch, bad messages go to the dead-letter queue, and the good one is done.

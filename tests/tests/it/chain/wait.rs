@@ -85,8 +85,8 @@ impl Chain {
             }
         }
         let keys = self.keys("").await;
-        let runs = keys.iter().filter(|key| key.contains("/_pending/") && !key.ends_with(".failed.json"));
-        runs.into_iter().any(|run| {
+        let mut runs = keys.iter().filter(|key| key.contains("/_pending/") && !key.ends_with(".failed.json"));
+        runs.any(|run| {
             let ends = [run.replace(".json", ".failed.json"), run.replace("/_pending/", "/_manifests/")];
             !ends.iter().any(|end| keys.contains(end))
         })

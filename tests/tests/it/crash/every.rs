@@ -81,5 +81,8 @@ fn a_scenario_with_a_fault_at_any_call_ends_like_one_without() {
     }
     eprintln!("{all} schedules: {met:?}");
     assert!(broken.is_empty(), "{} of {all}:\n{}", broken.len(), broken.join("\n"));
-    assert!(met.died > 100 && met.flips > 100 && met.rollbacks > 10 && met.archived > 10, "these show little: {met:?}");
+    assert!(
+        met.died > 100 && met.flips > 100 && met.rollbacks > 10 && met.archived > 10,
+        "these schedules meet too little: {met:?}"
+    );
 }

@@ -144,7 +144,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) ->
         let mut changed: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
         changed["detail"]["tableName"] = json!(dataset);
         let told = lake.ask(changed).await.unwrap().reasons;
-        assert!(told.is_empty(), "{when}: nobody else has moved a table: {told:?}");
+        assert!(told.is_empty(), "{when}: drift was reported without drift: {told:?}");
         // A dead way back was announced, so the next flip writes its record.
         let last = flips.iter().rfind(|flip| flip.dataset == *dataset).map(|flip| flip.to);
         let announced = lake.rig.objects.keys().iter().any(|key| key.contains(&format!("/{dataset}/_returns/")));
@@ -176,5 +176,5 @@ async fn a_group_with_a_fault_at_any_call_ends_like_one_without() {
         all += schedules;
     }
     eprintln!("{all} schedules of groups");
-    assert!(all > 500, "{all} schedules show little");
+    assert!(all > 500, "{all} schedules meet too little");
 }

@@ -221,7 +221,7 @@ fn random_schedules_break_no_promise() {
     }
     let Met { flips, conflicts, deletions, archived, died, rollbacks, refused } = met;
     for times in [flips, conflicts, deletions, archived, died, rollbacks, refused] {
-        assert!(times > schedules / 100, "these schedules show little: {met:?}");
+        assert!(times > schedules / 100, "these schedules meet too little: {met:?}");
     }
 }
 

@@ -231,7 +231,11 @@ async fn sweep_makes_up_for_a_lost_event() {
     let rig = support::rig(ATHENA, "");
     export(&rig).await.unwrap();
     support::sweep(&rig, rig.env()).await.unwrap();
-    assert_eq!(delivered(&rig).await, [json!({ "batchItemFailures": [] })], "it is asked about, and still runs");
+    assert_eq!(
+        delivered(&rig).await,
+        [json!({ "batchItemFailures": [] })],
+        "sweep asks about a run that still goes on"
+    );
     rig.engine.succeed(0, 5, &[""]).await;
     support::sweep(&rig, rig.env()).await.unwrap();
     assert_eq!((delivered(&rig).await.len(), manifests(&rig)[0].rows), (1, 5));
@@ -331,7 +335,7 @@ async fn random_schedules_start_and_settle_each_run_once() {
             }
         }
         // Concurrent events may both report a failure.
-        assert!(dead_letters(&rig).len() >= came_to_nothing, "seed {seed}: nobody was told of a run that has failed");
+        assert!(dead_letters(&rig).len() >= came_to_nothing, "seed {seed}: a failed run was not reported");
         complete += manifests.len();
         failed += came_to_nothing;
         // The freshest is live, in whatever order the events come.

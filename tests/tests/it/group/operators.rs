@@ -139,7 +139,7 @@ async fn sweep_keeps_what_the_record_names() {
     lake.ask(event(&run, "c")).await.unwrap();
     lake.is_settled_at(&[&run], "finished after days");
     lake.sweep().await;
-    assert_eq!(lake.there(&old), 3, "whoever has read the record just before still reads it");
+    assert_eq!(lake.there(&old), 3, "a reader of the record just before still reads it");
     lake.rig.advance(SignedDuration::from_mins(61));
     lake.sweep().await;
     assert_eq!((lake.there(&old), lake.there(&run)), (0, 3));

@@ -166,7 +166,7 @@ async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
         let live = lake.is_settled_at(&[&old, &run], &format!("taken back before call {at}: {answer:?}"));
         back += usize::from(live == old);
     }
-    assert!(back > 0, "nobody took it back in time");
+    assert!(back > 0, "no concurrent rollback came in time");
 }
 
 /// One table drifts: it is left alone or flipped with the others, and the others are of one run.

@@ -90,7 +90,7 @@ async fn a_stream_that_is_dropped_ends_its_query() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the query goes on");
+    panic!("the query is still running");
 }
 
 #[tokio::test(flavor = "multi_thread")]

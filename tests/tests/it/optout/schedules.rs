@@ -160,6 +160,6 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
         }
         is(&lake, &table);
     }
-    assert!(met > schedules() / 10 && lost > 0, "the schedules are too tame: {met} met, {lost} lost");
+    assert!(met > schedules() / 10 && lost > 0, "the schedules meet too little: {met} met, {lost} lost");
     assert!(archived > schedules() as usize / 4, "{archived} drops archived in all the schedules");
 }

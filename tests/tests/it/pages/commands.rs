@@ -23,14 +23,14 @@ fn every_command_has_a_test_or_a_reason() {
     let unknown: Vec<String> = unknown.map(|(page, command)| format!("(\"{page}\", {command:?}, …),")).collect();
     assert!(
         unknown.is_empty(),
-        "these commands are new: let a test run them (as tests/tests/it/readme.rs and tests/tests/it/chain/pages.rs do), and add \
-         them to tests/src/commands.rs, or say there why nobody can run them:\n{}",
+        "these commands are new: run them in a test (as tests/tests/it/readme.rs and tests/tests/it/chain/pages.rs do) and add \
+         them to tests/src/commands.rs, or give the reason there why none can:\n{}",
         unknown.join("\n")
     );
     let gone =
         entries().filter(|(page, entry, _)| !told.iter().any(|(path, told)| path == page && matches(entry, told)));
     let gone: Vec<_> = gone.collect();
-    assert!(gone.is_empty(), "no page has these commands any more: take them out of tests/src/commands.rs: {gone:#?}");
+    assert!(gone.is_empty(), "no page has these commands any more: remove them from tests/src/commands.rs: {gone:#?}");
 }
 
 #[test]

@@ -189,7 +189,7 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
 async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTreeSet<Generation>) {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let keys: BTreeSet<String> = lake.objects.keys().into_iter().collect();
-    assert!(truth.unknown.is_subset(&keys), "something unknown has gone");
+    assert!(truth.unknown.is_subset(&keys), "an unknown object was deleted");
     assert!(keys.contains("s3://lake/schemas/users") && keys.contains("s3://lake/datasets.toml"));
     assert!(keys.iter().any(|key| key.starts_with("s3://lake/schemas/users2/")));
     assert_eq!(lake.live().await, truth.live.map_or(Live::NoTable, Live::Managed));
@@ -266,7 +266,7 @@ async fn nothing_is_lost_and_nothing_is_left_over() {
     eprintln!("{met:?}");
     let Met { deleted, killed, rollbacks, lost, skipped, by_max_age, queries } = met;
     for times in [deleted, killed, rollbacks, lost, skipped, by_max_age, queries] {
-        assert!(times > 50, "these histories show little");
+        assert!(times > 50, "these histories meet too little");
     }
 }
 

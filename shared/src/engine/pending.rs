@@ -1,0 +1,67 @@
+//! The records of runs: pending until a manifest or a failed record settles them.
+
+use turntable_core::{
+    config::Dataset,
+    error::{Error, Result},
+    layout::{Generation, ObjectKind, TablePaths},
+    record::{self, Failed, Pending},
+};
+
+use crate::environment::Environment;
+
+/// Returns the pending record of a run, or `None` if there is none or the run is settled.
+pub(super) async fn unsettled(
+    env: &Environment,
+    dataset: &Dataset,
+    generation: &Generation,
+) -> Result<Option<Pending>> {
+    let key = dataset.paths.pending(generation);
+    let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
+    let pending: Pending = record::from_json(&key, &json)?;
+    let recorded = (&pending.dataset, &pending.generation, &pending.location);
+    if recorded != (&dataset.name, generation, &dataset.paths.generation(generation)) {
+        return Err(Error::corrupt(format!(
+            "{key} names {} at {}, which does not match its key: this is a bug, report it",
+            pending.dataset, pending.location
+        )));
+    }
+    for settled in [dataset.paths.manifest(generation), dataset.paths.failed(generation)] {
+        if env.objects.head(&settled).await?.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(pending))
+}
+
+/// Returns the unsettled runs, oldest first. Takes one listing, and a few reads per run.
+pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Result<Vec<Pending>> {
+    let listed = env.objects.list(&dataset.paths.runs(), None).await?;
+    let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.paths.parse(&entry.key)).collect();
+    let mut generations: Vec<Generation> = kinds
+        .iter()
+        .filter_map(|kind| match kind {
+            ObjectKind::Pending(generation) => Some(*generation),
+            _ => None,
+        })
+        .filter(|generation| !kinds.contains(&ObjectKind::Failed(*generation)))
+        .collect();
+    generations.sort_by_key(|generation| generation.ulid);
+    let mut open = Vec::new();
+    for generation in generations {
+        open.extend(unsettled(env, dataset, &generation).await?);
+    }
+    Ok(open)
+}
+
+/// Writes the failed record of a run, unless there is one.
+pub async fn failed(env: &Environment, pending: &Pending, why: &Error) -> Result<()> {
+    let Some((paths, generation)) = TablePaths::of_generation(&pending.location) else {
+        return Err(Error::corrupt(format!(
+            "{} is not a generation's location: this is a bug, report it",
+            pending.location
+        )));
+    };
+    let failed = Failed { at: env.clock.now(), error: why.kind().as_str().into(), reason: why.report() };
+    let key = paths.failed(&generation);
+    env.objects.put_new(&key, record::to_json(&failed).into()).await.map(|_| ())
+}

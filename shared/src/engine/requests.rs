@@ -1,0 +1,55 @@
+//! What is asked about runs: a new one, the end of one, the state of one.
+
+use turntable_core::{
+    config::{Config, Dataset},
+    error::Result,
+    layout::{Generation, TablePaths},
+    record::EngineRun,
+};
+
+use super::{
+    outcome::{Engines, Outcome},
+    pending::{unsettled, unsettled_runs},
+    settle, start,
+};
+
+/// Starts a run for the dataset, if none is pending.
+pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
+    for pending in unsettled_runs(&engines.env, dataset).await?.into_iter().rev() {
+        match settle::pending(engines, dataset, pending).await? {
+            // Another invocation has settled it meanwhile.
+            Outcome::Nothing(_) => {}
+            // After a failure, the next attempt starts a new run.
+            outcome => return Ok(outcome),
+        }
+    }
+    start::fresh(engines, dataset).await
+}
+
+/// Handles an event that says that a run has ended. Asks the engine for the run's state, and settles the run if it is
+/// pending.
+pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> Result<Outcome> {
+    let Some(progress) = engines.engine.progress(run).await? else {
+        return Ok(Outcome::Nothing("the engine does not know this run".into()));
+    };
+    let paths = progress.location.as_ref().and_then(TablePaths::of_generation);
+    let Some((paths, generation)) = paths else {
+        return Ok(Outcome::Nothing("unmanaged run: it writes to no generation's location".into()));
+    };
+    // An account may have several stacks, which get the events of each other's runs.
+    let Ok(dataset) = config.dataset_at(&paths) else {
+        return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
+    };
+    match unsettled(&engines.env, dataset, &generation).await? {
+        Some(pending) => settle::ended(engines, dataset, pending, progress.state).await,
+        None => Ok(Outcome::Nothing(format!("{generation} of {} is not pending", dataset.name))),
+    }
+}
+
+/// Checks a pending run, and settles it if it has ended.
+pub async fn check_pending(engines: &Engines, dataset: &Dataset, generation: &Generation) -> Result<Outcome> {
+    match unsettled(&engines.env, dataset, generation).await? {
+        Some(pending) => settle::pending(engines, dataset, pending).await,
+        None => Ok(Outcome::Nothing(format!("{generation} of {} is not pending", dataset.name))),
+    }
+}

@@ -1,0 +1,128 @@
+//! Audits a candidate, before every attempt to make it live.
+
+use turntable_core::{
+    audit::{self, Evidence, Object, Verdict},
+    config::{Checks, Dataset},
+    error::Result,
+    manifest::Manifest,
+    schema::Policy,
+    table::NextTable,
+};
+
+use super::{
+    commit::next_table,
+    evidence::{self, Found},
+    sql_checks::{Scanned, SqlCheckResults},
+    table_state::{TableState, ensure_not_deleting},
+};
+use crate::environment::Environment;
+
+/// What an audit looks at.
+pub enum Audit {
+    /// Objects, footers, and the checks that run in Athena. Keeps Athena's answers for a retry.
+    Full(Option<SqlCheckResults>),
+    /// Objects without footers, and no checks in Athena: this process has just written the files, or copied them from
+    /// audited files on the condition of their ETags. If the manifest's event is handled first, the audit is full.
+    ///
+    /// Has the objects that were listed since the table was read. They are good for the first attempt only.
+    JustWritten(Option<Vec<Object>>),
+}
+
+impl Audit {
+    /// Returns the checks that have run in Athena, with the bytes that each scanned.
+    pub fn scanned(&self) -> Vec<Scanned> {
+        match self {
+            Audit::Full(Some(answers)) => answers.scanned.clone(),
+            Audit::Full(None) | Audit::JustWritten(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the table that the flip would make, and every reason against it.
+    pub async fn run(
+        &mut self,
+        env: &Environment,
+        dataset: &Dataset,
+        candidate: &Manifest,
+        loaded: &TableState,
+    ) -> Result<(NextTable, Vec<String>)> {
+        let listed = match self {
+            Audit::Full(answers) => return audited(env, dataset, candidate, loaded, answers).await,
+            Audit::JustWritten(listed) => listed,
+        };
+        let objects = match listed.take() {
+            Some(objects) => objects,
+            None => {
+                ensure_not_deleting(env, dataset, &candidate.generation).await?;
+                evidence::objects(&env.objects, candidate).await?
+            }
+        };
+        let found = Found { objects, footers: Vec::new() };
+        let reasons = verdict(env, candidate, loaded, &dataset.checks, dataset.schema, &found).reasons();
+        Ok((next_table(dataset, loaded, candidate, dataset.schema), reasons))
+    }
+}
+
+/// Runs the whole audit. Returns the table that the flip would make, and every reason against it.
+///
+/// `answers` keeps Athena's answers for a retry.
+pub(super) async fn audited(
+    env: &Environment,
+    dataset: &Dataset,
+    candidate: &Manifest,
+    loaded: &TableState,
+    answers: &mut Option<SqlCheckResults>,
+) -> Result<(NextTable, Vec<String>)> {
+    ensure_not_deleting(env, dataset, &candidate.generation).await?;
+    let next = next_table(dataset, loaded, candidate, dataset.schema);
+    let Verdict { structure, content } = judge(env, candidate, loaded, &dataset.checks, dataset.schema).await?;
+    let sound = structure.is_empty();
+    let mut reasons = [structure, content].concat();
+    if sound {
+        // Each retry reuses Athena's answers, unless another writer has changed the table that would be published.
+        let again = answers.take().filter(|answers| answers.is_of(&next));
+        let now = match again {
+            Some(answers) => answers,
+            None => SqlCheckResults::of(env, dataset, candidate, &next).await?,
+        };
+        reasons.extend(now.reasons.iter().cloned());
+        *answers = Some(now);
+    } else if audit::has_sql_checks(&dataset.checks) {
+        reasons.push("unique, sql: not run, because of the failures above".into());
+    }
+    Ok((next, reasons))
+}
+
+/// Audits the candidate's objects and footers. Returns every reason against it that needs no query.
+pub(super) async fn judge(
+    env: &Environment,
+    candidate: &Manifest,
+    loaded: &TableState,
+    checks: &Checks,
+    policy: Policy,
+) -> Result<Verdict> {
+    let found = evidence::gather(&env.objects, candidate).await?;
+    Ok(verdict(env, candidate, loaded, checks, policy, &found))
+}
+
+/// Returns the verdict on what was found. Needs no request.
+fn verdict(
+    env: &Environment,
+    candidate: &Manifest,
+    loaded: &TableState,
+    checks: &Checks,
+    policy: Policy,
+    found: &Found,
+) -> Verdict {
+    let columns = loaded.table.as_ref().map(|table| table.columns.as_slice());
+    audit::verdict(&Evidence {
+        now: env.clock.now(),
+        manifest: candidate,
+        objects: &found.objects,
+        footers: &found.footers,
+        table: columns,
+        partition_keys: loaded.table.as_ref().map(|table| table.partition_keys.as_slice()),
+        policy,
+        live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),
+        checks,
+    })
+}

@@ -1,0 +1,107 @@
+//! Makes a complete generation live: the one path of exports and merges, which operators take too.
+
+use turntable_core::{
+    config::Dataset,
+    decision::{self, Decision, Trigger},
+    error::Result,
+    layout::Generation,
+    manifest::Manifest,
+    record::{FlipOrigin, Hold},
+};
+
+use super::{
+    attempts::Attempts,
+    audit::Audit,
+    canary,
+    commit::{Committed, commit},
+    manifests::candidate,
+    operator,
+    report::{Cause, FlipReport, Outcome},
+    table_state::{self, TableState},
+};
+use crate::environment::Environment;
+
+/// How one attempt to make a candidate live ended.
+pub enum Attempt {
+    Committed(Committed),
+    /// Another writer was first: reload and retry.
+    LostRace,
+    AlreadyLive(TableState),
+    Held(Hold, TableState),
+    /// Why the candidate must not replace live.
+    Stale(String, TableState),
+    Rejected(Vec<String>, TableState),
+}
+
+/// Makes one attempt: decide → audit → commit.
+pub async fn attempt(
+    env: &Environment,
+    dataset: &Dataset,
+    candidate: &Manifest,
+    (trigger, cause): (Trigger, &Cause),
+    loaded: TableState,
+    audit: &mut Audit,
+) -> Result<Attempt> {
+    match decision::flip(&dataset.paths, candidate, &loaded.state, trigger)? {
+        Decision::AlreadyLive => return Ok(Attempt::AlreadyLive(loaded)),
+        Decision::Held(hold) => return Ok(Attempt::Held(hold, loaded)),
+        Decision::Stale(why) => return Ok(Attempt::Stale(why, loaded)),
+        Decision::Flip => {}
+    }
+    let (next, reasons) = audit.run(env, dataset, candidate, &loaded).await?;
+    if !reasons.is_empty() {
+        return Ok(Attempt::Rejected(reasons, loaded));
+    }
+    let committed = commit(env, dataset, candidate, loaded, next, cause).await?;
+    Ok(committed.map_or(Attempt::LostRace, Attempt::Committed))
+}
+
+/// Makes a complete generation live, if the decision and the audit allow it.
+pub async fn flip(
+    env: &Environment,
+    dataset: &Dataset,
+    generation: Generation,
+    trigger: Trigger,
+) -> Result<FlipReport> {
+    let candidate = candidate(env, dataset, &generation).await?;
+    if let Some(run) = &candidate.group {
+        let live = table_state::live(env, dataset).await?;
+        let why =
+            format!("{generation} was exported with group {}, which the dataset has left: run export again", run.group);
+        return Ok(FlipReport::unchanged(Outcome::Stale, &live, vec![why]));
+    }
+    let by = if trigger == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
+    let cause = Cause { by, why: None };
+    let mut audit = Audit::Full(None);
+    let mut attempts = Attempts::on(&dataset.table);
+    loop {
+        attempts.begin()?;
+        let loaded = TableState::at(env, dataset, &generation).await?;
+        let attempt = attempt(env, dataset, &candidate, (trigger, &cause), loaded, &mut audit).await?;
+        let unchanged = |outcome, loaded: &TableState, reasons| FlipReport {
+            checks: audit.scanned(),
+            ..FlipReport::unchanged(outcome, &loaded.state.live, reasons)
+        };
+        match attempt {
+            Attempt::LostRace => {}
+            Attempt::Held(hold, loaded) => return Ok(unchanged(Outcome::Held, &loaded, vec![hold.reason])),
+            Attempt::Stale(why, loaded) => return Ok(unchanged(Outcome::Stale, &loaded, vec![why])),
+            Attempt::Rejected(reasons, loaded) => return Ok(unchanged(Outcome::Rejected, &loaded, reasons)),
+            Attempt::AlreadyLive(loaded) => {
+                if trigger == Trigger::Operator && !operator::adopt(env, dataset, &loaded, generation, &cause).await? {
+                    continue;
+                }
+                let last = loaded.recover(env, dataset).await?.or_else(|| loaded.last_flip());
+                let report = FlipReport::unchanged(Outcome::AlreadyLive, &loaded.state.live, Vec::new());
+                return match last.filter(|(_, flip)| flip.to == generation) {
+                    Some(flip) => canary::settle(env, dataset, &candidate, flip, report).await,
+                    None => Ok(report),
+                };
+            }
+            Attempt::Committed(Committed { ended, ulid, flip, .. }) => {
+                let report = FlipReport { checks: audit.scanned(), ..ended };
+                return canary::settle(env, dataset, &candidate, (ulid, flip), report).await;
+            }
+        }
+    }
+}

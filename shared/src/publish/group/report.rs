@@ -1,0 +1,43 @@
+//! How a request about a group ended.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use turntable_core::{config::Group, decision::Live, error::Result};
+use ulid::Ulid;
+
+use crate::{
+    environment::Environment,
+    publish::{report::Outcome, sql_checks::Scanned, table_state},
+};
+
+/// How a request about a group ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFlipReport {
+    pub outcome: Outcome,
+    pub run: Option<Ulid>,
+    pub reasons: Vec<String>,
+    /// What is live now, by dataset, for the members whose tables were read.
+    pub live: BTreeMap<String, Live>,
+    /// What was live before, by dataset, if this request changed it.
+    pub previous: BTreeMap<String, Live>,
+    /// The checks that ran in Athena, with the bytes that each scanned.
+    pub checks: Vec<Scanned>,
+    /// The time from the first `UpdateTable` to the last flip record. `None` if no `UpdateTable` was sent.
+    pub between: Option<Duration>,
+}
+
+impl GroupFlipReport {
+    pub(super) fn unchanged(outcome: Outcome, run: Option<Ulid>, reasons: Vec<String>) -> GroupFlipReport {
+        let (live, previous) = (BTreeMap::new(), BTreeMap::new());
+        GroupFlipReport { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
+    }
+
+    /// Fills in what is live now for every member.
+    pub(super) async fn with_live(self, env: &Environment, group: &Group<'_>) -> Result<GroupFlipReport> {
+        let mut live = BTreeMap::new();
+        for member in &group.members {
+            live.insert(member.name.clone(), table_state::live(env, member).await?);
+        }
+        Ok(GroupFlipReport { live, ..self })
+    }
+}

@@ -1,0 +1,58 @@
+//! Reads and writes manifests.
+
+use turntable_core::{
+    config::Dataset,
+    error::{Error, Result},
+    layout::Generation,
+    manifest::Manifest,
+    port::Put,
+};
+
+use crate::environment::Environment;
+
+/// Reads a generation's manifest, or returns `None` if there is none.
+///
+/// Fails as `Corrupt` if the manifest names another dataset or location.
+pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
+    let key = dataset.paths.manifest(generation);
+    match env.objects.get(&key).await? {
+        None => Ok(None),
+        Some(json) => {
+            let manifest = Manifest::from_json(&key, generation, &json)?;
+            if manifest.dataset != dataset.name || manifest.location != dataset.paths.generation(generation) {
+                return Err(Error::corrupt(format!(
+                    "{key} names dataset {:?} at {}: it was not written for {:?}",
+                    manifest.dataset, manifest.location, dataset.name
+                )));
+            }
+            Ok(Some(manifest))
+        }
+    }
+}
+
+/// Returns the manifest of a generation that a request named. Fails as `Input` if there is none.
+pub(super) async fn candidate(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
+    manifest(env, dataset, generation).await?.ok_or_else(|| {
+        Error::input(format!(
+            "{}: no such manifest, so the generation does not exist; `status` lists the generations that do",
+            dataset.paths.manifest(generation)
+        ))
+    })
+}
+
+/// Writes a generation's manifest, which completes the generation: it comes last, and only if there is none yet.
+///
+/// Returns `false` if the manifest exists already: another run has the same name, or another invocation settled this one.
+pub async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<bool> {
+    let key = dataset.paths.manifest(&manifest.generation);
+    Ok(env.objects.put_new(&key, manifest.to_json().into()).await? == Put::Created)
+}
+
+/// As [`complete`], for a run that has its name to itself.
+pub async fn complete_new(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
+    if complete(env, dataset, manifest).await? {
+        return Ok(());
+    }
+    let key = dataset.paths.manifest(&manifest.generation);
+    Err(Error::corrupt(format!("{key}: this generation already exists: run again")))
+}

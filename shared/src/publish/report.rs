@@ -1,0 +1,50 @@
+//! How a flip ended, and what caused it.
+
+use serde::{Deserialize, Serialize};
+use turntable_core::{decision::Live, record::FlipOrigin};
+
+use super::sql_checks::Scanned;
+
+/// How a request to flip ended. All outcomes are expected; anything unexpected is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    #[serde(rename = "swapped")]
+    Committed,
+    AlreadyLive,
+    /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
+    Stale,
+    /// The audit or the canary failed.
+    Rejected,
+    /// An operator's hold prevents the flip.
+    Held,
+    /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
+    Waiting,
+    /// The request flips nothing.
+    Status,
+}
+
+/// An outcome, and the generation or location that is live afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlipReport {
+    pub outcome: Outcome,
+    pub live: Live,
+    /// What was live before, if this request changed it.
+    pub previous: Option<Live>,
+    pub reasons: Vec<String>,
+    /// The checks that ran in Athena, with the bytes that each scanned.
+    pub checks: Vec<Scanned>,
+}
+
+impl FlipReport {
+    pub(super) fn unchanged(outcome: Outcome, live: &Live, reasons: Vec<String>) -> FlipReport {
+        FlipReport { outcome, live: live.clone(), previous: None, reasons, checks: Vec::new() }
+    }
+}
+
+/// Who or what caused a flip and why, for its flip record.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub by: FlipOrigin,
+    pub why: Option<String>,
+}
