@@ -10,7 +10,11 @@ use std::{fmt::Debug, sync::Arc};
 
 use arrow_schema::{Field, Schema};
 use libfuzzer_sys::fuzz_target;
-use turntable::{config::OnUnrepresentable, sources::{postgres::copy::{Decoder, Wire}, unrepresentable::{Part, Unrepresentable}}};
+use turntable_core::config::OnUnrepresentable;
+use turntable_sources::{
+    postgres::copy::{Decoder, Wire},
+    unrepresentable::{Part, Unrepresentable},
+};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

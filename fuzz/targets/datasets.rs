@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turntable::config::Config;
+use turntable_core::config::Config;
 
 fuzz_target!(|text: &str| {
     match Config::parse("FILE", text) {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use turntable::request::{Export, Flip, Optout, Sweep, message};
+use turntable_events::{Export, Flip, Optout, Sweep, message};
 
 fuzz_target!(|text: &str| {
     let Ok(event) = message(text) else { return };
@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
     if let Ok(Export::Queue(messages)) = Export::parse(&event) {
         for message in messages {
             let _ = Optout::parse_message(&message.body);
-            let _ = turntable::request::message(&message.body).map(|event| parse_all(&event));
+            let _ = turntable_events::message(&message.body).map(|event| parse_all(&event));
         }
     }
 });
@@ -24,6 +24,6 @@ fn parse_all(event: &Value) {
     let _ = Sweep::parse(event).map_err(|error| error.report());
     if let Ok(Flip::Manifest(paths, generation)) = Flip::parse(event) {
         let key = paths.manifest(&generation);
-        assert_eq!(turntable::layout::TablePaths::parse_manifest(&key), Some((paths, generation)));
+        assert_eq!(turntable_core::layout::TablePaths::parse_manifest(&key), Some((paths, generation)));
     }
 }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turntable::{manifest::Manifest, layout::Key};
+use turntable_core::{layout::Key, manifest::Manifest};
 
 const GENERATION: &str = "green-01JD675EJRSSKNZWWST95906C6";
 

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turntable::sources::postgres::copy::Messages;
+use turntable_sources::postgres::copy::Messages;
 
 fuzz_target!(|input: &[u8]| {
     let Some((size, sent)) = input.split_first() else { return };

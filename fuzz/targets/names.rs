@@ -4,7 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turntable::{layout::{Generation, TablePaths, Key, Location, ObjectKind, parse_audit_table, part, part_number}, sources::files::object::{is_hidden, format_by_name}};
+use turntable_core::layout::{
+    Generation, Key, Location, ObjectKind, TablePaths, is_hidden, parse_audit_table, part, part_number,
+};
+use turntable_sources::files::object::format_by_name;
 
 fuzz_target!(|text: &str| {
     if let Ok(location) = text.parse::<Location>() {

@@ -9,7 +9,8 @@
 mod text;
 
 use libfuzzer_sys::fuzz_target;
-use turntable::{config::Format, sources::{files, inbox}};
+use turntable_core::config::Format;
+use turntable_sources::{files, inbox};
 
 fuzz_target!(|input: &[u8]| {
     let (choice, input) = text::Choice::take(input, Format::Ndjson);

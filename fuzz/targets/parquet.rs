@@ -13,7 +13,8 @@ use std::{
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use turntable::{consent::key::{Key, Type}, sources::inbox::{Reader, parquet}};
+use turntable_core::consent::key::{Key, Type};
+use turntable_sources::inbox::{Reader, parquet};
 
 fuzz_target!(|input: &[u8]| {
     static HOOK: Once = Once::new();

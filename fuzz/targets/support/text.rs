@@ -8,7 +8,22 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::Timestamp;
-use turntable::{config::{Format, OnUnrepresentable}, error::Result, manifest::TypedBy, consent::key::{Key, Type}, layout::Entry, sources::{files::{input::{self, Input}, object::{Compression, Object}, row::{Rows, Stop}}, inbox::{self, Reader, ParsedDrop}, unrepresentable::Unrepresentable}};
+use turntable_core::{
+    config::{Format, OnUnrepresentable},
+    consent::key::{Key, Type},
+    error::Result,
+    layout::Entry,
+    manifest::TypedBy,
+};
+use turntable_sources::{
+    files::{
+        input::{self, Input},
+        object::{Compression, Object},
+        row::{Rows, Stop},
+    },
+    inbox::{self, ParsedDrop, Reader},
+    unrepresentable::Unrepresentable,
+};
 
 pub struct Choice {
     chunk: usize,
@@ -68,7 +83,7 @@ impl Choice {
         let reader = Reader { key: self.key.clone(), now, spill };
         let object = self.object(text);
         let parsed = |chunk| {
-            let result = input::open(&object, Dribble::new(text, chunk), inbox::text::WINDOW)
+            let result = input::open(&object, Dribble::new(text, chunk), inbox::text::MAX_ZSTD_WINDOW_LOG)
                 .and_then(|input| read(&object, input, &reader));
             result.map(|drop| (drop.records.len(), drop.rejects)).map_err(|error| error.report())
         };
@@ -83,8 +98,8 @@ impl Choice {
             let (to, mut from) = tokio::sync::mpsc::channel(64);
             let counted = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Null, &schema));
             let mut rows = Rows::new(&schema, self.typed_by(), counted, to)?;
-            let input =
-                input::open(&object, Dribble::new(text, chunk), inbox::text::WINDOW).map_err(|error| error.report())?;
+            let input = input::open(&object, Dribble::new(text, chunk), inbox::text::MAX_ZSTD_WINDOW_LOG)
+                .map_err(|error| error.report())?;
             match decode(&object, input, &mut rows).and_then(|()| Ok(rows.flush()?)) {
                 Ok(()) => Ok(std::iter::from_fn(|| from.try_recv().ok()).collect()),
                 Err(Stop::Error(error)) => Err(error.report()),

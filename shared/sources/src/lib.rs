@@ -1,6 +1,7 @@
 //! Where rows come from: databases, files in S3 and inboxes → Arrow batches.
 
 mod background;
+mod column_builder;
 mod context;
 pub mod files;
 pub mod inbox;
@@ -10,6 +11,7 @@ mod open;
 pub mod postgres;
 mod secret;
 pub mod unrepresentable;
+mod value_fault;
 
 pub use context::{Context, Opened};
 pub use open::{Snapshot, open, schema};

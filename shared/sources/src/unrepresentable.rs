@@ -48,6 +48,25 @@ impl fmt::Display for Row {
     }
 }
 
+/// The policy for one column, including the values nested in its own.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnPolicy<'a> {
+    unrepresentable: &'a Unrepresentable,
+    column: usize,
+}
+
+impl<'a> ColumnPolicy<'a> {
+    /// Returns the counter of the values that became NULL, or `None` if unrepresentable values are an error.
+    pub fn counter(self) -> Option<&'a AtomicU64> {
+        self.unrepresentable.is_null().then(|| &self.unrepresentable.columns[self.column].1)
+    }
+
+    /// Returns whether an unrepresentable value becomes NULL, and counts it if so.
+    pub fn count_null(self) -> bool {
+        self.counter().map(|counter| counter.fetch_add(1, Ordering::Relaxed)).is_some()
+    }
+}
+
 impl Unrepresentable {
     /// `table` is the table that is built, for error messages.
     pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
@@ -58,6 +77,11 @@ impl Unrepresentable {
     /// Returns whether unrepresentable values become NULL.
     pub fn is_null(&self) -> bool {
         self.policy == OnUnrepresentable::Null
+    }
+
+    /// Returns the policy for the column at this index.
+    pub fn column(&self, column: usize) -> ColumnPolicy<'_> {
+        ColumnPolicy { unrepresentable: self, column }
     }
 
     /// Adds to the number of values of the column that became NULL.

@@ -188,7 +188,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let draft = CandidateManifest { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
     changes.extend(more.records);
-    let changes = changes.whole()?;
+    let changes = changes.ensure_complete()?;
     let base_merge = base.clone().filter(|base| base.merge.is_some());
     let build = Build {
         objects: env.objects.clone(),

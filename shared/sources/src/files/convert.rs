@@ -4,7 +4,7 @@
 //! | Parquet | written |
 //! |---|---|
 //! | unsigned 8, 16, 32, 64 bits | smallint, int, bigint, decimal(20,0) |
-//! | timestamps of any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`finer.rs`) |
+//! | timestamps of any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`timestamp_precision.rs`) |
 //! | float16 | float |
 //! | decimals of up to 38 digits | the same |
 //! | uuid and other fixed-length bytes | binary |

@@ -8,7 +8,7 @@ use arrow_schema::DataType;
 
 use super::{
     infer::{self, Kind},
-    input::{self, Fault, Input},
+    input::{self, Input, ReadFault},
     object::Object,
     records::{Record, Records},
     row::{Row, Rows, Stop},
@@ -37,7 +37,7 @@ pub fn decode(object: &Object, input: Input, options: &Csv, typed_by: TypedBy, r
         }
         let size = record.size;
         push(&record, &targets, options, &mut rows.row)
-            .map_err(|why| input::error(object, Fault::Text(record.line, why)))?;
+            .map_err(|why| input::error(object, ReadFault::Text(record.line, why)))?;
         rows.pushed(size)?;
     }
 }
@@ -85,18 +85,18 @@ impl<'a> Text<'a> {
 }
 
 /// Converts a fault. Invalid bytes are reported with the column's name if it is known, else with the field's number.
-fn to_error(object: &Object, encoding: Encoding, names: &[String], fault: Fault) -> Error {
-    let Fault::Undecodable { line, field } = fault else { return input::error(object, fault) };
+fn to_error(object: &Object, encoding: Encoding, names: &[String], fault: ReadFault) -> Error {
+    let ReadFault::Undecodable { line, field } = fault else { return input::error(object, fault) };
     let field = names.get(field).map_or_else(|| format!("field {}", field + 1), |name| format!("column {name:?}"));
-    input::error(object, Fault::Text(line, format!("{field}: invalid {}", encoding.name())))
+    input::error(object, ReadFault::Text(line, format!("{field}: invalid {}", encoding.name())))
 }
 
 /// Reads the header and returns the column names in lower case; `None` if the text is empty.
-fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, Fault> {
+fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, ReadFault> {
     let Some(record) = records.next_record()? else { return Ok(None) };
     let mut names: Vec<String> = Vec::with_capacity(record.width());
     for (at, field) in record.fields().enumerate() {
-        let fault = |why: String| Fault::Text(record.line, why);
+        let fault = |why: String| ReadFault::Text(record.line, why);
         let name = std::str::from_utf8(field.text).map_err(|_| {
             fault("the header is not UTF-8: set source.files.csv.encoding to the file's encoding".into())
         })?;
@@ -115,7 +115,7 @@ fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, Fault> {
         Some(pair) => {
             let name = pair[0];
             let why = format!("the header has two columns {name:?} (Glue's names are lower case): rename one");
-            Err(Fault::Text(record.line, why))
+            Err(ReadFault::Text(record.line, why))
         }
         None => Ok(Some(names)),
     }
@@ -134,7 +134,7 @@ impl Target {
 }
 
 /// Returns the target of each field, or fails if the header's names are not exactly the columns'.
-fn targets(header: &[String], row: &Row, typed_by: TypedBy) -> Result<Vec<Target>, Fault> {
+fn targets(header: &[String], row: &Row, typed_by: TypedBy) -> Result<Vec<Target>, ReadFault> {
     let fields = row.fields();
     let quoted = |names: Vec<&String>| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     let missing: Vec<&String> = fields.iter().map(|field| field.name()).filter(|name| !header.contains(name)).collect();
@@ -151,7 +151,7 @@ fn targets(header: &[String], row: &Row, typed_by: TypedBy) -> Result<Vec<Target
         (true, false) => format!("unexpected {}", quoted(unexpected)),
         (false, false) => format!("missing {}; unexpected {}", quoted(missing), quoted(unexpected)),
     };
-    Err(Fault::Text(1, format!("the header doesn't match the {expected}: {why}")))
+    Err(ReadFault::Text(1, format!("the header doesn't match the {expected}: {why}")))
 }
 
 /// Adds the kinds of the first records' fields to `sample`. Ignores fields without a column; [`decode`] reports them.
@@ -164,7 +164,7 @@ pub fn sample(object: &Object, input: Input, options: &Csv, sample: &mut infer::
     let target = |name| sample.columns.iter().position(|(column, _)| column == name);
     let targets: Vec<Option<usize>> = header.iter().map(target).collect();
     text.names = header;
-    while sample.records < infer::RECORDS {
+    while sample.records < infer::MAX_SAMPLED_RECORDS {
         let Some(record) = text.next()? else { break };
         sample.records += 1;
         for (target, field) in targets.iter().zip(record.fields()) {

@@ -63,11 +63,11 @@ async fn fetch(objects: Arc<dyn Objects>, object: Object) -> Result<(Object, Chu
         let chunks: Vec<Bytes> = objects.stream(&object.entry.key, &object.entry.etag).await?.try_collect().await?;
         return Ok((object, stream::iter(chunks).map(Ok).boxed()));
     }
-    Ok((object.clone(), later(objects, object)))
+    Ok((object.clone(), stream_lazily(objects, object)))
 }
 
 /// Returns the object's bytes. The request is sent on the first poll, because S3 closes idle connections.
-pub fn later(objects: Arc<dyn Objects>, object: Object) -> Chunks {
+pub fn stream_lazily(objects: Arc<dyn Objects>, object: Object) -> Chunks {
     let open = async move { objects.stream(&object.entry.key, &object.entry.etag).await };
     stream::once(open).try_flatten().boxed()
 }
@@ -75,31 +75,32 @@ pub fn later(objects: Arc<dyn Objects>, object: Object) -> Chunks {
 fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
     let start = async move {
         let (to, batches) = mpsc::channel(2);
-        let arriving = arriving(&object, chunks);
+        let arriving = forward_to_thread(&object, chunks);
         let thread = spawn_blocking(move || {
             let name = object.to_string();
             let mut rows = Rows::new(&target.schema, target.typed_by, target.unrepresentable, to)
                 .map_err(|fault| Error::config(format!("{name}: {fault}")))?;
-            let decoded = input::open(&object, arriving, input::WINDOW).map_err(Stop::Error).and_then(|input| {
-                match &target.text {
-                    Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
-                    Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
-                }
-                Ok(rows.flush()?)
-            });
+            let decoded =
+                input::open(&object, arriving, input::MAX_ZSTD_WINDOW_LOG).map_err(Stop::Error).and_then(|input| {
+                    match &target.text {
+                        Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
+                        Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
+                    }
+                    Ok(rows.flush()?)
+                });
             match decoded {
                 Err(Stop::Error(error)) => Err(error),
                 Ok(()) | Err(Stop::Gone) => Ok(()),
             }
         });
-        until_done(batches, thread)
+        with_task_error(batches, thread)
     };
     stream::once(start).flatten().boxed()
 }
 
 /// Returns the batches, then the error of the task that sends them, if it failed. Without this check, the batches of a
 /// failed task would look complete.
-pub fn until_done(
+pub fn with_task_error(
     batches: Receiver<RecordBatch>,
     task: JoinHandle<Result<()>>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send {
@@ -113,7 +114,7 @@ pub fn until_done(
 }
 
 /// Forwards the chunks to a channel that a blocking thread can read from.
-pub fn arriving(object: &Object, mut chunks: Chunks) -> Arriving {
+pub fn forward_to_thread(object: &Object, mut chunks: Chunks) -> Arriving {
     let (to, from): (Sender<Result<Bytes>>, Receiver<_>) = mpsc::channel(8);
     tokio::spawn(async move {
         while let Some(chunk) = chunks.next().await {
@@ -137,13 +138,13 @@ const MAX_SAMPLED_OBJECTS: usize = 32;
 pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) -> Result<Sample> {
     let mut sample = Sample::default();
     for object in list.iter().filter(|object| object.entry.size > 0).take(MAX_SAMPLED_OBJECTS) {
-        if sample.records >= infer::RECORDS {
+        if sample.records >= infer::MAX_SAMPLED_RECORDS {
             break;
         }
         let (object, text) = (object.clone(), text.clone());
-        let arriving = arriving(&object, later(objects.clone(), object.clone()));
+        let arriving = forward_to_thread(&object, stream_lazily(objects.clone(), object.clone()));
         let thread = spawn_blocking(move || {
-            let input = input::open(&object, arriving, input::WINDOW)?;
+            let input = input::open(&object, arriving, input::MAX_ZSTD_WINDOW_LOG)?;
             match &text {
                 Text::Csv(options) => csv::sample(&object, input, options, &mut sample),
                 Text::Ndjson => ndjson::sample(&object, input, &mut sample),

@@ -13,7 +13,7 @@ use super::text::{self, Zone};
 use turntable_parquet::arrow_types::ELEMENT;
 
 /// Records that are examined at most.
-pub const RECORDS: usize = 10_000;
+pub const MAX_SAMPLED_RECORDS: usize = 10_000;
 
 /// Levels of nesting of an inferred type at most. Deeper values stay JSON text in a string.
 const MAX_DEPTH: usize = 16;

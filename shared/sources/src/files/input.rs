@@ -74,11 +74,11 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
                 decoder.window_log_max(window)?;
                 Ok(decoder)
             });
-            Box::new(decoder.map_err(|error| self::error(object, Fault::Io(error)))?)
+            Box::new(decoder.map_err(|error| self::error(object, ReadFault::Io(error)))?)
         }
     };
     let mut mark = Vec::new();
-    input.by_ref().take(3).read_to_end(&mut mark).map_err(|error| self::error(object, Fault::Io(error)))?;
+    input.by_ref().take(3).read_to_end(&mut mark).map_err(|error| self::error(object, ReadFault::Io(error)))?;
     if mark == b"\xEF\xBB\xBF" {
         mark.clear();
     }
@@ -158,7 +158,7 @@ impl Read for Decoding {
 
 /// Why reading a text failed.
 #[derive(Debug)]
-pub enum Fault {
+pub enum ReadFault {
     Io(io::Error),
     /// A field has bytes that are invalid in the encoding. `line` is the record's first line; `field` counts from 0.
     Undecodable {
@@ -170,22 +170,22 @@ pub enum Fault {
 }
 
 /// Bytes of a record at most. The limit bounds the memory that a malformed object can use.
-pub const LONGEST: usize = 16 << 20;
+pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// Fields of a CSV record and names of a JSON object at most. Each takes more memory than its bytes of input.
-pub const WIDEST: usize = 10_000;
+pub const MAX_FIELDS: usize = 10_000;
 
 /// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.
-pub const WINDOW: u32 = 27;
+pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Returns the error for the operator, with the object's name and, where known, the line.
-pub fn error(object: &Object, fault: Fault) -> Error {
+pub fn error(object: &Object, fault: ReadFault) -> Error {
     let error = match fault {
-        Fault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
-        Fault::Undecodable { line, field } => {
+        ReadFault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
+        ReadFault::Undecodable { line, field } => {
             return Error::input(format!("{object}: line {line}: field {}: invalid bytes for the encoding", field + 1));
         }
-        Fault::Io(error) => error,
+        ReadFault::Io(error) => error,
     };
     let what = match object.compression {
         Compression::None => "cannot be read",

@@ -8,9 +8,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
-use super::input::WIDEST;
+use super::input::MAX_FIELDS;
 
 /// The names and values of an object, in order. A name may appear more than once.
 pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -30,9 +30,17 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
     serde_json::from_str(text).map_err(|error| error.column())
 }
 
-/// Returns the pairs of a JSON object; `None` for any other value, and for one that breaks the limits.
-pub fn object(text: &str) -> Option<Pairs<'_>> {
-    text.starts_with('{').then(|| serde_json::from_str(text).ok())?
+/// Returns the pairs of a JSON object, or the reason why there are none. The text must have passed [`parse`].
+pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
+    if !text.starts_with('{') {
+        return Err("not a JSON object");
+    }
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        // The error of `Pairs` itself.
+        Category::Data => "an object with more than 10,000 names",
+        // JSON allows unpaired surrogates in strings, and only unescaping finds them.
+        _ => "an object with a name that is not valid text",
+    })
 }
 
 /// Returns the elements of a JSON array; `None` for any other value.
@@ -64,7 +72,7 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((Name(name), value)) = map.next_entry()? {
-                    if pairs.len() == WIDEST {
+                    if pairs.len() == MAX_FIELDS {
                         return Err(serde::de::Error::custom("too many names"));
                     }
                     pairs.push((name, value));

@@ -4,7 +4,6 @@
 //! value that does not fit its column is an error that names the object, the line and the column, never the value.
 
 pub mod codec;
-pub mod column;
 pub mod csv;
 pub mod infer;
 pub mod input;
@@ -21,6 +20,7 @@ mod listing;
 mod open;
 pub(crate) mod parquet;
 mod passthrough;
+mod scalar;
 mod timestamp_precision;
 
 pub use open::open;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::{
     infer::{self, Kind},
-    input::{self, Fault, Input, LONGEST, WIDEST},
+    input::{self, Input, MAX_RECORD_BYTES, ReadFault},
     json::{self, Pairs},
     object::Object,
     row::{Rows, Stop},
@@ -16,7 +16,7 @@ use turntable_core::error::Result;
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
     let mut lines = Lines::new(input);
     while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
-        let fault = |why| input::error(object, Fault::Text(line.number, why));
+        let fault = |why| input::error(object, ReadFault::Text(line.number, why));
         let pairs = pairs(line.text).map_err(fault)?;
         rows.row.push_json(&pairs).map_err(|why| fault(why.to_string()))?;
         rows.pushed(line.text.len())?;
@@ -31,16 +31,13 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
         Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("invalid UTF-8 at byte {at}")),
         Err(at) => return Err(format!("invalid JSON at byte {at}")),
     };
-    json::object(json.get()).ok_or_else(|| match json.get().starts_with('{') {
-        true => format!("an object with more than {WIDEST} names, or with a name that is not valid text"),
-        false => "not a JSON object".into(),
-    })
+    Ok(json::object(json.get())?)
 }
 
 /// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON; [`decode`] reports them.
 pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
     let mut lines = Lines::new(input);
-    while sample.records < infer::RECORDS {
+    while sample.records < infer::MAX_SAMPLED_RECORDS {
         let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? else { break };
         sample.records += 1;
         for (name, value) in pairs(line.text).unwrap_or(Pairs(Vec::new())).0 {
@@ -70,13 +67,18 @@ impl Lines {
     }
 
     /// Returns the next line that is not blank, without trailing whitespace; `None` at the end of the text.
-    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Fault> {
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ReadFault> {
         loop {
             self.text.clear();
             self.number += 1;
-            let read = self.input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut self.text).map_err(Fault::Io)?;
-            if read == LONGEST {
-                return Err(Fault::Text(self.number, format!("line longer than {} MB", LONGEST >> 20)));
+            let read = self
+                .input
+                .by_ref()
+                .take(MAX_RECORD_BYTES as u64)
+                .read_until(b'\n', &mut self.text)
+                .map_err(ReadFault::Io)?;
+            if read == MAX_RECORD_BYTES {
+                return Err(ReadFault::Text(self.number, format!("line longer than {} MB", MAX_RECORD_BYTES >> 20)));
             }
             if read == 0 {
                 return Ok(None);

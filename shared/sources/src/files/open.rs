@@ -43,8 +43,10 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
             let (schema, mut footers) = parquet::open(objects, list, declared).await?;
-            let copies =
-                context.copies.map(|sizes| passthrough::take(&mut footers, &schema, sizes)).unwrap_or_default();
+            let copies = context
+                .copies
+                .map(|sizes| passthrough::extract_copyable(&mut footers, &schema, sizes))
+                .unwrap_or_default();
             let copies = copies.into_iter().map(parquet::Footer::copy).collect();
             let unrepresentable = context.unrepresentable(&schema);
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());

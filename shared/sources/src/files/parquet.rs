@@ -129,7 +129,7 @@ pub fn batches(
             let object = footer.object.clone();
             let reading = async move { guarded(&object, read(objects, footer, schema, unrepresentable, to)).await };
             let task = tokio::spawn(reading);
-            decode::until_done(batches, task)
+            decode::with_task_error(batches, task)
         };
         stream::once(start).flatten()
     };
@@ -162,7 +162,13 @@ async fn read(
             Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
             None => None,
         };
-        let batch = timestamp_precision::settled(&object, batch, nanos.as_ref(), rows, (&schema, &*unrepresentable))?;
+        let batch = timestamp_precision::replace_too_precise(
+            &object,
+            batch,
+            nanos.as_ref(),
+            rows,
+            (&schema, &*unrepresentable),
+        )?;
         rows += length;
         if to.send(convert_batch(&object, batch, &schema)?).await.is_err() {
             break;

@@ -10,7 +10,7 @@ use super::parquet::Footer;
 use turntable_core::config;
 
 /// Removes the objects that can be copied from `footers` and returns them. The remaining ones are read and rewritten.
-pub fn take(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
+pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
     // A single object has no others to be merged with, however small it is.
     let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
     footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()

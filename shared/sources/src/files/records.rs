@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use super::input::{self, Fault, LONGEST, WIDEST};
+use super::input::{self, MAX_FIELDS, MAX_RECORD_BYTES, ReadFault};
 use turntable_core::config::Dialect;
 
 /// Bytes that are read at once.
@@ -83,9 +83,9 @@ impl<R: Read> Records<R> {
     }
 
     /// Returns the next record; `None` at the end of the text.
-    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Fault> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, ReadFault> {
         let (end, inner) = loop {
-            match self.scan().map_err(|fault| Fault::Text(self.line, fault.into()))? {
+            match self.scan().map_err(|fault| ReadFault::Text(self.line, fault.into()))? {
                 Scan::Record(end, inner) => break (end, inner),
                 Scan::End => return Ok(None),
                 Scan::More => self.fill()?,
@@ -98,19 +98,19 @@ impl<R: Read> Records<R> {
     }
 
     /// Reads at least one more byte, unless the input has ended.
-    fn fill(&mut self) -> Result<(), Fault> {
+    fn fill(&mut self) -> Result<(), ReadFault> {
         self.buffer.copy_within(self.at..self.filled, 0);
         self.filled -= self.at;
         self.at = 0;
-        if self.filled >= LONGEST {
-            let fault = format!("record longer than {} MB: check for an unclosed quote", LONGEST >> 20);
-            return Err(Fault::Text(self.line, fault));
+        if self.filled >= MAX_RECORD_BYTES {
+            let fault = format!("record longer than {} MB: check for an unclosed quote", MAX_RECORD_BYTES >> 20);
+            return Err(ReadFault::Text(self.line, fault));
         }
         if self.buffer.len() - self.filled < CHUNK_BYTES {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
         if self.undecodable {
-            return Err(Fault::Undecodable { line: self.line, field: self.fields.len() });
+            return Err(ReadFault::Undecodable { line: self.line, field: self.fields.len() });
         }
         while self.buffer.len() - self.filled >= CHUNK_BYTES && !self.ended {
             match self.input.read(&mut self.buffer[self.filled..]) {
@@ -122,7 +122,7 @@ impl<R: Read> Records<R> {
                     self.undecodable = true;
                     break;
                 }
-                Err(error) => return Err(Fault::Io(error)),
+                Err(error) => return Err(ReadFault::Io(error)),
             }
         }
         Ok(())
@@ -138,7 +138,7 @@ impl<R: Read> Records<R> {
             return Ok(if self.ended { Scan::End } else { Scan::More });
         }
         let end = loop {
-            if self.fields.len() == WIDEST {
+            if self.fields.len() == MAX_FIELDS {
                 return Err("record with more than 10,000 fields");
             }
             if let Some(quote) = quote
@@ -242,7 +242,7 @@ mod tests {
                     };
                     all.push((record.line, record.fields().map(mark).collect()));
                 }
-                Err(Fault::Text(line, why)) => return Err((line, why)),
+                Err(ReadFault::Text(line, why)) => return Err((line, why)),
                 Err(fault) => panic!("{fault:?}"),
             }
         }

@@ -3,37 +3,73 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Fields, SchemaRef};
+use arrow_schema::{DataType, Fields, SchemaRef};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    column::{Column, Fault},
-    json::Pairs,
+    json::{self, Pairs, Scalar},
+    scalar, text,
 };
-use crate::unrepresentable::Unrepresentable;
+use crate::{
+    column_builder::{ColumnBuilder, Values},
+    unrepresentable::{ColumnPolicy, Unrepresentable},
+};
 use turntable_core::{error::Error, manifest::TypedBy};
+use turntable_parquet::arrow_types;
 
-/// The columns of a table, or the fields of a nested struct.
+/// Why a value does not fit its column. Never contains the value.
+#[derive(Debug, PartialEq)]
+pub struct ColumnFault {
+    /// The column's name; for nested columns the path, such as `address.city`.
+    column: String,
+    why: String,
+    /// Whether the value is of the right kind but the type can't represent it, and the type is not an inferred one.
+    is_unrepresentable: bool,
+}
+
+impl ColumnFault {
+    fn new(data_type: &DataType, canonical: bool, why: &str) -> Self {
+        let glue_type = arrow_types::glue_type(data_type).map(|glue_type| glue_type.to_string()).unwrap_or_default();
+        let is_unrepresentable = !canonical && text::UNREPRESENTABLE.contains(&why);
+        let why = match canonical {
+            false => format!("({glue_type}): {why}"),
+            true => format!(
+                "({glue_type}, inferred from the first records): {why}; declare the types in source.files.columns"
+            ),
+        };
+        Self { column: String::new(), why, is_unrepresentable }
+    }
+
+    /// Prepends the name of the enclosing column to the path.
+    fn inside(mut self, name: &str) -> Self {
+        self.column = if self.column.is_empty() { name.into() } else { format!("{name}.{}", self.column) };
+        self
+    }
+}
+
+impl std::fmt::Display for ColumnFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "column {:?} {}", self.column, self.why)
+    }
+}
+
+/// The columns of a table.
 pub struct Row {
     fields: Fields,
-    by_name: HashMap<String, usize>,
-    columns: Vec<Column>,
-    /// Which columns the current JSON object has set.
-    filled: Vec<bool>,
-    /// Set for whole rows only, not for nested structs.
-    unrepresentable: Option<Arc<Unrepresentable>>,
+    names: Names,
+    columns: Vec<ColumnBuilder>,
+    /// Whether to accept only texts that the types preserve exactly.
+    canonical: bool,
+    unrepresentable: Arc<Unrepresentable>,
 }
 
 impl Row {
-    pub fn new(fields: &Fields, typed_by: TypedBy) -> Result<Self, String> {
-        let column = |data_type| Column::new(data_type, typed_by);
-        Ok(Self {
-            fields: fields.clone(),
-            by_name: fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect(),
-            columns: fields.iter().map(|field| column(field.data_type())).collect::<Result<_, _>>()?,
-            filled: vec![false; fields.len()],
-            unrepresentable: None,
-        })
+    fn new(fields: &Fields, typed_by: TypedBy, unrepresentable: Arc<Unrepresentable>) -> Result<Self, String> {
+        let columns: Result<_, _> = fields.iter().map(|field| ColumnBuilder::new(field.data_type(), 0)).collect();
+        let columns = columns.map_err(|of: DataType| format!("Arrow type {of} cannot be read from CSV or NDJSON"))?;
+        let canonical = typed_by == TypedBy::Inferred;
+        Ok(Self { fields: fields.clone(), names: Names::new(fields), columns, canonical, unrepresentable })
     }
 
     pub fn fields(&self) -> &Fields {
@@ -42,83 +78,192 @@ impl Row {
 
     /// Returns the index of a column by its name, in any case.
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
+        self.names.find(name)
     }
 
     /// Appends a text to the column at index `at`; `None` is a null.
-    pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), Fault> {
-        match text {
-            Some(text) => {
-                let pushed = self.columns[at].push(text);
-                self.null_if_allowed(at, pushed)
-            }
-            None => {
-                self.columns[at].push_null();
-                Ok(())
-            }
-        }
+    pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), ColumnFault> {
+        let Some(text) = text else {
+            self.columns[at].append_null();
+            return Ok(());
+        };
+        let to = &mut self.columns[at];
+        push_text(to, &mut self.names.nested[at], text, self.canonical)
+            .or_else(|fault| null_if_allowed(fault, to, Some(self.unrepresentable.column(at))))
+            .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
     /// Appends a JSON object as a row. Missing names are null; a name without a column is a fault.
-    pub fn push_json(&mut self, Pairs(pairs): &Pairs) -> Result<(), Fault> {
+    pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
+        let unrepresentable = Some(&*self.unrepresentable);
+        self.names.push_json(&self.fields, &mut self.columns, pairs, self.canonical, unrepresentable)
+    }
+
+    /// Returns the arrays of all columns, and starts new ones.
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        let array = |column: &mut ColumnBuilder| column.finish(None).expect("every text was checked to be UTF-8");
+        self.columns.iter_mut().map(array).collect()
+    }
+}
+
+/// Finds the columns of a table, or the fields of a nested struct, by their names.
+struct Names {
+    by_name: HashMap<String, usize>,
+    /// Which columns the current JSON object has set.
+    filled: Vec<bool>,
+    /// The names within each column.
+    nested: Vec<NestedNames>,
+}
+
+/// The names within a column.
+enum NestedNames {
+    None,
+    List(Box<NestedNames>),
+    Map(Box<[NestedNames; 2]>),
+    Struct(Names),
+}
+
+impl NestedNames {
+    fn new(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::List(element) => NestedNames::List(Box::new(Self::new(element.data_type()))),
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(pair) if let [key, value] = &pair[..] => {
+                    NestedNames::Map(Box::new([Self::new(key.data_type()), Self::new(value.data_type())]))
+                }
+                _ => NestedNames::None,
+            },
+            DataType::Struct(fields) => NestedNames::Struct(Names::new(fields)),
+            _ => NestedNames::None,
+        }
+    }
+}
+
+impl Names {
+    fn new(fields: &Fields) -> Self {
+        Self {
+            by_name: fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect(),
+            filled: vec![false; fields.len()],
+            nested: fields.iter().map(|field| NestedNames::new(field.data_type())).collect(),
+        }
+    }
+
+    /// Returns the index of a column by its name, in any case.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
+    }
+
+    /// Appends a JSON object: one value to each column. `unrepresentable` is set for whole rows only, not for structs.
+    fn push_json(
+        &mut self,
+        fields: &Fields,
+        columns: &mut [ColumnBuilder],
+        Pairs(pairs): &Pairs,
+        canonical: bool,
+        unrepresentable: Option<&Unrepresentable>,
+    ) -> Result<(), ColumnFault> {
         self.filled.fill(false);
         for (place, (name, json)) in pairs.iter().enumerate() {
             // Most objects have the same keys in the same order.
-            let is_expected = self.fields.get(place).is_some_and(|field| field.name() == name);
+            let is_expected = fields.get(place).is_some_and(|field| field.name() == name);
             let at = if is_expected { Some(place) } else { self.find(name) };
-            let fault = |why: &str| Fault { column: name.to_lowercase(), why: why.into(), is_unrepresentable: false };
+            let fault =
+                |why: &str| ColumnFault { column: name.to_lowercase(), why: why.into(), is_unrepresentable: false };
             let at = at.ok_or_else(|| {
                 fault("is unknown: declare all columns in source.files.columns, or remove it from the data")
             })?;
             if std::mem::replace(&mut self.filled[at], true) {
                 return Err(fault("appears twice"));
             }
-            let pushed = self.columns[at].push_json(json);
-            self.null_if_allowed(at, pushed)?;
+            let to = &mut columns[at];
+            push_json(to, &mut self.nested[at], json, canonical)
+                .or_else(|fault| null_if_allowed(fault, to, unrepresentable.map(|policy| policy.column(at))))
+                .map_err(|fault| fault.inside(fields[at].name()))?;
         }
-        for (column, _) in self.columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
-            column.push_null();
+        for (column, _) in columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
+            column.append_null();
         }
         Ok(())
     }
+}
 
-    /// Replaces an unrepresentable value by null if the dataset's `on_unrepresentable` allows it; else returns the
-    /// fault.
-    fn null_if_allowed(&mut self, at: usize, pushed: Result<(), Fault>) -> Result<(), Fault> {
-        let Err(fault) = pushed else { return Ok(()) };
-        match &self.unrepresentable {
-            Some(counted) if counted.is_null() && fault.is_unrepresentable && self.columns[at].is_scalar() => {
-                self.columns[at].push_null();
-                counted.count(at, 1);
-                Ok(())
-            }
-            _ => Err(fault.inside(self.fields[at].name())),
+/// Appends a null in place of a value that was refused, if it is unrepresentable and the dataset's `on_unrepresentable`
+/// allows it; else returns the fault.
+#[cold]
+fn null_if_allowed(
+    fault: ColumnFault,
+    to: &mut ColumnBuilder,
+    policy: Option<ColumnPolicy>,
+) -> Result<(), ColumnFault> {
+    match policy {
+        Some(policy) if fault.is_unrepresentable && to.is_scalar() && policy.count_null() => {
+            to.append_null();
+            Ok(())
         }
-    }
-
-    /// Appends a null to every column.
-    pub fn push_null(&mut self) {
-        self.columns.iter_mut().for_each(Column::push_null);
-    }
-
-    /// Returns the arrays of all columns, and starts new ones.
-    pub fn finish(&mut self) -> Vec<ArrayRef> {
-        self.columns.iter_mut().map(Column::finish).collect()
+        _ => Err(fault),
     }
 }
 
-impl Fault {
-    /// Prepends the name of the enclosing column to the path.
-    fn inside(mut self, name: &str) -> Self {
-        self.column = if self.column.is_empty() { name.into() } else { format!("{name}.{}", self.column) };
-        self
+/// Appends the value that the text represents. Lists, maps and structs are given as JSON.
+fn push_text(to: &mut ColumnBuilder, names: &mut NestedNames, text: &[u8], canonical: bool) -> Result<(), ColumnFault> {
+    if to.is_scalar() {
+        return push_scalar(to, text, canonical);
     }
+    let json = json::parse(text).map_err(|_| ColumnFault::new(&to.data_type, canonical, "not JSON"))?;
+    push_json(to, names, json, canonical)
 }
 
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "column {:?} {}", self.column, self.why)
+fn push_scalar(to: &mut ColumnBuilder, text: &[u8], canonical: bool) -> Result<(), ColumnFault> {
+    scalar::append(&mut to.values, text, canonical).map_err(|why| ColumnFault::new(&to.data_type, canonical, why))?;
+    to.append_valid();
+    Ok(())
+}
+
+/// Appends a JSON value. A string column accepts every value, and keeps the JSON text of those that aren't strings.
+fn push_json(
+    to: &mut ColumnBuilder,
+    names: &mut NestedNames,
+    json: &RawValue,
+    canonical: bool,
+) -> Result<(), ColumnFault> {
+    let text = json.get();
+    if text == "null" {
+        to.append_null();
+        return Ok(());
     }
+    let ColumnBuilder { data_type, values, .. } = &mut *to;
+    let fault = |why: &str| ColumnFault::new(data_type, canonical, why);
+    match (values, names) {
+        (Values::List { ends, element, .. }, NestedNames::List(names)) => {
+            for value in json::array(text).ok_or_else(|| fault("not a JSON array"))? {
+                push_json(element, names, value, canonical)?;
+            }
+            ends.push(element.len()).map_err(fault)?;
+        }
+        (Values::Map { ends, entries, .. }, NestedNames::Map(names)) => {
+            let Pairs(pairs) = json::object(text).map_err(fault)?;
+            let ([keys, values], [key_names, value_names]) = (&mut **entries, &mut **names);
+            for (name, json) in &pairs {
+                push_text(keys, key_names, name.as_bytes(), canonical)?;
+                push_json(values, value_names, json, canonical)?;
+            }
+            ends.push(keys.len()).map_err(fault)?;
+        }
+        (Values::Struct { fields, columns }, NestedNames::Struct(names)) => {
+            let pairs = json::object(text).map_err(fault)?;
+            names.push_json(fields, columns, &pairs, canonical, None)?;
+        }
+        (values, _) => match json::scalar(text) {
+            Some(Scalar::Nested(_)) if !matches!(values, Values::Text(_)) => {
+                return Err(fault("an array or an object, expected a single value"));
+            }
+            Some(Scalar::Other(text) | Scalar::Nested(text)) => return push_scalar(to, text.as_bytes(), canonical),
+            Some(Scalar::String(text)) => return push_scalar(to, text.as_bytes(), canonical),
+            None => return Err(fault("invalid JSON string")),
+        },
+    }
+    to.append_valid();
+    Ok(())
 }
 
 /// Rows of a batch at most.
@@ -164,7 +309,7 @@ impl Rows {
         unrepresentable: Arc<Unrepresentable>,
         to: Sender<RecordBatch>,
     ) -> Result<Self, String> {
-        let row = Row { unrepresentable: Some(unrepresentable), ..Row::new(schema.fields(), typed_by)? };
+        let row = Row::new(schema.fields(), typed_by, unrepresentable)?;
         Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
     }
 

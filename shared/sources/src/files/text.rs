@@ -10,54 +10,55 @@
 //! | timestamp | 2024-01-31, 2024-01-31 03:04[:05[.123456]], with T or a space, and Z, UTC, +09, +0900, +09:00 or no zone |
 //! | binary | \x and hexadecimal digits, the format of PostgreSQL's `bytea` |
 //!
-//! A fault describes the text and never contains it, because it may be personal data.
+//! A reason describes the text and never contains it, because it may be personal data.
 
-pub type Fault = &'static str;
+/// Why a text is refused.
+pub type Reason = &'static str;
 
-/// The faults of values that are of the right kind, but that the type can't represent.
-pub const UNREPRESENTABLE: [Fault; 3] = [RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
-pub const RANGE: Fault = "out of range";
-const TOO_MANY_DECIMALS: Fault = "more decimal places than the type holds";
-const TOO_PRECISE: Fault = "more precise than a microsecond";
+/// The reasons for values that are of the right kind, but that the type can't represent.
+pub const UNREPRESENTABLE: [Reason; 3] = [OUT_OF_RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
+pub const OUT_OF_RANGE: Reason = "out of range";
+const TOO_MANY_DECIMALS: Reason = "more decimal places than the type holds";
+const TOO_PRECISE: Reason = "more precise than a microsecond";
 
 /// Parses a whole number. `canonical` rejects a plus sign and leading zeros, which a number column would lose.
-pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Fault> {
-    const FAULT: Fault = "not a whole number";
+pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
+    const NOT_WHOLE: Reason = "not a whole number";
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] if !canonical => (false, digits),
         digits => (false, digits),
     };
     if digits.is_empty() || canonical && digits[0] == b'0' && text.len() > 1 {
-        return Err(FAULT);
+        return Err(NOT_WHOLE);
     }
     let mut value: i64 = 0;
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return Err(FAULT);
+            return Err(NOT_WHOLE);
         }
         let grown = value.checked_mul(10).and_then(|tens| {
             let digit = i64::from(digit);
             if negative { tens.checked_sub(digit) } else { tens.checked_add(digit) }
         });
-        value = grown.ok_or(RANGE)?;
+        value = grown.ok_or(OUT_OF_RANGE)?;
     }
     Ok(value)
 }
 
 /// Parses a binary floating-point number and returns the one nearest to the text.
-pub fn real<F: std::str::FromStr + Into<f64> + Copy>(text: &[u8]) -> Result<F, Fault> {
+pub fn real<F: std::str::FromStr + Into<f64> + Copy>(text: &[u8]) -> Result<F, Reason> {
     let text = std::str::from_utf8(text).map_err(|_| "not a number")?;
     let value: F = text.parse().map_err(|_| "not a number")?;
     if value.into().is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) {
-        return Err(RANGE);
+        return Err(OUT_OF_RANGE);
     }
     Ok(value)
 }
 
 /// Parses a boolean. `canonical` accepts only true and false, not the short forms.
-pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Fault> {
+pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Reason> {
     let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
     match () {
         () if is("true") || !canonical && (is("t") || is("1")) => Ok(true),
@@ -67,10 +68,10 @@ pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Fault> {
 }
 
 /// Parses a decimal number and returns it in units of 10^-scale.
-pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
-    const FAULT: Fault = "not a number";
+pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Reason> {
+    const NOT_A_NUMBER: Reason = "not a number";
     let (mantissa, exponent) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
-        Some(at) => (&text[..at], whole(&text[at + 1..], false).map_err(|_| FAULT)?),
+        Some(at) => (&text[..at], whole(&text[at + 1..], false).map_err(|_| NOT_A_NUMBER)?),
         None => (text, 0),
     };
     let (negative, mantissa) = match mantissa {
@@ -81,7 +82,7 @@ pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
     let fraction = mantissa.len().saturating_sub(point + 1);
     if mantissa.len() == usize::from(point < mantissa.len()) {
-        return Err(FAULT);
+        return Err(NOT_A_NUMBER);
     }
     // The power of ten that scales the digits to units of 10^-scale.
     let mut places = i64::from(scale).saturating_add(exponent).saturating_sub(fraction as i64);
@@ -90,28 +91,28 @@ pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     let kept = (mantissa.len() as i64 - i64::from(point < mantissa.len())).saturating_add(places.min(0));
     let mut value: i128 = 0;
     for _ in 0..kept {
-        let digit = digits.next().filter(|digit| *digit <= 9).ok_or(FAULT)?;
-        value = value.checked_mul(10).and_then(|tens| tens.checked_add(i128::from(digit))).ok_or(RANGE)?;
+        let digit = digits.next().filter(|digit| *digit <= 9).ok_or(NOT_A_NUMBER)?;
+        value = value.checked_mul(10).and_then(|tens| tens.checked_add(i128::from(digit))).ok_or(OUT_OF_RANGE)?;
     }
     for digit in digits {
         match digit {
             0 => {}
             1..=9 => return Err(TOO_MANY_DECIMALS),
-            _ => return Err(FAULT),
+            _ => return Err(NOT_A_NUMBER),
         }
     }
     while places > 0 && value != 0 {
-        value = value.checked_mul(10).ok_or(RANGE)?;
+        value = value.checked_mul(10).ok_or(OUT_OF_RANGE)?;
         places -= 1;
     }
     if value >= 10_i128.pow(u32::from(precision)) {
-        return Err(RANGE);
+        return Err(OUT_OF_RANGE);
     }
     Ok(if negative { -value } else { value })
 }
 
 /// Parses a date and returns the days since 1970-01-01.
-pub fn date(text: &[u8]) -> Result<i32, Fault> {
+pub fn date(text: &[u8]) -> Result<i32, Reason> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return Err(NOT_A_DATE) };
     let year = parse_digits(&[y1, y2, y3, y4]).ok_or(NOT_A_DATE)?;
     let month = parse_digits(&[m1, m2]).ok_or(NOT_A_DATE)?;
@@ -133,12 +134,12 @@ pub fn date(text: &[u8]) -> Result<i32, Fault> {
     Ok(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
 }
 
-const NOT_A_DATE: Fault = "not a date such as 2024-01-31";
-const NOT_A_TIMESTAMP: Fault = "not a timestamp such as 2024-01-31 23:59:59";
+const NOT_A_DATE: Reason = "not a date such as 2024-01-31";
+const NOT_A_TIMESTAMP: Reason = "not a timestamp such as 2024-01-31 23:59:59";
 
 /// Parses a timestamp and returns the microseconds since 1970-01-01T00:00:00, and whether the text has a time zone.
 /// With a time zone the result is in UTC.
-pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Fault> {
+pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     const SECOND: i64 = 1_000_000;
     let (day, rest) = text.split_at_checked(10).ok_or(NOT_A_TIMESTAMP)?;
     let day = i64::from(date(day).map_err(|_| NOT_A_TIMESTAMP)?) * 86_400 * SECOND;
@@ -176,7 +177,7 @@ pub enum Zone {
 }
 
 /// Parses `hh:mm[:ss[.f…]]` and returns microseconds. Digits below a microsecond must be zeros.
-fn clock_time(text: &[u8]) -> Result<i64, Fault> {
+fn clock_time(text: &[u8]) -> Result<i64, Reason> {
     let (hms, fraction) = match text {
         [_, _, b':', _, _] => (text, &b""[..]),
         [_, _, b':', _, _, b':', _, _] => (text, &b""[..]),
@@ -206,11 +207,15 @@ fn parse_digits(digits: &[u8]) -> Option<i32> {
 }
 
 /// Parses hexadecimal bytes such as `\x48656c6c6f`, in either case.
-pub fn binary(text: &[u8]) -> Result<Vec<u8>, Fault> {
-    const FAULT: Fault = "not binary, expected \\x and hexadecimal digits";
-    let digits = text.strip_prefix(b"\\x").filter(|digits| digits.len() % 2 == 0).ok_or(FAULT)?;
+pub fn binary(text: &[u8]) -> Result<Vec<u8>, Reason> {
+    const NOT_BINARY: Reason = "not binary, expected \\x and hexadecimal digits";
+    let digits = text.strip_prefix(b"\\x").filter(|digits| digits.len() % 2 == 0).ok_or(NOT_BINARY)?;
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect::<Option<_>>().ok_or(FAULT)
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect::<Option<_>>()
+        .ok_or(NOT_BINARY)
 }
 
 #[cfg(test)]

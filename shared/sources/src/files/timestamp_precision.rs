@@ -18,14 +18,14 @@ use turntable_core::error::{Error, Result};
 /// Returns the batch with NULL in place of every value that has a timestamp more precise than a microsecond, or fails
 /// if the dataset's `on_unrepresentable` says so. `nanos` has the columns with INT96 as nanoseconds; `before` is the
 /// number of the object's rows before this batch.
-pub fn settled(
+pub fn replace_too_precise(
     object: &Object,
     batch: RecordBatch,
     nanos: Option<&RecordBatch>,
     before: u64,
     (schema, unrepresentable): (&SchemaRef, &Unrepresentable),
 ) -> Result<StructArray> {
-    let mut settled: Option<Vec<ArrayRef>> = None;
+    let mut replaced: Option<Vec<ArrayRef>> = None;
     for (at, (field, array)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
         let nanos = nanos.and_then(|nanos| nanos.column_by_name(field.name()));
         let Some(too_precise) = too_precise(array, nanos).filter(|rows| rows.count_set_bits() > 0) else { continue };
@@ -39,9 +39,9 @@ pub fn settled(
                 "a timestamp more precise than a microsecond: round it at the source",
             )?;
         }
-        settled.get_or_insert_with(|| batch.columns().to_vec())[at] = with_nulls(object, array, &too_precise)?;
+        replaced.get_or_insert_with(|| batch.columns().to_vec())[at] = with_nulls(object, array, &too_precise)?;
     }
-    let Some(columns) = settled else { return Ok(batch.into()) };
+    let Some(columns) = replaced else { return Ok(batch.into()) };
     let fields = batch.schema_ref().fields().iter().map(|field| Field::clone(field).with_nullable(true));
     StructArray::try_new(fields.collect(), columns, None).map_err(|error| inconsistent(object, error))
 }
@@ -55,9 +55,9 @@ fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuff
         BooleanBuffer::collect_bool(array.len(), |row| array.is_valid(row) && matches(row))
     };
     let any = |offsets: &[i32], inner: BooleanBuffer| {
-        let of = |row: usize| (offsets[row] as usize, (offsets[row + 1] - offsets[row]) as usize);
+        let range = |row: usize| (offsets[row] as usize, (offsets[row + 1] - offsets[row]) as usize);
         rows(&|row| {
-            let (start, length) = of(row);
+            let (start, length) = range(row);
             inner.slice(start, length).count_set_bits() > 0
         })
     };

@@ -15,9 +15,9 @@ use parquet::{
 };
 
 use super::{
-    ParsedDrop, Reader,
     pages::Parts,
-    record::{MOST, Records},
+    reader::{ParsedDrop, Reader},
+    record::{MAX_RECORDS, Records},
     rows::Rows,
 };
 use crate::files::codec;
@@ -29,15 +29,15 @@ use turntable_core::{
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
 /// Bytes of a footer at most. Decoded, it takes about a hundred times as much memory.
-pub const FOOTER: u64 = 2 << 20;
+pub const MAX_FOOTER_BYTES: u64 = 2 << 20;
 /// Bytes of one row group's columns at most. 5 million keys, states and times take fewer.
 const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
 /// Reads a whole drop from memory.
 pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<ParsedDrop> {
-    let before = bytes.len().saturating_sub(FOOTER as usize);
+    let before = bytes.len().saturating_sub(MAX_FOOTER_BYTES as usize);
     let drop = Drop::open(at, &bytes.slice(before..), bytes.len() as u64, reader)?;
-    let mut rows = Rows::new(reader, MOST);
+    let mut rows = Rows::new(reader, MAX_RECORDS);
     for group in 0..drop.groups() {
         drop.read(group, Parts::new(vec![(0, bytes.clone())]), &mut rows)?;
     }
@@ -60,7 +60,7 @@ impl<'a> Drop<'a> {
     pub fn open(at: &'a Key, tail: &Bytes, size: u64, reader: &Reader) -> Result<Drop<'a>> {
         let mut footer = ParquetMetaDataReader::new();
         footer.try_parse_sized(tail, size).map_err(|fault| match fault {
-            ParquetError::NeedMoreData(_) if tail.len() as u64 == FOOTER => {
+            ParquetError::NeedMoreData(_) if tail.len() as u64 == MAX_FOOTER_BYTES => {
                 Error::input(format!("{at}: footer larger than 2 MB: write larger row groups and fewer columns"))
             }
             fault => damaged(at, fault),

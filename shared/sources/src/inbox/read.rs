@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::{ParsedDrop, Reader, Rejects, table};
-use crate::{
-    files::object::{Compression, format_by_name},
-    inbox::spill_buffer::SpillBuffer,
+use super::{
+    reader::{ParsedDrop, Reader},
+    reject::Rejects,
+    spill_buffer::SpillBuffer,
+    table,
 };
+use crate::files::object::{Compression, format_by_name};
 use turntable_core::{
     config::Format,
     error::{Error, Kind, Result},
@@ -114,6 +116,6 @@ async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) ->
 
 fn reject_whole(reader: &Reader, error: &Error) -> ParsedDrop {
     let mut said = ParsedDrop::new(reader);
-    said.rejects.whole(error.report());
+    said.rejects.add_whole_drop(error.report());
     said
 }

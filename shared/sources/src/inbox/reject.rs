@@ -27,12 +27,12 @@ const MAX_LISTED: usize = 10_000;
 
 impl Rejects {
     /// Adds the reject of one record.
-    pub fn line(&mut self, line: u64, reason: impl Into<String>) {
+    pub fn add_record(&mut self, line: u64, reason: impl Into<String>) {
         self.push(Some(line), reason.into());
     }
 
     /// Adds the reject of the drop as a whole.
-    pub fn whole(&mut self, reason: impl Into<String>) {
+    pub fn add_whole_drop(&mut self, reason: impl Into<String>) {
         self.push(None, reason.into());
     }
 

@@ -7,7 +7,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
 
 use super::{
-    ParsedDrop, Reader,
+    reader::{ParsedDrop, Reader},
     record::{Records, state, too_many},
 };
 use turntable_core::{
@@ -22,13 +22,13 @@ use turntable_core::{
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
-    most: u64,
+    max_rows: u64,
 }
 
 impl<'a> Rows<'a> {
-    /// More than `most` rows are an error.
-    pub fn new(reader: &'a Reader, most: u64) -> Self {
-        Rows { records: Records::new(reader), row: 0, most }
+    /// More than `max_rows` rows are an error.
+    pub fn new(reader: &'a Reader, max_rows: u64) -> Self {
+        Rows { records: Records::new(reader), row: 0, max_rows }
     }
 
     pub fn finish(self) -> Result<ParsedDrop> {
@@ -37,14 +37,14 @@ impl<'a> Rows<'a> {
 
     /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
-        if self.row + batch.num_rows() as u64 > self.most {
+        if self.row + batch.num_rows() as u64 > self.max_rows {
             return Err(too_many(&what));
         }
         let key = &self.records.reader().key;
         let names = Records::names(key);
         let columns = names.iter().map(|name| column(what, batch, name, &names)).collect::<Result<Vec<_>>>()?;
         let keys = columns.iter().zip(&key.columns).zip(&names);
-        let keys = keys.map(|((array, (_, kind)), name)| Values::of(what, array, name, *kind));
+        let keys = keys.map(|((array, (_, kind)), name)| KeyColumn::from_array(what, array, name, *kind));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let states = text(what, columns[keys.len()], names[keys.len()])?;
         let times = time(what, columns[keys.len() + 1])?;
@@ -52,8 +52,8 @@ impl<'a> Rows<'a> {
             self.row += 1;
             let bytes = self.records.begin();
             let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
-                let of = |why: &str| format!("{} {why}", names[at]);
-                key.push(at, values.at(row).ok_or_else(|| of("is missing"))?, bytes).map_err(of)
+                let reason = |why: &str| format!("{} {why}", names[at]);
+                key.push(at, values.at(row).ok_or_else(|| reason("is missing"))?, bytes).map_err(reason)
             });
             let word = filled.and_then(|()| {
                 if states.is_null(row) {
@@ -71,27 +71,27 @@ impl<'a> Rows<'a> {
     }
 }
 
-enum Values {
+enum KeyColumn {
     Whole(Int64Array),
     Text(StringViewArray),
 }
 
-impl Values {
-    fn of(what: &str, array: &ArrayRef, name: &str, kind: Type) -> Result<Values> {
+impl KeyColumn {
+    fn from_array(what: &str, array: &ArrayRef, name: &str, kind: Type) -> Result<KeyColumn> {
         if kind == Type::String {
-            return text(what, array, name).map(Values::Text);
+            return text(what, array, name).map(KeyColumn::Text);
         }
         if !array.data_type().is_integer() {
             return Err(wrong_type(what, name, array, kind.glue()));
         }
-        Ok(Values::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
+        Ok(KeyColumn::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
     }
 
     fn at(&self, row: usize) -> Option<Value<'_>> {
         match self {
-            Values::Whole(array) => array.is_valid(row).then(|| Value::Whole(array.value(row))),
-            Values::Text(array) if array.is_null(row) || array.value(row).is_empty() => None,
-            Values::Text(array) => Some(Value::Text(array.value(row))),
+            KeyColumn::Whole(array) => array.is_valid(row).then(|| Value::Whole(array.value(row))),
+            KeyColumn::Text(array) if array.is_null(row) || array.value(row).is_empty() => None,
+            KeyColumn::Text(array) => Some(Value::Text(array.value(row))),
         }
     }
 }
@@ -129,7 +129,7 @@ fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
 }
 
-/// Casts an array. Values that the target type can't represent become null.
+/// Casts an array. KeyColumn that the target type can't represent become null.
 fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
     cast_with_options(array, to, &options).map_err(|fault| {

@@ -2,7 +2,7 @@
 //! partitioned by the hash of the key, so that the records of one bucket can be read by themselves.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::unix::fs::FileExt,
     sync::{
@@ -38,7 +38,7 @@ pub struct SpillBuffer {
     /// When the records in memory reach this many bytes, they are written to the file.
     max_bytes: usize,
     len: usize,
-    /// Why writing the file failed. Later records are ignored, and [`SpillBuffer::whole`] returns the error.
+    /// Why writing the file failed. Later records are ignored, and [`SpillBuffer::ensure_complete`] returns the error.
     failed: Option<Error>,
 }
 
@@ -93,7 +93,7 @@ impl SpillBuffer {
     }
 
     /// Returns the buffer, or the error if it lost records.
-    pub fn whole(mut self) -> Result<SpillBuffer> {
+    pub fn ensure_complete(mut self) -> Result<SpillBuffer> {
         self.failed.take().map_or(Ok(self), Err)
     }
 
@@ -177,11 +177,7 @@ impl SpillFile {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let name = format!("turntable-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        fs::remove_file(&path)?;
+        let file = tempfile::tempfile()?;
         Ok(self.file.get_or_init(|| file))
     }
 }
@@ -224,8 +220,8 @@ mod tests {
                 assert!(small.chunks.len() > 10 && large.chunks.is_empty());
                 assert_eq!((small.len(), large.len()), (3000, 3000));
                 let (small, large) = (
-                    small.whole().unwrap().partition_by_bucket(buckets),
-                    large.whole().unwrap().partition_by_bucket(buckets),
+                    small.ensure_complete().unwrap().partition_by_bucket(buckets),
+                    large.ensure_complete().unwrap().partition_by_bucket(buckets),
                 );
                 for (one, other) in small.into_iter().zip(large) {
                     let most = one.at_most();
@@ -246,7 +242,7 @@ mod tests {
         (0..50_u8).for_each(|key| spill_buffer.push(&[key; 8], word));
         let mut all = SpillBuffer::new(None, &spill, 1 << 20);
         all.extend(spill_buffer);
-        let error = all.whole().err().unwrap();
+        let error = all.ensure_complete().err().unwrap();
         assert!(error.message().contains("give the function more ephemeral storage"), "{error:?}");
     }
 }

@@ -8,16 +8,16 @@ use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
 use super::{
-    ParsedDrop, Reader,
     pages::Parts,
-    parquet::{self, Drop, FOOTER},
-    record::MOST,
+    parquet::{self, Drop, MAX_FOOTER_BYTES},
+    reader::{ParsedDrop, Reader},
+    record::MAX_RECORDS,
     rows::Rows,
     text,
 };
 use crate::files::{
     self,
-    decode::{arriving, later, panicked},
+    decode::{forward_to_thread, panicked, stream_lazily},
     input,
     object::{Compression, Object, format_by_name},
 };
@@ -52,9 +52,9 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
         }
         Some(Format::Parquet) => tokio::spawn(by_ranges(objects.clone(), object, reader)),
         Some(format) => {
-            let arriving = arriving(&object, later(objects.clone(), object.clone()));
+            let arriving = forward_to_thread(&object, stream_lazily(objects.clone(), object.clone()));
             spawn_blocking(move || {
-                let input = input::open(&object, arriving, text::WINDOW)?;
+                let input = input::open(&object, arriving, text::MAX_ZSTD_WINDOW_LOG)?;
                 match format {
                     Format::Csv => text::csv(&object, input, &reader),
                     _ => text::ndjson(&object, input, &reader),
@@ -86,9 +86,9 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     let fault = |error| files::parquet::fault(&object, error);
     files::parquet::guarded(&object, async {
         let size = object.entry.size;
-        let tail = file.get_bytes(size.saturating_sub(FOOTER)..size).await.map_err(fault)?;
+        let tail = file.get_bytes(size.saturating_sub(MAX_FOOTER_BYTES)..size).await.map_err(fault)?;
         let drop = Drop::open(&object.entry.key, &tail, size, &reader)?;
-        let mut rows = Rows::new(&reader, MOST);
+        let mut rows = Rows::new(&reader, MAX_RECORDS);
         for group in 0..drop.groups() {
             let ranges = drop.ranges(group)?;
             let places: Vec<u64> = ranges.iter().map(|range| range.start).collect();

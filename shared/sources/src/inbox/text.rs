@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    ParsedDrop, Reader,
-    record::{MOST, Records, Text, too_many},
+    reader::{ParsedDrop, Reader},
+    record::{MAX_RECORDS, Records, Text, too_many},
 };
 use crate::files::{
-    input::{self, Fault, Input},
+    input::{self, Input, ReadFault},
     json::{self, Scalar},
     ndjson,
     object::Object,
@@ -23,7 +23,7 @@ use turntable_core::{
 
 /// log2 of the largest accepted zstd window, for [`input::open`]: 8 MB, the size that RFC 8878 recommends decoders to
 /// support. It is small because many drops are read at the same time.
-pub const WINDOW: u32 = 23;
+pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 
 /// Bytes of a drop's decompressed text at most. A few kilobytes can decompress to any size.
 const MAX_TEXT_BYTES: u64 = 1 << 30;
@@ -44,14 +44,14 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
     loop {
         // Blank lines count too: a few bytes can decompress to any number of them.
         read += 1;
-        if read > MOST + 1 {
+        if read > MAX_RECORDS + 1 {
             return Err(too_many(object));
         }
         let record = match csv.next_record() {
             Ok(Some(record)) => record,
             Ok(None) => return records.finish(),
             // After malformed CSV the start of the next record is unknown.
-            Err(Fault::Text(line, why)) => {
+            Err(ReadFault::Text(line, why)) => {
                 records.reject(line, format!("{why}; the rest of the drop is not read"));
                 return records.finish();
             }
@@ -98,13 +98,13 @@ pub fn ndjson(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDr
         let line = match lines.next_line() {
             Ok(Some(line)) => line,
             Ok(None) => return records.finish(),
-            Err(Fault::Text(line, why)) => {
+            Err(ReadFault::Text(line, why)) => {
                 records.reject(line, format!("{why}; the rest of the drop is not read"));
                 return records.finish();
             }
             Err(fault) => return Err(input::error(object, fault)),
         };
-        if line.number > MOST {
+        if line.number > MAX_RECORDS {
             return Err(too_many(object));
         }
         match fields(line.text, &names) {
@@ -144,8 +144,8 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn new(object: &Object, input: Input, most: u64) -> Bounded {
-        Bounded { input, left: most, object: object.to_string() }
+    fn new(object: &Object, input: Input, max_bytes: u64) -> Bounded {
+        Bounded { input, left: max_bytes, object: object.to_string() }
     }
 }
 

@@ -6,17 +6,23 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use mysql_async::{Row as MysqlRow, Value};
 
-use super::{column::Column, types::Wire, value::Fault};
-use crate::unrepresentable::{Part, Row, Unrepresentable};
+use super::{append::append, types::Wire};
+use crate::{
+    column_builder::ColumnBuilder,
+    unrepresentable::{Part, Row, Unrepresentable},
+    value_fault::ValueFault,
+};
 use turntable_core::error::{Error, Result};
 
 /// A batch ends when it reaches either limit.
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 8 << 20;
 
+const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8");
+
 pub struct Decoder {
     schema: SchemaRef,
-    columns: Vec<Column>,
+    columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     /// The number of rows in all finished batches.
     finished: u64,
@@ -27,8 +33,11 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>) -> Decoder {
-        let columns = wires.iter().map(|wire| Column::new(*wire, BATCH_ROWS)).collect();
-        Decoder { schema, columns, unrepresentable, finished: 0, rows: 0, bytes: 0 }
+        let column = |wire: &Wire| {
+            let builder = ColumnBuilder::new(&wire.data_type(), BATCH_ROWS);
+            (*wire, builder.expect("every wire format has a type that Turntable writes"))
+        };
+        Decoder { schema, columns: wires.iter().map(column).collect(), unrepresentable, finished: 0, rows: 0, bytes: 0 }
     }
 
     /// Returns the number of rows so far.
@@ -44,11 +53,12 @@ impl Decoder {
         for at in 0..self.columns.len() {
             let value = row.as_ref(at).unwrap_or(&Value::NULL);
             self.bytes += size(value);
-            match self.columns[at].value(value) {
+            let (wire, to) = &mut self.columns[at];
+            match append(to, *wire, value) {
                 Ok(()) => {}
-                Err(Fault::Unrepresentable(what)) => {
+                Err(ValueFault::Unrepresentable(what)) => {
                     self.unrepresentable.null(at, self.position(self.rows), what)?;
-                    self.columns[at].null();
+                    self.columns[at].1.append_null();
                 }
                 Err(fault) => return Err(self.fault(at, self.rows, fault)),
             }
@@ -64,8 +74,8 @@ impl Decoder {
         }
         let mut arrays = Vec::with_capacity(self.columns.len());
         for at in 0..self.columns.len() {
-            let array = self.columns[at].finish();
-            arrays.push(array.map_err(|(row, fault)| self.fault(at, row, fault))?);
+            let array = self.columns[at].1.finish(None);
+            arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, INVALID_TEXT))?);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
@@ -79,8 +89,8 @@ impl Decoder {
         Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
     }
 
-    fn fault(&self, column: usize, row: usize, fault: Fault) -> Error {
-        let (Fault::Unrepresentable(what) | Fault::Malformed(what)) = fault;
+    fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
+        let (ValueFault::Unrepresentable(what) | ValueFault::Malformed(what)) = fault;
         let at = self.unrepresentable.place(column, self.position(row));
         Error::corrupt(format!("{at}: MySQL sent {what}"))
     }

@@ -19,7 +19,7 @@ pub struct Described {
 
 /// Prepares the query and reads its columns from the server's description.
 pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<Described> {
-    let statement = conn.prep(query).await.map_err(|error| failure::of(server, error))?;
+    let statement = conn.prep(query).await.map_err(|error| failure::error_of(server, error))?;
     if statement.num_params() > 0 {
         return Err(Error::input("the query has parameters (?, or :name): replace them with values"));
     }

@@ -45,7 +45,7 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
                  subnet, security group); {RUN_AGAIN}"
             )),
         },
-        error => of(server, error),
+        error => error_of(server, error),
     }
 }
 
@@ -63,7 +63,7 @@ fn tls_cause(error: &std::io::Error) -> Option<String> {
 }
 
 /// Translates an error between the connection and the first row.
-pub fn of(server: &Server, error: MysqlError) -> Error {
+pub fn error_of(server: &Server, error: MysqlError) -> Error {
     match error {
         MysqlError::Server(answer) => {
             let outcome = if answer.state.starts_with("42") { "rejected the query" } else { "returned an error" };

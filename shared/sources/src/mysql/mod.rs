@@ -4,7 +4,7 @@
 //! consumed, so memory is a few batches for tables of any size. There is one connection. Unlike PostgreSQL, MySQL and
 //! MariaDB have no snapshot that several connections can share without a lock that readers may not take.
 
-mod column;
+mod append;
 mod decode;
 mod describe;
 mod failure;
@@ -49,7 +49,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Connects and takes a snapshot. The timeouts of `options` apply to all queries on it.
     pub async fn take(options: &Mysql, context: &Context) -> Result<Snapshot> {
-        let server = Arc::new(Server::of(options, context).await?);
+        let server = Arc::new(Server::from_options(options, context).await?);
         let session = Session::begin(&server).await?;
         let as_of = session.as_of;
         Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
@@ -90,7 +90,7 @@ async fn end(session: Arc<Mutex<Session>>) {
 
 /// Returns the columns of the query without running it.
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
-    let server = Server::of(options, context).await?;
+    let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;
     let described = describe::describe(session.conn()?, &server, &options.query).await?;
     session.end().await;
@@ -105,8 +105,9 @@ async fn read(
     mut decoder: Decoder,
     sender: &Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let mut result = session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::of(server, error))?;
-    let rows = result.stream::<Row>().await.map_err(|error| failure::of(server, error))?;
+    let mut result =
+        session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::error_of(server, error))?;
+    let rows = result.stream::<Row>().await.map_err(|error| failure::error_of(server, error))?;
     let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described a result set but sent none"))?;
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;

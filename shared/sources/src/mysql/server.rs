@@ -79,7 +79,7 @@ impl FromStr for SslMode {
 
 impl Server {
     /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
-    pub async fn of(options: &Mysql, context: &Context) -> Result<Server> {
+    pub async fn from_options(options: &Mysql, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
             Connect::Url(url) => from_url(url, auth, SslMode::Preferred, "url")?,

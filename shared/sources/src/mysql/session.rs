@@ -33,7 +33,7 @@ pub struct Session {
 impl Session {
     /// Connects, applies the settings and begins the transaction.
     pub async fn begin(server: &Server) -> Result<Session> {
-        let failed = |error| failure::of(server, error);
+        let failed = |error| failure::error_of(server, error);
         let conn = connect(server).await?;
         let mut session = Session { conn: Some(conn), as_of: Timestamp::UNIX_EPOCH };
         let conn = session.conn()?;

@@ -1,22 +1,15 @@
 //! Converts single values, type by type.
 
-/// The reason why a value is refused. It never contains the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The value is valid, but Arrow or Athena can't represent it. The text states the fix.
-    Unrepresentable(&'static str),
-    /// The value differs from the server's description of its column.
-    Malformed(&'static str),
-}
+use crate::value_fault::ValueFault;
 
-pub const NO_DATE: Fault =
-    Fault::Unrepresentable("a date that doesn't exist (0000-00-00, or no such day): replace it in the query");
+pub const NO_DATE: ValueFault =
+    ValueFault::Unrepresentable("a date that doesn't exist (0000-00-00, or no such day): replace it in the query");
 
-const TOO_MANY_DIGITS: Fault = Fault::Malformed("a decimal with more digits than its column allows");
+const TOO_MANY_DIGITS: ValueFault = ValueFault::Malformed("a decimal with more digits than its column allows");
 
 /// Returns the days since 1970-01-01 in the proleptic Gregorian calendar (Hinnant, "chrono-compatible low-level date
 /// algorithms").
-pub fn days(year: u16, month: u8, day: u8) -> Result<i32, Fault> {
+pub fn days(year: u16, month: u8, day: u8) -> Result<i32, ValueFault> {
     if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
         return Err(NO_DATE);
     }
@@ -41,7 +34,7 @@ pub fn clock(hour: u8, minute: u8, second: u8, micros: u32) -> i64 {
 }
 
 /// Returns the exact value of a decimal's text times 10^`scale`.
-pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
+pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
@@ -61,11 +54,11 @@ pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
                 sum = sum.checked_mul(10).and_then(|sum| sum.checked_add(digit)).ok_or(TOO_MANY_DIGITS)?;
             }
             b'.' if fraction_digits.is_none() => fraction_digits = Some(0),
-            _ => return Err(Fault::Malformed("a malformed decimal")),
+            _ => return Err(ValueFault::Malformed("a malformed decimal")),
         }
     }
     if digits.is_empty() {
-        return Err(Fault::Malformed("a malformed decimal"));
+        return Err(ValueFault::Malformed("a malformed decimal"));
     }
     let missing = u32::from(scale - fraction_digits.unwrap_or(0));
     sum = 10_i128.checked_pow(missing).and_then(|zeros| sum.checked_mul(zeros)).ok_or(TOO_MANY_DIGITS)?;
@@ -76,9 +69,9 @@ pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
 }
 
 /// Returns the number in up to 64 bits, most significant first.
-pub fn bits(bytes: &[u8]) -> Result<u64, Fault> {
+pub fn bits(bytes: &[u8]) -> Result<u64, ValueFault> {
     if bytes.len() > 8 {
-        return Err(Fault::Malformed("a bit value of more than 64 bits"));
+        return Err(ValueFault::Malformed("a bit value of more than 64 bits"));
     }
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }

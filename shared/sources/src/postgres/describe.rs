@@ -18,23 +18,23 @@ use turntable_core::error::{Error, Result};
 
 /// The columns of a query.
 pub struct Described {
-    pub columns: Vec<Column>,
+    pub columns: Vec<QueryColumn>,
 }
 
-pub struct Column {
+pub struct QueryColumn {
     /// The name in lower case.
     pub name: String,
     pub wire: Wire,
     cast: Cast,
     /// The type in PostgreSQL.
-    pub of: Type,
+    pub pg_type: Type,
     /// The OID of the table that the column comes from and its number there, if it comes from a table.
     pub origin: Option<(Oid, i16)>,
 }
 
 /// Asks the server for the columns of the query without running it.
 pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<Described> {
-    let failed = |error| failure::of(server, error);
+    let failed = |error| failure::error_of(server, error);
     let statement = client.prepare(query).await.map_err(failed)?;
     if !statement.params().is_empty() {
         return Err(Error::input("the query has parameters ($1, …): replace them with values"));
@@ -49,7 +49,7 @@ pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<D
         let rule = types::rule(column.type_(), column.type_modifier(), &modifiers)
             .map_err(|fault| Error::input(format!("column {name:?}: {fault}")))?;
         let origin = column.table_oid().zip(column.column_id());
-        columns.push(Column { name, wire: rule.wire, cast: rule.cast, of: column.type_().clone(), origin });
+        columns.push(QueryColumn { name, wire: rule.wire, cast: rule.cast, pg_type: column.type_().clone(), origin });
     }
     Ok(Described { columns })
 }
@@ -57,7 +57,7 @@ pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<D
 impl Described {
     /// Returns the Arrow schema. All fields are nullable.
     pub fn schema(&self) -> Schema {
-        let field = |column: &Column| Field::new(&column.name, column.wire.data_type(), true);
+        let field = |column: &QueryColumn| Field::new(&column.name, column.wire.data_type(), true);
         Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
     }
 
@@ -68,7 +68,7 @@ impl Described {
 
     /// Returns the COPY statement. `condition` may refer to the columns as `q."name"`.
     pub fn copy(&self, query: &str, condition: Option<&str>) -> String {
-        let each = |column: &Column| column.cast.of(&format!("q.{}", quoted(&column.name)));
+        let each = |column: &QueryColumn| column.cast.apply(&format!("q.{}", quoted(&column.name)));
         let list = self.columns.iter().map(each).collect::<Vec<_>>().join(", ");
         format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), where_clause(condition))
     }

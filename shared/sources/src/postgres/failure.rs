@@ -30,7 +30,7 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
                 server.address(),
                 server.given_by
             )),
-            _ => of(server, error),
+            _ => error_of(server, error),
         };
     }
     let cause = root_cause(&error);
@@ -54,7 +54,7 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
 const TLS_HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
 /// Returns whether the connection may succeed the other way: without TLS instead of with it, or vice versa.
-pub fn other_way(error: &tokio_postgres::Error) -> bool {
+pub fn may_depend_on_tls(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some() || error.to_string().starts_with(TLS_HANDSHAKE_FAILED)
 }
 
@@ -82,7 +82,7 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
 }
 
 /// Translates an error between the connection and the first row.
-pub fn of(server: &Server, error: tokio_postgres::Error) -> Error {
+pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
     match error.as_db_error() {
         Some(answer) if let Some((kind, advice)) = pooler_advice(answer) => {
             let message = safe_message(answer);
@@ -101,12 +101,12 @@ pub fn of(server: &Server, error: tokio_postgres::Error) -> Error {
 
 /// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. The first code is that of
 /// PostgreSQL 16 and older, the second that of newer versions (`ImportSnapshot` in `snapmgr.c`).
-pub fn no_snapshot(error: &tokio_postgres::Error) -> bool {
+pub fn is_missing_snapshot(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
 }
 
 /// Returns the error for a connection that can't use the exported snapshot.
-pub fn other_snapshot(server: &Server) -> Error {
+pub fn missing_snapshot(server: &Server) -> Error {
     Error::unavailable(format!(
         "PostgreSQL at {} doesn't have the snapshot that another connection exported: that connection was lost, or the \
          address leads to several servers (name one of them); {RUN_AGAIN}",

@@ -34,7 +34,7 @@ use turntable_parquet::{Batches, Rows};
 
 /// Opens the query as of a new snapshot.
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
-    let server = Arc::new(Server::of(options, context).await?);
+    let server = Arc::new(Server::from_options(options, context).await?);
     let first = Session::begin(&server, None).await?;
     let as_of = first.as_of(&server).await?;
     read(options, context, server, first, as_of).await
@@ -50,7 +50,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Connects and takes a snapshot.
     pub async fn take(options: &Postgres, context: &Context) -> Result<Snapshot> {
-        let server = Server::of(options, context).await?;
+        let server = Server::from_options(options, context).await?;
         let session = Session::begin(&server, None).await?;
         let as_of = session.as_of(&server).await?;
         let name = export_snapshot(&server, &session).await?;
@@ -59,7 +59,7 @@ impl Snapshot {
 
     /// Opens the query as of this snapshot.
     pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
-        let server = Arc::new(Server::of(options, context).await?);
+        let server = Arc::new(Server::from_options(options, context).await?);
         let first = Session::begin(&server, Some(&self.name)).await?;
         read(options, context, server, first, self.as_of).await
     }
@@ -84,7 +84,7 @@ async fn read(
     let of = copies.len();
     let mut streams = Vec::new();
     for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
-        let rows = session.link.client.copy_out(&copy).await.map_err(|error| failure::of(&server, error))?;
+        let rows = session.link.client.copy_out(&copy).await.map_err(|error| failure::error_of(&server, error))?;
         let part = Part { number: streams.len() + 1, of };
         let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
         streams.push(batches(server.clone(), session, rows, decoder));
@@ -95,7 +95,7 @@ async fn read(
 
 /// Returns the columns of the query without running it.
 pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
-    let server = Server::of(options, context).await?;
+    let server = Server::from_options(options, context).await?;
     let session = Session::begin(&server, None).await?;
     let described = describe::describe(&session.link.client, &server, &options.query).await?;
     session.end().await;
@@ -115,7 +115,7 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
 /// Exports the session's snapshot and returns its name, for other sessions.
 async fn export_snapshot(server: &Server, session: &Session) -> Result<String> {
     let name = session.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
-    name.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))
+    name.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))
 }
 
 /// Decodes the rows in a task of its own.

@@ -8,7 +8,7 @@
 use tokio_postgres::{Client, Error as PgError};
 
 use super::{
-    describe::{Column, Described},
+    describe::{Described, QueryColumn},
     failure,
     server::Server,
     types::quoted,
@@ -25,7 +25,7 @@ pub async fn copies(
     described: &Described,
     options: &Postgres,
 ) -> Result<Vec<String>> {
-    let failed = |error: PgError| failure::of(server, error);
+    let failed = |error: PgError| failure::error_of(server, error);
     let parts = options.parallel;
     let column = options.split_by.as_deref().map(|name| column(described, name)).transpose()?;
     if parts <= 1 {
@@ -44,17 +44,17 @@ pub async fn copies(
             let bound = |part| format!("'({},0)'::tid", blocks * part / i64::from(parts));
             let mut bounds: Vec<String> = (1..i64::from(parts)).map(bound).collect();
             bounds.dedup();
-            let of = |range: &Option<String>| match range {
+            let copy = |range: &Option<String>| match range {
                 Some(range) => described.copy(&format!("{} WHERE {range}", options.query), None),
                 None => described.copy(&options.query, None),
             };
-            Ok(ranges("ctid", &bounds, false).iter().map(of).collect())
+            Ok(ranges("ctid", &bounds, false).iter().map(copy).collect())
         }
     }
 }
 
 /// Finds the column named in `split_by`.
-fn column<'a>(described: &'a Described, name: &str) -> Result<&'a Column> {
+fn column<'a>(described: &'a Described, name: &str) -> Result<&'a QueryColumn> {
     let lower = name.to_lowercase();
     described.columns.iter().find(|column| column.name == lower).ok_or_else(|| {
         let names: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
@@ -83,12 +83,12 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
 async fn bounds(
     client: &Client,
     described: &Described,
-    column: &Column,
+    column: &QueryColumn,
     query: &str,
     parts: u32,
 ) -> Result<Vec<String>, PgError> {
     let parts = parts as usize;
-    let of_type = format!("::{}.{}", quoted(column.of.schema()), quoted(column.of.name()));
+    let of_type = format!("::{}.{}", quoted(column.pg_type.schema()), quoted(column.pg_type.name()));
     let mut histogram: Vec<String> = Vec::new();
     if let Some((table, number)) = column.origin {
         let rows = client

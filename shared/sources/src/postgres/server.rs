@@ -39,7 +39,7 @@ const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
     /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
-    pub async fn of(options: &Postgres, context: &Context) -> Result<Server> {
+    pub async fn from_options(options: &Postgres, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
             Connect::Url(url) => from_url(url, auth, "url")?,
@@ -130,7 +130,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let port = keys.port(5432)?;
     let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
     let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
-    let mode = mode.and_then(|mode| SslMode::of(mode, roots.as_deref(), default_mode));
+    let mode = mode.and_then(|mode| SslMode::effective(mode, roots.as_deref(), default_mode));
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
     let mut options = tokio_postgres::Config::new();
     options
@@ -168,7 +168,7 @@ fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
         return Err(fault("the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
     }
     let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
-    let mode = SslMode::of(mode, roots.as_deref(), default_mode).map_err(|what| fault(&what))?;
+    let mode = SslMode::effective(mode, roots.as_deref(), default_mode).map_err(|what| fault(&what))?;
     Ok(Server::new(options, mode, roots, given_by))
 }
 

@@ -49,18 +49,18 @@ impl Session {
                 Ok(session)
             }
             // If the connection was closed, only one of the two errors has the reason.
-            (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::of(server, other)),
-            (Ok(_), Err(error)) if !snapshot.is_empty() && failure::no_snapshot(&error) => {
-                Err(failure::other_snapshot(server))
+            (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::error_of(server, other)),
+            (Ok(_), Err(error)) if !snapshot.is_empty() && failure::is_missing_snapshot(&error) => {
+                Err(failure::missing_snapshot(server))
             }
-            (Err(error), _) | (_, Err(error)) => Err(failure::of(server, error)),
+            (Err(error), _) | (_, Err(error)) => Err(failure::error_of(server, error)),
         }
     }
 
     /// Returns the start of the transaction by the server's clock. The snapshot has all that was committed by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
-        let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::of(server, error))?;
+        let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))?;
         Timestamp::try_from(time).map_err(|error| {
             Error::corrupt(format!("PostgreSQL at {}: server clock out of range", server.name())).caused_by(error)
         })
@@ -91,7 +91,7 @@ async fn connect(server: &Server) -> Result<Link> {
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (true, false),
     };
     match attempt(server, with_tls).await {
-        Err(Failure::Driver(error)) if may_try_other && failure::other_way(&error) => {
+        Err(Failure::Driver(error)) if may_try_other && failure::may_depend_on_tls(&error) => {
             attempt(server, !with_tls).await.map_err(|other| match other {
                 // If the server refused the user in the first attempt, that is the reason for both failures. An error
                 // about TLS concerns only its own attempt.

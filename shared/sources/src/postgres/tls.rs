@@ -62,7 +62,7 @@ impl FromStr for SslMode {
 
 impl SslMode {
     /// Returns the effective mode for `sslmode` and `sslrootcert`. `default_mode` applies if neither is given.
-    pub fn of(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
+    pub fn effective(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
         let system = roots == Some("system");
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {

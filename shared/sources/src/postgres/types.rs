@@ -30,9 +30,9 @@ pub struct Rule {
 pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
 
 /// Returns the rule for a type. The error states what is wrong with the type.
-pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, String> {
+pub fn rule(pg_type: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, String> {
     let plain = |wire| Ok(Rule { wire, cast: Cast::None });
-    match *of {
+    match *pg_type {
         Type::BOOL => plain(Wire::Boolean),
         Type::INT2 => plain(Wire::Int16),
         Type::INT4 => plain(Wire::Int32),
@@ -48,22 +48,22 @@ pub fn rule(of: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, Str
         Type::DATE => plain(Wire::Date),
         Type::TIMESTAMP => plain(Wire::Timestamp { utc: false }),
         Type::TIMESTAMPTZ => plain(Wire::Timestamp { utc: true }),
-        _ => match of.kind() {
+        _ => match pg_type.kind() {
             Kind::Enum(_) => plain(Wire::Text),
             Kind::Domain(base) => {
-                let own = modifiers.get(&of.oid()).map_or(-1, |(own, _)| *own);
+                let own = modifiers.get(&pg_type.oid()).map_or(-1, |(own, _)| *own);
                 rule(base, if own == -1 { modifier } else { own }, modifiers)
             }
             Kind::Array(element) => array(rule(element, modifier, modifiers)?),
             Kind::Composite(fields) if !fields.is_empty() => {
-                let own = modifiers.get(&of.oid()).map_or(&[][..], |(_, fields)| fields);
+                let own = modifiers.get(&pg_type.oid()).map_or(&[][..], |(_, fields)| fields);
                 let fields = fields.iter().enumerate().map(|(at, field)| {
                     let modifier = own.get(at).copied().unwrap_or(-1);
                     Ok((field.name().to_owned(), rule(field.type_(), modifier, modifiers)?))
                 });
-                composite(of, fields.collect::<Result<_, String>>()?)
+                composite(pg_type, fields.collect::<Result<_, String>>()?)
             }
-            Kind::Simple if of.name() == "hstore" => plain(Wire::Hstore),
+            Kind::Simple if pg_type.name() == "hstore" => plain(Wire::Hstore),
             _ => Ok(Rule { wire: Wire::Text, cast: Cast::Text }),
         },
     }
@@ -90,7 +90,7 @@ fn array(element: Rule) -> Result<Rule, String> {
     })
 }
 
-fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
+fn composite(pg_type: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
     let mut wires: Vec<(String, Wire)> = Vec::new();
     let mut casts = Vec::new();
     for (name, rule) in fields {
@@ -98,11 +98,14 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
         if !lower.chars().all(|c| c.is_alphanumeric() || c == '_') {
             return Err(format!(
                 "type {:?} has a field {name:?}: Athena's structs allow letters, digits and _",
-                of.name()
+                pg_type.name()
             ));
         }
         if wires.iter().any(|(other, _)| *other == lower) {
-            return Err(format!("type {:?} has two fields named {lower:?}: Glue's names are lower case", of.name()));
+            return Err(format!(
+                "type {:?} has two fields named {lower:?}: Glue's names are lower case",
+                pg_type.name()
+            ));
         }
         wires.push((lower, rule.wire));
         casts.push((name, rule.cast));
@@ -113,14 +116,14 @@ fn composite(of: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String> {
 
 impl Cast {
     /// Returns SQL that applies the cast to `expression`.
-    pub fn of(&self, expression: &str) -> String {
+    pub fn apply(&self, expression: &str) -> String {
         match self {
             Cast::None => expression.to_owned(),
             Cast::Text => format!("({expression})::pg_catalog.text"),
             Cast::TextArray => format!("({expression})::pg_catalog.text[]"),
             Cast::Row(fields) => {
                 let fields: Vec<String> =
-                    fields.iter().map(|(name, cast)| cast.of(&format!("({expression}).{}", quoted(name)))).collect();
+                    fields.iter().map(|(name, cast)| cast.apply(&format!("({expression}).{}", quoted(name)))).collect();
                 // `IS NULL` would also be true for a row whose fields are all null.
                 format!("CASE WHEN ({expression}) IS DISTINCT FROM NULL THEN ROW({}) END", fields.join(", "))
             }
@@ -173,13 +176,13 @@ mod tests {
         let n = Wire::Decimal { precision: 7, scale: 3 };
         assert_eq!(found.wire, Wire::Struct(vec![("n".into(), n), ("at".into(), Wire::Text)]));
         assert_eq!(
-            found.cast.of("\"c\""),
+            found.cast.apply("\"c\""),
             "CASE WHEN (\"c\") IS DISTINCT FROM NULL THEN ROW((\"c\").\"N\", ((\"c\").\"at\")::pg_catalog.text) END"
         );
         let array = Type::new("_inner".into(), 90002, Kind::Array(inner), "public".into());
         let found = rule(&array, -1, &modifiers).unwrap();
         assert_eq!(found.wire, Wire::List(Box::new(Wire::Text)));
-        assert_eq!(found.cast.of("\"c\""), "(\"c\")::pg_catalog.text[]");
+        assert_eq!(found.cast.apply("\"c\""), "(\"c\")::pg_catalog.text[]");
         assert_eq!(rule(&Type::INT4_ARRAY, -1, &modifiers).unwrap().cast, Cast::None);
     }
 

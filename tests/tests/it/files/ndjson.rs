@@ -62,12 +62,7 @@ async fn a_record_that_is_too_wide_for_memory_is_an_error() {
     let object = |columns| format!("{{{}}}\n", pairs(columns).join(","));
     for (name, widest, wider, why) in [
         ("a.csv", csv(10_000), csv(10_001), "a.csv: line 1: record with more than 10,000 fields"),
-        (
-            "a.json",
-            object(10_000),
-            object(10_001),
-            "a.json: line 1: an object with more than 10000 names, or with a name that is not valid text",
-        ),
+        ("a.json", object(10_000), object(10_001), "a.json: line 1: an object with more than 10,000 names"),
     ] {
         assert_eq!(read_one(name, widest, "").await.unwrap().rows.len(), 1);
         let columns = if name == "a.csv" { "" } else { ", columns = { c0 = \"int\" }" };

@@ -9,19 +9,25 @@ use std::{collections::VecDeque, sync::Arc};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::{column::Column, value::Fault, wire::Wire};
-use crate::unrepresentable::{Part, Row, Unrepresentable};
+use super::{append::append, wire::Wire};
+use crate::{
+    column_builder::ColumnBuilder,
+    unrepresentable::{Part, Row, Unrepresentable},
+    value_fault::ValueFault,
+};
 use turntable_core::error::{Error, Result};
 
 /// A batch ends when it reaches either limit.
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 8 << 20;
 
+const INVALID_TEXT: ValueFault = ValueFault::Unrepresentable("text that is not valid UTF-8: cast it to bytea");
+
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 pub struct Decoder {
     schema: SchemaRef,
-    columns: Vec<Column>,
+    columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
     expected: Expected,
@@ -47,7 +53,10 @@ enum Expected {
 
 impl Decoder {
     pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>, part: Part) -> Decoder {
-        let column = |wire| Column::new(wire, BATCH_ROWS, unrepresentable.is_null());
+        let column = |wire: &Wire| {
+            let builder = ColumnBuilder::new(&wire.data_type(), BATCH_ROWS);
+            (wire.clone(), builder.expect("every wire format has a type that Turntable writes"))
+        };
         Decoder {
             schema,
             columns: wires.iter().map(column).collect(),
@@ -118,11 +127,12 @@ impl Decoder {
                     for at in first..self.columns.len() {
                         match field(bytes) {
                             Ok(Some((Some(value), rest))) => {
-                                self.columns[at].value(value).map_err(|fault| self.fault(at, self.rows, fault))?;
+                                let ((wire, to), policy) = (&mut self.columns[at], self.unrepresentable.column(at));
+                                append(to, wire, value, policy).map_err(|fault| self.fault(at, self.rows, fault))?;
                                 bytes = rest;
                             }
                             Ok(Some((None, rest))) => {
-                                self.columns[at].null();
+                                self.columns[at].1.append_null();
                                 bytes = rest;
                             }
                             Ok(None) => {
@@ -151,9 +161,8 @@ impl Decoder {
         }
         let mut arrays = Vec::with_capacity(self.columns.len());
         for at in 0..self.columns.len() {
-            let array = self.columns[at].finish();
-            arrays.push(array.map_err(|(row, fault)| self.fault(at, row, fault))?);
-            self.unrepresentable.count(at, self.columns[at].nulled());
+            let array = self.columns[at].1.finish(self.unrepresentable.column(at).counter());
+            arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, INVALID_TEXT))?);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
@@ -164,11 +173,11 @@ impl Decoder {
     }
 
     /// Returns the error for a value. `row` counts from 0, since the last batch.
-    fn fault(&self, column: usize, row: usize, fault: Fault) -> Error {
+    fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
         let row = Row { number: self.finished + row as u64 + 1, part: self.part };
         match fault {
-            Fault::Unrepresentable(what) => self.unrepresentable.error(column, row, what),
-            Fault::Malformed(what) => {
+            ValueFault::Unrepresentable(what) => self.unrepresentable.error(column, row, what),
+            ValueFault::Malformed(what) => {
                 let at = self.unrepresentable.place(column, row);
                 Error::corrupt(format!("{at}: PostgreSQL sent {what}"))
             }
@@ -183,13 +192,13 @@ impl Decoder {
 /// Returns the value of the next field and the bytes after it, or `None` if the field is incomplete.
 #[inline]
 #[allow(clippy::type_complexity, reason = "an alias would hide the structure")]
-fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, Fault> {
+fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, ValueFault> {
     let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     match i32::from_be_bytes(*length) {
         -1 => Ok(Some((None, rest))),
         length => match usize::try_from(length) {
             Ok(length) => Ok(rest.split_at_checked(length).map(|(value, rest)| (Some(value), rest))),
-            Err(_) => Err(Fault::Malformed("a field of negative length")),
+            Err(_) => Err(ValueFault::Malformed("a field of negative length")),
         },
     }
 }

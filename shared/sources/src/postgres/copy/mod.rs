@@ -1,6 +1,6 @@
 //! Decodes PostgreSQL's `COPY … (FORMAT binary)` into Arrow: bytes in, record batches out.
 
-mod column;
+mod append;
 mod decode;
 mod messages;
 mod numeric;

@@ -1,7 +1,7 @@
 //! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It has four 16-bit
 //! numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
 
-use super::value::Fault;
+use crate::value_fault::ValueFault;
 
 const NEGATIVE: u16 = 0x4000;
 
@@ -16,8 +16,8 @@ struct Numeric<'a> {
 }
 
 /// Returns a number, or the name of a special value: NaN or an infinity.
-fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, Fault> {
-    let malformed = Fault::Malformed("a numeric of the wrong length");
+fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, ValueFault> {
+    let malformed = ValueFault::Malformed("a numeric of the wrong length");
     let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return Err(malformed) };
     let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let (digits, left) = rest.as_chunks::<2>();
@@ -30,21 +30,21 @@ fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, Fault> {
         0xC000 => return Ok(Err("NaN")),
         0xD000 => return Ok(Err("Infinity")),
         0xF000 => return Ok(Err("-Infinity")),
-        _ => return Err(Fault::Malformed("a numeric with an unknown sign")),
+        _ => return Err(ValueFault::Malformed("a numeric with an unknown sign")),
     };
     if digits.iter().any(|digit| u16::from_be_bytes(*digit) > 9999) {
-        return Err(Fault::Malformed("a numeric with a digit above 9999"));
+        return Err(ValueFault::Malformed("a numeric with a digit above 9999"));
     }
     let weight = i32::from(word(2) as i16);
     Ok(Ok(Numeric { digits, weight, negative, display: usize::from(word(6) & 0x3fff) }))
 }
 
 /// Returns the exact number times 10^`scale`.
-pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
+pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault> {
     let number = read(bytes)?.map_err(|_| {
-        Fault::Unrepresentable("NaN or infinity, which a decimal can't represent: replace it in the query")
+        ValueFault::Unrepresentable("NaN or infinity, which a decimal can't represent: replace it in the query")
     })?;
-    let too_many_digits = Fault::Malformed("a numeric with more digits than its column allows");
+    let too_many_digits = ValueFault::Malformed("a numeric with more digits than its column allows");
     let mut sum: i128 = 0;
     // The power of ten of the digit, relative to the last decimal place that is kept.
     let mut power = 4 * number.weight + i32::from(scale);
@@ -78,7 +78,7 @@ pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, Fault> {
 }
 
 /// Appends the number in the text form of PostgreSQL.
-pub fn text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+pub fn text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueFault> {
     let number = match read(bytes)? {
         Ok(number) => number,
         Err(name) => {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_errors_without_a_panic() {
-        assert!(matches!(decimal(&encode(0, 0xC000, 0, &[]), 5, 2), Err(Fault::Unrepresentable(_))));
+        assert!(matches!(decimal(&encode(0, 0xC000, 0, &[]), 5, 2), Err(ValueFault::Unrepresentable(_))));
         for bytes in [
             encode(0, 0, 3, &[1, 2340]),
             encode(0, 0, 0, &[1000]),
@@ -185,7 +185,7 @@ mod tests {
             encode(0, 0, 0, &[1])[..9].to_vec(),
             Vec::new(),
         ] {
-            assert!(matches!(decimal(&bytes, 5, 2), Err(Fault::Malformed(_))), "{bytes:?}");
+            assert!(matches!(decimal(&bytes, 5, 2), Err(ValueFault::Malformed(_))), "{bytes:?}");
         }
         assert_eq!(printed(&encode(i16::MAX, 0, 0x3fff, &[1])).len(), 32_768 * 4 - 3 + 1 + 0x3fff);
     }

@@ -61,21 +61,21 @@ impl Wire {
 }
 
 /// Returns the Arrow field of a list's elements.
-pub fn element(of: &Wire) -> FieldRef {
+fn element(of: &Wire) -> FieldRef {
     Arc::new(Field::new(ELEMENT, of.data_type(), true))
 }
 
 /// Returns the Arrow fields of a struct.
-pub fn fields(of: &[(String, Wire)]) -> Fields {
+fn fields(of: &[(String, Wire)]) -> Fields {
     of.iter().map(|(name, wire)| Field::new(name, wire.data_type(), true)).collect()
 }
 
 /// Returns the Arrow field of a map's entries, which are pairs.
-pub fn entries() -> FieldRef {
+fn entries() -> FieldRef {
     Arc::new(Field::new("key_value", DataType::Struct(pair()), false))
 }
 
 /// Returns the key and value fields of a map's entry.
-pub fn pair() -> Fields {
+fn pair() -> Fields {
     Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
 }

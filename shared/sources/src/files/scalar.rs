@@ -1,0 +1,44 @@
+//! Appends a value given as text to a column that doesn't nest.
+
+use super::{
+    infer::Kind,
+    text::{self, Reason, Zone},
+};
+use crate::column_builder::Values;
+
+/// Appends the value that the text represents. With `canonical`, accepts only texts that the type preserves exactly,
+/// for inferred types, which rest on a sample. A text that is refused leaves the column unchanged.
+pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
+    let trimmed = if canonical { text } else { text.trim_ascii() };
+    match values {
+        Values::Text(to) => to.append(std::str::from_utf8(text).map_err(|_| "not UTF-8")?.as_bytes())?,
+        Values::Int64(to) => to.push(text::whole(trimmed, canonical)?),
+        Values::Int32(to) => to.push(narrow(trimmed)?),
+        Values::Int16(to) => to.push(narrow(trimmed)?),
+        Values::Int8(to) => to.push(narrow(trimmed)?),
+        Values::Float64(to) => {
+            if canonical && !matches!(Kind::of_number(text), Kind::Int | Kind::Double) {
+                return Err("not a number that a double holds exactly");
+            }
+            to.push(text::real(trimmed)?);
+        }
+        Values::Float32(to) => to.push(text::real(trimmed)?),
+        Values::Boolean(to) => to.append(text::boolean(trimmed, canonical)?),
+        Values::Decimal { values, precision, scale } => values.push(text::decimal(trimmed, *precision, *scale)?),
+        Values::Date(to) => to.push(text::date(trimmed)?),
+        Values::Timestamp { values, utc } => match text::timestamp(trimmed)? {
+            (_, Zone::NoTime | Zone::None) if *utc => return Err("missing time zone"),
+            (_, Zone::Some) if canonical && !*utc => return Err("unexpected time zone"),
+            (_, Zone::NoTime) if canonical => return Err("missing time of day"),
+            (micros, _) => values.push(micros),
+        },
+        Values::Binary(to) => to.append(&text::binary(trimmed)?)?,
+        Values::List { .. } | Values::Map { .. } | Values::Struct { .. } => return Err("not JSON"),
+    }
+    Ok(())
+}
+
+/// Parses a whole number of a type that is narrower than 64 bits.
+fn narrow<T: TryFrom<i64>>(text: &[u8]) -> Result<T, Reason> {
+    T::try_from(text::whole(text, false)?).map_err(|_| text::OUT_OF_RANGE)
+}

@@ -1,0 +1,47 @@
+//! What all reads of one refresh share, and what each of them returns.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    reject::Rejects,
+    spill_buffer::{SpillBuffer, SpillFile},
+};
+use turntable_core::consent::key::Key;
+
+/// Settings and spill file for all reads of one refresh.
+#[derive(Clone)]
+pub struct Reader {
+    pub key: Key,
+    pub now: Timestamp,
+    /// The temporary file for records that exceed the memory limits.
+    pub spill: Arc<SpillFile>,
+}
+
+/// Bytes of one drop's records in memory that cause a spill to the file.
+const SPILL_DROP_BYTES: usize = 2 << 20;
+/// Bytes of all drops' records in memory that cause a spill to the file.
+const SPILL_TOTAL_BYTES: usize = 8 << 20;
+
+impl Reader {
+    /// Returns an empty spill buffer for the records of all drops.
+    pub fn spill_buffer(&self) -> SpillBuffer {
+        SpillBuffer::new(self.key.width(), &self.spill, SPILL_TOTAL_BYTES)
+    }
+}
+
+/// The valid records and the rejects of one drop or table.
+pub struct ParsedDrop {
+    pub records: SpillBuffer,
+    pub rejects: Rejects,
+}
+
+impl ParsedDrop {
+    pub fn new(reader: &Reader) -> ParsedDrop {
+        ParsedDrop {
+            records: SpillBuffer::new(reader.key.width(), &reader.spill, SPILL_DROP_BYTES),
+            rejects: Rejects::default(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The reason why a database's value is refused.
+
+/// It never contains the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFault {
+    /// The value is valid, but Arrow or Athena can't represent it. The text states the fix.
+    Unrepresentable(&'static str),
+    /// The value differs from the server's description of its column, or from the format of its type.
+    Malformed(&'static str),
+}
