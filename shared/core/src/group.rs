@@ -153,7 +153,7 @@ impl Record {
     }
 
     /// Returns the record after a flip has begun.
-    pub fn head(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
+    pub fn begin_flip(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 

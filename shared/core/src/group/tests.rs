@@ -47,7 +47,7 @@ const MEMORY: Memory = Memory { sets: 1, drain: SignedDuration::from_secs(60) };
 fn flipped(runs: &[u64]) -> Record {
     runs.iter().fold(Record::new("core"), |record, run| {
         let from = BOTH.map(|dataset| (dataset.to_owned(), record.live.as_ref().map(|_| at(dataset, 0)))).into();
-        record.head(set(*run), from).flipped(second(*run as i64), MEMORY)
+        record.begin_flip(set(*run), from).flipped(second(*run as i64), MEMORY)
     })
 }
 
@@ -78,7 +78,7 @@ fn fresher_run_wins_and_no_member_flips_alone() {
 #[test]
 fn export_with_snapshot_before_rollback_does_not_undo_it() {
     let back = Set { by: FlipOrigin::Rollback, ..set(10) };
-    let record = flipped(&[10, 20]).head(back, BTreeMap::new()).flipped(second(30), MEMORY);
+    let record = flipped(&[10, 20]).begin_flip(back, BTreeMap::new()).flipped(second(30), MEMORY);
     assert!(matches!(next(&record, 29, Decision::Flip, Trigger::Event), Next::Stale(_)));
     assert_eq!(next(&record, 29, Decision::Flip, Trigger::Operator), Next::Flip);
     assert_eq!(next(&record, 31, Decision::Flip, Trigger::Event), Next::Flip);
@@ -98,7 +98,7 @@ fn hold_on_the_group_or_a_member_stops_all() {
 
 #[test]
 fn event_does_not_retry_a_reverted_run() {
-    let turned = flipped(&[10]).head(set(20), BTreeMap::new()).turned("b: denied".into());
+    let turned = flipped(&[10]).begin_flip(set(20), BTreeMap::new()).turned("b: denied".into());
     let record = turned.gone_back(second(22), &["a: left".into()]);
     assert_eq!(record.live, Some(set(10)));
     assert_eq!(next(&record, 20, Decision::Flip, Trigger::Event), Next::WentBack("b: denied; a: left".into()));
@@ -109,7 +109,7 @@ fn event_does_not_retry_a_reverted_run() {
 #[test]
 fn table_is_moved_only_from_where_the_flip_found_it() {
     let from = [("a".to_owned(), Some(at("a", 10))), ("b".to_owned(), None)].into();
-    let record = Record::new("core").head(set(20), from);
+    let record = Record::new("core").begin_flip(set(20), from);
     let forward = record.flipping.clone().unwrap();
     let back = record.turned("why".into()).flipping.unwrap();
     let (old, new) = (at("a", 10), at("a", 20));
@@ -120,22 +120,22 @@ fn table_is_moved_only_from_where_the_flip_found_it() {
     }
     assert_eq!((forward.step("b", None), back.step("b", None)), (Step::Move, Step::There), "no table");
     assert!(forward.moves("a") && forward.moves("b"));
-    let same = Record::new("core").head(set(20), [("a".to_owned(), Some(new))].into()).flipping.unwrap();
+    let same = Record::new("core").begin_flip(set(20), [("a".to_owned(), Some(new))].into()).flipping.unwrap();
     assert!(!same.moves("a"));
 }
 
 #[test]
 fn record_names_all_generations_that_readers_may_read() {
-    let record = flipped(&[10, 20]).head(set(30), BTreeMap::new());
+    let record = flipped(&[10, 20]).begin_flip(set(30), BTreeMap::new());
     let named = |record: &Record| record.named("a", &paths("a")).into_iter().collect::<Vec<_>>();
     let expected = [(generation(10), Some(second(20))), (generation(20), None), (generation(30), None)];
     assert_eq!(named(&record), expected);
     assert_eq!(record.named("c", &paths("c")), BTreeMap::new());
     // A revert may go to a generation that no set names, because it was live before the group existed.
-    let first = Record::new("core").head(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
+    let first = Record::new("core").begin_flip(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
     assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
     // An earlier set that is live again is named without an end.
-    let back = flipped(&[10, 20]).head(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
+    let back = flipped(&[10, 20]).begin_flip(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
     assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);
 }
 
@@ -171,7 +171,7 @@ fn run_with_other_members_is_reported_with_both_lists() {
 
 #[test]
 fn record_is_plain_json_for_readers() {
-    let record = flipped(&[10, 20]).head(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
+    let record = flipped(&[10, 20]).begin_flip(set(30), [("a".to_owned(), None)].into()).turned("b: denied".into());
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["live"]["tables"]["a"]["location"], at("a", 20).to_string());
     assert_eq!(json["past"][0]["tables"]["b"]["generation"], generation(10).to_string());

@@ -90,7 +90,7 @@ pub async fn flip(
         };
         let by = if who == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
         let from = prepared.iter().map(Prepared::at).collect();
-        if !found.replace(env, group.name, &found.record.head(set(env, &candidates, run, by), from)).await? {
+        if !found.replace(env, group.name, &found.record.begin_flip(set(env, &candidates, run, by), from)).await? {
             continue;
         }
         let ready = prepare::ready(prepared, inputs);

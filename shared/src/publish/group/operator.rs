@@ -71,7 +71,7 @@ pub async fn rollback(
         if ready.is_empty() && found.record.live.as_ref().is_some_and(|live| live.run == to.run) {
             return ended(Outcome::AlreadyLive, Vec::new()).await;
         }
-        if !found.replace(env, group.name, &found.record.head(to.clone(), from)).await? {
+        if !found.replace(env, group.name, &found.record.begin_flip(to.clone(), from)).await? {
             continue;
         }
         return match resume::settle(env, group, ready).await? {
