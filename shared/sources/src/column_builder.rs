@@ -28,7 +28,9 @@ pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
 }
 
-/// The values so far, without their validity.
+/// The values so far, without their validity. Without `repr`, the variant would be encoded in the capacity of a `Vec`,
+/// and every value would pay for decoding it.
+#[repr(u8)]
 pub enum Values {
     Boolean(BooleanBufferBuilder),
     Int8(Vec<i8>),

@@ -88,3 +88,20 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
 /// A `Cow<str>` that borrows if possible. Serde's own implementation always allocates.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_tells_too_many_names_from_an_invalid_one() {
+        let pairs: Vec<String> = (0..=MAX_FIELDS).map(|at| format!("\"{at}\":1")).collect();
+        for (text, why) in [
+            ("[1]", "not a JSON object"),
+            (&format!("{{{}}}", pairs.join(",")), "an object with more than 10,000 names"),
+            (r#"{"\ud800":1}"#, "an object with a name that is not valid text"),
+        ] {
+            assert_eq!(parse(text.as_bytes()).map(|json| object(json.get()).err()), Ok(Some(why)));
+        }
+    }
+}
