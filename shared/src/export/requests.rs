@@ -72,10 +72,11 @@ async fn handle_message(export: &Export, body: &str) -> Result<()> {
 
 /// Exports one dataset: builds its generation, or starts an engine's run. For a member of a group, builds all members.
 async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
+    // Boxed: as one piece, these futures are nested deeper than the compiler follows.
     let built = match config.group_of(dataset) {
-        Some(members) => group::build(export, &members, dataset).await.map(Answer::Exported),
-        None if dataset.source.is_engine() => engine_run::export(export, dataset).await,
-        None => single::build(export, dataset).await.map(Answer::Exported),
+        Some(members) => Box::pin(group::build(export, &members, dataset)).await.map(Answer::Exported),
+        None if dataset.source.is_engine() => Box::pin(engine_run::export(export, dataset)).await,
+        None => Box::pin(single::build(export, dataset)).await.map(Answer::Exported),
     };
     built.map_err(|failure| failure.of(&dataset.name))
 }
