@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{file, refresh::RefreshOptions};
+use super::{file, options::RefreshOptions};
 use crate::environment::Environment;
 use turntable_core::{
     config::{Dataset, Inbox, OnUnrepresentable},

@@ -24,6 +24,7 @@ use jiff::SignedDuration;
 use super::{
     build::{self, Build},
     candidate::{self, CandidateManifest},
+    options::RefreshOptions,
 };
 use crate::{
     environment::Environment,
@@ -37,22 +38,9 @@ use turntable_core::{
     layout::Generation,
     manifest::Manifest,
     optout::consumed,
-    port::{Secrets, TokenSigner},
     record::FlipOrigin,
 };
 use turntable_sources::inbox::{self, ENOUGH, Read, Reader, reject};
-
-/// The options of a refresh.
-#[derive(Clone, Default)]
-pub struct RefreshOptions {
-    /// End as waiting if live is younger than the dataset's `min_interval`.
-    pub patient: bool,
-    /// Also merge all records of the dataset's `reconcile` source.
-    pub reconcile: bool,
-    /// The secrets for the source to reconcile with.
-    pub secrets: Option<Arc<dyn Secrets>>,
-    pub iam: Option<Arc<dyn TokenSigner>>,
-}
 
 /// The result of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use turntable_core::{
 use super::{
     answer::OptedOut,
     environment::Optout,
-    refresh::{RefreshOptions, refresh},
+    options::RefreshOptions,
+    refresh::refresh,
     views,
 };
 use crate::{

@@ -12,7 +12,7 @@ use turntable_events::{self as request, Message};
 use super::{
     answer::Answer,
     environment::Optout,
-    refresh::RefreshOptions,
+    options::RefreshOptions,
     report::{Views, refresh_one},
 };
 use crate::deadline;

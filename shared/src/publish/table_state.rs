@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
+use super::manifests::manifest;
 use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
@@ -218,7 +219,7 @@ fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
 async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Manifest>> {
     match live.generation() {
         None => Ok(None),
-        Some(generation) => super::manifest(env, dataset, &generation).await,
+        Some(generation) => manifest(env, dataset, &generation).await,
     }
 }
 

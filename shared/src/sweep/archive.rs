@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
-use super::{Budget, Plan, Reason, TableContents};
+use super::{act::Budget, contents::TableContents};
 use crate::environment::Environment;
 use turntable_core::{
     config::{Dataset, Inbox},
@@ -23,6 +23,7 @@ use turntable_core::{
     manifest::InboxObject,
     optout::archive,
     port::Entry,
+    sweep::{Plan, Reason},
 };
 use turntable_sources::inbox;
 

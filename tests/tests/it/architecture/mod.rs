@@ -43,12 +43,18 @@ const WALLS: &[(&str, &[&str])] = &[
 /// The folders with Rust sources whose files must not import each other in a circle.
 const RUST: &[&str] = &[
     "bench/src",
+    "functions/export/src",
+    "functions/flip/src",
+    "functions/optout/src",
+    "functions/sweep/src",
     "infra/cli/src",
     "infra/local/src",
     "shared/aws/src",
     "shared/core/src",
     "shared/events/src",
     "shared/parquet/src",
+    "shared/sources/src",
+    "shared/src",
 ];
 
 /// The folders with Python modules, likewise.
