@@ -43,15 +43,23 @@ use turntable_core::{
 use turntable_sources::inbox::{self, ENOUGH, Read, Reader, reject};
 
 /// The options of a refresh.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct RefreshOptions {
     /// End as waiting if live is younger than the dataset's `min_interval`.
     pub patient: bool,
     /// Also merge all records of the dataset's `reconcile` source.
     pub reconcile: bool,
+    /// The number of records, approximately, after which a refresh leaves the remaining drops for its next attempt.
+    pub max_records: usize,
     /// The secrets for the source to reconcile with.
     pub secrets: Option<Arc<dyn Secrets>>,
     pub iam: Option<Arc<dyn TokenSigner>>,
+}
+
+impl Default for RefreshOptions {
+    fn default() -> Self {
+        RefreshOptions { patient: false, reconcile: false, max_records: ENOUGH, secrets: None, iam: None }
+    }
 }
 
 /// The result of a refresh.
@@ -171,7 +179,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
-        inbox::read(&env.objects, &reader, unread, ENOUGH),
+        inbox::read(&env.objects, &reader, unread, ask.max_records),
         candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
     took.read = began.elapsed() - took.loaded;
