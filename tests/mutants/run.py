@@ -113,7 +113,7 @@ def judge(one: Fault) -> tuple[bool, str]:
 def main() -> int:
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     faults = sorted(map(fault, FAULTS.glob("*.patch")), key=lambda one: (one.command, one.name))
-    chosen = [one for one in faults if not words or any(word in f"{one.name} {one.command}" for word in words)]
+    chosen = [one for one in faults if not words or any(word in f"{one.name} {shlex.join(one.command)}" for word in words)]
     if "--list" in sys.argv:
         for one in chosen:
             print(f"{one.name:34} {shlex.join(one.command)}")
