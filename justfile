@@ -14,6 +14,10 @@ run *args:
 test:
     cargo test --workspace
 
+# put each named fault into a copy of the code and check that the tests turn red; takes hours: tests/README.md
+mutants *words:
+    python3 tests/mutants/run.py {{words}}
+
 # check the protocol's model in every order; builds no SDK
 model:
     TURNTABLE_MODEL_WORLDS=all cargo test -p model -- --nocapture

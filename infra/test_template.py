@@ -244,7 +244,7 @@ def test_rules_match_only_the_recorded_events():
 
 def test_functions_get_exactly_the_variables_that_they_read():
     """Variables that `shared` reads are set by Lambda, for every function, or for those that call Athena."""
-    reading = re.compile(r'\b(?:world::)?(?:env|optional)\("([A-Z_]+)"\)')
+    reading = re.compile(r'\b(?:required|optional)\("([A-Z_]+)"\)')
     shared = set()
     for path in (ROOT / "shared/src").rglob("*.rs"):
         shared |= set(reading.findall(path.read_text()))

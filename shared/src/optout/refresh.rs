@@ -40,7 +40,7 @@ use turntable_core::{
     optout::consumed,
     record::FlipOrigin,
 };
-use turntable_sources::inbox::{self, ENOUGH, Read, Reader, reject};
+use turntable_sources::inbox::{self, Read, Reader, reject};
 
 /// The result of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
-        inbox::read(&env.objects, &reader, unread, ENOUGH),
+        inbox::read(&env.objects, &reader, unread, ask.max_records),
         candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some()),
     )?;
     took.read = began.elapsed() - took.load;

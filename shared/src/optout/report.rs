@@ -8,13 +8,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-use super::{
-    answer::OptedOut,
-    environment::Optout,
-    options::RefreshOptions,
-    refresh::refresh,
-    views,
-};
+use super::{answer::OptedOut, environment::Optout, options::RefreshOptions, refresh::refresh, views};
 use crate::{
     environment::Environment,
     metric::{Metric, emit},

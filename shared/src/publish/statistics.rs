@@ -106,3 +106,63 @@ fn micros(time: i64, leaf: &ColumnDescriptor) -> Option<i64> {
         TimeUnit::NANOS => Some(time.div_euclid(1000)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
+    use parquet::{
+        arrow::ArrowWriter,
+        file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter},
+    };
+
+    use super::*;
+
+    /// Returns the footer of a file with one column `c`.
+    fn footer(array: ArrayRef) -> ParquetMetaData {
+        let batch = RecordBatch::try_from_iter([("c", array)]).unwrap();
+        let mut file = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(file)).unwrap()
+    }
+
+    /// Writes the footer without the column's null count, as some writers do, and reads it back.
+    fn without_null_count(footer: ParquetMetaData, statistics: Chunk) -> ParquetMetaData {
+        let mut footer = footer.into_builder();
+        let mut groups = footer.take_row_groups();
+        let mut group = groups.remove(0).into_builder();
+        let chunk = group.take_columns().remove(0).into_builder().set_statistics(statistics).build().unwrap();
+        let group = group.add_column_metadata(chunk).build().unwrap();
+        let footer = footer.set_row_groups(vec![group]).build();
+        let mut bytes = Vec::new();
+        ParquetMetaDataWriter::new(&mut bytes, &footer).finish().unwrap();
+        ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(bytes)).unwrap()
+    }
+
+    fn statistics_of(glue_type: &str, footer: &ParquetMetaData) -> Statistics {
+        of(&[Column { name: "c".into(), glue_type: glue_type.into() }], footer).remove(0).unwrap()
+    }
+
+    #[test]
+    fn missing_null_count_of_a_footer_is_unknown_and_not_zero() {
+        let one = footer(Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])));
+        let extremes = Extremes::Between { min: Value::Whole(1), max: Value::Whole(3), exact: true };
+        let counted = Statistics { nulls: Some(1), extremes: extremes.clone() };
+        assert_eq!(statistics_of("bigint", &one), counted);
+        let uncounted = without_null_count(one, Chunk::int64(Some(1), Some(3), None, None, false));
+        assert_eq!(statistics_of("bigint", &uncounted), Statistics { nulls: None, extremes });
+    }
+
+    #[test]
+    fn nanoseconds_round_down_on_both_sides_of_1970() {
+        for (nanos, micros) in [(-1, -1), (-1000, -1), (-1001, -2), (0, 0), (999, 0), (1000, 1)] {
+            let footer = footer(Arc::new(TimestampNanosecondArray::from(vec![nanos])));
+            let at = Value::Timestamp(micros);
+            let expected = Extremes::Between { min: at.clone(), max: at, exact: true };
+            assert_eq!(statistics_of("timestamp", &footer).extremes, expected, "{nanos}");
+        }
+    }
+}

@@ -179,3 +179,23 @@ fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(report: &Report, name: Metric) -> Option<f64> {
+        report.metrics(0).into_iter().find(|(metric, _)| *metric == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn beyond_max_age_is_the_time_that_the_oldest_replaced_generation_is_overdue() {
+        let report = |oldest_replaced| Report { max_age: 3600, oldest_replaced, ..Report::default() };
+        for (oldest, beyond) in [(None, 0.0), (Some(3600), 0.0), (Some(3601), 1.0), (Some(9000), 5400.0)] {
+            assert_eq!(metric(&report(oldest), Metric::BeyondMaxAge), Some(beyond), "{oldest:?}");
+        }
+        assert_eq!(metric(&report(Some(9000)), Metric::OldestReplaced), Some(9000.0));
+        let skipped = Report { skipped: Some("a hold".into()), ..report(Some(9000)) };
+        assert_eq!(metric(&skipped, Metric::BeyondMaxAge), None, "a skipped dataset was not looked at");
+    }
+}

@@ -208,6 +208,11 @@ impl Lake {
         }
     }
 
+    /// Returns the time without moving it.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).unwrap()
+    }
+
     pub fn advance(&self, by: SignedDuration) {
         self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }

@@ -1,6 +1,9 @@
 //! How `export` handles failures and its own timeout, in process.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, rig::Rig};
@@ -37,6 +40,28 @@ async fn a_transient_failure_is_redelivered_twice_and_then_goes_to_the_dead_lett
     assert_eq!(settled(&rig, fine, message(3, body)).await, (0, vec![]));
 }
 
+/// The other run has the same name and has written the first file.
+#[tokio::test]
+async fn a_conflict_with_another_run_is_redelivered_too() {
+    let body = "{\"dataset\":\"users\"}";
+    for (received, again, done) in [
+        (1, 1, "receipt comes again after 60s"),
+        (2, 1, "receipt comes again after 300s"),
+        (3, 0, "{\"dataset\":\"users\"} is dead: Conflict"),
+    ] {
+        let (rig, other) = {
+            let rig = Rig::default();
+            (rig.fork(), rig)
+        };
+        assert_eq!(settled(&other, Disturbed::default(), message(received, body)).await, (0, vec![]));
+        let part = other.objects.keys().into_iter().find(|key| key.ends_with("/part-00000.parquet")).unwrap();
+        rig.objects.put(&part, "of the other run");
+        let settled = settled(&rig, Disturbed::default(), message(received, body)).await;
+        assert_eq!(settled, (again, vec![done.to_owned()]), "{received}");
+        assert_eq!(rig.objects.body(&part).unwrap(), "of the other run");
+    }
+}
+
 #[tokio::test]
 async fn a_permanent_failure_goes_to_the_dead_letter_queue_at_once() {
     let rig = Rig::default();
@@ -44,6 +69,22 @@ async fn a_permanent_failure_goes_to_the_dead_letter_queue_at_once() {
         let dead = vec![format!("{body} is dead: Input")];
         assert_eq!(settled(&rig, Disturbed::default(), message(1, body)).await, (0, dead));
     }
+}
+
+#[tokio::test]
+async fn a_generation_is_as_of_a_time_before_its_source_was_listed() {
+    let rig = Arc::new(Rig::default());
+    let listed = Arc::new(Mutex::new(None));
+    let (clock, time) = (rig.clone(), listed.clone());
+    let listing = Disturbed::default().before_list("s3://lake/in/", move || {
+        *time.lock().unwrap() = Some(clock.now());
+        Box::pin(async {})
+    });
+    let env = rig.env_on(rig.catalog.port(), listing.on(&rig.objects));
+    let answer = rig.export_with(env, json!({ "dataset": "users" })).await.unwrap();
+    let export::Answer::Exported(exported) = answer else { panic!("{answer:?}") };
+    let listed = listed.lock().unwrap().expect("a listing");
+    assert!(exported.as_of <= listed, "{} is after the listing at {listed}", exported.as_of);
 }
 
 #[tokio::test]

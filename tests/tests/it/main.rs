@@ -26,6 +26,7 @@ mod postgres;
 mod protocol;
 mod readme;
 mod reference;
+mod samples;
 mod sdk;
 mod sweep;
 mod wire;

@@ -294,6 +294,36 @@ async fn a_rollback_that_is_not_on_record_says_that_it_may_be_undone() {
 }
 
 #[tokio::test]
+async fn a_repeated_rollback_makes_up_for_the_fence_that_the_first_one_lacks() {
+    let rig = Rig::default();
+    let blue = rig.export().await;
+    rig.deliver(&blue).await.unwrap();
+    let green = rig.export().await;
+    rig.deliver(&green).await.unwrap();
+    let rollback = json!({ "dataset": "users", "action": "rollback" });
+    // The rollback moves the table, and each of its fences fails.
+    let moves = rig.catalog.calls(Op::Update) + 1;
+    (1..=FENCES).for_each(|fence| rig.catalog.on(Op::Update, moves + fence, Fault::Fail));
+    let error = rig.ask(rollback.clone()).await.unwrap_err();
+    assert_eq!((error.kind(), rig.live(), rig.catalog.calls(Op::Update)), (Kind::Conflict, Some(blue), moves + FENCES));
+    let version = || rig.catalog.get(&rig.table).unwrap().version_id;
+    for named in [rollback, json!({ "dataset": "users", "action": "rollback", "generation": blue })] {
+        let before = version();
+        assert_eq!(rig.ask(named.clone()).await.unwrap().outcome, Outcome::AlreadyLive);
+        assert_ne!(version(), before, "a flip that loaded its state before the record may still undo {named}");
+        assert_eq!(rig.live(), Some(blue));
+    }
+    // If the repeated one is not fenced either, it says so.
+    let next = rig.catalog.calls(Op::Update);
+    (1..=FENCES).for_each(|fence| rig.catalog.on(Op::Update, next + fence, Fault::Fail));
+    let error = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
+    assert!(error.message().contains("may still undo it"), "{}", error.message());
+}
+
+/// How often a fence is tried.
+const FENCES: usize = 8;
+
+#[tokio::test]
 async fn a_rollback_goes_only_to_what_has_been_live() {
     let rig = Rig::default();
     let blue = rig.export().await;

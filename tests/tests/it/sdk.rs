@@ -67,7 +67,11 @@ async fn an_update_whose_answer_is_lost_is_retried_and_conflicts_with_itself() {
     .await;
     let update = Glue::new(&config).update("dmp", table(), "7").await;
     assert_eq!((update.unwrap(), glue.seen().len()), (Update::Conflict, 2));
-    assert!(glue.seen().iter().all(|request| request.body.contains("\"VersionId\":\"7\"")));
+    for request in glue.seen() {
+        assert!(request.body.contains("\"VersionId\":\"7\""), "{}", request.body);
+        // Glue keeps at most 100,000 versions of a table.
+        assert!(request.body.contains("\"SkipArchive\":true"), "{}", request.body);
+    }
 
     let (glue, config) = service(|number, _| match number {
         1 => json(500, "{\"__type\":\"InternalServiceException\"}"),
@@ -193,4 +197,72 @@ async fn a_query_whose_answer_is_lost_runs_once() {
         body["ClientRequestToken"].as_str().unwrap().to_owned()
     };
     assert_eq!(token(&seen[0]), token(&seen[1]));
+}
+
+#[tokio::test]
+async fn athenas_header_row_is_no_row_of_the_answer() {
+    let rows = async |rows: &'static str| {
+        let (_, config) = service(move |_, request| match request.header("x-amz-target") {
+            "AmazonAthena.StartQueryExecution" => json(200, "{\"QueryExecutionId\":\"q\"}"),
+            "AmazonAthena.GetQueryExecution" => {
+                json(200, "{\"QueryExecution\":{\"QueryExecutionId\":\"q\",\"Status\":{\"State\":\"SUCCEEDED\"}}}")
+            }
+            _ => json(200, &format!(
+                "{{\"ResultSet\":{{\"Rows\":[{rows}],\"ResultSetMetadata\":{{\"ColumnInfo\":\
+                 [{{\"Name\":\"n\",\"Type\":\"bigint\"}},{{\"Name\":\"_col1\",\"Label\":\"m\",\"Type\":\"varchar\"}}]}}}}}}"
+            )),
+        })
+        .await;
+        Athena::new(&config, "primary".into(), None).run("dmp", "SELECT n, m").await.unwrap().rows
+    };
+    const HEADER: &str = "{\"Data\":[{\"VarCharValue\":\"n\"},{\"VarCharValue\":\"m\"}]}";
+    let row = || vec![vec![Some("7".to_owned()), None]];
+    assert_eq!(rows(concat_row(HEADER)).await, row());
+    // DDL and SHOW have no header.
+    assert_eq!(rows(ROW).await, row());
+    assert_eq!(rows(HEADER).await, Vec::<Vec<Option<String>>>::new());
+}
+
+const ROW: &str = "{\"Data\":[{\"VarCharValue\":\"7\"},{}]}";
+
+fn concat_row(header: &str) -> &'static str {
+    format!("{header},{ROW}").leak()
+}
+
+#[tokio::test]
+async fn messages_that_sqs_refuses_fail_the_call() {
+    let some = "{\"Successful\":[{\"Id\":\"0\",\"MessageId\":\"m\",\"MD5OfMessageBody\":\"6f8db599de986fab7a21625b7916589c\"}],\
+                \"Failed\":[{\"Id\":\"1\",\"SenderFault\":false,\"Code\":\"InternalError\"}]}";
+    let (sqs, config) = service(move |_, _| json(200, some)).await;
+    let queue = Sqs::new(&config, format!("{}/1/q", sqs.endpoint), format!("{}/1/d", sqs.endpoint));
+    let error = queue.send(vec!["text".into(), "more".into()]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "so that the schedule runs again");
+    assert!(error.message().ends_with("SQS refused 1 of 2 messages: run again"), "{}", error.message());
+}
+
+/// Each request of an upload in two parts, without its query.
+#[tokio::test]
+async fn an_upload_in_parts_that_is_not_completed_is_aborted() {
+    for completion in [xml(400, "InvalidPart"), xml(412, "PreconditionFailed")] {
+        let refused = completion.clone();
+        let (s3, config) = service(move |_, request| match request.line.split(['?', ' ']).next() {
+            Some("POST") if request.line.contains("uploadId") => refused.clone(),
+            Some("POST") => Reply::Says(
+                200,
+                Vec::new(),
+                "<X><UploadId>u</UploadId></X>".replace('X', "InitiateMultipartUploadResult"),
+            ),
+            Some("DELETE") => Reply::Says(204, Vec::new(), String::new()),
+            _ => found(""),
+        })
+        .await;
+        let mut upload = S3::new(&config).upload(&key("a")).await.unwrap();
+        upload.write(Bytes::from(vec![7; 9 << 20])).await.unwrap();
+        let error = upload.finish().await.unwrap_err();
+        let seen = s3.seen();
+        let aborted = seen.iter().filter(|request| request.line.starts_with("DELETE")).collect::<Vec<_>>();
+        assert_eq!(aborted.len(), 1, "{completion:?}: {}; {:?}", error.message(), seen.last().map(|last| &last.line));
+        assert!(aborted[0].line.contains("uploadId=u"), "{}", aborted[0].line);
+        assert_eq!(seen.iter().filter(|request| request.line.contains("partNumber=")).count(), 2);
+    }
 }

@@ -115,6 +115,7 @@ mod tests {
     #[test]
     fn footers_must_match_the_manifest() {
         assert_eq!(judge(|_, footers| footers[1].rows = 31), ["rows: b: expected 30 rows, found 31 in its footer"]);
+        assert_eq!(judge(|_, footers| footers[1].rows = 29), ["rows: b: expected 30 rows, found 29 in its footer"]);
         assert_eq!(
             judge(|_, footers| footers[0].columns[0].glue_type = "int".into()),
             [

@@ -93,7 +93,21 @@ fn export_with_snapshot_before_rollback_does_not_undo_it() {
     let flips = vec![flipped(GREEN(), FlipOrigin::Event, 20), flipped(BLUE(), FlipOrigin::Rollback, 30)];
     let state = state(Live::Managed(BLUE()), Some(10), flips);
     assert!(matches!(decide(&candidate(newest, 29), &state, Trigger::Event), Decision::Stale(_)));
+    assert!(matches!(decide(&candidate(newest, 30), &state, Trigger::Event), Decision::Stale(_)), "equal is before");
     assert_eq!(decide(&candidate(newest, 31), &state, Trigger::Event), Decision::Flip);
+}
+
+#[test]
+fn rollback_to_another_generation_is_over_once_something_else_is_live() {
+    // An operator flipped to an export that began before the rollback, which events may not do.
+    let newest = generation(Colour::Blue, 3);
+    let mut forward = flipped(newest, FlipOrigin::Operator, 40);
+    forward.from = Some(paths().generation(&BLUE()));
+    let flips = vec![flipped(GREEN(), FlipOrigin::Event, 20), flipped(BLUE(), FlipOrigin::Rollback, 30), forward];
+    let state = state(Live::Managed(newest), Some(25), flips);
+    assert!(!is_rolled_back(&state));
+    assert_eq!(decide(&candidate(generation(Colour::Green, 4), 28), &state, Trigger::Event), Decision::Flip);
+    assert_eq!(rollback(&paths(), &state, None).unwrap(), BLUE(), "to the generation before live");
 }
 
 #[test]

@@ -79,7 +79,9 @@ fn fresher_run_wins_and_no_member_flips_alone() {
 fn export_with_snapshot_before_rollback_does_not_undo_it() {
     let back = Set { by: FlipOrigin::Rollback, ..set(10) };
     let record = flipped(&[10, 20]).begin_flip(back, BTreeMap::new()).flipped(second(30), MEMORY);
-    assert!(matches!(next(&record, 29, Decision::Flip, Trigger::Event), Next::Stale(_)));
+    for before in [29, 30] {
+        assert!(matches!(next(&record, before, Decision::Flip, Trigger::Event), Next::Stale(_)), "{before}");
+    }
     assert_eq!(next(&record, 29, Decision::Flip, Trigger::Operator), Next::Flip);
     assert_eq!(next(&record, 31, Decision::Flip, Trigger::Event), Next::Flip);
 }
@@ -146,6 +148,9 @@ fn earlier_sets_are_kept_for_rollbacks_and_for_readers() {
     assert_eq!(runs(&flipped(&[10, 20, 30, 40])), [30, 20, 10]);
     assert_eq!(runs(&flipped(&[10, 20, 30, 40, 500])), [40]);
     assert_eq!(runs(&flipped(&[10, 20, 85])), [20], "10 was live until 20");
+    let two = Memory { sets: 2, ..MEMORY };
+    let record = flipped(&[10, 20, 30]).head(set(500), BTreeMap::new()).flipped(second(500), two);
+    assert_eq!(runs(&record), [30, 20], "20 is kept for a rollback alone");
 }
 
 #[test]

@@ -4,12 +4,13 @@ use tests::{
     rig::Rig,
     wire::{Call, Fate, Op},
 };
+use turntable::consent::ConsentState;
 
 use super::{
     event::Event,
     play::{Ended, Play},
     rest,
-    scenario::{ALL, Scenario},
+    scenario::{ALL, Scenario, is_inbox},
     watch::Met,
 };
 
@@ -85,4 +86,31 @@ fn a_scenario_with_a_fault_at_any_call_ends_like_one_without() {
         met.died > 100 && met.flips > 100 && met.rollbacks > 10 && met.archived > 10,
         "these schedules meet too little: {met:?}"
     );
+}
+
+/// The last check of a play compares the table with the records of every drop.
+#[test]
+fn a_drop_that_arrives_before_any_call_is_in_the_table_in_the_end() {
+    let (mut all, mut broken) = (0, Vec::new());
+    for scenario in ALL {
+        let (rig, event) = prepared(scenario);
+        if !is_inbox(&rig) {
+            continue;
+        }
+        let (_, calls) = disturbed(&rig, &event, None).unwrap_or_else(|broken| panic!("{}: {broken}", scenario.name));
+        for at in 0..calls.len() {
+            all += 1;
+            let played = rest::run(async |rest| {
+                let mut play = Play::new(rig.fork(), rest);
+                play.arriving.push_back((at, vec![(7, ConsentState::Withdrawn, 9), (1, ConsentState::OptedOut, 9)]));
+                let ended = play.alone(event.clone(), None).await?;
+                play.settle(vec![ended]).await
+            });
+            if let Err(fault) = played {
+                broken.push(format!("{}: before call {at}, {}: {fault}", scenario.name, calls[at]));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{} of {all}:\n{}", broken.len(), broken.join("\n"));
+    assert!(all > 60, "{all} schedules");
 }

@@ -1,7 +1,7 @@
 //! Concurrent runs whose calls arrive one after the other.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -13,6 +13,7 @@ use tests::{
     wire::{Call, Fate},
 };
 use tokio::task::{JoinHandle, spawn_local};
+use turntable::consent::ConsentState;
 
 use super::{
     event::{self, Done, Event},
@@ -56,7 +57,14 @@ pub struct Play {
     pub seen: Vec<Call>,
     /// The calls that a faulty program leaves out.
     pub leaves_out: fn(&Rig, &Call) -> bool,
+    /// The drops that an application puts during the next runs: before which call of them all, counted from 0, and the
+    /// records. In the order of the calls.
+    pub arriving: VecDeque<(usize, Vec<Record>)>,
+    arrived: usize,
 }
+
+/// A record of a drop: id, state, second.
+pub type Record = (i64, ConsentState, i64);
 
 struct Running {
     event: Event,
@@ -79,6 +87,18 @@ impl Play {
             told: None,
             seen: Vec::new(),
             leaves_out: |_, _| false,
+            arriving: VecDeque::new(),
+            arrived: 0,
+        }
+    }
+
+    /// Puts the drops that arrive before the next call, which is the `calls`-th of these runs.
+    fn put_arriving(&mut self, calls: usize) {
+        while let Some((_, records)) = self.arriving.pop_front_if(|(at, _)| *at <= calls) {
+            let name = format!("during-{}", self.arrived);
+            self.arrived += 1;
+            self.tell(|| format!("a drop arrives: {name}"));
+            self.watch.put(&name, &records);
         }
     }
 
@@ -131,6 +151,7 @@ impl Play {
                 assert!(slept < Duration::from_secs(30), "a run waits for what never comes: {waiting:?}");
                 continue;
             }
+            self.put_arriving(self.seen.len());
             let place = next(&waiting);
             let (number, call) = waiting[place].clone();
             let run = &mut runs[number];
@@ -151,6 +172,8 @@ impl Play {
                 self.watch.dies(&run.event);
             }
         }
+        // The runs have made fewer calls.
+        self.put_arriving(usize::MAX);
         Ok(runs.into_iter().filter_map(|run| run.ended).collect())
     }
 

@@ -20,7 +20,7 @@ use turntable::{consent::ConsentState, error::Kind};
 use super::{
     event::Event,
     every::prepared,
-    play::{Fault, Play},
+    play::{Fault, Play, Record},
     rest,
     scenario::{ALL, has_engine, is_inbox},
     watch::Met,
@@ -91,6 +91,9 @@ async fn rounds(play: &mut Play, event: &Event, random: &mut Random) -> Result<(
             let event = any(play, random);
             events.push((event, fault(random)));
         }
+        if is_inbox(&play.rig) && random.below(2) == 0 {
+            play.arriving.push_back((random.below(40) as usize, vec![record(random)]));
+        }
         // Some schedules switch runs at every call, and some hardly ever.
         let stays = random.below(4);
         let mut last = None;
@@ -153,14 +156,16 @@ fn any(play: &Play, random: &mut Random) -> Event {
     }
 }
 
+/// Returns a random record of a drop.
+fn record(random: &mut Random) -> Record {
+    (random.below(6) as i64, ConsentState::ALL[random.below(3) as usize], random.below(5) as i64)
+}
+
 /// Lets applications and engines act between the rounds.
 async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     if is_inbox(&play.rig) {
-        let word = |random: &mut Random| {
-            (random.below(6) as i64, ConsentState::ALL[random.below(3) as usize], random.below(5) as i64)
-        };
-        let words = [word(random), word(random)];
-        play.watch.put(&format!("r{round}"), &words);
+        let records = [record(random), record(random)];
+        play.watch.put(&format!("r{round}"), &records);
     } else if has_engine(&play.rig) {
         let runs = play.rig.engine.runs();
         for at in (0..runs.len()).filter(|at| runs[*at].ended().is_none()) {

@@ -58,6 +58,10 @@ async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the
         assert_eq!((&exported["rows"], &exported["files"]), (&json!(4), &json!(1)));
         let manifest = manifests(&rig).pop().unwrap();
         assert!(manifest.as_of > before && manifest.as_of < manifest.created_at);
+        // The time is from before the start, where it was told to the engine.
+        if let Work::GlueJob { arguments, .. } = &rig.engine.runs()[0].work {
+            assert_eq!(arguments["--turntable_as_of"], manifest.as_of.to_string());
+        }
         assert_eq!((manifest.base, manifest.columns.len()), (None, 1));
         assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(rig.live(), Some(manifest.generation));

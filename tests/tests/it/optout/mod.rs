@@ -4,11 +4,25 @@ mod archive;
 mod inbox;
 mod schedules;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use serde_json::json;
-use tests::optouts::{Lake, Out, many};
-use turntable::{deadline::Deadline, error::Kind, layout::Generation, publish::Outcome};
+use serde_json::{Value, json};
+use tests::{
+    catalog::{Fault, Op},
+    optouts::{Lake, Out, Wire, many},
+};
+use turntable::{
+    config::Source,
+    deadline::Deadline,
+    error::Kind,
+    layout::Generation,
+    manifest::Manifest,
+    optout::{self, RefreshOptions},
+    publish::Outcome,
+};
 
 #[tokio::test]
 async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
@@ -150,7 +164,7 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
     let first = lake.refresh().await.unwrap().generation.unwrap();
     lake.drop("b.csv", many(0..9));
     // The process dies between the manifest and `UpdateTable`.
-    lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Fail);
+    lake.catalog.on(Op::Update, 1, Fault::Fail);
     assert_eq!(lake.refresh().await.unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(lake.live(), Some(first));
     let dead = lake.manifests().into_iter().find(|generation| *generation != first).unwrap();
@@ -172,7 +186,7 @@ async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
         if let Some(marked) = marked {
             lake.objects.put(&lake.paths().sweeping(&marked).to_string(), "{}");
         }
-        lake.catalog.on(tests::catalog::Op::Update, 1, tests::catalog::Fault::Overtake);
+        lake.catalog.on(Op::Update, 1, Fault::Overtake);
         let done = lake.refresh().await;
         (lake, done)
     };
@@ -234,4 +248,99 @@ async fn views_are_created_with_the_table_and_again_when_they_must_change() {
         (answer.outcome, answer.reasons.as_slice()),
         (Outcome::AlreadyLive, &["views: Athena is away".to_owned()][..])
     );
+}
+
+#[tokio::test]
+async fn drops_beyond_the_limit_of_records_are_left_and_merged_by_the_next_attempt() {
+    let lake = Lake::default();
+    for (number, people) in [0..3, 3..6, 6..9].into_iter().enumerate() {
+        lake.drop(&format!("{number}.csv"), many(people));
+    }
+    let env = lake.env(lake.wire());
+    let config = env.config().await.unwrap();
+    let dataset = config.dataset("optouts").unwrap();
+    let Source::Inbox(inbox) = &dataset.source else { panic!("{:?}", dataset.source) };
+    // The second drop reaches the limit, so each merge but the last leaves a drop.
+    let ask = RefreshOptions { max_records: 4, ..RefreshOptions::default() };
+    let done = optout::refresh(&env, dataset, inbox, &ask).await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.applied, done.left), (Outcome::Committed, 3, 9, 0));
+    assert_eq!((lake.table().len(), lake.manifests().len()), (9, 2));
+    assert_eq!(lake.consumed(), ["0.csv", "1.csv", "2.csv"]);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+/// Rewrites the number of rows in live's manifest.
+fn claim_rows(lake: &Lake, rows: u64) {
+    let live = lake.live().unwrap();
+    let at = lake.paths().manifest(&live);
+    let manifest = Manifest::from_json(&at, &live, &lake.get(&at.to_string()).unwrap()).unwrap();
+    lake.objects.put(&at.to_string(), Manifest { rows, ..manifest }.to_json());
+}
+
+#[tokio::test]
+async fn a_merge_is_audited_against_the_rows_of_live() {
+    let lake = Lake::default();
+    lake.configure_dataset("checks = { max_shrink = 0.1, max_growth = 4.0 }\n");
+    lake.drop("a.csv", many(0..3));
+    lake.refresh().await.unwrap();
+    lake.drop("b.csv", many(0..9));
+    for (rows, reason) in [
+        (100, "max_shrink: expected to lose at most 0.1 of the 100 live rows, found 9 rows"),
+        (1, "max_growth: expected to gain at most 4 of the 1 live rows, found 9 rows"),
+    ] {
+        claim_rows(&lake, rows);
+        let error = lake.refresh().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Rejected);
+        assert!(error.message().contains(reason), "{}", error.message());
+        assert_eq!(lake.live().map(|live| lake.manifests()[0] == live), Some(true), "the first is live");
+    }
+    claim_rows(&lake, 3);
+    assert_eq!(lake.refresh().await.unwrap().rows, 9);
+}
+
+/// Handles the queue's event on a wire. Returns whether the message comes again.
+async fn comes_again(lake: &Lake, wire: Wire) -> bool {
+    let event: Value = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
+    let answer = serde_json::to_value(lake.handle(wire, event.clone()).await.unwrap()).unwrap();
+    let failures = answer["batchItemFailures"].as_array().unwrap();
+    assert!(failures.iter().all(|failed| failed["itemIdentifier"] == event["Records"][0]["messageId"]), "{answer}");
+    !failures.is_empty()
+}
+
+#[tokio::test]
+async fn a_message_comes_again_until_its_drop_is_live() {
+    // The first call reads `datasets.toml`; if it fails, the invocation fails, and all its messages come again.
+    for at in 2.. {
+        let lake = Lake::default();
+        lake.drop("a.csv", many(0..3));
+        lake.refresh().await.unwrap();
+        lake.drop("b.csv", many(0..9));
+        let again = comes_again(&lake, Wire { dies: Some((at, false)), ..Wire::default() }).await;
+        assert!(again || lake.table().len() == 9, "the message is gone, and its drop is not live: call {at}");
+        if !again {
+            assert!(at > 8, "a refresh has more calls");
+            break;
+        }
+        assert!(!comes_again(&lake, lake.wire()).await);
+        assert_eq!(lake.table().len(), 9);
+    }
+    let lake = Lake::default();
+    lake.drop("a.csv", many(0..3));
+    lake.catalog.on(Op::Create, 1, Fault::Fail);
+    assert!(comes_again(&lake, lake.wire()).await, "the failure is Unavailable");
+}
+
+#[tokio::test]
+async fn a_merge_is_as_of_a_time_before_its_listing() {
+    let lake = Arc::new(Lake::default());
+    Lake::drop(&lake, "a.csv", many(0..3));
+    let listed = Arc::new(Mutex::new(None));
+    // The second call is the first of the refresh.
+    let (clock, time) = (lake.clone(), listed.clone());
+    let act = move || *time.lock().unwrap() = Some(clock.now());
+    lake.refresh_on(Wire { meanwhile: Some((2, Arc::new(act))), ..Wire::default() }).await.unwrap();
+    let live = lake.live().unwrap();
+    let at = lake.paths().manifest(&live);
+    let manifest = Manifest::from_json(&at, &live, &lake.get(&at.to_string()).unwrap()).unwrap();
+    assert!(Some(manifest.as_of) <= *listed.lock().unwrap() && manifest.as_of < manifest.created_at, "{manifest:?}");
 }

@@ -1,10 +1,13 @@
 //! Random schedules, each from its seed: crashes at every call, two refreshes at once, lost replies, late and duplicate
-//! events, sweeps in between, drops put back from the archive. A last run always ends where one clean run does, and nobody
+//! events, sweeps in between, drops that arrive during a refresh, drops put back from the archive. A last run always ends where one clean run does, and nobody
 //! who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES` says how many schedules run (1,500).
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use aws_sdk_glue::types::Table;
@@ -76,6 +79,21 @@ fn queue(bodies: usize) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
+/// What happens while a call is under way.
+type Meanwhile = Arc<dyn Fn() + Send + Sync>;
+
+/// Returns the put of a drop, and whether it has happened.
+fn arrival(lake: &Lake, name: &str, text: String) -> (Arc<AtomicBool>, Meanwhile) {
+    let (put, objects) = (Arc::new(AtomicBool::new(false)), lake.objects.clone());
+    let (done, key) = (put.clone(), format!("s3://lake/inbox/optouts/{name}"));
+    let act = move || {
+        if !done.swap(true, Ordering::Relaxed) {
+            objects.put(&key, text.clone());
+        }
+    };
+    (put, Arc::new(act))
+}
+
 /// Reads how many schedules to run.
 fn schedules() -> u64 {
     count("TURNTABLE_OPTOUT_SCHEDULES", 1500)
@@ -108,6 +126,27 @@ async fn a_crash_at_every_call_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_drop_that_arrives_at_any_call_of_a_refresh_is_merged_by_it_or_the_next_one() {
+    for at in 1.. {
+        let lake = Lake::with("buckets = 4");
+        let (mut numbers, mut table) = (Random::new(at as u64), Words::new());
+        lake.drop("a.csv", drop(&mut numbers, &mut table));
+        lake.refresh().await.unwrap();
+        lake.drop("b.csv", drop(&mut numbers, &mut table));
+        let (put, arrives) = arrival(&lake, "c.csv", drop(&mut numbers, &mut table));
+        let wire = Wire { meanwhile: Some((at, arrives)), ..Wire::default() };
+        lake.refresh_on(wire.clone()).await.unwrap();
+        if !put.load(Ordering::Relaxed) {
+            assert!(at == wire.calls() + 1 && at > 10, "{at} of {} calls", wire.calls());
+            break;
+        }
+        lake.refresh().await.unwrap();
+        is(&lake, &table);
+        NeverBack::default().loaded(&lake);
+    }
+}
+
+#[tokio::test]
 async fn random_schedules_end_with_the_table_of_one_clean_run() {
     let (mut met, mut lost, mut archived) = (0, 0, 0);
     for seed in 0..schedules() {
@@ -130,7 +169,9 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
             never_back.loaded(&lake);
             lake.advance(SignedDuration::from_mins(20 * numbers.below(6) as i64));
             let wire = |dies: Option<(usize, bool)>| Wire { dies, turns: Some(turns.clone()), ..Wire::default() };
-            let run = |dies, messages| lake.handle(wire(dies), queue(messages));
+            let (_, arrives) = arrival(&lake, &format!("{step}-during.csv"), drop(&mut numbers, &mut table));
+            let during = (numbers.below(20) as usize + 1, arrives.clone());
+            let run = |dies, messages, meanwhile| lake.handle(Wire { meanwhile, ..wire(dies) }, queue(messages));
             let mut dies = || (numbers.below(3) == 0).then(|| (numbers.below(25) as usize + 1, numbers.below(2) == 0));
             let (one, two, sweeps, put_back) = (dies(), dies(), dies(), dies().is_some());
             let late = lake.manifests();
@@ -140,7 +181,10 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
                 }
             };
             let flips = lake.catalog.calls(Op::Update);
-            let (one, two, _, ()) = tokio::join!(run(one, 2), run(two, 1), lake.sweep_on(wire(sweeps), false), events);
+            let (one, two, _, ()) =
+                tokio::join!(run(one, 2, Some(during)), run(two, 1, None), lake.sweep_on(wire(sweeps), false), events);
+            // The refresh may have made fewer calls.
+            arrives();
             let in_archive =
                 lake.objects.keys().into_iter().filter(|key| key.contains("/_archive/")).collect::<Vec<_>>();
             archived += in_archive.len();

@@ -48,3 +48,24 @@ pub fn uuid(sent: [u8; 16]) -> [u8; 36] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_infinities_are_unrepresentable_and_the_values_beside_them_are_not() {
+        for infinite in [i32::MIN, i32::MAX] {
+            assert!(matches!(
+                date(infinite),
+                Err(ValueFault::Unrepresentable("an infinite date: replace it in the query"))
+            ));
+        }
+        for infinite in [i64::MIN, i64::MAX] {
+            let fault = "an infinite timestamp: replace it in the query";
+            assert!(matches!(timestamp(infinite), Err(ValueFault::Unrepresentable(found)) if found == fault));
+        }
+        assert!(matches!((date(i32::MIN + 1), date(-EPOCH_DAYS)), (Ok(_), Ok(0))));
+        assert!(matches!((timestamp(i64::MIN + 1), timestamp(-EPOCH_MICROS)), (Ok(_), Ok(0))));
+    }
+}
