@@ -4,7 +4,7 @@ _default:
     @just --list
 
 # run everything that CI checks
-check: fmt clippy pure test docs pages deny typos workflows template permissions terraform athena fuzz soak
+check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
 
 # run the main job on an embedded AWS
 run *args:
@@ -17,6 +17,12 @@ test:
 # put each named fault into a copy of the code and check that the tests turn red; takes hours: tests/README.md
 mutants *words:
     python3 tests/mutants/run.py {{words}}
+
+# the short loop: unit tests, and the integration tests that need no server, with few schedules
+quick:
+    cargo test --lib -p turntable-core -p turntable-parquet -p turntable-sources -p turntable-aws -p turntable-events -p turntable
+    TURNTABLE_GROUP_SCHEDULES=8 TURNTABLE_DRIFT_SCHEDULES=20 TURNTABLE_ENGINE_SCHEDULES=20 TURNTABLE_OPTOUT_SCHEDULES=50 TURNTABLE_SWEEP_HISTORIES=100 \
+        cargo test -p tests --test it -- architecture:: checks:: drift:: engines:: events:: export:: files:: group:: optout:: overview:: partitions:: passthrough:: protocol:: samples:: sweep::
 
 # check the protocol's model in every order; builds no SDK
 model:
@@ -37,11 +43,6 @@ fmt:
 # lint the Rust code
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
-
-# check that the pure half builds without AWS, clock, randomness and environment, and that decoders build without AWS
-pure:
-    cargo clippy -p turntable --no-default-features --target-dir target/pure -- -D warnings
-    cargo clippy -p turntable --no-default-features --features arrow --target-dir target/pure -- -D warnings
 
 # build the API documentation
 docs:

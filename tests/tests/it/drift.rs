@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::{disturbed::Disturbed, random::Random, rig::Rig};
 use turntable::{answer::Flipped, layout::Generation, publish::Outcome, record::FlipOrigin};
 
-const REPAIR: &str = "on_unflip = \"repair\"\n";
+const REPAIR: &str = "on_drift = \"repair\"\n";
 
 /// Delivers Glue's event, which comes after every change of the table by anybody.
 async fn changed(rig: &Rig) -> Flipped {

@@ -26,7 +26,7 @@ fn changed() -> Value {
     serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap()
 }
 
-const REPAIR: &str = "on_unflip = \"repair\"\n";
+const REPAIR: &str = "on_drift = \"repair\"\n";
 const REPORT: &str = "";
 
 /// Makes two generations live, one after the other.

@@ -100,12 +100,14 @@ fn dataset(
         );
     }
     let on_unrepresentable = settings.on_unrepresentable.unwrap_or_default();
-    if is_inbox && table.get("on_unflip").and_then(Value::as_str) == Some("report") {
-        keys.fault(
-            "on_unflip",
-            "an inbox is always repaired, because a published opt-out must stay published: set it to \"repair\" or \
-             remove it",
-        );
+    for key in ["on_drift", "on_unflip"] {
+        if is_inbox && table.get(key).and_then(Value::as_str) == Some("report") {
+            keys.fault(
+                key,
+                "an inbox is always repaired, because a published opt-out must stay published: set it to \"repair\" or \
+                 remove it",
+            );
+        }
     }
     let on_drift = if is_inbox { OnDrift::Repair } else { settings.on_drift.unwrap_or_default() };
     let retain = settings.retain.retain(is_inbox);
@@ -252,7 +254,7 @@ mod tests {
         );
         assert_eq!(
             faults(&text),
-            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml: defaults: unknown key \"retian\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
              datasets.toml: datasets.users.source.postgres: unknown key \"splitby\", expected one of secret, url, query, parallel, split_by, auth, connect_timeout, statement_timeout, keepalive\n\
              datasets.toml: datasets.users.checks.max_shrink: expected a number from 0 to 1, found a whole number\n\
              datasets.toml: datasets.users.checks: unknown key \"min_row\", expected one of min_rows, max_shrink, max_growth, not_null, range, fresh, unique, sql, canary\n\
@@ -286,7 +288,7 @@ mod tests {
                     source.files = { location = \"s3://猫/\", formats = \"csv\" }\n\n[dataset]\n";
         assert_eq!(
             Config::parse("datasets.toml", text).unwrap_err().message(),
-            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_unflip, on_unrepresentable, retain, workgroups\n\
+            "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
              datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv\n\
              datasets.toml:3:11: datasets.users: database is missing: set it here or in [defaults]\n\
              datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"

@@ -72,6 +72,15 @@ impl Kept {
 
 const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
+/// Reads `on_drift`, or `on_unflip`, its older name.
+fn on_drift(keys: &Keys) -> Option<OnDrift> {
+    let (new, old) = (keys.parsed("on_drift", OnDrift::parse), keys.parsed("on_unflip", OnDrift::parse));
+    if new.is_some() && old.is_some() {
+        keys.fault("on_unflip", "is the older name of on_drift, which is set too: remove it");
+    }
+    new.or(old)
+}
+
 impl Defaults {
     pub fn read(keys: &Keys) -> Self {
         let parquet = keys.table("parquet");
@@ -83,7 +92,7 @@ impl Defaults {
             schema: keys.parsed("schema", Policy::parse),
             row_group_mb: size("row_group_mb"),
             file_mb: size("file_mb"),
-            on_drift: keys.parsed("on_unflip", OnDrift::parse),
+            on_drift: on_drift(keys),
             on_unrepresentable: keys.parsed("on_unrepresentable", OnUnrepresentable::parse),
             retain: keys.table("retain").map(Kept::read).unwrap_or_default(),
             workgroups: keys.strings("workgroups").map(|names| names.into_iter().map(str::to_owned).collect()),
@@ -125,7 +134,7 @@ impl Defaults {
 mod tests {
     use crate::{
         config::{
-            Config, OnUnrepresentable, Retain,
+            Config, OnDrift, OnUnrepresentable, Retain,
             test_support::{DEFAULTS, faults},
         },
         schema::Policy,
@@ -143,6 +152,24 @@ mod tests {
         assert_eq!(
             faults(&text("schema = \"loose\"\n")),
             "datasets.toml: datasets.a.schema: unknown policy \"loose\", expected one of strict, additive, any"
+        );
+    }
+
+    #[test]
+    fn on_unflip_is_an_alias_of_on_drift() {
+        let files = "source = { files = { location = \"s3://lake/in/\" } }\n";
+        let text = |above: &str, own: &str| format!("{DEFAULTS}{above}[datasets.a]\n{own}{files}");
+        let on_drift =
+            |above: &str, own: &str| Config::parse("x", &text(above, own)).unwrap().dataset("a").unwrap().on_drift;
+        assert_eq!(on_drift("", ""), OnDrift::Report);
+        for key in ["on_drift", "on_unflip"] {
+            let repair = format!("{key} = \"repair\"\n");
+            assert_eq!((on_drift(&repair, ""), on_drift("", &repair)), (OnDrift::Repair, OnDrift::Repair));
+            assert_eq!(on_drift(&repair, "on_drift = \"report\"\n"), OnDrift::Report);
+        }
+        assert_eq!(
+            faults(&text("", "on_drift = \"report\"\non_unflip = \"repair\"\n")),
+            "datasets.toml: datasets.a.on_unflip: is the older name of on_drift, which is set too: remove it"
         );
     }
 

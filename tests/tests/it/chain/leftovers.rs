@@ -19,7 +19,7 @@ const LONG_AGO: &str = "01JD675EJRSSKNZWWST95906C6";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_leftovers_are_deleted_and_drift_is_repaired() {
-    let chain = optout::start(&format!("{USERS}on_unflip = \"repair\"\n{OPTOUTS}")).await;
+    let chain = optout::start(&format!("{USERS}on_drift = \"repair\"\n{OPTOUTS}")).await;
     let mut went = Vec::new();
     for day in 1..=2 {
         chain.put("source/users/users.csv", users(100, day)).await.unwrap();

@@ -103,7 +103,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
 
 #[tokio::test]
 async fn a_drifted_member_is_left_and_the_others_go_on() {
-    let lake = Lake::with("on_unflip = \"repair\"\n");
+    let lake = Lake::with("on_drift = \"repair\"\n");
     let first = lake.flipped().await;
     let second = lake.flipped().await;
     lake.moved("a", &paths("a").generation(&first.members["a"]).to_string());

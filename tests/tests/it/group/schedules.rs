@@ -85,7 +85,7 @@ enum Other {
 const OTHERS: [Other; 7] =
     [Other::Twice, Other::Fresher, Other::Rollback, Other::Hold, Other::Denied, Other::Sweep, Other::Repair];
 
-const SOON: &str = "on_unflip = \"repair\"\nretain = { generations = 1, drain = \"1h\", abandoned = \"1h\" }\n";
+const SOON: &str = "on_drift = \"repair\"\nretain = { generations = 1, drain = \"1h\", abandoned = \"1h\" }\n";
 
 #[tokio::test]
 async fn any_concurrent_action_leaves_one_run_live() {
