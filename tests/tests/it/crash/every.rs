@@ -98,7 +98,7 @@ fn a_drop_that_arrives_before_any_call_is_in_the_table_in_the_end() {
             continue;
         }
         let (_, calls) = disturbed(&rig, &event, None).unwrap_or_else(|broken| panic!("{}: {broken}", scenario.name));
-        for at in 0..calls.len() {
+        for (at, call) in calls.iter().enumerate() {
             all += 1;
             let played = rest::run(async |rest| {
                 let mut play = Play::new(rig.fork(), rest);
@@ -107,7 +107,7 @@ fn a_drop_that_arrives_before_any_call_is_in_the_table_in_the_end() {
                 play.settle(vec![ended]).await
             });
             if let Err(fault) = played {
-                broken.push(format!("{}: before call {at}, {}: {fault}", scenario.name, calls[at]));
+                broken.push(format!("{}: before call {at}, {call}: {fault}", scenario.name));
             }
         }
     }
