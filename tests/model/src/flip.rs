@@ -133,7 +133,7 @@ impl Turntable {
         let merge = if let RefreshOptions::Merge(listed) = flip.ask { Some(listed) } else { None };
         match decision::flip(&self.paths, &candidate, &seen, flip.ask.who()) {
             Err(_) => {
-                state.just = Some(Just::UnflipNoticed);
+                state.just = Some(Just::DriftNoticed);
                 None
             }
             Ok(Decision::AlreadyLive) => match merge {

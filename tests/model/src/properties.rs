@@ -99,10 +99,10 @@ impl Turntable {
         sight(budget.readers > 0 && flips, "a reader that outlives a flip", |_, state: &State| {
             state.reader.is_some_and(|reader| state.live != Live::Managed(reader.generation))
         });
-        sight(budget.foreign > 0 && budget.events > 0, "an un-flip noticed by a flip", |_, state: &State| {
-            is(state, Just::UnflipNoticed)
+        sight(budget.foreign > 0 && budget.events > 0, "drift noticed by a flip", |_, state: &State| {
+            is(state, Just::DriftNoticed)
         });
-        sight(budget.foreign > 0 && budget.sweeps > 0, "an un-flip noticed by a sweep", |_, state: &State| {
+        sight(budget.foreign > 0 && budget.sweeps > 0, "drift noticed by a sweep", |_, state: &State| {
             is(state, Just::SweepRefused) && state.truth.foreign
         });
         sights

@@ -278,7 +278,7 @@ pub enum Just {
     Swept,
     Recovered,
     RolledBack,
-    UnflipNoticed,
+    DriftNoticed,
     MergedAgain,
     MergeDone,
     SweepDeleted,

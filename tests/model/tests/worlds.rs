@@ -110,5 +110,5 @@ fn keeping() {
 #[test]
 fn drifting() {
     let budget = Budget { exports: 1, events: 1, sweeps: 1, readers: 1, ticks: 2, foreign: 1, ..Budget::default() };
-    holds("un-flipping", Turntable { budget, ..Turntable::default() });
+    holds("drift", Turntable { budget, ..Turntable::default() });
 }

@@ -33,7 +33,7 @@ pub fn prepared(scenario: &Scenario) -> (Rig, Event) {
 fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(Play, Vec<Call>), String> {
     rest::run(async |rest| {
         let mut play = Play::new(rig.fork(), rest);
-        let drifted = play.watch.is_unflipped();
+        let drifted = play.watch.has_drifted();
         let ended = play.alone(event.clone(), fault).await?;
         let calls = play.seen.clone();
         if let (None, Ended::ParsedDrop(_, said, false)) = (fault, &ended) {

@@ -44,7 +44,7 @@ fn a_hold_that_is_not_read() {
 #[test]
 fn a_way_back_that_is_not_announced() {
     let leaves_out = |_: &Rig, call: &Call| call.op == Op::PutNew && call.on.contains("/_returns/");
-    breaks(&Mutant { leaves_out, ..Mutant::default() }, "took something of ours for an un-flip");
+    breaks(&Mutant { leaves_out, ..Mutant::default() }, "took something of ours for drift");
 }
 
 #[test]

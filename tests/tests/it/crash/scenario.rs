@@ -43,12 +43,12 @@ pub const ALL: &[Scenario] = scenarios! {
     "hold" hold
     "release" release
     "sweep" sweep
-    "repair of an un-flip" repair
+    "repair of drift" repair
     "first merge" first_merge
     "merge" merge
     "merge that a dead run has begun" merge_begun
     "sweep and archive of drops" archive
-    "merge after an un-flip" merge_after_unflip
+    "merge after drift" merge_after_drift
     "start of a query" start_of_a_query
     "start of a job" start_of_a_job
     "end of a query" end_of_a_query
@@ -297,7 +297,7 @@ async fn archive() -> (Rig, Event) {
     (rig, Event::Sweep)
 }
 
-async fn merge_after_unflip() -> (Rig, Event) {
+async fn merge_after_drift() -> (Rig, Event) {
     let rig = optouts();
     refresh(&rig).await;
     let before = rig.live().unwrap();

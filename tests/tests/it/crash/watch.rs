@@ -118,7 +118,7 @@ impl Watch {
         watch
     }
 
-    pub fn is_unflipped(&self) -> bool {
+    pub fn has_drifted(&self) -> bool {
         self.drifted
     }
 
@@ -242,7 +242,7 @@ impl Watch {
                     }
                 }
             }
-            Event::Changed | Event::Sweep => Err(format!("{by} took something of ours for an un-flip")),
+            Event::Changed | Event::Sweep => Err(format!("{by} took something of ours for drift")),
             Event::RefreshOptions(request) if request["action"].is_null() || by.is("rollback") => Ok(()),
             Event::RefreshOptions(_) | Event::Export | Event::Ended(_) | Event::Nudged(_) => {
                 Err(format!("{by} made {live} live"))
