@@ -7,7 +7,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use super::server::Server;
 use turntable_core::error::{Error, Kind};
 
-const RUN_AGAIN: &str = "nothing was published; run it again";
+const RUN_AGAIN: &str = "nothing was published; try again";
 
 pub const POOLER: &str = "a pooler in transaction or statement mode is in front of the server: connect to the server \
                           itself, or to a pool in session mode";
