@@ -32,7 +32,7 @@ use turntable_sources::{
 /// Rows per round.
 const ROWS: usize = 200_000;
 
-/// Bytes that the decoder of COPY gets at once.
+/// The number of bytes that the COPY decoder gets at once.
 const CHUNK_BYTES: usize = 32 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {

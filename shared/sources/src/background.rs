@@ -1,4 +1,4 @@
-//! Runs the decoding of a source in its own task and returns the batches as a stream.
+//! Decodes a source in a separate task and returns the batches as a stream.
 
 use std::pin::Pin;
 
@@ -12,7 +12,7 @@ use tokio::{
 use turntable_core::error::{Error, Result};
 use turntable_parquet::Batches;
 
-/// Decoded batches that wait for the reader, per connection.
+/// The maximum number of decoded batches that wait for the reader, per connection.
 const MAX_BUFFERED_BATCHES: usize = 2;
 
 /// Aborts the task when it is dropped.
@@ -24,8 +24,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Starts `make` in its own task and returns its batches as a stream. An error of `make` is the last item. Dropping the
-/// stream aborts the task and drops everything that it owns. `what` names the work in error messages.
+/// Starts `make` in a separate task and returns its batches as a stream. An error from `make` is the last item.
+/// Dropping the stream aborts the task and drops everything that it owns. `what` names the work in error messages.
 pub fn batches<F>(what: &'static str, make: impl FnOnce(Sender<Result<RecordBatch>>) -> F) -> Batches
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -55,5 +55,5 @@ where
 
 /// Sends a batch to the stream. Fails if the stream has been dropped.
 pub async fn send(sender: &Sender<Result<RecordBatch>>, batch: RecordBatch) -> Result<()> {
-    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("the reader of the rows is gone"))
+    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("the reader stopped before all rows were sent"))
 }

@@ -1,7 +1,7 @@
 //! Collects the values of one column, of any type that Turntable writes, and turns them into an Arrow array.
 //!
 //! A source appends in two steps: it decodes a value straight into the buffer in [`ColumnBuilder::values`], and then
-//! calls [`ColumnBuilder::append_valid`]. So the one dispatch per value is the source's own.
+//! calls [`ColumnBuilder::append_valid`]. So each value is dispatched only once, by the source.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
 
-/// The most bytes of text that a column keeps allocated between two batches.
+/// The maximum number of bytes that a text or binary column keeps allocated between two batches.
 const MAX_RETAINED_BYTES: usize = 8 << 20;
 
 pub struct ColumnBuilder {
@@ -71,7 +71,7 @@ pub enum Values {
     },
 }
 
-/// The end of each value in an array of bytes or elements, after a zero.
+/// The offsets in an array of bytes or elements: a zero, then the end of each value.
 pub struct Ends(Vec<i32>);
 
 impl Ends {
@@ -81,8 +81,8 @@ impl Ends {
         Ends(ends)
     }
 
-    /// Ends a value. The error is the reason: Arrow's offsets have 31 bits. Batches are cut far below 2 GB, and
-    /// databases limit a value to 1 GB.
+    /// Ends a value. Fails, with the reason, if the end exceeds the 31 bits of Arrow's offsets. Batches are cut far
+    /// below 2 GB, and databases limit a value to 1 GB.
     #[inline(always)]
     pub fn push(&mut self, end: usize) -> Result<(), &'static str> {
         self.0.push(i32::try_from(end).map_err(|_| "more than 2 GB in one batch")?);
@@ -99,7 +99,7 @@ impl Ends {
     }
 }
 
-/// Texts or binary values, one after the other.
+/// Strings or binary values, one after the other.
 pub struct Bytes {
     ends: Ends,
     pub bytes: Vec<u8>,
@@ -110,14 +110,15 @@ impl Bytes {
         Bytes { ends: Ends::with_capacity(capacity), bytes: Vec::new() }
     }
 
-    /// Appends a whole value. The error is the reason.
+    /// Appends a whole value. Fails, with the reason, if the batch gets too large.
     #[inline(always)]
     pub fn append(&mut self, value: &[u8]) -> Result<(), &'static str> {
         self.bytes.extend_from_slice(value);
         self.end_value()
     }
 
-    /// Ends the value whose bytes the caller has appended to `bytes`. The error is the reason.
+    /// Ends the value whose bytes the caller has appended to `bytes`. Fails, with the reason, if the batch gets too
+    /// large.
     #[inline(always)]
     pub fn end_value(&mut self) -> Result<(), &'static str> {
         self.ends.push(self.bytes.len())
@@ -130,7 +131,7 @@ impl Bytes {
     }
 }
 
-/// A text is not valid UTF-8.
+/// The error for a string that is not valid UTF-8.
 #[derive(Debug)]
 pub struct InvalidText {
     /// The index of the value that contains it, from 0.
@@ -138,7 +139,7 @@ pub struct InvalidText {
 }
 
 impl ColumnBuilder {
-    /// Returns an empty column with room for `capacity` values. The error is a type that Turntable does not write.
+    /// Returns an empty column with room for `capacity` values. The error is the type that Turntable doesn't write.
     pub fn new(data_type: &DataType, capacity: usize) -> Result<ColumnBuilder, DataType> {
         let unsupported = || Err(data_type.clone());
         let nested = |field: &FieldRef, capacity| ColumnBuilder::new(field.data_type(), capacity);
@@ -207,13 +208,13 @@ impl ColumnBuilder {
         }
     }
 
-    /// Returns whether values of the type contain no other values. Then a value that is refused appends nothing.
+    /// Returns whether the column's values contain no other values. If so, a rejected value appends nothing.
     pub fn is_scalar(&self) -> bool {
         !matches!(self.values, Values::List { .. } | Values::Map { .. } | Values::Struct { .. })
     }
 
-    /// Returns the values so far and empties the column. With a counter, texts that are not valid UTF-8 become null and
-    /// are counted there, unless they are the keys of a map; without one, they are an error.
+    /// Returns the values so far and empties the column. With a counter, strings that are not valid UTF-8 become null
+    /// and are counted, except for a map's keys. Without a counter, and in keys, they are an error.
     pub fn finish(&mut self, nulled: Option<&AtomicU64>) -> Result<ArrayRef, InvalidText> {
         let nulls = self.nulls.finish();
         let data_type = &self.data_type;
@@ -257,7 +258,7 @@ impl ColumnBuilder {
 }
 
 impl InvalidText {
-    /// Returns the error of the list or map that contains the value.
+    /// Converts the index of an element to the index of the list or map that contains it.
     fn inside(self, ends: &OffsetBuffer<i32>) -> InvalidText {
         InvalidText { row: ends.partition_point(|end| *end as usize <= self.row).saturating_sub(1) }
     }
@@ -273,8 +274,8 @@ fn primitives<T: ArrowPrimitiveType>(
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls).with_data_type(data_type.clone()))
 }
 
-/// Returns the texts. Checking all bytes at once is much faster than checking value by value, so the faulty values are
-/// searched only if there are any.
+/// Returns the strings. Checking all bytes at once is much faster than checking each value, so invalid values are
+/// searched for only if there are any.
 fn strings(
     ends: OffsetBuffer<i32>,
     bytes: Buffer,

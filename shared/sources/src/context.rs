@@ -1,4 +1,4 @@
-//! What a source is opened with, and what it gives.
+//! What it takes to open a source, and what opening it returns.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::unrepresentable::Unrepresentable;
 /// An opened source: all its rows as of one moment.
 pub struct Opened {
     pub rows: Rows,
-    /// The moment of the snapshot that all rows come from.
+    /// The time of the snapshot that all rows come from.
     pub as_of: Timestamp,
     /// The origin of the column types.
     pub typed_by: TypedBy,
@@ -34,11 +34,11 @@ pub struct Context {
     /// Signs tokens for `auth = "iam"`.
     pub iam: Option<Arc<dyn TokenSigner>>,
     pub now: Timestamp,
-    /// The table that is built, for error messages.
+    /// The table that the rows are for, in error messages.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The settings of the Parquet output; objects that match them may pass through. `None`: every row goes into a
-    /// stream.
+    /// The settings of the Parquet output. Objects that match them may pass through unchanged. With `None`, every row
+    /// goes into a stream.
     pub copies: Option<Parquet>,
 }
 

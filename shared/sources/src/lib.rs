@@ -1,4 +1,4 @@
-//! Where rows come from: databases, files in S3 and inboxes → Arrow batches.
+//! Reads rows from databases, files in S3 and inboxes into Arrow batches.
 
 mod background;
 mod column_builder;

@@ -1,11 +1,11 @@
-//! The column names of a query, as Glue stores them.
+//! A query's column names, as Glue stores them.
 
 use std::collections::BTreeSet;
 
 use turntable_core::error::{Error, Result};
 
-/// Returns the names in lower case, as Glue stores them. Missing and duplicate names are reported together.
-/// `unnamed` returns whether the query gives the column at that index (from 0) no name.
+/// Returns the names in lower case, as Glue stores them. Missing and duplicate names are reported together. `unnamed`
+/// returns whether the column at an index (from 0) has no name in the query.
 pub fn lower_case(names: &[&str], unnamed: impl Fn(usize) -> bool) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut faults = Vec::new();

@@ -11,9 +11,9 @@ use crate::{
     files, mysql, postgres,
 };
 
-/// Opens a source for reading. Inbox and engine datasets have no rows to read here, so they are an error.
+/// Opens a source for reading. Fails for inbox and engine datasets, which have no rows to read here.
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
-    // Boxed because unboxed, together with the callers' futures, they exceed the compiler's recursion limit.
+    // Boxed, because together with the callers' futures, these would exceed the compiler's recursion limit.
     match source {
         Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
@@ -22,7 +22,7 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
             Err(Error::input("an inbox dataset is published by the optout function: invoke optout instead"))
         }
         Source::Athena(_) | Source::GlueJob(_) => Err(Error::input(
-            "an engine writes the files of this dataset, so no rows can be read here: invoke export instead",
+            "an engine writes this dataset's files, so there are no rows to read here: invoke export instead",
         )),
     }
 }
@@ -32,14 +32,14 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     match source {
         Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
-        // Opening these reads no more than the columns need: the streams read the rows.
+        // Opening these reads only what is needed for the columns: the streams read the rows.
         Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
             Ok(open(source, context).await?.rows.schema)
         }
     }
 }
 
-/// A snapshot of a database, from which several queries are read one after the other.
+/// A snapshot of a database, on which several queries are read one after the other.
 pub enum Snapshot {
     Postgres(postgres::Snapshot),
     Mysql(mysql::Snapshot),
@@ -57,8 +57,7 @@ impl Snapshot {
         }
     }
 
-    /// Opens a source of the same database as of this snapshot. Earlier streams must have been read to the end or
-    /// dropped.
+    /// Opens a source in the same database on this snapshot. Earlier streams must have been read to the end or dropped.
     pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
         match (self, source) {
             (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {
@@ -80,7 +79,7 @@ impl Snapshot {
 
 fn not_one_database(context: &Context) -> Error {
     Error::config(format!(
-        "{}: datasets that share a snapshot must read from one postgres or mysql database",
+        "{}: datasets that share a snapshot must read from the same postgres or mysql database",
         context.table
     ))
 }

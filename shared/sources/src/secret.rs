@@ -1,15 +1,15 @@
-//! Reads connection details of a database from Secrets Manager.
+//! Reads a database's connection details from Secrets Manager.
 
 use serde_json::{Map, Value};
 use turntable_core::error::{Error, Result};
 
 use crate::context::Context;
 
-/// Returns the text of the secret with that name or ARN. `or` names the accepted format besides JSON, for error
+/// Returns the text of the secret with this name or ARN. `or` names the accepted format besides JSON, for error
 /// messages.
 pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
     let Some(secrets) = &context.secrets else {
-        return Err(Error::config(format!("secret {name:?}: no Secrets Manager client is configured here, use url")));
+        return Err(Error::config(format!("secret {name:?}: no Secrets Manager client is configured here: use url")));
     };
     let text = secrets.text(name).await?;
     text.ok_or_else(|| Error::config(format!("secret {name:?} is binary: expected JSON or {or}")))
@@ -50,7 +50,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// Returns the port as a number, which the JSON may hold as text, or else `default`.
+    /// Returns the port, which the JSON may contain as a number or a string, or `default` if it is absent or null.
     pub fn port(&self, default: u16) -> Result<u16> {
         let port = match self.keys.get("port") {
             None | Some(Value::Null) => Some(default),

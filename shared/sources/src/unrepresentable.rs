@@ -1,4 +1,5 @@
-//! Handles values that Arrow or Athena can't represent: the dataset chooses an error, or NULL and a count.
+//! Handles values that Arrow or Athena can't represent: the dataset decides whether they are an error, or become NULL
+//! and are counted.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use arrow_schema::Schema;
 
 use turntable_core::{config::OnUnrepresentable, error::Error};
 
-/// The policy of one table, and the number of values per column that became NULL. All streams of a source share it.
+/// The policy for one table, and how many values in each column became NULL. All streams of a source share it.
 #[derive(Debug)]
 pub struct Unrepresentable {
     table: String,
@@ -26,7 +27,7 @@ pub struct Row {
     pub part: Part,
 }
 
-/// One of the streams that a source is read in. With several streams, rows are numbered only within their part.
+/// One of the streams that a source is split into. With several streams, rows are numbered only within their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// Counted from 1.
@@ -48,7 +49,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The policy for one column, including the values nested in its own.
+/// The policy for one column, including nested values.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnPolicy<'a> {
     unrepresentable: &'a Unrepresentable,
@@ -68,7 +69,7 @@ impl<'a> ColumnPolicy<'a> {
 }
 
 impl Unrepresentable {
-    /// `table` is the table that is built, for error messages.
+    /// Creates the policy, with all counts at 0. `table` is the table that the rows are for, in error messages.
     pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), AtomicU64::new(0)));
         Self { table: table.into(), policy, columns: columns.collect() }
@@ -84,13 +85,13 @@ impl Unrepresentable {
         ColumnPolicy { unrepresentable: self, column }
     }
 
-    /// Adds to the number of values of the column that became NULL.
+    /// Adds to the number of the column's values that became NULL.
     pub fn count(&self, column: usize, values: u64) {
         self.columns[column].1.fetch_add(values, Ordering::Relaxed);
     }
 
-    /// Handles one unrepresentable value. `Ok`: it has been counted, and the caller writes NULL. `what` states the
-    /// fault and the fix, never the value.
+    /// Handles one unrepresentable value. `Ok` means that it was counted and that the caller must write NULL. `what`
+    /// states the fault and the fix, never the value.
     pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
         match self.policy {
             OnUnrepresentable::Null => {
@@ -112,7 +113,7 @@ impl Unrepresentable {
         format!("table {}, column {:?}, {row}", self.table, self.columns[column].0)
     }
 
-    /// Returns the number of values that became NULL so far, by column; columns without any are left out.
+    /// Returns how many values became NULL so far, by column. Leaves out columns without any.
     pub fn nulled(&self) -> BTreeMap<String, u64> {
         let counts = self.columns.iter().map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()

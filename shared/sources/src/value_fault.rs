@@ -1,9 +1,9 @@
-//! The reason why a database's value is refused.
+//! Faults in values from a database.
 
-/// It never contains the value.
+/// Why a value was rejected. It never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueFault {
-    /// The value is valid, but Arrow or Athena can't represent it. The text states the fix.
+    /// The value is valid, but Arrow or Athena can't represent it. The string states the fault and the fix.
     Unrepresentable(&'static str),
     /// The value differs from the server's description of its column, or from the format of its type.
     Malformed(&'static str),

@@ -14,7 +14,7 @@ use crate::{
 const UNEXPECTED_TYPE: ValueFault = ValueFault::Malformed("a value whose type differs from its column's");
 const OUT_OF_RANGE: ValueFault = ValueFault::Malformed("a number outside its type's range");
 
-/// Appends a value of the column's format. An unrepresentable value leaves the column unchanged.
+/// Appends a value in the column's format. An unrepresentable value leaves the column unchanged.
 #[inline]
 pub fn append(to: &mut ColumnBuilder, wire: Wire, value: &Value) -> Result<(), ValueFault> {
     match (&mut to.values, value) {
@@ -65,7 +65,7 @@ pub fn append(to: &mut ColumnBuilder, wire: Wire, value: &Value) -> Result<(), V
     Ok(())
 }
 
-/// Returns the value of an integer or bit column.
+/// Returns a value from an integer or bit column.
 fn integer(value: &Value) -> Result<i128, ValueFault> {
     match value {
         Value::Int(number) => Ok(i128::from(*number)),
@@ -75,7 +75,7 @@ fn integer(value: &Value) -> Result<i128, ValueFault> {
     }
 }
 
-/// Returns the days since 1970-01-01 and the microseconds of the day.
+/// Returns the days since 1970-01-01 and the microseconds since midnight.
 fn date(value: &Value) -> Result<(i32, i64), ValueFault> {
     match *value {
         Value::Date(year, month, day, hour, minute, second, micros) => {

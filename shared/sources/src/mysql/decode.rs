@@ -84,7 +84,7 @@ impl Decoder {
         Ok(Some(batch))
     }
 
-    /// Returns the position of a row. `row` counts from 0, since the last batch.
+    /// Returns a row's position. `row` is its index, from 0, in the current batch.
     fn position(&self, row: usize) -> Row {
         Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
     }
@@ -96,7 +96,7 @@ impl Decoder {
     }
 }
 
-/// Returns the approximate size of a value in bytes.
+/// Returns a value's approximate size in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::Bytes(bytes) => bytes.len(),

@@ -1,4 +1,4 @@
-//! Describes the columns of a query without running it.
+//! Describes a query's columns without running the query.
 
 use arrow_schema::{Field, Schema};
 use mysql_async::{Conn, Statement, prelude::Queryable};
@@ -29,7 +29,7 @@ pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<D
     }
     let written: Vec<_> = sent.iter().map(|column| column.name_str()).collect();
     let written: Vec<&str> = written.iter().map(AsRef::as_ref).collect();
-    // MySQL names an unnamed expression by its own text, such as `count(*)`.
+    // MySQL names an expression without an alias after its own text, such as `count(*)`.
     let unnamed = |at: usize| sent[at].org_name_ref().is_empty() && !written[at].chars().all(is_name_char);
     let mut columns = Vec::new();
     for (column, name) in sent.iter().zip(names::lower_case(&written, unnamed)?) {

@@ -1,4 +1,4 @@
-//! Translates the driver's errors: what failed, on which server, and what to do.
+//! Translates the driver's errors into ones that say what failed, on which server, and what to do.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mysql_async::{DriverError, Error as MysqlError, IoError, ServerError};
 use super::server::Server;
 use turntable_core::error::{Error, Kind};
 
-const RUN_AGAIN: &str = "nothing was published; run it again";
+const RUN_AGAIN: &str = "nothing was published; try again";
 
 pub fn no_answer(server: &Server, timeout: Duration) -> Error {
     Error::unavailable(format!(
@@ -22,7 +22,7 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     let address = server.address();
     let config_error = |what: &str| Error::config(format!("MySQL at {address}: {what}: correct {}", server.given_by));
     match error {
-        // Access denied, with and without a password. MariaDB reports no further detail.
+        // Access denied, with and without a password. MariaDB reports no more detail.
         MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
             "MySQL at {address} rejected the password of user {:?}: correct it in {}",
             server.user(),
@@ -62,7 +62,7 @@ fn tls_cause(error: &std::io::Error) -> Option<String> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
 }
 
-/// Translates an error between the connection and the first row.
+/// Translates an error that occurred after connecting and before the first row.
 pub fn error_of(server: &Server, error: MysqlError) -> Error {
     match error {
         MysqlError::Server(answer) => {
@@ -74,7 +74,7 @@ pub fn error_of(server: &Server, error: MysqlError) -> Error {
     }
 }
 
-/// Translates an error while rows are read, after `rows` rows.
+/// Translates an error that occurred while reading rows, after `rows` rows.
 pub fn while_reading(server: &Server, rows: u64, error: MysqlError) -> Error {
     match error {
         MysqlError::Server(answer) => {
@@ -99,7 +99,7 @@ fn lost(server: &Server, rows: u64, error: &MysqlError) -> Error {
     Error::unavailable(format!("MySQL at {name}: the connection was lost after {rows} rows ({cause}); {RUN_AGAIN}"))
 }
 
-/// Returns the kind of an error by its number in the error references of MySQL and MariaDB.
+/// Returns an error's kind, from its number in the error references of MySQL and MariaDB.
 fn kind(answer: &ServerError) -> Kind {
     match answer.code {
         // Login, host, authentication plugin, database name, privileges.
@@ -139,8 +139,8 @@ fn kind(answer: &ServerError) -> Kind {
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, or else the error number. An example of a message
-/// with a value: `Truncated incorrect DOUBLE value: '…'`.
+/// Returns the server's message if it can't contain a row's value, or else the error number. A message that does
+/// contain one: `Truncated incorrect DOUBLE value: '…'`.
 fn safe_message(answer: &ServerError) -> String {
     let is_safe = kind(answer) != Kind::Input;
     if is_safe || matches!(answer.state.get(..2), Some("08" | "25" | "28" | "40" | "42")) {

@@ -1,8 +1,9 @@
 //! Reads MySQL and MariaDB with a prepared query and decodes its binary, unbuffered rows into Arrow.
 //!
 //! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
-//! consumed, so memory is a few batches for tables of any size. There is one connection. Unlike PostgreSQL, MySQL and
-//! MariaDB have no snapshot that several connections can share without a lock that readers may not take.
+//! consumed, so memory use is a few batches, whatever the size of the table. There is only one connection: unlike
+//! PostgreSQL, MySQL and MariaDB have no snapshot that several connections can share without a lock that readers aren't
+//! allowed to take.
 
 mod append;
 mod decode;
@@ -34,12 +35,12 @@ use turntable_core::{
 };
 use turntable_parquet::Rows;
 
-/// Opens the query as of a new snapshot.
+/// Opens the query on a new snapshot.
 pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
     Snapshot::take(options, context).await?.open(options, context).await
 }
 
-/// A snapshot of a database: one connection, on which queries run one after the other.
+/// A snapshot of a database: one connection, which runs the queries one after the other.
 pub struct Snapshot {
     server: Arc<Server>,
     session: Arc<Mutex<Session>>,
@@ -55,7 +56,7 @@ impl Snapshot {
         Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
     }
 
-    /// Opens the query as of this snapshot. Waits until the previous stream has been read to the end or dropped.
+    /// Opens the query on this snapshot. Waits until the previous stream has been read to the end or dropped.
     pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
         let server = self.server.clone();
         let mut session = self.session.clone().lock_owned().await;
@@ -63,7 +64,7 @@ impl Snapshot {
         let schema = Arc::new(described.schema());
         let unrepresentable = context.unrepresentable(&schema);
         let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
-        let stream = background::batches("reading the rows of MySQL", async move |sender| {
+        let stream = background::batches("reading rows from MySQL", async move |sender| {
             read(&server, &mut session, described.statement, decoder, &sender).await?;
             let shared = OwnedMutexGuard::mutex(&session).clone();
             drop(session);

@@ -1,4 +1,4 @@
-//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
+//! Reads the server and the credentials from a URL or from a secret in Secrets Manager.
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
 //! 3306), `dbname`, `ssl-mode` and `ssl-ca`. Other keys are ignored. In a URL, `ssl-mode` and `ssl-ca` are parameters:
@@ -11,8 +11,8 @@
 //! | `VERIFY_IDENTITY`, the default with `ssl-ca` or `auth = "iam"` | yes | signed by a trusted authority, for this host |
 //!
 //! `ssl-ca` is a PEM file of trusted authorities. If it is absent or `system`, the system's authorities are trusted.
-//! Those don't include the authorities of RDS: put AWS's bundle next to the function and name it. `VERIFY_CA` is
-//! refused, because the driver can't check the authority without checking the host.
+//! Those don't include RDS's: put AWS's bundle next to the function and set `ssl-ca` to it. `VERIFY_CA` is rejected,
+//! because the driver can't check the authority without checking the host.
 
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -78,7 +78,7 @@ impl FromStr for SslMode {
 }
 
 impl Server {
-    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
+    /// Reads a source's connection details. With `auth = "iam"`, also creates a token as the password.
     pub async fn from_options(options: &Mysql, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -181,7 +181,7 @@ fn positive(length: Option<SignedDuration>) -> Option<Duration> {
     length.and_then(|length| Duration::try_from(length).ok())
 }
 
-/// Returns the authorities to trust.
+/// Returns the trusted certificate authorities.
 fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     let mut found = Vec::new();
     let mut store = RootCertStore::empty();
@@ -219,7 +219,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let port = keys.port(3306)?;
     let mode = keys.text("ssl-mode")?.map(|mode| mode.parse()).transpose();
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
-    // With a token, the password in a secret of RDS is ignored.
+    // With a token, the password in an RDS secret is ignored.
     let password = if auth == Auth::Password { Some(needed("password")?) } else { None };
     let options = OptsBuilder::default()
         .ip_or_hostname(needed("host")?)
@@ -230,12 +230,12 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Server::new(options.into(), mode, default_mode(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
 }
 
-/// Returns the default mode. A token is sent only to a server that proves its identity.
+/// Returns the default `ssl-mode`. A token is sent only to a server that proves its identity.
 fn default_mode(auth: Auth, otherwise: SslMode) -> SslMode {
     if auth == Auth::Iam { SslMode::VerifyIdentity } else { otherwise }
 }
 
-/// Parses a URL. Its parameters are those of this module, not the driver's.
+/// Parses a URL. Its parameters are defined by this module, not by the driver.
 fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
@@ -248,7 +248,7 @@ fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result
             Some(("ssl-mode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
             Some(("ssl-ca", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
             _ => {
-                // The parameter is not named: it may be part of a password with an unescaped `?`.
+                // The error doesn't name the parameter: it may be part of a password with an unescaped `?`.
                 return Err(fault(
                     "unknown parameter in the URL: expected ssl-mode or ssl-ca (percent-encode ? & in the password)",
                 ));
@@ -256,7 +256,7 @@ fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result
         }
     }
     let opts = Opts::from_url(&format!("mysql://{base}")).map_err(|error| {
-        // The driver's error names the part of the URL, never the password.
+        // The driver's error names the faulty part of the URL, never the password.
         fault("not a valid MySQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
     })?;
     Server::new(opts, mode, default_mode(auth, otherwise), roots, given_by)

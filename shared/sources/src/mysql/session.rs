@@ -12,26 +12,26 @@ use super::{
 use turntable_core::error::{Error, Result};
 
 /// Sets the time zone to UTC, because a `timestamp` is sent in the session's zone and is ambiguous in a zone with
-/// summer time. Raises `net_write_timeout`, because the reader pauses during uploads. The server's default drops a
-/// reader that pauses for 60 seconds.
+/// daylight saving time. Raises `net_write_timeout`, because the reader pauses during uploads. By default, the server
+/// drops a reader that pauses for 60 seconds.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
     "SET SESSION time_zone = '+00:00', net_write_timeout = 3600",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 ];
 
-/// Starts a read-only transaction and takes its snapshot. A read replica is sufficient.
+/// Starts a read-only transaction and takes its snapshot. This also works on a read replica.
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-/// A connection in its transaction. Dropping it closes the connection at once, even during a query.
+/// A connection with an open transaction. Dropping it closes the connection at once, even during a query.
 pub struct Session {
     conn: Option<Conn>,
-    /// The time by the server's clock, just before the snapshot. The snapshot contains all that was committed by then.
+    /// The server's time just before the snapshot. The snapshot contains everything that was committed by then.
     pub as_of: Timestamp,
 }
 
 impl Session {
-    /// Connects, applies the settings and begins the transaction.
+    /// Connects, applies the settings and starts the transaction.
     pub async fn begin(server: &Server) -> Result<Session> {
         let failed = |error| failure::error_of(server, error);
         let conn = connect(server).await?;
@@ -79,7 +79,7 @@ impl Drop for Session {
     }
 }
 
-/// Sets the time limit of statements. MySQL limits only SELECT, in milliseconds; MariaDB limits any statement, in
+/// Sets the time limit for statements. MySQL limits only SELECT, in milliseconds; MariaDB limits any statement, in
 /// seconds.
 async fn limit_statements(conn: &mut Conn, limit: Duration) -> Result<(), MysqlError> {
     let version: Option<String> = conn.query_first("SELECT version()").await?;
@@ -92,7 +92,7 @@ async fn limit_statements(conn: &mut Conn, limit: Duration) -> Result<(), MysqlE
 
 /// Connects within the timeout. `PREFERRED` falls back to a connection without TLS if the server doesn't offer it.
 async fn connect(server: &Server) -> Result<Conn> {
-    // The driver uses the cryptography provider of the process. An error means that one is installed already.
+    // The driver uses the process's cryptography provider. An error means that one is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let timeout = server.connect_timeout();
     let connecting = async {

@@ -7,7 +7,7 @@ use mysql_async::{
     consts::{ColumnFlags, ColumnType as Type},
 };
 
-/// The format of a driver's value, which decides its Arrow type.
+/// The format of a value from the driver, which decides its Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     Boolean,
@@ -31,7 +31,7 @@ pub enum Wire {
     Timestamp {
         utc: bool,
     },
-    /// `digits` is the number of fractional digits of the second.
+    /// `digits` is the number of fractional digits in the seconds.
     Time {
         digits: u8,
     },
@@ -40,7 +40,7 @@ pub enum Wire {
 /// The collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
 const BINARY_COLLATION: u16 = 63;
 
-/// Returns the format of a column as the server describes it.
+/// Returns a column's format, from the server's description.
 pub fn wire(column: &Column) -> Result<Wire, String> {
     let unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
     let length = column.column_length();
@@ -106,7 +106,7 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
     })
 }
 
-/// Returns the format of a decimal. The precision is its display length without point and sign
+/// Returns a decimal's format. The precision is its display length without point and sign
 /// (`my_decimal_length_to_precision` in MySQL's `sql/my_decimal.h`).
 fn decimal(length: u32, scale: u8, unsigned: bool) -> Wire {
     let precision = length.saturating_sub(u32::from(scale > 0)).saturating_sub(u32::from(!unsigned && length > 0));

@@ -33,7 +33,7 @@ pub fn clock(hour: u8, minute: u8, second: u8, micros: u32) -> i64 {
     ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1_000_000 + i64::from(micros)
 }
 
-/// Returns the exact value of a decimal's text times 10^`scale`.
+/// Parses a decimal and returns its exact value times 10^`scale`.
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -68,10 +68,10 @@ pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault
     Ok(if negative { -sum } else { sum })
 }
 
-/// Returns the number in up to 64 bits, most significant first.
+/// Returns the number in up to 8 bytes, most significant first.
 pub fn bits(bytes: &[u8]) -> Result<u64, ValueFault> {
     if bytes.len() > 8 {
-        return Err(ValueFault::Malformed("a bit value of more than 64 bits"));
+        return Err(ValueFault::Malformed("a bit value with more than 64 bits"));
     }
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
@@ -80,7 +80,7 @@ pub fn bits(bytes: &[u8]) -> Result<u64, ValueFault> {
 pub type Time = (bool, u32, u8, u8, u8, u32);
 
 /// Appends a time as MySQL prints it, with `digits` fractional digits. For an expression, MySQL reports 31 or 39
-/// instead of the number of digits: then there are six, or none if the microseconds are 0.
+/// instead of the number of digits. The time then gets six digits, or none if the microseconds are 0.
 pub fn time((negative, days, hours, minutes, seconds, micros): Time, digits: u8, out: &mut Vec<u8>) {
     use std::io::Write;
     let sign = if negative { "-" } else { "" };

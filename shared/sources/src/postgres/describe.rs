@@ -1,4 +1,4 @@
-//! Describes the columns of a query, and writes the COPY that sends them in the format that `copy` decodes.
+//! Describes a query's columns, and builds the COPY statement that sends them in the format that `copy` decodes.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::{
 use crate::{names, postgres::copy::Wire};
 use turntable_core::error::{Error, Result};
 
-/// The columns of a query.
+/// A query's columns.
 pub struct Described {
     pub columns: Vec<QueryColumn>,
 }
@@ -26,13 +26,13 @@ pub struct QueryColumn {
     pub name: String,
     pub wire: Wire,
     cast: Cast,
-    /// The type in PostgreSQL.
+    /// The PostgreSQL type.
     pub pg_type: Type,
-    /// The OID of the table that the column comes from and its number there, if it comes from a table.
+    /// The OID of the table that the column comes from, and the column's number there. `None` for an expression.
     pub origin: Option<(Oid, i16)>,
 }
 
-/// Asks the server for the columns of the query without running it.
+/// Returns the query's columns as the server describes them, without running the query.
 pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<Described> {
     let failed = |error| failure::error_of(server, error);
     let statement = client.prepare(query).await.map_err(failed)?;
@@ -73,7 +73,8 @@ impl Described {
         format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), where_clause(condition))
     }
 
-    /// Returns the query as a table `q` with lower-case column names. The line break ends a comment in the query.
+    /// Returns the query as a table `q` with lower-case column names. The line break ends a comment at the end of the
+    /// query.
     pub fn from(&self, query: &str) -> String {
         let names = self.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
         format!("({query}\n) AS q({names})")
@@ -84,7 +85,7 @@ fn where_clause(condition: Option<&str>) -> String {
     condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
 }
 
-/// Returns the type modifiers of all domains and composites within the types.
+/// Returns the type modifiers of all domains and composites in `types`, including nested ones.
 async fn modifiers<'a>(
     client: &Client,
     types: impl Iterator<Item = &'a Type>,
@@ -107,7 +108,7 @@ async fn modifiers<'a>(
     rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect()
 }
 
-/// Adds the OIDs of all domains and composites within a type.
+/// Adds the OIDs of all domains and composites in a type, including nested ones.
 fn collect_oids(of: &Type, oids: &mut BTreeSet<Oid>) {
     match of.kind() {
         Kind::Array(element) => collect_oids(element, oids),

@@ -1,4 +1,4 @@
-//! Translates the driver's errors: what failed, on which server, and what to do.
+//! Translates the driver's errors into ones that say what failed, on which server, and what to do.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use super::server::Server;
 use turntable_core::error::{Error, Kind};
 
-const RUN_AGAIN: &str = "nothing was published; run it again";
+const RUN_AGAIN: &str = "nothing was published; try again";
 
 pub const POOLER: &str = "a pooler in transaction or statement mode is in front of the server: connect to the server \
                           itself, or to a pool in session mode";
@@ -53,13 +53,13 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
 
 const TLS_HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
-/// Returns whether the connection may succeed the other way: without TLS instead of with it, or vice versa.
+/// Returns whether connecting may succeed the other way round: without TLS instead of with it, or vice versa.
 pub fn may_depend_on_tls(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some() || error.to_string().starts_with(TLS_HANDSHAKE_FAILED)
 }
 
-/// Recognizes errors that a pooler causes, and returns the kind and the advice. They are PgBouncer's own
-/// (`src/client.c`, `src/server.c`), and those of a server that gets another client's statements.
+/// Recognizes errors that a pooler causes, and returns the kind and the advice. They come from PgBouncer itself
+/// (`src/client.c`, `src/server.c`), or from a server that gets another client's statements.
 fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     let text = answer.message();
     let undefined = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
@@ -81,7 +81,7 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     }
 }
 
-/// Translates an error between the connection and the first row.
+/// Translates an error that occurred after connecting and before the first row.
 pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
     match error.as_db_error() {
         Some(answer) if let Some((kind, advice)) = pooler_advice(answer) => {
@@ -99,8 +99,8 @@ pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
     }
 }
 
-/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. The first code is that of
-/// PostgreSQL 16 and older, the second that of newer versions (`ImportSnapshot` in `snapmgr.c`).
+/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. The first code comes from
+/// PostgreSQL 16 and older, the second from newer versions (`ImportSnapshot` in `snapmgr.c`).
 pub fn is_missing_snapshot(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
 }
@@ -114,7 +114,7 @@ pub fn missing_snapshot(server: &Server) -> Error {
     ))
 }
 
-/// Translates an error during a COPY, after `rows` rows.
+/// Translates an error that occurred during a COPY, after `rows` rows.
 pub fn while_copying(server: &Server, rows: u64, error: tokio_postgres::Error) -> Error {
     match error.as_db_error() {
         Some(answer) => {
@@ -134,13 +134,13 @@ fn lost(server: &Server, rows: u64, error: &tokio_postgres::Error) -> Error {
     ))
 }
 
-/// Returns the kind of an error by the class of its SQLSTATE (PostgreSQL's manual, appendix A).
+/// Returns an error's kind, from the class of its SQLSTATE (PostgreSQL's manual, appendix A).
 fn kind(code: &SqlState) -> Kind {
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         return Kind::Config;
     }
     match &code.code()[..2] {
-        // Connection, rollback (of a replica that must catch up), resources, locks, operator, system, internal.
+        // Connection, rollback (on a replica that must catch up), resources, locks, operator, system, internal.
         "08" | "40" | "53" | "55" | "57" | "58" | "XX" => Kind::Unavailable,
         // Login and database name.
         "28" | "3D" => Kind::Config,
@@ -148,8 +148,8 @@ fn kind(code: &SqlState) -> Kind {
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, or else the SQLSTATE. An example of a message with a
-/// value: `invalid input syntax for type integer: "…"`.
+/// Returns the server's message if it can't contain a row's value, or else the SQLSTATE. A message that does contain
+/// one: `invalid input syntax for type integer: "…"`.
 fn safe_message(answer: &DbError) -> String {
     let code = answer.code().code();
     match &code[..2] {

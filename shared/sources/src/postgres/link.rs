@@ -1,6 +1,7 @@
-//! Runs a connection on a thread of its own, which moves bytes between the socket and the client.
+//! Runs a connection on its own thread, which moves bytes between the socket and the client.
 //!
-//! The thread has its own runtime, so it can sleep while rows gather (`tap`) and spare other threads the wake-ups.
+//! The thread has its own runtime, so it can sleep while rows accumulate (see `tap`) and spare other threads the
+//! wake-ups.
 
 use std::{convert::Infallible, io, thread};
 
@@ -16,21 +17,22 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tap;
 
-/// Chunks of rows, about 50 KB each, that wait for the reader.
+/// The maximum number of chunks of rows, about 50 KB each, that wait for the reader.
 const MAX_BUFFERED_CHUNKS: usize = 16;
 
 /// A connection. Dropping it closes the socket at once, even during a COPY.
 pub struct Link {
     pub client: Client,
-    /// The rows of the COPY, as they come over the wire. The channel ends when the COPY completes or fails. It is empty
-    /// for Unix sockets, which the driver doesn't allow to be tapped: there the client gets the rows.
+    /// The COPY's rows, as they come over the wire. The channel ends when the COPY completes or fails. It is empty for
+    /// a Unix socket: the driver doesn't allow tapping one, so the client gets the rows.
     pub rows: Receiver<Vec<u8>>,
     ended: oneshot::Receiver<Infallible>,
     _close: oneshot::Sender<()>,
 }
 
 impl Link {
-    /// Connects, with TLS if it is given. The outer error comes from this machine, the inner one from the connection.
+    /// Connects, with TLS if `tls` is given. The outer error comes from this machine, the inner one from the
+    /// connection.
     pub async fn open(mut options: Config, tls: Option<ClientConfig>) -> io::Result<Result<Link, Error>> {
         let (sender, rows) = channel(MAX_BUFFERED_CHUNKS);
         let is_local = options.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
@@ -77,7 +79,7 @@ where
         };
         if answer.send(Ok(client)).is_ok() {
             select! {
-                // After an error, the client's responses end.
+                // After an error, the client gets no more responses.
                 done = connection => if let Err(error) = done {
                     tracing::debug!(%error, "the connection to PostgreSQL ended");
                 },

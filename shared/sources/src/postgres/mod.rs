@@ -1,7 +1,7 @@
 //! Reads PostgreSQL with `COPY (query) TO STDOUT (FORMAT binary)` and decodes it straight into Arrow.
 //!
 //! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
-//! consumed, so memory is a few batches per connection for tables of any size.
+//! consumed, so memory use is a few batches per connection, whatever the size of the table.
 
 pub mod copy;
 mod describe;
@@ -32,7 +32,7 @@ use crate::{
 use turntable_core::{config::Postgres, error::Result, manifest::TypedBy};
 use turntable_parquet::{Batches, Rows};
 
-/// Opens the query as of a new snapshot.
+/// Opens the query on a new snapshot.
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::from_options(options, context).await?);
     let first = Session::begin(&server, None).await?;
@@ -40,7 +40,7 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     read(options, context, server, first, as_of).await
 }
 
-/// An exported snapshot of a database. Other connections can use it as long as this session is open.
+/// An exported snapshot of a database. Other connections can use it while this session is open.
 pub struct Snapshot {
     session: Session,
     name: String,
@@ -57,14 +57,14 @@ impl Snapshot {
         Ok(Snapshot { session, name, as_of })
     }
 
-    /// Opens the query as of this snapshot.
+    /// Opens the query on this snapshot.
     pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
         let server = Arc::new(Server::from_options(options, context).await?);
         let first = Session::begin(&server, Some(&self.name)).await?;
         read(options, context, server, first, self.as_of).await
     }
 
-    /// Closes the session. The snapshot can't be used any more.
+    /// Closes the session, which ends the snapshot.
     pub async fn end(self) {
         self.session.end().await;
     }
@@ -102,7 +102,7 @@ pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> 
     Ok(Arc::new(described.schema()))
 }
 
-/// Returns `count` sessions that share the snapshot of the first.
+/// Returns `count` sessions that share the snapshot of `first`, including `first` itself.
 async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<Session>> {
     if count == 1 {
         return Ok(vec![first]);
@@ -112,16 +112,17 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     Ok([first].into_iter().chain(others).collect())
 }
 
-/// Exports the session's snapshot and returns its name, for other sessions.
+/// Exports the session's snapshot and returns its name, so that other sessions can use it.
 async fn export_snapshot(server: &Server, session: &Session) -> Result<String> {
     let name = session.link.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await;
     name.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))
 }
 
-/// Decodes the rows in a task of its own.
+/// Returns the decoded rows as batches. A separate task decodes them.
 fn batches(server: Arc<Server>, mut session: Session, answers: CopyOutStream, mut decoder: Decoder) -> Batches {
-    background::batches("decoding the rows of PostgreSQL", async move |sender| {
-        // `rows` ends before `answers` reports the outcome. Over a Unix socket, `answers` has the rows too.
+    background::batches("decoding rows from PostgreSQL", async move |sender| {
+        // `rows` ends before `answers` reports the outcome. Over a Unix socket, `rows` is empty and `answers` has the
+        // rows too.
         let tapped = (&mut session.link.rows).map(|rows| Ok(Bytes::from(rows)));
         let mut rows = pin!(tapped.chain(answers));
         while let Some(bytes) = rows.next().await {

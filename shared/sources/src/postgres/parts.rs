@@ -1,9 +1,10 @@
-//! Splits a query into parts that several connections read concurrently. Together the parts hold each row exactly once.
+//! Splits a query into parts that several connections read concurrently. Together, the parts contain each row exactly
+//! once.
 //!
-//! With `split_by`, the parts are ranges of that column. The bounds are quantiles from the statistics of ANALYZE or,
-//! without statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table` on an
-//! ordinary table, and the parts are ranges of its blocks. No row is missed wherever the bounds lie, because the outer
-//! ranges are open.
+//! With `split_by`, the parts are ranges of that column's values. The bounds are quantiles from ANALYZE's statistics
+//! or, without statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table`
+//! on an ordinary table, and the parts are ranges of its blocks. Wherever the bounds lie, no row is missed, because the
+//! outer ranges are open.
 
 use tokio_postgres::{Client, Error as PgError};
 
@@ -18,7 +19,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Returns the COPY statement of each part.
+/// Returns the COPY statement for each part.
 pub async fn copies(
     client: &Client,
     server: &Server,
@@ -69,7 +70,8 @@ fn no_split() -> Error {
     )
 }
 
-/// Returns conditions for half-open ranges between the bounds, which cover all values. Nulls are in the lowest range.
+/// Returns a condition for each half-open range between the bounds. Together, the ranges cover all values; nulls are in
+/// the lowest one.
 fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return vec![None] };
     let lowest = if nullable { format!("({key} < {first} OR {key} IS NULL)") } else { format!("{key} < {first}") };
@@ -122,14 +124,14 @@ async fn bounds(
     Ok(bounds.into_iter().map(|literal| literal + &of_type).collect())
 }
 
-/// Returns the table of `SELECT a, b FROM table`. `None` for queries whose result would change when cut into ranges
-/// (aggregate, DISTINCT, LIMIT, join), and for queries that can't be followed by WHERE.
+/// Returns the table in `SELECT a, b FROM table`. `None` for queries whose result would change if they were split into
+/// ranges (aggregate, DISTINCT, LIMIT, join), and for queries that can't be followed by WHERE.
 fn plain_table(query: &str) -> Option<&str> {
     let words: Vec<&str> = query.split_whitespace().collect();
     let [select, list @ .., from, table] = &words[..] else { return None };
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"');
     let names = list.concat();
-    // Two words in one item are an alias or DISTINCT.
+    // Two words in one item mean an alias or DISTINCT.
     let items = list.join(" ").split(',').all(|item| item.split_whitespace().count() == 1);
     (select.eq_ignore_ascii_case("select")
         && from.eq_ignore_ascii_case("from")
@@ -140,7 +142,7 @@ fn plain_table(query: &str) -> Option<&str> {
 }
 
 /// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A
-/// partitioned table has no blocks itself; its partitions have.
+/// partitioned table has no blocks itself; only its partitions do.
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
     let row = client
         .query_opt(

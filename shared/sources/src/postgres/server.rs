@@ -1,8 +1,8 @@
-//! Reads the server and the credentials from a URL or from a secret of Secrets Manager.
+//! Reads the server and the credentials from a URL or from a secret in Secrets Manager.
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
-//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include those
-//! of RDS) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
+//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include
+//! RDS's) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
 //! authentication it defaults to "verify-full" in both.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Server {
     pub mode: SslMode,
     /// `sslrootcert`: a PEM file or "system".
     pub roots: Option<String>,
-    /// Milliseconds; 0 is no limit.
+    /// In milliseconds; 0 means no limit.
     pub statement_timeout: i128,
     /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
@@ -38,7 +38,7 @@ const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
 const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
-    /// Reads the connection details of a source. With `auth = "iam"`, also creates a token.
+    /// Reads a source's connection details. With `auth = "iam"`, also creates a token as the password.
     pub async fn from_options(options: &Postgres, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -72,7 +72,7 @@ impl Server {
         Ok(())
     }
 
-    /// Applies the dataset's settings, which override those of the URL.
+    /// Applies the dataset's settings, which override those in the URL.
     fn apply(&mut self, session: &Session) {
         let positive = |length: Option<SignedDuration>| length.and_then(|length| Duration::try_from(length).ok());
         if let Some(length) = positive(session.connect_timeout) {
@@ -138,7 +138,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .host(needed("host")?)
         .port(port)
         .dbname(keys.text("dbname")?.unwrap_or_else(|| "postgres".into()));
-    // With a token, the password in a secret of RDS is ignored.
+    // With a token, the password in an RDS secret is ignored.
     if auth == Auth::Password {
         options.password(needed("password")?);
     }

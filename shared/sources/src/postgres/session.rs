@@ -13,26 +13,26 @@ use super::{
 };
 use turntable_core::error::{Error, Result};
 
-/// Starts a read-only transaction on one snapshot. A read replica is sufficient.
+/// Starts a read-only transaction on one snapshot. This also works on a read replica.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Pins the output styles, which determine the text of values. The time zone stays that of the role, because the query
-/// may depend on it. The timeouts of the role and the database are lifted: they are meant for short queries, and a COPY
-/// may run for long.
+/// Pins the output styles, which determine how values look as text. Keeps the role's time zone, because the query may
+/// depend on it. Lifts the timeouts set for the role and the database: they are meant for short queries, and a COPY may
+/// take long.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
-/// Selects the server process behind the connection. A pooler may change it between transactions.
+/// Selects the PID of the server process behind the connection. Behind a pooler, it may differ between transactions.
 const BACKEND_PID: &str = "SELECT pg_catalog.pg_backend_pid()";
 
-/// A connection in its transaction. Dropping it closes the connection at once, even during a COPY.
+/// A connection with an open transaction. Dropping it closes the connection at once, even during a COPY.
 pub struct Session {
     pub link: Link,
 }
 
 impl Session {
-    /// Connects and begins the transaction, on a new snapshot or on one that another session has exported. That
+    /// Connects and starts the transaction, on a new snapshot or on one that another session has exported. That
     /// session's transaction must still be open.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = Session { link: connect(server).await? };
@@ -48,7 +48,7 @@ impl Session {
                 }
                 Ok(session)
             }
-            // If the connection was closed, only one of the two errors has the reason.
+            // If the connection was closed, only one of the two errors states the reason.
             (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::error_of(server, other)),
             (Ok(_), Err(error)) if !snapshot.is_empty() && failure::is_missing_snapshot(&error) => {
                 Err(failure::missing_snapshot(server))
@@ -57,7 +57,8 @@ impl Session {
         }
     }
 
-    /// Returns the start of the transaction by the server's clock. The snapshot has all that was committed by then.
+    /// Returns when the transaction started, by the server's clock. The snapshot contains everything that was committed
+    /// by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))?;
@@ -93,8 +94,8 @@ async fn connect(server: &Server) -> Result<Link> {
     match attempt(server, with_tls).await {
         Err(Failure::Driver(error)) if may_try_other && failure::may_depend_on_tls(&error) => {
             attempt(server, !with_tls).await.map_err(|other| match other {
-                // If the server refused the user in the first attempt, that is the reason for both failures. An error
-                // about TLS concerns only its own attempt.
+                // If the server rejected the user in the first attempt, that is the reason for both failures. A TLS
+                // error concerns only its own attempt.
                 Failure::Driver(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
                 other => other.into_error(server),
             })
@@ -112,16 +113,16 @@ async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
     match tokio::time::timeout(timeout, Link::open(server.options.clone(), tls)).await {
         Ok(Ok(linked)) => linked.map_err(Failure::Driver),
         Ok(Err(error)) => {
-            Err(Failure::Local(Error::unavailable("can't start a thread for the connection").caused_by(error)))
+            Err(Failure::Local(Error::unavailable("could not start a thread for the connection").caused_by(error)))
         }
         Err(_) => Err(Failure::Local(failure::no_answer(server, timeout))),
     }
 }
 
 enum Failure {
-    /// The failure is on this side.
+    /// An error from this machine, or a timeout. It is already translated.
     Local(Error),
-    /// The driver or the server failed.
+    /// An error from the driver or the server.
     Driver(tokio_postgres::Error),
 }
 

@@ -1,8 +1,8 @@
-//! Diverts the rows of a COPY before the driver sees them.
+//! Diverts a COPY's rows before the driver sees them.
 //!
-//! The driver passes on each row separately, in buffers of 8 KB, from one task to another: more work than decoding the
-//! rows. On a tapped connection the driver gets every other message. It still handles sign-in, TLS, responses, errors
-//! and the end of the COPY.
+//! The driver passes each row separately, in 8 KB buffers, from one task to another, which is more work than decoding
+//! the rows. On a tapped connection, the driver gets all messages except the rows. It still handles sign-in, TLS,
+//! responses, errors and the end of the COPY.
 
 use std::{
     convert::Infallible,
@@ -23,23 +23,23 @@ use tokio_postgres::{
 
 use crate::postgres::copy::Messages;
 
-/// The most bytes per read.
+/// The maximum number of bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
-/// Rows are handed on once this many bytes have gathered.
+/// Rows are passed on once this many bytes have accumulated.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// The pause in which rows gather before the next read. On loopback, a wake-up per packet costs the server a seventh of
-/// its time. At 200 MB/s, 100 KB gather in this pause.
+/// How long to pause before the next read, so that rows accumulate. On loopback, a wake-up per packet costs the server
+/// a seventh of its time. At 200 MB/s, 100 KB accumulate in this pause.
 const GATHER_DELAY: Duration = Duration::from_micros(500);
 
-/// The server's stream of messages without the rows of the COPY. It blocks its thread while rows gather: see `link`.
+/// The server's message stream without the COPY's rows. It blocks its thread while rows accumulate: see `link`.
 pub struct Tap<S> {
     stream: S,
     binding: fn(&S) -> ChannelBinding,
     read: Box<[u8]>,
     messages: Messages,
-    /// The receiver of the rows. `None` once the COPY has ended or the receiver is gone.
+    /// Sends the rows to their receiver. `None` once the COPY has ended or the receiver is gone.
     rows: Option<Sender<Vec<u8>>>,
     chunk: Vec<u8>,
     /// The messages for the driver.
@@ -53,7 +53,7 @@ impl<S> Tap<S> {
         Tap { stream, binding, read, messages, rows: Some(rows), chunk, others }
     }
 
-    /// Hands on the rows so far, once the receiver has room for them.
+    /// Passes the rows so far to the receiver, once it has room for them.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(rows) = &mut self.rows
             && !self.chunk.is_empty()
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Tap<S> {
     }
 }
 
-/// Taps a TLS connection, behind the decryption.
+/// Taps a TLS connection, after decryption.
 pub struct Tls<T> {
     pub tls: T,
     pub rows: Sender<Vec<u8>>,

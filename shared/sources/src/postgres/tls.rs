@@ -1,20 +1,20 @@
-//! Implements the `sslmode`s of libpq with rustls.
+//! Implements libpq's `sslmode`s with rustls.
 //!
 //! | mode | encrypted | server's certificate |
 //! |---|---|---|
 //! | `disable` | no | |
-//! | `allow` | only if the server refuses a connection without it | not checked, unless `sslrootcert` is given |
-//! | `prefer` | unless the server doesn't offer it, or refuses a connection with it | as above |
+//! | `allow` | only if the server rejects an unencrypted connection | not checked, unless `sslrootcert` is given |
+//! | `prefer` | unless the server doesn't offer it, or rejects an encrypted connection | as above |
 //! | `require` | yes | as above |
-//! | `verify-ca` | yes | signed by an authority of `sslrootcert` |
-//! | `verify-full` | yes | and for this host |
+//! | `verify-ca` | yes | signed by an authority in `sslrootcert` |
+//! | `verify-full` | yes | as above, and issued for this host |
 //!
 //! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
 //! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
-//! a certificate for some host from them. Without `sslrootcert`, `verify-full` uses the system's authorities, and
+//! a certificate for some host from those. Without `sslrootcert`, `verify-full` uses the system's authorities, and
 //! `verify-ca` is refused (libpq would look in the home directory, and a function has none). The system's authorities
-//! don't include those of RDS: put AWS's bundle next to the function and name it. Unlike in libpq, a certificate
-//! without subject alternative names matches no host.
+//! don't include RDS's: put AWS's bundle next to the function and set `sslrootcert` to it. Unlike in libpq, a
+//! certificate without subject alternative names matches no host.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -67,7 +67,7 @@ impl SslMode {
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {
             SslMode::VerifyCa if roots.is_none() => {
-                Err("sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use \
+                Err("sslmode verify-ca needs sslrootcert, a PEM file with the authority: add it, or use \
                                 verify-full"
                     .into())
             }
@@ -107,7 +107,7 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Returns the authorities to trust.
+/// Returns the trusted certificate authorities.
 fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match roots {
@@ -132,7 +132,7 @@ fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// Accepts a certificate for any host. With an authority, the authority must have signed it.
+/// Accepts a certificate for any host. If `authority` is given, it must have signed the certificate.
 #[derive(Debug)]
 struct AnyHost {
     authority: Option<Arc<WebPkiServerVerifier>>,

@@ -1,8 +1,8 @@
 //! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests
 //! compare it with this module.
 //!
-//! A type without a rule here is cast to text by the server, as are arrays and fields of it: `interval`, ranges,
-//! geometric types, `reg…` types, anonymous records, and the types of extensions.
+//! Types without a rule here are cast to text by the server, also inside arrays and composite types: `interval`,
+//! ranges, geometric types, `reg…` types, anonymous records, and the types of extensions.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,8 @@ pub struct Rule {
     pub cast: Cast,
 }
 
-/// The type modifiers that the driver doesn't report: of each domain, and of each composite's fields in their order.
+/// The type modifiers that the driver doesn't report, by type: a domain's own, and those of a composite's fields, in
+/// their order. -1 means none.
 pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
 
 /// Returns the rule for a type. The error states what is wrong with the type.
@@ -82,7 +83,7 @@ fn numeric(modifier: i32) -> Wire {
     }
 }
 
-/// Returns the rule for an array. If its elements need a cast, it becomes a list of texts.
+/// Returns the rule for an array. If its elements need a cast, it becomes a list of strings.
 fn array(element: Rule) -> Result<Rule, String> {
     Ok(match element.cast {
         Cast::None => Rule { wire: Wire::List(Box::new(element.wire)), cast: Cast::None },
@@ -97,13 +98,13 @@ fn composite(pg_type: &Type, fields: Vec<(String, Rule)>) -> Result<Rule, String
         let lower = name.to_lowercase();
         if !lower.chars().all(|c| c.is_alphanumeric() || c == '_') {
             return Err(format!(
-                "type {:?} has a field {name:?}: Athena's structs allow letters, digits and _",
+                "type {:?} has a field {name:?}, but Athena's structs allow only letters, digits and _",
                 pg_type.name()
             ));
         }
         if wires.iter().any(|(other, _)| *other == lower) {
             return Err(format!(
-                "type {:?} has two fields named {lower:?}: Glue's names are lower case",
+                "type {:?} has two fields named {lower:?} (Glue's names are lower case)",
                 pg_type.name()
             ));
         }
@@ -193,7 +194,10 @@ mod tests {
             let composite = Type::new("pair".into(), 90001, Kind::Composite(fields), "public".into());
             rule(&composite, -1, &Modifiers::new()).unwrap_err()
         };
-        assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields named \"a\": Glue's names are lower case");
-        assert_eq!(of(&["a b"]), "type \"pair\" has a field \"a b\": Athena's structs allow letters, digits and _");
+        assert_eq!(of(&["a", "A"]), "type \"pair\" has two fields named \"a\" (Glue's names are lower case)");
+        assert_eq!(
+            of(&["a b"]),
+            "type \"pair\" has a field \"a b\", but Athena's structs allow only letters, digits and _"
+        );
     }
 }

@@ -125,7 +125,7 @@ async fn dies(chain: &Chain, url: &str) {
     assert_eq!(refused.error_type, "Unavailable");
     let text = &refused.error_message;
     assert!(text.starts_with(&format!("PostgreSQL at {USER}@127.0.0.1:{port}")), "{text}");
-    assert!(text.ends_with("; nothing was published; run it again"), "{text}");
+    assert!(text.ends_with("; nothing was published; try again"), "{text}");
     let rows = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|rows| rows.parse().ok());
     assert!(rows.is_some_and(|rows: u64| rows > 100_000), "{text}");
     assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());

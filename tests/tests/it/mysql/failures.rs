@@ -89,7 +89,7 @@ async fn a_refused_login_says_what_to_correct() {
     );
     let secret = config::Mysql { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = mysql::open(&secret, &context()).await.err().unwrap();
-    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here: use url");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
     assert_eq!(error.kind(), Kind::Unavailable);
     let text = error.message();
     assert!(text.starts_with(&format!("MySQL at {closed} is not reachable (")) && text.contains("refused"), "{text}");
-    assert!(text.ends_with("(in AWS: subnet, security group); nothing was published; run it again"), "{text}");
+    assert!(text.ends_with("(in AWS: subnet, security group); nothing was published; try again"), "{text}");
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     check(
@@ -107,7 +107,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         Kind::Unavailable,
         &format!(
             "MySQL at {address} did not respond within 10 s: check the address and the network path (in AWS: subnet, \
-             security group); nothing was published; run it again"
+             security group); nothing was published; try again"
         ),
     );
 }
@@ -152,7 +152,7 @@ async fn a_server_that_dies_in_the_middle_is_unavailable_and_says_how_far_it_cam
         assert_eq!(error.kind(), Kind::Unavailable, "{how}: {error}");
         let text = error.message();
         assert!(text.starts_with(&format!("MySQL at {}", named(&url))), "{text}");
-        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
+        assert!(text.ends_with("; nothing was published; try again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
     }

@@ -110,7 +110,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         Kind::Unavailable,
         &format!(
             "PostgreSQL at {closed} is not reachable (Connection refused (os error 111)): check the address and the \
-             network path (in AWS: subnet, security group); nothing was published; run it again"
+             network path (in AWS: subnet, security group); nothing was published; try again"
         ),
     );
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -120,7 +120,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unavailable() {
         Kind::Unavailable,
         &format!(
             "PostgreSQL at {address} did not respond within 1 s: check the address and the network path (in AWS: \
-             subnet, security group); nothing was published; run it again"
+             subnet, security group); nothing was published; try again"
         ),
     );
 }
@@ -148,7 +148,7 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
         assert_eq!(error.kind(), Kind::Unavailable);
         let text = error.message();
         assert!(text.starts_with(&format!("PostgreSQL at {}", named(&url))), "{text}");
-        assert!(text.ends_with("; nothing was published; run it again"), "{text}");
+        assert!(text.ends_with("; nothing was published; try again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
         // A server that is blocked on the reader can't send its reason.
@@ -235,6 +235,6 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
-    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here, use url");
+    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here: use url");
     assert!(fetch(url, "SELECT 1 AS n").await.is_ok());
 }

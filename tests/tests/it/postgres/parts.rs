@@ -97,6 +97,6 @@ async fn a_snapshot_whose_connection_was_lost_is_taken_again() {
     let error = snapshot.open(&source, &context()).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.report());
     let text = "doesn't have the snapshot that another connection exported: that connection was lost, or the address leads \
-                to several servers (name one of them); nothing was published; run it again";
+                to several servers (name one of them); nothing was published; try again";
     assert!(error.message().ends_with(text), "{}", error.message());
 }

@@ -35,7 +35,7 @@ async fn only_the_datasets_own_time_out_ends_a_copy() {
     let limit = Some(SignedDuration::from_millis(300));
     let error = with(&hasty, slow, Session { statement_timeout: limit, ..Session::default() }).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
-    let text = "canceling statement due to statement timeout; nothing was published; run it again";
+    let text = "canceling statement due to statement timeout; nothing was published; try again";
     assert!(error.message().ends_with(text), "{}", error.message());
 }
 

@@ -93,7 +93,7 @@ async fn modes_are_those_of_libpq() {
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca"), encrypted).await.message(),
-        "url: sslmode verify-ca needs sslrootcert, the PEM file of the authority: add it, or use verify-full"
+        "url: sslmode verify-ca needs sslrootcert, a PEM file with the authority: add it, or use verify-full"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=require&sslrootcert=system"), encrypted).await.message(),

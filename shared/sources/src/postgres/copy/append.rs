@@ -1,4 +1,4 @@
-//! Appends the bytes of one value to its column.
+//! Decodes one value and appends it to its column.
 
 use super::{
     numeric,
@@ -11,7 +11,7 @@ use crate::{
     value_fault::ValueFault,
 };
 
-/// Appends a value of the column's wire format. An unrepresentable value becomes null if the policy says so.
+/// Appends a value in the column's wire format. An unrepresentable value becomes null if the policy says so.
 #[inline]
 pub fn append(to: &mut ColumnBuilder, wire: &Wire, sent: &[u8], policy: ColumnPolicy) -> Result<(), ValueFault> {
     match append_to_values(&mut to.values, wire, sent, policy) {
@@ -42,7 +42,7 @@ fn append_to_values(values: &mut Values, wire: &Wire, sent: &[u8], policy: Colum
             match wire {
                 Wire::Jsonb => match sent.split_first() {
                     Some((1, text)) => to.bytes.extend_from_slice(text),
-                    _ => return Err(ValueFault::Malformed("a jsonb of an unknown version")),
+                    _ => return Err(ValueFault::Malformed("a jsonb with an unknown version")),
                 },
                 Wire::Uuid => to.bytes.extend_from_slice(&uuid(exactly(sent)?)),
                 Wire::NumericText => numeric::text(sent, &mut to.bytes)?,

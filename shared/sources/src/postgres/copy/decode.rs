@@ -1,7 +1,7 @@
-//! Decodes the stream of `COPY … (FORMAT binary)` into record batches.
+//! Decodes the `COPY … (FORMAT binary)` stream into record batches.
 //!
-//! The stream has a signature, rows and a trailer. A row has the number of its fields, then the length and bytes of
-//! each field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an
+//! The stream has a signature, rows and a trailer. A row is the number of its fields, then the length and bytes of each
+//! field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an
 //! incomplete field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -108,7 +108,7 @@ impl Decoder {
                     // The flags and the length of the header extension follow. PostgreSQL sends zeros.
                     let Some((head, rest)) = bytes.split_first_chunk::<19>() else { return Ok(bytes) };
                     if !head.starts_with(SIGNATURE) || head[SIGNATURE.len()..].iter().any(|byte| *byte != 0) {
-                        return Err(self.malformed("its header is not that of the binary format"));
+                        return Err(self.malformed("its header doesn't match the binary format"));
                     }
                     bytes = rest;
                     self.expected = Expected::Row;
@@ -172,7 +172,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Returns the error for a value. `row` counts from 0, since the last batch.
+    /// Returns the error for a value. `row` is the index of its row, from 0, in the current batch.
     fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
         let row = Row { number: self.finished + row as u64 + 1, part: self.part };
         match fault {
@@ -198,7 +198,7 @@ fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, ValueFault> {
         -1 => Ok(Some((None, rest))),
         length => match usize::try_from(length) {
             Ok(length) => Ok(rest.split_at_checked(length).map(|(value, rest)| (Some(value), rest))),
-            Err(_) => Err(ValueFault::Malformed("a field of negative length")),
+            Err(_) => Err(ValueFault::Malformed("a field with a negative length")),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! Splits the bytes from the server into the rows of a COPY and everything else.
+//! Splits the bytes from the server into a COPY's rows and everything else.
 //!
 //! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message
 //! Formats"). Input may be cut anywhere. Between two calls, only an incomplete header is kept.
@@ -11,12 +11,12 @@ const COPY_DATA: u8 = b'd';
 const COPY_DONE: u8 = b'c';
 const ERROR: u8 = b'E';
 
-/// The position in the stream of messages after the last bytes.
+/// The position in the message stream after the last bytes.
 #[derive(Default)]
 pub struct Messages {
     /// The start of an incomplete header.
     partial_header: Vec<u8>,
-    /// The bytes of the current body that are still to come, and whether they are rows.
+    /// How many bytes of the current body are still to come, and whether they are rows.
     body_left: usize,
     is_rows: bool,
     copy: Copy,
@@ -87,7 +87,7 @@ impl Messages {
             others.extend_from_slice(&head);
         }
         // After an invalid length, messages can't be told apart. Everything goes to `others`, whose reader reports the
-        // fault.
+        // error.
         self.body_left = body.unwrap_or(usize::MAX);
     }
 }

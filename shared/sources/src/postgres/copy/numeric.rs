@@ -1,5 +1,5 @@
-//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It has four 16-bit
-//! numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
+//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It consists of four
+//! 16-bit numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
 
 use crate::value_fault::ValueFault;
 
@@ -17,7 +17,7 @@ struct Numeric<'a> {
 
 /// Returns a number, or the name of a special value: NaN or an infinity.
 fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, ValueFault> {
-    let malformed = ValueFault::Malformed("a numeric of the wrong length");
+    let malformed = ValueFault::Malformed("a numeric with the wrong length");
     let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return Err(malformed) };
     let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let (digits, left) = rest.as_chunks::<2>();
@@ -65,7 +65,7 @@ pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFaul
         sum = sum.checked_mul(shift).and_then(|sum| sum.checked_add(value)).ok_or(too_many_digits)?;
         power -= 4;
     }
-    // PostgreSQL omits trailing zeros. `power` is now four below that of the last digit.
+    // PostgreSQL omits trailing zeros. `power` is now four below the last digit's.
     if let Ok(zeros @ 1..) = u32::try_from(power + 4)
         && sum != 0
     {
@@ -77,7 +77,7 @@ pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFaul
     Ok(if number.negative { -sum } else { sum })
 }
 
-/// Appends the number in the text form of PostgreSQL.
+/// Appends the number in PostgreSQL's text form.
 pub fn text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueFault> {
     let number = match read(bytes)? {
         Ok(number) => number,
@@ -98,7 +98,7 @@ pub fn text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueFault> {
     let start = out.len();
     for power in (0..=number.weight).rev() {
         let group = group(power);
-        // Leading zeros are not shown.
+        // Leading zeros are not printed.
         let skipped = if out.len() == start { group.iter().position(|c| *c != b'0').unwrap_or(4) } else { 0 };
         out.extend_from_slice(&group[skipped..]);
     }

@@ -1,8 +1,8 @@
-//! Decodes the bytes of single values: the inverse of PostgreSQL's `…_send` functions.
+//! Decodes single values: the inverse of PostgreSQL's `…_send` functions.
 
 use crate::value_fault::ValueFault;
 
-pub const WRONG_LENGTH: ValueFault = ValueFault::Malformed("a value of the wrong length");
+pub const WRONG_LENGTH: ValueFault = ValueFault::Malformed("a value with the wrong length");
 
 /// PostgreSQL's epoch, 2000-01-01, in days and in microseconds since 1970-01-01.
 const EPOCH_DAYS: i32 = 10_957;

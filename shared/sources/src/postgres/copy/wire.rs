@@ -1,5 +1,4 @@
-//! The wire formats of values, and the Arrow type of each. `source::postgres::types` maps the types of PostgreSQL to
-//! wire formats.
+//! The wire formats of values, and the Arrow type of each. `postgres::types` maps PostgreSQL's types to wire formats.
 
 use std::sync::Arc;
 
@@ -60,17 +59,17 @@ impl Wire {
     }
 }
 
-/// Returns the Arrow field of a list's elements.
+/// Returns the Arrow field for a list's elements.
 fn element(of: &Wire) -> FieldRef {
     Arc::new(Field::new(ELEMENT, of.data_type(), true))
 }
 
-/// Returns the Arrow fields of a struct.
+/// Returns the Arrow fields for a struct.
 fn fields(of: &[(String, Wire)]) -> Fields {
     of.iter().map(|(name, wire)| Field::new(name, wire.data_type(), true)).collect()
 }
 
-/// Returns the Arrow field of a map's entries, which are pairs.
+/// Returns the Arrow field for a map's entries, which are pairs.
 fn entries() -> FieldRef {
     Arc::new(Field::new("key_value", DataType::Struct(pair()), false))
 }
