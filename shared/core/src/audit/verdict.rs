@@ -5,7 +5,8 @@ use super::{evidence::Evidence, footer_checks, rows, structure};
 /// All reasons against a candidate. If there are none, it may go live.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// How the candidate differs from its manifest or doesn't fit the table. If this isn't empty, it must not be queried.
+    /// How the candidate differs from its manifest or doesn't fit the table. Unless this is empty, the candidate must
+    /// not be queried.
     pub structure: Vec<String>,
     /// The reasons from checks that its rows fail.
     pub content: Vec<String>,
