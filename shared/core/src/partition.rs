@@ -45,11 +45,11 @@ pub enum Projection {
     },
 }
 
-/// How many partitions a projection may have, including those that don't exist. Athena lists each one that a query
+/// The most partitions that a projection may have, including those that don't exist. Athena lists each one that a query
 /// doesn't exclude.
 pub const MAX_PROJECTED_PARTITIONS: u64 = 100_000;
 
-/// How many partitions a generation may have. Each has at least one object, and the audit reads every object's footer.
+/// The most partitions that a generation may have. Each has at least one object, and the audit reads every footer.
 pub const MAX_PARTITIONS: usize = 10_000;
 
 /// The largest table parameter, in bytes. Source: Glue's `TableInput` reference.

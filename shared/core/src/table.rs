@@ -89,7 +89,7 @@ pub struct AuditTable<'a> {
 /// The parameter that names the generation in an audit table.
 pub const AUDIT_PARAMETER: &str = "turntable.audit";
 
-/// The parameter that says where Athena finds a projected partition.
+/// The parameter that says where Athena finds projected partitions.
 pub const TEMPLATE_PARAMETER: &str = "storage.location.template";
 
 const PROJECTION_PARAMETER: &str = "projection.enabled";
@@ -98,7 +98,7 @@ impl TableVersion {
     /// Returns the token, or an error if there is none, because no flip is safe without it.
     pub fn token(&self) -> Result<&str> {
         self.token.as_deref().ok_or_else(|| {
-            Error::corrupt(format!("{}: Glue returned no VersionId, and a flip isn't safe without one", self.name))
+            Error::corrupt(format!("{}: Glue returned no VersionId, and no flip is safe without one", self.name))
         })
     }
 
@@ -166,7 +166,7 @@ impl TableVersion {
         let keys = self.partition_keys.iter().map(|key| key.name.as_str());
         Err(Error::conflict(format!(
             "{} has the location {location}, but its {TEMPLATE_PARAMETER} {found:?} lies elsewhere: somebody changed \
-             one of them, and Athena reads from the template. Set {TEMPLATE_PARAMETER} to {:?}, or set the location to the \
+             one of them, and Athena reads from the template. Set {TEMPLATE_PARAMETER} to {:?}, or the location to the \
              template's folder, then send the request again",
             self.name,
             partition::template(location, keys)

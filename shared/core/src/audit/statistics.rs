@@ -6,7 +6,7 @@ use crate::partition::{self, Partition};
 /// The statistics for one column in one file, combined from all row groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// The number of nulls. `None` if any row group lacks the count.
+    /// The number of nulls. `None` if a row group lacks the count.
     pub nulls: Option<u64>,
     pub extremes: Extremes,
 }
@@ -14,7 +14,7 @@ pub struct Statistics {
 /// The smallest and largest values in a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Extremes {
-    /// Any row group lacks the extremes, or no check compares values of the column's type.
+    /// Unknown, because a row group lacks the extremes, or because no check compares values of the column's type.
     Unknown,
     /// All values are null.
     NoValue,

@@ -20,7 +20,7 @@ pub enum Value {
     Date(i32),
     /// Microseconds since 1970-01-01 UTC. A timestamp without a zone counts as UTC.
     Timestamp(i64),
-    /// Compared byte by byte, as Athena and Parquet do.
+    /// The bytes of a string. They are compared one by one, as in Athena and Parquet.
     Text(Vec<u8>),
 }
 

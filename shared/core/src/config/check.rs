@@ -1,4 +1,4 @@
-//! Turns the parsed TOML into datasets and collects every fault on the way.
+//! Turns the parsed TOML into datasets and collects all faults that it finds.
 
 use std::collections::BTreeMap;
 
@@ -225,7 +225,7 @@ fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             let (one, other) = if one.name < dataset.name { (*one, dataset) } else { (dataset, *one) };
             if one.table != other.table {
                 let fault = format!(
-                    "its folder {} overlaps that of dataset {:?}: choose another location or table",
+                    "its folder {} overlaps the folder of dataset {:?}: choose another location or table",
                     other.paths.location(),
                     one.name
                 );
@@ -321,7 +321,7 @@ mod tests {
             format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\nlocation = \"s3://lake/schemas/a\"\n{source}\n");
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table"
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table"
         );
         // The name of the sibling `a-d` starts with `a`. It doesn't overlap with `a`, nor does it hide an overlap.
         let under = |name: &str, folder: &str| {
@@ -331,8 +331,8 @@ mod tests {
             format!("{DEFAULTS}[datasets.a]\n{source}\n{}{}{}", under("b", "a"), under("c", "a"), under("d", "a-d"));
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table\n\
-             datasets.toml: datasets.c: its folder s3://lake/schemas/a/c/ overlaps that of dataset \"a\": choose another location or table"
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table\n\
+             datasets.toml: datasets.c: its folder s3://lake/schemas/a/c/ overlaps the folder of dataset \"a\": choose another location or table"
         );
     }
 }

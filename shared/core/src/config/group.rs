@@ -13,7 +13,7 @@ use crate::layout;
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub name: &'a layout::Group,
-    /// Sorted by name.
+    /// All members, sorted by name.
     pub members: Vec<&'a Dataset>,
 }
 
@@ -41,7 +41,7 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
         if first.group.as_ref() != Some(group) {
             faults.push(
                 &at,
-                format!("expected the location of {:?}: all members of group {group} share one", first.name),
+                format!("expected the location of {:?}: all members of group {group} must share it", first.name),
             );
         }
         if self::database(&first.source) != Some(database) {
@@ -124,7 +124,7 @@ mod tests {
             format!("x: datasets.b.group: {database}"),
             format!("x: datasets.b.group: {record}"),
             format!("x: datasets.c.group: {source}"),
-            "x: datasets.d.group: expected the location of \"a\": all members of group core share one".into(),
+            "x: datasets.d.group: expected the location of \"a\": all members of group core must share it".into(),
             format!("x: datasets.e.group: {record}"),
             format!("x: datasets.f.group: {database}"),
             format!("x: datasets.f.group: {record}"),

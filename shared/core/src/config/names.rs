@@ -14,7 +14,7 @@ pub fn folders(keys: &Keys) -> Vec<String> {
     for name in keys.strings("partition_by").unwrap_or_default() {
         let name = name.to_lowercase();
         if let Err(fault) = identifier(&name) {
-            keys.fault("partition_by", format!("the column becomes a folder's name, but {fault}"));
+            keys.fault("partition_by", format!("the column becomes a folder name, but {fault}"));
         } else if columns.contains(&name) {
             keys.fault("partition_by", format!("{name:?} is listed twice"));
         } else {
@@ -51,7 +51,7 @@ pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     }
     let mut seen = BTreeSet::new();
     for column in columns.iter().filter(|column| !seen.insert(&column.name)) {
-        keys.fault("columns", format!("{:?} is declared twice: Glue's column names are lower case", column.name));
+        keys.fault("columns", format!("{:?} is declared twice: Glue ignores case in column names", column.name));
     }
     Some(columns)
 }

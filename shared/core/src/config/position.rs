@@ -1,4 +1,4 @@
-//! Finds the position of a key in the text of `datasets.toml`.
+//! Finds the position of a key in `datasets.toml`.
 
 use toml::{
     Spanned,

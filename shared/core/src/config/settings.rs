@@ -72,7 +72,7 @@ impl Kept {
 
 const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
-/// Reads `on_drift`, also under its old name `on_unflip`.
+/// Reads `on_drift`, which may also be given by its old name, `on_unflip`.
 fn on_drift(keys: &Keys) -> Option<OnDrift> {
     let (new, old) = (keys.parsed("on_drift", OnDrift::parse), keys.parsed("on_unflip", OnDrift::parse));
     if new.is_some() && old.is_some() {

@@ -29,7 +29,7 @@ impl Source {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
-    /// The number of connections that read at the same time, each one part of the rows. At least 1.
+    /// The number of connections that read at the same time. Each reads one part of the rows. At least 1.
     pub parallel: u32,
     /// The column in the query result whose values are divided into ranges, one for each part.
     pub split_by: Option<String>,
@@ -74,7 +74,7 @@ pub enum Auth {
 /// How to reach a database.
 #[derive(Clone, PartialEq)]
 pub enum Connect {
-    /// The name or ARN of a Secrets Manager secret, which contains the JSON that RDS writes, or a URL.
+    /// The name or ARN of a Secrets Manager secret. The secret contains the JSON that RDS writes, or a URL.
     Secret(String),
     /// A URL, for local runs: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
     Url(String),
@@ -137,7 +137,7 @@ pub struct GlueJob {
     pub timeout: u32,
 }
 
-/// An inbox into which applications put opt-outs, and how they are published.
+/// An inbox where applications put opt-outs, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
     pub location: Location,

@@ -81,7 +81,7 @@ impl fmt::Display for GlueType {
     }
 }
 
-/// How deep types may nest. No real table nests deeper, and it is not deep enough to exhaust the stack.
+/// How deep types may nest. Real tables don't nest deeper, and this depth can't exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
 struct Parser<'a> {
