@@ -1,21 +1,21 @@
-//! The pure half of Turntable: it decides, and asks nobody.
+//! The pure half of Turntable: it makes the decisions and does no I/O.
 //!
-//! Nothing here has a clock, randomness, an async runtime, an AWS client or Arrow: time and fresh ULIDs are arguments,
-//! and everything outside is reached through the traits of [`port`]. Cargo proves it (`cargo tree -p turntable-core`).
+//! Nothing here uses a clock, randomness, an async runtime, an AWS client or Arrow. Time and fresh ULIDs are passed in,
+//! and everything outside is reached through the traits in [`port`]. `cargo tree -p turntable-core` proves it.
 //!
-//! | module | what it answers |
+//! | module | what it covers |
 //! |---|---|
-//! | [`layout`] | where each object lies in S3: the only place that formats and parses keys |
-//! | [`schema`], [`partition`] | column types and their changes; the columns that became folders |
-//! | [`config`] | `datasets.toml`, checked: all errors at once |
-//! | [`manifest`], [`record`] | what is stored of a generation, a flip, a hold, an engine's run |
+//! | [`layout`] | where each object is in S3: the only module that formats and parses keys |
+//! | [`schema`], [`partition`] | column types and their changes; the columns that become folders |
+//! | [`config`] | `datasets.toml`: parses and checks it, and reports all errors together |
+//! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
 //! | [`audit`] | whether a candidate passes its checks |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
-//! | [`group`] | what flips together, and who finishes it |
+//! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
-//! | [`unload`] | the `UNLOAD` statement of the Athena engine |
-//! | [`port`] | what is asked of AWS, as traits; in memory with the feature `memory` |
+//! | [`unload`] | the `UNLOAD` statement for the Athena engine |
+//! | [`port`] | the traits through which AWS is used; in-memory versions with the feature `memory` |
 
 pub mod audit;
 pub mod config;

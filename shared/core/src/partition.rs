@@ -3,8 +3,8 @@
 //!
 //! The projection types come from Athena's guide, "Supported types for partition projection":
 //! <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>. The guide doesn't say
-//! which column types a projection accepts. Trino's implementation of the same properties accepts `enum` for texts
-//! only, and `integer` for `int`, `bigint` and texts (`io.trino.plugin.hive.aws.athena.projection`).
+//! which column types a projection accepts. Trino's implementation of the same properties accepts `enum` only for text
+//! types, and `integer` for `int`, `bigint` and text types (`io.trino.plugin.hive.aws.athena.projection`).
 
 mod value;
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{layout::Location, schema::Column};
 pub use value::{Kind, Value};
 
-/// One partition column of a generation, and the values that Athena projects.
+/// A partition column of a generation, and the values that Athena projects for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     #[serde(flatten)]
@@ -24,12 +24,12 @@ pub struct Partition {
     pub projection: Projection,
 }
 
-/// The projected values. A range goes from the smallest to the largest value of the data, in the longest step that
-/// includes all of them.
+/// The projected values. A range goes from the smallest to the largest value in the data, with the longest step that
+/// includes every value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Projection {
-    /// `interval` is in days.
+    /// A range of dates. `interval` is in days.
     Date {
         first: civil::Date,
         last: civil::Date,
@@ -45,20 +45,19 @@ pub enum Projection {
     },
 }
 
-/// How many partitions a projection may have, whether they exist or not. Athena lists each one that a query doesn't
-/// exclude.
+/// The most partitions that a projection may have, including those that don't exist. Athena lists each one that a query
+/// doesn't exclude.
 pub const MAX_PROJECTED_PARTITIONS: u64 = 100_000;
 
-/// How many partitions a generation may have. Each has at least one object, and the audit reads the footer of each
-/// object.
+/// The most partitions that a generation may have. Each has at least one object, and the audit reads every footer.
 pub const MAX_PARTITIONS: usize = 10_000;
 
-/// The largest table parameter, in bytes. Source: the reference of Glue's `TableInput`.
+/// The largest table parameter, in bytes. Source: Glue's `TableInput` reference.
 const MAX_PARAMETER_BYTES: usize = 512_000;
 
 impl Partition {
-    /// Returns the partition column with a projection of the values in the data. Without any values, projects one that
-    /// no row has, because a projection must not be empty.
+    /// Returns the partition column with a projection of the values in the data. If there are no values, projects one
+    /// that no row has, because a projection must not be empty.
     pub fn of(column: Column, kind: Kind, values: &BTreeSet<Value>) -> Result<Partition, String> {
         let whole = || values.iter().filter_map(Value::whole);
         let (first, last) = (whole().min().unwrap_or(0), whole().max().unwrap_or(0));
@@ -80,7 +79,7 @@ impl Partition {
         }
     }
 
-    /// Returns whether Athena projects this value, given as the text of a folder.
+    /// Returns whether Athena projects this value, given as it appears in a folder name.
     pub fn has(&self, text: &str) -> bool {
         let in_step = |value: i64, first: i64, last: i64, interval: u64| {
             (first..=last).contains(&value) && value.abs_diff(first).is_multiple_of(interval.max(1))
@@ -117,7 +116,7 @@ impl Partition {
         }
     }
 
-    /// Returns the smallest value, as the text of a folder.
+    /// Returns the smallest value, as it appears in a folder name.
     pub fn first(&self) -> String {
         match &self.projection {
             Projection::Date { first, .. } => first.to_string(),
@@ -153,12 +152,12 @@ impl Partition {
     }
 }
 
-/// Returns the prefix of all parameters that describe a column.
+/// Returns the prefix that all parameters of a partition column share.
 pub fn parameters_of(column: &str) -> String {
     format!("projection.{column}.")
 }
 
-/// Returns the `storage.location.template` of a table at this location. It contains every partition column, as Athena
+/// Returns the `storage.location.template` for a table at this location. It contains every partition column, as Athena
 /// requires.
 pub fn template<'a>(location: &Location, columns: impl IntoIterator<Item = &'a str>) -> String {
     let folders: String = columns.into_iter().map(|name| format!("{name}=${{{name}}}/")).collect();
@@ -166,18 +165,19 @@ pub fn template<'a>(location: &Location, columns: impl IntoIterator<Item = &'a s
 }
 
 /// Returns the folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena inserts values into
-/// the template unescaped, so this function doesn't escape either. [`Value::text`] refuses values that would need it.
+/// the template unescaped, so this function doesn't escape them either. [`Value::text`] rejects values that would need
+/// it.
 pub fn folder<'a>(partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     partition.into_iter().map(|(name, value)| format!("{name}={value}/")).collect()
 }
 
-/// Returns the partition values of a file from its key, relative to the location. Returns `None` if the file isn't
-/// directly in a folder of these columns.
+/// Returns a file's partition values, taken from its key, which is relative to the location. Returns `None` if the file
+/// isn't directly in a folder of these partitions.
 pub fn values_of<'a>(partitions: &[Partition], key: &'a str) -> Option<Vec<&'a str>> {
     folders_of(partitions.iter().map(|partition| partition.column.name.as_str()), key)
 }
 
-/// Returns the same as [`values_of`], from the names of the columns.
+/// Like [`values_of`], but takes the names of the partition columns.
 pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) -> Option<Vec<&'a str>> {
     let mut rest = key;
     let mut values = Vec::new();
@@ -189,8 +189,8 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
     (!rest.is_empty() && !rest.contains('/')).then_some(values)
 }
 
-/// Returns how many partitions Athena projects. The error says that they are more than [`MAX_PROJECTED_PARTITIONS`], and that
-/// only `existing` ones have rows.
+/// Returns how many partitions Athena projects, or an error if there are more than [`MAX_PROJECTED_PARTITIONS`].
+/// `existing` is how many partitions have rows, for the error message.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
     if count <= MAX_PROJECTED_PARTITIONS {

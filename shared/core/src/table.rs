@@ -1,5 +1,5 @@
-//! A catalog table as a flip sees it, and what a flip changes of it. The seam for a second table format: nothing above
-//! the catalog's adapter knows more of a table than this.
+//! A catalog table as a flip sees it, and what a flip changes in it. This is where a second table format would plug in:
+//! nothing above the catalog's adapter knows more about a table than this.
 
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
@@ -14,15 +14,16 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct TableVersion {
     pub name: TableName,
-    /// The catalog's version of the table (Glue's `VersionId`): an update succeeds only while this is still current.
+    /// The catalog's version of the table (Glue's `VersionId`). An update succeeds only while this is still current.
     pub token: Option<String>,
-    /// Why a change of location would not switch this table (`a view`, `an Iceberg table`); `None` for plain Parquet.
+    /// What the table is instead of a plain Parquet table (`a view`, `an Iceberg table`), so that a new location would
+    /// not switch it. `None` for plain Parquet.
     pub unsupported: Option<&'static str>,
-    /// As the catalog has it; `None` where it is missing or empty.
+    /// The location as the catalog stores it. `None` if it is missing or empty.
     pub location: Option<String>,
-    /// Without the partition keys. Names are lower case.
+    /// The columns without the partition keys. Names are in lower case.
     pub columns: Vec<Column>,
-    /// Names and types are lower case.
+    /// The partition keys. Names and types are in lower case.
     pub partition_keys: Vec<Column>,
     pub parameters: BTreeMap<String, String>,
     pub format: StorageFormat,
@@ -38,7 +39,7 @@ pub struct StorageFormat {
     pub serde_parameters: BTreeMap<String, String>,
 }
 
-/// The table in the adapter's own type: an update replaces the whole table, so the adapter needs every field.
+/// The table in the adapter's own type. An update replaces the whole table, so the adapter needs every field.
 #[derive(Clone)]
 pub struct Original(pub Arc<dyn Any + Send + Sync>);
 
@@ -48,14 +49,14 @@ impl fmt::Debug for Original {
     }
 }
 
-/// What an update changes. Everything else of the table stays as it was; the default changes nothing, which only gives
-/// the table a new token (a fence).
+/// What an update changes. Everything else in the table stays as it was. The default changes nothing and only gives the
+/// table a new token (a fence).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableChange {
     pub location: Option<Location>,
-    /// The columns after the update; `None` leaves them alone.
+    /// The columns after the update. `None` leaves them unchanged.
     pub columns: Option<Vec<Column>>,
-    /// The partitions to project at the new location; empty leaves the projection alone.
+    /// The partitions to project at the new location. An empty list leaves the projection unchanged.
     pub partitions: Vec<Partition>,
 }
 
@@ -65,19 +66,19 @@ pub struct NewTable {
     pub name: TableName,
     pub columns: Vec<Column>,
     pub location: Location,
-    /// The partitions to project; their columns become the partition keys.
+    /// The partitions to project. Their columns become the partition keys.
     pub partitions: Vec<Partition>,
 }
 
-/// The table that a flip makes.
+/// The table that a flip updates or creates.
 #[derive(Debug, Clone)]
 pub enum NextTable {
     Update { table: Box<TableVersion>, change: TableChange },
     Create(NewTable),
 }
 
-/// A table of its own over a candidate's files, with what the flip would publish, for as long as Athena is asked about
-/// the candidate.
+/// A temporary table over a candidate's files, with the settings that the flip would publish. It exists only while
+/// Athena runs the audit's queries.
 #[derive(Debug, Clone)]
 pub struct AuditTable<'a> {
     pub name: TableName,
@@ -85,23 +86,23 @@ pub struct AuditTable<'a> {
     pub published: &'a NextTable,
 }
 
-/// The parameter of an audit table that names its generation.
+/// The parameter that names the generation in an audit table.
 pub const AUDIT_PARAMETER: &str = "turntable.audit";
 
-/// The parameter that says where Athena finds a projected partition.
+/// The parameter that says where Athena finds projected partitions.
 pub const TEMPLATE_PARAMETER: &str = "storage.location.template";
 
 const PROJECTION_PARAMETER: &str = "projection.enabled";
 
 impl TableVersion {
-    /// Returns the token, without which no flip is safe.
+    /// Returns the token, or an error if there is none, because no flip is safe without it.
     pub fn token(&self) -> Result<&str> {
         self.token.as_deref().ok_or_else(|| {
-            Error::corrupt(format!("{}: Glue returned no VersionId, and a flip isn't safe without one", self.name))
+            Error::corrupt(format!("{}: Glue returned no VersionId, and no flip is safe without one", self.name))
         })
     }
 
-    /// Returns whether Athena computes the partitions instead of looking them up.
+    /// Returns whether Athena computes the partitions instead of looking them up in the catalog.
     pub fn is_projected(&self) -> bool {
         self.parameters.get(PROJECTION_PARAMETER).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
@@ -111,22 +112,22 @@ impl TableVersion {
         !self.partition_keys.is_empty() && !self.is_projected()
     }
 
-    /// Returns the folder that `storage.location.template` begins with, if the table has one. Athena reads it besides
-    /// the location.
+    /// Returns the folder that `storage.location.template` starts with, if the table has a template. Athena reads this
+    /// folder in addition to the location.
     pub fn template_folder(&self) -> Option<Location> {
         let template = self.parameters.get(TEMPLATE_PARAMETER)?;
         let fixed = template.split("${").next().unwrap_or(template);
-        // A variable may begin in the middle of a folder's name, so the last, partial folder is cut off.
+        // A variable may start in the middle of a folder name, so the last, partial folder is cut off.
         let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
         folder.parse().ok()
     }
 
-    /// Returns the location, if a flip can switch this table. `registered` says whether it has at least one registered
-    /// partition, and matters only where [`TableVersion::has_unprojected_keys`].
+    /// Returns the location if a flip can switch this table. `registered` says whether it has at least one registered
+    /// partition. It matters only if [`TableVersion::has_unprojected_keys`] is true.
     ///
     /// # Errors
-    /// `Config` for a view, an Iceberg table, registered partitions and the like; `Conflict` where
-    /// `storage.location.template` does not lie in the location.
+    /// `Config` for a view, an Iceberg table, registered partitions and the like. `Conflict` if
+    /// `storage.location.template` isn't inside the location.
     pub fn flippable_location(&self, registered: bool) -> Result<Location> {
         let name = &self.name;
         if let Some(kind) = self.unsupported {
@@ -137,9 +138,9 @@ impl TableVersion {
         if self.has_unprojected_keys() {
             let found = if registered { "registered partitions" } else { "partition keys without projection" };
             return Err(Error::config(format!(
-                "{name} has {found}: each registered partition has its own location, and no call moves them together with \
-                 the table's, so readers would see a mixture: move the table to partition projection, as described in \
-                 docs/partitions.md"
+                "{name} has {found}: each registered partition has its own location, and no call moves them together \
+                 with the table's, so readers would see a mixture of old and new data: move the table to partition \
+                 projection, as described in docs/partitions.md"
             )));
         }
         let location = self.location.as_deref();
@@ -154,8 +155,8 @@ impl TableVersion {
         Ok(location)
     }
 
-    /// Athena reads partitions where the template says, and live is where Location says. A flip moves both with one
-    /// update, so a template that does not lie in Location means that somebody else moved one of them.
+    /// Checks that the template is inside `location`. Athena reads partitions from the template, but Location decides
+    /// what is live. A flip moves both with one update, so if they differ, somebody else moved one of them.
     fn check_template(&self, location: &Location) -> Result<()> {
         let Some(found) = self.parameters.get(TEMPLATE_PARAMETER) else { return Ok(()) };
         let inside = |folder: Location| folder.bucket == location.bucket && folder.prefix.starts_with(&location.prefix);
@@ -164,9 +165,9 @@ impl TableVersion {
         }
         let keys = self.partition_keys.iter().map(|key| key.name.as_str());
         Err(Error::conflict(format!(
-            "{} has the location {location}, but its {TEMPLATE_PARAMETER} {found:?} lies elsewhere: somebody changed one of \
-             them, and Athena reads from the template; set {TEMPLATE_PARAMETER} to {:?}, or set the location to the \
-             template's folder, then run again",
+            "{} has the location {location}, but its {TEMPLATE_PARAMETER} {found:?} lies elsewhere: somebody changed \
+             one of them, and Athena reads from the template. Set {TEMPLATE_PARAMETER} to {:?}, or the location to the \
+             template's folder, then send the request again",
             self.name,
             partition::template(location, keys)
         )))
@@ -174,14 +175,14 @@ impl TableVersion {
 }
 
 impl TableChange {
-    /// Moves the table and changes nothing else.
+    /// Returns a change that moves the table and nothing else.
     pub fn location(to: &Location) -> TableChange {
         TableChange { location: Some(to.clone()), ..TableChange::default() }
     }
 }
 
 impl NextTable {
-    /// Returns whether Athena would read both alike: the same files, in the same format, with the same columns.
+    /// Returns whether Athena would read the same from both: the same files, in the same format, with the same columns.
     pub fn reads_like(&self, other: &NextTable) -> bool {
         self.read() == other.read()
     }
@@ -197,7 +198,7 @@ impl NextTable {
     }
 }
 
-/// The parameters of a projected table that its partitions decide, at a location.
+/// Returns the table parameters that project these partitions at a location. Without partitions, there are none.
 pub fn projection_parameters(location: &Location, partitions: &[Partition]) -> BTreeMap<String, String> {
     if partitions.is_empty() {
         return BTreeMap::new();
@@ -211,14 +212,14 @@ pub fn projection_parameters(location: &Location, partitions: &[Partition]) -> B
     parameters
 }
 
-/// Returns whether a parameter belongs to the projection of one of these partitions, which an update replaces.
+/// Returns whether a parameter describes the projection of one of these partitions. An update replaces all of these.
 pub fn is_projection_of(parameter: &str, partitions: &[Partition]) -> bool {
     let parameter = parameter.to_lowercase();
     let mut names = partitions.iter().map(|partition| partition.column.name.as_str());
     names.any(|name| parameter.starts_with(&partition::parameters_of(name)))
 }
 
-/// Returns whether a parameter belongs to a table's projection at all.
+/// Returns whether a parameter belongs to a table's partition projection, including the template.
 pub fn is_projection(parameter: &str) -> bool {
     parameter.starts_with("projection.") || parameter == TEMPLATE_PARAMETER
 }

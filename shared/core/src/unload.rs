@@ -1,7 +1,7 @@
-//! The `UNLOAD` statement, and the query that counts its partitions first.
+//! The `UNLOAD` statement, and the query that first counts the partitions it would write.
 //!
-//! The limits come from Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>): an empty
-//! destination, at most 100 partitions, partition columns last.
+//! Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>) sets the limits: the destination must be
+//! empty, there may be at most 100 partitions, and the partition columns come last.
 
 use crate::{
     config::Athena,
@@ -10,19 +10,19 @@ use crate::{
     record::Folder,
 };
 
-/// The partitions that one `UNLOAD` can write.
+/// The largest number of partitions that one `UNLOAD` can write.
 pub const MAX_PARTITIONS: u64 = 100;
 
-/// Bytes of a statement (`QueryString` in the reference of `StartQueryExecution`).
+/// The longest statement, in bytes (`QueryString` in the `StartQueryExecution` reference).
 const MAX_STATEMENT_BYTES: usize = 262_144;
 
-/// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The query gets its own lines, because it may end with a
+/// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The query is on lines of its own, because it may end with a
 /// comment.
 pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     let location = location.to_string();
     if location.contains('\'') {
         return Err(Error::config(format!(
-            "{location}: UNLOAD allows no quote in its destination: choose another location"
+            "the location {location} contains a quote, which UNLOAD doesn't accept: choose another location"
         )));
     }
     let columns: Vec<String> = athena.partition_by.iter().map(|column| format!("'{column}'")).collect();
@@ -34,23 +34,23 @@ pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     );
     if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::config(format!(
-            "the query has {} bytes, but with UNLOAD around it Athena allows {MAX_STATEMENT_BYTES}: move a part of it \
-             into a view",
+            "the query has {} bytes, but the whole UNLOAD statement may have at most {MAX_STATEMENT_BYTES}: move part \
+             of the query into a view",
             athena.query.len()
         )));
     }
     Ok(sql)
 }
 
-/// Returns the location that an `UNLOAD` of Turntable writes to, or `None` for other statements.
+/// Returns the location that one of Turntable's `UNLOAD` statements writes to, or `None` for other statements.
 pub fn location(sql: &str) -> Option<Location> {
     let (before, _) = sql.rsplit_once("' WITH (")?;
     let (head, location) = before.rsplit_once('\'')?;
     head.trim_end().to_ascii_uppercase().ends_with(" TO").then(|| location.parse().ok()).flatten()
 }
 
-/// Returns a query that counts the result's partitions, up to [`MAX_PARTITIONS`] + 1, and returns the types of their
-/// columns. With columnar formats it reads only these columns.
+/// Returns a query that counts the partitions in the result, up to [`MAX_PARTITIONS`] + 1, and returns the types of the
+/// partition columns. With columnar formats, it reads only these columns.
 pub fn question(athena: &Athena) -> String {
     let names: Vec<String> = athena.partition_by.iter().map(|name| format!("\"{name}\"")).collect();
     let types: String = names.iter().map(|name| format!(", max(typeof({name}))")).collect();
@@ -65,7 +65,7 @@ pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
     let count: u64 = count.as_deref().and_then(|count| count.parse().ok()).ok_or_else(|| incomplete_response(names))?;
     if count > MAX_PARTITIONS {
         return Err(Error::config(format!(
-            "the result has more than {MAX_PARTITIONS} partitions by {}, the limit of one UNLOAD: partition by \
+            "the result has more than {MAX_PARTITIONS} partitions by {}, the limit for one UNLOAD: partition by \
              coarser columns, such as a month, or by none, or read the rows with another source (files, glue_job), \
              which allows 10,000",
             names.join(", ")
@@ -82,10 +82,13 @@ pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
 }
 
 fn incomplete_response(names: &[String]) -> Error {
-    Error::unavailable(format!("Athena's response does not count the partitions by {}: run again", names.join(", ")))
+    Error::unavailable(format!(
+        "Athena's response has no partition count for {}: run the export again",
+        names.join(", ")
+    ))
 }
 
-/// Converts the result of `typeof` to a Glue type.
+/// Converts a type name returned by `typeof` to a Glue type.
 fn glue_type(kind: &str) -> String {
     match kind {
         "integer" => "int".into(),

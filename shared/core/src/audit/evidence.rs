@@ -1,4 +1,4 @@
-//! The facts that an audit decides on.
+//! The evidence that an audit uses.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct Evidence<'a> {
     pub now: Timestamp,
     pub manifest: &'a Manifest,
-    /// Every object under the candidate's location.
+    /// All objects under the candidate's location.
     pub objects: &'a [Object],
     /// The footers of the files that match the manifest.
     pub footers: &'a [Footer],
@@ -23,7 +23,7 @@ pub struct Evidence<'a> {
     pub partition_keys: Option<&'a [Column]>,
     /// Which changes to the table's columns are allowed.
     pub policy: Policy,
-    /// The number of live rows. `None` if unknown.
+    /// The number of rows in the live generation. `None` if unknown.
     pub live_rows: Option<u64>,
     pub checks: &'a Checks,
 }
@@ -31,21 +31,21 @@ pub struct Evidence<'a> {
 /// One object under the candidate's location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Relative to the location.
+    /// The key, relative to the location.
     pub key: String,
     pub bytes: u64,
     pub etag: String,
 }
 
-/// The content of one file's Parquet footer.
+/// What the audit uses from one file's Parquet footer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Footer {
-    /// Relative to the location.
+    /// The file's key, relative to the location.
     pub key: String,
     pub rows: u64,
     pub columns: Vec<Column>,
-    /// One for each of `columns`. `None` for a nested column.
+    /// The statistics for each of `columns`. `None` for a nested column.
     pub statistics: Vec<Option<Statistics>>,
-    /// One for each of the manifest's partition columns, derived from the file's key.
+    /// The statistics for each of the manifest's partition columns, derived from the file's key.
     pub partitions: Vec<Statistics>,
 }

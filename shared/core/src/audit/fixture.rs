@@ -32,7 +32,8 @@ pub fn manifest() -> Manifest {
     }
 }
 
-/// Returns the footers of the files of [`manifest`]: for each, the nulls, the smallest and the largest value.
+/// Returns the footers of the two files in [`manifest`]. `values` gives the number of nulls, the smallest value and the
+/// largest value for each file.
 pub fn footers(manifest: &Manifest, values: [(u64, Value, Value); 2]) -> Vec<Footer> {
     let footer = |(file, (nulls, min, max)): (&File, _)| Footer {
         key: file.key.clone(),

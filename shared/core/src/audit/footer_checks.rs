@@ -1,4 +1,4 @@
-//! Checks of values that read only the statistics in Parquet footers: `not_null`, `range` and `fresh`.
+//! Checks that need only the statistics in Parquet footers: `not_null`, `range` and `fresh`.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{config::Checks, manifest::Manifest};
 
-/// Checks that the columns of `not_null` have no nulls.
+/// Checks that the columns listed in `not_null` contain no nulls. Returns the reasons against the candidate.
 pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let judge = |name: &String| {
         let columns = match column("not_null", name, manifest, footers) {
@@ -26,7 +26,7 @@ pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec
     checks.not_null.iter().filter_map(judge).collect()
 }
 
-/// Checks that the values of the columns of `range` are between their bounds.
+/// Checks that all values in the columns listed in `range` are within their bounds.
 pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     for (name, range) in &checks.range {
@@ -49,7 +49,7 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
             ) {
                 (Err(fault), _) | (_, Err(fault)) => faults.push(fault),
                 // A truncated smallest value is smaller than the real one, and a truncated largest value is larger. So
-                // the real values may be inside.
+                // the real values may be within the bounds.
                 (Ok(small), Ok(large)) if !exact && (small || large) => cut.push(file),
                 (Ok(small), Ok(large)) => {
                     below.extend(small.then_some(file));
@@ -64,7 +64,7 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
         for (files, found) in [
             (below, "found smaller values"),
             (above, "found larger values"),
-            (cut, "found only truncated statistics of long texts (use sql instead)"),
+            (cut, "found only truncated statistics for long strings (use sql instead)"),
         ] {
             reasons
                 .extend(file_list(files).map(|files| format!("range: {name}: expected {range}, {found} in {files}")));
@@ -73,7 +73,7 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
     reasons
 }
 
-/// Checks that the newest values of the columns of `fresh` are recent enough at the time `now`.
+/// Checks that the newest value in each column listed in `fresh` is recent enough at `now`.
 pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Timestamp) -> Vec<String> {
     let judge = |(name, most): &(String, SignedDuration)| {
         let found = match extremes("fresh", name, manifest, footers) {
@@ -101,10 +101,10 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
     checks.fresh.iter().filter_map(judge).collect()
 }
 
-/// A file's key, and its statistics of one column.
+/// A file's key, and its statistics for one column.
 type FileStatistics<'a> = (&'a str, Option<&'a Statistics>);
 
-/// Returns a column's statistics in each file that has rows. The error says that the column doesn't exist.
+/// Returns a column's statistics in each file that has rows, or an error if the column doesn't exist.
 fn column<'a>(
     check: &str,
     name: &str,
@@ -122,10 +122,10 @@ fn column<'a>(
     Ok(files.map(|footer| (footer.key.as_str(), footer.statistics.get(at).and_then(Option::as_ref))).collect())
 }
 
-/// A file's key, the smallest and the largest value of one column, and whether they are exact.
+/// A file's key, the smallest and largest values in one column, and whether they are exact.
 type FileExtremes<'a> = (&'a str, &'a Value, &'a Value, bool);
 
-/// Returns a column's extremes in each file that has values. The error names the files without statistics.
+/// Returns a column's extremes in each file that has values, or an error that names the files without statistics.
 fn extremes<'a>(
     check: &str,
     name: &str,
@@ -146,7 +146,7 @@ fn extremes<'a>(
     }
 }
 
-/// Returns the first file's name and the number of further files. Returns `None` for no files.
+/// Returns the name of the first file and the number of others, or `None` if there are no files.
 fn file_list<'a>(files: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut files = files.into_iter();
     let first = files.next()?;
@@ -166,7 +166,8 @@ mod tests {
 
     type Judge = fn(&Checks, &Manifest, &[Footer]) -> Vec<String>;
 
-    /// Returns the reasons of a check on the column `id` in two files with these nulls, smallest and largest values.
+    /// Runs a check on the column `id` of two files with these numbers of nulls, smallest values and largest values.
+    /// Returns the reasons.
     fn judge(check: Judge, checks: &Checks, values: [(u64, Value, Value); 2]) -> Vec<String> {
         let manifest = fixture::manifest();
         check(checks, &manifest, &fixture::footers(&manifest, values))
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(
             range(&checks, &manifest, &footers),
             [
-                "range: id: expected \"aa\" or more, found only truncated statistics of long texts (use sql instead) in b"
+                "range: id: expected \"aa\" or more, found only truncated statistics for long strings (use sql instead) in b"
             ]
         );
     }

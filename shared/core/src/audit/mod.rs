@@ -1,7 +1,8 @@
 //! The audit: decides from evidence whether a candidate may go live. The evidence is fetched elsewhere.
 //!
-//! A reason names the check, the expected and the actual result, and never a value of a row: even a smallest value
-//! belongs to some row. The only exception is the age in hours of the newest value of a `fresh` column.
+//! A reason names the check, the expected result and the actual result. It never contains a value from a row, nor a
+//! smallest or largest value, because that belongs to a row too. The only exception is the age, in hours, of the newest
+//! value in a `fresh` column.
 
 mod evidence;
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Checks the number of rows, by itself and against the number of live rows.
+//! Checks the number of rows, on its own and against the number of live rows.
 
 use crate::config::Checks;
 
-/// Returns the reasons against this number of rows. `live` is the number of live rows, `None` if unknown. `max_shrink`
-/// and `max_growth` pass if `live` is unknown or 0.
+/// Checks the number of rows. Returns the reasons against the candidate. `live` is the number of live rows, or `None`
+/// if unknown. `max_shrink` and `max_growth` pass if it is unknown or 0.
 pub fn rows(checks: &Checks, rows: u64, live: Option<u64>) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(least) = checks.min_rows.filter(|least| rows < *least) {

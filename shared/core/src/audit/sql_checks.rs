@@ -1,11 +1,11 @@
-//! The checks that query Athena, and their evaluation: `unique`, `sql` and `canary`.
+//! The checks that run in Athena: `unique`, `sql` and `canary`. Builds their queries and evaluates the results.
 
 use crate::{config::Checks, layout::TableName, manifest::Manifest};
 
 /// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The check's name and its value in datasets.toml, shortened. Reasons begin with it.
+    /// The check's name and its value in datasets.toml, shortened. Each reason starts with it.
     pub check: String,
     pub sql: String,
     expected: Expected,
@@ -13,17 +13,17 @@ pub struct Question {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// The count of keys with more than one row must be 0.
+    /// The result must be 0, the number of keys with more than one row.
     NoDuplicates,
     /// The result must be `true`.
     True,
 }
 
-/// The rows of a result.
+/// The rows of a query's result. `None` is null.
 pub type Rows = [Vec<Option<String>>];
 
 impl Question {
-    /// Returns the query of `unique` for one key. Null counts as a value: two rows without a key aren't unique.
+    /// Returns the `unique` query for one key. Null counts as a value, so two rows without a key aren't unique.
     fn unique(key: &[String], table: &TableName) -> Question {
         let columns: Vec<String> = key.iter().map(|name| quoted(name)).collect();
         let columns = columns.join(", ");
@@ -37,7 +37,7 @@ impl Question {
         }
     }
 
-    /// Returns a query of `sql` or `canary`, with `{table}` replaced by the table.
+    /// Returns a query from `sql` or `canary`, with `{table}` replaced by the table's name.
     pub fn truth(check: &str, sql: &str, table: &TableName) -> Question {
         Question {
             check: format!("{check}: {}", shortened(sql)),
@@ -46,7 +46,8 @@ impl Question {
         }
     }
 
-    /// Returns why the result fails the check, or `None` if it passes. Reveals nothing of a row but its shape.
+    /// Returns why the result fails the check, or `None` if it passes. The reason describes only the shape of the rows,
+    /// never their values.
     pub fn reason(&self, rows: &Rows) -> Option<String> {
         let (check, only) = (&self.check, only(rows));
         match self.expected {
@@ -71,13 +72,13 @@ impl Question {
         }
     }
 
-    /// Returns the reason for a query that Athena ran and that failed.
+    /// Returns the reason to report if Athena ran the query and it failed because of `why`.
     pub fn failed(&self, why: &str) -> String {
         format!("{}: the query failed: {why}", self.check)
     }
 }
 
-/// Returns the single column of the single row. The error describes the shape found instead.
+/// Returns the value of a result with one row and one column. The error describes what was found instead.
 fn only(rows: &Rows) -> Result<&str, String> {
     match rows {
         [row] => match row.as_slice() {
@@ -90,12 +91,12 @@ fn only(rows: &Rows) -> Result<&str, String> {
     }
 }
 
-/// Returns whether the checks need Athena.
+/// Returns whether any of the checks queries the candidate in Athena.
 pub fn has_sql_checks(checks: &Checks) -> bool {
     !checks.unique.is_empty() || !checks.sql.is_empty()
 }
 
-/// Returns the queries on a candidate that is registered as `table`, and the reasons of checks that fail without a
+/// Returns the queries on a candidate that is registered as `table`, and the reasons from checks that fail without a
 /// query.
 pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
@@ -119,7 +120,7 @@ fn reference(table: &TableName) -> String {
     format!("{}.{}", quoted(&table.database), quoted(&table.table))
 }
 
-/// Returns the query on one line, truncated to a length that fits a log line.
+/// Returns the query on one line, truncated so that it fits in a log line.
 fn shortened(sql: &str) -> String {
     const MAX_CHARS: usize = 100;
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");

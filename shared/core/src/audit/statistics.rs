@@ -1,24 +1,24 @@
-//! The statistics of a column in the footer of a Parquet file.
+//! Column statistics from the footer of a Parquet file.
 
 use super::value::Value;
 use crate::partition::{self, Partition};
 
-/// The statistics of one column of one file, combined from its row groups.
+/// The statistics for one column in one file, combined from all row groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// The number of nulls. `None` if at least one row group has no count.
+    /// The number of nulls. `None` if a row group lacks the count.
     pub nulls: Option<u64>,
     pub extremes: Extremes,
 }
 
-/// The smallest and the largest value of a column.
+/// The smallest and largest values in a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Extremes {
-    /// At least one row group has no extremes, or the column has a type that no check compares.
+    /// Unknown, because a row group lacks the extremes, or because no check compares values of the column's type.
     Unknown,
     /// All values are null.
     NoValue,
-    /// All values are between these. If they aren't `exact`, a longer text was truncated.
+    /// All values are between these two, inclusive. If `exact` is false, a longer string was truncated.
     Between { min: Value, max: Value, exact: bool },
 }
 
@@ -50,8 +50,8 @@ impl Extremes {
     }
 }
 
-/// Returns the statistics of a file's partition columns, derived from its folders: each column has one value and no
-/// nulls. Returns nothing if the file isn't in such a folder.
+/// Returns the statistics for a file's partition columns, derived from its folders: each column has one value and no
+/// nulls. Returns an empty list if the file isn't in a folder of these partitions.
 pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
     let values = partition::values_of(partitions, key).unwrap_or_default();
     let one = |(partition, text): (&Partition, &str)| {

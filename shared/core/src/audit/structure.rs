@@ -9,7 +9,7 @@ use crate::{
     schema::{self, Column},
 };
 
-/// Checks that the location holds exactly the objects of the manifest: same key, size and ETag, and no others.
+/// Checks that the location holds exactly the objects in the manifest, with the same keys, sizes and ETags.
 pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     let mut found: BTreeMap<&str, &Object> = objects.iter().map(|object| (object.key.as_str(), object)).collect();
     let mut reasons = Vec::new();
@@ -28,7 +28,7 @@ pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     reasons
 }
 
-/// Checks that each footer has the rows and columns of the manifest.
+/// Checks that the number of rows and the columns in each footer match the manifest.
 pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     let footers: BTreeMap<&str, &Footer> = footers.iter().map(|footer| (footer.key.as_str(), footer)).collect();
@@ -51,7 +51,7 @@ pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     reasons
 }
 
-/// Checks that each file is in a folder that Athena projects. Elsewhere, its rows would silently be missing.
+/// Checks that each file is in a folder that Athena projects. Otherwise, its rows would be silently missing.
 pub fn folders(manifest: &Manifest) -> Vec<String> {
     let partitions = &manifest.partitions;
     let found = |key: &str| match partition::values_of(partitions, key) {

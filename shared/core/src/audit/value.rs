@@ -1,4 +1,4 @@
-//! One value of a column, from the statistics in a Parquet footer, and its comparison with the bound of a check.
+//! A column value from the statistics in a Parquet footer, and how it compares with a check's bound.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil};
 
 use crate::config::Bound;
 
-/// One value of a column.
+/// One value in a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Whole(i64),
@@ -20,12 +20,12 @@ pub enum Value {
     Date(i32),
     /// Microseconds since 1970-01-01 UTC. A timestamp without a zone counts as UTC.
     Timestamp(i64),
-    /// Compared byte by byte, as Athena and Parquet do.
+    /// The bytes of a string. They are compared one by one, as in Athena and Parquet.
     Text(Vec<u8>),
 }
 
 impl Value {
-    /// Compares two values of one column. Returns `None` if they have different types, or one is NaN.
+    /// Compares two values in the same column. Returns `None` if their types differ or one is NaN.
     pub fn compare(&self, other: &Value) -> Option<Ordering> {
         match (self, other) {
             (Value::Whole(a), Value::Whole(b)) => Some(a.cmp(b)),
@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// Compares the value with a bound. The error describes a valid bound for this column.
+    /// Compares the value with a bound. The error describes a bound that would be valid for this column.
     pub fn against(&self, bound: &Bound) -> Result<Ordering, &'static str> {
         match (self, bound) {
             (Value::Whole(a), Bound::Whole(b)) => Some(a.cmp(b)),
@@ -49,7 +49,7 @@ impl Value {
             (Value::Number(a), Bound::Number(b)) => a.partial_cmp(b),
             (Value::Decimal { unscaled, scale }, Bound::Whole(b)) => {
                 let scaled = 10i128.checked_pow(u32::from(*scale)).and_then(|one| one.checked_mul(i128::from(*b)));
-                // If scaling overflows, the bound is larger in size than any decimal of 38 digits, so its sign decides.
+                // If scaling overflows, the bound is beyond every decimal with 38 digits, so its sign decides.
                 Some(scaled.map_or(0.cmp(b), |scaled| unscaled.cmp(&scaled)))
             }
             (Value::Decimal { unscaled, scale }, Bound::Number(b)) => {
@@ -68,7 +68,7 @@ impl Value {
         })
     }
 
-    /// Returns the midnight of a date, or the time of a timestamp. Returns `None` for other types.
+    /// Returns midnight for a date, the time for a timestamp, and `None` for other types.
     pub fn moment(&self) -> Option<Timestamp> {
         match self {
             Value::Date(day) => Timestamp::from_second(i64::from(*day) * 86_400).ok(),
@@ -78,13 +78,13 @@ impl Value {
     }
 }
 
-/// Returns the days since 1970-01-01.
+/// Returns the number of days since 1970-01-01.
 fn days(date: civil::Date) -> i32 {
-    // Never overflows: jiff's years go from -9999 to 9999.
+    // Never overflows, because jiff's years go from -9999 to 9999.
     (date - civil::date(1970, 1, 1)).get_days()
 }
 
-/// Parses a time. Without a zone, it is UTC.
+/// Parses a time. A time without a zone is in UTC.
 fn moment(text: &str) -> Option<Timestamp> {
     let civil = |text: &str| text.parse::<civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     text.parse().ok().or_else(|| civil(text).map(|zoned| zoned.timestamp()))

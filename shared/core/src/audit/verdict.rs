@@ -1,13 +1,14 @@
-//! The verdict: every reason against a candidate.
+//! The verdict: all reasons against a candidate.
 
 use super::{evidence::Evidence, footer_checks, rows, structure};
 
-/// Every reason against the candidate. If there is none, the candidate may go live.
+/// All reasons against a candidate. If there are none, it may go live.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// The candidate differs from its manifest or doesn't fit the table. It must not be queried.
+    /// How the candidate differs from its manifest or doesn't fit the table. Unless this is empty, the candidate must
+    /// not be queried.
     pub structure: Vec<String>,
-    /// The rows fail checks.
+    /// The reasons from checks that its rows fail.
     pub content: Vec<String>,
 }
 
@@ -32,7 +33,7 @@ pub fn verdict(evidence: &Evidence) -> Verdict {
         structure.extend(refused.into_iter().map(|change| format!("schema: {change}")));
     }
     let mut content = rows::rows(checks, manifest.rows, evidence.live_rows);
-    // Checks of values need all footers. If some are missing, `structure` has the reason.
+    // These checks need all footers. If one is missing, `structure` already has the reason.
     if evidence.footers.len() == manifest.files.len() {
         content.extend(footer_checks::not_null(checks, manifest, evidence.footers));
         content.extend(footer_checks::range(checks, manifest, evidence.footers));

@@ -1,4 +1,4 @@
-//! Turns the parsed TOML into datasets and collects every fault on the way.
+//! Turns the parsed TOML into datasets and collects all faults that it finds.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::layout::{Group, TableName, TablePaths};
 
-/// Parses a text. Returns the valid datasets and all faults.
+/// Parses `text`. Returns the valid datasets and all faults.
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
     let faults = Faults::default();
     let mut datasets = BTreeMap::new();
@@ -39,7 +39,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
         defaults
     });
     let defaults = defaults.unwrap_or_default();
-    // A faulty key in [defaults] is reported there, and must not be reported as missing in each dataset too.
+    // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
     match root.value("datasets") {
@@ -62,7 +62,7 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     datasets
 }
 
-/// Reads one dataset. `given` returns whether `[defaults]` has a key, valid or not.
+/// Reads one dataset. `given` returns whether a key is set in `[defaults]`, even to an invalid value.
 fn dataset(
     name: &str,
     entry: &Value,
@@ -143,7 +143,7 @@ fn dataset(
     })
 }
 
-/// Reads `partition_by = ["dt"]`. Whether the source has these columns is checked when it is read.
+/// Reads `partition_by = ["dt"]`. Whether the source has these columns is checked when the source is read.
 fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
     let columns = folders(keys);
     if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
@@ -174,8 +174,8 @@ fn source(keys: &Keys) -> Option<Source> {
     one_of(keys.table("source")?, true)
 }
 
-/// Reads a source: exactly one kind with its options. Without `all`, only the kinds whose rows Turntable reads itself
-/// are allowed, as for `reconcile`.
+/// Reads a source: exactly one kind, with its options. If `all` is false, as for `reconcile`, only the kinds whose rows
+/// Turntable reads itself are allowed.
 fn one_of(source: Keys, all: bool) -> Option<Source> {
     const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
@@ -195,14 +195,14 @@ fn one_of(source: Keys, all: bool) -> Option<Source> {
             _ => engines::glue_job(keys).map(Source::GlueJob),
         }
     };
-    // Reads all given kinds, so that the faults of each are reported.
+    // If several kinds are given, reads all of them, so that the faults in each are reported.
     let sources: Vec<Source> = kinds.iter().filter_map(read).collect();
     source.finish();
     sources.into_iter().next()
 }
 
-/// Checks that no two datasets publish to the same Glue table or to overlapping folders: each would sweep and flip the
-/// other's generations.
+/// Checks that no two datasets publish to the same Glue table or to overlapping folders, because each would sweep and
+/// flip the other's generations.
 fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut tables: BTreeMap<String, &Dataset> = BTreeMap::new();
     for dataset in datasets.values() {
@@ -214,8 +214,8 @@ fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             faults.push(&format!("datasets.{}", dataset.name), fault);
         }
     }
-    // In this order, only other folders below it are between a folder and one below it. So each dataset is compared
-    // only with the folders above it, and 10,000 datasets aren't compared pair by pair.
+    // In this order, every folder is followed directly by all folders inside it. So each dataset is compared only with
+    // the folders that contain it, and 10,000 datasets aren't compared pair by pair.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
     sorted.sort_by_key(|dataset| (&dataset.paths.location().bucket, &dataset.paths.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
@@ -225,7 +225,7 @@ fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             let (one, other) = if one.name < dataset.name { (*one, dataset) } else { (dataset, *one) };
             if one.table != other.table {
                 let fault = format!(
-                    "its folder {} overlaps that of dataset {:?}: choose another location or table",
+                    "its folder {} overlaps the folder of dataset {:?}: choose another location or table",
                     other.paths.location(),
                     one.name
                 );
@@ -321,9 +321,9 @@ mod tests {
             format!("{DEFAULTS}[datasets.a]\n{source}\n[datasets.b]\nlocation = \"s3://lake/schemas/a\"\n{source}\n");
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table"
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table"
         );
-        // The sibling `a-d` has `a` as a prefix of its name. It doesn't overlap, and hides no overlap.
+        // The name of the sibling `a-d` starts with `a`. It doesn't overlap with `a`, nor does it hide an overlap.
         let under = |name: &str, folder: &str| {
             format!("[datasets.{name}]\nlocation = \"s3://lake/schemas/{folder}\"\n{source}\n")
         };
@@ -331,8 +331,8 @@ mod tests {
             format!("{DEFAULTS}[datasets.a]\n{source}\n{}{}{}", under("b", "a"), under("c", "a"), under("d", "a-d"));
         assert_eq!(
             faults(&text),
-            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps that of dataset \"a\": choose another location or table\n\
-             datasets.toml: datasets.c: its folder s3://lake/schemas/a/c/ overlaps that of dataset \"a\": choose another location or table"
+            "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table\n\
+             datasets.toml: datasets.c: its folder s3://lake/schemas/a/c/ overlaps the folder of dataset \"a\": choose another location or table"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Reads `checks`: the audit's checks of a candidate, and the canary on the live table.
+//! Reads `checks`: the checks that a candidate's audit runs, and the canary for the live table.
 
 use std::fmt;
 
@@ -9,33 +9,33 @@ use super::read::{Keys, described};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checks {
-    /// The smallest number of rows.
+    /// The smallest allowed number of rows.
     pub min_rows: Option<u64>,
-    /// The largest loss of rows, as a fraction of live's: 0.2 is a fifth.
+    /// The largest allowed loss of rows, as a fraction of the live rows: 0.2 is a fifth.
     pub max_shrink: Option<f64>,
-    /// The largest gain of rows, as a fraction of live's: 0.5 is half as many again.
+    /// The largest allowed gain of rows, as a fraction of the live rows: 0.5 is half as many again.
     pub max_growth: Option<f64>,
-    /// Columns that must have no nulls.
+    /// Columns that must not contain nulls.
     pub not_null: Vec<String>,
     pub range: Vec<(String, Range)>,
-    /// For each column, the largest age of its newest value.
+    /// Columns, each with the largest allowed age of its newest value.
     pub fresh: Vec<(String, SignedDuration)>,
-    /// Keys that must be unique, each of one or more columns.
+    /// Keys that must be unique. Each consists of one or more columns.
     pub unique: Vec<Vec<String>>,
-    /// Queries on the candidate that must return one row with `true`. `{table}` stands for the candidate.
+    /// Queries on the candidate that must return one row with `true`. `{table}` stands for the candidate's table.
     pub sql: Vec<String>,
-    /// A query like those of `sql`, on the live table after the flip.
+    /// A query like those in `sql`, but run on the live table after a flip.
     pub canary: Option<String>,
 }
 
-/// The smallest and largest allowed value of a column, both included.
+/// The smallest and largest values allowed in a column, both inclusive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Range {
     pub min: Option<Bound>,
     pub max: Option<Bound>,
 }
 
-/// One bound of a range. The column's type decides whether a text is a string, a date or a time.
+/// One bound of a range. The column's type decides whether `Text` is a string, a date or a time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bound {
     Whole(i64),
@@ -131,7 +131,7 @@ impl Bound {
     }
 }
 
-/// Reads one bound. TOML dates and times become their text.
+/// Reads one bound. TOML dates and times become `Bound::Text`.
 fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     match keys.value(key)? {
         Value::Integer(whole) => Some(Bound::Whole(*whole)),
@@ -145,7 +145,7 @@ fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     }
 }
 
-/// Reads an age. It can't be given in days, because [`SignedDuration`] doesn't parse them.
+/// Reads an age. [`SignedDuration`] doesn't parse days, so hours are the largest unit.
 fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     let age = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok()).filter(SignedDuration::is_positive);
     if age.is_none() {
@@ -160,7 +160,7 @@ fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     age
 }
 
-/// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key of two columns, `[["a", "b"], ["c"]]` are two keys.
+/// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key with two columns, `[["a", "b"], ["c"]]` are two keys.
 fn unique(keys: &Keys) -> Vec<Vec<String>> {
     let Some(value) = keys.value("unique") else { return Vec::new() };
     let names = |value: &Value| -> Option<Vec<String>> {
@@ -174,7 +174,7 @@ fn unique(keys: &Keys) -> Vec<Vec<String>> {
     })
 }
 
-/// Checks that a query refers to the table, and removes a semicolon at its end.
+/// Checks that a query refers to the table. Returns it without trailing semicolons.
 fn query(text: &str) -> Result<String, String> {
     if text.contains("{table}") {
         return Ok(text.trim().trim_end_matches(';').trim_end().to_owned());

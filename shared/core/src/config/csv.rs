@@ -1,12 +1,12 @@
-//! How CSV files are written.
+//! The options for reading CSV files.
 
-/// How CSV files are written.
+/// The format of CSV files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
     pub dialect: Dialect,
-    /// Texts of unquoted fields that mean null.
+    /// The strings that mean null in an unquoted field.
     pub nulls: Vec<String>,
-    /// Whether the first record names the columns. If not, the fields are the declared columns, in their order.
+    /// Whether the first record contains the column names. If not, the fields are the declared columns, in order.
     pub header: bool,
     pub encoding: Encoding,
 }
@@ -17,13 +17,13 @@ impl Default for Csv {
     }
 }
 
-/// The characters that divide CSV into fields. All are ASCII.
+/// The characters that delimit, quote and escape CSV fields. All are ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     pub delimiter: u8,
-    /// `None` turns quoting off.
+    /// The quote character. `None` turns quoting off.
     pub quote: Option<u8>,
-    /// The character that escapes a quote, or itself, inside a quoted field. In RFC 4180 it is the quote.
+    /// The character that escapes a quote, or itself, inside a quoted field. In RFC 4180, it is the quote character.
     pub escape: u8,
 }
 
@@ -33,7 +33,7 @@ impl Default for Dialect {
     }
 }
 
-/// The text encoding of CSV, with the names and tables of <https://encoding.spec.whatwg.org>.
+/// The text encoding of CSV files. Names and tables are those from <https://encoding.spec.whatwg.org>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,

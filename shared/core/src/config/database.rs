@@ -8,7 +8,7 @@ use super::{
     source::{Auth, Connect, Mysql, Postgres, Session},
 };
 
-/// The limit of `parallel`. A PostgreSQL server has 100 connections by default, which other clients need too.
+/// The largest allowed `parallel`. By default, a PostgreSQL server allows 100 connections, and other clients need some.
 const MAX_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
@@ -32,7 +32,7 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
 }
 
-/// Reads how to log in, and the timeouts.
+/// Reads the authentication method and the timeouts.
 fn session(keys: &Keys) -> Session {
     let timeout = |key| {
         let timeout = keys.duration(key);
@@ -61,8 +61,8 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
     if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
         keys.fault(
             "parallel",
-            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read the data of \
-             another moment",
+            "expected 1: connections to MySQL and MariaDB can't share a snapshot, so each would read data from a \
+             different moment",
         );
     }
     let split_by = keys.string("split_by").map(str::to_owned);
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(
             faults(&of(", parallel = 4, paralel = 4")),
             "datasets.toml: datasets.users.source.mysql.parallel: expected 1: connections to MySQL and MariaDB can't \
-             share a snapshot, so each would read the data of another moment\n\
+             share a snapshot, so each would read data from a different moment\n\
              datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
              parallel, split_by, auth, connect_timeout, statement_timeout, keepalive"
         );

@@ -1,4 +1,4 @@
-//! One dataset, and the settings that it may take from `[defaults]`.
+//! One dataset, and the types of its settings.
 
 use jiff::SignedDuration;
 
@@ -14,7 +14,7 @@ pub struct Dataset {
     pub name: String,
     pub table: TableName,
     pub paths: TablePaths,
-    /// The group of the dataset, if any. All members are exported and flipped together.
+    /// The dataset's group, if any. All members are exported and flipped together.
     pub group: Option<Group>,
     pub source: Source,
     pub checks: Checks,
@@ -23,17 +23,17 @@ pub struct Dataset {
     /// Whether `flip` may create a missing Glue table.
     pub create: bool,
     pub parquet: Parquet,
-    /// The partition columns, which become folders: outermost first, lower case.
+    /// The partition columns, which become folders, in lower case. The outermost folder comes first.
     pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The datasets that get a view without the people who opted out. Only an inbox dataset has any.
+    /// The datasets that get a view that leaves out the people who opted out. Only an inbox dataset has any.
     pub protects: Vec<Protect>,
     pub retain: Retain,
-    /// How to handle drift of the table.
+    /// What to do when the table has drifted.
     pub on_drift: OnDrift,
     /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
-    /// The SHA-256 of the settings that decide the content, defaults included. A manifest records it.
+    /// The SHA-256, in hex, of the settings that decide the content, including defaults. Manifests record it.
     pub spec: String,
 }
 
@@ -43,7 +43,7 @@ impl Dataset {
     }
 }
 
-/// A dataset whose view hides the people who opted out, and its columns that hold the key.
+/// A dataset whose view hides the people who opted out, and the columns that hold the key in its table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protect {
     pub dataset: String,
@@ -51,13 +51,13 @@ pub struct Protect {
     pub columns: Vec<String>,
 }
 
-/// How to handle drift: somebody outside Turntable has moved the table since its last flip.
+/// What to do about drift, which means that somebody outside Turntable has moved the table since its last flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDrift {
-    /// Reports the drift in the log, in a metric and in `status`.
+    /// Only report the drift: in the log, in a metric and in `status`.
     #[default]
     Report,
-    /// Also flips back. An inbox dataset is always repaired, because a published opt-out must stay published.
+    /// Also flip back. An inbox dataset is always repaired, because a published opt-out must stay published.
     Repair,
 }
 
@@ -74,10 +74,10 @@ impl OnDrift {
 /// How to handle source values that Arrow or Athena can't represent, such as the date `infinity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnrepresentable {
-    /// Fails the run.
+    /// Fail the run.
     #[default]
     Error,
-    /// Writes NULL and counts it.
+    /// Write NULL and count it.
     Null,
 }
 
@@ -91,7 +91,8 @@ impl OnUnrepresentable {
     }
 }
 
-/// The target sizes of row groups and files, in bytes. They are approximate: measured before the final encoding.
+/// The target sizes of row groups and files, in bytes. They are approximate, because data is measured before its final
+/// encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parquet {
     pub row_group_size: u64,
@@ -107,16 +108,16 @@ impl Default for Parquet {
 /// Which generations sweep keeps, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retain {
-    /// How many formerly live generations are kept for a rollback: those replaced last. Live isn't counted.
+    /// How many formerly live generations to keep for a rollback, most recently replaced first. Live isn't counted.
     pub generations: u64,
-    /// How long a generation is kept after its replacement, for its remaining readers. It must exceed the longest
-    /// query: Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
+    /// How long to keep a generation after its replacement, for queries that still read it. It must exceed the longest
+    /// query. Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
     pub drain: SignedDuration,
-    /// How long a candidate is kept after its manifest was written, and data without a manifest after its run began. It
-    /// must exceed the longest run.
+    /// How long to keep a candidate after its manifest was written, and data without a manifest after its run started.
+    /// It must exceed the longest run.
     pub abandoned: SignedDuration,
-    /// The longest time that a generation is kept for a rollback, counted from its replacement. It bounds how long the
-    /// data of people who have left stays.
+    /// The longest time to keep a generation for a rollback, counted from its replacement. It limits how long the data
+    /// of people who have left stays.
     pub max_age: SignedDuration,
 }
 

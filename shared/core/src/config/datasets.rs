@@ -22,13 +22,13 @@ pub struct Config {
 
 impl Config {
     /// Parses and checks `text`, the content of the file called `file`. The error has one line for each problem:
-    /// `file:line:column: path: message`.
+    /// `file:line:column: key.path: message`.
     pub fn parse(file: &str, text: &str) -> Result<Config> {
         Config::parse_expanded(file, text, text)
     }
 
-    /// Parses a text like [`Config::parse`], after each `${NAME}` in it was replaced. Errors give positions in
-    /// `written`, the text before that.
+    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. Errors refer to positions in
+    /// `written`, the text before the replacement.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {
@@ -68,7 +68,7 @@ impl Config {
         self.datasets.values().find(|dataset| dataset.table == *table)
     }
 
-    /// Returns the dataset whose table's folder is `paths`.
+    /// Returns the dataset that publishes to `paths`. It is an error if there is none.
     pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
         self.datasets
             .values()

@@ -10,13 +10,13 @@ use super::{
     source::{Athena, GlueJob, Source},
 };
 
-/// The prefix of the arguments that `export` adds. A user's argument must not begin with it.
+/// The prefix of the job arguments that `export` adds. A user's own arguments must not start with it.
 pub const OURS: &str = "--turntable_";
 
-/// Glue's limit for a run: seven days (`Timeout` in the reference of `StartJobRun`).
+/// The longest timeout that Glue allows for a run: seven days (`Timeout` in the `StartJobRun` reference).
 const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The keywords that a query can begin with.
+/// The keywords that a query can start with.
 const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
 
 pub fn athena(keys: Keys) -> Option<Athena> {
@@ -32,7 +32,7 @@ pub fn athena(keys: Keys) -> Option<Athena> {
     Some(Athena { query: query?, workgroup: workgroup?, partition_by })
 }
 
-/// Checks that a text is a query that `UNLOAD` accepts, and removes semicolons at its end.
+/// Checks that `UNLOAD` accepts `text` as its query. Returns it without trailing semicolons.
 fn query(text: &str) -> Result<String, String> {
     let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
     let first = first_word(query);
@@ -46,7 +46,8 @@ fn query(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the first word after all comments, in lower case. It is empty if other text comes first.
+/// Returns the first word after any comments, in lower case. Returns an empty string if something other than a letter
+/// comes first.
 fn first_word(query: &str) -> String {
     let mut rest = query.trim_start();
     loop {
@@ -60,7 +61,7 @@ fn first_word(query: &str) -> String {
     rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase()
 }
 
-/// Checks a name by the pattern of `WorkGroup` in the reference of `StartQueryExecution`.
+/// Checks a name against the pattern for `WorkGroup` in the `StartQueryExecution` reference.
 fn workgroup(text: &str) -> Result<String, String> {
     let good = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if good {
@@ -99,12 +100,12 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
         }
     }
     keys.finish();
-    // Glue takes whole minutes.
+    // Glue takes whole minutes, so the timeout is rounded up.
     let timeout = u32::try_from(timeout?.as_secs().unsigned_abs().div_ceil(60)).unwrap_or(u32::MAX);
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// Checks that no setting is given that has no effect on files that an engine writes itself.
+/// Rejects settings that have no effect if an engine writes the files itself.
 pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
     if !source.is_some_and(Source::is_engine) {
         return;

@@ -64,7 +64,7 @@ fn csv(keys: Keys, is_declared: bool) -> Csv {
     Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding }
 }
 
-/// Reads one ASCII character, neither NUL nor a line end. Returns `Some(None)` for an empty `quote`, and `None` for a
+/// Reads one ASCII character other than NUL and line ends. Returns `Some(None)` for an empty `quote`, and `None` for a
 /// missing or invalid value.
 fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
     let value = keys.value(key)?;
@@ -79,7 +79,7 @@ fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
     None
 }
 
-/// Reads `null`: one text or a list of texts.
+/// Reads `null`: one string or a list of strings.
 fn nulls(keys: &Keys) -> Option<Vec<String>> {
     let value = keys.value("null")?;
     let texts = match value {

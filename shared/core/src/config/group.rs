@@ -1,4 +1,4 @@
-//! Groups: datasets that belong together, and the rules for the members of a group.
+//! Groups of datasets, and the rules that their members must follow.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::layout;
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub name: &'a layout::Group,
-    /// Sorted by name.
+    /// All members, sorted by name.
     pub members: Vec<&'a Dataset>,
 }
 
@@ -23,8 +23,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Checks that all members of a group read one database, because a snapshot covers one database, and that they share
-/// one location, because the group has one record there.
+/// Checks that all members of a group read from the same database, because a snapshot covers only one, and that they
+/// have the same location, because the group's only record is kept there.
 pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut first: BTreeMap<&str, &Dataset> = BTreeMap::new();
     for (name, dataset) in datasets {
@@ -41,7 +41,7 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
         if first.group.as_ref() != Some(group) {
             faults.push(
                 &at,
-                format!("expected the location of {:?}: all members of group {group} share one", first.name),
+                format!("expected the location of {:?}: all members of group {group} must share it", first.name),
             );
         }
         if self::database(&first.source) != Some(database) {
@@ -68,8 +68,8 @@ pub fn together(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     }
 }
 
-/// Returns the identity of the database that a source reads: its kind, its secret or URL, and the
-/// authentication. `None` for sources that aren't databases.
+/// Returns what identifies the database that a source reads: its kind, its secret or URL, and its authentication
+/// method. Returns `None` for sources that aren't databases.
 fn database(source: &Source) -> Option<(&'static str, &Connect, Auth)> {
     match source {
         Source::Postgres(options) => Some(("postgres", &options.connect, options.session.auth)),
@@ -124,7 +124,7 @@ mod tests {
             format!("x: datasets.b.group: {database}"),
             format!("x: datasets.b.group: {record}"),
             format!("x: datasets.c.group: {source}"),
-            "x: datasets.d.group: expected the location of \"a\": all members of group core share one".into(),
+            "x: datasets.d.group: expected the location of \"a\": all members of group core must share it".into(),
             format!("x: datasets.e.group: {record}"),
             format!("x: datasets.f.group: {database}"),
             format!("x: datasets.f.group: {record}"),

@@ -19,7 +19,7 @@ use crate::{
     layout::TableName,
 };
 
-/// Reads the options. `source` reads the source of `reconcile`.
+/// Reads the options of an inbox. `source` parses the source given as `reconcile`.
 pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> Option<Inbox> {
     let location = keys.parsed("location", location);
     let key = names(&keys, "key");
@@ -36,7 +36,7 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     if key.iter().flatten().any(|name| name == STATE || name == OCCURRED_AT) {
         keys.fault(
             "key",
-            format!("{STATE} and {OCCURRED_AT} can't be key columns: every record has them besides the key"),
+            format!("{STATE} and {OCCURRED_AT} can't be key columns: every record has them in addition to the key"),
         );
     }
     let mut types = None;
@@ -63,7 +63,7 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     Some(Inbox { location: location?, key: key?, types, buckets, min_interval, reconcile })
 }
 
-/// Reads one column name or a list of distinct ones. Returns them in lower case.
+/// Reads one column name or a list of distinct names. Returns them in lower case.
 fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
     let value = keys.value(key)?;
     let names = names_of(value);
@@ -76,7 +76,7 @@ fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
     names
 }
 
-/// Returns the names in lower case. `None` if there is none, or one is empty or repeated.
+/// Returns the names in lower case, or `None` if there are no names, or a name is empty or repeated.
 fn names_of(value: &Value) -> Option<Vec<String>> {
     let texts: Vec<&str> = match value {
         Value::String(text) => vec![text],
@@ -88,7 +88,7 @@ fn names_of(value: &Value) -> Option<Vec<String>> {
     (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
-/// Parses a duration that isn't negative. It can't be given in days, because [`SignedDuration`] doesn't parse them.
+/// Parses a non-negative duration. [`SignedDuration`] doesn't parse days, so hours are the largest unit.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
     parsed.ok_or_else(|| {
@@ -98,7 +98,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     })
 }
 
-/// Reads `protects = { users = "id" }`. [`together`] sets the tables later, when all datasets are known.
+/// Reads `protects = { users = "id" }`. The tables are left empty: [`together`] sets them once all datasets are known.
 pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     let Some(value) = keys.value("protects") else { return Vec::new() };
     let Some(table) = value.as_table() else {
@@ -140,7 +140,7 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     protects
 }
 
-/// Checks everything that depends on all datasets, and sets the tables of `protects`.
+/// Checks each inbox against all other datasets, and sets the tables in `protects`.
 pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults) {
     let tables: BTreeMap<String, TableName> =
         datasets.values().map(|dataset| (dataset.name.clone(), dataset.table.clone())).collect();
@@ -150,7 +150,7 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
                 Some(table) if protect.dataset != dataset.name => protect.table = table.clone(),
                 _ => faults.push(
                     &format!("datasets.{}.protects.{}", dataset.name, protect.dataset),
-                    "not the name of another dataset in this file",
+                    "expected the name of another dataset in this file",
                 ),
             }
         }
@@ -242,7 +242,7 @@ mod tests {
             inbox(
                 "location = \"s3://lake/schemas\", key = [\"a\", \"state\"], columns = { a = \"double\", b = \"int\" }"
             ),
-            "x: datasets.optouts.source.inbox.key: state and occurred_at can't be key columns: every record has them besides the key\n\
+            "x: datasets.optouts.source.inbox.key: state and occurred_at can't be key columns: every record has them in addition to the key\n\
              x: datasets.optouts.source.inbox.columns.b: not a column of key: declare only the key's columns\n\
              x: datasets.optouts.source.inbox.columns.a: the type of a key column must be bigint, int or string\n\
              x: datasets.optouts.source.inbox.columns: state is missing: declare all columns of key, or remove columns\n\
@@ -256,8 +256,8 @@ mod tests {
             )
             .unwrap_err(),
             "x: datasets.optouts.protects.users: expected one column for each of the inbox's key columns (1), found 2\n\
-             x: datasets.optouts.protects.orders: not the name of another dataset in this file\n\
-             x: datasets.optouts.protects.optouts: not the name of another dataset in this file"
+             x: datasets.optouts.protects.orders: expected the name of another dataset in this file\n\
+             x: datasets.optouts.protects.optouts: expected the name of another dataset in this file"
         );
     }
 }

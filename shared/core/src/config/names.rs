@@ -1,4 +1,4 @@
-//! Reads names of things in Glue and S3: locations, tables and columns.
+//! Reads the names of Glue tables and columns, and S3 locations.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use crate::{
     schema::{Column, GlueType},
 };
 
-/// Reads the columns of `partition_by`, in lower case.
+/// Reads `partition_by`. Returns the column names in lower case.
 pub fn folders(keys: &Keys) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for name in keys.strings("partition_by").unwrap_or_default() {
         let name = name.to_lowercase();
         if let Err(fault) = identifier(&name) {
-            keys.fault("partition_by", format!("the column becomes a folder's name, but {fault}"));
+            keys.fault("partition_by", format!("the column becomes a folder name, but {fault}"));
         } else if columns.contains(&name) {
             keys.fault("partition_by", format!("{name:?} is listed twice"));
         } else {
@@ -24,7 +24,7 @@ pub fn folders(keys: &Keys) -> Vec<String> {
     columns
 }
 
-/// Reads `columns = { id = "bigint", name = "string" }`, in their order in the file.
+/// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in file order.
 pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     let value = keys.value("columns")?;
     let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
@@ -51,15 +51,16 @@ pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     }
     let mut seen = BTreeSet::new();
     for column in columns.iter().filter(|column| !seen.insert(&column.name)) {
-        keys.fault("columns", format!("{:?} is declared twice: Glue's column names are lower case", column.name));
+        keys.fault("columns", format!("{:?} is declared twice: Glue ignores case in column names", column.name));
     }
     Some(columns)
 }
 
-/// The end of the fault for a `${NAME}` that wasn't replaced.
+/// The end of the error message for a `${NAME}` that wasn't replaced.
 pub const LAPTOP_ONLY: &str = "is replaced only in local runs: write the value itself";
 
-/// Checks that no `${NAME}` is left in a text. The error gives nothing else of the text, which may contain a password.
+/// Checks that `text` has no `${NAME}` left in it. The error quotes only that placeholder, because the rest may contain
+/// a password.
 pub fn written(text: &str) -> Result<&str, String> {
     let name = text.split_once("${").and_then(|(_, rest)| rest.split_once('}'));
     name.map_or(Ok(text), |(name, _)| Err(format!("${{{name}}} {LAPTOP_ONLY}")))
@@ -70,7 +71,7 @@ pub fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
 
-/// Checks a name for Glue: Athena must be able to use it without quotes.
+/// Checks that Athena can use a name without quotes.
 pub fn identifier(text: &str) -> Result<String, String> {
     let good = text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

@@ -1,10 +1,10 @@
-//! Where `datasets.toml` is.
+//! The location of `datasets.toml`.
 
 use std::path::PathBuf;
 
 use crate::{error::Result, layout::Key};
 
-/// The location of `datasets.toml`, as given by the environment variable `DATASETS`.
+/// The location of `datasets.toml`, which the environment variable `DATASETS` contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     S3(Key),

@@ -1,4 +1,4 @@
-//! Finds the position of a key in the text of `datasets.toml`.
+//! Finds the position of a key in `datasets.toml`.
 
 use toml::{
     Spanned,
@@ -13,7 +13,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Returns the position of a byte of the text.
+    /// Returns the position of the byte at offset `byte` in `text`.
     pub fn of(text: &str, byte: usize) -> Position {
         let before = text.get(..byte).unwrap_or(text);
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -27,28 +27,28 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// The keys of a TOML text with their positions.
+/// The keys in a TOML file with their positions.
 pub struct Positions<'a> {
     text: &'a str,
     table: DeTable<'a>,
 }
 
 impl<'a> Positions<'a> {
-    /// Parses a text as far as possible: it may have syntax errors.
+    /// Parses `text` as far as possible, even if it has syntax errors.
     pub fn of(text: &'a str) -> Self {
         Self { text, table: DeTable::parse_recoverable(text).0.into_inner() }
     }
 
-    /// Returns the position of the last key of a path such as `datasets.users.checks`. If it doesn't exist, returns
-    /// that of its deepest existing parent.
+    /// Returns the position of the last key in a path such as `datasets.users.checks`. If that key doesn't exist,
+    /// returns the position of its deepest existing parent.
     pub fn find(&self, path: &str) -> Position {
         let byte = deepest(&self.table, path).map_or(0, |(_, byte)| byte);
         Position::of(self.text, byte)
     }
 }
 
-/// Returns the length of the unmatched rest of the path, and the byte of the deepest matching key. A key may contain
-/// dots, so several keys can match: the one with the shortest rest wins.
+/// Returns the length of the part of `path` that didn't match, and the byte offset of the deepest matching key. A key
+/// may contain dots, so several keys can match. The one that leaves the shortest rest wins.
 fn deepest(table: &DeTable, path: &str) -> Option<(usize, usize)> {
     let of = |(key, value): (&Spanned<_>, &Spanned<DeValue>)| {
         let name: &std::borrow::Cow<str> = key.get_ref();

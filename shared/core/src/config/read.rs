@@ -1,4 +1,4 @@
-//! Reads the keys of a TOML table one by one. Collects every fault, and every key that the code knows.
+//! Reads the keys of a TOML table one by one. Collects all faults, and the keys that were read, to detect unknown ones.
 
 use std::cell::RefCell;
 
@@ -8,14 +8,14 @@ use toml::{Table, Value};
 /// One problem in the file, and its position.
 pub struct Fault {
     pub at: At,
-    /// Begins with the path, if there is one.
+    /// The message for people. It starts with the key path, if there is one.
     pub message: String,
 }
 
 pub enum At {
     /// The path of a key.
     Key(String),
-    /// A byte offset in a text that isn't valid TOML.
+    /// A byte offset in a file that isn't valid TOML.
     Byte(usize),
 }
 
@@ -28,7 +28,7 @@ impl Faults {
         self.add(At::Key(path.into()), path, fault);
     }
 
-    /// Adds a fault of the table at `path`, with the position of the `key` that causes it.
+    /// Adds a fault that names the table at `path`, but has the position of the `key` in it that causes the fault.
     fn push_key(&self, path: &str, key: &str, fault: impl std::fmt::Display) {
         self.add(At::Key(child_path(path, key)), path, fault);
     }
@@ -56,7 +56,7 @@ pub struct Keys<'a> {
     path: String,
     table: &'a Table,
     faults: &'a Faults,
-    /// The keys that were read so far.
+    /// The keys that have been read so far.
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Keys<'a> {
         self.faults.push(&self.at(key), fault);
     }
 
-    /// Adds a fault of the whole table.
+    /// Adds a fault for the whole table.
     pub fn fault_here(&self, fault: impl std::fmt::Display) {
         self.faults.push(&self.path, fault);
     }
@@ -91,7 +91,7 @@ impl<'a> Keys<'a> {
         self.table.get(key)
     }
 
-    /// Reads a value of one type. Any other value is a fault.
+    /// Reads a value with `read`. If it returns `None`, adds a fault that says what was `expected`.
     fn typed<T>(&self, key: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.value(key)?;
         let read = read(value);
@@ -147,7 +147,7 @@ impl<'a> Keys<'a> {
         table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))
     }
 
-    /// Returns all entries of this table, for tables whose keys are chosen by the user.
+    /// Returns all entries in this table, for tables whose keys are chosen by the user.
     pub fn all(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.table.iter()
     }
@@ -158,17 +158,17 @@ impl<'a> Keys<'a> {
         Some(Keys::new(self.at(key), table, self.faults))
     }
 
-    /// Reads a non-empty string and parses it. The error of `parse` becomes a fault of the key.
+    /// Reads a non-empty string and parses it. An error from `parse` becomes a fault at the key.
     pub fn parsed<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         self.taken(key, parse(self.string(key)?))
     }
 
-    /// Unwraps a parsed value. An error becomes a fault of the key.
+    /// Unwraps a parsed value. An error becomes a fault at the key.
     pub fn taken<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {
         parsed.map_err(|fault| self.fault(key, fault)).ok()
     }
 
-    /// Reads a duration that isn't negative: `90m`, `1h 30m`, `30d`. A day has 24 hours.
+    /// Reads a non-negative duration, such as `90m`, `1h 30m` or `30d`. A day has 24 hours.
     pub fn duration(&self, key: &'static str) -> Option<SignedDuration> {
         self.parsed(key, |text| {
             let span: Option<Span> = text.parse().ok();
@@ -180,7 +180,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// Reports each key that was never read as unknown.
+    /// Adds an "unknown key" fault for each key that was never read.
     pub fn finish(self) {
         let known = self.known.into_inner();
         let mut expected: Vec<&str> = Vec::new();
@@ -196,7 +196,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Describes the type of a value. Never returns the value itself, which may be a password.
+/// Returns a description of the value's type, never the value itself, which may be a password.
 pub fn described(value: &Value) -> &'static str {
     match value {
         Value::String(text) if text.trim().is_empty() => "an empty string",

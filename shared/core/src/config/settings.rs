@@ -1,4 +1,4 @@
-//! The settings that a dataset may take from `[defaults]`.
+//! The settings that a dataset can inherit from `[defaults]`.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{layout::Location, schema::Policy};
 
-/// The settings of a dataset or of `[defaults]`, as far as they are given.
+/// The settings from one dataset or from `[defaults]`. `None` means that a setting is not given there.
 #[derive(Default, Clone)]
 pub struct Defaults {
     pub database: Option<String>,
@@ -24,7 +24,7 @@ pub struct Defaults {
     pub workgroups: Option<Vec<String>>,
 }
 
-/// The keys of `retain`, as far as they are given.
+/// The keys in `retain`. `None` means that a key is not given.
 #[derive(Default, Clone, Copy)]
 pub struct Kept {
     generations: Option<u64>,
@@ -48,7 +48,7 @@ impl Kept {
         kept
     }
 
-    /// Takes each missing key from `fallback`.
+    /// Returns these keys, with missing ones taken from `fallback`.
     fn or(self, fallback: Kept) -> Kept {
         Kept {
             generations: self.generations.or(fallback.generations),
@@ -58,7 +58,7 @@ impl Kept {
         }
     }
 
-    /// Fills in the defaults. An inbox keeps no generations for a rollback by default, because its rollback is refused.
+    /// Fills in the defaults. An inbox keeps no generations for a rollback by default, because it can't be rolled back.
     pub fn retain(self, is_inbox: bool) -> Retain {
         let default = Retain::default();
         Retain {
@@ -72,7 +72,7 @@ impl Kept {
 
 const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
-/// Reads `on_drift`, or `on_unflip`, its older name.
+/// Reads `on_drift`, which may also be given by its old name, `on_unflip`.
 fn on_drift(keys: &Keys) -> Option<OnDrift> {
     let (new, old) = (keys.parsed("on_drift", OnDrift::parse), keys.parsed("on_unflip", OnDrift::parse));
     if new.is_some() && old.is_some() {
@@ -103,7 +103,7 @@ impl Defaults {
         defaults
     }
 
-    /// Takes each missing setting from `fallback`.
+    /// Returns these settings, with missing ones taken from `fallback`.
     pub fn or(self, fallback: &Defaults) -> Defaults {
         Defaults {
             database: self.database.or_else(|| fallback.database.clone()),

@@ -1,4 +1,4 @@
-//! The sources of a dataset, with their options.
+//! The sources that a dataset can have, with their options.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::csv::Csv;
 use crate::{consent::key::Key, layout::Location, schema::Column};
 
-/// Where the rows of a dataset come from.
+/// Where a dataset's rows come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     Postgres(Postgres),
@@ -19,7 +19,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Returns whether an engine that AWS runs, Athena or a Glue job, writes the files itself.
+    /// Returns whether an engine (Athena or a Glue job) writes the files, instead of Turntable.
     pub fn is_engine(&self) -> bool {
         matches!(self, Source::Athena(_) | Source::GlueJob(_))
     }
@@ -29,9 +29,9 @@ impl Source {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
-    /// The number of connections that read at the same time, each a part of the rows. At least 1.
+    /// The number of connections that read at the same time. Each reads one part of the rows. At least 1.
     pub parallel: u32,
-    /// The column of the query whose value ranges are the parts.
+    /// The column in the query result whose values are divided into ranges, one for each part.
     pub split_by: Option<String>,
     pub session: Session,
 }
@@ -41,7 +41,7 @@ pub struct Postgres {
 pub struct Mysql {
     pub connect: Connect,
     pub query: String,
-    /// Accepted but ignored: without a shared snapshot, a query can't be split.
+    /// Accepted but ignored, because a query can't be split without a shared snapshot.
     pub split_by: Option<String>,
     pub session: Session,
 }
@@ -50,20 +50,21 @@ pub struct Mysql {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Session {
     pub auth: Auth,
-    /// The time limit for connecting to each host. `None` takes that of a PostgreSQL URL, or else 10 s.
+    /// The time limit for connecting to each host. `None` uses the value in the PostgreSQL URL, if it has one, and
+    /// otherwise 10 s.
     pub connect_timeout: Option<SignedDuration>,
-    /// The time limit for each statement, including the reading of all rows. `None` means no limit on PostgreSQL, even
+    /// The time limit for each statement, including reading all its rows. `None` means no limit on PostgreSQL, even
     /// if the role or the database sets one, and the server's own limit on MySQL.
     pub statement_timeout: Option<SignedDuration>,
-    /// How long a connection is idle before TCP sends a keepalive probe. `None` takes that of a PostgreSQL URL, or else
-    /// 1 min.
+    /// How long a connection may be idle before TCP sends a keepalive probe. `None` uses the value in the PostgreSQL
+    /// URL, if it has one, and otherwise 1 min.
     pub keepalive: Option<SignedDuration>,
 }
 
 /// How to authenticate to a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// The password of the URL or the secret.
+    /// The password in the URL or the secret.
     #[default]
     Password,
     /// An IAM token for RDS or Aurora.
@@ -73,7 +74,7 @@ pub enum Auth {
 /// How to reach a database.
 #[derive(Clone, PartialEq)]
 pub enum Connect {
-    /// The name or ARN of a Secrets Manager secret: the JSON that RDS writes, or a URL.
+    /// The name or ARN of a Secrets Manager secret. The secret contains the JSON that RDS writes, or a URL.
     Secret(String),
     /// A URL, for local runs: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
     Url(String),
@@ -93,16 +94,17 @@ pub struct Files {
     pub bucket: String,
     /// The key of one object, or a prefix.
     pub key: String,
-    /// The format of all objects. `None` detects it from each object's name.
+    /// The format of all objects. `None` means that it is detected from each object's name.
     pub format: Option<Format>,
-    /// The declared columns, in order. `None` takes them from Parquet files, and infers them from CSV and NDJSON.
+    /// The declared columns, in order. `None` means that they are read from Parquet files, and inferred from CSV and
+    /// NDJSON.
     pub columns: Option<Vec<Column>>,
-    /// How CSV is written. `None` means RFC 4180 with a header, in UTF-8.
+    /// The format of CSV files. `None` means RFC 4180 with a header, in UTF-8.
     pub csv: Option<Csv>,
 }
 
 impl Files {
-    /// Returns the location that the files are read from, for messages.
+    /// Returns the location that the files are read from, for use in messages.
     pub fn location(&self) -> String {
         Location { bucket: self.bucket.clone(), prefix: self.key.clone() }.to_string()
     }
@@ -118,35 +120,35 @@ pub enum Format {
 /// A query whose result Athena writes with `UNLOAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Athena {
-    /// Without a semicolon at the end.
+    /// The query, without a trailing semicolon.
     pub query: String,
     pub workgroup: String,
-    /// The partition columns, which become folders: outermost first, lower case.
+    /// The partition columns, which become folders, in lower case. The outermost folder comes first.
     pub partition_by: Vec<String>,
 }
 
-/// The user's own Glue job. It writes Parquet to the location that it gets as an argument.
+/// A Glue job that the user provides. It writes Parquet to the location that it gets as an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlueJob {
     pub name: String,
-    /// As Glue expects them: each name begins with `--`.
+    /// The job arguments, as Glue expects them: each name starts with `--`.
     pub arguments: BTreeMap<String, String>,
-    /// The time after which Glue ends the run, in minutes.
+    /// The time after which Glue stops the run, in minutes.
     pub timeout: u32,
 }
 
-/// Where applications put opt-outs, and how they are published.
+/// An inbox where applications put opt-outs, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
     pub location: Location,
-    /// The columns of the key, lower case, in order.
+    /// The names of the key columns, in order and in lower case.
     pub key: Vec<String>,
-    /// The types of the key's columns. `None` takes them from the live table.
+    /// The types of the key columns. `None` means that they are taken from the live table.
     pub types: Option<Key>,
-    /// The number of buckets. `None` derives it from the number of rows.
+    /// The number of buckets. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
     /// The shortest time between two refreshes. A refresh that comes sooner waits for the next event or the schedule.
     pub min_interval: SignedDuration,
-    /// Another table with the same columns, for an explicit reconcile.
+    /// The source of another table with the same columns, which an explicit `reconcile` merges.
     pub reconcile: Option<Box<Source>>,
 }

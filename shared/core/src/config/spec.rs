@@ -1,4 +1,4 @@
-//! The hash of the settings that decide the content of a dataset.
+//! The hash of the settings that decide a dataset's content.
 
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
-/// Keys of a source that say how to read it, and don't change its rows.
+/// The keys of a source that say how to read it and don't affect its rows.
 const ACCESS_KEYS: [&str; 10] = [
     "url",
     "secret",
@@ -20,7 +20,7 @@ const ACCESS_KEYS: [&str; 10] = [
     "timeout",
 ];
 
-/// Returns the SHA-256, in hex, of the settings that decide the content. It leaves out how to reach the source, and
+/// Returns the SHA-256, in hex, of the settings that decide the content. How to connect to the source is left out, and
 /// with it every password.
 pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();

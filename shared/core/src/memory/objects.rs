@@ -1,4 +1,4 @@
-//! S3 in memory, with the semantics that Turntable relies on.
+//! In-memory S3, with the semantics that Turntable relies on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
-/// S3 in memory. Clones share their objects.
+/// An in-memory S3. Clones share their objects.
 #[derive(Clone, Default)]
 pub struct Objects(Arc<Mutex<State>>);
 
@@ -27,7 +27,7 @@ pub struct Objects(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
-    /// The number of writes so far. Each write is one second later than the one before.
+    /// The number of writes so far. Each write has a time one second after the previous one.
     writes: i64,
 }
 
@@ -44,10 +44,10 @@ impl Object {
     }
 }
 
-/// The one bucket that doesn't exist.
+/// The only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// Returns a stream's chunk size in bytes: small objects also arrive in several chunks, and large ones not in too many.
+/// Returns a stream's chunk size in bytes. Even small objects arrive in several chunks, and large ones in not too many.
 fn chunk_size(size: usize) -> usize {
     (size / 16).clamp(100, 64 << 10)
 }
@@ -74,7 +74,7 @@ impl Objects {
         self.state().objects.remove(&key);
     }
 
-    /// Begins a multipart upload and leaves it unfinished.
+    /// Starts a multipart upload and leaves it unfinished.
     pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
@@ -117,14 +117,14 @@ impl State {
     fn write(&mut self, at: &Key, body: Bytes) -> String {
         self.writes += 1;
         let etag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let modified = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        let modified = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time in this century");
         self.objects.insert(at.clone(), Object { body, etag: etag.clone(), modified });
         etag
     }
 
     fn begin(&mut self, at: &Key) -> Unfinished {
         self.writes += 1;
-        let initiated = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time of this century");
+        let initiated = Timestamp::from_second(1_700_000_000 + self.writes).expect("a time in this century");
         let upload = Unfinished { key: at.clone(), id: self.writes.to_string(), initiated };
         self.uploads.insert(upload.clone());
         upload
@@ -230,7 +230,7 @@ impl port::Objects for Objects {
     }
 }
 
-/// The size in bytes from which an object is uploaded in parts. S3 lists the upload from its first part on.
+/// Objects of this size in bytes or more are uploaded in parts. S3 lists an upload from its first part on.
 const PART: usize = 8 << 20;
 
 struct Upload {
@@ -256,13 +256,13 @@ impl port::Upload for Upload {
             return Err(port::missing(&self.at));
         }
         let etag = state.write_new(&self.at, std::mem::take(&mut self.body).into());
-        etag.ok_or_else(|| Error::conflict(format!("{} exists already", self.at)))
+        etag.ok_or_else(|| Error::conflict(format!("{} already exists", self.at)))
     }
 
     async fn abort(self: Box<Self>) {}
 }
 
-/// Removes the unfinished upload, however it ended.
+/// Removes the upload from the unfinished ones, whether it was finished, aborted or dropped.
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(begun) = &self.begun {

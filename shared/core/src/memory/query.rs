@@ -1,4 +1,4 @@
-//! Athena in memory: a function from SQL to an answer.
+//! In-memory Athena: a function that maps SQL to an answer.
 
 use std::{
     future::poll_fn,
@@ -31,7 +31,7 @@ impl Default for Memory {
     }
 }
 
-/// Returns an answer of one value that scanned 7 bytes.
+/// Returns an answer that consists of one value and scanned 7 bytes.
 pub fn one(value: &str) -> Answered {
     Answered { rows: vec![vec![Some(value.into())]], scanned: 7 }
 }
@@ -57,17 +57,17 @@ impl Memory {
         Memory { answer: Mutex::new(answer), asked: Mutex::default(), oldest: Mutex::new(oldest) }
     }
 
-    /// Sets the answers to all further queries.
+    /// Sets the function that answers all further queries.
     pub fn answers(&self, answer: impl Fn(&str) -> Result<Answered> + Send + Sync + 'static) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(answer);
     }
 
-    /// Returns every query so far, in order.
+    /// Returns all queries so far, in order.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets the start of the oldest running query.
+    /// Sets when the oldest running query was submitted. `None` means that no query is running.
     pub fn running_since(&self, oldest: Option<Timestamp>) {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }

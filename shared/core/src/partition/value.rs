@@ -1,4 +1,4 @@
-//! One value of a partition column, and its text in the name of a folder.
+//! One value of a partition column, and its spelling in a folder name.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the projection type for a column type. The error says what to cast other types to.
+    /// Returns the projection type for a column type. For other types, the error says what to cast them to.
     pub fn of(glue_type: &str) -> Result<Kind, String> {
         match glue_type {
             "date" => Ok(Kind::Date),
@@ -37,15 +37,16 @@ pub enum Value {
     Text(String),
 }
 
-/// Characters that Hive escapes in folder names, that separate the values of an enum, or that have a meaning in a
-/// template.
+/// The characters that Hive escapes in folder names, that separate the values of an enum, or that have a special
+/// meaning in a template.
 const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
 
-/// The longest text, in bytes. A whole S3 key has at most 1,024.
+/// The longest allowed text value, in bytes. A whole S3 key has at most 1,024.
 const MAX_TEXT_BYTES: usize = 255;
 
 impl Value {
-    /// Checks that a text can be a folder name and an enum value. The error says why not, without the text.
+    /// Checks that `text` can be used in a folder name and as an enum value. The error says why not, but doesn't quote
+    /// the text.
     pub fn text(text: &str) -> Result<Value, String> {
         let trouble = if text.is_empty() {
             "is empty"
@@ -66,7 +67,7 @@ impl Value {
         Err(format!("{trouble}: replace it in the source's query"))
     }
 
-    /// Checks that a day is in the years 1 to 9999, which are written with four digits.
+    /// Checks that a day, counted from 1970-01-01, is in the years 1 to 9999, which are written with four digits.
     pub fn date(days: i32) -> Result<Value, String> {
         match date(days.into()).map(|date| date.year()) {
             Ok(1..=9999) => Ok(Value::Date(days)),
@@ -74,18 +75,18 @@ impl Value {
         }
     }
 
-    /// Parses the text of a folder. Returns `None` if Turntable wouldn't write a value like that.
+    /// Parses a value from a folder name. Returns `None` if Turntable wouldn't write it like that.
     pub fn parse(kind: Kind, text: &str) -> Option<Value> {
         let value = match kind {
             Kind::Date => Value::Date(days(text.parse().ok()?)),
             Kind::Integer => Value::Integer(text.parse().ok()?),
             Kind::Enum => return Value::text(text).ok(),
         };
-        // Only the canonical spelling counts, because each value has exactly one folder.
+        // Only the canonical spelling is accepted, because each value has exactly one folder.
         (value.to_string() == text).then_some(value)
     }
 
-    /// Returns the value as a number, for the projections that are ranges. Dates are days since 1970-01-01.
+    /// Returns the value as a number, for projections that are ranges. A date is the number of days since 1970-01-01.
     pub(super) fn whole(&self) -> Option<i64> {
         match self {
             Value::Date(days) => Some((*days).into()),
@@ -95,7 +96,7 @@ impl Value {
     }
 }
 
-/// The folder value that Hive uses for NULL.
+/// The value that Hive writes in folder names for NULL.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 impl fmt::Display for Value {
@@ -119,7 +120,7 @@ pub(super) fn date(days: i64) -> Result<civil::Date, String> {
     EPOCH.checked_add(span).map_err(|_| "date out of range".to_owned())
 }
 
-/// Returns the days since 1970-01-01.
+/// Returns the number of days since 1970-01-01.
 pub(super) fn days(date: civil::Date) -> i32 {
     (date - EPOCH).get_days()
 }

@@ -1,10 +1,10 @@
-//! The differences between the columns of a table and of its new files.
+//! The differences between a table's columns and those in its new files.
 
 use std::fmt;
 
 use super::{column::Column, glue_type::GlueType, text::Text};
 
-/// One difference. Columns are compared by name, as Athena reads Parquet. Their order doesn't matter.
+/// One difference. Columns are matched by name, as Athena does with Parquet, so their order doesn't matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Added {
@@ -15,25 +15,25 @@ pub enum Change {
         name: String,
         glue_type: String,
     },
-    /// A dropped and an added column have the same type and the same position.
+    /// A column is gone, and a new one has the same type and position.
     Renamed {
         from: String,
         to: String,
         glue_type: String,
     },
-    /// The new type holds every value of the old one.
+    /// The new type can hold every value of the old one.
     Widened {
         name: String,
         from: String,
         to: String,
     },
-    /// The old type holds every value of the new one.
+    /// The old type can hold every value of the new one, but not the other way round.
     Narrowed {
         name: String,
         from: String,
         to: String,
     },
-    /// Neither type holds every value of the other.
+    /// Neither type can hold every value of the other.
     Retyped {
         name: String,
         from: String,
@@ -64,7 +64,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Returns every difference between the columns of a table and of its new files. Types are compared by meaning:
+/// Returns all differences between a table's columns and those in its new files. Types are compared by meaning, so
 /// `integer` equals `int`.
 pub fn changes(table: &[Column], files: &[Column]) -> Vec<Change> {
     let is_in = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
@@ -108,7 +108,7 @@ fn retyped(old: &Column, new: &Column) -> Option<Change> {
     }
 }
 
-/// Returns whether two spellings mean the same type.
+/// Returns whether two spellings denote the same type.
 fn same(a: &str, b: &str) -> bool {
     if let (Some(a), Some(b)) = (Text::parse(a), Text::parse(b)) {
         return a == b;
@@ -119,7 +119,7 @@ fn same(a: &str, b: &str) -> bool {
     }
 }
 
-/// Returns whether a column of the type `wide` holds every value of the type `narrow` unchanged.
+/// Returns whether a column of type `wide` can hold every value of type `narrow` unchanged.
 fn holds(wide: &str, narrow: &str) -> bool {
     if let (Some(wide), Some(narrow)) = (Text::parse(wide), Text::parse(narrow)) {
         return wide.holds(narrow);
@@ -192,7 +192,7 @@ mod tests {
             assert!(holds(wide, narrow), "{narrow} → {wide}");
             assert!(!holds(narrow, wide), "{wide} → {narrow}");
         }
-        // More digits after the point leave fewer before it.
+        // A larger scale leaves fewer digits before the decimal point.
         for (a, b) in [
             ("decimal(10,2)", "decimal(10,4)"),
             ("int", "double"),

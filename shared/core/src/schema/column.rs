@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One column as Glue stores it.
+/// One column, as Glue stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Lower case.
+    /// The name, in lower case.
     pub name: String,
-    /// In Glue's spelling, without spaces: `array<decimal(10,2)>`.
+    /// The type in Glue's spelling, without spaces, such as `array<decimal(10,2)>`.
     #[serde(rename = "type")]
     pub glue_type: String,
 }

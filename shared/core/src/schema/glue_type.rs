@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// A column type as files know it: a file has no lengths of text, so `varchar(n)` and `char(n)` are [`GlueType::String`].
+/// A column type as it is stored in files. Files store no text lengths, so `varchar(n)` and `char(n)` are
+/// [`GlueType::String`].
 ///
-/// `Display` writes Glue's spelling, without spaces; what it writes parses back to the same type.
+/// `Display` writes Glue's spelling, without spaces. Parsing it returns the same type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GlueType {
     Boolean,
@@ -14,7 +15,7 @@ pub enum GlueType {
     Bigint,
     Float,
     Double,
-    /// 1 to 38 digits, of which `scale` stand behind the point.
+    /// `precision` is the number of digits, 1 to 38. `scale` is how many of them are after the decimal point.
     Decimal {
         precision: u8,
         scale: u8,
@@ -25,12 +26,12 @@ pub enum GlueType {
     Timestamp,
     Array(Box<GlueType>),
     Map(Box<GlueType>, Box<GlueType>),
-    /// Names are lower case.
+    /// The fields, with their names in lower case.
     Struct(Vec<(String, GlueType)>),
 }
 
 impl GlueType {
-    /// Parses Glue's spelling, and Athena's `integer` and `real`. The error says where the text stops being a type.
+    /// Parses Glue's spelling, and also Athena's `integer` and `real`. The error says at which character it failed.
     pub fn parse(text: &str) -> Result<GlueType, String> {
         let mut parser = Parser { text, rest: text };
         let glue_type = parser.glue_type(0)?;
@@ -38,7 +39,7 @@ impl GlueType {
         if parser.rest.is_empty() { Ok(glue_type) } else { Err(parser.fault()) }
     }
 
-    /// The bytes of an integer type; `None` for every other type.
+    /// Returns the size of an integer type in bytes, or `None` for other types.
     pub fn integer_width(&self) -> Option<u8> {
         match self {
             GlueType::Tinyint => Some(1),
@@ -80,7 +81,7 @@ impl fmt::Display for GlueType {
     }
 }
 
-/// How deep types may nest: deeper than in any real table, and not deep enough to exhaust the stack.
+/// How deep types may nest. Real tables don't nest deeper, and this depth can't exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
 struct Parser<'a> {

@@ -1,4 +1,4 @@
-//! The columns of a table: their types, how two sets of them differ, and which changes are allowed.
+//! A table's columns: their types, how two lists of columns differ, and which changes are allowed.
 
 mod change;
 mod column;

@@ -8,12 +8,12 @@ use super::{
 /// Which changes to a table's columns a flip may make.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// No changes.
+    /// Allows no changes.
     #[default]
     Strict,
-    /// New columns, which are added last, and types that hold every value of the old ones.
+    /// Allows new columns, which are added at the end, and types that can hold every value of the old ones.
     Additive,
-    /// All changes, at the operator's risk.
+    /// Allows all changes, at the operator's own risk.
     Any,
 }
 
@@ -27,12 +27,12 @@ impl Policy {
         }
     }
 
-    /// Returns the policy for a flip back, which must be able to undo every change that this policy allows.
+    /// Returns the policy for flipping back, which must be able to undo every change that this policy allows.
     pub fn back(self) -> Policy {
         if self == Policy::Strict { Policy::Strict } else { Policy::Any }
     }
 
-    /// Returns the differences between a table and its new files that this policy doesn't allow.
+    /// Returns those differences between a table and its new files that this policy doesn't allow.
     pub fn refused(self, table: &[Column], files: &[Column]) -> Vec<Change> {
         changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
     }

@@ -1,16 +1,16 @@
-//! The text types `string`, `varchar(n)` and `char(n)`. They are one type in a file and three in a table.
+//! The text types `string`, `varchar(n)` and `char(n)`, which are three types in a table but only one in a file.
 
-/// A text type, with its length if it has one.
+/// A text type, with its maximum length if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     String,
     Varchar(u32),
-    /// Padded to its length by the engine.
+    /// Values are padded to this length by the engine.
     Char(u32),
 }
 
 impl Text {
-    /// Parses a Glue type. Returns `None` if it isn't a text type.
+    /// Parses a Glue type, or returns `None` if it isn't a text type.
     pub fn parse(glue_type: &str) -> Option<Text> {
         let text: String = glue_type.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
         if text == "string" {
@@ -24,7 +24,7 @@ impl Text {
         }
     }
 
-    /// Returns whether this type holds every text of `other` unchanged.
+    /// Returns whether this type can hold every value of type `other` unchanged.
     pub fn holds(self, other: Text) -> bool {
         match (other, self) {
             (_, Text::String) => true,

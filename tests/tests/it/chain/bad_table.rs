@@ -63,8 +63,8 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
 
     let plain = "Turntable publishes only plain Parquet tables, so give the dataset another table";
     let partitioned = "each registered partition has its own location, and no call moves them together with the \
-                       table's, so readers would see a mixture: move the table to partition projection, as \
-                       described in docs/partitions.md";
+                       table's, so readers would see a mixture of old and new data: move the table to partition \
+                       projection, as described in docs/partitions.md";
     let expected = [
         (
             "absent",
