@@ -1,4 +1,4 @@
-//! Secrets Manager.
+//! The [`Secrets`] port on Secrets Manager.
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
