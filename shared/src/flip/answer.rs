@@ -24,7 +24,7 @@ pub struct Flipped {
     pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// The outcome for the whole group. `None` if the dataset has no group.
+    /// The outcome for the whole group. `None` if the request concerned only one dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<FlippedGroup>,
 }
