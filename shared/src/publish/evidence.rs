@@ -41,7 +41,7 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     Ok(Found { objects: found, footers })
 }
 
-/// Lists the location's objects, without those that Athena ignores.
+/// Lists the location's objects, except those that Athena ignores.
 pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Vec<Object>> {
     let location = &manifest.location;
     let listed = objects.list(location, None).await?;

@@ -20,7 +20,7 @@
 //! One exception: a table that did not exist has no `VersionId`, and a flip never deletes a table. If the flip that
 //! creates a table goes back, the new table may stay behind.
 //!
-//! The generations that the record names as live were live together: all tables were read again after the last of them
+//! The generations that the record names as live were live together: all tables were read again after the last table
 //! had been moved.
 
 mod flip;

@@ -65,7 +65,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
             let record = found.record.gone_back(env.clock.now(), &left);
             if found.replace(env, group.name, &record).await? {
                 let why = record.went_back.map(|back| back.why).unwrap_or_default();
-                let reason = format!("group {} went back to its state before this flip: {why}", group.name);
+                let reason = format!("group {} was flipped back to its state before this flip: {why}", group.name);
                 let ended = GroupFlipReport::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
                 return Ok(Settled::Done(GroupFlipReport { between, ..ended.with_live(env, group).await? }));
             }

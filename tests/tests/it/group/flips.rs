@@ -91,7 +91,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     lake.rig.catalog.deny(None);
     let why = lake.rejected(&run).await;
     assert!(
-        why.contains("group core went back to its state before this flip: b: dmp.b: UpdateTable is denied"),
+        why.contains("group core was flipped back to its state before this flip: b: dmp.b: UpdateTable is denied"),
         "{why}"
     );
     lake.is_settled_at(&[&old], "it went back");
