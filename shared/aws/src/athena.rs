@@ -38,10 +38,10 @@ impl Athena {
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long one query may take. A function has 15 minutes for the checks, a flip and its canary.
+/// How long one query may take. A function has 15 minutes for the checks, the flip and its canary.
 const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
 
-/// Rows that are read of a result. No check looks at more.
+/// The largest number of rows that are read from a result. No check needs more.
 const MAX_ROWS: i32 = 100;
 
 /// Every query ends within this time, including its time in the queue. A DML statement runs for at most 4 hours.
@@ -52,11 +52,11 @@ impl Query for Athena {
     async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
         let id = self.start(database, sql).await?;
         let Ok(ended) = timeout(MAX_QUERY_TIME, self.wait(&id)).await else {
-            // Best effort: its answer is no longer needed.
+            // Best effort: the answer is no longer needed.
             let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
             let minutes = MAX_QUERY_TIME.as_secs() / 60;
             return Err(Error::unavailable(format!(
-                "query {id} took longer than {minutes} minutes and was cancelled: run again"
+                "query {id} was cancelled because it took longer than {minutes} minutes: invoke the function again"
             )));
         };
         let ended = ended?;
@@ -83,7 +83,8 @@ impl Query for Athena {
                     .into_iter()
                     .chain(executions.iter().filter(|one| is_running(one)).filter_map(submitted))
                     .min();
-                // Athena lists 45 days, newest first. Queries far older than the newest can't run any more.
+                // Athena lists the queries of the last 45 days, newest first. A query that is much older than the
+                // newest can't be running any more.
                 let last = executions.iter().filter_map(submitted).max();
                 if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > MAX_QUERY_AGE) {
                     break;
@@ -112,7 +113,9 @@ impl Athena {
             .send()
             .await;
         let id = sent.map_err(|error| refused(&self.workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
+        id.ok_or_else(|| {
+            Error::unavailable("athena:StartQueryExecution returned no query id: invoke the function again")
+        })
     }
 
     /// Waits until the query succeeds, and fails if it fails or is cancelled.
@@ -145,8 +148,8 @@ impl Athena {
     }
 }
 
-/// Converts the error of a query that Athena didn't start. A syntax error and a workgroup without an output location
-/// give the same exception.
+/// Converts the error from a query that Athena refused to start. It throws the same exception for a syntax error as for
+/// a workgroup without an output location.
 pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Error {
     let message = error.message().unwrap_or_default().to_owned();
     match error.as_service_error() {
@@ -163,8 +166,8 @@ pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>
 
 pub(super) fn cancelled(id: &str) -> Error {
     Error::unavailable(format!(
-        "query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: run again, or raise the \
-         limit"
+        "query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: invoke the function \
+         again, or raise the limit"
     ))
 }
 
@@ -179,8 +182,8 @@ fn submitted(status: &QueryExecutionStatus) -> Option<Timestamp> {
     Timestamp::from_second(at.secs()).ok()
 }
 
-/// Errors whose texts name only parts of the query, columns and locations, never values of rows. Athena finds most of
-/// them before it reads a row.
+/// Names of the errors whose text contains only parts of the query, columns and locations, never values from rows.
+/// Athena finds most of them before it reads a row.
 const SAFE_TO_QUOTE: [&str; 13] = [
     "SYNTAX_ERROR",
     "COLUMN_NOT_FOUND",
@@ -198,7 +201,7 @@ const SAFE_TO_QUOTE: [&str; 13] = [
 ];
 
 /// Returns why a query failed. An error's text may quote a value, as in `Cannot cast 'alice' to bigint`, so only the
-/// error's name and the query's id are kept. A person with access to Athena finds the full text by the id.
+/// error's name and the query's id are kept. A person with access to Athena can look up the full text by the id.
 pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let error = status.and_then(QueryExecutionStatus::athena_error);
     let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();
@@ -207,7 +210,9 @@ pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let why = if SAFE_TO_QUOTE.contains(&name) { text } else { name };
     const SYSTEM: i32 = 1;
     if error.and_then(AthenaError::error_category) == Some(SYSTEM) || error.is_some_and(AthenaError::retryable) {
-        return Error::unavailable(format!("query {id} failed with a temporary error, {name}: run again"));
+        return Error::unavailable(format!(
+            "query {id} failed with a temporary error, {name}: invoke the function again"
+        ));
     }
     match name {
         "PERMISSION_DENIED" | "ACCESS_DENIED" => Error::config(format!(
@@ -268,7 +273,7 @@ mod tests {
                 "HIVE_CURSOR_ERROR: s3://…",
                 1,
                 Kind::Unavailable,
-                "query q1 failed with a temporary error, HIVE_CURSOR_ERROR: run again",
+                "query q1 failed with a temporary error, HIVE_CURSOR_ERROR: invoke the function again",
             ),
             (
                 "PERMISSION_DENIED: Access Denied",

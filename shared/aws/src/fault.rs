@@ -1,10 +1,10 @@
-//! Errors of AWS → what an operator can do.
+//! Converts errors from AWS into errors that tell the operator what to do.
 
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use turntable_core::error::{Error, Kind};
 
-/// Converts the error of an AWS call into one that tells the operator what to do.
+/// Converts an error from an AWS call. `action` is the call's name, and `on` is what it was made on.
 pub fn fault<E, R>(action: &str, on: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -20,12 +20,12 @@ where
             Kind::Config,
             format!("{action} on {on} was refused: fix the setting, or raise the quota, that the cause names"),
         ),
-        _ => (Kind::Unavailable, format!("{action} on {on} failed: run again")),
+        _ => (Kind::Unavailable, format!("{action} on {on} failed: invoke the function again")),
     };
     Error::new(kind, what).caused_by(Cause(DisplayErrorContext(error).to_string()))
 }
 
-/// An SDK error as one line. The SDK's own types print their cause only in debug form.
+/// An SDK error as one line. The SDK's own types print their causes only in debug form.
 #[derive(Debug)]
 struct Cause(String);
 

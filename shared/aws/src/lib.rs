@@ -1,4 +1,4 @@
-//! Implementations of the ports of `turntable-core` on AWS.
+//! Implements `turntable-core`'s ports on AWS.
 
 pub mod athena;
 pub mod engine;

@@ -1,8 +1,8 @@
-//! Tokens that RDS and Aurora accept as a password when their IAM authentication is enabled.
+//! Makes the tokens that RDS and Aurora accept as a password when IAM authentication is enabled.
 //!
-//! A token is the presigned URL of a request to `connect`, without its scheme. It opens connections for 15 minutes, and
-//! its expiry closes none ("IAM database authentication", Amazon RDS User Guide). Making one calls only the credentials
-//! provider. The signature was compared with that of the SDK's own signer. It wasn't tried on RDS.
+//! A token is the presigned URL of a `connect` request, without its scheme. It can open connections for 15 minutes, and
+//! connections stay open when it expires ("IAM database authentication", Amazon RDS User Guide). Making one calls only
+//! the credentials provider. The signature was compared with one from the SDK's own signer. It wasn't tried on RDS.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,10 +19,10 @@ use turntable_core::{
     port::TokenSigner,
 };
 
-/// How long a token can open connections.
+/// How long a token can be used to open connections.
 const VALID: Duration = Duration::from_secs(900);
 
-/// Signs tokens. `region` is for servers whose host names contain no region.
+/// Signs tokens. `region` is used for servers whose host names contain no region.
 #[derive(Debug, Clone)]
 pub struct Signer {
     pub credentials: SharedCredentialsProvider,
@@ -30,7 +30,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Returns `None` if there are no credentials or no region.
+    /// Returns `None` if the configuration has no credentials provider or no region.
     pub fn new(aws: &SdkConfig) -> Option<Signer> {
         Some(Signer { credentials: aws.credentials_provider()?, region: aws.region()?.to_string() })
     }
@@ -66,13 +66,13 @@ impl TokenSigner for Signer {
     }
 }
 
-/// Returns the region of `NAME.ID.REGION.rds.amazonaws.com`, also in China (`.com.cn`).
+/// Returns the region in `NAME.ID.REGION.rds.amazonaws.com`, with or without China's `.cn` at the end.
 fn region(host: &str) -> Option<&str> {
     let host = host.strip_suffix(".cn").unwrap_or(host).strip_suffix(".rds.amazonaws.com")?;
     host.rsplit('.').next()
 }
 
-/// Percent-encodes everything but RFC 3986's unreserved characters, for a URL's query.
+/// Percent-encodes everything but RFC 3986's unreserved characters, for the query of a URL.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

@@ -1,4 +1,4 @@
-//! Secrets Manager.
+//! The [`Secrets`] port on Secrets Manager.
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
@@ -30,8 +30,10 @@ impl Secrets for SecretsManager {
                 "secret {name:?}: access denied: allow secretsmanager:GetSecretValue (and kms:Decrypt, if the secret has \
                  its own KMS key)"
             )),
-            _ => Error::unavailable(format!("secret {name:?}: the request to Secrets Manager failed: run it again"))
-                .caused_by(error),
+            _ => Error::unavailable(format!(
+                "secret {name:?}: the request to Secrets Manager failed: invoke the function again"
+            ))
+            .caused_by(error),
         })
     }
 }

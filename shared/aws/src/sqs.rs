@@ -21,13 +21,13 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// Takes the URLs of the queue and of its dead-letter queue.
+    /// `url` and `dead_letters` are the URLs of the queue and its dead-letter queue.
     pub fn new(config: &aws_config::SdkConfig, url: String, dead_letters: String) -> Self {
         Sqs { client: Client::new(config), url, dead_letters }
     }
 }
 
-/// Messages that one `SendMessageBatch` call takes.
+/// The largest number of messages that `SendMessageBatch` accepts.
 const MAX_BATCH_MESSAGES: usize = 10;
 
 #[async_trait]
@@ -47,7 +47,11 @@ impl Queue for Sqs {
             return Ok(());
         }
         // A retry may send some messages twice, which export tolerates. A lost message would be worse.
-        Err(Error::unavailable(format!("{}: SQS refused {refused} of {} messages: run again", self.url, bodies.len())))
+        Err(Error::unavailable(format!(
+            "{}: SQS refused {refused} of {} messages: invoke the function again",
+            self.url,
+            bodies.len()
+        )))
     }
 
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<()> {
@@ -70,8 +74,8 @@ impl Queue for Sqs {
     }
 }
 
-/// Returns a text that SQS accepts as an attribute. SQS refuses some control characters and messages of more than
-/// 256 KB.
+/// Shortens the text and replaces its control characters, so that SQS accepts it as an attribute. SQS refuses some
+/// control characters, and messages of more than 256 KB.
 fn attribute_text(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })

@@ -1,9 +1,9 @@
-//! The answer to an SQS event.
+//! Builds the response to an SQS event.
 
 use aws_lambda_events::sqs::BatchItemFailure;
 pub use aws_lambda_events::sqs::SqsBatchResponse;
 
-/// Returns the answer that makes SQS redeliver the messages with these ids, and delete the others.
+/// Returns the response that makes SQS redeliver the messages with these ids and delete the others.
 pub fn redeliver(ids: Vec<String>) -> SqsBatchResponse {
     let failure = |item_identifier| {
         let mut failure = BatchItemFailure::default();

@@ -1,4 +1,4 @@
-//! Tells events apart, and parses those that several functions get.
+//! Tells events apart, and parses the kinds that more than one function receives.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -7,8 +7,8 @@ use turntable_core::{
     layout::Key,
 };
 
-/// Checks whether a scheduled EventBridge rule sent the event. EventBridge Scheduler sends its configured input
-/// instead.
+/// Returns whether a scheduled EventBridge rule sent the event. (EventBridge Scheduler sends its configured input
+/// instead.)
 pub(crate) fn is_scheduled(event: &Value) -> bool {
     event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
 }
@@ -22,7 +22,7 @@ pub(crate) fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Res
         .map_err(|fault| Error::input(format!("invalid request: expected {expected}")).caused_by(fault))
 }
 
-/// Returns the object of an S3 "Object Created" event through EventBridge, or `None` for any other event.
+/// Returns the object in an S3 "Object Created" event from EventBridge, or `None` for any other event.
 pub(crate) fn created_object(event: &Value) -> Result<Option<Key>> {
     #[derive(Serialize, Deserialize)]
     struct Detail {

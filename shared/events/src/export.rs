@@ -17,15 +17,15 @@ use crate::{
 /// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Queue one message for each dataset, or for each named one.
+    /// Queue one message for each of the named datasets, or for every dataset if it is `None`.
     Fan(Option<Vec<String>>),
     /// Export one dataset.
     One(String),
-    /// Handle the messages of the queue.
+    /// Handle messages from the queue.
     Queue(Vec<Message>),
-    /// Settle an engine's run that has ended.
+    /// Settle an engine run that has ended.
     Ended(EngineRun),
-    /// Check a pending run of an engine, and settle it if it has ended.
+    /// Check a dataset's pending engine run, and settle it if it has ended.
     Pending(String, Generation),
 }
 

@@ -14,7 +14,7 @@ use crate::event::{by_hand, created_object};
 pub enum Flip {
     /// A manifest was written: flip its generation.
     Manifest(TablePaths, Generation),
-    /// An operator wants this generation live.
+    /// An operator requests that this generation go live.
     Candidate {
         dataset: String,
         generation: Generation,
@@ -40,7 +40,7 @@ pub enum Flip {
 }
 
 impl Flip {
-    /// Returns the generation that the request names.
+    /// Returns the generation that the request names, if any.
     pub fn generation(&self) -> Option<Generation> {
         match self {
             Flip::Manifest(_, generation) | Flip::Candidate { generation, .. } => Some(*generation),
@@ -79,7 +79,7 @@ impl Flip {
             None if reason.is_some() => Err(unexpected("reason")),
             None => {
                 let generation = generation.ok_or_else(|| {
-                    Error::input(format!("the request names neither generation nor action: expected {EXPECTED}"))
+                    Error::input(format!("the request names neither a generation nor an action: expected {EXPECTED}"))
                 })?;
                 Ok(Flip::Candidate { dataset, generation })
             }
@@ -101,12 +101,12 @@ impl Flip {
     }
 }
 
-/// Checks whether a request to `flip` is for the status of all datasets.
+/// Returns whether a request to `flip` is for the status of all datasets.
 pub fn is_about_all(event: &Value) -> bool {
     *event == serde_json::json!({ "action": "status" })
 }
 
-/// Returns the table of a "Glue Data Catalog Table State Change" event, or `None` for any other event.
+/// Returns the table in a "Glue Data Catalog Table State Change" event, or `None` for any other event.
 fn changed_table(event: &Value) -> Result<Option<TableName>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

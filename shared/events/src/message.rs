@@ -1,16 +1,16 @@
-//! Parses the messages of an SQS event.
+//! Parses the messages in an SQS event.
 
 use serde_json::Value;
 use turntable_core::error::{Error, Result};
 
-/// A message of an SQS queue.
+/// A message from an SQS queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub id: String,
     pub body: String,
-    /// The receipt handle, which names this delivery in calls to SQS.
+    /// The receipt handle, which identifies this delivery in calls to SQS.
     pub receipt: String,
-    /// How many times the message was received, including this time.
+    /// How many times the message has been received, including this time.
     pub received: u32,
 }
 
@@ -19,7 +19,7 @@ pub fn message(body: &str) -> Result<Value> {
     serde_json::from_str(body).map_err(|fault| Error::input("the message's body is not JSON").caused_by(fault))
 }
 
-/// Returns the messages of an SQS event, or `None` for any other event.
+/// Returns the messages in an SQS event, or `None` for any other event.
 pub(crate) fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
     if event.get("Records").is_none() {
         return Ok(None);

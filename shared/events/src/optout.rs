@@ -18,11 +18,11 @@ use crate::{
 pub enum Optout {
     /// Refresh every dataset that has an inbox. The schedule sends this.
     All,
-    /// Refresh one dataset; `reconcile` merges its whole `reconcile` source too.
+    /// Refresh one dataset. If `reconcile` is set, its whole `reconcile` source is merged too.
     One { dataset: String, reconcile: bool },
     /// An object was created, perhaps in an inbox.
     Put(Key),
-    /// Handle the messages of the queue.
+    /// Handle messages from the queue.
     Queue(Vec<Message>),
 }
 
@@ -56,7 +56,7 @@ impl Optout {
         }
     }
 
-    /// Parses the body of a message of the queue. Fails if it is an SQS event itself.
+    /// Parses the body of a queue message. Fails if the body is an SQS event itself.
     pub fn parse_message(body: &str) -> Result<Optout> {
         match Optout::parse(&message(body)?)? {
             Optout::Queue(_) => {
@@ -66,8 +66,7 @@ impl Optout {
         }
     }
 
-    /// Returns the datasets that the request is about. Returns none for a key that is in no inbox, or that is not a
-    /// drop.
+    /// Returns the datasets to refresh: none if the key that was created is not a drop in an inbox.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),
@@ -77,7 +76,7 @@ impl Optout {
     }
 }
 
-/// Checks whether the key is a drop in the dataset's inbox.
+/// Returns whether the key is a drop in the dataset's inbox.
 fn has_drop(dataset: &Dataset, key: &Key) -> bool {
     let Source::Inbox(inbox) = &dataset.source else { return false };
     let name = key.key.strip_prefix(&inbox.location.prefix).filter(|_| key.bucket == inbox.location.bucket);

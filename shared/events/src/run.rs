@@ -1,4 +1,4 @@
-//! Parses engines' events: an Athena query or a run of a Glue job has ended.
+//! Parses the events that report the end of an Athena query or a Glue job run.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -7,9 +7,9 @@ use turntable_core::{
     record::EngineRun,
 };
 
-/// Returns the run that an event names, or `None` for any other event.
+/// Returns the engine run that ended, or `None` for any other event.
 ///
-/// The state in the event is ignored, because events may be late. The caller asks the engine instead.
+/// Ignores the state in the event, because events may be late. The caller asks the engine instead.
 ///
 /// <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>,
 /// <https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html>

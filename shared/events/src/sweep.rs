@@ -10,10 +10,10 @@ use crate::event::{by_hand, is_scheduled};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
-    /// `None` for all datasets.
+    /// The dataset to sweep. `None` means all datasets.
     #[serde(default)]
     pub dataset: Option<String>,
-    /// Reports what would be deleted, and deletes nothing.
+    /// Whether to only report what would be deleted.
     #[serde(default)]
     pub dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! The answers of `flip`.
+//! The responses of `flip`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     status::{Overview, Status},
 };
 
-/// The answer of `flip` for one dataset.
+/// The response of `flip` for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flipped {
     pub dataset: String,
@@ -24,12 +24,12 @@ pub struct Flipped {
     pub checks: Vec<Scanned>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// For a member of a group: the outcome for the whole group.
+    /// The outcome for the whole group. `None` if the request concerned only one dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<FlippedGroup>,
 }
 
-/// The part of the answer of `flip` that describes a group.
+/// The part of a response that describes a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct FlippedGroup {
     pub name: String,
@@ -39,11 +39,11 @@ pub struct FlippedGroup {
     pub live: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, Option<String>>,
-    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. An upper bound for the time
-    /// between the first and the last table's move.
+    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. It is an upper bound for the
+    /// time between the first table's move and the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<u64>,
-    /// The content of `_groups/GROUP.json`, in the answers to status, hold and release.
+    /// The content of `_groups/GROUP.json`, for the actions status, hold and release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<group::Record>,
 }
@@ -62,7 +62,7 @@ impl Flipped {
         }
     }
 
-    /// Returns the answer of a group, from the point of view of one member.
+    /// Returns the response to a group's request, from the point of view of one member.
     pub fn of_group(dataset: &str, group: &str, ended: publish::group::GroupFlipReport) -> Flipped {
         let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
         Flipped {
@@ -85,7 +85,7 @@ impl Flipped {
     }
 }
 
-/// The answer of `flip`: about one dataset, or the status of all.
+/// The response of `flip`: for one dataset, or the status of all.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Response {

@@ -1,4 +1,4 @@
-//! Requests for a dataset that has no group.
+//! Handles requests for a dataset that has no group.
 
 use turntable_core::{config::Dataset, decision::Trigger, error::Result};
 use turntable_events as request;
@@ -10,7 +10,7 @@ use crate::{
     status,
 };
 
-/// Carries out the request for a dataset that has no group.
+/// Handles a request for a dataset that has no group.
 pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => publish::flip(env, dataset, generation, Trigger::Event).await?,
@@ -43,7 +43,7 @@ pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::
     Ok(Flipped::new(&dataset.name, ended))
 }
 
-/// Returns the dataset's status, with the outcome of the request.
+/// Returns a response with `outcome` and the dataset's status.
 pub(super) async fn with_status(env: &Environment, dataset: &Dataset, outcome: Outcome) -> Result<Flipped> {
     let (ended, status) = status::status(env, dataset).await?;
     Ok(Flipped { outcome, status: Some(status), ..Flipped::new(&dataset.name, ended) })

@@ -1,4 +1,4 @@
-//! Requests for members of groups: a request for one member applies to its whole group.
+//! Handles requests for members of groups. A request for one member applies to its whole group.
 
 use turntable_core::{
     config::{Dataset, Group},
@@ -16,7 +16,7 @@ use crate::{
     publish::{Outcome, group},
 };
 
-/// Carries out the request for the group, and returns the answer from the point of view of `member`.
+/// Handles the request for the whole group, and returns the response from the point of view of `member`.
 pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => group::flip(env, group, member, generation, Trigger::Event).await?,
@@ -35,13 +35,13 @@ pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request
             return with_status(env, group, member, Outcome::Status).await;
         }
         request::Flip::Status { .. } => return with_status(env, group, member, Outcome::Status).await,
-        // Drift concerns one table, so the group is left out.
+        // Drift concerns one table only, not the group.
         request::Flip::Changed(_) => return dataset::act(env, member, request).await,
     };
     Ok(Flipped::of_group(&member.name, &group.name.name, ended))
 }
 
-/// Returns the dataset's status, with its group's record.
+/// Returns a response with `outcome`, the member's status and its group's record.
 async fn with_status(env: &Environment, group: &Group<'_>, member: &Dataset, outcome: Outcome) -> Result<Flipped> {
     let (ended, record) = group::status(env, group).await?;
     let Flipped { group: together, reasons, .. } = Flipped::of_group(&member.name, &group.name.name, ended);

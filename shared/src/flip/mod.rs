@@ -1,4 +1,5 @@
-//! Requests to `flip`: a candidate's event, and what operators ask for: flip, rollback, hold, release, status.
+//! Handles requests to `flip`: events for new manifests and changed tables, and operators' requests (flip, rollback,
+//! hold, release, status).
 
 mod answer;
 mod dataset;

@@ -1,4 +1,4 @@
-//! Carries out the requests to `flip`.
+//! Handles requests to `flip`, and reports their outcomes.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
     status::{self, Overview},
 };
 
-/// Carries out a request for one dataset, and reports it: in the log, the metrics and the answer.
+/// Handles a request for one dataset. Reports the outcome in the log, the metrics and the response.
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;
@@ -61,7 +61,7 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
             emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
-                // An error would make Lambda retry twice, with the same result, and count one rejection as three.
+                // An error would make Lambda retry twice with the same result, and one rejection would count as three.
                 error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
@@ -84,7 +84,8 @@ pub async fn status_of_all(env: &Environment) -> Result<Overview> {
     Ok(overview)
 }
 
-/// Returns the answer for a table of no dataset: the EventBridge rule matches every table in the account.
+/// Returns the response for a table that no dataset publishes to: the EventBridge rule matches every table in the
+/// account.
 fn unmanaged_table(table: &TableName) -> Flipped {
     Flipped {
         dataset: table.to_string(),

@@ -1,4 +1,4 @@
-//! Audits a candidate, before every attempt to make it live.
+//! Audits a candidate before every attempt to make it live.
 
 use turntable_core::{
     audit::{self, Evidence, Object, Verdict},
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// What an audit looks at.
+/// What an audit checks.
 pub enum Audit {
-    /// Objects, footers, and the checks that run in Athena. Keeps Athena's answers for a retry.
+    /// Checks objects and footers, and runs the checks in Athena. Keeps Athena's answers for a retry.
     Full(Option<SqlCheckResults>),
-    /// Objects without footers, and no checks in Athena: this process has just written the files, or copied them from
-    /// audited files on the condition of their ETags. If the manifest's event is handled first, the audit is full.
+    /// Checks only objects, because this process has just written the files, or copied them from audited files on the
+    /// condition of their ETags. If the manifest's event is handled first, the audit is full.
     ///
-    /// Has the objects that were listed since the table was read. They are good for the first attempt only.
+    /// Holds the objects that were listed after the table was read. They are valid for the first attempt only.
     JustWritten(Option<Vec<Object>>),
 }
 
@@ -37,7 +37,7 @@ impl Audit {
         }
     }
 
-    /// Returns the table that the flip would make, and every reason against it.
+    /// Returns the table that the flip would create, and every reason against it.
     pub async fn run(
         &mut self,
         env: &Environment,
@@ -62,7 +62,7 @@ impl Audit {
     }
 }
 
-/// Runs the whole audit. Returns the table that the flip would make, and every reason against it.
+/// Runs the full audit. Returns the table that the flip would create, and every reason against it.
 ///
 /// `answers` keeps Athena's answers for a retry.
 pub(super) async fn audited(
@@ -78,7 +78,7 @@ pub(super) async fn audited(
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
     if sound {
-        // Each retry reuses Athena's answers, unless another writer has changed the table that would be published.
+        // A retry reuses Athena's answers unless another writer has changed the table that would be published.
         let again = answers.take().filter(|answers| answers.is_of(&next));
         let now = match again {
             Some(answers) => answers,
@@ -92,7 +92,7 @@ pub(super) async fn audited(
     Ok((next, reasons))
 }
 
-/// Audits the candidate's objects and footers. Returns every reason against it that needs no query.
+/// Audits the candidate's objects and footers. Returns the verdict, without the checks that run in Athena.
 pub(super) async fn judge(
     env: &Environment,
     candidate: &Manifest,
@@ -104,7 +104,7 @@ pub(super) async fn judge(
     Ok(verdict(env, candidate, loaded, checks, policy, &found))
 }
 
-/// Returns the verdict on what was found. Needs no request.
+/// Returns the verdict on what was found. Sends no request.
 fn verdict(
     env: &Environment,
     candidate: &Manifest,

@@ -1,4 +1,4 @@
-//! The canary: one query on the live table after a flip. If its answer is not true, the table is flipped back.
+//! Runs the canary: one query on the live table after a flip. If its answer is not true, flips the table back.
 
 use tracing::{error, warn};
 use ulid::Ulid;
@@ -26,14 +26,15 @@ use turntable_core::{
 /// The result of a canary.
 pub enum Answered {
     Passed,
-    /// Athena did not answer: the flip stands, and the canary stays pending.
+    /// Athena did not answer, so the flip stands and the canary stays pending. Has a message that says why.
     NotAsked(String),
+    /// The answer was not true. Has the reason.
     Failed(String),
 }
 
 /// Runs the canary of a flip if it is pending. Returns `None` if there is nothing to run.
 ///
-/// A flip that died before its canary left a pending record, so the canary runs when the event is redelivered.
+/// A process that dies between a flip and its canary leaves the canary pending, so the redelivered event runs it.
 pub async fn ask(
     env: &Environment,
     dataset: &Dataset,
@@ -89,13 +90,13 @@ async fn record_passed(env: &Environment, dataset: &Dataset, ulid: Ulid, flip: F
     let key = dataset.paths.flip(ulid);
     let flip = Flip { canary: Some(Canary::Passed), ..flip };
     if let Err(error) = env.objects.put(&key, record::to_json(&flip).into()).await {
-        // A redelivered event runs the canary once more.
+        // A redelivered event runs the canary again.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "canary passed, but not recorded");
     }
 }
 
 /// Moves the table back to where it was before `failed`, if `failed` is still live. Returns what is live now, and a
-/// message that says what was done.
+/// message about what was done.
 async fn flip_back(
     env: &Environment,
     dataset: &Dataset,
@@ -127,9 +128,9 @@ async fn flip_back(
 
 /// The result of moving a table back.
 pub enum Returned {
-    /// The table was moved. Describes where it is now.
+    /// The table was moved back. Describes where it is now.
     There(String),
-    /// The table can't be moved back. Says why.
+    /// The table can't be moved back. Has the reason.
     Stays(String),
     /// Lost the race: reload and retry.
     LookAgain,
@@ -144,21 +145,21 @@ pub async fn return_to(
     cause: &Cause,
 ) -> Result<Returned> {
     match before {
-        // Readers may have found the table already, and only sweep may delete.
+        // The table isn't deleted: readers may already use it, and only sweep may delete.
         Live::NoTable => Ok(Returned::Stays("there was no table before this flip".into())),
         Live::Managed(generation) => {
             ensure_not_deleting(env, dataset, generation).await?;
             let Some(target) = manifest(env, dataset, generation).await? else {
                 return Ok(Returned::Stays(format!("{generation} has been swept")));
             };
-            // Columns that the flip changed are changed back too.
+            // This also restores columns that the flip changed.
             let input = next_table(dataset, &loaded, &target, dataset.schema.back());
             let swapped = commit(env, dataset, &target, loaded, input, cause).await?;
             Ok(swapped.map_or(Returned::LookAgain, |_| Returned::There(generation.to_string())))
         }
-        // No record holds the partition ranges and the location template of an unmanaged table.
+        // No record has an unmanaged table's partition ranges and location template.
         Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
-            "it was at {location} before, and the partitions of that location are on no record"
+            "it was at {location} before, and no record has the partitions of that location"
         ))),
         Live::Unmanaged(location) => {
             let moved = move_to_unmanaged(env, dataset, &loaded, location).await?;
@@ -176,7 +177,7 @@ async fn move_to_unmanaged(env: &Environment, dataset: &Dataset, loaded: &TableS
         return Ok(false);
     }
     let sent = env.catalog.update(table, &TableChange::location(to)).await;
-    // As in every flip, only Location tells whether the update was carried out.
+    // As in every flip, only Location shows whether the update was made.
     if table_state::live(env, dataset).await?.location(&dataset.paths).as_ref() == Some(to) {
         return Ok(true);
     }

@@ -1,4 +1,4 @@
-//! Commits a flip: its one `UpdateTable` (or `CreateTable`), and its record.
+//! Commits a flip: sends its one `UpdateTable` (or `CreateTable`), and writes its record.
 
 use tracing::warn;
 use ulid::Ulid;
@@ -31,7 +31,8 @@ pub struct Committed {
     pub recorded: bool,
 }
 
-/// Returns the table that makes the candidate live, based on the table as it was read.
+/// Returns the update that makes the candidate live, based on the table as it was read, or the table to create if there
+/// is none.
 pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, policy: Policy) -> NextTable {
     let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
     match &loaded.table {
@@ -47,7 +48,7 @@ pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, 
     }
 }
 
-/// Commits `next`, which [`next_table`] made for the candidate, and writes the flip record.
+/// Commits `next`, which [`next_table`] returned for the candidate, and writes the flip record.
 ///
 /// Returns `None` if it lost the race: reload and retry.
 pub async fn commit(
@@ -71,7 +72,7 @@ pub async fn commit(
     }
     let sent = match &next {
         NextTable::Update { table, change } => {
-            // Without a token no flip is safe.
+            // Without a token, no flip is safe.
             table.token()?;
             env.catalog.update(table, change).await
         }
@@ -80,7 +81,7 @@ pub async fn commit(
     let previous = if matches!(sent, Ok(Update::Done)) {
         loaded.state.live
     } else {
-        // A conflict or an error may be the reply to a retry of this very call, whose first attempt was committed.
+        // A conflict or an error may be the reply to a retry of this very call whose first attempt was committed.
         let now = load_unchanged(env, dataset, &candidate.generation).await?;
         let recorded = now.flips.last() != loaded.flips.last();
         match history::settled(&candidate.generation, loaded.state.live, &now.state, recorded) {
@@ -105,7 +106,7 @@ pub async fn commit(
     let key = dataset.paths.flip(ulid);
     let written = env.objects.put_new(&key, record::to_json(&flip).into()).await;
     if let Err(error) = &written {
-        // The flip stands. The next invocation finds the live generation without a record and writes it.
+        // The flip stands. The next invocation finds that the live generation has no record, and writes one.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
     }
     let live = Live::Managed(candidate.generation);
@@ -121,8 +122,8 @@ pub async fn commit(
 
 /// Loads the state of a table that did not change while it was loaded.
 ///
-/// Otherwise the records could include a flip that came after the live generation that was read. Taking live for the
-/// later of the two would put a flip on record that never happened.
+/// Otherwise the records could include a flip that was made after live was read. Treating live as newer than that flip
+/// would put a flip on record that never happened.
 async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
     let mut attempts = Attempts::on(&dataset.table);
     loop {

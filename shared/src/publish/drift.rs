@@ -5,8 +5,8 @@
 //!
 //! Detection reads in this order: the table with its `VersionId`, then `_returns/`, then the flip records. The repair
 //! updates the table with that same `VersionId`. Suppose that the live generation has been live before, and that the
-//! last flip record is of another generation ([`decision::drift`]). There are two ways in which Turntable itself may be
-//! the cause:
+//! last flip record is for another generation ([`decision::drift`]). There are two ways in which Turntable itself may
+//! be the cause:
 //!
 //! - Turntable brought the generation back before the table was read. Then it had written its intent to `_returns/`
 //!   before it updated the table. Detection reads `_returns/` after the table, sees the intent, and reports no drift.
@@ -39,12 +39,12 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// A drift: where the table is, and where its flip records say that it should be.
+/// A table's drift: where the table is, and where its flip records say that it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// What the table names now.
+    /// What the table's location names now.
     pub live: Live,
-    /// The target of the last flip on record.
+    /// The generation that the last recorded flip made live.
     pub expected: Generation,
 }
 
@@ -60,7 +60,7 @@ impl Drift {
     }
 }
 
-/// Returns the drift since Turntable's last flip and the table state that shows it, or `None` if there is none.
+/// Returns the drift and the table state that shows it, or `None` if there is no drift.
 ///
 /// Fails as `Conflict` if the table changes during every attempt.
 async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, TableState)>> {
@@ -76,13 +76,14 @@ async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, T
         let loaded = head.finish(env, dataset, hold).await?;
         let mut flips = loaded.recorded();
         if let (None, Some((_, last))) = (loaded.state.live.generation(), flips.last()) {
-            // If live is unmanaged, only the last flip record was loaded. It may be a recovered record that was written
-            // late, so the records since its generation are needed too.
+            // If live is unmanaged, only the last flip record was loaded. That record may have been recovered late, so
+            // the records since its generation are needed too.
             flips = table_state::flips(env, dataset, Some(last.to.ulid)).await?;
         }
         let live = loaded.state.live.clone();
         let Some(expected) = decision::drift(&dataset.paths, &live, &flips, &returned) else { return Ok(None) };
-        // A flip made after the table was read may be among the records, but not in the table that was read.
+        // The records may include a flip that was made after the table was read. So it is drift only if the table is
+        // unchanged.
         let now = env.catalog.table(&dataset.table).await?;
         let token = |table: Option<&TableVersion>| table.and_then(|table| table.token.clone());
         if token(now.as_ref()) == token(loaded.table.as_ref()) {
@@ -91,13 +92,13 @@ async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, T
     }
 }
 
-/// Checks whether [`detect_and_repair`] is worth a call, based on state that the caller has already loaded. `_returns/` is not part
-/// of that state, so a `true` may be wrong; a `false` never is.
+/// Returns whether the table may have drifted, based on state that the caller has already loaded. That state doesn't
+/// include `_returns/`, so `true` may be wrong: [`detect_drift`] decides. `false` is always right.
 pub fn drift_suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
     decision::drift(&dataset.paths, live, flips, &[]).is_some()
 }
 
-/// Returns the drift that [`detect_and_repair`] would detect, for an operator. Changes nothing.
+/// Returns the drift that [`detect_and_repair`] would detect. Changes nothing.
 pub async fn detect_drift(env: &Environment, dataset: &Dataset) -> Result<Option<Drift>> {
     Ok(detect(env, dataset).await?.map(|(drift, _)| drift))
 }
@@ -141,7 +142,7 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
                 vec![format!("{} can't be restored: its manifest is gone", drift.expected)],
             );
         };
-        // As for a rollback, only the structure is audited: the generation passed its checks when it went live.
+        // As in a rollback, only the structure is audited: the generation passed its checks before it went live.
         let policy = dataset.schema.back();
         let reasons = judge(env, &target, &loaded, &Checks::default(), policy).await?.reasons();
         if !reasons.is_empty() {

@@ -1,4 +1,4 @@
-//! Collects the evidence of an audit: the objects under a location, and their Parquet footers.
+//! Collects the evidence for an audit: the objects under a location, and their Parquet footers.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub struct Found {
 /// The largest number of footers that are read concurrently.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Lists the location's objects and reads each file's footer: one listing, and one ranged read per file.
+/// Lists the location's objects and reads each file's footer, with one listing and one ranged read per file.
 ///
-/// Reads no footer if the objects are not exactly those of the manifest.
+/// Reads no footers if the objects are not exactly those in the manifest.
 pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
     let location = &manifest.location;
     let found = self::objects(objects, manifest).await?;
@@ -41,7 +41,7 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     Ok(Found { objects: found, footers })
 }
 
-/// Lists the location's objects, without those that Athena ignores.
+/// Lists the location's objects, except those that Athena ignores.
 pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Vec<Object>> {
     let location = &manifest.location;
     let listed = objects.list(location, None).await?;

@@ -1,4 +1,4 @@
-//! Makes a complete generation live: the one path of exports and merges, which operators take too.
+//! Makes a complete generation live. Exports, merges and operators all use this path.
 
 use turntable_core::{
     config::Dataset,
@@ -21,19 +21,19 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// How one attempt to make a candidate live ended.
+/// The outcome of one attempt to make a candidate live.
 pub enum Attempt {
     Committed(Committed),
     /// Another writer was first: reload and retry.
     LostRace,
     AlreadyLive(TableState),
     Held(Hold, TableState),
-    /// Why the candidate must not replace live.
+    /// The candidate must not replace live. Has the reason.
     Stale(String, TableState),
     Rejected(Vec<String>, TableState),
 }
 
-/// Makes one attempt: decide → audit → commit.
+/// Makes one attempt to make a candidate live: decide → audit → commit.
 pub async fn attempt(
     env: &Environment,
     dataset: &Dataset,
@@ -66,8 +66,10 @@ pub async fn flip(
     let candidate = candidate(env, dataset, &generation).await?;
     if let Some(run) = &candidate.group {
         let live = table_state::live(env, dataset).await?;
-        let why =
-            format!("{generation} was exported with group {}, which the dataset has left: run export again", run.group);
+        let why = format!(
+            "{generation} was exported with group {}, which the dataset has left: invoke export again",
+            run.group
+        );
         return Ok(FlipReport::unchanged(Outcome::Stale, &live, vec![why]));
     }
     let by = if trigger == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };

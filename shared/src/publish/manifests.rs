@@ -10,7 +10,7 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Reads a generation's manifest, or returns `None` if there is none.
+/// Reads a generation's manifest. Returns `None` if there is none.
 ///
 /// Fails as `Corrupt` if the manifest names another dataset or location.
 pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
@@ -40,19 +40,22 @@ pub(super) async fn candidate(env: &Environment, dataset: &Dataset, generation: 
     })
 }
 
-/// Writes a generation's manifest, which completes the generation: it comes last, and only if there is none yet.
+/// Writes a generation's manifest, if there is none yet. This completes the generation, so the manifest comes last.
 ///
-/// Returns `false` if the manifest exists already: another run has the same name, or another invocation settled this one.
+/// Returns `false` if the manifest already exists: another run has the same name, or another invocation settled this
+/// one.
 pub async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<bool> {
     let key = dataset.paths.manifest(&manifest.generation);
     Ok(env.objects.put_new(&key, manifest.to_json().into()).await? == Put::Created)
 }
 
-/// As [`complete`], for a run that has its name to itself.
+/// Like [`complete`], for a run whose name no other run shares. Fails if the manifest already exists.
 pub async fn complete_new(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
     if complete(env, dataset, manifest).await? {
         return Ok(());
     }
     let key = dataset.paths.manifest(&manifest.generation);
-    Err(Error::corrupt(format!("{key}: this generation already exists: run again")))
+    Err(Error::corrupt(format!(
+        "{key} already exists, so another run wrote this generation: invoke the function again to write a new one"
+    )))
 }

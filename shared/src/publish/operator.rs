@@ -1,4 +1,4 @@
-//! Operators' requests: rollback, hold and release.
+//! Handles operators' requests for one dataset: rollback, hold and release.
 
 use tracing::warn;
 
@@ -24,10 +24,10 @@ use turntable_core::{
 /// Flips back to the generation before live, or to a named one.
 ///
 /// The generation's structure is audited again: a swept or damaged generation is rejected. A hold does not prevent a
-/// rollback, because an operator requests both. Once it has returned, no event of an export that began before undoes
-/// it.
+/// rollback, because an operator requests both. Once a rollback has returned, no event from an export that started
+/// earlier undoes it.
 ///
-/// A rollback is idempotent: a repeated request, after a lost answer or a crash, leaves the table where the rollback
+/// A rollback is idempotent: repeating the request after a lost response or a crash leaves the table where the rollback
 /// put it.
 pub async fn rollback(
     env: &Environment,
@@ -55,7 +55,7 @@ pub async fn rollback(
             ))
         })?;
         let loaded = TableState::at(env, dataset, &oldest).await?;
-        // An earlier attempt may have died before it wrote its flip record. It must be on record to be recognised.
+        // An earlier attempt may have died before it wrote its flip record. Without the record, it can't be recognised.
         if loaded.recover(env, dataset).await?.is_some() {
             continue;
         }
@@ -79,7 +79,8 @@ pub async fn rollback(
         ensure_not_deleting(env, dataset, &target).await?;
         let candidate = manifest(env, dataset, &target).await?.ok_or_else(|| {
             Error::input(format!(
-                "{}: no such manifest: {target} was swept, or was never complete",
+                "{}: no such manifest, because {target} was swept or never complete; `status` lists the \
+                 generations that exist",
                 dataset.paths.manifest(&target)
             ))
         })?;
@@ -102,14 +103,14 @@ pub async fn rollback(
 
 fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     Error::conflict(format!(
-        "{}: the table was rolled back to {target}, but an export that began before may still undo it: set a hold, or \
-         check with status",
+        "{}: the table was rolled back to {target}, but an export that was already running may still undo it: set a \
+         hold, or check the status",
         dataset.table
     ))
 }
 
-/// Records that an operator wants the live generation although something outside Turntable brought it back, so that no
-/// repair moves it.
+/// Records that an operator wants the live generation, even though something outside Turntable brought it back, so that
+/// no repair moves the table.
 ///
 /// Returns `false` if the table has changed since it was loaded: reload and retry.
 pub(super) async fn adopt(
@@ -127,7 +128,7 @@ pub(super) async fn adopt(
         return Ok(true);
     };
     let ulid = record::later(env.clock.ulid(), [last_ulid]);
-    // The table may have been read before a flip that is among the records. Such a flip is not drift.
+    // The records may include a flip that was made after the table was read. Such a flip is not drift.
     let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     let sent = env.catalog.update(table, &TableChange::default()).await?;
     if sent != Update::Done {
@@ -148,13 +149,12 @@ pub(super) async fn adopt(
         return Ok(true);
     }
     Err(Error::conflict(format!(
-        "{}: {live} is live, but a repair that began before may still undo it: send the request again",
+        "{}: {live} is live, but a repair that was already running may still undo it: send the same request again",
         dataset.table
     )))
 }
 
-/// Writes a hold. Once it has returned, no flip but a rollback happens until the release. Exports
-/// continue.
+/// Writes a hold. Once it has returned, only a rollback can flip the table until the release. Exports continue.
 pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Result<()> {
     let hold = Hold { at: env.clock.now(), reason, released: false };
     env.objects.put(&dataset.paths.hold(), record::to_json(&hold).into()).await?;
@@ -162,12 +162,12 @@ pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Resul
         return Ok(());
     }
     Err(Error::conflict(format!(
-        "{}: the hold is written, but a flip that began before may still go live: send the hold again",
+        "{}: the hold is written, but a flip that was already running may still go through: send the hold again",
         dataset.table
     )))
 }
 
-/// Ends the hold. Its object stays, marked as released.
+/// Releases the hold. Its object stays, marked as released.
 pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String>) -> Result<()> {
     let released = Hold { at: env.clock.now(), reason: reason.unwrap_or_default(), released: true };
     env.objects.put(&dataset.paths.hold(), record::to_json(&released).into()).await

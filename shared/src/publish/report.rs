@@ -1,4 +1,4 @@
-//! How a flip ended, and what caused it.
+//! The outcome of a flip, and its cause.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use turntable_core::{decision::Live, record::FlipOrigin};
 
 use super::sql_checks::Scanned;
 
-/// How a request to flip ended. All outcomes are expected; anything unexpected is an error.
+/// The outcome of a request to `flip`. All outcomes are expected; anything unexpected is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 impl fmt::Display for Outcome {
-    /// Writes the name that log lines have, and that queries over them look for.
+    /// Writes the name that appears in log lines and that log queries search for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Outcome::Committed => "Swapped",
@@ -41,7 +41,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// An outcome, and the generation or location that is live afterwards.
+/// An outcome, and what is live afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlipReport {
     pub outcome: Outcome,
@@ -59,7 +59,7 @@ impl FlipReport {
     }
 }
 
-/// Who or what caused a flip and why, for its flip record.
+/// Who or what caused a flip, and why, for its flip record.
 #[derive(Debug, Clone)]
 pub struct Cause {
     pub by: FlipOrigin,

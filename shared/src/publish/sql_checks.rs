@@ -1,4 +1,4 @@
-//! Athena's part of an audit: registers the candidate as a temporary table, runs the checks on it, and drops it again.
+//! Runs an audit's checks in Athena: registers the candidate as a temporary table, queries it, and drops it again.
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use turntable_core::{
     table::{AuditTable, NextTable},
 };
 
-/// The cost of a check.
+/// A check and the bytes that it scanned, which determine its cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scanned {
     pub check: String,
@@ -25,13 +25,13 @@ pub struct Scanned {
 /// Athena's answers about a candidate.
 #[derive(Debug)]
 pub struct SqlCheckResults {
-    /// What was checked: files, format and columns.
+    /// The table that the answers are about: its files, format and columns.
     published: NextTable,
     pub reasons: Vec<String>,
     pub scanned: Vec<Scanned>,
 }
 
-/// How many times a failed drop of the audit table is tried. Sweep finds a table that is left after that.
+/// How many times to try `DeleteTable` on the audit table. Sweep deletes a table that is left after that.
 const MAX_DROP_ATTEMPTS: usize = 3;
 
 impl SqlCheckResults {
@@ -50,7 +50,7 @@ impl SqlCheckResults {
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
-            // The name has a fresh ULID, so a conflict can only come from a retry of this very call.
+            // The name has a new ULID, so a conflict can only come from a retry of this very call.
             let created = env.catalog.create_audit_table(&audit).await;
             let answers = match created {
                 Ok(_) => Ok(run_all(env, &table.database, &questions).await),
@@ -66,7 +66,7 @@ impl SqlCheckResults {
         Ok(SqlCheckResults { published: published.clone(), reasons, scanned })
     }
 
-    /// Checks that the answers are about this table.
+    /// Returns whether the answers are about this table.
     pub fn is_of(&self, published: &NextTable) -> bool {
         self.published.reads_like(published)
     }
@@ -85,7 +85,7 @@ async fn run_all(env: &Environment, database: &str, questions: &[Question]) -> V
     join_all(questions.iter().map(|question| ask(env, database, question))).await
 }
 
-/// Runs one check. An `Input` error of the query fails the check; any other error is returned.
+/// Runs one check. An `Input` error from the query fails the check. Any other error is returned.
 pub async fn ask(env: &Environment, database: &str, question: &Question) -> Result<Answer> {
     match env.query.run(database, &question.sql).await {
         Ok(answered) => Ok(Answer {

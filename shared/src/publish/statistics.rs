@@ -47,14 +47,14 @@ fn row_group_statistics(group: &RowGroupMetaData, at: usize, data_type: &DataTyp
 }
 
 fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
-    // The deprecated min/max fields compare bytes as signed, and NaN lies outside of every minimum and maximum.
+    // The deprecated min/max fields compare bytes as signed, and no minimum or maximum covers NaN.
     if chunk.is_min_max_deprecated() || chunk.nan_count_opt().is_some_and(|count| count > 0) {
         return None;
     }
     let pair =
         |value: &dyn Fn(&[u8]) -> Option<Value>| Some((value(chunk.min_bytes_opt()?)?, value(chunk.max_bytes_opt()?)?));
     let (min, max) = pair(&|bytes| value(chunk, bytes, leaf, data_type))?;
-    // Writers truncate only texts, and not every writer marks other values as exact.
+    // Writers truncate only strings, and not every writer marks other values as exact.
     let exact = !matches!(min, Value::Text(_)) || chunk.min_is_exact() && chunk.max_is_exact();
     Some(Extremes::Between { min, max, exact })
 }
@@ -84,7 +84,7 @@ fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataT
     })
 }
 
-/// Decodes a big-endian integer in two's complement of 1 to 16 bytes.
+/// Decodes a big-endian two's complement integer of 1 to 16 bytes.
 fn big_endian(bytes: &[u8]) -> Option<i128> {
     let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     let mut all = [sign; 16];

@@ -35,7 +35,7 @@ pub struct TableState {
 const MAX_CONCURRENT_READS: usize = 16;
 
 impl TableState {
-    /// Loads the table first, then the rest. Any later change to the table makes the flip's `VersionId` stale.
+    /// Loads the table first, then the rest. Any later change to the table makes the loaded `VersionId` stale.
     pub async fn at(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
         let table = env.catalog.table(&dataset.table).await?;
         let live = live_of(env, dataset, table.as_ref()).await?;
@@ -59,7 +59,7 @@ impl TableState {
         TableState { table, state, live_manifest, flips }
     }
 
-    /// Ensures that live has a flip record if it is managed. Returns the record if it had to be written.
+    /// Ensures that a managed live generation has a flip record. Returns the record if it had to be written.
     pub async fn recover(&self, env: &Environment, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
         if let Some(live) = self.state.live.generation().filter(|live| self.state.was_live(live)) {
             return self.recover_return(env, dataset, live).await;
@@ -80,7 +80,8 @@ impl TableState {
         Ok(Some((ulid, flip)))
     }
 
-    /// Rewrites the record of the flip that brought live back, if it was lost. Returns the record if it was rewritten.
+    /// Writes the record of the flip that brought live back, if that record is missing. Returns the record if it was
+    /// written.
     async fn recover_return(
         &self,
         env: &Environment,
@@ -91,8 +92,8 @@ impl TableState {
         let returned = returned(env, dataset, &live).await?;
         let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
         let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
-        // If the table has changed, the last record may be of a flip away from live, and the intent one that was never
-        // carried out.
+        // If the table has changed, the last record may describe a flip away from live, and the intent may never have
+        // been carried out.
         if !self.is_current(env, dataset).await? {
             return Ok(None);
         }
@@ -109,7 +110,8 @@ impl TableState {
         Ok(Some((returned.flip, flip)))
     }
 
-    /// Checks that the table still has the `VersionId` that was read. If so, nothing read since is from a later flip.
+    /// Returns whether the table still has the `VersionId` that was read. If so, nothing read since is from a later
+    /// flip.
     pub async fn is_current(&self, env: &Environment, dataset: &Dataset) -> Result<bool> {
         let now = env.catalog.table(&dataset.table).await?;
         let version = |table: &Option<TableVersion>| table.as_ref().and_then(|table| table.token.clone());
@@ -136,7 +138,7 @@ pub struct TableHead {
 }
 
 impl TableHead {
-    /// Reads the table, then the manifest of live.
+    /// Reads the table, then the live generation's manifest.
     pub async fn now(env: &Environment, dataset: &Dataset) -> Result<TableHead> {
         let table = env.catalog.table(&dataset.table).await?;
         let live = live_of(env, dataset, table.as_ref()).await?;
@@ -144,7 +146,7 @@ impl TableHead {
         Ok(TableHead { table, live, live_manifest })
     }
 
-    /// Reads the operator's hold. A hold that is written later makes the flip's `VersionId` stale.
+    /// Reads the operator's hold. A hold that is written later makes the loaded `VersionId` stale.
     pub async fn hold(&self, env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
         hold(env, dataset).await
     }
@@ -157,7 +159,7 @@ impl TableHead {
     }
 }
 
-/// Returns what is live, or the error with which `flip` would refuse the table, so that no work is wasted.
+/// Returns what is live. Fails if `flip` would refuse the table, so that no work is wasted.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;
     if live == Live::NoTable && !dataset.create {
@@ -192,13 +194,13 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
     Ok(Live::of(&dataset.paths, location.as_ref()))
 }
 
-/// Returns where the table is, if a flip can switch it: see [`TableVersion::flippable_location`].
+/// Returns the table's location. Fails if a flip can't change it: see [`TableVersion::flippable_location`].
 pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Result<Location> {
     let registered = table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
     table.flippable_location(registered)
 }
 
-/// Checks that the table's partition keys are those of the dataset.
+/// Checks that the table's partition keys are those in the dataset's configuration.
 ///
 /// A flip does not change partition keys: the columns would have to change too, and queries name the old keys.
 fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
@@ -223,7 +225,7 @@ async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Res
     }
 }
 
-/// Reads the intents in `_returns/` to bring a generation back. An intent may never have been carried out.
+/// Returns the intents in `_returns/` to bring this generation back. They may never have been carried out.
 pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Vec<RevertIntent>> {
     let after = dataset.paths.revert_intent(history::bound(generation.ulid));
     let listed = env.objects.list(&dataset.paths.revert_intents(), Some(&after)).await?;
@@ -243,7 +245,7 @@ pub async fn hold(env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> 
     Ok(hold.filter(|hold| !hold.released))
 }
 
-/// Reads the flip records since a ULID's time, in order. Without a bound, reads only the last record of all.
+/// Reads the flip records since a ULID's time, in order. If `since` is `None`, reads only the very last record.
 pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
     let after = since.map(|since| dataset.paths.flip(history::bound(since)));
     let listed = env.objects.list(&dataset.paths.flips(), after.as_ref()).await?;
@@ -254,8 +256,8 @@ pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) ->
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Reads one flip record. Returns `None` if the key is unmanaged, or if sweep has deleted the record: then no decision
-/// needs it.
+/// Reads one flip record. Returns `None` if the key is not that of a flip record, or if sweep has deleted the record,
+/// which no decision needs then.
 async fn read_flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
     let Some(ulid) = ulid else { return Ok(None) };
     let json = objects.get(&key).await?;

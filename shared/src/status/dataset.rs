@@ -1,4 +1,4 @@
-//! The status of one dataset, for an operator. Reads everything and changes nothing.
+//! Loads the detailed status of one dataset.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -22,7 +22,7 @@ use turntable_core::{
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub hold: Option<Hold>,
-    /// A message about the table's drift.
+    /// A message about the table's drift. `None` if it hasn't drifted.
     #[serde(rename = "unflip")]
     pub drift: Option<String>,
     /// The last flip on record.
@@ -70,7 +70,7 @@ pub struct Flipped {
     pub canary: Option<Canary>,
 }
 
-/// What a sweep would do now. Status does not ask Athena for running queries, so a sweep may keep more: generations
+/// What a sweep would do now. Status does not query Athena for running queries, so a sweep may also keep generations
 /// that running queries may still read.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NextSweep {
@@ -91,10 +91,10 @@ pub struct Fate {
     pub until: Option<Timestamp>,
 }
 
-/// The largest number of generations in a status.
+/// The largest number of generations that a status lists.
 const MAX_GENERATIONS: usize = 20;
 
-/// Returns what is live, and the dataset's status.
+/// Returns what is live and the dataset's status.
 pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
     let now = env.clock.now();
     let (seen, hold) = futures::try_join!(sweep::load(env, dataset), publish::held(env, dataset))?;
@@ -143,7 +143,7 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {
-    let not_asked = OldestQuery::NotAsked("status does not ask Athena".into());
+    let not_asked = OldestQuery::NotAsked("status does not query Athena".into());
     match sweep::plan(&dataset.paths, &seen.state, &dataset.retain, &not_asked, now) {
         Err(reason) => NextSweep { skipped: Some(reason), ..NextSweep::default() },
         Ok(plan) => NextSweep {

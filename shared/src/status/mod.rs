@@ -1,4 +1,4 @@
-//! What an operator wants to know. Reads, and changes nothing.
+//! Reports the status of datasets to operators. Changes nothing.
 
 mod dataset;
 mod overview;

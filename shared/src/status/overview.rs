@@ -1,4 +1,4 @@
-//! The status of all datasets in one answer, for a few requests per dataset.
+//! Loads a summary of all datasets, with a few requests per dataset.
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -17,8 +17,8 @@ use turntable_core::{
 
 /// The largest number of datasets that are loaded concurrently.
 ///
-/// Each takes about six requests: the table, the manifest of live, the hold, the list of the flips since live, the last
-/// flip, and the list of manifests. A member of a group takes two more.
+/// Each takes about six requests: the table, the live generation's manifest, the hold, the list of flips since live,
+/// the last flip, and the list of manifests. A member of a group takes two more.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,17 +52,17 @@ pub struct DatasetSummary {
     pub flipped_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
-    /// The newest complete generation that is newer than live and has never been live. It was rejected, it is held, or
-    /// its flip is still to come.
+    /// The newest complete generation that is newer than live and has never been live. It was rejected or held, or its
+    /// flip is still to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
-    /// The reason of the dataset's hold, or of its group's hold.
+    /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
     /// A message about a flip of the dataset's group that is in flight or was left unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
-    /// A message about the table's drift.
+    /// A message about the table's drift. `None` if it hasn't drifted.
     #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
     /// Why the status could not be loaded.
@@ -70,7 +70,7 @@ pub struct DatasetSummary {
     pub error: Option<String>,
 }
 
-/// Returns the status of all datasets. A dataset that can't be loaded has the error in its place; the others are
+/// Returns the status of all datasets. If one can't be loaded, its summary has the error, and the others are
 /// unaffected.
 pub async fn overview(env: &Environment, config: &Config) -> Overview {
     let now = env.clock.now();

@@ -286,8 +286,8 @@ async fn a_rollback_that_is_not_on_record_says_that_it_may_be_undone() {
     assert_eq!(
         error.message(),
         format!(
-            "dmp.users: the table was rolled back to {blue}, but an export that began before may still undo it: set a \
-             hold, or check with status"
+            "dmp.users: the table was rolled back to {blue}, but an export that was already running may still undo \
+             it: set a hold, or check the status"
         )
     );
     assert_eq!(rig.live(), Some(blue));
@@ -359,7 +359,10 @@ async fn a_rollback_to_what_is_gone_or_damaged_is_refused() {
     );
     rig.objects.delete(&rig.paths.manifest(&blue).to_string());
     let error = rig.ask(rollback).await.unwrap_err();
-    let expected = format!("{}: no such manifest: {blue} was swept, or was never complete", rig.paths.manifest(&blue));
+    let expected = format!(
+        "{}: no such manifest, because {blue} was swept or never complete; `status` lists the generations that exist",
+        rig.paths.manifest(&blue)
+    );
     assert_eq!((error.kind(), error.message()), (Kind::Input, expected.as_str()));
     assert_eq!(rig.live(), Some(green));
 }

@@ -23,9 +23,9 @@ impl Unloads {
         Unloads { client: Client::new(config), output }
     }
 
-    /// Starts the query and returns its id. The same token with the same parameters returns the same query
-    /// (`ClientRequestToken` in the reference of `StartQueryExecution`). A token has at least 32 characters. A
-    /// generation's name is unique, so it makes a unique token.
+    /// Starts the query and returns its id. Another call with the same token and parameters returns the same query (see
+    /// `ClientRequestToken` in the reference for `StartQueryExecution`). A token has at least 32 characters. It is
+    /// unique because the generation's name is.
     pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
         let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
         let sent = self
@@ -39,7 +39,7 @@ impl Unloads {
             .send()
             .await;
         let id = sent.map_err(|error| athena::refused(workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: run again"))
+        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: invoke export again"))
     }
 
     /// Returns the state of a query, or `None` if Athena doesn't know it.

@@ -48,15 +48,15 @@ impl Jobs {
                 if error.as_service_error().is_some_and(|error| error.is_concurrent_runs_exceeded_exception()) =>
             {
                 return Err(Error::unavailable(format!(
-                    "job {job:?} has reached its MaxConcurrentRuns: run again later, or raise the limit"
+                    "job {job:?} has reached its MaxConcurrentRuns: invoke export again later, or raise the limit"
                 )));
             }
             Err(error) => return Err(fault("glue:StartJobRun", job, error)),
         };
-        id.ok_or_else(|| Error::unavailable("glue:StartJobRun returned no run id: run again"))
+        id.ok_or_else(|| Error::unavailable("glue:StartJobRun returned no run id: invoke export again"))
     }
 
-    /// Checks that the job exists and that Glue doesn't retry it. A retry by Glue would write into the same location
+    /// Checks that the job exists and that Glue doesn't retry it. A retry by Glue would write to the same location
     /// again.
     async fn check_job(&self, job: &str) -> Result<()> {
         let sent = self.0.get_job().job_name(job).send().await;
@@ -70,8 +70,8 @@ impl Jobs {
         })?;
         if found.max_retries > 0 {
             return Err(Error::config(format!(
-                "job {job:?} has MaxRetries = {}: a retry by Glue would write into the same location again: set it to \
-                 0; the next export retries",
+                "job {job:?} has MaxRetries = {}, but a retry by Glue would write to the same location again: set it to \
+                 0 (after a failure, the next export tries again)",
                 found.max_retries
             )));
         }
@@ -88,7 +88,7 @@ impl Jobs {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let runs = page.map_err(|error| fault("glue:GetJobRuns", job, error))?.job_runs.unwrap_or_default();
-            // Glue lists the newest runs first, but its reference doesn't promise it. So stop only if this page is
+            // Glue lists the newest runs first, but its reference doesn't promise that. So stop only if this page is
             // sorted.
             let (first, last) = (runs.first().and_then(started), runs.last().and_then(started));
             let enough = last.is_some_and(|last| first >= Some(last) && since.duration_since(last) > MAX_CLOCK_SKEW);
@@ -117,8 +117,8 @@ impl Jobs {
                 match self.runs_at(job, location, since).await?.len() {
                     0 | 1 => RunState::Succeeded,
                     runs => RunState::Failed(Error::conflict(format!(
-                        "{runs} runs of job {job:?} wrote to {location}, and their files can't be told apart: run \
-                         export again"
+                        "{runs} runs of job {job:?} wrote to {location}, and their files can't be told apart: \
+                         invoke export again"
                     ))),
                 }
             }
@@ -135,7 +135,7 @@ fn is_over(state: &JobRunState) -> bool {
     matches!(state, Failed | Timeout | Stopped | Error | Expired)
 }
 
-/// Returns the location that a run has as its argument.
+/// Returns the location that was passed to a run as an argument.
 fn location_argument(run: &JobRun) -> Option<Location> {
     run.arguments()?.get(JOB_LOCATION)?.parse().ok()
 }
@@ -145,7 +145,7 @@ fn started(run: &JobRun) -> Option<Timestamp> {
 }
 
 /// Returns why a run failed. A job's message may quote a value, as in `ValueError: invalid literal … 'alice'`, so only
-/// the error's name and the run's id are kept. A person with access to Glue finds the full message by the id.
+/// the error's name and the run's id are kept. A person with access to Glue can look up the full message by the id.
 fn failed(job: &str, id: &str, state: &JobRunState, message: Option<&str>) -> Error {
     let text = message.unwrap_or_default();
     let name = text.split([':', ' ', '\n']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The calls of the Glue Data Catalog, in Glue's own types.
+//! Calls to the Glue Data Catalog, with Glue's own types.
 
 use async_trait::async_trait;
 use aws_sdk_glue::{
@@ -14,11 +14,12 @@ use turntable_core::{
 
 use crate::fault::fault;
 
-/// Glue as a flip needs it. Besides AWS, the tests implement it in memory, with Glue's rules: an update replaces the whole
-/// table, and succeeds only with the current `VersionId`. So every schedule of faults also runs the conversion of tables.
+/// The Glue calls that Turntable needs. The tests implement them in memory too, with Glue's rules: an update replaces
+/// the whole table, and succeeds only with the current `VersionId`. So every schedule of faults also runs the
+/// conversion of tables.
 #[async_trait]
 pub trait GlueApi: Send + Sync {
-    /// Sends `GetTable`; `None` if the table does not exist.
+    /// Sends `GetTable`. Returns `None` if the table does not exist.
     async fn table(&self, name: &TableName) -> Result<Option<Table>>;
 
     /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's `VersionId`.
@@ -30,10 +31,10 @@ pub trait GlueApi: Send + Sync {
     /// Sends `DeleteTable`. Succeeds if the table does not exist.
     async fn delete(&self, name: &TableName) -> Result<()>;
 
-    /// Sends `GetTables`: the database's tables whose names start with `prefix`.
+    /// Sends `GetTables`. Returns the tables in the database whose names start with `prefix`.
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>>;
 
-    /// Sends `GetPartitions`: whether the table has at least one registered partition.
+    /// Sends `GetPartitions`. Returns whether the table has at least one registered partition.
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 }
 
@@ -89,7 +90,7 @@ impl GlueApi for Glue {
     }
 
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        // The expression only saves pages. AWS doesn't document its syntax, so the names are checked here too.
+        // The expression only saves pages. AWS doesn't document its syntax, so the prefix is checked here too.
         let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
         let pages: Result<Vec<_>, _> = pages.send().collect().await;
         let pages = match pages {

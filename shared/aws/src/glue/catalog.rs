@@ -1,4 +1,4 @@
-//! The catalog on Glue: its calls, with tables as the pipelines see them.
+//! The [`Catalog`] port on Glue: calls [`GlueApi`], and converts tables to and from Glue's types.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Glue's own types ↔ [`TableVersion`]. No other module knows them.
+//! Converts between Glue's own types and [`TableVersion`]. Only this module knows both.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use turntable_core::{
     },
 };
 
-/// Reads Glue's table. Column names are lower case from here on, because Glue keeps what an older writer has sent.
+/// Converts a Glue table. Lower-cases the column names, because Glue keeps upper-case names from older writers.
 pub fn version_of(database: &str, table: Table) -> TableVersion {
     let storage = table.storage_descriptor();
     let serde = storage.and_then(StorageDescriptor::serde_info);
@@ -49,7 +49,7 @@ fn partition_key(key: &GlueColumn) -> Column {
     Column { name, glue_type: glue_type.to_lowercase() }
 }
 
-/// Returns what the table is, if a change of its location wouldn't switch it.
+/// Returns what kind of table it is, if changing its location wouldn't change what readers see. Otherwise `None`.
 fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
@@ -57,7 +57,7 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
         return Some("a view");
     }
     if table.target_table().is_some() {
-        return Some("a resource link to a table of another account");
+        return Some("a resource link to a table in another account");
     }
     if table.federated_table().is_some() {
         return Some("a federated table");
@@ -78,17 +78,17 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     }
 }
 
-/// Returns what `UpdateTable` is sent: the table with the change, and every other field as it was.
+/// Returns the input for `UpdateTable`: the table with the change, and every other field as it was.
 pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
     let original = table.original.0.downcast_ref::<Table>();
     let original = original
-        .ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, report it", table.name)))?;
+        .ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, please report it", table.name)))?;
     let mut input = unchanged(original);
     if let Some(location) = &change.location {
         storage(&mut input).location = Some(location.to_string());
     }
     if let Some(columns) = change.columns.as_ref().filter(|columns| table.columns != **columns) {
-        // A comment or parameter of a column that stays, stays.
+        // A column that stays keeps its comment and parameters.
         let old = storage(&mut input).columns.take().unwrap_or_default();
         let evolved = |column: &Column| {
             let kept = old.iter().find(|old| old.name.to_lowercase() == column.name).cloned();
@@ -110,7 +110,8 @@ fn storage(input: &mut TableInput) -> &mut StorageDescriptor {
     input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build())
 }
 
-/// Returns what `CreateTable` is sent for an audit: the storage descriptor and the projection that the flip would publish.
+/// Returns the input for `CreateTable` for an audit, with the storage descriptor and projection that the flip would
+/// publish.
 pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
     let published = match audit.published {
         NextTable::Update { table, change } => changed(table, change)?,
@@ -128,7 +129,7 @@ pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
     Ok(input.build().expect("the only required field is the name"))
 }
 
-/// Returns the table unchanged, as an input for `UpdateTable`.
+/// Returns the input for an `UpdateTable` that changes nothing.
 pub fn unchanged(table: &Table) -> TableInput {
     // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
     TableInput::builder()
@@ -171,7 +172,7 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
 
 const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
-/// Returns what `CreateTable` is sent: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
+/// Returns the input for `CreateTable`: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
 /// TABLE … STORED AS PARQUET`.
 pub fn new_table(table: &NewTable) -> TableInput {
     let serde =

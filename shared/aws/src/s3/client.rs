@@ -1,4 +1,4 @@
-//! The client of S3.
+//! The S3 client.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::Builder};
 use tokio::sync::Semaphore;
 
-/// Parts in flight to S3 over all uploads. It bounds the memory of many uploads.
+/// The largest number of parts in flight to S3, over all uploads. It bounds their memory.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;
 
-/// The [`turntable_core::port::Objects`] port on S3. Clones share the limit of parts in flight.
+/// The [`turntable_core::port::Objects`] port on S3. Clones share the limit on parts in flight.
 #[derive(Clone)]
 pub struct S3 {
     pub(super) client: Client,
@@ -18,7 +18,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Addresses buckets by path if `AWS_ENDPOINT_URL` names another S3, because `bucket.127.0.0.1` isn't a valid host.
+    /// Addresses buckets by path if `AWS_ENDPOINT_URL` is set, because `bucket.127.0.0.1` isn't a valid host.
     pub fn new(config: &SdkConfig) -> Self {
         let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
         Self { client: Client::from_conf(config), parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)) }

@@ -12,8 +12,8 @@ use turntable_core::{
 
 use super::put::{MARK, mark, settled};
 
-/// Sends one `CopyObject`, which S3 allows up to 5 GB. Returns the copy's ETag, or `None` if `to` already exists. Fails
-/// with a conflict if `from` has changed.
+/// Sends one `CopyObject`, which S3 allows for objects of up to 5 GB. Returns the copy's ETag, or `None` if `to`
+/// already exists. Fails with a conflict if `from` has changed.
 pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> Result<Option<String>> {
     let mark = mark();
     let copied = settled(client, "CopyObject", to, &mark, || {
@@ -30,7 +30,7 @@ pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> R
     }
 }
 
-/// Returns `BUCKET/KEY` for the copy source header: percent-encoded, except for characters that a path may contain.
+/// Returns `BUCKET/KEY` for the copy source header. Percent-encodes every character that a path may not contain.
 fn source(from: &Key) -> String {
     let mut text = format!("{}/", from.bucket);
     for byte in from.key.bytes() {

@@ -16,7 +16,8 @@ use super::{
     response::incomplete,
 };
 
-/// Sends one `DeleteObjects`. S3 responds with status 200 and lists in the body the keys that it didn't delete.
+/// Sends one `DeleteObjects`. S3 responds with status 200 even if it didn't delete all keys, and lists those in the
+/// body.
 pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
     let named =
@@ -31,13 +32,13 @@ pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let message = format!("S3 did not delete {} of {} objects, for example {key}: {code}", failed.len(), keys.len());
     Err(match code {
         "AccessDenied" => Error::config(format!("{message}: allow s3:DeleteObject in the function's role")),
-        _ => Error::unavailable(format!("{message}: run again")),
+        _ => Error::unavailable(format!("{message}: invoke sweep again")),
     })
 }
 
 /// Sends one `DeleteObject` with `If-Match`, which needs `s3:GetObject` too. Returns `false` if the object has changed
-/// or is missing. If a response is lost, the client's retry finds no object: it returns `false`, although the object
-/// was deleted.
+/// or is missing. So it also returns `false` if the response to a successful deletion was lost and the client's retry
+/// found no object.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>
 pub(super) async fn if_unchanged(client: &Client, at: &Key, etag: &str) -> Result<bool> {
     let sent = client.delete_object().bucket(&at.bucket).key(&at.key).if_match(format!("\"{etag}\"")).send().await;

@@ -1,4 +1,4 @@
-//! Downloads objects. A stream survives broken connections.
+//! Downloads objects. Streams resume after a broken connection.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use turntable_core::{
 
 use super::fault::fault;
 
-/// Consecutive attempts to resume a broken stream without receiving a byte.
+/// How many times in a row to resume a broken stream that returns no bytes.
 const MAX_RETRIES: u32 = 3;
 
-/// Returns the body of the object, or of a range of it. Fails if the object no longer has this ETag.
+/// Opens the object, or a range of it, and returns the body. Fails if the object no longer has this ETag.
 pub(super) async fn open(client: &Client, at: &Key, etag: &str, range: Option<Range<u64>>) -> Result<ByteStream> {
     let range = range.map(|range| match range.end {
         u64::MAX => format!("bytes={}-", range.start),
@@ -27,14 +27,14 @@ pub(super) async fn open(client: &Client, at: &Key, etag: &str, range: Option<Ra
     Ok(request.send().await.map_err(|error| fault("GetObject", at, error))?.body)
 }
 
-/// Reads a whole body. It doesn't resume a broken one: the caller's retry sends a new request.
+/// Reads a whole body. Doesn't resume a broken one: the caller's retry sends a new request.
 pub(super) async fn whole(at: &Key, body: ByteStream) -> Result<Bytes> {
     let body = body.collect().await.map_err(|error| broken(at).caused_by(error))?;
     Ok(body.into_bytes())
 }
 
-/// Streams the whole object. Resumes a broken stream where it broke, because a slow reader may exceed S3's idle
-/// timeout, and an object of gigabytes takes minutes.
+/// Streams the whole object. Resumes a broken stream where it broke: a slow reader may exceed S3's idle timeout, and an
+/// object of several gigabytes takes minutes.
 pub(super) async fn stream(client: Client, at: Key, etag: String) -> Result<Chunks> {
     let body = open(&client, &at, &etag, None).await?;
     let reading = Reading { client, at, etag, body, offset: 0, retries: 0 };
@@ -74,5 +74,5 @@ impl Reading {
 }
 
 fn broken(at: &Key) -> Error {
-    Error::unavailable(format!("{at}: S3 closed the connection in the middle of the object: run again"))
+    Error::unavailable(format!("{at}: S3 closed the connection in the middle of the object: invoke the function again"))
 }

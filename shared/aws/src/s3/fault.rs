@@ -1,4 +1,4 @@
-//! Converts S3's errors into errors that tell the operator what to do.
+//! Converts errors from S3 into errors that tell the operator what to do.
 
 use std::fmt::Display;
 
@@ -18,11 +18,11 @@ pub(super) enum Refusal {
     NoBucket,
     ElsewhereBucket,
     Denied,
-    /// No such object, or no such upload.
+    /// The object or the upload does not exist.
     Missing,
     /// `If-Match` or `If-None-Match` failed.
     Precondition,
-    /// Another conditional write of the same key was in progress.
+    /// Another conditional write to the same key was in progress.
     Race,
     OutOfRange,
     /// A timeout, an overload or a broken connection. S3 may or may not have executed the request.
@@ -42,7 +42,7 @@ pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
 }
 
 /// Classifies a response by its error code and status
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>). The response to a HEAD has only a status.
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>). A response to HEAD has only a status.
 fn by_response(code: Option<&str>, status: u16) -> Refusal {
     match (code.unwrap_or_default(), status) {
         ("NoSuchBucket", _) => Refusal::NoBucket,
@@ -64,7 +64,7 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
     refusal(error) == Refusal::Missing
 }
 
-/// Returns the error for an action (its name in the API) on a key or a location.
+/// Converts an error from S3. `action` is the call's name in the API, and `at` is a key or a location.
 pub(super) fn fault<E>(action: &str, at: &impl Display, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -74,31 +74,37 @@ where
             (Kind::Config, format!("{at}: no such bucket: create it, or correct the location in datasets.toml"))
         }
         Refusal::ElsewhereBucket => {
-            (Kind::Config, format!("{at}: the bucket is in another region: deploy where the bucket is"))
+            (Kind::Config, format!("{at}: the bucket is in another region: deploy Turntable in the bucket's region"))
         }
         Refusal::Denied => (Kind::Config, denied(action, at)),
         Refusal::Missing | Refusal::Precondition => (Kind::Conflict, port::missing(at).message().to_owned()),
-        Refusal::Race => {
-            (Kind::Unavailable, format!("{at}: another writer wrote this object at the same time: run again"))
+        Refusal::Race => (
+            Kind::Unavailable,
+            format!("{at}: another writer wrote this object at the same time: invoke the function again"),
+        ),
+        Refusal::OutOfRange => (
+            Kind::Corrupt,
+            format!(
+                "{at} is shorter than when it was listed, so it was replaced: invoke the function again to list it anew"
+            ),
+        ),
+        Refusal::Unavailable => {
+            (Kind::Unavailable, format!("{at}: S3 did not respond to {action}: invoke the function again"))
         }
-        Refusal::OutOfRange => {
-            (Kind::Corrupt, format!("{at} is shorter than when it was listed: it is a different object"))
-        }
-        Refusal::Unavailable => (Kind::Unavailable, format!("{at}: S3 did not respond to {action}: run again")),
         Refusal::Setup => (
             Kind::Config,
             format!("{at}: {action} could not be sent: check the credentials, the region and the endpoint"),
         ),
-        Refusal::Other => (Kind::Config, format!("{at}: S3 refused {action}: fix the problem that S3 names")),
+        Refusal::Other => (Kind::Config, format!("{at}: S3 refused {action}: fix the problem that the cause names")),
     };
     Error::new(kind, message).caused_by(cause(error))
 }
 
-/// Returns the message for a denied action. Without `s3:ListBucket`, S3 returns 403 for a missing object too.
+/// Returns the message for a denied action. Without `s3:ListBucket`, S3 responds with 403 for a missing object too.
 fn denied(action: &str, at: &impl Display) -> String {
     let permission = match action {
         "GetObject" | "HeadObject" => {
-            "s3:GetObject (and s3:ListBucket on the bucket: without it a missing object is denied too)"
+            "s3:GetObject (and s3:ListBucket on the bucket, because S3 denies a missing object without it)"
         }
         "ListObjectsV2" => "s3:ListBucket",
         "DeleteObject" | "DeleteObjects" => "s3:DeleteObject",

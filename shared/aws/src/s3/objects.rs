@@ -1,4 +1,4 @@
-//! Implements the port: each call in terms of S3's requests.
+//! Implements each method of the port with requests to S3.
 
 use std::ops::Range;
 
@@ -36,10 +36,11 @@ impl Objects for S3 {
         }
         let object = download::open(&self.client, at, etag, Some(range.clone())).await?;
         let bytes = download::whole(at, object).await?;
-        // S3 cuts a range that goes beyond the end of the object.
+        // S3 truncates a range that goes beyond the end of the object.
         if bytes.len() as u64 != range.end - range.start {
             return Err(Error::corrupt(format!(
-                "{at} ends before byte {}: it has changed since it was listed",
+                "{at} ends before byte {}, so it has changed since it was listed: invoke the function again to \
+                 list it anew",
                 range.end
             )));
         }

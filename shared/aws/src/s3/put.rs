@@ -1,8 +1,8 @@
 //! Conditional writes that recognise their own earlier attempt.
 //!
 //! The client retries a request whose response was lost. The retry then fails, because the first attempt has written
-//! the key. So each write carries a unique mark as metadata. If the key exists, or no response comes, the writer checks
-//! whether the object has its own mark. (slatedb's `retrying_object_store.rs` does the same.)
+//! the key. So each write carries a unique mark in its metadata. If the key exists, or if no response arrives, the
+//! writer checks whether the object has its own mark. (slatedb's `retrying_object_store.rs` does the same.)
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ use super::{
     response::{incomplete, unquoted},
 };
 
-/// The metadata that holds the mark: `x-amz-meta-turntable-write`.
+/// The metadata key of the mark. In a request, it is the header `x-amz-meta-turntable-write`.
 pub(super) const MARK: &str = "turntable-write";
 
-/// CRC32, because every SDK and S3 support it and it is cheap. Without a checksum in the request S3 computes a
-/// CRC64NVME, for which MiniStack, written in Python, takes seconds per part.
+/// The checksum of every write. CRC32 is cheap, and S3 and every SDK support it. Without a checksum in the request, S3
+/// computes a CRC64NVME, which takes MiniStack, written in Python, seconds per part.
 pub(super) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
-/// How often a write is retried after a race with another write of the same key (status 409), and the first pause. The
-/// pause doubles each time.
+/// How many times to retry a write after a race with another write to the same key (status 409), and the first pause.
+/// The pause doubles each time.
 const MAX_RACES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +50,7 @@ pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Opti
     .await
 }
 
-/// Replaces an object with one `PutObject` with `If-Match`, which needs `s3:GetObject` too. Returns the new ETag, or
+/// Sends one `PutObject` with `If-Match` to replace an object. This needs `s3:GetObject` too. Returns the new ETag, or
 /// `None` if the object has changed.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) -> Result<Option<String>> {
@@ -63,7 +63,8 @@ pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) 
     .await
 }
 
-/// Sends a conditional write until its result is known. Returns the ETag, or `None` if the precondition failed.
+/// Sends a conditional write, and retries it until its result is known. Returns the ETag, or `None` if the precondition
+/// failed.
 pub(super) async fn settled<E, F>(
     client: &Client,
     action: &str,
@@ -88,7 +89,7 @@ where
                 races += 1;
             }
             Refusal::Precondition => return etag_if_own(client, at, mark).await,
-            // `Missing`: a completed upload no longer exists, so the first attempt may have completed it.
+            // `Missing` may mean that the first attempt completed the upload, which then no longer exists.
             Refusal::Unavailable | Refusal::Missing | Refusal::Race => {
                 return match etag_if_own(client, at, mark).await {
                     Ok(Some(etag)) => Ok(Some(etag)),
@@ -100,7 +101,7 @@ where
     }
 }
 
-/// Returns the object's ETag if the object has the mark.
+/// Returns the object's ETag if the object has the mark, and `None` otherwise.
 async fn etag_if_own(client: &Client, at: &Key, mark: &str) -> Result<Option<String>> {
     let object = client
         .head_object()

@@ -1,4 +1,4 @@
-//! Reads the fields of S3's responses.
+//! Reads fields from S3's responses.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use turntable_core::{
     port::Entry,
 };
 
-/// Returns the entry of an object. Fails if the response lacks a field.
+/// Returns the entry for an object. Fails if the response lacks a field.
 pub(super) fn entry(key: Key, size: Option<i64>, etag: Option<&str>, modified: Option<DateTime>) -> Result<Entry> {
     let size = size.and_then(|size| u64::try_from(size).ok());
     let modified = modified.and_then(|time| Timestamp::from_millisecond(time.to_millis().ok()?).ok());
@@ -27,5 +27,5 @@ pub(super) fn unquoted(etag: &str) -> String {
 
 /// Returns the error for a response without a field that S3 always sends.
 pub(super) fn incomplete(at: &impl Display) -> Error {
-    Error::unavailable(format!("{at}: S3's response lacks a key, size, ETag or time: run again"))
+    Error::unavailable(format!("{at}: S3's response lacks a key, size, ETag or time: invoke the function again"))
 }

@@ -1,4 +1,4 @@
-//! Uploads one object: a small one in one request, a larger one in parts. Parts are sent while the next one is filled.
+//! Uploads one object: a small one in one request, a larger one in parts. Parts are sent while the next part is filled.
 
 use std::sync::Arc;
 
@@ -22,13 +22,14 @@ use super::{
     response::incomplete,
 };
 
-/// Bytes of a part. S3 allows 5 MiB to 5 GiB.
+/// The size of a part, in bytes. S3 allows 5 MiB to 5 GiB.
 const PART_BYTES: usize = 8 << 20;
 
-/// The parts that S3 allows in one object.
+/// The largest number of parts that S3 allows in one object.
 const MAX_PARTS: i32 = 10_000;
 
-/// A streaming upload. It buffers one part, and all uploads together have [`super::client::PARTS_IN_FLIGHT`] parts in flight.
+/// A streaming upload. It buffers one part. All uploads together have at most [`super::client::PARTS_IN_FLIGHT`] parts
+/// in flight.
 pub(super) struct Streaming {
     s3: S3,
     at: Key,
@@ -44,7 +45,7 @@ struct Begun {
     sent: i32,
     sending: JoinSet<Result<CompletedPart>>,
     done: Vec<CompletedPart>,
-    /// Completed or aborted.
+    /// Whether the upload was completed or aborted.
     over: bool,
 }
 
@@ -70,7 +71,7 @@ impl Streaming {
         }
         if begun.sent == MAX_PARTS {
             return Err(Error::config(format!(
-                "{}: the object needs more than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
+                "{}: the object is larger than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
                 self.at
             )));
         }
@@ -117,7 +118,7 @@ impl port::Upload for Streaming {
         };
         written.ok_or_else(|| {
             Error::conflict(format!(
-                "{}: another run has already written this object, which is unchanged: run again",
+                "{}: another run has already written this object, which is unchanged: invoke the function again",
                 self.at
             ))
         })
@@ -142,7 +143,7 @@ async fn begin(client: &Client, at: &Key) -> Result<Begun> {
 
 fn joined(part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
     part.unwrap_or_else(|error| {
-        Err(Error::unavailable("the task that uploads a part was stopped: run again").caused_by(error))
+        Err(Error::unavailable("the task that uploads a part was stopped: invoke the function again").caused_by(error))
     })
 }
 
@@ -182,8 +183,8 @@ impl Begun {
     }
 }
 
-/// Aborts an upload that is dropped unfinished, also when the future that writes it is dropped. It works only while the
-/// process lives.
+/// Aborts an upload that is dropped before it is finished, even if it is dropped together with the future that writes
+/// it. This works only while the process lives.
 impl Drop for Begun {
     fn drop(&mut self) {
         if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {

@@ -1,4 +1,4 @@
-//! Makes a run of a group live.
+//! Makes a group run live.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Makes the run of a generation live, if the decisions and audits allow it: all members, or none.
+/// Makes the group run that a generation belongs to live, if the decisions and audits allow it: all members, or none.
 pub async fn flip(
     env: &Environment,
     group: &Group<'_>,
@@ -37,7 +37,7 @@ pub async fn flip(
 ) -> Result<GroupFlipReport> {
     let named = candidate(env, dataset, &generation).await?;
     let Some(run) = &named.group else {
-        let why = format!("{generation} of {} was exported without its group: run export again", dataset.name);
+        let why = format!("{generation} of {} was exported without its group: invoke export again", dataset.name);
         return GroupFlipReport::unchanged(Outcome::Stale, None, vec![why]).with_live(env, group).await;
     };
     let unchanged = |outcome, reasons| GroupFlipReport::unchanged(outcome, Some(run.run), reasons);
@@ -62,7 +62,7 @@ pub async fn flip(
     loop {
         attempts.begin()?;
         let found = store::read(env, group.name).await?;
-        // A flip in flight is finished first, no matter which invocation began it.
+        // Finish a flip in flight first, no matter which invocation started it.
         if found.record.flipping.is_some() {
             match resume::settle(env, group, BTreeMap::new()).await? {
                 Settled::Done(ended) if ended.run == Some(run.run) => return Ok(ended),
@@ -110,7 +110,7 @@ fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, b
     Set { run: run.run, as_of: as_of.unwrap_or(since), since, by, why: None, tables: tables.collect() }
 }
 
-/// The manifests of a run.
+/// The manifests in a group run.
 enum Candidates<'a> {
     All(Vec<(&'a Dataset, Manifest)>),
     /// The members that have no manifest yet.

@@ -1,4 +1,4 @@
-//! Operators' requests for a whole group: rollback, hold, release and status.
+//! Handles operators' requests for a whole group: rollback, hold, release and status.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ use turntable_core::{
 /// Flips all members back to the set that was live before the current one, or to the set that has the named generation
 /// of `dataset`.
 ///
-/// A hold does not prevent it. Once it has returned, no event of an export that began before undoes it.
+/// A hold does not prevent a rollback. Once a rollback has returned, no event from an export that started earlier
+/// undoes it.
 pub async fn rollback(
     env: &Environment,
     group: &Group<'_>,
@@ -81,7 +82,7 @@ pub async fn rollback(
     }
 }
 
-/// Returns how a rollback ended that another invocation has finished.
+/// Returns the outcome of a rollback that another invocation has finished.
 async fn by_others(env: &Environment, group: &Group<'_>, to: &Set) -> Result<GroupFlipReport> {
     let record = store::read(env, group.name).await?.record;
     let (outcome, why) = match (&record.live, &record.went_back) {
@@ -92,26 +93,26 @@ async fn by_others(env: &Environment, group: &Group<'_>, to: &Set) -> Result<Gro
     GroupFlipReport::unchanged(outcome, Some(to.run), why).with_live(env, group).await
 }
 
-/// Checks that the group still has the members of the set.
+/// Checks that the group's members are still those in the set.
 fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     if group.members.iter().map(|member| &member.name).eq(set.tables.keys()) {
         return Ok(());
     }
     Err(Error::input(format!(
-        "group {}: run {} has the members {}, and the group has other members now: run export instead",
+        "group {}: run {} has the members {}, but the group's members have changed since: invoke export instead",
         group.name,
         set.run,
         set.tables.keys().cloned().collect::<Vec<_>>().join(", ")
     )))
 }
 
-/// Writes a hold for all members. Once it has returned, no flip but a rollback happens until the release. Exports
+/// Writes a hold for all members. Once it has returned, only a rollback can flip them until the release. Exports
 /// continue.
 pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
     write_hold(env, group, Hold { at: env.clock.now(), reason, released: false }).await
 }
 
-/// Ends the group's hold, and the holds that members have of their own from before they joined.
+/// Releases the group's hold, and members' own holds from before they joined the group.
 pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
         if table_state::hold(env, member).await?.is_some() {
@@ -122,7 +123,7 @@ pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String
     write_hold(env, group, Hold { at: env.clock.now(), reason, released: true }).await
 }
 
-/// Writes a hold to the group's record. A flip in flight is finished first: a hold never stops one midway.
+/// Writes a hold to the group's record. Finishes a flip in flight first: a hold never stops one midway.
 async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<()> {
     let mut attempts = Attempts::on(group.name.record());
     loop {

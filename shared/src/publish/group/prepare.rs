@@ -1,4 +1,5 @@
-//! Prepares a group's flip before any table moves: loads each member's state, decides about it, and audits it in full.
+//! Prepares a group's flip before any table moves: loads each member's state, decides about it, and runs the full
+//! audit.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,7 @@ impl Prepared<'_> {
         (&self.dataset.name, self.decision.clone())
     }
 
-    /// Returns the member's name, and the location of its table now.
+    /// Returns the member's name and its table's current location.
     pub fn at(&self) -> (String, Option<Location>) {
         (self.dataset.name.clone(), self.loaded.state.live.location(&self.dataset.paths))
     }
@@ -72,14 +73,14 @@ async fn prepare_one<'a>(
     Ok(Prepared { dataset, candidate, loaded, decision })
 }
 
-/// Returns what is live, by dataset.
+/// Returns what is live for each member, by dataset.
 pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
 }
 
 /// The verdict on all members.
 pub enum GroupAudit {
-    /// The tables that the flip would make; `None` for a member that is already live.
+    /// The tables that the flip would create. `None` for a member that is already live.
     Passed(Vec<Option<NextTable>>),
     /// Every reason against every member.
     Rejected(Vec<String>),
@@ -126,7 +127,7 @@ pub fn scanned(asked: &BTreeMap<String, SqlCheckResults>) -> Vec<Scanned> {
     asked.iter().flat_map(of).collect()
 }
 
-/// Returns the members that must be moved, by dataset.
+/// Returns what each member that must be moved needs for its move, by dataset.
 pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
     let ready = both.filter_map(|(Prepared { dataset, candidate, loaded, .. }, input)| {

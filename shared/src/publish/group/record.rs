@@ -1,4 +1,4 @@
-//! What a group's record says about one member.
+//! Reads what a group's record says about one member.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,14 @@ pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Recor
     Ok(Some(store::read(env, group).await?.record))
 }
 
-/// Returns the generations of a member that readers may have learned from the group's record, each with the time at
-/// which the record ceased to name it. `None` means that the record still names it. Empty for a dataset without a
-/// group.
+/// Returns the generations of a member that readers may have found in the group's record, each with the time when the
+/// record stopped naming it. `None` means that the record still names it. Empty for a dataset without a group.
 pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let record = record(env, dataset).await?;
     Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())
 }
 
-/// Returns why a member's drift must not be repaired, or `None` if it may be.
+/// Returns why a member's drift must not be repaired, or `None` if it may be repaired.
 ///
 /// A repair brings the table back to its last flip. It must wait while a flip of the group is in flight. It must not
 /// happen if the group's record names another generation as live: the table would no longer match the other members.
@@ -30,13 +29,13 @@ pub async fn against_repair(env: &Environment, dataset: &Dataset, last: Generati
     let Some(group) = &dataset.group else { return Ok(None) };
     let record = store::read(env, group).await?.record;
     if record.flipping.is_some() {
-        return Ok(Some(format!("group {group} has a flip in flight: check the status again when it is over")));
+        return Ok(Some(format!("group {group} has a flip in flight: check the status again when it has finished")));
     }
     let live = record.live.as_ref().and_then(|live| live.tables.get(&dataset.name));
     let other = live.filter(|member| member.generation != last);
     Ok(other.map(|member| {
         format!(
-            "the record of group {group} names {} as live: invoke flip with a generation or a rollback",
+            "the record of group {group} names {} as live: invoke flip with a generation, or with the action rollback",
             member.generation
         )
     }))

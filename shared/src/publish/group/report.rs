@@ -1,4 +1,4 @@
-//! How a request about a group ended.
+//! The outcome of a request for a group.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     publish::{report::Outcome, sql_checks::Scanned, table_state},
 };
 
-/// How a request about a group ended.
+/// The outcome of a request for a group, and what is live afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupFlipReport {
     pub outcome: Outcome,

@@ -1,5 +1,5 @@
-//! Carries out the flip that a group's record names, forward or back. Any invocation that finds one resumes it where it
-//! was left: see the proof in [`super`].
+//! Carries out the flip that a group's record names, forward or back. Any invocation that finds such a flip resumes it:
+//! see the proof in [`super`].
 
 use std::{
     collections::BTreeMap,
@@ -38,10 +38,10 @@ use turntable_core::{
 /// The largest number of tables that are moved concurrently.
 const MAX_CONCURRENT_TABLES: usize = 16;
 
-/// How many attempts without an answer from Glue or S3 make the group go back.
+/// After this many attempts without an answer from Glue or S3, the group is flipped back.
 const MAX_UNANSWERED: usize = 3;
 
-/// How carrying out a flip ended.
+/// Who finished a flip.
 pub enum Settled {
     /// This invocation has finished it.
     Done(GroupFlipReport),
@@ -49,7 +49,7 @@ pub enum Settled {
     ByOthers,
 }
 
-/// Finishes the flip in flight. `ready` has the tables that were prepared before the flip began.
+/// Finishes the flip in flight. `ready` has the tables that were prepared before the flip started.
 pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
     let (mut target, mut unanswered, mut between) = (None, 0, None);
     let mut attempts = Attempts::on(group.name.record());
@@ -65,7 +65,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
             let record = found.record.gone_back(env.clock.now(), &left);
             if found.replace(env, group.name, &record).await? {
                 let why = record.went_back.map(|back| back.why).unwrap_or_default();
-                let reason = format!("group {} went back to its state before this flip: {why}", group.name);
+                let reason = format!("group {} was flipped back to its state before this flip: {why}", group.name);
                 let ended = GroupFlipReport::unchanged(Outcome::Rejected, Some(flipping.to.run), vec![reason]);
                 return Ok(Settled::Done(GroupFlipReport { between, ..ended.with_live(env, group).await? }));
             }
@@ -100,7 +100,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
     }
 }
 
-/// Returns how much of the past the record keeps: the largest settings of all members.
+/// Returns how much history the record keeps: the largest value of each setting among the members.
 fn memory(group: &Group<'_>) -> Memory {
     let retain = || group.members.iter().map(|member| member.retain);
     Memory {
@@ -111,7 +111,7 @@ fn memory(group: &Group<'_>) -> Memory {
 
 /// The result of moving all tables forward.
 enum Forward<'a> {
-    /// All tables are at their targets. Has the state of each as it was read after the last was moved.
+    /// All tables are at their targets. Has the state of each table, read after the last one was moved.
     All(Vec<(&'a Dataset, &'a Member, TableState)>),
     /// Lost a race: reload and retry.
     LookAgain,
@@ -123,14 +123,14 @@ enum Forward<'a> {
 
 #[derive(Default)]
 struct Canaries {
-    /// Messages of canaries that failed.
+    /// Messages from canaries that failed.
     failed: Vec<String>,
-    /// Messages of canaries that got no answer.
+    /// Messages from canaries that got no answer.
     notes: Vec<String>,
     checks: Vec<Scanned>,
 }
 
-/// The flip in flight, as the record has it.
+/// The flip in flight, as the record describes it.
 struct GroupFlip<'a> {
     env: &'a Environment,
     group: &'a Group<'a>,
@@ -138,7 +138,8 @@ struct GroupFlip<'a> {
 }
 
 impl<'a> GroupFlip<'a> {
-    /// Returns the members of the flip with their current configuration. `Err` names one that is no longer a member.
+    /// Returns the members in the flip with their current configuration. Fails with a message if one is no longer a
+    /// member.
     fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
@@ -220,7 +221,7 @@ impl<'a> GroupFlip<'a> {
         Ok(commit(self.env, dataset, &candidate, loaded, input, &cause).await?.is_some())
     }
 
-    /// Ensures that every flip is on record, and runs all canaries that are pending.
+    /// Ensures that every flip is on record, and runs all pending canaries.
     async fn canaries(&self, looks: Vec<(&Dataset, &Member, TableState)>) -> Result<Canaries> {
         let mut canaries = Canaries::default();
         for (dataset, member, loaded) in looks {
@@ -238,7 +239,7 @@ impl<'a> GroupFlip<'a> {
         Ok(canaries)
     }
 
-    /// Moves every table back that has been moved, and makes every `VersionId` stale that was read for this flip.
+    /// Moves back every table that has been moved, and makes stale every `VersionId` that was read for this flip.
     ///
     /// Returns a message for each table that can't be moved back.
     async fn go_back(&self) -> Result<Vec<String>> {
@@ -250,7 +251,10 @@ impl<'a> GroupFlip<'a> {
         for (ended, name) in ended.into_iter().zip(self.flipping.to.tables.keys()) {
             left.extend(ended.map_err(|error| {
                 let why = self.flipping.back.as_deref().unwrap_or_default();
-                let text = format!("group {} goes back ({why}), but {name} could not be moved back", self.group.name);
+                let text = format!(
+                    "group {} is being flipped back ({why}), but {name} could not be moved back",
+                    self.group.name
+                );
                 Error::new(error.kind(), text).caused_by(error)
             })?);
         }
@@ -291,7 +295,7 @@ impl<'a> GroupFlip<'a> {
         }
     }
 
-    /// Returns the older of the generations that the table may be at. All flips since then must be loaded.
+    /// Returns the older of the two generations that the table may be at. All flips since then must be loaded.
     fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
         let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
         let from = from.and_then(|from| dataset.paths.parse_generation(from));
@@ -322,7 +326,8 @@ fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
 
 /// Prepares a table's move with an audit of its structure only.
 ///
-/// The generation has already passed its checks: before this flip began or, for a rollback, before it first went live.
+/// The generation has already passed its checks: before this flip started or, for a rollback, before it first went
+/// live.
 pub async fn ready(
     env: &Environment,
     dataset: &Dataset,
@@ -340,13 +345,13 @@ pub async fn ready(
     Ok(Ready { candidate, loaded, input })
 }
 
-/// Makes every `VersionId` stale that was read of the table until now. Returns `false` if it lost the race: reload and
-/// retry.
+/// Fences the table: makes stale every `VersionId` that was read before. Returns `false` if it lost the race: reload
+/// and retry.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableState) -> Result<bool> {
     let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     match env.catalog.update(table, &TableChange::default()).await {
         Ok(sent) => Ok(sent == Update::Done),
-        // The next attempt reads whether the update was carried out.
+        // The next attempt finds out whether the update was made.
         Err(error) if error.kind() == Kind::Unavailable => {
             warn!(dataset = dataset.name, error = error.report(), "table not fenced yet");
             Ok(false)

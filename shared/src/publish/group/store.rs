@@ -1,4 +1,4 @@
-//! Stores a group's record in S3. A replacement requires the ETag that was read.
+//! Reads and replaces a group's record in S3. A replacement requires the ETag that was read.
 
 use crate::{environment::Environment, publish::attempts::Attempts};
 use turntable_core::{
@@ -12,11 +12,11 @@ use turntable_core::{
 /// A record as it was read, with its ETag.
 pub struct Found {
     pub record: Record,
-    /// `None` if the object does not exist yet.
+    /// The record's ETag. `None` if the object does not exist yet.
     etag: Option<String>,
 }
 
-/// Reads a group's record, or an empty one if the object does not exist yet.
+/// Reads a group's record. Returns an empty one if the object does not exist yet.
 pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
     let key = group.record();
     let mut attempts = Attempts::on(group.record());
@@ -27,7 +27,7 @@ pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
         };
         match env.objects.range(&key, &entry.etag, 0..entry.size).await {
             Ok(json) => return Ok(Found { record: record::from_json(&key, &json)?, etag: Some(entry.etag) }),
-            // Another invocation replaced it between the two calls.
+            // Another invocation replaced the record between the two calls.
             Err(error) if error.kind() == Kind::Conflict => {}
             Err(error) => return Err(error),
         }

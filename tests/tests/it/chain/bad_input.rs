@@ -92,7 +92,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
         (
             "flip",
             json!({ "dataset": "users" }),
-            format!("the request names neither generation nor action: expected {FLIP}"),
+            format!("the request names neither a generation nor an action: expected {FLIP}"),
         ),
         (
             "flip",

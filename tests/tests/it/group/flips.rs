@@ -91,7 +91,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     lake.rig.catalog.deny(None);
     let why = lake.rejected(&run).await;
     assert!(
-        why.contains("group core went back to its state before this flip: b: dmp.b: UpdateTable is denied"),
+        why.contains("group core was flipped back to its state before this flip: b: dmp.b: UpdateTable is denied"),
         "{why}"
     );
     lake.is_settled_at(&[&old], "it went back");
@@ -167,7 +167,7 @@ async fn a_run_with_other_members_is_stale() {
     // c comes last in the run, and is no member now.
     let alone = lake.ask(event(&run, "c")).await.unwrap();
     assert_eq!(alone.outcome, Outcome::Stale);
-    assert!(alone.reasons[0].contains("which the dataset has left: run export again"), "{:?}", alone.reasons);
+    assert!(alone.reasons[0].contains("which the dataset has left: invoke export again"), "{:?}", alone.reasons);
     let fewer = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
     assert_eq!(fewer.outcome, Outcome::Stale);
     assert_eq!(fewer.reasons, ["group core was exported with the members a, b, c, but has a, b now: export it again"]);
@@ -187,6 +187,6 @@ async fn a_generation_exported_alone_does_not_flip_in_a_group() {
     lake.rig.objects.put(&key, manifest.to_string());
     let stale = lake.ask(event(&run, "a")).await.unwrap();
     assert_eq!(stale.outcome, Outcome::Stale);
-    assert!(stale.reasons[0].contains("was exported without its group: run export again"), "{:?}", stale.reasons);
+    assert!(stale.reasons[0].contains("was exported without its group: invoke export again"), "{:?}", stale.reasons);
     lake.is_settled_at(&[&old], "nothing has flipped");
 }

@@ -231,7 +231,7 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
     check(
         &with_secret("400 Bad Request", fault("InternalServiceError")).await.unwrap_err(),
         Kind::Unavailable,
-        "secret \"dmp/replica\": the request to Secrets Manager failed: run it again",
+        "secret \"dmp/replica\": the request to Secrets Manager failed: invoke the function again",
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
