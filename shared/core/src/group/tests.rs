@@ -149,7 +149,7 @@ fn earlier_sets_are_kept_for_rollbacks_and_for_readers() {
     assert_eq!(runs(&flipped(&[10, 20, 30, 40, 500])), [40]);
     assert_eq!(runs(&flipped(&[10, 20, 85])), [20], "10 was live until 20");
     let two = Memory { sets: 2, ..MEMORY };
-    let record = flipped(&[10, 20, 30]).head(set(500), BTreeMap::new()).flipped(second(500), two);
+    let record = flipped(&[10, 20, 30]).begin_flip(set(500), BTreeMap::new()).flipped(second(500), two);
     assert_eq!(runs(&record), [30, 20], "20 is kept for a rollback alone");
 }
 
