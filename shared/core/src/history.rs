@@ -7,7 +7,7 @@ use crate::{
     layout::{Generation, Location, TablePaths},
 };
 
-/// Returns the ULID from which on flips must be known to decide on a candidate; `None` if the last flip is enough.
+/// Returns how far back the flips must be known to decide on a candidate, as a ULID; `None` if the last flip is enough.
 pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
     live.generation().map(|live| live.ulid.min(candidate.ulid))
 }
