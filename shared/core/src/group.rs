@@ -174,7 +174,7 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns the record after the tables were moved back. `left` says which tables could not be, and why.
+    /// Returns the record after the tables were moved back. `left` says which tables were not, and why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
