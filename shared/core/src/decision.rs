@@ -10,11 +10,11 @@ use crate::{
 };
 use ulid::Ulid;
 
-/// The live data of a table, by its Location in Glue.
+/// What is live, according to the table's Location in Glue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Live {
     NoTable,
-    /// An unmanaged location: no run of Turntable wrote it.
+    /// An unmanaged location: Turntable did not write it.
     Unmanaged(Location),
     Managed(Generation),
 }
@@ -36,7 +36,7 @@ impl Live {
         }
     }
 
-    /// Returns the location that readers read now.
+    /// Returns the location that readers read now; `None` if there is no table.
     pub fn location(&self, paths: &TablePaths) -> Option<Location> {
         match self {
             Live::NoTable => None,
@@ -46,8 +46,8 @@ impl Live {
     }
 }
 
-/// Returns the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue` counts as
-/// blue.
+/// Returns the name of the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue`
+/// counts as blue.
 pub fn next(paths: &TablePaths, live: &Live, ulid: Ulid) -> Generation {
     let colour = match live {
         Live::NoTable => Colour::Blue,
@@ -58,13 +58,13 @@ pub fn next(paths: &TablePaths, live: &Live, ulid: Ulid) -> Generation {
     Generation { colour, ulid }
 }
 
-/// Returns the generation of a merge. Its ULID is later than live's, whatever the clocks say. So the ULIDs of
-/// generations that were merged from one another are in the order of the merges.
+/// Returns the name of a merge's generation. Its ULID is later than live's, even if clocks disagree. So generations
+/// that were merged from one another have ULIDs in the order of the merges.
 pub fn next_merge(paths: &TablePaths, live: &Live, fresh: Ulid) -> Generation {
     next(paths, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
-/// Checks that an unmanaged live location and the next one don't contain each other, because Athena reads sub-folders.
+/// Checks that the live location, if it is unmanaged, doesn't overlap the next one, because Athena reads sub-folders.
 pub fn beside(live: &Live, next: &Location) -> Result<()> {
     match live {
         Live::Unmanaged(location) if location.overlaps(next) => Err(Error::config(format!(
@@ -75,14 +75,14 @@ pub fn beside(live: &Live, next: &Location) -> Result<()> {
     }
 }
 
-/// The state that a flip is decided on. All of it is read after the table's `VersionId`.
+/// The state from which a flip is decided. All of it is read after the table's `VersionId`.
 #[derive(Debug, Clone)]
 pub struct FlipState {
     pub live: Live,
     /// When live's snapshot was taken; `None` if live is unmanaged.
     pub live_as_of: Option<Timestamp>,
-    /// The flips since the start of the older of live and the candidate, in order. If live is unmanaged: at least one
-    /// flip, if the dataset has ever flipped.
+    /// The flips since the start of live or the candidate, whichever is older, in order. If live is unmanaged, this is
+    /// empty only if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
     /// Whether live is a merge of opt-outs.
@@ -97,7 +97,7 @@ impl FlipState {
     }
 }
 
-/// The trigger of a flip.
+/// What triggered a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     Event,
@@ -108,7 +108,7 @@ pub enum Trigger {
 pub enum Decision {
     AlreadyLive,
     Held(Hold),
-    /// The candidate must not replace live. The text says why.
+    /// The candidate must not replace live, for this reason.
     Stale(String),
     /// If the audit passes, send `UpdateTable`, or `CreateTable` if there is no table.
     Flip,
@@ -189,8 +189,8 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
 /// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after our
 /// last flip. `None` if there is no drift.
 ///
-/// `flips` holds the flips since the start of live, and always the last flip of all. `returned` holds the intents in
-/// `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
+/// `flips` contains the flips since live's run started, and always the very last flip. `returned` contains the intents
+/// in `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
 ///
 /// A flip whose record is missing, because it is not written yet or was lost, is not drift:
 ///
@@ -211,7 +211,7 @@ pub fn drift(paths: &TablePaths, live: &Live, flips: &[(Ulid, Flip)], returned: 
             match (away.map(|(ulid, _)| *ulid).max(), to.max()) {
                 // The last flip or intent to this generation must be later than the last flip away from it.
                 (Some(away), Some(to)) => away < intents.max().map_or(to, |intent| intent.max(to)),
-                // Without a record of both, a flip's record may be missing.
+                // If either is not on record, a flip's record may be missing.
                 _ => true,
             }
         }
@@ -225,22 +225,22 @@ pub fn drift(paths: &TablePaths, live: &Live, flips: &[(Ulid, Flip)], returned: 
     expected.filter(|expected| !ours && *live != Live::Managed(*expected))
 }
 
-/// Returns the rollback to the live generation, if no other generation was live since. Later records of flips to the
-/// same generation change nothing: a canary may have been flipping back to it, or a repair may have restored it.
+/// Returns the flip that rolled back to the live generation, if no other generation has been live since. Later flips to
+/// the same generation don't matter: a canary may have flipped back to it, or a repair may have restored it.
 fn rolled_back(state: &FlipState) -> Option<&Flip> {
     let live = state.live.generation()?;
     state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == FlipOrigin::Rollback)
 }
 
-/// Returns whether live comes from a rollback.
+/// Returns whether a rollback made live what is live now.
 pub fn is_rolled_back(state: &FlipState) -> bool {
     rolled_back(state).is_some()
 }
 
-/// Returns the generation that a rollback makes live: the named one, which must have been live, or the one before live.
+/// Returns the generation that a rollback makes live: `wanted`, which must have been live, or else the one before live.
 ///
-/// If live comes from a rollback, a rollback without a named generation returns live itself. The generation before live
-/// is the one that the first rollback went away from, and a repeated request must not undo itself.
+/// If live comes from a rollback and `wanted` is `None`, this returns live itself. The generation before live is the
+/// one that the first rollback moved away from, and a repeated request must not undo the first.
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(
@@ -268,11 +268,11 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
     let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
     let from = before
         .and_then(|flip| flip.from.as_ref())
-        .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to go back to")))?;
+        .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to roll back to")))?;
     paths.parse_generation(from).ok_or_else(|| {
         Error::input(format!(
-            "before {live} the table was at {from}, which is unmanaged and can't be audited: name the generation to go \
-             back to"
+            "before {live}, the table was at {from}, which is unmanaged and can't be audited: name the generation to \
+             roll back to"
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! The product's one error type. Its kind says what an operator can do, and its message says what happened, to what and
+//! Turntable's only error type. Its kind says what an operator can do, and its message says what happened to what, and
 //! why.
 
 use std::fmt;
@@ -10,9 +10,10 @@ pub enum Kind {
     Config,
     /// Change the request or the source's data.
     Input,
-    /// The invocation lost a race, or somebody changed a managed object. Check the state, then run again.
+    /// The invocation lost a race, or somebody changed a managed object. Check the state, then invoke the function
+    /// again.
     Conflict,
-    /// A service did not answer. Run again.
+    /// A service did not answer. Invoke the function again.
     Unavailable,
     /// The audit failed. Live is unchanged.
     Rejected,
@@ -33,7 +34,7 @@ impl Kind {
     }
 }
 
-/// An error with its kind, message, dataset and cause. It contains names, counts and keys of objects, never a row's
+/// An error with its kind, message, dataset and cause. It contains names, counts and object keys, but never a row's
 /// values.
 #[derive(Debug)]
 pub struct Error {

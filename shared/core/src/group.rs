@@ -1,8 +1,8 @@
 //! The record of a group, and the decisions about datasets that flip together. State in, decision out.
 //!
-//! The record is one small object beside the tables. Every change replaces the version that it was based on
-//! (`If-Match`), so that all changes happen one after another. Any process that finds a flip under way knows from the
-//! record how to finish it.
+//! The record is one small object next to the tables. Every change replaces the version that it was based on
+//! (`If-Match`), so that all changes happen one after another. The record tells any process that finds a flip under way
+//! how to finish it.
 
 use std::collections::BTreeMap;
 
@@ -40,19 +40,19 @@ pub struct Record {
     pub past: Vec<Past>,
 }
 
-/// The generations of one run, one for each member.
+/// The generations from one run, one for each member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     #[serde(with = "text")]
     pub run: Ulid,
     /// When the snapshot of all members was taken.
     pub as_of: Timestamp,
-    /// Since when all members have been live.
+    /// When all members had gone live, or when the flip started if it is still under way.
     pub since: Timestamp,
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// By dataset.
+    /// The members, by dataset.
     pub tables: BTreeMap<String, Member>,
 }
 
@@ -64,11 +64,11 @@ pub struct Member {
     pub location: Location,
 }
 
-/// A flip of a group that is under way or was interrupted.
+/// A group flip that is under way or was interrupted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flipping {
     pub to: Set,
-    /// The location of each table when the flip began; `None` if the table did not exist.
+    /// The location of each table when the flip started, by dataset; `None` if the table did not exist.
     pub from: BTreeMap<String, Option<Location>>,
     /// Why the flip is being reverted. While this is set, no process moves a table forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,13 +98,12 @@ pub enum Step {
     There,
     /// The table is where it started and must be moved.
     Move,
-    /// The table is at a location that this flip does not know.
+    /// The table is neither where it started nor at its destination.
     Elsewhere,
 }
 
 impl Flipping {
-    /// Returns the progress of a table that is at this location. A flip that is being reverted goes from `to` to
-    /// `from`.
+    /// Returns the progress of a table whose location is `at`. A flip that is being reverted goes from `to` to `from`.
     pub fn step(&self, dataset: &str, at: Option<&Location>) -> Step {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         let from = self.from.get(dataset).and_then(Option::as_ref);
@@ -118,7 +117,7 @@ impl Flipping {
         }
     }
 
-    /// Returns whether this flip moves the table: whether it started at another location than its destination.
+    /// Returns whether this flip moves the table: whether the table started somewhere other than its destination.
     pub fn moves(&self, dataset: &str) -> bool {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         self.from.get(dataset).and_then(Option::as_ref) != to
@@ -130,7 +129,7 @@ impl Flipping {
 pub struct Memory {
     /// The number of sets that are always kept, for rollbacks.
     pub sets: u64,
-    /// Every set that was live within this time is kept for its readers. It is the longest of the members' drains.
+    /// The longest of the members' drains. Every set that was live within this time is kept for its readers.
     pub drain: SignedDuration,
 }
 
@@ -152,7 +151,7 @@ impl Record {
         Record { serial: self.serial + 1, ..self.clone() }
     }
 
-    /// Returns the record after a flip has begun.
+    /// Returns the record after a flip has started.
     pub fn begin_flip(&self, to: Set, from: BTreeMap<String, Option<Location>>) -> Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
@@ -175,7 +174,7 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns the record after all tables are back at their old locations. `left` says which tables are not, and why.
+    /// Returns the record after the tables were moved back. `left` says which tables were not, and why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -189,7 +188,7 @@ impl Record {
         Record { hold: Some(hold), ..self.next() }
     }
 
-    /// Returns the operator's hold, unless it is released.
+    /// Returns the operator's hold, unless it has been released.
     pub fn held(&self) -> Option<&Hold> {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
@@ -200,12 +199,12 @@ impl Record {
         let way =
             flipping.back.as_ref().map_or_else(|| "going forward".into(), |why| format!("being reverted ({why})"));
         Some(format!(
-            "group {}: a flip to run {} began at {} and is {way}; the next request or event of the group finishes it",
+            "group {}: a flip to run {} started at {} and is {way}; the group's next request or event finishes it",
             self.group, flipping.to.run, flipping.to.since
         ))
     }
 
-    /// Returns the generations of a dataset that the record names or has named: readers may read them, or a revert may
+    /// Returns the dataset's generations that the record names or has named: readers may read them, or a revert may
     /// make them live again. The time is when the record stopped naming the generation; `None` if it still does.
     pub fn named(&self, dataset: &str, paths: &TablePaths) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
@@ -217,7 +216,7 @@ impl Record {
     }
 }
 
-/// Returns how the members of a run differ from the group's members now; `None` if they are the same.
+/// Returns how a run's members differ from the group's current members; `None` if they don't.
 pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<String> {
     let then: Vec<&str> = run.members.keys().map(String::as_str).collect();
     if run.group != group {
@@ -237,16 +236,16 @@ pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<St
 pub enum Next {
     AlreadyLive,
     Held(Hold),
-    /// The run must not replace live. The text says why.
+    /// The run must not replace live, for this reason.
     Stale(String),
-    /// A flip to the run was reverted. Only an operator's request tries it again. The text says why it was reverted.
+    /// A flip to the run was reverted, for this reason. Only an operator's request tries it again.
     WentBack(String),
     /// If all members pass their audits, all flip.
     Flip,
 }
 
-/// Decides whether a run flips while no other flip of the group is under way. `members` are the decisions about each
-/// member alone ([`crate::decision::flip`]).
+/// Decides whether a run flips. No other flip of the group may be under way. `members` are the decisions about each
+/// member on its own ([`crate::decision::flip`]).
 pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str, Decision)], who: Trigger) -> Next {
     let is_live = record.live.as_ref().is_some_and(|live| live.run == run.run);
     if is_live && members.iter().all(|(_, decision)| *decision == Decision::AlreadyLive) {
@@ -282,7 +281,8 @@ pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str,
     Next::Flip
 }
 
-/// Returns the set that a rollback makes live: the one with the named generation of a dataset, or the one before live.
+/// Returns the set that a rollback makes live: the one with the dataset's generation `wanted`, or else the one before
+/// live.
 pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> Result<Set> {
     let Some(wanted) = wanted else {
         let before = record.past.first().map(|past| past.set.clone());
@@ -294,7 +294,8 @@ pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> R
     let has = |set: &&Set| set.tables.get(dataset).is_some_and(|member| member.generation == wanted);
     sets.into_iter().find(has).cloned().ok_or_else(|| {
         Error::input(format!(
-            "group {}: no run with {wanted} of {dataset} is on record as live; `status` lists the runs that are",
+            "group {}: no run with {wanted} of {dataset} is on record as having been live: name a generation from a \
+             run that `status` lists",
             record.group
         ))
     })

@@ -1,4 +1,4 @@
-//! Decides from the flip records what a table's history is and which record is missing. State in, decision out.
+//! Works out a table's history from its flip records, and which record is missing. State in, decision out.
 
 use ulid::Ulid;
 
@@ -7,20 +7,20 @@ use crate::{
     layout::{Generation, Location, TablePaths},
 };
 
-/// Returns the ULID since which the flips must be known to decide on a candidate; `None`: the last flip is enough.
+/// Returns how far back the flips must be known to decide on a candidate, as a ULID; `None` if the last flip is enough.
 pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
     live.generation().map(|live| live.ulid.min(candidate.ulid))
 }
 
-/// Returns a ULID that sorts before every record of a flip to a generation of `since` or later. It exists because a
-/// flip's ULID is later than its generation's, whatever the clocks say ([`crate::record::later`]).
+/// Returns a ULID that sorts before the records of all flips to a generation from `since` or later. It exists because a
+/// flip's ULID is later than its generation's, even if clocks disagree ([`crate::record::later`]).
 pub fn bound(since: Ulid) -> Ulid {
     Ulid::from_parts(since.timestamp_ms(), 0)
 }
 
-/// Returns the live generation if no flip to it is on record, because its flip died before it wrote the record.
+/// Returns the live generation if no flip to it is on record, because the process died before it wrote the record.
 ///
-/// The location is the one that was live before, as far as the records tell. `base` is live's
+/// The location is the one that was live before, as far as the records show. `base` is live's
 /// [`crate::manifest::Manifest::base`].
 pub fn unrecorded(
     paths: &TablePaths,
@@ -28,7 +28,7 @@ pub fn unrecorded(
     base: Option<&Location>,
 ) -> Option<(Option<Location>, Generation)> {
     let live = state.live.generation().filter(|live| !state.was_live(live))?;
-    // Live replaced the generation of the last flip on record since live began, or else its own base.
+    // Live replaced the target of the last flip on record since live's run started, or else its own base.
     let last = state.flips.last().map(|flip| paths.generation(&flip.to));
     Some((last.or_else(|| base.cloned()), live))
 }
@@ -40,8 +40,8 @@ pub enum Settled {
     NotLive,
     /// The candidate is live and on record: this update lost the race to another delivery of the same candidate.
     OnRecord,
-    /// The candidate is live without a record: this update succeeded, or another one that died before its record. The
-    /// value is what the candidate replaced.
+    /// The candidate is live without a record: this update succeeded, or another one whose process died before it wrote
+    /// the record. The value is what the candidate replaced.
     Replaced(Live),
 }
 
@@ -53,7 +53,7 @@ pub fn settled(candidate: &Generation, before: Live, now: &FlipState, recorded: 
     }
     match now.flips.last() {
         Some(last) if last.to == *candidate && recorded => Settled::OnRecord,
-        // This is an earlier flip to the candidate, after which somebody outside Turntable moved the table away.
+        // The record is from an earlier flip to the candidate. Since then, somebody outside Turntable moved the table.
         Some(last) if last.to == *candidate => Settled::Replaced(before),
         // Another process may have flipped since `before` was loaded.
         Some(last) => Settled::Replaced(Live::Managed(last.to)),

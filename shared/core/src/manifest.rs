@@ -15,7 +15,7 @@ use crate::{
     schema::Column,
 };
 
-/// The version of the manifest's format that this code writes and reads.
+/// The manifest format version that this version of Turntable writes and reads.
 pub const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Manifest {
     pub dataset: String,
     pub generation: Generation,
     pub location: Location,
-    /// The location that was live when the run began, managed or not.
+    /// The location that was live when the run started, managed or not; `None` if there was no table.
     pub base: Option<Location>,
     /// When the source's snapshot was taken.
     pub as_of: Timestamp,
@@ -32,9 +32,9 @@ pub struct Manifest {
     /// The [`crate::config::Dataset::spec`] that the generation was built from.
     pub spec: String,
     pub typed_by: TypedBy,
-    /// The columns in the files, and so without the partition columns.
+    /// The columns in the files, which don't contain the partition columns.
     pub columns: Vec<Column>,
-    /// The partition columns, whose values are folders, outermost first.
+    /// The partition columns, outermost first. Their values are folder names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Partition>,
     pub rows: u64,
@@ -44,10 +44,10 @@ pub struct Manifest {
     /// (`on_unrepresentable = "null"`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// Only in a merge of opt-outs.
+    /// Set only in a merge of opt-outs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
-    /// Only in a generation of a member of a group.
+    /// Set only if the generation was exported with a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupRun>,
 }
@@ -65,7 +65,7 @@ pub struct Identity {
     pub spec: String,
 }
 
-/// Everything about a generation that is known when its files are written.
+/// Everything about a generation that is known once its files are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contents {
     pub typed_by: TypedBy,
@@ -76,14 +76,14 @@ pub struct Contents {
     pub nulled: BTreeMap<String, u64>,
 }
 
-/// One export of a group: generations of one snapshot, which flip together. The manifests are written in the order of
+/// One export of a group: generations from one snapshot that flip together. The manifests are written in the order of
 /// the members' names, so the run is complete when the last one exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRun {
     pub group: String,
     #[serde(with = "crate::record::text")]
     pub run: Ulid,
-    /// By dataset.
+    /// The members' generations, by dataset.
     pub members: BTreeMap<String, Generation>,
 }
 
@@ -94,7 +94,7 @@ impl GroupRun {
     }
 }
 
-/// The inputs of a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
+/// The inputs to a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
@@ -139,11 +139,11 @@ impl From<InboxObject> for (String, String) {
     }
 }
 
-/// The origin of the column types.
+/// Where the column types come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TypedBy {
-    /// The source itself (a database, Parquet).
+    /// The source itself (a database or Parquet files).
     Source,
     /// `columns` in datasets.toml.
     Declared,
@@ -154,16 +154,16 @@ pub enum TypedBy {
 /// One data file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Relative to the generation's location.
+    /// The key, relative to the generation's location.
     pub key: String,
     pub bytes: u64,
     pub rows: u64,
-    /// Without quotes.
+    /// The ETag, without quotes.
     pub etag: String,
 }
 
 impl Manifest {
-    /// Returns the manifest of a generation that is no merge and belongs to no group. The only place that makes one.
+    /// Returns the manifest of a generation that is neither a merge nor in a group run. All manifests are made here.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
         let Identity { dataset, generation, location, base, as_of, spec } = identity;
         let Contents { typed_by, columns, partitions, files, nulled } = contents;
@@ -188,7 +188,7 @@ impl Manifest {
         }
     }
 
-    /// Returns the names of all columns, in the order of a query's result.
+    /// Returns the names of all columns, in the order in which a query returns them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let partitions = self.partitions.iter().map(|partition| &partition.column);
         self.columns.iter().chain(partitions).map(|column| column.name.as_str())
@@ -206,19 +206,21 @@ impl Manifest {
             version: u32,
         }
         let corrupt = |fault: serde_json::Error| {
-            Error::corrupt(format!("{at} is not a manifest: leave it for inspection and run export again"))
+            Error::corrupt(format!("{at} is not a valid manifest: leave it for inspection and invoke export again"))
                 .caused_by(fault)
         };
         let Versioned { version } = serde_json::from_slice(json).map_err(corrupt)?;
         if version != VERSION {
             return Err(Error::corrupt(format!(
-                "{at} has format version {version} but this code reads {VERSION}: deploy the newer code"
+                "{at} has format version {version}, but this version of Turntable reads only {VERSION}: deploy a newer \
+                 version"
             )));
         }
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} describes {}: it was not written by Turntable",
+                "{at} describes {}, so it was not written by Turntable: leave it for inspection and invoke export \
+                 again",
                 manifest.generation
             )));
         }
@@ -230,7 +232,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    /// A manifest of the first release. It must stay readable, because it may be live while newer code is deployed.
+    /// A manifest from the first release. It must stay readable, because it may be live when a later one is deployed.
     const FIRST: &str = r#"{
         "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
         "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",
@@ -252,7 +254,11 @@ mod tests {
         assert_eq!(read(std::str::from_utf8(&first.to_json()).unwrap()).unwrap(), first);
         assert_eq!(read(&FIRST.replacen('{', "{ \"of_a_later_release\": [1],", 1)).unwrap(), first);
         let refused = read(&FIRST.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
-        assert!(refused.message().ends_with("has format version 2 but this code reads 1: deploy the newer code"));
+        assert!(
+            refused
+                .message()
+                .ends_with("has format version 2, but this version of Turntable reads only 1: deploy a newer version")
+        );
         let other = read(&FIRST.replace("\"generation\": \"green-01JD", "\"generation\": \"green-01JE")).unwrap_err();
         assert!(other.message().contains("was not written by Turntable"), "{}", other.message());
     }

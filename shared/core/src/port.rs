@@ -1,8 +1,8 @@
 //! The ports: traits for every call that the functions make to AWS. Each has a real implementation in `turntable-aws`
 //! and one in memory, on which thousands of fault schedules run in process. Every effect goes through a port.
 //!
-//! The ones in memory are in `memory`, except for the Glue catalog's in `tests/src/catalog.rs`: it keeps Glue's own table
-//! type, so that all schedules run the conversions of `turntable-aws`.
+//! The in-memory ones are in `memory`, except for the Glue catalog, which is in `tests/src/catalog.rs`. It keeps Glue's
+//! own table type, so that all schedules run the conversions in `turntable-aws`.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
-/// The Glue Data Catalog: the only truth about what is live.
+/// The Glue Data Catalog, which alone decides what is live.
 #[async_trait]
 pub trait Catalog: Send + Sync {
     /// Returns the current version of the table; `None` if it does not exist.
@@ -51,7 +51,7 @@ pub trait Catalog: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Done,
-    /// The table was changed or created since it was read.
+    /// The table has been changed or created since it was read.
     Conflict,
 }
 
@@ -91,25 +91,25 @@ pub trait Objects: Send + Sync {
     /// Returns the object's entry; `None` if it does not exist.
     async fn head(&self, at: &Key) -> Result<Option<Entry>>;
 
-    /// Returns all objects under the location whose keys are greater than `after`, in the order of their keys.
+    /// Returns all objects under the location whose keys are greater than `after`, in key order.
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
 
     /// Writes the object only if none exists at the key (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
 
-    /// Writes the object and overwrites an existing one. Only for objects that are no part of a generation.
+    /// Writes the object and overwrites an existing one. Only for objects that are not part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
     /// Overwrites the object only if its ETag is `etag` (`If-Match`). Returns `false` if it has changed and nothing was
     /// written. A missing object is an error.
     async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
 
-    /// Copies an object on the server, create-if-absent. It is an error if the object at `from` is missing or its ETag
+    /// Copies an object within S3, create-if-absent. It is an error if the object at `from` is missing or its ETag
     /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
-    /// Deletes up to [`MAX_DELETES_PER_REQUEST`] objects of one bucket. Deleting a missing object succeeds. After an error some
-    /// objects may be deleted. Only sweep may call it.
+    /// Deletes up to [`MAX_DELETES_PER_REQUEST`] objects in one bucket. Deleting a missing object succeeds. If this
+    /// returns an error, some objects may have been deleted. Only sweep may call it.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
     /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may
@@ -122,12 +122,12 @@ pub trait Objects: Send + Sync {
     /// Frees the parts of an upload that S3 has stored. Aborting a missing upload succeeds.
     async fn abort_upload(&self, upload: &Unfinished) -> Result<()>;
 
-    /// Begins the streaming upload of a new object. The object can't be read before [`Upload::finish`].
+    /// Starts a streaming upload of a new object. The object can't be read before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
 
-/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object. `abort` leaves no parts
-/// either.
+/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object, but may leave parts. `abort`
+/// leaves neither.
 #[async_trait]
 pub trait Upload: Send {
     /// Appends bytes of any length. May wait until earlier bytes are sent.
@@ -143,14 +143,14 @@ pub trait Upload: Send {
 /// Athena.
 #[async_trait]
 pub trait Query: Send + Sync {
-    /// Runs one query to its end, and never reuses an earlier result.
+    /// Runs one query to completion, and never reuses an earlier result.
     ///
     /// An error of kind `Input` is the query's own fault: Athena accepted it, and running it again would fail again.
     /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
 
-    /// Returns when the oldest query of these workgroups that is still queued or running was submitted; `None` if there
-    /// is none. An error of kind `Config` means that permission to ask is missing.
+    /// Returns when the oldest query in these workgroups that is still queued or running was submitted; `None` if there
+    /// is none. An error of kind `Config` means that the permission to list queries is missing.
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
@@ -158,7 +158,7 @@ pub trait Query: Send + Sync {
 pub struct Answered {
     /// The first 100 rows, without a header; null is `None`.
     pub rows: Vec<Vec<Option<String>>>,
-    /// In bytes.
+    /// How much data the query scanned, in bytes.
     pub scanned: u64,
 }
 
@@ -176,7 +176,7 @@ pub trait TokenSigner: Send + Sync {
     async fn token(&self, host: &str, port: u16, user: &str, now: Timestamp) -> Result<String>;
 }
 
-/// A message queue. Through it `export` invokes itself once for each dataset.
+/// A message queue, through which `export` invokes itself once for each dataset.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Sends every body. The error says how many messages were not sent; sending again may send some of them twice.
@@ -192,7 +192,7 @@ pub trait Queue: Send + Sync {
 /// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Starts a run and returns its ID. `again` means that the run may have been started before; it is not started
+    /// Starts a run and returns its ID. `again` means that the run may already have been started; it is not started
     /// twice.
     ///
     /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
@@ -208,7 +208,7 @@ pub trait Engine: Send + Sync {
 
 #[derive(Debug)]
 pub struct Progress {
-    /// The location that the run writes to; `None` if it is not a run of Turntable.
+    /// The location that the run writes to; `None` if Turntable did not start the run.
     pub location: Option<Location>,
     pub state: RunState,
 }
@@ -218,11 +218,11 @@ pub enum RunState {
     /// Queued or running.
     Running,
     Succeeded,
-    /// The engine's reason, without anything that may come from a row.
+    /// The run failed, for the engine's reason, without anything that may come from a row.
     Failed(Error),
 }
 
 /// Returns the error for an object that is missing or has changed, which is the same for every implementation.
 pub fn missing(at: &impl fmt::Display) -> Error {
-    Error::conflict(format!("{at}: no such object, or it has changed since it was listed"))
+    Error::conflict(format!("{at} is missing, or has changed since it was listed: invoke the function again"))
 }

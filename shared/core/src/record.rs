@@ -1,4 +1,4 @@
-//! The records of flips, holds and engines' runs: small JSON objects beside the manifests.
+//! The records of flips, holds and engine runs: small JSON objects next to the manifests.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,7 @@ use crate::{
     layout::{Generation, Key, Location},
 };
 
-/// The record of one flip. Its key contains its ULID, and the records in the order of their ULIDs are the table's
-/// history.
+/// The record of one flip. Its key contains its ULID. Sorted by ULID, the records are the table's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flip {
     pub dataset: String,
@@ -28,7 +27,7 @@ pub struct Flip {
     pub canary: Option<Canary>,
 }
 
-/// The state of a flip's canary. The record of the flip back shows a canary that failed.
+/// The state of a flip's canary. If the canary fails, the record of the flip back shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canary {
@@ -37,29 +36,30 @@ pub enum Canary {
     Passed,
 }
 
-/// The origin of a flip.
+/// What caused a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlipOrigin {
-    /// The event of a manifest.
+    /// The S3 event for a new manifest, or a refresh of opt-outs.
     Event,
     /// An operator's request.
     Operator,
     /// An operator's rollback.
     Rollback,
-    /// A flip back because the canary failed.
+    /// The canary failed, so the table was flipped back.
     Canary,
-    /// A flip back because somebody outside Turntable had moved the table.
+    /// Somebody outside Turntable had moved the table, so it was flipped back.
     Repair,
-    /// A flip back of a group because one of its members could not flip.
+    /// One member of the group could not flip, so the whole group was flipped back.
     Group,
-    /// The flip died before it wrote its record. The next process that found its generation live wrote this one.
+    /// The process died before it recorded the flip. The next process that found the generation live wrote this record.
     Recovered,
 }
 
-/// The intent to make a generation live that was live before. It is written before the table is touched.
+/// The intent to flip to a generation that was live before. It is written before the table is touched.
 ///
-/// The table's Location alone can't tell such a flip from drift. The intent can, even if the flip record is lost.
+/// The table's Location alone doesn't distinguish such a flip from drift. The intent does, even if the flip record is
+/// lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevertIntent {
     /// The ULID of the flip record.
@@ -76,24 +76,24 @@ pub struct RevertIntent {
 pub struct Hold {
     pub at: Timestamp,
     pub reason: String,
-    /// A released hold stays in S3 and stops nothing, because only sweep may delete objects.
+    /// Whether the hold is released. It then stops nothing, but stays in S3, because only sweep may delete objects.
     #[serde(default)]
     pub released: bool,
 }
 
-/// The mark that sweep is deleting a generation. Sweep writes it before it deletes any of the generation's objects.
+/// Marks a generation that sweep is deleting. Sweep writes it before it deletes any of the generation's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sweeping {
     pub at: Timestamp,
 }
 
-/// The record of an engine's run. It is written before the engine is called, so that a retry finds the run.
+/// The record of an engine run. It is written before the engine is called, so that a retry finds the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     pub dataset: String,
     pub generation: Generation,
     pub location: Location,
-    /// The location that was live when the run began.
+    /// The location that was live when the run started; `None` if there was no table.
     pub base: Option<Location>,
     /// A time before the engine was called: the engine reads the data as of then or later.
     pub as_of: Timestamp,
@@ -103,21 +103,21 @@ pub struct Pending {
     /// The columns that become folders, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<Folder>,
-    /// The time by which the engine has ended the run, with any result.
+    /// The time by which the engine will have ended the run, whatever the result.
     pub until: Timestamp,
-    /// The engine's ID of the run; `None` while its start is not confirmed.
+    /// The engine's ID for the run; `None` until its start is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
 }
 
-/// The complete input of an engine, so that a retry can send the same again.
+/// The complete input for an engine run, so that a retry can send the same again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     Athena {
         workgroup: String,
         database: String,
-        /// The whole `UNLOAD`.
+        /// The whole `UNLOAD` statement.
         sql: String,
     },
     GlueJob {
@@ -128,7 +128,7 @@ pub enum Work {
     },
 }
 
-/// Identifies a run by its engine's own ID.
+/// Identifies an engine run by the engine's own ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineRun {
     Athena { id: String },
@@ -148,19 +148,19 @@ impl EngineRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
     pub name: String,
-    /// `None`: the type is taken from the table, or else from the values.
+    /// `None` takes the type from the table, or else infers it from the values.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub glue_type: Option<String>,
 }
 
-/// The job argument with the location to write to. It identifies the run.
+/// The job argument that names the location to write to. It identifies the run.
 pub const JOB_LOCATION: &str = "--turntable_location";
 
-/// The record that an engine's run has failed.
+/// Records that an engine run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     pub at: Timestamp,
-    /// The name of the [`crate::error::Kind`].
+    /// The name of the error's [`crate::error::Kind`].
     pub error: String,
     pub reason: String,
 }
@@ -179,7 +179,7 @@ pub(crate) mod text {
     }
 }
 
-/// Parses the JSON of the record at a key. The key is used only in the error.
+/// Parses a record's JSON. `at` is the record's key and is used only in the error.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {
         Error::corrupt(format!("{at} was not written by Turntable: inspect it, then move it away")).caused_by(fault)

@@ -45,7 +45,7 @@ pub const MINISTACK: &[Difference] = &[
 pub const MOTO: &[Difference] = &[
     Difference {
         clause: "keeps_a_newline_in_a_name",
-        shows: "newline/a\\nb: no such object",
+        shows: "newline/a\\nb is missing, or has changed",
         source: "s3/urls.py: the pattern of a key matches no newline, and the answer is 404",
     },
     Difference {

@@ -1,4 +1,4 @@
-//! Assigns keys to buckets, and decides the number of buckets of a table.
+//! Assigns keys to buckets, and decides how many buckets a table has.
 //!
 //! The bucket of a key is the XXH64 hash of its bytes ([`super::key`]), with seed 0, modulo the number of buckets. That
 //! number is a power of two and is stored in each manifest. Neither the hash nor the modulo may ever change.
@@ -17,17 +17,17 @@ pub fn of(key: &[u8], buckets: u32) -> u32 {
 /// the memory that each core needs.
 const ROWS_PER_BUCKET: u64 = 1 << 16;
 
-/// The maximum number of buckets without a setting: 64 copies cost $0.0003 a refresh.
+/// The maximum number of buckets if the dataset doesn't set it: 64 copies cost $0.0003 per refresh.
 pub const MOST: u32 = 64;
 
-/// Returns the number of buckets for a table of this many rows: 1 up to 65,536 rows, 16 for a million, 64 from 2.1
-/// million on.
+/// Returns the number of buckets for a table with this many rows: 1 for up to 65,536 rows, 16 for a million, 64 for 2.1
+/// million or more.
 pub fn usual(rows: u64) -> u32 {
     let wanted = rows.div_ceil(ROWS_PER_BUCKET).next_power_of_two();
     wanted.clamp(1, u64::from(MOST)) as u32
 }
 
-/// Returns the number of buckets of the next generation, when the table has `now` buckets and the dataset's setting is
+/// Returns the number of buckets for the next generation, when the table has `now` buckets and the dataset's setting is
 /// `set`. The setting wins. Without it, the number grows only when it is four times too small, because a change
 /// rewrites the whole table, and it never shrinks.
 pub fn next(now: Option<u32>, set: Option<u32>, rows: u64) -> u32 {
@@ -44,8 +44,8 @@ mod tests {
     use super::*;
     use crate::consent::key::{Key, Type, Value};
 
-    /// The literals are from another implementation of XXH64. A published table depends on each of them: with another
-    /// hash, a person would be in two buckets.
+    /// The literals are from another implementation of XXH64. Published tables depend on them: with another hash, a
+    /// person would be in two buckets.
     #[test]
     fn bucket_of_a_key_never_changes() {
         let key = |values: &[Value]| {

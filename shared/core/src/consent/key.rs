@@ -1,4 +1,4 @@
-//! Encodes keys of one or more columns as bytes. The order of the bytes is the order of the columns' values.
+//! Encodes keys with one or more columns as bytes. Encoded keys sort like the columns' values.
 //!
 //! `bigint` and `int` are big-endian with the sign bit flipped. A string is its UTF-8 bytes. If another column follows,
 //! each zero byte is escaped as `00 FF` and the string ends with `00 00`. The encoding decides the bucket of a key, so
@@ -26,7 +26,7 @@ pub enum Value<'a> {
 }
 
 impl Type {
-    /// Returns the type for a Glue type; `None` if a key can't have it.
+    /// Returns the key type for a Glue type; `None` if a key column can't have that type.
     pub fn of(glue_type: &str) -> Option<Type> {
         match GlueType::parse(glue_type) {
             Ok(GlueType::Bigint) => Some(Type::Bigint),
@@ -59,7 +59,7 @@ impl Key {
     }
 
     /// Appends the value of column `at` to a key that contains all columns before it. The error says why the column
-    /// can't hold the value, without the value itself.
+    /// can't hold the value, but doesn't contain the value.
     pub fn push(&self, at: usize, value: Value, to: &mut Vec<u8>) -> Result<(), &'static str> {
         let Some((_, kind)) = self.columns.get(at) else { return Err("has no such column") };
         match (kind, value) {
@@ -87,7 +87,7 @@ impl Key {
         Ok(())
     }
 
-    /// Calls `each` with the value of each column of a key. Returns `false` if [`Key::push`] did not make the key.
+    /// Calls `each` with each column's index and value in a key. Returns `false` if [`Key::push`] did not make the key.
     pub fn split(&self, mut key: &[u8], mut each: impl FnMut(usize, Value)) -> bool {
         let mut unescaped = Vec::new();
         for (at, (_, kind)) in self.columns.iter().enumerate() {

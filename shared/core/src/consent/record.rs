@@ -32,7 +32,7 @@ impl FromStr for ConsentState {
 }
 
 /// A consent record without its key. The derived order is the rule that decides between two records: the later time
-/// wins, and at the same time the more protective state.
+/// wins; if the times are equal, the more protective state does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConsentRecord {
     /// Microseconds since 1970.
@@ -40,11 +40,12 @@ pub struct ConsentRecord {
     pub state: ConsentState,
 }
 
-/// Returns the consent record that wins of two about the same key. Commutative, associative and idempotent.
+/// Returns which of two consent records for the same key counts. Commutative, associative and idempotent.
 pub fn later(one: ConsentRecord, other: ConsentRecord) -> ConsentRecord {
     one.max(other)
 }
 
-/// The names of the columns besides the key's.
+/// The column that contains a record's state.
 pub const STATE: &str = "state";
+/// The column that contains a record's time.
 pub const OCCURRED_AT: &str = "occurred_at";

@@ -1,11 +1,11 @@
-//! Records in memory, column by column. A record with a `bigint` key takes 17 bytes.
+//! Consent records in memory, stored column by column. A record with a `bigint` key takes 17 bytes.
 
 use super::{
     bucket,
     record::{ConsentRecord, ConsentState, later},
 };
 
-/// Records in any order. After [`RecordColumns::sorted`] there is one record per key, in the order of the keys.
+/// A run of records, in any order. [`RecordColumns::sorted`] leaves one record per key, in key order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordColumns {
     /// The length of every key in bytes; `None` if keys differ in length.
@@ -75,7 +75,7 @@ impl RecordColumns {
         to.extend_from_slice(&self.keys);
     }
 
-    /// Reads a run back from the bytes of [`RecordColumns::write`]. May panic on other bytes.
+    /// Reads a run back from the bytes that [`RecordColumns::write`] wrote. May panic on other bytes.
     pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> RecordColumns {
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
         let (times, rest) = bytes.split_at(records * 8);
@@ -94,7 +94,7 @@ impl RecordColumns {
         (0..self.len()).map(|at| (self.key(at), self.word(at)))
     }
 
-    /// Returns one record per key, the one that wins by [`later`], in the order of the keys.
+    /// Returns one record per key, the one that counts according to [`later`], in key order.
     pub fn sorted(self) -> RecordColumns {
         if (1..self.len()).all(|at| self.key(at - 1) < self.key(at)) {
             return self;
@@ -110,8 +110,7 @@ impl RecordColumns {
         sorted
     }
 
-    /// Merges two sorted runs into a sorted one. Also returns how many keys of `changes` are new or changed the record
-    /// in `self`.
+    /// Merges two sorted runs into one. Also returns how many keys in `changes` are new or changed a record.
     pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, u64) {
         if changes.is_empty() {
             return (self, 0);
@@ -141,7 +140,7 @@ impl RecordColumns {
         (all, changed)
     }
 
-    /// Splits the records by bucket and keeps their order.
+    /// Splits the records by bucket, in the same order.
     pub fn partition_by_bucket(&self, buckets: u32) -> Vec<RecordColumns> {
         let mut partition_by_bucket = vec![RecordColumns::new(self.width); buckets as usize];
         for (key, word) in self.records() {

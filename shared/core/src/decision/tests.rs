@@ -99,7 +99,7 @@ fn export_with_snapshot_before_rollback_does_not_undo_it() {
 
 #[test]
 fn rollback_to_another_generation_is_over_once_something_else_is_live() {
-    // An operator flipped to an export that began before the rollback, which events may not do.
+    // An operator flipped to an export that had started before the rollback, which events may not do.
     let newest = generation(Colour::Blue, 3);
     let mut forward = flipped(newest, FlipOrigin::Operator, 40);
     forward.from = Some(paths().generation(&BLUE()));

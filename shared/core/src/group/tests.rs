@@ -160,7 +160,7 @@ fn rollback_goes_to_a_set_that_was_live() {
     assert_eq!(to(None).unwrap(), 20);
     assert_eq!(to(Some(generation(10))).unwrap(), 10);
     assert_eq!(to(Some(generation(30))).unwrap(), 30);
-    assert!(to(Some(generation(40))).unwrap_err().message().contains("is on record as live"));
+    assert!(to(Some(generation(40))).unwrap_err().message().contains("is on record as having been live"));
     assert!(rollback(&flipped(&[10]), "a", None).is_err());
 }
 

@@ -45,7 +45,7 @@ impl FromStr for Colour {
     }
 }
 
-/// Names one immutable build: `COLOUR-ULID`. The ULID's time is the start of the run.
+/// The name of one immutable build: `COLOUR-ULID`. The ULID's time is when the run started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation {
     pub colour: Colour,
@@ -65,7 +65,7 @@ impl FromStr for Generation {
         let bad = || Error::input(format!("{text:?} is not a generation: expected blue-ULID or green-ULID"));
         let (colour, ulid) = text.split_once('-').ok_or_else(bad)?;
         let parsed = Ulid::from_string(ulid).map_err(|_| bad())?;
-        // Only the canonical spelling is accepted: another one would be a second path to the same generation.
+        // Accept only the canonical spelling: any other would be a second path to the same generation.
         if parsed.to_string() != ulid {
             return Err(bad());
         }

@@ -16,12 +16,12 @@ impl Group {
         Group { name: name.into(), prefix: prefix.clone() }
     }
 
-    /// Returns the folder with the records of all groups of these tables.
+    /// Returns the folder that contains the records of all groups under this prefix.
     pub fn folder(&self) -> Location {
         self.prefix.folder("_groups")
     }
 
-    /// Returns the key of the record that says which generations belong together.
+    /// Returns the key of the group's record, which says which generations belong together.
     pub fn record(&self) -> Key {
         self.folder().key(&format!("{}.json", self.name))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// S3's limit for a key, in bytes.
+/// The maximum length of an S3 key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The bucket and key of one S3 object.
@@ -34,13 +34,13 @@ impl FromStr for Key {
     }
 }
 
-/// One object of an S3 listing.
+/// One object in an S3 listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub key: Key,
     /// In bytes.
     pub size: u64,
-    /// Without the quotes that S3 puts around it.
+    /// The ETag, without the quotes that S3 puts around it.
     pub etag: String,
     pub modified: Timestamp,
 }

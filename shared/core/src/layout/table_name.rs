@@ -17,11 +17,11 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The prefix of audit tables. An audit registers its candidate as a temporary table so that Athena can query it.
+/// The prefix of audit table names. An audit registers its candidate as a temporary table so that Athena can query it.
 pub const AUDIT_TABLES: &str = "turntable_audit_";
 
-/// Returns `turntable_audit_DATASET_ULID`, in lower case because Glue stores names so. Each audit has its own ULID, so
-/// no two audits share a table.
+/// Returns the audit table's name, `turntable_audit_DATASET_ULID`, in lower case because that is how Glue stores names.
+/// Each audit has its own ULID, so no two audits share a table.
 pub fn audit_table(dataset: &str, audit: Ulid) -> String {
     format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
 }

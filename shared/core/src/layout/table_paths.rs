@@ -18,21 +18,21 @@ const SWEEPING: &str = "_sweeping";
 const PENDING: &str = "_pending";
 const FAILED: &str = ".failed";
 
-/// The kind of a managed object under a table's folder, as its key tells.
+/// The kind of a managed object in a table's folder, parsed from its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// Any object under the location of a generation.
+    /// Any object in a generation's location.
     Data(Generation),
     Manifest(Generation),
     Flip(Ulid),
     Sweeping(Generation),
     Hold,
-    /// The intent to make a generation live that may have been live before.
+    /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
-    /// The record of an engine's run.
+    /// The record of an engine run.
     Pending(Generation),
-    /// The record that an engine's run has failed.
+    /// The record that says that an engine run failed.
     Failed(Generation),
 }
 
@@ -73,19 +73,19 @@ impl TablePaths {
         self.0.folder(RETURNS)
     }
 
-    /// Returns the key of the intent to make a generation live that may have been live before. The intent is written
-    /// before the table is touched. The ULID is the flip's.
+    /// Returns the key of the intent to flip to a generation that may have been live before. The intent is written
+    /// before the table is touched. `flip` is the ULID of that flip.
     pub fn revert_intent(&self, flip: Ulid) -> Key {
         self.revert_intents().key(&format!("{flip}.json"))
     }
 
-    /// Returns the key of the object that records the SQL of an inbox dataset's views.
+    /// Returns the key of the object that records the SQL for an inbox dataset's views.
     pub fn views(&self) -> Key {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the mark that sweep is deleting a generation. The mark exists for as long as the deletion
-    /// takes.
+    /// Returns the key of the mark that says that sweep is deleting a generation. The mark exists as long as the
+    /// deletion takes.
     pub fn sweeping(&self, generation: &Generation) -> Key {
         self.0.folder(SWEEPING).key(&format!("{generation}.json"))
     }
@@ -94,17 +94,17 @@ impl TablePaths {
         self.0.folder(PENDING)
     }
 
-    /// Returns the key of the record of an engine's run. The record is written before the engine is called.
+    /// Returns the key of an engine run's record. The record is written before the engine is called.
     pub fn pending(&self, generation: &Generation) -> Key {
         self.runs().key(&format!("{generation}.json"))
     }
 
-    /// Returns the key of the record that the engine's run has failed.
+    /// Returns the key of the record that says that the engine run failed.
     pub fn failed(&self, generation: &Generation) -> Key {
         self.runs().key(&format!("{generation}{FAILED}.json"))
     }
 
-    /// Returns the kind of an object of this table; `None` if the object is unmanaged.
+    /// Returns the kind of an object in this table's folder; `None` if the object is unmanaged.
     pub fn parse(&self, key: &Key) -> Option<ObjectKind> {
         let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
         let (folder, name) = match rest.split_once('/') {
@@ -133,21 +133,21 @@ impl TablePaths {
         }
     }
 
-    /// Returns the generation of this table that a location belongs to; `None` if the location is unmanaged.
+    /// Returns this table's generation at a location; `None` if the location is unmanaged.
     pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
         let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
         rest.strip_suffix('/')?.parse().ok()
     }
 
-    /// Returns the table and the generation of a location, for any table; `None` if it is not the location of a
-    /// generation.
+    /// Returns the table and the generation that a location belongs to, whichever table it is; `None` if it is not a
+    /// generation's location.
     pub fn of_generation(location: &Location) -> Option<(TablePaths, Generation)> {
         let (folder, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
         let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{folder}/") });
         Some((paths, generation.parse().ok()?))
     }
 
-    /// Returns the table and the generation that a manifest's key names; `None` if it is not the key of a manifest.
+    /// Returns the table and the generation that a manifest's key names; `None` if it is not a manifest's key.
     pub fn parse_manifest(key: &Key) -> Option<(TablePaths, Generation)> {
         let (folder, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
         let generation = name.strip_suffix(".json")?.parse().ok()?;
@@ -157,7 +157,7 @@ impl TablePaths {
         Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
     }
 
-    /// Returns the flip whose record lies at this key; `None` if it is not the key of a flip record.
+    /// Returns the ULID of the flip whose record has this key; `None` if it is not a flip record's key.
     pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
         let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
         Ulid::from_string(name).ok()

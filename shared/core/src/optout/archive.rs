@@ -1,4 +1,4 @@
-//! Decides which drops may leave the inbox, and where to. Only `sweep` moves them.
+//! Decides which drops may leave the inbox, and where they go. Only `sweep` moves them.
 
 use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
@@ -9,7 +9,7 @@ use crate::{
     record::Flip,
 };
 
-/// The folder of archived drops, in the S3 bucket of the inbox. No event rule matches it, no inbox lists it, and one
+/// The folder for archived drops, in the inbox's S3 bucket. No event rule matches it, no inbox lists it, and one
 /// lifecycle rule can delete its objects.
 const ARCHIVE: &str = "_archive/";
 
@@ -22,8 +22,8 @@ const ARCHIVE: &str = "_archive/";
 ///
 /// So whatever generation the table is set back to, the drops that it lacks are still in the inbox.
 ///
-/// The comparison of ULIDs suffices: each merge is made from the one before, and its ULID is later. So the generation
-/// that was live when the drain began has consumed everything that older generations had consumed.
+/// Comparing ULIDs is enough: each merge is made from the one before, and its ULID is later. So the generation that was
+/// live when the drain started has consumed everything that older generations had consumed.
 pub fn archivable<'a>(
     consumed: &'a [Consumed],
     flips: &[(Ulid, Flip)],
@@ -40,10 +40,11 @@ pub fn archivable<'a>(
         .flat_map(|by| &by.drops)
 }
 
-/// Returns the place of an archived drop: `_archive/INBOX/ETAG/KEY`.
+/// Returns the key of an archived drop: `_archive/INBOX/ETAG/KEY`.
 ///
-/// The ETag is in it because other content may arrive under the same key. The key comes last because its file extension
-/// tells the format if somebody puts the drop back. A path that is too long for S3 contains a hash instead of the key.
+/// It contains the ETag because different content may arrive under the same key. The drop's own key comes last because
+/// its file extension shows the format if somebody puts the drop back. If the result would be too long for S3, it
+/// contains a hash instead of the drop's key.
 pub fn archived(inbox: &Location, drop: &InboxObject) -> Key {
     let key = |name: &str| format!("{ARCHIVE}{}{}/{name}", inbox.prefix, drop.etag);
     let whole = Some(key(&drop.key)).filter(|key| key.len() <= MAX_KEY_BYTES);

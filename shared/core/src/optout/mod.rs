@@ -1,4 +1,4 @@
-//! The pure half of the opt-out merge: which drops it reads, which may be archived, and the views over its table.
+//! The pure part of the opt-out merge: which drops it reads, which may be archived, and the views over its table.
 
 pub mod archive;
 pub mod consumed;

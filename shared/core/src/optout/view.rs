@@ -1,4 +1,4 @@
-//! Writes the SQL of the views for readers: the people who are opted out now, and other tables without them.
+//! Builds the SQL for the views that readers use: the people who are opted out now, and other tables without them.
 
 use crate::{
     config::{Dataset, Protect},
@@ -37,7 +37,7 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
 }
 
 /// Returns the view of another table without the people who are opted out. A row whose key is null belongs to nobody
-/// who is opted out, and stays.
+/// who is opted out, so it stays.
 ///
 /// Integers are compared as integers, whatever their widths. If the types of a key column differ otherwise, both values
 /// are compared as text. The error says which column the other table lacks.

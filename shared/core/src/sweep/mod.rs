@@ -1,4 +1,4 @@
-//! Which generations, records and uploads may be deleted. State and time in, a plan out.
+//! Decides which generations and records may be deleted. State and time in, a plan out.
 
 mod plan;
 #[cfg(test)]

@@ -12,13 +12,13 @@ use crate::{
     record::{Flip, FlipOrigin},
 };
 
-/// Everything under a table's folder, and what its records say. All of it is read after the table.
+/// Everything in a table's folder, and what its records say. All of it is read after the table.
 #[derive(Debug, Clone)]
 pub struct SweepState {
     pub live: Live,
-    /// Every location that the table makes Athena read.
+    /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
-    /// The flips since the start of the oldest generation that still exists, in order, and always the last flip of all.
+    /// The flips since the start of the oldest generation that still exists, in order, and always the very last flip.
     pub flips: Vec<(Ulid, Flip)>,
     /// The ULIDs of all flip records, in order.
     pub records: Vec<Ulid>,
@@ -33,31 +33,31 @@ pub struct SweepState {
 /// The objects and records of one generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// When the manifest was made; `None` if there is no manifest.
+    /// When the manifest was created; `None` if there is no manifest.
     pub manifest: Option<Timestamp>,
-    /// When a sweep began to delete the generation.
+    /// When a sweep started to delete the generation; `None` if none has.
     pub sweeping: Option<Timestamp>,
-    /// The engine's run that builds the generation.
+    /// The engine run that builds the generation, if there is one.
     pub run: Option<PendingRun>,
     pub objects: Vec<Key>,
     pub bytes: u64,
 }
 
-/// An engine's run, by its records.
+/// An engine run, according to its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingRun {
-    /// The time by which the engine has ended the run.
+    /// The time by which the engine will have ended the run.
     pub until: Timestamp,
-    /// Whether the record exists that the run has failed.
+    /// Whether a record says that the run failed.
     pub failed: bool,
 }
 
 /// When the oldest query that may still be running was submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OldestQuery {
-    /// `None`: no query is running.
+    /// `None` if no query is running.
     Known(Option<Timestamp>),
-    /// The time is unknown, and the text says why. Then only `drain` protects the readers.
+    /// The time is unknown, for this reason. Then only `drain` protects the readers.
     NotAsked(String),
 }
 
@@ -66,15 +66,15 @@ pub struct Plan {
     /// The generations to delete, oldest first.
     pub go: Vec<(Generation, Reason)>,
     pub kept: Vec<Kept>,
-    /// Generations that a sweep began to delete and that must now be kept. Their marks are deleted.
+    /// Generations that a sweep started to delete and that must now be kept. Their marks are deleted.
     pub spared: Vec<Generation>,
     /// Flip records to delete: they name only generations that no longer exist.
     pub records: Vec<Ulid>,
-    /// Generations that are complete and whose engines' run records are to be deleted.
+    /// Complete generations whose engine run records are to be deleted.
     pub runs: Vec<Generation>,
     /// Intents in `_returns/` to delete: they name only generations that no longer exist.
     pub revert_intents: Vec<Ulid>,
-    /// When the oldest replaced generation that still exists was replaced.
+    /// The earliest time at which a generation that still exists was replaced.
     pub oldest_replaced: Option<Timestamp>,
 }
 
@@ -100,13 +100,13 @@ pub enum Reason {
     Query(Timestamp, Timestamp),
     /// Kept: it was live, and no record says until when.
     Unrecorded,
-    /// Kept: complete, and never live so far.
+    /// Kept: complete, but never live so far.
     Candidate,
     /// Kept: it has no manifest, and its run may still be under way.
     Unfinished,
     /// Deleted: replaced at this time.
     Replaced(Timestamp),
-    /// Deleted: it would be kept for a rollback, but was replaced, at this time, longer ago than `max_age`.
+    /// Deleted: it would be kept for a rollback, but was replaced at this time, more than `max_age` ago.
     MaxAge(Timestamp),
     /// Deleted: complete, but never live within `abandoned`.
     AbandonedCandidate,
@@ -115,7 +115,7 @@ pub enum Reason {
 }
 
 impl SweepState {
-    /// Returns the generations whose engine's run is neither complete nor recorded as failed.
+    /// Returns the generations whose engine run is neither complete nor recorded as failed.
     pub fn pending(&self) -> impl Iterator<Item = Generation> {
         let open = |found: &Found| found.manifest.is_none() && found.run.is_some_and(|run| !run.failed);
         self.generations.iter().filter(move |(_, found)| open(found)).map(|(generation, _)| *generation)
@@ -129,10 +129,10 @@ impl fmt::Display for Reason {
             Reason::Group => f.write_str("named by its group's record"),
             Reason::Rollback => f.write_str("kept for a rollback"),
             Reason::Draining(at) => write!(f, "draining: replaced at {at}"),
-            Reason::Query(query, at) => write!(f, "a query submitted at {query} is still running: replaced at {at}"),
+            Reason::Query(query, at) => write!(f, "replaced at {at}, but a query from {query} is still running"),
             Reason::Unrecorded => f.write_str("was live, but no record says until when"),
             Reason::Candidate => f.write_str("a candidate"),
-            Reason::Unfinished => f.write_str("no manifest: its run may be under way"),
+            Reason::Unfinished => f.write_str("no manifest: its run may still be under way"),
             Reason::Replaced(at) => write!(f, "replaced at {at}"),
             Reason::MaxAge(at) => write!(f, "max_age: replaced at {at}"),
             Reason::AbandonedCandidate => f.write_str("an abandoned candidate: it was never live"),
@@ -141,21 +141,21 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Returns the ULID since which the flips must be known; `None`: the last flip is enough, to tell whether the dataset
-/// has ever flipped.
+/// Returns how far back the flips must be known, as a ULID; `None` if the last flip is enough, which shows whether the
+/// dataset has ever flipped.
 pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>) -> Option<Ulid> {
     live.generation().map(|live| generations.map(|generation| generation.ulid).fold(live.ulid, Ulid::min))
 }
 
-/// Flip records are kept for at least 30 days.
+/// The minimum time that flip records are kept: 30 days.
 const MIN_RECORD_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The sweep that wrote a `_sweeping` mark has ended by this age of the mark: a Lambda invocation lives at most 15
+/// A `_sweeping` mark that is this old comes from a sweep that has ended, because a Lambda invocation lasts at most 15
 /// minutes.
 const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// Plans what to delete. `now` must be read before the state is. An error says why nothing of this table may be
-/// deleted.
+/// Plans what to delete. `now` must be read before the state is. The error says why nothing that belongs to the table
+/// may be deleted.
 pub fn plan(
     paths: &TablePaths,
     state: &SweepState,
@@ -200,8 +200,8 @@ pub fn plan(
 
 /// Checks that the flip records lead to the live generation.
 ///
-/// If they don't, a flip is just being recorded, its record was lost, or somebody outside Turntable changed the table.
-/// Then the records can't tell either until when each generation was live.
+/// If they don't, a flip is about to be recorded, its record was lost, or somebody outside Turntable changed the table.
+/// Then the records don't show until when each generation was live, either.
 fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
@@ -211,7 +211,7 @@ fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
         (Live::Managed(live), Some(last)) if *live == last => Ok(()),
         (live, last) => Err(format!(
             "drift: the table is at {}, but the last flip on record made {} live. A flip under way looks the \
-             same for a moment, and a lost record until the next flip",
+             same for a moment, and so does a lost record until the next flip",
             live.location(paths).map_or_else(String::new, |location| location.to_string()),
             shown(last),
         )),
@@ -224,8 +224,8 @@ fn is_read(paths: &TablePaths, state: &SweepState, generation: &Generation) -> b
     state.live == Live::Managed(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
 }
 
-/// Returns, for each generation that was live and is no longer read, the latest time at which it can have been replaced
-/// for the last time; `None` if that is unknown.
+/// Returns when each generation that was live and is no longer read was last replaced, at the latest; `None` if that is
+/// unknown.
 ///
 /// That time is when the last flip away from the generation was recorded, because a record is written after its flip.
 ///
@@ -248,7 +248,7 @@ fn replacements(paths: &TablePaths, state: &SweepState) -> BTreeMap<Generation, 
         replaced.entry(flip.to).or_default();
         before = Some(flip.to);
     }
-    // A reader that found the generation in the group's record may have begun to read it until the record stopped
+    // Readers may have found the generation in the group's record, and started to read it, until the record stopped
     // naming it.
     for (generation, until) in &state.named {
         let last = |at: Timestamp| until.map_or(at, |until| at.max(until));
@@ -259,7 +259,7 @@ fn replacements(paths: &TablePaths, state: &SweepState) -> BTreeMap<Generation, 
     replaced
 }
 
-/// Returns the complete generations among those that were live, the last replaced ones first, at most `generations`.
+/// Returns up to `generations` complete generations that were live, the most recently replaced first.
 fn kept_for_rollback(
     state: &SweepState,
     replaced: &BTreeMap<Generation, Option<Timestamp>>,

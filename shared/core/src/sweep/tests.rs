@@ -17,7 +17,7 @@ fn minute(minute: i64) -> Timestamp {
     Timestamp::from_second(minute * 60).unwrap()
 }
 
-/// Returns the generation that began at this minute.
+/// Returns the generation whose run started at this minute.
 fn at(minute: u64) -> Generation {
     Generation { colour: Colour::Blue, ulid: Ulid::from_parts(minute * 60_000, 0) }
 }
@@ -29,7 +29,7 @@ const RETAIN: Retain = Retain {
     max_age: SignedDuration::from_mins(1000),
 };
 
-/// Returns the state of the complete generations. Each pair in `flips` is a generation and the minute when it went
+/// Returns the state with these complete generations. Each pair in `flips` is a generation and the minute when it went
 /// live.
 fn state(complete: &[u64], flips: &[(u64, i64)]) -> SweepState {
     let mut state = SweepState {

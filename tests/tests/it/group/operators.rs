@@ -98,7 +98,7 @@ async fn status_tells_of_the_group_and_of_what_is_unfinished() {
     let run = lake.run().await;
     lake.dies_midway(&run).await;
     let told = lake.ask(json!({ "dataset": "a", "action": "status" })).await.unwrap().reasons;
-    assert!(told[0].contains("is going forward; the next request or event of the group finishes it"), "{told:?}");
+    assert!(told[0].contains("is going forward; the group's next request or event finishes it"), "{told:?}");
 }
 
 #[tokio::test]
