@@ -55,8 +55,8 @@ impl ChunkReader for Parts {
     }
 }
 
-/// Reads a file from an offset to the end of its part. The parquet crate reads page headers this way, and page data with
-/// `get_bytes`.
+/// Reads a file from an offset to the end of its part. The parquet crate reads page headers this way, and page data
+/// with `get_bytes`.
 pub struct Header {
     unseen: Option<Bytes>,
     bytes: Reader<Bytes>,

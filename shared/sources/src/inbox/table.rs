@@ -29,8 +29,8 @@ use turntable_core::{
 };
 use turntable_parquet::Batches;
 
-/// The maximum size of a Parquet file that is fetched with one request, in bytes. Larger files are read one row group at
-/// a time.
+/// The maximum size of a Parquet file that is fetched with one request, in bytes. Larger files are read one row group
+/// at a time.
 const MAX_SINGLE_REQUEST_BYTES: u64 = 4 << 20;
 
 /// Reads a drop. The extension of its key determines the format.
