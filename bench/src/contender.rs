@@ -1,4 +1,4 @@
-//! The contenders. Each is a command in its own process that reads a table and writes Parquet files.
+//! The contenders. Each is a command that reads a table and writes Parquet files in a separate process.
 
 use std::{
     env,
@@ -55,7 +55,7 @@ pub enum Left {
     S3(String),
 }
 
-/// The environment of all contenders.
+/// What all contenders share: tools, servers and a folder.
 pub struct Place {
     pub tools: Tools,
     pub server: Postgres,
@@ -79,7 +79,7 @@ impl Contender {
         }
     }
 
-    /// Returns the command and where it writes. `rows` is the number of rows of `table`.
+    /// Returns the command and where it writes. `rows` is the number of rows in `table`.
     pub fn command(self, place: &Place, table: &str, rows: u64) -> Result<(Command, Left)> {
         let out = place.work.join("out");
         let _ = fs::remove_dir_all(&out);
@@ -166,7 +166,7 @@ impl Format {
     }
 }
 
-/// Sets the environment variables by which libpq clients find the server, and AWS clients find S3.
+/// Sets the environment variables that libpq clients need to find the server, and AWS clients to find S3.
 pub fn connected(command: &mut Command, place: &Place) {
     command
         .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("PGDATABASE", "postgres")])

@@ -13,11 +13,11 @@ use turntable::{
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
-/// Bytes that a stream returns at a time.
+/// The maximum number of bytes in a chunk of a stream.
 const CHUNK_BYTES: usize = 1 << 20;
 const ETAG: &str = "disk";
 
-/// Keeps the object `s3://B/K` as the file `FOLDER/B/K`.
+/// Stores the object `s3://B/K` as the file `FOLDER/B/K`.
 pub struct Disk(pub PathBuf);
 
 impl Disk {

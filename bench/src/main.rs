@@ -1,5 +1,5 @@
-//! `cargo run --release -p bench` measures how long a table takes from PostgreSQL to Parquet, with `export`'s code and
-//! with the tools that users would pick instead. Prints one table, and keeps every run in `target/bench/`.
+//! `cargo run --release -p bench` measures how long it takes to get a table from PostgreSQL to Parquet, with `export`'s
+//! code and with the tools that users would pick instead. Prints one table, and keeps every run in `target/bench/`.
 //!
 //! | module | |
 //! |---|---|
@@ -7,9 +7,9 @@
 //! | [`sections`] | the sections of the benchmark: the large table, a small one, files, memory |
 //! | [`contender`] | the contenders, each as a command in its own process |
 //! | [`measure`] | wall-clock time, CPU time and peak memory of a process and its descendants |
-//! | [`table`], [`store`], [`tools`] | the table, the S3, and the Python packages and the JDBC driver |
-//! | [`ours`], [`disk`] | Turntable as a contender, and its objects on disk |
-//! | [`report`], [`chart`] | medians, the table, the JSON, the SVG |
+//! | [`table`], [`store`], [`tools`] | the table, the S3 emulator, and the Python packages and the JDBC driver |
+//! | [`ours`], [`disk`] | Turntable as a contender, and its object store on disk |
+//! | [`report`], [`chart`] | medians, the text table, the JSON, the SVG |
 
 #![allow(
     clippy::disallowed_methods,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-/// The longest pause between two readings of the memory.
+/// The longest pause between two readings of the memory usage.
 const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -19,14 +19,14 @@ pub struct Run {
     pub wall_s: f64,
     /// User and system time of all processes.
     pub cpu_s: f64,
-    /// Peak of the resident memory of all processes together, in MB of 2²⁰ bytes.
+    /// Peak resident memory of all processes together, in MB of 2²⁰ bytes.
     pub rss_mb: f64,
 }
 
 /// Runs the command to its end. Writes its standard error to `log`; if the command fails, the error quotes the last 30
 /// lines.
 ///
-/// Run one command at a time: its CPU time is the increase in the CPU time of this process's ended children.
+/// Run one command at a time: its CPU time is the increase in the CPU time of this process's children that have exited.
 pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     command.stdin(Stdio::null()).stderr(file);
@@ -55,15 +55,16 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     Ok(Run { wall_s, cpu_s: children_s()? - before, rss_mb: peak as f64 / 1024.0 })
 }
 
-/// Returns the CPU seconds of this process's ended children and their descendants, from proc(5) in ticks of 10 ms.
+/// Returns the CPU time, in seconds, of this process's children that have exited and of their descendants. Read from
+/// `/proc/self/stat`, so its resolution is 10 ms.
 fn children_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let ticks = fields(&stat).into_iter().skip(13).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
-/// Returns the resident memory in kB: the current sum over the process and its descendants, or the peak of one of them,
-/// whichever is more.
+/// Returns the resident memory in kB: the current sum over the process and its descendants, or the peak of any one of
+/// them, whichever is more.
 fn resident(root: u32) -> u64 {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

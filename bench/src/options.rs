@@ -1,4 +1,4 @@
-//! The options of a benchmark.
+//! The benchmark's command-line options.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub enum Section {
     Small,
     /// CSV and Parquet sources
     Files,
-    /// Memory by the size of the table: 1/11, 1 and 3 times the rows
+    /// Memory by table size: 1/11, 1 and 3 times the rows
     Memory,
 }
 

@@ -1,4 +1,4 @@
-//! Turntable as a contender: `export`'s code from the source to the objects, in its own process.
+//! Runs Turntable as a contender: `export`'s code from the source to the objects, in a separate process.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ pub struct Ours {
     /// The dataset's source, in the syntax of datasets.toml
     #[arg(long)]
     source: String,
-    /// `s3://BUCKET/PREFIX/` to write to
+    /// The location to write to: `s3://BUCKET/PREFIX/`
     #[arg(long)]
     to: String,
     /// A folder to use instead of S3
@@ -72,7 +72,7 @@ impl Ours {
     }
 }
 
-/// Returns the CPU seconds of this process so far, from ticks of 10 ms.
+/// Returns this process's CPU time so far, in seconds, with a resolution of 10 ms.
 fn cpu_s() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit(')').next().context("cannot parse /proc/self/stat")?.split_whitespace().skip(11).take(2);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::{postgres::Postgres, table};
 
-    /// Runs the whole path on a small table: makes the table, writes it to disk, and reads the files again.
+    /// Runs the whole path on a small table: creates the table, writes it to disk, and reads the files back.
     #[tokio::test(flavor = "multi_thread")]
     async fn written_files_have_all_rows() {
         let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();

@@ -44,7 +44,7 @@ pub struct Report {
     pub rows: u64,
     /// The large table's figures, by contender.
     pub contenders: BTreeMap<String, Figures>,
-    /// Whether all contenders have written the same rows, in every section.
+    /// Whether all contenders wrote the same rows in every section.
     pub equal: bool,
     /// The figures of the other sections, by contender. The keys of `memory` are `CONTENDER:ROWS`.
     pub small: BTreeMap<String, Figures>,
@@ -59,13 +59,13 @@ pub struct Report {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// Minimum, median, maximum.
+    /// Minimum, median and maximum.
     pub wall_s: [f64; 3],
     /// Median.
     pub cpu_s: f64,
     /// Maximum of all runs, in MB of 2²⁰ bytes.
     pub rss_mb: f64,
-    /// Total size of the files.
+    /// The files' total size.
     pub bytes: u64,
     pub files: u64,
 }
@@ -155,7 +155,7 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Compares each result with the first result for the same number of rows. Returns the differences.
+/// Compares each result with the first result for the same number of rows, and returns the differences.
 fn unequal(measured: &[Measured]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut first: BTreeMap<u64, &Measured> = BTreeMap::new();
@@ -166,7 +166,7 @@ fn unequal(measured: &[Measured]) -> Vec<String> {
         let Some(expected) = &other.result else { continue };
         let who = || format!("{section} {contender} (round {round}) and {} {}", other.section, other.contender);
         if result.rows != *rows {
-            faults.push(format!("{section} {contender}: {} rows of {rows}", result.rows));
+            faults.push(format!("{section} {contender} wrote {} of {rows} rows", result.rows));
         } else if result.columns != expected.columns {
             let differ: Vec<&str> = result
                 .columns

@@ -53,7 +53,7 @@ const FILES: [Contender; 6] = [
 const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
-/// Server settings that make the tables without a write-ahead log, which would take as much disk space again.
+/// Server settings for creating the tables without a write-ahead log, which would double the disk space.
 const SERVER_SETTINGS: [&str; 5] = [
     "shared_buffers=512MB",
     "maintenance_work_mem=512MB",
@@ -131,7 +131,7 @@ impl Bench {
     }
 
     async fn make(&self, name: &str, rows: u64) -> Result<()> {
-        eprintln!("bench: making the table {name} of {rows} rows");
+        eprintln!("bench: creating the table {name} with {rows} rows");
         table::make(&self.place.server.url(), name, rows).await
     }
 
@@ -170,7 +170,7 @@ impl Bench {
         if contenders.is_empty() {
             return Ok(());
         }
-        // One unmeasured run warms the caches, so that all contenders start with the same ones.
+        // One unmeasured run warms the caches, so that all contenders start with warm ones.
         let (warm, _) = Contender::PsqlCopy.command(&self.place, table, rows)?;
         measure::run(warm, &self.place.work.join("log"))?;
         for round in 1..=rounds {
@@ -234,7 +234,7 @@ fn stdout_of(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Returns the versions of all tools, one line each.
+/// Returns the version of each tool, one per line.
 fn versions(place: &Place) -> Result<Vec<String>> {
     let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
         for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";

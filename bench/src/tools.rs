@@ -17,7 +17,7 @@ pub struct Tools {
     pub folder: PathBuf,
 }
 
-/// Returns the path of a file of this crate.
+/// Returns the path of a file in this crate.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -34,7 +34,8 @@ impl Tools {
     }
 }
 
-/// Returns the Python of a virtual environment with exactly the packages of requirements.txt. Creates it on first use.
+/// Returns the Python from a virtual environment with exactly the packages in requirements.txt. Creates the environment
+/// on first use.
 fn python(target: &Path) -> Result<PathBuf> {
     let requirements = file("requirements.txt");
     let digest = Sha256::digest(fs::read(&requirements)?);
@@ -52,7 +53,7 @@ fn python(target: &Path) -> Result<PathBuf> {
     Ok(std::path::absolute(folder.join("bin/python"))?)
 }
 
-/// Returns the jar of Debian's package libpostgresql-jdbc-java whose name contains the version.
+/// Returns the versioned jar from Debian's package libpostgresql-jdbc-java, or `None` if it isn't installed.
 fn driver() -> Option<PathBuf> {
     let jars = fs::read_dir("/usr/share/java").into_iter().flatten().flatten().map(|jar| jar.path());
     let is_driver = |jar: &PathBuf| {

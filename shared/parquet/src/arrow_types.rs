@@ -20,7 +20,7 @@ use turntable_core::schema::{Column, GlueType};
 /// The name that Parquet gives the elements of a list.
 pub const ELEMENT: &str = "element";
 
-/// Returns the columns of a schema. The error names every column that Glue has no type for.
+/// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for.
 pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
     let mut faults = Vec::new();
     let mut columns = Vec::new();
@@ -77,7 +77,7 @@ pub fn arrow_type(glue_type: &GlueType) -> DataType {
         GlueType::Bigint => DataType::Int64,
         GlueType::Float => DataType::Float32,
         GlueType::Double => DataType::Float64,
-        // At most 38, as `GlueType` has it.
+        // `GlueType` allows at most 38.
         GlueType::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
         GlueType::String => DataType::Utf8,
         GlueType::Binary => DataType::Binary,
@@ -95,7 +95,7 @@ pub fn arrow_type(glue_type: &GlueType) -> DataType {
     }
 }
 
-/// Returns the Arrow type that is written for a Glue type's text.
+/// Returns the Arrow type that is written for a Glue type given as text.
 pub fn parse_arrow_type(text: &str) -> Result<DataType, String> {
     GlueType::parse(text).map(|glue_type| arrow_type(&glue_type))
 }

@@ -24,11 +24,12 @@ use parquet::{
     schema::types::{ColumnPath, SchemaDescPtr},
 };
 
-/// Entries of a dictionary of numbers. A larger one saves almost nothing, because the index alone takes 17 bits.
+/// The maximum number of entries in a dictionary of numbers. A larger one saves almost nothing, because the index alone
+/// takes 17 bits.
 const MAX_DICTIONARY_ENTRIES: usize = 1 << 16;
 
-/// Size limit of a page without a dictionary, in bytes. The page itself has fewer than twice as many. ZSTD level 1
-/// finds most repetitions within 256 KB; in larger pages it looks for longer ones only.
+/// The size limit of a page without a dictionary, in bytes. The page itself is less than twice as large. ZSTD level 1
+/// finds most repetitions within 256 KB; in larger pages it looks only for longer ones.
 const PLAIN_PAGE_BYTES: usize = 120 << 10;
 
 /// The schema and writer settings that all files of one table share.
@@ -36,7 +37,7 @@ pub(super) struct Columns {
     pub schema: SchemaRef,
     pub parquet: SchemaDescPtr,
     pub properties: WriterPropertiesPtr,
-    /// The number of Parquet columns per field of the schema. A nested field has several.
+    /// The number of Parquet columns for each field in the schema. A nested field can have several.
     leaves: Vec<usize>,
     writers: ArrowRowGroupWriterFactory,
 }
@@ -78,7 +79,7 @@ pub(super) struct Encoder {
 pub(super) struct RowGroup {
     pub columns: Vec<ArrowColumnChunk>,
     pub rows: u64,
-    /// Encoded and compressed bytes.
+    /// The encoded and compressed size, in bytes.
     pub size: u64,
 }
 
@@ -87,12 +88,12 @@ impl Encoder {
         Self { columns, threads, writers: Vec::new(), rows: 0 }
     }
 
-    /// Returns the rows of the current row group.
+    /// Returns the number of rows in the current row group.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Estimates the bytes of the current row group if it ended now. Full pages are compressed, unfinished ones aren't.
+    /// Estimates the current row group's size in bytes, if it ended now. Unfinished pages count uncompressed.
     pub(super) fn size(&self) -> u64 {
         self.writers.iter().map(|writer| writer.get_estimated_total_bytes() as u64).sum()
     }
@@ -156,15 +157,14 @@ impl Encoder {
     }
 }
 
-/// Returns whether the column began with a dictionary and continued without one.
+/// Returns whether the column started with a dictionary and continued without one.
 fn has_outgrown(chunk: &ColumnChunkMetaData) -> bool {
     let mut pages = chunk.page_encoding_stats().into_iter().flatten();
     chunk.dictionary_page_offset().is_some()
         && pages.any(|page| page.page_type == PageType::DATA_PAGE && page.encoding != Encoding::RLE_DICTIONARY)
 }
 
-/// Does the work for every item, on this thread and up to `threads - 1` others. Returns the first error, in the order
-/// of the threads.
+/// Runs `work` for every item, on this thread and up to `threads - 1` others. Returns the first error, in thread order.
 fn in_parallel<T: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
     let threads = threads.min(items.len());
     let items = Mutex::new(items.into_iter());

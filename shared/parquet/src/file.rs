@@ -13,7 +13,7 @@ use turntable_core::{
 
 use super::{encode::RowGroup, target::Target};
 
-/// Bytes that are handed to the upload at a time.
+/// The number of bytes to pass to the upload at once.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// A file that is being written. Any failure aborts its upload.
@@ -32,7 +32,7 @@ impl Open {
         Ok(Self { name, rows: 0, writer, upload })
     }
 
-    /// Returns the bytes of the file so far.
+    /// Returns the file's size so far, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.writer.bytes_written() as u64
     }

@@ -17,27 +17,27 @@ use turntable_core::{
 
 use crate::{arrow_types::columns, timestamps::with_micros};
 
-/// Bytes at the end of the object that the first request reads. Few footers are longer.
+/// The number of bytes that the first request reads from the end of the object. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Bytes of a footer. Turntable's own footers are all shorter, and it fits in memory.
+/// The maximum size of a footer, in bytes. All of Turntable's own footers are smaller, and this much fits in memory.
 const MAX_FOOTER_BYTES: u64 = 16 << 20;
 
-/// Bytes of the magic number at the beginning of a file.
+/// The size of the magic number at the start of a file, in bytes.
 const MAGIC_BYTES: u64 = 4;
 
 /// Reads the footer of an object of `size` bytes with one ranged request, or with two if the footer is long.
 pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64) -> Result<ParquetMetaData> {
     const FOOTER_END_BYTES: u64 = FOOTER_SIZE as u64;
     if size < MAGIC_BYTES + FOOTER_END_BYTES {
-        return Err(Error::corrupt(format!("{at}: not a Parquet file: it has only {size} bytes")));
+        return Err(Error::corrupt(format!("{at} is not a Parquet file, because it has only {size} bytes")));
     }
     let start = size.saturating_sub(TAIL_BYTES);
     let tail = objects.range(at, etag, start..size).await?;
     let length = footer_length(at, &tail)?;
     if length > size - MAGIC_BYTES - FOOTER_END_BYTES || length > MAX_FOOTER_BYTES {
         return Err(Error::corrupt(format!(
-            "{at}: invalid Parquet footer length: {length} bytes in a file of {size} bytes"
+            "{at}: its Parquet footer has an invalid length, {length} bytes in a file of {size} bytes"
         )));
     }
     let footer = size - FOOTER_END_BYTES - length;
@@ -49,12 +49,12 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
         .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer can't be read")).caused_by(error))
 }
 
-/// Returns the bytes of the footer, read from the last eight bytes of the file: the length and the magic number.
+/// Returns the footer's length in bytes, read from the file's last eight bytes: the length and the magic number.
 fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
     let last = tail.last_chunk::<FOOTER_SIZE>();
     let last = last.ok_or_else(|| Error::corrupt(format!("{at}: it ends before its Parquet footer")))?;
     let last = FooterTail::try_new(last)
-        .map_err(|error| Error::corrupt(format!("{at}: not a Parquet file")).caused_by(error))?;
+        .map_err(|error| Error::corrupt(format!("{at} is not a Parquet file")).caused_by(error))?;
     if last.is_encrypted_footer() {
         return Err(Error::corrupt(format!("{at}: its Parquet footer is encrypted, which Athena can't read")));
     }

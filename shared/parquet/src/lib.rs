@@ -1,4 +1,4 @@
-//! Writes record batches as Parquet objects, and reads what a Parquet file says of itself.
+//! Writes record batches as Parquet objects, and reads Parquet footers.
 //!
 //! Each stream of rows has its own pipeline, whose stages run at the same time. The source fills a chunk of rows.
 //! Meanwhile `encode` encodes the previous chunk on several threads, one column per thread, and `output` sends the

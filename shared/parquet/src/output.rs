@@ -27,7 +27,7 @@ impl Output {
         Self { target, files: Vec::new(), open: None, sending: None }
     }
 
-    /// Starts to send the row group after the previous one is sent.
+    /// Starts to send the row group after the previous one has been sent.
     pub(super) async fn append(&mut self, group: RowGroup) -> Result<()> {
         self.sent().await?;
         let open = match self.open.take() {
@@ -42,11 +42,11 @@ impl Output {
     }
 
     /// Waits until the current row group, of `building` bytes, and the unsent rest of the previous one together fit
-    /// into one row group. So a slow network slows the source down, and memory is bounded.
+    /// into one row group's size. So a slow network slows down the source, and memory is bounded.
     pub(super) async fn room_for(&mut self, building: u64) {
         let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {
-            // An error means that all is sent or that sending failed. `append` handles both.
+            // An error means that everything was sent or that sending failed. `append` handles both.
             let _ = sending.unsent.wait_for(|unsent| *unsent == 0 || unsent + building <= limit).await;
         }
     }

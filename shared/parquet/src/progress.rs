@@ -1,12 +1,12 @@
-//! How far a write has come.
+//! The progress of a write.
 
 /// Counts of the work done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Encoded rows.
+    /// Rows encoded.
     pub rows: u64,
     /// Bytes sent to S3.
     pub bytes: u64,
-    /// Files begun.
+    /// Files started.
     pub files: usize,
 }

@@ -1,4 +1,4 @@
-//! The settings of the Parquet files.
+//! The settings for Parquet files.
 
 use arrow_schema::SchemaRef;
 use parquet::{
@@ -7,12 +7,12 @@ use parquet::{
 };
 use turntable_core::error::{Error, Result};
 
-/// Bytes of an unfinished page in memory. Long pages compress better.
+/// The maximum size of an unfinished page in memory, in bytes. Long pages compress better.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// Returns properties for files that Athena reads reliably: format version 1 with its data pages, ZSTD, dictionaries,
-/// and statistics of every page and column chunk. The footer has no Arrow schema, because readers, including the audit,
-/// must use Parquet's own.
+/// and statistics for every page and column chunk. The footer has no Arrow schema, because readers, including the
+/// audit, must use Parquet's own.
 pub(super) fn properties() -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
     Ok(WriterProperties::builder()

@@ -1,4 +1,4 @@
-//! Rows on their way to a generation.
+//! The rows to write to a generation.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Rows {
     pub streams: Vec<Batches>,
 }
 
-/// A Parquet object that passes through unchanged: Athena can read it, and its columns are exactly those to be written.
+/// A Parquet object that passes through unchanged: Athena can read it, and its columns are exactly those to write.
 #[derive(Debug, Clone)]
 pub struct Passthrough {
     pub entry: Entry,
@@ -37,7 +37,7 @@ pub(super) fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &L
         return Ok(());
     }
     Err(Error::corrupt(format!(
-        "{location}: the source returned rows that don't match its schema: this is a bug, report it with the source's \
-         columns"
+        "{location}: the source returned rows that don't match its schema: this is a bug, please report it with the \
+         source's columns"
     )))
 }

@@ -65,7 +65,7 @@ impl Target {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts one more begun file whose name doesn't come from this counter.
+    /// Adds one to the number of started files, for a file that isn't named from this counter.
     pub(super) fn count_file(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
@@ -88,7 +88,7 @@ impl Target {
 
     /// Returns the error for a task that panicked.
     pub(super) fn panicked(&self, error: JoinError) -> Error {
-        Error::corrupt(format!("{}: a writer thread panicked: this is a bug, report it", self.location))
+        Error::corrupt(format!("{}: a writer thread panicked: this is a bug, please report it", self.location))
             .caused_by(error)
     }
 

@@ -1,4 +1,4 @@
-//! INT96, in which Spark and others write timestamps.
+//! Finds and converts INT96, the type in which Spark and others write timestamps.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub fn int96_columns(leaves: &SchemaDescriptor) -> Vec<usize> {
     (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
 }
 
-/// Returns the schema with INT96 as microseconds, or `None` without INT96. As nanoseconds the year 9999 would overflow.
+/// Returns the schema with INT96 as microseconds, or `None` without INT96. As nanoseconds, the year 9999 overflows.
 pub fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
     let roots = int96_columns(leaves);
     if roots.is_empty() {

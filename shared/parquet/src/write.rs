@@ -28,23 +28,23 @@ use crate::{
     target::Target,
 };
 
-/// Bytes of all row groups that are being built at the same time. With more streams each row group is smaller, so
-/// memory doesn't grow with the number of streams.
+/// The maximum total size, in bytes, of the row groups that are being built at the same time. With more streams, each
+/// row group is smaller, so memory doesn't grow with the number of streams.
 const MAX_OPEN_ROW_GROUP_BYTES: u64 = 128 << 20;
 
-/// Rows of a row group. It bounds a row group that compresses to almost nothing, because each of its pages has an entry
-/// in memory.
+/// The maximum number of rows in a row group. It limits row groups that compress to almost nothing, because each page
+/// has an entry in memory.
 const MAX_ROW_GROUP_ROWS: u64 = 10_000_000;
 
-/// Rows and Arrow bytes that are encoded in one step: enough to keep all threads busy, and little memory.
+/// The numbers of rows and Arrow bytes to encode in one step: enough to keep all threads busy, with little memory.
 const CHUNK_ROWS: usize = 1 << 16;
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Writes every row of the source under the location. Files have about `file_size` bytes and row groups about
-/// `row_group_size` bytes, both encoded and compressed.
+/// Writes every row from the source under the location, and returns the files sorted by key. Files have about
+/// `file_size` bytes and row groups about `row_group_size` bytes, both encoded and compressed.
 ///
-/// A source without rows gives one file with the schema and no rows, so that readers of the location find the schema.
-/// Returns the files sorted by key.
+/// For a source without rows, writes one file with the schema and no rows, so that the location's readers find the
+/// schema.
 ///
 /// When a stream fails, the others are stopped and no upload is left unfinished. Finished objects stay. No manifest
 /// names them, so `sweep` deletes them.
@@ -56,9 +56,9 @@ pub async fn write(
 ) -> Result<Vec<File>> {
     match write_until(pending(), objects, location, rows, sizes).await? {
         Written::All(files) => Ok(files),
-        Written::Stopped(_) => {
-            Err(Error::corrupt(format!("{location}: writing stopped without a stop signal: this is a bug, report it")))
-        }
+        Written::Stopped(_) => Err(Error::corrupt(format!(
+            "{location}: writing stopped without a stop signal: this is a bug, please report it"
+        ))),
     }
 }
 
@@ -131,9 +131,9 @@ pub async fn write_until(
     }
 }
 
-/// Why a stream ended without its last rows.
+/// Why a stream ended before its last row was written.
 enum GaveUp {
-    /// Writing was stopped, for example by the failure of another stream.
+    /// Writing was stopped, for example because another stream failed.
     Stopped,
     Failed(Error),
 }
@@ -147,7 +147,7 @@ impl GaveUp {
     }
 }
 
-/// Objects that S3 copies at the same time.
+/// The maximum number of objects that S3 copies at the same time.
 const MAX_CONCURRENT_COPIES: usize = 8;
 
 /// Copies the passthrough objects.
@@ -183,7 +183,7 @@ async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> 
 }
 
 async fn write_batches(output: &mut Output, target: &Target, batches: Batches, threads: usize) -> Result<()> {
-    // The loop asks for another chunk after the last one, and most streams must not be polled after their end.
+    // The loop requests another chunk after the last one, and most streams must not be polled after their end.
     let mut batches = batches.fuse().boxed();
     let mut encoder = Encoder::new(target.columns.clone(), threads);
     let mut chunk = next_chunk(&mut batches, target).await?;

@@ -1,4 +1,4 @@
-//! Merges the streams of a source, and divides them into chunks of rows.
+//! Merges a source's streams, and divides them into chunks of rows.
 
 use arrow_array::RecordBatch;
 use futures::{
@@ -13,7 +13,7 @@ use crate::{
     target::Target,
 };
 
-/// Rows and Arrow bytes that are split in one step.
+/// The numbers of rows and Arrow bytes to split in one step.
 const CHUNK_ROWS: usize = 1 << 18;
 pub(super) const CHUNK_BYTES: usize = 16 << 20;
 

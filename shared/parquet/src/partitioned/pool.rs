@@ -1,4 +1,4 @@
-//! The rows that wait in memory, the open files and the running tasks of all partitions.
+//! Manages the buffered rows, open files and running tasks of all partitions.
 
 use std::{collections::BTreeSet, mem, sync::Arc, thread::available_parallelism};
 
@@ -22,18 +22,18 @@ use super::{
 };
 use crate::{encode::Encoder, file::Open, rows::Rows, target::Target};
 
-/// Arrow bytes of all rows that wait in memory or are being encoded.
+/// The maximum Arrow bytes of all rows that wait in memory or are being encoded.
 const MAX_BUFFERED_BYTES: usize = 192 << 20;
 
-/// Bytes that all open files together hold in memory, and bytes that one file holds at most: it has sent the rest.
+/// The maximum bytes that all open files together hold in memory, and that one file holds. It has sent the rest.
 const MAX_OPEN_FILE_BYTES: u64 = 256 << 20;
 const MAX_HELD_BYTES_PER_FILE: u64 = 8 << 20;
 
-/// Files of one partition that may be finished early to free memory.
+/// The maximum number of files in one partition that may be finished early to free memory.
 const MAX_SMALL_FILES: usize = 64;
 
-/// Row groups that are encoded and sent at the same time, and files that are finished at the same time. Finishing
-/// mostly waits for S3.
+/// The maximum number of row groups that are encoded and sent at the same time, and of files that are finished at the
+/// same time. Finishing mostly waits for S3.
 const MAX_CONCURRENT_ROW_GROUPS: usize = 4;
 const MAX_CONCURRENT_FINISHES: usize = 32;
 
@@ -42,7 +42,7 @@ pub(super) struct Pool {
     target: Arc<Target>,
     names: Vec<String>,
     partitions: Vec<PartitionState>,
-    /// Arrow bytes of all buffered rows and of those that are being encoded.
+    /// The Arrow bytes of all rows that are buffered or being encoded.
     bytes: usize,
     running: JoinSet<Result<Done>>,
     files: Vec<File>,
@@ -56,14 +56,14 @@ struct PartitionState {
     batches: Vec<RecordBatch>,
     bytes: usize,
     open: Option<Open>,
-    /// A task encodes or sends its row group, and holds its open file.
+    /// Whether a task is encoding or sending its row group. The task then holds its open file.
     busy: bool,
     files_begun: usize,
     /// Files that were finished early to free memory.
     small_files: usize,
 }
 
-/// The result of a task: its row group is sent, and its file is either still open or finished.
+/// What a task returns when its row group has been sent: its file, either still open or finished.
 struct Done {
     at: usize,
     bytes: usize,
@@ -134,8 +134,8 @@ impl Pool {
         let longest = self.target.location.key(&folder).key.len() + part(0).len();
         if longest > MAX_KEY_BYTES {
             return Err(Error::input(format!(
-                "{}: partition_by: the values of a partition make a key longer than {MAX_KEY_BYTES} bytes: shorten them \
-                 in the source's query",
+                "{}: the partition_by values make a key longer than {MAX_KEY_BYTES} bytes: shorten the values in the \
+                 source's query",
                 self.target.location
             )));
         }
@@ -145,7 +145,7 @@ impl Pool {
 
     /// Sends buffered rows until the rest fits into memory.
     async fn make_room(&mut self) -> Result<()> {
-        // Rows of a partition are sent from this size on, while more rows come.
+        // While more rows arrive, a partition's rows are sent once they reach this size.
         let enough = (MAX_BUFFERED_BYTES / 2)
             .min(usize::try_from(2 * self.target.sizes.row_group_size).unwrap_or(MAX_BUFFERED_BYTES));
         loop {
@@ -159,7 +159,7 @@ impl Pool {
                 Some((at, bytes)) if (full || bytes >= enough) && self.running.len() < MAX_CONCURRENT_ROW_GROUPS => {
                     self.send(at, false)
                 }
-                // The rows belong to busy partitions, or as many tasks run as may: wait for one.
+                // The rows belong to busy partitions, or the maximum number of tasks is running: wait for one.
                 _ if full || largest.is_some_and(|(_, bytes)| bytes >= enough) => self.wait_for_one().await?,
                 _ => return self.finish_largest_files().await,
             }
@@ -177,8 +177,8 @@ impl Pool {
             self.partitions[at].small_files += 1;
             if self.partitions[at].small_files > MAX_SMALL_FILES {
                 return Err(Error::input(format!(
-                    "{}: the rows are in too mixed an order: one partition would get more than {MAX_SMALL_FILES} small \
-                     files: sort the rows in the source's query with ORDER BY {}",
+                    "{}: the rows are so mixed that one partition would get more than {MAX_SMALL_FILES} small files: \
+                     sort them in the source's query with ORDER BY {}",
                     self.target.location,
                     self.names.join(", ")
                 )));

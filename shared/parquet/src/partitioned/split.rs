@@ -17,7 +17,7 @@ pub(super) struct Placed {
     pub batch: RecordBatch,
     /// The stream's index, from 0, and the number of streams.
     pub stream: (usize, usize),
-    /// The number of its first row in the stream, from 1.
+    /// The number of the batch's first row in the stream, from 1.
     pub row: u64,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct Keys {
     pub rest: Vec<usize>,
     /// The schema of `rest`.
     pub schema: SchemaRef,
-    /// For error messages.
+    /// The table's name, for error messages.
     pub table: String,
 }
 
-/// Assigns rows to partitions. Numbers the partitions in the order in which they first appear.
+/// Assigns rows to partitions. Numbers the partitions in the order that they first appear.
 pub(super) struct Splitter {
     keys: Keys,
     /// The distinct values of each column, numbered.
@@ -127,7 +127,7 @@ impl Splitter {
         let number = self.names[level].len();
         if number == MAX_PARTITIONS {
             return Err(Error::input(format!(
-                "{}: partition_by gives more than {MAX_PARTITIONS} partitions, and each needs at least one file: \
+                "{}: partition_by creates more than {MAX_PARTITIONS} partitions, and each needs at least one file: \
                  partition by fewer or coarser columns",
                 self.keys.table
             )));
@@ -149,7 +149,7 @@ impl Splitter {
         if column.null_count() > 0 {
             let row = (0..column.len()).find(|row| column.is_null(*row)).unwrap_or_default();
             let fault =
-                "is NULL, which can't be a folder: filter such rows out in the source's query, or give them a value";
+                "is NULL, which can't be a folder: filter these rows out in the source's query, or give them a value";
             return Err(self.value_error(placed, at, row, fault));
         }
         let known = &mut self.values[level];
@@ -188,14 +188,17 @@ impl Splitter {
 
     fn type_error(&self, at: usize) -> Error {
         Error::corrupt(format!(
-            "{}: column {at} has an unexpected Arrow type: this is a bug, report it",
+            "{}: column {at} has an unexpected Arrow type: this is a bug, please report it",
             self.keys.table
         ))
     }
 
     fn split_error(&self, error: ArrowError) -> Error {
-        Error::corrupt(format!("{}: rows can't be split into partitions: this is a bug, report it", self.keys.table))
-            .caused_by(error)
+        Error::corrupt(format!(
+            "{}: rows can't be split into partitions: this is a bug, please report it",
+            self.keys.table
+        ))
+        .caused_by(error)
     }
 }
 

@@ -14,9 +14,9 @@ use turntable_core::{
 use super::{outcome::PartitionedOutcome, pool::Pool, split::Keys};
 use crate::{properties::properties, rows::Rows, target::Target};
 
-/// Writes every row of the source under the location, in folders by the columns `partition_by`. `columns` are the
-/// source's columns, and `table` is for error messages. A source without rows gives one file without rows, in a folder
-/// that the projection finds.
+/// Writes every row from the source under the location, in folders by the columns `partition_by`. `columns` are the
+/// source's columns, and `table` is for error messages. For a source without rows, writes one file without rows, in a
+/// folder that the projection finds.
 ///
 /// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
 #[expect(clippy::too_many_arguments, reason = "its one caller has each argument from another place")]
@@ -63,12 +63,12 @@ fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -
     let rest: Vec<usize> = (0..columns.len()).filter(|n| at.iter().all(|(at, _)| at != n)).collect();
     if rest.is_empty() {
         return Err(Error::config(format!(
-            "{table}: partition_by names every column of the source: leave one out, because a file needs a column"
+            "{table}: partition_by names every column in the source: leave one out, because files need a column"
         )));
     }
     let schema = rows.schema.project(&rest);
     let schema = schema.map_err(|error| {
-        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, report it"))
+        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, please report it"))
             .caused_by(error)
     })?;
     Ok((Keys { at, rest, schema: Arc::new(schema), table: table.into() }, by))

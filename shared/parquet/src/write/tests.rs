@@ -257,7 +257,7 @@ async fn files_have_the_format_that_athena_and_the_audit_need() {
 async fn outgrown_dictionary_is_disabled_in_later_row_groups() {
     let (wide, few) = (Field::new("unique", DataType::Utf8, true), Field::new("few", DataType::Utf8, true));
     let schema = Arc::new(Schema::new(vec![wide, few]));
-    // Texts that don't compress.
+    // Strings that don't compress.
     let text = |n: i64| format!("{:032x}", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
     let batch = |first: i64| {
         let unique: StringArray = (first..first + 10_000).map(|n| Some(text(n))).collect();
@@ -387,13 +387,16 @@ async fn footer_takes_one_request_or_two() {
 async fn invalid_footer_is_an_error() {
     let at: Key = "s3://b/f".parse().unwrap();
     for (content, expected) in [
-        (&b"PAR1"[..], "s3://b/f: not a Parquet file: it has only 4 bytes"),
-        (b"id,name\n1,a\n2,b\n", "s3://b/f: not a Parquet file"),
+        (&b"PAR1"[..], "s3://b/f is not a Parquet file, because it has only 4 bytes"),
+        (b"id,name\n1,a\n2,b\n", "s3://b/f is not a Parquet file"),
         (
             b"PAR1\xff\xff\xff\x7fPAR1",
-            "s3://b/f: invalid Parquet footer length: 2147483647 bytes in a file of 12 bytes",
+            "s3://b/f: its Parquet footer has an invalid length, 2147483647 bytes in a file of 12 bytes",
         ),
-        (b"PAR1\x01\x00\x00\x00PAR1", "s3://b/f: invalid Parquet footer length: 1 bytes in a file of 12 bytes"),
+        (
+            b"PAR1\x01\x00\x00\x00PAR1",
+            "s3://b/f: its Parquet footer has an invalid length, 1 bytes in a file of 12 bytes",
+        ),
         (b"PAR1\x00\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
         (b"PAR1xxxx\x04\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
         (b"PAR1xxxx\x04\x00\x00\x00PARE", "s3://b/f: its Parquet footer is encrypted, which Athena can't read"),

@@ -5,7 +5,7 @@ use parquet::{
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
-/// Checks that every column chunk uses a supported codec; the error names the other codec.
+/// Checks that every column chunk uses a supported codec. The error names the first codec that isn't supported.
 pub fn readable(footer: &ParquetMetaData) -> Result<(), String> {
     footer
         .row_groups()
@@ -21,7 +21,7 @@ fn ensure_supported(compression: Compression) -> Result<(), String> {
         Compression::LZO => "LZO",
         _ => return Ok(()),
     };
-    Err(format!("compressed with {name}, which is not supported: write it with ZSTD, Snappy, gzip or LZ4"))
+    Err(format!("it is compressed with {name}, which is not supported: write it with ZSTD, Snappy, gzip or LZ4"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Converts Parquet's types to those that Turntable writes, without loss. A conversion that would lose something is a
-//! fault, which never contains a value.
+//! Converts Parquet's types to the types that Turntable writes, without loss. A conversion that would lose data is a
+//! fault. Faults never contain a value.
 //!
 //! | Parquet | written |
 //! |---|---|
 //! | unsigned 8, 16, 32, 64 bits | smallint, int, bigint, decimal(20,0) |
-//! | timestamps of any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`timestamp_precision.rs`) |
+//! | timestamps in any unit, INT96 | timestamp in microseconds; a more precise one is an error or NULL (`timestamp_precision.rs`) |
 //! | float16 | float |
-//! | decimals of up to 38 digits | the same |
+//! | decimals with up to 38 digits | unchanged |
 //! | uuid and other fixed-length bytes | binary |
 //! | time | string, `03:04:05.123456` |
 
@@ -50,7 +50,7 @@ pub fn normal(from: &DataType) -> Result<DataType, String> {
             let value = Field::new("value", normal(value.data_type())?, true);
             Map(Arc::new(Field::new("key_value", Struct(vec![key, value].into()), false)), false)
         }
-        _ => return Err(format!("Arrow type {from} has no type in Glue")),
+        _ => return Err(format!("Arrow type {from} has no matching Glue type")),
     })
 }
 
@@ -115,7 +115,7 @@ pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     }
 }
 
-/// Converts the columns of a struct, matched by name in any case. Missing and unexpected columns are faults.
+/// Converts a struct's columns, matched by name regardless of letter case. Missing and unexpected columns are faults.
 pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, String> {
     let names: Vec<String> = from.fields().iter().map(|field| field.name().to_lowercase()).collect();
     let known = |name: &&String| to.iter().any(|field| field.name() == *name);

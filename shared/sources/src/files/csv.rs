@@ -1,8 +1,8 @@
-//! Reads CSV. The names of the header are matched to columns in any case and any order. Without a header, the fields
-//! are the columns in their declared order.
+//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, the
+//! fields are matched to the columns in their declared order.
 //!
-//! An unquoted field is null if its text is one of `nulls`, by default the empty text. An empty field that is not null
-//! by this rule is an empty string in string columns, and null in all others.
+//! An unquoted field is null if its text is one of `nulls`, by default the empty string. Any other empty field is an
+//! empty string in string columns, and null in all others.
 
 use arrow_schema::DataType;
 
@@ -19,7 +19,7 @@ use turntable_core::{
     manifest::TypedBy,
 };
 
-/// Appends every record of the text to `rows`.
+/// Appends every record in the text to `rows`.
 pub fn decode(object: &Object, input: Input, options: &Csv, typed_by: TypedBy, rows: &mut Rows) -> Result<(), Stop> {
     let mut text = Text::new(object, input, options);
     let targets = match options.header {
@@ -58,7 +58,7 @@ fn push(record: &Record, targets: &[Target], options: &Csv, row: &mut Row) -> Re
     Ok(())
 }
 
-/// Reads the records of an object, and adds its name and the columns' names to errors.
+/// Reads an object's records, and adds the names of the object and of the columns to errors.
 struct Text<'a> {
     object: &'a Object,
     encoding: Encoding,
@@ -84,7 +84,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Converts a fault. Invalid bytes are reported with the column's name if it is known, else with the field's number.
+/// Converts a fault to an error. Invalid bytes are reported with the column's name, or the field's number if the name
+/// is unknown.
 fn to_error(object: &Object, encoding: Encoding, names: &[String], fault: ReadFault) -> Error {
     let ReadFault::Undecodable { line, field } = fault else { return input::error(object, fault) };
     let field = names.get(field).map_or_else(|| format!("field {}", field + 1), |name| format!("column {name:?}"));
@@ -114,14 +115,14 @@ fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, ReadFault
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => {
             let name = pair[0];
-            let why = format!("the header has two columns {name:?} (Glue's names are lower case): rename one");
+            let why = format!("the header has two columns called {name:?} (Glue's names are lower case): rename one");
             Err(ReadFault::Text(record.line, why))
         }
         None => Ok(Some(names)),
     }
 }
 
-/// The column that a field of the file goes into.
+/// The column that a field in the file belongs to.
 struct Target {
     at: usize,
     is_string: bool,
@@ -133,7 +134,7 @@ impl Target {
     }
 }
 
-/// Returns the target of each field, or fails if the header's names are not exactly the columns'.
+/// Returns each field's target. Fails unless the header has exactly the columns' names.
 fn targets(header: &[String], row: &Row, typed_by: TypedBy) -> Result<Vec<Target>, ReadFault> {
     let fields = row.fields();
     let quoted = |names: Vec<&String>| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");

@@ -34,7 +34,7 @@ pub enum Text {
     Ndjson,
 }
 
-/// How to decode a text.
+/// How to decode an object's text.
 #[derive(Clone)]
 pub struct Target {
     pub text: Text,
@@ -43,12 +43,13 @@ pub struct Target {
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// Bytes of an object that is prefetched. One by one, the latencies of many small objects would add up.
+/// The maximum size of an object that is prefetched, in bytes. Without prefetching, the latencies of many small objects
+/// would add up.
 const PREFETCH_MAX_BYTES: u64 = 1 << 20;
-/// Objects that are prefetched at the same time.
+/// The maximum number of objects that are prefetched at the same time.
 const MAX_CONCURRENT_PREFETCHES: usize = 8;
 
-/// Returns the rows of the objects, one object after the other.
+/// Returns the rows in the objects, one object after another.
 pub fn batches(objects: Arc<dyn Objects>, list: Vec<Object>, target: Target) -> Batches {
     stream::iter(list)
         .map(move |object| fetch(objects.clone(), object))
@@ -128,10 +129,10 @@ pub fn forward_to_thread(object: &Object, mut chunks: Chunks) -> Arriving {
 
 /// Returns the error for a panic in a decoding task.
 pub fn panicked(error: JoinError) -> Error {
-    Error::corrupt("a file reader panicked: run again, and report this if it repeats").caused_by(error)
+    Error::corrupt("a file reader panicked: this is a bug, please report it").caused_by(error)
 }
 
-/// Objects that type inference reads at most, one after the other, if they have few records.
+/// The maximum number of objects that type inference reads, one after another, if they have few records.
 const MAX_SAMPLED_OBJECTS: usize = 32;
 
 /// Reads the first records of the first objects for type inference.

@@ -1,8 +1,8 @@
 //! Infers column types from the first records.
 //!
-//! A column gets a type only if the type preserves every text exactly: 007 and +81… stay strings, and so does a column
-//! with values of different kinds. In CSV every value is text. In JSON, numbers and booleans keep their kind, and
-//! strings are examined only for dates and timestamps.
+//! A column gets a type only if the type preserves every value's text exactly: 007 and +81… stay strings, and so does a
+//! column with values of different kinds. In CSV every value is text. In JSON, numbers and booleans keep their kind,
+//! and strings are examined only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 use super::text::{self, Zone};
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// Records that are examined at most.
+/// The maximum number of records to examine.
 pub const MAX_SAMPLED_RECORDS: usize = 10_000;
 
-/// Levels of nesting of an inferred type at most. Deeper values stay JSON text in a string.
+/// The maximum nesting depth of an inferred type. Deeper values stay JSON text in a string.
 const MAX_DEPTH: usize = 16;
 
 /// The columns found in the first records.
@@ -35,7 +35,7 @@ pub enum Kind {
     Boolean,
     /// Whole numbers within ±2<sup>53</sup>, which a double represents exactly too.
     Int,
-    /// Whole numbers of which at least one is outside that range.
+    /// Whole numbers, at least one of them outside that range.
     Long,
     Double,
     Date,
@@ -61,8 +61,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a text that begins like a number. `12E4` is a string, because identifiers
-    /// look like that; `1.2E5` and `12e+04` are doubles.
+    /// Returns the kind of text that starts like a number. `12E4` is a string, because identifiers look like that;
+    /// `1.2E5` and `12e+04` are doubles.
     pub fn of_number(text: &[u8]) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
@@ -114,7 +114,7 @@ impl Kind {
         }
     }
 
-    /// Returns the narrowest kind that fits both, which is a string if no other does.
+    /// Returns the narrowest kind that fits both, or a string if no other kind does.
     pub fn and(self, other: Kind) -> Kind {
         match (self, other) {
             (Kind::Nothing, kind) | (kind, Kind::Nothing) => kind,
@@ -148,7 +148,7 @@ impl Kind {
     }
 }
 
-/// Merges a value's kind into the column of that name. Appends the column if it is new.
+/// Merges a value's kind into the column called `name`. Appends the column if it is new.
 pub fn add(columns: &mut Vec<(String, Kind)>, name: String, kind: Kind) {
     match columns.iter_mut().find(|(column, _)| *column == name) {
         Some((_, known)) => *known = std::mem::take(known).and(kind),

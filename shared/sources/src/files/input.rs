@@ -1,4 +1,4 @@
-//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they belong on a blocking thread.
+//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they need a blocking thread.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -38,7 +38,7 @@ impl BufRead for Arriving {
                     self.missing = self.missing.saturating_sub(self.chunk.len() as u64);
                 }
                 None if self.missing > 0 => {
-                    let error = Error::unavailable("an object's download ended before its last byte: run again");
+                    let error = Error::unavailable("an object's download was cut off: run the export or refresh again");
                     return Err(io::Error::other(error));
                 }
                 None => break,
@@ -85,8 +85,8 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
     Ok(Box::new(Read::chain(Cursor::new(mark), input)))
 }
 
-/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error, after all text before them was
-/// returned; see [`is_undecodable`]. UTF-8 itself is passed through unchecked.
+/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error, after all text before them has
+/// been returned; see [`is_undecodable`]. UTF-8 itself is passed through unchecked.
 pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
     let from = match encoding {
         // The parsers check UTF-8 themselves.
@@ -113,7 +113,7 @@ enum State {
     Ended,
 }
 
-/// The next bytes are invalid in the text's encoding.
+/// The error for bytes that are invalid in the text's encoding.
 #[derive(Debug)]
 struct Undecodable;
 
@@ -156,7 +156,7 @@ impl Read for Decoding {
     }
 }
 
-/// Why reading a text failed.
+/// Why reading text failed.
 #[derive(Debug)]
 pub enum ReadFault {
     Io(io::Error),
@@ -165,20 +165,20 @@ pub enum ReadFault {
         line: u64,
         field: usize,
     },
-    /// The record's first line, and the reason.
+    /// The text is malformed: the record's first line, and the reason.
     Text(u64, String),
 }
 
-/// Bytes of a record at most. The limit bounds the memory that a malformed object can use.
+/// The maximum size of a record, in bytes. It bounds the memory that a malformed object can use.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// Fields of a CSV record and names of a JSON object at most. Each takes more memory than its bytes of input.
+/// The maximum number of fields in a CSV record, and of names in a JSON object. Each takes more memory than its input.
 pub const MAX_FIELDS: usize = 10_000;
 
 /// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Returns the error for the operator, with the object's name and, where known, the line.
+/// Returns the error to show to the operator, with the object's name and, if known, the line.
 pub fn error(object: &Object, fault: ReadFault) -> Error {
     let error = match fault {
         ReadFault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),

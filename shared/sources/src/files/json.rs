@@ -1,6 +1,6 @@
-//! Splits a JSON text into its parts, which remain text, so that numbers keep all digits.
+//! Splits JSON into its parts, which stay text, so that numbers keep all digits.
 //!
-//! Errors of serde_json can contain values of the text, so they are never passed on.
+//! Errors from serde_json can contain values from the text, so they are never passed on.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,7 +12,7 @@ use serde_json::{error::Category, value::RawValue};
 
 use super::input::MAX_FIELDS;
 
-/// The names and values of an object, in order. A name may appear more than once.
+/// The names and values in a JSON object, in order. A name may appear more than once.
 pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 pub enum Scalar<'a> {
@@ -30,25 +30,25 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
     serde_json::from_str(text).map_err(|error| error.column())
 }
 
-/// Returns the pairs of a JSON object, or the reason why there are none. The text must have passed [`parse`].
+/// Returns the pairs in a JSON object, or the reason why the text has none. The text must have passed [`parse`].
 pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("not a JSON object");
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        // The error of `Pairs` itself.
+        // The error from `Pairs` itself.
         Category::Data => "an object with more than 10,000 names",
         // JSON allows unpaired surrogates in strings, and only unescaping finds them.
         _ => "an object with a name that is not valid text",
     })
 }
 
-/// Returns the elements of a JSON array; `None` for any other value.
+/// Returns the elements in a JSON array, or `None` for any other value.
 pub fn array(text: &str) -> Option<Vec<&RawValue>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }
 
-/// Classifies a JSON value. `None` for a string with an unpaired surrogate.
+/// Classifies a JSON value. Returns `None` for a string with an unpaired surrogate.
 pub fn scalar(text: &str) -> Option<Scalar<'_>> {
     Some(match text.as_bytes().first() {
         Some(b'"') if !text.contains('\\') => Scalar::String(text.get(1..text.len() - 1)?.into()),

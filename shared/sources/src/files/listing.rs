@@ -8,7 +8,7 @@ use turntable_core::{
     port::Objects,
 };
 
-/// Lists the objects that the options name, in key order, with their common format. Returns `None` without objects.
+/// Lists the objects that the options name, in key order, with their common format. Returns `None` if there are none.
 pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Format, Vec<Object>)>> {
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
@@ -17,7 +17,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
         let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
             return Err(Error::input(format!(
-                "{}: Parquet has compression of its own: store it without .gz or .zst",
+                "{}: Parquet compresses its own data: store the file without .gz or .zst",
                 entry.key
             )));
         }
@@ -37,7 +37,8 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     Ok(format.map(|format| (format, found)))
 }
 
-/// Lists the object with exactly the location's key if it exists; else all objects in the folder, without hidden ones.
+/// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder without hidden
+/// objects.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
     let mut prefix = options.key.clone();
     if !prefix.is_empty() && !prefix.ends_with('/') {

@@ -12,7 +12,7 @@ use super::{
 };
 use turntable_core::error::Result;
 
-/// Appends every record of the text to `rows`.
+/// Appends every record in the text to `rows`.
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
     let mut lines = Lines::new(input);
     while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
@@ -24,7 +24,7 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     Ok(())
 }
 
-/// Parses a line into the names and values of its JSON object, or returns the reason why it is not one.
+/// Parses a line into the names and values of its JSON object, or returns the reason why it has none.
 pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     let json = match json::parse(line) {
         Ok(json) => json,

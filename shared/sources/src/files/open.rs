@@ -31,7 +31,7 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let found = listing::find(options, &**objects).await?;
     if let (Some((Format::Ndjson | Format::Parquet, list)), Some(_)) = (&found, &options.csv) {
         return Err(Error::config(format!(
-            "{}: not a CSV file, but source.files.csv is set: remove source.files.csv",
+            "{} is not a CSV file, but source.files.csv is set: remove source.files.csv",
             list[0]
         )));
     }
@@ -63,7 +63,7 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         (None, None) => {
             let place = options.location();
             Err(Error::input(format!(
-                "{place}: no objects found: put one there, or declare source.files.columns to publish an empty table"
+                "{place} has no objects: put one there, or declare source.files.columns to publish an empty table"
             )))
         }
     }
@@ -116,9 +116,9 @@ async fn inferred_schema(
     Ok(Arc::new(Schema::new(infer::fields(&sample.columns))))
 }
 
-/// Streams that a source is read in at most. Each stream writes files of its own.
+/// The maximum number of streams that a source is read in. Each stream writes its own files.
 const MAX_STREAMS: u64 = 4;
-/// Bytes per stream at least, on average: smaller sources get fewer streams.
+/// The minimum size of a stream, in bytes, on average. Smaller sources get fewer streams.
 const MIN_STREAM_BYTES: u64 = 16 << 20;
 
 /// Distributes the objects over streams of about the same size: the largest first, each to the smallest stream so far.

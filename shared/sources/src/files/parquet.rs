@@ -56,13 +56,13 @@ impl Footer {
     }
 }
 
-/// Rows of a batch at most.
+/// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// Requests in flight at the same time, for footers and for the columns of a row group.
+/// The maximum number of requests in flight, for footers and for the columns of a row group.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// Reads the footers of all objects, and returns them with the schema: the declared one, or else the one of the first
-/// object. Fails unless the columns of every object fit that schema.
+/// Reads the footers of all objects, and returns them with the schema, which is the declared one or the first object's.
+/// Fails unless every object's columns fit that schema.
 pub async fn open(
     objects: &Arc<dyn Objects>,
     list: Vec<Object>,
@@ -95,8 +95,8 @@ pub async fn open(
     Ok((schema, footers))
 }
 
-/// Checks that the columns of `object` have the types of the first object's, in any order. Missing and additional
-/// columns are detected by the conversion.
+/// Checks that the columns in `object` have the same types as in the first object, in any order. The conversion detects
+/// missing and additional columns.
 fn check_types_match(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> Result<()> {
     let glue_type = |field: &Field| {
         arrow_types::glue_type(field.data_type()).map(|glue_type| glue_type.to_string()).unwrap_or_default()
@@ -107,14 +107,14 @@ fn check_types_match(fields: &Fields, object: &Object, first: &Object, schema: &
         {
             let (name, this, that) = (column.name(), glue_type(field), glue_type(column));
             return Err(Error::input(format!(
-                "{object}: column {name:?} is {this}, but {that} in {first}: write both with one type"
+                "{object}: column {name:?} is {this}, but {that} in {first}: write both with the same type"
             )));
         }
     }
     Ok(())
 }
 
-/// Returns the rows of the objects, one object after the other.
+/// Returns the rows in the objects, one object after another.
 pub fn batches(
     objects: Arc<dyn Objects>,
     list: Vec<Footer>,
@@ -123,7 +123,7 @@ pub fn batches(
 ) -> Batches {
     let of_object = move |footer: Footer| {
         let (objects, schema, unrepresentable) = (objects.clone(), schema.clone(), unrepresentable.clone());
-        // A task of its own decodes while the consumer of the stream does other work.
+        // A separate task decodes while the stream's consumer does other work.
         let start = async move {
             let (to, batches) = mpsc::channel(2);
             let object = footer.object.clone();
@@ -181,7 +181,7 @@ fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Resu
     let columns = convert::convert_fields(&rows, schema.fields());
     let columns = columns.map_err(|fault| Error::input(format!("{object}: {fault}")))?;
     RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|error| Error::input(format!("{object}: columns of different lengths")).caused_by(error))
+        .map_err(|error| Error::input(format!("{object}: its columns have different lengths")).caused_by(error))
 }
 
 /// Runs a Parquet read, and turns a panic into an `Input` error. The parquet crate panics on some damaged pages.
@@ -210,7 +210,7 @@ async fn read_metadata(
     Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
 }
 
-/// Converts an error of the parquet crate. An [`Error`] inside of it, such as a failed request, is returned as it is.
+/// Converts an error from the parquet crate. An [`Error`] inside it, such as a failed request, is returned unchanged.
 pub fn fault(object: &Object, error: ParquetError) -> Error {
     match error {
         ParquetError::External(below) => match below.downcast::<Error>() {
@@ -227,7 +227,7 @@ pub struct Reader {
     pub object: Object,
 }
 
-/// Reads one range of an object. A range that a damaged footer makes up fails without a request.
+/// Reads one range of an object. A range outside the object, as from a damaged footer, fails without a request.
 async fn read_range(objects: Arc<dyn Objects>, object: Object, range: Range<u64>) -> parquet::errors::Result<Bytes> {
     if range.is_empty() || range.end > object.entry.size {
         return Err(ParquetError::EOF("a byte range outside the object".into()));
@@ -235,7 +235,9 @@ async fn read_range(objects: Arc<dyn Objects>, object: Object, range: Range<u64>
     let bytes = objects.range(&object.entry.key, &object.entry.etag, range.clone()).await;
     let bytes = bytes.map_err(|error| ParquetError::External(Box::new(error)))?;
     if bytes.len() as u64 != range.end - range.start {
-        let error = Error::unavailable(format!("{object}: S3 returned fewer bytes than requested: run again"));
+        let error = Error::unavailable(format!(
+            "{object}: S3 returned fewer bytes than requested: run the export or refresh again"
+        ));
         return Err(ParquetError::External(Box::new(error)));
     }
     Ok(bytes)

@@ -9,17 +9,18 @@ use parquet::{
 use super::parquet::Footer;
 use turntable_core::config;
 
-/// Removes the objects that can be copied from `footers` and returns them. The remaining ones are read and rewritten.
+/// Removes from `footers` the objects that can be copied, and returns them. The others are read and rewritten.
 pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
     // A single object has no others to be merged with, however small it is.
     let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
     footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()
 }
 
-/// Bytes of an object that is copied. `CopyObject` accepts 5 GB, but a call for more than this risks its time-out.
+/// The maximum size of an object that is copied, in bytes. `CopyObject` accepts 5 GB, but above this limit it may time
+/// out.
 const MAX_COPY_BYTES: u64 = 1 << 30;
 
-/// Returns whether the object is, for readers and checks, like the one that Turntable would write for the same rows.
+/// Returns whether the object serves readers and checks like the one that Turntable would write for the same rows.
 fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
     let metadata = footer.parquet();
     let groups = metadata.row_groups();
@@ -41,8 +42,8 @@ fn same_columns(file: &Schema, schema: &Schema) -> bool {
         && fields().all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
 }
 
-/// Returns whether Athena reads the column chunk with certainty, its data is in the object itself, and its statistics
-/// serve the checks as Turntable's own would.
+/// Returns whether Athena is certain to read the column chunk, its data is in the object itself, and its statistics
+/// serve the checks as well as Turntable's own.
 #[expect(deprecated, reason = "Java writers list BIT_PACKED for levels that the column does not have")]
 fn is_copyable_chunk(chunk: &ColumnChunkMetaData) -> bool {
     use Encoding::{BIT_PACKED, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY};

@@ -1,22 +1,22 @@
 //! Splits CSV text (RFC 4180 or another dialect) into records, each with the number of its first line.
 //!
 //! A field is quoted only if its first byte is a quote. A quoted field may contain delimiters, line ends and escaped
-//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a source with one column, where one is
-//! a null.
+//! quotes. Lines end with LF or CRLF. Callers skip empty lines, except in a source with one column, where an
+//! empty line is a null.
 
 use std::io::{self, Read};
 
 use super::input::{self, MAX_FIELDS, MAX_RECORD_BYTES, ReadFault};
 use turntable_core::config::Dialect;
 
-/// Bytes that are read at once.
+/// The number of bytes to read at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
 pub struct Records<R> {
     input: R,
     dialect: Dialect,
     ended: bool,
-    /// The bytes after the buffer are invalid in the text's encoding.
+    /// Whether the bytes after the buffer are invalid in the text's encoding.
     undecodable: bool,
     buffer: Vec<u8>,
     /// Start of the next record in the buffer.
@@ -68,9 +68,9 @@ impl<'a> Record<'a> {
 }
 
 enum Scan {
-    /// A whole record: its end in the buffer, and the number of line ends inside of quotes.
+    /// A whole record: its end in the buffer, and the number of line ends inside quotes.
     Record(usize, u64),
-    /// The record continues after the buffer.
+    /// The record continues beyond the buffer.
     More,
     End,
 }

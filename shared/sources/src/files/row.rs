@@ -24,7 +24,7 @@ pub struct ColumnFault {
     /// The column's name; for nested columns the path, such as `address.city`.
     column: String,
     why: String,
-    /// Whether the value is of the right kind but the type can't represent it, and the type is not an inferred one.
+    /// Whether the value has the right kind, but the type can't represent it. `false` for an inferred type.
     is_unrepresentable: bool,
 }
 
@@ -54,12 +54,12 @@ impl std::fmt::Display for ColumnFault {
     }
 }
 
-/// The columns of a table.
+/// The columns of a table, to which rows are appended.
 pub struct Row {
     fields: Fields,
     names: Names,
     columns: Vec<ColumnBuilder>,
-    /// Whether to accept only texts that the types preserve exactly.
+    /// Whether to accept only text that the types preserve exactly.
     canonical: bool,
     unrepresentable: Arc<Unrepresentable>,
 }
@@ -76,12 +76,12 @@ impl Row {
         &self.fields
     }
 
-    /// Returns the index of a column by its name, in any case.
+    /// Returns the index of the column with this name, regardless of letter case.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.find(name)
     }
 
-    /// Appends a text to the column at index `at`; `None` is a null.
+    /// Appends a value, given as text, to the column at index `at`. `None` is a null.
     pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), ColumnFault> {
         let Some(text) = text else {
             self.columns[at].append_null();
@@ -106,10 +106,10 @@ impl Row {
     }
 }
 
-/// Finds the columns of a table, or the fields of a nested struct, by their names.
+/// Finds columns in a table, or fields in a nested struct, by name.
 struct Names {
     by_name: HashMap<String, usize>,
-    /// Which columns the current JSON object has set.
+    /// Whether the current JSON object has set each column.
     filled: Vec<bool>,
     /// The names within each column.
     nested: Vec<NestedNames>,
@@ -148,7 +148,7 @@ impl Names {
         }
     }
 
-    /// Returns the index of a column by its name, in any case.
+    /// Returns the index of the column with this name, regardless of letter case.
     fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
@@ -187,8 +187,8 @@ impl Names {
     }
 }
 
-/// Appends a null in place of a value that was refused, if it is unrepresentable and the dataset's `on_unrepresentable`
-/// allows it; else returns the fault.
+/// Appends a null in place of a rejected value, if it is unrepresentable and the dataset's `on_unrepresentable` allows
+/// it. Otherwise returns the fault.
 #[cold]
 fn null_if_allowed(
     fault: ColumnFault,
@@ -204,7 +204,7 @@ fn null_if_allowed(
     }
 }
 
-/// Appends the value that the text represents. Lists, maps and structs are given as JSON.
+/// Appends the value that the text represents. Lists, maps and structs must be JSON.
 fn push_text(to: &mut ColumnBuilder, names: &mut NestedNames, text: &[u8], canonical: bool) -> Result<(), ColumnFault> {
     if to.is_scalar() {
         return push_scalar(to, text, canonical);
@@ -255,7 +255,7 @@ fn push_json(
         }
         (values, _) => match json::scalar(text) {
             Some(Scalar::Nested(_)) if !matches!(values, Values::Text(_)) => {
-                return Err(fault("an array or an object, expected a single value"));
+                return Err(fault("found an array or an object, expected a single value"));
             }
             Some(Scalar::Other(text) | Scalar::Nested(text)) => return push_scalar(to, text.as_bytes(), canonical),
             Some(Scalar::String(text)) => return push_scalar(to, text.as_bytes(), canonical),
@@ -266,9 +266,10 @@ fn push_json(
     Ok(())
 }
 
-/// Rows of a batch at most.
+/// The maximum number of rows in a batch.
 const MAX_BATCH_ROWS: usize = 8192;
-/// Bytes of text after which a batch is complete. It keeps the arrays well below the limit of 32-bit offsets.
+/// The size of the text, in bytes, at which a batch is complete. It keeps the arrays well below the limit of 32-bit
+/// offsets.
 const MAX_BATCH_TEXT_BYTES: usize = 32 << 20;
 
 /// Collects rows and sends them to a channel in batches.
@@ -313,7 +314,7 @@ impl Rows {
         Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
     }
 
-    /// Counts a row that was pushed, of `size` bytes of text, and sends the batch if it is complete.
+    /// Counts a row that was pushed from `size` bytes of text, and sends the batch if it is complete.
     pub fn pushed(&mut self, size: usize) -> Result<(), Gone> {
         self.rows += 1;
         self.size += size;

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::column_builder::Values;
 
-/// Appends the value that the text represents. With `canonical`, accepts only texts that the type preserves exactly,
-/// for inferred types, which rest on a sample. A text that is refused leaves the column unchanged.
+/// Appends the value that the text represents. `canonical` accepts only text that the type preserves exactly: it is for
+/// inferred types, which are based on a sample. Rejected text leaves the column unchanged.
 pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
     let trimmed = if canonical { text } else { text.trim_ascii() };
     match values {
@@ -38,7 +38,7 @@ pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), R
     Ok(())
 }
 
-/// Parses a whole number of a type that is narrower than 64 bits.
+/// Parses a whole number into a type narrower than 64 bits.
 fn narrow<T: TryFrom<i64>>(text: &[u8]) -> Result<T, Reason> {
     T::try_from(text::whole(text, false)?).map_err(|_| text::OUT_OF_RANGE)
 }

@@ -2,9 +2,9 @@
 //!
 //! | type | accepted text |
 //! |---|---|
-//! | boolean | true, false, t, f, 1, 0, in any case |
+//! | boolean | true, false, t, f, 1, 0, in upper or lower case |
 //! | tinyint … bigint | decimal digits with an optional sign |
-//! | float, double | 1.5, .5, 1e-7, nan, inf, infinity, in any case; a number too large for the type is an error |
+//! | float, double | 1.5, .5, 1e-7, nan, inf, infinity, in upper or lower case; a number too large for the type is an error |
 //! | decimal(p,s) | 1.50, 1E+2; decimal places beyond `s` must be zeros |
 //! | date | 2024-01-31 |
 //! | timestamp | 2024-01-31, 2024-01-31 03:04[:05[.123456]], with T or a space, and Z, UTC, +09, +0900, +09:00 or no zone |
@@ -12,10 +12,10 @@
 //!
 //! A reason describes the text and never contains it, because it may be personal data.
 
-/// Why a text is refused.
+/// Why a text was rejected.
 pub type Reason = &'static str;
 
-/// The reasons for values that are of the right kind, but that the type can't represent.
+/// The reasons for rejecting values of the right kind that the type can't represent.
 pub const UNREPRESENTABLE: [Reason; 3] = [OUT_OF_RANGE, TOO_MANY_DECIMALS, TOO_PRECISE];
 pub const OUT_OF_RANGE: Reason = "out of range";
 const TOO_MANY_DECIMALS: Reason = "more decimal places than the type holds";
@@ -206,7 +206,7 @@ fn parse_digits(digits: &[u8]) -> Option<i32> {
     digits.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i32::from(byte - b'0')))
 }
 
-/// Parses hexadecimal bytes such as `\x48656c6c6f`, in either case.
+/// Parses hexadecimal bytes such as `\x48656c6c6f`, in upper or lower case.
 pub fn binary(text: &[u8]) -> Result<Vec<u8>, Reason> {
     const NOT_BINARY: Reason = "not binary, expected \\x and hexadecimal digits";
     let digits = text.strip_prefix(b"\\x").filter(|digits| digits.len() % 2 == 0).ok_or(NOT_BINARY)?;

@@ -17,7 +17,7 @@ use turntable_core::error::{Error, Result};
 
 /// Returns the batch with NULL in place of every value that has a timestamp more precise than a microsecond, or fails
 /// if the dataset's `on_unrepresentable` says so. `nanos` has the columns with INT96 as nanoseconds; `before` is the
-/// number of the object's rows before this batch.
+/// number of rows in the object before this batch.
 pub fn replace_too_precise(
     object: &Object,
     batch: RecordBatch,
@@ -93,7 +93,7 @@ fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuff
     }
 }
 
-/// Returns the array with NULL in the given rows too.
+/// Returns the array with NULL in `rows`, in addition to its own.
 fn with_nulls(object: &Object, array: &ArrayRef, rows: &BooleanBuffer) -> Result<ArrayRef> {
     let nulls = NullBuffer::union(array.nulls(), Some(&NullBuffer::new(!rows)));
     let data = array.to_data().into_builder().nulls(nulls).build();
@@ -101,5 +101,5 @@ fn with_nulls(object: &Object, array: &ArrayRef, rows: &BooleanBuffer) -> Result
 }
 
 fn inconsistent(object: &Object, error: arrow_schema::ArrowError) -> Error {
-    Error::input(format!("{object}: inconsistent columns")).caused_by(error)
+    Error::input(format!("{object}: its columns are inconsistent")).caused_by(error)
 }

@@ -1,4 +1,4 @@
-//! Gives the Parquet reader the pages of a drop, but rejects large ones: a page of a few bytes can expand to 2 GB.
+//! Passes a drop's pages to the Parquet reader, but rejects large ones: a page of a few bytes can expand to 2 GB.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,8 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 
-/// Uncompressed bytes of a page at most. Writers aim at 1 MB; DuckDB writes one page per column of a row group.
+/// The maximum uncompressed size of a page, in bytes. Writers aim at 1 MB; DuckDB writes one page per column of a row
+/// group.
 const MAX_PAGE_BYTES: u32 = 64 << 20;
 
 /// Parts of a file, each with its offset in the file.
@@ -21,13 +22,13 @@ impl Parts {
         Parts { parts }
     }
 
-    /// Returns the bytes from an offset of the file to the end of its part.
+    /// Returns the bytes from an offset in the file to the end of the part that contains it.
     fn from(&self, start: u64) -> Result<Bytes> {
         let within = |(at, bytes): &(u64, Bytes)| {
             let skipped = usize::try_from(start.checked_sub(*at)?).ok()?;
             (skipped < bytes.len()).then(|| bytes.slice(skipped..))
         };
-        self.parts.iter().find_map(within).ok_or_else(|| ParquetError::EOF("page outside its column".into()))
+        self.parts.iter().find_map(within).ok_or_else(|| ParquetError::EOF("a page lies outside its column".into()))
     }
 }
 
@@ -48,13 +49,14 @@ impl ChunkReader for Parts {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let bytes = self.from(start)?;
         if length > bytes.len() {
-            return Err(ParquetError::EOF("page that ends outside its column".into()));
+            return Err(ParquetError::EOF("a page ends outside its column".into()));
         }
         Ok(bytes.slice(..length))
     }
 }
 
-/// Reads a file from an offset on. The parquet crate reads page headers this way, and page data with `get_bytes`.
+/// Reads a file from an offset to the end of its part. The parquet crate reads page headers this way, and page data
+/// with `get_bytes`.
 pub struct Header {
     unseen: Option<Bytes>,
     bytes: Reader<Bytes>,
@@ -63,7 +65,7 @@ pub struct Header {
 impl Read for Header {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if let Some(header) = self.unseen.take() {
-            let size = uncompressed_size(&header).ok_or_else(|| io::Error::other("unknown form of page header"))?;
+            let size = uncompressed_size(&header).ok_or_else(|| io::Error::other("unknown page header format"))?;
             if size > MAX_PAGE_BYTES {
                 return Err(io::Error::other("page larger than 64 MB: write smaller pages"));
             }

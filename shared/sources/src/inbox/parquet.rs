@@ -1,5 +1,5 @@
-//! Reads a Parquet drop one row group at a time, and only the columns of a record. Sizes that the file states are not
-//! trusted but checked against limits, because anybody who may write to the inbox can state anything.
+//! Reads a Parquet drop one row group at a time, and only the columns that a record needs. Sizes stated in the file are
+//! checked against limits, because anybody with write access to the inbox can state any size.
 
 use std::{ops::Range, sync::Arc};
 
@@ -26,11 +26,11 @@ use turntable_core::{
     layout::Key,
 };
 
-/// Rows of a batch.
+/// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// Bytes of a footer at most. Decoded, it takes about a hundred times as much memory.
+/// The maximum size of a footer, in bytes. Decoded, it takes about a hundred times as much memory.
 pub const MAX_FOOTER_BYTES: u64 = 2 << 20;
-/// Bytes of one row group's columns at most. 5 million keys, states and times take fewer.
+/// The maximum size of one row group's columns, in bytes. 5 million keys, states and times take less.
 const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
 /// Reads a whole drop from memory.
@@ -61,7 +61,7 @@ impl<'a> Drop<'a> {
         let mut footer = ParquetMetaDataReader::new();
         footer.try_parse_sized(tail, size).map_err(|fault| match fault {
             ParquetError::NeedMoreData(_) if tail.len() as u64 == MAX_FOOTER_BYTES => {
-                Error::input(format!("{at}: footer larger than 2 MB: write larger row groups and fewer columns"))
+                Error::input(format!("{at} has a footer larger than 2 MB: write larger row groups and fewer columns"))
             }
             fault => damaged(at, fault),
         })?;
@@ -82,14 +82,14 @@ impl<'a> Drop<'a> {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// Returns the byte ranges of the columns to read of a row group.
+    /// Returns the byte ranges of the columns to read in a row group.
     pub fn ranges(&self, group: usize) -> Result<Vec<Range<u64>>> {
         let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
         let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column.byte_range());
         let ranges: Vec<_> = wanted.map(|(start, length)| start..start.saturating_add(length)).collect();
         if ranges.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add) > MAX_ROW_GROUP_BYTES {
             let at = self.at;
-            return Err(Error::input(format!("{at}: row group larger than 256 MB: write smaller row groups")));
+            return Err(Error::input(format!("{at} has a row group larger than 256 MB: write smaller row groups")));
         }
         Ok(ranges)
     }

@@ -1,4 +1,4 @@
-//! Lists and reads the drops of an inbox.
+//! Lists and reads the drops in an inbox.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub struct Read {
     pub rejects: Rejects,
 }
 
-/// Lists all drops of the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
+/// Lists all drops in the inbox, without hidden objects such as those under `_archive/` and `_rejected/`.
 pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxObject, Entry)>> {
     let entries = objects.list(inbox, None).await?;
     let drop = |entry: Entry| {
@@ -40,24 +40,25 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxO
     Ok(entries.into_iter().filter_map(drop).collect())
 }
 
-/// Drops that are read at the same time at most.
+/// The maximum number of drops that are read at the same time.
 const MAX_CONCURRENT_DROPS: usize = 64;
-/// Bytes of drops that are read at the same time at most, which bounds the memory. A drop counts with its size, but at
-/// least with [`min_cost`].
+/// The maximum total size, in bytes, of drops that are read at the same time. It bounds the memory. A drop counts as
+/// its size, or as [`min_cost`] if that is more.
 const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
-/// Bytes of a drop that counts as small.
+/// The maximum size of a drop that counts as small, in bytes.
 const SMALL_DROP_BYTES: u64 = 256 << 10;
-/// Cost of a drop larger than [`SMALL_DROP_BYTES`] at least.
+/// The minimum cost of a drop larger than [`SMALL_DROP_BYTES`].
 const LARGE_DROP_COST: u64 = 8 << 20;
-/// Cost of a small drop that is compressed or Parquet at least, because it can expand.
+/// The minimum cost of a small drop that is compressed or Parquet, because it can expand.
 const PACKED_DROP_COST: u64 = 4 << 20;
 
-/// Records of one refresh, approximately. The remaining drops are left for the next refresh, which follows immediately.
+/// The approximate number of records that one refresh reads. The remaining drops are left for the next refresh, which
+/// follows immediately.
 pub const ENOUGH: usize = 6_000_000;
 
 /// Reads drops concurrently until there are `enough` records. Returns all records in one spill buffer, and the drops.
 ///
-/// A drop that was overwritten or deleted since it was listed is skipped; the next listing has its current state.
+/// A drop that has been overwritten or deleted since it was listed is skipped; the next listing has its current state.
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
@@ -89,7 +90,7 @@ pub async fn read(
     Ok((spill_buffer, all))
 }
 
-/// Returns the bytes that a drop counts for at least, by its size, format and compression.
+/// Returns the minimum number of bytes that a drop counts as, by its size, format and compression.
 fn min_cost(entry: &Entry) -> u64 {
     match format_by_name(&entry.key.key) {
         _ if entry.size > SMALL_DROP_BYTES => LARGE_DROP_COST,
@@ -98,7 +99,7 @@ fn min_cost(entry: &Entry) -> u64 {
     }
 }
 
-/// Reads one drop. Returns `None` if it changed since it was listed. A drop that can't be read is rejected as a whole.
+/// Reads one drop. Returns `None` if it has changed since it was listed. An unreadable drop is rejected as a whole.
 async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
     let name = entry.key.to_string();
     let said = match table::read(objects, reader, entry).await {

@@ -1,4 +1,4 @@
-//! What all reads of one refresh share, and what each of them returns.
+//! What all reads in one refresh share, and what each of them returns.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub struct Reader {
     pub spill: Arc<SpillFile>,
 }
 
-/// Bytes of one drop's records in memory that cause a spill to the file.
+/// The size in memory, in bytes, at which one drop's records are spilled to the file.
 const SPILL_DROP_BYTES: usize = 2 << 20;
-/// Bytes of all drops' records in memory that cause a spill to the file.
+/// The size in memory, in bytes, at which the records of all drops are spilled to the file.
 const SPILL_TOTAL_BYTES: usize = 8 << 20;
 
 impl Reader {

@@ -13,10 +13,10 @@ use turntable_core::{
     error::{self, Error},
 };
 
-/// Records of one drop at most. The limit bounds the time and the disk space of a refresh.
+/// The maximum number of records in one drop. It bounds the time and disk space that a refresh takes.
 pub const MAX_RECORDS: u64 = 5_000_000;
 
-/// Returns the error for a drop of more than [`MAX_RECORDS`] records.
+/// Returns the error for a drop with more than [`MAX_RECORDS`] records.
 pub fn too_many(what: &impl Display) -> Error {
     Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
 }
@@ -28,13 +28,13 @@ const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 pub struct Records<'a> {
     reader: &'a Reader,
     parsed: ParsedDrop,
-    /// Key of the current record.
+    /// The current record's key.
     key: Vec<u8>,
     /// The latest `occurred_at` that is accepted, in microseconds since 1970.
     latest: i64,
 }
 
-/// A field of a text record. `None` is null.
+/// A field in a text record. `None` is null.
 pub type Text<'a> = Option<&'a str>;
 
 impl<'a> Records<'a> {
@@ -94,7 +94,7 @@ impl<'a> Records<'a> {
         self.push(state, time.as_microsecond())
     }
 
-    /// Begins a record of typed values. The caller appends the key to the returned buffer, then calls [`Records::end`].
+    /// Starts a record of typed values. The caller appends the key to the returned buffer, then calls [`Records::end`].
     pub fn begin(&mut self) -> &mut Vec<u8> {
         self.key.clear();
         &mut self.key

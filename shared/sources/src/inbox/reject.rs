@@ -1,4 +1,4 @@
-//! The rejected records of a drop: line and reason, never the value. They are written to `_rejected/` in the inbox.
+//! A drop's rejected records: line and reason, never the value. They are written to `_rejected/` in the inbox.
 
 use serde::Serialize;
 
@@ -9,29 +9,29 @@ use turntable_core::{
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejects {
-    /// Rejected records. A drop that is rejected as a whole counts as one.
+    /// The number of rejected records. A drop that is rejected as a whole counts as one.
     pub count: u64,
     listed: Vec<Reject>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reject {
-    /// Line of the decompressed text, or row of a Parquet file, from 1. `None` for a drop that is rejected as a whole.
+    /// The line in the decompressed text, or the row in a Parquet file, from 1. `None` if the whole drop is rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     pub reason: String,
 }
 
-/// Rejects of one drop that are listed with line and reason. All are counted.
+/// The maximum number of a drop's rejects that are listed with line and reason. All are counted.
 const MAX_LISTED: usize = 10_000;
 
 impl Rejects {
-    /// Adds the reject of one record.
+    /// Adds a reject for one record.
     pub fn add_record(&mut self, line: u64, reason: impl Into<String>) {
         self.push(Some(line), reason.into());
     }
 
-    /// Adds the reject of the drop as a whole.
+    /// Adds a reject for the drop as a whole.
     pub fn add_whole_drop(&mut self, reason: impl Into<String>) {
         self.push(None, reason.into());
     }
@@ -62,8 +62,8 @@ impl Rejects {
     }
 }
 
-/// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and a
-/// drop that was overwritten gets another one. If the key would be too long, the drop's name is replaced by its hash.
+/// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and
+/// an overwritten drop gets a new one. If the key would be too long, the drop's name is replaced by its hash.
 pub fn key(inbox: &Location, drop: &InboxObject) -> Key {
     let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
     if key.key.len() <= MAX_KEY_BYTES {

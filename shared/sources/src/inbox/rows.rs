@@ -18,7 +18,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Collects the records of batches that have the key's columns, state and time.
+/// Collects records from batches that have the key's columns, state and time.
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
@@ -26,7 +26,7 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// More than `max_rows` rows are an error.
+    /// Returns an empty collection. Pushing more than `max_rows` rows is an error.
     pub fn new(reader: &'a Reader, max_rows: u64) -> Self {
         Rows { records: Records::new(reader), row: 0, max_rows }
     }
@@ -35,7 +35,7 @@ impl<'a> Rows<'a> {
         self.records.finish()
     }
 
-    /// Adds the rows of a batch. Fails if a column is missing or of another type. `what` names the source in errors.
+    /// Adds a batch's rows. Fails if a column is missing or has the wrong type. `what` names the source in errors.
     pub fn push(&mut self, what: &str, batch: &RecordBatch) -> Result<()> {
         if self.row + batch.num_rows() as u64 > self.max_rows {
             return Err(too_many(&what));
@@ -103,7 +103,7 @@ fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) ->
     at.map(|at| batch.column(at)).ok_or_else(missing)
 }
 
-/// Returns a string column as views, so that a long text in a dictionary is not copied for every row that has it.
+/// Returns a string column as views, so that a long string in a dictionary is not copied for every row that has it.
 fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     let kind = match array.data_type() {
         DataType::Dictionary(_, value) => value,
@@ -129,7 +129,7 @@ fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
 }
 
-/// Casts an array. KeyColumn that the target type can't represent become null.
+/// Casts an array. Values that the target type can't represent become null.
 fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
     cast_with_options(array, to, &options).map_err(|fault| {

@@ -1,5 +1,5 @@
-//! The spill buffer: the records of one refresh, in any number. Records that don't fit into memory go to a file,
-//! partitioned by the hash of the key, so that the records of one bucket can be read by themselves.
+//! The spill buffer holds any number of records during one refresh. Records that don't fit into memory go to a file,
+//! partitioned by the key's hash, so that one bucket's records can be read separately.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use std::{
 use turntable_core::consent::{ConsentRecord, bucket, record_columns::RecordColumns};
 use turntable_core::error::{Error, Result};
 
-/// The number of partitions of the file's records: the maximum number of buckets without a setting.
+/// The number of partitions in the file: the maximum number of buckets if the dataset doesn't set one.
 const SPILL_PARTITIONS: u32 = bucket::MOST;
 
 /// An unnamed file in the temporary folder. It is created on first use, and freed when its last user is dropped.
@@ -26,11 +26,11 @@ pub struct SpillFile {
 
 /// Records that were written to the file together.
 struct Chunk {
-    /// By partition: its offset in the file, its bytes, and its number of records.
+    /// For each partition: its offset in the file, its size in bytes, and its number of records.
     partitions: Vec<(u64, usize, usize)>,
 }
 
-/// A spill buffer. Its records are in no order.
+/// A spill buffer. Its records are in no particular order.
 pub struct SpillBuffer {
     memory: RecordColumns,
     chunks: Vec<Chunk>,
@@ -184,7 +184,8 @@ impl SpillFile {
 
 fn fault(fault: io::Error) -> Error {
     Error::unavailable(
-        "the function's temporary folder is full or unusable: run again, or give the function more ephemeral storage",
+        "the function's temporary folder is full or unusable: give the function more ephemeral storage, then run the \
+         refresh again",
     )
     .caused_by(fault)
 }

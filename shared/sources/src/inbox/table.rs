@@ -1,4 +1,4 @@
-//! Reads one drop of any format, or the batches of another table.
+//! Reads one drop in any format, or batches from another table.
 
 use std::sync::Arc;
 
@@ -29,10 +29,11 @@ use turntable_core::{
 };
 use turntable_parquet::Batches;
 
-/// Bytes of a Parquet file that is fetched with one request. Larger ones are read one row group at a time.
+/// The maximum size of a Parquet file that is fetched with one request, in bytes. Larger files are read one row group
+/// at a time.
 const MAX_SINGLE_REQUEST_BYTES: u64 = 4 << 20;
 
-/// Reads a drop in the format that its key's extension stands for.
+/// Reads a drop. The extension of its key determines the format.
 pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<ParsedDrop> {
     let (format, compression) = format_by_name(&entry.key.key);
     let object = Object { entry, compression };
@@ -40,7 +41,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
     let thread = match format {
         Some(Format::Parquet) if compression != Compression::None => {
             return Err(Error::input(format!(
-                "{object}: Parquet has compression of its own: put it without .gz or .zst"
+                "{object}: Parquet compresses its own data: put the file without .gz or .zst"
             )));
         }
         Some(Format::Parquet) if object.entry.size <= MAX_SINGLE_REQUEST_BYTES => {
@@ -80,7 +81,7 @@ async fn fetch(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// Reads a Parquet file with range requests: the footer, then for each row group the columns of a record.
+/// Reads a Parquet file with range requests: the footer, then in each row group the columns of a record.
 async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<ParsedDrop> {
     let mut file = files::parquet::Reader { objects, object: object.clone() };
     let fault = |error| files::parquet::fault(&object, error);
@@ -100,7 +101,7 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     .await
 }
 
-/// Reads the records of another table with the same columns. A reject's line is the row number across all batches.
+/// Reads the records in another table with the same columns. A reject's line is the row number across all batches.
 pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<ParsedDrop> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {

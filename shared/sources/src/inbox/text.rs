@@ -21,11 +21,11 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// log2 of the largest accepted zstd window, for [`input::open`]: 8 MB, the size that RFC 8878 recommends decoders to
-/// support. It is small because many drops are read at the same time.
+/// log2 of the largest accepted zstd window, for [`input::open`]: 8 MB, the size that RFC 8878 recommends that
+/// decoders support. It is small because many drops are read at the same time.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Bytes of a drop's decompressed text at most. A few kilobytes can decompress to any size.
+/// The maximum size of a drop's decompressed text, in bytes. A few kilobytes can decompress to any size.
 const MAX_TEXT_BYTES: u64 = 1 << 30;
 
 /// Reads a CSV drop. Invalid records are rejected. Fails if the header is invalid, a limit is exceeded or the input is

@@ -47,7 +47,7 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     let nothing = "{ files = { location = \"s3://${BUCKET}/nothing/\" } }";
     let (of, message) = failing(&chain, nothing).await;
     let text = chain.named(
-        "s3://${BUCKET}/nothing/: no objects found: put one there, or declare source.files.columns to publish an empty table",
+        "s3://${BUCKET}/nothing/ has no objects: put one there, or declare source.files.columns to publish an empty table",
     );
     assert_eq!((of.as_str(), message), ("Input", text));
 }

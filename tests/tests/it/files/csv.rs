@@ -153,7 +153,7 @@ async fn other_delimiters_quotes_and_nulls_are_read() {
     assert_eq!(error.kind(), Kind::Config);
     assert_eq!(
         error.message(),
-        "s3://lake/in/users/a.ndjson: not a CSV file, but source.files.csv is set: remove source.files.csv"
+        "s3://lake/in/users/a.ndjson is not a CSV file, but source.files.csv is set: remove source.files.csv"
     );
 }
 
@@ -183,7 +183,10 @@ async fn headers_are_checked() {
             "id,nam,age",
             "a.csv: line 1: the header doesn't match the declared columns: missing \"name\"; unexpected \"nam\"",
         ),
-        ("id,name,ID", "a.csv: line 1: the header has two columns \"id\" (Glue's names are lower case): rename one"),
+        (
+            "id,name,ID",
+            "a.csv: line 1: the header has two columns called \"id\" (Glue's names are lower case): rename one",
+        ),
         ("id,,age", "a.csv: line 1: the header has no name for column 2"),
         ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 contains a control character"),
     ] {

@@ -27,7 +27,10 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
     let columns = ", columns = { id = \"bigint\", a = \"struct<b:array<int>>\" }";
     for (line, expected) in [
         ("{\"id\":1.5}", "a.json: line 2: column \"id\" (bigint): not a whole number"),
-        ("{\"id\":[1]}", "a.json: line 2: column \"id\" (bigint): an array or an object, expected a single value"),
+        (
+            "{\"id\":[1]}",
+            "a.json: line 2: column \"id\" (bigint): found an array or an object, expected a single value",
+        ),
         ("{\"id\":1,\"ID\":1}", "a.json: line 2: column \"id\" appears twice"),
         (
             "{\"x\":1}",

@@ -46,7 +46,7 @@ async fn a_location_is_an_object_or_a_folder() {
     let missing = read(&objects, PLACE).await.err().unwrap();
     assert_eq!(
         missing.message(),
-        "s3://lake/in/users: no objects found: put one there, or declare source.files.columns to publish an empty table"
+        "s3://lake/in/users has no objects: put one there, or declare source.files.columns to publish an empty table"
     );
     let empty = read(&objects, &format!("{PLACE}{COLUMNS}")).await.unwrap();
     assert_eq!((empty.columns.as_str(), empty.rows.len()), ("id bigint, name string, age tinyint", 0));

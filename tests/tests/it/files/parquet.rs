@@ -211,7 +211,8 @@ async fn parquet_objects_must_agree() {
     objects.put("s3://lake/in/users/b.parquet", parquet(&strings));
     assert_eq!(
         read(&objects, PLACE).await.err().unwrap().message(),
-        "s3://lake/in/users/b.parquet: column \"n\" is string, but bigint in s3://lake/in/users/a.parquet: write both with one type"
+        "s3://lake/in/users/b.parquet: column \"n\" is string, but bigint in s3://lake/in/users/a.parquet: write both with \
+         the same type"
     );
 }
 

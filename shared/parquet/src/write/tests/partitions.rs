@@ -1,4 +1,4 @@
-//! Tests of partitioned writes, with rows in any order.
+//! Tests for partitioned writes, with rows in any order.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ async fn run(memory: &Arc<Memory>, source: Rows, by: &[&str], sizes: (u64, u64))
     }
 }
 
-/// Returns the ids of a file, in file order.
+/// Returns the ids in a file, in file order.
 fn ids_of(memory: &Memory, file: &File, column: usize) -> Vec<i64> {
     let ids =
         |batch: &RecordBatch| batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
@@ -75,7 +75,7 @@ async fn unsorted_rows_land_in_the_folder_of_their_values() {
             let day = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(19_000 + id % 7 * 2);
             assert_eq!(values, [day.to_string().as_str(), PREFS[(id % 3) as usize]]);
         }
-        // Rows of one stream stay in order.
+        // Rows from one stream stay in order.
         assert!(ids.iter().filter(|id| **id < 20_000).is_sorted());
         all.extend(ids);
     }
