@@ -1,8 +1,8 @@
 //! Measures how long it takes to parse `datasets.toml`, which every event does.
 //!
-//!     cargo run --release -p turntable --no-default-features --target-dir target/pure --example datasets_speed
+//!     cargo run --release -p turntable --example datasets_speed
 
-#![allow(clippy::disallowed_methods, reason = "it measures time")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "it measures time, and may fail by a panic")]
 
 use std::{fmt::Write, time::Instant};
 

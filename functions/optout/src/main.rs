@@ -17,5 +17,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,
     };
-    lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await
+    let serve =
+        lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event));
+    Box::pin(serve).await
 }

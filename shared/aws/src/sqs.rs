@@ -32,6 +32,7 @@ const MAX_BATCH_MESSAGES: usize = 10;
 
 #[async_trait]
 impl Queue for Sqs {
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     async fn send(&self, bodies: Vec<String>) -> Result<()> {
         let mut refused = 0;
         for batch in bodies.chunks(MAX_BATCH_MESSAGES) {
@@ -61,6 +62,7 @@ impl Queue for Sqs {
         sent.map(drop).map_err(|error| fault("sqs:ChangeMessageVisibility", &self.url, error))
     }
 
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     async fn dead_letter(&self, body: &str, why: &Error) -> Result<()> {
         let text = |text: String| {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();

@@ -194,6 +194,7 @@ impl Manifest {
         self.columns.iter().chain(partitions).map(|column| column.name.as_str())
     }
 
+    #[expect(clippy::expect_used, reason = "JSON fails only for keys that are not strings")]
     pub fn to_json(&self) -> Vec<u8> {
         let json = if self.merge.is_some() { serde_json::to_vec(self) } else { serde_json::to_vec_pretty(self) };
         json.expect("a manifest has only string keys")

@@ -57,6 +57,7 @@ const ROWS_PER_BATCH: usize = 1 << 14;
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
 /// Returns the Parquet file of a sorted run.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
     let fault =
         |fault: ParquetError| Error::corrupt("encoding a bucket as Parquet failed: report this bug").caused_by(fault);

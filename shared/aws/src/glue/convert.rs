@@ -112,6 +112,7 @@ fn storage(input: &mut TableInput) -> &mut StorageDescriptor {
 
 /// Returns the input for `CreateTable` for an audit, with the storage descriptor and projection that the flip would
 /// publish.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
     let published = match audit.published {
         NextTable::Update { table, change } => changed(table, change)?,
@@ -130,6 +131,7 @@ pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
 }
 
 /// Returns the input for an `UpdateTable` that changes nothing.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn unchanged(table: &Table) -> TableInput {
     // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
     TableInput::builder()
@@ -174,6 +176,7 @@ const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetH
 
 /// Returns the input for `CreateTable`: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
 /// TABLE … STORED AS PARQUET`.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn new_table(table: &NewTable) -> TableInput {
     let serde =
         SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
@@ -201,6 +204,7 @@ fn parquet_parameters() -> HashMap<String, String> {
     HashMap::from([("EXTERNAL".into(), "TRUE".into()), ("classification".into(), "parquet".into())])
 }
 
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 fn glue_column(column: &Column) -> GlueColumn {
     let built = GlueColumn::builder().name(&column.name).r#type(&column.glue_type).build();
     built.expect("the only required field is the name")

@@ -18,6 +18,7 @@ use super::{
 
 /// Sends one `DeleteObjects`. S3 responds with status 200 even if it didn't delete all keys, and lists those in the
 /// body.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
     let named =

@@ -61,6 +61,7 @@ impl Streaming {
     }
 
     /// Sends the buffer as the next part, as soon as a permit is free.
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     async fn send_part(&mut self) -> Result<()> {
         let begun = match &mut self.begun {
             Some(begun) => begun,

@@ -76,6 +76,7 @@ impl RecordColumns {
     }
 
     /// Reads a run back from the bytes that [`RecordColumns::write`] wrote. May panic on other bytes.
+    #[expect(clippy::expect_used, reason = "each chunk has eight bytes")]
     pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> RecordColumns {
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
         let (times, rest) = bytes.split_at(records * 8);

@@ -1,5 +1,7 @@
 //! In-memory S3, with the semantics that Turntable relies on.
 
+#![expect(clippy::expect_used, reason = "tests call it, and may fail by a panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,

@@ -100,6 +100,7 @@ impl Row {
     }
 
     /// Returns the arrays of all columns, and starts new ones.
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     fn finish(&mut self) -> Vec<ArrayRef> {
         let array = |column: &mut ColumnBuilder| column.finish(None).expect("every text was checked to be UTF-8");
         self.columns.iter_mut().map(array).collect()
@@ -322,6 +323,7 @@ impl Rows {
     }
 
     /// Sends the rows collected so far, if any.
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     pub fn flush(&mut self) -> Result<(), Gone> {
         if self.rows == 0 {
             return Ok(());

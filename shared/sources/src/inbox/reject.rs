@@ -49,6 +49,7 @@ impl Rejects {
     }
 
     /// Returns the body of the object in `_rejected/`, or `None` if nothing was rejected.
+    #[expect(clippy::expect_used, reason = "JSON fails only for keys that are not strings")]
     pub fn to_json(&self, drop: &InboxObject) -> Option<Vec<u8>> {
         #[derive(Serialize)]
         struct File<'a> {

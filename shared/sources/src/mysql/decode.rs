@@ -32,6 +32,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>) -> Decoder {
         let column = |wire: &Wire| {
             let builder = ColumnBuilder::new(&wire.data_type(), BATCH_ROWS);

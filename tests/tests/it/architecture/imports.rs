@@ -106,9 +106,7 @@ fn tokens(text: &str) -> Vec<String> {
             after("*/", 0)
         } else if raw.is_some_and(|raw| raw.starts_with('"')) {
             after(&format!("\"{}", "#".repeat(hashes)), rest.find('"').unwrap_or(0) + 1)
-        } else if first == '"' {
-            quoted(rest)
-        } else if first == '\'' && (rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'')) {
+        } else if first == '"' || first == '\'' && (rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'')) {
             quoted(rest)
         } else {
             let name = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
