@@ -1,4 +1,4 @@
-//! The deadline of an invocation.
+//! An invocation's deadline.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The environment of a function: the ports, the clock, and the location of `datasets.toml`.
+//! A function's environment: the ports, the clock, and the location of `datasets.toml`.
 
 use std::sync::Arc;
 

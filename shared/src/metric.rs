@@ -26,7 +26,7 @@ pub enum Metric {
     Rejected,
     /// Tables that have drifted, counted each time that drift is detected.
     Drift,
-    /// Time since the snapshot of the live generation. Every sweep reports it for each dataset with a schedule.
+    /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset with a schedule.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,

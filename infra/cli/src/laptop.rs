@@ -11,7 +11,7 @@ use crate::{
 
 pub const REGION: &str = "us-east-1";
 
-/// The access key of the account in which `up` deploys.
+/// The access key for the account that `up` deploys to.
 pub const ACCESS_KEY: &str = "test";
 
 /// Returns the configuration for an emulator endpoint. The access key selects the account: a 12-digit key selects the

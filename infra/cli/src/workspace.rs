@@ -1,4 +1,4 @@
-//! The clone, and Cargo's target folder.
+//! Finds the clone and Cargo's target folder.
 
 use std::{
     env,

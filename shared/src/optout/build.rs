@@ -15,7 +15,7 @@ use turntable_core::{
 };
 use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 
-/// The inputs of a build, and its destination.
+/// A build's inputs and its destination.
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,

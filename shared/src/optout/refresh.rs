@@ -11,7 +11,7 @@
 //! 6. the manifest, with the audit's listing
 //! 7. `UpdateTable`
 //!
-//! A refresh of an inbox without unread drops ends after the second.
+//! If the inbox has no unread drops, the refresh ends after the second.
 
 use std::{
     sync::Arc,
@@ -61,7 +61,8 @@ pub struct Refreshed {
     pub left: u64,
     /// Whether this refresh created the table.
     pub created: bool,
-    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live.
+    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live. `None` if
+    /// no drop was read.
     pub lag: Option<SignedDuration>,
     pub took: Timings,
 }

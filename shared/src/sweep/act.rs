@@ -71,11 +71,11 @@ impl Drop for Share<'_> {
 /// The part of a plan that was carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// How many of the plan's generations were deleted completely. They are the plan's first ones.
+    /// How many of the plan's generations were deleted completely. They are the first ones in the plan.
     pub generations: usize,
     /// How many of the generations' objects were deleted.
     pub objects: usize,
-    /// Whether a part of the plan remains.
+    /// Whether part of the plan remains.
     pub more: bool,
 }
 
@@ -140,7 +140,7 @@ pub async fn act(
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
-    // The records of an engine's run protect its files until the run has ended, so they are deleted after the files.
+    // An engine run's records protect its files until the run has ended, so they are deleted after the files.
     let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
     let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;

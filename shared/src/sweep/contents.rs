@@ -47,7 +47,7 @@ pub struct Complete {
 const MAX_CONCURRENT_READS: usize = 16;
 
 /// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
-/// error, and nothing of this table is deleted.
+/// error, and nothing in this table's folder is deleted.
 pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;

@@ -41,7 +41,7 @@ async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Res
     Ok(Some(ended.reasons.join("; ") + repaired))
 }
 
-/// How often the sweep of one dataset is tried if it loses races. After that, the next sweep tries again.
+/// How many times one dataset's sweep is attempted if it loses races. After that, it is left to the next sweep.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.

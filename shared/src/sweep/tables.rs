@@ -11,7 +11,7 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// The prefix of the names of audit tables.
+/// The prefix of audit table names.
 const PREFIX: &str = "turntable_audit_";
 /// The table parameter that marks audit tables as managed.
 const MARK: &str = turntable_core::table::AUDIT_PARAMETER;
