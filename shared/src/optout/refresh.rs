@@ -61,8 +61,8 @@ pub struct Refreshed {
     pub left: u64,
     /// Whether this refresh created the table.
     pub created: bool,
-    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live. `None` if
-    /// no drop was read.
+    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live. `None`
+    /// if no drop was read.
     pub lag: Option<SignedDuration>,
     pub took: Timings,
 }
