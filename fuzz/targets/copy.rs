@@ -1,5 +1,5 @@
-//! Fuzzes the decoder of PostgreSQL's COPY stream: any bytes in chunks of any size cause no panic, and take no more
-//! memory than was received.
+//! Fuzzes the decoder for PostgreSQL's COPY stream: no input in chunks of any size causes a panic, or takes more memory
+//! than was received.
 //!
 //! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type
 //! of each column, and the stream after its signature.

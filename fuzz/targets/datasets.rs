@@ -1,4 +1,4 @@
-//! Fuzzes the parser of `datasets.toml`: any text causes no panic, and every error begins with the file's name.
+//! Fuzzes the parser of `datasets.toml`: no input causes a panic, and every error begins with the file's name.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the events of all four functions: any text causes no panic.
+//! Fuzzes the event parsers of all four functions: no input causes a panic.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the manifest parser: any bytes cause no panic, and a parsed manifest is the same after it is written and read
+//! Fuzzes the manifest parser: no input causes a panic, and a parsed manifest is the same after it is written and read
 //! again.
 
 #![no_main]

@@ -1,5 +1,5 @@
-//! Fuzzes the splitter of the PostgreSQL server's messages: any bytes in chunks of any size give the same result, and
-//! no byte is invented or reordered.
+//! Fuzzes the splitter for the PostgreSQL server's messages: the chunk size doesn't change the result, and no byte is
+//! invented or reordered.
 //!
 //! An input holds the chunk size (0: one chunk) and the bytes that the server sends.
 

@@ -1,4 +1,4 @@
-//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder. Any text causes no panic. A
+//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder. No input causes a panic. A
 //! parsed value is formatted as the same text, because a second spelling would be a second path.
 
 #![no_main]

@@ -1,5 +1,5 @@
-//! Fuzzes a Parquet drop: any bytes cause no panic in Turntable's code. Panics in the parquet crate are allowed,
-//! because the drop reader catches them.
+//! Fuzzes Parquet drops: no input causes a panic in Turntable's code. Panics in the parquet crate are allowed, because
+//! the drop reader catches them.
 //!
 //! An input holds the key and the file.
 
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = panic::catch_unwind(AssertUnwindSafe(read));
 });
 
-/// Replaces libFuzzer's hook, which aborts the process at every panic, by one that ignores panics in dependencies.
+/// Replaces libFuzzer's hook, which aborts the process at every panic, with one that ignores panics in dependencies.
 fn abort_only_on_own_panics() {
     let abort_always = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

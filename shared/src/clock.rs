@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-/// Returns the time and fresh ULIDs. Tests use a clock that they set themselves.
+/// The source of the time and of new ULIDs. Tests use a clock that they set themselves.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -20,7 +20,7 @@ impl Clock {
         Clock { now: Arc::new(now), random: Arc::new(random) }
     }
 
-    /// Returns the machine's clock and randomness.
+    /// Returns a clock that uses the machine's time and randomness.
     #[expect(clippy::disallowed_methods, reason = "the only place that reads the time and randomness")]
     pub fn system() -> Self {
         Clock::new(Timestamp::now, || Ulid::generate().random())

@@ -1,15 +1,15 @@
-//! The deadline of an invocation.
+//! An invocation's deadline.
 
 use std::time::{Duration, Instant};
 
-/// When an invocation must have ended by itself, shortly before Lambda ends it.
+/// When an invocation must end by itself, shortly before Lambda ends it.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     began: Instant,
     at: Instant,
 }
 
-/// The longest margin between the deadline and Lambda's own limit, for aborting uploads and answering.
+/// The longest margin between the deadline and Lambda's own limit. It is for aborting uploads and returning an answer.
 const MAX_MARGIN: Duration = Duration::from_secs(30);
 
 impl Deadline {
@@ -20,13 +20,13 @@ impl Deadline {
         Self { began, at: began + time - MAX_MARGIN.min(time / 10) }
     }
 
-    /// Returns the time since the invocation began.
+    /// Returns the time since the invocation started.
     pub fn spent(self) -> Duration {
         self.began.elapsed()
     }
 }
 
-/// Waits until the deadline. Waits forever without one.
+/// Waits until the deadline, or forever if there is none.
 pub async fn passed(deadline: Option<Deadline>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,

@@ -1,4 +1,4 @@
-//! The environment of a function: the ports, the clock, and the place of `datasets.toml`.
+//! A function's environment: the ports, the clock, and the location of `datasets.toml`.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Environment {
         })
     }
 
-    /// Reads `datasets.toml`. Each invocation reads it anew, so a change applies from the next invocation on.
+    /// Reads `datasets.toml`. Each invocation reads it again, so a change applies from the next invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {
             Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))
@@ -57,13 +57,14 @@ impl Environment {
     }
 }
 
-/// Returns an environment variable that template.yaml sets; an error if it is missing or empty.
+/// Returns the value of an environment variable that template.yaml sets. Fails if it is missing or empty.
 pub fn required(name: &str) -> Result<String> {
-    optional(name)
-        .ok_or_else(|| Error::config(format!("the environment variable {name} is not set: template.yaml sets it")))
+    optional(name).ok_or_else(|| {
+        Error::config(format!("the environment variable {name} is not set: set it as template.yaml does"))
+    })
 }
 
-/// Returns an environment variable; `None` if it is missing or empty.
+/// Returns the value of an environment variable; `None` if it is missing or empty.
 #[allow(clippy::disallowed_methods, reason = "the only place that reads the environment")]
 pub fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

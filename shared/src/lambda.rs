@@ -24,13 +24,13 @@ impl From<Failure> for Diagnostic {
     }
 }
 
-/// Turntable's own crates. Their log lines have only names and counts, never values of rows.
+/// Turntable's own crates. Their log lines have only names and counts, never the values of rows.
 const OWN_CRATES: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"];
 
 /// Sets up logging in the format and at the level of Lambda's advanced logging controls.
 ///
-/// Other crates log at INFO and above only. Below INFO, the SDKs log entire requests and answers, including values of
-/// rows.
+/// Other crates log at INFO and above only. Below INFO, the SDKs log entire requests and responses, including the
+/// values of rows.
 pub fn log() {
     let level =
         environment::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
@@ -45,18 +45,18 @@ pub fn log() {
     debug!(%level, "logs");
 }
 
-/// Returns the AWS configuration of all clients.
+/// Returns the AWS configuration for all clients.
 pub async fn aws() -> aws_config::SdkConfig {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(30)).build();
     aws_config::defaults(BehaviorVersion::latest()).retry_config(retries()).timeout_config(timeouts).load().await
 }
 
-/// Returns the retry settings: up to 5 attempts for a call that gets no answer or a temporary refusal
-/// (`ThrottlingException`, `SlowDown`, 5xx). The pause before each retry is a random part of 1, 2, 4 and 8 s
+/// Returns the retry settings: up to 5 attempts for a call that gets no response or a temporary error
+/// (`ThrottlingException`, `SlowDown`, 5xx). The pause before each retry is a random fraction of 1, 2, 4 and 8 s
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>).
 ///
-/// The adaptive mode is not used: the same page says that it slows down all calls of a client if one is throttled.
+/// The adaptive mode is not used: the same page says that it slows down all of a client's calls if one is throttled.
 pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(5)
 }

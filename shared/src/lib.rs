@@ -1,14 +1,14 @@
-//! The pipelines of Turntable, and what the four functions share.
+//! Turntable's pipelines, and what the four functions share.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`export`] | source → data files → manifest, for one dataset, a group, or an engine's run |
+//! | [`export`] | source → data files → manifest, for one dataset, a group, or an engine run |
 //! | [`engine`] | Athena and Glue jobs, which write the files themselves: started once, settled once |
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
 //! | [`optout`] | unread drops → merge → the next generation of an opt-out table, and its views |
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
-//! | [`flip`] | what is asked of `flip`: a candidate's event, a rollback, a hold, the status |
-//! | [`status`] | what an operator wants to know, of one dataset and of all |
+//! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
+//! | [`status`] | reports the state of one dataset or of all |
 //! | [`answer`], [`request`] | the functions' answers; how an event becomes a request |
 //! | [`environment`], [`clock`], [`deadline`], [`lambda`], [`metric`] | clients, time and randomness; the Lambda runtime; metrics |
 //!

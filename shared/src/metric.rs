@@ -2,7 +2,7 @@
 //! Metric Format from a function's log
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //!
-//! Each metric has the dimension `Stack`, for alarms that need not know the datasets. It also has `Stack` and
+//! Each metric has the dimension `Stack`, for alarms that cover all datasets. It also has `Stack` and
 //! `Dataset`, unless the environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each
 //! dataset.
 
@@ -15,18 +15,18 @@ pub const NAMESPACE: &str = "Turntable";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Rows of an exported generation.
+    /// Rows in an exported generation.
     Rows,
     Bytes,
     ExportTime,
     FlipTime,
-    /// Failed runs of engines.
+    /// Failed engine runs.
     EngineFailed,
     /// Candidates whose audit failed.
     Rejected,
-    /// Tables that have drifted, counted each time that drift is seen.
+    /// Tables that have drifted, counted each time that drift is detected.
     Drift,
-    /// Time since the snapshot of the live generation. Every sweep reports it for each dataset with a schedule.
+    /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset with a schedule.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,
@@ -34,10 +34,10 @@ pub enum Metric {
     OldestReplaced,
     /// Time by which that generation's age since its replacement exceeds `max_age`.
     BeyondMaxAge,
-    /// By refresh: the longest time from the put of a drop to the flip that contains it, or until now if it still
-    /// waits.
+    /// In each refresh, the longest time from a drop's upload to the flip that contains it, or until now if the drop is
+    /// still waiting.
     OptoutLag,
-    /// Records of drops that a refresh set aside.
+    /// Drop records that a refresh set aside.
     RejectedRecords,
 }
 
@@ -62,7 +62,7 @@ impl Metric {
     }
 }
 
-/// Writes one log line, if the environment variable `STACK` names the stack.
+/// Writes one log line if the environment variable `STACK` names the stack.
 pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     if let Some(stack) = environment::optional("STACK") {
         let each = environment::optional("DATASET_METRICS").as_deref() != Some("false");
@@ -70,7 +70,7 @@ pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     }
 }
 
-/// Returns the line. It names the dataset even if that is not a dimension, so that people can search the log for it.
+/// Returns the line. It names the dataset even if that is not a dimension, so that the log can be searched for it.
 fn line(now: Timestamp, stack: &str, dataset: &str, each: bool, metrics: &[(Metric, f64)]) -> Value {
     let dimensions = if each { json!([["Stack"], ["Stack", "Dataset"]]) } else { json!([["Stack"]]) };
     let definitions: Vec<Value> = metrics

@@ -1,4 +1,4 @@
-//! `export`: writes a dataset's next generation, with the manifest last; or starts an engine's run that writes it, and
+//! `export`: writes a dataset's next generation, with the manifest last; or starts an engine run that writes it, and
 //! settles that run when it has ended.
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `optout`: merges all unread drops of an inbox into its table, and flips the table in the same invocation.
+//! `optout`: merges all unread drops in an inbox into its table, and flips the table in the same invocation.
 
 use serde_json::Value;
 use turntable::{error::Result, optout, request};

@@ -1,4 +1,4 @@
-//! `sweep`: deletes unreachable generations, and says what it keeps and why.
+//! `sweep`: deletes unreachable generations, and reports what it keeps and why.
 
 use serde_json::Value;
 use turntable::{error::Result, request, sweep};

@@ -30,7 +30,7 @@ pub struct Choice {
     compression: Compression,
     key: Key,
     format: Format,
-    /// A byte for choices of the fuzz target.
+    /// A byte for the fuzz target's own choices.
     pub other: u8,
 }
 
@@ -111,7 +111,7 @@ impl Choice {
     }
 }
 
-/// Compares results. Falls back to their debug text, because NaN doesn't equal itself.
+/// Compares results. Falls back to their debug output, because NaN doesn't equal itself.
 fn same(one: &Result<Vec<RecordBatch>, String>, other: &Result<Vec<RecordBatch>, String>) -> bool {
     one == other || format!("{one:?}") == format!("{other:?}")
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_sdk_athena::types::{QueryExecutionState, ResultConfiguration, Row};
 
-/// How often the state of a running query is read.
+/// The pause between two checks of a running query.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Returns the first row of a query's result. `output` is the S3 folder for the result.
 pub async fn first_row(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Option<String>>> {
     let rows = rows(athena, output, sql).await?;
-    rows.into_iter().next().context("the result has no row")
+    rows.into_iter().next().context("the query returned no rows")
 }
 
 /// Returns all rows of a query's result, without the header.
@@ -20,7 +20,7 @@ pub async fn rows(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> R
     Ok(lines.split_off(1.min(lines.len())))
 }
 
-/// Returns all rows as Athena sends them: a SELECT's result begins with the column names.
+/// Returns all rows as Athena sends them: a SELECT's result starts with the column names.
 pub async fn lines(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
     let id = run(athena, output, sql).await?;
     let mut pages = athena.get_query_results().query_execution_id(id).into_paginator().send();
@@ -35,11 +35,11 @@ pub async fn lines(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> 
     Ok(lines)
 }
 
-/// Runs a query until it succeeds and returns its id. Fails with Athena's reason.
+/// Runs a query, waits until it succeeds, and returns its id. If it doesn't succeed, the error has Athena's reason.
 async fn run(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<String> {
     let result = ResultConfiguration::builder().output_location(output).build();
     let start = athena.start_query_execution().query_string(sql).result_configuration(result).send().await?;
-    let id = start.query_execution_id.context("Athena returned no id for the query")?;
+    let id = start.query_execution_id.context("Athena returned no query id")?;
     loop {
         let answer = athena.get_query_execution().query_execution_id(&id).send().await?;
         let status = answer.query_execution().and_then(|query| query.status());

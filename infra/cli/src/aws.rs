@@ -1,4 +1,4 @@
-//! SDK configurations made only of the given values: nothing is read from the user's environment.
+//! SDK configurations made only from the given values: nothing is read from the user's environment.
 
 pub use aws_config::{Region, SdkConfig};
 pub use aws_credential_types::Credentials;

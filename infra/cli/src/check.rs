@@ -1,4 +1,5 @@
-//! `check`: reports all errors in a datasets.toml, and the tables that it makes. Starts, writes and changes nothing.
+//! `check`: reports all errors in a datasets.toml, and shows the tables that it makes. Starts, writes and changes
+//! nothing.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -23,9 +24,9 @@ use crate::{
 
 /// The result of a check.
 pub struct Checked {
-    /// Errors in a valid file's contents, as `file:line:column: path: text`.
+    /// Problems in a file that parses, each as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
-    /// The tables that the file makes, as text.
+    /// A description of each table that the file makes.
     pub tables: String,
     /// The number of datasets, and the names of those whose columns could not be read.
     pub summary: String,
@@ -34,19 +35,19 @@ pub struct Checked {
 /// The columns of a source.
 enum Columns {
     Known(Vec<Column>),
-    /// The reason why they can't be read here. The file may be correct.
+    /// They can't be read here, for this reason. The file may be correct.
     Unknown(String),
     /// An error in the file.
     Wrong(Error),
 }
 
-/// Sources whose columns are read at the same time.
+/// How many sources' columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
 /// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
     let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
-    // Loading credentials takes seconds where there are none, so it happens only for sources that need them.
+    // Loading credentials takes seconds if there are none, so it happens only for sources that need them.
     let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
         true => lambda::aws().await,
         false => laptop::unreachable(),
@@ -95,7 +96,7 @@ pub async fn check(file: &Path) -> Result<Checked> {
     let unread: Vec<&str> = unread.map(|(dataset, _)| dataset.name.as_str()).collect();
     let mut summary = format!("{}: {} datasets", file.display(), sources.len());
     if !unread.is_empty() {
-        summary += &format!(", the columns of {} not read", unread.join(", "));
+        summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
     Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
 }
@@ -111,7 +112,7 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
         };
     }
     if dataset.source.is_engine() {
-        return Columns::Unknown("they are known after the engine's first run".into());
+        return Columns::Unknown("they are known only after the engine's first run".into());
     }
     match sources::schema(&dataset.source, context).await {
         Ok(found) => match turntable::parquet::arrow_types::columns(&found) {
@@ -128,7 +129,7 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     }
 }
 
-/// Returns whether reading the source's columns takes AWS credentials.
+/// Returns whether reading the source's columns requires AWS credentials.
 fn needs_aws(source: &Source) -> bool {
     let needs = |connect: &Connect, auth| matches!(connect, Connect::Secret(_)) || auth == Auth::Iam;
     match source {
@@ -139,7 +140,7 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether an error is one of the file. Otherwise only this machine may be unable to reach the source.
+/// Returns whether an error is the file's fault. If not, this machine may just be unable to reach the source.
 fn is_file_error(source: &Source, error: &Error) -> bool {
     let by_url = match source {
         Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
@@ -150,8 +151,8 @@ fn is_file_error(source: &Source, error: &Error) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
 }
 
-/// Returns the path and the error of each setting that names a column which the source lacks, or a partition column of
-/// a type that can't be projected.
+/// Returns the path and the error for each setting that names a column that the source lacks, or a partition column
+/// whose type can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let mut faults = Vec::new();

@@ -1,4 +1,4 @@
-//! The command line of the operators' commands.
+//! The command line for the operators' commands.
 
 use std::{env, path::PathBuf, process::ExitCode};
 
@@ -16,26 +16,26 @@ use crate::{
 pub enum Command {
     /// Report all errors in a datasets.toml and show the tables that it makes. Starts and changes nothing.
     Check {
-        /// ${NAME} in the file comes from the environment.
+        /// The datasets.toml. Each ${NAME} in it comes from the environment.
         file: PathBuf,
     },
-    /// Print a datasets.toml that publishes tables of a database.
+    /// Print a datasets.toml that publishes tables in a database.
     NewDataset {
-        /// Leave [defaults] out, to append the output to a file that has them.
+        /// Leave out [defaults], to append the output to a file that has them.
         #[arg(long)]
         append: bool,
-        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; it is not printed.
+        /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; never printed.
         url: String,
         /// Table names, or SCHEMA.NAME.
         #[arg(value_name = "TABLE", required = true)]
         tables: Vec<String>,
     },
-    /// Run a statement on the Athena of the emulator that `up` runs.
+    /// Run a statement in Athena on the emulator that `up` runs.
     Query {
         /// One statement, such as "SELECT count(*) FROM dmp.users".
         sql: String,
     },
-    /// Show the state of all datasets of a stack.
+    /// Show the state of all datasets in a stack.
     Status {
         /// The stack's name.
         #[arg(default_value = "turntable")]
@@ -56,7 +56,7 @@ impl Command {
             Command::Check { file } => {
                 let checked = match check(&file).await {
                     Ok(checked) => checked,
-                    // The error has a line for each fault, each with its place in the file.
+                    // The error has a line for each fault, with its position in the file.
                     Err(error) => {
                         eprintln!("{error:#}");
                         return Ok(ExitCode::FAILURE);

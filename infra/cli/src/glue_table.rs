@@ -1,4 +1,4 @@
-//! Prints the Glue table that a dataset makes, as text and as Terraform.
+//! Prints a dataset's Glue table, as text and as Terraform.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use turntable::{
     schema::Column,
 };
 
-/// Returns the table's columns, location and parameters, and a call of the module infra/terraform/modules/table.
+/// Returns the table's columns, location and parameters, and a Terraform block that uses infra/terraform/modules/table.
 pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     let (keys, columns): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| dataset.partition_by.contains(&column.name));
@@ -34,8 +34,8 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
 }
 
-/// Returns the partition columns in the order of `partition_by`, with the ranges of a table without rows. Leaves out
-/// types that cannot be projected: `check` reports them.
+/// Returns the partition columns in the order of `partition_by`, with the ranges of an empty table. Leaves out types
+/// that can't be projected: `check` reports them.
 fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     let key = |name: &String| {
         let column = keys.iter().find(|column| column.name == *name)?;
@@ -76,7 +76,7 @@ fn terraform(dataset: &Dataset, columns: &[&Column], partitions: &[Partition]) -
     text + "}\n"
 }
 
-/// Returns the parent folder of a table's home, without a trailing slash.
+/// Returns the parent of a table's folder, without a trailing slash.
 fn above(paths: &Location) -> String {
     let text = paths.to_string();
     let text = text.trim_end_matches('/');

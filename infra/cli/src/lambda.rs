@@ -1,7 +1,7 @@
 //! Invokes Lambda functions.
 //!
-//! One signed HTTP request needs no SDK crate of its own; the SDK's runtime sends it with the usual TLS, timeouts and
-//! retries. The request and its response: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
+//! A single signed HTTP request doesn't need its own SDK crate. The SDK's runtime sends it with the usual TLS, timeouts
+//! and retries. The request and its response: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
 
 use std::{fmt, time::SystemTime};
 
@@ -21,7 +21,7 @@ use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext, retry
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A client of one account and region.
+/// A client for one account and region.
 #[derive(Clone)]
 pub struct Lambda {
     endpoint: String,
@@ -65,7 +65,7 @@ struct Response {
     payload: Vec<u8>,
 }
 
-/// Lambda refused the request. Its text is the response's status and body.
+/// Lambda refused the request. The string has the response's status and body.
 #[derive(Debug)]
 struct Refused(String);
 
@@ -78,7 +78,8 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Lambda {
-    /// Uses the configuration's endpoint, or else the region's public one. Fails without a region or credentials.
+    /// Returns a client for the configuration's endpoint, or else for the region's public one. Fails without a region
+    /// or credentials.
     pub fn new(config: &SdkConfig) -> Result<Lambda> {
         let region = config.region().context("no AWS region is set: set AWS_REGION")?.to_string();
         let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
@@ -127,7 +128,7 @@ impl Lambda {
 
     async fn request(&self, function: &str, event: &Value) -> Result<Request> {
         if function.is_empty() || !function.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-            bail!("expected a function name of letters, digits, - and _");
+            bail!("a function name can only have letters, digits, - and _");
         }
         let (path, body) = (format!("/2015-03-31/functions/{function}/invocations"), event.to_string().into_bytes());
         let credentials = self.credentials.provide_credentials().await.context("cannot load AWS credentials")?;
@@ -158,7 +159,8 @@ fn read(response: &HttpResponse) -> Result<Response, OrchestratorError<Refused>>
     Ok(Response { is_function_error: response.headers().contains_key("x-amz-function-error"), payload })
 }
 
-/// <https://docs.aws.amazon.com/general/latest/gr/lambda-service.html>; regions in China have a domain of their own.
+/// Returns Lambda's public endpoint in a region. Regions in China have their own domain:
+/// <https://docs.aws.amazon.com/general/latest/gr/lambda-service.html>.
 fn public_endpoint(region: &str) -> String {
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("https://lambda.{region}.{domain}")

@@ -11,11 +11,11 @@ use crate::{
 
 pub const REGION: &str = "us-east-1";
 
-/// The access key of the account in which `up` deploys.
+/// The access key for the account that `up` deploys to.
 pub const ACCESS_KEY: &str = "test";
 
-/// Returns the configuration for an endpoint of the emulator, as the account of an access key. A 12-digit access key
-/// stands for the account of that number, and `test` for account 000000000000.
+/// Returns the configuration for an emulator endpoint. The access key selects the account: a 12-digit key selects the
+/// account with that number, and `test` selects account 000000000000.
 pub fn config(access_key: &str, endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key, "test", None, None, "local");
     aws::config(credentials, REGION, Some(endpoint))
@@ -31,7 +31,7 @@ pub fn bucket(access_key: &str) -> String {
     format!("turntable-{access_key}")
 }
 
-/// Returns the name of the second bucket, which holds the functions' code and the results of queries.
+/// Returns the name of the second bucket, which holds the functions' code and query results.
 pub fn scratch_bucket(bucket: &str) -> String {
     format!("{bucket}-scratch")
 }

@@ -3,9 +3,9 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`command`] | the command line: flags, printing, exit codes |
-//! | [`check`], [`glue_table`] | report the errors of a datasets.toml and show the tables that it makes |
-//! | [`new_dataset`] | writes dataset entries for tables of a database |
-//! | [`status`] | shows the state of all datasets of a stack |
+//! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it makes |
+//! | [`new_dataset`] | writes dataset entries for tables in a database |
+//! | [`status`] | shows the state of all datasets in a stack |
 //! | [`query`] | runs a statement on the emulator's Athena |
 //! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}`s |
 //! | [`laptop`] | finds the emulator that `up` runs |

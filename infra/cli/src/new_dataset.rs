@@ -1,4 +1,4 @@
-//! `new-dataset`: writes the entries of datasets.toml that publish tables of a database.
+//! `new-dataset`: writes the datasets.toml entries that publish tables in a database.
 
 mod database;
 mod description;
@@ -17,21 +17,21 @@ use description::{Dialect, LeftOut, Published, Table};
 
 /// The result for several tables.
 pub struct Entries {
-    /// The entries of the tables that can be published; empty if there are none. The URL, which may hold a password, is
-    /// not in it.
+    /// The entries for the tables that can be published; empty if there are none. The URL, which may hold a password,
+    /// is not in it.
     pub text: String,
     /// An error for each other table.
     pub faults: Vec<String>,
 }
 
-/// Returns a whole datasets.toml for the tables. `folder` is the folder that the file will be in.
+/// Returns a complete datasets.toml for the tables. `folder` is where the file will be.
 pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
     let Entries { text, faults } = entries(url, tables).await?;
     let text = if text.is_empty() { text } else { format!("{}{}{text}", schema_directive(folder), entry::DEFAULTS) };
     Ok(Entries { text, faults })
 }
 
-/// Returns the comment that tells editors the file's JSON schema:
+/// Returns the comment that tells editors where the file's JSON schema is:
 /// <https://taplo.tamasfe.dev/configuration/directives.html>.
 fn schema_directive(folder: &Path) -> String {
     const SCHEMA: &str = "docs/datasets.schema.json";
@@ -43,7 +43,7 @@ fn schema_directive(folder: &Path) -> String {
     }
 }
 
-/// Returns only the entries, for a file that has others. Fails if the database can't be queried at all.
+/// Returns only the entries, for a file that already has others. Fails if the database can't be queried at all.
 pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     let database = Database::connect(url).await?;
     let mut names = BTreeSet::new();
@@ -62,7 +62,7 @@ pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     Ok(found)
 }
 
-/// Returns the entry of a table for the dataset `name`.
+/// Returns a table's entry, which defines the dataset `name`.
 async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
     let found = match database.dialect {
         Dialect::Postgres => postgres::table(database, table).await?,
@@ -73,7 +73,7 @@ async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
     Ok(entry::text(database.dialect, name, &found, &columns, &left_out))
 }
 
-/// Splits a table's columns into those that can be exported and the others. Tries all at once, and one by one only if
+/// Splits a table's columns into those that can be exported and the others. Tries all at once, and each alone only if
 /// that fails.
 async fn representable<'a>(database: &Database, table: &'a Table) -> Result<(Vec<Published<'a>>, Vec<LeftOut<'a>>)> {
     let mut published: Vec<Published> = Vec::new();

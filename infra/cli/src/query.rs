@@ -8,7 +8,7 @@ use crate::{
     table::aligned,
 };
 
-/// Returns the result as aligned lines of text, with the column names first. A null is empty.
+/// Returns the result as aligned lines of text, with the column names first. NULL is shown as an empty cell.
 pub async fn query(sql: &str) -> Result<String> {
     let client = aws_sdk_athena::Client::new(&laptop::config(ACCESS_KEY, &laptop::endpoints()?.athena));
     let output = format!("s3://{}/athena/", laptop::scratch_bucket(&laptop::bucket(ACCESS_KEY)));

@@ -1,4 +1,4 @@
-//! `status`: the state of all datasets of a stack, as a table.
+//! `status`: shows the state of all datasets in a stack as a table.
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
@@ -10,23 +10,22 @@ use crate::{
     table::{table, thousands},
 };
 
-/// The account that the stack is in.
+/// Which account the stack is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Account {
     /// The emulator that `up` runs.
     Emulator,
-    /// The AWS account of the environment's credentials.
+    /// The AWS account that the environment's credentials belong to.
     Aws,
 }
 
-/// Loads the overview from a stack of an account.
+/// Loads a stack's overview.
 pub async fn load(stack: &str, account: Account) -> Result<Overview> {
     let config = match account {
         Account::Aws => turntable::lambda::aws().await,
         Account::Emulator => {
             let endpoints = laptop::endpoints();
-            let endpoints =
-                endpoints.map_err(|error| anyhow!("{error}, or pass --aws for the stack of an AWS account"))?;
+            let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
             laptop::config(ACCESS_KEY, &endpoints.aws)
         }
     };
@@ -37,7 +36,7 @@ pub async fn load(stack: &str, account: Account) -> Result<Overview> {
 pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
     let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
     serde_json::from_value(answer)
-        .context("cannot read the result of flip: the stack runs another version of Turntable than this command")
+        .context("cannot read flip's result: the stack may run a different version of Turntable than this command")
 }
 
 /// Returns a line for each dataset, followed by the datasets that need attention.
@@ -58,7 +57,7 @@ pub fn shown(overview: &Overview) -> String {
     };
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
-    // The row of a dataset without a table says it already.
+    // The row of a dataset without a table already says so.
     let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
     let attention: Vec<String> = others.filter_map(DatasetSummary::attention).collect();
     if !attention.is_empty() {
@@ -85,7 +84,7 @@ fn state(one: &DatasetSummary) -> &'static str {
     }
 }
 
-/// Returns an age in its two largest units: `3d 4h`.
+/// Formats an age in its two largest units, such as `3d 4h`.
 fn age(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

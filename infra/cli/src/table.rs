@@ -1,14 +1,14 @@
-//! Text tables.
+//! Formats text tables.
 
-/// Returns a head and rows as lines. Each column is as wide as its widest cell; two spaces separate columns. `right`
-/// marks the columns that are aligned to the right: those of numbers.
+/// Formats a header and rows as lines. Each column is as wide as its widest cell; two spaces separate columns. `right`
+/// marks the right-aligned columns, which are those with numbers.
 pub fn table<const N: usize>(head: [&str; N], right: [bool; N], rows: &[[String; N]]) -> String {
     let rows = rows.iter().map(|row| row.each_ref().map(String::as_str).to_vec());
     let lines: Vec<Vec<&str>> = [head.to_vec()].into_iter().chain(rows).collect();
     aligned(&lines, &right)
 }
 
-/// Aligns lines that include the head. Columns beyond `right` are aligned to the left.
+/// Formats lines, of which the first is the header. Columns beyond `right` are left-aligned.
 pub fn aligned(lines: &[Vec<&str>], right: &[bool]) -> String {
     let width = |cell: &str| cell.chars().count();
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn aligned(lines: &[Vec<&str>], right: &[bool]) -> String {
     lines.iter().map(line).collect()
 }
 
-/// Returns a number with thousands separators: 1234567 → 1,234,567.
+/// Formats a number with thousands separators: 1234567 → 1,234,567.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =

@@ -1,4 +1,4 @@
-//! The clone, and Cargo's target folder.
+//! Finds the clone and Cargo's target folder.
 
 use std::{
     env,
@@ -17,6 +17,6 @@ pub fn root() -> &'static Path {
 pub fn target() -> Result<PathBuf> {
     let executable = env::current_exe()?;
     let target = executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let target = target.with_context(|| format!("{} is not in a target folder of Cargo", executable.display()))?;
+    let target = target.with_context(|| format!("{} is not in a Cargo target folder", executable.display()))?;
     Ok(target.to_owned())
 }

@@ -25,11 +25,11 @@ pub struct Found {
     pub partitions: Vec<Partition>,
 }
 
-/// Footers that are read at the same time.
+/// How many footers are read at the same time.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Reads the output of a run with one listing and, per file, one ranged read or two. `keys` are the table's partition
-/// keys, or `None` if the table doesn't exist yet.
+/// Reads a run's output with one listing, and one or two ranged reads per file. `keys` are the table's partition keys,
+/// or `None` if the table doesn't exist yet.
 pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<Vec<Column>>) -> Result<Found> {
     let location = &pending.location;
     let listed = objects.list(location, None).await?;
@@ -38,12 +38,12 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
     if listed.is_empty() {
         let why = match &pending.work {
             Work::Athena { .. } => {
-                "the result has no rows, and UNLOAD writes no file for an empty result, so the columns are unknown: \
-                 use another source for a table that may be empty"
+                "the query returned no rows, and UNLOAD writes no file for an empty result, so the columns are \
+                 unknown: use another source for a table that may be empty"
             }
             Work::GlueJob { .. } => "the job has written nothing: it must write to --turntable_location",
         };
-        return Err(Error::input(format!("{location}: no files: {why}")));
+        return Err(Error::input(format!("{location} has no files: {why}")));
     }
     let read: Vec<(File, Vec<Column>)> = stream::iter(listed)
         .map(|entry| file(objects.clone(), location, entry))
@@ -58,10 +58,10 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
 
 async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> Result<(File, Vec<Column>)> {
     let Entry { key: at, size, etag, .. } = entry;
-    // A file that isn't Parquet is an error of the source, not of Turntable.
+    // A file that isn't Parquet is the source's fault, not Turntable's.
     let as_source_error = |error: Error| match error.kind() {
         Kind::Corrupt => {
-            Error::input("the engine's files can't be published: they must be Parquet with columns of Glue's types")
+            Error::input("the engine's files can't be published: they must be Parquet files with columns of Glue types")
                 .caused_by(error)
         }
         _ => error,
@@ -78,24 +78,24 @@ fn common_columns(location: &Location, read: &[(File, Vec<Column>)]) -> Result<V
     let Some(((first, columns), others)) = read.split_first() else { return Ok(Vec::new()) };
     if let Some((file, theirs)) = others.iter().find(|(_, theirs)| theirs != columns) {
         let changes: Vec<String> = schema::changes(columns, theirs).iter().map(ToString::to_string).collect();
-        let changes = if changes.is_empty() { "another order".to_owned() } else { changes.join("; ") };
+        let changes = if changes.is_empty() { "the order differs".to_owned() } else { changes.join("; ") };
         return Err(Error::input(format!(
-            "{location}: the columns of {} differ from those of {}: {changes}; all files of a run must have the same \
-             columns",
+            "{location}: {} and {} have different columns ({changes}): all files of a run must have the same columns \
+             in the same order",
             file.key, first.key
         )));
     }
     let mut seen = BTreeSet::new();
     match columns.iter().find(|column| !seen.insert(&column.name)) {
         Some(twice) => Err(Error::input(format!(
-            "{location}: two columns have the name {:?} in lower case, as Glue stores it: rename one",
+            "{location}: two columns are named {:?} in lower case, as Glue stores it: rename one",
             twice.name
         ))),
         None => Ok(columns.clone()),
     }
 }
 
-/// Returns the partitions that Athena's projection must cover, from the folder names.
+/// Reads the partitions that Athena's projection must cover from the folder names.
 fn partitions(
     location: &Location,
     pending: &Pending,
@@ -111,7 +111,7 @@ fn partitions(
         let of_file = partition::folders_of(names.iter().copied(), &file.key).ok_or_else(|| {
             let expected = names.iter().map(|name| format!("{name}=…/")).collect::<String>();
             fault(format!(
-                "{} is not in a folder {expected}, as partition_by = {} requires",
+                "{} is not in a folder {expected}, but partition_by = {} requires one",
                 file.key,
                 names.join(", ")
             ))
@@ -149,7 +149,7 @@ fn partitions(
     Ok(partitions)
 }
 
-/// Infers the type of a column from the values in its folder names.
+/// Infers a column's type from the values in its folder names.
 fn inferred_type(values: &BTreeSet<&str>) -> &'static str {
     let all = |kind| values.iter().all(|value| Value::parse(kind, value).is_some());
     match (all(PartitionKind::Date), all(PartitionKind::Integer)) {
@@ -161,8 +161,8 @@ fn inferred_type(values: &BTreeSet<&str>) -> &'static str {
 
 fn unusable_folder(folder: &Folder, glue_type: &str) -> String {
     format!(
-        "partition_by: column {:?} has the type {glue_type}, but the value of a folder has another type, is NULL, or \
-         is a text that can't be a folder: see docs/partitions.md",
+        "partition_by: column {:?} has the type {glue_type}, but a folder's value has another type, is NULL, or can't \
+         be a folder's name: see docs/partitions.md",
         folder.name
     )
 }

@@ -1,4 +1,4 @@
-//! What a request about an engine's run needs, and how it ends.
+//! What a request about an engine run needs, and its outcome.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use turntable_core::{error::Error, manifest::Manifest, port::Engine, record::Pen
 
 use crate::environment::Environment;
 
-/// The environment of runs: the ports and the engine.
+/// The environment and the engine.
 #[derive(Clone)]
 pub struct Engines {
     pub env: Environment,
@@ -25,6 +25,6 @@ pub enum Outcome {
     /// It failed, and the failed record isn't written yet. The caller reports the failure and then writes the record
     /// with [`failed`]. In this order a failure may be reported twice, but is never lost.
     Failed(Pending, Error),
-    /// Nothing to do, with the reason.
+    /// There is nothing to do, for this reason.
     Nothing(String),
 }

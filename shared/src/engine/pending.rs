@@ -1,4 +1,4 @@
-//! The records of runs: pending until a manifest or a failed record settles them.
+//! Run records. A run is pending until a manifest or a failed record settles it.
 
 use turntable_core::{
     config::Dataset,
@@ -21,7 +21,7 @@ pub(super) async fn unsettled(
     let recorded = (&pending.dataset, &pending.generation, &pending.location);
     if recorded != (&dataset.name, generation, &dataset.paths.generation(generation)) {
         return Err(Error::corrupt(format!(
-            "{key} names {} at {}, which does not match its key: this is a bug, report it",
+            "{key} names {} at {}, which does not match its key: this is a bug, please report it",
             pending.dataset, pending.location
         )));
     }
@@ -33,7 +33,7 @@ pub(super) async fn unsettled(
     Ok(Some(pending))
 }
 
-/// Returns the unsettled runs, oldest first. Takes one listing, and a few reads per run.
+/// Returns the unsettled runs, oldest first. Makes one listing, and a few reads per run.
 pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Result<Vec<Pending>> {
     let listed = env.objects.list(&dataset.paths.runs(), None).await?;
     let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.paths.parse(&entry.key)).collect();
@@ -53,11 +53,11 @@ pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Resu
     Ok(open)
 }
 
-/// Writes the failed record of a run, unless there is one.
+/// Writes a run's failed record, unless it exists.
 pub async fn failed(env: &Environment, pending: &Pending, why: &Error) -> Result<()> {
     let Some((paths, generation)) = TablePaths::of_generation(&pending.location) else {
         return Err(Error::corrupt(format!(
-            "{} is not a generation's location: this is a bug, report it",
+            "{} is not a generation's location: this is a bug, please report it",
             pending.location
         )));
     };

@@ -1,4 +1,4 @@
-//! What is asked about runs: a new one, the end of one, the state of one.
+//! Carries out the requests about engine runs: starts a run, handles its end, checks its state.
 
 use turntable_core::{
     config::{Config, Dataset},
@@ -17,7 +17,7 @@ use super::{
 pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     for pending in unsettled_runs(&engines.env, dataset).await?.into_iter().rev() {
         match settle::pending(engines, dataset, pending).await? {
-            // Another invocation has settled it meanwhile.
+            // Another invocation has settled it in the meantime.
             Outcome::Nothing(_) => {}
             // After a failure, the next attempt starts a new run.
             outcome => return Ok(outcome),
@@ -26,17 +26,16 @@ pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     start::fresh(engines, dataset).await
 }
 
-/// Handles an event that says that a run has ended. Asks the engine for the run's state, and settles the run if it is
-/// pending.
+/// Handles the event that a run has ended. Asks the engine for the run's state, and settles the run if it is pending.
 pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> Result<Outcome> {
     let Some(progress) = engines.engine.progress(run).await? else {
         return Ok(Outcome::Nothing("the engine does not know this run".into()));
     };
     let paths = progress.location.as_ref().and_then(TablePaths::of_generation);
     let Some((paths, generation)) = paths else {
-        return Ok(Outcome::Nothing("unmanaged run: it writes to no generation's location".into()));
+        return Ok(Outcome::Nothing("the run is unmanaged: it doesn't write to a generation's location".into()));
     };
-    // An account may have several stacks, which get the events of each other's runs.
+    // An account may have several stacks, which receive the events for each other's runs.
     let Ok(dataset) = config.dataset_at(&paths) else {
         return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
     };

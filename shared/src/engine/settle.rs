@@ -15,8 +15,8 @@ use turntable_core::{
     record::{EngineRun, Pending},
 };
 
-/// Until this long after its beginning, a run whose start was never confirmed is started again. Later it counts as
-/// failed. It is longer than the queue's retries. AWS doesn't document how long Athena remembers a token.
+/// The age up to which a run whose start was never confirmed is started again. An older one counts as failed. It is
+/// longer than the queue's retries take. AWS doesn't document how long Athena remembers a token.
 const MAX_RESTART_AGE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Asks the engine for the state of a pending run, and settles the run if it has ended.
@@ -26,19 +26,21 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
         if now.duration_since(pending.as_of) < MAX_RESTART_AGE {
             return start::started(engines, dataset, pending, true).await;
         }
-        let why = Error::unavailable("the start of the run was never confirmed, and it is too late to start it again");
+        let why = Error::unavailable(
+            "the run's start was never confirmed, and it is too late to retry it: run the export again",
+        );
         return Ok(Outcome::Failed(pending, why));
     };
     match engines.engine.progress(&EngineRun::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
-            let why = Error::unavailable(format!("the engine no longer knows the run {run}"));
+            let why = Error::unavailable(format!("the engine no longer knows run {run}: run the export again"));
             Ok(Outcome::Failed(pending, why))
         }
     }
 }
 
-/// Settles a run in the state that the engine has returned.
+/// Settles a run according to the state that the engine reported.
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),

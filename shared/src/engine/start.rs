@@ -1,4 +1,4 @@
-//! Starts runs.
+//! Starts engine runs.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,15 @@ use turntable_core::{
     unload,
 };
 
-/// The arguments that a job gets besides [`turntable_core::record::JOB_LOCATION`], which identifies the run.
+/// The arguments that a job gets in addition to [`turntable_core::record::JOB_LOCATION`], which identifies the run.
 const DATASET: &str = "--turntable_dataset";
 const GENERATION: &str = "--turntable_generation";
 const AS_OF: &str = "--turntable_as_of";
 
-/// How long a query may wait and run together. Athena limits each of them to less, and has no limit for both together.
+/// How long a query may wait and run in total. Athena has a lower limit for each of the two, but none for the total.
 const MAX_QUERY_TIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a job may take beyond its timeout, to get its workers and to stop.
+/// How much longer than its timeout a job may take, to get its workers and to stop.
 const MAX_JOB_OVERHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Starts a new run: checks the dataset, writes the pending record, then starts the run.
@@ -40,7 +40,7 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     decision::beside(&live, &location)?;
     if !env.objects.list(&location, None).await?.is_empty() {
         return Err(Error::corrupt(format!(
-            "{location}: the new location is not empty, which UNLOAD requires: run again"
+            "{location}: the new location is not empty, but UNLOAD requires an empty one: run the export again"
         )));
     }
     let folders = folders(engines, dataset).await?;
@@ -61,17 +61,17 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     let key = dataset.paths.pending(&generation);
     match env.objects.put_new(&key, record::to_json(&pending).into()).await? {
         Put::Created => started(engines, dataset, pending, false).await,
-        Put::Exists => Err(Error::corrupt(format!("{key}: this generation already exists: run again"))),
+        Put::Exists => Err(Error::corrupt(format!("{key} already exists: run the export again for a new generation"))),
     }
 }
 
-/// Starts the run of a pending record, and adds the run's id to the record. `again` means that it may have been started
-/// before.
+/// Starts the run of a pending record, and adds the run's id to the record. `again` is true if the run may already have
+/// been started.
 pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending, again: bool) -> Result<Outcome> {
     let run = match engines.engine.start(&pending, again).await {
         Ok(run) => run,
         Err(error) => {
-            // A refused run will never run. After any other error it may run, so the record stays for the retry.
+            // A refused run never starts. After any other error it may start, so the record stays for the retry.
             if !matches!(error.kind(), Kind::Unavailable | Kind::Conflict) {
                 failed(&engines.env, &pending, &error).await?;
             }
@@ -109,14 +109,15 @@ fn work(
             let longest = SignedDuration::from_mins((*timeout).into()) + MAX_JOB_OVERHEAD;
             Ok((Work::GlueJob { name: name.clone(), arguments, timeout: *timeout }, longest))
         }
-        _ => {
-            Err(Error::corrupt(format!("datasets.{}.source is not an engine: this is a bug, report it", dataset.name)))
-        }
+        _ => Err(Error::corrupt(format!(
+            "datasets.{}.source is not an engine: this is a bug, please report it",
+            dataset.name
+        ))),
     }
 }
 
-/// Returns the partition columns. Counts an Athena query's partitions first, because `UNLOAD` fails only at its end if
-/// there are too many.
+/// Returns the partition columns. Counts an Athena query's partitions first, because with too many, `UNLOAD` fails only
+/// at its end.
 async fn folders(engines: &Engines, dataset: &Dataset) -> Result<Vec<Folder>> {
     let by = &dataset.partition_by;
     match &dataset.source {
@@ -126,7 +127,7 @@ async fn folders(engines: &Engines, dataset: &Dataset) -> Result<Vec<Folder>> {
             let answered =
                 engines.engine.ask(&athena.workgroup, &dataset.table.database, &question).await.map_err(|error| {
                     let about =
-                        format!("datasets.{}.source.athena: the query that counts its partitions failed", dataset.name);
+                        format!("datasets.{}.source.athena: the query that counts the partitions failed", dataset.name);
                     Error::new(error.kind(), about).caused_by(error)
                 })?;
             info!(dataset = dataset.name, scanned = answered.scanned, "partitions counted");

@@ -1,4 +1,4 @@
-//! The answers of `export`.
+//! `export`'s answers.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use turntable_core::layout::{Generation, Location};
 use turntable_events::SqsBatchResponse;
 
-/// The answer of an invocation.
+/// The answer to an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -20,7 +20,7 @@ pub enum Answer {
     Batch(SqsBatchResponse),
 }
 
-/// The answer of `export` for one dataset.
+/// `export`'s answer for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exported {
     pub dataset: String,
@@ -30,15 +30,15 @@ pub struct Exported {
     pub bytes: u64,
     pub files: usize,
     pub as_of: Timestamp,
-    /// The number of values that became NULL because the column can't represent them, by column.
+    /// By column, the number of values that became NULL because the column can't represent them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// For a member of a group: everything that was exported with it.
+    /// The group's export, if the dataset belongs to a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Box<ExportedGroup>>,
 }
 
-/// The part of the answer of `export` that describes a group.
+/// The part of `export`'s answer that describes a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportedGroup {
     pub name: String,
@@ -47,8 +47,7 @@ pub struct ExportedGroup {
     pub members: Vec<Exported>,
 }
 
-/// The answer of `export` about a generation that an engine builds: when its run starts, and when it is checked or
-/// settled.
+/// `export`'s answer about a generation that an engine builds, when the run is started, checked or settled.
 #[derive(Debug, Clone, Serialize)]
 pub struct EngineResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +55,7 @@ pub struct EngineResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
     pub outcome: EngineOutcome,
-    /// The engine's own identifier of the run.
+    /// The engine's own identifier for the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +64,7 @@ pub struct EngineResponse {
     pub reason: Option<String>,
 }
 
-/// What a request about an engine's run came to.
+/// The outcome of a request about an engine run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineOutcome {

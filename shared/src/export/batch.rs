@@ -1,4 +1,4 @@
-//! The queue of `export`: one message per dataset, and what becomes of a message that failed.
+//! `export`'s queue: one message per dataset, and what happens to a failed message.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ use turntable_events::Message;
 
 use super::{answer::Answer, environment::Export};
 
-/// Queues one message per dataset. Without names, for every dataset that is not an inbox.
+/// Queues one message per named dataset, or without names, one for every dataset that is not an inbox.
 pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,

@@ -1,4 +1,4 @@
-//! Reports the generations that Athena and Glue build: in the log, the metrics and the answer.
+//! Reports on the generations that Athena and Glue build, in the log, the metrics and the answer.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::{
     metric::{Metric, emit},
 };
 
-/// Starts an engine's run for a new generation, unless one is pending.
+/// Starts an engine run for a new generation, unless one is pending.
 pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
     report(export, engine::export(&engines(export), dataset).await?).await
 }
 
-/// Settles the run that an event says has ended.
+/// Settles a run for which an end event has arrived.
 pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
     report(export, engine::run_ended(&engines(export), config, run).await?).await
 }
@@ -86,7 +86,7 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     Ok(Answer::EngineResponse(response))
 }
 
-/// Reports a failed run: logs an error, emits a metric, and puts a message into the dead-letter queue. Moving that
+/// Reports a failed run: logs an error, emits a metric, and sends a message to the dead-letter queue. Moving that
 /// message back to the queue starts a new run.
 async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;

@@ -1,4 +1,4 @@
-//! What an export needs.
+//! What `export` needs.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::{deadline::Deadline, environment::Environment};
 #[derive(Clone)]
 pub struct Export {
     pub env: Environment,
-    /// The queue for requests for many datasets, one message per dataset.
+    /// The queue for requests that name many datasets. It gets one message per dataset.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// When the invocation must have stopped by itself; `None` for no limit.
+    /// When the invocation must stop by itself; `None` if there is no limit.
     pub deadline: Option<Deadline>,
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 
 impl Export {
-    /// Returns what the dataset's source is opened with.
+    /// Returns the context for opening the dataset's source.
     pub(super) fn context(&self, dataset: &Dataset) -> Context {
         Context {
             objects: self.env.objects.clone(),

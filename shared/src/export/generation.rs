@@ -25,7 +25,7 @@ pub(super) struct NewGeneration<'a> {
 }
 
 impl<'a> NewGeneration<'a> {
-    /// Begins a generation. Fails here, before the work, if a flip would refuse the table.
+    /// Starts a generation. Fails before any work is done if a flip would refuse the table.
     pub(super) async fn begin(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
         let live = publish::live_to_follow(env, dataset).await?;
         let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
@@ -34,7 +34,7 @@ impl<'a> NewGeneration<'a> {
         Ok(NewGeneration { dataset, live, generation, location })
     }
 
-    /// Writes all rows, and no manifest yet.
+    /// Writes all rows, but not the manifest yet.
     pub(super) async fn write(self, export: &Export, opened: Opened) -> Result<Build> {
         let NewGeneration { dataset, live, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
@@ -58,10 +58,10 @@ impl<'a> NewGeneration<'a> {
     }
 }
 
-/// How building a generation ended.
+/// The outcome of building a generation.
 pub(super) enum Build {
     Complete(Box<Manifest>),
-    /// The deadline came first.
+    /// The deadline passed first.
     OutOfTime(Progress),
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{deadline, publish};
 
-/// Builds a generation of every member, one after the other. Returns the answer for the member `asked`.
+/// Builds a generation for every member, one after the other. Returns the answer for the member `asked`.
 ///
 /// If one member fails, nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
@@ -46,7 +46,7 @@ pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Resul
     Ok(Exported { group: Some(Box::new(group)), ..own })
 }
 
-/// Builds all members from one snapshot. Returns each manifest, not yet written, with the time that its build took.
+/// Builds all members from one snapshot. Returns the manifests, not yet written, and how long each build took.
 async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,

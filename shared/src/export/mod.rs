@@ -1,4 +1,4 @@
-//! Exports: source → data files → manifest, for one dataset or a group; and the runs of engines.
+//! Exports: source → data files → manifest, for one dataset or a group; and engine runs.
 
 mod answer;
 mod batch;

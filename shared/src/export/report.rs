@@ -52,7 +52,7 @@ pub(super) fn exported(env: &Environment, manifest: Manifest, took: Duration) ->
     }
 }
 
-/// How far the export of a group came before its deadline.
+/// How far a group's export got before its deadline.
 pub struct GroupProgress {
     pub group: String,
     pub members: usize,
@@ -65,7 +65,7 @@ impl fmt::Display for GroupProgress {
     }
 }
 
-/// Returns the error of an export that reached its deadline. It is a `Config` error, because a retry would not help.
+/// Returns the error for an export that reached its deadline. It is a `Config` error, because a retry would not help.
 pub(super) fn out_of_time(
     dataset: &Dataset,
     started: Instant,
@@ -83,13 +83,13 @@ pub(super) fn out_of_time(
         Source::Postgres(_) => {
             "read over several connections (set parallel, and split_by unless the query reads a whole table)"
         }
-        Source::Files(_) => "split the source into more objects: four are read at a time",
-        _ => "reduce the rows of the source",
+        Source::Files(_) => "split the source into more objects (four are read at a time)",
+        _ => "reduce the number of rows in the source",
     };
     let (together, split) = of.map_or((String::new(), ""), |of| (format!(" ({of})"), "split the group, "));
     Error::config(format!(
         "{}{together}: export stopped after {seconds:.0} s, shortly before the function's timeout: {progress}; nothing \
-         was published. To make it faster, {split}{faster}, or give the function more memory, which adds processors too \
+         was published. To make it faster, {split}{faster}, or give the function more memory, which also adds vCPUs \
          (ExportMemory in template.yaml)",
         dataset.name
     ))

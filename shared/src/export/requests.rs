@@ -15,10 +15,10 @@ use super::{
     group, single,
 };
 
-/// Carries out one request. A failed message of a queue is redelivered or goes to the dead-letter queue, and does not
-/// fail the invocation.
+/// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
+/// the invocation.
 pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answer> {
-    // Without `datasets.toml` a message fails, and not the invocation.
+    // Without `datasets.toml`, the messages fail, but not the invocation.
     if let request::Export::Queue(messages) = request {
         return Ok(Answer::Batch(request::redeliver(handle_messages(export, messages).await)));
     }
@@ -34,7 +34,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
     }
 }
 
-/// Handles all messages. Returns the ids of those to redeliver.
+/// Handles all messages. Returns the ids of the messages to redeliver.
 async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String> {
     let mut redelivered = Vec::new();
     for message in messages {
@@ -54,9 +54,9 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
     redelivered
 }
 
-/// Handles one message of the queue: a request for one dataset.
+/// Handles one queue message: a request for one dataset.
 ///
-/// If `datasets.toml` can't be read, the message fails and not the invocation. A failed invocation would leave the
+/// If `datasets.toml` can't be read, the message fails, but not the invocation. A failed invocation would leave the
 /// message invisible for the queue's visibility timeout, which is longer than an hour.
 async fn handle_message(export: &Export, body: &str) -> Result<()> {
     let request = request::Export::parse(&request::message(body)?)?;
@@ -70,9 +70,9 @@ async fn handle_message(export: &Export, body: &str) -> Result<()> {
     }
 }
 
-/// Exports one dataset: builds its generation, or starts an engine's run. For a member of a group, builds all members.
+/// Exports one dataset: builds its generation, or starts an engine run. For a member of a group, builds all members.
 async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
-    // Boxed: as one piece, these futures are nested deeper than the compiler follows.
+    // Boxed, because unboxed these futures are nested too deeply for the compiler.
     let built = match config.group_of(dataset) {
         Some(members) => Box::pin(group::build(export, &members, dataset)).await.map(Answer::Exported),
         None if dataset.source.is_engine() => Box::pin(engine_run::export(export, dataset)).await,

@@ -1,4 +1,4 @@
-//! The answers of `optout`.
+//! `optout`'s answers.
 
 use serde::Serialize;
 use turntable_core::layout::Generation;
@@ -7,7 +7,7 @@ use turntable_events::SqsBatchResponse;
 use super::refresh::Refreshed;
 use crate::publish::Outcome;
 
-/// The answer of an invocation.
+/// The answer to an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -19,7 +19,7 @@ pub enum Answer {
     Batch(SqsBatchResponse),
 }
 
-/// The answer of `optout` for one dataset.
+/// `optout`'s answer for one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct OptedOut {
     pub dataset: String,
@@ -31,9 +31,9 @@ pub struct OptedOut {
     pub applied: u64,
     /// The number of records that could not be parsed.
     pub rejected: u64,
-    /// The number of rows of the live table.
+    /// The number of rows in the live table.
     pub rows: u64,
-    /// Why nothing was published, and problems that did not prevent publishing.
+    /// Why nothing was published, or problems that did not prevent it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

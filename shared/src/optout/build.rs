@@ -15,7 +15,7 @@ use turntable_core::{
 };
 use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 
-/// The inputs of a build, and its destination.
+/// A build's inputs and its destination.
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,
@@ -31,8 +31,8 @@ pub struct Built {
     pub applied: u64,
 }
 
-/// How many buckets are built at the same time, and how many rows they have together. The rows bound the memory; copies
-/// need none.
+/// How many buckets are built at the same time, and how many rows they may have in total. The limit on rows bounds the
+/// memory; copies need none.
 const MAX_CONCURRENT_BUCKETS: usize = 64;
 const MAX_CONCURRENT_ROWS: u64 = 640_000;
 
@@ -89,8 +89,10 @@ impl Build {
 
     /// Copies one file unchanged from the live generation into this one.
     async fn copy_file(&self, file: File) -> Result<File> {
-        let base =
-            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
+        let base = self
+            .base
+            .as_ref()
+            .ok_or_else(|| Error::corrupt("a bucket has no base manifest: this is a bug, please report it"))?;
         let etag = self.objects.copy(&base.location.key(&file.key), &file.etag, &self.to.key(&file.key)).await?;
         Ok(File { etag, ..file })
     }
@@ -117,9 +119,9 @@ impl Build {
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
             Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
         };
-        let (encoded, kept, applied) = spawn_blocking(encode)
-            .await
-            .map_err(|fault| Error::corrupt("merging a bucket panicked: report this bug").caused_by(fault))??;
+        let (encoded, kept, applied) = spawn_blocking(encode).await.map_err(|fault| {
+            Error::corrupt("merging a bucket panicked: this is a bug, please report it").caused_by(fault)
+        })??;
         let mut files = Vec::new();
         for file in kept {
             files.push(self.copy_file(file).await?);
@@ -134,25 +136,27 @@ impl Build {
         Ok((files, applied))
     }
 
-    /// Returns the records of each of the new buckets, in the order of `new`.
+    /// Returns the records for each bucket in `new`, in that order.
     fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
         let mut all = table.partition_by_bucket(self.buckets);
         new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
     }
 
     async fn read(&self, file: &File) -> Result<RecordColumns> {
-        let base =
-            self.base.as_ref().ok_or_else(|| Error::corrupt("a bucket has no base manifest: report this bug"))?;
+        let base = self
+            .base
+            .as_ref()
+            .ok_or_else(|| Error::corrupt("a bucket has no base manifest: this is a bug, please report it"))?;
         let at = base.location.key(&file.key);
         let bytes = self.objects.range(&at, &file.etag, 0..file.bytes).await?;
         let key = self.key.clone();
-        spawn_blocking(move || file::read(&at, &key, bytes))
-            .await
-            .map_err(|fault| Error::corrupt("reading a bucket panicked: report this bug").caused_by(fault))?
+        spawn_blocking(move || file::read(&at, &key, bytes)).await.map_err(|fault| {
+            Error::corrupt("reading a bucket panicked: this is a bug, please report it").caused_by(fault)
+        })?
     }
 }
 
-/// Returns the number of buckets of the next generation.
+/// Returns the number of buckets in the next generation.
 pub fn buckets(base: Option<&Manifest>, set: Option<u32>, changes: u64) -> u32 {
     let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
     bucket::next(now, set, base.map_or(0, |base| base.rows).max(changes))

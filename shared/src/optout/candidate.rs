@@ -1,4 +1,4 @@
-//! Prepares the next generation: its key's types, its manifest, and the records that it merges besides drops.
+//! Prepares the next generation: its key's types, its manifest, and the records that it merges in addition to drops.
 
 use jiff::Timestamp;
 
@@ -45,7 +45,7 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Returns the records that are merged besides drops: those of a live table that is not a merge yet, and those of the
+/// Returns the records to merge in addition to the drops: from a live table that is not a merge yet, and from the
 /// source to reconcile with.
 pub async fn more(
     env: &Environment,
@@ -91,7 +91,7 @@ pub async fn more(
     Ok(all)
 }
 
-/// The fields of the next generation's manifest besides its files.
+/// What the next generation's manifest is made from, apart from its files.
 pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
     pub generation: Generation,
@@ -102,7 +102,7 @@ pub struct CandidateManifest<'a> {
 }
 
 impl CandidateManifest<'_> {
-    /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that were read now.
+    /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that this refresh has read.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,

@@ -12,6 +12,6 @@ pub struct Optout {
     pub env: Environment,
     pub secrets: Option<Arc<dyn Secrets>>,
     pub iam: Option<Arc<dyn TokenSigner>>,
-    /// When the invocation must have stopped by itself; `None` for no limit.
+    /// When the invocation must stop by itself; `None` if there is no limit.
     pub deadline: Option<Deadline>,
 }

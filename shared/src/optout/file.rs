@@ -56,12 +56,13 @@ const ROWS_PER_BATCH: usize = 1 << 14;
 /// The maximum number of rows to allocate memory for before reading a file, because its footer may be wrong.
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
-/// Returns the Parquet file of a sorted run.
+/// Encodes a sorted run as a Parquet file.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
-    let fault =
-        |fault: ParquetError| Error::corrupt("encoding a bucket as Parquet failed: report this bug").caused_by(fault);
-    // Keys and times rarely repeat, so a dictionary of them would not pay.
+    let fault = |fault: ParquetError| {
+        Error::corrupt("encoding a bucket as Parquet failed: this is a bug, please report it").caused_by(fault)
+    };
+    // Keys and times rarely repeat, so a dictionary would not pay off.
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
@@ -78,7 +79,7 @@ pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
         let states = rows.clone().map(|row| run.word(row).state.as_str());
         arrays.push(Arc::new(StringArray::from_iter_values(states)));
         arrays.push(Arc::new(TimestampMicrosecondArray::from_iter_values(run.times()[rows].iter().copied())));
-        let batch = RecordBatch::try_new(schema.clone(), arrays).expect("the arrays are of the schema");
+        let batch = RecordBatch::try_new(schema.clone(), arrays).expect("the arrays match the schema");
         writer.write(&batch).map_err(fault)?;
     }
     writer.close().map_err(fault)?;
@@ -106,7 +107,9 @@ fn keys(key: &Key, run: &RecordColumns, rows: std::ops::Range<usize>) -> Result<
             _ => {}
         });
         if !whole {
-            return Err(Error::corrupt("a key in memory doesn't match the key's columns: report this bug"));
+            return Err(Error::corrupt(
+                "a key in memory doesn't match the key's columns: this is a bug, please report it",
+            ));
         }
     }
     Ok(builders
@@ -119,9 +122,9 @@ fn keys(key: &Key, run: &RecordColumns, rows: std::ops::Range<usize>) -> Result<
         .collect())
 }
 
-/// Reads the records of a file that [`write`] made, sorted.
+/// Decodes a file that [`write`] encoded. Returns its records, sorted.
 pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<RecordColumns> {
-    let damaged = || Error::corrupt(format!("{at} is not a bucket of opt-outs: inspect it, then reconcile"));
+    let damaged = || Error::corrupt(format!("{at} is not a valid opt-out bucket: inspect it, then reconcile"));
     let fault = |fault: ParquetError| damaged().caused_by(fault);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(fault)?;
     if reader.schema().fields().len() != key.columns.len() + 2 {

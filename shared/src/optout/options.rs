@@ -1,20 +1,20 @@
-//! What a refresh is asked for.
+//! The options for a refresh.
 
 use std::sync::Arc;
 
 use turntable_core::port::{Secrets, TokenSigner};
 use turntable_sources::inbox::ENOUGH;
 
-/// The options of a refresh.
+/// The options for a refresh.
 #[derive(Clone)]
 pub struct RefreshOptions {
-    /// End as waiting if live is younger than the dataset's `min_interval`.
+    /// Whether to end as waiting if live is younger than the dataset's `min_interval`.
     pub patient: bool,
-    /// Also merge all records of the dataset's `reconcile` source.
+    /// Whether to also merge all records from the dataset's `reconcile` source.
     pub reconcile: bool,
-    /// The number of records, approximately, after which a refresh leaves the remaining drops for its next attempt.
+    /// The approximate number of records after which a refresh leaves the remaining drops for its next attempt.
     pub max_records: usize,
-    /// The secrets for the source to reconcile with.
+    /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,
     pub iam: Option<Arc<dyn TokenSigner>>,
 }

@@ -1,7 +1,7 @@
 //! One refresh: load the state → read every unread drop → build the next generation → flip. If the flip loses the race,
 //! the refresh starts again on the new live generation.
 //!
-//! After `datasets.toml`, these round trips follow one after another, from the event to the query that sees the drop:
+//! After `datasets.toml` is read, these round trips follow one another, from the event to the query that sees the drop:
 //!
 //! 1. the table, with the inbox's listing
 //! 2. live's manifest
@@ -11,7 +11,7 @@
 //! 6. the manifest, with the audit's listing
 //! 7. `UpdateTable`
 //!
-//! A refresh of an inbox without unread drops ends after the second.
+//! If the inbox has no unread drops, the refresh ends after the second.
 
 use std::{
     sync::Arc,
@@ -54,14 +54,15 @@ pub struct Refreshed {
     pub applied: u64,
     /// The number of records that were set aside.
     pub rejected: u64,
-    /// The rows of the live table; 0 if unknown.
+    /// The number of rows in the live table; 0 if unknown.
     pub rows: u64,
     pub reasons: Vec<String>,
     /// The number of drops that remain for the next refresh.
     pub left: u64,
     /// Whether this refresh created the table.
     pub created: bool,
-    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live.
+    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live. `None`
+    /// if no drop was read.
     pub lag: Option<SignedDuration>,
     pub took: Timings,
 }
@@ -81,10 +82,10 @@ pub struct Timings {
     pub flip: Duration,
 }
 
-/// How many times a refresh retries after it has lost the race to another flip. Each time, the other flip succeeded.
+/// How many times a refresh retries after it has lost a race to another flip. In each race, the other flip succeeded.
 const MAX_LOST_RACES: u32 = 10;
 
-/// Brings every unread drop into the live table. An error may leave a generation that is not live, but no drop is lost:
+/// Merges every unread drop into the live table. An error may leave a generation that is not live, but no drop is lost:
 /// the next refresh reads all of them again.
 pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Refreshed> {
     let mut ask = ask.clone();
@@ -92,11 +93,11 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     loop {
         if let Err(lost) = attempts.begin() {
-            // What the first rounds have published stays published.
+            // What the earlier rounds have published stays published.
             return before.ok_or(lost);
         }
         let Some(mut done) = once(env, dataset, inbox, &ask).await? else {
-            // A random pause, so that two refreshes that race don't race again at once.
+            // A random pause keeps two refreshes that raced from racing again at once.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
             continue;
@@ -191,7 +192,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let merged = began.elapsed();
     took.merge = merged - took.load - took.read;
     if publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
-        // The table may have drifted. A merge on an older generation than the last published one would forget opt-outs.
+        // The table may have drifted. A merge on an older generation than the last published one would lose opt-outs.
         match publish::detect_and_repair(env, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Committed => return Ok(None),
             Some(ended) => return Err(Error::conflict(ended.reasons.join("; "))),
@@ -232,7 +233,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     })
 }
 
-/// Returns an error if the table existed and is missing now. A new table would lack the drops that `sweep` has
+/// Returns an error if the table has existed but is missing now. A new table would lack the drops that `sweep` has
 /// archived.
 async fn refuse_lost_table(env: &Environment, dataset: &Dataset) -> Result<()> {
     match publish::flips(env, dataset, None).await?.pop() {
@@ -250,8 +251,8 @@ async fn refuse_lost_table(env: &Environment, dataset: &Dataset) -> Result<()> {
 /// How many files of rejected records are written at the same time.
 const MAX_CONCURRENT_PUTS: usize = 16;
 
-/// Writes the rejected records of each drop, before the manifest that lists the drop as consumed, so that no rejected
-/// record is lost. A retry writes nothing new.
+/// Writes each drop's rejected records. This happens before the manifest lists the drop as consumed, so that no
+/// rejected record is lost. A retry writes nothing new.
 async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
         let json = read.rejects.to_json(&read.drop)?;
@@ -266,7 +267,7 @@ async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Resu
         .await
 }
 
-/// How the flip of a merge ended.
+/// The outcome of a merge's flip.
 enum MergeFlip {
     Done,
     Held(String),
@@ -275,7 +276,7 @@ enum MergeFlip {
     LostBase,
 }
 
-/// Makes the candidate live if its base is still live. `listed` has its objects, listed after the table was read.
+/// Makes the candidate live if its base is still live. `listed` are its objects, listed after the table was read.
 async fn flip(
     env: &Environment,
     dataset: &Dataset,

@@ -1,4 +1,4 @@
-//! Refreshes one dataset, and reports it: in the log, the metrics and the answer.
+//! Refreshes one dataset, and reports the result in the log, the metrics and the answer.
 
 use std::time::Instant;
 

@@ -17,14 +17,15 @@ use super::{
 };
 use crate::deadline;
 
-/// Carries out one request. Stops at the deadline: nothing is half-published, because each refresh commits with one flip.
+/// Carries out one request. Stops at the deadline. Nothing is half-published, because each refresh commits with one
+/// flip.
 pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answer> {
     tokio::select! {
         answer = dispatch(optout, request) => answer,
         () = deadline::passed(optout.deadline) => Err(Error::config(
             "optout stopped shortly before the function's timeout: the live table is complete, and no drop is lost. \
-             Give the function more memory, which adds processors too, or a longer timeout; or let the application put \
-             fewer records at once",
+             Give the function more memory, which also adds vCPUs, or a longer timeout; or let the application put \
+             fewer records at a time",
         )),
     }
 }
@@ -78,7 +79,7 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
     failed
 }
 
-/// Refreshes all datasets; a failure does not stop the others. Returns the first failure, and logs only the later ones,
+/// Refreshes all datasets. A failure does not stop the others. Returns the first failure, and logs only the later ones,
 /// because the returned one is logged at the function's boundary.
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);

@@ -1,5 +1,6 @@
-//! Keeps the views in Athena equal to those of [`super::view`]. This happens when the table is created and on the
-//! schedule, but never while a drop is merged. The schedule also adds a protected table's new columns to its view.
+//! Keeps the views in Athena as [`turntable_core::optout::view`] defines them. This happens when the table is created
+//! and on the schedule, but never while a drop is merged. The schedule also adds a protected table's new columns to its
+//! view.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// The limits of one invocation, over all datasets.
+/// The limits of one invocation, for all datasets together.
 #[derive(Debug)]
 pub struct Budget {
     /// No new work starts after this time.
@@ -71,11 +71,11 @@ impl Drop for Share<'_> {
 /// The part of a plan that was carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// How many of the plan's generations were deleted completely. They are the first ones of the plan.
+    /// How many of the plan's generations were deleted completely. They are the first ones in the plan.
     pub generations: usize,
-    /// The number of deleted objects of generations.
+    /// How many of the generations' objects were deleted.
     pub objects: usize,
-    /// Whether a part of the plan remains.
+    /// Whether part of the plan remains.
     pub more: bool,
 }
 
@@ -140,7 +140,7 @@ pub async fn act(
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
-    // The records of an engine's run protect its files until the run has ended, so they are deleted after the files.
+    // An engine run's records protect its files until the run has ended, so they are deleted after the files.
     let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
     let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;
@@ -152,8 +152,8 @@ fn records_of_run(paths: &TablePaths, generation: &Generation) -> [Key; 2] {
     [paths.failed(generation), paths.pending(generation)]
 }
 
-/// Returns the first generations of the plan whose deletion the budget can begin, and their objects in chunks, as many
-/// as the budget allows.
+/// Returns the plan's first generations that the budget allows to start deleting, and as many of their objects, in
+/// chunks, as it allows to delete.
 fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {
@@ -173,7 +173,7 @@ fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Ve
 /// loaded.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<bool> {
     let table = loaded.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
-        Error::corrupt(format!("{}: Glue returned no VersionId, and without it no deletion is safe", dataset.table))
+        Error::corrupt(format!("{}: Glue returned no VersionId, and deleting isn't safe without one", dataset.table))
     })?;
     let sent = env.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)

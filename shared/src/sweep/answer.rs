@@ -1,9 +1,9 @@
-//! The answer of `sweep`.
+//! `sweep`'s answer.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// The answer of `sweep`.
+/// `sweep`'s answer.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Swept {
     pub dry_run: bool,
@@ -14,7 +14,7 @@ pub struct Swept {
     pub archived: Vec<Item>,
     /// The total size of everything that was deleted.
     pub bytes: u64,
-    /// Datasets that were skipped or could not be swept to the end, and why.
+    /// Datasets that were skipped or could not be swept completely, and why.
     pub skipped: Vec<Skipped>,
     /// Messages for an operator.
     pub notes: Vec<String>,

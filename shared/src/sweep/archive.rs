@@ -1,7 +1,7 @@
-//! Moves old consumed drops out of the inbox. Otherwise the inbox and live's list of consumed drops would grow for
-//! ever.
+//! Moves old consumed drops out of the inbox. Otherwise the inbox and live's list of consumed drops would grow
+//! forever.
 //!
-//! A move is a copy on the condition of the drop's ETag, then a deletion on the same condition:
+//! A move is a copy that is conditional on the drop's ETag, then a deletion with the same condition:
 //!
 //! - A drop that is overwritten before the copy stays in the inbox.
 //! - A drop that is overwritten after the copy stays too, and its new content is a new drop.
@@ -27,12 +27,12 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
-/// The drops that were moved out of an inbox, or would be.
+/// The drops that were moved out of an inbox, or would be without the dry run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Archived {
     pub drops: u64,
     pub bytes: u64,
-    /// Whether drops remain that may be moved.
+    /// Whether more drops may be moved.
     pub more: bool,
 }
 
@@ -82,8 +82,8 @@ pub async fn archive(
     Ok(Archived { drops: sizes.clone().count() as u64, bytes: sizes.sum(), more: moved.len() < all })
 }
 
-/// Moves one drop and returns its bytes. Returns `None` if it has changed meanwhile: its new content is a new drop, and
-/// stays.
+/// Moves one drop and returns its size in bytes. Returns `None` if it has changed in the meantime: its new content is a
+/// new drop, and stays.
 async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: Entry) -> Result<Option<u64>> {
     let to = archive::archived(&inbox.location, &drop);
     match env.objects.copy(&entry.key, &drop.etag, &to).await {

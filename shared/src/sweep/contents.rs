@@ -30,7 +30,7 @@ pub struct TableContents {
     pub consumed: Vec<Consumed>,
     /// Unfinished uploads of data files.
     pub uploads: Vec<Unfinished>,
-    /// The number of unmanaged objects under the table's folder, and their bytes.
+    /// The number of unmanaged objects under the table's folder, and their total size in bytes.
     pub unknown: (u64, u64),
 }
 
@@ -47,7 +47,7 @@ pub struct Complete {
 const MAX_CONCURRENT_READS: usize = 16;
 
 /// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
-/// error, and nothing of this table is deleted.
+/// error, and nothing in this table's folder is deleted.
 pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
@@ -108,7 +108,7 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// Reads all manifests. Returns the facts of each, and the whole manifest of live.
+/// Reads all manifests. Returns the facts from each, and live's whole manifest.
 async fn complete(
     env: &Environment,
     dataset: &Dataset,
@@ -141,7 +141,7 @@ async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -
     made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
 }
 
-/// Reads by when each engine's run has ended.
+/// Reads the time by which each engine run has ended.
 async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
         let key = dataset.paths.pending(&generation);
@@ -152,7 +152,7 @@ async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>)
     read.buffered(MAX_CONCURRENT_READS).try_filter_map(async |read| Ok(read)).try_collect().await
 }
 
-/// Returns the uploads that began `abandoned` ago or earlier: their runs have died.
+/// Returns the uploads that were started at least `abandoned` ago: their runs have died.
 pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
     let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
     uploads.iter().filter(old).cloned().collect()

@@ -11,7 +11,7 @@ use crate::environment::Environment;
 #[derive(Clone)]
 pub struct Sweep {
     pub env: Environment,
-    /// The queue of `export`, for requests to check pending runs of engines.
+    /// `export`'s queue, for requests to check pending engine runs.
     pub queue: Arc<dyn Queue>,
     pub limits: Limits,
 }
@@ -19,9 +19,9 @@ pub struct Sweep {
 /// The limits of one invocation. The next invocation continues.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// No dataset and no deletion is begun after this time.
+    /// After this time, no dataset and no deletion is started.
     pub time: SignedDuration,
-    /// The largest number of objects of generations to delete.
+    /// The maximum number of objects to delete or move.
     pub objects: usize,
 }
 

@@ -3,8 +3,8 @@
 //!
 //! # Why no reader ever reads what sweep deletes
 //!
-//! Sweep reads the table and its `VersionId` ([`loaded()`]), then everything else, and then decides ([`plan()`]). For the
-//! generations that may be deleted, it does three steps in this order ([`act()`]):
+//! Sweep reads the table and its `VersionId` ([`load()`]), then everything else, and then decides ([`plan()`]). For the
+//! generations that may be deleted, it takes three steps in this order ([`act()`]):
 //!
 //! 1. It writes `_sweeping/GENERATION.json`.
 //! 2. It fences: it sends one `UpdateTable` that changes nothing, on the `VersionId` that it read first.
@@ -18,20 +18,20 @@
 //! - It reads its `VersionId` before the fence and updates the table after it. Then the fence has made that `VersionId`
 //!   stale, and the update fails.
 //! - It reads its `VersionId` after the fence, when `_sweeping` has been written. If `_sweeping` still exists, it
-//!   refuses. If `_sweeping` is deleted again, all the data was deleted before it, so the audit that follows finds
-//!   nothing and rejects.
+//!   refuses. If sweep has already deleted `_sweeping`, it deleted all the data before it, so the audit that follows
+//!   finds no objects and rejects the generation.
 //!
 //! So no generation goes live after any of its objects was deleted, not even one whose export finishes only now. The
 //! table did not change between sweep's read and the fence, so every decision made in between was still true at the
 //! fence.
 //!
 //! `abandoned` must exceed the longest run. With two sweeps at once, one may delete the mark while the other still
-//! deletes data. A run that was taken for dead could then write its files and go live in between. `tests/model` has
-//! shown it.
+//! deletes data. A run that was presumed dead could then write its files and go live in between. `tests/model`
+//! shows it.
 //!
 //! A `_sweeping` mark stays behind if sweep dies or the fence fails. It stops flips to a generation that the next sweep
 //! deletes anyway. If the generation must be kept by then, sweep deletes the mark when it is one hour old, because no
-//! sweep lives that long.
+//! sweep runs that long.
 
 mod act;
 mod answer;

@@ -31,7 +31,7 @@ pub(super) struct Round<'a> {
     pub readers: Readers,
 }
 
-/// Detects drift, and repairs it if the dataset says so and this is no dry run. Returns a message about it.
+/// Detects drift, and repairs it if the dataset says so and this isn't a dry run. Returns a message about it.
 async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
     if dry_run {
         return Ok(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
@@ -41,7 +41,7 @@ async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Res
     Ok(Some(ended.reasons.join("; ") + repaired))
 }
 
-/// A sweep of one dataset gives up after this many lost races. The next sweep tries again.
+/// How many times one dataset's sweep is attempted if it loses races. After that, it is left to the next sweep.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.
@@ -82,7 +82,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
     }
 }
 
-/// Queues a message to `export` for every run that is not settled, because the event of its end may have been lost.
+/// Queues a message to `export` for every run that is not settled, because its end event may have been lost.
 async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableContents) -> Result<()> {
     let body = |generation| json!({ "dataset": dataset.name, "generation": generation }).to_string();
     let bodies: Vec<String> = loaded.state.pending().map(body).collect();

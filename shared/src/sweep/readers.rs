@@ -1,5 +1,5 @@
-//! Asks Athena for running queries: once per invocation and set of workgroups, because the answer holds for all
-//! datasets.
+//! Asks Athena for running queries. An invocation does so once for each set of workgroups, because the answer holds for
+//! all datasets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use turntable_core::{
 
 pub struct Readers {
     query: Arc<dyn Query>,
-    /// The answers by workgroups. The lock is held during a request, so that the other workers wait for its answer.
+    /// The answer for each set of workgroups. The lock is held during a request, so that other workers wait for it.
     asked: Mutex<BTreeMap<Vec<String>, OldestQuery>>,
 }
 
@@ -48,12 +48,12 @@ impl Readers {
         Ok(answer)
     }
 
-    /// Returns a note for each set of workgroups that was not asked.
+    /// Returns a note for each set of workgroups whose running queries were not checked.
     pub fn notes(self) -> Vec<String> {
         let note = |(workgroups, asked): (&Vec<String>, &OldestQuery)| match asked {
             OldestQuery::Known(_) => None,
             OldestQuery::NotAsked(why) => Some(format!(
-                "Athena was not asked for running queries in [{}], so only drain protects their files: {why}",
+                "running queries in [{}] were not checked, so only drain protects their files: {why}",
                 workgroups.join(", ")
             )),
         };

@@ -87,7 +87,7 @@ impl Report {
             deleted.push(item(paths.flips().to_string(), reason.into(), plan.records.len() as u64, 0));
         }
         deleted.extend(uploads.iter().map(|upload| {
-            item(upload.key.to_string(), format!("an unfinished upload, begun at {}", upload.initiated), 0, 0)
+            item(upload.key.to_string(), format!("an unfinished upload, started at {}", upload.initiated), 0, 0)
         }));
         let kept = plan.kept.iter();
         let mut kept: Vec<Item> = kept
@@ -173,8 +173,8 @@ impl Report {
     }
 }
 
-/// Returns the age of live in seconds; `None` for an inbox. A table of opt-outs is as old as its last drop, which is no
-/// sign of a fault: the metric for its lag is.
+/// Returns live's age in seconds; `None` for an inbox. An opt-out table is as old as its last drop, which is no sign of
+/// a fault. Its lag has its own metric.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
@@ -196,6 +196,6 @@ mod tests {
         }
         assert_eq!(metric(&report(Some(9000)), Metric::OldestReplaced), Some(9000.0));
         let skipped = Report { skipped: Some("a hold".into()), ..report(Some(9000)) };
-        assert_eq!(metric(&skipped, Metric::BeyondMaxAge), None, "a skipped dataset was not looked at");
+        assert_eq!(metric(&skipped, Metric::BeyondMaxAge), None, "a skipped dataset was not checked");
     }
 }

@@ -53,14 +53,14 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
     swept.notes.extend(round.readers.notes());
     if let Err((database, failure)) = drop_audit_tables(&sweep.env, datasets, now, dry_run, &mut swept).await {
         error!(database, kind = failure.kind().as_str(), error = failure.report(), "audit tables not swept");
-        swept.notes.push(format!("{database}: leftover audit tables not swept: {}", failure.report()));
+        swept.notes.push(format!("{database}: leftover audit tables were not swept: {}", failure.report()));
         failures.push((database, failure));
     }
     (swept, failures)
 }
 
-/// Returns the datasets rotated by a random number, so that if an invocation is too short for all, it does not always
-/// leave out the same ones.
+/// Returns the datasets rotated by a random number, so that invocations that are too short for all datasets don't
+/// always leave out the same ones.
 fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
     let mut datasets = datasets.to_vec();
     let first = env.clock.ulid().random() % datasets.len().max(1) as u128;
@@ -71,7 +71,7 @@ fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> 
 /// The number of datasets that are swept concurrently.
 const MAX_CONCURRENT_DATASETS: usize = 8;
 
-/// Sweeps several datasets at a time. One that hangs or fails does not block the others.
+/// Sweeps several datasets concurrently. One that hangs or fails does not block the others.
 async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(String, Error)>) {
     let ended = Mutex::new((Swept { dry_run: round.dry_run, ..Swept::default() }, Vec::new()));
     let sweep = async |dataset: &Dataset| {
@@ -143,10 +143,10 @@ fn urgency(kind: Kind) -> u8 {
     }
 }
 
-/// Returns the error of an invocation in which at least one dataset or database could not be swept.
+/// Returns the error for an invocation in which at least one dataset or database could not be swept.
 fn failed(swept: &Swept, failure: Error) -> Error {
     let others = swept.skipped.len().saturating_sub(1);
     let kind = failure.kind();
-    Error::new(kind, format!("not everything was swept ({others} more datasets not swept, see the log)"))
+    Error::new(kind, format!("not everything was swept ({others} other datasets were not swept either, see the log)"))
         .caused_by(failure)
 }

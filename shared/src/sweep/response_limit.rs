@@ -4,7 +4,7 @@ use super::answer::Swept;
 
 /// The largest answer, in bytes. Lambda's limit is 6 MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>), and a longer answer would fail the
-/// invocation and be retried in vain. Ten thousand datasets of three generations each exceed it.
+/// invocation and be retried in vain. Ten thousand datasets with three generations each exceed it.
 const MAX_ANSWER_BYTES: usize = 5_000_000;
 
 /// Removes items until the answer fits: kept items first, then the others. A note says how many were left out.
@@ -19,7 +19,8 @@ pub fn fit(mut swept: Swept) -> Swept {
     }
     if left_out > 0 {
         swept.notes.push(format!(
-            "{left_out} items are left out, because Lambda limits the answer's size: name one dataset to see its items"
+            "{left_out} items are left out, because Lambda limits the answer's size: invoke sweep for one dataset to \
+             see its items"
         ));
     }
     swept

@@ -11,23 +11,23 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// The prefix of the names of audit tables.
+/// The prefix of audit table names.
 const PREFIX: &str = "turntable_audit_";
 /// The table parameter that marks audit tables as managed.
 const MARK: &str = turntable_core::table::AUDIT_PARAMETER;
 
-/// No audit runs for this long.
+/// How long an audit may run. No audit takes longer.
 const MAX_AUDIT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// Returns the leftover audit tables of a database.
+/// Returns the leftover audit tables in a database.
 pub async fn leftover_audit_tables(env: &Environment, database: &str, now: Timestamp) -> Result<Vec<TableName>> {
     let tables = env.catalog.tables(database, PREFIX).await?;
     let left = tables.into_iter().filter(|table| is_left(table, now));
     Ok(left.map(|table| table.name).collect())
 }
 
-/// Returns whether a table is left over. Its name is `turntable_audit_DATASET_ULID`, in lower case because Glue stores
-/// names so. The ULID is the audit's.
+/// Returns whether a table is left over. Its name is `turntable_audit_DATASET_ULID` in lower case, as Glue stores
+/// names. The ULID is the audit's.
 fn is_left(table: &TableVersion, now: Timestamp) -> bool {
     let marked = table.parameters.contains_key(MARK);
     let ulid = table.name.table.strip_prefix(PREFIX).and_then(|name| name.rsplit_once('_'));

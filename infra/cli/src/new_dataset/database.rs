@@ -1,4 +1,4 @@
-//! Queries a database through the product's own sources: a table that can be read here can be exported.
+//! Queries a database through Turntable's own sources: a table that can be read here can be exported.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects to the database of a URL. Fails if it can't be queried.
+    /// Connects to the database at a URL. Fails if it can't be queried.
     pub async fn connect(url: &str) -> Result<Database> {
         let dialect = match url.split_once("://") {
             Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
@@ -48,7 +48,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Returns the rows of a query whose columns are all texts.
+    /// Returns the rows of a query whose columns are all strings.
     pub async fn rows(&self, query: &str) -> Result<Vec<Vec<Option<String>>>> {
         let opened = sources::open(&self.source(query.to_owned()), &self.context).await?;
         let mut rows = Vec::new();
@@ -56,7 +56,9 @@ impl Database {
             for batch in stream.try_collect::<Vec<RecordBatch>>().await? {
                 let columns: Option<Vec<_>> =
                     batch.columns().iter().map(|column| column.as_string_opt::<i32>()).collect();
-                let columns = columns.context("a catalog query returned a column that is not a text")?;
+                let columns = columns.context(
+                    "a catalog query returned a column that is not a string: this is a bug, please report it",
+                )?;
                 let cell = |column: &&StringArray, at| column.is_valid(at).then(|| column.value(at).to_owned());
                 rows.extend((0..batch.num_rows()).map(|at| columns.iter().map(|column| cell(column, at)).collect()));
             }

@@ -45,7 +45,7 @@ pub struct Published<'a> {
 /// A column that is not published, and the reason.
 pub type LeftOut<'a> = (&'a Column, String);
 
-/// Makes keys from ordered rows of (name of the key, whether it is the primary key, column).
+/// Groups ordered rows of (key name, whether it is the primary key, column) into keys, the primary key first.
 pub fn keys(rows: Vec<Vec<Option<String>>>) -> Vec<Key> {
     let mut keys: Vec<(String, Key)> = Vec::new();
     for row in rows {

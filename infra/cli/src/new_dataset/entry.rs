@@ -1,4 +1,4 @@
-//! Writes the entry of a described table.
+//! Writes a described table's entry.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::description::{Dialect, Key, LeftOut, Published, Table};
 /// The number of rows from which several connections pay off.
 const PARALLEL_FROM_ROWS: u64 = 1_000_000;
 
-/// The defaults of all datasets.
+/// The defaults for all datasets.
 pub const DEFAULTS: &str = "[defaults]
 database = \"dmp\" # the Glue database
 location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
@@ -15,11 +15,11 @@ location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
 
 /// A comment before the first entry.
 pub const REMARK: &str = "
-# ${DATABASE_URL} comes from the environment: give another database another name. In AWS, replace url by
+# ${DATABASE_URL} comes from the environment: use another name for another database. In AWS, replace url with
 # secret = \"NAME\", a secret in Secrets Manager.
 ";
 
-/// Returns the entry of the dataset `name`.
+/// Returns the entry for the dataset `name`.
 pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], left_out: &[LeftOut]) -> String {
     let (scheme, kind) = match dialect {
         Dialect::Postgres => ("postgres", "postgres"),
@@ -74,7 +74,7 @@ fn selected(columns: &[&Published]) -> Vec<String> {
     columns.iter().map(select).collect()
 }
 
-/// The width from which a query is written on several lines.
+/// The maximum width of a query on one line. A longer query is written on several lines.
 const MAX_WIDTH: usize = 100;
 
 /// Returns the query as a TOML string.
@@ -97,7 +97,7 @@ fn toml_query(table: &str, columns: &[&Published]) -> String {
     format!("'''\n{}\nFROM {table}\n'''", lines.join("\n"))
 }
 
-/// Returns the quote of a quoted name, or nothing. A name without quotes is in lower case and needs no alias.
+/// Returns the quote character of a quoted name, or nothing. An unquoted name is in lower case and needs no alias.
 fn quote(quoted: &str) -> String {
     quoted.chars().take(1).filter(|c| matches!(c, '"' | '`')).collect()
 }
@@ -169,7 +169,7 @@ fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec
     (unique, remarks)
 }
 
-/// Returns the published names of a key's columns, or `None` if one is left out.
+/// Returns the published names of a key's columns, or `None` if a column is left out.
 fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
     key.columns
         .iter()
@@ -200,7 +200,7 @@ fn list(names: &[&str]) -> String {
     format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Returns a TOML string, literal where possible so that SQL's quotes need no escapes.
+/// Returns a TOML string, written so that SQL's quotes need no escapes where possible.
 fn quoted(text: &str) -> String {
     let plain = |quote: char| !text.contains(quote) && !text.contains(|c: char| c.is_control());
     match (plain('"') && !text.contains('\\'), plain('\'')) {

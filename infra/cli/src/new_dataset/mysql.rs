@@ -61,7 +61,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     })
 }
 
-/// Returns an SQL text as hexadecimal digits, because the meaning of a backslash depends on `sql_mode`.
+/// Encodes `text` as a hexadecimal SQL literal, because the meaning of a backslash depends on `sql_mode`.
 fn literal(text: &str) -> String {
     let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("CONVERT(X'{digits}' USING utf8mb4)")
