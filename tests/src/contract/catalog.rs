@@ -24,7 +24,7 @@ clauses! {
     tells_of_registered_partitions
 }
 
-/// Returns a table's input, with a location of its own.
+/// Returns the input for a table that has its own location.
 pub(super) fn input(subject: &Subject, name: &str) -> TableInput {
     let at = subject.folder("tables").folder(name);
     let column = Column::builder().name("id").r#type("bigint").build().unwrap();
@@ -43,7 +43,7 @@ impl Subject {
         self.catalog.table(&self.table(name)).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
     }
 
-    /// Updates the table with the version that was read.
+    /// Updates the table, and sends the version that was read.
     pub(super) async fn update(&self, read: &Table, input: TableInput) -> Update {
         self.catalog.update(&self.database, input, version(read)).await.unwrap()
     }
@@ -95,7 +95,7 @@ async fn updates_once_in_a_race(subject: Arc<Subject>) {
     assert_eq!(subject.read("race").await.owner(), Some(done[0].as_str()));
 }
 
-/// AWS doesn't document this, but others have seen it there. Nothing relies on it.
+/// AWS doesn't document this, but others have observed it there. Nothing relies on it.
 async fn begins_at_version_0(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "begins")).await;
     assert_eq!(version(&table), "0", "the first VersionId");
@@ -153,7 +153,7 @@ async fn folds_names_to_lower_case(subject: Arc<Subject>) {
     assert_eq!(subject.read("folded").await.name(), "folded");
 }
 
-/// A page has at most 100 tables.
+/// A page of the listing has at most 100 tables.
 async fn lists_tables_by_prefix_and_in_pages(subject: Arc<Subject>) {
     const MANY: usize = 105;
     let name = |n: usize| format!("listed_{n:03}");
