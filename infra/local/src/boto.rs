@@ -234,7 +234,7 @@ impl Account {
         let mut result = self.call("lambda", "GetFunctionConfiguration", json!({ "FunctionName": name })).await?;
         match result["Environment"]["Variables"].take() {
             Value::Null => Ok(BTreeMap::new()),
-            variables => serde_json::from_value(variables).with_context(|| format!("the environment of {name}")),
+            variables => serde_json::from_value(variables).with_context(|| format!("cannot read {name}'s environment")),
         }
     }
 

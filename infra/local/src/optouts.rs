@@ -86,7 +86,7 @@ async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<LiveGenera
         let live = day::live(stack, &dataset.table).await?;
         let live = live
             .and_then(|live| dataset.paths.parse_generation(&live))
-            .context("the table is not at a generation of Turntable")?;
+            .context("the table's location is not a managed generation")?;
         let manifest = day::manifest(stack, dataset, &live).await?;
         let lines = stack.logs("optout", since).await?;
         let line = lines.iter().map(|line| &line["fields"]).find(|fields| fields["generation"] == live.to_string());

@@ -98,7 +98,7 @@ async fn settle(lake: &Lake, report: &mut Report) -> Result<()> {
     for question in Question::ALL {
         if !matches!(question.judge(&lake.rows(question.sql()).await?, report.sent), oracle::Seen::Whole) {
             report.queries.mixed += 1;
-            report.queries.complain(format!("{question:?} is not right in the end"));
+            report.queries.complain(format!("the answer to {question:?} is wrong at the end"));
         }
     }
     report.done = lake.done();

@@ -88,7 +88,7 @@ impl Question {
             return Seen::Mixed(format!("{self:?}: {row:?}"));
         }
         if self != Question::Users && out < acknowledged {
-            return Seen::CameBack(format!("{self:?}: {out} are out, and {acknowledged} were before"));
+            return Seen::CameBack(format!("{self:?}: {out} people are out, but {acknowledged} were out before"));
         }
         Seen::Whole
     }

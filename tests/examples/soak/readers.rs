@@ -109,7 +109,7 @@ async fn long(lake: &Lake) -> Result<()> {
     for file in files.contents() {
         let (key, etag) = (file.key().context("no key")?, file.e_tag().context("no ETag")?);
         let get = lake.stack.s3.get_object().bucket(&lake.stack.bucket).key(key).if_match(etag);
-        get.send().await.with_context(|| format!("{key} was there {} s ago", LATE.as_secs()))?;
+        get.send().await.with_context(|| format!("cannot read {key}, which existed {} s ago", LATE.as_secs()))?;
     }
     Ok(())
 }

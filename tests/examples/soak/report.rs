@@ -35,7 +35,7 @@ impl Report {
         println!("{:.0} s, load {}", self.seconds.as_secs_f64(), load.trim());
         println!("correct queries: {:?}", queries.by_question);
         println!("the longest query: {:.1} s", queries.longest.as_secs_f64());
-        println!("the older way: {} of {} queries failed or saw a mixture", old.0, old.1);
+        println!("the older design: {} of {} queries failed or saw a mixture", old.0, old.1);
         self.done.iter().for_each(|(what, times)| println!("  {times:>6}  {what}"));
         println!(
             "resident MB in the first → last third of a process's life, and how many seconds it lived (longest lives):"
@@ -72,13 +72,13 @@ impl Report {
             queries.failed + queries.mixed == 0,
             format!("{} queries failed, {} saw a mixture", queries.failed, queries.mixed),
         );
-        must(queries.came_back == 0, format!("somebody came back in {} queries", queries.came_back));
+        must(queries.came_back == 0, format!("an opted-out person came back in {} queries", queries.came_back));
         must(self.visible == self.sent, format!("{} of {} people are out", self.visible, self.sent));
-        must(old > 0, "the older way did not fail: the readers would not notice".into());
+        must(old > 0, "the older design did not fail, so the readers would not notice a fault".into());
         let longest = queries.longest.as_secs_f64();
         must(longest < DRAIN, format!("a query of {longest:.1} s is longer than the drain: this machine is too slow"));
         for what in SOMETIMES {
-            must(self.done.get(what).is_some_and(|times| *times > 0), format!("it has never happened: {what}"));
+            must(self.done.get(what).is_some_and(|times| *times > 0), format!("this never happened: {what}"));
         }
         for kind in ["Corrupt", "Config", "Rejected"] {
             let errors: Vec<&String> = self.done.keys().filter(|what| what.ends_with(&format!(": {kind}"))).collect();

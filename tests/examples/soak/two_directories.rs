@@ -33,13 +33,13 @@ async fn publish(lake: &Lake, day: u64, pace: Duration) -> Result<()> {
         sleep(pace).await;
     }
     let update = lake.stack.glue.update_table().database_name("dmp").table_input(table(lake, colour)?);
-    update.send().await.context("the older way's table")?;
+    update.send().await.context("cannot write the older design's table")?;
     Ok(())
 }
 
 pub async fn create(lake: &Lake) -> Result<()> {
     let create = lake.stack.glue.create_table().database_name("dmp").table_input(table(lake, "blue")?);
-    create.send().await.context("the older way's table")?;
+    create.send().await.context("cannot write the older design's table")?;
     publish(lake, 0, Duration::ZERO).await
 }
 
