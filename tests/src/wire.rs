@@ -107,7 +107,7 @@ pub enum Fate {
     /// that recognises its own echo (by a mark or a token) answers as if nothing had happened: `tests/tests/it/sdk.rs` shows
     /// which ports do.
     Twice,
-    /// Half of the objects are deleted, and the caller gets an error. For other calls than deletions, the same as `Fails`.
+    /// Half of the objects are deleted, and the caller gets an error. Calls that delete nothing fail as with `Fails`.
     Half,
     /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer. AWS never
     /// does this: it stands for a program that leaves the call out.

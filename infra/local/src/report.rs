@@ -145,7 +145,7 @@ mod tests {
         Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, ..Report::default() }
     }
 
-    /// A report with a rejected candidate, a rollback and an opt-out.
+    /// Returns a report with a rejected candidate, a rollback and an opt-out.
     fn trouble() -> Report {
         let (blue, green) = (report().builds[0].generation, report().builds[1].generation);
         let rejected = Rejected {

@@ -68,7 +68,7 @@ async fn creates_once(subject: Arc<Subject>) {
     assert_eq!((after.owner(), after.version_id()), (first.owner(), first.version_id()));
 }
 
-/// `UpdateTable` has `VersionId`, "the version ID at which to update the table contents", and answers a stale one with
+/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one with
 /// `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
 async fn updates_the_version_that_was_read(subject: Arc<Subject>) {
     let first = subject.make(input(&subject, "versions")).await;
@@ -124,7 +124,7 @@ async fn replaces_the_whole_table(subject: Arc<Subject>) {
     assert_eq!(after.description().unwrap_or_default(), "", "the description that the update did not name");
 }
 
-/// A flip's update: another location, and nothing else.
+/// A flip's update changes the location and nothing else.
 async fn moves_a_table(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "moved")).await;
     let green: Location = subject.folder("tables").folder("moved").folder("green-01J00000000000000000000000");

@@ -206,7 +206,7 @@ impl Chain {
         self.until_or(what, find, async || None).await
     }
 
-    /// Waits as [`Chain::until`] does, but gives up early if `refusal` finds why `find` never will return anything.
+    /// Waits as [`Chain::until`] does, but gives up early if `refusal` finds why `find` will never return anything.
     async fn until_or<T>(
         &self,
         what: &str,
