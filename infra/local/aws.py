@@ -6,7 +6,7 @@ Reads one JSON object per line from stdin, and writes one per line to stdout:
     {"id": 1, "result": {…}}
     {"id": 1, "error": {"code": "ResourceNotFoundException", "message": "…"}}
 
-Operations run at the same time, so answers may come in another order. A paginated operation returns all pages as one
+Operations run concurrently, so answers may come in a different order. A paginated operation returns all pages as one
 result. AWS_ENDPOINT_URL and AWS_REGION name the emulator. The process ends when stdin closes.
 """
 
@@ -28,7 +28,7 @@ MAX_CONCURRENT_OPERATIONS = 32
 
 
 class Clients:
-    """One client per access key and service. A botocore session is not thread-safe while it makes a client."""
+    """One client per access key and service. A botocore session isn't thread-safe while it creates a client."""
 
     def __init__(self) -> None:
         self._session = botocore.session.Session()
@@ -84,7 +84,7 @@ def main() -> None:
 
     for line in sys.stdin:
         pool.submit(run, json.loads(line))
-    os._exit(0)  # Nobody waits for the operations in flight.
+    os._exit(0)  # Nothing waits for the operations in flight.
 
 
 if __name__ == "__main__":

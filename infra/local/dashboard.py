@@ -4,7 +4,7 @@
 
 CloudWatch turns log lines in its Embedded Metric Format into metrics. The emulator doesn't, so this script does. A
 function's duration comes from its REPORT lines, and a queue's depth is read once. Metrics that the emulator lacks stay
-empty. Widgets aggregate over minutes and hours; here it is over SECONDS, because a local run lasts a minute.
+empty. CloudWatch's widgets aggregate over minutes and hours; here they use SECONDS, because a local run lasts a minute.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-SECONDS = 2  # the period of one point
+SECONDS = 2  # the period that one point covers
 SEARCH = re.compile(
     r"""SEARCH\('\{(?P<space>[^,}]+),[^}]*\} (?P<where>.*?)MetricName="(?P<name>\w+)"', '(?P<stat>\w+)', \d+\)"""
 )
 STATISTICS = {"Maximum": max, "Sum": sum}
 COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728"]
 ALARM_COLOUR = "#d13212"
-WIDTH, HEIGHT, GAP = 40, 25, 6  # pixels: of a cell of the grid, and between widgets
+WIDTH, HEIGHT, GAP = 40, 25, 6  # pixels: a grid cell's width and height, and the gap between widgets
 STYLE = """text { fill: #1f2328 } .back { fill: #fff; stroke: #d0d7de } .grid { stroke: #d0d7de } .none { fill: #6e7781 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .back { fill: #0d1117; stroke: #3d444d } .grid { stroke: #3d444d } .none { fill: #9198a1 }
@@ -35,7 +35,7 @@ Points = list[tuple[float, float]]  # seconds since the epoch, value
 
 
 class Metrics:
-    """All points, by (namespace, name, dimensions)."""
+    """All points by (namespace, name, dimensions)."""
 
     def __init__(self) -> None:
         self.points: dict[tuple[str, str, frozenset[tuple[str, str]]], Points] = defaultdict(list)
@@ -57,7 +57,7 @@ class Metrics:
                     self.add(directive["Namespace"], metric["Name"], dimensions, at, values[metric["Name"]])
 
     def series(self, entry: list[Any], several: bool) -> list[tuple[str, Points]]:
-        """Returns the labels and points of one entry of a widget's `metrics`."""
+        """Returns the labels and points for one entry in a widget's `metrics`."""
         if not isinstance(entry[0], dict):
             *path, options = entry
             space, name, *pairs = path
@@ -170,7 +170,7 @@ class Picture:
 
 
 def nice(value: float) -> float:
-    """Returns the smallest 1, 2 or 5 times a power of ten that is at least `value`."""
+    """Returns the smallest number of the form 1, 2 or 5 times a power of ten that is at least `value`."""
     if value <= 0:
         return 1
     step = 10.0 ** math.floor(math.log10(value))

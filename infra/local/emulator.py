@@ -1,10 +1,10 @@
-"""MiniStack, with additions that MiniStack 1.5.33 lacks.
+"""MiniStack, with features that MiniStack 1.5.33 lacks.
 
-- AWS services put events whose source begins with `aws.`. MiniStack allows this only to its own services; here the Athena
-  endpoint may do it too.
-- A run of a Glue job runs its script with Glue's arguments, on the Python that GLUE_PYTHON names. Its end is an event.
-  MiniStack runs it in a container, or not at all.
-- A function gets the environment variables of its LoggingConfig, and one that marks its AWS calls: see
+- AWS services put events whose source starts with `aws.`. MiniStack allows this only for its own services; here the
+  Athena endpoint may do it too.
+- A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
+  event when it ends. MiniStack runs the script in a container, or not at all.
+- A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
 PySpark on PyPI has no connector for S3 (Maven has it). So the S3 objects that the arguments name are copied to a folder,
@@ -42,7 +42,7 @@ def put_events(data: dict[str, Any], allow_aws_source: bool = True) -> Any:
 
 
 def run_script(run: dict[str, Any], job: dict[str, Any], arguments: dict[str, str], script: str) -> None:
-    """Replaces MiniStack's function: runs in the same thread, for the same account."""
+    """Replaces MiniStack's function. Runs in the same thread, for the same account."""
     try:
         with tempfile.TemporaryDirectory(prefix="glue-") as folder:
             run["JobRunState"], run["ErrorMessage"] = _run(Path(folder), run["JobName"], arguments, script)
@@ -91,7 +91,7 @@ def _run(folder: Path, name: str, arguments: dict[str, str], script: str) -> tup
 
 
 def _configure(folder: Path, buckets: set[str]) -> None:
-    """Configures Spark: Hadoop's view file system shows a folder under the scheme `s3`."""
+    """Configures Spark so that Hadoop's view file system shows a folder under the scheme `s3`."""
     prefix = "spark.hadoop.fs"
     lines = [
         "spark.master local[2]",
@@ -145,7 +145,7 @@ async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any
 
 
 def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
-    """Yields the actions and resources of a request, named as in the Service Authorization Reference."""
+    """Yields a request's actions and resources, named as in the Service Authorization Reference."""
     parameters = app._routing_params(method, path, headers, body, query)
     service = detect_service(method, path, headers, parameters)
     request = (service, method, path, headers, body, parameters)

@@ -1,9 +1,9 @@
-"""Runs a command while standard input stays open, then ends it with every process that it started.
+"""Runs a command as long as standard input stays open, then ends it and every process that it started.
 
     python guard.py FOLDER COMMAND…
 
-The starter holds the other end of that pipe. So no process outlives the starter, however it ends: a return, a panic,
-a signal, kill -9. FOLDER, unless empty, is removed last. The command runs in a separate session: a Ctrl-C in the
+The starter holds the other end of that pipe, so no process outlives the starter, however it ends: by a return, a panic,
+a signal or kill -9. FOLDER, unless empty, is removed last. The command runs in a separate session: a Ctrl-C in the
 terminal reaches only the starter, which closes the pipe.
 """
 
@@ -33,7 +33,7 @@ def end_group():
 
 threading.Thread(target=end_with_starter, daemon=True).start()
 code = child.wait()
-end_group()  # Processes that the command left when it ended by itself.
+end_group()  # Ends processes that the command left behind when it ended by itself.
 if folder:
     shutil.rmtree(folder, ignore_errors=True)
 os._exit(code if code >= 0 else 128 - code)

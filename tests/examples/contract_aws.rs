@@ -24,7 +24,7 @@ CONTRACT_AWS_SESSION_TOKEN; nothing else of AWS's is read";
 struct Arguments {
     name: String,
     region: String,
-    /// The endpoint of an emulator, to try the example.
+    /// An emulator's endpoint, to try out the example.
     endpoint: Option<String>,
     yes: bool,
     delete: bool,
@@ -57,12 +57,12 @@ async fn run() -> Result<Vec<String>, String> {
     let account = Account::new(aws::config(credentials, &region, endpoint.as_deref()), &name)?;
     let database = name.replace('-', "_");
     if delete {
-        println!("This deletes bucket {name} and Glue database {database} in {region}, with all that is in them.");
+        println!("This deletes bucket {name} and Glue database {database} in {region}, with everything in them.");
     } else {
         println!(
-            "This makes bucket {name} and Glue database {database} in {region}, with about 1,200 objects (80 MB at \
-             most) and 130 tables, and deletes them again within minutes.\nAt the list prices of S3, 3,000 requests of \
-             which most are PUT come to about 2 US cents; Glue's first million objects and requests a month are free."
+            "This creates bucket {name} and Glue database {database} in {region}, with about 1,200 objects (80 MB at \
+             most) and 130 tables, and deletes them again within minutes.\nAt S3's list prices, 3,000 requests, most of \
+             them PUT, cost about 2 US cents; Glue's first million objects and requests a month are free."
         );
     }
     if !yes && !confirmed()? {
@@ -76,7 +76,7 @@ fn confirmed() -> Result<bool, String> {
     print!("Go on? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    read.map_err(|error| format!("no answer could be read ({error}): say --yes"))?;
+    read.map_err(|error| format!("could not read an answer ({error}): pass --yes to skip the question"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

@@ -1,4 +1,4 @@
-//! Measures how fast rows are decoded, compared with MariaDB's own client discarding them, interleaved in four rounds:
+//! Measures how fast rows are decoded, compared with MariaDB's own client discarding them, alternating in four rounds:
 //! `ROWS=1500000 cargo run -p tests --example mysql_speed`
 
 use std::{process::Stdio, sync::Arc, time::Instant};
@@ -74,7 +74,7 @@ async fn main() {
     }
 }
 
-/// Returns the CPU time of this process.
+/// Returns this process's CPU time in seconds.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

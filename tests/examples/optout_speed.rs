@@ -1,4 +1,4 @@
-//! Measures a refresh in this process, on S3 and Glue in memory: `cargo run --release -p tests --example optout_speed`.
+//! Measures a refresh in this process, on in-memory S3 and Glue: `cargo run --release -p tests --example optout_speed`.
 
 use std::time::Instant;
 

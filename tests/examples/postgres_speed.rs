@@ -1,5 +1,5 @@
-//! Measures how fast rows are decoded, compared with `psql` discarding them, interleaved in four rounds:
-//! `ROWS=1500000 cargo run -p tests --example postgres_speed` (`psql` is needed on the PATH)
+//! Measures how fast rows are decoded, compared with `psql` discarding them, alternating in four rounds:
+//! `ROWS=1500000 cargo run -p tests --example postgres_speed` (needs `psql` on PATH)
 
 use std::{
     process::{Command, Stdio},
@@ -92,7 +92,7 @@ async fn main() {
     }
 }
 
-/// Returns the CPU time of this process.
+/// Returns this process's CPU time in seconds.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

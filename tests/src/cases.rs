@@ -1,4 +1,4 @@
-//! Each check, with data that passes it and data that fails it. The tests in memory and those of the chain share them.
+//! Each check, with data that passes it and data that fails it. The in-memory tests and the chain tests share them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,9 +10,9 @@ pub struct Case {
     pub good: &'static str,
     /// CSV that fails.
     pub bad: &'static str,
-    /// The reasons for which `bad` is rejected, in order.
+    /// The reasons why `bad` is rejected, in order.
     pub reasons: &'static [&'static str],
-    /// For tests without Athena: a part of a query, and the answer to that query about `bad`.
+    /// For tests without Athena: a fragment of a query, and the answer that this query returns for `bad`.
     pub athena: Option<(&'static str, &'static str)>,
 }
 

@@ -1,4 +1,4 @@
-//! The Glue Data Catalog in memory. It behaves as on AWS where a flip depends on it: an update replaces the whole table and
+//! An in-memory Glue Data Catalog. It behaves like AWS where a flip depends on it: an update replaces the whole table and
 //! needs the version that was read. Tests choose which call fails, and how.
 
 use std::{
@@ -35,11 +35,11 @@ pub enum Fault {
     LoseReply,
     /// The call takes effect, the SDK sends it again, and the caller gets a conflict with its own first attempt.
     Echo,
-    /// Another writer updates the table just before, which changes only its version.
+    /// Another writer updates the table just before the call, which changes only the table's version.
     Overtake,
 }
 
-/// The one database that doesn't exist.
+/// The only database that doesn't exist: every other name works.
 pub const NO_DATABASE: &str = "no_such_database_here";
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ struct State {
     writes: Vec<(TableName, Table)>,
 }
 
-/// Returns the input of an update that only moves the table.
+/// Returns the input for an update that only moves the table.
 pub fn moved(table: &Table, to: &Location) -> TableInput {
     let mut input = glue::unchanged(table);
     input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build()).location =
@@ -64,13 +64,13 @@ pub fn moved(table: &Table, to: &Location) -> TableInput {
     input
 }
 
-/// Returns the table's columns as the product reads them.
+/// Returns the table's columns as Turntable reads them.
 pub fn columns(table: &Table) -> Vec<Column> {
     glue::version_of("", table.clone()).columns
 }
 
 impl Memory {
-    /// Returns the catalog as the product's port.
+    /// Returns the catalog as Turntable's port.
     pub fn port(self: &Arc<Self>) -> Arc<dyn Catalog> {
         Arc::new(GlueCatalog(self.clone()))
     }
@@ -82,12 +82,12 @@ impl Memory {
         Memory(Mutex::new(State { tables, partitioned, denied, ..State::default() }))
     }
 
-    /// Makes the `call`-th call of an operation fail, counted from 1 since the catalog was created.
+    /// Makes the `call`-th call of an operation fail. Calls are counted from 1 since the catalog was created.
     pub fn on(&self, op: Op, call: usize, fault: Fault) {
         self.state().faults.insert((op, call), fault);
     }
 
-    /// Denies updates of this table from now on; `None` allows all.
+    /// Denies updates to this table from now on; `None` allows all updates.
     pub fn deny(&self, table: Option<TableName>) {
         self.state().denied = table;
     }
@@ -97,12 +97,12 @@ impl Memory {
         self.state().any_version = true;
     }
 
-    /// Returns how many calls of an operation there were.
+    /// Returns how many times an operation was called.
     pub fn calls(&self, op: Op) -> usize {
         self.state().calls.get(&op).copied().unwrap_or(0)
     }
 
-    /// Writes a table as it is, as another writer would: at the next version, or at "0".
+    /// Writes a table unchanged, as another writer would, with the next version; a new table gets version "0".
     pub fn put(&self, database: &str, input: TableInput) {
         let mut state = self.state();
         let version = state.version(&named(database, &input)).map_or(0, |version| version + 1);
@@ -124,7 +124,7 @@ impl Memory {
         self.state().tables.keys().cloned().collect()
     }
 
-    /// Returns every state that a reader could have met, in order: the table after each write.
+    /// Returns every state that a reader could have seen, in order: the table after each write.
     pub fn writes(&self) -> Vec<(TableName, Table)> {
         self.state().writes.clone()
     }
@@ -134,7 +134,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one call: `act` is its effect, and `twice` the answer to a second attempt.
+    /// Makes one call. `act` is its effect, and `twice` is the answer to a second attempt.
     async fn call<T>(
         &self,
         op: Op,

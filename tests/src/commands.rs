@@ -1,13 +1,13 @@
-//! Every command in the pages, and what runs it. `tests/tests/it/pages` fails where a page and this list differ.
+//! Every command in the pages, and what runs it. `tests/tests/it/pages` fails if a page and this list differ.
 
 use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlipOrigin {
-    /// This test file, which takes the command from the page.
+    /// This test file, which reads the command from the page.
     Test(&'static str),
-    /// CI: the file, which CI runs, contains this text.
+    /// CI runs this file, which contains this text.
     Check { file: &'static str, text: &'static str },
     /// Nothing, for this reason.
     Nobody(&'static str),
@@ -29,7 +29,7 @@ const SOAK: FlipOrigin = Check { file: "justfile", text: "cargo run --example so
 const PLAN: FlipOrigin =
     Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
-/// Page, command, and what runs it. A command that ends with `…` stands for all commands of the page with this beginning.
+/// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with it.
 const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("README.md", "cargo run -p local", LAPTOP),
@@ -80,8 +80,8 @@ const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];
 
-/// Returns what runs a command of a page; `None` if the list lacks it. CI runs all tests; a variable before a test's command
-/// only changes its size.
+/// Returns what runs a command from a page, or `None` if the list lacks it. CI runs all tests; a variable before a test's
+/// command only changes the test's size.
 pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))

@@ -1,4 +1,4 @@
-//! S3 in memory with faults: chosen writes fail, and an action of the test's runs before chosen listings.
+//! In-memory S3 with faults: chosen writes fail, and the test's own action runs before chosen listings.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Disturbed {
 }
 
 impl Disturbed {
-    /// Refuses every new object whose key contains `part`.
+    /// Rejects every new object whose key contains `part`.
     pub fn refuse(mut self, part: &str) -> Self {
         self.refuse = Some(part.into());
         self

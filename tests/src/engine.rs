@@ -1,4 +1,4 @@
-//! Athena and Glue as engines, in memory. A run ends when the test says so, and writes to S3 in memory.
+//! Athena and Glue as in-memory engines. A run ends when the test says so, and writes to the in-memory S3.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +44,7 @@ pub enum Start {
     Refused,
 }
 
-/// A started run, and what it was asked to do.
+/// A started run, and what was requested of it.
 #[derive(Debug, Clone)]
 pub struct Started {
     pub run: EngineRun,
@@ -60,7 +60,7 @@ enum Ended {
 }
 
 impl Started {
-    /// Returns `None` while the run goes on, then whether it succeeded.
+    /// Returns whether the run succeeded, or `None` while it is still running.
     pub fn ended(&self) -> Option<bool> {
         self.ended.as_ref().map(|ended| matches!(ended, Ended::Succeeded))
     }
@@ -80,40 +80,40 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the fate of one more start. Starts without a fate succeed.
+    /// Queues the fate of the next start that has none. Starts without a fate succeed.
     pub fn next_start(&self, start: Start) {
         self.state().starts.push(start);
     }
 
-    /// Lets all further starts succeed.
+    /// Lets all later starts succeed.
     pub fn forget_fates(&self) {
         self.state().starts.clear();
     }
 
-    /// Sets Athena's answer about the partitions: their number and the types of their columns.
+    /// Sets Athena's answer about the partitions: how many there are, and the types of their columns.
     pub fn partitions(&self, count: u64, types: &[&str]) {
         let types = types.iter().map(|kind| Some((*kind).to_owned()));
         self.state().answer = std::iter::once(Some(count.to_string())).chain(types).collect();
     }
 
-    /// Returns every query so far, without the runs.
+    /// Returns every query so far, except the runs.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }
 
-    /// Returns every run so far, in the order of the starts.
+    /// Returns every run so far, in the order they were started.
     pub fn runs(&self) -> Vec<Started> {
         self.state().runs.clone()
     }
 
-    /// Ends a run as failed. It leaves an incomplete file.
+    /// Ends a run as failed; it leaves an incomplete file behind.
     pub fn fail(&self, at: usize, kind: Kind, why: &str) {
         let location = self.runs()[at].location.clone();
         self.objects.put(&location.key("orphan").to_string(), "half a file");
         self.state().runs[at].ended = Some(Ended::Failed(kind, why.into()));
     }
 
-    /// Ends a run as succeeded: it writes a file of `rows` rows into each folder (`""` is the location itself), and
+    /// Ends a run as succeeded: it writes a file with `rows` rows into each folder (`""` is the location itself), and
     /// `_SUCCESS`, as Spark does.
     pub async fn succeed(&self, at: usize, rows: i64, folders: &[&str]) {
         let location = self.runs()[at].location.clone();
@@ -194,7 +194,7 @@ impl Engine for Memory {
             location: Some(started.location.clone()),
             state: match &started.ended {
                 None => RunState::Running,
-                // Files of two jobs in one location can't be told apart.
+                // The files that two jobs write to one location can't be told apart.
                 Some(Ended::Succeeded) if twins(started) > 1 => {
                     RunState::Failed(Error::conflict("two runs were told one location"))
                 }

@@ -17,8 +17,9 @@ use crate::{
     page::Page,
 };
 
-/// `aws` is version 1 of the AWS CLI, from PyPI, which takes a payload as it is. For calls that the emulator lacks, the CLI only
-/// checks the arguments against the service's model. `cargo run -p local` runs the binary that was built for these tests.
+/// Defines the commands for the scripts. `aws` is version 1 of the AWS CLI, from PyPI, which sends a payload unchanged. For
+/// calls that the emulator lacks, the CLI only checks the arguments against the service's model. `cargo run -p local` runs the
+/// binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {
@@ -37,7 +38,7 @@ cargo() {
 
 pub struct Follower {
     page: Page,
-    /// The working directory of the commands.
+    /// The commands' working directory.
     pub folder: PathBuf,
     variables: Vec<(String, String)>,
     replaced: Vec<(String, String)>,
@@ -62,7 +63,7 @@ impl Follower {
         self
     }
 
-    /// Replaces an example in the commands by what stands for it here.
+    /// Replaces an example value in the commands with the real one.
     pub fn replacing(mut self, example: &str, real: impl Into<String>) -> Self {
         self.replaced.push((example.into(), real.into()));
         self
@@ -111,7 +112,7 @@ impl Follower {
     }
 }
 
-/// Returns the output of a script. Panics if the script failed.
+/// Returns a script's output. Panics if the script failed.
 pub fn told(script: &str, output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{script}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -12,9 +12,9 @@ use tokio::{
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Such as `PUT /lake/a`.
+    /// The method and path, such as `PUT /lake/a`.
     pub line: String,
-    /// Values by lower-case name.
+    /// The header values by lower-case name.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
@@ -27,13 +27,13 @@ impl Request {
 
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// A status, headers, a body.
+    /// A response with this status, headers and body.
     Says(u16, Vec<(&'static str, String)>, String),
     /// The connection closes without an answer.
     HangsUp,
 }
 
-/// A service that runs as long as its runtime.
+/// A fake service, which runs as long as its runtime.
 #[derive(Clone)]
 pub struct Service {
     pub endpoint: String,
@@ -41,7 +41,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a service. `answer` gets the number of each request, from 1.
+    /// Starts a service. `answer` receives the number of each request, counted from 1.
     pub async fn new(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -62,7 +62,7 @@ impl Service {
     }
 }
 
-/// Answers the requests of one connection. Returns `None` when the connection has ended.
+/// Answers the requests on one connection. Returns `None` when the connection has ended.
 async fn serve(
     stream: TcpStream,
     seen: &Mutex<Vec<Request>>,

@@ -1,6 +1,6 @@
-//! Code blocks of the pages, and the commands in them.
+//! The code blocks in the pages, and the commands in them.
 
-/// The programs that the pages run. A code line with an option that begins with another word fails `tests/tests/it/pages`.
+/// The programs that the pages run. A code line that starts with another word and has an option fails `tests/tests/it/pages`.
 const PROGRAMS: [&str; 17] = [
     ".ci/tool",
     "V/bin/pip",
@@ -27,7 +27,7 @@ const NO_SHELL: [&str; 6] = ["hcl", "json", "python", "sql", "toml", "yaml"];
 pub struct Block {
     /// The heading above it.
     pub heading: String,
-    /// The fence's language; empty without a fence.
+    /// The fence's language, or an empty string without a fence.
     pub language: String,
     /// The lines without their common indentation.
     pub lines: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Block {
 #[derive(Debug, Clone)]
 pub struct Instruction {
     pub heading: String,
-    /// The command in one line, without the remark beside it.
+    /// The command on one line, without the remark after it.
     pub command: String,
 }
 
@@ -66,7 +66,7 @@ impl Block {
         commands.map(|command| Instruction { heading: self.heading.clone(), command }).collect()
     }
 
-    /// Returns lines that look like a command of a program outside [`PROGRAMS`].
+    /// Returns the lines that look like a command for a program that isn't in [`PROGRAMS`].
     pub fn suspects(&self) -> Vec<String> {
         if NO_SHELL.contains(&self.language.as_str()) {
             return Vec::new();
@@ -81,7 +81,7 @@ impl Block {
     }
 }
 
-/// Returns the commands of a line. Text after two or more spaces is a remark, unless it begins with `or: `.
+/// Returns the commands in a line. Text after two or more spaces is a remark, unless it starts with `or: `.
 fn commands(text: &str) -> Vec<String> {
     let line: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\\').trim()).collect();
     let line = line.join(" ");

@@ -1,4 +1,4 @@
-//! Shared parts of the tests: the ports in memory, throw-away servers, fault injection, and readers of the pages.
+//! What the tests share: in-memory ports, throw-away servers, fault injection, and parsers for the pages.
 
 pub mod cases;
 pub mod catalog;

@@ -1,4 +1,4 @@
-//! A throw-away MariaDB on this machine.
+//! A throw-away MariaDB server on this machine.
 //!
 //! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are unpacked under
 //! `target/`, not installed.
@@ -48,14 +48,14 @@ impl Mariadb {
         Mariadb::start_with(&[])
     }
 
-    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. Tests
-    /// keep to tables or databases of their own in it.
+    /// Returns the server that all tests in this process share; the first caller starts it. It ends with the process. Each
+    /// test uses only its own tables or databases in it.
     pub fn shared() -> &'static Mariadb {
         static SERVER: OnceLock<Mariadb> = OnceLock::new();
         SERVER.get_or_init(Mariadb::start)
     }
 
-    /// As [`Mariadb::start`], with settings such as `--max-connections=20`.
+    /// Starts a server as [`Mariadb::start`] does, with settings such as `--max-connections=20`.
     pub fn start_with(settings: &[&str]) -> Mariadb {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("turntable-mariadb-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -75,7 +75,7 @@ impl Mariadb {
         Mariadb { directory, port, programs, shell: Mutex::new(shell) }
     }
 
-    /// Returns the URL of a user with all privileges.
+    /// Returns the URL for a user with all privileges.
     pub fn url(&self) -> String {
         format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
     }
@@ -84,7 +84,7 @@ impl Mariadb {
         self.port
     }
 
-    /// Returns a command for MariaDB's own client on [`DATABASE`], which shares no code with the driver under test.
+    /// Returns a command that runs MariaDB's own client on [`DATABASE`]. It shares no code with the driver under test.
     pub fn client(&self) -> Command {
         let mut command = self.programs.command(&self.programs.client);
         command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]).args([
@@ -107,7 +107,7 @@ impl Mariadb {
         let _ = shell.wait();
     }
 
-    /// Runs statements, and returns the rows of all of them as MariaDB's client prints them.
+    /// Runs statements, and returns all their rows as MariaDB's client prints them.
     pub fn run(&self, sql: &str) -> Vec<Row> {
         let mut client = self.client().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let client = client.as_mut().expect("MariaDB's client");
@@ -132,7 +132,7 @@ impl Drop for Mariadb {
     }
 }
 
-/// Reverts the escapes with which `--batch` protects the ends of cells and lines.
+/// Undoes the escaping with which `--batch` protects the ends of cells and lines.
 fn cell(text: &str) -> Option<String> {
     if text == "NULL" {
         return None;
@@ -177,7 +177,7 @@ impl Programs {
         words.push(format!("--basedir={}", self.base.display()));
         words.push(format!("--lc-messages-dir={}", self.base.join("share/mysql").display()));
         words.push(format!("--character-sets-dir={}", self.base.join("share/mysql/charsets").display()));
-        // In a shared directory a server would remove another server's temporary tables.
+        // In a shared directory, a server would remove another server's temporary tables.
         words.push(format!("--tmpdir={}", directory.join("tmp").display()));
         // The kernel's asynchronous I/O requests run out when many servers start at once.
         words.extend(["--innodb-log-file-size=16M".into(), "--skip-innodb-use-native-aio".into()]);
@@ -263,7 +263,7 @@ fn unpacked() -> PathBuf {
     fs::create_dir_all(&packages).expect("a directory for packages");
     let mut own = Vec::new();
     if !apt(&packages, &own, &["download"], &PACKAGES) {
-        // A user other than root, on a system without package lists, gets lists of their own.
+        // A non-root user on a system without package lists gets their own lists.
         let lists = packages.join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
         own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];

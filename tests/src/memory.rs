@@ -1,3 +1,3 @@
-//! S3 in memory.
+//! An in-memory S3.
 
 pub use turntable_core::memory::objects::{NO_BUCKET, Objects};

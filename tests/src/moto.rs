@@ -1,4 +1,4 @@
-//! moto, the second emulator of S3 and Glue, written by other people than MiniStack.
+//! moto, a second S3 and Glue emulator, written independently of MiniStack.
 
 use std::{
     env,
@@ -28,10 +28,10 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts moto. `target` is Cargo's folder, in which its Python environment is made.
+    /// Starts moto. Its Python environment is created in `target`, Cargo's target folder.
     pub async fn start(target: &Path) -> Moto {
         let python = venv::made(target, &REQUIREMENTS).await.unwrap_or_else(|error| panic!("{error:#}"));
-        // Another process may take the port between its choice and its use.
+        // Another process may take the port before moto binds it.
         for _ in 0..5 {
             if let Some(moto) = Self::try_start(&python).await {
                 return moto;

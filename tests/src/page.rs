@@ -1,4 +1,4 @@
-//! The repository's Markdown pages: headings, prose, and the commands that they tell a reader to run.
+//! The repository's Markdown pages: their headings, prose, and the commands that they tell a reader to run.
 
 use std::{fs, process::Command};
 
@@ -7,7 +7,7 @@ use cli::workspace;
 use crate::instruction::{Block, Instruction};
 
 pub struct Page {
-    /// The path below the repository's root, such as `docs/deploy.md`.
+    /// The path relative to the repository's root, such as `docs/deploy.md`.
     pub path: String,
     pub text: String,
 }
@@ -24,7 +24,7 @@ impl Page {
         tracked().iter().filter(|path| path.ends_with(".md")).map(|path| Page::read(path)).collect()
     }
 
-    /// Splits the page into its lines of prose and its blocks of code, both in order.
+    /// Splits the page into its lines of prose and its code blocks, both in order.
     fn parts(&self) -> (Vec<&str>, Vec<Block>) {
         let (mut prose, mut blocks) = (Vec::new(), Vec::<Block>::new());
         let (mut heading, mut fence, mut inside, mut after_blank) = (String::new(), None, false, true);
@@ -71,7 +71,7 @@ impl Page {
         self.parts().1
     }
 
-    /// Returns the anchors that GitHub makes from the headings.
+    /// Returns the anchors that GitHub generates from the headings.
     pub fn anchors(&self) -> Vec<String> {
         let mut anchors: Vec<String> = Vec::new();
         for title in self.prose().into_iter().filter_map(title) {
@@ -84,7 +84,7 @@ impl Page {
         anchors
     }
 
-    /// Returns every command, in the order of the page.
+    /// Returns every command, in the page's order.
     pub fn instructions(&self) -> Vec<Instruction> {
         self.blocks().iter().flat_map(Block::instructions).collect()
     }
@@ -105,7 +105,7 @@ fn title(line: &str) -> Option<&str> {
     (1..=6).contains(&level).then(|| text.strip_prefix(' ')).flatten().map(str::trim)
 }
 
-/// Returns the paths that git tracks, below the root.
+/// Returns the paths that git tracks, relative to the repository's root.
 pub fn tracked() -> Vec<String> {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(workspace::root()).output().expect("git");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));

@@ -1,4 +1,4 @@
-//! A throw-away PgBouncer on this machine: the one on PATH, or else Debian's package, unpacked under `target/`.
+//! A throw-away PgBouncer on this machine: the one on PATH, or else the one from Debian's package, unpacked under `target/`.
 
 use std::{
     fs,
@@ -14,13 +14,13 @@ use crate::postgres::{Owner, PASSWORD, Postgres, SHELL, USER, run};
 pub struct PgBouncer {
     directory: PathBuf,
     port: u16,
-    /// A shell that ends PgBouncer and removes the directory when its standard input closes. TERM is PgBouncer's immediate
-    /// shutdown.
+    /// A shell that ends PgBouncer and removes the directory when its standard input closes. TERM makes PgBouncer shut down
+    /// immediately.
     shell: Child,
 }
 
 impl PgBouncer {
-    /// Starts a pooler before a server, with settings such as `pool_mode = transaction`.
+    /// Starts a pooler in front of a server, with settings such as `pool_mode = transaction`.
     pub fn start(server: &Postgres, settings: &[&str]) -> PgBouncer {
         let owner = Owner::of_servers();
         let directory = owner.directory("pgbouncer");
@@ -85,7 +85,7 @@ fn program(directory: &Path) -> PathBuf {
     installed.into_iter().find(|program| program.is_file()).unwrap_or_else(|| unpacked(directory))
 }
 
-/// Returns the folder of the unpacked libraries; an empty path where PgBouncer is installed.
+/// Returns the folder with the unpacked libraries, or an empty path if PgBouncer is installed.
 fn libraries(program: &Path) -> PathBuf {
     let root = program.ancestors().find(|path| path.ends_with("pgbouncer-package"));
     root.map(|root| root.join("libraries")).unwrap_or_default()

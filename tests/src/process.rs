@@ -1,4 +1,4 @@
-//! Processes of this machine, found by their environment variables.
+//! Processes on this machine, found by their environment variables.
 
 use std::{
     fs,
@@ -43,14 +43,14 @@ impl Process {
         script.and_then(|script| script.rsplit('/').next()).unwrap_or_default().to_owned()
     }
 
-    /// Reads `VmRSS` or `VmHWM` from the process's status, in MB of 2²⁰ bytes. `None` when the process has ended.
+    /// Reads `VmRSS` or `VmHWM` from the process's status, in MB of 2²⁰ bytes. Returns `None` when the process has ended.
     pub fn status(&self, name: &str) -> Option<f64> {
         let status = fs::read_to_string(self.file("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
     }
 
-    /// Resets `VmHWM`, the peak of the memory: proc(5).
+    /// Resets `VmHWM`, the peak memory use; see proc(5).
     pub fn forget_peak(&self) {
         let _ = fs::write(self.file("clear_refs"), "5");
     }

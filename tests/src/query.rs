@@ -1,3 +1,3 @@
-//! Athena in memory.
+//! An in-memory Athena.
 
 pub use turntable_core::memory::query::{Memory, one};

@@ -1,12 +1,12 @@
-//! Reproducible random numbers, and the sizes of exhaustive tests.
+//! Reproducible random numbers, and how much the exhaustive tests run.
 
-/// Returns the whole number in an environment variable, or `None` where the variable isn't set. Panics on other text.
+/// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a number.
 pub fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
 }
 
-/// Returns how many schedules or histories an exhaustive test runs: [`variable`], or the default.
+/// Returns how many schedules or histories an exhaustive test runs: the value of [`variable`], or the default.
 pub fn count(name: &str, default: u64) -> u64 {
     variable(name).unwrap_or(default)
 }
@@ -19,7 +19,7 @@ impl Random {
         Random(seed)
     }
 
-    /// Returns one of `0..end`.
+    /// Returns a number in `0..end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -28,7 +28,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    /// Returns one of these values, or `None` of an empty slice.
+    /// Returns one of these values, or `None` if the slice is empty.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len() as u64) as usize])
     }

@@ -1,4 +1,4 @@
-//! The functions in process, on S3, Glue and Athena in memory, with a clock that only tests move.
+//! Runs the functions in this process, on in-memory S3, Glue and Athena, with a clock that only tests move.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use turntable::{
 
 use crate::{catalog, engine, memory, query};
 
-/// One dataset `users` of the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
+/// A rig with one dataset, `users`: the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
 pub struct Rig {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,
@@ -40,7 +40,7 @@ pub struct Rig {
 
 const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 
-/// The messages sent to the queue, and the fates of failed messages in words.
+/// The messages sent to the queue, and a line about what became of each failed message.
 #[derive(Default)]
 pub struct Sent(pub Mutex<Vec<String>>, pub Mutex<Vec<String>>);
 
@@ -95,8 +95,8 @@ impl Rig {
         rig
     }
 
-    /// Creates a rig with one dataset `optouts` of the table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is
-    /// added to its entry.
+    /// Creates a rig with one dataset, `optouts`: the table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is
+    /// added to the dataset's entry.
     pub fn inbox(more: &str) -> Rig {
         let rig = Rig {
             paths: TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
@@ -145,7 +145,7 @@ impl Rig {
         self.objects.put("s3://lake/datasets.toml", text);
     }
 
-    /// Returns the time without moving it.
+    /// Returns the time without moving the clock.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).expect("a time")
     }
@@ -155,18 +155,18 @@ impl Rig {
         self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
-    /// Writes a source of so many rows.
+    /// Writes a source file with `rows` rows.
     pub fn source(&self, rows: usize) {
         let lines: String = (0..rows).map(|id| format!("{id},n{id}\n")).collect();
         self.objects.put("s3://lake/in/users.csv", format!("id,name\n{lines}"));
     }
 
-    /// Returns the world on the test's own catalog and objects, such as ones that fail.
+    /// Returns an environment with the test's own catalog and objects, such as ones that fail.
     pub fn env_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> Environment {
         let (clock, random) = (self.clock.clone(), self.random.clone());
-        // The clock moves a millisecond with each reading, so no two times are equal.
+        // Each reading moves the clock by a millisecond, so no two times are equal.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
-        // A multiple of twenty gives a refresh that lost a race its shortest pause.
+        // With a multiple of twenty, a refresh that lost a race waits for the shortest pause.
         let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
         Environment { catalog, objects, query: self.athena.clone(), clock, datasets }
@@ -216,7 +216,7 @@ impl Rig {
         self.ask(json!({ "dataset": "users", "generation": generation })).await
     }
 
-    /// Returns the event of a generation's manifest.
+    /// Returns the S3 event for a generation's manifest.
     pub fn event(&self, generation: &Generation) -> Value {
         let key = self.paths.manifest(generation);
         json!({
@@ -240,7 +240,7 @@ impl Rig {
         flip::handle(self.env(), request).await
     }
 
-    /// Returns the live generation; `None` when there is no table, or its location is unmanaged.
+    /// Returns the live generation, or `None` if there is no table or its location is unmanaged.
     pub fn live(&self) -> Option<Generation> {
         let table = self.catalog.get(&self.table)?;
         self.paths.parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)

@@ -1,4 +1,4 @@
-//! Starts a throw-away database server under a shell. The server's log is the file `log` in its directory.
+//! Starts a throw-away database server from a shell. The server's log is the file `log` in its directory.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The words of the log that tell a started server from one that failed.
+/// Phrases in the log that tell a started server from one that failed.
 pub(crate) struct Words {
     pub up: &'static [&'static str],
     pub failed: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Words {
 
 /// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the log.
 pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Child) -> (u16, Child) {
-    // Another process may take the port between its choice and its use.
+    // Another process may take the port before the server binds it.
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let mut shell = serve(port);
@@ -32,7 +32,7 @@ pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Chi
     panic!("the server does not start: {why}");
 }
 
-/// Waits for a server's start. A server that doesn't start is ended, and its directory stays.
+/// Waits until a server has started, and returns whether it has. Ends a server that doesn't start, but keeps its directory.
 fn is_up(directory: &Path, words: &Words, shell: &mut Child) -> bool {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {

@@ -1,4 +1,4 @@
-//! An overloaded AWS: a proxy that refuses a fixed share of each service's requests, with that service's own errors.
+//! Simulates an overloaded AWS: a proxy that rejects a fixed share of each service's requests, with that service's own errors.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use tokio::{
 
 use crate::random::Random;
 
-/// How many of a service's hundred requests are refused, before anything is done for them.
+/// How many of every hundred requests to a service are rejected before they have any effect.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    /// Refused with `ThrottlingException`, `RequestThrottled` or `SlowDown`.
+    /// Rejected with `ThrottlingException`, `RequestThrottled` or `SlowDown`.
     pub throttled: u64,
-    /// Refused with status 500.
+    /// Rejected with status 500.
     pub failed: u64,
 }
 
@@ -30,17 +30,17 @@ enum Fate {
 }
 
 impl Rates {
-    /// Returns the fate of a service's `number`-th request, counted from 0.
+    /// Returns the fate of the `number`-th request to a service, counted from 0.
     ///
     /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4 throttled and
-    /// 1 failed among them. Chance decides only their places, so no service gets away without a refusal.
+    /// 1 failed among them. Chance decides only their places, so every service gets some rejections.
     fn fate(self, seed: u64, number: u64) -> Fate {
         let unit = [self.throttled, self.failed, 100].into_iter().fold(0, greatest_common_divisor);
         let size = 100 / unit;
         let (throttled, refused) = (self.throttled / unit, (self.throttled + self.failed) / unit);
         let mut random = Random::new(seed ^ (number / size).wrapping_mul(0x9e37_79b9));
         let mut places: Vec<u64> = (0..size).collect();
-        // Fisher and Yates.
+        // Fisher-Yates shuffle.
         for at in (1..places.len()).rev() {
             places.swap(at, random.below(at as u64 + 1) as usize);
         }
@@ -56,7 +56,7 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// How many requests of a service passed, and how many were refused.
+/// How many requests to a service passed, and how many were rejected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     pub passed: u64,
@@ -83,7 +83,7 @@ impl Throttle {
         Throttle { rates, seed, counts: Arc::default() }
     }
 
-    /// Starts a proxy before this endpoint, and returns the proxy's own.
+    /// Starts a proxy in front of this endpoint, and returns the proxy's own endpoint.
     pub async fn before(&self, endpoint: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -142,8 +142,8 @@ impl Throttle {
     }
 }
 
-/// Returns a refusal with the service's own error code. Sources: Glue's and Athena's API references ("Common Errors"), SQS's
-/// JSON protocol, S3's "Error responses".
+/// Returns an error response with the service's own error code. Sources: Glue's and Athena's API references ("Common Errors"),
+/// SQS's JSON protocol, S3's "Error responses".
 fn refused(service: &str, status: u16) -> String {
     let is_s3 = service.starts_with("S3");
     let code = match (service, status) {
@@ -167,7 +167,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` when the client hung up first.
+    /// Reads a request's head. Returns `None` if the client hung up first.
     async fn read(client: &mut TcpStream) -> Result<Option<Head>> {
         let mut read = Vec::new();
         loop {

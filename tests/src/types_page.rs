@@ -1,10 +1,10 @@
-//! docs/types.md, whose tables the tests compare with the code's behaviour.
+//! Reads docs/types.md: the tests compare its tables with the code's behaviour.
 
 use arrow_schema::{DataType, Fields, TimeUnit};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/types.md");
 
-/// Returns the cells of each row of the table below a heading, without the table's head.
+/// Returns the cells of each row in the table below a heading, without the header row.
 pub fn table(heading: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(DOCUMENT).unwrap();
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
@@ -12,14 +12,14 @@ pub fn table(heading: &str) -> Vec<Vec<String>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// Returns the types that stand between backticks.
+/// Returns the types between backticks.
 pub fn in_code(cell: &str) -> Vec<String> {
     // A domain's base type follows ` over `; the row isn't about it.
     let types = cell.split(" over ").next().unwrap();
     types.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Returns Arrow's type as the page writes it.
+/// Returns an Arrow type as the page writes it.
 pub fn arrow(of: &DataType) -> String {
     let named = |fields: &Fields| {
         let each = fields.iter().map(|field| format!("{}: {}", field.name(), arrow(field.data_type())));

@@ -1,4 +1,4 @@
-//! A wire between a function and the ports. Every call goes over it, and the test decides each call's fate.
+//! A wire between a function and its ports. Every call goes over it, and the test decides each call's fate.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use turntable::{
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
-/// The operation of a call.
+/// What a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
     Table,
@@ -54,7 +54,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Returns whether others can see that the operation was done.
+    /// Returns whether others can see the operation's effect.
     pub fn is_effect(self) -> bool {
         use Op::{
             AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
@@ -82,7 +82,7 @@ impl Op {
     }
 }
 
-/// One call: its operation, and the table, object, location or text that it is about.
+/// One call: its operation, and the table, object, location or text that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call {
     pub op: Op,
@@ -107,14 +107,14 @@ pub enum Fate {
     /// that recognises its own echo (by a mark or a token) answers as if nothing had happened: `tests/tests/it/sdk.rs` shows
     /// which ports do.
     Twice,
-    /// Half of the objects are deleted, and the caller gets an error. The same as `Fails` for other calls.
+    /// Half of the objects are deleted, and the caller gets an error. Calls that delete nothing fail as with `Fails`.
     Half,
     /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer. AWS never
     /// does this: it stands for a program that leaves the call out.
     LeftOut,
-    /// The call has no effect, and its process has died.
+    /// The process dies before the call has any effect.
     NeverLeaves,
-    /// The call takes effect, and its process has died.
+    /// The call takes effect, and then the process dies.
     LastOfAll,
 }
 
@@ -132,7 +132,7 @@ pub struct Wired<P: ?Sized> {
     pub port: Arc<P>,
 }
 
-/// Returns the world with its ports behind a wire.
+/// Returns the environment with its ports behind a wire.
 pub fn wired(env: &Environment, wire: Arc<dyn Wire>) -> Environment {
     Environment {
         catalog: Arc::new(Wired { wire: wire.clone(), port: env.catalog.clone() }),
@@ -143,7 +143,7 @@ pub fn wired(env: &Environment, wire: Arc<dyn Wire>) -> Environment {
 }
 
 impl<P: ?Sized> Wired<P> {
-    /// Makes a call of a port that doesn't recognise its own echo: `again` is the SDK's second attempt.
+    /// Makes a call to a port that doesn't recognise its own echo. `again` is the SDK's second attempt.
     async fn twice<T>(
         &self,
         op: Op,
@@ -157,7 +157,7 @@ impl<P: ?Sized> Wired<P> {
         carry(fate, &call, left_out.into(), act, Some(again)).await
     }
 
-    /// Makes a call whose second attempt is answered like the first. `left_out` is the answer for [`Fate::LeftOut`].
+    /// Makes a call whose second attempt gets the same answer as the first. `left_out` is the answer for [`Fate::LeftOut`].
     async fn once<T>(
         &self,
         op: Op,
@@ -297,7 +297,7 @@ impl Objects for Wired<dyn Objects> {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
-        // This sends no request: a small object is sent by `finish`.
+        // Sends no request: `finish` sends a small object.
         let upload = self.port.upload(at).await?;
         Ok(Box::new(Upload { wire: Wired { wire: self.wire.clone(), port: Arc::new(()) }, at: at.clone(), upload }))
     }
@@ -354,7 +354,7 @@ impl Queue for Wired<dyn Queue> {
 
 #[async_trait]
 impl Engine for Wired<dyn Engine> {
-    /// The SDK's second attempt has the first one's token in Athena. A job's start is sent once.
+    /// In Athena, the SDK's second attempt has the same token as the first. A Glue job's start is sent once.
     async fn start(&self, pending: &Planned, again: bool) -> Result<String> {
         self.once(Op::Start, &pending.location, None, self.port.start(pending, again)).await
     }

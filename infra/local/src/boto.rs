@@ -32,17 +32,17 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws.py");
 pub struct Boto(Arc<Process>);
 
 struct Process {
-    /// `None` only while it is dropped.
+    /// `None` only while the process is being dropped.
     stdin: Mutex<Option<ChildStdin>>,
     child: Mutex<Child>,
     waiting: Arc<Mutex<Waiting>>,
     next_id: AtomicU64,
 }
 
-/// The callers that wait for an answer, by the id of their request. `None` when the process has ended.
+/// The callers that wait for an answer, by request id. `None` when the process has ended.
 type Waiting = Option<HashMap<u64, oneshot::Sender<Answer>>>;
 
-/// A line of the process's stdout.
+/// A line from the process's stdout.
 #[derive(Debug, Deserialize)]
 struct Answer {
     id: u64,
@@ -50,7 +50,7 @@ struct Answer {
     error: Option<OperationError>,
 }
 
-/// The error of an AWS operation, or an exception's class and text.
+/// The error from an AWS operation, or an exception's class and message.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct OperationError {
     pub code: String,
@@ -80,13 +80,13 @@ impl Boto {
             ("PYTHONDONTWRITEBYTECODE", "1"),
             ("PYTHONWARNINGS", "ignore"),
         ]);
-        // A process group of its own: a Ctrl-C in the terminal reaches only this process, which then closes the pipe.
+        // Starts its own process group: a Ctrl-C in the terminal reaches only this process, which then closes the pipe.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {} {SCRIPT}", python.display()))?;
         let stdin = child.stdin.take().context("aws.py has no stdin")?;
         let stdout = child.stdout.take().context("aws.py has no stdout")?;
         let waiting: Arc<Mutex<Waiting>> = Arc::new(Mutex::new(Some(HashMap::new())));
-        // A thread and not a task: the process may outlive the Tokio runtime that it was started from.
+        // Uses a thread rather than a task, because the process may outlive the Tokio runtime that started it.
         let answered = waiting.clone();
         thread::Builder::new().name("aws.py".into()).spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -98,7 +98,7 @@ impl Boto {
                 // A caller that was cancelled no longer waits.
                 let _ = caller.map(|caller| caller.send(answer));
             }
-            // Ends the wait of all callers with an error.
+            // Gives every caller that still waits an error.
             lock(&answered).take();
         })?;
         let process =
@@ -106,7 +106,7 @@ impl Boto {
         Ok(Boto(Arc::new(process)))
     }
 
-    /// Returns the client of the account of an access key.
+    /// Returns a client for the account that an access key belongs to.
     pub fn account(&self, access_key: &str) -> Account {
         Account { boto: self.clone(), access_key: access_key.to_owned() }
     }
@@ -141,7 +141,7 @@ impl Drop for Process {
     }
 }
 
-/// Locks a mutex, even if another holder has panicked: no value here is ever half-changed.
+/// Locks a mutex even if another holder has panicked, because no value here is ever half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,7 +179,7 @@ impl StackState {
 }
 
 impl Account {
-    /// Starts the creation of a stack from a template in S3.
+    /// Starts to create a stack from a template in S3.
     pub async fn create_stack(&self, name: &str, template_url: &str, parameters: &[(&str, &str)]) -> Result<()> {
         let parameters: Vec<Value> =
             parameters.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value })).collect();
@@ -206,7 +206,7 @@ impl Account {
         Ok(result["StackEvents"].as_array().into_iter().flatten().filter_map(line).collect())
     }
 
-    /// Returns the messages of a log group since a time in Unix milliseconds.
+    /// Returns the messages in a log group since a time in Unix milliseconds.
     pub async fn log_messages(&self, group: &str, since: i64) -> Result<Vec<String>> {
         let request = json!({ "logGroupName": group, "startTime": since });
         let result = self.call("logs", "FilterLogEvents", request).await?;
@@ -214,13 +214,13 @@ impl Account {
         Ok(result["events"].as_array().into_iter().flatten().filter_map(message).collect())
     }
 
-    /// Returns the target of a schedule, for [`Account::schedule_once`].
+    /// Returns a schedule's target, for [`Account::schedule_once`].
     pub async fn schedule_target(&self, name: &str) -> Result<Value> {
         let mut result = self.call("scheduler", "GetSchedule", json!({ "Name": name })).await?;
         Ok(result["Target"].take())
     }
 
-    /// Creates a schedule that fires once, at a time in UTC (`2026-01-31T12:00:00`), and is then deleted.
+    /// Creates a schedule that fires once, at a UTC time such as `2026-01-31T12:00:00`, and is then deleted.
     pub async fn schedule_once(&self, name: &str, at: &str, target: Value) -> Result<()> {
         let request = json!({
             "Name": name, "ScheduleExpression": format!("at({at})"), "Target": target,
@@ -229,16 +229,16 @@ impl Account {
         self.call("scheduler", "CreateSchedule", request).await.map(drop)
     }
 
-    /// Returns the environment variables of a function.
+    /// Returns a function's environment variables.
     pub async fn function_environment(&self, name: &str) -> Result<BTreeMap<String, String>> {
         let mut result = self.call("lambda", "GetFunctionConfiguration", json!({ "FunctionName": name })).await?;
         match result["Environment"]["Variables"].take() {
             Value::Null => Ok(BTreeMap::new()),
-            variables => serde_json::from_value(variables).with_context(|| format!("the environment of {name}")),
+            variables => serde_json::from_value(variables).with_context(|| format!("cannot read {name}'s environment")),
         }
     }
 
-    /// Sets the time limit of a function.
+    /// Sets a function's timeout in seconds.
     pub async fn set_function_timeout(&self, name: &str, seconds: u32) -> Result<()> {
         let request = json!({ "FunctionName": name, "Timeout": seconds });
         self.call("lambda", "UpdateFunctionConfiguration", request).await.map(drop)

@@ -1,4 +1,4 @@
-//! Builds the functions, with the profile and in the target folder of this process.
+//! Builds the functions with this process's profile, in its target folder.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ pub struct Build {
 }
 
 impl Build {
-    /// Reads the path of this executable: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
+    /// Derives the build from this executable's path: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
     pub fn of_this_process() -> Result<Build> {
         let (executable, target) = (env::current_exe()?, workspace::target()?);
         let below: Vec<_> = executable
@@ -51,7 +51,7 @@ impl Build {
     }
 
     /// Builds the functions and returns their binaries. Builds the whole workspace, because a part of it would resolve
-    /// to other features and compile the SDKs once more.
+    /// to other features and compile the SDKs again.
     pub async fn build(&self, python: &Path, functions: &[String]) -> Result<BTreeMap<String, PathBuf>> {
         say("building the functions");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

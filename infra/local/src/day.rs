@@ -13,16 +13,16 @@ use turntable::{
 
 use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
 
-/// Lambda's time limit for an export.
+/// How long an export may take: Lambda's maximum.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(900);
-/// After an error and this time without a log line, every dataset that isn't live counts as failed.
+/// If no log line arrives for this long after an error, every dataset that isn't live yet counts as failed.
 const QUIET_PERIOD: Duration = Duration::from_secs(5);
 
 pub struct Day<'a> {
     stack: &'a Stack,
-    /// The datasets that have not flipped yet, each with its location before the day.
+    /// The datasets that haven't flipped yet, each with its location before this day.
     pending: Vec<(&'a Dataset, Option<Location>)>,
-    /// Unix milliseconds.
+    /// When the day started, in Unix milliseconds.
     since: i64,
 }
 
@@ -37,8 +37,8 @@ impl<'a> Day<'a> {
         Ok(Day { stack, pending, since })
     }
 
-    /// Fires the schedule and waits until every dataset is live, or until no more progress is possible; then the report
-    /// has faults.
+    /// Fires the schedule and waits until every dataset is live. If no more progress is possible, adds faults to the
+    /// report instead.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         say("the schedule is due; the emulator fires it within ten seconds");
@@ -61,7 +61,7 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Removes the datasets that have flipped from the pending ones, and returns them.
+    /// Removes the datasets that have flipped from `pending`, and returns them.
     async fn flipped(&mut self) -> Result<Vec<(&'a Dataset, Manifest)>> {
         let (mut flipped, mut still) = (Vec::new(), Vec::new());
         for (dataset, before) in std::mem::take(&mut self.pending) {
@@ -83,8 +83,8 @@ impl<'a> Day<'a> {
         Ok(lines)
     }
 
-    /// Returns a live generation with the times that the functions logged. The emulator delivers log lines at the end
-    /// of an invocation, shortly after the flip.
+    /// Returns a live generation with the durations that the functions logged. The emulator delivers log lines at the
+    /// end of an invocation, shortly after the flip.
     async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
         let mut build = LiveGeneration {
             dataset: dataset.name.clone(),
@@ -133,21 +133,22 @@ impl Patience {
         }
         let errors = lines.iter().filter(|line| is_error(line)).count();
         let exported = lines.iter().filter(|line| field(line, "message") == "exported").count();
-        // `datasets` counts messages; a group has one.
+        // `datasets` counts messages; a group has only one.
         let fanned_out = lines.iter().find(|line| field(line, "message") == "queued");
         let messages = fanned_out.and_then(|line| field(line, "datasets").as_u64()).unwrap_or_default();
-        // An export's lines arrive when it has ended, so silence means nothing while one runs.
+        // An export's lines arrive only when it ends, so silence means nothing while one is running.
         let at_rest = errors > 0 && (errors + exported) as u64 >= messages;
         self.start.elapsed() > EXPORT_TIMEOUT || at_rest && self.last_line.elapsed() > QUIET_PERIOD
     }
 }
 
-/// A line that is not structured comes from a panic, or from the emulator when a function can't start.
+/// Returns whether a log line reports an error. An unstructured line does: it comes from a panic, or from the emulator
+/// when a function can't start.
 fn is_error(line: &Value) -> bool {
     line["level"] == "ERROR" || line.is_string()
 }
 
-/// Returns a field of a structured log line, or null.
+/// Returns a field from a structured log line, or null.
 fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
     &line["fields"][name]
 }
@@ -161,7 +162,7 @@ fn shown(line: &Value) -> String {
     format!("{level} {}", fields.join(" "))
 }
 
-/// Returns the Glue table's location, or `None` without a table.
+/// Returns the Glue table's location, or `None` if there is no table.
 pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
     let answer = stack.glue.get_table().database_name(&table.database).name(&table.table).send().await;
     let table = match answer {

@@ -33,7 +33,7 @@ impl Emulator {
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));
-        // A template in the request itself may have at most 51,200 bytes.
+        // A template inside the request may have at most 51,200 bytes.
         let template = ByteStream::from(self.tools.template.packaged(&code).into_bytes());
         s3.put_object().bucket(&scratch).key("template.yaml").body(template).send().await?;
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
@@ -65,9 +65,9 @@ async fn created(account: &Account, name: &str) -> Result<BTreeMap<String, Strin
     }
 }
 
-/// Makes the deployment package of a custom runtime. Its `bootstrap` runs the executable where Cargo put it: MiniStack
-/// keeps a copy of the package for every function of every stack, and executables with debug information are large. The
-/// build time in it makes the package of other code differ.
+/// Builds the deployment package for a custom runtime. Its `bootstrap` runs the executable where Cargo put it: MiniStack
+/// keeps a copy of the package for every function in every stack, and executables with debug information are large. The
+/// package contains the build time, so that a package for different code differs.
 fn package(binary: &Path) -> Result<Vec<u8>> {
     let path = binary.to_str().with_context(|| format!("the path {} is not UTF-8", binary.display()))?;
     let built = fs::metadata(binary)?.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();

@@ -2,20 +2,20 @@
 
 use cli::laptop;
 
-/// The settings that may differ between two stacks of one emulator.
+/// The settings that may differ between two stacks in one emulator.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// The account: twelve digits, or `test` for 000000000000.
+    /// The account: its twelve digits, or `test` for 000000000000.
     pub access_key: String,
     pub stack: String,
     /// The stack's bucket. Bucket names are global across accounts.
     pub bucket: String,
-    /// Further parameters of template.yaml.
+    /// More parameters for template.yaml.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Deployment {
-    /// Returns the settings of the stack `turntable` in an account, with a bucket for this account.
+    /// Returns the settings for the stack `turntable` in an account, with the account's own bucket.
     pub fn in_account(access_key: &str) -> Self {
         Self {
             access_key: access_key.into(),

@@ -1,4 +1,4 @@
-//! Runs an emulator of AWS: MiniStack and the Athena endpoint, on free ports of the loopback interface.
+//! Runs an AWS emulator: MiniStack and the Athena endpoint, on free ports on the loopback interface.
 
 use std::{
     env,
@@ -25,15 +25,16 @@ use crate::{
     tools::Tools,
 };
 
-/// The time limit for the start of a process.
+/// How long a process may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const MAX_PORT_ATTEMPTS: usize = 5;
 
-/// The number of log lines in an error.
+/// How many log lines an error quotes.
 const TAIL_LINES: usize = 30;
 
-/// Runs until it is dropped. Accounts are isolated from each other, but bucket names are global, as on AWS.
+/// A running emulator, which stops when it is dropped. Accounts are isolated from each other, but bucket names are
+/// global, as on AWS.
 pub struct Emulator {
     pub endpoint: String,
     pub athena_endpoint: String,
@@ -48,8 +49,8 @@ impl Emulator {
         Self::start_behind(tools, async |endpoint| endpoint.to_owned()).await
     }
 
-    /// Starts the emulator, and gives the functions the endpoints that `between` returns, such as those of a proxy. It
-    /// is called once with Athena's endpoint and once with that of everything else.
+    /// Starts the emulator, and gives the functions the endpoints that `between` returns, such as a proxy's. `between`
+    /// is called once with Athena's endpoint and once with the endpoint for everything else.
     pub async fn start_behind(tools: &Tools, between: impl AsyncFn(&str) -> String) -> Result<Emulator> {
         say("starting MiniStack and the Athena endpoint");
         // Another process may take the port before MiniStack does.
@@ -62,7 +63,7 @@ impl Emulator {
         bail!("found no free port for MiniStack in {MAX_PORT_ATTEMPTS} attempts")
     }
 
-    /// Starts the emulator on a port. Returns `None` if another process has it.
+    /// Starts the emulator on a port. Returns `None` if another process uses the port.
     pub async fn start_at(
         tools: &Tools,
         port: u16,
@@ -82,7 +83,7 @@ impl Emulator {
         }
         let ready = |log: &str| log.lines().find_map(|line| serde_json::from_str::<Ready>(line).ok());
         let Some(Ready { endpoint: athena_endpoint }) = athena.until(ready).await? else {
-            bail!("the Athena endpoint ended during its start:\n{}", athena.tail());
+            bail!("the Athena endpoint ended while it was starting:\n{}", athena.tail());
         };
 
         let port = port.to_string();
@@ -105,32 +106,32 @@ impl Emulator {
         let listening = format!("Running on {endpoint} ");
         if ministack.until(|log| log.contains(&listening).then_some(())).await?.is_none() {
             let log = ministack.tail();
-            // The first text is MiniStack's own check, the second the operating system's error.
+            // The first text comes from MiniStack's own check, the second from the operating system.
             if log.contains("already in use") || log.contains("Address already in use") {
                 return Ok(None);
             }
             let status = ministack.process.ended()?.map(|status| status.to_string()).unwrap_or_default();
-            bail!("MiniStack ended during its start ({status}):\n{log}");
+            bail!("MiniStack ended while it was starting ({status}):\n{log}");
         }
         let boto = Boto::start(&tools.python, &endpoint)?;
         Ok(Some(Emulator { endpoint, athena_endpoint, tools: tools.clone(), boto, children: [ministack, athena] }))
     }
 
-    /// Returns the configuration for everything but Athena, as the account of an access key.
+    /// Returns the SDK configuration for everything except Athena, in an access key's account.
     pub fn sdk_config(&self, access_key: &str) -> SdkConfig {
         laptop::config(access_key, &self.endpoint)
     }
 
-    /// Returns the configuration for Athena, as the account of an access key.
+    /// Returns the SDK configuration for Athena, in an access key's account.
     pub fn athena_config(&self, access_key: &str) -> SdkConfig {
         laptop::config(access_key, &self.athena_endpoint)
     }
 
-    /// Fails if a process of the emulator has ended by itself.
+    /// Fails if one of the emulator's processes has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         for child in &mut self.children {
             if let Some(status) = child.process.ended()? {
-                bail!("a process of the emulator has ended ({status}):\n{}", child.tail());
+                bail!("one of the emulator's processes has ended ({status}):\n{}", child.tail());
             }
         }
         Ok(())
@@ -144,7 +145,7 @@ impl Emulator {
 
 struct Child {
     process: Guarded,
-    /// Open, so that it can still be read when the guard has removed its folder.
+    /// The log, kept open so that it can still be read after the guard has removed its folder.
     log: File,
 }
 
@@ -170,7 +171,7 @@ impl Child {
         Ok(Child { process: Guarded::start(command)?, log })
     }
 
-    /// Waits for the result of `find` on the log. Returns `None` if the process ends before.
+    /// Waits until `find` returns something for the log. Returns `None` if the process ends first.
     async fn until<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let start = Instant::now();
         loop {
@@ -182,7 +183,7 @@ impl Child {
                 return Ok(None);
             }
             if start.elapsed() > START_TIMEOUT {
-                bail!("not ready after {} s:\n{}", START_TIMEOUT.as_secs(), self.tail());
+                bail!("the process was not ready after {} s:\n{}", START_TIMEOUT.as_secs(), self.tail());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -201,7 +202,7 @@ impl Child {
     }
 }
 
-/// Creates the folder for logs and data; the children's guards remove it.
+/// Creates a folder for logs and data, which the children's guards remove.
 fn new_folder() -> Result<PathBuf> {
     let nanos = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
     let folder = env::temp_dir().join(format!("turntable-{}-{nanos}", std::process::id()));

@@ -1,4 +1,4 @@
-//! Resources for datasets that Athena or Glue build: the template's parameters, workgroups, jobs and PySpark.
+//! What datasets that Athena or Glue builds need: template parameters, workgroups, jobs and PySpark.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,7 +9,7 @@ use turntable::config::{Config, Source};
 
 use crate::{progress::say, stack::Stack, tools::Tools};
 
-/// Returns the parameters of template.yaml that name the workgroups and jobs.
+/// Returns the template.yaml parameters that name the workgroups and jobs.
 pub fn parameters(config: &Config) -> Vec<(String, String)> {
     [("EngineWorkgroups", workgroups(config)), ("GlueJobs", jobs(config))]
         .into_iter()
@@ -41,8 +41,8 @@ pub async fn prepare(tools: &Tools, config: &Config) -> Result<()> {
     if jobs(config).is_empty() { Ok(()) } else { tools.spark().await }
 }
 
-/// Creates the workgroups and the Glue jobs of the datasets. The script of job `NAME` is `NAME.py` in the folder
-/// `beside`, the datasets file's.
+/// Creates the datasets' workgroups and Glue jobs. The script for job `NAME` is `NAME.py` in `beside`, the folder that
+/// contains the datasets file.
 pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()> {
     for name in workgroups(config) {
         create_workgroup(stack, &name).await?;
@@ -61,7 +61,7 @@ pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()>
     Ok(())
 }
 
-/// Creates an Athena workgroup whose users choose the location of results.
+/// Creates an Athena workgroup whose users choose where results are written.
 pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     if name == "primary" {
         return Ok(());
@@ -72,7 +72,7 @@ pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces the script of a Glue job.
+/// Replaces a Glue job's script.
 pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
     let key = format!("jobs/{name}.py");
     let put = stack.s3.put_object().bucket(&stack.scratch).key(&key).body(script.into());

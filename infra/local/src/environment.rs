@@ -1,7 +1,7 @@
 //! The environment variables that child processes inherit.
 
-/// Variables that the emulator's processes get from the user's environment. AWS credentials, profiles and endpoints are
-/// not among them.
+/// The variables that the emulator's processes inherit from the user's environment. They include no AWS credentials,
+/// profiles or endpoints.
 pub const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",

@@ -13,16 +13,16 @@ use crate::progress::say;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guard.py");
 
-/// Returns a command that runs under `guard.py`. Add the program, its arguments and environment, and pass it to
-/// [`Guarded::start`]. The guard removes `folder` when the command has ended.
+/// Returns a command that runs under `guard.py`. Add the program, its arguments and its environment, then pass the
+/// command to [`Guarded::start`]. The guard removes `folder` when the command has ended.
 pub fn command(python: &Path, folder: Option<&Path>) -> Command {
     let mut command = Command::new(python);
     command.arg(SCRIPT).arg(folder.unwrap_or(Path::new("")));
     command
 }
 
-/// A process that ends, with every process that it started, when this value is dropped or when this process ends in any
-/// way.
+/// A process that ends, with every process that it started, when this value is dropped or when this process ends,
+/// however it ends.
 pub struct Guarded(Child);
 
 impl Guarded {
@@ -38,7 +38,7 @@ impl Guarded {
         Ok(self.0.try_wait()?)
     }
 
-    /// Waits for the end, and prints `still …` every ten seconds.
+    /// Waits until the process ends, and prints `still …` every ten seconds.
     pub async fn wait(mut self, still: &str) -> Result<ExitStatus> {
         let start = Instant::now();
         let mut said = 0;

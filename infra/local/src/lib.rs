@@ -1,6 +1,6 @@
-//! The runner: deploys template.yaml with the compiled functions into an emulator of AWS on this machine, with
-//! EventBridge, queues, S3 events and an Athena on DuckDB. [`run`] is the run that `cargo run -p local` shows. The
-//! operators' commands are in the crate `cli`.
+//! The runner: deploys template.yaml with the compiled functions into an AWS emulator on this machine, with EventBridge,
+//! queues, S3 events and an Athena on DuckDB. [`run`] is what `cargo run -p local` does. The operators' commands are in
+//! the crate `cli`.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -8,11 +8,11 @@
 //! | [`emulator`] | runs MiniStack and the Athena endpoint as [`guard`]ed child processes |
 //! | [`boto`] | calls CloudFormation, CloudWatch Logs, Scheduler and Lambda without SDK crates |
 //! | [`deploy`] | deploys the [`template`] with the settings of a [`deployment`]; the result is a [`stack`] |
-//! | [`sample`] | the sample's data |
-//! | [`engines`] | creates the resources of datasets that Athena or Glue build |
+//! | [`sample`] | generates the sample's data |
+//! | [`engines`] | creates what datasets that Athena or Glue builds need |
 //! | [`day`] | fires the schedule and waits until every dataset is live |
-//! | [`operator`] | a bad export, a rollback, and the flip back |
-//! | [`optouts`] | a person opts out and disappears from the extraction |
+//! | [`operator`] | makes a bad export, rolls back, and flips forward again |
+//! | [`optouts`] | opts a person out, and waits until the extraction lacks them |
 //! | [`reader`] | queries the tables without a pause |
 //! | [`outcome`], [`report`] | the results of a run |
 //! | [`up`] | keeps a stack running |

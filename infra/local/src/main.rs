@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
             Some(Command::Operator(command)) => command.run().await,
         }
     };
-    // A signal drops `work`, and with it all child processes.
+    // A signal drops `work`, which ends all child processes.
     let ended = tokio::select! {
         result = work => result,
         result = interrupted() => result.map(|()| if up { ExitCode::SUCCESS } else { INTERRUPTED.into() }),
@@ -79,7 +79,7 @@ async fn run(options: Options) -> Result<ExitCode> {
     Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for a signal to end.
+/// Waits for a signal that asks this process to end.
 async fn interrupted() -> Result<()> {
     let on = |kind| -> io::Result<_> { signal(kind) };
     let (mut interrupt, mut terminate, mut hangup) =

@@ -12,10 +12,10 @@ use crate::{
     stack::Stack,
 };
 
-/// The time limit for an audit: ten times its usual duration.
+/// How long an audit may take: ten times its usual duration.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Exports a broken source, and waits until `flip`, triggered by the manifest's event, has rejected the candidate.
+/// Exports a broken source, and waits until `flip`, which the manifest's S3 event triggers, has rejected the candidate.
 pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
     let since = jiff::Timestamp::now().as_millisecond();
     let exported = stack.invoke("export", &json!({ "dataset": dataset.name })).await??;
@@ -34,14 +34,14 @@ pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
     bail!("{candidate} was not rejected within {} s", AUDIT_TIMEOUT.as_secs())
 }
 
-/// Rolls back to the generation before live.
+/// Rolls back to the previous generation.
 pub async fn rollback(stack: &Stack, dataset: &Dataset) -> Result<Move> {
     let request =
         json!({ "dataset": dataset.name, "action": "rollback", "reason": "demonstration by cargo run -p local" });
     send(stack, dataset, "rollback", &request).await
 }
 
-/// Flips to a given generation. An event never makes a generation live again that was live before; an operator may.
+/// Flips to a given generation. An event never makes a formerly live generation live again; an operator can.
 pub async fn flip(stack: &Stack, dataset: &Dataset, to: Generation) -> Result<Move> {
     send(stack, dataset, "flip", &json!({ "dataset": dataset.name, "generation": to })).await
 }

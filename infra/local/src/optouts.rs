@@ -16,11 +16,11 @@ use crate::{
     stack::Stack,
 };
 
-/// The time limit for a refresh: ten times its usual duration with the emulator's schedule.
+/// How long a refresh may take: ten times its usual duration with the emulator's schedule.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Puts the opt-outs so far into the inbox, then one more. Returns the last one's outcome and the generation that is
-/// live in the end.
+/// Puts the opt-outs so far into the inbox, then one more. Returns the outcome for that last person, and the generation
+/// that is live afterwards.
 pub async fn person_opts_out(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<(OptedOut, LiveGeneration)> {
     let since = jiff::Timestamp::now().as_millisecond();
     let protected = &dataset.protects.first().context("the sample's opt-outs protect no table")?.table;
@@ -79,19 +79,19 @@ async fn count(stack: &Stack, sql: &str) -> Result<u64> {
     row[0].as_deref().context("the count is null")?.parse().with_context(|| format!("{row:?} is not a number"))
 }
 
-/// Returns the live generation, with the times that the function logged: until the flip, and of the flip.
+/// Returns the live generation, with the durations that the function logged: until the flip, and for the flip itself.
 async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<LiveGeneration> {
     let start = Instant::now();
     loop {
         let live = day::live(stack, &dataset.table).await?;
         let live = live
             .and_then(|live| dataset.paths.parse_generation(&live))
-            .context("the table is not at a generation of Turntable")?;
+            .context("the table's location is not a managed generation")?;
         let manifest = day::manifest(stack, dataset, &live).await?;
         let lines = stack.logs("optout", since).await?;
         let line = lines.iter().map(|line| &line["fields"]).find(|fields| fields["generation"] == live.to_string());
         let seconds = |name: &str| line.and_then(|fields: &Value| fields[name].as_f64());
-        // The emulator delivers the line at the end of the invocation, shortly after the flip.
+        // The emulator delivers the log line at the end of the invocation, shortly after the flip.
         if let (Some(all), Some(flip_s)) = (seconds("seconds"), seconds("flip")) {
             let dataset = dataset.name.clone();
             let (rows, bytes) = (manifest.rows, manifest.bytes);

@@ -1,4 +1,4 @@
-//! Results of a run's steps.
+//! The results of a run's steps.
 
 use serde::Serialize;
 use turntable::layout::Generation;
@@ -10,10 +10,10 @@ pub struct LiveGeneration {
     pub generation: Generation,
     pub rows: u64,
     pub bytes: u64,
-    /// The seconds from the request to the manifest, as `export` logged them. For opt-outs, the seconds until the flip,
-    /// as `optout` logged them.
+    /// Seconds from the request to the manifest, as logged by `export`. For opt-outs, seconds until the flip, as logged
+    /// by `optout`.
     pub export_s: f64,
-    /// The seconds of audit, `UpdateTable` and record, as `flip` logged them.
+    /// Seconds that the audit, `UpdateTable` and the flip record took, as logged by `flip`.
     pub flip_s: f64,
 }
 
@@ -35,7 +35,7 @@ pub struct Move {
     pub action: &'static str,
     pub from: Generation,
     pub to: Generation,
-    /// The time from the request to the response.
+    /// Seconds from the request to the response.
     pub seconds: f64,
 }
 
@@ -45,9 +45,9 @@ pub struct OptedOut {
     pub dataset: String,
     /// The view that the extraction reads.
     pub view: String,
-    /// The person's rows in the view before the drop, and after.
+    /// How many rows the person has in the view, before the drop and after it.
     pub before: u64,
     pub after: u64,
-    /// The time from the end of the put to the end of the first query without the person.
+    /// Seconds from the end of the put to the end of the first query that doesn't find the person.
     pub seconds: f64,
 }

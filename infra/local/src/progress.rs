@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Instant};
 
-/// Prints one step.
+/// Prints a step.
 pub fn say(text: impl std::fmt::Display) {
     static START: OnceLock<Instant> = OnceLock::new();
     let seconds = START.get_or_init(Instant::now).elapsed().as_secs_f64();

@@ -23,18 +23,18 @@ const MAX_COMPLAINTS: usize = 5;
 pub struct Tally {
     /// Queries that saw exactly one generation.
     pub ok: u64,
-    /// Queries that ended in an error.
+    /// Queries that failed.
     pub failed: u64,
-    /// Queries that saw files of two generations.
+    /// Queries that saw files from two generations.
     pub mixed: u64,
-    /// The first few errors, for people.
+    /// Messages about the first few faults.
     pub complaints: Vec<String>,
-    /// How often each row count was seen, by table and folder.
+    /// By table and folder: how often each row count was seen.
     pub seen: BTreeMap<(TableName, String), BTreeMap<u64, u64>>,
 }
 
 impl Tally {
-    /// Keeps a complaint, unless there are several already.
+    /// Keeps a complaint, unless there are enough already.
     pub fn complain(&mut self, complaint: String) {
         if self.complaints.len() < MAX_COMPLAINTS {
             self.complaints.push(complaint);
@@ -62,11 +62,11 @@ impl Tally {
 struct Answer {
     rows: u64,
     folders: u64,
-    /// Empty for an empty table.
+    /// The generation's folder; empty if the table is empty.
     folder: String,
 }
 
-/// Reads in the background until [`Reader::finish`], or until it is dropped.
+/// A reader that queries in the background until [`Reader::finish`], or until it is dropped.
 pub struct Reader {
     tables: Arc<Mutex<Vec<TableName>>>,
     stop: Arc<AtomicBool>,
@@ -74,7 +74,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read, with no table yet.
+    /// Starts a reader that has no tables yet.
     pub fn start(stack: &Stack) -> Reader {
         let tables = Arc::new(Mutex::new(Vec::<TableName>::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -82,7 +82,7 @@ impl Reader {
         let (task_tables, task_stop) = (tables.clone(), stop.clone());
         let task = tokio::spawn(async move {
             let mut tally = Tally::default();
-            // Each round queries every table. The last round begins after `finish`.
+            // Each round queries every table. The last round starts after `finish` is called.
             loop {
                 let last = task_stop.load(Ordering::Relaxed);
                 let round = task_tables.lock().map(|tables| tables.clone()).unwrap_or_default();
@@ -101,7 +101,7 @@ impl Reader {
         Reader { tables, stop, task }
     }
 
-    /// Adds a table. From now on every query of it must succeed.
+    /// Adds a table. From now on, every query on it must succeed.
     pub fn add(&self, table: &TableName) {
         if let Ok(mut tables) = self.tables.lock()
             && !tables.contains(table)
@@ -113,7 +113,7 @@ impl Reader {
     /// Queries each table once more, and returns the results of all queries.
     pub async fn finish(mut self) -> Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
-        (&mut self.task).await.context("the reader ended early")
+        (&mut self.task).await.context("the reader ended too early")
     }
 }
 
@@ -125,7 +125,7 @@ impl Drop for Reader {
 
 /// Counts a table's rows and the generations that they come from.
 async fn count_rows(client: &aws_sdk_athena::Client, output: &str, table: &TableName) -> Result<Answer> {
-    // "$path" is the file of a row. Folders of partitions are cut off, which leaves the generation's folder.
+    // "$path" is a row's file. Cutting off the partition folders and the file name leaves the generation's folder.
     let sql = format!(
         r#"SELECT count(*), count(DISTINCT folder), max(folder)
            FROM (SELECT regexp_replace("$path", '([^/=]*=[^/]*/)*[^/]*$', '') AS folder FROM "{}"."{}")"#,

@@ -1,4 +1,4 @@
-//! The report of a run, as a table and as JSON.
+//! A run's report, as a table and as JSON.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,19 +13,19 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub struct Report {
-    /// In the order in which they went live.
+    /// The generations that went live, in that order.
     pub builds: Vec<LiveGeneration>,
     pub rejected: Vec<Rejected>,
     /// An operator's flips, in order.
     pub moves: Vec<Move>,
     pub opted_out: Vec<OptedOut>,
     pub reader: Tally,
-    /// The reasons why the run failed; empty after a successful one.
+    /// Why the run failed; empty if it succeeded.
     pub faults: Vec<String>,
 }
 
 impl Report {
-    /// Returns the generation of each dataset that is live at the end.
+    /// Returns each dataset's live generation at the end.
     fn live(&self) -> Vec<&LiveGeneration> {
         let built = |build: &LiveGeneration| (build.dataset.clone(), build.generation);
         let moved = |moved: &Move| (moved.dataset.clone(), moved.to);
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
             ]
         };
         let rows: Vec<[String; 8]> = self.builds.iter().map(row).collect();
-        // Numbers are aligned to the right.
+        // Aligns numbers to the right.
         let right = std::array::from_fn(|at| (3..7).contains(&at));
         f.write_str(&table(HEAD, right, &rows))?;
         if !self.rejected.is_empty() || !self.moves.is_empty() || !self.opted_out.is_empty() {
@@ -145,7 +145,7 @@ mod tests {
         Report { builds, reader: Tally { ok: 1234, ..Tally::default() }, ..Report::default() }
     }
 
-    /// A report with a rejected candidate, a rollback and an opt-out.
+    /// Returns a report with a rejected candidate, a rollback and an opt-out.
     fn trouble() -> Report {
         let (blue, green) = (report().builds[0].generation, report().builds[1].generation);
         let rejected = Rejected {

@@ -24,21 +24,21 @@ use crate::{
     tools::Tools,
 };
 
-/// The number of the sample's days. The first creates the table, two daily runs follow (blue → green → blue).
+/// How many days the sample has. The first creates the table, then two daily runs follow (blue → green → blue).
 const DAYS: u32 = 3;
 
-/// The folder beside a datasets file whose files are put into the bucket first.
+/// The folder beside a datasets file. Its files are put into the bucket before anything runs.
 const BUCKET_FOLDER: &str = "bucket";
 
-/// A running emulator with a deployed stack and its sources.
+/// A running emulator with a deployed stack and the stack's sources.
 pub struct Started {
     pub emulator: Emulator,
     pub stack: Stack,
     pub datasets: Datasets,
 }
 
-/// Starts everything, for the user's datasets file or else the sample. The sources are in place, nothing is exported
-/// yet.
+/// Starts everything for the user's datasets file, or for the sample if there is none. Afterwards the sources are in
+/// place, but nothing is exported yet.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
     let mut deployment = Deployment::in_account(ACCESS_KEY);
     let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;
@@ -61,7 +61,7 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
     Ok(Started { emulator, stack, datasets })
 }
 
-/// Puts the files of a folder into the bucket, under the same names.
+/// Puts a folder's files into the bucket, under the same names.
 async fn put_folder(stack: &Stack, folder: &Path) -> Result<()> {
     let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {
@@ -94,7 +94,7 @@ async fn put(stack: &Stack, objects: Vec<(String, String)>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the sample, or a datasets file once. A report with faults means that the run failed.
+/// Runs the sample, or the user's datasets file once. If the report has faults, the run failed.
 pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     let Started { mut emulator, stack, datasets } = start(file.as_deref()).await?;
     let reader = Reader::start(&stack);
@@ -128,7 +128,7 @@ pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     Ok(report)
 }
 
-/// A bad day: a rejected candidate, and an operator's rollback and flip.
+/// Runs a bad day: a candidate is rejected, and an operator rolls back and flips forward again.
 async fn bad_day(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
     let users = datasets.config.dataset(sample::DATASET)?;
     say("the application's next files are truncated");

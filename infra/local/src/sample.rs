@@ -1,28 +1,28 @@
-//! The sample: 100,000 users of an application, as it would export them to S3 every night. The same day always gives
-//! the same bytes.
+//! The sample: 100,000 users, as an application would export them to S3 every night. The same day always produces the
+//! same bytes.
 
 /// The sample's datasets file.
 pub const DATASETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/datasets.toml");
 
-/// The folder that the sample's `datasets.toml` reads. The names of the objects in it are the same every day.
+/// The folder that the sample's `datasets.toml` reads. Its objects have the same names every day.
 pub const SOURCE: &str = "source/users";
 
-/// The dataset of users.
+/// The name of the dataset with the users.
 pub const DATASET: &str = "users";
 
-/// The dataset of opt-outs.
+/// The name of the dataset with the opt-outs.
 pub const OPTOUTS: &str = "optouts";
 
-/// The inbox of the opt-outs.
+/// The opt-outs' inbox.
 pub const INBOX: &str = "inbox/optouts";
 
-/// The number of users who have opted out from the beginning: every hundredth.
+/// How many users have opted out from the start: every hundredth.
 pub const OPTED_OUT: u64 = USERS / 100;
 
 const USERS: u64 = 100_000;
 const OBJECTS: u64 = 4;
 const JOIN_DAILY: u64 = 250;
-/// One user in this number leaves every day.
+/// Every day, one user in this many leaves.
 const LEAVE_DAILY: u64 = 800;
 
 const FAMILY: [(&str, &str); 12] = [
@@ -56,8 +56,8 @@ const GIVEN: [(&str, &str); 12] = [
 const PREFECTURES: [&str; 8] = ["東京都", "大阪府", "北海道", "神奈川県", "愛知県", "福岡県", "京都府", "沖縄県"];
 const HEADER: &str = "id,name,kana,email,birthday,prefecture,points,balance,rate,active,created_at,note,snapshot_day\n";
 
-/// Returns the objects of one day as (name, CSV). Day 0 has 100,000 users. Every day some join, some leave, and all
-/// points change.
+/// Returns a day's objects as (name, CSV). Day 0 has 100,000 users. Every day, some users join, some leave, and
+/// everyone's points change.
 pub fn objects(day: u32) -> Vec<(String, String)> {
     let mut objects: Vec<String> = (0..OBJECTS).map(|_| HEADER.to_owned()).collect();
     for id in 1..=USERS + JOIN_DAILY * u64::from(day) {
@@ -68,20 +68,20 @@ pub fn objects(day: u32) -> Vec<(String, String)> {
     (0..).zip(objects).map(|(number, csv)| (format!("users-{number}.csv"), csv)).collect()
 }
 
-/// Returns the objects of a day on which the application completed only the first one; the others have just a header.
+/// Returns the objects for a day on which the application completed only the first; the others have just a header.
 pub fn truncated(day: u32) -> Vec<(String, String)> {
     let mut objects = objects(day);
     objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));
     objects
 }
 
-/// Returns the drop of those who have opted out from the beginning.
+/// Returns the drop for the users who have opted out from the start.
 pub fn opted_out_so_far() -> String {
     let people = (1..=OPTED_OUT).map(|n| format!("{},withdrawn,2026-04-01T00:00:00Z\n", n * 100));
     format!("user_id,state,occurred_at\n{}", people.collect::<String>())
 }
 
-/// Returns one person's drop.
+/// Returns a drop that opts one person out.
 pub fn opts_out(person: u64) -> String {
     format!("user_id,state,occurred_at\n{person},opted_out,2026-04-02T09:00:00+09:00\n")
 }
@@ -126,7 +126,7 @@ fn write_user(csv: &mut String, id: u64, day: u32) {
     );
 }
 
-/// Returns a pseudo-random number for a user and a column (`salt`), by SplitMix64.
+/// Returns a pseudo-random number for a user and a column (`salt`), using SplitMix64.
 fn draw(id: u64, salt: u64) -> u64 {
     let mut z = id.wrapping_mul(64).wrapping_add(salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

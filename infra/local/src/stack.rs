@@ -12,17 +12,17 @@ use crate::{boto::Account, deployment::Deployment, emulator::Emulator};
 pub struct Stack {
     pub name: String,
     pub bucket: String,
-    /// A second bucket, for the functions' code and the results of queries.
+    /// A second bucket, for the functions' code and query results.
     pub scratch: String,
     pub outputs: BTreeMap<String, String>,
-    /// The functions' deployed names by their short names: `export` → `turntable-export`.
+    /// The functions' deployed names, by short name: `export` → `turntable-export`.
     pub functions: BTreeMap<String, String>,
     pub aws: SdkConfig,
     pub s3: aws_sdk_s3::Client,
     pub glue: aws_sdk_glue::Client,
     pub lambda: Lambda,
     pub athena: aws_sdk_athena::Client,
-    /// The services without an SDK crate here.
+    /// The client for services that have no SDK crate here.
     pub account: Account,
 }
 
@@ -66,14 +66,14 @@ impl Stack {
         Ok(())
     }
 
-    /// Reads an object of the stack's bucket.
+    /// Reads an object from the stack's bucket.
     pub async fn get(&self, key: &str) -> Result<Vec<u8>> {
         let get = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
         let object = get.with_context(|| format!("cannot read s3://{}/{key}", self.bucket))?;
         Ok(object.body.collect().await?.to_vec())
     }
 
-    /// Creates a Glue database unless it exists.
+    /// Creates a Glue database if it doesn't exist.
     pub async fn create_database(&self, name: &str) -> Result<()> {
         let input = aws_sdk_glue::types::DatabaseInput::builder().name(name).build()?;
         match self.glue.create_database().database_input(input).send().await {
@@ -88,12 +88,12 @@ impl Stack {
         self.lambda.invoke(self.function(function)?, event).await
     }
 
-    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator
+    /// Fires the stack's daily schedule now by creating a one-time schedule with the same target and input. The emulator
     /// fires due schedules every ten seconds.
     pub async fn fire_schedule(&self) -> Result<()> {
         let daily = format!("{}-daily", self.name);
         let target = self.account.schedule_target(&daily).await;
-        let target = target.with_context(|| format!("template.yaml makes no schedule {daily}"))?;
+        let target = target.with_context(|| format!("template.yaml creates no schedule {daily}"))?;
         let now = jiff::Timestamp::now();
         let name = format!("{daily}-{}", now.as_millisecond());
         self.account
@@ -102,9 +102,9 @@ impl Stack {
             .context("cannot create a schedule")
     }
 
-    /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, every other
-    /// line as a string. Leaves out Lambda's START, END and REPORT lines. The emulator delivers the lines of an
-    /// invocation when it has ended.
+    /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, all others as
+    /// strings. Leaves out Lambda's START, END and REPORT lines. The emulator delivers an invocation's lines when it has
+    /// ended.
     pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
         let name = self.function(function)?;
         let messages = self.account.log_messages(&format!("/aws/lambda/{name}"), since).await;

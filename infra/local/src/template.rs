@@ -8,7 +8,7 @@ use cli::workspace;
 const CODE_URI: &str = "CodeUri: functions/";
 
 /// The text of template.yaml, which is the only list of functions. The folder in a `CodeUri` is also the name of the
-/// crate and of its binary, and the last part of the function's name.
+/// crate and its binary, and the last part of the function's name.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 
@@ -28,7 +28,7 @@ impl Template {
         self.0.lines().filter_map(function).map(str::to_owned).collect()
     }
 
-    /// Returns the text with the URI of each function's code; no other byte changes.
+    /// Returns the text with each function's code URI filled in; no other byte changes.
     pub fn packaged(&self, code: &BTreeMap<String, String>) -> String {
         let mut packaged = String::with_capacity(self.0.len());
         for line in self.0.split_inclusive('\n') {

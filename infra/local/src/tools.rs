@@ -1,4 +1,4 @@
-//! Prepares the tools of a run: Python with its packages, and the compiled functions.
+//! Prepares the tools for a run: Python with its packages, and the compiled functions.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -11,12 +11,12 @@ pub struct Tools {
     pub python: PathBuf,
     /// The Python that runs Glue jobs; it exists only after [`Tools::spark`].
     pub spark: PathBuf,
-    /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). Without it,
-    /// none are kept.
+    /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). `None` keeps no
+    /// records.
     pub calls: Option<PathBuf>,
     target: PathBuf,
     pub template: Template,
-    /// The functions' binaries by their names in template.yaml.
+    /// The functions' binaries, by their names in template.yaml.
     pub binaries: BTreeMap<String, PathBuf>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
     stack::Stack,
 };
 
-/// Runs until it is dropped. Fails if the emulator ends by itself.
+/// Keeps a stack running until the future is dropped. Fails if the emulator ends by itself.
 pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
     let Started { mut emulator, stack, .. } = run::start(file.as_deref()).await?;
     let env_file = EnvFile::write(&emulator, &stack).await?;
@@ -52,7 +52,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     } else {
         "Your datasets are in place, nothing is exported yet.\n"
     };
-    // These variables point the commands of docs/operate.md to this stack.
+    // With these variables, the commands in docs/operate.md use this stack.
     text += &format!(
         "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
            export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
@@ -81,7 +81,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
 }
 
-/// Returns a request that works with any datasets.
+/// Returns a request to a function that works with any datasets.
 fn request(function: &str) -> Value {
     match function {
         "flip" => json!({ "action": "status" }),
@@ -89,8 +89,8 @@ fn request(function: &str) -> Value {
     }
 }
 
-/// The file with the environment that a function outside the emulator needs to use this stack, for `cargo lambda
-/// watch`. It exists while `up` runs; `status` and `query` read it, too.
+/// A file with the environment variables that a function outside the emulator needs to use this stack, for `cargo
+/// lambda watch`. It exists while `up` runs; `status` and `query` read it too.
 struct EnvFile(PathBuf);
 
 impl EnvFile {
@@ -108,7 +108,7 @@ impl EnvFile {
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         let path = laptop::env_file()?;
         fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
-        // A relative path where possible, because the printed commands run in the clone.
+        // Uses a relative path where possible, because the printed commands run in the clone.
         let short =
             workspace::root().canonicalize().ok().and_then(|root| Some(path.strip_prefix(root).ok()?.to_owned()));
         Ok(EnvFile(short.unwrap_or(path)))

@@ -1,4 +1,4 @@
-//! Python environments under `target/venv`, each with exactly the packages that are pinned in a file.
+//! Creates Python environments under `target/venv`, each with exactly the packages that a file pins.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
 const SPARK: [&str; 1] = ["spark.txt"];
 
-/// Returns the first Python ≥ 3.10 on the PATH, and its version.
+/// Returns the first Python ≥ 3.10 on PATH, and its version.
 pub fn python() -> Result<(PathBuf, String)> {
     const SCRIPT: &str = "import sys, venv, ensurepip; print(sys.executable, *sys.version_info[:3]); \
                           sys.exit(sys.version_info < (3, 10))";
@@ -36,18 +36,18 @@ pub fn python() -> Result<(PathBuf, String)> {
     )
 }
 
-/// Returns the Python of the emulator's environment, which is created if needed.
+/// Returns the path to Python in the emulator's environment, which is created if needed.
 pub async fn ensure(target: &Path) -> Result<PathBuf> {
     made(target, &REQUIREMENTS).await
 }
 
-/// Returns the Python of PySpark's environment, which is created if needed.
+/// Returns the path to Python in PySpark's environment, which is created if needed.
 pub async fn ensure_spark(target: &Path) -> Result<PathBuf> {
     java()?;
     made(target, &SPARK).await
 }
 
-/// Returns the path of PySpark's Python, whether or not its environment exists.
+/// Returns the path to Python in PySpark's environment, whether or not that exists.
 pub fn spark(target: &Path) -> Result<PathBuf> {
     Ok(folder(target, &python()?, &SPARK)?.join("bin/python"))
 }
@@ -61,7 +61,7 @@ fn java() -> Result<()> {
     }
 }
 
-/// Returns the folder for these requirements and this Python, named after a hash of both.
+/// Returns the environment's folder for these requirements and this Python, named after a hash of both.
 fn folder(target: &Path, (base, version): &(PathBuf, String), requirements: &[&str]) -> Result<PathBuf> {
     let mut hash = Sha256::new_with_prefix(base.as_os_str().as_encoded_bytes());
     hash.update(version);
@@ -73,8 +73,8 @@ fn folder(target: &Path, (base, version): &(PathBuf, String), requirements: &[&s
     Ok(target.join("venv").join(key))
 }
 
-/// Returns the Python of an environment, which is created once: other processes wait for the first. The first of the
-/// requirements files includes the others. Relative paths start at this crate's folder.
+/// Returns the path to Python in an environment, which is created once; other processes wait for the first. The first
+/// requirements file includes the others. Paths are relative to this crate's folder.
 pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
     let base = python()?;
     let venv = folder(target, &base, requirements)?;

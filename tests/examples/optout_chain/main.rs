@@ -42,10 +42,10 @@ fn number(name: &str, usual: i64) -> i64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Deploys a stack with one inbox. `more` is added to the inbox's options.
+/// Deploys a stack that has one inbox. `more` is added to the inbox's options.
 async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack> {
     let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(account) };
-    // The schedule never fires, so only events bring a drop in.
+    // The schedule never fires during the run, so drops are merged only because of their events.
     deployment.parameters.push(("OptoutSchedule".into(), "rate(1 day)".into()));
     let stack = emulator.deploy(&deployment).await?;
     stack.create_database("dmp").await?;
@@ -59,12 +59,12 @@ async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack>
     Ok(stack)
 }
 
-/// Asks for a refresh. The drop's own event may have come first.
+/// Requests a refresh. The drop's own event may have started one already.
 async fn refresh(stack: &Stack) -> Result<Value> {
     Ok(stack.invoke("optout", &json!({ "dataset": "optouts" })).await??)
 }
 
-/// Fills the table with these people, at most five million at a time.
+/// Fills the table with these people, at most five million per drop.
 async fn fill(stack: &Stack, people: Range<i64>) -> Result<()> {
     for start in people.clone().step_by(5_000_000) {
         let some = start..(start + 5_000_000).min(people.end);
@@ -94,7 +94,7 @@ fn csv(ids: impl Iterator<Item = i64>, state: &str, second: i64) -> String {
     format!("user_id,state,occurred_at\n{lines}")
 }
 
-/// Formats the 50th and 99th percentile, and the maximum.
+/// Formats the 50th percentile, the 99th percentile and the maximum.
 fn spread(mut all: Vec<f64>) -> String {
     all.sort_by(f64::total_cmp);
     let at = |part: f64| all.get(((all.len() as f64 * part).ceil() as usize).saturating_sub(1)).copied().unwrap_or(0.0);
@@ -112,7 +112,7 @@ async fn latency(emulator: &Emulator, rows: i64, drops: i64) -> Result<()> {
     let first = now().as_millisecond();
     let (mut seen, mut queries) = (Vec::new(), 0);
     for drop in 0..drops {
-        // The query looks only for the last person, who is new.
+        // The query looks only for the last person, who isn't in the table yet.
         let ids = (0..RECORDS - 1).map(|n| (n * 7919 + drop) % rows).chain([rows + drop]);
         stack.put(&format!("inbox/optouts/{drop:04}.csv"), csv(ids, "withdrawn", drop)).await?;
         let put = Instant::now();
@@ -192,7 +192,7 @@ async fn buckets(emulator: &Emulator) -> Result<()> {
     Ok(())
 }
 
-/// Returns the newest generation's size in MB of 10⁶ bytes.
+/// Returns the size of the newest generation in MB of 10⁶ bytes.
 async fn megabytes(stack: &Stack) -> Result<f64> {
     let prefix = "schemas/optouts/_manifests/";
     let listed = stack.s3.list_objects_v2().bucket(&stack.bucket).prefix(prefix).send().await?;

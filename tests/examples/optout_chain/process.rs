@@ -1,4 +1,4 @@
-//! Measures the memory of a function's processes.
+//! Measures the memory that a function's processes use.
 
 use std::{
     sync::{
@@ -11,14 +11,14 @@ use std::{
 use tests::process;
 use tokio::task::JoinHandle;
 
-/// Watches the processes of one function.
+/// Watches one function's processes.
 pub struct Peak {
     stop: Arc<AtomicBool>,
     task: JoinHandle<f64>,
 }
 
 impl Peak {
-    /// Watches the function with this deployed name.
+    /// Starts to watch the function with this deployed name.
     pub fn of(function: &str) -> Peak {
         let (stop, wanted) = (Arc::new(AtomicBool::new(false)), format!("AWS_LAMBDA_FUNCTION_NAME={function}"));
         let stopped = stop.clone();
@@ -38,7 +38,7 @@ impl Peak {
         Peak { stop, task }
     }
 
-    /// Returns the largest resident memory of one process, in MB of 2²⁰ bytes.
+    /// Stops watching, and returns the largest resident memory that one process had, in MB of 2²⁰ bytes.
     pub async fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or(f64::NAN)

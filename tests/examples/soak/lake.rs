@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::oracle;
 
-/// The drain is longer than any query here, and short enough that sweeps delete generations during the run.
+/// The datasets. Their drain is longer than any query here, and short enough that sweeps delete generations during the run.
 const DATASETS: &str = r#"
 [defaults]
 database = "dmp"
@@ -39,13 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Lake {
     pub stack: Stack,
     pub endpoint: String,
-    /// People from 1 to this one are in drops that were put.
+    /// The last person whose drop was put; so were the drops of all people with smaller numbers.
     pub sent: AtomicU64,
-    /// People from 1 to this one are out, as a refresh that began after their drops has answered.
+    /// The last person who is out, with everybody before them: a refresh that started after their drops has answered.
     pub acknowledged: AtomicU64,
     random: AtomicU64,
     over: AtomicBool,
-    /// Counts of actions and of error types.
+    /// How often each action was done, and how often each type of error occurred.
     done: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -79,7 +79,7 @@ impl Lake {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Returns a random number less than `below`. The seed repeats the choices, but not the order of the tasks.
+    /// Returns a random number below `below`. The same seed repeats the choices, but not the order of the tasks.
     pub fn random(&self, below: u64) -> u64 {
         // SplitMix64.
         let mut bits = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Lake {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Invokes a function. Only an error's type is counted, because the function may have been killed or be too late.
+    /// Invokes a function. An error is only counted by its type, because the function may have been killed or be too late.
     pub async fn ask(&self, what: &str, function: &str, event: &Value) -> Option<Value> {
         let (outcome, answer) = match self.stack.invoke(function, event).await {
             Ok(Ok(answer)) => ("answered".into(), Some(answer)),
@@ -114,7 +114,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Puts a drop in which one more person opts out, with a late, older record of the person before.
+    /// Puts a drop in which one more person opts out, with a late, older record for the person before.
     pub async fn opt_out(&self, person: u64) -> Result<()> {
         let before = person.saturating_sub(1).max(1);
         let csv = format!(
@@ -125,7 +125,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Asks for a refresh. Its answer acknowledges everything that was sent before.
+    /// Requests a refresh. Its answer acknowledges everything that was sent before.
     pub async fn refresh(&self) {
         let sent = self.sent.load(Ordering::SeqCst);
         let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;
@@ -138,7 +138,7 @@ impl Lake {
         athena::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
     }
 
-    /// Returns the keys under a prefix of the bucket, a thousand at most.
+    /// Returns the keys under a prefix in the bucket, at most a thousand.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let listed = self.stack.s3.list_objects_v2().bucket(&self.stack.bucket).prefix(prefix).send().await?;
         Ok(listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())

@@ -1,12 +1,12 @@
 //! The real chain under constant readers, constant writers, and kill -9: `just soak SECONDS`.
 //!
-//! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers ask for
-//! counts, for the extraction without opted-out people, and for every row. Each answer must be exactly one generation
-//! ([`oracle`]). A ninth reader reads its files seconds after it has found them, as a long query does. Meanwhile a day is
-//! exported every second, people opt out twice a second ([`writers`]), operators
-//! roll back, sweeps delete, and events come late and again. Functions are killed in the first three fifths of the
-//! time ([`processes`]); the rest shows whether the memory of the surviving processes grows. The older design with two
-//! directories runs beside it ([`two_directories`]) and must fail.
+//! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers query
+//! counts, the extraction without opted-out people, and every row. Each answer must match exactly one generation
+//! ([`oracle`]). A ninth reader reads its files seconds after it has found them, as a long query does. Meanwhile, a day is
+//! exported every second, people opt out twice a second ([`writers`]), operators roll back, sweeps delete, and events
+//! arrive late and repeatedly. Functions are killed during the first three fifths of the time ([`processes`]); the rest
+//! shows whether the surviving processes' memory grows. The older design with two directories runs beside it
+//! ([`two_directories`]) and must fail.
 //!
 //! The last line is one JSON object. `SEED` repeats the random choices of a run, though not its timing.
 
@@ -34,7 +34,7 @@ use readers::Tally;
 use report::Report;
 
 const READERS: usize = 8;
-/// Readers of the older design's table.
+/// How many readers query the older design's table.
 const OLD_READERS: usize = 2;
 
 #[tokio::main]
@@ -98,7 +98,7 @@ async fn settle(lake: &Lake, report: &mut Report) -> Result<()> {
     for question in Question::ALL {
         if !matches!(question.judge(&lake.rows(question.sql()).await?, report.sent), oracle::Seen::Whole) {
             report.queries.mixed += 1;
-            report.queries.complain(format!("{question:?} is not right in the end"));
+            report.queries.complain(format!("the answer to {question:?} is wrong at the end"));
         }
     }
     report.done = lake.done();

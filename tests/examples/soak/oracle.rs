@@ -1,7 +1,7 @@
 //! The readers' questions, and the check that an answer comes from exactly one generation of each table.
 //!
-//! The users of day `d` have the ids from 1 to [`rows`]`(d)`, and each row names its day. People opt out in the
-//! order of their ids. So the opt-outs are the ids from 1 to some `k`, and the extraction lacks exactly those.
+//! On day `d`, the users have the ids from 1 to [`rows`]`(d)`, and each row names its day. People opt out in order of
+//! their ids. So the opt-outs are the ids from 1 to some `k`, and the extraction lacks exactly those.
 
 use std::collections::HashSet;
 
@@ -21,25 +21,25 @@ pub enum Question {
 
 pub enum Seen {
     Whole,
-    /// No generation looks like this.
+    /// The answer matches no single generation.
     Mixed(String),
-    /// A person whose opt-out was acknowledged before the query began.
+    /// The answer contains a person whose opt-out was acknowledged before the query started.
     CameBack(String),
 }
 
-/// Returns the number of users of a day. Consecutive days differ.
+/// Returns how many users a day has. Consecutive days differ.
 pub fn rows(day: u64) -> u64 {
     PEOPLE + 100 + day * 37 % 500
 }
 
-/// The maximum of opt-outs. Each of these people is a user on every day.
+/// The maximum number of opt-outs. Each of these people is a user on every day.
 pub const PEOPLE: u64 = 1900;
 
 fn name(id: u64, day: u64) -> String {
     format!("利用者{id} {day}")
 }
 
-/// Returns the source of a day.
+/// Returns a day's source as CSV.
 pub fn csv(day: u64) -> String {
     let lines: String = (1..=rows(day)).map(|id| format!("{id},{},{day}\n", name(id, day))).collect();
     format!("id,name,day\n{lines}")
@@ -63,7 +63,7 @@ impl Question {
         }
     }
 
-    /// Judges an answer; `acknowledged` people were out when the query began.
+    /// Judges an answer; `acknowledged` people were out when the query started.
     pub fn judge(self, rows: &[Row], acknowledged: u64) -> Seen {
         match self {
             Question::Full => full(rows),
@@ -88,7 +88,7 @@ impl Question {
             return Seen::Mixed(format!("{self:?}: {row:?}"));
         }
         if self != Question::Users && out < acknowledged {
-            return Seen::CameBack(format!("{self:?}: {out} are out, and {acknowledged} were before"));
+            return Seen::CameBack(format!("{self:?}: {out} people are out, but {acknowledged} were out before"));
         }
         Seen::Whole
     }
@@ -99,7 +99,7 @@ fn numbers(row: &Row) -> Option<[u64; 5]> {
     numbers?.try_into().ok()
 }
 
-/// Checks that the answer has every row of one day once.
+/// Checks that the answer has every row of one day exactly once.
 fn full(all: &[Row]) -> Seen {
     let day = all.first().and_then(|row| row.get(2)?.as_deref()?.parse().ok()).unwrap_or(0);
     let is_of = |row: &Row, id: u64| {

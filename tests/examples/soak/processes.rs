@@ -1,4 +1,4 @@
-//! The emulator's processes: kills them at random, and records their memory.
+//! Kills the emulator's processes at random, and records how much memory they use.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::lake::Lake;
 
-/// Kills one function's process after the other until this time, whatever it is doing.
+/// Kills functions' processes one after the other until this time, whatever they are doing.
 pub async fn kill(lake: &Lake, until: Instant) {
     while Instant::now() < until {
         sleep(Duration::from_millis(300 + lake.random(1200))).await;
@@ -28,14 +28,14 @@ fn functions(lake: &Lake) -> Vec<Process> {
     all
 }
 
-/// The resident memory of one process in MB of 2²⁰ bytes, each second.
+/// One process's resident memory in MB of 2²⁰ bytes, recorded every second.
 #[derive(Debug, Default)]
 pub struct Life {
     pub name: String,
     pub resident: Vec<f64>,
 }
 
-/// Watches all processes until the end.
+/// Watches all processes until the run ends.
 pub async fn watch(lake: &Lake) -> Vec<Life> {
     let mut lives: BTreeMap<u32, Life> = BTreeMap::new();
     while !lake.is_over() {
@@ -50,11 +50,11 @@ pub async fn watch(lake: &Lake) -> Vec<Life> {
     lives.into_values().collect()
 }
 
-/// Seconds for which a process must have been watched to be judged.
+/// How many seconds a process must have been watched to be judged.
 const LEAST: usize = 15;
 
 impl Life {
-    /// Returns the means of its first and its last third.
+    /// Returns the mean of the first third of the samples, and of the last third.
     pub fn thirds(&self) -> Option<(f64, f64)> {
         let third = self.resident.len() / 3;
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -62,12 +62,14 @@ impl Life {
             .then(|| (mean(&self.resident[..third]), mean(&self.resident[self.resident.len() - third..])))
     }
 
-    /// Returns whether it grew by more than a quarter and 16 MB since its first third. An allocator's reserve is less.
+    /// Returns whether the process grew by more than a quarter and 16 MB since its first third. An allocator's reserve is
+    /// smaller than that.
     pub fn grows(&self) -> bool {
         self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 16.0)
     }
 
-    /// Returns whether this is a function's process. The emulator's own grow, because they store what AWS would store.
+    /// Returns whether this is a function's process. The emulator's own processes grow, because they store what AWS would
+    /// store.
     pub fn is_function(&self) -> bool {
         self.name.starts_with("turntable-")
     }

@@ -22,7 +22,7 @@ pub struct Tally {
     pub longest: Duration,
     /// Correct answers by question.
     pub by_question: BTreeMap<Question, u64>,
-    /// The first faults, in words.
+    /// Descriptions of the first few faults that the readers saw.
     pub complaints: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// Asks one question after the other, beginning with the one of its number.
+/// Asks one question after the other, starting with the one that `number` selects.
 pub async fn read(lake: &Lake, number: usize) -> Tally {
     let mut tally = Tally::default();
     for turn in number.. {
@@ -82,10 +82,10 @@ pub async fn read(lake: &Lake, number: usize) -> Tally {
     tally
 }
 
-/// How long [`read_late`] waits before it reads the files.
+/// How long [`read_late`] waits before it reads the files that it has found.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Acts like a long query on S3: looks up the live generation, and reads its files later.
+/// Acts like a long query on S3: looks up the live generation, then reads its files later.
 pub async fn read_late(lake: &Lake) -> Tally {
     let mut tally = Tally::default();
     while !lake.is_over() {
@@ -109,7 +109,7 @@ async fn long(lake: &Lake) -> Result<()> {
     for file in files.contents() {
         let (key, etag) = (file.key().context("no key")?, file.e_tag().context("no ETag")?);
         let get = lake.stack.s3.get_object().bucket(&lake.stack.bucket).key(key).if_match(etag);
-        get.send().await.with_context(|| format!("{key} was there {} s ago", LATE.as_secs()))?;
+        get.send().await.with_context(|| format!("cannot read {key}, which existed {} s ago", LATE.as_secs()))?;
     }
     Ok(())
 }

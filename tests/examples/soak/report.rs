@@ -1,4 +1,4 @@
-//! The report of a run.
+//! A run's report.
 
 use std::{cmp::Reverse, collections::BTreeMap, fs, process::ExitCode, time::Duration};
 
@@ -9,7 +9,7 @@ pub struct Report {
     pub seconds: Duration,
     pub queries: Tally,
     pub lives: Vec<Life>,
-    /// For each reader of the older design: wrong answers, and all answers.
+    /// For each reader of the older design: how many answers were wrong, and how many there were in all.
     pub old: Vec<(u64, u64)>,
     pub done: BTreeMap<String, u64>,
     pub sent: u64,
@@ -33,12 +33,12 @@ impl Report {
         let old = self.old.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         println!("{:.0} s, load {}", self.seconds.as_secs_f64(), load.trim());
-        println!("queries that were right: {:?}", queries.by_question);
+        println!("correct queries: {:?}", queries.by_question);
         println!("the longest query: {:.1} s", queries.longest.as_secs_f64());
-        println!("the older way: {} of {} queries failed or saw a mixture", old.0, old.1);
+        println!("the older design: {} of {} queries failed or saw a mixture", old.0, old.1);
         self.done.iter().for_each(|(what, times)| println!("  {times:>6}  {what}"));
         println!(
-            "resident MB, the first third of a process's life → the last, and the seconds of it, of the longest lives:"
+            "resident MB in the first → last third of a process's life, and how many seconds it lived (longest lives):"
         );
         let mut lives: Vec<&Life> = self.lives.iter().collect();
         lives.sort_by_key(|life| Reverse(life.resident.len()));
@@ -72,17 +72,17 @@ impl Report {
             queries.failed + queries.mixed == 0,
             format!("{} queries failed, {} saw a mixture", queries.failed, queries.mixed),
         );
-        must(queries.came_back == 0, format!("somebody came back in {} queries", queries.came_back));
+        must(queries.came_back == 0, format!("an opted-out person came back in {} queries", queries.came_back));
         must(self.visible == self.sent, format!("{} of {} people are out", self.visible, self.sent));
-        must(old > 0, "the older way did not fail: the readers would not notice".into());
+        must(old > 0, "the older design did not fail, so the readers would not notice a fault".into());
         let longest = queries.longest.as_secs_f64();
         must(longest < DRAIN, format!("a query of {longest:.1} s is longer than the drain: this machine is too slow"));
         for what in SOMETIMES {
-            must(self.done.get(what).is_some_and(|times| *times > 0), format!("it has never happened: {what}"));
+            must(self.done.get(what).is_some_and(|times| *times > 0), format!("this never happened: {what}"));
         }
         for kind in ["Corrupt", "Config", "Rejected"] {
             let errors: Vec<&String> = self.done.keys().filter(|what| what.ends_with(&format!(": {kind}"))).collect();
-            must(errors.is_empty(), format!("nobody expects {errors:?}"));
+            must(errors.is_empty(), format!("unexpected errors: {errors:?}"));
         }
         let judged: Vec<&Life> =
             self.lives.iter().filter(|life| life.is_function() && life.thirds().is_some()).collect();

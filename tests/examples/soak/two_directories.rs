@@ -1,4 +1,4 @@
-//! The older design in the same harness: two directories that are overwritten in turn, and a table that switches between
+//! The older design in the same harness: two directories that are overwritten alternately, and a table that switches between
 //! them. It proves that the readers would notice a fault.
 
 use std::{sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{lake::Lake, oracle};
 
 const FILES: u64 = 8;
-/// The pace: a day takes about a second to write, and the next begins when the table has been switched.
+/// The pause after each file. A day takes about a second to write, and the next starts once the table has been switched.
 const PACE: Duration = Duration::from_millis(1000 / FILES);
 
 pub async fn write(lake: &Lake) -> Result<()> {
@@ -33,17 +33,17 @@ async fn publish(lake: &Lake, day: u64, pace: Duration) -> Result<()> {
         sleep(pace).await;
     }
     let update = lake.stack.glue.update_table().database_name("dmp").table_input(table(lake, colour)?);
-    update.send().await.context("the older way's table")?;
+    update.send().await.context("cannot write the older design's table")?;
     Ok(())
 }
 
 pub async fn create(lake: &Lake) -> Result<()> {
     let create = lake.stack.glue.create_table().database_name("dmp").table_input(table(lake, "blue")?);
-    create.send().await.context("the older way's table")?;
+    create.send().await.context("cannot write the older design's table")?;
     publish(lake, 0, Duration::ZERO).await
 }
 
-/// Counts the queries that failed or didn't see exactly one day, and all queries.
+/// Returns how many queries failed or didn't see exactly one day, and how many there were in all.
 pub async fn read(lake: &Lake) -> (u64, u64) {
     const SQL: &str = "SELECT count(*), min(day), max(day), min(id), sum(id) FROM dmp.old";
     let (mut wrong, mut all) = (0, 0);

@@ -1,4 +1,4 @@
-//! The writers: each changes something in a loop until the end.
+//! The writers: each changes something in a loop until the run ends.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     oracle::PEOPLE,
 };
 
-/// Repeats `act` until the end, at this pace or as fast as it can.
+/// Repeats `act` until the run ends, once per `pace` or as fast as it can.
 async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
     for turn in 1.. {
         let next = Instant::now() + pace;
@@ -24,12 +24,13 @@ async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>)
     Ok(())
 }
 
-/// Exports a day every second. Most days are flipped only by their manifests' events.
+/// Exports a day every second. Most days go live only through their manifests' events.
 pub async fn exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(1), async |day| lake.export(day).await).await
 }
 
-/// Exports as the schedule does, with a message for each dataset. It sometimes meets an export of [`exports`].
+/// Exports as the schedule does, with a message for each dataset. Sometimes runs at the same time as an export by
+/// [`exports`].
 pub async fn all_exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(7), async |_| {
         lake.ask("export all", "export", &json!({})).await;
@@ -38,7 +39,7 @@ pub async fn all_exports(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Puts a drop every half second. The first comes in by its event alone; a refresh is asked for beside the second.
+/// Puts a drop every half second. The first is merged only because of its event; for the second, a refresh is also requested.
 pub async fn opt_outs(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(500), async |_| {
         let person = lake.sent.load(Ordering::SeqCst) + 1;
@@ -76,7 +77,7 @@ pub async fn sweeps(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Redelivers events, late and several at a time, about any manifest and any drop.
+/// Redelivers events about any manifest and any drop, late and several at once.
 pub async fn duplicates(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(400), async |turn| {
         sleep(Duration::from_millis(lake.random(300))).await;
@@ -92,7 +93,7 @@ pub async fn duplicates(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Returns events/flip-s3.json with another object.
+/// Returns events/flip-s3.json for another object.
 fn created(lake: &Lake, key: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap_or_default();
     event["detail"]["bucket"]["name"] = lake.stack.bucket.as_str().into();

@@ -1,4 +1,4 @@
-//! The possible drops, and the table that they make. The real [`RecordColumns`] decides which record counts.
+//! The possible drops, and the table that results from them. The real [`RecordColumns`] decides which record counts.
 
 use turntable_core::{
     consent::{ConsentRecord, ConsentState as ParsedDrop, record_columns::RecordColumns},
@@ -7,10 +7,10 @@ use turntable_core::{
 
 use crate::state::{Merge, Set, has};
 
-/// The number of people.
+/// How many people there are.
 pub const PEOPLE: usize = 2;
 
-/// A drop has one consent record about one person. The first person opts out, then in, then out for good.
+/// The drops, each with one consent record about one person. The first person opts out, then in, then out for good.
 const DROPS: [(u8, i64, ParsedDrop); 4] = [
     (0, 1, ParsedDrop::OptedOut),
     (1, 1, ParsedDrop::Withdrawn),
@@ -22,7 +22,7 @@ pub fn drop(number: usize) -> InboxObject {
     InboxObject { key: format!("{number}.csv"), etag: "e".into() }
 }
 
-/// Returns the members of a set of drops, as an inbox lists them.
+/// Returns the drops in a set, as an inbox lists them.
 pub fn listed(drops: Set) -> Vec<(InboxObject, usize)> {
     (0..DROPS.len()).filter(|number| has(drops, *number)).map(|number| (drop(number), number)).collect()
 }
@@ -40,7 +40,7 @@ fn run(drops: impl IntoIterator<Item = u8>) -> RecordColumns {
     run.sorted()
 }
 
-/// Returns the table after merging these drops.
+/// Returns the table after these drops have been merged.
 pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
     let base = run(base.iter().flat_map(|base| base.words).flatten());
     let (table, _) = base.merged(&run(listed(read).into_iter().map(|(_, number)| number as u8)));
@@ -51,7 +51,7 @@ pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
     words
 }
 
-/// Returns whether a table has at least these drops' records.
+/// Returns whether a table has these drops' records, or later ones for the same people.
 pub fn knows(table: Option<&Merge>, drops: impl IntoIterator<Item = u8>) -> bool {
     drops.into_iter().all(|number| {
         let (person, said) = word(number);

@@ -20,7 +20,7 @@ impl Flip {
         Flip { ask, to, version, live, flips: 0, recovered: None, ulid: None, at: FlipAt::Table }
     }
 
-    /// Starts over, without what it has read.
+    /// Returns the flip from its start, without what it has read.
     fn again(&self) -> Flip {
         let to = if matches!(self.ask, RefreshOptions::Rollback(_)) { None } else { self.to };
         Flip::ask(self.ask, to)
@@ -32,7 +32,7 @@ impl Flip {
 }
 
 impl Turntable {
-    /// Takes the next step of a flip. `None` means that it has ended.
+    /// Takes a flip's next step. Returns `None` when the flip has ended.
     pub fn flip_step(&self, state: &mut State, mut flip: Flip, fault: Fault) -> Option<Run> {
         match flip.at {
             FlipAt::Table => {
@@ -106,7 +106,7 @@ impl Turntable {
         &state.generations[usize::from(flip.to.expect("known by now"))]
     }
 
-    /// Reads the rest after the table, and decides: `Look::at` and `decision::flip` or `decision::rollback`.
+    /// Reads everything but the table, and decides: `Look::at`, then `decision::flip` or `decision::rollback`.
     fn decide(&self, state: &mut State, mut flip: Flip) -> Option<Run> {
         let live = self.live(state, flip.live);
         let named = if let RefreshOptions::Rollback(named) = flip.ask { named } else { flip.to };
@@ -185,7 +185,7 @@ impl Turntable {
         Some(ulid)
     }
 
-    /// The one `UpdateTable`, or `CreateTable`.
+    /// Calls `UpdateTable` or `CreateTable` once.
     fn update(&self, state: &mut State, mut flip: Flip, fault: Fault) -> Option<Run> {
         let to = flip.to?;
         let candidate = state.generations[usize::from(to)].name.ulid;
@@ -219,7 +219,7 @@ impl Turntable {
         }
     }
 
-    /// Moves the table, and checks the promises about this moment.
+    /// Moves the table, and checks the promises that apply at this moment.
     fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
@@ -244,7 +244,7 @@ impl Turntable {
         state.moved(Live::Managed(to));
     }
 
-    /// The flip lost the race.
+    /// Handles a flip that lost the race.
     fn lost(&self, _: &mut State, flip: Flip) -> Option<Run> {
         Some(Run::Flip(flip.again()))
     }
@@ -264,7 +264,7 @@ impl Turntable {
         }
     }
 
-    /// The fence of a hold or a rollback: a new `VersionId` for the same table.
+    /// Takes the fence's step for a hold or a rollback: a new `VersionId` for the same table.
     pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
         match seen {
             None => {
@@ -284,7 +284,7 @@ impl Turntable {
     }
 }
 
-/// Notes that an operator's request has returned.
+/// Records that an operator's request has returned.
 pub fn returned(state: &mut State, then: MessageOutcome) {
     match then {
         MessageOutcome::Hold => state.truth.held = state.hold,
@@ -297,14 +297,14 @@ pub fn returned(state: &mut State, then: MessageOutcome) {
     }
 }
 
-/// A mutant's step: after a failed commit it deletes the candidate.
+/// Takes a mutant's step: after a failed commit, it deletes the candidate.
 fn cleaned_up(state: &mut State, to: Gen) -> Option<Run> {
     let slot = &mut state.generations[usize::from(to)];
     (slot.manifest, slot.files) = (false, 0);
     None
 }
 
-/// The table's `VersionId`.
+/// Returns the table's `VersionId`.
 pub fn table(state: &State) -> Option<u8> {
     (state.live != Live::NoTable).then_some(state.version)
 }

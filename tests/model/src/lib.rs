@@ -28,15 +28,15 @@ use state::{
 pub struct Turntable {
     pub paths: TablePaths,
     pub retain: Retain,
-    /// Data files per generation.
+    /// How many data files each generation has.
     pub files: u8,
-    /// The maximum of concurrent invocations.
+    /// The maximum number of concurrent invocations.
     pub at_once: usize,
-    /// Whether sweep may ask Athena for running queries. If so, queries have any length; otherwise they are shorter than `drain`.
+    /// Whether sweep may ask Athena for running queries. If so, queries take any time; otherwise, less than `drain`.
     pub athena_asked: bool,
-    /// Whether a rollback fences, as it should.
+    /// Whether a rollback makes its fence, as it should.
     pub fenced_rollback: bool,
-    /// How many generations have been live at the start; the last one still is.
+    /// How many generations have been live before the search starts; the last one still is.
     pub turned: u8,
     /// Whether the first live generation is a merge.
     pub merged: bool,
@@ -48,9 +48,9 @@ pub struct Turntable {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub exports: u8,
-    /// How many of the exports may have bad rows.
+    /// How many of the exports may produce bad rows.
     pub bad: u8,
-    /// Events about manifests.
+    /// S3 events about manifests.
     pub events: u8,
     /// Flips by an operator.
     pub by_hand: u8,
@@ -63,7 +63,7 @@ pub struct Budget {
     pub ticks: u8,
     pub faults: u8,
     pub crashes: u8,
-    /// Drifts: somebody outside moves the table.
+    /// Drifts: somebody outside Turntable moves the table.
     pub foreign: u8,
 }
 
@@ -99,9 +99,9 @@ pub enum Action {
     Release,
     Merge,
     Sweep,
-    /// Somebody outside sets the table's location.
+    /// Somebody outside Turntable sets the table's location.
     Foreign(Live),
-    /// A query begins, or ends with `Done`.
+    /// A query starts; it ends with `Done`.
     Read,
     Done,
     /// The next step of a run. `Second` takes the second of a merge's two reads first.
@@ -110,7 +110,7 @@ pub enum Action {
     Crash(usize),
 }
 
-/// The fate of a committed `UpdateTable`'s answer.
+/// What happens to the answer of a committed `UpdateTable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -122,7 +122,7 @@ pub enum Fault {
 pub const HOUR: Minute = 60;
 
 impl Default for Turntable {
-    /// Returns a world in which two generations have been live, drain is an hour, and nothing may happen.
+    /// Returns a world in which two generations have been live, the drain is an hour, and nothing may happen.
     fn default() -> Turntable {
         let hour = SignedDuration::from_hours(1);
         Turntable {
@@ -193,7 +193,7 @@ impl Turntable {
     fn tick(&self, state: &mut State) {
         state.now += HOUR;
         let drain = u16::try_from(self.longest_query().as_mins()).unwrap_or(u16::MAX);
-        // Athena ends long queries, and `drain` exceeds Athena's limit.
+        // Athena ends long queries, and `drain` is longer than Athena's limit.
         if state.reader.is_some_and(|reader| !self.athena_asked && state.now - reader.since >= drain) {
             state.reader = None;
         }
@@ -381,7 +381,7 @@ impl Model for Turntable {
 }
 
 impl Turntable {
-    /// Returns whether a generation is complete, and no sweep is about to delete it.
+    /// Returns whether a generation is complete and no sweep is about to delete it.
     fn is_whole(&self, state: &State, of: Gen) -> bool {
         let slot = &state.generations[usize::from(of)];
         slot.manifest && slot.files == self.whole() && slot.mark.is_none()

@@ -20,7 +20,7 @@ impl Run {
 type Seen = Option<(Option<u8>, Live)>;
 
 impl Turntable {
-    /// Takes the next step of a refresh; `second` chooses the order of its two reads. `None` means that it has ended.
+    /// Takes a refresh's next step; `second` chooses the order of its two reads. Returns `None` when the refresh has ended.
     pub fn merge_step(
         &self,
         state: &mut State,
@@ -37,7 +37,7 @@ impl Turntable {
                 let base_slot = ours(state, base).map(|base| &state.generations[usize::from(base)]);
                 let whole = base_slot.is_none_or(|base| base.files == self.whole());
                 if !whole {
-                    // The object to copy has been deleted.
+                    // The object to be copied has been deleted.
                     return None;
                 }
                 let since = ours(state, base).map(|base| state.generations[usize::from(base)].name.ulid);

@@ -1,4 +1,4 @@
-//! What must always hold, and what must occur at least once: otherwise a model that does nothing would pass.
+//! What must always hold, and what must occur at least once; otherwise, a model that does nothing would pass.
 
 use stateright::Property;
 
@@ -26,7 +26,7 @@ fn is(state: &State, just: Just) -> bool {
 }
 
 impl Turntable {
-    /// Returns the promises. Under drift no more than these can be promised: see docs/reliability.md.
+    /// Returns the promises. Under drift, nothing more can be promised: see docs/reliability.md.
     pub fn promises(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(READERS, |model: &Turntable, state: &State| {
@@ -48,7 +48,7 @@ impl Turntable {
         ]
     }
 
-    /// Returns the occurrences that this world's budget allows.
+    /// Returns what must occur at least once, given this world's budget.
     pub fn sights(&self) -> Vec<Property<Self>> {
         let budget = &self.budget;
         let flips = budget.events + budget.by_hand + budget.merges > 0;

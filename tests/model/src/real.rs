@@ -1,4 +1,4 @@
-//! Converts the model's small state to the arguments of the real functions.
+//! Converts the model's small state to arguments for the real functions.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub fn paths() -> TablePaths {
     TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
 }
 
-/// The unmanaged flat location, where the table was before or where drift moves it.
+/// Returns the unmanaged flat location, where the table was before Turntable or where drift moves it.
 fn flat(paths: &TablePaths) -> Location {
     paths.location().folder("blue")
 }
@@ -36,7 +36,7 @@ pub fn time(minute: Minute) -> Timestamp {
     Timestamp::from_second(i64::from(minute) * 60).expect("a time")
 }
 
-/// Returns a ULID of the current time, which advances with every update of the table. Generations of the same time differ in
+/// Returns a ULID for the current time, which advances with every update of the table. Generations from the same time differ in
 /// `random`.
 pub fn ulid(state: &State, random: u128) -> Ulid {
     Ulid::from_parts(u64::from(state.now) * 60_000 + u64::from(state.version) * 10, random + 1)
@@ -109,7 +109,7 @@ impl Turntable {
         }
     }
 
-    /// Returns the records of a set, in the order of their ULIDs.
+    /// Returns the records in a set, ordered by ULID.
     pub fn flips(&self, state: &State, of: Set) -> Vec<(Ulid, record::Flip)> {
         let of = state.flips.iter().enumerate().filter(|(number, _)| has(of, *number));
         let mut flips: Vec<_> = of.map(|(_, record)| (record.ulid, self.flip(state, record))).collect();
@@ -117,7 +117,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns which records a listing that begins at `since` contains; without `since`, only the last record.
+    /// Returns which records a listing that starts at `since` contains. Without `since`, it contains only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {
@@ -129,7 +129,7 @@ impl Turntable {
         }
     }
 
-    /// Returns the input of a flip's decision: the table at `live`, these records, and the current state of everything else.
+    /// Returns the input for a flip's decision: the table at `live`, these records, and the current state of everything else.
     pub fn seen(&self, state: &State, live: Live, flips: Set) -> decision::FlipState {
         let slot = match live {
             Live::Managed(at) => Some(&state.generations[usize::from(at)]),
@@ -169,7 +169,7 @@ impl Turntable {
         audit::verdict(&evidence).reasons().is_empty()
     }
 
-    /// Returns the input of a sweep's plan: the listed files and manifests, and the current state of everything else.
+    /// Returns the input for a sweep's plan: the listed files and manifests, and the current state of everything else.
     pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::SweepState {
         let mut generations = BTreeMap::new();
         for (number, slot) in state.generations.iter().enumerate() {
@@ -210,7 +210,7 @@ pub fn number(state: &State, name: &Generation) -> Gen {
 }
 
 impl Slot {
-    /// Returns a generation that has just begun.
+    /// Returns a generation whose export has just started.
     pub fn head(name: Generation, base: Live) -> Slot {
         Slot { name, base, as_of: 0, created: 0, files: 0, manifest: false, mark: None, bad: false, merge: None }
     }

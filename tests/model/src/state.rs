@@ -1,13 +1,13 @@
-//! The state of the model, small enough for millions of states.
+//! The model's state, small enough that millions of states fit into memory.
 
 use turntable_core::{decision::Trigger, layout::Generation, record::FlipOrigin};
 use ulid::Ulid;
 
 use crate::Budget;
 
-/// A generation's number, in the order in which generations were begun.
+/// A generation's number; generations are numbered in the order they were started.
 pub type Gen = u8;
-/// Minutes since the model's time began. An hour is one [`crate::Action::Tick`].
+/// Minutes since the model started. Each [`crate::Action::Tick`] is an hour.
 pub type Minute = u16;
 /// A set of generations, of flip records, of files or of drops.
 pub type Set = u16;
@@ -24,12 +24,12 @@ pub struct State {
     pub version: u8,
     pub live: Live,
     pub generations: Vec<Slot>,
-    /// The flip records, in the order in which they were written.
+    /// The flip records, in the order they were written.
     pub flips: Vec<Record>,
     pub hold: bool,
     /// The drops that applications have put into the inbox.
     pub inbox: Set,
-    /// Always sorted: runs are interchangeable, and this symmetry keeps the model small.
+    /// The running invocations, always sorted: runs are interchangeable, and this symmetry keeps the model small.
     pub running: Vec<Run>,
     pub reader: Option<Reader>,
     pub left: Budget,
@@ -46,7 +46,7 @@ pub enum Live {
     Managed(Gen),
 }
 
-/// The objects of a generation.
+/// A generation's objects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub name: Generation,
@@ -56,9 +56,9 @@ pub struct Slot {
     /// The data files that exist.
     pub files: Set,
     pub manifest: bool,
-    /// When a sweep marked it.
+    /// When a sweep marked the generation.
     pub mark: Option<Minute>,
-    /// Its rows are bad, so an audit of its content rejects it.
+    /// Whether its rows are bad, so that an audit of its content rejects it.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
@@ -99,7 +99,7 @@ impl Mark {
     }
 }
 
-/// A query: the generation that it found at the table's Location, and since when it reads it.
+/// A query: the generation that it found at the table's Location, and when it started to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reader {
     pub generation: Gen,
@@ -111,13 +111,13 @@ pub struct Reader {
 pub struct Truth {
     /// Generations that have ever been live.
     pub was_live: Set,
-    /// When each was last replaced.
+    /// When each generation was last replaced.
     pub replaced: Vec<(Gen, Minute)>,
-    /// A hold has returned and hasn't been released.
+    /// Whether a hold has returned and hasn't been released.
     pub held: bool,
-    /// The time of a rollback that has returned and whose generation is still live.
+    /// The time of a rollback that has returned, if its generation is still live.
     pub rolled_back: Option<Minute>,
-    /// Drift: somebody outside Turntable has moved the table.
+    /// Whether the table has drifted: somebody outside Turntable has moved it.
     pub foreign: bool,
 }
 
@@ -139,7 +139,7 @@ pub enum ExportAt {
     Manifest,
 }
 
-/// The purpose of a fence.
+/// What a fence is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MessageOutcome {
     Hold,
@@ -163,14 +163,14 @@ pub enum MergeAt {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flip {
     pub ask: RefreshOptions,
-    /// The candidate. An unnamed rollback knows it after loading the state.
+    /// The candidate. A rollback without a named generation knows it only after it has loaded the state.
     pub to: Option<Gen>,
     pub version: Option<u8>,
     pub live: Live,
     /// The flip records that were read.
     pub flips: Set,
     pub recovered: Option<Ulid>,
-    /// The number of its own record.
+    /// The ULID of its own record.
     pub ulid: Option<Ulid>,
     pub at: FlipAt,
 }
@@ -209,12 +209,12 @@ pub enum FlipAt {
     /// Checks whether a sweep has marked the candidate.
     Marked,
     Audit,
-    /// Writes live's missing record; then updates, or ends.
+    /// Writes the live generation's missing record, then updates or ends.
     Recover {
         flip: bool,
     },
     Update,
-    /// Reads the table after an update without a clear answer; says whether the answer was an error.
+    /// Reads the table after an update without a clear answer. The field says whether the answer was an error.
     SettleTable {
         error: bool,
     },
@@ -237,7 +237,7 @@ pub struct Sweep {
 pub enum SweepAt {
     Table,
     List,
-    /// Reads manifests, marks and flips for the listed files and manifests, and plans.
+    /// Reads the manifests, marks and flips for the listed files and manifests, and plans.
     Plan {
         files: Vec<Set>,
         manifests: Set,
@@ -253,7 +253,7 @@ pub enum SweepAt {
     Manifests {
         go: Set,
     },
-    /// The next file of each to delete.
+    /// Deletes the next file of each generation.
     Data {
         go: Set,
         file: u8,

@@ -18,11 +18,11 @@ impl Sweep {
 }
 
 impl Turntable {
-    /// Takes the next step of a sweep. `None` means that it has ended.
+    /// Takes a sweep's next step. Returns `None` when the sweep has ended.
     pub fn sweep_step(&self, state: &mut State, mut sweep: Sweep) -> Option<Run> {
         match sweep.at.clone() {
             SweepAt::Table => {
-                // Without a table there is nothing to plan.
+                // Without a table, there is nothing to plan.
                 (sweep.version, sweep.live) = (flip::table(state)?, state.live);
                 sweep.at(SweepAt::List)
             }
@@ -102,7 +102,8 @@ impl Turntable {
         if go | spared == 0 { None } else { sweep.at(SweepAt::Mark { go, spared }) }
     }
 
-    /// Marks a promise as broken if one of these must be kept for a rollback. Other checks cover what readers read.
+    /// Marks a promise as broken if one of the generations in `go` must be kept for a rollback. Other checks cover what
+    /// readers read.
     fn deletes(&self, state: &mut State, go: Set) {
         // With a missing record, the last replaced generation is unknown.
         if state.truth.foreign || state.flips.iter().any(|record| record.by == Mark::Recovered) {

@@ -1,10 +1,10 @@
-//! Mutants: each has one bug in the protocol, and the search finds the promise that the bug breaks.
+//! Mutants: each has one bug in the protocol, and the search must find the promise that the bug breaks.
 
 use model::{Budget, Mutant, Turntable, properties::*};
 use stateright::{Checker, DiscoveryClassification, HasDiscoveries, Model};
 use turntable_core::config::Retain;
 
-/// Returns the first broken promise, and the number of steps of the shortest way to it.
+/// Returns the first broken promise, and how many steps the shortest way to it has.
 fn breaks(env: Turntable) -> (&'static str, usize) {
     let checker = env.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let broken = checker.discoveries().into_iter().find(|(name, _)| is_broken(checker.discovery_classification(name)));

@@ -1,7 +1,7 @@
-//! Small worlds, searched in every order. docs/reliability.md has the counts of states; `just model` prints them.
+//! Small worlds, searched in every order. docs/reliability.md has the number of states; `just model` prints it.
 //!
-//! The two largest worlds, each of about half a million states, run only with `TURNTABLE_MODEL_WORLDS=all`, which `just model`
-//! and `.ci/run` set.
+//! The two largest worlds, with about half a million states each, run only with `TURNTABLE_MODEL_WORLDS=all`, which
+//! `just model` and `.ci/run` set.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use model::{Budget, Turntable};
 use stateright::{Checker, Model};
 use turntable_core::config::Retain;
 
-/// Returns whether the largest worlds run too.
+/// Returns whether the largest worlds are to run too.
 fn all_worlds(name: &str) -> bool {
     let all = std::env::var("TURNTABLE_MODEL_WORLDS").is_ok_and(|worlds| worlds == "all");
     if !all {
@@ -18,7 +18,7 @@ fn all_worlds(name: &str) -> bool {
     all
 }
 
-/// Checks that every promise holds in every state, and that the search has met everything that this world makes possible.
+/// Checks that every promise holds in every state, and that everything that must occur in this world has occurred.
 fn holds(name: &str, env: Turntable) {
     let started = Instant::now();
     let checker = env.checker().threads(2).spawn_bfs().join();

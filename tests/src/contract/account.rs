@@ -1,4 +1,4 @@
-//! Runs the suite in an account: makes what the suite needs, and deletes all of it whatever the result.
+//! Runs the suite in an AWS account: creates what the suite needs, and deletes all of it whatever the result.
 
 use aws_sdk_glue::types::DatabaseInput;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
@@ -14,10 +14,10 @@ use turntable::{
 
 use super::{Difference, Subject, judge};
 
-/// The beginning of every name that the suite makes. Nothing else is ever deleted.
+/// The prefix of every name that the suite creates. Nothing else is ever deleted.
 pub const PREFIX: &str = "turntable-contract-";
 
-/// One bucket and one Glue database with their contents.
+/// A bucket and a Glue database with their contents.
 pub struct Account {
     aws: SdkConfig,
     bucket: String,
@@ -25,7 +25,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Takes the bucket's name, which begins with [`PREFIX`]. The database has the same name with `_` for `-`.
+    /// Takes the bucket's name, which starts with [`PREFIX`]. The database has the same name, but with `_` instead of `-`.
     pub fn new(aws: SdkConfig, name: &str) -> Result<Account, String> {
         let own = name.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty());
         let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -37,8 +37,8 @@ impl Account {
         Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_") })
     }
 
-    /// Makes the bucket and the database, checks every clause, and deletes everything. Returns all faults. Touches nothing if
-    /// either exists already.
+    /// Creates the bucket and the database, checks every clause, and deletes everything. Returns all faults. Touches nothing
+    /// if either exists already.
     pub async fn run(&self, differences: &[Difference]) -> Vec<String> {
         let mut faults = match self.vacant().await {
             Ok(()) => match self.make().await {
@@ -51,7 +51,7 @@ impl Account {
         faults
     }
 
-    /// Fails if the bucket or the database exists, or if that can't be found out.
+    /// Fails if the bucket or the database exists, or if the check itself fails.
     pub async fn vacant(&self) -> Result<(), String> {
         let taken = |what: &str| Err(format!("{what} exists already: choose another name, or delete it with --delete"));
         let bucket = aws_sdk_s3::Client::new(&self.aws).head_bucket().bucket(&self.bucket).send().await;
@@ -70,7 +70,7 @@ impl Account {
 
     async fn make(&self) -> Result<(), String> {
         let region = self.aws.region().map(|region| region.as_ref()).unwrap_or_default();
-        // S3 refuses a location constraint for this one region.
+        // S3 rejects a location constraint only for this region.
         let place = (region != "us-east-1").then(|| {
             let place = BucketLocationConstraint::from(region);
             CreateBucketConfiguration::builder().location_constraint(place).build()
@@ -84,15 +84,15 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns what may be
-    /// left.
+    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns messages
+    /// about what may be left.
     pub async fn delete(&self) -> Vec<String> {
         let mut left = Vec::new();
         left.extend(self.empty().await.err());
         let bucket = aws_sdk_s3::Client::new(&self.aws).delete_bucket().bucket(&self.bucket).send().await;
         left.extend(bucket.err().map(|error| format!("bucket {} may be left: {error:?}", self.bucket)));
         left.extend(self.drop_tables().await.err());
-        // Tables go first, because Glue deletes those of a database only later.
+        // The tables go first: when a database is deleted, Glue deletes its tables only later.
         let database = aws_sdk_glue::Client::new(&self.aws).delete_database().name(&self.database).send().await;
         left.extend(database.err().map(|error| format!("database {} may be left: {error:?}", self.database)));
         left

@@ -24,7 +24,7 @@ clauses! {
     tells_of_registered_partitions
 }
 
-/// Returns a table's input, with a location of its own.
+/// Returns the input for a table that has its own location.
 pub(super) fn input(subject: &Subject, name: &str) -> TableInput {
     let at = subject.folder("tables").folder(name);
     let column = Column::builder().name("id").r#type("bigint").build().unwrap();
@@ -43,7 +43,7 @@ impl Subject {
         self.catalog.table(&self.table(name)).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
     }
 
-    /// Updates the table with the version that was read.
+    /// Updates the table, and sends the version that was read.
     pub(super) async fn update(&self, read: &Table, input: TableInput) -> Update {
         self.catalog.update(&self.database, input, version(read)).await.unwrap()
     }
@@ -68,7 +68,7 @@ async fn creates_once(subject: Arc<Subject>) {
     assert_eq!((after.owner(), after.version_id()), (first.owner(), first.version_id()));
 }
 
-/// `UpdateTable` has `VersionId`, "the version ID at which to update the table contents", and answers a stale one with
+/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one with
 /// `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
 async fn updates_the_version_that_was_read(subject: Arc<Subject>) {
     let first = subject.make(input(&subject, "versions")).await;
@@ -95,7 +95,7 @@ async fn updates_once_in_a_race(subject: Arc<Subject>) {
     assert_eq!(subject.read("race").await.owner(), Some(done[0].as_str()));
 }
 
-/// AWS doesn't document this, but others have seen it there. Nothing relies on it.
+/// AWS doesn't document this, but others have observed it there. Nothing relies on it.
 async fn begins_at_version_0(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "begins")).await;
     assert_eq!(version(&table), "0", "the first VersionId");
@@ -124,7 +124,7 @@ async fn replaces_the_whole_table(subject: Arc<Subject>) {
     assert_eq!(after.description().unwrap_or_default(), "", "the description that the update did not name");
 }
 
-/// A flip's update: another location, and nothing else.
+/// A flip's update changes the location and nothing else.
 async fn moves_a_table(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "moved")).await;
     let green: Location = subject.folder("tables").folder("moved").folder("green-01J00000000000000000000000");
@@ -153,7 +153,7 @@ async fn folds_names_to_lower_case(subject: Arc<Subject>) {
     assert_eq!(subject.read("folded").await.name(), "folded");
 }
 
-/// A page has at most 100 tables.
+/// A page of the listing has at most 100 tables.
 async fn lists_tables_by_prefix_and_in_pages(subject: Arc<Subject>) {
     const MANY: usize = 105;
     let name = |n: usize| format!("listed_{n:03}");

@@ -1,8 +1,8 @@
-//! Known differences of the emulators from AWS. The clauses say where AWS documents its behaviour.
+//! Known differences between the emulators and AWS. The clauses say where AWS documents its behaviour.
 
 use super::Difference;
 
-/// MiniStack 1.5.33; the sources are files of its Python package.
+/// Known differences between MiniStack 1.5.33 and AWS. Each `source` is a file in its Python package.
 pub const MINISTACK: &[Difference] = &[
     Difference {
         clause: "copies_nothing_over_what_is_there",
@@ -41,7 +41,7 @@ pub const MINISTACK: &[Difference] = &[
     },
 ];
 
-/// moto 5.2.5; the sources are files of its Python package.
+/// Known differences between moto 5.2.5 and AWS. Each `source` is a file in its Python package.
 pub const MOTO: &[Difference] = &[
     Difference {
         clause: "keeps_a_newline_in_a_name",

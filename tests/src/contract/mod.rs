@@ -1,5 +1,5 @@
-//! The promises of AWS that Turntable relies on: one suite of clauses about S3 and the Glue Data Catalog. It runs against the
-//! implementations in memory, two emulators, and AWS itself.
+//! What Turntable relies on AWS to do: one suite of clauses about S3 and the Glue Data Catalog. It runs against the in-memory
+//! implementations, two emulators, and AWS itself.
 //!
 //! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the symptom and the
 //! source. A difference that no longer shows is a failure too.
@@ -26,7 +26,7 @@ use turntable::{
 
 use crate::{catalog as memory_catalog, memory};
 
-/// An implementation, and the places in it that belong to the suite.
+/// An implementation, and the buckets and databases that the suite uses in it.
 pub struct Subject {
     pub objects: Arc<dyn Objects>,
     pub catalog: Arc<dyn GlueApi>,
@@ -90,7 +90,7 @@ pub struct Clause {
     holds: fn(Arc<Subject>) -> BoxFuture<'static, ()>,
 }
 
-/// Makes the list of a module's clauses from the names of their functions.
+/// Builds the list of a module's clauses from the names of their functions.
 macro_rules! clauses {
     ($($name:ident)*) => {
         pub(super) const CLAUSES: &[super::Clause] =
@@ -99,7 +99,7 @@ macro_rules! clauses {
 }
 use clauses;
 
-/// Returns all clauses in the order of their checks.
+/// Returns all clauses, in the order in which they are checked.
 pub fn all() -> impl Iterator<Item = &'static Clause> {
     [objects::CLAUSES, writes::CLAUSES, catalog::CLAUSES, fields::CLAUSES].into_iter().flatten()
 }
@@ -108,13 +108,13 @@ pub fn all() -> impl Iterator<Item = &'static Clause> {
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     pub clause: &'static str,
-    /// A part of the clause's failure text. A failure with another text is a fault.
+    /// A part of the message with which the clause fails. A failure with another message is a fault.
     pub shows: &'static str,
     /// The emulator's behaviour, and where its source or AWS's documentation shows it.
     pub source: &'static str,
 }
 
-/// Checks every clause, and returns the faults: none, if all clauses hold but those that are known to differ.
+/// Checks every clause, and returns the faults. There are none if exactly the clauses with a known difference fail.
 pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> {
     let subject = Arc::new(subject);
     let mut faults: Vec<String> = differences

@@ -64,11 +64,11 @@ async fn reads_ranges_and_streams_of_one_etag(subject: Arc<Subject>) {
     fails(objects.stream(&at.key("missing"), &etag).await.map(|_| ()), Kind::Conflict, &at.key("missing"));
 }
 
-/// Names that have broken URLs or XML documents of other programs.
+/// Names that have broken URLs or XML documents in other programs.
 pub(super) const NAMES: [&str; 11] =
     ["a b", "a+b", "a%20b", "a%2Bb", "a&b<c>\"'", "日本語/利用者", "x=1/y=2", "a//b", "~!*()", "ポ", "100%"];
 
-/// Keys survive their encodings in URLs and XML documents.
+/// Keys survive being encoded in URLs and XML documents.
 async fn keeps_every_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("names"));
     let mut names = NAMES;
@@ -98,7 +98,7 @@ async fn lists_in_order_and_in_pages(subject: Arc<Subject>) {
     for put in puts.collect::<Vec<_>>() {
         assert_eq!(put.await.unwrap().unwrap(), Put::Created);
     }
-    // A sibling folder whose name has the same beginning isn't listed.
+    // A sibling folder whose name starts the same isn't listed.
     let sibling = Location { bucket: at.bucket.clone(), prefix: at.prefix.replace("list/", "list-2/") };
     objects.put_new(&sibling.key("x"), "x".into()).await.unwrap();
 
@@ -123,7 +123,7 @@ async fn names_a_missing_bucket(subject: Arc<Subject>) {
     assert_eq!(error.message(), expected);
 }
 
-/// A newline is a control character that XML 1.0 can hold, and S3 accepts it: "Object key naming guidelines" in its guide.
+/// S3 accepts a newline, a control character that XML 1.0 can represent: "Object key naming guidelines" in the S3 user guide.
 async fn keeps_a_newline_in_a_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("newline"));
     let key = at.key("a\nb");

@@ -88,7 +88,7 @@ async fn uploads_in_parts(subject: Arc<Subject>) {
     }
 }
 
-/// The first writer to finish has the key: `CompleteMultipartUpload` takes `If-None-Match` as `PutObject` does.
+/// The first writer to finish wins the key: `CompleteMultipartUpload` accepts `If-None-Match`, as `PutObject` does.
 async fn uploads_nothing_over_what_is_there(subject: Arc<Subject>) {
     let (objects, at) = (&subject.objects, subject.folder("taken"));
     for (name, size) in [("small", 10), ("large", 9 << 20)] {
@@ -167,7 +167,7 @@ async fn copies_only_what_is_unchanged(subject: Arc<Subject>) {
     assert_eq!(objects.head(&to).await.unwrap(), None);
 }
 
-/// `CopyObject` with `If-None-Match: *`, as `PutObject`: the same page.
+/// `CopyObject` accepts `If-None-Match: *`, as `PutObject` does: the same page.
 async fn copies_nothing_over_what_is_there(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("copy-taken"));
     let (from, to) = (at.key("from"), at.key("to"));

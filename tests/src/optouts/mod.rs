@@ -1,4 +1,4 @@
-//! A lake in memory with one opt-out inbox, and the faults that may hit it.
+//! An in-memory lake with one opt-out inbox, and the faults that may hit it.
 
 use std::{
     ops::Range,
@@ -34,7 +34,7 @@ pub use turntable::consent::ConsentState as Out;
 pub mod drops;
 pub mod rows;
 
-/// The line and the reason of a rejected record.
+/// The line number of a rejected record, and why it was rejected.
 type Rejected = (Option<u64>, String);
 
 pub struct Lake {
@@ -46,7 +46,7 @@ pub struct Lake {
     random: Arc<AtomicU64>,
 }
 
-/// The wire of all calls: it counts them and decides their fates.
+/// The wire that all calls use: it counts them and decides their fates.
 #[derive(Clone, Default)]
 pub struct Wire {
     pub calls: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ pub struct Wire {
     pub takes: Option<Duration>,
     /// What another writer does just before this call.
     pub meanwhile: Option<(usize, Arc<dyn Fn() + Send + Sync>)>,
-    /// A seed for the number of other tasks that run during a call.
+    /// A seed that decides how many other tasks run during a call.
     pub turns: Option<Arc<AtomicU64>>,
 }
 
@@ -190,7 +190,7 @@ impl Lake {
         self.refresh_on(self.wire()).await
     }
 
-    /// Delivers a message of the queue.
+    /// Delivers a queue message.
     pub async fn nudge(&self, wire: Wire) {
         let event = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
         let answer = serde_json::to_value(self.handle(wire, event).await.unwrap()).unwrap();
@@ -208,7 +208,7 @@ impl Lake {
         }
     }
 
-    /// Returns the time without moving it.
+    /// Returns the time without moving the clock.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.clock.load(Ordering::Relaxed)).unwrap()
     }
@@ -233,7 +233,7 @@ impl Lake {
         self.objects.keys().into_iter().filter_map(name).filter(|name| !name.starts_with('_')).collect()
     }
 
-    /// Returns the keys of all drops that live's manifest lists as consumed.
+    /// Returns the keys of all drops that the live manifest lists as consumed.
     pub fn consumed(&self) -> Vec<String> {
         let live = self.live().unwrap();
         let at = self.paths().manifest(&live);
@@ -271,7 +271,7 @@ impl Lake {
         self.objects.body(key)
     }
 
-    /// Returns every row of a generation by its manifest: id, state, second.
+    /// Returns every row of a generation, read by its manifest: id, state, second.
     pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
         rows::of(&self.objects, &self.paths(), generation)
     }
@@ -281,7 +281,7 @@ impl Lake {
         self.live().map(|live| self.rows(&live)).unwrap_or_default()
     }
 
-    /// Returns each object of `_rejected/`: the drop's name, and its rejected records.
+    /// Returns each object in `_rejected/`: the drop's name, and its rejected records.
     pub fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
         let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
         keys.map(|key| {

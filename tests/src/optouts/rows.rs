@@ -13,7 +13,7 @@ use turntable::{
     manifest::Manifest,
 };
 
-/// Returns every row of a generation by its manifest: id, state, second. Sorted by id.
+/// Returns every row of a generation, read by its manifest and sorted by id: id, state, second.
 pub fn of(objects: &memory::Objects, paths: &TablePaths, generation: &Generation) -> Vec<(i64, ConsentState, i64)> {
     let at = paths.manifest(generation);
     let manifest = Manifest::from_json(&at, generation, &objects.body(&at.to_string()).unwrap()).unwrap();
@@ -26,7 +26,7 @@ pub fn of(objects: &memory::Objects, paths: &TablePaths, generation: &Generation
     rows
 }
 
-/// Returns every row of a file, in its order.
+/// Returns every row of a file, in the file's order.
 pub fn read(file: Bytes) -> Vec<(i64, ConsentState, i64)> {
     let mut rows = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {

@@ -1,5 +1,4 @@
-//! Audits that keep a candidate from going live, canaries that take it back, and changes of columns, with every port in
-//! memory.
+//! Audits that keep a candidate from going live, canaries that take it back, and column changes, with in-memory ports.
 
 use serde_json::json;
 use tests::{
@@ -17,12 +16,12 @@ use turntable::{
 
 const CSV: &str = "id,name\n1,alice\n2,bob\n";
 
-/// Creates a rig whose dataset has these checks.
+/// Creates a rig with these checks on its dataset.
 fn checked(checks: &str) -> Rig {
     Rig::with(&format!("checks = {{ {checks} }}"))
 }
 
-/// Exports and flips.
+/// Exports this CSV and flips to it.
 async fn publish(rig: &Rig, csv: &str) -> Generation {
     let generation = rig.export_csv(csv).await;
     assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
@@ -33,13 +32,13 @@ fn audit_tables(rig: &Rig) -> Vec<String> {
     rig.catalog.names().into_iter().map(|name| name.table).filter(|name| name.starts_with("turntable_audit_")).collect()
 }
 
-/// Returns the text of a rejection, which is an operator's answer.
+/// Returns the message of a rejection, which an operator gets as the answer.
 fn rejected(error: &Error) -> &str {
     assert_eq!(error.kind(), Kind::Rejected);
     error.message()
 }
 
-/// Delivers the event of a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
+/// Delivers the event for a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
 /// once, and not retried.
 async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
     let answer = rig.deliver(candidate).await.unwrap();
@@ -132,7 +131,7 @@ async fn the_audit_table_is_dropped_after_every_failure() {
             let generation = rig.export_csv(CSV).await;
             rig.catalog.on(op, call, fault);
             let answer = rig.flip(&generation).await;
-            // Failing to create the table fails the flip; failing to drop it doesn't.
+            // If creating the audit table fails, the flip fails; if dropping it fails, the flip doesn't.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
                 _ => assert_eq!(answer.unwrap().outcome, Outcome::Committed),
@@ -180,7 +179,7 @@ async fn a_flip_that_loses_the_race_queries_athena_once() {
 
 const CANARY: &str = "canary = \"SELECT count(*) > 0 FROM {table}\"";
 
-/// Makes one generation live and exports the next, whose canary will answer this.
+/// Makes one generation live and exports the next. The next one's canary will return `answer`.
 async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation) {
     let rig = checked(CANARY);
     let first = publish(&rig, CSV).await;
@@ -204,7 +203,7 @@ async fn a_true_canary_is_recorded_and_queried_once() {
 
 #[tokio::test]
 async fn a_failed_canary_rolls_the_table_back() {
-    // Without a fault, with each reply lost, with a conflict with our own echo, and after a harmless update by another writer.
+    // Without a fault, with each reply lost, after a conflict with our own echo, and after a harmless update by another writer.
     for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
         let (rig, first, next) = before_the_canary("false").await;
         if let Some(fault) = fault {
@@ -249,7 +248,7 @@ async fn a_failed_canary_leaves_drift_alone() {
     });
     assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
     assert_eq!(rig.live(), Some(first));
-    // The flip's record, and no second one.
+    // There is the flip's record, and no second one.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
 }
 
@@ -297,7 +296,7 @@ async fn a_created_table_has_no_way_back() {
 async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     let (rig, first, _) = before_the_canary("true").await;
     let table = rig.catalog.get(&rig.table).unwrap();
-    // An unmanaged table, from before Turntable.
+    // The table is unmanaged, from before Turntable.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
     other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
@@ -334,7 +333,7 @@ async fn a_concurrent_hold_keeps_live_and_a_rollback_runs_no_canary() {
     assert_eq!(rig.live(), Some(newest));
 }
 
-/// Makes a generation live, adds a comment to the table's column `id`, and exports a candidate with these columns.
+/// Makes a generation live, adds a comment to the table's `id` column, and exports a candidate with these columns.
 async fn evolving(policy: &str, columns: &str, csv: &str) -> (Rig, Generation, Generation) {
     let rig = Rig::default();
     let schema = format!("schema = \"{policy}\"");
@@ -372,7 +371,7 @@ async fn schema_strict_rejects_what_additive_publishes_in_one_update() {
     let table = rig.catalog.get(&rig.table).unwrap();
     assert_eq!(table.storage_descriptor().unwrap().columns()[0].comment(), Some("the key"));
 
-    // A rollback takes the columns back too.
+    // A rollback reverts the columns too.
     rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
     assert_eq!(rig.live(), Some(first));
     assert_eq!(rig.columns(), ["id int", "name string"]);

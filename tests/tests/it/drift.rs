@@ -1,5 +1,5 @@
-//! Drift: somebody outside moves the table. Flip detects it, and repairs it where the dataset says so. A repair never undoes
-//! a flip of Turntable.
+//! Drift: somebody outside moves the table. `flip` detects it, and repairs it if the dataset says so. A repair never undoes a
+//! flip by Turntable.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use turntable::{answer::Flipped, layout::Generation, publish::Outcome, record::F
 
 const REPAIR: &str = "on_drift = \"repair\"\n";
 
-/// Delivers Glue's event, which comes after every change of the table by anybody.
+/// Delivers Glue's event, which follows every change to the table, whoever makes it.
 async fn changed(rig: &Rig) -> Flipped {
     let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();
     rig.ask(event).await.unwrap()
 }
 
-/// Moves the table as Terraform does with an older state: it sends every field, and no version.
+/// Moves the table as Terraform does when its state is older: it sends every field, but no version.
 fn moved(rig: &Rig, location: &str) {
     let table = rig.catalog.get(&rig.table).unwrap();
     rig.catalog.put("dmp", tests::catalog::moved(&table, &location.parse().unwrap()));
@@ -131,8 +131,8 @@ async fn an_operator_can_accept_drift() {
     }
 }
 
-/// Runs exports, late events, rollbacks and drift detection at the same time, without drift. Nothing is ever repaired, and in
-/// the end the last flip's generation is live.
+/// Runs exports, late events, rollbacks and drift detection concurrently, without drift. Nothing is ever repaired, and in the
+/// end the last flip's generation is live.
 #[tokio::test]
 async fn a_repair_never_undoes_turntables_own_flip() {
     for seed in 0..400 {
@@ -156,7 +156,7 @@ async fn a_repair_never_undoes_turntables_own_flip() {
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
                 let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
-                // A refusal, a stale candidate or a lost race is fine.
+                // A rejection, a stale candidate or a lost race is fine.
                 tasks.spawn(async move { drop(flip::handle(env, request).await) });
                 let env = rig.env();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();

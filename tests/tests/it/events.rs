@@ -1,4 +1,4 @@
-//! The folder events/ has one event per trigger, and each parses as the expected request.
+//! The folder events/ has one event for each trigger, and each parses as the expected request.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -64,7 +64,7 @@ fn flips() -> Vec<(&'static str, Flip)> {
 /// The request for the status of all datasets.
 const ALL: &str = "flip-status-all.json";
 
-/// Sweep's requests: dataset and dry run.
+/// Returns the requests to sweep: file, dataset, and whether it is a dry run.
 fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
 }
@@ -114,7 +114,7 @@ fn no_event_is_left_out() {
     assert_eq!(found.collect::<BTreeSet<String>>(), known);
 }
 
-/// A function refuses an event of the queue or of S3 that is meant for another function.
+/// A function rejects a queue or S3 event that is meant for another function.
 #[test]
 fn an_event_at_the_wrong_function_is_refused() {
     assert!(Flip::parse(&event("export-sqs.json")).is_err());

@@ -1,6 +1,6 @@
-//! Drift: somebody outside Turntable has moved the table. Flip notices it, and repairs it where the dataset says so. Nothing
-//! that Turntable does is ever taken for drift, wherever it is interrupted, overtaken or killed.
-//! `TURNTABLE_DRIFT_SCHEDULES` says how many random schedules each of the two random tests runs (400).
+//! Drift: somebody outside Turntable has moved the table. `flip` detects it, and repairs it if the dataset says so. Nothing
+//! that Turntable does is ever mistaken for drift, wherever it is interrupted, overtaken or killed.
+//! `TURNTABLE_DRIFT_SCHEDULES` says how many schedules each of the two random tests runs (400).
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use turntable::{
 
 use crate::wire::Wire;
 
-/// Returns Glue's event about a changed table: events/flip-glue.json.
+/// Returns Glue's event for a changed table: events/flip-glue.json.
 fn changed() -> Value {
     serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap()
 }
@@ -91,7 +91,7 @@ async fn a_repair_is_a_flip_like_any_other() {
     rig.ask(json!({ "dataset": "users", "action": "hold", "reason": "terraform apply" })).await.unwrap();
     assert_eq!((rig.ask(changed()).await.unwrap().outcome, rig.live()), (Outcome::Held, Some(blue)));
     rig.ask(json!({ "dataset": "users", "action": "release" })).await.unwrap();
-    // A damaged generation doesn't come back.
+    // A damaged generation doesn't go live again.
     rig.objects.delete(&rig.paths.generation(&green).key("part-00000.parquet").to_string());
     let rejected = rig.ask(changed()).await.unwrap();
     let is_missing = rejected.reasons.iter().any(|reason| reason.contains("part-00000.parquet is missing"));
@@ -111,20 +111,20 @@ async fn an_unmanaged_table_is_ignored() {
 /// Turntable's own actions.
 #[derive(Debug, Clone, Copy)]
 enum Deed {
-    /// A fresh candidate's event.
+    /// A fresh candidate's event arrives.
     Event,
     Rollback,
-    /// A rollback to a named generation that was live later than the live one.
+    /// A rollback to a named generation that was live after the one that is live now.
     Forward,
     /// A fresh candidate whose canary fails.
     Canary,
-    /// The first candidate of an adopted table whose canary fails: the way back has no record.
+    /// An adopted table's first candidate, whose canary fails: the flip back has no record.
     Adoption,
 }
 
 const DEEDS: [Deed; 5] = [Deed::Event, Deed::Rollback, Deed::Forward, Deed::Canary, Deed::Adoption];
 
-/// Prepares a dataset for the action, and returns the action's request.
+/// Prepares a dataset for the action, and returns the request for the action.
 async fn before(deed: Deed, more: &str) -> (Arc<Rig>, Value) {
     let canary = format!("{more}checks = {{ canary = \"SELECT count(*) > 0 FROM {{table}}\" }}\n");
     if let Deed::Adoption = deed {
@@ -224,12 +224,12 @@ async fn an_own_flip_that_died_anywhere_is_no_drift() {
     }
 }
 
-/// Reads how many schedules to run.
+/// Returns how many schedules to run.
 fn schedules() -> u64 {
     count("TURNTABLE_DRIFT_SCHEDULES", 400)
 }
 
-/// Runs actions of Turntable and drift detection at the same time, three times in a row. Some of the runs die.
+/// Runs Turntable's actions and drift detection concurrently, three times in a row. Some of the runs die.
 #[tokio::test]
 async fn random_own_actions_are_never_taken_for_drift() {
     let (mut died, mut came_back) = (0, 0);
@@ -270,7 +270,7 @@ async fn random_own_actions_are_never_taken_for_drift() {
     assert!(died > 0 && came_back > 0, "{died} died, {came_back} came back");
 }
 
-/// Drift is repaired in the end, whatever Turntable does at the same time.
+/// In the end, drift is repaired, whatever Turntable does at the same time.
 #[tokio::test]
 async fn drift_among_own_flips_is_repaired_in_the_end() {
     let mut repaired = 0;

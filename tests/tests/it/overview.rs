@@ -1,4 +1,4 @@
-//! `status` of all datasets: one answer, a few requests per dataset, and no failure hides another dataset.
+//! `status` for all datasets: one answer, a few requests per dataset, and no failure hides another dataset.
 
 use serde_json::{Value, json};
 use tests::{catalog::Op, rig::Rig};
@@ -6,7 +6,7 @@ use turntable::{layout::Generation, status::Overview};
 
 const FILE: &str = "s3://lake/datasets.toml";
 
-/// Creates a rig with these datasets, each from one CSV.
+/// Creates a rig with these datasets, each read from one CSV file.
 fn rig(names: &[String]) -> Rig {
     let rig = Rig::default();
     let entry = |name: &String| {
@@ -35,7 +35,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
     generation
 }
 
-/// Returns the answer as a console shows it.
+/// Requests the status of all datasets, and returns the answer as a console shows it.
 async fn ask(rig: &Rig) -> Value {
     let told = flip::answer(rig.env(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()

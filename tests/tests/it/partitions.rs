@@ -1,4 +1,4 @@
-//! Projected partitions, with every port in memory: what a flip writes into the table, and what it refuses.
+//! Projected partitions, with in-memory ports: what a flip writes into the table, and what it rejects.
 
 use aws_sdk_glue::types::{Column, StorageDescriptor, TableInput};
 use serde_json::json;
@@ -28,7 +28,7 @@ async fn publish(rig: &Rig, rows: &[&str]) -> Generation {
     generation
 }
 
-/// Returns the table's parameters about partitions, and its location.
+/// Returns the table's partition parameters and its location.
 fn projection(rig: &Rig) -> Vec<String> {
     let table = rig.catalog.get(&rig.table).unwrap();
     let ours = |key: &str| key.starts_with("projection.") || key.starts_with("storage.");
@@ -74,7 +74,7 @@ async fn one_update_moves_location_template_and_ranges_and_a_rollback_takes_all_
     let before = expected(&rig, &first, ["2024-01-31,2024-02-02", "7,9", "New York,東京"]);
     assert_eq!(projection(&rig), before);
 
-    // People's own parameters stay, except those about projected columns.
+    // Parameters that people have added stay, except those about projected columns.
     let mut by_hand = turntable::aws::glue::unchanged(&created);
     let parameters = by_hand.parameters.as_mut().unwrap();
     parameters.insert("owner".into(), "dmp".into());
@@ -264,7 +264,7 @@ async fn a_table_that_turns_out_to_have_no_rows_can_be_read() {
     assert_eq!(projection(&rig), expected(&rig, &full, ["2024-01-31,2024-01-31", "7,7", "a"]));
 }
 
-/// The source has 300 MB in Arrow, and 192 MiB may wait: rows of a thousand partitions in turn.
+/// The source's rows alternate between a thousand partitions. They take 300 MB in Arrow, and only 192 MiB may wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn unordered_rows_beyond_the_buffer_become_one_file_per_partition() {
     const ROWS: usize = 300_000;

@@ -1,4 +1,4 @@
-//! Parquet objects that are copied unchanged into a generation, and those that must not be.
+//! Parquet objects that are copied unchanged into a generation, and Parquet objects that must not be.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use turntable::{
     sources::{self, Context},
 };
 
-/// Returns columns that are about one megabyte of Parquet, which is `file_mb` below.
+/// How many rows make about one megabyte of Parquet, which is `file_mb` below.
 const ROWS: usize = 60_000;
 
 fn columns(from: usize, rows: usize) -> Vec<(&'static str, ArrayRef)> {

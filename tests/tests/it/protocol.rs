@@ -79,7 +79,7 @@ async fn a_lost_race_reloads_and_a_lost_or_echoed_reply_is_settled_by_location()
         rig.catalog.on(Op::Update, 1, fault);
         assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Committed, "{fault:?}");
         assert_eq!((rig.live(), rig.records()), (Some(green), 2), "{fault:?}");
-        // Only the update that lost the race was sent again; the others had taken effect.
+        // Only the update that lost the race was sent again; the other updates had taken effect.
         let updates = if fault == Fault::Overtake { 2 } else { 1 };
         assert_eq!(rig.catalog.calls(Op::Update), updates, "{fault:?}");
     }
@@ -149,7 +149,7 @@ async fn a_delivery_that_loses_to_its_duplicate_writes_no_other_record() {
     let blue = rig.export().await;
     rig.deliver(&blue).await.unwrap();
     let (first, second) = (rig.export().await, rig.export().await);
-    // While this delivery audits, other deliveries flip to the first candidate, and then to this one.
+    // While this delivery audits, other deliveries flip to the first candidate, and then to this delivery's.
     let (others, done) = (rig.clone(), Arc::new(AtomicBool::new(false)));
     let disturbed = Disturbed::default().before_list(&second.to_string(), move || {
         let (rig, again) = (others.clone(), done.swap(true, Ordering::Relaxed));
@@ -218,7 +218,7 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     assert_eq!((forward.outcome, rig.live()), (Outcome::Committed, Some(green)));
 }
 
-/// The model found this order: a flip loads its state after a rollback's update and before the rollback's record.
+/// The model found this order: a flip loads its state after a rollback's update, but before the rollback's record.
 #[tokio::test]
 async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
     let rig = Arc::new(Rig::default());
@@ -236,7 +236,7 @@ async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
             Box::pin(async move {
                 looked.notify_one();
                 returned.notified().await;
-                // The reads after a lost race.
+                // These are the reads after a lost race.
                 returned.notify_one();
             })
         })
@@ -245,7 +245,7 @@ async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
         let (rig, audits) = (rig.clone(), audits.on(&rig.objects));
         move || flip::handle(rig.env_on(rig.catalog.port(), audits.clone()), rig.event(&running))
     };
-    // The rollback's update gets no answer, so it reads the flips between its update and its record.
+    // The rollback's update gets no answer, so the rollback reads the flips between its update and its record.
     let update = rig.catalog.calls(Op::Update) + 1;
     rig.catalog.on(Op::Update, update, Fault::LoseReply);
     let task = Arc::new(Mutex::new(None));
@@ -313,14 +313,14 @@ async fn a_repeated_rollback_makes_up_for_the_fence_that_the_first_one_lacks() {
         assert_ne!(version(), before, "a flip that loaded its state before the record may still undo {named}");
         assert_eq!(rig.live(), Some(blue));
     }
-    // If the repeated one is not fenced either, it says so.
+    // If the repeated rollback isn't fenced either, its answer says so.
     let next = rig.catalog.calls(Op::Update);
     (1..=FENCES).for_each(|fence| rig.catalog.on(Op::Update, next + fence, Fault::Fail));
     let error = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
     assert!(error.message().contains("may still undo it"), "{}", error.message());
 }
 
-/// How often a fence is tried.
+/// How many times a fence is tried.
 const FENCES: usize = 8;
 
 #[tokio::test]

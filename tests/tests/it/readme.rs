@@ -1,4 +1,4 @@
-//! Runs README's commands on this machine: the story, the reader's own database, and a stack that stays up.
+//! Runs README's commands on this machine: the story, the user's own database, and a stack that stays up.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Runs the story: builds go live, one is rejected, and readers see only whole tables.
+/// Runs the story: builds go live, one is rejected, and readers see only complete tables.
 async fn story(page: &Follower) {
     let text = page.follow("Turntable", 0..1, &[]).await;
     assert!(text.contains("reader's queries:") && text.contains(" 0 failed, 0 mixed"), "{text}");
@@ -29,7 +29,7 @@ async fn story_as_json(page: &Follower) {
     assert_eq!(json["datasets"].as_array().unwrap().len(), 2, "{json}");
 }
 
-/// Uses the page's datasets.toml on a database that has such a table.
+/// Uses the page's datasets.toml on a database that has the table it names.
 async fn own_database(page: &Follower, server: &Database) {
     let sql = "CREATE TABLE customers AS SELECT i AS id, 'n' || i AS name, now() AS created_at FROM generate_series(1, 500) AS i";
     let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
@@ -61,7 +61,7 @@ async fn own_database(page: &Follower, server: &Database) {
     reference.finish("tests/tests/it/readme.rs");
 }
 
-/// Runs the commands that `up` prints, and checks that an interrupt ends it as a success.
+/// Runs the commands that `up` prints, and checks that `up` exits successfully when it is interrupted.
 async fn up(page: &Follower) {
     let script = page.script("See it work", 2..3);
     let mut child = page.shell(&script, &[]).stdout(Stdio::piped()).spawn().unwrap();
@@ -90,7 +90,7 @@ async fn interrupt(mut child: Child) {
     assert!(ended.success(), "{ended}");
 }
 
-/// Returns the output up to the line that says how to end it.
+/// Returns the output up to the line that says how to end `up`.
 async fn greeting(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut text = String::new();

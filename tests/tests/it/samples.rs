@@ -1,7 +1,7 @@
-//! What an earlier release has stored is read by this one. `tests/samples/VERSION` has samples of each: its README says how
-//! they are made.
+//! This release reads what earlier releases have stored. `tests/samples/VERSION` has each version's samples: its README says
+//! how they are made.
 //!
-//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes those of this version, if there are none.
+//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes this version's samples, if there are none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")
 }
 
-/// Returns the objects of each version's bucket.
+/// Returns the objects in each version's bucket.
 fn samples() -> Vec<(String, Objects)> {
     let versions = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap());
     let versions = versions.filter(|entry| entry.file_type().unwrap().is_dir());
@@ -63,7 +63,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// Returns whether each field and each value of the sample is also in what this release would write. It may write more.
+/// Returns whether this release would write every field and value of the sample. It may write more.
 fn has_all(now: &Value, sample: &Value) -> bool {
     match (now, sample) {
         (Value::Object(now), Value::Object(sample)) => {
@@ -76,7 +76,7 @@ fn has_all(now: &Value, sample: &Value) -> bool {
     }
 }
 
-/// Reads a sample. A field that this release no longer knows would be dropped silently, so nothing may be lost.
+/// Reads a sample, and checks that nothing is lost: a field that this release no longer knows would be dropped silently.
 fn read<T: DeserializeOwned + Serialize>(at: &Key, json: &[u8]) -> T {
     let read: T = from_json(at, json).unwrap_or_else(|error| panic!("{}", error.report()));
     let (now, sample) = (serde_json::to_value(&read).unwrap(), serde_json::from_slice(json).unwrap());
@@ -84,7 +84,7 @@ fn read<T: DeserializeOwned + Serialize>(at: &Key, json: &[u8]) -> T {
     read
 }
 
-/// Reads a sample by its key, and returns the kind of object that it is.
+/// Reads a sample by its key, and returns what kind of object it is.
 fn read_any(at: &Key, json: &[u8]) -> &'static str {
     let file = at.key.rsplit('/').next().unwrap();
     let folder = at.key.rsplit('/').nth(1).unwrap();
@@ -160,7 +160,7 @@ fn every_object_of_every_release_is_read_and_no_field_of_it_is_lost() {
 
 const BEGIN: i64 = 1_767_225_600;
 
-/// The people of the samples' opt-outs: everybody's last state and its second.
+/// Returns the people in the samples' opt-outs, each with their last state and its time in seconds.
 fn people() -> BTreeMap<i64, (Out, i64)> {
     let mut people: BTreeMap<i64, (Out, i64)> = (0..60).map(|id| (id, (Out::OptedOut, BEGIN))).collect();
     people.extend((10..20).map(|id| (id, (Out::Withdrawn, BEGIN + 86_400))));
@@ -173,7 +173,7 @@ fn drop_of(ids: std::ops::Range<i64>, state: &str, day: u32) -> String {
     format!("user_id,state,occurred_at\n{lines}")
 }
 
-/// Loads a release's opt-outs: its newest merge is live.
+/// Loads a release's opt-outs, with its newest merge live.
 async fn optouts(objects: &Objects) -> Lake {
     let lake = Lake::with("buckets = 8");
     for key in objects.keys().iter().filter(|key| key.contains("/optouts/")) {
@@ -189,7 +189,7 @@ async fn optouts(objects: &Objects) -> Lake {
     lake
 }
 
-/// A key in another bucket than the release before put it into would leave two rows of one person.
+/// If a key were put into a different bucket than in the release before, one person would have two rows.
 #[tokio::test]
 async fn a_merge_into_the_table_of_every_release_keeps_one_row_of_each_person() {
     for (version, objects) in samples() {
@@ -208,7 +208,7 @@ async fn a_merge_into_the_table_of_every_release_keeps_one_row_of_each_person() 
         expected.extend((5..15).map(|id| (id, (Out::OptedIn, BEGIN + 4 * 86_400))));
         expected.extend((60..70).map(|id| (id, (Out::OptedIn, BEGIN))));
         assert_eq!(rows(&lake), expected.into_iter().collect::<Vec<_>>(), "{version}");
-        // Untouched files of the release before are copied, or rewritten for another number of buckets.
+        // The earlier release's untouched files are copied, or rewritten if the number of buckets changes.
         lake.configure("buckets = 2");
         lake.drop("last.csv", drop_of(0..1, "withdrawn", 9));
         assert_eq!(lake.refresh().await.unwrap().rows, 70, "{version}");
@@ -243,7 +243,7 @@ async fn a_rollback_and_a_hold_of_every_release_stay_in_force() {
     }
 }
 
-/// Writes the samples of this version.
+/// Writes this version's samples.
 #[tokio::test]
 async fn write() {
     if variable("TURNTABLE_WRITE_SAMPLES").is_none() {
@@ -274,7 +274,7 @@ async fn write() {
     }
 }
 
-/// Two generations, a rollback with its reason, and a hold.
+/// Writes two generations, a rollback with its reason, and a hold.
 async fn written_users() -> Objects {
     let rig = Rig::with("");
     for rows in [3, 4] {
@@ -287,7 +287,7 @@ async fn written_users() -> Objects {
     rig.objects
 }
 
-/// A table of two merges in eight buckets, with its views. The drops are still in the inbox.
+/// Writes a table from two merges in eight buckets, with its views. The drops are still in the inbox.
 async fn written_optouts() -> Objects {
     let lake = Lake::with("buckets = 8");
     lake.drop("2026/a.csv", many(0..60));
@@ -297,7 +297,7 @@ async fn written_optouts() -> Objects {
     lake.objects
 }
 
-/// One run was live, one is midway, and there is a hold.
+/// Writes a group run that was live, one that is midway, and a hold.
 async fn written_groups() -> Objects {
     let lake = GroupLake::new();
     lake.flipped().await;
@@ -312,7 +312,7 @@ async fn written_groups() -> Objects {
     lake.rig.objects
 }
 
-/// One run that is under way, and one that has failed.
+/// Writes an engine run that is under way, and one that has failed.
 async fn written_runs(source: &str) -> Objects {
     let rig = Rig::with("");
     rig.configure_source(source, "");
@@ -324,7 +324,7 @@ async fn written_runs(source: &str) -> Objects {
     rig.objects
 }
 
-/// Each value of each field that the runs above have left out.
+/// Writes every value of every field that the functions above leave out.
 fn written_values(all: &Objects) {
     let paths = TablePaths::new(&"s3://lake/schemas".parse::<Location>().unwrap(), "values");
     let generation: Generation = "green-01JD675EJRSSKNZWWST95906C6".parse().unwrap();

@@ -1,6 +1,6 @@
-//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports make of it. The tests in
-//! memory imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to
-//! the attempt after the one that took effect.
+//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports return then. The in-memory
+//! tests imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to the
+//! attempt after the one that took effect.
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use turntable::{
     port::{Objects, Put, Query, Queue, Update},
 };
 
-/// The attempts of one call: `lambda::aws` sets five; S3 keeps the SDK's default of three.
+/// How many attempts one call makes: `lambda::aws` sets five; S3 keeps the SDK's default of three.
 const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
@@ -104,7 +104,7 @@ async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_eff
     let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
 
-    // The port looks once for its mark, to find out whether the call took effect.
+    // The port checks once for its mark, to find out whether the call took effect.
     let (s3, config) = service(|_, request| match request.line.as_str() {
         line if line.starts_with("HEAD") => xml(404, "NotFound"),
         _ => xml(503, "SlowDown"),
@@ -114,7 +114,7 @@ async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_eff
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS + 1));
 }
 
-/// Starts an S3 that carries out each first attempt and loses its answer.
+/// Starts a fake S3 that carries out each first attempt but loses its answer.
 async fn forgetful() -> (Service, SdkConfig) {
     let marks = std::sync::Mutex::new(Vec::new());
     service(move |_, request| {
@@ -218,7 +218,7 @@ async fn athenas_header_row_is_no_row_of_the_answer() {
     const HEADER: &str = "{\"Data\":[{\"VarCharValue\":\"n\"},{\"VarCharValue\":\"m\"}]}";
     let row = || vec![vec![Some("7".to_owned()), None]];
     assert_eq!(rows(concat_row(HEADER)).await, row());
-    // DDL and SHOW have no header.
+    // The results of DDL and SHOW have no header.
     assert_eq!(rows(ROW).await, row());
     assert_eq!(rows(HEADER).await, Vec::<Vec<Option<String>>>::new());
 }
@@ -240,7 +240,7 @@ async fn messages_that_sqs_refuses_fail_the_call() {
     assert!(error.message().ends_with("SQS refused 1 of 2 messages: invoke the function again"), "{}", error.message());
 }
 
-/// Each request of an upload in two parts, without its query.
+/// Checks each request of a two-part upload, without its query.
 #[tokio::test]
 async fn an_upload_in_parts_that_is_not_completed_is_aborted() {
     for completion in [xml(400, "InvalidPart"), xml(412, "PreconditionFailed")] {

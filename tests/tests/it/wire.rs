@@ -1,4 +1,4 @@
-//! A wire that decides each call's fate by the call's number.
+//! A wire that decides each call's fate from the call's number.
 
 use std::sync::{
     Arc, Mutex,
@@ -13,11 +13,11 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 
 pub struct Wire {
     calls: AtomicUsize,
-    /// The call at which the process dies: this and all later calls fail. A deletion is done by half.
+    /// The call at which the process dies: this call and all later ones fail. A deletion is half done.
     dies_at: usize,
     /// What another writer does just before a call.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
-    /// A seed for the number of other tasks that run during a call; 0 for none.
+    /// A seed that decides how many other tasks run during a call; 0 means none.
     turns: AtomicU64,
 }
 
@@ -28,12 +28,12 @@ impl Wire {
         (wire.clone(), wired(env, wire))
     }
 
-    /// Returns a world whose process dies at a call.
+    /// Returns an environment whose process dies at a call.
     pub fn dying(env: &Environment, at: usize) -> (Arc<Wire>, Environment) {
         Wire::around(env, at, None)
     }
 
-    /// Returns a world in which another writer acts just before a call.
+    /// Returns an environment in which another writer acts just before a call.
     pub fn meeting(
         env: &Environment,
         at: usize,
@@ -52,7 +52,7 @@ impl Wire {
         Wire::around(env, dies_at, Some((at, Box::new(on))))
     }
 
-    /// Returns a world whose calls take random times, and whose process may die at one.
+    /// Returns an environment whose calls take random times, and whose process may die at one.
     pub fn turning(env: &Environment, seed: u64, dies_at: Option<usize>) -> Environment {
         let (wire, env) = Wire::around(env, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Reads the imports of Rust and Python files, and finds circles in them.
+//! Reads the imports in Rust and Python files, and finds circles among them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,18 +6,18 @@ use std::{
     slice::Iter,
 };
 
-/// The files of one crate or folder: path → text.
+/// The files in one crate or folder: path → text.
 type Files = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
     pub from: String,
     pub to: String,
-    /// The path as it is written.
+    /// The imported path, as it is written in the file.
     pub path: String,
 }
 
-/// Returns each group of files that reach each other through imports, as the list of the imports between them.
+/// Returns each group of files that reach each other through imports, as a list of the imports between them.
 pub fn circles(imports: &[Import]) -> Vec<String> {
     let files: BTreeSet<&str> = imports.iter().map(|import| import.from.as_str()).collect();
     let reached: BTreeMap<&str, BTreeSet<&str>> =
@@ -35,7 +35,7 @@ pub fn circles(imports: &[Import]) -> Vec<String> {
     groups.iter().filter(|group| !group.is_empty()).map(inside).collect()
 }
 
-/// Returns the files that a file imports, and those that they import.
+/// Returns the files that a file imports, directly or indirectly.
 fn reachable<'a>(file: &'a str, imports: &'a [Import]) -> BTreeSet<&'a str> {
     let (mut reached, mut next) = (BTreeSet::new(), vec![file]);
     while let Some(file) = next.pop() {
@@ -45,11 +45,11 @@ fn reachable<'a>(file: &'a str, imports: &'a [Import]) -> BTreeSet<&'a str> {
     reached
 }
 
-/// Returns the imports between the files of one crate. A path is an import of the file of the longest module path in it.
-/// `mod child;` alone is no import. Code under `#[cfg(test)]` is ignored.
+/// Returns the imports between the files in one crate. A path imports the file of the longest module path in it.
+/// `mod child;` alone isn't an import. Code under `#[cfg(test)]` is ignored.
 pub fn rust_imports(files: &Files) -> Vec<Import> {
     let mut modules = BTreeMap::new();
-    // main.rs beside lib.rs is a crate of its own, with one file.
+    // A main.rs beside lib.rs is a separate crate with one file.
     for path in files.keys().filter(|path| *path != "main.rs" || !files.contains_key("lib.rs")) {
         let names = path.trim_end_matches(".rs").split('/').filter(|name| !["lib", "main", "mod"].contains(name));
         modules.insert(names.map(str::to_owned).collect::<Vec<_>>(), (path, tokens(&files[path])));
@@ -81,7 +81,7 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
                 below = at.pop();
             }
             let (to, declared) = &modules[&at];
-            // A module with `#[path]` is a file of another folder.
+            // A module with `#[path]` is a file in another folder.
             let is_elsewhere =
                 |three: &[String]| three[0] == "mod" && below.as_ref() == Some(&three[1]) && three[2] == ";";
             if to != from && !declared.windows(3).any(is_elsewhere) {
@@ -92,7 +92,7 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
     imports.into_iter().collect()
 }
 
-/// Splits Rust into names, `::` and single signs, without comments, strings and characters.
+/// Splits Rust code into names, `::` and single punctuation characters, without comments, strings and character literals.
 fn tokens(text: &str) -> Vec<String> {
     let (mut tokens, mut rest) = (Vec::<String>::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -121,7 +121,7 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// Returns the length of the string or character at the start.
+/// Returns the length of the string or character literal at the start of `text`.
 fn quoted(text: &str) -> usize {
     let quote = text.as_bytes()[0];
     let mut escaped = true;
@@ -133,7 +133,7 @@ fn quoted(text: &str) -> usize {
     end.map_or(text.len(), |end| end + 1)
 }
 
-/// Removes each item under `#[cfg(test)]`. Returns the names of the test modules that have a file.
+/// Removes each item under `#[cfg(test)]`. Returns the names of the test modules that have their own file.
 fn remove_tests(tokens: &mut Vec<String>) -> Vec<String> {
     let mut names = Vec::new();
     while let Some(start) = tokens.windows(5).position(|five| five == ["#", "[", "cfg", "(", "test"]) {
@@ -150,7 +150,7 @@ fn remove_tests(tokens: &mut Vec<String>) -> Vec<String> {
     names
 }
 
-/// Returns each path of at least two names, and each path that a `use` names.
+/// Returns each path with at least two names, and each path that a `use` names.
 fn paths(tokens: &[String]) -> Vec<Vec<String>> {
     let (mut paths, mut rest, mut before) = (Vec::new(), tokens.iter().peekable(), "");
     while let Some(token) = rest.next() {
@@ -169,7 +169,7 @@ fn paths(tokens: &[String]) -> Vec<Vec<String>> {
     paths
 }
 
-/// Reads one tree of a `use` up to its end, such as `a::{b, c::*}`.
+/// Reads one `use` tree to its end, such as `a::{b, c::*}`.
 fn use_tree(rest: &mut Peekable<Iter<String>>, above: &[String], paths: &mut Vec<Vec<String>>) {
     let mut path = above.to_vec();
     while let Some(token) = rest.next_if(|next| ![",", "}", ";"].contains(&next.as_str())) {
@@ -189,7 +189,7 @@ fn use_tree(rest: &mut Peekable<Iter<String>>, above: &[String], paths: &mut Vec
     paths.push(path);
 }
 
-/// Returns the imports between the Python files of one folder, without its sub-folders.
+/// Returns the imports between the Python files in one folder, without its sub-folders.
 pub fn python_imports(files: &Files) -> Vec<Import> {
     let mut imports = BTreeSet::new();
     for (from, text) in files.iter().filter(|(path, _)| !path.contains('/')) {

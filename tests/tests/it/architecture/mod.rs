@@ -1,4 +1,4 @@
-//! The architecture: which crates may use which, and no circle of imports between files.
+//! The architecture: which crates may use which, and no circular imports between files.
 
 mod imports;
 
@@ -13,7 +13,7 @@ use cli::workspace;
 use imports::{Import, circles, python_imports, rust_imports};
 use toml::Table;
 
-/// The workspace's crates, each with the workspace crates that it depends on, also for its tests.
+/// The workspace's crates, each with the workspace crates that it depends on, including those that only its tests use.
 const CRATES: &[(&str, &[&str])] = &[
     ("bench", &["turntable"]),
     ("cli", &["turntable"]),
@@ -32,7 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("turntable-sources", &["turntable-core", "turntable-parquet"]),
 ];
 
-/// Crates, each with the beginnings of the names that no crate below it may have.
+/// Crates, each with the prefixes of the names that none of its dependencies may have.
 const WALLS: &[(&str, &[&str])] = &[
     ("turntable-core", &["arrow", "aws", "getrandom", "parquet", "rand", "tokio"]),
     ("turntable-events", &["arrow", "aws-", "parquet", "tokio"]),
@@ -40,7 +40,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("turntable-sources", &["aws-config", "aws-sdk", "aws-smithy", "lambda"]),
 ];
 
-/// The folders with Rust sources whose files must not import each other in a circle.
+/// The folders whose Rust files must not import each other in a circle.
 const RUST: &[&str] = &[
     "bench/src",
     "functions/export/src",
@@ -57,10 +57,10 @@ const RUST: &[&str] = &[
     "shared/src",
 ];
 
-/// The folders with Python modules, likewise.
+/// The folders whose Python modules must not import each other in a circle.
 const PYTHON: &[&str] = &["infra/local/athena/turntable_athena"];
 
-/// Reads the folder's files with this extension, also those in sub-folders. A path begins below the folder.
+/// Reads the files with this extension in a folder and its sub-folders. Their paths are relative to the folder.
 fn read(folder: &str, extension: &str) -> BTreeMap<String, String> {
     fn visit(root: &Path, folder: &Path, extension: &str, into: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {

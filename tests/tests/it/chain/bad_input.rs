@@ -1,4 +1,4 @@
-//! Errors in datasets.toml and in requests: the exact type and text of Lambda's answer.
+//! Errors in datasets.toml and in requests: the exact type and message in Lambda's answer.
 
 use serde_json::{Value, json};
 

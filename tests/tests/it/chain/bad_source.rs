@@ -105,7 +105,7 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert!(!logs.contains("wrong") && !logs.contains(&format!(":{PASSWORD}@")), "{logs}");
 }
 
-/// Ends the database's session in the middle of a copy, when parts of the first file are uploaded.
+/// Ends the database session in the middle of a copy, when parts of the first file have been uploaded.
 async fn dies(chain: &Chain, url: &str) {
     let port = url.rsplit(':').next().unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \

@@ -1,4 +1,4 @@
-//! Athena's checks before the flip, the canary after it, and the objects that sweep deletes from S3.
+//! The checks on Athena before a flip, the canary after it, and the objects that sweep deletes from S3.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn a_failed_canary_rolls_the_table_back_on_the_chain() {
     chain.put("source/users/users.csv", users(501, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let paths = chain.paths("users");
-    // Records of the first flip, the second, and the way back.
+    // Waits for three records: the first flip, the second, and the flip back.
     chain.until("the way back", async || (chain.keys(&paths.flips().prefix).await.len() == 3).then_some(())).await;
     assert_eq!(chain.live("users").await, Some(first["location"].as_str().unwrap().parse().unwrap()));
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;

@@ -1,14 +1,14 @@
-//! Compares a PostgreSQL table with the Athena table made from it: count, min, max and a hash of every column.
+//! Compares a PostgreSQL table with the Athena table that was exported from it: every column's count, min, max and hash.
 //!
-//! Each side renders every value as the same text, with its own SQL. The hash is the MD5 of a column's texts in the
-//! order of the primary key's texts, or of the whole row's without a key. So a value in another row changes the hash.
+//! Each side renders every value as the same string, with its own SQL. The hash is the MD5 of a column's strings, ordered by
+//! the primary key's strings, or by the whole row's if there is no key. So a value in the wrong row changes the hash.
 
 use super::{
     Chain,
     sql::{self, Row},
 };
 
-/// Stands for null among the texts.
+/// Stands for null among the rendered values.
 const NULL: &str = "∅";
 
 struct Column {
@@ -16,11 +16,11 @@ struct Column {
     in_key: bool,
     postgres: String,
     athena: String,
-    /// Whether minimum and maximum compare the values rather than their texts.
+    /// Whether minimum and maximum compare the values rather than their strings.
     ordered: bool,
 }
 
-/// Returns the differences in words. Panics at a type without a rendering here.
+/// Returns a description of each difference. Panics on a type that has no rendering here.
 pub async fn compare(url: &str, chain: &Chain, from: &str, to: &str) -> Vec<String> {
     let columns = columns(url, from).await;
     let sides = sides(&columns);
@@ -116,11 +116,11 @@ async fn columns(url: &str, table: &str) -> Vec<Column> {
         .collect()
 }
 
-/// Returns SQL for PostgreSQL and for Athena that renders the same text.
+/// Returns SQL for PostgreSQL and for Athena that renders a value as the same string.
 fn scalar(name: &str, of: &str, kind: &str, modifier: &str) -> Option<[String; 2]> {
     let c = format!("\"{name}\"");
     let cast = format!("CAST({c} AS varchar)");
-    // Athena's timestamps have three digits, rounded.
+    // Athena's timestamps have three fractional digits, rounded.
     let moment =
         |c: &str| format!("to_char(date_trunc('milliseconds', {c} + interval '500 us'), 'YYYY-MM-DD HH24:MI:SS.MS')");
     Some(match of {

@@ -1,4 +1,4 @@
-//! The main job under a reader: schedule's payload → export → queue → export → manifest → S3 event → flip.
+//! The daily job while a reader queries: schedule's payload → export → queue → export → manifest → S3 event → flip.
 
 use local::reader::Reader;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A query that began before a flip can read all its files, as long as `drain` is longer than the query.
+//! A query that started before a flip can read all its files, as long as `drain` is longer than the query.
 
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::json;
@@ -6,10 +6,10 @@ use turntable::{layout::Generation, manifest::Manifest};
 
 use super::{Chain, generation};
 
-/// Each of these flips replaces the generation that the reader reads.
+/// How many flips happen while the reader reads; each replaces the live generation.
 const FLIPS: usize = 50;
 
-/// Two datasets of several files that differ only in their drain. No generation is kept for a rollback.
+/// Two datasets with several files each, which differ only in their drain. No generation is kept for a rollback.
 const DATASETS: &str = r#"
 [datasets.patient]
 source = { files = { location = "s3://${BUCKET}/source/users.csv", columns = { id = "bigint", token = "string" } } }
@@ -52,8 +52,8 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
         live = next;
         deleted += sweep(chain, dataset, &live).await;
     }
-    // With a drain of an hour, no sweep deletes. Without, each sweep deletes the replaced generation; if the flip's record was
-    // not written yet, the next sweep does.
+    // With a drain of an hour, no sweep deletes anything. Without it, each sweep deletes the replaced generation; if the flip's
+    // record was not written yet, the next sweep does.
     assert!(if dataset == "hasty" { deleted >= FLIPS - 1 } else { deleted == 0 }, "{deleted} generations were swept");
     for file in later {
         read(chain, &paths.generation(&first).key(&file.key).key).await?;
@@ -61,7 +61,7 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Sweeps, and returns how many generations were deleted.
+/// Runs a sweep, and returns how many generations it deleted.
 async fn sweep(chain: &Chain, dataset: &str, live: &Generation) -> usize {
     let swept = chain.ask("sweep", &json!({ "dataset": dataset })).await;
     let items = swept["deleted"].as_array().unwrap();
@@ -75,7 +75,7 @@ async fn read(chain: &Chain, key: &str) -> Result<Vec<u8>, String> {
     Ok(body.collect().await.map_err(|error| error.to_string())?.to_vec())
 }
 
-/// Returns a CSV that hardly compresses.
+/// Returns CSV that hardly compresses.
 fn tokens(rows: u64) -> String {
     let mut csv = String::from("id,token\n");
     let mut token: u64 = 1;

@@ -1,4 +1,4 @@
-//! The emulator's own start.
+//! How the emulator itself starts.
 
 use std::net::TcpListener;
 

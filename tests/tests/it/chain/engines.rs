@@ -1,5 +1,5 @@
 //! Athena and Glue as engines on the real chain: UNLOAD on the Athena endpoint, PySpark for the Glue job, and both engines'
-//! events through the bus.
+//! events over the event bus.
 
 use std::{path::Path, process::Stdio};
 
@@ -25,7 +25,7 @@ async fn chain(datasets: &str, parameters: &[(&str, &str)]) -> Chain {
     chain
 }
 
-/// Makes `users` live with so many rows.
+/// Makes `users` live with `rows` rows.
 async fn with_users(chain: &Chain, rows: u64) {
     chain.put("source/users/users.csv", users(rows, 1)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
@@ -47,7 +47,7 @@ async fn a_query_is_unloaded_and_goes_live_by_events_alone() {
         let next = chain.next("joined", before.as_ref()).await;
         assert_eq!(next, generation(&started));
         before = chain.live("joined").await;
-        // The event comes again, late.
+        // The event is delivered again, late.
         let event = ended(started["run"].as_str().unwrap());
         assert_eq!(chain.ask("export", &event).await["outcome"], "nothing");
     }
@@ -63,7 +63,7 @@ async fn a_query_is_unloaded_and_goes_live_by_events_alone() {
     assert_eq!(cells(found), ["100"]);
 }
 
-/// Returns events/export-athena.json with another query.
+/// Returns events/export-athena.json for another query.
 fn ended(run: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/export-athena.json")).unwrap();
     event["detail"]["queryExecutionId"] = run.into();
@@ -97,7 +97,7 @@ async fn a_query_that_fails_says_why_once_and_a_good_one_goes_live_after_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_event_never_comes_is_settled_by_sweep() {
-    // The rule matches another workgroup, so the event never comes.
+    // The rule matches another workgroup, so the event never arrives.
     let chain = chain(&format!("{USERS}{YOUNG}"), &[("EngineWorkgroups", "elsewhere")]).await;
     with_users(&chain, 120).await;
     let started = chain.ask("export", &json!({ "dataset": "joined" })).await;
@@ -132,7 +132,7 @@ fn sample(name: &str) -> std::path::PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/local/sample/engines")).join(name)
 }
 
-/// Returns whether PySpark can run here, which takes Java. Prints `SKIPPED` otherwise.
+/// Returns whether PySpark can run here, which needs Java. Prints `SKIPPED` if it can't.
 async fn spark_is_here() -> bool {
     match emulator().await.tools.spark().await {
         Ok(()) => true,
@@ -168,7 +168,7 @@ async fn a_pyspark_job_builds_a_generation() {
         .await;
     assert_eq!(cells(found), ["22.00", "3", "2", "2024-01-30 21:15:00.123"]);
 
-    // A failed job's error has its name, and no row's value.
+    // A failed job's error contains the error's name, but no row's value.
     put_script(&chain, "orders_by_day", b"raise ValueError('alice')".to_vec()).await.unwrap();
     chain.ask("export", &json!({ "dataset": "orders" })).await;
     let line = chain.until("the failure", async || chain.lines("export", "engine failed").await.pop()).await;

@@ -1,4 +1,4 @@
-//! Groups: three tables of one PostgreSQL, from one snapshot to one run in Athena.
+//! Groups: three tables in one PostgreSQL database, from one snapshot to one run in Athena.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{Chain, manifest_event, mysql, postgres::datasets, sql};
 const MEMBERS: [&str; 3] = ["items", "orders", "users"];
 const RECORD: &str = "schemas/_groups/core.json";
 
-/// Every order has an item and a user of the same number.
+/// Every order has an item and a user with the same number.
 const SCHEMA: &str = "CREATE TABLE users (id int); CREATE TABLE orders (id int); CREATE TABLE items (id int);";
 const ORDER: &str = "INSERT INTO users SELECT count(*) FROM users; INSERT INTO orders SELECT count(*) FROM orders; \
                      INSERT INTO items SELECT count(*) FROM items;";
@@ -28,7 +28,7 @@ async fn record(chain: &Chain) -> Record {
     serde_json::from_slice(&chain.get(RECORD).await.unwrap()).unwrap()
 }
 
-/// Returns the locations of the tables.
+/// Returns the tables' locations.
 async fn live(chain: &Chain) -> Vec<Option<Location>> {
     futures::future::join_all(MEMBERS.iter().map(|table| chain.live(table))).await
 }
@@ -54,7 +54,7 @@ async fn is_live(chain: &Chain, generations: &[Generation]) {
     chain.until("the record of it", named).await;
 }
 
-/// Waits until flip has answered the event of the run's last manifest with this outcome.
+/// Waits until `flip` has answered the event for the run's last manifest with this outcome.
 async fn answered(chain: &Chain, last: &Generation, outcome: Outcome) {
     let is = |line: &Value| line["candidate"] == last.to_string() && line["outcome"] == format!("{outcome:?}");
     chain.until(&format!("{outcome:?}"), async || chain.lines("flip", "flip").await.into_iter().find(is)).await;
@@ -73,7 +73,7 @@ async fn members_of_a_group_flip_together() {
     for table in MEMBERS {
         chain.next(table, None).await;
     }
-    // Orders keep coming, in transactions on all three tables.
+    // Orders keep coming in, in transactions on all three tables.
     let orders = tokio::spawn({
         let url = url.clone();
         async move {
@@ -106,7 +106,7 @@ async fn members_of_a_group_flip_together() {
     answered(&chain, &rejected[2], Outcome::Rejected).await;
     is_live(&chain, &first).await;
     sql::run(&url, "INSERT INTO orders SELECT id FROM users").await;
-    // So does an unreadable member, although the others are written before it.
+    // So does an unreadable member, although the others are written first.
     let manifests = async || {
         let keys = chain.keys("schemas/").await;
         keys.into_iter().filter(|key| key.contains("/_manifests/")).collect::<Vec<_>>()
@@ -118,13 +118,13 @@ async fn members_of_a_group_flip_together() {
     assert_eq!(manifests().await, before);
     sql::run(&url, "ALTER TABLE people RENAME TO users").await;
 
-    // Of two exports at once, the fresher goes live as a whole.
+    // Of two concurrent exports, the fresher goes live as a whole.
     let (one, other) = tokio::join!(chain.ask("export", &request), chain.ask("export", &request));
     let as_of = |exported: &Value| exported["as_of"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let fresher = generations(if as_of(&one) > as_of(&other) { &one } else { &other });
     is_live(&chain, &fresher).await;
 
-    // A rollback of one member takes all back.
+    // A rollback of one member rolls all members back.
     let back = chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "reason": "wrong" })).await;
     assert_eq!(back["outcome"], "swapped", "{back}");
     let now = live(&chain).await;
@@ -191,7 +191,7 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Writes what `flip` has written by that point, and moves the first table.
+/// Writes what `flip` has written at that point, and moves the first table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();

@@ -1,5 +1,5 @@
-//! Malicious drops, keys and names on the real chain: each gets a clear answer and bounded memory, and holds up
-//! nobody else.
+//! Malicious drops, keys and names on the real chain: each gets a clear answer, uses bounded memory, and doesn't hold up
+//! anything else.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ use super::{
 const HEADER: &str = "user_id,state,occurred_at\n";
 const REST: &str = "opted_out,2026-01-01T00:00:00Z\n";
 
-/// The maximum resident memory of `optout` in MB of 2²⁰ bytes. The function has 3,008.
+/// The most resident memory that `optout` may use, in MB of 2²⁰ bytes. The function has 3,008.
 const MOST: f64 = 512.0;
 
 fn gz(text: &[u8]) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn gz(text: &[u8]) -> Vec<u8> {
     gz.finish().unwrap()
 }
 
-/// Returns a zstd stream of the head and many copies of the unit, with a window of 2^`window` bytes.
+/// Returns a zstd stream of `head` and `times` copies of `unit`, with a window of 2^`window` bytes.
 fn zst(head: &str, unit: &str, times: usize, window: u32) -> Vec<u8> {
     let mut zst = zstd::Encoder::new(Vec::new(), 1).unwrap();
     zst.window_log(window).unwrap();
@@ -107,7 +107,7 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
             Value::Null,
         ),
     ];
-    // More drops than are read at the same time.
+    // Puts more drops than are read at the same time.
     let bomb = zst(HEADER, "x", 64 << 20, 20);
     for number in 0..64 {
         chain.put(&format!("inbox/optouts/bomb-{number}.csv.zst"), bomb.clone()).await.unwrap();
@@ -133,7 +133,7 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
     assert!(!peaks.is_empty() && peaks.iter().all(|peak| *peak < MOST), "{peaks:?}");
 }
 
-/// Names that S3 allows, and that encodings in URLs, events, shells or XML listings could corrupt.
+/// Names that S3 allows, but that encodings in URLs, events, shells or XML listings could corrupt.
 const KEYS: [&str; 8] =
     ["a b", "a+b", "100%", "a%2Bb%20c", "two\nlines", "利用者/オプトアウト", "\"q'&<x>", "${jndi:x}{table}"];
 
@@ -148,14 +148,14 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
         chain.drop(&format!("{key}.csv"), &format!("{},{REST}", person + 1)).await;
         chain.put(&format!("source/会員 +%20/{key}.csv"), format!("id\n{person}\n")).await.unwrap();
     }
-    // Each comes in once, only by its event.
+    // Each drop is merged once, only because of its event.
     chain.next("optouts", None).await;
     chain.until_number(OUT, KEYS.len() as u64).await;
     chain.until("the queue to be empty", async || (chain.waiting_nudges().await == 0).then_some(())).await;
     assert_eq!(chain.ask("optout", &json!({ "dataset": "optouts" })).await["drops"], 0);
     let exported = chain.ask("export", &json!({ "dataset": "users" })).await;
     assert_eq!(exported["rows"], KEYS.len());
-    // The log names an unreadable one, in one line.
+    // The log names an unreadable drop, in one line.
     chain.drop("bad\n{\"level\":\"ERROR\"}.csv", "x\n").await;
     chain.until("the reject", async || (chain.keys("inbox/optouts/_rejected/").await.len() == 1).then_some(())).await;
     let logs = chain.logs("optout", 0).await.unwrap();
@@ -163,7 +163,7 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
     assert!(logs.iter().all(|line| line["level"] != "ERROR"), "{logs:#?}");
 }
 
-/// Columns that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower case.
+/// Column names that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower case.
 const COLUMNS: [&str; 6] = [
     "a\" from dmp.secret --",
     "b'; drop table dmp.users; --",

@@ -1,5 +1,4 @@
-//! Rare cases: old leftovers, which sweep deletes, and drifted tables, which sweep and optout
-//! repair.
+//! Rare cases: old leftovers, which sweep deletes, and drifted tables, which sweep and optout repair.
 
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::json;
@@ -14,7 +13,7 @@ use super::{
     users,
 };
 
-/// A ULID of November 2024.
+/// A ULID from November 2024.
 const LONG_AGO: &str = "01JD675EJRSSKNZWWST95906C6";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +52,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     chain.until_number(OUT, 3).await;
 }
 
-/// Moves the table as Terraform does with an older state.
+/// Moves the table as Terraform does when its state is older.
 async fn moves(chain: &Chain, table: &str, to: &Location) {
     let input = tests::catalog::moved(&chain.table(table).await.unwrap(), to);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
@@ -64,8 +63,8 @@ fn audit_table() -> String {
     format!("turntable_audit_users_{}", LONG_AGO.to_lowercase())
 }
 
-/// Leaves an audit's table, records of a flip and of a return, and the record of an engine's run that built this generation.
-/// Returns the keys.
+/// Leaves behind an audit's table, records of a flip and of a flip back, and the record of the engine run that built this
+/// generation. Returns the keys.
 async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
     let paths = chain.paths("users");
     let storage = StorageDescriptor::builder().location(paths.generation(built).to_string()).build();

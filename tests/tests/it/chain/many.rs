@@ -1,4 +1,4 @@
-//! Nights of many datasets: with an AWS that refuses one request in ten, and with ten datasets that are broken.
+//! Nights with many datasets: one with an AWS that rejects one request in ten, and one with ten broken datasets.
 
 #![allow(clippy::disallowed_methods, reason = "how many there are is the caller's, and a night takes real time")]
 
@@ -16,8 +16,8 @@ use super::{Chain, emulator, manifest_event, sql, sqs, users};
 
 const COLUMNS: &str = r#"columns = { id = "bigint", name = "string", points = "int", joined = "date" }"#;
 
-/// `DATASETS` says how many datasets there are (60), and `REFUSED` how many of each service's hundred requests are refused
-/// (10), four fifths of them as throttled. `SEED` shuffles which ones.
+/// `DATASETS` says how many datasets there are (60), and `REFUSED` how many of every hundred requests to a service are rejected
+/// (10), four fifths of them as throttled. `SEED` decides which ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     let (count, refused, seed) = (count("DATASETS", 60), count("REFUSED", 10), count("SEED", 6));
@@ -63,7 +63,7 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
         assert_eq!(sqs::depth(&chain, url).await, (0, 0), "{queue}, SEED={seed}");
     }
     let swept = Instant::now();
-    // Sweep skips tables that it can't read, and fails; then Lambda retries.
+    // Sweep skips tables that it can't read, and fails in the end; then Lambda retries.
     let mut answer = chain.answer("sweep", &json!({})).await;
     for _ in 0..2 {
         if answer.is_err() {
@@ -85,11 +85,11 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     println!("{} messages and {again} events came again", chain.lines("export", "export failed").await.len());
 }
 
-/// Waits until so many tables have a flip and the queue is empty. Returns the flips of each table, and how many events were
+/// Waits until `tables` tables have a flip and the queue is empty. Returns each table's flips, and how many events were
 /// redelivered.
 ///
 /// MiniStack 1.5.33 invokes a function once for an EventBridge event. Lambda retries a failed invocation twice
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>), and this function does it instead.
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>); here, this function does that.
 async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usize) {
     let queue = &chain.outputs["ExportQueueUrl"];
     let (started, mut quiet, mut again) = (Instant::now(), (0, 0), 0);
@@ -108,7 +108,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
         if flips.len() >= tables && done {
             return (flips, again);
         }
-        // A running flip waits for at most a few seconds between its attempts.
+        // A running flip waits at most a few seconds between attempts.
         quiet = if flips.len() == quiet.0 { (quiet.0, quiet.1 + 1) } else { (flips.len(), 0) };
         if done && quiet.1 == 60 {
             for (table, name) in waiting {
@@ -124,7 +124,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
     }
 }
 
-/// How a dataset can be broken.
+/// The ways in which a dataset can be broken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Broken {
     Source,
@@ -164,11 +164,11 @@ async fn ten_broken_datasets_delay_no_others_and_each_is_reported_once() {
     let of = |kinds: &[Broken]| -> Vec<&str> {
         broken.iter().filter(|(_, how)| kinds.contains(how)).map(|(name, _)| name.as_str()).collect()
     };
-    // A dataset that export can't build has one log line and one dead letter.
+    // A dataset that `export` can't build gets one log line and one dead letter.
     let failed = chain.lines("export", "export failed").await;
     assert_eq!(failed.len(), 7, "{failed:?}");
     assert_eq!(letters(&chain, "Export").await, of(&[Broken::Source, Broken::Table]));
-    // A rejected candidate has one log line with the reason, and counts once in the metric.
+    // A rejected candidate gets one log line with the reason, and counts once in the metric.
     let lines = chain.lines("flip", "failed").await;
     assert_eq!(
         (lines.len(), rejected(&chain).await),
@@ -191,7 +191,7 @@ async fn ten_broken_datasets_delay_no_others_and_each_is_reported_once() {
     assert_eq!((&swept["more"], swept["kept"].as_array().map(Vec::len)), (&Value::Bool(false), Some(10)), "{swept}");
 }
 
-/// Returns the datasets that the metric of rejections counts, in order.
+/// Returns the datasets that the metric for rejections counts, in order.
 async fn rejected(chain: &Chain) -> Vec<String> {
     let lines = chain.logs("flip", 0).await.unwrap();
     let counted = lines.iter().filter(|line| line["Rejected"] == 1.0);

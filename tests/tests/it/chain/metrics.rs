@@ -1,5 +1,5 @@
 //! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event that
-//! an alarm needs is there. Only AWS can show that CloudWatch makes metrics of the lines.
+//! an alarm needs is there. Only AWS can show that CloudWatch turns the lines into metrics.
 
 #![allow(clippy::disallowed_methods, reason = "the lines are as old as the real clock says")]
 
@@ -28,7 +28,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     let rejected = chain.until("a rejection", async || metrics(&chain, "flip").await.get("Rejected").cloned()).await;
     assert_eq!(rejected[0], 1.0);
 
-    // Drift. The emulator sends no event about it, so the test invokes the function with one.
+    // The table drifts. The emulator sends no event about that, so the test invokes the function with one.
     let input = tests::catalog::moved(&chain.table("users").await.unwrap(), &chain.paths("users").generation(&blue));
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
     let event = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
@@ -88,10 +88,10 @@ async fn metrics(chain: &Chain, function: &str) -> BTreeMap<String, Vec<f64>> {
     values
 }
 
-/// The units of CloudWatch that Turntable uses.
+/// The CloudWatch units that Turntable uses.
 const UNITS: [&str; 3] = ["Seconds", "Bytes", "Count"];
 
-/// Returns a line's metrics. Panics if the line breaks the rules of
+/// Returns the metrics in a line. Panics if the line breaks the rules in
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 fn checked(line: &Value) -> Vec<(String, f64)> {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

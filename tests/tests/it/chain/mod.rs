@@ -1,5 +1,5 @@
 //! The real chain: template.yaml, the compiled functions, EventBridge, queues and S3 events on the emulator, and the
-//! Athena endpoint. All tests share one emulator, and each test has an account of its own.
+//! Athena endpoint. All tests share one emulator, and each test has its own account.
 
 mod adoption;
 mod bad_input;
@@ -54,19 +54,19 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use turntable::layout::{Generation, Location, TableName, TablePaths};
 
-/// The maximum of stacks at the same time.
+/// The maximum number of stacks at the same time.
 const MAX_STACKS: usize = 3;
-/// How long a wait lasts at most: an order of magnitude above the longest of them.
+/// How long a wait may last: an order of magnitude more than the longest wait takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A deployed stack with the Glue database `dmp`. It ends with the emulator when this process ends.
+/// A deployed stack with the Glue database `dmp`. It ends, with the emulator, when this process ends.
 pub struct Chain {
     pub stack: Stack,
     pub account: String,
     _turn: SemaphorePermit<'static>,
-    /// Invocations of this test that haven't been answered.
+    /// How many of this test's invocations haven't been answered.
     unanswered: AtomicUsize,
-    /// When this test fired the schedule last.
+    /// When this test last fired the schedule.
     fired: Mutex<Option<Instant>>,
 }
 
@@ -111,17 +111,18 @@ impl Chain {
         Chain::deploy(datasets, |_| {}).await
     }
 
-    /// As [`Chain::start`]; `change` changes the deployment before it begins.
+    /// Deploys a stack as [`Chain::start`] does. `change` changes the deployment's settings first.
     pub async fn deploy(datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         Chain::on(emulator().await, datasets, change).await
     }
 
-    /// As [`Chain::deploy`], on the test's own emulator.
+    /// Deploys a stack as [`Chain::deploy`] does, on the test's own emulator.
     pub async fn on(emulator: &Emulator, datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         static TURNS: Semaphore = Semaphore::const_new(MAX_STACKS);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
-        // In MiniStack 1.5.33 a new function replaces those of the same name in all accounts, so each stack has its own names.
+        // In MiniStack 1.5.33, a new function replaces functions with the same name in all accounts, so each stack has its own
+        // names.
         let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
         change(&mut deployment);
         let deployed = emulator.deploy(&deployment).await;
@@ -144,7 +145,7 @@ impl Chain {
         self.named(&format!("{defaults}{entries}"))
     }
 
-    /// Replaces `${BUCKET}` in a text.
+    /// Replaces `${BUCKET}` in `text` with the bucket's name.
     pub fn named(&self, text: &str) -> String {
         text.replace("${BUCKET}", &self.bucket)
     }
@@ -168,7 +169,7 @@ impl Chain {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// As [`Stack::fire_schedule`].
+    /// Fires the schedule as [`Stack::fire_schedule`] does.
     pub async fn fire_schedule(&self) -> anyhow::Result<()> {
         *self.fired.lock().expect("no test panics with it") = Some(Instant::now());
         self.stack.fire_schedule().await
@@ -178,7 +179,7 @@ impl Chain {
         self.fired.lock().expect("no test panics with it").is_some_and(|fired| fired.elapsed() < time)
     }
 
-    /// Returns the Glue table's location, or `None` without a table.
+    /// Returns the Glue table's location, or `None` if there is no table.
     pub async fn live(&self, table: &str) -> Option<Location> {
         let location = self.table(table).await?.storage_descriptor?.location?;
         Some(location.parse().expect("a location in S3"))
@@ -200,12 +201,12 @@ impl Chain {
         self.paths(table).parse_generation(&now).unwrap_or_else(|| panic!("{now} is no generation"))
     }
 
-    /// Waits for what `find` finds.
+    /// Waits until `find` returns something, and returns that.
     pub async fn until<T>(&self, what: &str, find: impl AsyncFn() -> Option<T>) -> T {
         self.until_or(what, find, async || None).await
     }
 
-    /// As [`Chain::until`], but gives up early where `refusal` finds why `find` never will.
+    /// Waits as [`Chain::until`] does, but gives up early if `refusal` finds why `find` will never return anything.
     async fn until_or<T>(
         &self,
         what: &str,
@@ -244,7 +245,7 @@ impl Chain {
         lines
     }
 
-    /// Returns the keys under a prefix of the bucket.
+    /// Returns the keys under a prefix in the bucket.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut pages = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
         let mut keys = Vec::new();
@@ -271,8 +272,8 @@ pub fn table(name: &str) -> TableName {
     TableName { database: "dmp".into(), table: name.into() }
 }
 
-/// Checks that no query has failed, and that each has seen all rows of one of these folders. The last folder, which is live
-/// when the reader finishes, must have been seen.
+/// Checks that no query failed, and that each saw all rows of one of these folders. The last folder, which is live when the
+/// reader finishes, must have been seen.
 pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert_eq!((tally.failed, tally.mixed), (0, 0), "{:?}", tally.complaints);
     for ((_, folder), counts) in &tally.seen {
@@ -283,7 +284,7 @@ pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert!(tally.seen.keys().any(|(_, folder)| folder == last), "{:?}", tally.seen);
 }
 
-/// Returns EventBridge's event about a manifest: events/flip-s3.json with another object.
+/// Returns the EventBridge event for a manifest: events/flip-s3.json with another object.
 pub fn manifest_event(paths: &TablePaths, generation: &Generation) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).expect("JSON");
     let key = paths.manifest(generation);
@@ -298,7 +299,7 @@ pub fn generation(answer: &Value) -> Generation {
     text.parse().expect("a generation")
 }
 
-/// Returns a CSV of so many users. `day` changes their names.
+/// Returns CSV with `rows` users. `day` changes their names.
 pub fn users(rows: u64, day: u32) -> String {
     let mut csv = String::from("id,name,points,joined\n");
     for id in 1..=rows {

@@ -1,4 +1,4 @@
-//! MariaDB's tables in Athena: every value is the same in both.
+//! MariaDB tables in Athena: every value is the same in both.
 
 use serde_json::json;
 use tests::mariadb::Mariadb;
@@ -44,7 +44,7 @@ async fn every_value_is_the_same_in_athena() {
     let names: Vec<&str> = changed.iter().map(|difference| difference.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["half", "mood"]);
 
-    // A date that no calendar has.
+    // Sets a date that no calendar has.
     run(server, "SET sql_mode = ''; UPDATE chain_mysql.kinds SET day = '0000-00-00' WHERE id = 4").await;
     let refused = chain.answer("export", &json!({ "dataset": "kinds" })).await.unwrap_err();
     assert_eq!(refused.error_type, "Input");
@@ -93,7 +93,7 @@ pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> S
     tables.iter().map(|table| entry(table.as_ref())).collect()
 }
 
-/// Returns the columns that differ, by count or by the MD5 of their texts in the order of the primary key.
+/// Returns the columns that differ, by count or by the MD5 of their strings ordered by the primary key.
 async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &str) -> Vec<String> {
     let columns = format!(
         "SELECT column_name, data_type, column_type, column_key = 'PRI' FROM information_schema.columns
@@ -122,7 +122,7 @@ async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &
     pairs.map(|(name, (expected, found))| format!("{name} is {expected:?}, and {found:?} in Athena")).collect()
 }
 
-/// Returns SQL for MariaDB and for Athena that renders the same text.
+/// Returns SQL for MariaDB and for Athena that renders a column as the same string.
 fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
     let (here, there) = (format!("`{name}`"), format!("\"{}\"", name.to_lowercase()));
     let cast = format!("CAST({there} AS varchar)");
@@ -133,7 +133,7 @@ fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
             format!("CAST(CAST({here} AS DECIMAL(38,6)) AS CHAR)"),
             format!("CAST(CAST({there} AS decimal(38,6)) AS varchar)"),
         ],
-        // Athena's timestamps have three digits.
+        // Athena's timestamps have three fractional digits.
         "datetime" | "timestamp" => [format!("left(date_format({here}, '%Y-%m-%d %H:%i:%s.%f'), 23)"), cast],
         "binary" | "varbinary" => [format!("lower(hex({here}))"), format!("lower(to_hex({there}))")],
         "decimal" if full.starts_with("decimal(65") => [format!("CAST({here} AS CHAR)"), there],
@@ -144,7 +144,7 @@ fn texts(name: &str, of: &str, full: &str) -> [String; 2] {
     }
 }
 
-/// Returns the shared server, once `prepare` has made a database of the test's own in it.
+/// Returns the shared server after `prepare` has created the test's own database in it.
 pub async fn start(prepare: impl FnOnce(&Mariadb) + Send + 'static) -> &'static Mariadb {
     let start = || {
         let server = Mariadb::shared();

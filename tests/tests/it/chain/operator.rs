@@ -11,9 +11,9 @@ use turntable::{
 
 use super::{Chain, USERS, generation, manifest_event, users};
 
-/// How long after the start of an export the operator acts. An export takes some hundred milliseconds here.
+/// How long after an export's start the operator acts. An export takes a few hundred milliseconds here.
 const DELAYS: [u64; 4] = [0, 50, 120, 300];
-/// For how many of the youngest generations late events come.
+/// For how many of the newest generations late events arrive.
 const LATE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn a_hold_stands_against_a_running_export_and_a_release_lets_only_the_fres
         assert_eq!(chain.live("users").await, Some(chain.paths("users").generation(&under)), "{delay} ms");
 
         request(&chain, "release").await;
-        // A held candidate may go live now, but nothing that was live before.
+        // A held candidate may go live now, but no generation that was live before.
         for generation in youngest(&known) {
             let late = chain.ask("flip", &manifest_event(&chain.paths("users"), generation)).await;
             let expected = match *generation {
@@ -106,7 +106,7 @@ async fn next(chain: &Chain, known: &mut Vec<Generation>, live: Generation) -> G
     exported
 }
 
-/// Waits until flip has answered the event of this manifest.
+/// Waits until `flip` has answered the event for this manifest.
 async fn answered(chain: &Chain, generation: &Generation) {
     let speaks_of = |line: &Value| line["candidate"] == generation.to_string();
     let found = async || chain.lines("flip", "flip").await.into_iter().find(speaks_of);

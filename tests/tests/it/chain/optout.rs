@@ -18,7 +18,7 @@ pub fn unprotected(datasets: &str) -> String {
     datasets.replace("protects = { users = \"id\" }\n", "")
 }
 
-/// Deploys a stack whose optout schedule never fires, so only events bring a drop in.
+/// Deploys a stack whose optout schedule never fires, so that drops are merged only because of their events.
 pub async fn start(datasets: &str) -> Chain {
     Chain::deploy(datasets, |deployment: &mut Deployment| {
         deployment.parameters.push(("OptoutSchedule".into(), "rate(1 day)".into()));
@@ -41,7 +41,7 @@ impl Chain {
         self.until(&format!("{expected} of {sql}"), async || (self.number(sql).await == expected).then_some(())).await;
     }
 
-    /// Returns how many messages of the queue aren't done.
+    /// Returns how many queue messages haven't been processed.
     pub async fn waiting_nudges(&self) -> u64 {
         let (waiting, in_flight) = sqs::depth(self, &self.outputs["OptoutQueueUrl"]).await;
         waiting + in_flight
@@ -70,7 +70,7 @@ async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     chain.until_number(OUT, 1).await;
     assert_eq!((chain.number(ACTIVE).await, chain.number(PROTECTED).await), (1, 99));
     assert_eq!(chain.number(&format!("{PROTECTED} WHERE id = 7")).await, 1);
-    // A late, older record changes nothing, and its drop is read.
+    // A late, older record changes nothing, although its drop is read.
     chain.drop("late.csv", "7,withdrawn,2025-12-31T00:00:00Z\n9,opted_out,2026-01-01T00:00:00Z\n").await;
     chain.until_number(OUT, 2).await;
     assert_eq!(chain.number(&format!("{PROTECTED} WHERE id = 7")).await, 1);
@@ -85,7 +85,7 @@ async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     assert_eq!((&file["drop"], &file["rejected"]), (&json!("bad.csv"), &json!(1)));
     assert_eq!(file["records"], json!([{ "line": 3, "reason": "user_id is not a whole number in the type's range" }]));
 
-    // The metrics behind the alarms.
+    // Checks the metrics behind the alarms.
     chain
         .until("the metrics of the refresh", async || {
             let lines = chain.logs("optout", 0).await.unwrap();
@@ -99,7 +99,7 @@ async fn one_drop_opts_a_person_out_and_a_later_record_opts_them_in() {
     let refused = chain.answer("flip", &rollback).await.unwrap_err();
     assert_eq!(refused.error_type, "Input", "{refused}");
 
-    // Sweep keeps the live generation, draining ones, and the base of the next merge.
+    // Sweep keeps the live generation, draining generations, and the base of the next merge.
     chain.ask("sweep", &json!({ "dataset": "optouts" })).await;
     assert!(!chain.keys(&format!("schemas/optouts/{first}/")).await.is_empty(), "drained for an hour");
     chain.drop("after.csv", "11,opted_out,2026-01-01T00:00:00Z\n").await;

@@ -1,4 +1,4 @@
-//! Opt-outs that come all at once, drops that leave the inbox, and keys of other types.
+//! Opt-outs that arrive all at once, drops that leave the inbox, and keys of other types.
 
 use std::time::Instant;
 
@@ -48,7 +48,7 @@ async fn two_refreshes_at_once_take_in_the_drops_of_both() {
         for answer in [one, other] {
             assert!(answer["outcome"] == "swapped" || answer["outcome"] == "already_live", "{answer}");
         }
-        // A refresh's answer covers everything that was in the inbox when the refresh was asked for.
+        // A refresh's answer covers everything that was in the inbox when the refresh was requested.
         assert_eq!(chain.number(OUT).await, 2 * round + 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Opt-outs from other sources: compressed drops of every format, and reconciliation with a whole table.
+//! Opt-outs from other sources: compressed drops in every format, and reconciliation with a whole table.
 
 use std::{io::Write, sync::Arc};
 

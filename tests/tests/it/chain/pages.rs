@@ -1,4 +1,4 @@
-//! Runs the AWS commands of README, docs/deploy.md and docs/migration.md on the emulator, word for word.
+//! Runs the AWS commands in README, docs/deploy.md and docs/migration.md on the emulator, word for word.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ async fn the_pages_aws_commands_work() {
     let kept = chain.get("datasets.toml").await.unwrap();
     let database = async |name: &str| chain.glue.get_database().name(name).send().await.is_ok();
 
-    // A table is added.
+    // Adds a table.
     let page = chain.follower("README.md").await.replacing("Name=dmp", "Name=first");
     chain.put("datasets.toml", "").await.unwrap();
     page.follow("Deploy it", 1..3, &[]).await;
@@ -62,7 +62,7 @@ async fn the_pages_aws_commands_work() {
     page.follow("Lake Formation", 0..3, &[]).await;
     page.finish("tests/tests/it/chain/pages.rs");
 
-    // A trial beside an existing job makes a candidate that no reader sees.
+    // A trial beside an existing job creates a candidate that no reader sees.
     let page = chain.follower("docs/migration.md").await;
     page.follow("Coming from something else", 0..2, &[]).await;
     let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;

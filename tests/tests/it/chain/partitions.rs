@@ -73,7 +73,7 @@ async fn a_reader_of_a_thousand_partitions_sees_only_whole_generations() {
     let (seen, ()) = tokio::join!(reader, writer);
     println!("{FLIPS} flips of {PARTITIONS} partitions under {seen:?} queries of so many rows a partition");
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [1, 2], "queries during {FLIPS} flips");
-    // The endpoint prunes by the projection, which knows each column's kind.
+    // The endpoint prunes with the projection, which has each column's type.
     let one = chain
         .query("SELECT count(*) FROM dmp.orders WHERE dt = DATE '2024-02-29' AND shop >= 100 AND kind = 'web'")
         .await;

@@ -42,7 +42,7 @@ async fn good_datasets_go_live_and_the_broken_one_ends_in_the_dead_letter_queue(
     assert_eq!(failed.len(), 1, "a retry would fail as well: {failed:?}");
     assert!(failed.iter().all(|line| line["kind"] == "Input"), "{failed:?}");
 
-    // In a batch, bad messages go to the dead-letter queue, and the good one is done.
+    // In a batch, the bad messages go to the dead-letter queue, and the good one is processed.
     let message = |id: &str, body: &str| {
         let mut event: serde_json::Value =
             serde_json::from_str(include_str!("../../../../events/export-sqs.json")).unwrap();

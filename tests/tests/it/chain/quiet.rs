@@ -1,5 +1,5 @@
-//! No log has a row's value, a password or a secret, in success or failure: datasets with planted values live through
-//! everything, at the most verbose log level.
+//! No log contains a row's value, a password or a secret, whether a run succeeds or fails: datasets with planted values go
+//! through everything at the most verbose log level.
 
 use serde_json::{Value, json};
 use tests::postgres::Database;
@@ -63,7 +63,7 @@ async fn no_planted_value_is_in_any_log() {
     sql::run(&server.url(), &people).await;
     let role = format!("CREATE ROLE planted LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON people TO planted");
     sql::run(&server.url(), &role).await;
-    // The most verbose level.
+    // The most verbose log level.
     let chain = Chain::deploy(&datasets(&server), |deployment| {
         let parameters = [("OptoutSchedule", "rate(1 day)"), ("LogLevel", "TRACE")];
         deployment.parameters.extend(parameters.map(|(name, value)| (name.into(), value.into())));
@@ -74,7 +74,7 @@ async fn no_planted_value_is_in_any_log() {
     secrets.create_secret().name("dmp/planted").secret_string(url).send().await.unwrap();
     let mut heard = Vec::new();
 
-    // Live generations, two rejected ones, and unreadable sources.
+    // Live generations, two rejected candidates, and unreadable sources.
     let users = json!({ "dataset": "users" });
     chain.put("source/users/a.csv", format!("id,name\n1,{LIVE}\n{PERSON},{LIVE}\n")).await.unwrap();
     chain.ask("export", &users).await;
@@ -132,14 +132,14 @@ async fn no_planted_value_is_in_any_log() {
     }
 }
 
-/// Invokes a function that must fail with this type of error, and returns the error's text.
+/// Invokes a function that must fail with this type of error, and returns the error's message.
 async fn failure(chain: &Chain, function: &str, event: &Value, kind: &str) -> String {
     let failed = chain.answer(function, event).await.unwrap_err();
     assert_eq!(failed.error_type, kind, "{failed}");
     failed.error_message
 }
 
-/// Returns every line of every function, once the lines of all failures are there.
+/// Returns every function's log lines, once the lines for all failures have arrived.
 async fn logs(chain: &Chain) -> Vec<(String, Value)> {
     let all = async || {
         let mut lines = Vec::new();

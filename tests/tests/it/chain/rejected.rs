@@ -1,4 +1,4 @@
-//! Every check on the real chain, with data that passes and data that fails it, under a reader.
+//! Every check on the real chain, with data that passes it and data that fails it, while a reader queries.
 
 #![allow(clippy::disallowed_methods, reason = "a source is as fresh as the real clock says")]
 
@@ -62,7 +62,7 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
     assert_eq!((overview.datasets.len(), overview.attention.len()), (names.len(), names.len()));
 }
 
-/// Returns what `flip` has logged about the manifest's event.
+/// Returns what `flip` logged for the manifest's event.
 async fn rejected(chain: &Chain, dataset: &str) -> Option<Value> {
     let begins = format!("{dataset}: the candidate was rejected");
     let mine = |fields: &Value| fields["error"].as_str().is_some_and(|error| error.starts_with(&begins));

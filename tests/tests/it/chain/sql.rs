@@ -1,11 +1,11 @@
-//! PostgreSQL with text in and text out.
+//! A PostgreSQL client that takes SQL and returns strings.
 
 use tests::postgres::Database;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 pub type Row = Vec<Option<String>>;
 
-/// Runs statements, and returns the rows of all of them in PostgreSQL's own rendering.
+/// Runs statements, and returns all their rows as PostgreSQL renders them.
 pub async fn run(url: &str, sql: &str) -> Vec<Row> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
     let connection = tokio::spawn(connection);

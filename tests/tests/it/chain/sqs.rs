@@ -8,7 +8,7 @@ use tokio::{
 
 use super::Chain;
 
-/// Makes one call of SQS's JSON protocol. The emulator checks no signatures.
+/// Makes one call in SQS's JSON protocol. The emulator checks no signatures.
 pub async fn call(chain: &Chain, action: &str, request: Value) -> Value {
     let address = chain.aws.endpoint_url().expect("the emulator's").trim_start_matches("http://");
     let (body, account) = (request.to_string(), &chain.account);
@@ -29,7 +29,7 @@ pub async fn call(chain: &Chain, action: &str, request: Value) -> Value {
     if body.trim().is_empty() { json!({}) } else { serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}")) }
 }
 
-/// Returns how many messages of a queue are waiting, and how many are in flight.
+/// Returns how many messages in a queue are waiting, and how many are in flight.
 pub async fn depth(chain: &Chain, url: &str) -> (u64, u64) {
     let answer = call(chain, "GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": ["All"] })).await;
     let number = |name: &str| {

@@ -55,7 +55,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(chain.unfinished_uploads().await, 0);
 }
 
-/// The message is redelivered after a minute instead of the queue's own 90.
+/// The message is redelivered after one minute, instead of after the queue's visibility timeout of 90.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transient_failure_is_retried_within_minutes() {
     let nowhere = "[datasets.users]\nsource = { postgres = { url = \"postgres://u:p@127.0.0.1:1/d\", query = \"SELECT 1 AS n\" } }\n";

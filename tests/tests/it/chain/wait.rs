@@ -1,8 +1,8 @@
-//! Tells a wait that is slow from one that is hopeless, so that a red test doesn't cost its whole patience.
+//! Tells a slow wait from a hopeless one, so that a failing test doesn't use up its whole patience.
 //!
-//! A wait is given up early only while the stack is idle: no invocation of the test's is unanswered, no message is queued or
-//! in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused (by a rejected
-//! candidate or a failed export), or the stack has changed nothing for [`STANDSTILL`].
+//! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is queued
+//! or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused (a candidate was
+//! rejected or an export failed), or the stack has changed nothing for [`STANDSTILL`].
 
 use std::{
     panic::AssertUnwindSafe,
@@ -15,25 +15,25 @@ use turntable::layout::{Generation, Key, Location, TablePaths};
 
 use super::{Chain, PATIENCE, USERS, sqs, users};
 
-/// How long an idle stack may change nothing. An event is answered within a second or two where the machine isn't busy.
+/// How long an idle stack may change nothing. An event is answered within a second or two if the machine isn't busy.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// How often a wait looks for a reason to give up. Most waits end before their first look.
+/// How often a wait looks for a reason to give up. Most waits end before that happens once.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How many looks in a row must find the same refusal.
 const LOOKS: u32 = 3;
-/// How long a fired schedule may take: the emulator looks for due schedules every ten seconds.
+/// How long a fired schedule may take: the emulator checks for due schedules every ten seconds.
 const SCHEDULED: Duration = Duration::from_secs(20);
 
-/// The looks of one wait.
+/// What the looks in one wait have found.
 pub struct Looks {
     next: Instant,
     /// A refusal, and how many looks in a row have found it.
     refused: Option<(String, u32)>,
-    /// The stack as it was at an earlier look, and the time of that look.
+    /// The stack's state at an earlier look, and the time of that look. It hasn't changed since.
     unchanged: Option<(Trace, Instant)>,
 }
 
-/// Everything that an invocation may leave behind.
+/// Everything that an invocation may change.
 #[derive(PartialEq)]
 struct Trace {
     lines: usize,
@@ -45,7 +45,7 @@ impl Looks {
         Looks { next: Instant::now() + 2 * INTERVAL, refused: None, unchanged: None }
     }
 
-    /// Returns why the wait is hopeless, or `None` while it isn't. `refusal` finds why the awaited thing was refused.
+    /// Returns why the wait is hopeless, or `None` if it isn't. `refusal` finds why the awaited thing was refused.
     pub async fn hopeless(&mut self, chain: &Chain, refusal: &impl AsyncFn() -> Option<String>) -> Option<String> {
         if Instant::now() < self.next {
             return None;
@@ -74,7 +74,7 @@ impl Looks {
 }
 
 impl Chain {
-    /// Returns whether something is under way that may end in what a test waits for.
+    /// Returns whether something is under way that may lead to what a test waits for.
     async fn is_busy(&self) -> bool {
         if self.unanswered() > 0 || self.fired_within(SCHEDULED) {
             return true;
@@ -100,8 +100,8 @@ impl Chain {
         Trace { lines, keys: self.keys("").await }
     }
 
-    /// Returns the line of the log that says why no other location than `before` goes live: flip has refused the newest
-    /// candidate, or there is none and export has failed since `before` was built.
+    /// Returns the log line that says why no location other than `before` goes live: `flip` has rejected the newest candidate,
+    /// or there is none and `export` has failed since `before` was built.
     pub async fn refusal(&self, table: &str, before: Option<&Location>) -> Option<String> {
         let paths = self.paths(table);
         let manifests = self.keys(&paths.manifests().prefix).await;

@@ -1,4 +1,4 @@
-//! A week in which something breaks every day, and the commands of docs/operate.md fix it, taken from the page.
+//! A week in which something breaks every day, and the commands in docs/operate.md, taken from the page, fix it.
 
 use std::fs;
 
@@ -30,9 +30,9 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     chain.put("source/users/a.csv", users(100, 1)).await.unwrap();
     chain.ask("export", &export).await;
     let monday = chain.next("users", None).await;
-    // The answer says that there is no opt-out yet.
+    // The answer says that there are no opt-outs yet.
     let told = page.follow("Did last night work?", 0..1, &[]).await;
-    // The CLI prints the call's status behind the answer.
+    // The CLI prints the call's status after the answer.
     let told: Value = serde_json::Deserializer::from_str(&told).into_iter().next().unwrap().unwrap();
     assert_eq!(told["attention"], json!(["optouts: no table, and nothing has been exported yet"]), "{told}");
     assert_eq!(told["datasets"][1]["live"], json!(monday), "{told}");
@@ -44,7 +44,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     assert!(told.contains(&monday.to_string()) && told.contains("age_seconds"), "{told}");
     sweep().await;
 
-    // Tuesday: the source was truncated. It is fixed, and later it really shrinks.
+    // Tuesday: the source was truncated. It is fixed, and later it shrinks for real.
     let before = live().await;
     chain.put("source/users/a.csv", users(10, 2)).await.unwrap();
     let cut = chain.ask("export", &export).await;

@@ -1,4 +1,4 @@
-//! Parquet drops. A run reads a whole drop before it decodes it, so its calls wait at the gate, and no thread does.
+//! Parquet drops. A run reads a whole drop before it decodes it. So only calls wait at the gate, never a thread.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use tests::{memory::Objects, rig::Rig};
 use turntable::{consent::ConsentState, layout::Key};
 
-/// 2026-01-01.
+/// 2026-01-01 in Unix seconds.
 const BEGIN: i64 = 1_767_225_600;
 
-/// Returns a drop of these records: id, state, second.
+/// Returns a drop with these records: id, state, second.
 pub fn parquet(words: &[(i64, ConsentState, i64)]) -> Bytes {
     let ids = Int64Array::from_iter_values(words.iter().map(|word| word.0));
     let states = StringArray::from_iter_values(words.iter().map(|word| word.1.as_str()));
@@ -36,17 +36,17 @@ pub fn put(rig: &Rig, name: &str, words: &[(i64, ConsentState, i64)]) {
     rig.objects.put(&format!("s3://lake/inbox/optouts/{name}.parquet"), parquet(words));
 }
 
-/// Returns all drops, in the inbox and in the archive.
+/// Returns the keys of all drops, in the inbox and in the archive.
 fn keys(objects: &Objects) -> impl Iterator<Item = String> {
     objects.keys().into_iter().filter(|key| key.contains("/inbox/optouts/") && key.ends_with(".parquet"))
 }
 
-/// Returns their ETags.
+/// Returns the ETags of all drops.
 pub fn etags(objects: &Objects) -> BTreeSet<String> {
     keys(objects).filter_map(|key| objects.etag(&key.parse::<Key>().ok()?)).collect()
 }
 
-/// Returns every record of every drop.
+/// Returns every record in every drop.
 pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, ConsentState)> {
     let mut said = BTreeMap::new();
     for key in keys(objects) {

@@ -1,4 +1,4 @@
-//! Events, and the runs that they begin: the function itself, on the ports behind a wire.
+//! Events, and the runs that they start: the function itself, with its ports behind a wire.
 
 use std::{fmt, sync::Arc};
 
@@ -19,9 +19,9 @@ use crate::engines::support::event_of;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A message of the export queue.
+    /// A message from the export queue.
     Export,
-    /// The event of Athena or Glue about an ended run, with the run's number from 0.
+    /// Athena's or Glue's event about an ended run, with the run's number, counted from 0.
     Ended(usize),
     /// A check of a pending run, which sweep requests.
     Nudged(Generation),
@@ -31,7 +31,7 @@ pub enum Event {
     RefreshOptions(Value),
     /// Glue's event about a changed table.
     Changed,
-    /// A message of the optout queue.
+    /// A message from the optout queue.
     Drop,
     /// `optout`'s schedule.
     Schedule,
@@ -72,10 +72,10 @@ impl fmt::Display for Event {
     }
 }
 
-/// A run's outcome, where its answer has one, or its failure.
+/// A run's outcome, if its answer has one, or its failure.
 pub type Done = Result<Option<Outcome>>;
 
-/// One invocation.
+/// Runs one invocation.
 pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
     let env = wired(&rig.env(), wire.clone());
     match event {
@@ -127,7 +127,7 @@ async fn optout(env: Environment, event: Value) -> Result<optout::Answer> {
     optout::handle(optout::Optout { env, secrets: None, iam: None, deadline: None }, event).await
 }
 
-/// Turns a batch's answer into a result: a failed message comes again.
+/// Turns a batch's answer into a result. A failed message is redelivered.
 fn batch(answer: &Value) -> Done {
     match answer["batchItemFailures"].as_array() {
         Some(failures) if failures.is_empty() => Ok(None),

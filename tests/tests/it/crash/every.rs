@@ -1,4 +1,4 @@
-//! Disturbs each scenario once, at each of its calls, in each way; then runs it again.
+//! Disturbs each scenario once, at each of its calls, in every possible way; then runs it again.
 
 use tests::{
     rig::Rig,
@@ -14,7 +14,7 @@ use super::{
     watch::Met,
 };
 
-/// Returns the distinct fates of this call.
+/// Returns the fates that make a difference for this call.
 pub fn fates(call: &Call) -> &'static [Fate] {
     use Fate::{Fails, Half, LastOfAll, LosesReply, NeverLeaves, Twice};
     match call.op {
@@ -29,7 +29,7 @@ pub fn prepared(scenario: &Scenario) -> (Rig, Event) {
     runtime.block_on((scenario.prepare)())
 }
 
-/// Runs an event on a lake with one fault, then everything that is redelivered.
+/// Runs an event on a lake with one fault, then runs everything that is redelivered.
 fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(Play, Vec<Call>), String> {
     rest::run(async |rest| {
         let mut play = Play::new(rig.fork(), rest);
@@ -40,7 +40,7 @@ fn disturbed(rig: &Rig, event: &Event, fault: Option<(usize, Fate)>) -> Result<(
             eprintln!("    undisturbed it ends in {said}");
         }
         play.settle(vec![ended]).await?;
-        // Nobody writes the missing record of a dead repair, because live has an older record.
+        // Nothing writes the missing record of a repair that died, because the live generation has an older record.
         let died = fault.is_some_and(|(_, fate)| !matches!(fate, Fate::LosesReply | Fate::Twice));
         if !(died && drifted) {
             play.watch.one_record_a_flip()?;
@@ -88,7 +88,7 @@ fn a_scenario_with_a_fault_at_any_call_ends_like_one_without() {
     );
 }
 
-/// The last check of a play compares the table with the records of every drop.
+/// A play's last check compares the table with the records in every drop.
 #[test]
 fn a_drop_that_arrives_before_any_call_is_in_the_table_in_the_end() {
     let (mut all, mut broken) = (0, Vec::new());

@@ -1,4 +1,4 @@
-//! The gate at which every call of every run waits until it is let through.
+//! The gate at which all calls, from all runs, wait until they are let through.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 pub struct Gate(Mutex<Vec<Waiting>>);
 
-/// A call that hasn't arrived yet.
+/// A call that waits at the gate.
 pub struct Waiting {
     pub run: usize,
     pub call: Call,
@@ -17,7 +17,7 @@ pub struct Waiting {
 }
 
 impl Gate {
-    /// Returns the wire of one run.
+    /// Returns the wire for one run.
     pub fn line(self: &Arc<Self>, run: usize) -> Arc<dyn Wire> {
         Arc::new(Line { gate: self.clone(), run })
     }
@@ -25,20 +25,20 @@ impl Gate {
     /// Returns the waiting calls in a fixed order.
     pub fn waiting(&self) -> Vec<(usize, Call)> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A dropped call doesn't wait any more.
+        // A dropped call no longer waits.
         waiting.retain(|waiting| !waiting.fate.is_closed());
         waiting.sort_by(|one, other| (one.run, &one.call).cmp(&(other.run, &other.call)));
         waiting.iter().map(|waiting| (waiting.run, waiting.call.clone())).collect()
     }
 
-    /// Lets through the call at this place of [`Gate::waiting`].
+    /// Lets through the call at this place in [`Gate::waiting`].
     pub fn let_through(&self, place: usize, fate: Fate) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
         // The call may have been dropped in between.
         let _ = waiting.fate.send(fate);
     }
 
-    /// Discards the remaining calls of a dead run.
+    /// Discards a dead run's remaining calls.
     pub fn forget(&self, run: usize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|waiting| waiting.run != run);
     }

@@ -1,5 +1,5 @@
-//! Disturbs a group once, at each of its calls, in each way; then repeats the request. `tests/tests/it/group` has the other
-//! tests of groups.
+//! Disturbs a group once, at each of its calls, in every possible way; then repeats the request. The other tests of groups are
+//! in `tests/tests/it/group`.
 
 use std::sync::{
     Arc, Mutex,
@@ -16,7 +16,7 @@ use turntable::manifest::GroupRun;
 use super::every::fates;
 use crate::group::lake::{Lake, MEMBERS, event, some, table};
 
-/// A lake, the request, and the runs that may be live afterwards.
+/// A lake, a request, and the runs that may be live afterwards.
 type Prepared = (Lake, Value, Vec<GroupRun>);
 
 type Prepare = fn() -> LocalBoxFuture<'static, Prepared>;
@@ -49,7 +49,7 @@ async fn goes_back() -> Prepared {
     (lake, request, runs)
 }
 
-/// A process died between two tables.
+/// Prepares a lake on which a process died between two tables.
 async fn midway() -> Prepared {
     let (lake, request, runs) = flip().await;
     let calls = disturbed(&lake, &request, None).await.1;
@@ -72,7 +72,7 @@ async fn hold() -> Prepared {
     (lake, json!({ "dataset": "b", "action": "hold", "reason": "we look at it" }), vec![run])
 }
 
-/// One process and its fault.
+/// The wire of one process, with its fault.
 #[derive(Default)]
 struct Process {
     calls: Mutex<Vec<Call>>,
@@ -101,7 +101,7 @@ impl Wire for Process {
     }
 }
 
-/// Runs the request with a fault on a copy of the lake. Returns that copy and the calls.
+/// Runs the request with a fault on a copy of the lake. Returns the copy and the calls.
 async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -> (Lake, Vec<Call>) {
     let lake = Lake { rig: lake.rig.fork(), more: lake.more.clone() };
     let process = Arc::new(Process { fault, ..Process::default() });
@@ -120,13 +120,13 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
     (lake, calls)
 }
 
-/// Repeats the request and delivers the events of all runs. Then one run of all members is live and on record.
+/// Repeats the request and delivers all runs' events. Checks that afterwards one run of all members is live and on record.
 async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) -> GroupRun {
     let named = lake.rig.objects.body("s3://lake/schemas/_groups/core.json").and_then(|_| lake.named());
     let is_a_run = named.as_ref().is_none_or(|named| runs.iter().any(|run| run.members == *named));
     assert!(is_a_run, "{when}: readers of the record have a mixture: {named:?}");
     drop(lake.ask(request.clone()).await);
-    // Before that, a late attempt might still move the table.
+    // Until then, a late attempt might still move the table.
     lake.rig.catalog.deny(None);
     drop(lake.ask(request.clone()).await);
     for run in runs {
@@ -145,7 +145,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) ->
         changed["detail"]["tableName"] = json!(dataset);
         let told = lake.ask(changed).await.unwrap().reasons;
         assert!(told.is_empty(), "{when}: drift was reported without drift: {told:?}");
-        // A dead way back was announced, so the next flip writes its record.
+        // A flip back that died was announced before, so the next flip writes its record.
         let last = flips.iter().rfind(|flip| flip.dataset == *dataset).map(|flip| flip.to);
         let announced = lake.rig.objects.keys().iter().any(|key| key.contains(&format!("/{dataset}/_returns/")));
         assert!(last == Some(*generation) || announced, "{when}: the last flip on record is to {last:?}");

@@ -1,5 +1,5 @@
-//! Every crash: the functions on ports in memory, stopped at every call, disturbed at every call, and run at the
-//! same time in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the results.
+//! Every crash: the functions run on in-memory ports, are stopped at every call, disturbed at every call, and run
+//! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the results.
 
 mod drops;
 mod event;

@@ -1,5 +1,5 @@
-//! The harness finds bugs: each mutant has one bug, which breaks a promise. Mutants that need
-//! a change of the code were tried by hand: docs/reliability.md.
+//! The harness finds bugs: each mutant has one bug, which breaks a promise. Mutants that need a code change were tried by
+//! hand: see docs/reliability.md.
 
 use tests::{
     rig::Rig,
@@ -10,7 +10,7 @@ use super::random::{Lakes, Mutant};
 
 const NOTHING: fn(&Rig, &Call) -> bool = |_, _| false;
 
-/// Plays seeds until a promise is broken.
+/// Plays seeds until the mutant breaks `promise`.
 fn breaks(mutant: &Mutant, promise: &str) {
     const SEEDS: u64 = 4000;
     let lakes = Lakes::new();
@@ -26,7 +26,7 @@ fn breaks(mutant: &Mutant, promise: &str) {
 
 #[test]
 fn a_fence_that_changes_nothing() {
-    /// One `UpdateTable` that leaves the location as it is.
+    /// Returns whether a call is an `UpdateTable` that leaves the location unchanged.
     fn fence(rig: &Rig, call: &Call) -> bool {
         let table = rig.catalog.get(&rig.table);
         let at = table.as_ref().and_then(|table| table.storage_descriptor()?.location()).unwrap_or("none");

@@ -1,4 +1,4 @@
-//! Concurrent runs whose calls arrive one after the other.
+//! Plays concurrent runs, whose calls arrive one after the other.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,7 +23,7 @@ use super::{
     watch::Watch,
 };
 
-/// The fault of a run: a call, counted from 0, and its fate.
+/// A run's fault: a call, counted from 0, and its fate.
 pub type Fault = Option<(usize, Fate)>;
 
 /// How a run ended.
@@ -34,7 +34,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Returns what AWS redelivers, or a person requests again.
+    /// Returns the event that AWS redelivers or a person requests again, if any.
     pub fn again(self) -> Option<Event> {
         match self {
             Ended::ParsedDrop(_, _, true) => None,
@@ -49,21 +49,21 @@ pub struct Play {
     rest: Arc<Rest>,
     /// The hash of everything that has arrived, in order.
     hash: DefaultHasher,
-    /// Effects and reads that have arrived.
+    /// How many effects and reads have arrived.
     pub calls: usize,
-    /// Every step in words, if asked for.
+    /// A description of every step, or `None` if none are wanted.
     pub told: Option<Vec<String>>,
-    /// The calls of the last runs, in order.
+    /// The calls that the last runs made, in order.
     pub seen: Vec<Call>,
-    /// The calls that a faulty program leaves out.
+    /// Returns whether a faulty program leaves out a call.
     pub leaves_out: fn(&Rig, &Call) -> bool,
-    /// The drops that an application puts during the next runs: before which call of them all, counted from 0, and the
-    /// records. In the order of the calls.
+    /// The drops that an application puts during the next runs, in order: before which of all their calls, counted from 0,
+    /// and the drop's records.
     pub arriving: VecDeque<(usize, Vec<Record>)>,
     arrived: usize,
 }
 
-/// A record of a drop: id, state, second.
+/// A record in a drop: id, state, second.
 pub type Record = (i64, ConsentState, i64);
 
 struct Running {
@@ -92,7 +92,7 @@ impl Play {
         }
     }
 
-    /// Puts the drops that arrive before the next call, which is the `calls`-th of these runs.
+    /// Puts the drops that arrive before the next call, which is the runs' `calls`-th.
     fn put_arriving(&mut self, calls: usize) {
         while let Some((_, records)) = self.arriving.pop_front_if(|(at, _)| *at <= calls) {
             let name = format!("during-{}", self.arrived);
@@ -107,13 +107,13 @@ impl Play {
         self.hash.finish()
     }
 
-    /// Plays one run alone.
+    /// Plays one run by itself.
     pub async fn alone(&mut self, event: Event, fault: Fault) -> Result<Ended, String> {
         let mut ended = self.together(vec![(event, fault)], |_| 0).await?;
         Ok(ended.remove(0))
     }
 
-    /// Plays runs at the same time. `next` chooses the waiting call that arrives. An error is a broken promise.
+    /// Plays runs concurrently. `next` chooses which waiting call arrives. An error is a broken promise.
     pub async fn together(
         &mut self,
         events: Vec<(Event, Fault)>,
@@ -172,16 +172,16 @@ impl Play {
                 self.watch.dies(&run.event);
             }
         }
-        // The runs have made fewer calls.
+        // The runs made fewer calls than expected: the other drops arrive now.
         self.put_arriving(usize::MAX);
         Ok(runs.into_iter().filter_map(|run| run.ended).collect())
     }
 
-    /// Plays the end: redeliveries of what failed, each manifest's event, Glue's event, and the schedules.
+    /// Plays the end: what failed is redelivered, then each manifest's event, Glue's event, and the schedules.
     pub async fn settle(&mut self, ended: Vec<Ended>) -> Result<(), String> {
         for event in ended.into_iter().filter_map(Ended::again) {
             let again = self.alone(event, None).await?;
-            // Once more, because the first time may have met a dead run's leftovers.
+            // Runs it once more, because the first time may have met a dead run's leftovers.
             if let Some(event) = again.again() {
                 self.alone(event, None).await?;
             }
@@ -201,7 +201,7 @@ impl Play {
         self.watch.rests()
     }
 
-    /// Plays the checks of pending runs that sweep requests, and then their ends.
+    /// Plays the checks that sweep requests for pending runs, and then the ends of these runs.
     async fn runs_end(&mut self) -> Result<(), String> {
         for generation in self.watch.pending() {
             self.alone(Event::Nudged(generation), None).await?;

@@ -1,7 +1,7 @@
-//! Random schedules: two to four runs at the same time, twice over. One call after the other arrives; which one, and what
-//! it meets, comes from a seed.
+//! Random schedules: two to four concurrent runs, in two rounds. Calls arrive one after the other; a seed decides which one
+//! is next, and its fate.
 //!
-//! `TURNTABLE_CRASH_SCHEDULES` says how many schedules run (10,000; `.ci/run` runs 100,000), and `FIRST` the first seed (0).
+//! `TURNTABLE_CRASH_SCHEDULES` says how many schedules run (10,000; `.ci/run` runs 100,000), and `FIRST` is the first seed (0).
 //! `SEED=7 cargo test --workspace --test it crash::random::one_seed -- --nocapture` shows every step of seed 7.
 
 use std::{
@@ -26,24 +26,24 @@ use super::{
     watch::Met,
 };
 
-/// The result of a schedule.
+/// The outcome of running one schedule.
 pub struct Played {
     pub hash: u64,
     pub calls: usize,
     pub met: Met,
     pub told: Vec<String>,
-    /// The broken promise.
+    /// The promise that was broken, if any.
     pub broken: Option<String>,
 }
 
-/// A program or a lake with one bug.
+/// One bug in the program or in the lake.
 pub struct Mutant {
     pub leaves_out: fn(&Rig, &Call) -> bool,
     pub lake: fn(&Rig),
 }
 
 impl Default for Mutant {
-    /// Has no bug.
+    /// Returns a mutant without a bug.
     fn default() -> Self {
         Mutant { leaves_out: |_, _| false, lake: |_| {} }
     }
@@ -61,7 +61,7 @@ impl Lakes {
         )
     }
 
-    /// Plays the schedule of a seed.
+    /// Plays a seed's schedule.
     pub fn play(&self, seed: u64, mutant: &Mutant, tell: bool) -> Played {
         let mut random = Random::new(seed);
         let (name, rig, event) = &self.0[random.below(self.0.len() as u64) as usize];
@@ -121,7 +121,7 @@ fn fault(random: &mut Random) -> Fault {
     (random.below(2) == 0).then(|| (random.below(30) as usize, FATES[random.below(6) as usize]))
 }
 
-/// Returns a random event for this table.
+/// Returns a random event that concerns this table.
 fn any(play: &Play, random: &mut Random) -> Event {
     let complete = play.watch.complete();
     let rig = &play.rig;
@@ -156,12 +156,12 @@ fn any(play: &Play, random: &mut Random) -> Event {
     }
 }
 
-/// Returns a random record of a drop.
+/// Returns a random record for a drop.
 fn record(random: &mut Random) -> Record {
     (random.below(6) as i64, ConsentState::ALL[random.below(3) as usize], random.below(5) as i64)
 }
 
-/// Lets applications and engines act between the rounds.
+/// Lets applications and engines act between two rounds.
 async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     if is_inbox(&play.rig) {
         let records = [record(random), record(random)];
@@ -180,7 +180,7 @@ async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     }
 }
 
-/// Plays seeds on all cores. Returns what they met, the number of calls, and the first seed that breaks a promise.
+/// Plays seeds on all cores. Returns what they met, how many calls there were, and the first seed that broke a promise.
 fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get());
     let next = AtomicU64::new(seeds.start);

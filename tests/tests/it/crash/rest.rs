@@ -1,7 +1,7 @@
-//! A runtime that reports when everything on it waits for the clock or for the test.
+//! A runtime that reports when everything on it is waiting for the clock or for the test.
 //!
-//! Only then may the next call arrive. So a schedule depends only on its seed, although rows are decoded
-//! and encoded on threads of their own.
+//! Only then may the next call arrive. So a schedule depends only on its seed, although rows are decoded and encoded on
+//! separate threads.
 
 use std::{
     future::poll_fn,
@@ -18,13 +18,13 @@ use tokio::{runtime::Builder, task::LocalSet};
 
 #[derive(Default)]
 pub struct Rest {
-    /// The number of busy threads. Tokio names a thread when it spawns it, and the thread ends with its work.
+    /// How many threads are busy. Tokio names a thread when it spawns it, and the thread ends with its work.
     threads: AtomicUsize,
     reached: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// Runs this on its own runtime.
+/// Runs `play` on its own runtime.
 pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
     let rest = Arc::new(Rest::default());
     let (begins, ends, parks) = (rest.clone(), rest.clone(), rest.clone());
@@ -39,7 +39,7 @@ pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
             ends.threads.fetch_sub(1, Ordering::SeqCst);
             ends.waker.wake();
         })
-        // Tokio calls this when no task can go on.
+        // Tokio calls this when no task can continue.
         .on_thread_park(move || {
             if parks.threads.load(Ordering::SeqCst) == 0 {
                 parks.reached.store(true, Ordering::SeqCst);
@@ -53,7 +53,7 @@ pub fn run<T>(play: impl AsyncFnOnce(Arc<Rest>) -> T) -> T {
 }
 
 impl Rest {
-    /// Waits until no task can go on and no thread has work.
+    /// Waits until no task can continue and no thread is busy.
     pub async fn reached(&self) {
         self.reached.store(false, Ordering::SeqCst);
         poll_fn(|context| {

@@ -1,5 +1,5 @@
-//! Scenarios: a prepared lake, and the event that begins the run. A new scenario is a function and a line
-//! of [`ALL`].
+//! Scenarios: a prepared lake, and the event that starts the run. To add a scenario, write a function and add a line to
+//! [`ALL`].
 
 use futures::future::LocalBoxFuture;
 use jiff::SignedDuration;
@@ -90,13 +90,13 @@ fn users(more: &str) -> Rig {
 const CHECKED: &str = "checks = { min_rows = 1, unique = [\"id\"], sql = [\"SELECT count(*) > 0 FROM {table}\"], \
                        canary = \"SELECT count(*) > 0 FROM {table}\" }\n";
 
-/// Exports a candidate of so many rows.
+/// Exports a candidate with `rows` rows.
 async fn candidate(rig: &Rig, rows: usize) -> Generation {
     rig.source(rows);
     rig.export().await
 }
 
-/// Makes so many rows live.
+/// Makes a generation with `rows` rows live.
 async fn turn(rig: &Rig, rows: usize) -> Generation {
     let generation = candidate(rig, rows).await;
     rig.deliver(&generation).await.unwrap();
@@ -157,7 +157,7 @@ async fn no_rows() -> (Rig, Event) {
     (rig, Event::Manifest(next))
 }
 
-/// The table is at an older flat location.
+/// Prepares a table at an older flat location.
 async fn adoption() -> (Rig, Event) {
     let rig = users("");
     turn(&rig, 3).await;
@@ -206,7 +206,7 @@ async fn release() -> (Rig, Event) {
     (rig, event)
 }
 
-/// There is one generation of each kind: live, kept, drained, draining, an abandoned candidate and an abandoned run.
+/// Prepares one generation of each kind: live, kept, drained, draining, an abandoned candidate and an abandoned run.
 async fn sweep() -> (Rig, Event) {
     let rig = users("");
     turn(&rig, 2).await;
@@ -263,7 +263,7 @@ async fn merge() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// The manifest exists, but the table wasn't moved.
+/// Prepares a merge whose manifest exists, but which hasn't moved the table.
 async fn merge_begun() -> (Rig, Event) {
     let rig = optouts();
     refresh(&rig).await;
@@ -276,7 +276,7 @@ async fn merge_begun() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// The flip's record is missing.
+/// Deletes a flip's record.
 fn forget(rig: &Rig, flip: &Flip) {
     let of = |key: &&String| {
         rig.objects.body(key).is_some_and(|json| String::from_utf8_lossy(&json).contains(&flip.to.to_string()))
@@ -308,7 +308,7 @@ async fn merge_after_drift() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// An engine builds the table, and one run is live.
+/// Creates a rig whose table an engine builds, with one run live.
 async fn built_by(source: &str) -> Rig {
     let rig = users("");
     rig.configure_source(source, RETAIN);
@@ -332,7 +332,7 @@ async fn start_of_a_job() -> (Rig, Event) {
     (built_by(GLUE).await, Event::Export)
 }
 
-/// A second run has succeeded, and its event hasn't come.
+/// Creates a rig on which a second run has succeeded, but whose event hasn't arrived.
 async fn ended(source: &str) -> Rig {
     let rig = built_by(source).await;
     start(&rig).await;

@@ -31,33 +31,33 @@ type Words = BTreeMap<i64, (i64, ConsentState)>;
 pub struct Watch {
     rig: Arc<Rig>,
     table: Option<Table>,
-    /// Every change of the location by Turntable.
+    /// The target of every location change by Turntable.
     flips: Vec<Generation>,
-    /// The number of records at the start.
+    /// How many records there were at the start.
     recorded: usize,
     was_live: BTreeSet<Generation>,
     /// When each generation was last replaced.
     replaced: BTreeMap<Generation, Timestamp>,
-    /// The files that readers may have found, with their ETags.
+    /// By generation: the files that readers may have found, with their ETags.
     files: BTreeMap<Generation, Vec<(Key, String)>>,
-    /// Set from a hold's return until a release begins.
+    /// Whether a hold has returned and no release has started since.
     held: bool,
-    /// The time of the record of the rollback to live, once the rollback has returned.
+    /// The time in the record of the rollback that made the live generation live, once that rollback has returned.
     rolled_back: Option<Timestamp>,
-    /// An operator, a canary or a hold has intervened, so the freshest candidate need not be live.
+    /// Whether an operator, a canary or a hold has intervened, so that the freshest candidate need not be live.
     spoken: bool,
-    /// The table has drifted and hasn't been repaired.
+    /// Whether the table has drifted and hasn't been repaired.
     drifted: bool,
-    /// The published records of the people in the table.
+    /// The records that have been published for the people in the table.
     words: Words,
-    /// The records of every drop.
+    /// The records in every drop.
     dropped: Words,
     /// The ETag of every drop.
     drops: BTreeSet<String>,
     pub met: Met,
 }
 
-/// Counts of events that a good set of schedules must have met.
+/// How often events that a good set of schedules must have met occurred.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Met {
     pub flips: u64,
@@ -82,7 +82,7 @@ impl Met {
 }
 
 impl Watch {
-    /// Starts with the prepared lake: exactly the generations on record have been live.
+    /// Starts to watch the prepared lake, on which exactly the generations on record have been live.
     pub fn new(rig: &Arc<Rig>) -> Watch {
         let mut watch = Watch {
             rig: rig.clone(),
@@ -154,7 +154,7 @@ impl Watch {
         self.met.died += 1;
     }
 
-    /// Checks the state after a call of this run and its consequences.
+    /// Checks the state after a call by this run, and the call's consequences.
     pub fn arrived(&mut self, by: &Event, call: &Call) -> Result<(), String> {
         match call.op {
             Op::Update | Op::Create => self.table_written(by),
@@ -194,7 +194,7 @@ impl Watch {
             self.replaced.insert(left, self.rig.now());
         }
         let Some(live) = paths.parse_generation(&to) else {
-            // Only a canary goes back to an unmanaged location.
+            // Only a canary moves the table back to an unmanaged location.
             return ensure(has_canary(&self.rig), || format!("the table went to {to}"));
         };
         self.met.flips += 1;
@@ -210,8 +210,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Checks that this run may make a generation live now. `left` is `None` without a table, and so without a version that a hold
-    /// could bump: see "What is not promised" in docs/reliability.md.
+    /// Checks that this run may make a generation live now. `left` is `None` if there was no table, and so no version that a
+    /// hold could bump: see "What is not promised" in docs/reliability.md.
     fn may_flip(&mut self, by: &Event, left: Option<Option<Generation>>, live: Generation) -> Result<(), String> {
         let is_there = left.is_some();
         let left = left.flatten();
@@ -253,7 +253,7 @@ impl Watch {
     fn manifest_written(&self, call: &Call) -> Result<(), String> {
         let key: Key = call.on.parse().map_err(|_| format!("{call} is of no key"))?;
         match TablePaths::parse_manifest(&key) {
-            // A failed call has written nothing.
+            // A failed call wrote nothing.
             Some((_, generation)) if self.rig.objects.etag(&key).is_some() => self.is_complete(&generation),
             _ => Ok(()),
         }
@@ -275,7 +275,7 @@ impl Watch {
         self.files.insert(*generation, manifest.files.iter().map(file).collect());
     }
 
-    /// Returns live, the generations kept for a rollback, and those replaced within the drain.
+    /// Returns the live generation, the generations kept for a rollback, and those replaced within the drain.
     fn needed(&self) -> BTreeSet<Generation> {
         let (now, live) = (self.rig.now(), self.live());
         let gone = self.replaced.iter().filter(|(generation, _)| Some(**generation) != live);
@@ -320,7 +320,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Checks the end, after all redeliveries and repeated requests: nothing is left to do.
+    /// Checks that nothing is left to do in the end, after all redeliveries and repeated requests.
     pub fn rests(&self) -> Result<(), String> {
         let records = self.rig.flips();
         for live in &self.flips {
@@ -353,7 +353,7 @@ impl Watch {
         })
     }
 
-    /// Returns the engine's runs that haven't been swept.
+    /// Returns the engine runs that haven't been swept.
     pub fn pending(&self) -> Vec<Generation> {
         let keys = self.rig.objects.keys().into_iter().filter_map(|key| key.parse().ok());
         let pending = |key: Key| match self.rig.paths.parse(&key) {
@@ -363,14 +363,14 @@ impl Watch {
         keys.filter_map(pending).collect()
     }
 
-    /// Checks that each run was started once, and ended with a manifest or with a reported failure.
+    /// Checks that each run was started once, and ended with a manifest or a reported failure.
     fn runs_are_settled(&self) -> Result<(), String> {
         let paths = &self.rig.paths;
         let is_there = |key: Key| self.rig.objects.etag(&key).is_some();
         let ends = |generation: &Generation| (is_there(paths.manifest(generation)), is_there(paths.failed(generation)));
         let (mut locations, mut failures) = (BTreeSet::new(), 0);
         for run in self.rig.engine.runs() {
-            // A job may be started twice, which its end shows.
+            // A job may be started twice; its end shows that.
             let is_new = locations.insert(run.location.to_string());
             ensure(is_new || matches!(run.run, EngineRun::GlueJob { .. }), || {
                 format!("two queries write to {}", run.location)
@@ -388,7 +388,7 @@ impl Watch {
         ensure(left.is_none(), || format!("{left:?} is pending for ever"))
     }
 
-    /// Checks the records after a run that was alone.
+    /// Checks the records after a run that had the lake to itself.
     pub fn one_record_a_flip(&self) -> Result<(), String> {
         let (records, flips) = (self.rig.records(), self.recorded + self.flips.len());
         ensure(records == flips, || format!("{records} records of {flips} flips"))

@@ -1,5 +1,5 @@
-//! Athena and Glue as engines, in process: each run is started once and settled once, with lost, late, duplicate or
-//! reordered events, and crashes. `TURNTABLE_ENGINE_SCHEDULES` says how many random schedules run (400).
+//! Athena and Glue as engines, in process: each run is started once and settled once, despite crashes and lost, late,
+//! duplicate or reordered events. `TURNTABLE_ENGINE_SCHEDULES` says how many random schedules run (400).
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ async fn export(rig: &Rig) -> turntable::error::Result<Value> {
     Ok(serde_json::to_value(answer).unwrap())
 }
 
-/// Delivers the event of a run's end, and returns the answer.
+/// Delivers the event about a run's end, and returns the answer.
 async fn hear(rig: &Rig, at: usize) -> Value {
     let answer = rig.export_with(rig.env(), event_of(rig, at)).await.unwrap();
     serde_json::to_value(answer).unwrap()
@@ -58,7 +58,7 @@ async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the
         assert_eq!((&exported["rows"], &exported["files"]), (&json!(4), &json!(1)));
         let manifest = manifests(&rig).pop().unwrap();
         assert!(manifest.as_of > before && manifest.as_of < manifest.created_at);
-        // The time is from before the start, where it was told to the engine.
+        // The time is from before the start, when it was passed to the engine.
         if let Work::GlueJob { arguments, .. } = &rig.engine.runs()[0].work {
             assert_eq!(arguments["--turntable_as_of"], manifest.as_of.to_string());
         }
@@ -101,7 +101,7 @@ async fn a_retry_whose_first_reply_was_lost_starts_nothing_twice() {
         assert_eq!(export(&rig).await.unwrap_err().kind(), Kind::Unavailable);
         // The queue redelivers the message.
         assert_eq!(export(&rig).await.unwrap()["run"], "run-0");
-        // A message that comes while the run goes on.
+        // A message arrives while the run is still running.
         assert_eq!(export(&rig).await.unwrap()["outcome"], "running");
         assert_eq!(rig.engine.runs().len(), 1, "{source} {fate:?}");
         rig.engine.succeed(0, 1, &[""]).await;
@@ -117,7 +117,7 @@ async fn a_run_whose_start_was_never_confirmed_is_found_by_its_location() {
         export(&rig).await.unwrap_err();
         rig.engine.succeed(0, 3, &[""]).await;
         assert_eq!(hear(&rig, 0).await["rows"], 3);
-        // A later retry is a request like any other.
+        // A later retry is treated like any other request.
         assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
     }
 }
@@ -130,7 +130,7 @@ async fn a_start_that_was_never_confirmed_is_given_up_in_the_end() {
     rig.advance(SignedDuration::from_mins(16));
     assert_eq!(export(&rig).await.unwrap()["outcome"], "failed");
     assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
-    // The first run still ends, but too late.
+    // The first run ends after all, but too late.
     rig.engine.succeed(0, 3, &[""]).await;
     assert_eq!(hear(&rig, 0).await["outcome"], "nothing");
     assert_eq!((manifests(&rig).len(), dead_letters(&rig).len()), (0, 1));
@@ -205,7 +205,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     assert_eq!(found, [("date", 2), ("string", 2)]);
     assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
 
-    // The table types a job's folders, and the values must fit these types.
+    // The table defines the types of a job's folders, and the values must fit these types.
     rig.configure_source(GLUE, "partition_by = [\"dt\", \"shop\"]");
     for (at, folder, fits) in
         [(1, "dt=2024-02-01/shop=3/", true), (2, "dt=yesterday/shop=3/", false), (3, "dt=2024-02-01/", false)]
@@ -273,13 +273,13 @@ async fn a_runs_leftovers_are_deleted_only_after_its_certain_end() {
     assert_eq!(manifests(&rig).len(), 1);
 }
 
-/// Reads how many schedules to run.
+/// Returns how many schedules to run.
 fn schedules() -> u64 {
     count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
-/// Requests, early, late and duplicate events, sweeps and their nudges run at the same time; starts are lost, and
-/// processes die anywhere. In the end every run is settled correctly.
+/// Requests, early, late and duplicate events, sweeps and their nudges run concurrently; starts are lost, and processes die
+/// anywhere. In the end, every run is settled correctly.
 #[tokio::test]
 async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
@@ -331,7 +331,7 @@ async fn random_schedules_start_and_settle_each_run_once() {
                 Some(false) => assert!(manifest.is_none() && is_failed, "seed {seed}: {generation} failed"),
                 None => panic!("seed {seed}: all have ended"),
             }
-            // A refused start is reported by the request's own failure.
+            // The request's own failure reports a rejected start.
             let tells = |record: bytes::Bytes| !String::from_utf8_lossy(&record).contains("SYNTAX_ERROR");
             came_to_nothing += usize::from(record.is_some_and(tells));
             if let Some(manifest) = manifest {
@@ -342,7 +342,7 @@ async fn random_schedules_start_and_settle_each_run_once() {
         assert!(dead_letters(&rig).len() >= came_to_nothing, "seed {seed}: a failed run was not reported");
         complete += manifests.len();
         failed += came_to_nothing;
-        // The freshest is live, in whatever order the events come.
+        // The freshest generation is live, in whatever order the events arrive.
         let mut generations: Vec<_> = manifests.iter().map(|manifest| (manifest.as_of, manifest.generation)).collect();
         for _ in 0..generations.len() {
             let at = numbers.below(generations.len() as u64) as usize;
@@ -369,7 +369,7 @@ async fn settle_all(rig: &Rig) {
     for _ in 0..3 {
         support::sweep(rig, rig.env()).await.unwrap();
         delivered(rig).await;
-        // Runs that were started only now.
+        // Ends the runs that were started only now.
         for at in 0..rig.engine.runs().len() {
             if rig.engine.runs()[at].ended().is_none() {
                 rig.engine.succeed(at, 1 + at as i64, &[""]).await;

@@ -1,4 +1,4 @@
-//! Shared parts of the tests about engines.
+//! What the tests about engines share.
 
 use serde_json::{Value, json};
 use sweep::{Limits, Sweep};
@@ -15,7 +15,7 @@ pub fn rig(source: &str, more: &str) -> Rig {
     rig
 }
 
-/// Returns the event of a run's end: events/export-athena.json or events/export-glue.json with another run.
+/// Returns the event about a run's end: events/export-athena.json or events/export-glue.json for another run.
 pub fn event_of(rig: &Rig, at: usize) -> Value {
     match &rig.engine.runs()[at].run {
         EngineRun::Athena { id } => athena_event(id),

@@ -1,4 +1,4 @@
-//! Objects: their locations, their compression, and the errors about damaged ones.
+//! Objects: their locations, their compression, and the errors for damaged ones.
 
 use std::io::Write;
 

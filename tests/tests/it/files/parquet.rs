@@ -1,4 +1,4 @@
-//! Parquet: the types of every writer.
+//! Parquet: the types that each common writer uses.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ async fn parquet_keeps_its_own_types() {
     );
 }
 
-/// Athena's own tables have gzip by default.
+/// Athena compresses its own tables with gzip by default.
 #[tokio::test]
 async fn parquet_of_every_compression_is_read() {
     let plain = read_one("a.parquet", parquet(&sample()), "").await.unwrap();
@@ -101,8 +101,8 @@ async fn parquet_of_every_compression_is_read() {
     }
 }
 
-/// Returns timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The second of the two
-/// columns is a struct's.
+/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The second
+/// of its two columns is inside a struct.
 fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
     let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
     let schema = Arc::new(parse_message_type(message).unwrap());
@@ -233,7 +233,7 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
     }
 }
 
-/// Returns a column as Parquet's schema text has it, for a name in docs/types.md.
+/// Returns a column in the syntax of Parquet's schema text, for a type's name in docs/types.md.
 fn column(of: &str) -> String {
     let plain = match of {
         "BOOLEAN" => "boolean {}",

@@ -1,4 +1,4 @@
-//! Flips of groups, one run after the other: all members flip, or none.
+//! Group flips, one run after the other: all members flip, or none.
 
 use serde_json::json;
 use tests::{
@@ -66,7 +66,7 @@ async fn a_member_that_fails_its_audit_keeps_all_before_the_first_table_is_touch
     assert!(why.contains("b: min_rows: expected at least 2, found 1"), "{why}");
     assert_eq!(lake.rig.catalog.calls(Op::Update), updates, "nothing was touched");
     lake.is_settled_at(&[&old], "a member is rejected");
-    // Athena's answer about one of them is enough.
+    // Athena's answer about one member is enough to reject the run.
     lake.rig.athena.answers(|sql| {
         Ok(query::one(if sql.contains("turntable_audit_b") && sql.contains("= 0") { "false" } else { "true" }))
     });
@@ -84,7 +84,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let run = lake.run().await;
     lake.rig.catalog.deny(Some(table("b")));
     let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    // While updates of b are denied, a late one could still arrive, so the flip isn't over. Readers have the old run again.
+    // While updates to b are denied, a late one could still arrive, so the flip isn't over. Readers see the old run again.
     assert_eq!((error.kind(), lake.live()), (Kind::Config, some(&old)), "{}", error.report());
     assert!(error.message().contains("but b could not be moved back"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
@@ -100,7 +100,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
 
-    // The run's event comes again; an operator's request overrides.
+    // The run's event is delivered again, and is rejected; an operator's request overrides that.
     lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
@@ -125,7 +125,7 @@ async fn an_update_without_an_answer_is_retried_and_then_all_goes_back() {
     }
     let (before, never) = (lake.live(), lake.run().await);
     let updates = lake.rig.catalog.calls(Op::Update);
-    // Each attempt's first call is for a, or for what is left.
+    // Each attempt's first call is for a, or for the first table that is left.
     for call in [2, 4, 5] {
         lake.rig.catalog.on(Op::Update, updates + call, Fault::Fail);
     }
@@ -164,7 +164,7 @@ async fn a_run_with_other_members_is_stale() {
     let old = lake.flipped().await;
     let run = lake.run().await;
     lake.configure(&["a", "b"]);
-    // c comes last in the run, and is no member now.
+    // c comes last in the run, but is no longer a member.
     let alone = lake.ask(event(&run, "c")).await.unwrap();
     assert_eq!(alone.outcome, Outcome::Stale);
     assert!(alone.reasons[0].contains("which the dataset has left: invoke export again"), "{:?}", alone.reasons);

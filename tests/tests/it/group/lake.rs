@@ -1,4 +1,4 @@
-//! The group `core` of the datasets `a`, `b` and `c`, and everything that can happen to it.
+//! The group `core` with the datasets `a`, `b` and `c`, and everything that can happen to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ impl Lake {
         lake
     }
 
-    /// Configures these datasets as the group; the others have none.
+    /// Configures these datasets as the group; the other datasets have no group.
     pub fn configure(&self, members: &[&str]) {
         let entry = |name: &str| {
             let group = if members.contains(&name) { "group = \"core\"\n" } else { "" };
@@ -56,7 +56,7 @@ impl Lake {
         self.rig.objects.put("s3://lake/datasets.toml", format!("{defaults}{entries}"));
     }
 
-    /// Leaves a run of the group as an export would, with each member's `rows` from a file.
+    /// Leaves a group run behind as an export would, with each member's `rows` read from a file.
     pub async fn run_of(&self, rows: [usize; 3]) -> GroupRun {
         let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
         self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));
@@ -97,19 +97,19 @@ impl Lake {
         flip::handle(self.rig.env(), request).await
     }
 
-    /// Delivers the event of a run's last manifest, and returns why the run is rejected.
+    /// Delivers the event for a run's last manifest, and returns why the run is rejected.
     pub async fn rejected(&self, run: &GroupRun) -> String {
         let answer = self.ask(event(run, "c")).await.unwrap();
         assert_eq!(answer.outcome, Outcome::Rejected);
         answer.reasons.join("; ")
     }
 
-    /// Sends a request about the group, by way of one of its members.
+    /// Sends a request about the group that names one of its members.
     pub async fn action(&self, action: &str) -> Result<Flipped> {
         self.ask(json!({ "dataset": "b", "action": action, "reason": "the operator's word" })).await
     }
 
-    /// Flips a run, and dies as soon as the first table has been moved.
+    /// Flips to a run, and dies as soon as the first table has been moved.
     pub async fn dies_midway(&self, run: &GroupRun) {
         let before = self.live();
         for at in 0.. {
@@ -123,7 +123,7 @@ impl Lake {
         }
     }
 
-    /// Returns how many generations of a run still exist.
+    /// Returns how many of a run's generations still exist.
     pub fn there(&self, run: &GroupRun) -> usize {
         let keys = self.rig.objects.keys();
         run.members.iter().filter(|(name, it)| keys.contains(&paths(name).manifest(it).to_string())).count()
@@ -134,7 +134,7 @@ impl Lake {
         drop(sweep::handle(sweep, json!({})).await);
     }
 
-    /// Returns the live generations by dataset; nothing for a dataset without a table or with an unmanaged location.
+    /// Returns the live generation by dataset, or `None` for a dataset without a table or with an unmanaged location.
     pub fn live(&self) -> BTreeMap<String, Option<Generation>> {
         MEMBERS.iter().map(|name| ((*name).into(), self.live_of(name))).collect()
     }
@@ -148,13 +148,13 @@ impl Lake {
         serde_json::from_slice(&json).unwrap()
     }
 
-    /// Returns the generations that the record names as live.
+    /// Returns the generations that the group's record names as live.
     pub fn named(&self) -> Option<Set> {
         let live = self.record().live?;
         Some(live.tables.into_iter().map(|(name, member)| (name, member.generation)).collect())
     }
 
-    /// Returns every set of generations that was live at the same time, from the writes of the catalog.
+    /// Returns every set of generations that was live at the same time, derived from the catalog's writes.
     pub fn once_live_together(&self) -> BTreeSet<Set> {
         let (mut now, mut sets) = (Set::new(), BTreeSet::new());
         for (written, after) in self.rig.catalog.writes() {
@@ -207,7 +207,7 @@ fn at(name: &str, table: &aws_sdk_glue::types::Table) -> Option<Generation> {
     paths(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
 }
 
-/// Returns EventBridge's event about a member's manifest: events/flip-s3.json with another object.
+/// Returns the EventBridge event for a member's manifest: events/flip-s3.json with another object.
 pub fn event(run: &GroupRun, name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
     let key = paths(name).manifest(&run.members[name]);

@@ -1,4 +1,4 @@
-//! Datasets that flip together, on the ports in memory: all or none, with crashes, failures and concurrent writers anywhere.
+//! Datasets that flip together, on in-memory ports: all or none, with crashes, failures and concurrent writers anywhere.
 
 mod flips;
 pub mod lake;

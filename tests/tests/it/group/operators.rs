@@ -1,4 +1,4 @@
-//! An operator's request about a member applies to its group; and drift of one table.
+//! Operators' requests, which name a member and apply to its group; and drift of one table.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
         assert_eq!(lake.ask(event(late, "c")).await.unwrap().outcome, Outcome::Stale);
     }
     lake.is_settled_at(&[&first], "late events");
-    // And forward again, by name.
+    // Then flips forward again, by name.
     let forth = json!({ "dataset": "a", "action": "rollback", "generation": second.members["a"] });
     assert_eq!(lake.ask(forth.clone()).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&second], "and forth");
@@ -30,7 +30,7 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
     assert_eq!(lake.ask(never).await.unwrap_err().kind(), Kind::Input);
     assert_eq!(lake.action("rollback").await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&first], "back and forth and back");
-    // A set with a missing file doesn't come back in part.
+    // A run with a missing file doesn't come back, not even in part.
     lake.rig.objects.delete(&paths("c").generation(&second.members["c"]).key("part-00000.parquet").to_string());
     let damaged = lake.action("rollback").await.unwrap_err();
     assert_eq!(damaged.kind(), Kind::Rejected);
@@ -123,7 +123,7 @@ async fn a_drifted_member_is_left_and_the_others_go_on() {
 
 const SWEPT: &str = "retain = { generations = 0, drain = \"1h\", abandoned = \"1h\", max_age = \"9d\" }\n";
 
-/// Generations that the record names stay while a flip is unfinished, however long, and drain when it is done.
+/// Generations that the record names are kept while a flip is unfinished, however long, and drain once it is done.
 #[tokio::test]
 async fn sweep_keeps_what_the_record_names() {
     let lake = Lake::with(SWEPT);
@@ -146,7 +146,7 @@ async fn sweep_keeps_what_the_record_names() {
     assert_eq!(lake.live(), some(&run));
 }
 
-/// A group's first flip begins without a record of the group.
+/// A group's first flip starts without a group record.
 #[tokio::test]
 async fn sweep_keeps_what_a_flip_would_go_back_to() {
     let lake = Lake::with(SWEPT);

@@ -1,4 +1,4 @@
-//! Crashes, duplicates and concurrent requests: in the end one run of all members is live, and the record names it.
+//! Crashes, duplicates and concurrent requests: in the end, one run of all members is live, and the record names it.
 //! `TURNTABLE_GROUP_SCHEDULES` says how many random schedules run (80).
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use turntable::manifest::GroupRun;
 use super::lake::{Lake, changed, event, paths, some, table};
 use crate::wire::Wire;
 
-/// Creates a group with a live run and a fresh one.
+/// Creates a group with a live run and a fresher run.
 async fn head() -> (Arc<Lake>, GroupRun, GroupRun) {
     let lake = Arc::new(Lake::new());
     let old = lake.flipped().await;
@@ -43,7 +43,7 @@ async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run()
             break;
         }
     }
-    // Between the first table and the last there are only the `UpdateTable`s.
+    // Between the first table and the last, there are only `UpdateTable` calls.
     assert_eq!(midway, 2, "died between two flips");
 }
 
@@ -68,17 +68,17 @@ async fn a_way_back_that_died_anywhere_is_finished() {
 /// A concurrent action.
 #[derive(Debug, Clone, Copy)]
 enum Other {
-    /// The same event again.
+    /// The same event is delivered again.
     Twice,
-    /// A fresher run.
+    /// A fresher run's event arrives.
     Fresher,
     Rollback,
     Hold,
-    /// A table whose updates are denied, and the event again.
+    /// Updates to one table are denied, and the event is delivered again.
     Denied,
-    /// A sweep so late that a candidate looks abandoned, and replaced generations have drained.
+    /// A sweep runs so late that a candidate looks abandoned and replaced generations have drained.
     Sweep,
-    /// Somebody outside moves a table back, and that is repaired.
+    /// Somebody outside moves a table back, and the drift is repaired.
     Repair,
 }
 
@@ -124,7 +124,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
             }
             drop(lake.ask(event(&run, "c")).await);
             if matches!(other, Other::Repair) {
-                // A table that drifted midway is left alone until an operator asks for the others' run.
+                // A table that drifted midway is left alone until an operator requests the other tables' run.
                 let named = lake.named().unwrap()["b"];
                 lake.ask(json!({ "dataset": "b", "action": "rollback", "generation": named })).await.unwrap();
             }
@@ -132,7 +132,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
             match other {
                 Other::Twice => assert_eq!(live, run, "{when}: {answer:?}"),
                 Other::Fresher => assert_eq!(live, fresher, "{when}: {answer:?}"),
-                // The rollback went back from the live run of its moment, and no earlier event undoes it.
+                // The rollback went back from the run that was live at that moment, and no earlier event undoes it.
                 Other::Rollback => assert!(live == oldest || live == old, "{when}: {answer:?}"),
                 _ => assert!(live == old || live == run, "{when}: {answer:?}"),
             }
@@ -143,7 +143,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
     }
 }
 
-/// The run that finishes an unfinished flip reads the record before another run turns the flip back, and the table after.
+/// The run that finishes an unfinished flip reads the record before another run reverts the flip, and the table after that.
 #[tokio::test]
 async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;
@@ -169,7 +169,7 @@ async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     assert!(back > 0, "no concurrent rollback came in time");
 }
 
-/// One table drifts: it is left alone or flipped with the others, and the others are of one run.
+/// One table drifts: it is left alone or flipped with the others, and the others belong to one run.
 #[tokio::test]
 async fn drift_of_one_table_leaves_the_others_together() {
     for at in 0.. {
@@ -200,13 +200,13 @@ impl Numbers {
     }
 }
 
-/// Reads how many schedules to run.
+/// Returns how many schedules to run.
 fn schedules() -> u64 {
     count("TURNTABLE_GROUP_SCHEDULES", 80)
 }
 
-/// Duplicate events of several runs, an operator, and a table whose updates are denied for a while, all at the same time.
-/// Some of the processes die.
+/// Duplicate events about several runs, an operator, and a table whose updates are denied for a while, all concurrently. Some
+/// of the processes die.
 #[tokio::test]
 async fn random_schedules_end_with_one_run_live() {
     let (mut died, mut back, mut rolled) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! The commands before a deployment: `check` and `new-dataset`.
+//! The commands to run before a deployment: `check` and `new-dataset`.
 
 mod check;
 mod new_dataset;

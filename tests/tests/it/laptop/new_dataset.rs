@@ -1,4 +1,4 @@
-//! `new-dataset` on a real PostgreSQL and a real MariaDB: its output passes `check`, and can be exported.
+//! `new-dataset` on real PostgreSQL and MariaDB servers: its output passes `check`, and the datasets can be exported.
 
 use cli::{
     check::check,
@@ -10,7 +10,7 @@ use tests::{mariadb::Mariadb, postgres::Database, rig::Rig};
 
 use super::File;
 
-/// Checks that `check` accepts a file, and that an export with it has so many rows.
+/// Checks that `check` accepts a file, and that an export with it has `rows` rows.
 async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
     let checked = check(&File::new(&text).0).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -24,7 +24,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     }
 }
 
-/// Returns the file for these tables, and checks that there are no faults.
+/// Returns the file that `new-dataset` writes for these tables, and checks that it reported no faults.
 async fn written(url: &str, tables: &[&str]) -> String {
     let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
     let found = new_dataset(url, &tables, root()).await.unwrap();

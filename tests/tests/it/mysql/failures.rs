@@ -1,4 +1,4 @@
-//! Failures, and the exact text of each error.
+//! Failures, and the exact message of each error.
 
 use futures::StreamExt;
 use tests::mariadb::Mariadb;
@@ -16,7 +16,7 @@ fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.kind(), kind);
 }
 
-/// Returns `turntable@127.0.0.1:PORT/shop`, as messages name the server.
+/// Returns `turntable@127.0.0.1:PORT/shop`, which is how messages name the server.
 fn named(url: &str) -> String {
     url.replace("mysql://turntable:secret", "turntable")
 }
@@ -62,7 +62,7 @@ async fn a_query_that_fails_says_what_the_server_says() {
 async fn a_value_never_gets_into_an_error() {
     let server = shared().await;
     run(server, "CREATE TABLE texts AS SELECT concat('<hunter', seq) AS t FROM seq_1_to_20000").await;
-    // ExtractValue's error shows its argument.
+    // ExtractValue's own error would show its argument.
     let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
     assert!(!error.report().contains("hunter"), "{}", error.report());
     let code =

@@ -1,4 +1,4 @@
-//! The MySQL source, on a real MariaDB.
+//! The MySQL source, on a real MariaDB server.
 
 mod docs;
 mod failures;
@@ -55,7 +55,7 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Row>> {
     rows(open(url, query).await?).await
 }
 
-/// Returns the error of opening or reading.
+/// Returns the error from opening or reading.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }
@@ -65,7 +65,7 @@ async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }
 
-/// Returns the shared server. A test leaves no traces in it but tables and users of its own.
+/// Returns the shared server. A test leaves nothing in it except its own tables and users.
 async fn shared() -> &'static Mariadb {
     tokio::task::spawn_blocking(Mariadb::shared).await.expect("MariaDB")
 }

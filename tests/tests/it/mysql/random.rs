@@ -1,4 +1,4 @@
-//! Random values of every type, with a new seed each time: MariaDB's own client shows the same values.
+//! Random values of every type, with a new seed each time: MariaDB's own client prints the same values.
 
 use proptest::{
     prelude::*,
@@ -11,13 +11,13 @@ use super::{
     types::{COLUMNS, create, same},
 };
 
-/// Returns SQL for a value of a column's type.
+/// Returns SQL for a random value of a column's type.
 fn literal(of: &'static str) -> BoxedStrategy<String> {
     let of = of.split(" NOT NULL").next().unwrap_or(of);
     let hex = |bytes: Vec<u8>| format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     let text = |pattern: &str| {
         let text = proptest::string::string_regex(pattern).expect("a pattern");
-        // Bytes of UTF-8 keep the rules of quoting out of the test.
+        // Hexadecimal UTF-8 keeps quoting rules out of the test.
         text.prop_map(move |text| format!("convert({} using utf8mb4)", hex(text.into_bytes()))).boxed()
     };
     let digits = |whole: usize, part: usize| {
@@ -63,12 +63,12 @@ fn literal(of: &'static str) -> BoxedStrategy<String> {
         "time" | "time(6)" => (any::<bool>(), 0..839, 0..60, 0..60, 0..1_000_000)
             .prop_map(|(minus, h, m, s, u)| format!("'{}{h:02}:{m:02}:{s:02}.{u:06}'", if minus { "-" } else { "" }))
             .boxed(),
-        // MariaDB strips trailing spaces of a char.
+        // MariaDB strips a char's trailing spaces.
         "char(8)" => text("[^ \u{0}]{0,7}[a-z猫]"),
         "enum('嬉しい', 'so so', '')" => whole(1, 3),
         "set('a', 'b', '猫')" => whole(0, 7),
         "json" => any::<i64>().prop_map(|n| format!("'{{\"n\": {n}}}'")).boxed(),
-        // MariaDB accepts only those of RFC 4122.
+        // MariaDB accepts only UUIDs as in RFC 4122.
         "uuid" => {
             any::<u128>().prop_map(|n| format!("'{:032x}'", n & !(0xf << 76 | 3 << 62) | 4 << 76 | 2 << 62)).boxed()
         }

@@ -1,4 +1,4 @@
-//! Snapshots: one moment, no writes, and no connection left behind.
+//! Snapshots: every row is from one moment, nothing is written, and no connection is left behind.
 
 use std::{
     sync::{
@@ -108,8 +108,8 @@ async fn a_reader_that_pauses_holds_no_more_than_a_few_batches() {
     assert!(more < 64 << 20, "{more} bytes more in a pause");
 }
 
-/// Starts a proxy before a local port. Returns its own port, and the count of the bytes that its clients have received. The
-/// process's memory says nothing here: other tests run in it.
+/// Starts a proxy in front of a local port. Returns the proxy's port, and a count of the bytes that its clients have received.
+/// The process's memory would say nothing, because other tests run in it.
 async fn counting_proxy(to: u16) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));

@@ -1,4 +1,4 @@
-//! Column names, and shapes of queries and results.
+//! Column names, and the shapes of queries and results.
 
 use turntable::error::Kind;
 

@@ -1,4 +1,4 @@
-//! `ssl-mode`, on a server with a certificate from its own authority.
+//! `ssl-mode`, on a server whose certificate comes from its own authority.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use turntable::error::Kind;
 
 use super::{fault, fetch, shared};
 
-/// Writes a server's certificate and key for `localhost`, and its authority's certificate.
+/// Writes a server certificate for `localhost`, its key, and its authority's certificate.
 fn certify(directory: &Path) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! Every type: its Glue type, and extreme values that are the same here and in MariaDB's own client.
+//! Every type: its Glue type, and extreme values, which MariaDB's own client prints the same.
 
 use tests::mariadb::Mariadb;
 use turntable::{
@@ -9,7 +9,7 @@ use turntable::{
 
 use super::{context, fault, open, options, render, rows, run, shared};
 
-/// How a query makes MariaDB's client print a column as the tests render it.
+/// How a query reads a column, so that MariaDB's client prints it as the tests render it.
 #[derive(Clone, Copy, PartialEq)]
 pub enum RefreshOptions {
     Plain,
@@ -22,7 +22,7 @@ pub enum RefreshOptions {
     Micros,
 }
 
-/// Name, type, Glue type, and how the client's query reads the column.
+/// Each column's name, type, Glue type, and how the client's query reads it.
 pub const COLUMNS: [(&str, &str, &str, RefreshOptions); 52] = [
     ("id", "bigint NOT NULL PRIMARY KEY", "bigint", RefreshOptions::Plain),
     ("flag", "boolean", "boolean", RefreshOptions::Number),
@@ -83,7 +83,7 @@ pub fn create(table: &str) -> String {
     format!("CREATE TABLE {table} ({});\n", columns.join(", "))
 }
 
-/// Checks that all rows of a table are the same here and in the client.
+/// Checks that the source reads the same rows from a table as the client prints.
 pub async fn same(server: &'static Mariadb, table: &str) {
     let asked = COLUMNS.iter().map(|(name, _, _, ask)| match ask {
         RefreshOptions::Plain => format!("`{name}`"),

@@ -1,4 +1,4 @@
-//! Drops leave the inbox once they have been in the table for the drain, and nothing is lost.
+//! Drops leave the inbox once they have been in the table for as long as the drain, and nothing is lost.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ async fn a_drop_stays_while_a_generation_without_it_could_be_live_again() {
     assert_eq!((lake.manifests().len(), lake.inbox()), (2, vec!["c.csv".to_owned()]));
 }
 
-/// Creates a lake whose drop has been live for the drain.
+/// Creates a lake whose drop has been live for as long as the drain.
 async fn drained() -> Lake {
     let lake = Lake::default();
     lake.drop("a.csv", one(1, "opted_out"));

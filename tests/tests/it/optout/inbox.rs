@@ -1,4 +1,4 @@
-//! Formats of drops, and the handling of unreadable ones.
+//! The formats of drops, and how unreadable drops are handled.
 
 use std::{io::Write, sync::Arc};
 
@@ -154,7 +154,7 @@ async fn a_message_that_is_no_event_fails_alone() {
     assert_eq!(lake.manifests().len(), 1);
 }
 
-/// Returns an uncompressed drop of so many people, a second apart: about 26 bytes a row.
+/// Returns an uncompressed drop with one record for each id, a second apart: about 26 bytes a row.
 fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
     let state = StringArray::from_iter_values(ids.clone().map(|_| "withdrawn"));
     parquet_of(ids, at, Arc::new(state), WriterProperties::builder())
@@ -177,14 +177,14 @@ fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: W
     bytes
 }
 
-/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't stop the good drop beside them.
+/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't hold up the good drop beside them.
 #[tokio::test]
 async fn parquet_that_expands_beyond_memory_is_rejected() {
     let lake = Lake::default();
     lake.drop("good.parquet", parquet(0..3, 1_767_225_600));
     let packed = || WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
     let long = "x".repeat(300 << 10);
-    // One text, ten thousand times.
+    // The same string, ten thousand times.
     let said = DictionaryArray::<Int32Type>::from_iter(vec![long.as_str(); 10_000]);
     lake.drop("text.parquet", parquet_of(0..10_000, 0, Arc::new(said), packed()));
     let page = packed().set_dictionary_enabled(false).set_data_page_size_limit(1 << 30);

@@ -1,4 +1,5 @@
-//! Opt-outs, in process: with late, duplicate, concurrent or lost events and crashes, the table ends as after one clean run.
+//! Opt-outs, in process: despite crashes and late, duplicate, concurrent or lost events, the table ends up as after one clean
+//! run.
 
 mod archive;
 mod inbox;
@@ -59,11 +60,11 @@ async fn nothing_new_is_three_calls_and_no_write() {
     assert_eq!(lake.calls() - before, config + 3, "datasets.toml; the table, the inbox's listing and live's manifest");
 }
 
-/// `datasets.toml`; the table; live's manifest; the drops (with the hold and the flips); the buckets; their new files;
-/// the manifest (with the audit's listing); `UpdateTable`: eight until readers see it, and the flip's record.
+/// `datasets.toml`; the table; the live manifest; the drops (with the hold and the flips); the buckets; their new files;
+/// the manifest (with the audit's listing); `UpdateTable`: eight round trips until readers see it, then the flip's record.
 #[tokio::test]
 async fn round_trips_one_after_the_other_are_nine() {
-    // A busy machine only adds to the time, so the shortest of a few refreshes counts.
+    // A busy machine can only make refreshes slower, so the shortest of a few counts.
     let mut shortest = Duration::MAX;
     for _ in 0..5 {
         let lake = Lake::with("buckets = 4");
@@ -89,13 +90,13 @@ async fn a_refresh_near_the_timeout_stops_by_itself_and_the_next_has_all_drops()
     lake.refresh().await.unwrap();
     let before = lake.table();
     lake.drop("b.csv", many(50..150));
-    // Nine round trips of 100 ms, and the last tenth of the time is for the answer.
+    // A refresh makes nine round trips of 100 ms. The last tenth of the time is reserved for the answer.
     let (deadline, slow) = (Deadline::after(Duration::from_millis(600)), lake.slow(Duration::from_millis(100)));
     let began = Instant::now();
     let stopped = lake.handle_until(Some(deadline), slow, json!({ "dataset": "optouts" })).await.unwrap_err();
     assert_eq!(stopped.kind(), Kind::Config);
     assert!(stopped.message().contains("stopped shortly before the function's timeout"), "{}", stopped.message());
-    // Five round trips fit into nine tenths of the time. A busy machine may be late, but all nine were not made.
+    // Five round trips fit into nine tenths of the time. A busy machine may be late, but it didn't make all nine.
     let took = began.elapsed();
     assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&took), "{took:?}");
     assert_eq!(lake.table(), before);
@@ -177,7 +178,7 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
 
 #[tokio::test]
 async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
-    // The same calls give the same generation names.
+    // The same calls produce the same generation names.
     let overtaken = async |marked: Option<Generation>| {
         let lake = Lake::default();
         lake.drop("a.csv", many(0..3));
@@ -260,7 +261,7 @@ async fn drops_beyond_the_limit_of_records_are_left_and_merged_by_the_next_attem
     let config = env.config().await.unwrap();
     let dataset = config.dataset("optouts").unwrap();
     let Source::Inbox(inbox) = &dataset.source else { panic!("{:?}", dataset.source) };
-    // The second drop reaches the limit, so each merge but the last leaves a drop.
+    // The second drop reaches the limit, so each merge except the last leaves a drop in the inbox.
     let ask = RefreshOptions { max_records: 4, ..RefreshOptions::default() };
     let done = optout::refresh(&env, dataset, inbox, &ask).await.unwrap();
     assert_eq!((done.outcome, done.drops, done.applied, done.left), (Outcome::Committed, 3, 9, 0));
@@ -269,7 +270,7 @@ async fn drops_beyond_the_limit_of_records_are_left_and_merged_by_the_next_attem
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
 }
 
-/// Rewrites the number of rows in live's manifest.
+/// Changes the number of rows in the live manifest.
 fn claim_rows(lake: &Lake, rows: u64) {
     let live = lake.live().unwrap();
     let at = lake.paths().manifest(&live);
@@ -298,7 +299,7 @@ async fn a_merge_is_audited_against_the_rows_of_live() {
     assert_eq!(lake.refresh().await.unwrap().rows, 9);
 }
 
-/// Handles the queue's event on a wire. Returns whether the message comes again.
+/// Handles a queue event on a wire. Returns whether the message is redelivered.
 async fn comes_again(lake: &Lake, wire: Wire) -> bool {
     let event: Value = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
     let answer = serde_json::to_value(lake.handle(wire, event.clone()).await.unwrap()).unwrap();
@@ -309,7 +310,7 @@ async fn comes_again(lake: &Lake, wire: Wire) -> bool {
 
 #[tokio::test]
 async fn a_message_comes_again_until_its_drop_is_live() {
-    // The first call reads `datasets.toml`; if it fails, the invocation fails, and all its messages come again.
+    // The first call reads `datasets.toml`. If it fails, the invocation fails, and all its messages are redelivered.
     for at in 2.. {
         let lake = Lake::default();
         lake.drop("a.csv", many(0..3));
@@ -335,7 +336,7 @@ async fn a_merge_is_as_of_a_time_before_its_listing() {
     let lake = Arc::new(Lake::default());
     Lake::drop(&lake, "a.csv", many(0..3));
     let listed = Arc::new(Mutex::new(None));
-    // The second call is the first of the refresh.
+    // The second call is the refresh's first.
     let (clock, time) = (lake.clone(), listed.clone());
     let act = move || *time.lock().unwrap() = Some(clock.now());
     lake.refresh_on(Wire { meanwhile: Some((2, Arc::new(act))), ..Wire::default() }).await.unwrap();

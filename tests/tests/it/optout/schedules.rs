@@ -1,6 +1,7 @@
-//! Random schedules, each from its seed: crashes at every call, two refreshes at once, lost replies, late and duplicate
-//! events, sweeps in between, drops that arrive during a refresh, drops put back from the archive. A last run always ends where one clean run does, and nobody
-//! who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES` says how many schedules run (1,500).
+//! Random schedules, each from its seed: crashes at every call, two concurrent refreshes, lost replies, late and duplicate
+//! events, sweeps in between, drops that arrive during a refresh, and drops put back from the archive. The last run always
+//! ends where one clean run does, and nobody who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES` says how many schedules
+//! run (1,500).
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +40,7 @@ fn is(lake: &Lake, table: &Words) {
     assert_eq!(found, *table);
 }
 
-/// Checks that each state of the live table has at least the records of the state before.
+/// Checks that each state of the live table has at least the records that the state before it had.
 #[derive(Default)]
 struct NeverBack {
     known: Words,
@@ -48,7 +49,7 @@ struct NeverBack {
 }
 
 impl NeverBack {
-    /// Checks the states since the last check. Sweep must not have deleted them yet.
+    /// Checks the states since the last check, which sweep must not have deleted yet.
     fn loaded(&mut self, lake: &Lake) {
         let writes = lake.catalog.writes();
         for (_, table) in &writes[self.seen..] {
@@ -82,7 +83,7 @@ fn queue(bodies: usize) -> Value {
 /// What happens while a call is under way.
 type Meanwhile = Arc<dyn Fn() + Send + Sync>;
 
-/// Returns the put of a drop, and whether it has happened.
+/// Returns a flag that says whether the drop has been put, and the action that puts it.
 fn arrival(lake: &Lake, name: &str, text: String) -> (Arc<AtomicBool>, Meanwhile) {
     let (put, objects) = (Arc::new(AtomicBool::new(false)), lake.objects.clone());
     let (done, key) = (put.clone(), format!("s3://lake/inbox/optouts/{name}"));
@@ -94,7 +95,7 @@ fn arrival(lake: &Lake, name: &str, text: String) -> (Arc<AtomicBool>, Meanwhile
     (put, Arc::new(act))
 }
 
-/// Reads how many schedules to run.
+/// Returns how many schedules to run.
 fn schedules() -> u64 {
     count("TURNTABLE_OPTOUT_SCHEDULES", 1500)
 }
@@ -183,7 +184,7 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
             let flips = lake.catalog.calls(Op::Update);
             let (one, two, _, ()) =
                 tokio::join!(run(one, 2, Some(during)), run(two, 1, None), lake.sweep_on(wire(sweeps), false), events);
-            // The refresh may have made fewer calls.
+            // Puts the drop now, if the refresh made too few calls.
             arrives();
             let in_archive =
                 lake.objects.keys().into_iter().filter(|key| key.contains("/_archive/")).collect::<Vec<_>>();
@@ -195,7 +196,7 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
             lost += u64::from(one.is_err()) + u64::from(two.is_err());
             met += u64::from(lake.catalog.calls(Op::Update) > flips + 1);
         }
-        // A fault may still be pending.
+        // Retries, because a fault may still be pending.
         while lake.refresh().await.is_err() {}
         is(&lake, &table);
         never_back.loaded(&lake);

@@ -1,4 +1,4 @@
-//! Every command that a page tells a reader to run is in tests/src/commands.rs, and the list is true.
+//! Every command that a page tells a reader to run is listed in tests/src/commands.rs, and the list is correct.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ fn the_listed_runner_of_a_command_runs_it() {
     }
 }
 
-/// Checks code and prose: recipes of just, and cargo's tests and examples, exist.
+/// Checks code and prose: the `just` recipes and the cargo tests and examples that they name exist.
 #[test]
 fn recipes_tests_and_examples_are_there() {
     let justfile = read("justfile");
@@ -74,7 +74,7 @@ fn recipes_tests_and_examples_are_there() {
         let files = [format!("tests/{folder}/{name}.rs"), format!("tests/{folder}/{name}/main.rs")];
         files.iter().any(|file| workspace::root().join(file).is_file())
     };
-    // The filter behind the program's name begins with a module of it.
+    // The filter after the program's name starts with one of the program's modules.
     let modules = read("tests/tests/it/main.rs");
     let family = |words: &[&str]| {
         let filter = words.iter().find_map(|word| word.split_once("::"));

@@ -1,23 +1,23 @@
-//! Every link of every page leads somewhere. The test doesn't use the network: it checks only the form of other sites'
-//! addresses.
+//! Every link on every page leads somewhere. The test doesn't use the network: it checks only the form of links to other
+//! sites.
 
 use std::collections::BTreeSet;
 
 use tests::page::{Page, tracked};
 
-/// Splits a line into the texts between backticks and the rest.
+/// Splits a line into the pieces between backticks and the rest.
 fn in_backticks(line: &str) -> (Vec<&str>, String) {
     let parts: Vec<&str> = line.split('`').collect();
     let code = parts.iter().skip(1).step_by(2).copied().collect();
     (code, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("`"))
 }
 
-/// Returns the targets of a text's links: `](…)`.
+/// Returns the targets of the links in `text`: `](…)`.
 fn targets(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// Returns the path below the root that a target names.
+/// Returns the path that a target names, relative to the repository's root.
 fn resolved(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -31,7 +31,7 @@ fn resolved(page: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Returns the fault of a link.
+/// Returns what is wrong with a link, or `None` if nothing is.
 fn fault(page: &Page, target: &str, there: &BTreeSet<String>) -> Option<String> {
     if let Some(rest) = target.strip_prefix("https://") {
         let host = rest.split('/').next().unwrap_or_default();
@@ -51,7 +51,7 @@ fn fault(page: &Page, target: &str, there: &BTreeSet<String>) -> Option<String> 
     (!anchors.iter().any(|known| known == anchor)).then(|| format!("{path} has no heading #{anchor}, but {anchors:?}"))
 }
 
-/// Returns the tracked files, and their folders.
+/// Returns the files that git tracks, and their folders.
 fn files_and_folders() -> BTreeSet<String> {
     let files = tracked();
     let folders = files.iter().flat_map(|file| file.match_indices('/').map(|(at, _)| file[..at].to_owned()));
@@ -63,7 +63,7 @@ fn every_link_leads_somewhere() {
     let there = files_and_folders();
     let (mut faults, mut links) = (Vec::new(), 0);
     for page in Page::all() {
-        // A link may continue in the next line.
+        // A link may continue on the next line.
         let prose: Vec<String> = page.prose().into_iter().map(|line| in_backticks(line).1).collect();
         for target in targets(&prose.join("\n")) {
             links += 1;
@@ -75,7 +75,7 @@ fn every_link_leads_somewhere() {
     assert!(links > 50, "{links}");
 }
 
-/// Returns whether a text between backticks looks like a file or a folder of this repository.
+/// Returns whether code between backticks looks like a file or folder in this repository.
 fn is_path(code: &str, tops: &BTreeSet<&str>) -> bool {
     let plain = code.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter));
     let ends = [".rs", ".py", ".md", ".yaml", ".tf"].iter().any(|end| code.ends_with(end));
@@ -93,7 +93,7 @@ fn every_path_in_backticks_is_there() {
             for code in in_backticks(line).0.into_iter().filter(|code| is_path(code, &tops)) {
                 paths += 1;
                 let name = code.trim_end_matches('/');
-                // The path begins at the root, at the page, or at a folder that the page is about, such as `shared/src`.
+                // The path is relative to the root, to the page, or to a folder that the page is about, such as `shared/src`.
                 let below = format!("/{name}");
                 let known = there.contains(name)
                     || resolved(&page.path, name).is_some_and(|path| there.contains(&path))

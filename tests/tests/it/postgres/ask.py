@@ -1,4 +1,4 @@
-"""Answers a query with DuckDB: each row as JSON on a line of its own. Every value is asked for as text."""
+"""Runs a query in DuckDB, and prints each row as JSON on its own line. The query must return strings."""
 import json
 import sys
 

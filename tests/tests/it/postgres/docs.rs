@@ -1,4 +1,4 @@
-//! docs/types.md matches the code, and covers every built-in type of PostgreSQL.
+//! docs/types.md matches the code, and covers every built-in PostgreSQL type.
 
 use std::{collections::BTreeSet, fs::File};
 
@@ -79,7 +79,7 @@ async fn the_page_says_what_every_type_becomes() {
             expected.push((of, row[1..4].to_vec()));
         }
     }
-    // The example's types are in their own schema, and those of extensions in another.
+    // The example's types are in their own schema, and the extensions' types in another.
     let url = format!("{url}?options=-c%20search_path%3Ddocs%2Cpublic");
     let opened = open(&url, &format!("SELECT {}", columns.join(", "))).await.unwrap();
     let glue = turntable::parquet::arrow_types::columns(&opened.rows.schema).unwrap();
@@ -96,7 +96,7 @@ async fn the_page_says_what_every_type_becomes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // Every type but those that no column can have. An array is in its element's row.
+    // Every type except those that no column can have. An array is covered by its element's row.
     let built_in = "SELECT format_type(t.oid, NULL) FROM pg_type t WHERE t.typnamespace = 'pg_catalog'::regnamespace \
                     AND t.typtype IN ('b', 'r', 'm') AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)";
     let built_in: BTreeSet<String> = run(&url, built_in).await.into_iter().flatten().flatten().collect();

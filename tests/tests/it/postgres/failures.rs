@@ -1,4 +1,4 @@
-//! Failures, and the exact text of each error.
+//! Failures, and the exact message of each error.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.kind(), kind);
 }
 
-/// Returns `turntable@127.0.0.1:PORT/postgres`, as messages name the server.
+/// Returns `turntable@127.0.0.1:PORT/postgres`, which is how messages name the server.
 fn named(url: &str) -> String {
     url.replace("postgres://turntable:secret", "turntable")
 }
@@ -151,13 +151,13 @@ async fn a_database_that_dies_mid_copy_is_unavailable_and_says_how_far_it_came()
         assert!(text.ends_with("; nothing was published; try again"), "{text}");
         let counted = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(counted.parse::<u64>().unwrap() >= 8192, "{text}");
-        // A server that is blocked on the reader can't send its reason.
+        // A server that is blocked on a slow reader can't send its reason.
         let why = ["terminating connection due to administrator command", "the connection was lost after"];
         assert!(why.iter().any(|why| text.contains(why)), "{text}");
     }
 }
 
-/// Starts a Secrets Manager with one answer, and returns a client of it.
+/// Starts a fake Secrets Manager that always returns this answer, and returns a client for it.
 async fn secrets(status: &'static str, body: String) -> Arc<SecretsManager> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Writes a query's rows to files on disk, and reads them with another program.
+//! Writes a query's rows to files on disk, and reads the files with another program.
 
 use std::{
     path::PathBuf,
@@ -19,7 +19,7 @@ impl Drop for OnDisk {
     }
 }
 
-/// Writes the rows into one file, as a generation does.
+/// Writes the rows to one file, as a generation's files are written.
 pub async fn write(opened: Opened, name: &str) -> OnDisk {
     let memory = memory::Objects::default();
     let objects: Arc<dyn Objects> = Arc::new(memory.clone());
@@ -32,7 +32,7 @@ pub async fn write(opened: Opened, name: &str) -> OnDisk {
     OnDisk(path)
 }
 
-/// Runs a query on DuckDB.
+/// Runs a query in DuckDB.
 pub async fn duckdb(sql: String) -> Vec<Vec<Value>> {
     let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
     let python = local::venv::ensure(&target).await.unwrap();

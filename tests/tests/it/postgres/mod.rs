@@ -1,4 +1,4 @@
-//! The PostgreSQL source, on a real PostgreSQL.
+//! The PostgreSQL source, on a real PostgreSQL server.
 
 mod docs;
 mod failures;
@@ -51,7 +51,7 @@ async fn open(url: &str, query: &str) -> Result<Opened> {
     postgres::open(&options(url, query), &context()).await
 }
 
-/// Returns all rows of all streams as text, in order.
+/// Returns all rows from all streams as strings, in order.
 async fn rows(opened: Opened) -> Result<Vec<Vec<Option<String>>>> {
     let batches = try_join_all(opened.rows.streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await?;
     Ok(batches.iter().flatten().flat_map(render::rows).collect())
@@ -61,12 +61,12 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
     rows(open(url, query).await?).await
 }
 
-/// Returns the error of opening or reading.
+/// Returns the error from opening or reading.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }
 
-/// Runs statements, and returns their rows in PostgreSQL's own rendering.
+/// Runs statements, and returns their rows as PostgreSQL renders them.
 async fn run(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
     let connection = tokio::spawn(connection);
@@ -83,7 +83,7 @@ async fn run(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     rows
 }
 
-/// Returns the URL of the shared server's first database. A test leaves no traces in it but tables and roles of its own.
+/// Returns the URL of the shared server's first database. A test leaves nothing in it except its own tables and roles.
 async fn shared() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     let url = || URL.get_or_init(|| Postgres::shared().url());

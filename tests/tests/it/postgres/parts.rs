@@ -1,4 +1,4 @@
-//! Several connections on one snapshot: every row comes once, and all are of one moment.
+//! Several connections on one snapshot: every row is read once, and all rows are from one moment.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ async fn parts(url: &str, query: &str, parallel: u32, split_by: Option<&str>) ->
     let options = config::Postgres { parallel, split_by: split_by.map(Into::into), ..options(url, query) };
     let opened = postgres::open(&options, &context()).await?;
     let streams = opened.rows.streams.len();
-    // These rows come after the snapshot, so no stream may see them.
+    // These rows are inserted after the snapshot, so no stream may see them.
     run(url, "INSERT INTO parted SELECT -g, 'late' FROM generate_series(1, 50) g").await;
     let rows = rows(opened).await?;
     run(url, "DELETE FROM parted WHERE name = 'late'").await;

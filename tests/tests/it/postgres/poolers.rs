@@ -1,4 +1,4 @@
-//! A pooler between the source and the server: what can work through it works, and other failures are explained.
+//! A pooler between the source and the server: what can work through it works, and the errors explain what can't.
 
 use tests::{pgbouncer::PgBouncer, postgres::Database};
 use turntable::{
@@ -15,7 +15,7 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// Returns the database's URL by way of the pooler.
+    /// Returns the database's URL through the pooler.
     fn url(&self) -> String {
         self.database.on(self.pooler.port())
     }

@@ -1,7 +1,7 @@
 //! Random values of every type: from the database through Parquet to DuckDB, unchanged.
 //!
-//! Each side renders each value as one canonical text with its own SQL: a number of microseconds, the bytes of a float, a
-//! list as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
+//! Each side renders each value as one canonical string with its own SQL: a number of microseconds, a float's bytes, a list
+//! as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use super::{
     open, run, shared,
 };
 
-/// A type, a generator of its values, and SQL for the canonical text in PostgreSQL and in DuckDB (`@` is the value).
+/// A type, a generator for its values, and SQL for the canonical string in PostgreSQL and in DuckDB (`@` is the value).
 struct Case {
     of: &'static str,
     make: fn(&mut Random) -> String,
@@ -24,7 +24,7 @@ const fn case(of: &'static str, make: fn(&mut Random) -> String, postgres: &'sta
     Case { of, make, postgres, duckdb }
 }
 
-/// A case whose canonical text is the server's own text.
+/// Returns a case whose canonical string is the server's own rendering.
 const fn text(of: &'static str, make: fn(&mut Random) -> String) -> Case {
     case(of, make, "(@)::text", "@")
 }
@@ -189,7 +189,7 @@ impl Random {
         format!("{of} '1970-01-01' + make_interval(days => {days}) + {micros} * interval '1 microsecond'")
     }
 
-    /// Returns a decimal with up to so many digits before and after the point.
+    /// Returns a decimal with up to `whole` digits before the point and `part` digits after it.
     fn decimal(&mut self, whole: usize, part: usize) -> String {
         let digit = |random: &mut Random| char::from(b'0' + random.below(10) as u8);
         let digits = |random: &mut Random, count: usize| (0..count).map(|_| digit(random)).collect::<String>();

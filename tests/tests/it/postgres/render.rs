@@ -56,7 +56,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Renders the shortest digits in `scientific` as PostgreSQL does, like `%g` up to so many places before the point.
+/// Renders the shortest digits in `scientific` as PostgreSQL does: like `%g`, with up to `places` places before the point.
 fn float(value: f64, scientific: String, places: i32) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -121,7 +121,7 @@ fn list(elements: &ArrayRef) -> String {
     format!("{{{}}}", (0..elements.len()).map(each).collect::<Vec<_>>().join(","))
 }
 
-/// The manual's "Array Output Syntax" and "Composite Type Output Syntax".
+/// Quotes an element or a field if needed: see "Array Output Syntax" and "Composite Type Output Syntax" in the manual.
 fn quoted(text: &str, array: bool) -> String {
     let special = if array { "{},\"\\" } else { "(),\"\\" };
     let spaces = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}');

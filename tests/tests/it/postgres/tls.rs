@@ -1,4 +1,4 @@
-//! `sslmode`, on a server with a certificate from its own authority.
+//! `sslmode`, on a server whose certificate comes from its own authority.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use turntable::error::Kind;
 
 use super::{fault, fetch, run, shared};
 
-/// Writes a server's certificate and key for `localhost`, and returns the authority that has signed it.
+/// Writes a server certificate for `localhost` and its key, and returns the certificate of the authority that signed it.
 fn certify(data: &Path) -> String {
     let (root, issuer) = authority();
     let key = KeyPair::generate().unwrap();
@@ -100,7 +100,7 @@ async fn modes_are_those_of_libpq() {
         "url: sslrootcert \"system\" needs sslmode verify-full: anyone can get a certificate from a public authority"
     );
 
-    // `allow` and `prefer` connect to users that need TLS, and to users that refuse it.
+    // `allow` and `prefer` connect both as users that need TLS and as users that refuse it.
     run(
         &by_address,
         "CREATE ROLE plain LOGIN PASSWORD 'secret'; CREATE ROLE secure LOGIN PASSWORD 'secret';

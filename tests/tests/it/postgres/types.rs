@@ -1,8 +1,8 @@
-//! Every type: the decoded values, rendered as PostgreSQL prints them, equal PostgreSQL's own output.
+//! Every type: the decoded values, rendered as PostgreSQL would print them, equal PostgreSQL's own output.
 
 use super::{open, rows, run, shared};
 
-/// Type, Glue type, and values as SQL; null is added to each.
+/// Each type, its Glue type, and values as SQL; null is added to each type's values.
 const TYPES: &[(&str, &str, &[&str])] = &[
     ("boolean", "boolean", &["true", "false"]),
     ("smallint", "smallint", &["-32768", "32767", "0"]),
@@ -217,7 +217,7 @@ async fn every_type_comes_as_postgresql_prints_it() {
         );
         run(url, &sql).await;
         tried += 1;
-        // `text` strips the padding of char(n) and shows the mask of an inet, so these are compared by a cast.
+        // `text` strips char(n)'s padding and shows an inet's mask, so these are compared with a cast.
         let printed = match *of {
             "inet" | "cidr" | "\"char\"" => "v::text",
             // Arrays that print differently.

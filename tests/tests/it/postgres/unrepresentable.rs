@@ -1,4 +1,4 @@
-//! Unrepresentable values: an error that names the column and the row, or NULL and a count.
+//! Unrepresentable values: either an error that names the column and the row, or NULL and a count.
 
 use serde_json::{Value, json};
 use tests::rig::Rig;
@@ -71,7 +71,7 @@ async fn a_row_of_one_of_several_parts_is_named_with_its_part() {
         config::Postgres { parallel: 2, split_by: Some("id".into()), ..options(url, "SELECT id, day FROM late") };
     let opened = postgres::open(&options, &context()).await.unwrap();
     let error = rows(opened).await.unwrap_err();
-    // The second part begins at the median in table order.
+    // The second part starts at the median in table order.
     let place = "table dmp.t, column \"day\", row 4001 of part 2 of 2: an infinite date";
     assert!(error.message().starts_with(place), "{}", error.message());
 }
@@ -122,7 +122,7 @@ async fn the_counts_are_in_the_manifest_and_the_answer_and_a_check_still_fails()
         (Outcome::Rejected, vec!["not_null: day: expected no nulls, found 2000".to_owned()])
     );
 
-    // Without such values the answer has no count.
+    // Without unrepresentable values, the answer has no count.
     let answer = export(&rig, url, "SELECT 1 AS id", null).await.unwrap();
     assert_eq!(answer.get("nulled"), None);
 }

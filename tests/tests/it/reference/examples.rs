@@ -1,4 +1,4 @@
-//! The code and the schema accept every example of a datasets.toml in the repository.
+//! The code and the schema accept every example datasets.toml in the repository.
 
 use std::{
     fs,
@@ -37,10 +37,10 @@ const BAD: [&str; 19] = [
     "[datasets.users]\nsource = { glue_job = { name = \"j\", timeout = \"1h\", arguments = { day = \"1\" } } }\n",
 ];
 
-/// Placeholders in the examples.
+/// The defaults that are added to an example that is only a fragment.
 const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
-/// Words that begin a fragment of a dataset.
+/// Words that start a fragment of a dataset's entry.
 const PIECES: [&str; 6] = ["source ", "source.", "checks ", "retain ", "protects ", "partition_by "];
 
 /// Returns the pages, and the example files.
@@ -52,7 +52,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Returns the blocks that are indented by four spaces or fenced, without indentation or fence.
+/// Returns the blocks that are indented by four spaces or fenced, without the indentation or fence.
 fn blocks(page: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     let mut fenced = false;
@@ -138,7 +138,7 @@ fn instance(text: &str) -> Value {
     serde_json::to_value(table).unwrap()
 }
 
-/// Validates with Python's jsonschema, which is among the tools of `just check`.
+/// Validates with Python's jsonschema, one of the tools for `just check`.
 fn validate(cases: &Value) {
     const SCRIPT: &str = "\
 import json, sys, jsonschema

@@ -1,4 +1,4 @@
-//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that it
+//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that the code
 //! accepts.
 
 mod examples;
@@ -44,7 +44,7 @@ fn only(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |below, key| json!({ key: below }))
 }
 
-/// Returns the keys that the code accepts in the table at the path. `None` without such a table, or if its keys are names.
+/// Returns the keys that the code accepts in the table at the path, or `None` if there is no table there or its keys are names.
 fn known(path: &[String]) -> Option<BTreeSet<String>> {
     const NONE: &str = "no such key";
     let faults = match Config::parse("f", &file(&only(path, json!({ NONE: 1 })))) {
@@ -57,7 +57,7 @@ fn known(path: &[String]) -> Option<BTreeSet<String>> {
     Some(list.split(", ").map(str::to_owned).collect())
 }
 
-/// Compares the table at the path, and all tables below, with the code. Returns the number of tables.
+/// Compares the table at the path, and all tables below it, with the code. Returns how many tables it compared.
 fn compare(schema: &Value, node: &Value, path: &[String]) -> usize {
     let node = resolved(schema, node);
     let keys = node["properties"].as_object();
@@ -79,7 +79,7 @@ fn the_schema_has_the_keys_of_the_code_and_no_others() {
     assert!(compare(&schema, &schema, &[]) >= 17);
 }
 
-/// Returns the required keys of a table.
+/// Returns a table with only its required keys.
 fn least(table: &str) -> Value {
     match table {
         "dataset" => {
@@ -94,7 +94,7 @@ fn least(table: &str) -> Value {
     }
 }
 
-/// Returns what the code reads from a dataset with this table, without the hash of its text.
+/// Returns what the code reads from a dataset with this table, without the hash of the dataset's text.
 fn read(name: &str, table: Value) -> String {
     let dataset = match name {
         "dataset" => table,
@@ -130,7 +130,7 @@ fn a_default_is_what_the_code_takes_where_nothing_is_said() {
     assert!(looked_at >= 15, "{looked_at}");
 }
 
-/// Returns a table's rows as docs/datasets.md has them.
+/// Returns a table's rows in the format of docs/datasets.md.
 fn rows(schema: &Value, name: &str, keys: &Map<String, Value>) -> BTreeSet<String> {
     let defaults = &schema["properties"]["defaults"]["properties"];
     let row = |(key, property): (&String, &Value)| {

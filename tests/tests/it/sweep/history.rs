@@ -1,5 +1,5 @@
 //! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything else.
-//! When it is killed at any call and run again, it ends as if it had not been killed.
+//! If it is killed at any call and invoked again, it ends as if it had not been killed.
 //! `TURNTABLE_SWEEP_HISTORIES` says how many histories run (2,000).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,20 +20,20 @@ use crate::wire::Wire;
 /// The true history, which only the test knows.
 #[derive(Default)]
 struct Truth {
-    /// Each generation, and the number of its files.
+    /// How many files each generation has.
     files: BTreeMap<Generation, usize>,
-    /// When each was completed.
+    /// When each generation was completed.
     complete: BTreeMap<Generation, Timestamp>,
-    /// When each was last replaced.
+    /// When each generation was last replaced.
     replaced: BTreeMap<Generation, Timestamp>,
     was_live: BTreeSet<Generation>,
     live: Option<Generation>,
     unknown: BTreeSet<String>,
-    /// A flip record was lost, so some generations are kept for longer.
+    /// Whether a flip record was lost, so that some generations are kept for longer.
     lost: bool,
 }
 
-/// Counts of what a good set of histories must have met.
+/// How often events that a good set of histories must have met occurred.
 #[derive(Default, Debug)]
 struct Met {
     deleted: usize,
@@ -127,7 +127,7 @@ async fn flip(lake: &Lake, truth: &mut Truth, generation: Generation, lose: bool
     }
 }
 
-/// Deletes the last flip's record, if `lose`, as if the flip had died before writing it.
+/// Deletes the last flip's record if `lose` is set, as if the flip had died before writing it.
 async fn lose_record(lake: &Lake, truth: &mut Truth, lose: bool, met: &mut Met) {
     if lose {
         let records = lake.objects.list(&lake.dataset.paths.flips(), None).await.unwrap();
@@ -185,7 +185,8 @@ async fn sweep(lake: &Lake, truth: &Truth, random: &mut Random, met: &mut Met) {
     }
 }
 
-/// Checks that nothing live, kept, draining, being read or unknown was deleted, and that complete generations still are.
+/// Checks that nothing live, kept, draining, being read or unknown was deleted, and that complete generations are still
+/// complete.
 async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTreeSet<Generation>) {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let keys: BTreeSet<String> = lake.objects.keys().into_iter().collect();
@@ -248,7 +249,7 @@ async fn done(lake: &Lake, truth: &Truth, query: Option<Timestamp>) {
     assert!(left <= retain.generations as usize, "{left} more than those kept for a rollback are left");
 }
 
-/// Reads how many histories to run.
+/// Returns how many histories to run.
 fn histories() -> u64 {
     count("TURNTABLE_SWEEP_HISTORIES", 2000)
 }

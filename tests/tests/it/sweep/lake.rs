@@ -1,4 +1,4 @@
-//! One dataset on the ports in memory, with a clock that tests move, and everything that can happen to it.
+//! One dataset on in-memory ports, with a clock that tests move, and everything that can happen to the dataset.
 
 use std::{
     collections::BTreeMap,
@@ -102,7 +102,7 @@ impl Lake {
         self.seconds.fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
-    /// Writes the data of a generation without its manifest.
+    /// Writes a generation's data without its manifest.
     pub async fn data(&self, files: usize) -> Generation {
         let ulid = self.env.clock.ulid();
         let colour = if ulid.random().is_multiple_of(2) { Colour::Blue } else { Colour::Green };
@@ -119,7 +119,7 @@ impl Lake {
         generation
     }
 
-    /// Completes a generation with its manifest.
+    /// Completes a generation by writing its manifest.
     pub async fn complete(&self, generation: Generation) {
         let location = self.dataset.paths.generation(&generation);
         let files = self.written.lock().unwrap()[&generation].clone();
@@ -189,20 +189,20 @@ impl Lake {
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 
-    /// Returns whether a generation is as it was written: its manifest, and exactly its objects.
+    /// Returns whether a generation is as it was written: its manifest and exactly its objects exist.
     pub async fn is_whole(&self, generation: &Generation) -> bool {
         let Ok(Some(manifest)) = publish::manifest(&self.env, &self.dataset, generation).await else { return false };
         let listed = self.env.objects.list(&manifest.location, None).await.unwrap();
         listed.len() == manifest.files.len()
     }
 
-    /// Returns the number of data files of a generation.
+    /// Returns how many data files a generation has.
     pub async fn files(&self, generation: &Generation) -> usize {
         self.env.objects.list(&self.dataset.paths.generation(generation), None).await.unwrap().len()
     }
 }
 
-/// Returns a Parquet file of one row.
+/// Returns a Parquet file with one row.
 fn parquet_file() -> bytes::Bytes {
     static FILE: std::sync::OnceLock<bytes::Bytes> = std::sync::OnceLock::new();
     let written = || {

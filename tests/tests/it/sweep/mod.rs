@@ -1,4 +1,4 @@
-//! Sweep on the ports in memory: what it deletes, what it never deletes, and crashes anywhere.
+//! Sweep on in-memory ports: what it deletes, what it never deletes, and crashes anywhere.
 
 mod history;
 mod lake;

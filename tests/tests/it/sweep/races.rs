@@ -1,4 +1,4 @@
-//! A rollback or a late flip to a generation that is being swept, interleaved at every point of both.
+//! A rollback or a late flip to a generation that is being swept, interleaved with the sweep at every point of both.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ enum Kind {
     Late,
 }
 
-/// Acts as an operator or an event. Any answer is right, as long as live is complete.
+/// Acts as an operator or an event. Any answer is right, as long as the live generation is complete.
 async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     match kind {
         Kind::Replaced => drop(lake.rollback(target).await),
@@ -50,7 +50,7 @@ async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     }
 }
 
-/// Checks that live is complete, and returns whether it is the target.
+/// Checks that the live generation is complete, and returns whether it is the target.
 async fn ends_well(lake: &Lake, kind: Kind, target: Generation, at: usize, who: &str) -> bool {
     let Live::Managed(live) = lake.live().await else { panic!("nothing is live") };
     assert!(lake.is_whole(&live).await, "{kind:?}: {who} at call {at}: {live} is live and not whole");

@@ -1,4 +1,4 @@
-//! Long queries: they look up the location and the files, read one file, and read the others much later.
+//! Long queries, which look up the location and the files, read one file, and read the others much later.
 
 use turntable::{config::Retain, decision::Live, layout::Key, port::Objects};
 

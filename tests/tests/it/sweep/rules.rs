@@ -1,4 +1,4 @@
-//! Each rule of sweep, as an operator sees it.
+//! Each of sweep's rules, as an operator sees it.
 
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ async fn an_unreadable_object_stops_the_deletion() {
         let swept = lake.sweep().await;
         assert_eq!(swept.skipped[0].error, Some("Corrupt"), "{key}");
         assert_eq!(lake.objects.keys(), before);
-        // The invocation fails, so that somebody notices.
+        // The invocation fails, so that the operator notices.
         let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits: Limits::default() };
         assert_eq!(sweep::handle(sweep, json!({})).await.unwrap_err().kind(), Kind::Corrupt);
     }
