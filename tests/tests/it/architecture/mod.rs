@@ -127,10 +127,12 @@ fn walls_hold_through_every_dependency() {
 
 #[test]
 fn files_import_each_other_without_circles() {
-    let rust = RUST.iter().map(|folder| (folder, rust_imports(&read(folder, "rs"))));
-    let python = PYTHON.iter().map(|folder| (folder, python_imports(&read(folder, "py"))));
-    let all = rust.chain(python).flat_map(|(folder, imports)| {
-        assert!(!imports.is_empty(), "the checker finds no import in {folder}");
+    let rust = RUST.iter().map(|folder| (folder, read(folder, "rs"), rust_imports as fn(&_) -> _));
+    let python = PYTHON.iter().map(|folder| (folder, read(folder, "py"), python_imports as fn(&_) -> _));
+    let all = rust.chain(python).flat_map(|(folder, files, imports)| {
+        let imports = imports(&files);
+        // A function's crate may have two files, main.rs and lib.rs, that import only other crates.
+        assert!(files.len() <= 2 || !imports.is_empty(), "the checker finds no import in {folder}");
         circles(&imports).into_iter().map(move |circle| format!("{folder}:\n{circle}"))
     });
     let all: Vec<String> = all.collect();
