@@ -127,8 +127,12 @@ fn walls_hold_through_every_dependency() {
 
 #[test]
 fn files_import_each_other_without_circles() {
-    let rust = RUST.iter().map(|folder| (folder, read(folder, "rs"), rust_imports as fn(&_) -> _));
-    let python = PYTHON.iter().map(|folder| (folder, read(folder, "py"), python_imports as fn(&_) -> _));
+    let rust = RUST
+        .iter()
+        .map(|folder| (folder, read(folder, "rs"), rust_imports as fn(&BTreeMap<String, String>) -> Vec<Import>));
+    let python = PYTHON
+        .iter()
+        .map(|folder| (folder, read(folder, "py"), python_imports as fn(&BTreeMap<String, String>) -> Vec<Import>));
     let all = rust.chain(python).flat_map(|(folder, files, imports)| {
         let imports = imports(&files);
         // A function's crate may have two files, main.rs and lib.rs, that import only other crates.
