@@ -4,7 +4,7 @@ use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlipOrigin {
+pub enum RunBy {
     /// This test file, which reads the command from the page.
     Test(&'static str),
     /// CI runs this file, which contains this text.
@@ -13,25 +13,27 @@ pub enum FlipOrigin {
     Nobody(&'static str),
 }
 
-use FlipOrigin::{Check, Nobody, Test};
+use RunBy::{Check, Nobody, Test};
 
-const ACCOUNT: FlipOrigin =
+const ACCOUNT: RunBy =
     Nobody("needs an AWS account; infra/test_template.py and the chain tests deploy the same template elsewhere");
-const LAMBDA: FlipOrigin =
+const LAMBDA: RunBy =
     Nobody("needs cargo-lambda, half a gigabyte with its compiler; the chain tests invoke with the same events");
-const LONG: FlipOrigin = Nobody("a measurement of many minutes, which a person starts");
-const CHAIN: FlipOrigin = Test("tests/tests/it/chain/pages.rs");
-const WEEK: FlipOrigin = Test("tests/tests/it/chain/week.rs");
-const LAPTOP: FlipOrigin = Test("tests/tests/it/readme.rs");
-const TESTS: FlipOrigin = Check { file: ".ci/run", text: "cargo test --workspace" };
-const MODEL: FlipOrigin = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
-const SOAK: FlipOrigin = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
-const PLAN: FlipOrigin =
-    Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
+const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
+const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
+const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
+const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
+const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
+const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
+const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
+const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
 /// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with it.
-const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
+const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
+    ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
+    ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
+    ("CONTRIBUTING.md", "just mutants hold", Check { file: ".github/workflows/nightly.yaml", text: "just mutants" }),
     ("README.md", "cargo run -p local", LAPTOP),
     ("README.md", "cargo run -p local -- --datasets datasets.toml", LAPTOP),
     ("README.md", "cargo run -p local -- --json", LAPTOP),
@@ -82,13 +84,13 @@ const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
 
 /// Returns what runs a command from a page, or `None` if the list lacks it. CI runs all tests; a variable before a test's
 /// command only changes the test's size.
-pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
+pub fn by(page: &str, command: &str) -> Option<RunBy> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
 }
 
 /// Returns all entries: page, command, and what runs it.
-pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, FlipOrigin)> {
+pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, RunBy)> {
     COMMANDS.iter()
 }
 

@@ -13,7 +13,7 @@ use cli::workspace;
 use tokio::process::Command;
 
 use crate::{
-    commands::{self, FlipOrigin},
+    commands::{self, RunBy},
     page::Page,
 };
 
@@ -101,7 +101,8 @@ impl Follower {
     /// Panics unless all of the page's commands that tests/src/commands.rs assigns to this test have been followed.
     pub fn finish(&self, test: &str) {
         let followed = self.followed.lock().expect("no panic");
-        let mine = |command: &String| matches!(commands::by(&self.page.path, command), Some(FlipOrigin::Test(by)) if by == test);
+        let mine =
+            |command: &String| matches!(commands::by(&self.page.path, command), Some(RunBy::Test(by)) if by == test);
         let all = self.page.instructions().into_iter().map(|instruction| instruction.command);
         let left: Vec<String> = all.filter(|command| mine(command) && !followed.contains(command)).collect();
         let page = &self.page.path;

@@ -26,7 +26,7 @@ const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 /// Libraries that the packages need and a small system may lack. One that apt doesn't have is installed already.
 const LIBRARIES: [&str; 4] = ["libncurses6", "libnuma1", "libreadline8", "liburing2"];
 
-/// Kills the server: its data isn't worth a clean shutdown.
+/// A shell script that runs the server and kills it when standard input closes. Its data isn't worth a clean shutdown.
 const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -KILL $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;

@@ -25,7 +25,8 @@ const WORDS: Words =
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
-/// Ends the server with QUIT, PostgreSQL's immediate shutdown: its data isn't worth a checkpoint.
+/// A shell script that runs the server and, when standard input closes, stops it with QUIT, PostgreSQL's immediate
+/// shutdown. Its data isn't worth a checkpoint.
 pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -QUIT $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;

@@ -44,7 +44,8 @@ const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
 /// The largest number of rows that are read from a result. No check needs more.
 const MAX_ROWS: i32 = 100;
 
-/// Every query ends within this time, including its time in the queue. A DML statement runs for at most 4 hours.
+/// An upper bound on a query's age: no query is still queued or running this long after it was submitted. It is generous,
+/// because Athena runs a DML statement for at most 4 hours.
 const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 #[async_trait]

@@ -40,8 +40,9 @@ pub(crate) fn created_object(event: &Value) -> Result<Option<Key>> {
     if event.get("detail-type").is_none() {
         return Ok(None);
     }
-    let bad =
-        |fault| Error::input("the event is not an S3 \"Object Created\" event through EventBridge").caused_by(fault);
+    let bad = |fault| {
+        Error::input("the event is not a valid S3 \"Object Created\" event from EventBridge: check the rule that invokes this function").caused_by(fault)
+    };
     let event: aws_lambda_events::eventbridge::EventBridgeEvent<Detail> =
         serde_json::from_value(event.clone()).map_err(bad)?;
     Ok(Some(Key { bucket: event.detail.bucket.name, key: event.detail.object.key }))

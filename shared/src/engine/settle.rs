@@ -27,7 +27,7 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
             return start::started(engines, dataset, pending, true).await;
         }
         let why = Error::unavailable(
-            "the run's start was never confirmed, and it is too late to retry it: run the export again",
+            "the engine never confirmed that the run started, and it is too late to start the run again: run the export again",
         );
         return Ok(Outcome::Failed(pending, why));
     };

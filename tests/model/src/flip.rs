@@ -264,7 +264,8 @@ impl Turntable {
         }
     }
 
-    /// Takes the fence's step for a hold or a rollback: a new `VersionId` for the same table.
+    /// Takes the next step of the fence after a hold or a rollback: reads the table's version, then updates the table so
+    /// that only its `VersionId` changes. If the version has changed in between, the fence starts over.
     pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
         match seen {
             None => {

@@ -46,7 +46,7 @@ pub enum Live {
     Managed(Gen),
 }
 
-/// A generation's objects.
+/// One generation in the lake: which of its objects exist, and what they record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub name: Generation,

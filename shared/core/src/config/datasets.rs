@@ -27,8 +27,8 @@ impl Config {
         Config::parse_expanded(file, text, text)
     }
 
-    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. Errors refer to positions in
-    /// `written`, the text before the replacement.
+    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. An error about a key refers to its position
+    /// in `written`, the text before the replacement. A syntax error refers to its position in `text`.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {

@@ -38,8 +38,8 @@ pub(super) struct Splitter {
     keys: Keys,
     /// The distinct values of each column, numbered.
     values: Vec<NumberedValues>,
-    /// One level per column: (number of the partition by the columns before, number of the value) → number of the
-    /// partition by the columns up to this one.
+    /// One map per partition column. It numbers the partitions by the columns up to and including that one: (number of
+    /// the partition by the preceding columns, number of this column's value) → number of the partition.
     levels: Vec<HashMap<(u32, u32), u32>>,
     /// Per level and partition number: the values of the columns up to this level.
     names: Vec<Vec<Vec<Value>>>,

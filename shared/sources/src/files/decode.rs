@@ -132,7 +132,8 @@ pub fn panicked(error: JoinError) -> Error {
     Error::corrupt("a file reader panicked: this is a bug, please report it").caused_by(error)
 }
 
-/// The maximum number of objects that type inference reads, one after another, if they have few records.
+/// The maximum number of objects that type inference reads. It reads them one after another and stops once it has enough
+/// records.
 const MAX_SAMPLED_OBJECTS: usize = 32;
 
 /// Reads the first records of the first objects for type inference.

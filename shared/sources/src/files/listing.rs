@@ -17,7 +17,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
         let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
             return Err(Error::input(format!(
-                "{}: Parquet compresses its own data: store the file without .gz or .zst",
+                "{}: a Parquet file must not be compressed again: decompress it and store it without .gz or .zst",
                 entry.key
             )));
         }

@@ -43,7 +43,8 @@ pub struct SpillBuffer {
 }
 
 impl SpillBuffer {
-    /// Returns an empty buffer. `width` is [`turntable_core::consent::key::Key::width`]. It spills when its memory reaches `max_bytes`.
+    /// Returns an empty buffer that spills to the file when its records in memory reach `max_bytes`. `width` is
+    /// [`turntable_core::consent::key::Key::width`].
     pub fn new(width: Option<usize>, spill: &Arc<SpillFile>, max_bytes: usize) -> SpillBuffer {
         SpillBuffer {
             memory: RecordColumns::new(width),

@@ -41,7 +41,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
     let thread = match format {
         Some(Format::Parquet) if compression != Compression::None => {
             return Err(Error::input(format!(
-                "{object}: Parquet compresses its own data: put the file without .gz or .zst"
+                "{object}: a Parquet file must not be compressed again: decompress it and upload it without .gz or .zst"
             )));
         }
         Some(Format::Parquet) if object.entry.size <= MAX_SINGLE_REQUEST_BYTES => {

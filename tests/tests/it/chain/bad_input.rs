@@ -113,7 +113,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
             other,
             "s3://elsewhere/schemas/users/part-00000.parquet is not a manifest: expected …/TABLE/_manifests/COLOUR-ULID.json".into(),
         ),
-        ("flip", none, "the event is not an S3 \"Object Created\" event through EventBridge: missing field `bucket`".into()),
+        ("flip", none, "the event is not a valid S3 \"Object Created\" event from EventBridge: check the rule that invokes this function: missing field `bucket`".into()),
     ];
     let mut wrong = Vec::new();
     for (function, event, text) in cases {

@@ -53,7 +53,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     assert_eq!(chain.rows().await, 100);
     chain.put("source/users/a.csv", users(120, 2)).await.unwrap();
     let told = page.follow("Rejected", 0..3, &[]).await;
-    assert!(told.contains("expected at most 0.2") && told.contains(r#""dataset":"users""#), "{told}");
+    assert!(told.contains("expected to lose at most 0.2") && told.contains(r#""dataset":"users""#), "{told}");
     assert!(told.contains(cut["generation"].as_str().unwrap()), "{told}");
     chain.next("users", before.as_ref()).await;
     assert_eq!(chain.rows().await, 120);

@@ -4,7 +4,7 @@ use std::fs;
 
 use cli::workspace;
 use tests::{
-    commands::{FlipOrigin, by, entries, matches},
+    commands::{RunBy, by, entries, matches},
     instruction::is_command,
     page::Page,
 };
@@ -49,15 +49,15 @@ fn the_listed_runner_of_a_command_runs_it() {
     for (page, command, by) in entries() {
         match by {
             // The test ends with `finish`, which checks that all commands were followed.
-            FlipOrigin::Test(file) => {
+            RunBy::Test(file) => {
                 let text = read(file);
                 let own = text.contains(&format!("\"{page}\"")) && text.contains(&format!(".finish(\"{file}\")"));
                 assert!(own, "{file} does not follow {page} to its end");
             }
-            FlipOrigin::Check { file, text } => {
+            RunBy::Check { file, text } => {
                 assert!(read(file).contains(text), "{file} has no {text:?}: {page}: {command}")
             }
-            FlipOrigin::Nobody(reason) => assert!(reason.len() > 20, "{page}: {command}: {reason}"),
+            RunBy::Nobody(reason) => assert!(reason.len() > 20, "{page}: {command}: {reason}"),
         }
     }
 }
