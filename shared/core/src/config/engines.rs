@@ -46,8 +46,7 @@ fn query(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the first word after any comments, in lower case, or an empty string if the query doesn't start with a
-/// letter.
+/// Returns the first word after any comments, in lower case, or an empty string if they aren't followed by a letter.
 fn first_word(query: &str) -> String {
     let mut rest = query.trim_start();
     loop {

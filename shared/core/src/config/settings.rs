@@ -70,7 +70,8 @@ impl Kept {
     }
 }
 
-/// The minimum of `abandoned`. Below it, sweep could delete the data of a run that is still in progress.
+/// The minimum of `abandoned`. Sweep can't tell a run in progress from one that has died, so it must not delete their
+/// data too soon.
 const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
 /// Reads `on_drift`, which may also be given by its old name, `on_unflip`.

@@ -145,7 +145,7 @@ pub struct Inbox {
     pub key: Vec<String>,
     /// The types of the key columns. `None` means that they are taken from the live table.
     pub types: Option<Key>,
-    /// The number of buckets, from 1 to 1024. `None` means that it depends on the number of rows.
+    /// The number of buckets, a power of two up to 1024. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
     /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to
     /// the next event or the schedule.

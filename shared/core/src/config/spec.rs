@@ -21,8 +21,8 @@ const ACCESS_KEYS: [&str; 10] = [
 ];
 
 /// Returns the SHA-256, in hex, of the settings that decide the content. `table` is the dataset's entry in the file,
-/// and the other arguments include the defaults. The options for access to the source are left out, so that a new
-/// password doesn't change the hash. Those in the source of `reconcile` are not.
+/// and the other arguments include the defaults. How to access the source is left out, so that a new password doesn't
+/// change the hash. The source in `reconcile` is hashed with all its options.
 pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
     if unrepresentable == OnUnrepresentable::Null {

@@ -40,12 +40,12 @@ pub struct ConsentRecord {
     pub state: ConsentState,
 }
 
-/// Returns which of two consent records for the same key counts. Commutative, associative and idempotent.
+/// Returns which of two consent records for the same key counts. The rule is commutative, associative and idempotent.
 pub fn later(one: ConsentRecord, other: ConsentRecord) -> ConsentRecord {
     one.max(other)
 }
 
-/// The column that contains a record's state.
+/// The name of the column that contains a record's state.
 pub const STATE: &str = "state";
-/// The column that contains a record's time.
+/// The name of the column that contains a record's time.
 pub const OCCURRED_AT: &str = "occurred_at";

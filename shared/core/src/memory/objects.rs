@@ -50,8 +50,8 @@ impl Object {
 /// The name of the only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// Returns the size of a stream's chunks in bytes. It makes small objects arrive in several chunks too, and large ones
-/// not in too many.
+/// Returns the chunk size, in bytes, for streaming an object of `size` bytes. It is small enough that even a small
+/// object arrives in several chunks, and large enough that a large one doesn't arrive in too many.
 fn chunk_size(size: usize) -> usize {
     (size / 16).clamp(100, 64 << 10)
 }
@@ -94,13 +94,13 @@ impl Objects {
         self.state().objects.keys().map(Key::to_string).collect()
     }
 
-    /// Returns an object's content, or `None` if it doesn't exist. Unlike a call to the port, this never fails.
+    /// Returns an object's content, or `None` if the object doesn't exist.
     pub fn body(&self, at: &str) -> Option<Bytes> {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.get(&key).map(|object| object.body.clone())
     }
 
-    /// Returns an object's ETag, or `None` if it doesn't exist.
+    /// Returns an object's ETag, or `None` if the object doesn't exist.
     pub fn etag(&self, at: &Key) -> Option<String> {
         self.state().objects.get(at).map(|object| object.etag.clone())
     }

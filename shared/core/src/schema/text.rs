@@ -5,7 +5,7 @@
 pub enum Text {
     String,
     Varchar(u32),
-    /// A fixed length, to which Athena pads shorter values.
+    /// Has a fixed length, to which Athena pads shorter values.
     Char(u32),
 }
 
