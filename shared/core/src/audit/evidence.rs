@@ -1,4 +1,4 @@
-//! The evidence that an audit uses.
+//! The evidence that an audit is based on.
 
 use jiff::Timestamp;
 
@@ -13,15 +13,15 @@ use crate::{
 pub struct Evidence<'a> {
     pub now: Timestamp,
     pub manifest: &'a Manifest,
-    /// All objects under the candidate's location.
+    /// The objects under the candidate's location, without those that Athena ignores.
     pub objects: &'a [Object],
-    /// The footers of the files that match the manifest.
+    /// The footers of the manifest's files. Empty if `objects` doesn't match the manifest.
     pub footers: &'a [Footer],
     /// The table's columns. `None` if the table doesn't exist yet.
     pub table: Option<&'a [Column]>,
     /// The table's partition keys. `None` if the table doesn't exist yet.
     pub partition_keys: Option<&'a [Column]>,
-    /// Which changes to the table's columns are allowed.
+    /// Which changes to the table's columns a flip may make.
     pub policy: Policy,
     /// The number of rows in the live generation. `None` if unknown.
     pub live_rows: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Object {
     pub etag: String,
 }
 
-/// What the audit uses from one file's Parquet footer.
+/// The parts of one file's Parquet footer that the audit uses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Footer {
     /// The file's key, relative to the location.
@@ -46,6 +46,7 @@ pub struct Footer {
     pub columns: Vec<Column>,
     /// The statistics for each of `columns`. `None` for a nested column.
     pub statistics: Vec<Option<Statistics>>,
-    /// The statistics for each of the manifest's partition columns, derived from the file's key.
+    /// The statistics for each of the manifest's partition columns, derived from the file's key. Empty if the file
+    /// isn't in a folder of these partitions.
     pub partitions: Vec<Statistics>,
 }

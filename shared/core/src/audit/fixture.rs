@@ -32,8 +32,8 @@ pub fn manifest() -> Manifest {
     }
 }
 
-/// Returns the footers of the two files in [`manifest`]. `values` gives the number of nulls, the smallest value and the
-/// largest value for each file.
+/// Returns the footers of the two files in [`manifest`]. For each file, `values` holds the number of nulls, the
+/// smallest value and the largest value of the column `id`.
 pub fn footers(manifest: &Manifest, values: [(u64, Value, Value); 2]) -> Vec<Footer> {
     let footer = |(file, (nulls, min, max)): (&File, _)| Footer {
         key: file.key.clone(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{config::Checks, manifest::Manifest};
 
-/// Checks that the columns listed in `not_null` contain no nulls. Returns the reasons against the candidate.
+/// Checks that the columns listed in `not_null` contain no nulls. Returns one reason for each column that fails.
 pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let judge = |name: &String| {
         let columns = match column("not_null", name, manifest, footers) {
@@ -26,7 +26,8 @@ pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec
     checks.not_null.iter().filter_map(judge).collect()
 }
 
-/// Checks that all values in the columns listed in `range` are within their bounds.
+/// Checks that all values in the columns listed in `range` are within their bounds. Returns the reasons for each column
+/// that fails.
 pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     for (name, range) in &checks.range {
@@ -48,8 +49,8 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
                 outside(max, &range.max, std::cmp::Ordering::Greater),
             ) {
                 (Err(fault), _) | (_, Err(fault)) => faults.push(fault),
-                // A truncated smallest value is smaller than the real one, and a truncated largest value is larger. So
-                // the real values may be within the bounds.
+                // A truncated minimum is smaller than the real one, and a truncated maximum is larger, so the real
+                // values may still be within the bounds.
                 (Ok(small), Ok(large)) if !exact && (small || large) => cut.push(file),
                 (Ok(small), Ok(large)) => {
                     below.extend(small.then_some(file));
@@ -73,7 +74,8 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
     reasons
 }
 
-/// Checks that the newest value in each column listed in `fresh` is recent enough at `now`.
+/// Checks that the newest value in each column listed in `fresh` is recent enough at `now`. Returns one reason for each
+/// column that fails.
 pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Timestamp) -> Vec<String> {
     let judge = |(name, most): &(String, SignedDuration)| {
         let found = match extremes("fresh", name, manifest, footers) {
@@ -101,10 +103,11 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
     checks.fresh.iter().filter_map(judge).collect()
 }
 
-/// A file's key, and its statistics for one column.
+/// A file's key, and the file's statistics for one column, if it has any.
 type FileStatistics<'a> = (&'a str, Option<&'a Statistics>);
 
-/// Returns a column's statistics in each file that has rows, or an error if the column doesn't exist.
+/// Returns the statistics of the column `name` for each file that has rows. The error is the reason to report if the
+/// column doesn't exist.
 fn column<'a>(
     check: &str,
     name: &str,
@@ -122,10 +125,11 @@ fn column<'a>(
     Ok(files.map(|footer| (footer.key.as_str(), footer.statistics.get(at).and_then(Option::as_ref))).collect())
 }
 
-/// A file's key, the smallest and largest values in one column, and whether they are exact.
+/// A file's key, the smallest and largest values of one column in the file, and whether both are exact.
 type FileExtremes<'a> = (&'a str, &'a Value, &'a Value, bool);
 
-/// Returns a column's extremes in each file that has values, or an error that names the files without statistics.
+/// Returns the extremes of the column `name` for each file that has values. The error is the reason to report if the
+/// column doesn't exist or a file lacks statistics.
 fn extremes<'a>(
     check: &str,
     name: &str,
@@ -146,7 +150,8 @@ fn extremes<'a>(
     }
 }
 
-/// Returns the name of the first file and the number of others, or `None` if there are no files.
+/// Formats a list of files as the first one and the number of others: `a and 2 more`. Returns `None` if there are no
+/// files.
 fn file_list<'a>(files: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut files = files.into_iter();
     let first = files.next()?;
@@ -166,7 +171,7 @@ mod tests {
 
     type Judge = fn(&Checks, &Manifest, &[Footer]) -> Vec<String>;
 
-    /// Runs a check on the column `id` of two files with these numbers of nulls, smallest values and largest values.
+    /// Runs `check` on two files whose column `id` has these numbers of nulls, smallest values and largest values.
     /// Returns the reasons.
     fn judge(check: Judge, checks: &Checks, values: [(u64, Value, Value); 2]) -> Vec<String> {
         let manifest = fixture::manifest();

@@ -1,8 +1,8 @@
-//! The audit: decides from evidence whether a candidate may go live. The evidence is fetched elsewhere.
+//! The audit: decides, from evidence that the caller gathers, whether a candidate may go live.
 //!
-//! A reason names the check, the expected result and the actual result. It never contains a value from a row, nor a
-//! smallest or largest value, because that belongs to a row too. The only exception is the age, in hours, of the newest
-//! value in a `fresh` column.
+//! A reason names the check, the expected result and the actual result. It never contains a value from a row, and that
+//! includes the smallest and largest values of a column. The only exception is the age, in hours, of the newest value
+//! in a `fresh` column.
 
 mod evidence;
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! Checks the number of rows, on its own and against the number of live rows.
+//! Checks a candidate's number of rows, on its own and against the live generation's.
 
 use crate::config::Checks;
 
-/// Checks the number of rows. Returns the reasons against the candidate. `live` is the number of live rows, or `None`
-/// if unknown. `max_shrink` and `max_growth` pass if it is unknown or 0.
+/// Checks a candidate's number of rows against `min_rows`, `max_shrink` and `max_growth`. Returns one reason for each
+/// check that fails.
+///
+/// `live` is the number of rows in the live generation. If that is unknown (`None`) or 0, `max_shrink` and `max_growth`
+/// pass.
 pub fn rows(checks: &Checks, rows: u64, live: Option<u64>) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(least) = checks.min_rows.filter(|least| rows < *least) {

@@ -1,11 +1,11 @@
-//! The checks that run in Athena: `unique`, `sql` and `canary`. Builds their queries and evaluates the results.
+//! The checks that run in Athena (`unique`, `sql` and `canary`): builds their queries and evaluates the results.
 
 use crate::{config::Checks, layout::TableName, manifest::Manifest};
 
 /// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The check's name and its value in datasets.toml, shortened. Each reason starts with it.
+    /// The check's name and its value in `datasets.toml`, with which every reason starts. A long query is truncated.
     pub check: String,
     pub sql: String,
     expected: Expected,
@@ -13,17 +13,17 @@ pub struct Question {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// The result must be 0, the number of keys with more than one row.
+    /// The result is the number of keys that several rows share. It must be 0.
     NoDuplicates,
     /// The result must be `true`.
     True,
 }
 
-/// The rows of a query's result. `None` is null.
+/// The rows of a query's result, with values as text. `None` is null.
 pub type Rows = [Vec<Option<String>>];
 
 impl Question {
-    /// Returns the `unique` query for one key. Null counts as a value, so two rows without a key aren't unique.
+    /// Returns the query for one key in `unique`. Nulls count as equal, so two rows with a null key aren't unique.
     fn unique(key: &[String], table: &TableName) -> Question {
         let columns: Vec<String> = key.iter().map(|name| quoted(name)).collect();
         let columns = columns.join(", ");
@@ -37,7 +37,8 @@ impl Question {
         }
     }
 
-    /// Returns a query from `sql` or `canary`, with `{table}` replaced by the table's name.
+    /// Returns the question for a query from `sql` or `canary`, with `{table}` replaced by the table's quoted name.
+    /// `check` is the name of the check.
     pub fn truth(check: &str, sql: &str, table: &TableName) -> Question {
         Question {
             check: format!("{check}: {}", shortened(sql)),
@@ -46,8 +47,8 @@ impl Question {
         }
     }
 
-    /// Returns why the result fails the check, or `None` if it passes. The reason describes only the shape of the rows,
-    /// never their values.
+    /// Returns why the result fails the check, or `None` if it passes. The reason describes an unexpected value without
+    /// quoting it, because the value may come from a row.
     pub fn reason(&self, rows: &Rows) -> Option<String> {
         let (check, only) = (&self.check, only(rows));
         match self.expected {
@@ -72,7 +73,8 @@ impl Question {
         }
     }
 
-    /// Returns the reason to report if Athena ran the query and it failed because of `why`.
+    /// Returns the reason to report if Athena ran the query and it failed. `why` is Athena's error text, or the error's
+    /// name.
     pub fn failed(&self, why: &str) -> String {
         format!("{}: the query failed: {why}", self.check)
     }
@@ -91,13 +93,14 @@ fn only(rows: &Rows) -> Result<&str, String> {
     }
 }
 
-/// Returns whether any of the checks queries the candidate in Athena.
+/// Returns whether `checks` contains any that query the candidate in Athena. `canary` doesn't: it queries the live
+/// table.
 pub fn has_sql_checks(checks: &Checks) -> bool {
     !checks.unique.is_empty() || !checks.sql.is_empty()
 }
 
-/// Returns the queries on a candidate that is registered as `table`, and the reasons from checks that fail without a
-/// query.
+/// Returns the queries to run on a candidate that is registered as `table`, and the reasons from checks that fail
+/// without a query, because a column is missing.
 pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
     let names: Vec<&str> = manifest.names().collect();
@@ -120,7 +123,7 @@ fn reference(table: &TableName) -> String {
     format!("{}.{}", quoted(&table.database), quoted(&table.table))
 }
 
-/// Returns the query on one line, truncated so that it fits in a log line.
+/// Puts a query on one line and truncates it to `MAX_CHARS` characters, so that it fits in a log line.
 fn shortened(sql: &str) -> String {
     const MAX_CHARS: usize = 100;
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Column statistics from the footer of a Parquet file.
+//! Column statistics from a file's Parquet footer, or from the partition folders in its key.
 
 use super::value::Value;
 use crate::partition::{self, Partition};
@@ -18,7 +18,8 @@ pub enum Extremes {
     Unknown,
     /// All values are null.
     NoValue,
-    /// All values are between these two, inclusive. If `exact` is false, a longer string was truncated.
+    /// All values are between `min` and `max`, inclusive. If `exact` is false, at least one of the two is a truncated
+    /// string.
     Between { min: Value, max: Value, exact: bool },
 }
 
@@ -50,8 +51,8 @@ impl Extremes {
     }
 }
 
-/// Returns the statistics for a file's partition columns, derived from its folders: each column has one value and no
-/// nulls. Returns an empty list if the file isn't in a folder of these partitions.
+/// Returns the statistics for a file's partition columns, derived from the folders in its key: each column has one
+/// value and no nulls. Returns an empty list if the file isn't in a folder of these partitions.
 pub fn of_folders(partitions: &[Partition], key: &str) -> Vec<Statistics> {
     let values = partition::values_of(partitions, key).unwrap_or_default();
     let one = |(partition, text): (&Partition, &str)| {

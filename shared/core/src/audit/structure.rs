@@ -1,4 +1,4 @@
-//! Checks that a location holds what its manifest says.
+//! Checks that a candidate's location holds what its manifest says, and that its partitions fit the table's.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use crate::{
     schema::{self, Column},
 };
 
-/// Checks that the location holds exactly the objects in the manifest, with the same keys, sizes and ETags.
+/// Checks that the location holds exactly the objects in the manifest, with the same keys, sizes and ETags. Returns one
+/// reason for each object that is missing, has changed or isn't in the manifest.
 pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     let mut found: BTreeMap<&str, &Object> = objects.iter().map(|object| (object.key.as_str(), object)).collect();
     let mut reasons = Vec::new();
@@ -28,7 +29,8 @@ pub fn exact_objects(manifest: &Manifest, objects: &[Object]) -> Vec<String> {
     reasons
 }
 
-/// Checks that the number of rows and the columns in each footer match the manifest.
+/// Checks that each footer has the columns and the number of rows that the manifest says, and that the manifest's total
+/// is the sum of its files' rows. Files without a footer are skipped.
 pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     let mut reasons = Vec::new();
     let footers: BTreeMap<&str, &Footer> = footers.iter().map(|footer| (footer.key.as_str(), footer)).collect();
@@ -51,7 +53,7 @@ pub fn footers(manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
     reasons
 }
 
-/// Checks that each file is in a folder that Athena projects. Otherwise, its rows would be silently missing.
+/// Checks that each file is in a folder that Athena projects. The rows of any other file would be silently missing.
 pub fn folders(manifest: &Manifest) -> Vec<String> {
     let partitions = &manifest.partitions;
     let found = |key: &str| match partition::values_of(partitions, key) {
@@ -62,7 +64,7 @@ pub fn folders(manifest: &Manifest) -> Vec<String> {
     lost.map(|file| format!("partitions: {} is outside the folders that the table would project", file.key)).collect()
 }
 
-/// Checks that the table and the candidate have the same partition keys.
+/// Checks that the table and the candidate have the same partition keys. `string` and `varchar` count as the same type.
 pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
     let expected: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
     let alike = |column: &Column, key: &Column| {

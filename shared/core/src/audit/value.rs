@@ -1,4 +1,4 @@
-//! A column value from the statistics in a Parquet footer, and how it compares with a check's bound.
+//! A value from a column's statistics, and how it compares with a check's bound.
 
 use std::cmp::Ordering;
 
@@ -20,12 +20,12 @@ pub enum Value {
     Date(i32),
     /// Microseconds since 1970-01-01 UTC. A timestamp without a zone counts as UTC.
     Timestamp(i64),
-    /// The bytes of a string. They are compared one by one, as in Athena and Parquet.
+    /// The bytes of a string, which are compared lexicographically, as in Athena and Parquet.
     Text(Vec<u8>),
 }
 
 impl Value {
-    /// Compares two values in the same column. Returns `None` if their types differ or one is NaN.
+    /// Compares two values in the same column. Returns `None` if their types or scales differ, or if one is NaN.
     pub fn compare(&self, other: &Value) -> Option<Ordering> {
         match (self, other) {
             (Value::Whole(a), Value::Whole(b)) => Some(a.cmp(b)),
@@ -68,7 +68,8 @@ impl Value {
         })
     }
 
-    /// Returns midnight for a date, the time for a timestamp, and `None` for other types.
+    /// Returns the moment that the value stands for: midnight UTC for a date, the time itself for a timestamp. Returns
+    /// `None` for other types, and if [`Timestamp`] can't represent the moment.
     pub fn moment(&self) -> Option<Timestamp> {
         match self {
             Value::Date(day) => Timestamp::from_second(i64::from(*day) * 86_400).ok(),
@@ -80,11 +81,11 @@ impl Value {
 
 /// Returns the number of days since 1970-01-01.
 fn days(date: civil::Date) -> i32 {
-    // Never overflows, because jiff's years go from -9999 to 9999.
+    // Can't overflow, because jiff's years range from -9999 to 9999.
     (date - civil::date(1970, 1, 1)).get_days()
 }
 
-/// Parses a time. A time without a zone is in UTC.
+/// Parses a date or a time. Without a UTC offset, it is in UTC.
 fn moment(text: &str) -> Option<Timestamp> {
     let civil = |text: &str| text.parse::<civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     text.parse().ok().or_else(|| civil(text).map(|zoned| zoned.timestamp()))

@@ -8,7 +8,7 @@ pub struct Verdict {
     /// How the candidate differs from its manifest or doesn't fit the table. Unless this is empty, the candidate must
     /// not be queried.
     pub structure: Vec<String>,
-    /// The reasons from checks that its rows fail.
+    /// How the candidate's rows fail the dataset's checks.
     pub content: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Turns the parsed TOML into datasets and collects all faults that it finds.
+//! Parses the TOML text into datasets, and collects all faults in it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::layout::{Group, TableName, TablePaths};
 
-/// Parses `text`. Returns the valid datasets and all faults.
+/// Parses `text`. Returns the datasets that could be read, and all faults. If there are any faults, the datasets must
+/// not be used.
 pub fn check(text: &str) -> (BTreeMap<String, Dataset>, Vec<Fault>) {
     let faults = Faults::default();
     let mut datasets = BTreeMap::new();
@@ -62,7 +63,8 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     datasets
 }
 
-/// Reads one dataset. `given` returns whether a key is set in `[defaults]`, even to an invalid value.
+/// Reads one dataset. Returns `None` if its entry isn't a table, or if its source, database or location is missing or
+/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value.
 fn dataset(
     name: &str,
     entry: &Value,
@@ -143,7 +145,8 @@ fn dataset(
     })
 }
 
-/// Reads `partition_by = ["dt"]`. Whether the source has these columns is checked when the source is read.
+/// Returns the partition columns, from `partition_by` in the dataset or in `source.athena`. Whether the source has
+/// these columns is checked only when it is read.
 fn partition_by(keys: &Keys, source: Option<&Source>) -> Vec<String> {
     let columns = folders(keys);
     if keys.has("partition_by") && matches!(source, Some(Source::Inbox(_))) {
@@ -174,8 +177,8 @@ fn source(keys: &Keys) -> Option<Source> {
     one_of(keys.table("source")?, true)
 }
 
-/// Reads a source: exactly one kind, with its options. If `all` is false, as for `reconcile`, only the kinds whose rows
-/// Turntable reads itself are allowed.
+/// Reads a source: a table with exactly one kind of source as its key, such as `{ postgres = … }`. If `all` is false,
+/// as for `reconcile`, only `postgres`, `mysql` and `files` are allowed.
 fn one_of(source: Keys, all: bool) -> Option<Source> {
     const ROW_SOURCES: [&str; 3] = ["postgres", "mysql", "files"];
     const ALL: [&str; 6] = ["postgres", "mysql", "files", "inbox", "athena", "glue_job"];
@@ -195,14 +198,14 @@ fn one_of(source: Keys, all: bool) -> Option<Source> {
             _ => engines::glue_job(keys).map(Source::GlueJob),
         }
     };
-    // If several kinds are given, reads all of them, so that the faults in each are reported.
+    // If several kinds are given, all are read, so that the faults in each are reported.
     let sources: Vec<Source> = kinds.iter().filter_map(read).collect();
     source.finish();
     sources.into_iter().next()
 }
 
-/// Checks that no two datasets publish to the same Glue table or to overlapping folders, because each would sweep and
-/// flip the other's generations.
+/// Checks that no two datasets publish to the same Glue table or to overlapping folders. Otherwise, each would flip and
+/// sweep the other's generations.
 fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
     let mut tables: BTreeMap<String, &Dataset> = BTreeMap::new();
     for dataset in datasets.values() {
@@ -214,8 +217,8 @@ fn overlapping_folders(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
             faults.push(&format!("datasets.{}", dataset.name), fault);
         }
     }
-    // In this order, every folder is followed directly by all folders inside it. So each dataset is compared only with
-    // the folders that contain it, and 10,000 datasets aren't compared pair by pair.
+    // In this order, a folder is directly followed by all folders inside it. So each dataset is compared only with the
+    // folders that contain it, and 10,000 datasets don't take 50 million comparisons.
     let mut sorted: Vec<&Dataset> = datasets.values().collect();
     sorted.sort_by_key(|dataset| (&dataset.paths.location().bucket, &dataset.paths.location().prefix));
     let mut above: Vec<&Dataset> = Vec::new();
@@ -323,7 +326,7 @@ mod tests {
             faults(&text),
             "datasets.toml: datasets.b: its folder s3://lake/schemas/a/b/ overlaps the folder of dataset \"a\": choose another location or table"
         );
-        // The name of the sibling `a-d` starts with `a`. It doesn't overlap with `a`, nor does it hide an overlap.
+        // The sibling `a-d` starts with `a`. It neither overlaps `a`, nor hides that `b` and `c` do.
         let under = |name: &str, folder: &str| {
             format!("[datasets.{name}]\nlocation = \"s3://lake/schemas/{folder}\"\n{source}\n")
         };

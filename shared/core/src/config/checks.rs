@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::read::{Keys, described};
 
+/// The checks of one dataset. All column names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checks {
     /// The smallest allowed number of rows.
@@ -17,6 +18,7 @@ pub struct Checks {
     pub max_growth: Option<f64>,
     /// Columns that must not contain nulls.
     pub not_null: Vec<String>,
+    /// Columns, each with the range that its values must be in.
     pub range: Vec<(String, Range)>,
     /// Columns, each with the largest allowed age of its newest value.
     pub fresh: Vec<(String, SignedDuration)>,
@@ -145,7 +147,8 @@ fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     }
 }
 
-/// Reads an age. [`SignedDuration`] doesn't parse days, so hours are the largest unit.
+/// Reads the age that a `fresh` column may have. Hours are the largest unit, because [`SignedDuration`] doesn't parse
+/// days.
 fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     let age = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok()).filter(SignedDuration::is_positive);
     if age.is_none() {
@@ -160,7 +163,8 @@ fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
     age
 }
 
-/// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key with two columns, `[["a", "b"], ["c"]]` are two keys.
+/// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key with two columns, and `[["a", "b"], ["c"]]` is two
+/// keys.
 fn unique(keys: &Keys) -> Vec<Vec<String>> {
     let Some(value) = keys.value("unique") else { return Vec::new() };
     let names = |value: &Value| -> Option<Vec<String>> {
@@ -174,7 +178,7 @@ fn unique(keys: &Keys) -> Vec<Vec<String>> {
     })
 }
 
-/// Checks that a query refers to the table. Returns it without trailing semicolons.
+/// Checks that a query contains `{table}`. Returns the query without trailing semicolons.
 fn query(text: &str) -> Result<String, String> {
     if text.contains("{table}") {
         return Ok(text.trim().trim_end_matches(';').trim_end().to_owned());

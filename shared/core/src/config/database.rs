@@ -8,7 +8,8 @@ use super::{
     source::{Auth, Connect, Mysql, Postgres, Session},
 };
 
-/// The largest allowed `parallel`. By default, a PostgreSQL server allows 100 connections, and other clients need some.
+/// The maximum of `parallel`, the number of connections to PostgreSQL. By default, a server allows 100, and other
+/// clients need some of them.
 const MAX_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
@@ -32,7 +33,7 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
 }
 
-/// Reads the authentication method and the timeouts.
+/// Reads the authentication method, the timeouts and the keepalive.
 fn session(keys: &Keys) -> Session {
     let timeout = |key| {
         let timeout = keys.duration(key);

@@ -23,17 +23,18 @@ pub struct Dataset {
     /// Whether `flip` may create a missing Glue table.
     pub create: bool,
     pub parquet: Parquet,
-    /// The partition columns, which become folders, in lower case. The outermost folder comes first.
+    /// The partition columns, in lower case. Each becomes one level of folders, the first column the outermost.
     pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The datasets that get a view that leaves out the people who opted out. Only an inbox dataset has any.
+    /// The datasets for which Turntable keeps a view without the people who opted out. Empty unless the source is an
+    /// inbox.
     pub protects: Vec<Protect>,
     pub retain: Retain,
     /// What to do when the table has drifted.
     pub on_drift: OnDrift,
     /// The Athena workgroups that readers use. Sweep checks them for running queries.
     pub workgroups: Vec<String>,
-    /// The SHA-256, in hex, of the settings that decide the content, including defaults. Manifests record it.
+    /// The SHA-256, in hex, of the settings that decide the dataset's content. Each manifest records it.
     pub spec: String,
 }
 
@@ -43,7 +44,8 @@ impl Dataset {
     }
 }
 
-/// A dataset whose view hides the people who opted out, and the columns that hold the key in its table.
+/// A dataset that has a view without the people who opted out. `columns` are the columns of `table` that hold the
+/// inbox's key, in the key's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protect {
     pub dataset: String,
@@ -51,13 +53,14 @@ pub struct Protect {
     pub columns: Vec<String>,
 }
 
-/// What to do about drift, which means that somebody outside Turntable has moved the table since its last flip.
+/// What to do about drift: somebody outside Turntable has moved the table since its last flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDrift {
     /// Only report the drift: in the log, in a metric and in `status`.
     #[default]
     Report,
-    /// Also flip back. An inbox dataset is always repaired, because a published opt-out must stay published.
+    /// Report the drift and flip back. An inbox dataset is always repaired, because a published opt-out must stay
+    /// published.
     Repair,
 }
 
@@ -77,7 +80,7 @@ pub enum OnUnrepresentable {
     /// Fail the run.
     #[default]
     Error,
-    /// Write NULL and count it.
+    /// Write NULL, and count it in the manifest.
     Null,
 }
 
@@ -111,13 +114,13 @@ pub struct Retain {
     /// How many formerly live generations to keep for a rollback, most recently replaced first. Live isn't counted.
     pub generations: u64,
     /// How long to keep a generation after its replacement, for queries that still read it. It must exceed the longest
-    /// query. Athena ends a query after 30 minutes, or after up to 240 if the account's quota was raised.
+    /// query. Athena ends a query after 30 minutes, or after up to 240 minutes if the account's quota was raised.
     pub drain: SignedDuration,
     /// How long to keep a candidate after its manifest was written, and data without a manifest after its run started.
     /// It must exceed the longest run.
     pub abandoned: SignedDuration,
-    /// The longest time to keep a generation for a rollback, counted from its replacement. It limits how long the data
-    /// of people who have left stays.
+    /// The longest time to keep a generation for a rollback, counted from its replacement. It limits how long S3 still
+    /// holds data about people who are no longer in the table.
     pub max_age: SignedDuration,
 }
 

@@ -21,14 +21,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Parses and checks `text`, the content of the file called `file`. The error has one line for each problem:
+    /// Parses and checks `text`, the content of the file called `file`. The error has one line for each fault:
     /// `file:line:column: key.path: message`.
     pub fn parse(file: &str, text: &str) -> Result<Config> {
         Config::parse_expanded(file, text, text)
     }
 
-    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. An error about a key refers to its position
-    /// in `written`, the text before the replacement. A syntax error refers to its position in `text`.
+    /// Like [`Config::parse`], for a `text` in which each `${NAME}` was replaced. Faults have the position of their key
+    /// in `written`, the text before the replacement. Only a TOML syntax error has its position in `text`.
     pub fn parse_expanded(file: &str, text: &str, written: &str) -> Result<Config> {
         let (datasets, faults) = check::check(text);
         if faults.is_empty() {
@@ -68,7 +68,7 @@ impl Config {
         self.datasets.values().find(|dataset| dataset.table == *table)
     }
 
-    /// Returns the dataset that publishes to `paths`. It is an error if there is none.
+    /// Returns the dataset that publishes to `paths`, or an error if there is none.
     pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
         self.datasets
             .values()

@@ -10,13 +10,13 @@ use super::{
     source::{Athena, GlueJob, Source},
 };
 
-/// The prefix of the job arguments that `export` adds. A user's own arguments must not start with it.
+/// The prefix of the job arguments that `export` adds. The arguments in `datasets.toml` must not start with it.
 pub const OURS: &str = "--turntable_";
 
 /// The longest timeout that Glue allows for a run: seven days (`Timeout` in the `StartJobRun` reference).
 const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The keywords that a query can start with.
+/// The keywords with which a query for `UNLOAD` can start, in lower case.
 const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
 
 pub fn athena(keys: Keys) -> Option<Athena> {
@@ -32,7 +32,7 @@ pub fn athena(keys: Keys) -> Option<Athena> {
     Some(Athena { query: query?, workgroup: workgroup?, partition_by })
 }
 
-/// Checks that `UNLOAD` accepts `text` as its query. Returns it without trailing semicolons.
+/// Checks that `text` starts like a query that `UNLOAD` accepts. Returns the query without trailing semicolons.
 fn query(text: &str) -> Result<String, String> {
     let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
     let first = first_word(query);
@@ -46,8 +46,7 @@ fn query(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the first word after any comments, in lower case. Returns an empty string if something other than a letter
-/// comes first.
+/// Returns the first word after any comments, in lower case, or an empty string if they aren't followed by a letter.
 fn first_word(query: &str) -> String {
     let mut rest = query.trim_start();
     loop {
@@ -105,7 +104,7 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
-/// Rejects settings that have no effect if an engine writes the files itself.
+/// Rejects settings that have no effect, because an engine writes the files itself.
 pub fn writes_itself(keys: &Keys, source: Option<&Source>) {
     if !source.is_some_and(Source::is_engine) {
         return;

@@ -64,8 +64,8 @@ fn csv(keys: Keys, is_declared: bool) -> Csv {
     Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding }
 }
 
-/// Reads one ASCII character other than NUL and line ends. Returns `Some(None)` for an empty `quote`, and `None` for a
-/// missing or invalid value.
+/// Reads one ASCII character other than NUL and line ends. Returns `Some(None)` for an empty `quote`, which turns
+/// quoting off, and `None` for a missing or invalid value.
 fn character(keys: &Keys, key: &'static str) -> Option<Option<u8>> {
     let value = keys.value(key)?;
     match value.as_str().map(str::as_bytes) {

@@ -19,7 +19,7 @@ use crate::{
     layout::TableName,
 };
 
-/// Reads the options of an inbox. `source` parses the source given as `reconcile`.
+/// Reads the options of an inbox. `source` reads the value of `reconcile`, which is itself a source.
 pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> Option<Inbox> {
     let location = keys.parsed("location", location);
     let key = names(&keys, "key");
@@ -76,7 +76,7 @@ fn names(keys: &Keys, key: &'static str) -> Option<Vec<String>> {
     names
 }
 
-/// Returns the names in lower case, or `None` if there are no names, or a name is empty or repeated.
+/// Returns the names in lower case. Returns `None` if there are no names, or if one is empty, repeated or not a string.
 fn names_of(value: &Value) -> Option<Vec<String>> {
     let texts: Vec<&str> = match value {
         Value::String(text) => vec![text],
@@ -88,7 +88,7 @@ fn names_of(value: &Value) -> Option<Vec<String>> {
     (!names.is_empty() && !twice && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
-/// Parses a non-negative duration. [`SignedDuration`] doesn't parse days, so hours are the largest unit.
+/// Parses a non-negative duration. Hours are the largest unit, because [`SignedDuration`] doesn't parse days.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|duration| !duration.is_negative());
     parsed.ok_or_else(|| {
@@ -98,7 +98,8 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     })
 }
 
-/// Reads `protects = { users = "id" }`. The tables are left empty: [`together`] sets them once all datasets are known.
+/// Reads `protects = { users = "id" }`. Leaves the name of each table empty: [`together`] sets it once all datasets are
+/// known.
 pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     let Some(value) = keys.value("protects") else { return Vec::new() };
     let Some(table) = value.as_table() else {
@@ -140,7 +141,8 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
     protects
 }
 
-/// Checks each inbox against all other datasets, and sets the tables in `protects`.
+/// Sets the tables in `protects`. Checks that inbox datasets have only supported checks, and that no inbox overlaps a
+/// table's folder or another inbox.
 pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults) {
     let tables: BTreeMap<String, TableName> =
         datasets.values().map(|dataset| (dataset.name.clone(), dataset.table.clone())).collect();

@@ -24,7 +24,7 @@ pub fn folders(keys: &Keys) -> Vec<String> {
     columns
 }
 
-/// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in file order.
+/// Reads `columns = { id = "bigint", name = "string" }`. Returns the columns in the order of their declaration.
 pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
     let value = keys.value("columns")?;
     let Some(table) = value.as_table().filter(|table| !table.is_empty()) else {
@@ -71,7 +71,7 @@ pub fn location(text: &str) -> Result<Location, String> {
     text.parse::<Location>().map_err(|error| error.message().to_owned())
 }
 
-/// Checks that Athena can use a name without quotes.
+/// Checks that Athena accepts a name without quotes.
 pub fn identifier(text: &str) -> Result<String, String> {
     let good = text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{error::Result, layout::Key};
 
-/// The location of `datasets.toml`, which the environment variable `DATASETS` contains.
+/// The location of `datasets.toml`, as the environment variable `DATASETS` gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     S3(Key),

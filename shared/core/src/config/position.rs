@@ -40,15 +40,15 @@ impl<'a> Positions<'a> {
     }
 
     /// Returns the position of the last key in a path such as `datasets.users.checks`. If that key doesn't exist,
-    /// returns the position of its deepest existing parent.
+    /// returns the position of its deepest existing parent, or the start of the file if it has none.
     pub fn find(&self, path: &str) -> Position {
         let byte = deepest(&self.table, path).map_or(0, |(_, byte)| byte);
         Position::of(self.text, byte)
     }
 }
 
-/// Returns the length of the part of `path` that didn't match, and the byte offset of the deepest matching key. A key
-/// may contain dots, so several keys can match. The one that leaves the shortest rest wins.
+/// Finds the key that matches the longest beginning of `path`. Returns the length of the rest of `path`, and the byte
+/// offset of the key. A key may contain dots, so several keys can match. The shortest rest wins.
 fn deepest(table: &DeTable, path: &str) -> Option<(usize, usize)> {
     let of = |(key, value): (&Spanned<_>, &Spanned<DeValue>)| {
         let name: &std::borrow::Cow<str> = key.get_ref();

@@ -1,4 +1,4 @@
-//! Reads the keys of a TOML table one by one. Collects all faults, and the keys that were read, to detect unknown ones.
+//! Reads the keys of a TOML table one by one, and collects all faults. A key that is never read is reported as unknown.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 /// One problem in the file, and its position.
 pub struct Fault {
     pub at: At,
-    /// The message for people. It starts with the key path, if there is one.
+    /// The message to show. It starts with the key path, if there is one.
     pub message: String,
 }
 
@@ -28,7 +28,7 @@ impl Faults {
         self.add(At::Key(path.into()), path, fault);
     }
 
-    /// Adds a fault that names the table at `path`, but has the position of the `key` in it that causes the fault.
+    /// Adds a fault whose message names the table at `path`, but whose position is that of `key` in this table.
     fn push_key(&self, path: &str, key: &str, fault: impl std::fmt::Display) {
         self.add(At::Key(child_path(path, key)), path, fault);
     }
@@ -51,12 +51,13 @@ fn child_path(path: &str, key: &str) -> String {
     if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 
-/// Reads one TOML table.
+/// A TOML table whose keys are read one by one. A method that expects a certain type adds a fault and returns `None` if
+/// the value has another type. A missing value is also `None`, without a fault.
 pub struct Keys<'a> {
     path: String,
     table: &'a Table,
     faults: &'a Faults,
-    /// The keys that have been read so far.
+    /// The keys that have been asked for so far, in order. The file may lack some of them.
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -65,6 +66,7 @@ impl<'a> Keys<'a> {
         Self { path: path.into(), table, faults, known: RefCell::default() }
     }
 
+    /// Returns the full path of a key in this table.
     pub fn at(&self, key: &str) -> String {
         child_path(&self.path, key)
     }
@@ -91,7 +93,7 @@ impl<'a> Keys<'a> {
         self.table.get(key)
     }
 
-    /// Reads a value with `read`. If it returns `None`, adds a fault that says what was `expected`.
+    /// Reads a value with `read`. If `read` returns `None`, adds a fault that says what was `expected`.
     fn typed<T>(&self, key: &'static str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.value(key)?;
         let read = read(value);
@@ -140,14 +142,14 @@ impl<'a> Keys<'a> {
         self.typed(key, "a list with only non-empty strings", read)
     }
 
-    /// Reads a table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores it, with
-    /// its path relative to this table and its value.
+    /// Reads a nested table whose keys are names chosen by the user. Returns each name in lower case, as Glue stores
+    /// it, with its path relative to this table, and its value.
     pub fn entries(&self, key: &'static str) -> impl Iterator<Item = (String, String, &'a Value)> {
         let table = self.typed(key, "a table", Value::as_table);
         table.into_iter().flatten().map(move |(name, value)| (name.to_lowercase(), format!("{key}.{name}"), value))
     }
 
-    /// Returns all entries in this table, for tables whose keys are chosen by the user.
+    /// Returns all entries in this table. For tables whose keys are names chosen by the user.
     pub fn all(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.table.iter()
     }

@@ -70,6 +70,8 @@ impl Kept {
     }
 }
 
+/// The minimum of `abandoned`. Sweep can't tell a run in progress from one that has died, so it must not delete their
+/// data too soon.
 const MIN_ABANDONED: SignedDuration = SignedDuration::from_hours(1);
 
 /// Reads `on_drift`, which may also be given by its old name, `on_unflip`.
@@ -119,7 +121,7 @@ impl Defaults {
         }
     }
 
-    /// Returns the sizes in bytes, with the defaults filled in.
+    /// Returns the sizes of row groups and files in bytes, with the defaults filled in.
     pub fn parquet(&self) -> Parquet {
         let default = Parquet::default();
         let bytes = |mb: Option<u64>, default| mb.map_or(default, |mb| mb.saturating_mul(1 << 20));

@@ -29,7 +29,7 @@ impl Source {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
-    /// The number of connections that read at the same time. Each reads one part of the rows. At least 1.
+    /// The number of connections that read at the same time, each one part of the rows. At least 1.
     pub parallel: u32,
     /// The column in the query result whose values are divided into ranges, one for each part.
     pub split_by: Option<String>,
@@ -46,7 +46,7 @@ pub struct Mysql {
     pub session: Session,
 }
 
-/// How to log in to a database, and its timeouts.
+/// How to log in to a database, and the timeouts of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Session {
     pub auth: Auth,
@@ -123,7 +123,7 @@ pub struct Athena {
     /// The query, without a trailing semicolon.
     pub query: String,
     pub workgroup: String,
-    /// The partition columns, which become folders, in lower case. The outermost folder comes first.
+    /// The partition columns, in lower case. Each becomes one level of folders, the first column the outermost.
     pub partition_by: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ pub struct GlueJob {
     pub timeout: u32,
 }
 
-/// An inbox where applications put opt-outs, and how to publish them.
+/// An inbox into which applications put opt-outs, and how to publish them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inbox {
     pub location: Location,
@@ -145,10 +145,11 @@ pub struct Inbox {
     pub key: Vec<String>,
     /// The types of the key columns. `None` means that they are taken from the live table.
     pub types: Option<Key>,
-    /// The number of buckets. `None` means that it depends on the number of rows.
+    /// The number of buckets, a power of two up to 1024. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
-    /// The shortest time between two refreshes. A refresh that comes sooner waits for the next event or the schedule.
+    /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to
+    /// the next event or the schedule.
     pub min_interval: SignedDuration,
-    /// The source of another table with the same columns, which an explicit `reconcile` merges.
+    /// A source of consent records with the same columns. A request with the action `reconcile` merges all of them.
     pub reconcile: Option<Box<Source>>,
 }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
-/// The keys of a source that say how to read it and don't affect its rows.
+/// The options of a source that say how to access it, and don't affect its rows.
 const ACCESS_KEYS: [&str; 10] = [
     "url",
     "secret",
@@ -20,8 +20,9 @@ const ACCESS_KEYS: [&str; 10] = [
     "timeout",
 ];
 
-/// Returns the SHA-256, in hex, of the settings that decide the content. How to connect to the source is left out, and
-/// with it every password.
+/// Returns the SHA-256, in hex, of the settings that decide the content. `table` is the dataset's entry in the file,
+/// and the other arguments include the defaults. How to access the source is left out, so that a new password doesn't
+/// change the hash. The source in `reconcile` is hashed with all its options.
 pub fn spec(table: &Table, unrepresentable: OnUnrepresentable, database: &str, location: &Location) -> String {
     let mut table = table.clone();
     if unrepresentable == OnUnrepresentable::Null {

@@ -4,15 +4,14 @@ use crate::{config::Config, error::Kind};
 
 pub const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
-/// Parses a faulty file. Returns one line for each fault: `datasets.toml: key.path: message`.
+/// Parses a `datasets.toml` that has faults. Returns one line for each fault: `datasets.toml: key.path: message`.
 pub fn faults(text: &str) -> String {
     let error = Config::parse("datasets.toml", text).unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     without_positions(error.message())
 }
 
-/// Removes the positions from an error of [`Config::parse`]: each line becomes
-/// `file: key.path: message`.
+/// Removes the positions from an error of [`Config::parse`]: each line becomes `file: key.path: message`.
 pub fn without_positions(message: &str) -> String {
     let line = |line: &str| {
         let mut parts = line.splitn(4, ':');

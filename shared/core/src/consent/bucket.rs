@@ -1,7 +1,8 @@
 //! Assigns keys to buckets, and decides how many buckets a table has.
 //!
 //! The bucket of a key is the XXH64 hash of its bytes ([`super::key`]), with seed 0, modulo the number of buckets. That
-//! number is a power of two and is stored in each manifest. Neither the hash nor the modulo may ever change.
+//! number is a power of two and is stored in each manifest. Neither the hash nor the modulo may ever change, because
+//! published tables depend on both.
 
 use twox_hash::XxHash64;
 
@@ -12,12 +13,13 @@ pub fn of(key: &[u8], buckets: u32) -> u32 {
 
 /// The target number of rows in a bucket.
 ///
-/// A refresh pays one request for every bucket, changed or not ($0.000005). Rewriting a row costs less than a
-/// hundred-thousandth of that, so one bucket would be the cheapest. More buckets let a refresh use all cores, and limit
-/// the memory that each core needs.
+/// A refresh makes one request for every bucket, changed or not, which costs $0.000005. Rewriting a row costs less than
+/// a hundred-thousandth of that, so a single bucket would be the cheapest. But more buckets let a refresh use all
+/// cores, and limit the memory that each core needs.
 const ROWS_PER_BUCKET: u64 = 1 << 16;
 
-/// The maximum number of buckets if the dataset doesn't set it: 64 copies cost $0.0003 per refresh.
+/// The maximum number of buckets if the dataset doesn't set the number. At $0.000005 each, copying 64 buckets costs
+/// $0.0003 per refresh.
 pub const MOST: u32 = 64;
 
 /// Returns the number of buckets for a table with this many rows: 1 for up to 65,536 rows, 16 for a million, 64 for 2.1
@@ -27,9 +29,9 @@ pub fn usual(rows: u64) -> u32 {
     wanted.clamp(1, u64::from(MOST)) as u32
 }
 
-/// Returns the number of buckets for the next generation, when the table has `now` buckets and the dataset's setting is
-/// `set`. The setting wins. Without it, the number grows only when it is four times too small, because a change
-/// rewrites the whole table, and it never shrinks.
+/// Returns the number of buckets for the next generation of a table that now has `now` buckets. The dataset's setting
+/// `set` takes precedence. Without it, the number never shrinks, and it grows only if [`usual`] is at least four times
+/// as large, because a change rewrites the whole table.
 pub fn next(now: Option<u32>, set: Option<u32>, rows: u64) -> u32 {
     match (set, now) {
         (Some(set), _) => set,
@@ -44,8 +46,8 @@ mod tests {
     use super::*;
     use crate::consent::key::{Key, Type, Value};
 
-    /// The literals are from another implementation of XXH64. Published tables depend on them: with another hash, a
-    /// person would be in two buckets.
+    /// The literals are from another implementation of XXH64. Published tables depend on them: with another hash, one
+    /// person could be in two buckets.
     #[test]
     fn bucket_of_a_key_never_changes() {
         let key = |values: &[Value]| {

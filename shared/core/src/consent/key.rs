@@ -1,4 +1,4 @@
-//! Encodes keys with one or more columns as bytes. Encoded keys sort like the columns' values.
+//! Encodes keys with one or more columns as bytes. Encoded keys sort in the same order as their values.
 //!
 //! `bigint` and `int` are big-endian with the sign bit flipped. A string is its UTF-8 bytes. If another column follows,
 //! each zero byte is escaped as `00 FF` and the string ends with `00 00`. The encoding decides the bucket of a key, so
@@ -6,6 +6,7 @@
 
 use crate::schema::{Column, GlueType};
 
+/// The type of a key column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Bigint,
@@ -19,6 +20,7 @@ pub struct Key {
     pub columns: Vec<(String, Type)>,
 }
 
+/// The value of one key column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
     Whole(i64),
@@ -26,7 +28,7 @@ pub enum Value<'a> {
 }
 
 impl Type {
-    /// Returns the key type for a Glue type; `None` if a key column can't have that type.
+    /// Returns the key type for a Glue type, or `None` if a key column can't have that type.
     pub fn of(glue_type: &str) -> Option<Type> {
         match GlueType::parse(glue_type) {
             Ok(GlueType::Bigint) => Some(Type::Bigint),
@@ -46,8 +48,8 @@ impl Type {
 }
 
 impl Key {
-    /// Returns the length of every key in bytes; `None` if keys differ in length, because one of the columns is a
-    /// string.
+    /// Returns the length of every encoded key in bytes, or `None` if the length varies, because one of the columns is
+    /// a string.
     pub fn width(&self) -> Option<usize> {
         self.columns.iter().map(|(_, kind)| kind.width()).sum()
     }
@@ -58,8 +60,8 @@ impl Key {
         self.columns.iter().map(column).collect()
     }
 
-    /// Appends the value of column `at` to a key that contains all columns before it. The error says why the column
-    /// can't hold the value, but doesn't contain the value.
+    /// Appends the value of column `at` to the encoded key `to`, which contains all columns before it. The error says
+    /// why the column can't hold the value, but doesn't contain the value.
     pub fn push(&self, at: usize, value: Value, to: &mut Vec<u8>) -> Result<(), &'static str> {
         let Some((_, kind)) = self.columns.get(at) else { return Err("has no such column") };
         match (kind, value) {
@@ -87,7 +89,8 @@ impl Key {
         Ok(())
     }
 
-    /// Calls `each` with each column's index and value in a key. Returns `false` if [`Key::push`] did not make the key.
+    /// Decodes a key, and calls `each` with the index and the value of each column. Returns `false` if the bytes are
+    /// not a key that [`Key::push`] encoded. By then, `each` may have been called for some columns.
     pub fn split(&self, mut key: &[u8], mut each: impl FnMut(usize, Value)) -> bool {
         let mut unescaped = Vec::new();
         for (at, (_, kind)) in self.columns.iter().enumerate() {
@@ -128,7 +131,7 @@ impl Key {
     }
 }
 
-/// The maximum length of a string in a key, in bytes.
+/// The maximum length of each string in a key, in bytes, before it is escaped.
 const MAX_STRING_BYTES: usize = 1024;
 
 impl Type {

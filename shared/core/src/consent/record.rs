@@ -31,21 +31,21 @@ impl FromStr for ConsentState {
     }
 }
 
-/// A consent record without its key. The derived order is the rule that decides between two records: the later time
-/// wins; if the times are equal, the more protective state does.
+/// A consent record without its key. The derived order decides which of two records counts: the one with the later
+/// time, or with equal times the one with the more protective state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConsentRecord {
-    /// Microseconds since 1970.
+    /// Microseconds since 1970-01-01 UTC.
     pub occurred_at: i64,
     pub state: ConsentState,
 }
 
-/// Returns which of two consent records for the same key counts. Commutative, associative and idempotent.
+/// Returns which of two consent records for the same key counts. The rule is commutative, associative and idempotent.
 pub fn later(one: ConsentRecord, other: ConsentRecord) -> ConsentRecord {
     one.max(other)
 }
 
-/// The column that contains a record's state.
+/// The name of the column that contains a record's state.
 pub const STATE: &str = "state";
-/// The column that contains a record's time.
+/// The name of the column that contains a record's time.
 pub const OCCURRED_AT: &str = "occurred_at";

@@ -5,20 +5,22 @@ use super::{
     record::{ConsentRecord, ConsentState, later},
 };
 
-/// A run of records, in any order. [`RecordColumns::sorted`] leaves one record per key, in key order.
+/// A run of records, in any order and perhaps with several for the same key. [`RecordColumns::sorted`] leaves one
+/// record per key, in key order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordColumns {
-    /// The length of every key in bytes; `None` if keys differ in length.
+    /// The length of every key in bytes, or `None` if the length varies.
     width: Option<usize>,
+    /// The bytes of all keys, one key after another.
     keys: Vec<u8>,
-    /// The end of each key in `keys`; empty if there is a width.
+    /// The offset in `keys` at which each key ends. Empty if all keys have the same length.
     ends: Vec<usize>,
     times: Vec<i64>,
     states: Vec<ConsentState>,
 }
 
 impl RecordColumns {
-    /// Returns an empty run. `width` is [`crate::consent::key::Key::width`].
+    /// Returns an empty run. `width` is the result of [`Key::width`](crate::consent::key::Key::width).
     pub fn new(width: Option<usize>) -> RecordColumns {
         RecordColumns { width, ..RecordColumns::default() }
     }
@@ -67,7 +69,8 @@ impl RecordColumns {
         self.keys.len() + self.ends.len() * 8 + self.times.len() * 9
     }
 
-    /// Appends the run as bytes. [`RecordColumns::read`] needs the same width and number of records to read it back.
+    /// Appends the run to `to` as bytes. They contain neither the width nor the number of records, so
+    /// [`RecordColumns::read`] must be given both.
     pub fn write(&self, to: &mut Vec<u8>) {
         to.extend(self.times.iter().flat_map(|time| time.to_le_bytes()));
         to.extend(self.states.iter().map(|state| *state as u8));
@@ -75,7 +78,8 @@ impl RecordColumns {
         to.extend_from_slice(&self.keys);
     }
 
-    /// Reads a run back from the bytes that [`RecordColumns::write`] wrote. May panic on other bytes.
+    /// Reads a run back from the bytes that [`RecordColumns::write`] wrote. May panic if the bytes, the width or the
+    /// number of records are different.
     #[expect(clippy::expect_used, reason = "each chunk has eight bytes")]
     pub fn read(width: Option<usize>, records: usize, bytes: &[u8]) -> RecordColumns {
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
@@ -95,7 +99,7 @@ impl RecordColumns {
         (0..self.len()).map(|at| (self.key(at), self.word(at)))
     }
 
-    /// Returns one record per key, the one that counts according to [`later`], in key order.
+    /// Sorts the records by key. Of several records for one key, keeps the one that counts according to [`later`].
     pub fn sorted(self) -> RecordColumns {
         if (1..self.len()).all(|at| self.key(at - 1) < self.key(at)) {
             return self;
@@ -111,7 +115,8 @@ impl RecordColumns {
         sorted
     }
 
-    /// Merges two sorted runs into one. Also returns how many keys in `changes` are new or changed a record.
+    /// Merges `changes` into this run. Both must be sorted. Also returns how many keys are new or have a changed
+    /// record.
     pub fn merged(self, changes: &RecordColumns) -> (RecordColumns, u64) {
         if changes.is_empty() {
             return (self, 0);
@@ -141,7 +146,7 @@ impl RecordColumns {
         (all, changed)
     }
 
-    /// Splits the records by bucket, in the same order.
+    /// Splits the run into one run per bucket. The order of the records stays the same.
     pub fn partition_by_bucket(&self, buckets: u32) -> Vec<RecordColumns> {
         let mut partition_by_bucket = vec![RecordColumns::new(self.width); buckets as usize];
         for (key, word) in self.records() {
@@ -150,7 +155,7 @@ impl RecordColumns {
         partition_by_bucket
     }
 
-    /// Adds all records of another run.
+    /// Appends all records of another run with the same width.
     pub fn extend(&mut self, other: &RecordColumns) {
         let before = self.keys.len();
         self.keys.extend_from_slice(&other.keys);
@@ -159,8 +164,8 @@ impl RecordColumns {
         self.states.extend_from_slice(&other.states);
     }
 
-    /// Returns an empty run with capacity for `len` records. `bytes` is the length of all keys together; it is used
-    /// only if there is no width.
+    /// Returns an empty run with capacity for `len` records. `bytes` is the total length of all keys, and is ignored if
+    /// there is a width.
     pub fn with_capacity(width: Option<usize>, len: usize, bytes: usize) -> RecordColumns {
         let bytes = width.map_or(bytes, |width| width * len);
         let ends = Vec::with_capacity(if width.is_none() { len } else { 0 });

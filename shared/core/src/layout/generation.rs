@@ -65,7 +65,7 @@ impl FromStr for Generation {
         let bad = || Error::input(format!("{text:?} is not a generation: expected blue-ULID or green-ULID"));
         let (colour, ulid) = text.split_once('-').ok_or_else(bad)?;
         let parsed = Ulid::from_string(ulid).map_err(|_| bad())?;
-        // Accept only the canonical spelling: any other would be a second path to the same generation.
+        // Accepts only the canonical spelling, because any other would be a second path to the same generation.
         if parsed.to_string() != ulid {
             return Err(bad());
         }

@@ -21,7 +21,8 @@ impl Group {
         self.prefix.folder("_groups")
     }
 
-    /// Returns the key of the group's record, which says which generations belong together.
+    /// Returns the key of the group's record, which says which generations belong together and whether a flip is under
+    /// way.
     pub fn record(&self) -> Key {
         self.folder().key(&format!("{}.json", self.name))
     }

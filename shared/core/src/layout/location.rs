@@ -38,7 +38,7 @@ impl FromStr for Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub key: Key,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
     /// The ETag, without the quotes that S3 puts around it.
     pub etag: String,
@@ -62,7 +62,8 @@ impl Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{}{name}/", self.prefix) }
     }
 
-    /// Returns whether the locations are equal or one contains the other. It matters because Athena reads sub-folders.
+    /// Returns whether the locations are equal or one contains the other. Athena reads sub-folders, so a table at the
+    /// outer location would also contain the data at the inner one.
     pub fn overlaps(&self, other: &Location) -> bool {
         self.bucket == other.bucket
             && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))

@@ -1,10 +1,12 @@
-//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does.
+//! Formats and parses colours, generations, and the S3 paths of tables and groups. No other module does. Also names the
+//! temporary tables of audits.
 //!
 //! ```text
 //! s3://BUCKET/PREFIX/TABLE/COLOUR-ULID/part-00000.parquet
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
+//! s3://BUCKET/PREFIX/TABLE/_views.json
 //! s3://BUCKET/PREFIX/TABLE/_returns/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.json

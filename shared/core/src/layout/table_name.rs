@@ -17,16 +17,17 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The prefix of audit table names. An audit registers its candidate as a temporary table so that Athena can query it.
+/// The prefix of the names of audit tables. An audit registers its candidate as such a temporary table, so that Athena
+/// can query it.
 pub const AUDIT_TABLES: &str = "turntable_audit_";
 
-/// Returns the audit table's name, `turntable_audit_DATASET_ULID`, in lower case because that is how Glue stores names.
-/// Each audit has its own ULID, so no two audits share a table.
+/// Returns the name of an audit table, `turntable_audit_DATASET_ULID`, in lower case, as Glue stores names. Each audit
+/// has its own ULID, so no two audits share a table.
 pub fn audit_table(dataset: &str, audit: Ulid) -> String {
     format!("{AUDIT_TABLES}{dataset}_{}", audit.to_string().to_lowercase())
 }
 
-/// Returns the ULID of the audit that a table was registered for; `None` if it is not an audit table.
+/// Returns the ULID of the audit that a table was registered for, or `None` if the table isn't an audit table.
 pub fn parse_audit_table(table: &str) -> Option<Ulid> {
     let (_, audit) = table.strip_prefix(AUDIT_TABLES)?.rsplit_once('_')?;
     Ulid::from_string(&audit.to_uppercase()).ok()

@@ -7,7 +7,8 @@ use super::{
     location::{Key, Location},
 };
 
-/// The S3 folder of one table: `s3://BUCKET/PREFIX/TABLE/`. Everything that belongs to the table lies under it.
+/// The S3 folder of one table, `s3://BUCKET/PREFIX/TABLE/`, and the paths in it. All objects of the table are in this
+/// folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TablePaths(Location);
 
@@ -73,8 +74,8 @@ impl TablePaths {
         self.0.folder(RETURNS)
     }
 
-    /// Returns the key of the intent to flip to a generation that may have been live before. The intent is written
-    /// before the table is touched. `flip` is the ULID of that flip.
+    /// Returns the key of the intent to make a flip to a generation that may have been live before. `flip` is the ULID
+    /// of that flip. The intent is written before the table is updated.
     pub fn revert_intent(&self, flip: Ulid) -> Key {
         self.revert_intents().key(&format!("{flip}.json"))
     }
@@ -84,7 +85,7 @@ impl TablePaths {
         self.0.key("_views.json")
     }
 
-    /// Returns the key of the mark that says that sweep is deleting a generation. The mark exists as long as the
+    /// Returns the key of the mark that says that sweep is deleting a generation. The mark exists for as long as the
     /// deletion takes.
     pub fn sweeping(&self, generation: &Generation) -> Key {
         self.0.folder(SWEEPING).key(&format!("{generation}.json"))
@@ -99,12 +100,12 @@ impl TablePaths {
         self.runs().key(&format!("{generation}.json"))
     }
 
-    /// Returns the key of the record that says that the engine run failed.
+    /// Returns the key of the record that says that an engine run failed.
     pub fn failed(&self, generation: &Generation) -> Key {
         self.runs().key(&format!("{generation}{FAILED}.json"))
     }
 
-    /// Returns the kind of an object in this table's folder; `None` if the object is unmanaged.
+    /// Returns the kind of an object in this table's folder, or `None` if the object is unmanaged.
     pub fn parse(&self, key: &Key) -> Option<ObjectKind> {
         let rest = key.key.strip_prefix(&self.0.prefix).filter(|_| key.bucket == self.0.bucket)?;
         let (folder, name) = match rest.split_once('/') {
@@ -133,21 +134,22 @@ impl TablePaths {
         }
     }
 
-    /// Returns this table's generation at a location; `None` if the location is unmanaged.
+    /// Returns this table's generation at a location, or `None` if the location is unmanaged.
     pub fn parse_generation(&self, location: &Location) -> Option<Generation> {
         let rest = location.prefix.strip_prefix(&self.0.prefix).filter(|_| location.bucket == self.0.bucket)?;
         rest.strip_suffix('/')?.parse().ok()
     }
 
-    /// Returns the table and the generation that a location belongs to, whichever table it is; `None` if it is not a
-    /// generation's location.
+    /// Returns the generation at a location and the paths of its table, which may be any table. Returns `None` if this
+    /// isn't a generation's location.
     pub fn of_generation(location: &Location) -> Option<(TablePaths, Generation)> {
         let (folder, generation) = location.prefix.strip_suffix('/')?.rsplit_once('/')?;
         let paths = TablePaths(Location { bucket: location.bucket.clone(), prefix: format!("{folder}/") });
         Some((paths, generation.parse().ok()?))
     }
 
-    /// Returns the table and the generation that a manifest's key names; `None` if it is not a manifest's key.
+    /// Returns the generation that a manifest's key names and the paths of its table. Returns `None` if this isn't a
+    /// manifest's key.
     pub fn parse_manifest(key: &Key) -> Option<(TablePaths, Generation)> {
         let (folder, name) = key.key.rsplit_once(&format!("{MANIFESTS}/"))?;
         let generation = name.strip_suffix(".json")?.parse().ok()?;
@@ -157,7 +159,7 @@ impl TablePaths {
         Some((TablePaths(Location { bucket: key.bucket.clone(), prefix: folder.into() }), generation))
     }
 
-    /// Returns the ULID of the flip whose record has this key; `None` if it is not a flip record's key.
+    /// Returns the ULID of the flip whose record has this key, or `None` if this isn't a flip record's key.
     pub fn parse_flip(&self, key: &Key) -> Option<Ulid> {
         let name = key.key.strip_prefix(&self.flips().prefix)?.strip_suffix(".json")?;
         Ulid::from_string(name).ok()

@@ -1,4 +1,4 @@
-//! In-memory implementations of the ports, for tests: [`objects`] is S3, and [`query`] is Athena.
+//! In-memory implementations of ports, for tests: [`objects`] is S3, and [`query`] is Athena.
 
 pub mod objects;
 pub mod query;

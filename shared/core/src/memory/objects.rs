@@ -29,7 +29,8 @@ pub struct Objects(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
-    /// The number of writes so far. Each write has a time one second after the previous one.
+    /// The number of objects written and multipart uploads started so far. It is also the clock: each takes place one
+    /// second after the previous one.
     writes: i64,
 }
 
@@ -46,10 +47,11 @@ impl Object {
     }
 }
 
-/// The only bucket that doesn't exist.
+/// The name of the only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
 
-/// Returns a stream's chunk size in bytes. Even small objects arrive in several chunks, and large ones in not too many.
+/// Returns the chunk size, in bytes, for streaming an object of `size` bytes. It is small enough that even a small
+/// object arrives in several chunks, and large enough that a large one doesn't arrive in too many.
 fn chunk_size(size: usize) -> usize {
     (size / 16).clamp(100, 64 << 10)
 }
@@ -76,29 +78,29 @@ impl Objects {
         self.state().objects.remove(&key);
     }
 
-    /// Starts a multipart upload and leaves it unfinished.
+    /// Starts a multipart upload, as another writer would, and leaves it unfinished.
     pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
     }
 
-    /// Returns the keys of all unfinished uploads.
+    /// Returns the keys of all unfinished multipart uploads, as `s3://BUCKET/KEY`.
     pub fn unfinished(&self) -> Vec<String> {
         self.state().uploads.iter().map(|upload| upload.key.to_string()).collect()
     }
 
-    /// Returns the keys of all objects, in order.
+    /// Returns the keys of all objects, as `s3://BUCKET/KEY`, in order.
     pub fn keys(&self) -> Vec<String> {
         self.state().objects.keys().map(Key::to_string).collect()
     }
 
-    /// Returns an object's content without counting a call.
+    /// Returns an object's content, or `None` if the object doesn't exist.
     pub fn body(&self, at: &str) -> Option<Bytes> {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().objects.get(&key).map(|object| object.body.clone())
     }
 
-    /// Returns an object's ETag without counting a call.
+    /// Returns an object's ETag, or `None` if the object doesn't exist.
     pub fn etag(&self, at: &Key) -> Option<String> {
         self.state().objects.get(at).map(|object| object.etag.clone())
     }
@@ -232,7 +234,7 @@ impl port::Objects for Objects {
     }
 }
 
-/// Objects of this size in bytes or more are uploaded in parts. S3 lists an upload from its first part on.
+/// Objects of at least this many bytes are uploaded in parts. S3 lists an unfinished upload from its first part on.
 const PART: usize = 8 << 20;
 
 struct Upload {
@@ -264,7 +266,7 @@ impl port::Upload for Upload {
     async fn abort(self: Box<Self>) {}
 }
 
-/// Removes the upload from the unfinished ones, whether it was finished, aborted or dropped.
+/// Removes the upload from the unfinished ones, no matter whether it was finished, aborted or only dropped.
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(begun) = &self.begun {

@@ -1,4 +1,4 @@
-//! In-memory Athena: a function that maps SQL to an answer.
+//! In-memory Athena: answers each query with a function that a test can set.
 
 use std::{
     future::poll_fn,
@@ -17,6 +17,7 @@ use crate::{
 
 type Answer = Arc<dyn Fn(&str) -> Result<Answered> + Send + Sync>;
 
+/// An in-memory Athena, which also records the queries that it ran.
 pub struct Memory {
     answer: Mutex<Answer>,
     asked: Mutex<Vec<String>>,
@@ -31,12 +32,12 @@ impl Default for Memory {
     }
 }
 
-/// Returns an answer that consists of one value and scanned 7 bytes.
+/// Returns the answer of a query that returned one value and scanned 7 bytes.
 pub fn one(value: &str) -> Answered {
     Answered { rows: vec![vec![Some(value.into())]], scanned: 7 }
 }
 
-/// Lets other tasks run, in any runtime.
+/// Lets other tasks run once. Works in any async runtime.
 async fn yield_now() {
     let mut is_first = true;
     poll_fn(|context| match mem::take(&mut is_first) {
@@ -50,7 +51,7 @@ async fn yield_now() {
 }
 
 impl Memory {
-    /// Returns a copy with the same answers and no queries yet.
+    /// Returns a copy with the same answers, but without the recorded queries.
     pub fn fork(&self) -> Memory {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let oldest = *self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,12 +63,12 @@ impl Memory {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(answer);
     }
 
-    /// Returns all queries so far, in order.
+    /// Returns the SQL of all queries so far, in order.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets when the oldest running query was submitted. `None` means that no query is running.
+    /// Sets the time at which the oldest running query was submitted. `None` means that no query is running.
     pub fn running_since(&self, oldest: Option<Timestamp>) {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }

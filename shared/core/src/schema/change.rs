@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{column::Column, glue_type::GlueType, text::Text};
 
-/// One difference. Columns are matched by name, as Athena does with Parquet, so their order doesn't matter.
+/// One difference between a table's columns and those in its new files. Columns are matched by name, as Athena does
+/// with Parquet, so their order doesn't matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Added {
@@ -192,7 +193,8 @@ mod tests {
             assert!(holds(wide, narrow), "{narrow} → {wide}");
             assert!(!holds(narrow, wide), "{wide} → {narrow}");
         }
-        // A larger scale leaves fewer digits before the decimal point.
+        // In these pairs, neither type holds the other. For example, with the same precision, a larger scale leaves
+        // fewer digits before the decimal point.
         for (a, b) in [
             ("decimal(10,2)", "decimal(10,4)"),
             ("int", "double"),

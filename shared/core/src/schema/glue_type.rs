@@ -31,7 +31,8 @@ pub enum GlueType {
 }
 
 impl GlueType {
-    /// Parses Glue's spelling, and also Athena's `integer` and `real`. The error says at which character it failed.
+    /// Parses Glue's spelling, and also Athena's `integer` and `real`. For a syntax error, the message gives the
+    /// position in characters.
     pub fn parse(text: &str) -> Result<GlueType, String> {
         let mut parser = Parser { text, rest: text };
         let glue_type = parser.glue_type(0)?;
@@ -81,7 +82,8 @@ impl fmt::Display for GlueType {
     }
 }
 
-/// How deep types may nest. Real tables don't nest deeper, and this depth can't exhaust the stack.
+/// The maximum nesting depth of a type. It keeps the recursive parser from exhausting the stack, and real tables don't
+/// nest deeper.
 const MAX_DEPTH: usize = 32;
 
 struct Parser<'a> {
@@ -175,7 +177,7 @@ impl<'a> Parser<'a> {
     }
 
     fn number(&mut self) -> Result<u8, String> {
-        // The length of varchar(65535) doesn't fit into a u8. It isn't used, so it may saturate.
+        // A length such as that of varchar(65535) doesn't fit into a u8. Lengths aren't used, so they may saturate.
         let word = self.word();
         word.parse::<u32>().map(|n| n.min(u8::MAX as u32) as u8).map_err(|_| self.fault())
     }

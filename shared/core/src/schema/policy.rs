@@ -11,7 +11,7 @@ pub enum Policy {
     /// Allows no changes.
     #[default]
     Strict,
-    /// Allows new columns, which are added at the end, and types that can hold every value of the old ones.
+    /// Allows new columns, which are added at the end, and wider types, which can hold every value of the old ones.
     Additive,
     /// Allows all changes, at the operator's own risk.
     Any,
@@ -32,7 +32,7 @@ impl Policy {
         if self == Policy::Strict { Policy::Strict } else { Policy::Any }
     }
 
-    /// Returns those differences between a table and its new files that this policy doesn't allow.
+    /// Returns the differences between a table's columns and those in its new files that this policy doesn't allow.
     pub fn refused(self, table: &[Column], files: &[Column]) -> Vec<Change> {
         changes(table, files).into_iter().filter(|change| !self.allows(change)).collect()
     }
@@ -47,7 +47,7 @@ impl Policy {
         }
     }
 
-    /// Returns the table's columns after a flip that this policy allows.
+    /// Returns the columns that the table has after a flip to these files, if this policy allows the flip.
     pub fn published(self, table: &[Column], files: &[Column]) -> Vec<Column> {
         let file = |name: &str| files.iter().find(|file| file.name == name);
         match self {

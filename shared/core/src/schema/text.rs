@@ -5,12 +5,12 @@
 pub enum Text {
     String,
     Varchar(u32),
-    /// Values are padded to this length by the engine.
+    /// Has a fixed length, to which Athena pads shorter values.
     Char(u32),
 }
 
 impl Text {
-    /// Parses a Glue type, or returns `None` if it isn't a text type.
+    /// Parses a Glue type. Returns `None` if it isn't a text type.
     pub fn parse(glue_type: &str) -> Option<Text> {
         let text: String = glue_type.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
         if text == "string" {
