@@ -105,6 +105,7 @@ pub enum Trigger {
     Operator,
 }
 
+/// Whether a candidate goes live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     AlreadyLive,

@@ -56,6 +56,7 @@ pub struct Set {
     pub tables: BTreeMap<String, Member>,
 }
 
+/// A table of a set, and the generation that the set names for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// `DATABASE.TABLE` in Glue.
@@ -75,6 +76,7 @@ pub struct Flipping {
     pub back: Option<String>,
 }
 
+/// A flip that was reverted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WentBack {
     #[serde(with = "text")]
@@ -83,6 +85,7 @@ pub struct WentBack {
     pub why: String,
 }
 
+/// A set that was live before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     #[serde(flatten)]
@@ -156,7 +159,7 @@ impl Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// Returns the record after the decision to revert the flip under way, with the reason.
+    /// Returns the record after the decision to revert the flip under way. `why` is the reason.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }

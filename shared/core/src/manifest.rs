@@ -18,6 +18,7 @@ use crate::{
 /// The manifest format version that this version of Turntable writes and reads.
 pub const VERSION: u32 = 1;
 
+/// The contents of `_manifests/COLOUR-ULID.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub version: u32,
@@ -40,8 +41,8 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// How many values became NULL, by column, because the column's type can't represent them (`on_unrepresentable =
-    /// "null"`).
+    /// How many values became NULL, by column, because the column's type can't represent them. Only with
+    /// `on_unrepresentable = "null"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
     /// Set only in a merge of opt-outs.
@@ -166,8 +167,8 @@ pub struct File {
 }
 
 impl Manifest {
-    /// Returns a manifest that is neither of a merge nor of a group run. Every manifest is made by this function;
-    /// callers then set `merge` or `group`.
+    /// Returns a manifest without `merge` and `group`. Every manifest is made by this function; callers then set these
+    /// fields.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
         let Identity { dataset, generation, location, base, as_of, spec } = identity;
         let Contents { typed_by, columns, partitions, files, nulled } = contents;
@@ -204,7 +205,8 @@ impl Manifest {
         json.expect("a manifest has only string keys")
     }
 
-    /// Parses the manifest at a key, and checks that it describes `generation`.
+    /// Parses the manifest at a key, and checks that it describes `generation`. Fails with `Corrupt` if it doesn't, or
+    /// if the JSON is invalid or has another format version.
     pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Versioned {

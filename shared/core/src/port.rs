@@ -49,6 +49,7 @@ pub trait Catalog: Send + Sync {
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 }
 
+/// The result of updating or creating a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Done,
@@ -56,6 +57,7 @@ pub enum Update {
     Conflict,
 }
 
+/// The result of writing an object create-if-absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Created,
@@ -89,7 +91,7 @@ pub trait Objects: Send + Sync {
     /// Returns the object as a stream. Fails if the object is missing or its ETag is not `etag`.
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks>;
 
-    /// Returns the object's entry; `None` if it does not exist.
+    /// Returns the object's size, ETag and modification time; `None` if it does not exist.
     async fn head(&self, at: &Key) -> Result<Option<Entry>>;
 
     /// Returns all objects under the location whose keys are greater than `after`, in key order.
@@ -155,6 +157,7 @@ pub trait Query: Send + Sync {
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
+/// The answer to a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answered {
     /// The first rows of the result, without the header row; NULL is `None`. Athena returns at most 100 rows, including
@@ -181,7 +184,7 @@ pub trait TokenSigner: Send + Sync {
 /// A message queue, through which `export` invokes itself once for each dataset.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Sends every body. The error says how many messages were not sent; sending again may send some of them twice.
+    /// Sends every body. An error says how many messages were not sent; sending all of them again may send some twice.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
 
     /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
@@ -208,6 +211,7 @@ pub trait Engine: Send + Sync {
     async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>>;
 }
 
+/// What an engine reports about a run.
 #[derive(Debug)]
 pub struct Progress {
     /// The location that the run writes to; `None` if Turntable did not start the run.

@@ -15,6 +15,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flip {
     pub dataset: String,
+    /// When the record was written, after the table had been updated.
     pub at: Timestamp,
     /// The location that was live before; `None` if there was no table or if it is no longer known.
     pub from: Option<Location>,
@@ -183,7 +184,7 @@ pub(crate) mod text {
     }
 }
 
-/// Parses a record's JSON. `at`, the record's key, is used only in the error.
+/// Parses a record's JSON. Fails with `Corrupt` if it is invalid; the error names `at`, the record's key.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {
         Error::corrupt(format!("{at} was not written by Turntable: inspect it, then move it away")).caused_by(fault)

@@ -125,8 +125,9 @@ impl TableVersion {
     /// Returns the location if a flip can switch this table. `registered` says whether the table has at least one
     /// registered partition, and is used only if [`TableVersion::has_unprojected_keys`] is true.
     ///
-    /// # Errors `Config` for a view, an Iceberg table, partition keys without projection, or a location that is missing
-    /// or not in S3. `Conflict` if `storage.location.template` isn't inside the location.
+    /// # Errors
+    /// `Config` for a view, an Iceberg table, partition keys without projection, or a location that is missing or not
+    /// in S3. `Conflict` if `storage.location.template` isn't inside the location.
     pub fn flippable_location(&self, registered: bool) -> Result<Location> {
         let name = &self.name;
         if let Some(kind) = self.unsupported {

@@ -50,8 +50,9 @@ pub fn location(sql: &str) -> Option<Location> {
     head.trim_end().to_ascii_uppercase().ends_with(" TO").then(|| location.parse().ok()).flatten()
 }
 
-/// Returns a query for the number of partitions that the `UNLOAD` would write, counted only up to [`MAX_PARTITIONS`] +
-/// 1, and for the types of the partition columns. With columnar formats, the query reads only these columns.
+/// Returns a query for the number of partitions that the `UNLOAD` would write, and for the types of the partition
+/// columns. The query stops counting one partition above [`MAX_PARTITIONS`]. With columnar formats, it reads only these
+/// columns.
 pub fn question(athena: &Athena) -> String {
     let names: Vec<String> = athena.partition_by.iter().map(|name| format!("\"{name}\"")).collect();
     let types: String = names.iter().map(|name| format!(", max(typeof({name}))")).collect();

@@ -11,8 +11,8 @@ fn before(base: Option<&Manifest>) -> &[Consumed] {
     base.and_then(|base| base.merge.as_ref()).map_or(&[], |merge| &merge.consumed)
 }
 
-/// Returns the drops in `listed` that `base` has not consumed. `base` is the manifest of live, into which the refresh
-/// merges the drops.
+/// Returns the drops in `listed` that `base` has not consumed. `base` is live's manifest: the refresh merges the drops
+/// into live.
 pub fn unread<T: Clone>(listed: &[(InboxObject, T)], base: Option<&Manifest>) -> Vec<(InboxObject, T)> {
     let consumed: HashSet<&InboxObject> = before(base).iter().flat_map(|by| &by.drops).collect();
     listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()

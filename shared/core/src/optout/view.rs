@@ -21,8 +21,7 @@ impl View {
     }
 }
 
-/// Returns the view of the people who are opted out now, with their key, their state and the time since when it
-/// applies.
+/// Returns the view of the people who are opted out now, with their key, their state and its `occurred_at`.
 pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     let columns: Vec<String> =
         key.iter().map(|column| column.name.as_str()).chain([STATE, OCCURRED_AT]).map(quoted).collect();

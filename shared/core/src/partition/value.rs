@@ -68,8 +68,8 @@ impl Value {
         Err(format!("{trouble}: replace it in the source's query"))
     }
 
-    /// Returns the date `days` after 1970-01-01 as a value. Fails outside the years 1 to 9999, which are the ones
-    /// written with four digits.
+    /// Returns the date that is `days` after 1970-01-01, as a value. Fails outside the years 1 to 9999, which are the
+    /// ones written with four digits.
     pub fn date(days: i32) -> Result<Value, String> {
         match date(days.into()).map(|date| date.year()) {
             Ok(1..=9999) => Ok(Value::Date(days)),

@@ -62,6 +62,7 @@ pub enum OldestQuery {
     NotAsked(String),
 }
 
+/// What a sweep deletes and keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The generations to delete, oldest first.
@@ -79,6 +80,7 @@ pub struct Plan {
     pub oldest_replaced: Option<Timestamp>,
 }
 
+/// A generation that is kept, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub generation: Generation,
@@ -152,8 +154,8 @@ pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>)
 /// How long flip records and intents are kept, even if `retain.max_age` is shorter: 30 days.
 const MIN_RECORD_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// No sweep lasts this long, because a Lambda invocation lasts at most 15 minutes. So the sweep that wrote an older
-/// `_sweeping` mark has ended.
+/// A time that no sweep takes, because a Lambda invocation lasts at most 15 minutes. A `_sweeping` mark that is at
+/// least this old comes from a sweep that has ended.
 const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Plans what to delete. The caller must read the clock for `now` before it loads `state`. The error says why nothing
