@@ -110,7 +110,7 @@ pub enum Trigger {
 pub enum Decision {
     AlreadyLive,
     Held(Hold),
-    /// The candidate must not replace live, for this reason.
+    /// The candidate must not replace live; the text says why.
     Stale(String),
     /// If the audit passes, send `UpdateTable`, or `CreateTable` if there is no table.
     Flip,
@@ -191,16 +191,18 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
 /// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after
 /// Turntable's last flip. Returns `None` if it has not drifted.
 ///
-/// `flips` contains the flips since live's run started, and always the very last flip. `returned` contains the intents
-/// in `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
+/// `flips` contains the flips on record, in order, since live's run started, and always the last flip. `returned`
+/// contains the intents in `_returns/` to flip back to live. The caller must read the table first, then `returned`,
+/// then `flips`.
 ///
-/// A flip whose record is missing, because it is not written yet or was lost, is not drift:
+/// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules tell it from
+/// drift:
 ///
-/// - Only Turntable makes a generation live that was never live before.
-/// - A flip back to a generation that was live before writes its intent to `returned` before it touches the table.
+/// - If a generation was never live before, only Turntable can have made it live.
+/// - Before Turntable flips back to a generation that was live before, it writes an intent to `_returns/`.
 ///
-/// A recovered record may be written late, after the records of later flips. It proves that a generation was live, but
-/// not when.
+/// A recovered record may be written late, after the records of later flips. So it proves that a generation was live,
+/// but not when.
 pub fn drift(paths: &TablePaths, live: &Live, flips: &[(Ulid, Flip)], returned: &[RevertIntent]) -> Option<Generation> {
     let own = |flip: &Flip| flip.by != FlipOrigin::Recovered;
     let (_, last) = flips.last()?;

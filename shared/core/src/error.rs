@@ -14,9 +14,9 @@ pub enum Kind {
     Conflict,
     /// A service did not answer. Invoke the function again.
     Unavailable,
-    /// The audit failed. Live is unchanged.
+    /// The audit failed, and live is unchanged. Correct the source's data or the dataset's checks.
     Rejected,
-    /// The invocation found a state that must not exist. Page somebody.
+    /// The invocation found a state that must not exist. Somebody must investigate.
     Corrupt,
 }
 

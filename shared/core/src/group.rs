@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub group: String,
-    /// Incremented with every change, so that no two versions have the same content.
+    /// Incremented with every change, so that no two versions have the same content and thus the same ETag.
     pub serial: u64,
     /// The generations that were last live together, and that readers may read as one snapshot; `None` before the first
     /// flip. Sweep keeps them while they are named here.
@@ -47,7 +47,7 @@ pub struct Set {
     pub run: Ulid,
     /// When the members' common snapshot was taken.
     pub as_of: Timestamp,
-    /// When all members had gone live, or when the flip started if it is still under way.
+    /// When all members had gone live; while the flip is under way, when that flip started.
     pub since: Timestamp,
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ impl Record {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
-    /// Describes the flip that is under way or was interrupted, for people.
+    /// Describes the flip that is under way or was interrupted, for an operator. Returns `None` if there is none.
     pub fn unfinished(&self) -> Option<String> {
         let flipping = self.flipping.as_ref()?;
         let way =
@@ -242,9 +242,9 @@ pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<St
 pub enum Next {
     AlreadyLive,
     Held(Hold),
-    /// The run must not replace live, for this reason.
+    /// The run must not replace live; the text says why.
     Stale(String),
-    /// A flip to the run was reverted, for this reason. Only an operator's request tries it again.
+    /// A flip to the run was reverted; the text says why. Only an operator's request tries it again.
     WentBack(String),
     /// If all members pass their audits, all flip.
     Flip,

@@ -36,7 +36,8 @@ pub fn unrecorded(
     Some((last.or_else(|| base.cloned()), live))
 }
 
-/// The result of an `UpdateTable` that got a conflict or no reply. Only the table's Location decides it (invariant 5).
+/// The result of an `UpdateTable` whose reply was a conflict or an error, or was lost. Only the table's Location
+/// decides it (invariant 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// The candidate is not live: reload the table and retry, or report the error.

@@ -151,7 +151,7 @@ pub enum TypedBy {
     Source,
     /// `columns` in datasets.toml.
     Declared,
-    /// The first records of the first object.
+    /// The first records of the source's first objects, from which the types were inferred.
     Inferred,
 }
 

@@ -192,7 +192,7 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
 }
 
 /// Returns how many partitions Athena projects, or an error if there are more than [`MAX_PROJECTED_PARTITIONS`].
-/// `existing` is how many partitions have rows, for the error message.
+/// `existing`, the number of partitions that have rows, appears only in the error message.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
     if count <= MAX_PROJECTED_PARTITIONS {

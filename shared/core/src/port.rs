@@ -200,8 +200,8 @@ pub trait Engine: Send + Sync {
     /// Starts a run and returns its ID. If `again` is set, an earlier call may have started this run already. It is not
     /// started twice: the existing run's ID is returned.
     ///
-    /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
-    /// error it was not.
+    /// After an error of kind `Unavailable` or `Conflict`, the run may or may not have been started. After any other
+    /// error, it was not.
     async fn start(&self, pending: &Pending, again: bool) -> Result<String>;
 
     /// Runs an Athena query in a source's workgroup, like [`Query::run`].

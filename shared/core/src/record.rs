@@ -113,7 +113,7 @@ pub struct Pending {
     pub run: Option<String>,
 }
 
-/// The complete input for an engine run, so that a retry can send the same again.
+/// The complete input for an engine run, so that a retry can send exactly the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {

@@ -1,4 +1,4 @@
-//! The `UNLOAD` statement, and the query that first counts the partitions it would write.
+//! The `UNLOAD` statement, and the query that first counts the partitions that the statement would write.
 //!
 //! Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>) sets the limits: the destination must be
 //! empty, there may be at most 100 partitions, and the partition columns come last.

@@ -20,7 +20,7 @@ pub enum Optout {
     All,
     /// Refresh one dataset. If `reconcile` is true, merge its whole `reconcile` source too.
     One { dataset: String, reconcile: bool },
-    /// An object was created, perhaps in an inbox.
+    /// Refresh every dataset in whose inbox this object was created. There may be none.
     Put(Key),
     /// Handle messages from the queue.
     Queue(Vec<Message>),

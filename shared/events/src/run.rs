@@ -7,7 +7,7 @@ use turntable_core::{
     record::EngineRun,
 };
 
-/// Returns the engine run that ended, or `None` for any other event.
+/// Returns the engine run that ended, or `None` for any other event. Fails if the event lacks the run's ID.
 ///
 /// Ignores the state in the event, because an event may arrive late. The caller asks the engine for the current state
 /// instead.

@@ -36,8 +36,8 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     View { name, query }
 }
 
-/// Returns the view of another table without the people who are opted out. A row whose key is null belongs to nobody
-/// who is opted out, so it stays.
+/// Returns the view of another table without the people who are opted out. Rows whose key is null stay, because they
+/// match no opt-out.
 ///
 /// Integers are compared as integers, whatever their widths. If the types of a key column differ otherwise, both values
 /// are compared as text. Fails if the other table lacks a key column, and names the column.

@@ -42,7 +42,7 @@ pub enum Value {
 /// enum, or they have a special meaning in a location template.
 const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
 
-/// The longest allowed text value, in bytes. A whole S3 key has at most 1,024.
+/// The maximum length of a text value, in bytes. A whole S3 key has at most 1,024 bytes.
 const MAX_TEXT_BYTES: usize = 255;
 
 impl Value {
@@ -123,7 +123,7 @@ pub(super) fn date(days: i64) -> Result<civil::Date, String> {
     EPOCH.checked_add(span).map_err(|_| "date out of range".to_owned())
 }
 
-/// Returns the number of days since 1970-01-01.
+/// Returns the number of days from 1970-01-01 to `date`.
 pub(super) fn days(date: civil::Date) -> i32 {
     (date - EPOCH).get_days()
 }

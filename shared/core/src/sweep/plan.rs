@@ -205,7 +205,7 @@ pub fn plan(
 /// Checks that the flip records lead to the live generation.
 ///
 /// If they don't, a flip is about to be recorded, its record was lost, or somebody outside Turntable changed the table.
-/// Then the records don't show until when each generation was live, either.
+/// In each of these cases, the records also don't show until when each generation was live.
 fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
