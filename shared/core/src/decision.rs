@@ -1,4 +1,4 @@
-//! Decides what goes live: state in, decision out. Uses no clock, no randomness and no AWS.
+//! Decides what goes live, from state that the caller has loaded.
 
 use jiff::Timestamp;
 
@@ -46,8 +46,8 @@ impl Live {
     }
 }
 
-/// Returns the name of the next generation, with the colour that live does not have. An unmanaged flat folder `…/blue`
-/// counts as blue.
+/// Returns the name of the next generation, which is blue unless live is blue. An unmanaged location counts as blue if
+/// it is the folder `blue` in the dataset's folder.
 pub fn next(paths: &TablePaths, live: &Live, ulid: Ulid) -> Generation {
     let colour = match live {
         Live::NoTable => Colour::Blue,
@@ -58,13 +58,14 @@ pub fn next(paths: &TablePaths, live: &Live, ulid: Ulid) -> Generation {
     Generation { colour, ulid }
 }
 
-/// Returns the name of a merge's generation. Its ULID is later than live's, even if clocks disagree. So generations
-/// that were merged from one another have ULIDs in the order of the merges.
+/// Like [`next`], but for a merge: the new ULID is later than live's even if clocks disagree, so successive merges have
+/// ascending ULIDs.
 pub fn next_merge(paths: &TablePaths, live: &Live, fresh: Ulid) -> Generation {
     next(paths, live, record::later(fresh, live.generation().map(|live| live.ulid)))
 }
 
-/// Checks that the live location, if it is unmanaged, doesn't overlap the next one, because Athena reads sub-folders.
+/// Checks that an unmanaged live location doesn't overlap the location `next`. If one contained the other, Athena would
+/// read both, because it reads sub-folders.
 pub fn beside(live: &Live, next: &Location) -> Result<()> {
     match live {
         Live::Unmanaged(location) if location.overlaps(next) => Err(Error::config(format!(
@@ -79,10 +80,10 @@ pub fn beside(live: &Live, next: &Location) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct FlipState {
     pub live: Live,
-    /// When live's snapshot was taken; `None` if live is unmanaged.
+    /// When live's snapshot was taken, according to its manifest; `None` if it has none, as for an unmanaged location.
     pub live_as_of: Option<Timestamp>,
-    /// The flips since the start of live or the candidate, whichever is older, in order. If live is unmanaged, this is
-    /// empty only if the dataset has never flipped.
+    /// The flips on record, in order, since the run of live or of the candidate started, whichever is older. If live is
+    /// not managed, this holds only the last flip, and is empty if the dataset has never flipped.
     pub flips: Vec<Flip>,
     pub hold: Option<Hold>,
     /// Whether live is a merge of opt-outs.
@@ -104,11 +105,12 @@ pub enum Trigger {
     Operator,
 }
 
+/// Whether a candidate goes live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     AlreadyLive,
     Held(Hold),
-    /// The candidate must not replace live, for this reason.
+    /// The candidate must not replace live; the text says why.
     Stale(String),
     /// If the audit passes, send `UpdateTable`, or `CreateTable` if there is no table.
     Flip,
@@ -165,8 +167,8 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
     Ok(Decision::Flip)
 }
 
-/// Returns why a flip would unpublish opt-outs: live has opt-outs that the candidate lacks (invariant 9). `None` if it
-/// would not.
+/// Returns why a flip to the candidate would unpublish opt-outs, because live has some that the candidate may lack
+/// (invariant 9). Returns `None` if it would not.
 fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Option<String> {
     let generation = candidate.generation;
     let at = |location: Option<&Location>| location.map_or_else(|| "no table".into(), Location::to_string);
@@ -186,19 +188,21 @@ fn displaced(paths: &TablePaths, candidate: &Manifest, state: &FlipState) -> Opt
     })
 }
 
-/// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after our
-/// last flip. `None` if there is no drift.
+/// Returns the generation that should be live if the table has drifted: somebody outside Turntable moved it after
+/// Turntable's last flip. Returns `None` if it has not drifted.
 ///
-/// `flips` contains the flips since live's run started, and always the very last flip. `returned` contains the intents
-/// in `_returns/` to flip back to live. The caller must read the table first, then `returned`, then `flips`.
+/// `flips` contains the flips on record, in order, since live's run started, and always the last flip. `returned`
+/// contains the intents in `_returns/` to flip back to live. The caller must read the table first, then `returned`,
+/// then `flips`.
 ///
-/// A flip whose record is missing, because it is not written yet or was lost, is not drift:
+/// Turntable's own flip is not drift, even if its record was lost or has not been written yet. Two rules tell it from
+/// drift:
 ///
-/// - Only Turntable makes a generation live that was never live before.
-/// - A flip back to a generation that was live before writes its intent to `returned` before it touches the table.
+/// - If a generation was never live before, only Turntable can have made it live.
+/// - Before Turntable flips back to a generation that was live before, it writes an intent to `_returns/`.
 ///
-/// A recovered record may be written late, after the records of later flips. It proves that a generation was live, but
-/// not when.
+/// A recovered record may be written late, after the records of later flips. So it proves that a generation was live,
+/// but not when.
 pub fn drift(paths: &TablePaths, live: &Live, flips: &[(Ulid, Flip)], returned: &[RevertIntent]) -> Option<Generation> {
     let own = |flip: &Flip| flip.by != FlipOrigin::Recovered;
     let (_, last) = flips.last()?;
@@ -232,15 +236,19 @@ fn rolled_back(state: &FlipState) -> Option<&Flip> {
     state.flips.iter().rev().take_while(|flip| flip.to == live).find(|flip| flip.by == FlipOrigin::Rollback)
 }
 
-/// Returns whether a rollback made live what is live now.
+/// Returns whether the live generation comes from a rollback.
 pub fn is_rolled_back(state: &FlipState) -> bool {
     rolled_back(state).is_some()
 }
 
-/// Returns the generation that a rollback makes live: `wanted`, which must have been live, or else the one before live.
+/// Returns the generation that a rollback makes live: `wanted`, which must have been live before, or, if `wanted` is
+/// `None`, the generation before live.
 ///
-/// If live comes from a rollback and `wanted` is `None`, this returns live itself. The generation before live is the
-/// one that the first rollback moved away from, and a repeated request must not undo the first.
+/// If `wanted` is `None` and live already comes from a rollback, returns live itself: the generation before live is the
+/// one that was rolled back from, and a repeated request must not bring it back.
+///
+/// Fails with `Input` if live is a merge of opt-outs or is not managed, or if the flip records show no managed
+/// generation to go back to.
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
         return Err(Error::input(

@@ -1,9 +1,8 @@
-//! Turntable's only error type. Its kind says what an operator can do, and its message says what happened to what, and
-//! why.
+//! Turntable's only error type. Its kind says what an operator must do; its message says what failed and why.
 
 use std::fmt;
 
-/// The kind of an error, by what an operator must do. It is the `errorType` of a failed invocation.
+/// What an operator must do about an error. Lambda reports the kind as the `errorType` of a failed invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Change `datasets.toml`, the environment or the Glue table.
@@ -15,9 +14,9 @@ pub enum Kind {
     Conflict,
     /// A service did not answer. Invoke the function again.
     Unavailable,
-    /// The audit failed. Live is unchanged.
+    /// The audit failed, and live is unchanged. Correct the source's data or the dataset's checks.
     Rejected,
-    /// The invocation found a state that must not exist. Page somebody.
+    /// The invocation found a state that must not exist. Somebody must investigate.
     Corrupt,
 }
 

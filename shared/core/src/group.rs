@@ -1,8 +1,8 @@
-//! The record of a group, and the decisions about datasets that flip together. State in, decision out.
+//! The record of a group, and the decisions about datasets that flip together.
 //!
-//! The record is one small object next to the tables. Every change replaces the version that it was based on
-//! (`If-Match`), so that all changes happen one after another. The record tells any process that finds a flip under way
-//! how to finish it.
+//! The record is one small object in the folder `_groups/`, beside the tables' folders. A change is written only if the
+//! record is still the version that the change was based on (`If-Match`), so no change is lost. A process that finds a
+//! flip under way learns from the record how to finish it.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub group: String,
-    /// Incremented with every change, so that no two versions have the same content.
+    /// Incremented with every change, so that no two versions have the same content and thus the same ETag.
     pub serial: u64,
-    /// The generations that readers may read as one snapshot. They were live together, and sweep keeps them while they
-    /// are named here.
+    /// The generations that were last live together, and that readers may read as one snapshot; `None` before the first
+    /// flip. Sweep keeps them while they are named here.
     pub live: Option<Set>,
     /// The flip under way. The next process that handles the group finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub struct Record {
     /// The last flip that was reverted, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went_back: Option<WentBack>,
-    /// The sets that were live before, latest first.
+    /// The sets that were live before, latest first. [`Memory`] limits how many are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<Past>,
 }
@@ -45,9 +45,9 @@ pub struct Record {
 pub struct Set {
     #[serde(with = "text")]
     pub run: Ulid,
-    /// When the snapshot of all members was taken.
+    /// When the members' common snapshot was taken.
     pub as_of: Timestamp,
-    /// When all members had gone live, or when the flip started if it is still under way.
+    /// When all members had gone live; while the flip is under way, when that flip started.
     pub since: Timestamp,
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +56,7 @@ pub struct Set {
     pub tables: BTreeMap<String, Member>,
 }
 
+/// A table of a set, and the generation that the set names for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// `DATABASE.TABLE` in Glue.
@@ -75,6 +76,7 @@ pub struct Flipping {
     pub back: Option<String>,
 }
 
+/// A flip that was reverted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WentBack {
     #[serde(with = "text")]
@@ -83,6 +85,7 @@ pub struct WentBack {
     pub why: String,
 }
 
+/// A set that was live before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     #[serde(flatten)]
@@ -117,19 +120,19 @@ impl Flipping {
         }
     }
 
-    /// Returns whether this flip moves the table: whether the table started somewhere other than its destination.
+    /// Returns whether the table started anywhere other than its destination, so that this flip moves it.
     pub fn moves(&self, dataset: &str) -> bool {
         let to = self.to.tables.get(dataset).map(|member| &member.location);
         self.from.get(dataset).and_then(Option::as_ref) != to
     }
 }
 
-/// How long earlier sets stay on record. A set stays if either limit keeps it.
+/// Which earlier sets stay on record: those that at least one of the fields keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// The number of sets that are always kept, for rollbacks.
+    /// How many of the latest earlier sets are always kept, for rollbacks.
     pub sets: u64,
-    /// The longest of the members' drains. Every set that was live within this time is kept for its readers.
+    /// The longest drain among the members. A set is kept for its readers until it has been replaced for this long.
     pub drain: SignedDuration,
 }
 
@@ -156,13 +159,13 @@ impl Record {
         Record { flipping: Some(Flipping { to, from, back: None }), ..self.next() }
     }
 
-    /// Returns the record after the decision to revert the flip.
+    /// Returns the record after the decision to revert the flip under way. `why` is the reason.
     pub fn turned(&self, why: String) -> Record {
         let back = |flipping: &Flipping| Flipping { back: Some(why.clone()), ..flipping.clone() };
         Record { flipping: self.flipping.as_ref().map(back), ..self.next() }
     }
 
-    /// Returns the record after all tables have reached their destinations.
+    /// Returns the record after the flip under way has moved all tables to their destinations.
     pub fn flipped(&self, now: Timestamp, memory: Memory) -> Record {
         let Some(flipping) = &self.flipping else { return self.clone() };
         let live = Set { since: now, ..flipping.to.clone() };
@@ -174,7 +177,8 @@ impl Record {
         Record { live: Some(live), flipping: None, past, ..self.next() }
     }
 
-    /// Returns the record after the tables were moved back. `left` says which tables were not, and why.
+    /// Returns the record after the flip under way has been reverted. `left` names the tables that could not be moved
+    /// back, and says why.
     pub fn gone_back(&self, now: Timestamp, left: &[String]) -> Record {
         let went_back = self.flipping.as_ref().map(|flipping| WentBack {
             run: flipping.to.run,
@@ -193,7 +197,7 @@ impl Record {
         self.hold.as_ref().filter(|hold| !hold.released)
     }
 
-    /// Describes the flip that is under way or was interrupted, for people.
+    /// Describes the flip that is under way or was interrupted, for an operator. Returns `None` if there is none.
     pub fn unfinished(&self) -> Option<String> {
         let flipping = self.flipping.as_ref()?;
         let way =
@@ -204,8 +208,9 @@ impl Record {
         ))
     }
 
-    /// Returns the dataset's generations that the record names or has named: readers may read them, or a revert may
-    /// make them live again. The time is when the record stopped naming the generation; `None` if it still does.
+    /// Returns the dataset's generations that the record names or has named, because readers may read them or a revert
+    /// may make them live again. The value is the time when the record stopped naming the generation; `None` if it
+    /// still names it.
     pub fn named(&self, dataset: &str, paths: &TablePaths) -> BTreeMap<Generation, Option<Timestamp>> {
         let of = |set: &Set| set.tables.get(dataset).map(|member| member.generation);
         let past = self.past.iter().rev().filter_map(|past| Some((of(&past.set)?, Some(past.until))));
@@ -216,7 +221,8 @@ impl Record {
     }
 }
 
-/// Returns how a run's members differ from the group's current members; `None` if they don't.
+/// Returns why a run no longer fits the group: it was exported with another group or with other members. Returns `None`
+/// if it fits.
 pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<String> {
     let then: Vec<&str> = run.members.keys().map(String::as_str).collect();
     if run.group != group {
@@ -231,21 +237,21 @@ pub fn other_members(run: &GroupRun, group: &str, members: &[&str]) -> Option<St
     })
 }
 
-/// The decision about a run.
+/// The decision about a group run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     AlreadyLive,
     Held(Hold),
-    /// The run must not replace live, for this reason.
+    /// The run must not replace live; the text says why.
     Stale(String),
-    /// A flip to the run was reverted, for this reason. Only an operator's request tries it again.
+    /// A flip to the run was reverted; the text says why. Only an operator's request tries it again.
     WentBack(String),
     /// If all members pass their audits, all flip.
     Flip,
 }
 
-/// Decides whether a run flips. No other flip of the group may be under way. `members` are the decisions about each
-/// member on its own ([`crate::decision::flip`]).
+/// Decides whether a group run flips. The caller must make sure that no other flip of the group is under way. `members`
+/// contains the decision about each member on its own ([`crate::decision::flip`]).
 pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str, Decision)], who: Trigger) -> Next {
     let is_live = record.live.as_ref().is_some_and(|live| live.run == run.run);
     if is_live && members.iter().all(|(_, decision)| *decision == Decision::AlreadyLive) {
@@ -281,8 +287,8 @@ pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str,
     Next::Flip
 }
 
-/// Returns the set that a rollback makes live: the one with the dataset's generation `wanted`, or else the one before
-/// live.
+/// Returns the set that a rollback makes live: the set that contains `wanted`, a generation of `dataset`, or, if
+/// `wanted` is `None`, the set before live. Fails with `Input` if the record names no such set.
 pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> Result<Set> {
     let Some(wanted) = wanted else {
         let before = record.past.first().map(|past| past.set.clone());

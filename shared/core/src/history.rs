@@ -1,4 +1,4 @@
-//! Works out a table's history from its flip records, and which record is missing. State in, decision out.
+//! Works out a table's history from its flip records, and whether the record of the last flip is missing.
 
 use ulid::Ulid;
 
@@ -7,20 +7,23 @@ use crate::{
     layout::{Generation, Location, TablePaths},
 };
 
-/// Returns how far back the flips must be known to decide on a candidate, as a ULID; `None` if the last flip is enough.
+/// Returns the ULID since which all flips must be known to decide on a candidate: live's or the candidate's, whichever
+/// is older. Returns `None` if live is not managed, because then the last flip is enough.
 pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
     live.generation().map(|live| live.ulid.min(candidate.ulid))
 }
 
-/// Returns a ULID that sorts before the records of all flips to a generation from `since` or later. It exists because a
-/// flip's ULID is later than its generation's, even if clocks disagree ([`crate::record::later`]).
+/// Returns an exclusive lower bound for listing records: a ULID that sorts before the record of every flip to a
+/// generation whose ULID is `since` or later. A flip's ULID is always later than its generation's, even if clocks
+/// disagree ([`crate::record::later`]).
 pub fn bound(since: Ulid) -> Ulid {
     Ulid::from_parts(since.timestamp_ms(), 0)
 }
 
-/// Returns the live generation if no flip to it is on record, because the process died before it wrote the record.
+/// Returns the location that live replaced, and the live generation, if no flip to live is on record. The process that
+/// flipped then died before it wrote the record, or has not written it yet.
 ///
-/// The location is the one that was live before, as far as the records show. `base` is live's
+/// The location is the target of the last flip on record, or else `base`, which is live's
 /// [`crate::manifest::Manifest::base`].
 pub fn unrecorded(
     paths: &TablePaths,
@@ -28,25 +31,27 @@ pub fn unrecorded(
     base: Option<&Location>,
 ) -> Option<(Option<Location>, Generation)> {
     let live = state.live.generation().filter(|live| !state.was_live(live))?;
-    // Live replaced the target of the last flip on record since live's run started, or else its own base.
+    // If no flip is on record since live's run started, live replaced its own base.
     let last = state.flips.last().map(|flip| paths.generation(&flip.to));
     Some((last.or_else(|| base.cloned()), live))
 }
 
-/// The result of an `UpdateTable` that got a conflict or no reply. Only the table's Location decides it (invariant 5).
+/// The result of an `UpdateTable` whose reply was a conflict or an error, or was lost. Only the table's Location
+/// decides it (invariant 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// The candidate is not live: reload the table and retry, or report the error.
     NotLive,
-    /// The candidate is live and on record: this update lost the race to another delivery of the same candidate.
+    /// The candidate is live and on record: another process flipped to the same candidate first.
     OnRecord,
-    /// The candidate is live without a record: this update succeeded, or another one whose process died before it wrote
-    /// the record. The value is what the candidate replaced.
+    /// The candidate is live, but its flip is not on record: either this update succeeded, or another process's update
+    /// did and its record is missing. The value is what the candidate replaced.
     Replaced(Live),
 }
 
-/// Decides the result of an update. `before` is what was live when the update was sent, and `now` is the state loaded
-/// after it. `recorded` says whether another flip has become the last on record since then.
+/// Decides the result of an update that should have made `candidate` live. `before` is what was live when the update
+/// was sent, `now` is the state loaded afterwards, and `recorded` says whether the last flip on record changed in
+/// between.
 pub fn settled(candidate: &Generation, before: Live, now: &FlipState, recorded: bool) -> Settled {
     if now.live != Live::Managed(*candidate) {
         return Settled::NotLive;

@@ -1,13 +1,15 @@
-//! The pure half of Turntable: it makes the decisions and does no I/O.
+//! The pure half of Turntable: the decisions, without any I/O.
 //!
-//! Nothing here uses a clock, randomness, an async runtime, an AWS client or Arrow. Time and fresh ULIDs are passed in,
-//! and everything outside is reached through the traits in [`port`]. `cargo tree -p turntable-core` proves it.
+//! The crate uses no clock, randomness, async runtime, AWS client or Arrow. Time and fresh ULIDs are arguments, and AWS
+//! is reached only through the traits in [`port`]. The list of dependencies (`cargo tree -p turntable-core`) contains
+//! no runtime, AWS client or Arrow, and `clippy.toml` forbids reading a clock or generating ULIDs.
 //!
 //! | module | what it covers |
 //! |---|---|
 //! | [`layout`] | where each object is in S3: the only module that formats and parses keys |
 //! | [`schema`], [`partition`] | column types and their changes; the columns that become folders |
 //! | [`config`] | `datasets.toml`: parses and checks it, and reports all errors together |
+//! | [`table`] | a catalog table, and what a flip changes in it |
 //! | [`manifest`], [`record`] | what is stored about a generation, a flip, a hold, an engine run |
 //! | [`audit`] | whether a candidate passes its checks |
 //! | [`decision`], [`history`] | whether a candidate goes live; what the flip records say |
@@ -15,7 +17,8 @@
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
 //! | [`unload`] | the `UNLOAD` statement for the Athena engine |
-//! | [`port`] | the traits through which AWS is used; in-memory versions with the feature `memory` |
+//! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
+//! | [`error`] | the error type, with its kinds |
 
 pub mod audit;
 pub mod config;

@@ -18,6 +18,7 @@ use crate::{
 /// The manifest format version that this version of Turntable writes and reads.
 pub const VERSION: u32 = 1;
 
+/// The contents of `_manifests/COLOUR-ULID.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub version: u32,
@@ -32,7 +33,7 @@ pub struct Manifest {
     /// The [`crate::config::Dataset::spec`] that the generation was built from.
     pub spec: String,
     pub typed_by: TypedBy,
-    /// The columns in the files, which don't contain the partition columns.
+    /// The columns in the files, without the partition columns.
     pub columns: Vec<Column>,
     /// The partition columns, outermost first. Their values are folder names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -40,8 +41,8 @@ pub struct Manifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<File>,
-    /// By column: how many values became NULL because the column's type can't represent them
-    /// (`on_unrepresentable = "null"`).
+    /// How many values became NULL, by column, because the column's type can't represent them. Only with
+    /// `on_unrepresentable = "null"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
     /// Set only in a merge of opt-outs.
@@ -69,7 +70,7 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contents {
     pub typed_by: TypedBy,
-    /// Without the partition columns.
+    /// See [`Manifest::columns`].
     pub columns: Vec<Column>,
     pub partitions: Vec<Partition>,
     pub files: Vec<File>,
@@ -94,13 +95,15 @@ impl GroupRun {
     }
 }
 
-/// The inputs to a merge. Its base is [`Manifest::base`]: a merge flips only while its base is live.
+/// What a merge consumed, and the number of buckets that it wrote. [`Manifest::base`] is the location that it was
+/// merged from; the merge flips only while that location is live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
     /// except bucket 0.
     pub buckets: u32,
-    /// Every drop that the table contains and that was still in the inbox when this generation was made.
+    /// The drops that the generation includes and that were still in the inbox when it was built, by the generation
+    /// that consumed them first.
     pub consumed: Vec<Consumed>,
 }
 
@@ -111,7 +114,8 @@ pub struct Consumed {
     pub drops: Vec<InboxObject>,
 }
 
-/// One version of an object in the inbox. In JSON it is `["KEY", "ETAG"]`, which is short because there may be 100,000.
+/// One version of an object in the inbox. Its JSON is `["KEY", "ETAG"]`, to keep manifests small: one may list 100,000
+/// objects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(String, String)", into = "(String, String)")]
 pub struct InboxObject {
@@ -143,11 +147,11 @@ impl From<InboxObject> for (String, String) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TypedBy {
-    /// The source itself (a database or Parquet files).
+    /// The source itself: a database, Parquet files, or files that an engine wrote.
     Source,
     /// `columns` in datasets.toml.
     Declared,
-    /// The first records of the first object.
+    /// The first records of the source's first objects, from which the types were inferred.
     Inferred,
 }
 
@@ -163,7 +167,8 @@ pub struct File {
 }
 
 impl Manifest {
-    /// Returns the manifest of a generation that is neither a merge nor in a group run. All manifests are made here.
+    /// Returns a manifest without `merge` and `group`. Every manifest is made by this function; callers then set these
+    /// fields.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
         let Identity { dataset, generation, location, base, as_of, spec } = identity;
         let Contents { typed_by, columns, partitions, files, nulled } = contents;
@@ -200,7 +205,8 @@ impl Manifest {
         json.expect("a manifest has only string keys")
     }
 
-    /// Parses the manifest at a key, and checks that it describes `generation`.
+    /// Parses the manifest at a key, and checks that it describes `generation`. Fails with `Corrupt` if it doesn't, or
+    /// if the JSON is invalid or has another format version.
     pub fn from_json(at: &Key, generation: &Generation, json: &[u8]) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -233,7 +239,8 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    /// A manifest from the first release. It must stay readable, because it may be live when a later one is deployed.
+    /// A manifest from the first release. It must stay readable, because its generation may be live when a later
+    /// release is deployed.
     const FIRST: &str = r#"{
         "version": 1, "dataset": "users", "generation": "green-01JD675EJRSSKNZWWST95906C6",
         "location": "s3://lake/schemas/users/green-01JD675EJRSSKNZWWST95906C6", "base": "s3://lake/schemas/users/blue",

@@ -24,12 +24,12 @@ pub struct Partition {
     pub projection: Projection,
 }
 
-/// The projected values. A range goes from the smallest to the largest value in the data, with the longest step that
-/// includes every value.
+/// The values that Athena projects for a column. A range goes from the smallest to the largest value in the data, with
+/// the longest step that includes every value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Projection {
-    /// A range of dates. `interval` is in days.
+    /// A range of dates, with both ends included. `interval` is in days.
     Date {
         first: civil::Date,
         last: civil::Date,
@@ -45,19 +45,21 @@ pub enum Projection {
     },
 }
 
-/// The most partitions that a projection may have, including those that don't exist. Athena lists each one that a query
-/// doesn't exclude.
+/// The most partitions that a table's projection may describe, whether or not they have rows. Athena lists the folder
+/// of every projected partition that a query doesn't exclude, so a larger projection would slow queries down.
 pub const MAX_PROJECTED_PARTITIONS: u64 = 100_000;
 
-/// The most partitions that a generation may have. Each has at least one object, and the audit reads every footer.
+/// The most partitions that a generation may have. Each partition has at least one file, and the audit reads the footer
+/// of every file.
 pub const MAX_PARTITIONS: usize = 10_000;
 
-/// The largest table parameter, in bytes. Source: Glue's `TableInput` reference.
+/// The maximum length of a table parameter's value, in bytes, according to Glue's `TableInput` reference.
 const MAX_PARAMETER_BYTES: usize = 512_000;
 
 impl Partition {
     /// Returns the partition column with a projection of the values in the data. If there are no values, projects one
-    /// that no row has, because a projection must not be empty.
+    /// that no row has, because a projection must not be empty. Fails if the values of an enum don't fit into one table
+    /// parameter.
     pub fn of(column: Column, kind: Kind, values: &BTreeSet<Value>) -> Result<Partition, String> {
         let whole = || values.iter().filter_map(Value::whole);
         let (first, last) = (whole().min().unwrap_or(0), whole().max().unwrap_or(0));
@@ -79,7 +81,7 @@ impl Partition {
         }
     }
 
-    /// Returns whether Athena projects this value, given as it appears in a folder name.
+    /// Returns whether Athena projects the value `text`, spelled as in a folder name.
     pub fn has(&self, text: &str) -> bool {
         let in_step = |value: i64, first: i64, last: i64, interval: u64| {
             (first..=last).contains(&value) && value.abs_diff(first).is_multiple_of(interval.max(1))
@@ -116,7 +118,7 @@ impl Partition {
         }
     }
 
-    /// Returns the smallest value, as it appears in a folder name.
+    /// Returns the smallest projected value, spelled as in a folder name.
     pub fn first(&self) -> String {
         match &self.projection {
             Projection::Date { first, .. } => first.to_string(),
@@ -152,7 +154,7 @@ impl Partition {
     }
 }
 
-/// Returns the prefix that all parameters of a partition column share.
+/// Returns the prefix of a partition column's table parameters: `projection.COLUMN.`.
 pub fn parameters_of(column: &str) -> String {
     format!("projection.{column}.")
 }
@@ -166,13 +168,13 @@ pub fn template<'a>(location: &Location, columns: impl IntoIterator<Item = &'a s
 
 /// Returns the folder of a partition, relative to the location: `dt=2024-01-31/country=jp/`. Athena inserts values into
 /// the template unescaped, so this function doesn't escape them either. [`Value::text`] rejects values that would need
-/// it.
+/// escaping.
 pub fn folder<'a>(partition: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     partition.into_iter().map(|(name, value)| format!("{name}={value}/")).collect()
 }
 
-/// Returns a file's partition values, taken from its key, which is relative to the location. Returns `None` if the file
-/// isn't directly in a folder of these partitions.
+/// Returns the partition values in a file's key, outermost folder first. `key` is relative to the generation's
+/// location. Returns `None` if the file isn't directly in a folder of these partitions.
 pub fn values_of<'a>(partitions: &[Partition], key: &'a str) -> Option<Vec<&'a str>> {
     folders_of(partitions.iter().map(|partition| partition.column.name.as_str()), key)
 }
@@ -190,7 +192,7 @@ pub fn folders_of<'a, 'n>(columns: impl Iterator<Item = &'n str>, key: &'a str) 
 }
 
 /// Returns how many partitions Athena projects, or an error if there are more than [`MAX_PROJECTED_PARTITIONS`].
-/// `existing` is how many partitions have rows, for the error message.
+/// `existing`, the number of partitions that have rows, appears only in the error message.
 pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, String> {
     let count = partitions.iter().map(Partition::count).fold(1, u64::saturating_mul);
     if count <= MAX_PROJECTED_PARTITIONS {
@@ -205,7 +207,7 @@ pub fn projected(partitions: &[Partition], existing: usize) -> Result<u64, Strin
     ))
 }
 
-/// Returns the greatest common divisor.
+/// Returns the greatest common divisor of `a` and `b`.
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -1,8 +1,9 @@
-//! The ports: traits for every call that the functions make to AWS. Each has a real implementation in `turntable-aws`
-//! and one in memory, on which thousands of fault schedules run in process. Every effect goes through a port.
+//! The ports: traits for every call that the functions make to AWS. `turntable-aws` implements them on AWS. In-memory
+//! implementations let tests run thousands of fault schedules in process.
 //!
-//! The in-memory ones are in `memory`, except for the Glue catalog, which is in `tests/src/catalog.rs`. It keeps Glue's
-//! own table type, so that all schedules run the conversions in `turntable-aws`.
+//! [`Objects`] and [`Query`] are implemented in the module `memory`, and the other ports that the schedules use in
+//! `tests/src`. The in-memory catalog stores Glue's own table type, so that every schedule runs the conversions in
+//! `turntable-aws`.
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -25,14 +26,14 @@ pub trait Catalog: Send + Sync {
     /// Returns the current version of the table; `None` if it does not exist.
     async fn table(&self, name: &TableName) -> Result<Option<TableVersion>>;
 
-    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `table` is still the current version. Every field
-    /// that `change` does not name stays as it was.
+    /// Sends one `UpdateTable` with `SkipArchive`. The update succeeds only if `table` is still the current version.
+    /// Every field that `change` does not name stays as it was.
     ///
     /// The update may have been committed even if this returns an error or a conflict: the SDK retries, and a retry can
     /// conflict with its own first attempt. Read the table again to find out.
     async fn update(&self, table: &TableVersion, change: &TableChange) -> Result<Update>;
 
-    /// Sends `CreateTable`.
+    /// Sends `CreateTable`. Returns [`Update::Conflict`] if the table exists.
     async fn create(&self, table: &NewTable) -> Result<Update>;
 
     /// Sends `CreateTable` for a table that only an audit reads.
@@ -48,6 +49,7 @@ pub trait Catalog: Send + Sync {
     async fn has_partitions(&self, name: &TableName) -> Result<bool>;
 }
 
+/// The result of updating or creating a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     Done,
@@ -55,6 +57,7 @@ pub enum Update {
     Conflict,
 }
 
+/// The result of writing an object create-if-absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Created,
@@ -62,7 +65,7 @@ pub enum Put {
     Exists,
 }
 
-/// The maximum number of objects in one `DeleteObjects`.
+/// The most objects that S3 accepts in one `DeleteObjects` request.
 pub const MAX_DELETES_PER_REQUEST: usize = 1000;
 
 /// A multipart upload that was neither completed nor aborted.
@@ -82,13 +85,13 @@ pub trait Objects: Send + Sync {
     /// Returns the whole object; `None` if it does not exist.
     async fn get(&self, at: &Key) -> Result<Option<Bytes>>;
 
-    /// Returns a range of bytes of the object. It is an error if the object is missing or its ETag is not `etag`.
+    /// Returns the object's bytes in this range. Fails if the object is missing or its ETag is not `etag`.
     async fn range(&self, at: &Key, etag: &str, range: Range<u64>) -> Result<Bytes>;
 
-    /// Returns the object as a stream. It is an error if the object is missing or its ETag is not `etag`.
+    /// Returns the object as a stream. Fails if the object is missing or its ETag is not `etag`.
     async fn stream(&self, at: &Key, etag: &str) -> Result<Chunks>;
 
-    /// Returns the object's entry; `None` if it does not exist.
+    /// Returns the object's size, ETag and modification time; `None` if it does not exist.
     async fn head(&self, at: &Key) -> Result<Option<Entry>>;
 
     /// Returns all objects under the location whose keys are greater than `after`, in key order.
@@ -100,37 +103,37 @@ pub trait Objects: Send + Sync {
     /// Writes the object and overwrites an existing one. Only for objects that are not part of a generation.
     async fn put(&self, at: &Key, body: Bytes) -> Result<()>;
 
-    /// Overwrites the object only if its ETag is `etag` (`If-Match`). Returns `false` if it has changed and nothing was
-    /// written. A missing object is an error.
+    /// Overwrites the object only if its ETag is `etag` (`If-Match`). Returns `false`, and writes nothing, if the
+    /// object has changed. Fails if the object is missing.
     async fn replace(&self, at: &Key, etag: &str, body: Bytes) -> Result<bool>;
 
-    /// Copies an object within S3, create-if-absent. It is an error if the object at `from` is missing or its ETag
-    /// is not `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
+    /// Copies an object within S3, create-if-absent. Fails if the object at `from` is missing or its ETag is not
+    /// `etag`. Returns the ETag of the object at `to`, which differs from `etag` under SSE-KMS.
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<String>;
 
     /// Deletes up to [`MAX_DELETES_PER_REQUEST`] objects in one bucket. Deleting a missing object succeeds. If this
-    /// returns an error, some objects may have been deleted. Only sweep may call it.
+    /// returns an error, some objects may have been deleted. Only sweep may call this.
     async fn delete(&self, keys: &[Key]) -> Result<()>;
 
-    /// Deletes one object only if its ETag is `etag`. Returns `false` if it has changed or is missing. Only sweep may
-    /// call it.
+    /// Deletes one object only if its ETag is `etag`. Returns `false` if the object has changed or is missing. Only
+    /// sweep may call this.
     async fn delete_if(&self, at: &Key, etag: &str) -> Result<bool>;
 
     /// Returns the multipart uploads to keys under the location that were neither completed nor aborted.
     async fn uploads(&self, under: &Location) -> Result<Vec<Unfinished>>;
 
-    /// Frees the parts of an upload that S3 has stored. Aborting a missing upload succeeds.
+    /// Aborts an upload, so that S3 frees its stored parts. Aborting a missing upload succeeds.
     async fn abort_upload(&self, upload: &Unfinished) -> Result<()>;
 
     /// Starts a streaming upload of a new object. The object can't be read before [`Upload::finish`].
     async fn upload(&self, at: &Key) -> Result<Box<dyn Upload>>;
 }
 
-/// A streaming upload of one object to S3. Dropping it without `finish` leaves no object, but may leave parts. `abort`
-/// leaves neither.
+/// A streaming upload of one object to S3. Dropping it without `finish` creates no object, but may leave stored parts
+/// behind, which `abort` frees.
 #[async_trait]
 pub trait Upload: Send {
-    /// Appends bytes of any length. May wait until earlier bytes are sent.
+    /// Appends bytes of any length. May wait until earlier bytes have been sent.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
     /// Makes the object readable, create-if-absent. Returns its ETag, without quotes.
@@ -149,23 +152,25 @@ pub trait Query: Send + Sync {
     /// Any other error says nothing about the query.
     async fn run(&self, database: &str, sql: &str) -> Result<Answered>;
 
-    /// Returns when the oldest query in these workgroups that is still queued or running was submitted; `None` if there
+    /// Returns when the oldest query that is still queued or running in these workgroups was submitted; `None` if there
     /// is none. An error of kind `Config` means that the permission to list queries is missing.
     async fn oldest_running(&self, workgroups: &[String]) -> Result<Option<Timestamp>>;
 }
 
+/// The answer to a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answered {
-    /// The first 100 rows, without a header; null is `None`.
+    /// The first rows of the result, without the header row; NULL is `None`. Athena returns at most 100 rows, including
+    /// the header row.
     pub rows: Vec<Vec<Option<String>>>,
-    /// How much data the query scanned, in bytes.
+    /// The amount of data that the query scanned, in bytes.
     pub scanned: u64,
 }
 
 /// Secrets Manager.
 #[async_trait]
 pub trait Secrets: Send + Sync {
-    /// Returns the text of the secret with that name or ARN; `None` if the secret is binary.
+    /// Returns the text of the secret whose name or ARN is `name`; `None` if the secret is binary.
     async fn text(&self, name: &str) -> Result<Option<String>>;
 }
 
@@ -179,7 +184,7 @@ pub trait TokenSigner: Send + Sync {
 /// A message queue, through which `export` invokes itself once for each dataset.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Sends every body. The error says how many messages were not sent; sending again may send some of them twice.
+    /// Sends every body. An error says how many messages were not sent; sending all of them again may send some twice.
     async fn send(&self, bodies: Vec<String>) -> Result<()>;
 
     /// Makes a received message visible again after this time instead of the queue's own visibility timeout.
@@ -192,11 +197,11 @@ pub trait Queue: Send + Sync {
 /// Athena and Glue as engines: they build a generation after the invocation that started them has ended.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Starts a run and returns its ID. `again` means that the run may already have been started; it is not started
-    /// twice.
+    /// Starts a run and returns its ID. If `again` is set, an earlier call may have started this run already. It is not
+    /// started twice: the existing run's ID is returned.
     ///
-    /// After an error of kind `Unavailable` or `Conflict` it is unknown whether the run was started. After any other
-    /// error it was not.
+    /// After an error of kind `Unavailable` or `Conflict`, the run may or may not have been started. After any other
+    /// error, it was not.
     async fn start(&self, pending: &Pending, again: bool) -> Result<String>;
 
     /// Runs an Athena query in a source's workgroup, like [`Query::run`].
@@ -206,6 +211,7 @@ pub trait Engine: Send + Sync {
     async fn progress(&self, run: &EngineRun) -> Result<Option<Progress>>;
 }
 
+/// What an engine reports about a run.
 #[derive(Debug)]
 pub struct Progress {
     /// The location that the run writes to; `None` if Turntable did not start the run.
@@ -218,11 +224,12 @@ pub enum RunState {
     /// Queued or running.
     Running,
     Succeeded,
-    /// The run failed, for the engine's reason, without anything that may come from a row.
+    /// The run failed or was cancelled. The error gives the engine's reason, without any text that may come from a row.
     Failed(Error),
 }
 
-/// Returns the error for an object that is missing or has changed, which is the same for every implementation.
+/// Returns the error for an object that is missing or has changed. All implementations of [`Objects`] return this
+/// error.
 pub fn missing(at: &impl fmt::Display) -> Error {
     Error::conflict(format!("{at} is missing, or has changed since it was listed: invoke the function again"))
 }

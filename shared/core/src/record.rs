@@ -1,4 +1,4 @@
-//! The records of flips, holds and engine runs: small JSON objects next to the manifests.
+//! The records of flips, flip intents, holds, sweeps and engine runs: small JSON objects in the table's folder.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,11 @@ use crate::{
     layout::{Generation, Key, Location},
 };
 
-/// The record of one flip. Its key contains its ULID. Sorted by ULID, the records are the table's history.
+/// The record of one flip, `_flips/ULID.json`. Sorted by ULID, a table's flip records are its history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flip {
     pub dataset: String,
+    /// When the record was written, after the table had been updated.
     pub at: Timestamp,
     /// The location that was live before; `None` if there was no table or if it is no longer known.
     pub from: Option<Location>,
@@ -22,16 +23,17 @@ pub struct Flip {
     pub by: FlipOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// `None` if the dataset had no canary.
+    /// `None` if no canary checks this flip: the dataset had none, or the flip goes back to an earlier generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
 }
 
-/// The state of a flip's canary. If the canary fails, the record of the flip back shows it.
+/// The state of a flip's canary. There is no state for a failure: the table is flipped back, and the record of that
+/// flip has [`FlipOrigin::Canary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canary {
-    /// The query has not run yet, or it got no answer. The next process that finds the generation live runs it.
+    /// The query has not run yet, or it got no answer. The next process that finds the generation live runs the query.
     Pending,
     Passed,
 }
@@ -56,7 +58,7 @@ pub enum FlipOrigin {
     Recovered,
 }
 
-/// The intent to flip to a generation that was live before. It is written before the table is touched.
+/// The intent to flip to a generation that was live before. It is written to `_returns/` before the table is updated.
 ///
 /// The table's Location alone doesn't distinguish such a flip from drift. The intent does, even if the flip record is
 /// lost.
@@ -76,7 +78,8 @@ pub struct RevertIntent {
 pub struct Hold {
     pub at: Timestamp,
     pub reason: String,
-    /// Whether the hold is released. It then stops nothing, but stays in S3, because only sweep may delete objects.
+    /// Whether the hold has been released. A released hold has no effect, but stays in S3, because only sweep may
+    /// delete objects.
     #[serde(default)]
     pub released: bool,
 }
@@ -95,7 +98,7 @@ pub struct Pending {
     pub location: Location,
     /// The location that was live when the run started; `None` if there was no table.
     pub base: Option<Location>,
-    /// A time before the engine was called: the engine reads the data as of then or later.
+    /// A time before the engine was called, so the engine reads the data as of this time or later.
     pub as_of: Timestamp,
     /// The [`crate::config::Dataset::spec`] that the generation is built from.
     pub spec: String,
@@ -110,7 +113,7 @@ pub struct Pending {
     pub run: Option<String>,
 }
 
-/// The complete input for an engine run, so that a retry can send the same again.
+/// The complete input for an engine run, so that a retry can send exactly the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
@@ -123,7 +126,7 @@ pub enum Work {
     GlueJob {
         name: String,
         arguments: BTreeMap<String, String>,
-        /// In minutes.
+        /// The timeout of the job run, in minutes.
         timeout: u32,
     },
 }
@@ -148,15 +151,17 @@ impl EngineRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
     pub name: String,
-    /// `None` takes the type from the table, or else infers it from the values.
+    /// The column's Glue type; if the table already has this partition key, its type takes precedence. `None` infers
+    /// the type from the values.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub glue_type: Option<String>,
 }
 
-/// The job argument that names the location to write to. It identifies the run.
+/// The Glue job argument that names the location to write to. No two runs share a location, so the argument also
+/// identifies the run.
 pub const JOB_LOCATION: &str = "--turntable_location";
 
-/// Records that an engine run failed.
+/// The record of a failed engine run, `_pending/COLOUR-ULID.failed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     pub at: Timestamp,
@@ -165,7 +170,7 @@ pub struct Failed {
     pub reason: String,
 }
 
-/// Serialises a ULID as a string.
+/// Serialises a ULID as a string, and deserialises it.
 pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use ulid::Ulid;
@@ -179,7 +184,7 @@ pub(crate) mod text {
     }
 }
 
-/// Parses a record's JSON. `at` is the record's key and is used only in the error.
+/// Parses a record's JSON. Fails with `Corrupt` if it is invalid; the error names `at`, the record's key.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {
         Error::corrupt(format!("{at} was not written by Turntable: inspect it, then move it away")).caused_by(fault)
@@ -191,7 +196,8 @@ pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(record).expect("a record has only string keys")
 }
 
-/// Returns a ULID that is later than all of `earlier`, even if clocks disagree: `fresh` itself if that is later.
+/// Returns a ULID that is later than all of `earlier`, even if clocks disagree. It is `fresh` if that is later, or else
+/// a ULID one millisecond after the last of `earlier`.
 pub fn later(fresh: Ulid, earlier: impl IntoIterator<Item = Ulid>) -> Ulid {
     match earlier.into_iter().max() {
         Some(last) if fresh <= last => Ulid::from_parts(last.timestamp_ms() + 1, fresh.random()),

@@ -1,5 +1,5 @@
-//! A catalog table as a flip sees it, and what a flip changes in it. This is where a second table format would plug in:
-//! nothing above the catalog's adapter knows more about a table than this.
+//! A catalog table as a flip sees it, and what a flip changes in it. A second table format would plug in here, because
+//! the code above the catalog's adapter knows tables only through these types.
 
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
@@ -16,8 +16,8 @@ pub struct TableVersion {
     pub name: TableName,
     /// The catalog's version of the table (Glue's `VersionId`). An update succeeds only while this is still current.
     pub token: Option<String>,
-    /// What the table is instead of a plain Parquet table (`a view`, `an Iceberg table`), so that a new location would
-    /// not switch it. `None` for plain Parquet.
+    /// The kind of table, such as `a view` or `an Iceberg table`, if a new location would not change what readers see.
+    /// `None` for a plain Parquet table.
     pub unsupported: Option<&'static str>,
     /// The location as the catalog stores it. `None` if it is missing or empty.
     pub location: Option<String>,
@@ -86,10 +86,10 @@ pub struct AuditTable<'a> {
     pub published: &'a NextTable,
 }
 
-/// The parameter that names the generation in an audit table.
+/// The parameter of an audit table that names the audited generation.
 pub const AUDIT_PARAMETER: &str = "turntable.audit";
 
-/// The parameter that says where Athena finds projected partitions.
+/// The table parameter that says where Athena finds projected partitions.
 pub const TEMPLATE_PARAMETER: &str = "storage.location.template";
 
 const PROJECTION_PARAMETER: &str = "projection.enabled";
@@ -122,12 +122,12 @@ impl TableVersion {
         folder.parse().ok()
     }
 
-    /// Returns the location if a flip can switch this table. `registered` says whether it has at least one registered
-    /// partition. It matters only if [`TableVersion::has_unprojected_keys`] is true.
+    /// Returns the location if a flip can switch this table. `registered` says whether the table has at least one
+    /// registered partition, and is used only if [`TableVersion::has_unprojected_keys`] is true.
     ///
     /// # Errors
-    /// `Config` for a view, an Iceberg table, registered partitions and the like. `Conflict` if
-    /// `storage.location.template` isn't inside the location.
+    /// `Config` for a view, an Iceberg table, partition keys without projection, or a location that is missing or not
+    /// in S3. `Conflict` if `storage.location.template` isn't inside the location.
     pub fn flippable_location(&self, registered: bool) -> Result<Location> {
         let name = &self.name;
         if let Some(kind) = self.unsupported {
@@ -198,7 +198,8 @@ impl NextTable {
     }
 }
 
-/// Returns the table parameters that project these partitions at a location. Without partitions, there are none.
+/// Returns the table parameters that project these partitions at a location, or an empty map if there are no
+/// partitions.
 pub fn projection_parameters(location: &Location, partitions: &[Partition]) -> BTreeMap<String, String> {
     if partitions.is_empty() {
         return BTreeMap::new();
@@ -212,7 +213,8 @@ pub fn projection_parameters(location: &Location, partitions: &[Partition]) -> B
     parameters
 }
 
-/// Returns whether a parameter describes the projection of one of these partitions. An update replaces all of these.
+/// Returns whether a parameter describes the projection of one of these partitions. An update replaces all such
+/// parameters.
 pub fn is_projection_of(parameter: &str, partitions: &[Partition]) -> bool {
     let parameter = parameter.to_lowercase();
     let mut names = partitions.iter().map(|partition| partition.column.name.as_str());

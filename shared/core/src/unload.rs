@@ -1,4 +1,4 @@
-//! The `UNLOAD` statement, and the query that first counts the partitions it would write.
+//! The `UNLOAD` statement, and the query that first counts the partitions that the statement would write.
 //!
 //! Athena's guide (<https://docs.aws.amazon.com/athena/latest/ug/unload.html>) sets the limits: the destination must be
 //! empty, there may be at most 100 partitions, and the partition columns come last.
@@ -10,14 +10,15 @@ use crate::{
     record::Folder,
 };
 
-/// The largest number of partitions that one `UNLOAD` can write.
+/// The most partitions that one `UNLOAD` can write.
 pub const MAX_PARTITIONS: u64 = 100;
 
-/// The longest statement, in bytes (`QueryString` in the `StartQueryExecution` reference).
+/// The maximum length of a statement that Athena accepts, in bytes (`QueryString` in the `StartQueryExecution`
+/// reference).
 const MAX_STATEMENT_BYTES: usize = 262_144;
 
-/// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The query is on lines of its own, because it may end with a
-/// comment.
+/// Returns the statement `UNLOAD (…) TO 's3://…' WITH (…)`. The dataset's query is on lines of its own, because it may
+/// end with a comment. Fails with `Config` if the location contains a quote or the statement is too long.
 pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     let location = location.to_string();
     if location.contains('\'') {
@@ -49,8 +50,9 @@ pub fn location(sql: &str) -> Option<Location> {
     head.trim_end().to_ascii_uppercase().ends_with(" TO").then(|| location.parse().ok()).flatten()
 }
 
-/// Returns a query that counts the partitions in the result, up to [`MAX_PARTITIONS`] + 1, and returns the types of the
-/// partition columns. With columnar formats, it reads only these columns.
+/// Returns a query for the number of partitions that the `UNLOAD` would write, and for the types of the partition
+/// columns. The query stops counting one partition above [`MAX_PARTITIONS`]. With columnar formats, it reads only these
+/// columns.
 pub fn question(athena: &Athena) -> String {
     let names: Vec<String> = athena.partition_by.iter().map(|name| format!("\"{name}\"")).collect();
     let types: String = names.iter().map(|name| format!(", max(typeof({name}))")).collect();
@@ -58,7 +60,8 @@ pub fn question(athena: &Athena) -> String {
     format!("SELECT count(*){types} FROM (SELECT DISTINCT {names} FROM (\n{}\n) LIMIT {most})", athena.query)
 }
 
-/// Returns the partition columns with their types, or an error if the result of [`question`] has too many partitions.
+/// Returns the partition columns with their types from `row`, the answer to [`question`]. Fails with `Config` if there
+/// are more than [`MAX_PARTITIONS`] partitions, and with `Unavailable` if the row is incomplete.
 pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
     let names = &athena.partition_by;
     let (count, types) = row.split_first().ok_or_else(|| incomplete_response(names))?;
@@ -88,7 +91,7 @@ fn incomplete_response(names: &[String]) -> Error {
     ))
 }
 
-/// Converts a type name returned by `typeof` to a Glue type.
+/// Converts a type name from Athena's `typeof` to a Glue type.
 fn glue_type(kind: &str) -> String {
     match kind {
         "integer" => "int".into(),

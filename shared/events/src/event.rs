@@ -1,4 +1,4 @@
-//! Tells events apart, and parses the kinds that more than one function receives.
+//! Distinguishes the kinds of events, and parses those that more than one function receives.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,7 +13,8 @@ pub(crate) fn is_scheduled(event: &Value) -> bool {
     event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event")
 }
 
-/// Parses a request that an operator or a program sent directly.
+/// Parses a request that an operator or a program sent directly. `expected` describes valid requests in the error
+/// message.
 pub(crate) fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Result<T> {
     if !event.is_object() {
         return Err(Error::input(format!("the request is not a JSON object: expected {expected}")));
@@ -22,7 +23,8 @@ pub(crate) fn by_hand<T: DeserializeOwned>(event: &Value, expected: &str) -> Res
         .map_err(|fault| Error::input(format!("invalid request: expected {expected}")).caused_by(fault))
 }
 
-/// Returns the object in an S3 "Object Created" event from EventBridge, or `None` for any other event.
+/// Returns the object in an S3 "Object Created" event from EventBridge, or `None` if `event` does not come from
+/// EventBridge. Fails for an EventBridge event without a bucket and an object key.
 pub(crate) fn created_object(event: &Value) -> Result<Option<Key>> {
     #[derive(Serialize, Deserialize)]
     struct Detail {

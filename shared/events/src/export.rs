@@ -17,7 +17,7 @@ use crate::{
 /// A request to `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
-    /// Queue one message for each of the named datasets, or for every dataset if it is `None`.
+    /// Queue one message for each of the named datasets, or for every dataset if no list is given.
     Fan(Option<Vec<String>>),
     /// Export one dataset.
     One(String),

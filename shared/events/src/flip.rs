@@ -35,7 +35,7 @@ pub enum Flip {
     Status {
         dataset: String,
     },
-    /// Glue reports that a table has changed. Turntable may have changed it itself.
+    /// Glue reports that a table has changed, perhaps because Turntable changed it.
     Changed(TableName),
 }
 
@@ -101,12 +101,13 @@ impl Flip {
     }
 }
 
-/// Returns whether a request to `flip` is for the status of all datasets.
+/// Returns whether a request to `flip` asks for the status of all datasets.
 pub fn is_about_all(event: &Value) -> bool {
     *event == serde_json::json!({ "action": "status" })
 }
 
-/// Returns the table in a "Glue Data Catalog Table State Change" event, or `None` for any other event.
+/// Returns the table in a "Glue Data Catalog Table State Change" event, or `None` for any other event. Fails if the
+/// event doesn't name a table.
 fn changed_table(event: &Value) -> Result<Option<TableName>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

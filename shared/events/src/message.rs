@@ -19,7 +19,8 @@ pub fn message(body: &str) -> Result<Value> {
     serde_json::from_str(body).map_err(|fault| Error::input("the message's body is not JSON").caused_by(fault))
 }
 
-/// Returns the messages in an SQS event, or `None` for any other event.
+/// Returns the messages in an SQS event, or `None` for an event without `Records`. Fails if `Records` is not a list of
+/// SQS messages.
 pub(crate) fn queue(event: &Value) -> Result<Option<Vec<Message>>> {
     if event.get("Records").is_none() {
         return Ok(None);

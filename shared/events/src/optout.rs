@@ -18,9 +18,9 @@ use crate::{
 pub enum Optout {
     /// Refresh every dataset that has an inbox. The schedule sends this.
     All,
-    /// Refresh one dataset. If `reconcile` is set, its whole `reconcile` source is merged too.
+    /// Refresh one dataset. If `reconcile` is true, merge its whole `reconcile` source too.
     One { dataset: String, reconcile: bool },
-    /// An object was created, perhaps in an inbox.
+    /// Refresh every dataset in whose inbox this object was created. There may be none.
     Put(Key),
     /// Handle messages from the queue.
     Queue(Vec<Message>),
@@ -66,7 +66,8 @@ impl Optout {
         }
     }
 
-    /// Returns the datasets to refresh: none if the key that was created is not a drop in an inbox.
+    /// Returns the datasets to refresh. The list is empty if the created object is not a drop in an inbox. Fails if the
+    /// request names an unknown dataset.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),

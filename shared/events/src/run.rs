@@ -7,9 +7,10 @@ use turntable_core::{
     record::EngineRun,
 };
 
-/// Returns the engine run that ended, or `None` for any other event.
+/// Returns the engine run that ended, or `None` for any other event. Fails if the event lacks the run's ID.
 ///
-/// Ignores the state in the event, because events may be late. The caller asks the engine instead.
+/// Ignores the state in the event, because an event may arrive late. The caller asks the engine for the current state
+/// instead.
 ///
 /// <https://docs.aws.amazon.com/athena/latest/ug/athena-events.html>,
 /// <https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html>

@@ -13,7 +13,7 @@ pub struct Sweep {
     /// The dataset to sweep. `None` means all datasets.
     #[serde(default)]
     pub dataset: Option<String>,
-    /// Whether to only report what would be deleted.
+    /// If true, reports what would be deleted, but deletes nothing.
     #[serde(default)]
     pub dry_run: bool,
 }

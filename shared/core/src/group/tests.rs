@@ -136,7 +136,7 @@ fn record_names_all_generations_that_readers_may_read() {
     // A revert may go to a generation that no set names, because it was live before the group existed.
     let first = Record::new("core").begin_flip(set(30), [("a".to_owned(), Some(at("a", 5)))].into());
     assert_eq!(named(&first), [(generation(5), None), (generation(30), None)]);
-    // An earlier set that is live again is named without an end.
+    // A generation that is live again has no end time, although an earlier set names it too.
     let back = flipped(&[10, 20]).begin_flip(set(10), BTreeMap::new()).flipped(second(30), MEMORY);
     assert_eq!(named(&back), [(generation(10), None), (generation(20), Some(second(30)))]);
 }

@@ -9,21 +9,22 @@ use crate::{
     record::Flip,
 };
 
-/// The folder for archived drops, in the inbox's S3 bucket. No event rule matches it, no inbox lists it, and one
-/// lifecycle rule can delete its objects.
+/// The folder for archived drops, in the inbox's S3 bucket. No event rule matches the folder, no inbox lists it, and
+/// one lifecycle rule can expire its objects.
 const ARCHIVE: &str = "_archive/";
 
-/// Returns the drops that may leave the inbox. `consumed` is the list in live's manifest, and `flips` are the flips on
-/// record, in order. A drop may leave if all of these are true:
+/// Returns the drops that may leave the inbox. `consumed` is the list in live's manifest, and `flips` contains the
+/// flips on record, in order. A drop may leave if all of these are true:
 ///
 /// - Live has consumed it.
 /// - The generation that was live `drain` ago had consumed it.
 /// - Every generation that was live and still exists has consumed it. `oldest` is the oldest of these generations.
 ///
-/// So whatever generation the table is set back to, the drops that it lacks are still in the inbox.
+/// So if the table is set back to any of these generations, the drops that this generation lacks are still in the
+/// inbox.
 ///
-/// Comparing ULIDs is enough: each merge is made from the one before, and its ULID is later. So the generation that was
-/// live when the drain started has consumed everything that older generations had consumed.
+/// Comparing ULIDs is enough: each merge is made from the one before, and its ULID is later. So a generation that was
+/// live has consumed everything that earlier ones had consumed.
 pub fn archivable<'a>(
     consumed: &'a [Consumed],
     flips: &[(Ulid, Flip)],
@@ -42,9 +43,9 @@ pub fn archivable<'a>(
 
 /// Returns the key of an archived drop: `_archive/INBOX/ETAG/KEY`.
 ///
-/// It contains the ETag because different content may arrive under the same key. The drop's own key comes last because
-/// its file extension shows the format if somebody puts the drop back. If the result would be too long for S3, it
-/// contains a hash instead of the drop's key.
+/// The ETag keeps apart drops that had the same key but different content. The drop's own key comes last, because its
+/// file extension shows the format if somebody puts the drop back. If the result would be longer than S3 allows, a hash
+/// replaces the drop's key.
 pub fn archived(inbox: &Location, drop: &InboxObject) -> Key {
     let key = |name: &str| format!("{ARCHIVE}{}{}/{name}", inbox.prefix, drop.etag);
     let whole = Some(key(&drop.key)).filter(|key| key.len() <= MAX_KEY_BYTES);

@@ -11,14 +11,15 @@ fn before(base: Option<&Manifest>) -> &[Consumed] {
     base.and_then(|base| base.merge.as_ref()).map_or(&[], |merge| &merge.consumed)
 }
 
-/// Returns the drops in the inbox that live, the base of the next generation, has not consumed.
+/// Returns the drops in `listed` that `base` has not consumed. `base` is live's manifest: the refresh merges the drops
+/// into live.
 pub fn unread<T: Clone>(listed: &[(InboxObject, T)], base: Option<&Manifest>) -> Vec<(InboxObject, T)> {
     let consumed: HashSet<&InboxObject> = before(base).iter().flat_map(|by| &by.drops).collect();
     listed.iter().filter(|(drop, _)| !consumed.contains(drop)).cloned().collect()
 }
 
-/// Returns the drops that the next generation has consumed: its base's drops that are still in the inbox, and the drops
-/// that were read this time.
+/// Returns the drops that the manifest of `next` lists as consumed: those that `base` lists and that are still in the
+/// inbox, and those in `read`, which this refresh merged.
 pub fn consumed<T>(
     base: Option<&Manifest>,
     next: Generation,

@@ -21,7 +21,7 @@ impl View {
     }
 }
 
-/// Returns the view of the people who are opted out now, with key, state and time.
+/// Returns the view of the people who are opted out now, with their key, their state and its `occurred_at`.
 pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     let columns: Vec<String> =
         key.iter().map(|column| column.name.as_str()).chain([STATE, OCCURRED_AT]).map(quoted).collect();
@@ -36,11 +36,11 @@ pub fn active(dataset: &Dataset, key: &[Column]) -> View {
     View { name, query }
 }
 
-/// Returns the view of another table without the people who are opted out. A row whose key is null belongs to nobody
-/// who is opted out, so it stays.
+/// Returns the view of another table without the people who are opted out. Rows whose key is null stay, because they
+/// match no opt-out.
 ///
 /// Integers are compared as integers, whatever their widths. If the types of a key column differ otherwise, both values
-/// are compared as text. The error says which column the other table lacks.
+/// are compared as text. Fails if the other table lacks a key column, and names the column.
 pub fn protected(dataset: &Dataset, key: &[Column], protect: &Protect, columns: &[Column]) -> Result<View, String> {
     let mut same = Vec::new();
     for (ours, theirs) in key.iter().zip(&protect.columns) {

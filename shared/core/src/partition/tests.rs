@@ -36,7 +36,7 @@ fn ranges_cover_the_data_in_the_longest_step() {
         parameters(&of("pref", "string", &["New York", "東京"])),
         ["projection.pref.type = enum", "projection.pref.values = New York,東京"]
     );
-    // One value, and no values.
+    // A column with a single value, and columns without values.
     assert_eq!(parameters(&of("n", "int", &["7"]))[..2], ["projection.n.interval = 1", "projection.n.range = 7,7"]);
     assert_eq!(parameters(&of("dt", "date", &[]))[3], "projection.dt.range = 1970-01-01,1970-01-01");
     assert_eq!(parameters(&of("pref", "string", &[]))[1], "projection.pref.values = none");

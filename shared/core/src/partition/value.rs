@@ -13,7 +13,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the projection type for a column type. For other types, the error says what to cast them to.
+    /// Returns the projection type for a Glue column type. If Athena can't project that type, the error says which
+    /// types to cast the column to.
     pub fn of(glue_type: &str) -> Result<Kind, String> {
         match glue_type {
             "date" => Ok(Kind::Date),
@@ -37,16 +38,16 @@ pub enum Value {
     Text(String),
 }
 
-/// The characters that Hive escapes in folder names, that separate the values of an enum, or that have a special
-/// meaning in a template.
+/// The characters that a text value must not contain. Hive escapes them in folder names, they separate the values of an
+/// enum, or they have a special meaning in a location template.
 const UNSAFE: &str = "\"#%'*/:=?\\{}[]^,$\u{7f}";
 
-/// The longest allowed text value, in bytes. A whole S3 key has at most 1,024.
+/// The maximum length of a text value, in bytes. A whole S3 key has at most 1,024 bytes.
 const MAX_TEXT_BYTES: usize = 255;
 
 impl Value {
-    /// Checks that `text` can be used in a folder name and as an enum value. The error says why not, but doesn't quote
-    /// the text.
+    /// Returns `text` as a value, if it can be used in a folder name and in an enum projection. The error says why it
+    /// can't, but doesn't quote the text, which comes from a row.
     pub fn text(text: &str) -> Result<Value, String> {
         let trouble = if text.is_empty() {
             "is empty"
@@ -67,7 +68,8 @@ impl Value {
         Err(format!("{trouble}: replace it in the source's query"))
     }
 
-    /// Checks that a day, counted from 1970-01-01, is in the years 1 to 9999, which are written with four digits.
+    /// Returns the date that is `days` after 1970-01-01, as a value. Fails outside the years 1 to 9999, which are the
+    /// ones written with four digits.
     pub fn date(days: i32) -> Result<Value, String> {
         match date(days.into()).map(|date| date.year()) {
             Ok(1..=9999) => Ok(Value::Date(days)),
@@ -75,7 +77,7 @@ impl Value {
         }
     }
 
-    /// Parses a value from a folder name. Returns `None` if Turntable wouldn't write it like that.
+    /// Parses a value from a folder name. Returns `None` if Turntable wouldn't spell a value like that.
     pub fn parse(kind: Kind, text: &str) -> Option<Value> {
         let value = match kind {
             Kind::Date => Value::Date(days(text.parse().ok()?)),
@@ -86,7 +88,8 @@ impl Value {
         (value.to_string() == text).then_some(value)
     }
 
-    /// Returns the value as a number, for projections that are ranges. A date is the number of days since 1970-01-01.
+    /// Returns an integer, or a date as the number of days since 1970-01-01, for projections that are ranges. Returns
+    /// `None` for text.
     pub(super) fn whole(&self) -> Option<i64> {
         match self {
             Value::Date(days) => Some((*days).into()),
@@ -120,7 +123,7 @@ pub(super) fn date(days: i64) -> Result<civil::Date, String> {
     EPOCH.checked_add(span).map_err(|_| "date out of range".to_owned())
 }
 
-/// Returns the number of days since 1970-01-01.
+/// Returns the number of days from 1970-01-01 to `date`.
 pub(super) fn days(date: civil::Date) -> i32 {
     (date - EPOCH).get_days()
 }

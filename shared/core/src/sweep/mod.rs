@@ -1,4 +1,4 @@
-//! Decides which generations and records may be deleted. State and time in, a plan out.
+//! Decides which generations and records may be deleted.
 
 mod plan;
 #[cfg(test)]

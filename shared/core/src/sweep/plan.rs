@@ -1,4 +1,4 @@
-//! Plans a sweep: state and time in, a list of deletions out.
+//! Plans a sweep: computes what to delete from a table's state and the time.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -12,21 +12,22 @@ use crate::{
     record::{Flip, FlipOrigin},
 };
 
-/// Everything in a table's folder, and what its records say. All of it is read after the table.
+/// A table, the objects in its folder, and what its records say. The table is read before everything else.
 #[derive(Debug, Clone)]
 pub struct SweepState {
     pub live: Live,
     /// Every location that Athena reads for the table.
     pub reads: Vec<Location>,
-    /// The flips since the start of the oldest generation that still exists, in order, and always the very last flip.
+    /// The flips on record, in order, since the run of the oldest generation that still exists started. The last flip
+    /// is always included. If live is not managed, this holds only the last flip.
     pub flips: Vec<(Ulid, Flip)>,
     /// The ULIDs of all flip records, in order.
     pub records: Vec<Ulid>,
     /// The ULIDs of all intents in `_returns/`, in order.
     pub revert_intents: Vec<Ulid>,
     pub generations: BTreeMap<Generation, Found>,
-    /// The generations that the record of the dataset's group names or has named. The time is when the record stopped
-    /// naming the generation; `None` if it still does.
+    /// The generations that the record of the dataset's group names or has named. The value is the time when the record
+    /// stopped naming the generation; `None` if it still names it.
     pub named: BTreeMap<Generation, Option<Timestamp>>,
 }
 
@@ -55,12 +56,13 @@ pub struct PendingRun {
 /// When the oldest query that may still be running was submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OldestQuery {
-    /// `None` if no query is running.
+    /// `None` if no query is queued or running.
     Known(Option<Timestamp>),
-    /// The time is unknown, for this reason. Then only `drain` protects the readers.
+    /// The time is unknown, for this reason. Only `drain` protects readers then.
     NotAsked(String),
 }
 
+/// What a sweep deletes and keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The generations to delete, oldest first.
@@ -78,6 +80,7 @@ pub struct Plan {
     pub oldest_replaced: Option<Timestamp>,
 }
 
+/// A generation that is kept, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub generation: Generation,
@@ -96,7 +99,8 @@ pub enum Reason {
     Rollback,
     /// Kept: replaced at this time, less than `drain` ago.
     Draining(Timestamp),
-    /// Kept: a query that was submitted at the first time, before the replacement at the second, is still running.
+    /// Kept: replaced at the second time, but a query that was submitted before that, at the first time, is still
+    /// running.
     Query(Timestamp, Timestamp),
     /// Kept: it was live, and no record says until when.
     Unrecorded,
@@ -141,21 +145,21 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Returns how far back the flips must be known, as a ULID; `None` if the last flip is enough, which shows whether the
-/// dataset has ever flipped.
+/// Returns the ULID since which all flips must be known: the oldest among live and `generations`. Returns `None` if
+/// live is not managed, because then the last flip is enough: it shows whether the dataset has ever flipped.
 pub fn since<'a>(live: &Live, generations: impl Iterator<Item = &'a Generation>) -> Option<Ulid> {
     live.generation().map(|live| generations.map(|generation| generation.ulid).fold(live.ulid, Ulid::min))
 }
 
-/// The minimum time that flip records are kept: 30 days.
+/// How long flip records and intents are kept, even if `retain.max_age` is shorter: 30 days.
 const MIN_RECORD_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A `_sweeping` mark that is this old comes from a sweep that has ended, because a Lambda invocation lasts at most 15
-/// minutes.
+/// A time that no sweep takes, because a Lambda invocation lasts at most 15 minutes. A `_sweeping` mark that is at
+/// least this old comes from a sweep that has ended.
 const MAX_SWEEP_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-/// Plans what to delete. `now` must be read before the state is. The error says why nothing that belongs to the table
-/// may be deleted.
+/// Plans what to delete. The caller must read the clock for `now` before it loads `state`. The error says why nothing
+/// in the table's folder may be deleted.
 pub fn plan(
     paths: &TablePaths,
     state: &SweepState,
@@ -201,7 +205,7 @@ pub fn plan(
 /// Checks that the flip records lead to the live generation.
 ///
 /// If they don't, a flip is about to be recorded, its record was lost, or somebody outside Turntable changed the table.
-/// Then the records don't show until when each generation was live, either.
+/// In each of these cases, the records also don't show until when each generation was live.
 fn leads_to_live(paths: &TablePaths, state: &SweepState) -> Result<(), String> {
     let last = state.flips.last().map(|(_, flip)| flip.to);
     let shown = |last: Option<Generation>| last.map_or("nothing".into(), |last| last.to_string());
@@ -224,10 +228,12 @@ fn is_read(paths: &TablePaths, state: &SweepState, generation: &Generation) -> b
     state.live == Live::Managed(*generation) || state.reads.iter().any(|read| read.overlaps(&location))
 }
 
-/// Returns when each generation that was live and is no longer read was last replaced, at the latest; `None` if that is
-/// unknown.
+/// Returns the time by which each generation that was live and is no longer read had been replaced for the last time;
+/// `None` if that time is unknown. Includes only generations that still exist.
 ///
-/// That time is when the last flip away from the generation was recorded, because a record is written after its flip.
+/// A record is written after its flip, so the generation had been replaced by the time of the last record of a flip
+/// away from it. A later gap in the records, or a group's record that named the generation for longer, makes the time
+/// later.
 ///
 /// The records have a gap before a flip if its `from` is not what the flip before it made live, or if its record was
 /// recovered, because then its `from` is a guess. Any generation may have been live until the end of the gap, which is
@@ -272,10 +278,11 @@ fn kept_for_rollback(
     kept
 }
 
-/// `Ok`: why the generation is deleted. `Err`: why it is kept, and until when.
+/// What to do with a generation. `Ok` says why it is deleted; `Err` says why it is kept, and until when.
 type Verdict = Result<Reason, (Reason, Option<Timestamp>)>;
 
-/// Decides about a generation that was live and was replaced at a known time.
+/// Decides about a generation that was live and was replaced at a known time. `rollback` says whether it would be kept
+/// for a rollback.
 fn once_live(replaced: Timestamp, rollback: bool, retain: &Retain, query: &OldestQuery, now: Timestamp) -> Verdict {
     let (drained, max_age) = (saturating_add(replaced, retain.drain), saturating_add(replaced, retain.max_age));
     if rollback && now < max_age {
@@ -291,23 +298,25 @@ fn once_live(replaced: Timestamp, rollback: bool, retain: &Retain, query: &Oldes
     }
 }
 
-/// Decides about a generation without a flip on record. It was never live, because every flip first makes sure that the
-/// flip to the generation that it replaces is on record.
+/// Decides about a generation without a flip on record. Such a generation was never live: before a flip replaces a
+/// generation, it makes sure that the flip to that generation is on record.
 fn never_live(generation: &Generation, found: &Found, retain: &Retain, now: Timestamp) -> Verdict {
     let (since, kept, gone) = match found.manifest {
         Some(made) => (made, Reason::Candidate, Reason::AbandonedCandidate),
         None => (time_of(generation.ulid), Reason::Unfinished, Reason::Orphan),
     };
     let until = saturating_add(since, retain.abandoned);
-    // Until its run has ended, an engine may still write.
+    // An engine may write until its run has ended.
     let until = found.run.filter(|_| found.manifest.is_none()).map_or(until, |run| until.max(run.until));
     if now < until { Err((kept, Some(until))) } else { Ok(gone) }
 }
 
-/// Returns the flip records and the intents in `_returns/` that are older than every generation that still exists.
+/// Returns the flip records and the intents in `_returns/` to delete: those that are older than every generation that
+/// still exists, and old enough for [`MIN_RECORD_RETENTION`] and `retain.max_age`.
 ///
-/// A flip's ULID is later than the ULIDs of the generations that it names, so these records name only generations that
-/// no longer exist. The last flip record always stays, because it shows that the dataset has flipped before.
+/// A flip's ULID is later than the ULIDs of the generations that it names, so a record that is older than every
+/// existing generation names none of them. The last flip record always stays, because it shows that the dataset has
+/// flipped before.
 fn expired_records(state: &SweepState, retain: &Retain, now: Timestamp) -> (Vec<Ulid>, Vec<Ulid>) {
     let oldest = state.generations.keys().map(|generation| generation.ulid).chain(live_ulid(state)).min();
     let kept = retain.max_age.max(MIN_RECORD_RETENTION);
@@ -323,7 +332,7 @@ fn live_ulid(state: &SweepState) -> Option<Ulid> {
     state.live.generation().map(|live| live.ulid)
 }
 
-/// Returns the sum, or `Timestamp::MAX` if it is out of range.
+/// Returns `time + length`, or `Timestamp::MAX` if the sum is out of range.
 fn saturating_add(time: Timestamp, length: SignedDuration) -> Timestamp {
     time.checked_add(length).unwrap_or(Timestamp::MAX)
 }
