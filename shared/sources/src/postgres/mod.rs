@@ -32,7 +32,7 @@ use crate::{
 use turntable_core::{config::Postgres, error::Result, manifest::TypedBy};
 use turntable_parquet::{Batches, Rows};
 
-/// Opens the query on a new snapshot.
+/// Starts reading the query's rows from a new snapshot.
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::from_options(options, context).await?);
     let first = Session::begin(&server, None).await?;
@@ -40,7 +40,7 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     read(options, context, server, first, as_of).await
 }
 
-/// An exported snapshot of a database. Other connections can use it while this session is open.
+/// An exported snapshot of a database. Other connections can use it as long as its session is open.
 pub struct Snapshot {
     session: Session,
     name: String,
@@ -57,7 +57,7 @@ impl Snapshot {
         Ok(Snapshot { session, name, as_of })
     }
 
-    /// Opens the query on this snapshot.
+    /// Starts reading the query's rows from this snapshot.
     pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
         let server = Arc::new(Server::from_options(options, context).await?);
         let first = Session::begin(&server, Some(&self.name)).await?;

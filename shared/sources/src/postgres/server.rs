@@ -94,7 +94,7 @@ impl Server {
         format!("{user}@{}/{database}", self.address())
     }
 
-    /// Returns `host:port` of each host, for messages.
+    /// Returns `host:port` for each host, or the path of a Unix socket, separated by commas, for messages.
     pub fn address(&self) -> String {
         let ports = self.options.get_ports();
         let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);

@@ -32,8 +32,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and starts the transaction, on a new snapshot or on `snapshot`, which another session has exported and
-    /// whose transaction must still be open. Logs a warning if a pooler switches the server process between
+    /// Connects and starts the transaction, on a new snapshot or on the exported one named `snapshot`. The session that
+    /// exported it must still be in its transaction. Logs a warning if a pooler switches the server process between
     /// transactions.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = Session { link: connect(server).await? };

@@ -203,8 +203,8 @@ mod tests {
         [&[of][..], &(body.len() as i32 + 4).to_be_bytes(), body].concat()
     }
 
-    /// Returns the server's end of a connection, the driver's tapped end, and the rows' receiver, whose channel has
-    /// `room`.
+    /// Returns the server's end of a connection, the driver's tapped end, and the receiver of the rows. `room` is the
+    /// channel's buffer size.
     fn tapped(room: usize) -> (DuplexStream, Tap<DuplexStream>, mpsc::Receiver<Vec<u8>>) {
         let (server, stream) = duplex(1 << 20);
         let (sender, rows) = mpsc::channel(room);

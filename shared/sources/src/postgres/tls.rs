@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `disable` | no | |
 //! | `allow` | only if the server rejects an unencrypted connection | not checked, unless `sslrootcert` is given |
-//! | `prefer` | unless the server doesn't offer it, or rejects an encrypted connection | as above |
+//! | `prefer` | unless the server doesn't offer TLS, or rejects an encrypted connection | as above |
 //! | `require` | yes | as above |
 //! | `verify-ca` | yes | signed by an authority in `sslrootcert` |
 //! | `verify-full` | yes | as above, and issued for this host |
