@@ -45,8 +45,8 @@ const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
 /// The maximum number of rows, including the header row, to read from a result. No check needs more.
 const MAX_ROWS: i32 = 100;
 
-/// The time from its submission within which every query ends. A DML statement runs for at most 4 hours; the rest
-/// allows for the queue.
+/// An upper limit on the time from a query's submission to its end. A DML statement runs for at most 4 hours; the rest
+/// allows for time in the queue.
 const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 #[async_trait]

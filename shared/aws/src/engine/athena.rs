@@ -24,8 +24,8 @@ impl Unloads {
     }
 
     /// Starts the query and returns its ID. The generation's name, which is unique, is part of the request's token:
-    /// another call with the same token and parameters returns the same query. Athena requires at least 32 characters
-    /// (see `ClientRequestToken` in the reference for `StartQueryExecution`).
+    /// another call with the same token and parameters returns the same query. Athena requires a token of at least 32
+    /// characters (see `ClientRequestToken` in the reference for `StartQueryExecution`).
     pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
         let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
         let sent = self

@@ -18,7 +18,8 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Creates both engines. `output` is the S3 location of Athena's query results if the workgroup sets none.
+    /// Creates the clients for Athena and Glue. `output` is the S3 location of Athena's query results if the workgroup
+    /// sets none.
     pub fn new(config: &aws_config::SdkConfig, output: Option<String>) -> Self {
         let (athena, glue) = (athena::Unloads::new(config, output.clone()), glue::Jobs::new(config));
         Engines { config: config.clone(), output, athena, glue }

@@ -22,8 +22,8 @@ pub trait GlueApi: Send + Sync {
     /// Sends `GetTable`. Returns `None` if the table does not exist.
     async fn table(&self, name: &TableName) -> Result<Option<Table>>;
 
-    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's `VersionId`;
-    /// otherwise, returns [`Update::Conflict`].
+    /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's `VersionId`.
+    /// Returns [`Update::Conflict`] if Glue responds that it isn't.
     async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update>;
 
     /// Sends `CreateTable`. Returns [`Update::Conflict`] if the table already exists.

@@ -18,7 +18,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Creates the client. With an endpoint URL of its own (`AWS_ENDPOINT_URL`), it addresses buckets by path, because
+    /// Creates the client. If an endpoint URL is configured (`AWS_ENDPOINT_URL`), addresses buckets by path, because
     /// `bucket.127.0.0.1` isn't a valid host.
     pub fn new(config: &SdkConfig) -> Self {
         let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();

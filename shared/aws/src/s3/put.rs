@@ -1,4 +1,4 @@
-//! Conditional writes that recognise their own earlier attempt.
+//! Conditional writes that recognise an object from their own earlier attempt.
 //!
 //! The client retries a request whose response was lost. The retry then fails, because the first attempt has written
 //! the key. So each write carries a unique mark in its metadata. If the key exists, or if no response arrives, the
@@ -50,8 +50,8 @@ pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Opti
     .await
 }
 
-/// Replaces an object with one `PutObject` with `If-Match`, which also requires the permission `s3:GetObject`. Returns
-/// the new ETag, or `None` if the object has changed.
+/// Replaces an object by sending one `PutObject` with `If-Match`, which also requires the permission `s3:GetObject`.
+/// Returns the new ETag, or `None` if the object has changed.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) -> Result<Option<String>> {
     let mark = mark();
@@ -65,7 +65,7 @@ pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) 
 
 /// Sends a conditional write and determines its result. Repeats the write after a race. If the precondition failed or
 /// S3's response was lost, looks for the mark. Returns the ETag, or `None` if the precondition failed because of
-/// somebody else's write.
+/// another writer.
 pub(super) async fn settled<E, F>(
     client: &Client,
     action: &str,

@@ -97,8 +97,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Signs an IAM token and sets it as the password. Fails unless the mode verifies the server and no password is
-    /// given. The protocol sends the token in clear text, so it requires TLS ("IAM database authentication", Amazon RDS
+    /// Signs an IAM token and sets it as the password. Fails unless the mode is `VERIFY_IDENTITY` and no password is
+    /// given. The protocol sends the token in clear text, so TLS is required ("IAM database authentication", Amazon RDS
     /// User Guide).
     async fn sign_in(&mut self, signer: Option<&dyn TokenSigner>, now: Timestamp) -> Result<()> {
         let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
