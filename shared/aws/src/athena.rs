@@ -28,24 +28,25 @@ pub struct Athena {
 }
 
 impl Athena {
-    /// `output` is where results go if the workgroup sets no output location.
+    /// Creates the port on a workgroup. `output` is the S3 location of query results if the workgroup sets none.
     pub fn new(config: &aws_config::SdkConfig, workgroup: String, output: Option<String>) -> Self {
         Athena { client: Client::new(config), workgroup, output }
     }
 }
 
-/// The pause between two polls of a query. It doubles from the first to the maximum.
+/// The pause before the second poll of a query's state. It doubles before each further poll, up to `MAX_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long one query may take. A function has 15 minutes for the checks, the flip and its canary.
+/// How long one query may take before it is cancelled. A function has 15 minutes for the checks, the flip and its
+/// canary.
 const MAX_QUERY_TIME: Duration = Duration::from_mins(6);
 
-/// The largest number of rows that are read from a result. No check needs more.
+/// The maximum number of rows, including the header row, to read from a result. No check needs more.
 const MAX_ROWS: i32 = 100;
 
-/// An upper bound on a query's age: no query is still queued or running this long after it was submitted. It is generous,
-/// because Athena runs a DML statement for at most 4 hours.
+/// An upper limit on the time from a query's submission to its end. A DML statement runs for at most 4 hours; the rest
+/// allows for time in the queue.
 const MAX_QUERY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 #[async_trait]
@@ -53,7 +54,7 @@ impl Query for Athena {
     async fn run(&self, database: &str, sql: &str) -> Result<Answered> {
         let id = self.start(database, sql).await?;
         let Ok(ended) = timeout(MAX_QUERY_TIME, self.wait(&id)).await else {
-            // Best effort: the answer is no longer needed.
+            // Stopping the query is best effort: its result is no longer needed.
             let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
             let minutes = MAX_QUERY_TIME.as_secs() / 60;
             return Err(Error::unavailable(format!(
@@ -84,8 +85,8 @@ impl Query for Athena {
                     .into_iter()
                     .chain(executions.iter().filter(|one| is_running(one)).filter_map(submitted))
                     .min();
-                // Athena lists the queries of the last 45 days, newest first. A query that is much older than the
-                // newest can't be running any more.
+                // Athena lists the queries of the last 45 days, newest first. A query that was submitted so much
+                // earlier than the newest can't be running any more.
                 let last = executions.iter().filter_map(submitted).max();
                 if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > MAX_QUERY_AGE) {
                     break;
@@ -119,7 +120,7 @@ impl Athena {
         })
     }
 
-    /// Waits until the query succeeds, and fails if it fails or is cancelled.
+    /// Polls the query until it ends. Fails if the query fails or is cancelled.
     async fn wait(&self, id: &str) -> Result<QueryExecution> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -149,8 +150,8 @@ impl Athena {
     }
 }
 
-/// Converts the error from a query that Athena refused to start. It throws the same exception for a syntax error as for
-/// a workgroup without an output location.
+/// Converts the error from a query that Athena refused to start. Athena returns the same exception for a syntax error
+/// as for a workgroup without an output location.
 pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Error {
     let message = error.message().unwrap_or_default().to_owned();
     match error.as_service_error() {
@@ -183,8 +184,8 @@ fn submitted(status: &QueryExecutionStatus) -> Option<Timestamp> {
     Timestamp::from_second(at.secs()).ok()
 }
 
-/// Names of the errors whose text contains only parts of the query, columns and locations, never values from rows.
-/// Athena finds most of them before it reads a row.
+/// The names of errors whose text quotes only the query, names and locations, never values from rows. Athena raises
+/// most of them before it reads a row.
 const SAFE_TO_QUOTE: [&str; 13] = [
     "SYNTAX_ERROR",
     "COLUMN_NOT_FOUND",
@@ -201,8 +202,9 @@ const SAFE_TO_QUOTE: [&str; 13] = [
     "NOT_SUPPORTED",
 ];
 
-/// Returns why a query failed. An error's text may quote a value, as in `Cannot cast 'alice' to bigint`, so only the
-/// error's name and the query's id are kept. A person with access to Athena can look up the full text by the id.
+/// Returns the error for a failed query. Athena's text may quote a value, as in `Cannot cast 'alice' to bigint`, so
+/// unless the error is in `SAFE_TO_QUOTE`, only its name and the query's ID are kept. With the ID, anyone with access
+/// to Athena can look up the full text.
 pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let error = status.and_then(QueryExecutionStatus::athena_error);
     let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();

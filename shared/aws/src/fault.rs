@@ -4,7 +4,7 @@ use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use turntable_core::error::{Error, Kind};
 
-/// Converts an error from an AWS call. `action` is the call's name, and `on` is what it was made on.
+/// Converts an error from an AWS call. `action` is the name of the call, and `on` is the resource that it was made on.
 pub fn fault<E, R>(action: &str, on: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -25,7 +25,7 @@ where
     Error::new(kind, what).caused_by(Cause(DisplayErrorContext(error).to_string()))
 }
 
-/// An SDK error as one line. The SDK's own types print their causes only in debug form.
+/// An SDK error and its causes as one line of text. The SDK's own types print their causes only in debug form.
 #[derive(Debug)]
 struct Cause(String);
 

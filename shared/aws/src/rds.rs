@@ -1,8 +1,9 @@
-//! Makes the tokens that RDS and Aurora accept as a password when IAM authentication is enabled.
+//! Signs the tokens that RDS and Aurora accept as passwords when IAM authentication is enabled.
 //!
 //! A token is the presigned URL of a `connect` request, without its scheme. It can open connections for 15 minutes, and
-//! connections stay open when it expires ("IAM database authentication", Amazon RDS User Guide). Making one calls only
-//! the credentials provider. The signature was compared with one from the SDK's own signer. It wasn't tried on RDS.
+//! connections stay open when it expires ("IAM database authentication", Amazon RDS User Guide). Signing calls only the
+//! credentials provider. A test compares a signature with one from the SDK's own signer, but no token has been tried on
+//! RDS.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +31,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Returns `None` if the configuration has no credentials provider or no region.
+    /// Creates a signer from the configuration, or returns `None` if that has no credentials provider or no region.
     pub fn new(aws: &SdkConfig) -> Option<Signer> {
         Some(Signer { credentials: aws.credentials_provider()?, region: aws.region()?.to_string() })
     }
@@ -66,13 +67,14 @@ impl TokenSigner for Signer {
     }
 }
 
-/// Returns the region in `NAME.ID.REGION.rds.amazonaws.com`, with or without China's `.cn` at the end.
+/// Returns the region in a host name `NAME.ID.REGION.rds.amazonaws.com`, with or without China's `.cn` at the end, and
+/// `None` for any other host name.
 fn region(host: &str) -> Option<&str> {
     let host = host.strip_suffix(".cn").unwrap_or(host).strip_suffix(".rds.amazonaws.com")?;
     host.rsplit('.').next()
 }
 
-/// Percent-encodes everything but RFC 3986's unreserved characters, for the query of a URL.
+/// Percent-encodes all but RFC 3986's unreserved characters, for use in a URL's query.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
@@ -96,7 +98,7 @@ mod tests {
         signer.token(host, 3306, user, Timestamp::from_second(1_724_709_600).unwrap()).await.unwrap()
     }
 
-    /// The values come from the test in aws-sdk-rds (`src/auth_token.rs`, 1.135.0).
+    /// The input and the expected token come from a test in aws-sdk-rds (`src/auth_token.rs`, version 1.135.0).
     #[tokio::test]
     async fn token_equals_the_one_of_the_sdk() {
         assert_eq!(

@@ -21,13 +21,13 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// `url` and `dead_letters` are the URLs of the queue and its dead-letter queue.
+    /// Creates the port. `url` and `dead_letters` are the URLs of the queue and of its dead-letter queue.
     pub fn new(config: &aws_config::SdkConfig, url: String, dead_letters: String) -> Self {
         Sqs { client: Client::new(config), url, dead_letters }
     }
 }
 
-/// The largest number of messages that `SendMessageBatch` accepts.
+/// The maximum number of messages in one `SendMessageBatch`.
 const MAX_BATCH_MESSAGES: usize = 10;
 
 #[async_trait]
@@ -76,8 +76,8 @@ impl Queue for Sqs {
     }
 }
 
-/// Shortens the text and replaces its control characters, so that SQS accepts it as an attribute. SQS refuses some
-/// control characters, and messages of more than 256 KB.
+/// Truncates the text to 16,000 characters and replaces control characters, so that SQS accepts it as an attribute: SQS
+/// refuses some control characters, and messages of more than 256 KB.
 fn attribute_text(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })

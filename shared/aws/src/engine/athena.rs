@@ -23,9 +23,9 @@ impl Unloads {
         Unloads { client: Client::new(config), output }
     }
 
-    /// Starts the query and returns its id. Another call with the same token and parameters returns the same query (see
-    /// `ClientRequestToken` in the reference for `StartQueryExecution`). A token has at least 32 characters. It is
-    /// unique because the generation's name is.
+    /// Starts the query and returns its ID. The generation's name, which is unique, is part of the request's token:
+    /// another call with the same token and parameters returns the same query. Athena requires a token of at least 32
+    /// characters (see `ClientRequestToken` in the reference for `StartQueryExecution`).
     pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
         let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
         let sent = self
@@ -42,12 +42,12 @@ impl Unloads {
         id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: invoke export again"))
     }
 
-    /// Returns the state of a query, or `None` if Athena doesn't know it.
+    /// Returns the progress of a query, or `None` if Athena doesn't know the query.
     pub async fn progress(&self, id: &str) -> Result<Option<Progress>> {
         let sent = self.client.get_query_execution().query_execution_id(id).send().await;
         let execution = match sent {
             Ok(answer) => answer.query_execution,
-            // Athena keeps a query for 45 days.
+            // Athena keeps a query for 45 days, and then refuses its ID as invalid.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_request_exception()) => None,
             Err(error) => return Err(fault("athena:GetQueryExecution", id, error)),
         };

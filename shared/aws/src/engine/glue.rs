@@ -27,8 +27,8 @@ impl Jobs {
         Jobs(Client::new(config))
     }
 
-    /// Starts a run and returns its id. Sends the request without SDK retries: `StartJobRun` takes no token, so a
-    /// request sent twice would start two runs.
+    /// Starts a run and returns its ID. `timeout` is in minutes. The SDK's retries are off, because `StartJobRun` takes
+    /// no token: sending the request twice would start two runs.
     pub async fn start(&self, job: &str, arguments: &BTreeMap<String, String>, timeout: u32) -> Result<String> {
         self.check_job(job).await?;
         let once = Builder::new().retry_config(RetryConfig::disabled());
@@ -56,8 +56,8 @@ impl Jobs {
         id.ok_or_else(|| Error::unavailable("glue:StartJobRun returned no run id: invoke export again"))
     }
 
-    /// Checks that the job exists and that Glue doesn't retry it. A retry by Glue would write to the same location
-    /// again.
+    /// Checks that the job exists and that Glue doesn't retry it, because a retry by Glue would write to the same
+    /// location again.
     async fn check_job(&self, job: &str) -> Result<()> {
         let sent = self.0.get_job().job_name(job).send().await;
         let found = match sent {
@@ -78,7 +78,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Returns the ids of all runs that have the pending record's location as an argument.
+    /// Returns the IDs of all runs that were given the pending record's location as an argument.
     pub async fn runs(&self, job: &str, pending: &Pending) -> Result<Vec<String>> {
         self.runs_at(job, &pending.location, pending.as_of).await
     }
@@ -88,8 +88,8 @@ impl Jobs {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let runs = page.map_err(|error| fault("glue:GetJobRuns", job, error))?.job_runs.unwrap_or_default();
-            // Glue lists the newest runs first, but its reference doesn't promise that. So stop only if this page is
-            // sorted.
+            // Glue lists the newest runs first, but its reference doesn't promise that, so stop only if this page is in
+            // that order.
             let (first, last) = (runs.first().and_then(started), runs.last().and_then(started));
             let enough = last.is_some_and(|last| first >= Some(last) && since.duration_since(last) > MAX_CLOCK_SKEW);
             let here = runs.into_iter().filter(|run| location_argument(run).as_ref() == Some(location));
@@ -101,7 +101,8 @@ impl Jobs {
         Ok(found)
     }
 
-    /// Returns the state of a run, or `None` if Glue doesn't know it.
+    /// Returns the progress of a run, or `None` if Glue doesn't know the run. If other runs were given the same
+    /// location, a run that succeeded is reported as failed.
     pub async fn progress(&self, job: &str, id: &str) -> Result<Option<Progress>> {
         let sent = self.0.get_job_run().job_name(job).run_id(id).send().await;
         let run = match sent {
@@ -144,8 +145,9 @@ fn started(run: &JobRun) -> Option<Timestamp> {
     Timestamp::from_second(run.started_on()?.secs()).ok()
 }
 
-/// Returns why a run failed. A job's message may quote a value, as in `ValueError: invalid literal … 'alice'`, so only
-/// the error's name and the run's id are kept. A person with access to Glue can look up the full message by the id.
+/// Returns the error for a failed run. A job's message may quote a value, as in `ValueError: invalid literal …
+/// 'alice'`, so only the error's name and the run's ID are kept. With the ID, anyone with access to Glue can look up
+/// the full message.
 fn failed(job: &str, id: &str, state: &JobRunState, message: Option<&str>) -> Error {
     let text = message.unwrap_or_default();
     let name = text.split([':', ' ', '\n']).next().unwrap_or_default();

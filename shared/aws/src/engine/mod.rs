@@ -18,7 +18,8 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// `output` is where Athena puts its query results if the workgroup sets no output location.
+    /// Creates the clients for Athena and Glue. `output` is the S3 location of Athena's query results if the workgroup
+    /// sets none.
     pub fn new(config: &aws_config::SdkConfig, output: Option<String>) -> Self {
         let (athena, glue) = (athena::Unloads::new(config, output.clone()), glue::Jobs::new(config));
         Engines { config: config.clone(), output, athena, glue }
@@ -29,7 +30,7 @@ impl Engines {
 impl Engine for Engines {
     async fn start(&self, pending: &Pending, again: bool) -> Result<String> {
         match &pending.work {
-            // The token makes this idempotent.
+            // The request's token makes this idempotent, so `again` makes no difference.
             Work::Athena { workgroup, database, sql } => {
                 self.athena.start(&pending.generation, workgroup, database, sql).await
             }

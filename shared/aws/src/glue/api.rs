@@ -14,24 +14,26 @@ use turntable_core::{
 
 use crate::fault::fault;
 
-/// The Glue calls that Turntable needs. The tests implement them in memory too, with Glue's rules: an update replaces
-/// the whole table, and succeeds only with the current `VersionId`. So every schedule of faults also runs the
-/// conversion of tables.
+/// The Glue calls that Turntable needs. The tests also implement them in memory, with Glue's rules: an update replaces
+/// the whole table, and succeeds only with the current `VersionId`. This way, every fault schedule also runs the
+/// conversions between Glue's types and Turntable's.
 #[async_trait]
 pub trait GlueApi: Send + Sync {
     /// Sends `GetTable`. Returns `None` if the table does not exist.
     async fn table(&self, name: &TableName) -> Result<Option<Table>>;
 
     /// Sends one `UpdateTable` with `SkipArchive`, on the condition that `version` is still the table's `VersionId`.
+    /// Returns [`Update::Conflict`] if Glue responds that it isn't.
     async fn update(&self, database: &str, input: TableInput, version: &str) -> Result<Update>;
 
-    /// Sends `CreateTable`.
+    /// Sends `CreateTable`. Returns [`Update::Conflict`] if the table already exists.
     async fn create(&self, database: &str, input: TableInput) -> Result<Update>;
 
     /// Sends `DeleteTable`. Succeeds if the table does not exist.
     async fn delete(&self, name: &TableName) -> Result<()>;
 
-    /// Sends `GetTables`. Returns the tables in the database whose names start with `prefix`.
+    /// Sends `GetTables`. Returns the database's tables whose names start with `prefix`, or none if the database does
+    /// not exist.
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>>;
 
     /// Sends `GetPartitions`. Returns whether the table has at least one registered partition.
@@ -90,7 +92,8 @@ impl GlueApi for Glue {
     }
 
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
-        // The expression only saves pages. AWS doesn't document its syntax, so the prefix is checked here too.
+        // The expression only reduces the number of pages. AWS doesn't document its syntax, so the names are checked
+        // again below.
         let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
         let pages: Result<Vec<_>, _> = pages.send().collect().await;
         let pages = match pages {

@@ -49,7 +49,8 @@ fn partition_key(key: &GlueColumn) -> Column {
     Column { name, glue_type: glue_type.to_lowercase() }
 }
 
-/// Returns what kind of table it is, if changing its location wouldn't change what readers see. Otherwise `None`.
+/// Returns the kind of a table that Turntable can't publish to: one where a new location wouldn't change what readers
+/// see, or whose files aren't Parquet. Returns `None` for any other table.
 fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
@@ -78,7 +79,7 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     }
 }
 
-/// Returns the input for `UpdateTable`: the table with the change, and every other field as it was.
+/// Returns the input for an `UpdateTable` that makes the change and leaves every other field as it was.
 pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
     let original = table.original.0.downcast_ref::<Table>();
     let original = original
@@ -88,7 +89,7 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
         storage(&mut input).location = Some(location.to_string());
     }
     if let Some(columns) = change.columns.as_ref().filter(|columns| table.columns != **columns) {
-        // A column that stays keeps its comment and parameters.
+        // A column that stays in the table keeps its comment and parameters.
         let old = storage(&mut input).columns.take().unwrap_or_default();
         let evolved = |column: &Column| {
             let kept = old.iter().find(|old| old.name.to_lowercase() == column.name).cloned();
@@ -110,8 +111,8 @@ fn storage(input: &mut TableInput) -> &mut StorageDescriptor {
     input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build())
 }
 
-/// Returns the input for `CreateTable` for an audit, with the storage descriptor and projection that the flip would
-/// publish.
+/// Returns the `CreateTable` input for an audit's temporary table, which has the storage descriptor, partition keys and
+/// projection that the flip would publish.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
     let published = match audit.published {
@@ -133,7 +134,8 @@ pub fn audit_table(audit: &AuditTable<'_>) -> Result<TableInput> {
 /// Returns the input for an `UpdateTable` that changes nothing.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn unchanged(table: &Table) -> TableInput {
-    // Glue's `Table` and `TableInput` have the same settable fields. The compiler doesn't notice if Glue adds one.
+    // `TableInput` has exactly the settable fields of `Table`. If Glue adds one, add it here too: the compiler won't
+    // report it.
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
@@ -174,7 +176,7 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
 
 const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
 
-/// Returns the input for `CreateTable`: an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
+/// Returns the `CreateTable` input for an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
 /// TABLE … STORED AS PARQUET`.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn new_table(table: &NewTable) -> TableInput {

@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::Builder};
 use tokio::sync::Semaphore;
 
-/// The largest number of parts in flight to S3, over all uploads. It bounds their memory.
+/// The maximum number of parts in flight to S3, over all uploads. It limits the memory that uploads use.
 pub(super) const PARTS_IN_FLIGHT: usize = 4;
 
 /// The [`turntable_core::port::Objects`] port on S3. Clones share the limit on parts in flight.
@@ -18,7 +18,8 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Addresses buckets by path if `AWS_ENDPOINT_URL` is set, because `bucket.127.0.0.1` isn't a valid host.
+    /// Creates the client. If an endpoint URL is configured (`AWS_ENDPOINT_URL`), addresses buckets by path, because
+    /// `bucket.127.0.0.1` isn't a valid host.
     pub fn new(config: &SdkConfig) -> Self {
         let config = Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
         Self { client: Client::from_conf(config), parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)) }

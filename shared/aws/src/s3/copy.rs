@@ -20,7 +20,7 @@ pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> R
         let request = client.copy_object().bucket(&to.bucket).key(&to.key).if_none_match("*");
         let request = request.copy_source(source(from)).copy_source_if_match(format!("\"{etag}\""));
         let request = request.metadata_directive(MetadataDirective::Replace).metadata(MARK, &mark);
-        // Tags aren't copied: copying a drop's tags would need further permissions.
+        // Tags aren't copied, because copying a drop's tags would require further permissions.
         let request = request.tagging_directive(TaggingDirective::Replace);
         async move { Ok(request.send().await?.copy_object_result.and_then(|result| result.e_tag)) }
     });
@@ -30,7 +30,8 @@ pub(super) async fn copy(client: &Client, from: &Key, etag: &str, to: &Key) -> R
     }
 }
 
-/// Returns `BUCKET/KEY` for the copy source header. Percent-encodes every character that a path may not contain.
+/// Returns `BUCKET/KEY` for the header `x-amz-copy-source`, with everything percent-encoded but slashes and RFC 3986's
+/// unreserved characters.
 fn source(from: &Key) -> String {
     let mut text = format!("{}/", from.bucket);
     for byte in from.key.bytes() {

@@ -1,4 +1,4 @@
-//! Deletes objects and aborts uploads. Only sweep does this.
+//! Deletes objects, and lists and aborts unfinished uploads. Only sweep does this.
 
 use aws_sdk_s3::{
     Client,
@@ -16,8 +16,8 @@ use super::{
     response::incomplete,
 };
 
-/// Sends one `DeleteObjects`. S3 responds with status 200 even if it didn't delete all keys, and lists those in the
-/// body.
+/// Sends one `DeleteObjects`. S3 responds with status 200 even if it failed to delete some keys, and lists those keys
+/// in the body. All keys must be in one bucket.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let Some(first) = keys.first() else { return Ok(()) };
@@ -37,9 +37,9 @@ pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     })
 }
 
-/// Sends one `DeleteObject` with `If-Match`, which needs `s3:GetObject` too. Returns `false` if the object has changed
-/// or is missing. So it also returns `false` if the response to a successful deletion was lost and the client's retry
-/// found no object.
+/// Sends one `DeleteObject` with `If-Match`, which also requires the permission `s3:GetObject`. Returns `false` if the
+/// object has changed or is missing, or if another write was in progress. The result is also `false` if the response to
+/// a successful deletion was lost, because the client's retry then finds no object.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>
 pub(super) async fn if_unchanged(client: &Client, at: &Key, etag: &str) -> Result<bool> {
     let sent = client.delete_object().bucket(&at.bucket).key(&at.key).if_match(format!("\"{etag}\"")).send().await;

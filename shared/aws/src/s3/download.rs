@@ -13,10 +13,10 @@ use turntable_core::{
 
 use super::fault::fault;
 
-/// How many times in a row to resume a broken stream that returns no bytes.
+/// How many times in a row to resume a stream that breaks again without having returned any bytes.
 const MAX_RETRIES: u32 = 3;
 
-/// Opens the object, or a range of it, and returns the body. Fails if the object no longer has this ETag.
+/// Requests the object, or a range of its bytes, and returns the body. Fails if the object no longer has this ETag.
 pub(super) async fn open(client: &Client, at: &Key, etag: &str, range: Option<Range<u64>>) -> Result<ByteStream> {
     let range = range.map(|range| match range.end {
         u64::MAX => format!("bytes={}-", range.start),
@@ -27,14 +27,15 @@ pub(super) async fn open(client: &Client, at: &Key, etag: &str, range: Option<Ra
     Ok(request.send().await.map_err(|error| fault("GetObject", at, error))?.body)
 }
 
-/// Reads a whole body. Doesn't resume a broken one: the caller's retry sends a new request.
+/// Reads a body to its end. Fails if the connection breaks, instead of resuming: the caller's retry sends a new
+/// request.
 pub(super) async fn whole(at: &Key, body: ByteStream) -> Result<Bytes> {
     let body = body.collect().await.map_err(|error| broken(at).caused_by(error))?;
     Ok(body.into_bytes())
 }
 
-/// Streams the whole object. Resumes a broken stream where it broke: a slow reader may exceed S3's idle timeout, and an
-/// object of several gigabytes takes minutes.
+/// Streams the whole object. Resumes a broken stream where it broke, because a slow reader may exceed S3's idle
+/// timeout, and an object of several gigabytes takes minutes.
 pub(super) async fn stream(client: Client, at: Key, etag: String) -> Result<Chunks> {
     let body = open(&client, &at, &etag, None).await?;
     let reading = Reading { client, at, etag, body, offset: 0, retries: 0 };
@@ -47,8 +48,9 @@ struct Reading {
     at: Key,
     etag: String,
     body: ByteStream,
-    /// Bytes returned so far.
+    /// The number of bytes returned so far.
     offset: u64,
+    /// How many times the stream has been resumed since it last returned bytes.
     retries: u32,
 }
 

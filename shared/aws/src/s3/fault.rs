@@ -18,7 +18,7 @@ pub(super) enum Refusal {
     NoBucket,
     ElsewhereBucket,
     Denied,
-    /// The object or the upload does not exist.
+    /// The object or the multipart upload does not exist.
     Missing,
     /// `If-Match` or `If-None-Match` failed.
     Precondition,
@@ -64,7 +64,8 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
     refusal(error) == Refusal::Missing
 }
 
-/// Converts an error from S3. `action` is the call's name in the API, and `at` is a key or a location.
+/// Converts an error from S3. `action` is the API's name for the call, and `at` is the key or location that it
+/// concerned.
 pub(super) fn fault<E>(action: &str, at: &impl Display, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -115,7 +116,7 @@ fn denied(action: &str, at: &impl Display) -> String {
     format!("{at}: {action} is denied: allow {permission} in the function's role, the bucket's policy and its KMS key")
 }
 
-/// Returns S3's code and message if it responded, and the client's error otherwise.
+/// Returns S3's error code, message, status and request ID if it responded, and the client's error otherwise.
 fn cause<E>(error: SdkError<E, HttpResponse>) -> Box<dyn std::error::Error + Send + Sync>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -152,7 +153,7 @@ mod tests {
             (Some("ConditionalRequestConflict"), 409, Refusal::Race),
             (Some("SlowDown"), 503, Refusal::Unavailable),
             (Some("RequestTimeout"), 400, Refusal::Unavailable),
-            // CompleteMultipartUpload may send this after status 200.
+            // CompleteMultipartUpload may respond with this error after status 200.
             (Some("InternalError"), 200, Refusal::Unavailable),
             (Some("PermanentRedirect"), 301, Refusal::ElsewhereBucket),
             (Some("KeyTooLongError"), 400, Refusal::Other),

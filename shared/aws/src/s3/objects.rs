@@ -1,4 +1,4 @@
-//! Implements each method of the port with requests to S3.
+//! Implements the port's methods with requests to S3.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Conditional writes that recognise their own earlier attempt.
+//! Conditional writes that recognise an object from their own earlier attempt.
 //!
 //! The client retries a request whose response was lost. The retry then fails, because the first attempt has written
 //! the key. So each write carries a unique mark in its metadata. If the key exists, or if no response arrives, the
@@ -22,16 +22,16 @@ use super::{
     response::{incomplete, unquoted},
 };
 
-/// The metadata key of the mark. In a request, it is the header `x-amz-meta-turntable-write`.
+/// The metadata key of a write's mark, which is sent as the header `x-amz-meta-turntable-write`.
 pub(super) const MARK: &str = "turntable-write";
 
-/// The checksum of every write. CRC32 is cheap, and S3 and every SDK support it. Without a checksum in the request, S3
-/// computes a CRC64NVME, which takes MiniStack, written in Python, seconds per part.
+/// The checksum of every write. CRC32 is cheap, and S3 and every SDK support it. Without a checksum in the request, the
+/// receiver computes a CRC64NVME, which takes MiniStack, an emulator written in Python, seconds per part.
 pub(super) const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
-/// How many times to retry a write after a race with another write to the same key (status 409), and the first pause.
-/// The pause doubles each time.
+/// How many times to retry a write that lost a race with another write to the same key (status 409).
 const MAX_RACES: u32 = 5;
+/// The pause before the first such retry. It doubles before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "a mark only has to be unique: no decision depends on it")]
@@ -50,8 +50,8 @@ pub(super) async fn small(client: &Client, at: &Key, body: Bytes) -> Result<Opti
     .await
 }
 
-/// Sends one `PutObject` with `If-Match` to replace an object. This needs `s3:GetObject` too. Returns the new ETag, or
-/// `None` if the object has changed.
+/// Replaces an object by sending one `PutObject` with `If-Match`, which also requires the permission `s3:GetObject`.
+/// Returns the new ETag, or `None` if the object has changed.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) -> Result<Option<String>> {
     let mark = mark();
@@ -63,8 +63,9 @@ pub(super) async fn replace(client: &Client, at: &Key, etag: &str, body: Bytes) 
     .await
 }
 
-/// Sends a conditional write, and retries it until its result is known. Returns the ETag, or `None` if the precondition
-/// failed.
+/// Sends a conditional write and determines its result. Repeats the write after a race. If the precondition failed or
+/// S3's response was lost, looks for the mark. Returns the ETag, or `None` if the precondition failed because of
+/// another writer.
 pub(super) async fn settled<E, F>(
     client: &Client,
     action: &str,
@@ -89,7 +90,7 @@ where
                 races += 1;
             }
             Refusal::Precondition => return etag_if_own(client, at, mark).await,
-            // `Missing` may mean that the first attempt completed the upload, which then no longer exists.
+            // `Missing` may mean that the first attempt completed the multipart upload, which no longer exists then.
             Refusal::Unavailable | Refusal::Missing | Refusal::Race => {
                 return match etag_if_own(client, at, mark).await {
                     Ok(Some(etag)) => Ok(Some(etag)),
@@ -101,7 +102,7 @@ where
     }
 }
 
-/// Returns the object's ETag if the object has the mark, and `None` otherwise.
+/// Returns the object's ETag if the object has this mark, and `None` otherwise.
 async fn etag_if_own(client: &Client, at: &Key, mark: &str) -> Result<Option<String>> {
     let object = client
         .head_object()

@@ -10,7 +10,7 @@ use turntable_core::{
     port::Entry,
 };
 
-/// Returns the entry for an object. Fails if the response lacks a field.
+/// Returns the entry for an object. Fails if the response lacks the size, the ETag or the time.
 pub(super) fn entry(key: Key, size: Option<i64>, etag: Option<&str>, modified: Option<DateTime>) -> Result<Entry> {
     let size = size.and_then(|size| u64::try_from(size).ok());
     let modified = modified.and_then(|time| Timestamp::from_millisecond(time.to_millis().ok()?).ok());

@@ -1,4 +1,5 @@
-//! Uploads one object: a small one in one request, a larger one in parts. Parts are sent while the next part is filled.
+//! Uploads one object: a small one in one request, a larger one in parts. Parts are sent while the next one is being
+//! filled.
 
 use std::sync::Arc;
 
@@ -22,10 +23,10 @@ use super::{
     response::incomplete,
 };
 
-/// The size of a part, in bytes. S3 allows 5 MiB to 5 GiB.
+/// The size, in bytes, of every part but the last. S3 allows 5 MiB to 5 GiB.
 const PART_BYTES: usize = 8 << 20;
 
-/// The largest number of parts that S3 allows in one object.
+/// The maximum number of parts that S3 allows in one object.
 const MAX_PARTS: i32 = 10_000;
 
 /// A streaming upload. It buffers one part. All uploads together have at most [`super::client::PARTS_IN_FLIGHT`] parts
@@ -42,10 +43,11 @@ struct Begun {
     upload: Arc<Ongoing>,
     /// The unique mark of this write: see [`put`].
     mark: String,
+    /// The number of parts that have been sent or are being sent.
     sent: i32,
     sending: JoinSet<Result<CompletedPart>>,
     done: Vec<CompletedPart>,
-    /// Whether the upload was completed or aborted.
+    /// Whether the upload has been completed or aborted.
     over: bool,
 }
 
@@ -149,8 +151,8 @@ fn joined(part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result
 }
 
 impl Begun {
-    /// Completes the upload. Returns the ETag, or `None` if the key already exists. Aborts the upload if it isn't
-    /// completed.
+    /// Completes the upload. Returns the ETag, or `None` if the key already exists. Unless it returns an ETag, aborts
+    /// the upload.
     async fn complete(mut self) -> Result<Option<String>> {
         let completed = self.try_complete().await;
         match completed {
@@ -161,7 +163,7 @@ impl Begun {
     }
 
     async fn abort(&mut self) {
-        // A part that arrives after the abort would stay in S3.
+        // Stop sending first: a part that arrives after the abort would stay in S3.
         self.sending.shutdown().await;
         self.upload.abort().await;
         self.over = true;
@@ -184,8 +186,8 @@ impl Begun {
     }
 }
 
-/// Aborts an upload that is dropped before it is finished, even if it is dropped together with the future that writes
-/// it. This works only while the process lives.
+/// Aborts an upload that is dropped before it is completed, for example because the future that writes it was dropped.
+/// The abort runs in a background task, so it happens only if the process lives on.
 impl Drop for Begun {
     fn drop(&mut self) {
         if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {

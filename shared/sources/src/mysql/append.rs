@@ -65,7 +65,7 @@ pub fn append(to: &mut ColumnBuilder, wire: Wire, value: &Value) -> Result<(), V
     Ok(())
 }
 
-/// Returns a value from an integer or bit column.
+/// Returns the number in an integer or bit value.
 fn integer(value: &Value) -> Result<i128, ValueFault> {
     match value {
         Value::Int(number) => Ok(i128::from(*number)),

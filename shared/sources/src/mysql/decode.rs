@@ -14,20 +14,23 @@ use crate::{
 };
 use turntable_core::error::{Error, Result};
 
-/// A batch ends when it reaches either limit.
+/// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
+/// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
 const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8");
 
+/// Decodes the rows of one query.
 pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     /// The number of rows in all finished batches.
     finished: u64,
-    /// Rows and bytes since the last batch.
+    /// The number of rows since the last batch.
     rows: usize,
+    /// The approximate size of those rows, in bytes.
     bytes: usize,
 }
 
@@ -41,7 +44,7 @@ impl Decoder {
         Decoder { schema, columns: wires.iter().map(column).collect(), unrepresentable, finished: 0, rows: 0, bytes: 0 }
     }
 
-    /// Returns the number of rows so far.
+    /// Returns the number of rows decoded so far.
     pub fn rows(&self) -> u64 {
         self.finished + self.rows as u64
     }
@@ -68,7 +71,7 @@ impl Decoder {
         if self.rows == BATCH_ROWS || self.bytes >= BATCH_BYTES { self.finish() } else { Ok(None) }
     }
 
-    /// Returns the rows since the last batch, if there are any.
+    /// Returns the rows since the last batch as a batch, or `None` if there are none.
     pub fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.rows == 0 {
             return Ok(None);
@@ -85,7 +88,7 @@ impl Decoder {
         Ok(Some(batch))
     }
 
-    /// Returns a row's position. `row` is its index, from 0, in the current batch.
+    /// Returns a row's position in the query's result. `row` is its zero-based index in the current batch.
     fn position(&self, row: usize) -> Row {
         Row { number: self.finished + row as u64 + 1, part: Part::WHOLE }
     }

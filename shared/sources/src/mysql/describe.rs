@@ -17,7 +17,8 @@ pub struct Described {
     pub columns: Vec<(String, Wire)>,
 }
 
-/// Prepares the query and reads its columns from the server's description.
+/// Prepares the query and returns it with its columns, as the server describes them. Fails if the query has parameters
+/// or returns no columns.
 pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<Described> {
     let statement = conn.prep(query).await.map_err(|error| failure::error_of(server, error))?;
     if statement.num_params() > 0 {
@@ -29,7 +30,7 @@ pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<D
     }
     let written: Vec<_> = sent.iter().map(|column| column.name_str()).collect();
     let written: Vec<&str> = written.iter().map(AsRef::as_ref).collect();
-    // MySQL names an expression without an alias after its own text, such as `count(*)`.
+    // MySQL names an expression without an alias after the expression's text, such as `count(*)`.
     let unnamed = |at: usize| sent[at].org_name_ref().is_empty() && !written[at].chars().all(is_name_char);
     let mut columns = Vec::new();
     for (column, name) in sent.iter().zip(names::lower_case(&written, unnamed)?) {

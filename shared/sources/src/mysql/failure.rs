@@ -22,7 +22,7 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     let address = server.address();
     let config_error = |what: &str| Error::config(format!("MySQL at {address}: {what}: correct {}", server.given_by));
     match error {
-        // Access denied, with and without a password. MariaDB reports no more detail.
+        // ER_ACCESS_DENIED_ERROR and ER_ACCESS_DENIED_NO_PASSWORD_ERROR. MariaDB doesn't give a more specific reason.
         MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
             "MySQL at {address} rejected the password of user {:?}: correct it in {}",
             server.user(),
@@ -57,7 +57,7 @@ fn tls_failed(server: &Server, cause: &str) -> Error {
     ))
 }
 
-/// Returns the text of the TLS error inside an I/O error, if there is one.
+/// Returns the text of the TLS error that an I/O error wraps, or `None` if it wraps none.
 fn tls_cause(error: &std::io::Error) -> Option<String> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
 }
@@ -99,14 +99,15 @@ fn lost(server: &Server, rows: u64, error: &MysqlError) -> Error {
     Error::unavailable(format!("MySQL at {name}: the connection was lost after {rows} rows ({cause}); {RUN_AGAIN}"))
 }
 
-/// Returns an error's kind, from its number in the error references of MySQL and MariaDB.
+/// Maps a server error to an error kind, by its number (error references of MySQL and MariaDB) or else by its SQLSTATE
+/// class.
 fn kind(answer: &ServerError) -> Kind {
     match answer.code {
-        // Login, host, authentication plugin, database name, privileges.
+        // Failed logins, disallowed hosts, authentication plugins, unknown databases, missing privileges.
         1044 | 1045 | 1049 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159
         | 4151 => Kind::Config,
-        // Too many connections, shutdown, network, locks, deadlock, kill, time limit, a table that was altered
-        // meanwhile, disk and memory.
+        // Too many connections, shutdowns, network errors, locks, deadlocks, killed queries, time limits, a table that
+        // was altered meanwhile, exhausted disk or memory.
         1021
         | 1037
         | 1038
@@ -139,8 +140,8 @@ fn kind(answer: &ServerError) -> Kind {
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, or else the error number. A message that does
-/// contain one: `Truncated incorrect DOUBLE value: '…'`.
+/// Returns the server's message if it can't contain a row's value, and otherwise only the error number and SQLSTATE. An
+/// example of an unsafe message is `Truncated incorrect DOUBLE value: '…'`.
 fn safe_message(answer: &ServerError) -> String {
     let is_safe = kind(answer) != Kind::Input;
     if is_safe || matches!(answer.state.get(..2), Some("08" | "25" | "28" | "40" | "42")) {

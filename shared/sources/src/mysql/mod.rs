@@ -1,9 +1,8 @@
-//! Reads MySQL and MariaDB with a prepared query and decodes its binary, unbuffered rows into Arrow.
+//! Reads MySQL and MariaDB with a prepared query and decodes its binary rows into Arrow as they arrive.
 //!
 //! All rows come from the snapshot of one read-only transaction. The socket is read no faster than batches are
-//! consumed, so memory use is a few batches, whatever the size of the table. There is only one connection: unlike
-//! PostgreSQL, MySQL and MariaDB have no snapshot that several connections can share without a lock that readers aren't
-//! allowed to take.
+//! consumed, so memory use is a few batches, whatever the size of the table. There is only one connection: unlike in
+//! PostgreSQL, several connections could share a snapshot only under a lock that readers aren't allowed to take.
 
 mod append;
 mod decode;
@@ -35,12 +34,12 @@ use turntable_core::{
 };
 use turntable_parquet::Rows;
 
-/// Opens the query on a new snapshot.
+/// Starts reading the query's rows from a new snapshot.
 pub async fn open(options: &Mysql, context: &Context) -> Result<Opened> {
     Snapshot::take(options, context).await?.open(options, context).await
 }
 
-/// A snapshot of a database: one connection, which runs the queries one after the other.
+/// A snapshot of a database. Its one connection runs the queries one after the other.
 pub struct Snapshot {
     server: Arc<Server>,
     session: Arc<Mutex<Session>>,
@@ -48,7 +47,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Connects and takes a snapshot. The timeouts of `options` apply to all queries on it.
+    /// Connects and takes a snapshot. The timeouts in `options` apply to every query on this snapshot.
     pub async fn take(options: &Mysql, context: &Context) -> Result<Snapshot> {
         let server = Arc::new(Server::from_options(options, context).await?);
         let session = Session::begin(&server).await?;
@@ -56,7 +55,8 @@ impl Snapshot {
         Ok(Snapshot { server, session: Arc::new(Mutex::new(session)), as_of })
     }
 
-    /// Opens the query on this snapshot. Waits until the previous stream has been read to the end or dropped.
+    /// Starts reading the query's rows from this snapshot. First waits until the previous stream has been read to the
+    /// end or dropped.
     pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
         let server = self.server.clone();
         let mut session = self.session.clone().lock_owned().await;
@@ -76,7 +76,7 @@ impl Snapshot {
         Ok(Opened { rows, as_of, typed_by, unrepresentable })
     }
 
-    /// Ends the session, unless a stream still uses it.
+    /// Ends the session. If a stream still uses it, the stream ends it.
     pub async fn end(self) {
         end(self.session).await;
     }

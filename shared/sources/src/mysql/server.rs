@@ -1,4 +1,4 @@
-//! Reads the server and the credentials from a URL or from a secret in Secrets Manager.
+//! Reads a server's address and credentials from a URL or from a secret in Secrets Manager.
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
 //! 3306), `dbname`, `ssl-mode` and `ssl-ca`. Other keys are ignored. In a URL, `ssl-mode` and `ssl-ca` are parameters:
@@ -11,8 +11,8 @@
 //! | `VERIFY_IDENTITY`, the default with `ssl-ca` or `auth = "iam"` | yes | signed by a trusted authority, for this host |
 //!
 //! `ssl-ca` is a PEM file of trusted authorities. If it is absent or `system`, the system's authorities are trusted.
-//! Those don't include RDS's: put AWS's bundle next to the function and set `ssl-ca` to it. `VERIFY_CA` is rejected,
-//! because the driver can't check the authority without checking the host.
+//! The system's authorities don't include RDS's: put AWS's bundle next to the function and set `ssl-ca` to its path.
+//! `VERIFY_CA` is rejected, because the driver can't check the authority without checking the host.
 
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -34,12 +34,13 @@ use turntable_core::{
 /// The default of `connect_timeout`, which covers the connection, the handshake and the login.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The default of `keepalive`. It detects a lost peer within 15 minutes; the kernel's own settings take two hours.
+/// The default of `keepalive`, the idle time before the first probe. A lost peer is detected within 15 minutes; with
+/// the kernel's own idle time, it takes more than two hours.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
 
 const URL_FORMAT: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 
-/// The address of a server and how to connect to it.
+/// A server's address and the credentials and settings to connect with.
 pub struct Server {
     opts: Opts,
     pub mode: SslMode,
@@ -50,6 +51,7 @@ pub struct Server {
     pub given_by: String,
 }
 
+/// A value of `ssl-mode`: see the table in the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
     Disabled,
@@ -78,7 +80,7 @@ impl FromStr for SslMode {
 }
 
 impl Server {
-    /// Reads a source's connection details. With `auth = "iam"`, also creates a token as the password.
+    /// Reads a source's connection details. With `auth = "iam"`, also signs a token and sets it as the password.
     pub async fn from_options(options: &Mysql, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -95,8 +97,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Sets an IAM token as the password. RDS receives it in clear text inside the connection, so TLS is required ("IAM
-    /// database authentication", Amazon RDS User Guide).
+    /// Signs an IAM token and sets it as the password. Fails unless the mode is `VERIFY_IDENTITY` and no password is
+    /// given. The protocol sends the token in clear text, so TLS is required ("IAM database authentication", Amazon RDS
+    /// User Guide).
     async fn sign_in(&mut self, signer: Option<&dyn TokenSigner>, now: Timestamp) -> Result<()> {
         let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
         if self.mode != SslMode::VerifyIdentity {
@@ -135,12 +138,13 @@ impl Server {
         self.opts.user().unwrap_or_default()
     }
 
-    /// Returns the driver's options.
+    /// Returns the driver's options for a connection, with TLS if `encrypted`. Fails if the trusted authorities can't
+    /// be loaded.
     pub fn options(&self, encrypted: bool) -> Result<Opts> {
         let tls = encrypted.then(|| self.tls()).transpose()?;
         let options = OptsBuilder::from_opts(self.opts.clone())
             .ssl_opts(tls)
-            // Otherwise the driver would look for a socket on this machine.
+            // By default, the driver switches to a Unix socket if the server is on this machine.
             .prefer_socket(false)
             .stmt_cache_size(0)
             .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
@@ -181,7 +185,8 @@ fn positive(length: Option<SignedDuration>) -> Option<Duration> {
     length.and_then(|length| Duration::try_from(length).ok())
 }
 
-/// Returns the trusted certificate authorities.
+/// Loads the trusted certificate authorities: those in the PEM file `roots`, or the system's if `roots` is `None` or
+/// "system". Fails if there are none.
 fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     let mut found = Vec::new();
     let mut store = RootCertStore::empty();
@@ -219,7 +224,7 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let port = keys.port(3306)?;
     let mode = keys.text("ssl-mode")?.map(|mode| mode.parse()).transpose();
     let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
-    // With a token, the password in an RDS secret is ignored.
+    // With IAM authentication, the password in an RDS secret is ignored.
     let password = if auth == Auth::Password { Some(needed("password")?) } else { None };
     let options = OptsBuilder::default()
         .ip_or_hostname(needed("host")?)
@@ -230,12 +235,14 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     Server::new(options.into(), mode, default_mode(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
 }
 
-/// Returns the default `ssl-mode`. A token is sent only to a server that proves its identity.
+/// Returns the default `ssl-mode`: `VERIFY_IDENTITY` for IAM authentication, because a token must go only to a server
+/// that proves its identity, and `otherwise` for a password.
 fn default_mode(auth: Auth, otherwise: SslMode) -> SslMode {
     if auth == Auth::Iam { SslMode::VerifyIdentity } else { otherwise }
 }
 
-/// Parses a URL. Its parameters are defined by this module, not by the driver.
+/// Parses a URL. This module handles the parameters, `ssl-mode` and `ssl-ca`; the driver parses the rest. `otherwise`
+/// is the default `ssl-mode` for a password.
 fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
@@ -248,7 +255,7 @@ fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result
             Some(("ssl-mode", value)) => mode = Some(value.parse().map_err(|what: String| fault(&what))?),
             Some(("ssl-ca", path)) => roots = Some(percent_decode_str(path).decode_utf8_lossy().into_owned()),
             _ => {
-                // The error doesn't name the parameter: it may be part of a password with an unescaped `?`.
+                // The error doesn't name the parameter, because that may be part of a password with an unescaped `?`.
                 return Err(fault(
                     "unknown parameter in the URL: expected ssl-mode or ssl-ca (percent-encode ? & in the password)",
                 ));

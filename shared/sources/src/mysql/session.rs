@@ -12,8 +12,8 @@ use super::{
 use turntable_core::error::{Error, Result};
 
 /// Sets the time zone to UTC, because a `timestamp` is sent in the session's zone and is ambiguous in a zone with
-/// daylight saving time. Raises `net_write_timeout`, because the reader pauses during uploads. By default, the server
-/// drops a reader that pauses for 60 seconds.
+/// daylight saving time. Raises `net_write_timeout` to an hour, because the reader pauses during uploads, and by
+/// default the server drops a reader that pauses for 60 seconds.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
     "SET SESSION time_zone = '+00:00', net_write_timeout = 3600",
@@ -26,7 +26,7 @@ const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 /// A connection with an open transaction. Dropping it closes the connection at once, even during a query.
 pub struct Session {
     conn: Option<Conn>,
-    /// The server's time just before the snapshot. The snapshot contains everything that was committed by then.
+    /// The server's time just before it took the snapshot, which contains everything that was committed by then.
     pub as_of: Timestamp,
 }
 
@@ -59,7 +59,7 @@ impl Session {
             .ok_or_else(|| Error::corrupt("a connection was used after it was closed; this is a bug, please report it"))
     }
 
-    /// Commits and closes the connection.
+    /// Commits the transaction and closes the connection.
     pub async fn end(mut self) {
         if let Some(mut conn) = self.conn.take() {
             // All rows have been read, so a failure here doesn't matter.
@@ -70,8 +70,8 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Drops the connection on a thread without an executor. On an executor, the driver would first read all remaining
-    /// rows to disconnect cleanly.
+    /// Drops the connection on a thread without a Tokio runtime, which closes the socket at once. Within a runtime, the
+    /// driver would first read all remaining rows to disconnect cleanly.
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             std::thread::spawn(move || drop(conn));
@@ -90,9 +90,10 @@ async fn limit_statements(conn: &mut Conn, limit: Duration) -> Result<(), MysqlE
     conn.query_drop(setting).await
 }
 
-/// Connects within the timeout. `PREFERRED` falls back to a connection without TLS if the server doesn't offer it.
+/// Connects, and fails if that takes longer than `connect_timeout`. `PREFERRED` falls back to a connection without TLS
+/// if the server doesn't offer it.
 async fn connect(server: &Server) -> Result<Conn> {
-    // The driver uses the process's cryptography provider. An error means that one is already installed.
+    // The driver uses the process-wide cryptography provider. An error here means that one is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let timeout = server.connect_timeout();
     let connecting = async {

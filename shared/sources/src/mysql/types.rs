@@ -1,5 +1,5 @@
-//! Decides how each MySQL and MariaDB type is read and what it becomes in Arrow. docs/types.md has the table, and the
-//! tests compare it with this module.
+//! Maps each MySQL and MariaDB type to its wire format, and so to its Arrow type. docs/types.md lists the mapping, and
+//! a test compares that list with this module.
 
 use arrow_schema::{DataType, TimeUnit};
 use mysql_async::{
@@ -7,7 +7,7 @@ use mysql_async::{
     consts::{ColumnFlags, ColumnType as Type},
 };
 
-/// The format of a value from the driver, which decides its Arrow type.
+/// The format of a value from the driver, which determines its Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     Boolean,
@@ -37,10 +37,10 @@ pub enum Wire {
     },
 }
 
-/// The collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
+/// The ID of the collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
 const BINARY_COLLATION: u16 = 63;
 
-/// Returns a column's format, from the server's description.
+/// Returns the format of a column that the server has described. The error says that the column's type isn't supported.
 pub fn wire(column: &Column) -> Result<Wire, String> {
     let unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
     let length = column.column_length();
@@ -88,7 +88,7 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
         Type::MYSQL_TYPE_DATETIME => Wire::Timestamp { utc: false },
         Type::MYSQL_TYPE_TIMESTAMP => Wire::Timestamp { utc: true },
         Type::MYSQL_TYPE_TIME => Wire::Time { digits: column.decimals() },
-        // MySQL reports the binary collation for JSON.
+        // JSON is text, even though MySQL reports the binary collation for it.
         Type::MYSQL_TYPE_JSON | Type::MYSQL_TYPE_ENUM | Type::MYSQL_TYPE_SET | Type::MYSQL_TYPE_NULL => Wire::Text,
         Type::MYSQL_TYPE_STRING
         | Type::MYSQL_TYPE_VAR_STRING
@@ -106,8 +106,8 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
     })
 }
 
-/// Returns a decimal's format. The precision is its display length without point and sign
-/// (`my_decimal_length_to_precision` in MySQL's `sql/my_decimal.h`).
+/// Returns a decimal's format, which is text if the precision is too large for an Arrow decimal. The precision is the
+/// display length without the point and the sign (`my_decimal_length_to_precision` in MySQL's `sql/my_decimal.h`).
 fn decimal(length: u32, scale: u8, unsigned: bool) -> Wire {
     let precision = length.saturating_sub(u32::from(scale > 0)).saturating_sub(u32::from(!unsigned && length > 0));
     match u8::try_from(precision) {

@@ -1,4 +1,4 @@
-//! Converts single values, type by type.
+//! Converts single values from MySQL's representation to Arrow's, or to text.
 
 use crate::value_fault::ValueFault;
 
@@ -33,7 +33,8 @@ pub fn clock(hour: u8, minute: u8, second: u8, micros: u32) -> i64 {
     ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1_000_000 + i64::from(micros)
 }
 
-/// Parses a decimal and returns its exact value times 10^`scale`.
+/// Parses a decimal and returns its exact value times 10^`scale`. Fails if the decimal has more digits than `precision`
+/// and `scale` allow.
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -68,7 +69,7 @@ pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault
     Ok(if negative { -sum } else { sum })
 }
 
-/// Returns the number in up to 8 bytes, most significant first.
+/// Returns the number that a bit value encodes in up to 8 bytes, most significant first.
 pub fn bits(bytes: &[u8]) -> Result<u64, ValueFault> {
     if bytes.len() > 8 {
         return Err(ValueFault::Malformed("a bit value with more than 64 bits"));
@@ -76,11 +77,12 @@ pub fn bits(bytes: &[u8]) -> Result<u64, ValueFault> {
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// A `time`: sign, days, hours, minutes, seconds, microseconds.
+/// A `time`: whether it is negative, then days, hours, minutes, seconds and microseconds.
 pub type Time = (bool, u32, u8, u8, u8, u32);
 
 /// Appends a time as MySQL prints it, with `digits` fractional digits. For an expression, MySQL reports 31 or 39
-/// instead of the number of digits. The time then gets six digits, or none if the microseconds are 0.
+/// instead of the number of digits; the time is then printed with six fractional digits, or none if the microseconds
+/// are 0.
 pub fn time((negative, days, hours, minutes, seconds, micros): Time, digits: u8, out: &mut Vec<u8>) {
     use std::io::Write;
     let sign = if negative { "-" } else { "" };

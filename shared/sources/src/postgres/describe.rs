@@ -28,11 +28,12 @@ pub struct QueryColumn {
     cast: Cast,
     /// The PostgreSQL type.
     pub pg_type: Type,
-    /// The OID of the table that the column comes from, and the column's number there. `None` for an expression.
+    /// The OID of the table that the column comes from and the column's number in it; `None` for an expression.
     pub origin: Option<(Oid, i16)>,
 }
 
-/// Returns the query's columns as the server describes them, without running the query.
+/// Prepares the query and returns its columns as the server describes them, without running it. Fails if the query has
+/// parameters or returns no columns.
 pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<Described> {
     let failed = |error| failure::error_of(server, error);
     let statement = client.prepare(query).await.map_err(failed)?;
@@ -66,15 +67,16 @@ impl Described {
         self.columns.iter().map(|column| column.wire.clone()).collect()
     }
 
-    /// Returns the COPY statement. `condition` may refer to the columns as `q."name"`.
+    /// Returns the COPY statement for the rows that meet `condition`, or for all rows if it is `None`. The condition
+    /// may refer to the columns as `q."name"`.
     pub fn copy(&self, query: &str, condition: Option<&str>) -> String {
         let each = |column: &QueryColumn| column.cast.apply(&format!("q.{}", quoted(&column.name)));
         let list = self.columns.iter().map(each).collect::<Vec<_>>().join(", ");
         format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), where_clause(condition))
     }
 
-    /// Returns the query as a table `q` with lower-case column names. The line break ends a comment at the end of the
-    /// query.
+    /// Returns a FROM item: the query as a subquery `q` with lower-case column names. The query may end with a `--`
+    /// comment, so a line break follows it.
     pub fn from(&self, query: &str) -> String {
         let names = self.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
         format!("({query}\n) AS q({names})")
@@ -85,7 +87,7 @@ fn where_clause(condition: Option<&str>) -> String {
     condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
 }
 
-/// Returns the type modifiers of all domains and composites in `types`, including nested ones.
+/// Queries the type modifiers of all domains and composites in `types`, including nested ones.
 async fn modifiers<'a>(
     client: &Client,
     types: impl Iterator<Item = &'a Type>,

@@ -53,13 +53,15 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
 
 const TLS_HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
-/// Returns whether connecting may succeed the other way round: without TLS instead of with it, or vice versa.
+/// Returns whether a connection attempt that failed with this error may succeed without TLS instead of with it, or vice
+/// versa.
 pub fn may_depend_on_tls(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some() || error.to_string().starts_with(TLS_HANDSHAKE_FAILED)
 }
 
-/// Recognizes errors that a pooler causes, and returns the kind and the advice. They come from PgBouncer itself
-/// (`src/client.c`, `src/server.c`), or from a server that gets another client's statements.
+/// Returns the kind and the advice for an error that a pooler causes, and `None` for any other error. PgBouncer itself
+/// sends such errors (`src/client.c`, `src/server.c`), or a server does because the pooler mixes the statements of
+/// several clients.
 fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     let text = answer.message();
     let undefined = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
@@ -99,8 +101,8 @@ pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
     }
 }
 
-/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. The first code comes from
-/// PostgreSQL 16 and older, the second from newer versions (`ImportSnapshot` in `snapmgr.c`).
+/// Returns whether `SET TRANSACTION SNAPSHOT` failed because the snapshot doesn't exist. PostgreSQL up to 16 sends the
+/// first code, newer versions the second (`ImportSnapshot` in `snapmgr.c`).
 pub fn is_missing_snapshot(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT].contains(code))
 }
@@ -134,22 +136,23 @@ fn lost(server: &Server, rows: u64, error: &tokio_postgres::Error) -> Error {
     ))
 }
 
-/// Returns an error's kind, from the class of its SQLSTATE (PostgreSQL's manual, appendix A).
+/// Maps a SQLSTATE to an error kind, mostly by its class (PostgreSQL's manual, appendix A).
 fn kind(code: &SqlState) -> Kind {
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         return Kind::Config;
     }
     match &code.code()[..2] {
-        // Connection, rollback (on a replica that must catch up), resources, locks, operator, system, internal.
+        // Lost connections, rollbacks (such as a replica's conflicts with recovery), exhausted resources, locks,
+        // operator intervention, system errors, internal errors.
         "08" | "40" | "53" | "55" | "57" | "58" | "XX" => Kind::Unavailable,
-        // Login and database name.
+        // Failed logins and unknown databases.
         "28" | "3D" => Kind::Config,
         _ => Kind::Input,
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, or else the SQLSTATE. A message that does contain
-/// one: `invalid input syntax for type integer: "…"`.
+/// Returns the server's message if it can't contain a row's value, and otherwise only the SQLSTATE. An example of an
+/// unsafe message is `invalid input syntax for type integer: "…"`.
 fn safe_message(answer: &DbError) -> String {
     let code = answer.code().code();
     match &code[..2] {

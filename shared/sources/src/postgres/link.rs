@@ -1,7 +1,7 @@
-//! Runs a connection on its own thread, which moves bytes between the socket and the client.
+//! Runs each connection on its own thread, which moves bytes between the socket and the client.
 //!
-//! The thread has its own runtime, so it can sleep while rows accumulate (see `tap`) and spare other threads the
-//! wake-ups.
+//! The thread has its own runtime, so it can sleep while rows accumulate (see `tap`) without blocking other tasks, and
+//! its wake-ups don't interrupt other threads.
 
 use std::{convert::Infallible, io, thread};
 
@@ -17,22 +17,24 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tap;
 
-/// The maximum number of chunks of rows, about 50 KB each, that wait for the reader.
+/// The maximum number of chunks, about 50 KB of rows each, that are buffered for the reader.
 const MAX_BUFFERED_CHUNKS: usize = 16;
 
 /// A connection. Dropping it closes the socket at once, even during a COPY.
 pub struct Link {
     pub client: Client,
-    /// The COPY's rows, as they come over the wire. The channel ends when the COPY completes or fails. It is empty for
-    /// a Unix socket: the driver doesn't allow tapping one, so the client gets the rows.
+    /// The COPY's rows in wire format. The channel ends when the COPY completes or fails. Over a Unix socket, which the
+    /// driver doesn't allow tapping, the channel is empty and the client gets the rows.
     pub rows: Receiver<Vec<u8>>,
+    /// Resolves once the thread has closed the socket.
     ended: oneshot::Receiver<Infallible>,
+    /// Tells the thread, when dropped, to close the socket.
     _close: oneshot::Sender<()>,
 }
 
 impl Link {
-    /// Connects, with TLS if `tls` is given. The outer error comes from this machine, the inner one from the
-    /// connection.
+    /// Connects, with TLS if `tls` is given. The outer error means that the connection's thread failed to run, the
+    /// inner one that connecting failed.
     pub async fn open(mut options: Config, tls: Option<ClientConfig>) -> io::Result<Result<Link, Error>> {
         let (sender, rows) = channel(MAX_BUFFERED_CHUNKS);
         let is_local = options.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
@@ -52,7 +54,7 @@ impl Link {
         }
     }
 
-    /// Ends the connection and waits until the socket is closed.
+    /// Closes the connection and waits until the socket is closed.
     pub async fn end(self) {
         drop((self.client, self.rows));
         let _ = self.ended.await;
@@ -79,7 +81,7 @@ where
         };
         if answer.send(Ok(client)).is_ok() {
             select! {
-                // After an error, the client gets no more responses.
+                // The client's own calls fail after such an error, so it is only logged here.
                 done = connection => if let Err(error) = done {
                     tracing::debug!(%error, "the connection to PostgreSQL ended");
                 },

@@ -32,7 +32,7 @@ use crate::{
 use turntable_core::{config::Postgres, error::Result, manifest::TypedBy};
 use turntable_parquet::{Batches, Rows};
 
-/// Opens the query on a new snapshot.
+/// Starts reading the query's rows from a new snapshot.
 pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     let server = Arc::new(Server::from_options(options, context).await?);
     let first = Session::begin(&server, None).await?;
@@ -40,7 +40,7 @@ pub async fn open(options: &Postgres, context: &Context) -> Result<Opened> {
     read(options, context, server, first, as_of).await
 }
 
-/// An exported snapshot of a database. Other connections can use it while this session is open.
+/// An exported snapshot of a database. Other connections can use it as long as its session is open.
 pub struct Snapshot {
     session: Session,
     name: String,
@@ -48,7 +48,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Connects and takes a snapshot.
+    /// Connects, takes a snapshot and exports it.
     pub async fn take(options: &Postgres, context: &Context) -> Result<Snapshot> {
         let server = Server::from_options(options, context).await?;
         let session = Session::begin(&server, None).await?;
@@ -57,7 +57,7 @@ impl Snapshot {
         Ok(Snapshot { session, name, as_of })
     }
 
-    /// Opens the query on this snapshot.
+    /// Starts reading the query's rows from this snapshot.
     pub async fn open(&self, options: &Postgres, context: &Context) -> Result<Opened> {
         let server = Arc::new(Server::from_options(options, context).await?);
         let first = Session::begin(&server, Some(&self.name)).await?;
@@ -118,11 +118,11 @@ async fn export_snapshot(server: &Server, session: &Session) -> Result<String> {
     name.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))
 }
 
-/// Returns the decoded rows as batches. A separate task decodes them.
+/// Returns the COPY's rows as batches, which a separate task decodes.
 fn batches(server: Arc<Server>, mut session: Session, answers: CopyOutStream, mut decoder: Decoder) -> Batches {
     background::batches("decoding rows from PostgreSQL", async move |sender| {
-        // `rows` ends before `answers` reports the outcome. Over a Unix socket, `rows` is empty and `answers` has the
-        // rows too.
+        // `link.rows` ends before `answers` reports whether the COPY succeeded. Over a Unix socket, `link.rows` is
+        // empty and `answers` yields the rows too.
         let tapped = (&mut session.link.rows).map(|rows| Ok(Bytes::from(rows)));
         let mut rows = pin!(tapped.chain(answers));
         while let Some(bytes) = rows.next().await {

@@ -1,10 +1,10 @@
 //! Splits a query into parts that several connections read concurrently. Together, the parts contain each row exactly
 //! once.
 //!
-//! With `split_by`, the parts are ranges of that column's values. The bounds are quantiles from ANALYZE's statistics
-//! or, without statistics, computed from the query. Without `split_by`, the query must be `SELECT columns FROM table`
-//! on an ordinary table, and the parts are ranges of its blocks. Wherever the bounds lie, no row is missed, because the
-//! outer ranges are open.
+//! With `split_by`, the parts are ranges of that column's values. The bounds are quantiles, taken from ANALYZE's
+//! statistics or, without statistics, computed by a query. Without `split_by`, the query must be `SELECT columns FROM
+//! table` on an ordinary table, and the parts are ranges of its blocks. No row is missed, wherever the bounds lie,
+//! because the first and the last range are open-ended.
 
 use tokio_postgres::{Client, Error as PgError};
 
@@ -54,7 +54,7 @@ pub async fn copies(
     }
 }
 
-/// Finds the column named in `split_by`.
+/// Returns the column that `split_by` names, ignoring case. Fails if the query has no such column.
 fn column<'a>(described: &'a Described, name: &str) -> Result<&'a QueryColumn> {
     let lower = name.to_lowercase();
     described.columns.iter().find(|column| column.name == lower).ok_or_else(|| {
@@ -70,8 +70,8 @@ fn no_split() -> Error {
     )
 }
 
-/// Returns a condition for each half-open range between the bounds. Together, the ranges cover all values; nulls are in
-/// the lowest one.
+/// Returns one SQL condition per range: below the first bound, between each bound and the next, and from the last bound
+/// up. If `nullable`, the first range includes nulls. Without bounds, there is one range, which needs no condition.
 fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return vec![None] };
     let lowest = if nullable { format!("({key} < {first} OR {key} IS NULL)") } else { format!("{key} < {first}") };
@@ -81,7 +81,7 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     ranges
 }
 
-/// Returns the bounds as SQL literals: ascending, distinct, and at most `parts - 1`.
+/// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.
 async fn bounds(
     client: &Client,
     described: &Described,
@@ -124,8 +124,9 @@ async fn bounds(
     Ok(bounds.into_iter().map(|literal| literal + &of_type).collect())
 }
 
-/// Returns the table in `SELECT a, b FROM table`. `None` for queries whose result would change if they were split into
-/// ranges (aggregate, DISTINCT, LIMIT, join), and for queries that can't be followed by WHERE.
+/// Returns the table name in a query of the form `SELECT a, b FROM table`, and `None` for any other query. Splitting
+/// other queries into ranges could change their result (aggregates, DISTINCT, LIMIT, joins), or they can't be followed
+/// by WHERE.
 fn plain_table(query: &str) -> Option<&str> {
     let words: Vec<&str> = query.split_whitespace().collect();
     let [select, list @ .., from, table] = &words[..] else { return None };
@@ -142,7 +143,7 @@ fn plain_table(query: &str) -> Option<&str> {
 }
 
 /// Returns the number of blocks of an ordinary table or materialized view, or `None` for any other relation. A
-/// partitioned table has no blocks itself; only its partitions do.
+/// partitioned table has no blocks of its own; only its partitions do.
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
     let row = client
         .query_opt(

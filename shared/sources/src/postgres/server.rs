@@ -1,9 +1,9 @@
-//! Reads the server and the credentials from a URL or from a secret in Secrets Manager.
+//! Reads a server's address and credentials from a URL or from a secret in Secrets Manager.
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
-//! 5432), `dbname` ("postgres"), `sslmode` ("require", because the system's certificate authorities don't include
-//! RDS's) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in libpq. With IAM
-//! authentication it defaults to "verify-full" in both.
+//! 5432), `dbname` (default "postgres"), `sslmode` (default "require", because the system's certificate authorities
+//! don't include RDS's) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in
+//! libpq. With IAM authentication, it defaults to "verify-full" in a secret and in a URL.
 
 use std::time::Duration;
 
@@ -18,27 +18,29 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// The address of a server and how to connect to it.
+/// A server's address and the credentials and settings to connect with.
 pub struct Server {
     pub options: tokio_postgres::Config,
     pub mode: SslMode,
     /// `sslrootcert`: a PEM file or "system".
     pub roots: Option<String>,
-    /// In milliseconds; 0 means no limit.
+    /// The time limit for a statement, in milliseconds; 0 means no limit.
     pub statement_timeout: i128,
     /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
 }
 
-/// The default of `connect_timeout`.
+/// The default of `connect_timeout`, which limits the connection to each host.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The default of `keepalive`. It detects a lost peer within two minutes; the kernel's own settings take two hours.
+/// The default of `keepalive`, the idle time before the first probe. With six probes at ten-second intervals, a lost
+/// peer is detected within two minutes; with the kernel's own settings, it takes more than two hours.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(60);
+/// The driver's own default, which means that the URL sets no keepalive.
 const DRIVER_DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 
 impl Server {
-    /// Reads a source's connection details. With `auth = "iam"`, also creates a token as the password.
+    /// Reads a source's connection details. With `auth = "iam"`, also signs a token and sets it as the password.
     pub async fn from_options(options: &Postgres, context: &Context) -> Result<Server> {
         let auth = options.session.auth;
         let mut server = match &options.connect {
@@ -55,7 +57,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Sets an IAM token as the password.
+    /// Signs an IAM token and sets it as the password. Fails unless the mode verifies the server's certificate, no
+    /// password is given, and there is exactly one host.
     async fn sign_in(&mut self, context: &Context) -> Result<()> {
         let fault = |what: &str| Error::config(format!("{}: auth = \"iam\" {what}", self.given_by));
         if !matches!(self.mode, SslMode::VerifyCa | SslMode::VerifyFull) {
@@ -91,7 +94,7 @@ impl Server {
         format!("{user}@{}/{database}", self.address())
     }
 
-    /// Returns `host:port` of each host, for messages.
+    /// Returns `host:port` for each host, or the path of a Unix socket, separated by commas, for messages.
     pub fn address(&self) -> String {
         let ports = self.options.get_ports();
         let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
@@ -138,14 +141,15 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .host(needed("host")?)
         .port(port)
         .dbname(keys.text("dbname")?.unwrap_or_else(|| "postgres".into()));
-    // With a token, the password in an RDS secret is ignored.
+    // With IAM authentication, the password in an RDS secret is ignored.
     if auth == Auth::Password {
         options.password(needed("password")?);
     }
     Ok(Server::new(options, mode, roots, given_by))
 }
 
-/// Parses a URL. The driver gets it without `sslmode` and `sslrootcert`, which it doesn't know.
+/// Parses a URL. Handles `sslmode` and `sslrootcert` itself, because the driver supports only some modes and no
+/// `sslrootcert`; the driver parses the rest.
 fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {

@@ -16,9 +16,9 @@ use turntable_core::error::{Error, Result};
 /// Starts a read-only transaction on one snapshot. This also works on a read replica.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Pins the output styles, which determine how values look as text. Keeps the role's time zone, because the query may
-/// depend on it. Lifts the timeouts set for the role and the database: they are meant for short queries, and a COPY may
-/// take long.
+/// Pins the output styles, which determine the text form of values. Keeps the role's time zone, because the query may
+/// depend on it. Lifts the role's and the database's transaction timeouts, which are meant for short queries: a COPY
+/// may take long.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
     SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
@@ -32,8 +32,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and starts the transaction, on a new snapshot or on one that another session has exported. That
-    /// session's transaction must still be open.
+    /// Connects and starts the transaction, on a new snapshot or on the exported one named `snapshot`. The session that
+    /// exported it must still be in its transaction. Logs a warning if a pooler switches the server process between
+    /// transactions.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
         let session = Session { link: connect(server).await? };
         let client = &session.link.client;
@@ -57,8 +58,8 @@ impl Session {
         }
     }
 
-    /// Returns when the transaction started, by the server's clock. The snapshot contains everything that was committed
-    /// by then.
+    /// Returns when the transaction started, according to the server's clock. The snapshot contains everything that was
+    /// committed by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))?;
@@ -67,7 +68,7 @@ impl Session {
         })
     }
 
-    /// Commits and closes the connection.
+    /// Commits the transaction and closes the connection.
     pub async fn end(self) {
         // All rows have been read, so a failure here doesn't matter.
         let _ = self.link.client.batch_execute("COMMIT").await;
@@ -75,7 +76,7 @@ impl Session {
     }
 }
 
-/// Returns the first column of the last row.
+/// Returns the first column of the last row, or `None` if there is no row.
 fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
     messages.iter().rev().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
@@ -83,7 +84,8 @@ fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
     })
 }
 
-/// Connects as libpq does: `allow` starts without TLS, `prefer` with it. If that fails, both try the other way.
+/// Connects as libpq does: `allow` first tries without TLS, `prefer` with it. If the attempt fails for a reason that
+/// TLS may change, both try the other way.
 async fn connect(server: &Server) -> Result<Link> {
     let (with_tls, may_try_other) = match server.mode {
         SslMode::Disable => (false, false),
@@ -94,8 +96,8 @@ async fn connect(server: &Server) -> Result<Link> {
     match attempt(server, with_tls).await {
         Err(Failure::Driver(error)) if may_try_other && failure::may_depend_on_tls(&error) => {
             attempt(server, !with_tls).await.map_err(|other| match other {
-                // If the server rejected the user in the first attempt, that is the reason for both failures. A TLS
-                // error concerns only its own attempt.
+                // If the server rejected the first attempt, its reason explains both failures. A TLS error explains
+                // only the first, so the second is reported.
                 Failure::Driver(_) if error.as_db_error().is_some() => failure::at_connect(server, error),
                 other => other.into_error(server),
             })
@@ -106,7 +108,8 @@ async fn connect(server: &Server) -> Result<Link> {
 
 async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
     let limit = server.options.get_connect_timeout().copied().unwrap_or_default();
-    // The driver's own limit covers only the socket. A server or pooler may accept the connection and then stay silent.
+    // The driver's own timeout covers only opening the socket, but a server or pooler may accept the connection and
+    // then stay silent.
     let timeout = limit * server.options.get_hosts().len().max(1) as u32;
     let tls =
         with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failure::Local)?;
@@ -120,7 +123,7 @@ async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
 }
 
 enum Failure {
-    /// An error from this machine, or a timeout. It is already translated.
+    /// An error on this machine or a timeout, already translated.
     Local(Error),
     /// An error from the driver or the server.
     Driver(tokio_postgres::Error),

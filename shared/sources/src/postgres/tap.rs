@@ -1,8 +1,8 @@
 //! Diverts a COPY's rows before the driver sees them.
 //!
-//! The driver passes each row separately, in 8 KB buffers, from one task to another, which is more work than decoding
-//! the rows. On a tapped connection, the driver gets all messages except the rows. It still handles sign-in, TLS,
-//! responses, errors and the end of the COPY.
+//! The driver reads into 8 KB buffers and passes each row separately from one task to another, which takes longer than
+//! decoding the rows. On a tapped connection, the driver gets all messages except the rows. It still handles sign-in,
+//! TLS, responses, errors and the end of the COPY.
 
 use std::{
     convert::Infallible,
@@ -23,26 +23,30 @@ use tokio_postgres::{
 
 use crate::postgres::copy::Messages;
 
-/// The maximum number of bytes per read.
+/// The maximum number of bytes to read from the server at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Rows are passed on once this many bytes have accumulated.
+/// The number of accumulated bytes at which rows are passed on to their receiver.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// How long to pause before the next read, so that rows accumulate. On loopback, a wake-up per packet costs the server
-/// a seventh of its time. At 200 MB/s, 100 KB accumulate in this pause.
+/// The pause before the next read during a COPY, in which rows accumulate: 100 KB at 200 MB/s. Without it, the reader
+/// is woken for every packet, which on loopback costs the server a seventh of its time.
 const GATHER_DELAY: Duration = Duration::from_micros(500);
 
-/// The server's message stream without the COPY's rows. It blocks its thread while rows accumulate: see `link`.
+/// A stream of the server's messages without the COPY's rows, which go to a channel. Reading it blocks the thread while
+/// rows accumulate, so `link` gives each connection its own thread.
 pub struct Tap<S> {
     stream: S,
+    /// Returns the channel binding of `stream` for authentication.
     binding: fn(&S) -> ChannelBinding,
+    /// The read buffer.
     read: Box<[u8]>,
     messages: Messages,
-    /// Sends the rows to their receiver. `None` once the COPY has ended or the receiver is gone.
+    /// The channel to the rows' receiver. `None` once the COPY has ended or the receiver is gone.
     rows: Option<Sender<Vec<u8>>>,
+    /// Rows that have not been passed on yet.
     chunk: Vec<u8>,
-    /// The messages for the driver.
+    /// Messages that the driver has not read yet.
     others: Vec<u8>,
 }
 
@@ -53,7 +57,8 @@ impl<S> Tap<S> {
         Tap { stream, binding, read, messages, rows: Some(rows), chunk, others }
     }
 
-    /// Passes the rows so far to the receiver, once it has room for them.
+    /// Passes the accumulated rows to their receiver once the channel has room, or discards them if the receiver is
+    /// gone.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(rows) = &mut self.rows
             && !self.chunk.is_empty()
@@ -125,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Tap<S> {
     }
 }
 
-/// Taps a TLS connection, after decryption.
+/// Connects over TLS and taps the decrypted stream.
 pub struct Tls<T> {
     pub tls: T,
     pub rows: Sender<Vec<u8>>,
@@ -159,8 +164,9 @@ where
     }
 }
 
-/// Taps an unencrypted connection. To the driver, this is a TLS layer that does nothing and isn't negotiated with the
-/// server (`SslNegotiation::Direct`). So the driver still connects, tries the hosts and sets the keepalive.
+/// Taps an unencrypted connection by posing as a TLS layer that isn't negotiated with the server
+/// (`SslNegotiation::Direct`) and encrypts nothing. This leaves it to the driver to try the hosts, connect and set the
+/// keepalive.
 #[derive(Clone)]
 pub struct Plain {
     pub rows: Sender<Vec<u8>>,
@@ -197,7 +203,8 @@ mod tests {
         [&[of][..], &(body.len() as i32 + 4).to_be_bytes(), body].concat()
     }
 
-    /// Returns the server's end, the driver's end and the receiver of the rows.
+    /// Returns the server's end of a connection, the driver's tapped end, and the receiver of the rows. `room` is the
+    /// channel's buffer size.
     fn tapped(room: usize) -> (DuplexStream, Tap<DuplexStream>, mpsc::Receiver<Vec<u8>>) {
         let (server, stream) = duplex(1 << 20);
         let (sender, rows) = mpsc::channel(room);
@@ -230,7 +237,7 @@ mod tests {
         server.write_all(&[&message(b'H', b"")[..], &row, &row, &row, &end].concat()).await.unwrap();
         let mut seen = [0; 5];
         driver.read_exact(&mut seen).await.unwrap();
-        // The driver gets no message before the rows ahead of it have been taken.
+        // The driver gets no message until the receiver has taken the rows before it.
         assert!(driver.read_exact(&mut seen).now_or_never().is_none());
         assert_eq!(rows.next().await.unwrap()[0], 7);
         drop(rows);

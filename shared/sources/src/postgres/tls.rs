@@ -4,17 +4,17 @@
 //! |---|---|---|
 //! | `disable` | no | |
 //! | `allow` | only if the server rejects an unencrypted connection | not checked, unless `sslrootcert` is given |
-//! | `prefer` | unless the server doesn't offer it, or rejects an encrypted connection | as above |
+//! | `prefer` | unless the server doesn't offer TLS, or rejects an encrypted connection | as above |
 //! | `require` | yes | as above |
 //! | `verify-ca` | yes | signed by an authority in `sslrootcert` |
 //! | `verify-full` | yes | as above, and issued for this host |
 //!
 //! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
 //! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
-//! a certificate for some host from those. Without `sslrootcert`, `verify-full` uses the system's authorities, and
-//! `verify-ca` is refused (libpq would look in the home directory, and a function has none). The system's authorities
-//! don't include RDS's: put AWS's bundle next to the function and set `sslrootcert` to it. Unlike in libpq, a
-//! certificate without subject alternative names matches no host.
+//! a certificate for a host of their own from a public authority. Without `sslrootcert`, `verify-full` uses the
+//! system's authorities, and `verify-ca` is refused (libpq would look in the home directory, and a function has none).
+//! The system's authorities don't include RDS's: put AWS's bundle next to the function and set `sslrootcert` to its
+//! path. Unlike in libpq, a certificate without subject alternative names matches no host.
 
 use std::{path::Path, str::FromStr, sync::Arc};
 
@@ -30,6 +30,7 @@ use rustls::{
 
 use turntable_core::error::{Error, Result};
 
+/// A value of `sslmode`: see the table in the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
     Disable,
@@ -61,7 +62,9 @@ impl FromStr for SslMode {
 }
 
 impl SslMode {
-    /// Returns the effective mode for `sslmode` and `sslrootcert`. `default_mode` applies if neither is given.
+    /// Returns the effective mode for the given `sslmode` and `sslrootcert`. Without `sslmode`, the mode is
+    /// `verify-full` if `sslrootcert` is `system`, and `default_mode` otherwise. Fails for `verify-ca` without
+    /// `sslrootcert`, and for `system` with any mode except `verify-full` and `disable`.
     pub fn effective(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
         let system = roots == Some("system");
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
@@ -82,7 +85,8 @@ impl SslMode {
     }
 }
 
-/// Returns the TLS configuration for a mode. `roots` is `sslrootcert`.
+/// Builds the TLS configuration for a mode. `roots` is the value of `sslrootcert`. Fails if the trusted authorities
+/// can't be loaded.
 pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -107,7 +111,8 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Returns the trusted certificate authorities.
+/// Loads the trusted certificate authorities: those in the PEM file `roots`, or the system's if `roots` is `None` or
+/// "system". Fails if there are none.
 fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match roots {
@@ -132,7 +137,8 @@ fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// Accepts a certificate for any host. If `authority` is given, it must have signed the certificate.
+/// A certificate verifier that ignores the host name. With an `authority`, the certificate must be valid and signed by
+/// it; without, any certificate is accepted.
 #[derive(Debug)]
 struct AnyHost {
     authority: Option<Arc<WebPkiServerVerifier>>,
@@ -149,7 +155,7 @@ impl ServerCertVerifier for AnyHost {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
-        // The host name is checked last, so a certificate that fails there has a valid signature.
+        // The host name is checked last, so a certificate that fails only this check is otherwise valid.
         match authority.verify_server_cert(certificate, intermediates, host, ocsp, now) {
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

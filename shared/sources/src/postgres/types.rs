@@ -1,8 +1,8 @@
-//! Decides how each PostgreSQL type is read and what it becomes in Arrow. docs/types.md has the table, and the tests
-//! compare it with this module.
+//! Maps each PostgreSQL type to its wire format, and so to its Arrow type. docs/types.md lists the mapping, and a test
+//! compares that list with this module.
 //!
-//! Types without a rule here are cast to text by the server, also inside arrays and composite types: `interval`,
-//! ranges, geometric types, `reg…` types, anonymous records, and the types of extensions.
+//! The server casts types without a rule here to text, even inside arrays and composite types: `interval`, ranges,
+//! geometric types, `reg…` types, anonymous records, and the types of extensions.
 
 use std::collections::HashMap;
 
@@ -20,17 +20,19 @@ pub enum Cast {
     Row(Vec<(String, Cast)>),
 }
 
+/// How to read a type: the cast that the server applies, and the wire format of the result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     pub wire: Wire,
     pub cast: Cast,
 }
 
-/// The type modifiers that the driver doesn't report, by type: a domain's own, and those of a composite's fields, in
-/// their order. -1 means none.
+/// The type modifiers that the driver doesn't report, by the type's OID: a domain's own modifier, and those of a
+/// composite's fields, in field order. -1 means no modifier.
 pub type Modifiers = HashMap<Oid, (i32, Vec<i32>)>;
 
-/// Returns the rule for a type. The error states what is wrong with the type.
+/// Returns the rule for a type. `modifier` is the type modifier of the column or field, or -1. The error says why
+/// Athena can't store the type.
 pub fn rule(pg_type: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule, String> {
     let plain = |wire| Ok(Rule { wire, cast: Cast::None });
     match *pg_type {
@@ -70,8 +72,9 @@ pub fn rule(pg_type: &Type, modifier: i32, modifiers: &Modifiers) -> Result<Rule
     }
 }
 
-/// Decodes precision and scale from the modifier, as packed by `src/backend/utils/adt/numeric.c`: 16 bits of precision
-/// above 11 bits of signed scale, plus 4.
+/// Returns the wire format of a `numeric`: a decimal if the modifier's precision and scale fit one, and text otherwise.
+/// The modifier is 4 plus the precision in the upper 16 bits and the signed scale in the lower 11
+/// (`src/backend/utils/adt/numeric.c`).
 fn numeric(modifier: i32) -> Wire {
     let packed = modifier.wrapping_sub(4);
     let (precision, scale) = ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024);
@@ -83,7 +86,7 @@ fn numeric(modifier: i32) -> Wire {
     }
 }
 
-/// Returns the rule for an array. If its elements need a cast, it becomes a list of strings.
+/// Returns the rule for an array. If the elements need a cast, the array becomes a list of strings.
 fn array(element: Rule) -> Result<Rule, String> {
     Ok(match element.cast {
         Cast::None => Rule { wire: Wire::List(Box::new(element.wire)), cast: Cast::None },
@@ -132,7 +135,7 @@ impl Cast {
     }
 }
 
-/// Returns a quoted SQL identifier.
+/// Quotes an SQL identifier.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -22,7 +22,7 @@ pub fn append(to: &mut ColumnBuilder, wire: &Wire, sent: &[u8], policy: ColumnPo
     Ok(())
 }
 
-/// Appends a value without its validity. An unrepresentable value leaves the buffers unchanged.
+/// Appends a value, but not its validity bit. An unrepresentable value leaves the buffers unchanged.
 #[inline]
 fn append_to_values(values: &mut Values, wire: &Wire, sent: &[u8], policy: ColumnPolicy) -> Result<(), ValueFault> {
     match (values, wire) {
@@ -64,14 +64,15 @@ fn append_to_values(values: &mut Values, wire: &Wire, sent: &[u8], policy: Colum
     Ok(())
 }
 
-/// Takes an `i32` off the front.
+/// Reads a big-endian `i32` and advances `sent` past it.
 fn take_i32(sent: &mut &[u8]) -> Result<i32, ValueFault> {
     let (number, rest) = sent.split_first_chunk().ok_or(WRONG_LENGTH)?;
     *sent = rest;
     Ok(i32::from_be_bytes(*number))
 }
 
-/// Takes a length and a value of that length off the front. Length -1 is null.
+/// Reads a length and a value of that length, and advances `sent` past both. Returns `None` for length -1, which means
+/// null.
 fn take_value<'a>(sent: &mut &'a [u8]) -> Result<Option<&'a [u8]>, ValueFault> {
     match take_i32(sent)? {
         -1 => Ok(None),

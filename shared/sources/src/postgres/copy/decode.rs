@@ -1,8 +1,8 @@
 //! Decodes the `COPY … (FORMAT binary)` stream into record batches.
 //!
-//! The stream has a signature, rows and a trailer. A row is the number of its fields, then the length and bytes of each
-//! field (PostgreSQL's manual, "COPY", "Binary Format"). Chunks may end anywhere. Between two chunks, only an
-//! incomplete field is kept.
+//! The stream consists of a header, rows and a trailer. A row consists of the number of its fields, then the length and
+//! bytes of each field (PostgreSQL's manual, "COPY", "Binary Format"). The input may be cut anywhere. Between chunks,
+//! only an incomplete header or field is kept.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -17,26 +17,29 @@ use crate::{
 };
 use turntable_core::error::{Error, Result};
 
-/// A batch ends when it reaches either limit.
+/// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
+/// The number of received bytes at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
 const INVALID_TEXT: ValueFault = ValueFault::Unrepresentable("text that is not valid UTF-8: cast it to bytea");
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
+/// Decodes one COPY stream.
 pub struct Decoder {
     schema: SchemaRef,
     columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
     expected: Expected,
-    /// The start of an incomplete field or header.
+    /// The start of an incomplete header or field.
     carry: Vec<u8>,
     /// The number of rows in all finished batches.
     finished: u64,
-    /// Rows and bytes since the last batch.
+    /// The number of rows since the last batch.
     rows: usize,
+    /// The number of bytes received since the last batch.
     bytes: usize,
     /// Finished batches, for the caller to take.
     pub ready: VecDeque<RecordBatch>,
@@ -77,7 +80,7 @@ impl Decoder {
         self.finished + self.rows as u64
     }
 
-    /// Decodes the next bytes of the stream. Batches that they complete go into `ready`.
+    /// Decodes the next bytes of the stream, and puts the batches that they complete into `ready`.
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes += chunk.len();
         if self.carry.is_empty() {
@@ -155,7 +158,7 @@ impl Decoder {
         }
     }
 
-    /// Turns the rows since the last batch into a batch.
+    /// Puts the rows since the last batch into `ready` as a batch, if there are any.
     fn finish_batch(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
@@ -173,7 +176,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Returns the error for a value. `row` is the index of its row, from 0, in the current batch.
+    /// Returns the error for a value. `row` is the zero-based index of its row in the current batch.
     fn fault(&self, column: usize, row: usize, fault: ValueFault) -> Error {
         let row = Row { number: self.finished + row as u64 + 1, part: self.part };
         match fault {
@@ -190,7 +193,7 @@ impl Decoder {
     }
 }
 
-/// Returns the value of the next field and the bytes after it, or `None` if the field is incomplete.
+/// Returns the next field's value (`None` for null) and the bytes after it. Returns `None` if the field is incomplete.
 #[inline]
 #[allow(clippy::type_complexity, reason = "an alias would hide the structure")]
 fn field(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, &[u8])>, ValueFault> {
@@ -339,7 +342,7 @@ mod tests {
     #[test]
     fn a_truncated_value_names_its_column_and_row() {
         for (column, value) in values().iter().enumerate() {
-            // Text and bytes may have any length.
+            // Text and bytes are valid at any length.
             let any = matches!(every_wire()[column], Wire::Text | Wire::Binary | Wire::Jsonb);
             for length in (0..value.len()).filter(|_| !any) {
                 let mut bytes = stream(1);

@@ -1,23 +1,24 @@
 //! Splits the bytes from the server into a COPY's rows and everything else.
 //!
 //! A message is a type byte, a four-byte length that includes itself, and a body (PostgreSQL's manual, "Message
-//! Formats"). Input may be cut anywhere. Between two calls, only an incomplete header is kept.
+//! Formats"). The input may be cut anywhere. Between calls, only an incomplete header is kept.
 
 const HEADER_BYTES: usize = 5;
 
-/// Message types.
+/// The message types that start, carry, complete and abort a COPY.
 const COPY_OUT: u8 = b'H';
 const COPY_DATA: u8 = b'd';
 const COPY_DONE: u8 = b'c';
 const ERROR: u8 = b'E';
 
-/// The position in the message stream after the last bytes.
+/// The splitter's position in the message stream and in the COPY, kept between calls.
 #[derive(Default)]
 pub struct Messages {
     /// The start of an incomplete header.
     partial_header: Vec<u8>,
-    /// How many bytes of the current body are still to come, and whether they are rows.
+    /// The number of bytes of the current body that are still to come.
     body_left: usize,
+    /// Whether the current body belongs to a row.
     is_rows: bool,
     copy: Copy,
 }
@@ -57,7 +58,8 @@ impl Messages {
         }
     }
 
-    /// Takes a header off the front, if it is complete.
+    /// Removes a header from the front of `bytes` and returns it. If it is incomplete, keeps its start and returns
+    /// `None`.
     fn header(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
         if self.partial_header.is_empty()
             && let Some((head, rest)) = bytes.split_first_chunk()
@@ -73,7 +75,7 @@ impl Messages {
         Some(head)
     }
 
-    /// Starts the message with this header.
+    /// Starts the message with this header. Appends the header to `others` unless the message is a row.
     fn start(&mut self, head: [u8; HEADER_BYTES], others: &mut Vec<u8>) {
         let [of, length @ ..] = head;
         let body = i32::from_be_bytes(length).checked_sub(4).and_then(|body| usize::try_from(body).ok());
@@ -86,8 +88,8 @@ impl Messages {
         if !self.is_rows {
             others.extend_from_slice(&head);
         }
-        // After an invalid length, messages can't be told apart. Everything goes to `others`, whose reader reports the
-        // error.
+        // After an invalid length, messages can't be told apart, so everything goes to `others`, whose reader reports
+        // the error.
         self.body_left = body.unwrap_or(usize::MAX);
     }
 }

@@ -1,5 +1,6 @@
-//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). It consists of four
-//! 16-bit numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base 10,000.
+//! Decodes PostgreSQL's binary `numeric` (`numeric_send` in `src/backend/utils/adt/numeric.c`). The value consists of
+//! four 16-bit numbers (number of digits, weight of the first digit, sign, display scale), then the digits in base
+//! 10,000.
 
 use crate::value_fault::ValueFault;
 
@@ -15,7 +16,7 @@ struct Numeric<'a> {
     display: usize,
 }
 
-/// Returns a number, or the name of a special value: NaN or an infinity.
+/// Reads a number. The inner `Err` is the name of a special value: NaN or an infinity.
 fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, ValueFault> {
     let malformed = ValueFault::Malformed("a numeric with the wrong length");
     let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return Err(malformed) };
@@ -39,14 +40,14 @@ fn read(bytes: &[u8]) -> Result<Result<Numeric<'_>, &'static str>, ValueFault> {
     Ok(Ok(Numeric { digits, weight, negative, display: usize::from(word(6) & 0x3fff) }))
 }
 
-/// Returns the exact number times 10^`scale`.
+/// Returns the number times 10^`scale`. Fails unless the result is exact and has at most `precision` digits.
 pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFault> {
     let number = read(bytes)?.map_err(|_| {
         ValueFault::Unrepresentable("NaN or infinity, which a decimal can't represent: replace it in the query")
     })?;
     let too_many_digits = ValueFault::Malformed("a numeric with more digits than its column allows");
     let mut sum: i128 = 0;
-    // The power of ten of the digit, relative to the last decimal place that is kept.
+    // The power of ten that the current base-10,000 digit stands for, relative to the last decimal place that is kept.
     let mut power = 4 * number.weight + i32::from(scale);
     for digit in number.digits {
         let digit = i128::from(u16::from_be_bytes(*digit));
@@ -65,7 +66,7 @@ pub fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, ValueFaul
         sum = sum.checked_mul(shift).and_then(|sum| sum.checked_add(value)).ok_or(too_many_digits)?;
         power -= 4;
     }
-    // PostgreSQL omits trailing zeros. `power` is now four below the last digit's.
+    // PostgreSQL omits trailing zeros. `power` is now four below that of the last digit.
     if let Ok(zeros @ 1..) = u32::try_from(power + 4)
         && sum != 0
     {
@@ -86,7 +87,7 @@ pub fn text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueFault> {
             return Ok(());
         }
     };
-    // Returns the four decimal digits at a power of 10,000. Digits that were not sent are zero.
+    // Returns the four decimal digits of the base-10,000 digit at a power of 10,000. A digit that wasn't sent is zero.
     let group = |power: i32| {
         let at = usize::try_from(number.weight - power).ok().and_then(|at| number.digits.get(at));
         let digit = at.map_or(0, |digit| u16::from_be_bytes(*digit));

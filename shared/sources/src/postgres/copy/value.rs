@@ -32,7 +32,7 @@ pub fn timestamp(micros: i64) -> Result<i64, ValueFault> {
     }
 }
 
-/// Returns the text of a UUID.
+/// Formats a UUID as lower-case hexadecimal digits with hyphens.
 #[inline]
 pub fn uuid(sent: [u8; 16]) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";

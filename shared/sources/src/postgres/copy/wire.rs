@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// The wire format of a value, which decides its Arrow type.
+/// The wire format of a value, which determines its Arrow type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wire {
     Boolean,
@@ -21,7 +21,7 @@ pub enum Wire {
         precision: u8,
         scale: u8,
     },
-    /// The binary `numeric`, kept as text.
+    /// A binary `numeric`, decoded to text.
     NumericText,
     Text,
     /// A version byte, then text.
