@@ -18,7 +18,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use turntable_core::schema::{Column, GlueType};
 
-/// The name of the field for a list's elements in Parquet.
+/// The name of a list's element field in Parquet.
 pub const ELEMENT: &str = "element";
 
 /// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for.

@@ -136,8 +136,8 @@ impl Encoder {
         Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
     }
 
-    /// Disables, for later row groups, the dictionary of each column whose dictionary grew too large. Filling it again
-    /// would cost time, memory and space in the file.
+    /// Disables, for later row groups, the dictionary of each column whose dictionary grew too large. Filling such a
+    /// dictionary again would cost time, memory and space in the file.
     fn disable_outgrown_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
         let chunks = chunks.iter().map(|chunk| &chunk.close().metadata);
         let outgrown: Vec<&ColumnPath> =

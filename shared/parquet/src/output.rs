@@ -43,7 +43,7 @@ impl Output {
     }
 
     /// Waits until the row group that is being built, of `building` bytes, and the unsent rest of the previous one
-    /// together fit into one row group's size. This bounds memory, because a slow network slows down the source.
+    /// together fit into one row group's size. So a slow network slows down the source, and memory is bounded.
     pub(super) async fn room_for(&mut self, building: u64) {
         let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {

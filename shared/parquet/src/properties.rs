@@ -12,7 +12,7 @@ const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// Returns properties for files that Athena reads reliably: format version 1 with version 1 data pages, ZSTD,
 /// dictionaries, and statistics for every page and column chunk. The footer has no Arrow schema, because readers,
-/// including the audit, must use Parquet's own.
+/// including the audit, must use Parquet's own types.
 pub(super) fn properties() -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
     Ok(WriterProperties::builder()

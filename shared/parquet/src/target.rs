@@ -75,7 +75,7 @@ impl Target {
         Progress { rows: value(&self.rows), bytes: value(&self.bytes), files: self.number.load(Ordering::Relaxed) }
     }
 
-    /// Makes all streams give up.
+    /// Signals all streams to stop.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! Finds INT96 columns, in which Spark and others write timestamps, and gives them an Arrow type.
+//! Finds INT96 columns, in which Spark and others write timestamps, and maps them to timestamps in microseconds.
 
 use std::sync::Arc;
 

@@ -36,11 +36,10 @@ const MAX_OPEN_ROW_GROUP_BYTES: u64 = 128 << 20;
 /// any number of pages, and each page has an entry in memory.
 const MAX_ROW_GROUP_ROWS: u64 = 10_000_000;
 
-/// The number of rows at which a chunk is complete. A chunk is encoded in one step; its limits keep all threads busy
-/// with little memory.
+/// The number of rows at which a chunk is complete. A chunk is encoded in one step. It is large enough to keep all
+/// threads busy, and small enough to take little memory.
 const CHUNK_ROWS: usize = 1 << 16;
-/// The size in Arrow, in bytes, at which a chunk is complete. A quarter of a row group's size applies instead if it is
-/// smaller.
+/// The in-memory size, in bytes, at which a chunk is complete, unless a quarter of `row_group_size` is smaller.
 const CHUNK_BYTES: usize = 4 << 20;
 
 /// Writes every row from the source under the location, and returns the files sorted by key. Files take about

@@ -12,7 +12,7 @@ use tokio::{
 use turntable_core::error::{Error, Result};
 use turntable_parquet::Batches;
 
-/// The maximum number of decoded batches in one stream that the reader has not yet taken.
+/// The maximum number of decoded batches that wait in one stream for the reader.
 const MAX_BUFFERED_BATCHES: usize = 2;
 
 /// The handle of a task. Dropping the handle aborts the task.

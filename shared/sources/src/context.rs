@@ -37,8 +37,8 @@ pub struct Context {
     /// The table that the rows are for. Error messages name it.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The settings of the Parquet output. Objects that fit them are passed through unchanged. If `None`, the streams
-    /// contain all rows.
+    /// The settings of the Parquet output. Parquet objects that fit them are passed through unchanged. If `None`, the
+    /// streams contain all rows.
     pub copies: Option<Parquet>,
 }
 

@@ -31,8 +31,9 @@ pub struct Row {
 /// One of the streams that a source is split into. With several streams, rows are numbered only within their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Counted from 1.
+    /// The part's number, from 1.
     pub number: usize,
+    /// The number of parts.
     pub of: usize,
 }
 

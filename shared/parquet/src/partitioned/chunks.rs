@@ -15,7 +15,7 @@ use crate::{
 
 /// The number of rows at which a chunk is complete. A chunk is split into partitions in one step.
 const CHUNK_ROWS: usize = 1 << 18;
-/// The size in Arrow, in bytes, at which a chunk is complete.
+/// The in-memory size, in bytes, at which a chunk is complete.
 pub(super) const CHUNK_BYTES: usize = 16 << 20;
 
 pub(super) type PlacedRows = BoxStream<'static, Result<Placed>>;

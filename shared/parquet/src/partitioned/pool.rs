@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{encode::Encoder, file::Open, rows::Rows, target::Target};
 
-/// The maximum size in Arrow, in bytes, of all rows that wait in memory or are being encoded.
+/// The maximum in-memory size, in bytes, of all rows that are buffered or being encoded.
 const MAX_BUFFERED_BYTES: usize = 192 << 20;
 
 /// The maximum number of bytes that all open files together hold in memory.
@@ -44,7 +44,7 @@ pub(super) struct Pool {
     target: Arc<Target>,
     names: Vec<String>,
     partitions: Vec<PartitionState>,
-    /// The size in Arrow, in bytes, of all rows that are buffered or being encoded.
+    /// The in-memory size, in bytes, of all rows that are buffered or being encoded.
     bytes: usize,
     running: JoinSet<Result<Done>>,
     files: Vec<File>,
@@ -65,8 +65,8 @@ struct PartitionState {
     small_files: usize,
 }
 
-/// What a task returns when it has sent the rows of a partition: the partition's index, the size of the rows in Arrow,
-/// and the file, either still open or finished.
+/// The result of a task that has sent the rows of a partition: the partition's index, the rows' in-memory size, and the
+/// file, either still open or finished.
 struct Done {
     at: usize,
     bytes: usize,

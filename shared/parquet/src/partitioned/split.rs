@@ -36,13 +36,12 @@ pub(super) struct Keys {
 /// Assigns rows to partitions. Numbers the partitions from 0, in the order in which they first appear.
 pub(super) struct Splitter {
     keys: Keys,
-    /// For each folder column: its distinct values, numbered from 0.
+    /// For each folder column, its distinct values, numbered from 0.
     values: Vec<NumberedValues>,
-    /// For each folder column, a map from (number of the partition by the preceding columns, number of the column's
-    /// value) to the number of the partition by the columns up to this one.
+    /// For each folder column, maps (partition number by the preceding columns, number of the value in this column) to
+    /// the partition number by the columns up to this one.
     levels: Vec<HashMap<(u32, u32), u32>>,
-    /// For each folder column, the partitions by the columns up to this one: each partition's values, indexed by its
-    /// number.
+    /// For each map in `levels`, the values of each partition, indexed by the partition's number.
     names: Vec<Vec<Vec<Value>>>,
 }
 

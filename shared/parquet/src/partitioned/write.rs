@@ -14,9 +14,9 @@ use turntable_core::{
 use super::{outcome::PartitionedOutcome, pool::Pool, split::Keys};
 use crate::{properties::properties, rows::Rows, target::Target};
 
-/// Writes every row from the source under the location, in one folder for each combination of the values of the
-/// `partition_by` columns. `columns` are the source's columns, and `table` names the table in error messages. For a
-/// source without rows, writes one file without rows, in a folder that the projection finds.
+/// Writes every row from the source under the location, in one folder per combination of `partition_by` values.
+/// `columns` are the source's columns, and `table` names the table in error messages. For a source without rows, writes
+/// one file without rows, in a folder that the projection finds.
 ///
 /// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
 #[expect(clippy::too_many_arguments, reason = "its one caller has each argument from another place")]

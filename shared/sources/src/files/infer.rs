@@ -1,8 +1,8 @@
 //! Infers column types from the first records.
 //!
-//! A column gets a type only if the type preserves every value's text exactly: 007 and +81… stay strings, and so does a
-//! column with values of different kinds. In CSV every value is text. In JSON, numbers and booleans keep their kind,
-//! and strings are examined only for dates and timestamps.
+//! Text that a number would not preserve stays a string, such as 007 and +81…, and so does a column with values of
+//! different kinds. In CSV, every value is text. In JSON, numbers and booleans keep their kind, and strings are
+//! examined only for dates and timestamps.
 
 use std::sync::Arc;
 

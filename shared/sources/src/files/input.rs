@@ -167,7 +167,7 @@ pub enum ReadFault {
         line: u64,
         field: usize,
     },
-    /// The text is malformed. Contains the record's first line and the reason.
+    /// Malformed text, with the record's first line and the reason.
     Text(u64, String),
 }
 

@@ -230,7 +230,7 @@ pub struct Reader {
     pub object: Object,
 }
 
-/// Reads one range of an object. For a range outside the object, which a damaged footer may ask for, fails without a
+/// Reads one range of an object. A range outside the object, for example from a damaged footer, fails without a
 /// request.
 async fn read_range(objects: Arc<dyn Objects>, object: Object, range: Range<u64>) -> parquet::errors::Result<Bytes> {
     if range.is_empty() || range.end > object.entry.size {

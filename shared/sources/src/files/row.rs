@@ -59,7 +59,7 @@ pub struct Row {
     fields: Fields,
     names: Names,
     columns: Vec<ColumnBuilder>,
-    /// Whether to accept only text that the types preserve exactly.
+    /// Whether to accept only text that could be inferred as the column's type.
     canonical: bool,
     unrepresentable: Arc<Unrepresentable>,
 }

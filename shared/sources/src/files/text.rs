@@ -1,4 +1,5 @@
-//! Parses one value from text, exactly or not at all. CSV fields and JSON scalars are both parsed here.
+//! Parses one value from text, exactly or not at all; only floating-point numbers are rounded. CSV fields and JSON
+//! scalars are both parsed here.
 //!
 //! | type | accepted text |
 //! |---|---|

@@ -15,7 +15,7 @@ use super::object::Object;
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::error::{Error, Result};
 
-/// Replaces every value that is or contains a timestamp more precise than a microsecond with NULL, or fails, as the
+/// Replaces with NULL every value that is or contains a timestamp more precise than a microsecond, or fails, as the
 /// dataset's `on_unrepresentable` says. `nanos` contains the batch's INT96 columns in nanoseconds. `before` is the
 /// number of rows in the object before this batch.
 pub fn replace_too_precise(

@@ -112,8 +112,8 @@ async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) ->
             warn!(drop = name, error = error.report(), "drop changed while it was read; left for the next refresh");
             return Ok(None);
         }
-        // Other errors, such as an unavailable S3, are returned, because a retry may succeed.
         Err(error) if error.kind() == Kind::Input => reject_whole(reader, &error),
+        // Other errors, such as an unavailable S3, may not recur, so the refresh fails and is retried.
         Err(error) => return Err(error),
     };
     Ok(Some(said))

@@ -62,7 +62,8 @@ impl<'a> Records<'a> {
         key.columns.iter().map(|(name, _)| name.as_str()).chain([STATE, OCCURRED_AT]).collect()
     }
 
-    /// Adds a record, or its rejection, from its text fields: the key's columns, then `state` and `occurred_at`.
+    /// Adds the record with these text fields, or rejects it. The fields are the key's columns, then `state` and
+    /// `occurred_at`.
     pub fn text(&mut self, line: u64, fields: &[Text]) {
         if let Err(reason) = self.read_text(fields) {
             self.reject(line, reason);

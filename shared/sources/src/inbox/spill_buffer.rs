@@ -14,8 +14,7 @@ use std::{
 use turntable_core::consent::{ConsentRecord, bucket, record_columns::RecordColumns};
 use turntable_core::error::{Error, Result};
 
-/// The number of partitions in each chunk of the file. It is the maximum number of buckets if the dataset doesn't set
-/// one.
+/// The number of partitions in each chunk of the file: the default maximum number of buckets.
 const SPILL_PARTITIONS: u32 = bucket::MOST;
 
 /// An unnamed file in the temporary folder. It is created on first use, and freed when its last owner is dropped.
