@@ -1,4 +1,5 @@
-//! Converts between Arrow types and Glue types.
+//! Converts between Arrow types and Glue types. The table shows the Arrow types that Turntable writes. [`glue_type`]
+//! also accepts large types, views, fixed-size binary, and timestamps in milliseconds or in any time zone.
 //!
 //! | Arrow | Glue |
 //! |---|---|
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use turntable_core::schema::{Column, GlueType};
 
-/// The name that Parquet gives the elements of a list.
+/// The name of a list's element field in Parquet.
 pub const ELEMENT: &str = "element";
 
 /// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for.
@@ -33,7 +34,7 @@ pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
     if faults.is_empty() { Ok(columns) } else { Err(faults.join("; ")) }
 }
 
-/// Returns Glue's type for an Arrow type.
+/// Returns the Glue type for an Arrow type. Fails if Glue has none.
 pub fn glue_type(data_type: &DataType) -> Result<GlueType, String> {
     let inner = |field: &Field| glue_type(field.data_type()).map(Box::new);
     let unknown = || format!("Arrow type {data_type} has no matching Glue type");
@@ -77,7 +78,7 @@ pub fn arrow_type(glue_type: &GlueType) -> DataType {
         GlueType::Bigint => DataType::Int64,
         GlueType::Float => DataType::Float32,
         GlueType::Double => DataType::Float64,
-        // `GlueType` allows at most 38.
+        // `GlueType` allows a scale of at most 38.
         GlueType::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
         GlueType::String => DataType::Utf8,
         GlueType::Binary => DataType::Binary,

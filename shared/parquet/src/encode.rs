@@ -24,12 +24,12 @@ use parquet::{
     schema::types::{ColumnPath, SchemaDescPtr},
 };
 
-/// The maximum number of entries in a dictionary of numbers. A larger one saves almost nothing, because the index alone
-/// takes 17 bits.
+/// The maximum number of entries in a dictionary of numbers. A larger dictionary saves almost nothing, because each
+/// index would take at least 17 bits.
 const MAX_DICTIONARY_ENTRIES: usize = 1 << 16;
 
-/// The size limit of a page without a dictionary, in bytes. The page itself is less than twice as large. ZSTD level 1
-/// finds most repetitions within 256 KB; in larger pages it looks only for longer ones.
+/// The size, in bytes, at which a page without a dictionary is complete. The page ends up less than twice as large.
+/// ZSTD level 1 finds most repetitions within 256 KB, but only longer ones in larger pages.
 const PLAIN_PAGE_BYTES: usize = 120 << 10;
 
 /// The schema and writer settings that all files of one table share.
@@ -70,7 +70,7 @@ impl Columns {
 pub(super) struct Encoder {
     columns: Arc<Columns>,
     threads: usize,
-    /// The writers of the current row group: one per leaf, in schema order. Empty before its first row.
+    /// The writers of the current row group: one per leaf, in schema order. Empty before the row group's first row.
     writers: Vec<ArrowColumnWriter>,
     rows: u64,
 }
@@ -93,15 +93,16 @@ impl Encoder {
         self.rows
     }
 
-    /// Estimates the current row group's size in bytes, if it ended now. Unfinished pages count uncompressed.
+    /// Estimates the size that the current row group would have if it ended now, in bytes. Unfinished pages count
+    /// uncompressed.
     pub(super) fn size(&self) -> u64 {
         self.writers.iter().map(|writer| writer.get_estimated_total_bytes() as u64).sum()
     }
 
-    /// Appends the batches to every column. Each free thread takes the next column.
+    /// Appends the batches to the current row group. Each free thread takes the next column.
     pub(super) fn encode(&mut self, batches: &[RecordBatch]) -> Result<()> {
         if self.writers.is_empty() {
-            // Only encrypted files use the ordinal.
+            // The argument is the row group's ordinal, which only encrypted files use.
             self.writers = self.columns.writers.create_column_writers(0)?;
         }
         let mut writers = self.writers.iter_mut();
@@ -135,8 +136,8 @@ impl Encoder {
         Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
     }
 
-    /// Disables the dictionary of each column whose dictionary grew too large. Filling it again in the next row group
-    /// would cost time, memory and space in the file.
+    /// Disables, for later row groups, the dictionary of each column whose dictionary grew too large. Filling such a
+    /// dictionary again would cost time, memory and space in the file.
     fn disable_outgrown_dictionaries(&mut self, chunks: &[ArrowColumnChunk]) -> Result<()> {
         let chunks = chunks.iter().map(|chunk| &chunk.close().metadata);
         let outgrown: Vec<&ColumnPath> =
@@ -157,7 +158,7 @@ impl Encoder {
     }
 }
 
-/// Returns whether the column started with a dictionary and continued without one.
+/// Returns whether the column chunk started with a dictionary and continued without one.
 fn has_outgrown(chunk: &ColumnChunkMetaData) -> bool {
     let mut pages = chunk.page_encoding_stats().into_iter().flatten();
     chunk.dictionary_page_offset().is_some()

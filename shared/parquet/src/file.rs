@@ -13,10 +13,10 @@ use turntable_core::{
 
 use super::{encode::RowGroup, target::Target};
 
-/// The number of bytes to pass to the upload at once.
+/// The number of bytes at which a piece is complete and passed to the upload.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// A file that is being written. Any failure aborts its upload.
+/// A file that is being written and its upload. If sending or finishing it fails, the upload is aborted.
 pub(super) struct Open {
     name: String,
     rows: u64,
@@ -37,7 +37,7 @@ impl Open {
         self.writer.bytes_written() as u64
     }
 
-    /// Sends the row group, and counts `unsent` down as its bytes are sent.
+    /// Appends a row group and sends its bytes. Subtracts the bytes from `unsent` as they are sent.
     pub(super) async fn append(mut self, group: RowGroup, unsent: watch::Sender<u64>, target: &Target) -> Result<Self> {
         self.rows += group.rows;
         self.send(target, Some(unsent), |writer| {
@@ -77,7 +77,8 @@ impl Open {
             Ok(writer)
         });
         let to = &mut upload;
-        // Ends when the writer is done. If it ends early, the writer fails, because its receiver is gone.
+        // Ends when the writer drops its sender. If sending fails earlier, the writer fails too, because the receiver
+        // is gone.
         let sending = async move {
             while let Some(piece) = pieces.recv().await {
                 let length = piece.len() as u64;
@@ -104,7 +105,7 @@ impl Open {
     }
 }
 
-/// The sink of a file's writer. Passes the bytes on in pieces.
+/// The sink that a file's writer writes to. It passes the bytes on in pieces.
 #[derive(Default)]
 pub(super) struct Pieces {
     to: Option<mpsc::Sender<Bytes>>,
@@ -122,7 +123,7 @@ impl Write for Pieces {
 
     fn flush(&mut self) -> io::Result<()> {
         let piece = self.piece.split().freeze();
-        // The magic number is written before there is a receiver. It is kept until there is one.
+        // The writer writes the file's magic number before there is a receiver, so it is kept until there is one.
         match &self.to {
             None => self.piece = piece.into(),
             Some(_) if piece.is_empty() => {}

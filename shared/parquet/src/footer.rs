@@ -20,13 +20,14 @@ use crate::{arrow_types::columns, timestamps::with_micros};
 /// The number of bytes that the first request reads from the end of the object. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// The maximum size of a footer, in bytes. All of Turntable's own footers are smaller, and this much fits in memory.
+/// The maximum size of a footer, in bytes. Turntable's own footers are all smaller, and a footer of this size fits into
+/// memory.
 const MAX_FOOTER_BYTES: u64 = 16 << 20;
 
 /// The size of the magic number at the start of a file, in bytes.
 const MAGIC_BYTES: u64 = 4;
 
-/// Reads the footer of an object of `size` bytes with one ranged request, or with two if the footer is long.
+/// Reads the footer of an object of `size` bytes with one range request, or with two if the footer is long.
 pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64) -> Result<ParquetMetaData> {
     const FOOTER_END_BYTES: u64 = FOOTER_SIZE as u64;
     if size < MAGIC_BYTES + FOOTER_END_BYTES {
@@ -49,7 +50,7 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
         .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer can't be read")).caused_by(error))
 }
 
-/// Returns the footer's length in bytes, read from the file's last eight bytes: the length and the magic number.
+/// Returns the footer's length in bytes. `tail` ends with the file's last eight bytes: the length and the magic number.
 fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
     let last = tail.last_chunk::<FOOTER_SIZE>();
     let last = last.ok_or_else(|| Error::corrupt(format!("{at}: it ends before its Parquet footer")))?;
@@ -61,11 +62,11 @@ fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
     Ok(last.metadata_length() as u64)
 }
 
-/// Returns the columns with Glue types and lower-case names. Uses Parquet's own types, as Athena does, and ignores an
-/// Arrow schema in the footer.
+/// Returns a file's columns, with Glue types and lower-case names. Uses Parquet's own types, as Athena does, and
+/// ignores an Arrow schema in the footer.
 ///
-/// Athena reads INT96, which Spark and Athena's own writer use for timestamps. It matches column names regardless of
-/// case (Trino's `ParquetTypeUtils.lookupColumnByName`).
+/// INT96, which Spark and Athena's own writer use for timestamps, is accepted, because Athena reads it. Names are lower
+/// case, because Athena matches them regardless of case (Trino's `ParquetTypeUtils.lookupColumnByName`).
 pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
     let leaves = footer.file_metadata().schema_descr();
     let arrow = parquet_to_arrow_schema(leaves, None)

@@ -1,4 +1,4 @@
-//! Writes the encoded row groups of one stream to files.
+//! Sends the encoded row groups of one stream to files.
 
 use std::{mem, sync::Arc};
 
@@ -7,18 +7,19 @@ use turntable_core::{config, error::Result, manifest::File};
 
 use crate::{encode::RowGroup, file::Open, target::Target};
 
-/// The files of one stream. Sends one row group while the next is being built.
+/// The files of one stream. One row group is sent while the next one is being built.
 pub(super) struct Output {
     target: Arc<Target>,
     files: Vec<File>,
-    /// `None` while a row group is being sent.
+    /// The file that the next row group goes to. `None` while a row group is being sent, and before a new file is
+    /// started.
     open: Option<Open>,
     sending: Option<Sending>,
 }
 
 struct Sending {
     task: JoinHandle<Result<Open>>,
-    /// Bytes of the row group that are still in memory.
+    /// The number of bytes of the row group that have not been sent yet.
     unsent: watch::Receiver<u64>,
 }
 
@@ -27,7 +28,7 @@ impl Output {
         Self { target, files: Vec::new(), open: None, sending: None }
     }
 
-    /// Starts to send the row group after the previous one has been sent.
+    /// Waits until the previous row group has been sent, then starts to send this one.
     pub(super) async fn append(&mut self, group: RowGroup) -> Result<()> {
         self.sent().await?;
         let open = match self.open.take() {
@@ -41,17 +42,17 @@ impl Output {
         Ok(())
     }
 
-    /// Waits until the current row group, of `building` bytes, and the unsent rest of the previous one together fit
-    /// into one row group's size. So a slow network slows down the source, and memory is bounded.
+    /// Waits until the row group that is being built, of `building` bytes, and the unsent rest of the previous one
+    /// together fit into one row group's size. So a slow network slows down the source, and memory is bounded.
     pub(super) async fn room_for(&mut self, building: u64) {
         let limit = self.target.sizes.row_group_size;
         if let Some(sending) = &mut self.sending {
-            // An error means that everything was sent or that sending failed. `append` handles both.
+            // An error means that sending has ended. `append` handles both success and failure.
             let _ = sending.unsent.wait_for(|unsent| *unsent == 0 || unsent + building <= limit).await;
         }
     }
 
-    /// Finishes the last file.
+    /// Waits until all row groups have been sent, and finishes the last file.
     pub(super) async fn finish(&mut self) -> Result<()> {
         self.sent().await?;
         if let Some(open) = self.open.take() {
@@ -64,7 +65,7 @@ impl Output {
         mem::take(&mut self.files)
     }
 
-    /// Aborts the unfinished file. Call [`Target::stop`] first, or this waits until a row group is sent.
+    /// Aborts the unfinished file. Call [`Target::stop`] first, or this waits until a whole row group has been sent.
     pub(super) async fn abort(mut self) {
         let _ = self.sent().await;
         if let Some(open) = self.open.take() {
@@ -72,7 +73,7 @@ impl Output {
         }
     }
 
-    /// Waits until the current row group is sent. Finishes the file if it is full.
+    /// Waits until the row group in flight has been sent, if there is one. Finishes the file if it is full.
     async fn sent(&mut self) -> Result<()> {
         let Some(sending) = &mut self.sending else { return Ok(()) };
         let sent = (&mut sending.task).await;

@@ -3,10 +3,10 @@
 /// Counts of the work done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Rows encoded.
+    /// The number of rows that were encoded or copied.
     pub rows: u64,
-    /// Bytes sent to S3.
+    /// The number of bytes that were sent to S3, or that S3 copied.
     pub bytes: u64,
-    /// Files started.
+    /// The number of files that were started.
     pub files: usize,
 }

@@ -7,19 +7,20 @@ use parquet::{
 };
 use turntable_core::error::{Error, Result};
 
-/// The maximum size of an unfinished page in memory, in bytes. Long pages compress better.
+/// The maximum size in memory of an unfinished page, in bytes. Long pages compress better.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// Returns properties for files that Athena reads reliably: format version 1 with its data pages, ZSTD, dictionaries,
-/// and statistics for every page and column chunk. The footer has no Arrow schema, because readers, including the
-/// audit, must use Parquet's own.
+/// Returns properties for files that Athena reads reliably: format version 1 with version 1 data pages, ZSTD,
+/// dictionaries, and statistics for every page and column chunk. The footer has no Arrow schema, because readers,
+/// including the audit, must use Parquet's own types.
 pub(super) fn properties() -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
     Ok(WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Page)
-        // Names lists `list.element` and maps `key_value.key` and `.value`, whatever the Arrow fields are called.
+        // Names the fields in lists `list.element` and in maps `key_value.key` and `key_value.value`, whatever the
+        // Arrow fields are called.
         .set_coerce_types(true)
         // Java readers ignore the statistics of a writer whose version they can't parse.
         .set_created_by(concat!("turntable version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -27,7 +28,8 @@ pub(super) fn properties() -> Result<WriterProperties> {
 }
 
 /// Sets long pages, for writers with few open files. All unfinished pages together take at most half a row group of
-/// memory, however many columns there are. A row takes eight bytes there until its dictionary index is packed.
+/// memory, unless so many columns share it that pages would get shorter than 8 KB. The number of rows in a page is
+/// limited too, because a dictionary index takes eight bytes until its page ends.
 pub(super) fn with_long_pages(
     properties: WriterProperties,
     schema: &SchemaRef,

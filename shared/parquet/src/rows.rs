@@ -10,16 +10,16 @@ use turntable_core::{
     layout::{Entry, Location},
 };
 
-/// A stream of record batches. Memory does not grow with the number of rows.
+/// A stream of record batches. Its memory use does not grow with the number of rows.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// All rows of a table. Copies and streams together hold every row exactly once.
+/// All rows of a table. `copies` and `streams` together hold every row exactly once.
 pub struct Rows {
-    /// The schema of every batch. Names are unique and lower case, as Glue stores them.
+    /// The schema of every batch. Column names are unique and lower case, as Glue stores them.
     pub schema: SchemaRef,
     /// Objects that S3 copies into the generation unchanged (passthrough).
     pub copies: Vec<Passthrough>,
-    /// Streams of the other rows, to be read concurrently.
+    /// Streams of the other rows, which can be read concurrently.
     pub streams: Vec<Batches>,
 }
 
@@ -30,7 +30,7 @@ pub struct Passthrough {
     pub rows: u64,
 }
 
-/// Checks that a batch has the columns of the schema.
+/// Checks that a batch's columns have the types of the schema.
 pub(super) fn check_schema(batch: &RecordBatch, schema: &SchemaRef, location: &Location) -> Result<()> {
     let types = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
     if Arc::ptr_eq(batch.schema_ref(), schema) || types(batch.schema_ref()) == types(schema) {

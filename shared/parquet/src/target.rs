@@ -21,7 +21,7 @@ use turntable_core::{
 
 use crate::{encode::Columns, progress::Progress, rows::Passthrough};
 
-/// The objects and files of one table that is being written.
+/// The destination of one table's rows, and the counts of what has been written.
 pub(super) struct Target {
     pub objects: Arc<dyn Objects>,
     pub location: Location,
@@ -65,7 +65,7 @@ impl Target {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Adds one to the number of started files, for a file that isn't named from this counter.
+    /// Counts a started file whose name isn't from [`Target::next_name`].
     pub(super) fn count_file(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
@@ -75,14 +75,14 @@ impl Target {
         Progress { rows: value(&self.rows), bytes: value(&self.bytes), files: self.number.load(Ordering::Relaxed) }
     }
 
-    /// Tells all streams to give up.
+    /// Signals all streams to stop.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
     /// Waits until [`Target::stop`] is called.
     pub(super) async fn stopped(&self) {
-        // `self` owns the sender, so it can't be dropped meanwhile.
+        // The wait can't fail, because `self` owns the sender.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
@@ -110,7 +110,7 @@ impl Target {
         Ok(File { key: name, bytes: entry.size, rows, etag })
     }
 
-    /// Returns the name of the next file.
+    /// Returns the name of the next file, and counts the file as started.
     pub(super) fn next_name(&self) -> String {
         part(self.number.fetch_add(1, Ordering::Relaxed))
     }

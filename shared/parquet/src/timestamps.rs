@@ -1,17 +1,18 @@
-//! Finds and converts INT96, the type in which Spark and others write timestamps.
+//! Finds INT96 columns, in which Spark and others write timestamps, and maps them to timestamps in microseconds.
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use parquet::{basic::Type, schema::types::SchemaDescriptor};
 
-/// Returns the indexes of the top-level columns that are or contain INT96, one entry per INT96 leaf.
+/// Returns the index of the top-level column of every INT96 leaf. An index repeats if the column has several.
 pub fn int96_columns(leaves: &SchemaDescriptor) -> Vec<usize> {
     let is_int96 = |leaf: &usize| leaves.column(*leaf).physical_type() == Type::INT96;
     (0..leaves.num_columns()).filter(is_int96).map(|leaf| leaves.get_column_root_idx(leaf)).collect()
 }
 
-/// Returns the schema with INT96 as microseconds, or `None` without INT96. As nanoseconds, the year 9999 overflows.
+/// Returns the schema with INT96 columns as timestamps in microseconds, or `None` if there are no INT96 columns. In
+/// nanoseconds, the default, timestamps after the year 2262 would overflow.
 pub fn with_micros(leaves: &SchemaDescriptor, schema: &Schema) -> Option<SchemaRef> {
     let roots = int96_columns(leaves);
     if roots.is_empty() {

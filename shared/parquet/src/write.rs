@@ -32,21 +32,23 @@ use crate::{
 /// row group is smaller, so memory doesn't grow with the number of streams.
 const MAX_OPEN_ROW_GROUP_BYTES: u64 = 128 << 20;
 
-/// The maximum number of rows in a row group. It limits row groups that compress to almost nothing, because each page
-/// has an entry in memory.
+/// The maximum number of rows in a row group. Without it, a row group whose rows compress to almost nothing would get
+/// any number of pages, and each page has an entry in memory.
 const MAX_ROW_GROUP_ROWS: u64 = 10_000_000;
 
-/// The numbers of rows and Arrow bytes to encode in one step: enough to keep all threads busy, with little memory.
+/// The number of rows at which a chunk is complete. A chunk is encoded in one step. It is large enough to keep all
+/// threads busy, and small enough to take little memory.
 const CHUNK_ROWS: usize = 1 << 16;
+/// The in-memory size, in bytes, at which a chunk is complete, unless a quarter of `row_group_size` is smaller.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Writes every row from the source under the location, and returns the files sorted by key. Files have about
+/// Writes every row from the source under the location, and returns the files sorted by key. Files take about
 /// `file_size` bytes and row groups about `row_group_size` bytes, both encoded and compressed.
 ///
-/// For a source without rows, writes one file with the schema and no rows, so that the location's readers find the
+/// For a source without rows, writes one file with the schema and no rows, so that readers of the location find the
 /// schema.
 ///
-/// When a stream fails, the others are stopped and no upload is left unfinished. Finished objects stay. No manifest
+/// If a stream fails, the others are stopped and no upload is left unfinished. Finished objects stay, but no manifest
 /// names them, so `sweep` deletes them.
 pub async fn write(
     objects: &Arc<dyn Objects>,
@@ -62,10 +64,10 @@ pub async fn write(
     }
 }
 
-/// The result of [`write_until`].
+/// The outcome of [`write_until`].
 pub enum Written {
     All(Vec<File>),
-    /// The stop signal came first. No upload is left unfinished.
+    /// The stop signal came before all rows were written. No upload is left unfinished.
     Stopped(Progress),
 }
 
@@ -131,7 +133,7 @@ pub async fn write_until(
     }
 }
 
-/// Why a stream ended before its last row was written.
+/// Why writing ended before all rows were written.
 enum GaveUp {
     /// Writing was stopped, for example because another stream failed.
     Stopped,
@@ -183,7 +185,7 @@ async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> 
 }
 
 async fn write_batches(output: &mut Output, target: &Target, batches: Batches, threads: usize) -> Result<()> {
-    // The loop requests another chunk after the last one, and most streams must not be polled after their end.
+    // The loop requests another chunk after the last one, but most streams must not be polled after their end.
     let mut batches = batches.fuse().boxed();
     let mut encoder = Encoder::new(target.columns.clone(), threads);
     let mut chunk = next_chunk(&mut batches, target).await?;
@@ -211,7 +213,7 @@ async fn write_batches(output: &mut Output, target: &Target, batches: Batches, t
     output.finish().await
 }
 
-/// Returns the next rows, or an empty chunk at the end of the stream. Checks that each batch has the schema.
+/// Returns the next rows, or an empty chunk at the end of the stream. Fails if a batch doesn't have the schema's types.
 async fn next_chunk(batches: &mut Batches, target: &Target) -> Result<Vec<RecordBatch>> {
     let schema = &target.columns.schema;
     let max_bytes = CHUNK_BYTES.min(target.sizes.row_group_size as usize / 4);

@@ -1,4 +1,4 @@
-//! Measures how many rows per second the decoders turn into Arrow, in memory: PostgreSQL's COPY, CSV and NDJSON.
+//! Measures how many rows per second the decoders for PostgreSQL's COPY, CSV and NDJSON turn into Arrow, without I/O.
 //!
 //! `cargo run --release -p turntable-sources --example decode_speed [ROUNDS]`
 
@@ -29,10 +29,10 @@ use turntable_sources::{
     unrepresentable::{Part, Unrepresentable},
 };
 
-/// Rows per round.
+/// The number of rows that are decoded per round.
 const ROWS: usize = 200_000;
 
-/// The number of bytes that the COPY decoder gets at once.
+/// The number of bytes that are passed to the COPY decoder at once.
 const CHUNK_BYTES: usize = 32 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     report("NDJSON, nested", rounds, || decode_text(&json, nested_schema(), files::ndjson::decode))
 }
 
-/// Runs the decoder `rounds` times and prints the speed of the fastest round.
+/// Runs the decoder `rounds` times and prints the speed of the fastest round, in rows per second.
 fn report(
     name: &str,
     rounds: usize,
@@ -117,7 +117,7 @@ fn decode_text(
     let (key, size) = ("s3://b/a".parse()?, text.len() as u64);
     let entry = Entry { key, size, etag: String::new(), modified: Timestamp::UNIX_EPOCH };
     let object = Object { entry, compression: Compression::None };
-    // More batches than the text has, so that sending never waits.
+    // The channel holds more batches than the text has, so that sending never waits.
     let (to, mut from) = mpsc::channel(1000);
     let unrepresentable = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Error, &schema));
     let mut rows = Rows::new(&schema, TypedBy::Declared, unrepresentable, to)?;

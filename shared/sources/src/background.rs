@@ -12,10 +12,10 @@ use tokio::{
 use turntable_core::error::{Error, Result};
 use turntable_parquet::Batches;
 
-/// The maximum number of decoded batches that wait for the reader, per connection.
+/// The maximum number of decoded batches that wait in one stream for the reader.
 const MAX_BUFFERED_BATCHES: usize = 2;
 
-/// Aborts the task when it is dropped.
+/// The handle of a task. Dropping the handle aborts the task.
 pub struct AbortOnDrop(pub JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -24,8 +24,9 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Starts `make` in a separate task and returns its batches as a stream. An error from `make` is the last item.
-/// Dropping the stream aborts the task and drops everything that it owns. `what` names the work in error messages.
+/// Runs `make` in a separate task and returns the batches that it sends as a stream. If `make` fails or panics, the
+/// last item is an error. Dropping the stream aborts the task and drops everything that the task owns. `what` names the
+/// work in error messages.
 pub fn batches<F>(what: &'static str, make: impl FnOnce(Sender<Result<RecordBatch>>) -> F) -> Batches
 where
     F: Future<Output = Result<()>> + Send + 'static,

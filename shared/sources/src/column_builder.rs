@@ -1,7 +1,7 @@
 //! Collects the values of one column, of any type that Turntable writes, and turns them into an Arrow array.
 //!
 //! A source appends in two steps: it decodes a value straight into the buffer in [`ColumnBuilder::values`], and then
-//! calls [`ColumnBuilder::append_valid`]. So each value is dispatched only once, by the source.
+//! calls [`ColumnBuilder::append_valid`]. That way, only the source matches on the type of each value, and only once.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
 
-/// The maximum number of bytes that a text or binary column keeps allocated between two batches.
+/// The maximum number of bytes that a text or binary column allocates in advance for its next batch.
 const MAX_RETAINED_BYTES: usize = 8 << 20;
 
 pub struct ColumnBuilder {
@@ -28,8 +28,8 @@ pub struct ColumnBuilder {
     nulls: NullBufferBuilder,
 }
 
-/// The values so far, without their validity. Without `repr`, the variant would be encoded in the capacity of a `Vec`,
-/// and every value would pay for decoding it.
+/// The values so far, without their validity. Without `repr`, the compiler would store the variant in the capacity of a
+/// `Vec`, and every access to a value would have to decode it.
 #[repr(u8)]
 pub enum Values {
     Boolean(BooleanBufferBuilder),
@@ -58,7 +58,7 @@ pub enum Values {
         ends: Ends,
         element: Box<ColumnBuilder>,
     },
-    /// `entries` are the keys and the values.
+    /// `entries` holds the builders for the keys and for the values.
     Map {
         field: FieldRef,
         pair: Fields,
@@ -71,7 +71,7 @@ pub enum Values {
     },
 }
 
-/// The offsets in an array of bytes or elements: a zero, then the end of each value.
+/// Arrow's offsets into the bytes or elements of a column: a zero, then the end of each value.
 pub struct Ends(Vec<i32>);
 
 impl Ends {
@@ -81,8 +81,8 @@ impl Ends {
         Ends(ends)
     }
 
-    /// Ends a value. Fails, with the reason, if the end exceeds the 31 bits of Arrow's offsets. Batches are cut far
-    /// below 2 GB, and databases limit a value to 1 GB.
+    /// Ends a value at `end`. Fails, with the reason, if `end` doesn't fit into 31 bits, the limit of Arrow's offsets.
+    /// That is not expected, because batches are cut far below 2 GB and databases limit a value to 1 GB.
     #[inline(always)]
     pub fn push(&mut self, end: usize) -> Result<(), &'static str> {
         self.0.push(i32::try_from(end).map_err(|_| "more than 2 GB in one batch")?);
@@ -99,7 +99,7 @@ impl Ends {
     }
 }
 
-/// Strings or binary values, one after the other.
+/// The strings or binary values of a column, one after the other.
 pub struct Bytes {
     ends: Ends,
     pub bytes: Vec<u8>,
@@ -134,12 +134,13 @@ impl Bytes {
 /// The error for a string that is not valid UTF-8.
 #[derive(Debug)]
 pub struct InvalidText {
-    /// The index of the value that contains it, from 0.
+    /// The index in the column, from 0, of the value that is or contains the string.
     pub row: usize,
 }
 
 impl ColumnBuilder {
-    /// Returns an empty column with room for `capacity` values. The error is the type that Turntable doesn't write.
+    /// Returns an empty column with room for `capacity` values. Fails with the type, possibly a nested one, that
+    /// Turntable doesn't write.
     pub fn new(data_type: &DataType, capacity: usize) -> Result<ColumnBuilder, DataType> {
         let unsupported = || Err(data_type.clone());
         let nested = |field: &FieldRef, capacity| ColumnBuilder::new(field.data_type(), capacity);
@@ -179,7 +180,7 @@ impl ColumnBuilder {
         Ok(ColumnBuilder { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(capacity) })
     }
 
-    /// Returns the number of values since the last `finish`.
+    /// Returns the number of values since the last call of `finish`.
     pub fn len(&self) -> usize {
         self.nulls.len()
     }
@@ -208,13 +209,14 @@ impl ColumnBuilder {
         }
     }
 
-    /// Returns whether the column's values contain no other values. If so, a rejected value appends nothing.
+    /// Returns whether the column's type is not nested. Such a column is unchanged after it rejects a value.
     pub fn is_scalar(&self) -> bool {
         !matches!(self.values, Values::List { .. } | Values::Map { .. } | Values::Struct { .. })
     }
 
-    /// Returns the values so far and empties the column. With a counter, strings that are not valid UTF-8 become null
-    /// and are counted, except for a map's keys. Without a counter, and in keys, they are an error.
+    /// Returns the values so far as an array and empties the column. If `nulled` is a counter, strings that are not
+    /// valid UTF-8 become null and are counted, except for a map's keys. Without a counter, and in keys, they are an
+    /// error.
     pub fn finish(&mut self, nulled: Option<&AtomicU64>) -> Result<ArrayRef, InvalidText> {
         let nulls = self.nulls.finish();
         let data_type = &self.data_type;
@@ -274,8 +276,8 @@ fn primitives<T: ArrowPrimitiveType>(
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls).with_data_type(data_type.clone()))
 }
 
-/// Returns the strings. Checking all bytes at once is much faster than checking each value, so invalid values are
-/// searched for only if there are any.
+/// Builds an array of strings. Checking all bytes at once is much faster than checking each value, so each value is
+/// checked only if the check of all bytes fails.
 fn strings(
     ends: OffsetBuffer<i32>,
     bytes: Buffer,

@@ -1,4 +1,4 @@
-//! What it takes to open a source, and what opening it returns.
+//! What opening a source takes, and what it returns.
 
 use std::sync::Arc;
 
@@ -29,21 +29,21 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Context {
     pub objects: Arc<dyn Objects>,
-    /// Reads `secret`. Without it, only `url` works.
+    /// Reads the secret that a source's `secret` option names. If `None`, only sources with `url` can be opened.
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// Signs tokens for `auth = "iam"`.
+    /// Signs the tokens for sources with `auth = "iam"`.
     pub iam: Option<Arc<dyn TokenSigner>>,
     pub now: Timestamp,
-    /// The table that the rows are for, in error messages.
+    /// The table that the rows are for. Error messages name it.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The settings of the Parquet output. Objects that match them may pass through unchanged. With `None`, every row
-    /// goes into a stream.
+    /// The settings of the Parquet output. Parquet objects that fit them are passed through unchanged. If `None`, the
+    /// streams contain all rows.
     pub copies: Option<Parquet>,
 }
 
 impl Context {
-    /// Returns the counters and the policy for the columns of `schema`.
+    /// Returns the policy for unrepresentable values, with a counter for each column in `schema`.
     pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
         Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use turntable_core::error::{Error, Result};
 
-/// Returns the names in lower case, as Glue stores them. Missing and duplicate names are reported together. `unnamed`
-/// returns whether the column at an index (from 0) has no name in the query.
+/// Returns the names in lower case, as Glue stores them. Fails with a list of all missing and duplicate names.
+/// `unnamed` returns whether the query gives no name to the column at an index, from 0.
 pub fn lower_case(names: &[&str], unnamed: impl Fn(usize) -> bool) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut faults = Vec::new();

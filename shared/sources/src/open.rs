@@ -1,4 +1,5 @@
-//! Opens any source. Sources are an enum, not a trait: the set is closed, and each source has its own options.
+//! Opens sources of every kind. [`Source`] is an enum, not a trait, because the set is closed and each kind has its own
+//! options.
 
 use arrow_schema::SchemaRef;
 use turntable_core::{
@@ -13,7 +14,7 @@ use crate::{
 
 /// Opens a source for reading. Fails for inbox and engine datasets, which have no rows to read here.
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
-    // Boxed, because together with the callers' futures, these would exceed the compiler's recursion limit.
+    // Boxed, because together with the callers' futures, these futures would exceed the compiler's recursion limit.
     match source {
         Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::open(options, context)).await,
@@ -32,21 +33,21 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     match source {
         Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
         Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
-        // Opening these reads only what is needed for the columns: the streams read the rows.
+        // Opening files reads only what determines the columns; the streams read the rows. Opening the others fails.
         Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
             Ok(open(source, context).await?.rows.schema)
         }
     }
 }
 
-/// A snapshot of a database, on which several queries are read one after the other.
+/// A snapshot of a database. Several queries can read it, one after the other.
 pub enum Snapshot {
     Postgres(postgres::Snapshot),
     Mysql(mysql::Snapshot),
 }
 
 impl Snapshot {
-    /// Connects to the database of the source and takes a snapshot.
+    /// Connects to the source's database and takes a snapshot. Fails if the source is not a database.
     pub async fn take(source: &Source, context: &Context) -> Result<Snapshot> {
         match source {
             Source::Postgres(options) => {
@@ -57,7 +58,8 @@ impl Snapshot {
         }
     }
 
-    /// Opens a source in the same database on this snapshot. Earlier streams must have been read to the end or dropped.
+    /// Opens a source that reads from the same database, as of this snapshot. Streams that were opened earlier must
+    /// have been read to the end or dropped.
     pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
         match (self, source) {
             (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {

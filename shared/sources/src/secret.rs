@@ -5,7 +5,7 @@ use turntable_core::error::{Error, Result};
 
 use crate::context::Context;
 
-/// Returns the text of the secret with this name or ARN. `or` names the accepted format besides JSON, for error
+/// Returns the text of the secret with this name or ARN. `or` names the format that is accepted besides JSON, for error
 /// messages.
 pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
     let Some(secrets) = &context.secrets else {
@@ -15,22 +15,23 @@ pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
     text.ok_or_else(|| Error::config(format!("secret {name:?} is binary: expected JSON or {or}")))
 }
 
-/// The JSON of a secret in the format that RDS writes. Only some of its keys are read.
+/// The keys in a secret's JSON, in the format that RDS writes. Keys that Turntable doesn't need are ignored.
 pub struct Keys<'a> {
     keys: Map<String, Value>,
-    /// Names the secret in error messages.
+    /// The origin of the secret, for error messages.
     given_by: &'a str,
 }
 
 impl<'a> Keys<'a> {
-    /// Parses the JSON. `or` names the accepted format besides JSON, for error messages.
+    /// Parses the JSON. `or` names the format that is accepted besides JSON, for error messages.
     pub fn parse(text: &str, given_by: &'a str, or: &str) -> Result<Keys<'a>> {
         let malformed =
             |_| Error::config(format!("{given_by}: expected JSON with username, password and host, or {or}"));
         Ok(Keys { keys: serde_json::from_str(text).map_err(malformed)?, given_by })
     }
 
-    /// Returns the value of a key; `None` if it is absent or null.
+    /// Returns the text of a key, or `None` if the key is absent or null. Fails if the value is not a string or is
+    /// empty.
     pub fn text(&self, key: &str) -> Result<Option<String>> {
         match self.keys.get(key) {
             Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
@@ -39,7 +40,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Returns the value of a required key. `further` lists the optional keys of this kind of database, for error
+    /// Returns the text of a required key. `further` lists the keys that only this kind of database has, for error
     /// messages.
     pub fn needed(&self, key: &str, further: &str) -> Result<String> {
         self.text(key)?.ok_or_else(|| {
@@ -50,7 +51,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// Returns the port, which the JSON may contain as a number or a string, or `default` if it is absent or null.
+    /// Returns the port, which may be a number or a string in the JSON, or `default` if it is absent or null.
     pub fn port(&self, default: u16) -> Result<u16> {
         let port = match self.keys.get("port") {
             None | Some(Value::Null) => Some(default),

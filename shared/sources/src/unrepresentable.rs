@@ -1,5 +1,5 @@
-//! Handles values that Arrow or Athena can't represent: the dataset decides whether they are an error, or become NULL
-//! and are counted.
+//! Handles values that Arrow or Athena can't represent. The dataset's `on_unrepresentable` decides whether such a value
+//! is an error, or becomes NULL and is counted.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,8 @@ use arrow_schema::Schema;
 
 use turntable_core::{config::OnUnrepresentable, error::Error};
 
-/// The policy for one table, and how many values in each column became NULL. All streams of a source share it.
+/// The policy for one table, and the number of values in each column that became NULL. All streams of a source share
+/// it.
 #[derive(Debug)]
 pub struct Unrepresentable {
     table: String,
@@ -22,7 +23,7 @@ pub struct Unrepresentable {
 /// The position of a row, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Counted from 1 within its stream.
+    /// The row's number within `part`, from 1.
     pub number: u64,
     pub part: Part,
 }
@@ -30,8 +31,9 @@ pub struct Row {
 /// One of the streams that a source is split into. With several streams, rows are numbered only within their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Counted from 1.
+    /// The part's number, from 1.
     pub number: usize,
+    /// The number of parts.
     pub of: usize,
 }
 
@@ -49,7 +51,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The policy for one column, including nested values.
+/// The policy for one column, including its nested values.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnPolicy<'a> {
     unrepresentable: &'a Unrepresentable,
@@ -69,7 +71,7 @@ impl<'a> ColumnPolicy<'a> {
 }
 
 impl Unrepresentable {
-    /// Creates the policy, with all counts at 0. `table` is the table that the rows are for, in error messages.
+    /// Creates the policy, with all counts at 0. `table` names the table in error messages.
     pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), AtomicU64::new(0)));
         Self { table: table.into(), policy, columns: columns.collect() }
@@ -85,13 +87,13 @@ impl Unrepresentable {
         ColumnPolicy { unrepresentable: self, column }
     }
 
-    /// Adds to the number of the column's values that became NULL.
+    /// Adds `values` to the number of the column's values that became NULL.
     pub fn count(&self, column: usize, values: u64) {
         self.columns[column].1.fetch_add(values, Ordering::Relaxed);
     }
 
-    /// Handles one unrepresentable value. `Ok` means that it was counted and that the caller must write NULL. `what`
-    /// states the fault and the fix, never the value.
+    /// Handles one unrepresentable value. `Ok` means that the value was counted and that the caller must write NULL.
+    /// `what` states the fault and the fix for the error message, never the value.
     pub fn null(&self, column: usize, row: impl fmt::Display, what: &str) -> Result<(), Error> {
         match self.policy {
             OnUnrepresentable::Null => {
@@ -108,7 +110,7 @@ impl Unrepresentable {
         Error::input(format!("{place}: {what}, or set on_unrepresentable = \"null\" to store NULL"))
     }
 
-    /// Returns the position of a value: `table dmp.users, column "born", row 7`.
+    /// Returns a value's position for error messages, such as `table dmp.users, column "born", row 7`.
     pub fn place(&self, column: usize, row: impl fmt::Display) -> String {
         format!("table {}, column {:?}, {row}", self.table, self.columns[column].0)
     }

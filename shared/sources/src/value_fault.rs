@@ -5,6 +5,6 @@
 pub enum ValueFault {
     /// The value is valid, but Arrow or Athena can't represent it. The string states the fault and the fix.
     Unrepresentable(&'static str),
-    /// The value differs from the server's description of its column, or from the format of its type.
+    /// The value doesn't match the server's description of its column, or the format of its type.
     Malformed(&'static str),
 }

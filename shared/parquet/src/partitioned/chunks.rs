@@ -13,8 +13,9 @@ use crate::{
     target::Target,
 };
 
-/// The numbers of rows and Arrow bytes to split in one step.
+/// The number of rows at which a chunk is complete. A chunk is split into partitions in one step.
 const CHUNK_ROWS: usize = 1 << 18;
+/// The in-memory size, in bytes, at which a chunk is complete.
 pub(super) const CHUNK_BYTES: usize = 16 << 20;
 
 pub(super) type PlacedRows = BoxStream<'static, Result<Placed>>;
@@ -25,7 +26,8 @@ pub(super) fn placed_rows(rows: Rows, target: &Target) -> PlacedRows {
     let count = streams.len();
     let place = |(at, batches): (usize, Batches)| {
         let (schema, location) = (schema.clone(), target.location.clone());
-        // Numbered from 1, for error messages. Most streams must not be polled after their end, hence `fuse` below.
+        // Rows are numbered from 1, for error messages. Most streams must not be polled after their end, hence `fuse`
+        // below.
         let mut row = 1;
         let place = move |batch: Result<RecordBatch>| {
             let batch = batch?;
@@ -39,7 +41,7 @@ pub(super) fn placed_rows(rows: Rows, target: &Target) -> PlacedRows {
     select_all(streams.into_iter().enumerate().map(place)).fuse().boxed()
 }
 
-/// Returns the next rows, or an empty chunk at the end.
+/// Returns the next rows, or an empty chunk at the end of the stream.
 pub(super) async fn next_chunk(rows: &mut PlacedRows) -> Result<Vec<Placed>> {
     let (mut chunk, mut count, mut bytes) = (Vec::new(), 0, 0);
     while count < CHUNK_ROWS && bytes < CHUNK_BYTES {

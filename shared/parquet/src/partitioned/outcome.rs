@@ -1,13 +1,13 @@
-//! The results of a partitioned write.
+//! The outcome of a partitioned write.
 
 use turntable_core::{manifest::File, partition::Partition};
 
 use crate::progress::Progress;
 
-/// The result of [`super::write_until`].
+/// The outcome of [`super::write_until`].
 pub enum PartitionedOutcome {
     All(Written),
-    /// The stop signal came first. No upload is left unfinished.
+    /// The stop signal came before all rows were written. No upload is left unfinished.
     Stopped(Progress),
 }
 

@@ -22,19 +22,21 @@ use super::{
 };
 use crate::{encode::Encoder, file::Open, rows::Rows, target::Target};
 
-/// The maximum Arrow bytes of all rows that wait in memory or are being encoded.
+/// The maximum in-memory size, in bytes, of all rows that are buffered or being encoded.
 const MAX_BUFFERED_BYTES: usize = 192 << 20;
 
-/// The maximum bytes that all open files together hold in memory, and that one file holds. It has sent the rest.
+/// The maximum number of bytes that all open files together hold in memory.
 const MAX_OPEN_FILE_BYTES: u64 = 256 << 20;
+/// The maximum number of bytes that one open file holds in memory: a part of its multipart upload. The rest has been
+/// sent.
 const MAX_HELD_BYTES_PER_FILE: u64 = 8 << 20;
 
 /// The maximum number of files in one partition that may be finished early to free memory.
 const MAX_SMALL_FILES: usize = 64;
 
-/// The maximum number of row groups that are encoded and sent at the same time, and of files that are finished at the
-/// same time. Finishing mostly waits for S3.
+/// The maximum number of row groups that are encoded and sent at the same time.
 const MAX_CONCURRENT_ROW_GROUPS: usize = 4;
+/// The maximum number of files that are finished at the same time. Finishing a file mostly waits for S3.
 const MAX_CONCURRENT_FINISHES: usize = 32;
 
 /// All partitions, with their buffered rows, open files and running tasks.
@@ -42,7 +44,7 @@ pub(super) struct Pool {
     target: Arc<Target>,
     names: Vec<String>,
     partitions: Vec<PartitionState>,
-    /// The Arrow bytes of all rows that are buffered or being encoded.
+    /// The in-memory size, in bytes, of all rows that are buffered or being encoded.
     bytes: usize,
     running: JoinSet<Result<Done>>,
     files: Vec<File>,
@@ -56,14 +58,15 @@ struct PartitionState {
     batches: Vec<RecordBatch>,
     bytes: usize,
     open: Option<Open>,
-    /// Whether a task is encoding or sending its row group. The task then holds its open file.
+    /// Whether a task is sending the partition's rows or finishing its file. The task then owns the open file.
     busy: bool,
     files_begun: usize,
-    /// Files that were finished early to free memory.
+    /// The number of files that were finished early to free memory.
     small_files: usize,
 }
 
-/// What a task returns when its row group has been sent: its file, either still open or finished.
+/// The result of a task that has sent the rows of a partition: the partition's index, the rows' in-memory size, and the
+/// file, either still open or finished.
 struct Done {
     at: usize,
     bytes: usize,
@@ -145,7 +148,7 @@ impl Pool {
 
     /// Sends buffered rows until the rest fits into memory.
     async fn make_room(&mut self) -> Result<()> {
-        // While more rows arrive, a partition's rows are sent once they reach this size.
+        // While more rows arrive, a partition's rows are sent only once they reach this size.
         let enough = (MAX_BUFFERED_BYTES / 2)
             .min(usize::try_from(2 * self.target.sizes.row_group_size).unwrap_or(MAX_BUFFERED_BYTES));
         loop {
@@ -159,7 +162,8 @@ impl Pool {
                 Some((at, bytes)) if (full || bytes >= enough) && self.running.len() < MAX_CONCURRENT_ROW_GROUPS => {
                     self.send(at, false)
                 }
-                // The rows belong to busy partitions, or the maximum number of tasks is running: wait for one.
+                // All rows belong to busy partitions, or the maximum number of tasks is running, so wait for a task to
+                // end.
                 _ if full || largest.is_some_and(|(_, bytes)| bytes >= enough) => self.wait_for_one().await?,
                 _ => return self.finish_largest_files().await,
             }
@@ -191,7 +195,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Starts a task that encodes and sends the buffered rows of a partition. With `end` it also finishes the file.
+    /// Starts a task that encodes and sends the buffered rows of a partition. With `end`, the task also finishes the
+    /// file.
     fn send(&mut self, at: usize, end: bool) {
         let state = &mut self.partitions[at];
         let (batches, bytes) = (mem::take(&mut state.batches), mem::take(&mut state.bytes));
@@ -243,7 +248,7 @@ impl Pool {
         }
         for at in 0..self.partitions.len() {
             let state = &self.partitions[at];
-            // Its last row filled its last file, which is finished.
+            // The partition's last rows filled its last file, which is finished.
             if state.open.is_none() && state.batches.is_empty() && state.files_begun > 0 {
                 continue;
             }

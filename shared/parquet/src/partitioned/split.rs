@@ -21,8 +21,8 @@ pub(super) struct Placed {
     pub row: u64,
 }
 
-/// The columns that become folders (`at`) and the columns that stay in the files (`rest`), as indexes into the source's
-/// schema.
+/// Which of the source's columns become folders (`at`) and which stay in the files (`rest`), as indexes into the
+/// source's schema.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     pub at: Vec<(usize, Kind)>,
@@ -33,15 +33,15 @@ pub(super) struct Keys {
     pub table: String,
 }
 
-/// Assigns rows to partitions. Numbers the partitions in the order that they first appear.
+/// Assigns rows to partitions. Numbers the partitions from 0, in the order in which they first appear.
 pub(super) struct Splitter {
     keys: Keys,
-    /// The distinct values of each column, numbered.
+    /// For each folder column, its distinct values, numbered from 0.
     values: Vec<NumberedValues>,
-    /// One map per partition column. It numbers the partitions by the columns up to and including that one: (number of
-    /// the partition by the preceding columns, number of this column's value) → number of the partition.
+    /// For each folder column, maps (partition number by the preceding columns, number of the value in this column) to
+    /// the partition number by the columns up to this one.
     levels: Vec<HashMap<(u32, u32), u32>>,
-    /// Per level and partition number: the values of the columns up to this level.
+    /// For each map in `levels`, the values of each partition, indexed by the partition's number.
     names: Vec<Vec<Vec<Value>>>,
 }
 
@@ -52,7 +52,7 @@ struct NumberedValues {
     values: Vec<Value>,
 }
 
-/// Some rows of one partition.
+/// Rows of one partition.
 pub(super) struct Piece {
     pub partition: usize,
     pub batch: RecordBatch,
@@ -74,7 +74,7 @@ impl Splitter {
         self.names.last().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the rows of each partition, in source order, without the folder columns.
+    /// Splits the rows by partition. Within a partition they stay in source order, and the folder columns are dropped.
     pub(super) fn split(&mut self, chunk: &[Placed]) -> Result<Vec<Piece>> {
         let mut rows: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         let mut pieces = Vec::new();
@@ -102,7 +102,7 @@ impl Splitter {
         Ok(pieces)
     }
 
-    /// Returns each row's index and partition number.
+    /// Returns each row's index in its batch and the number of its partition.
     fn partition_numbers(&mut self, placed: &Placed) -> Result<Vec<(usize, u32)>> {
         let mut numbers: Vec<(usize, u32)> = (0..placed.batch.num_rows()).map(|row| (row, 0)).collect();
         for level in 0..self.keys.at.len() {
@@ -142,7 +142,8 @@ impl Splitter {
         Ok(number as u32)
     }
 
-    /// Returns the number of each row's value in one folder column.
+    /// Returns, for each row, the number of its value in the folder column at `level`. Fails if a value can't be a
+    /// folder.
     fn value_numbers(&mut self, level: usize, placed: &Placed) -> Result<Vec<u32>> {
         let (at, kind) = self.keys.at[level];
         let column = placed.batch.column(at);

@@ -14,9 +14,9 @@ use turntable_core::{
 use super::{outcome::PartitionedOutcome, pool::Pool, split::Keys};
 use crate::{properties::properties, rows::Rows, target::Target};
 
-/// Writes every row from the source under the location, in folders by the columns `partition_by`. `columns` are the
-/// source's columns, and `table` is for error messages. For a source without rows, writes one file without rows, in a
-/// folder that the projection finds.
+/// Writes every row from the source under the location, in one folder per combination of `partition_by` values.
+/// `columns` are the source's columns, and `table` names the table in error messages. For a source without rows, writes
+/// one file without rows, in a folder that the projection finds.
 ///
 /// After a failure or a stop, no upload is left unfinished, as with [`crate::write()`].
 #[expect(clippy::too_many_arguments, reason = "its one caller has each argument from another place")]
@@ -46,7 +46,8 @@ pub async fn write_until(
     ended
 }
 
-/// Returns the source's columns that become folders, each with its kind. Checks that files keep at least one column.
+/// Returns how to split the rows, and the `partition_by` columns with their kinds. Fails if a column is missing or
+/// can't be projected, or if no column is left for the files.
 fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -> Result<(Keys, Vec<(Column, Kind)>)> {
     let mut at = Vec::new();
     let mut by = Vec::new();

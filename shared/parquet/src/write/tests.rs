@@ -36,7 +36,7 @@ use crate::{
     footer::{columns_of, read_footer},
 };
 
-/// Objects in memory. Uploads of keys that end with `refuse` fail.
+/// Objects in memory. Uploads to keys that end with `refuse` fail.
 #[derive(Default)]
 struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
@@ -166,7 +166,7 @@ fn batches(ids: Range<i64>) -> Vec<Result<RecordBatch>> {
     ids.clone().step_by(step).map(|n| Ok(batch(n..(n + step as i64).min(ids.end)))).collect()
 }
 
-/// Returns a stream that panics when it is polled after its end, as PostgreSQL's does.
+/// Returns a stream that panics if it is polled after its end, as the PostgreSQL source's stream does.
 fn stream_of(batches: Vec<Result<RecordBatch>>) -> Batches {
     stream::unfold(batches.into_iter(), |mut rest| async move { rest.next().map(|batch| (batch, rest)) }).boxed()
 }
@@ -277,7 +277,7 @@ async fn outgrown_dictionary_is_disabled_in_later_row_groups() {
     assert!(first_only.len() > 2);
     assert_eq!(has_dictionary(0), first_only);
     assert!(has_dictionary(1).into_iter().all(|has| has));
-    // A page of dictionary indexes ends by its row count, and a page of plain values by its bytes.
+    // A page of dictionary indexes is full at a number of rows, and a page of plain values at a size.
     let object = memory.objects.lock().unwrap()[&format!("t/g/{}", file.key)].clone();
     let reader = SerializedFileReader::new(object).unwrap();
     let group = reader.get_row_group(1).unwrap();

@@ -1,4 +1,4 @@
-//! The Parquet compression codecs that can be read.
+//! Checks that the compression codecs in Parquet files can be read.
 
 use parquet::{
     basic::Compression,

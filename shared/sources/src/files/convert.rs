@@ -1,5 +1,5 @@
-//! Converts Parquet's types to the types that Turntable writes, without loss. A conversion that would lose data is a
-//! fault. Faults never contain a value.
+//! Converts values read from Parquet to the types that Turntable writes. A conversion that would lose data is a fault.
+//! Faults never contain a value.
 //!
 //! | Parquet | written |
 //! |---|---|
@@ -54,7 +54,8 @@ pub fn normal(from: &DataType) -> Result<DataType, String> {
     })
 }
 
-/// Returns the fields with lower-case names and normal types. Two names that differ only in case are a fault.
+/// Returns the fields with lower-case names and with the types that Turntable writes. Two names that differ only in
+/// case are a fault.
 pub fn normal_fields(fields: &Fields) -> Result<Fields, String> {
     let mut normal_fields: Vec<Field> = Vec::with_capacity(fields.len());
     for field in fields {
@@ -68,7 +69,7 @@ pub fn normal_fields(fields: &Fields) -> Result<Fields, String> {
     Ok(normal_fields.into())
 }
 
-/// Converts the values to another type. If the types are incompatible, even an empty array is a fault.
+/// Converts an array to another type. Incompatible types are a fault, even if the array is empty.
 pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     use DataType::*;
     let from = array.data_type();
@@ -97,10 +98,10 @@ pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
             Ok(Arc::new(map.map_err(inconsistent)?))
         }
         (Timestamp(_, zone), Timestamp(TimeUnit::Microsecond, to_zone)) => {
-            // Values more precise than a microsecond are already NULL.
+            // Values more precise than a microsecond have already been replaced with NULL.
             let micros = cast(array, &Timestamp(TimeUnit::Microsecond, zone.clone()))?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
-            // The number means UTC with and without a time zone.
+            // The values are in UTC, whether the type has a time zone or not.
             Ok(Arc::new(micros.clone().with_timezone_opt(to_zone.clone())))
         }
         (
@@ -132,7 +133,7 @@ pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, 
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     let options = CastOptions { safe: false, ..Default::default() };
-    // Arrow's error message contains the value.
+    // Arrow's error message contains the value, so it is dropped.
     cast_with_options(array, to, &options).map_err(|_| format!("a value does not fit {to}"))
 }
 

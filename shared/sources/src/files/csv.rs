@@ -58,12 +58,12 @@ fn push(record: &Record, targets: &[Target], options: &Csv, row: &mut Row) -> Re
     Ok(())
 }
 
-/// Reads an object's records, and adds the names of the object and of the columns to errors.
+/// Reads an object's records. Errors name the object and, if possible, the column.
 struct Text<'a> {
     object: &'a Object,
     encoding: Encoding,
     records: Records<Input>,
-    /// Column names in the order of the fields. Empty until they are known.
+    /// The column names in the order of the fields. Empty until the names are known.
     names: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ fn header(records: &mut Records<Input>) -> Result<Option<Vec<String>>, ReadFault
     }
 }
 
-/// The column that a field in the file belongs to.
+/// The column that a CSV field belongs to.
 struct Target {
     at: usize,
     is_string: bool,
@@ -134,7 +134,7 @@ impl Target {
     }
 }
 
-/// Returns each field's target. Fails unless the header has exactly the columns' names.
+/// Returns the target of each field in the header. Fails unless the header has exactly the columns' names.
 fn targets(header: &[String], row: &Row, typed_by: TypedBy) -> Result<Vec<Target>, ReadFault> {
     let fields = row.fields();
     let quoted = |names: Vec<&String>| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");

@@ -34,7 +34,7 @@ pub enum Text {
     Ndjson,
 }
 
-/// How to decode an object's text.
+/// The format of an object's text, and the columns to decode it into.
 #[derive(Clone)]
 pub struct Target {
     pub text: Text,
@@ -43,8 +43,8 @@ pub struct Target {
     pub unrepresentable: Arc<Unrepresentable>,
 }
 
-/// The maximum size of an object that is prefetched, in bytes. Without prefetching, the latencies of many small objects
-/// would add up.
+/// The maximum size of an object that is prefetched, in bytes: it is downloaded as a whole while earlier objects are
+/// decoded. Without prefetching, the latencies of many small objects would add up.
 const PREFETCH_MAX_BYTES: u64 = 1 << 20;
 /// The maximum number of objects that are prefetched at the same time.
 const MAX_CONCURRENT_PREFETCHES: usize = 8;
@@ -99,8 +99,8 @@ fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
     stream::once(start).flatten().boxed()
 }
 
-/// Returns the batches, then the error of the task that sends them, if it failed. Without this check, the batches of a
-/// failed task would look complete.
+/// Returns the batches, then the error of the task that sends them, if the task failed. Without that error, the batches
+/// of a failed task would look complete.
 pub fn with_task_error(
     batches: Receiver<RecordBatch>,
     task: JoinHandle<Result<()>>,
@@ -132,8 +132,8 @@ pub fn panicked(error: JoinError) -> Error {
     Error::corrupt("a file reader panicked: this is a bug, please report it").caused_by(error)
 }
 
-/// The maximum number of objects that type inference reads. It reads them one after another and stops once it has enough
-/// records.
+/// The maximum number of objects that type inference reads. It reads further objects only while it has fewer than
+/// [`infer::MAX_SAMPLED_RECORDS`] records.
 const MAX_SAMPLED_OBJECTS: usize = 32;
 
 /// Reads the first records of the first objects for type inference.

@@ -1,8 +1,8 @@
 //! Infers column types from the first records.
 //!
-//! A column gets a type only if the type preserves every value's text exactly: 007 and +81… stay strings, and so does a
-//! column with values of different kinds. In CSV every value is text. In JSON, numbers and booleans keep their kind,
-//! and strings are examined only for dates and timestamps.
+//! Text that a number would not preserve stays a string, such as 007 and +81…, and so does a column with values of
+//! different kinds. In CSV, every value is text. In JSON, numbers and booleans keep their kind, and strings are
+//! examined only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use serde_json::Value;
 use super::text::{self, Zone};
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// The maximum number of records to examine.
+/// The maximum number of records that type inference examines.
 pub const MAX_SAMPLED_RECORDS: usize = 10_000;
 
 /// The maximum nesting depth of an inferred type. Deeper values stay JSON text in a string.
 const MAX_DEPTH: usize = 16;
 
-/// The columns found in the first records.
+/// The columns found in the first `records` records.
 #[derive(Default)]
 pub struct Sample {
     pub records: usize,
@@ -35,12 +35,12 @@ pub enum Kind {
     Boolean,
     /// Whole numbers within ±2<sup>53</sup>, which a double represents exactly too.
     Int,
-    /// Whole numbers, at least one of them outside that range.
+    /// Whole numbers, at least one of them outside the range of `Int`.
     Long,
     Double,
     Date,
     Timestamp,
-    /// A timestamp with a time zone, converted to UTC.
+    /// Timestamps with a time zone, converted to UTC.
     Instant,
     String,
     List(Box<Kind>),
@@ -61,8 +61,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of text that starts like a number. `12E4` is a string, because identifiers look like that;
-    /// `1.2E5` and `12e+04` are doubles.
+    /// Returns the kind of number that the text represents, or `String` if it represents none. `12E4` is a string,
+    /// because identifiers look like that; `1.2E5` and `12e+04` are doubles.
     pub fn of_number(text: &[u8]) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
@@ -87,7 +87,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a JSON value. An object with two names that differ only in case is a string.
+    /// Returns the kind of a JSON value that is nested `depth` levels deep. An object with two names that differ only
+    /// in case is a string, and so is an array or object at the maximum depth.
     pub fn of_json(value: &Value, depth: usize) -> Kind {
         match value {
             Value::Null => Kind::Nothing,
@@ -114,7 +115,7 @@ impl Kind {
         }
     }
 
-    /// Returns the narrowest kind that fits both, or a string if no other kind does.
+    /// Returns the narrowest kind that fits the values of both, or `String` if no other kind does.
     pub fn and(self, other: Kind) -> Kind {
         match (self, other) {
             (Kind::Nothing, kind) | (kind, Kind::Nothing) => kind,
@@ -132,7 +133,7 @@ impl Kind {
         }
     }
 
-    /// Returns the Arrow type of the column.
+    /// Returns the Arrow type of a column of this kind.
     pub fn data_type(&self) -> DataType {
         match self {
             Kind::Boolean => DataType::Boolean,
@@ -148,7 +149,7 @@ impl Kind {
     }
 }
 
-/// Merges a value's kind into the column called `name`. Appends the column if it is new.
+/// Merges a value's kind into the kind of the column called `name`. Appends the column if it is new.
 pub fn add(columns: &mut Vec<(String, Kind)>, name: String, kind: Kind) {
     match columns.iter_mut().find(|(column, _)| *column == name) {
         Some((_, known)) => *known = std::mem::take(known).and(kind),

@@ -1,4 +1,4 @@
-//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they need a blocking thread.
+//! Turns the bytes of one S3 object into decompressed UTF-8 text. Reads block, so they belong on a blocking thread.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -15,11 +15,12 @@ use turntable_core::{
 /// Decompressed text without a byte order mark.
 pub type Input = Box<dyn Read + Send>;
 
-/// An object's bytes as they arrive. Download errors are [`Error`]s in [`io::Error`]s; [`error()`] unwraps them.
+/// Reads an object's bytes as they arrive. A download error is an [`Error`] inside an [`io::Error`]; [`error()`]
+/// unwraps it.
 pub struct Arriving {
     chunks: Receiver<Result<Bytes>>,
     chunk: Bytes,
-    /// Bytes still to come. If the chunks end before it is 0, the download was cut off.
+    /// The number of bytes still to come. If the chunks end before this is 0, the download was cut off.
     missing: u64,
 }
 
@@ -64,7 +65,8 @@ impl Read for Arriving {
 
 /// Decompresses the object (all gzip members, all zstd frames) and removes a UTF-8 byte order mark.
 ///
-/// `window` is the log2 of the largest accepted zstd window, in bytes; the decoder keeps the window in memory.
+/// `window` is the base-2 logarithm of the largest accepted zstd window, in bytes. The decoder keeps the window in
+/// memory.
 pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u32) -> Result<Input> {
     let mut input: Input = match object.compression {
         Compression::None => Box::new(arriving),
@@ -85,8 +87,8 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
     Ok(Box::new(Read::chain(Cursor::new(mark), input)))
 }
 
-/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error, after all text before them has
-/// been returned; see [`is_undecodable`]. UTF-8 itself is passed through unchecked.
+/// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error after all text before them has
+/// been returned; [`is_undecodable`] recognizes that error. UTF-8 itself is passed through unchecked.
 pub fn in_utf8(input: Input, encoding: Encoding) -> Input {
     let from = match encoding {
         // The parsers check UTF-8 themselves.
@@ -125,7 +127,7 @@ impl std::fmt::Display for Undecodable {
 
 impl std::error::Error for Undecodable {}
 
-/// Returns whether the error comes from [`in_utf8`], because of bytes that are invalid in the encoding.
+/// Returns whether the error is from [`in_utf8`] and means that bytes are invalid in the encoding.
 pub fn is_undecodable(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Undecodable>())
 }
@@ -165,20 +167,22 @@ pub enum ReadFault {
         line: u64,
         field: usize,
     },
-    /// The text is malformed: the record's first line, and the reason.
+    /// Malformed text, with the record's first line and the reason.
     Text(u64, String),
 }
 
 /// The maximum size of a record, in bytes. It bounds the memory that a malformed object can use.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// The maximum number of fields in a CSV record, and of names in a JSON object. Each takes more memory than its input.
+/// The maximum number of fields in a CSV record, and of names in a JSON object. Each takes more memory than its text.
 pub const MAX_FIELDS: usize = 10_000;
 
-/// log2 of the largest zstd window that sources may use: 128 MB, the default limit of the `zstd` tool.
+/// The base-2 logarithm of the largest zstd window, in bytes, that objects of a source may use: 128 MB, the default
+/// limit of the `zstd` tool.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Returns the error to show to the operator, with the object's name and, if known, the line.
+/// Converts a fault to an error with the object's name and, if known, the line. An [`Error`] inside the fault, such as
+/// a failed download, is returned unchanged.
 pub fn error(object: &Object, fault: ReadFault) -> Error {
     let error = match fault {
         ReadFault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),

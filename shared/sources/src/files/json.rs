@@ -1,4 +1,4 @@
-//! Splits JSON into its parts, which stay text, so that numbers keep all digits.
+//! Splits JSON into its parts. These stay text, so that numbers keep all digits.
 //!
 //! Errors from serde_json can contain values from the text, so they are never passed on.
 
@@ -18,7 +18,7 @@ pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 pub enum Scalar<'a> {
     /// A string, unescaped and without quotes.
     String(Cow<'a, str>),
-    /// A number, true or false.
+    /// A number, `true`, `false` or `null`.
     Other(&'a str),
     /// The JSON text of an array or object.
     Nested(&'a str),
@@ -30,13 +30,14 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
     serde_json::from_str(text).map_err(|error| error.column())
 }
 
-/// Returns the pairs in a JSON object, or the reason why the text has none. The text must have passed [`parse`].
+/// Returns the names and values in a JSON object. The error is the reason why the text is not an object, or why its
+/// names are not accepted. The text must have passed [`parse`].
 pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("not a JSON object");
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        // The error from `Pairs` itself.
+        // `Pairs` itself fails only because of too many names.
         Category::Data => "an object with more than 10,000 names",
         // JSON allows unpaired surrogates in strings, and only unescaping finds them.
         _ => "an object with a name that is not valid text",
@@ -48,7 +49,8 @@ pub fn array(text: &str) -> Option<Vec<&RawValue>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }
 
-/// Classifies a JSON value. Returns `None` for a string with an unpaired surrogate.
+/// Classifies a JSON value, and unescapes strings. Returns `None` for a string with an unpaired surrogate. The text
+/// must have passed [`parse`].
 pub fn scalar(text: &str) -> Option<Scalar<'_>> {
     Some(match text.as_bytes().first() {
         Some(b'"') if !text.contains('\\') => Scalar::String(text.get(1..text.len() - 1)?.into()),

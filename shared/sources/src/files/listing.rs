@@ -8,7 +8,8 @@ use turntable_core::{
     port::Objects,
 };
 
-/// Lists the objects that the options name, in key order, with their common format. Returns `None` if there are none.
+/// Lists the objects that the options name, in key order, with the format that they share. Returns `None` if there are
+/// none.
 pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Format, Vec<Object>)>> {
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
@@ -37,7 +38,7 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
     Ok(format.map(|format| (format, found)))
 }
 
-/// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder without hidden
+/// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
 /// objects.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
     let mut prefix = options.key.clone();

@@ -1,5 +1,5 @@
-//! Reads NDJSON: one JSON object per line. Names are matched to columns case-insensitively; missing ones are null.
-//! Empty lines are skipped.
+//! Reads NDJSON: one JSON object per line. Names are matched to columns regardless of letter case, and columns whose
+//! names are missing are null. Blank lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -24,7 +24,7 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     Ok(())
 }
 
-/// Parses a line into the names and values of its JSON object, or returns the reason why it has none.
+/// Returns the names and values of the JSON object in a line, or the reason why the line is not one.
 pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     let json = match json::parse(line) {
         Ok(json) => json,
@@ -34,7 +34,8 @@ pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     Ok(json::object(json.get())?)
 }
 
-/// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON; [`decode`] reports them.
+/// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON objects; [`decode`] reports
+/// them.
 pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
     let mut lines = Lines::new(input);
     while sample.records < infer::MAX_SAMPLED_RECORDS {
@@ -48,7 +49,7 @@ pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Resu
     Ok(())
 }
 
-/// Iterates over the lines that are not blank.
+/// Reads text line by line, without the blank lines.
 pub struct Lines {
     input: BufReader<Input>,
     text: Vec<u8>,
@@ -57,7 +58,7 @@ pub struct Lines {
 
 pub struct Line<'a> {
     pub text: &'a [u8],
-    /// The line number, from 1.
+    /// The line's number in the text, from 1. Blank lines count too.
     pub number: u64,
 }
 

@@ -1,4 +1,4 @@
-//! An object to read. Its key determines its format and compression.
+//! The objects to read. The extensions of their keys indicate their format and compression.
 
 use turntable_core::{config::Format, layout::Entry};
 
@@ -22,8 +22,8 @@ pub enum Compression {
     Zstd,
 }
 
-/// Returns the format and compression that the key's extensions stand for, in upper or lower case. The format is `None`
-/// if the extension is unknown.
+/// Returns the format and compression that the key's extensions indicate, regardless of letter case. The format is
+/// `None` if the extension is unknown.
 pub fn format_by_name(key: &str) -> (Option<Format>, Compression) {
     let key = key.to_ascii_lowercase();
     let (rest, compression) = match key.rsplit_once('.') {

@@ -24,7 +24,8 @@ use turntable_parquet::arrow_types;
 
 /// Opens every object that the options name.
 ///
-/// `Opened::as_of` is `context.now`. The listing happens later, so it includes every object that existed then.
+/// `Opened::as_of` is `context.now`. The listing happens after that time, so it includes every object that existed at
+/// that time.
 pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
     let declared = options.columns.as_deref().map(declared_schema).transpose()?;
     let objects = &context.objects;
@@ -116,12 +117,13 @@ async fn inferred_schema(
     Ok(Arc::new(Schema::new(infer::fields(&sample.columns))))
 }
 
-/// The maximum number of streams that a source is read in. Each stream writes its own files.
+/// The maximum number of streams that a source's objects are distributed over. Each stream writes its own files.
 const MAX_STREAMS: u64 = 4;
-/// The minimum size of a stream, in bytes, on average. Smaller sources get fewer streams.
+/// The minimum average size of a stream, in bytes. Smaller sources get fewer streams.
 const MIN_STREAM_BYTES: u64 = 16 << 20;
 
-/// Distributes the objects over streams of about the same size: the largest first, each to the smallest stream so far.
+/// Distributes the objects over streams of about the same size. The largest object comes first, and each object goes to
+/// the stream that is smallest so far.
 fn distribute<T>(mut list: Vec<T>, size: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
     let total: u64 = list.iter().map(&size).sum();
     let streams = (total / MIN_STREAM_BYTES).min(MAX_STREAMS).min(list.len() as u64).max(1);

@@ -31,7 +31,8 @@ use turntable_parquet::{arrow_types, int96_columns, with_micros};
 pub struct Footer {
     object: Object,
     metadata: ArrowReaderMetadata,
-    /// `metadata` with INT96 columns as nanoseconds, if there are any. Needed to detect digits that microseconds lose.
+    /// `metadata` with the INT96 columns in nanoseconds, to detect digits that microseconds would lose. `None` if the
+    /// object has no INT96 columns.
     nanos: Option<ArrowReaderMetadata>,
 }
 
@@ -44,7 +45,7 @@ impl Footer {
         self.metadata.metadata()
     }
 
-    /// Returns the object's passthrough entry, with its number of rows.
+    /// Returns the object as a passthrough file, with its number of rows.
     pub fn copy(self) -> Passthrough {
         let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
         Passthrough { entry: self.object.entry, rows }
@@ -58,11 +59,12 @@ impl Footer {
 
 /// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// The maximum number of requests in flight, for footers and for the columns of a row group.
+/// The maximum number of requests at the same time, for the footers of all objects and for the columns of one row
+/// group.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// Reads the footers of all objects, and returns them with the schema, which is the declared one or the first object's.
-/// Fails unless every object's columns fit that schema.
+/// Reads the footers of all objects. Returns them with the schema: the declared one or, without it, the first object's.
+/// Fails unless every object's columns fit the schema.
 pub async fn open(
     objects: &Arc<dyn Objects>,
     list: Vec<Object>,
@@ -95,8 +97,8 @@ pub async fn open(
     Ok((schema, footers))
 }
 
-/// Checks that the columns in `object` have the same types as in the first object, in any order. The conversion detects
-/// missing and additional columns.
+/// Checks that the columns in `object` have the same types as in the first object. Their order doesn't matter, and the
+/// conversion detects missing and additional columns.
 fn check_types_match(fields: &Fields, object: &Object, first: &Object, schema: &Schema) -> Result<()> {
     let glue_type = |field: &Field| {
         arrow_types::glue_type(field.data_type()).map(|glue_type| glue_type.to_string()).unwrap_or_default()
@@ -184,7 +186,8 @@ fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Resu
         .map_err(|error| Error::input(format!("{object}: its columns have different lengths")).caused_by(error))
 }
 
-/// Runs a Parquet read, and turns a panic into an `Input` error. The parquet crate panics on some damaged pages.
+/// Runs a Parquet read, and turns a panic into an `Input` error, because the parquet crate panics on some damaged
+/// pages.
 pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
     let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader panicked")));
     AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
@@ -227,7 +230,8 @@ pub struct Reader {
     pub object: Object,
 }
 
-/// Reads one range of an object. A range outside the object, as from a damaged footer, fails without a request.
+/// Reads one range of an object. A range outside the object, for example from a damaged footer, fails without a
+/// request.
 async fn read_range(objects: Arc<dyn Objects>, object: Object, range: Range<u64>) -> parquet::errors::Result<Bytes> {
     if range.is_empty() || range.end > object.entry.size {
         return Err(ParquetError::EOF("a byte range outside the object".into()));

@@ -11,7 +11,7 @@ use turntable_core::config;
 
 /// Removes from `footers` the objects that can be copied, and returns them. The others are read and rewritten.
 pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
-    // A single object has no others to be merged with, however small it is.
+    // A single object can't be merged with others, however small it is.
     let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
     footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()
 }
@@ -20,7 +20,8 @@ pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, sizes: confi
 /// out.
 const MAX_COPY_BYTES: u64 = 1 << 30;
 
-/// Returns whether the object serves readers and checks like the one that Turntable would write for the same rows.
+/// Returns whether the object serves readers and checks as well as the files that Turntable would write for the same
+/// rows.
 fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
     let metadata = footer.parquet();
     let groups = metadata.row_groups();
@@ -34,16 +35,16 @@ fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
         && groups.iter().flat_map(RowGroupMetaData::columns).all(is_copyable_chunk)
 }
 
-/// Returns whether the file's columns have the schema's names, order and types. The Arrow types follow from the file's
-/// Parquet types.
+/// Returns whether the file's columns have the schema's names, order and types. The file's Arrow types are derived from
+/// its Parquet types, so equal Arrow types are enough.
 fn same_columns(file: &Schema, schema: &Schema) -> bool {
     let fields = || file.fields().iter().zip(schema.fields());
     file.fields().len() == schema.fields().len()
         && fields().all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
 }
 
-/// Returns whether Athena is certain to read the column chunk, its data is in the object itself, and its statistics
-/// serve the checks as well as Turntable's own.
+/// Returns whether Athena is certain to read the column chunk, whether the data is in the object itself, and whether
+/// the statistics serve the checks as well as Turntable's own.
 #[expect(deprecated, reason = "Java writers list BIT_PACKED for levels that the column does not have")]
 fn is_copyable_chunk(chunk: &ColumnChunkMetaData) -> bool {
     use Encoding::{BIT_PACKED, PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY};

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use super::input::{self, MAX_FIELDS, MAX_RECORD_BYTES, ReadFault};
 use turntable_core::config::Dialect;
 
-/// The number of bytes to read at once.
+/// The minimum free space in the buffer, in bytes, when reading from the input.
 const CHUNK_BYTES: usize = 256 << 10;
 
 pub struct Records<R> {
@@ -19,12 +19,12 @@ pub struct Records<R> {
     /// Whether the bytes after the buffer are invalid in the text's encoding.
     undecodable: bool,
     buffer: Vec<u8>,
-    /// Start of the next record in the buffer.
+    /// The start of the next record in the buffer.
     at: usize,
-    /// End of the valid bytes in the buffer.
+    /// The end of the text in the buffer.
     filled: usize,
     fields: Vec<Span>,
-    /// Line of the next record, from 1.
+    /// The first line of the next record, from 1.
     line: u64,
 }
 
@@ -35,13 +35,13 @@ struct Span {
     quoted: bool,
 }
 
-/// A record. It borrows the buffer, so it must be dropped before the next one is read.
+/// A record. It borrows the buffer, so it must be dropped before the next record is read.
 pub struct Record<'a> {
     buffer: &'a [u8],
     fields: &'a [Span],
-    /// First line of the record in the decompressed text, from 1.
+    /// The record's first line in the decompressed text, from 1.
     pub line: u64,
-    /// Bytes of text, including the line end.
+    /// The size of the record's text in bytes, including the line end.
     pub size: usize,
 }
 
@@ -97,7 +97,8 @@ impl<R: Read> Records<R> {
         Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
     }
 
-    /// Reads at least one more byte, unless the input has ended.
+    /// Reads more text into the buffer, unless the input has ended. Fails if the record in the buffer is too long, or
+    /// continues with bytes that are invalid in the encoding.
     fn fill(&mut self) -> Result<(), ReadFault> {
         self.buffer.copy_within(self.at..self.filled, 0);
         self.filled -= self.at;
@@ -117,7 +118,7 @@ impl<R: Read> Records<R> {
                 Ok(0) => self.ended = true,
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Return the whole records before the invalid bytes first; the next call reports the error.
+                // First return the whole records before the invalid bytes; a later call reports the error.
                 Err(error) if input::is_undecodable(&error) => {
                     self.undecodable = true;
                     break;
@@ -128,7 +129,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Finds the fields of the record at `self.at`. Changes only `self.fields` while the record is incomplete.
+    /// Finds the fields of the record at `self.at`. Unescapes them in the buffer, but only once the record is complete.
     fn scan(&mut self) -> Result<Scan, &'static str> {
         self.fields.clear();
         let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
@@ -213,7 +214,7 @@ fn unescape(text: &mut [u8], quote: u8, escape: u8) -> usize {
 mod tests {
     use super::*;
 
-    /// Reads one byte at a time, so that every position is once the end of a chunk.
+    /// Reads one byte at a time, so that every position is the end of the buffered text once.
     struct OneByteReads<'a>(&'a [u8]);
 
     impl Read for OneByteReads<'_> {

@@ -18,13 +18,13 @@ use crate::{
 use turntable_core::{error::Error, manifest::TypedBy};
 use turntable_parquet::arrow_types;
 
-/// Why a value does not fit its column. Never contains the value.
+/// Why a value does not fit its column. It never contains the value.
 #[derive(Debug, PartialEq)]
 pub struct ColumnFault {
-    /// The column's name; for nested columns the path, such as `address.city`.
+    /// The column's name, or the path of a nested column, such as `address.city`.
     column: String,
     why: String,
-    /// Whether the value has the right kind, but the type can't represent it. `false` for an inferred type.
+    /// Whether the value has the right kind, but the type can't represent it. Always `false` for an inferred type.
     is_unrepresentable: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct Row {
     fields: Fields,
     names: Names,
     columns: Vec<ColumnBuilder>,
-    /// Whether to accept only text that the types preserve exactly.
+    /// Whether to accept only text that could be inferred as the column's type.
     canonical: bool,
     unrepresentable: Arc<Unrepresentable>,
 }
@@ -81,7 +81,7 @@ impl Row {
         self.names.find(name)
     }
 
-    /// Appends a value, given as text, to the column at index `at`. `None` is a null.
+    /// Appends a value, given as text, to the column at index `at`. `None` appends a null.
     pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), ColumnFault> {
         let Some(text) = text else {
             self.columns[at].append_null();
@@ -93,13 +93,13 @@ impl Row {
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
-    /// Appends a JSON object as a row. Missing names are null; a name without a column is a fault.
+    /// Appends a JSON object as a row. Columns whose names are missing are null; a name without a column is a fault.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let unrepresentable = Some(&*self.unrepresentable);
         self.names.push_json(&self.fields, &mut self.columns, pairs, self.canonical, unrepresentable)
     }
 
-    /// Returns the arrays of all columns, and starts new ones.
+    /// Returns the arrays of all columns, and empties the columns.
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     fn finish(&mut self) -> Vec<ArrayRef> {
         let array = |column: &mut ColumnBuilder| column.finish(None).expect("every text was checked to be UTF-8");
@@ -107,16 +107,16 @@ impl Row {
     }
 }
 
-/// Finds columns in a table, or fields in a nested struct, by name.
+/// The names of a table's columns, or of a struct's fields, and their indexes.
 struct Names {
     by_name: HashMap<String, usize>,
-    /// Whether the current JSON object has set each column.
+    /// For each column, whether the current JSON object has set it.
     filled: Vec<bool>,
-    /// The names within each column.
+    /// For each column, the names within it.
     nested: Vec<NestedNames>,
 }
 
-/// The names within a column.
+/// The names of struct fields within a column, at any depth.
 enum NestedNames {
     None,
     List(Box<NestedNames>),
@@ -154,7 +154,8 @@ impl Names {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a JSON object: one value to each column. `unrepresentable` is set for whole rows only, not for structs.
+    /// Appends a JSON object: one value to each column. `unrepresentable` is `Some` only for whole rows, not for nested
+    /// structs.
     fn push_json(
         &mut self,
         fields: &Fields,
@@ -188,8 +189,8 @@ impl Names {
     }
 }
 
-/// Appends a null in place of a rejected value, if it is unrepresentable and the dataset's `on_unrepresentable` allows
-/// it. Otherwise returns the fault.
+/// Appends a null in place of a rejected value, if the value is unrepresentable and the dataset's `on_unrepresentable`
+/// allows it. Otherwise returns the fault.
 #[cold]
 fn null_if_allowed(
     fault: ColumnFault,
@@ -220,7 +221,7 @@ fn push_scalar(to: &mut ColumnBuilder, text: &[u8], canonical: bool) -> Result<(
     Ok(())
 }
 
-/// Appends a JSON value. A string column accepts every value, and keeps the JSON text of those that aren't strings.
+/// Appends a JSON value. A string column accepts every value; for a value that isn't a string, it stores the JSON text.
 fn push_json(
     to: &mut ColumnBuilder,
     names: &mut NestedNames,
@@ -269,8 +270,8 @@ fn push_json(
 
 /// The maximum number of rows in a batch.
 const MAX_BATCH_ROWS: usize = 8192;
-/// The size of the text, in bytes, at which a batch is complete. It keeps the arrays well below the limit of 32-bit
-/// offsets.
+/// The size of the source's text, in bytes, at which a batch is complete. It keeps the arrays far below the limit of
+/// their 32-bit offsets.
 const MAX_BATCH_TEXT_BYTES: usize = 32 << 20;
 
 /// Collects rows and sends them to a channel in batches.
@@ -315,7 +316,7 @@ impl Rows {
         Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
     }
 
-    /// Counts a row that was pushed from `size` bytes of text, and sends the batch if it is complete.
+    /// Counts a row that was read from `size` bytes of text, and sends the batch if it is complete.
     pub fn pushed(&mut self, size: usize) -> Result<(), Gone> {
         self.rows += 1;
         self.size += size;

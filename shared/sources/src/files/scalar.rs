@@ -1,4 +1,4 @@
-//! Appends a value given as text to a column that doesn't nest.
+//! Appends a value, given as text, to a column whose type is not nested.
 
 use super::{
     infer::Kind,
@@ -6,8 +6,8 @@ use super::{
 };
 use crate::column_builder::Values;
 
-/// Appends the value that the text represents. `canonical` accepts only text that the type preserves exactly: it is for
-/// inferred types, which are based on a sample. Rejected text leaves the column unchanged.
+/// Appends the value that the text represents. With `canonical`, accepts only text that could be inferred as the
+/// column's type; this is for inferred types, which are based on a sample. Rejected text leaves the column unchanged.
 pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), Reason> {
     let trimmed = if canonical { text } else { text.trim_ascii() };
     match values {

@@ -1,4 +1,5 @@
-//! Parses one value from text, exactly or not at all. CSV fields and JSON scalars are both parsed here.
+//! Parses one value from text, exactly or not at all; only floating-point numbers are rounded. CSV fields and JSON
+//! scalars are both parsed here.
 //!
 //! | type | accepted text |
 //! |---|---|
@@ -10,9 +11,9 @@
 //! | timestamp | 2024-01-31, 2024-01-31 03:04[:05[.123456]], with T or a space, and Z, UTC, +09, +0900, +09:00 or no zone |
 //! | binary | \x and hexadecimal digits, the format of PostgreSQL's `bytea` |
 //!
-//! A reason describes the text and never contains it, because it may be personal data.
+//! A [`Reason`] describes the text but never contains it, because the text may be personal data.
 
-/// Why a text was rejected.
+/// Why text was rejected.
 pub type Reason = &'static str;
 
 /// The reasons for rejecting values of the right kind that the type can't represent.
@@ -21,7 +22,8 @@ pub const OUT_OF_RANGE: Reason = "out of range";
 const TOO_MANY_DECIMALS: Reason = "more decimal places than the type holds";
 const TOO_PRECISE: Reason = "more precise than a microsecond";
 
-/// Parses a whole number. `canonical` rejects a plus sign and leading zeros, which a number column would lose.
+/// Parses a whole number. With `canonical`, rejects a plus sign, leading zeros and `-0`, which a number column would
+/// lose.
 pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
     const NOT_WHOLE: Reason = "not a whole number";
     let (negative, digits) = match text {
@@ -47,7 +49,7 @@ pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
     Ok(value)
 }
 
-/// Parses a binary floating-point number and returns the one nearest to the text.
+/// Parses a floating-point number and returns the binary number nearest to it.
 pub fn real<F: std::str::FromStr + Into<f64> + Copy>(text: &[u8]) -> Result<F, Reason> {
     let text = std::str::from_utf8(text).map_err(|_| "not a number")?;
     let value: F = text.parse().map_err(|_| "not a number")?;
@@ -57,7 +59,7 @@ pub fn real<F: std::str::FromStr + Into<f64> + Copy>(text: &[u8]) -> Result<F, R
     Ok(value)
 }
 
-/// Parses a boolean. `canonical` accepts only true and false, not the short forms.
+/// Parses a boolean. With `canonical`, accepts only true and false, not the short forms.
 pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Reason> {
     let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
     match () {
@@ -137,8 +139,8 @@ pub fn date(text: &[u8]) -> Result<i32, Reason> {
 const NOT_A_DATE: Reason = "not a date such as 2024-01-31";
 const NOT_A_TIMESTAMP: Reason = "not a timestamp such as 2024-01-31 23:59:59";
 
-/// Parses a timestamp and returns the microseconds since 1970-01-01T00:00:00, and whether the text has a time zone.
-/// With a time zone the result is in UTC.
+/// Parses a timestamp. Returns the microseconds since 1970-01-01T00:00:00, and whether the text has a time of day and a
+/// time zone. With a time zone, the result is in UTC.
 pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     const SECOND: i64 = 1_000_000;
     let (day, rest) = text.split_at_checked(10).ok_or(NOT_A_TIMESTAMP)?;
@@ -167,16 +169,18 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
 }
 
-/// Whether a timestamp's text has a time of day and a time zone.
+/// What a timestamp's text contains besides the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
-    /// The text is a date only.
+    /// Nothing.
     NoTime,
+    /// A time of day, but no time zone.
     None,
+    /// A time of day and a time zone.
     Some,
 }
 
-/// Parses `hh:mm[:ss[.f…]]` and returns microseconds. Digits below a microsecond must be zeros.
+/// Parses `hh:mm[:ss[.f…]]` and returns the microseconds since midnight. Digits below a microsecond must be zeros.
 fn clock_time(text: &[u8]) -> Result<i64, Reason> {
     let (hms, fraction) = match text {
         [_, _, b':', _, _] => (text, &b""[..]),
@@ -201,7 +205,7 @@ fn clock_time(text: &[u8]) -> Result<i64, Reason> {
     Ok(i64::from(seconds) * 1_000_000 + micros)
 }
 
-/// Parses a number of up to nine digits, without a sign.
+/// Parses up to nine digits, without a sign.
 fn parse_digits(digits: &[u8]) -> Option<i32> {
     digits.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i32::from(byte - b'0')))
 }

@@ -1,4 +1,4 @@
-//! Handles timestamps more precise than a microsecond, which the Parquet that Turntable writes can't represent.
+//! Handles timestamps more precise than a microsecond, which the Parquet files that Turntable writes can't represent.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::object::Object;
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::error::{Error, Result};
 
-/// Returns the batch with NULL in place of every value that has a timestamp more precise than a microsecond, or fails
-/// if the dataset's `on_unrepresentable` says so. `nanos` has the columns with INT96 as nanoseconds; `before` is the
+/// Replaces with NULL every value that is or contains a timestamp more precise than a microsecond, or fails, as the
+/// dataset's `on_unrepresentable` says. `nanos` contains the batch's INT96 columns in nanoseconds. `before` is the
 /// number of rows in the object before this batch.
 pub fn replace_too_precise(
     object: &Object,
@@ -46,10 +46,11 @@ pub fn replace_too_precise(
     StructArray::try_new(fields.collect(), columns, None).map_err(|error| inconsistent(object, error))
 }
 
-/// Returns which rows have a timestamp more precise than a microsecond; `None` if the type contains no such timestamps.
+/// Returns which rows contain a timestamp more precise than a microsecond, or `None` if the type can't contain one.
 ///
-/// INT96 is compared in both units, as microseconds drop the excess digits. Nanoseconds overflow after the year 2262,
-/// but they wrap around, and the comparison wraps too, so the difference remains visible.
+/// INT96 values are compared in both units, because the conversion to microseconds drops the excess digits. Values in
+/// nanoseconds overflow after the year 2262, but they wrap around, and so does the comparison, so the difference
+/// remains visible.
 fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuffer> {
     let rows = |matches: &dyn Fn(usize) -> bool| {
         BooleanBuffer::collect_bool(array.len(), |row| array.is_valid(row) && matches(row))
@@ -93,7 +94,7 @@ fn too_precise(array: &ArrayRef, nanos: Option<&ArrayRef>) -> Option<BooleanBuff
     }
 }
 
-/// Returns the array with NULL in `rows`, in addition to its own.
+/// Returns the array with NULL in `rows`, in addition to the NULLs that it already contains.
 fn with_nulls(object: &Object, array: &ArrayRef, rows: &BooleanBuffer) -> Result<ArrayRef> {
     let nulls = NullBuffer::union(array.nulls(), Some(&NullBuffer::new(!rows)));
     let data = array.to_data().into_builder().nulls(nulls).build();

@@ -1,5 +1,5 @@
-//! Reads a Parquet drop one row group at a time, and only the columns that a record needs. Sizes stated in the file are
-//! checked against limits, because anybody with write access to the inbox can state any size.
+//! Reads a Parquet drop one row group at a time, and only the columns that a record needs. The sizes that the file
+//! states are checked against limits, because anybody with write access to the inbox can state any size.
 
 use std::{ops::Range, sync::Arc};
 
@@ -28,12 +28,13 @@ use turntable_core::{
 
 /// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// The maximum size of a footer, in bytes. Decoded, it takes about a hundred times as much memory.
+/// The maximum size of a footer, in bytes. A decoded footer takes about a hundred times as much memory.
 pub const MAX_FOOTER_BYTES: u64 = 2 << 20;
-/// The maximum size of one row group's columns, in bytes. 5 million keys, states and times take less.
+/// The maximum total size, in bytes, of the columns that are read from one row group. [`MAX_RECORDS`] keys, states and
+/// times take less.
 const MAX_ROW_GROUP_BYTES: u64 = 256 << 20;
 
-/// Reads a whole drop from memory.
+/// Reads a drop from the bytes of its whole file.
 pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<ParsedDrop> {
     let before = bytes.len().saturating_sub(MAX_FOOTER_BYTES as usize);
     let drop = Drop::open(at, &bytes.slice(before..), bytes.len() as u64, reader)?;
@@ -82,7 +83,7 @@ impl<'a> Drop<'a> {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// Returns the byte ranges of the columns to read in a row group.
+    /// Returns the byte ranges of the columns to read in a row group. Fails if they are too large in total.
     pub fn ranges(&self, group: usize) -> Result<Vec<Range<u64>>> {
         let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
         let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column.byte_range());
@@ -110,8 +111,8 @@ impl<'a> Drop<'a> {
     }
 }
 
-/// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, and with strings as views. See
-/// [`super::rows`] for why.
+/// Returns the metadata with Parquet's own types, ignoring an embedded Arrow schema, but with string views in place of
+/// strings. With views, a long string in a dictionary is not copied for every row that has it.
 fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(footer, options.clone())?;

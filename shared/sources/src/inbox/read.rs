@@ -25,7 +25,7 @@ use turntable_core::{
 /// A drop that was read, whether its records were valid or not.
 pub struct Read {
     pub drop: InboxObject,
-    /// When the object was put.
+    /// When the object was last modified.
     pub put: Timestamp,
     pub rejects: Rejects,
 }
@@ -42,23 +42,26 @@ pub async fn list(objects: &dyn Objects, inbox: &Location) -> Result<Vec<(InboxO
 
 /// The maximum number of drops that are read at the same time.
 const MAX_CONCURRENT_DROPS: usize = 64;
-/// The maximum total size, in bytes, of drops that are read at the same time. It bounds the memory. A drop counts as
-/// its size, or as [`min_cost`] if that is more.
+/// The maximum total cost, in bytes, of the drops that are read at the same time. It limits memory. The cost of a drop
+/// is its size, but at least [`min_cost`] and at most this limit.
 const MAX_CONCURRENT_BYTES: u64 = 32 << 20;
-/// The maximum size of a drop that counts as small, in bytes.
+/// The maximum size of a small drop, in bytes.
 const SMALL_DROP_BYTES: u64 = 256 << 10;
-/// The minimum cost of a drop larger than [`SMALL_DROP_BYTES`].
+/// The minimum cost, in bytes, of a drop larger than [`SMALL_DROP_BYTES`].
 const LARGE_DROP_COST: u64 = 8 << 20;
-/// The minimum cost of a small drop that is compressed or Parquet, because it can expand.
+/// The minimum cost, in bytes, of a small drop that is compressed or Parquet, because reading it can take far more
+/// memory than its size.
 const PACKED_DROP_COST: u64 = 4 << 20;
 
-/// The approximate number of records that one refresh reads. The remaining drops are left for the next refresh, which
-/// follows immediately.
+/// The number of records at which a refresh stops reading drops. The remaining drops are left for the next refresh,
+/// which follows immediately.
 pub const ENOUGH: usize = 6_000_000;
 
-/// Reads drops concurrently until there are `enough` records. Returns all records in one spill buffer, and the drops.
+/// Reads drops concurrently until `enough` records have been read or rejected. Returns the records of all these drops
+/// in one spill buffer, and the drops.
 ///
-/// A drop that has been overwritten or deleted since it was listed is skipped; the next listing has its current state.
+/// A drop that has been overwritten or deleted since it was listed is skipped; the next listing shows its current
+/// state.
 pub async fn read(
     objects: &Arc<dyn Objects>,
     reader: &Reader,
@@ -90,7 +93,7 @@ pub async fn read(
     Ok((spill_buffer, all))
 }
 
-/// Returns the minimum number of bytes that a drop counts as, by its size, format and compression.
+/// Returns the minimum cost of a drop, in bytes, by its size, format and compression.
 fn min_cost(entry: &Entry) -> u64 {
     match format_by_name(&entry.key.key) {
         _ if entry.size > SMALL_DROP_BYTES => LARGE_DROP_COST,
@@ -99,7 +102,8 @@ fn min_cost(entry: &Entry) -> u64 {
     }
 }
 
-/// Reads one drop. Returns `None` if it has changed since it was listed. An unreadable drop is rejected as a whole.
+/// Reads one drop. Returns `None` if the drop has changed since it was listed. An unreadable drop is rejected as a
+/// whole.
 async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<Option<ParsedDrop>> {
     let name = entry.key.to_string();
     let said = match table::read(objects, reader, entry).await {
@@ -108,8 +112,8 @@ async fn read_drop(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) ->
             warn!(drop = name, error = error.report(), "drop changed while it was read; left for the next refresh");
             return Ok(None);
         }
-        // An unreadable drop is rejected as a whole. Other errors, such as an unavailable S3, are retried.
         Err(error) if error.kind() == Kind::Input => reject_whole(reader, &error),
+        // Other errors, such as an unavailable S3, may not recur, so the refresh fails and is retried.
         Err(error) => return Err(error),
     };
     Ok(Some(said))

@@ -1,4 +1,4 @@
-//! What all reads in one refresh share, and what each of them returns.
+//! What the reads in one refresh share, and what each of them returns.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{
 };
 use turntable_core::consent::key::Key;
 
-/// Settings and spill file for all reads of one refresh.
+/// The settings and the spill file for all reads in one refresh.
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
     pub now: Timestamp,
-    /// The temporary file for records that exceed the memory limits.
+    /// The file for records that exceed the memory limits.
     pub spill: Arc<SpillFile>,
 }
 

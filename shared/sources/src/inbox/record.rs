@@ -1,4 +1,4 @@
-//! Converts a record's fields into a key and a consent record.
+//! Validates a record's fields, and converts them into a key and a consent record.
 
 use std::fmt::Display;
 
@@ -21,14 +21,14 @@ pub fn too_many(what: &impl Display) -> Error {
     Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
 }
 
-/// How far in the future `occurred_at` may be, because an application's clock may be fast.
+/// How far `occurred_at` may be in the future, because an application's clock may be fast.
 const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Validates records one after the other, and collects the valid ones and the rejects.
 pub struct Records<'a> {
     reader: &'a Reader,
     parsed: ParsedDrop,
-    /// The current record's key.
+    /// The encoded key of the current record.
     key: Vec<u8>,
     /// The latest `occurred_at` that is accepted, in microseconds since 1970.
     latest: i64,
@@ -57,12 +57,13 @@ impl<'a> Records<'a> {
         self.parsed.rejects.add_record(line, reason);
     }
 
-    /// Returns the names of a record's columns: the key's, then state and time.
+    /// Returns the names of a record's columns: the key's columns, then `state` and `occurred_at`.
     pub fn names(key: &Key) -> Vec<&str> {
         key.columns.iter().map(|(name, _)| name.as_str()).chain([STATE, OCCURRED_AT]).collect()
     }
 
-    /// Adds a record from its text fields: the key's columns, then state and time.
+    /// Adds the record with these text fields, or rejects it. The fields are the key's columns, then `state` and
+    /// `occurred_at`.
     pub fn text(&mut self, line: u64, fields: &[Text]) {
         if let Err(reason) = self.read_text(fields) {
             self.reject(line, reason);
@@ -94,13 +95,14 @@ impl<'a> Records<'a> {
         self.push(state, time.as_microsecond())
     }
 
-    /// Starts a record of typed values. The caller appends the key to the returned buffer, then calls [`Records::end`].
+    /// Starts a record of typed values. The caller appends the key to the returned buffer, and then calls
+    /// [`Records::end`].
     pub fn begin(&mut self) -> &mut Vec<u8> {
         self.key.clear();
         &mut self.key
     }
 
-    /// Ends the record with its state and time, or with the reason for rejecting it.
+    /// Ends the record with its state and its time in microseconds since 1970, or with the reason for rejecting it.
     pub fn end(&mut self, line: u64, word: Result<(ConsentState, i64), String>) {
         if let Err(reason) = word.and_then(|(state, time)| self.push(state, time)) {
             self.reject(line, reason);

@@ -1,4 +1,5 @@
-//! A drop's rejected records: line and reason, never the value. They are written to `_rejected/` in the inbox.
+//! A drop's rejected records, each with its line and the reason, but never a value. They are written to `_rejected/` in
+//! the inbox.
 
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ pub struct Reject {
     pub reason: String,
 }
 
-/// The maximum number of a drop's rejects that are listed with line and reason. All are counted.
+/// The maximum number of a drop's rejects that are listed with line and reason. Further rejects are only counted.
 const MAX_LISTED: usize = 10_000;
 
 impl Rejects {
@@ -43,7 +44,7 @@ impl Rejects {
         }
     }
 
-    /// Returns the number of rejects with line and reason, at most 10,000.
+    /// Returns the number of rejects that are listed with line and reason, at most 10,000.
     pub fn listed(&self) -> usize {
         self.listed.len()
     }
@@ -63,8 +64,8 @@ impl Rejects {
     }
 }
 
-/// Returns the key for a drop's rejects. It contains the drop's ETag, so rereading a drop writes the same object, and
-/// an overwritten drop gets a new one. If the key would be too long, the drop's name is replaced by its hash.
+/// Returns the key of the object for a drop's rejects. The key contains the drop's ETag, so rereading a drop writes the
+/// same object, and an overwritten drop gets a new one. If the key would be too long, a hash replaces the drop's name.
 pub fn key(inbox: &Location, drop: &InboxObject) -> Key {
     let key = inbox.key(&format!("_rejected/{}-{}.json", drop.key, drop.etag));
     if key.key.len() <= MAX_KEY_BYTES {

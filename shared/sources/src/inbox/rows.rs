@@ -18,7 +18,7 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Collects records from batches that have the key's columns, state and time.
+/// Collects records from batches with the key's columns, `state` and `occurred_at`.
 pub struct Rows<'a> {
     records: Records<'a>,
     row: u64,
@@ -115,8 +115,8 @@ fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     Ok(cast(what, array, &DataType::Utf8View)?.as_string_view().clone())
 }
 
-/// Returns a timestamp or string column in microseconds. Timestamps without a time zone are UTC, as in Athena. Strings
-/// that are not RFC 3339 become null.
+/// Returns a timestamp or string column as microseconds since 1970. Timestamps without a time zone are UTC, as in
+/// Athena. Strings that are not RFC 3339 become null.
 fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     if matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         let texts = text(what, array, OCCURRED_AT)?;

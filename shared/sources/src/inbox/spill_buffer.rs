@@ -1,5 +1,5 @@
-//! The spill buffer holds any number of records during one refresh. Records that don't fit into memory go to a file,
-//! partitioned by the key's hash, so that one bucket's records can be read separately.
+//! Holds any number of records during one refresh. Records that don't fit into memory go to a file, partitioned by the
+//! hash of the key, so that one bucket's records can be read separately.
 
 use std::{
     fs::File,
@@ -14,36 +14,37 @@ use std::{
 use turntable_core::consent::{ConsentRecord, bucket, record_columns::RecordColumns};
 use turntable_core::error::{Error, Result};
 
-/// The number of partitions in the file: the maximum number of buckets if the dataset doesn't set one.
+/// The number of partitions in each chunk of the file: the default maximum number of buckets.
 const SPILL_PARTITIONS: u32 = bucket::MOST;
 
-/// An unnamed file in the temporary folder. It is created on first use, and freed when its last user is dropped.
+/// An unnamed file in the temporary folder. It is created on first use, and freed when its last owner is dropped.
 #[derive(Default)]
 pub struct SpillFile {
     file: OnceLock<File>,
     end: AtomicU64,
 }
 
-/// Records that were written to the file together.
+/// Records that were written to the file together, split into partitions.
 struct Chunk {
     /// For each partition: its offset in the file, its size in bytes, and its number of records.
     partitions: Vec<(u64, usize, usize)>,
 }
 
-/// A spill buffer. Its records are in no particular order.
+/// A buffer for records, partly in memory and partly in the file. The records are in no particular order.
 pub struct SpillBuffer {
     memory: RecordColumns,
     chunks: Vec<Chunk>,
     spill: Arc<SpillFile>,
-    /// When the records in memory reach this many bytes, they are written to the file.
+    /// The size of the records in memory, in bytes, at which they are written to the file.
     max_bytes: usize,
     len: usize,
-    /// Why writing the file failed. Later records are ignored, and [`SpillBuffer::ensure_complete`] returns the error.
+    /// Why writing to the file failed. Later records are ignored, and [`SpillBuffer::ensure_complete`] returns the
+    /// error.
     failed: Option<Error>,
 }
 
 impl SpillBuffer {
-    /// Returns an empty buffer that spills to the file when its records in memory reach `max_bytes`. `width` is
+    /// Returns an empty buffer that writes its records to `spill` when they take `max_bytes` in memory. `width` is
     /// [`turntable_core::consent::key::Key::width`].
     pub fn new(width: Option<usize>, spill: &Arc<SpillFile>, max_bytes: usize) -> SpillBuffer {
         SpillBuffer {
@@ -93,7 +94,7 @@ impl SpillBuffer {
         }
     }
 
-    /// Returns the buffer, or the error if it lost records.
+    /// Returns the buffer, or the error if a failed write lost records.
     pub fn ensure_complete(mut self) -> Result<SpillBuffer> {
         self.failed.take().map_or(Ok(self), Err)
     }
@@ -122,7 +123,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Returns the number of records. If there are more buckets than partitions, it is an upper bound.
+    /// Returns the number of records in the bucket. If there are more buckets than partitions in the file, it is an
+    /// upper bound.
     pub fn at_most(&self) -> usize {
         let partitions =
             self.chunks.iter().flat_map(|chunk| self.partitions().map(|partition| chunk.partitions[partition].2));
@@ -135,7 +137,7 @@ impl Part {
             .map(|partition| partition as usize)
     }
 
-    /// Loads all records into memory. Blocks.
+    /// Loads the bucket's records into memory. Blocks while it reads the file.
     pub fn load(self) -> Result<RecordColumns> {
         let partitions: Vec<usize> = self.partitions().collect();
         let mut all = self.memory;

@@ -81,7 +81,7 @@ async fn fetch(objects: &Arc<dyn Objects>, entry: &Entry) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// Reads a Parquet file with range requests: the footer, then in each row group the columns of a record.
+/// Reads a Parquet file with range requests: the footer, then the columns that a record needs, one row group at a time.
 async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) -> Result<ParsedDrop> {
     let mut file = files::parquet::Reader { objects, object: object.clone() };
     let fault = |error| files::parquet::fault(&object, error);
@@ -101,7 +101,8 @@ async fn by_ranges(objects: Arc<dyn Objects>, object: Object, reader: Reader) ->
     .await
 }
 
-/// Reads the records in another table with the same columns. A reject's line is the row number across all batches.
+/// Reads the records in another table with the columns of a drop. The line of a reject is its row number across all
+/// batches. `what` names the table in error messages.
 pub async fn records(what: &str, mut batches: Batches, reader: &Reader) -> Result<ParsedDrop> {
     let mut rows = Rows::new(reader, u64::MAX);
     while let Some(batch) = batches.try_next().await? {

@@ -21,11 +21,11 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// log2 of the largest accepted zstd window, for [`input::open`]: 8 MB, the size that RFC 8878 recommends that
-/// decoders support. It is small because many drops are read at the same time.
+/// The base-2 logarithm of the largest accepted zstd window, in bytes, for [`input::open`]: 8 MB, the size that RFC
+/// 8878 recommends that decoders support. It is small because many drops are read at the same time.
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 
-/// The maximum size of a drop's decompressed text, in bytes. A few kilobytes can decompress to any size.
+/// The maximum size of a drop's decompressed text, in bytes. Even a small drop can decompress to many gigabytes.
 const MAX_TEXT_BYTES: u64 = 1 << 30;
 
 /// Reads a CSV drop. Invalid records are rejected. Fails if the header is invalid, a limit is exceeded or the input is
@@ -42,7 +42,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
     let positions = header_positions(object, &header, &Records::names(&reader.key))?;
     let mut read = 0;
     loop {
-        // Blank lines count too: a few bytes can decompress to any number of them.
+        // Blank lines count too, because a small drop can decompress to hundreds of millions of them.
         read += 1;
         if read > MAX_RECORDS + 1 {
             return Err(too_many(object));
@@ -50,7 +50,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
         let record = match csv.next_record() {
             Ok(Some(record)) => record,
             Ok(None) => return records.finish(),
-            // After malformed CSV the start of the next record is unknown.
+            // After malformed CSV, the start of the next record is unknown.
             Err(ReadFault::Text(line, why)) => {
                 records.reject(line, format!("{why}; the rest of the drop is not read"));
                 return records.finish();
@@ -74,7 +74,7 @@ pub fn csv(object: &Object, input: Input, reader: &Reader) -> Result<ParsedDrop>
     }
 }
 
-/// Returns the position of each named column in the header.
+/// Returns the position of each named column in the header. Fails if a name is missing or appears twice.
 fn header_positions(object: &Object, header: &[String], names: &[&str]) -> Result<Vec<usize>> {
     let times = |name: &str| header.iter().filter(|other| *other == name).count();
     let missing: Vec<&str> = names.iter().copied().filter(|name| times(name) == 0).collect();
@@ -135,10 +135,10 @@ fn fields<'a>(line: &'a [u8], names: &[&str]) -> Result<Vec<Option<Cow<'a, str>>
     Ok(fields)
 }
 
-/// An input that fails when it exceeds its limit.
+/// An input that fails if it is larger than its limit.
 struct Bounded {
     input: Input,
-    /// Bytes that may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
     object: String,
 }
