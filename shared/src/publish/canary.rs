@@ -32,8 +32,8 @@ pub enum Answered {
     Failed(String),
 }
 
-/// Runs a flip's canary if it is pending, and records that it passed. Returns its result and the bytes that it scanned,
-/// or `None` if no canary is pending.
+/// Runs a flip's canary if it is pending, and records it as passed if it passes. Returns the result and the bytes that
+/// the query scanned, or `None` if no canary is pending.
 ///
 /// A process that dies between a flip and its canary leaves the canary pending, so the redelivered event runs it.
 pub async fn ask(
@@ -63,8 +63,8 @@ pub async fn ask(
     Ok(Some((answered, answer.scanned)))
 }
 
-/// Runs a flip's canary if it is pending, and flips the table back if the canary fails. Adds the result to `ended`, the
-/// report of the flip.
+/// Runs a flip's canary if it is pending, and flips the table back if the canary fails. Returns `ended`, the report of
+/// the flip, with the result added.
 pub async fn settle(
     env: &Environment,
     dataset: &Dataset,

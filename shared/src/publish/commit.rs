@@ -74,7 +74,7 @@ pub async fn commit(
     }
     let sent = match &next {
         NextTable::Update { table, change } => {
-            // Without a token, another writer's update would go unnoticed.
+            // Without a token, the update could overwrite another writer's update unnoticed.
             table.token()?;
             env.catalog.update(table, change).await
         }

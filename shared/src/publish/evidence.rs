@@ -54,7 +54,7 @@ pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<
             bytes: entry.size,
             etag: entry.etag,
         })
-        // Spark leaves an object `_SUCCESS`, and Hadoop leaves empty objects as folder markers.
+        // Spark leaves a `_SUCCESS` object, and Hadoop leaves empty objects as folder markers.
         .filter(|object| !is_hidden(&object.key))
         .collect())
 }

@@ -16,7 +16,7 @@ pub enum Outcome {
     AlreadyLive,
     /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
-    /// The audit or the canary failed.
+    /// The audit or the canary failed, or a group's flip went back.
     Rejected,
     /// An operator's hold prevents the flip. Also the outcome of a request for a hold.
     Held,

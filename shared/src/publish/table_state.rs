@@ -83,8 +83,8 @@ impl TableState {
         Ok(Some((ulid, flip)))
     }
 
-    /// Writes the record of a flip that brought back `live`, which was live before, if its intent in `_returns/` shows
-    /// that the record is missing. Returns the record if it was written.
+    /// Writes the missing record of a flip that brought `live` back, if an intent for it in `_returns/` is later than
+    /// the last flip record. Returns the record if it was written.
     async fn recover_return(
         &self,
         env: &Environment,
@@ -156,7 +156,7 @@ impl TableHead {
         hold(env, dataset).await
     }
 
-    /// Loads the flip records, and returns the complete state with them and with `hold`.
+    /// Loads the flip records, and returns the complete state, which includes them and `hold`.
     pub async fn finish(self, env: &Environment, dataset: &Dataset, hold: Option<Hold>) -> Result<TableState> {
         let since = self.live.generation().map(|generation| generation.ulid);
         let flips = flips(env, dataset, since).await?;
@@ -164,8 +164,8 @@ impl TableHead {
     }
 }
 
-/// Returns what is live before a new generation is built. Fails if a flip would refuse the table anyway, so that
-/// nothing is built in vain.
+/// Returns what is live, for the build of a generation that is to replace it. Fails if a flip would refuse the table
+/// anyway, so that nothing is built in vain.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;
     if live == Live::NoTable && !dataset.create {

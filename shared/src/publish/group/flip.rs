@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// Makes the group run that contains `generation` of `dataset` live. Flips all members or none: the decision about
-/// every member and every audit must allow it.
+/// Makes the group run that contains `generation` of `dataset` live. Flips all members or none: every member's decision
+/// and audit must allow it.
 pub async fn flip(
     env: &Environment,
     group: &Group<'_>,

@@ -2,11 +2,11 @@
 //!
 //! # Why a group never ends as a mixture of two runs
 //!
-//! An invocation moves a table only while the group's record, `_groups/GROUP.json`, says that the flip is in flight,
-//! and only if the table still has the `VersionId` that the invocation read. It replaces the record only if the record
-//! still has the ETag that the invocation read. So if several invocations try to start a flip, exactly one succeeds.
-//! The others find its flip in the record and finish it before they start their own. Every step is idempotent, so two
-//! invocations may carry out the same flip at once, and one may take over from another that died.
+//! An invocation moves a table only after it has found the flip in flight in the group's record, `_groups/GROUP.json`,
+//! and only if the table still has the `VersionId` that the invocation read before that. It replaces the record only if
+//! the record still has the ETag that the invocation read. So if several invocations try to start a flip, exactly one
+//! succeeds. The others find its flip in the record and finish it before they start their own. Every step is
+//! idempotent, so two invocations may carry out the same flip at once, and one may take over from another that died.
 //!
 //! - Forward: an invocation first reads a table's `VersionId`, and then reads the record (or replaces it, if the
 //!   invocation starts the flip). After that, it moves the table from its location at the start of the flip to its

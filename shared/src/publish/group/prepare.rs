@@ -22,7 +22,7 @@ use turntable_core::{
     table::NextTable,
 };
 
-/// The largest number of members that are loaded, or audited, concurrently.
+/// The largest number of members whose state is loaded, or whose candidate is audited, concurrently.
 const MAX_CONCURRENT_MEMBERS: usize = 8;
 
 /// A member with its candidate, the loaded state of its table, and the decision about it.
@@ -52,7 +52,7 @@ pub struct Ready {
     pub input: NextTable,
 }
 
-/// Loads the state of every candidate's table, and decides whether the candidate may flip.
+/// Loads the state of every candidate's table, and decides whether the candidate may go live.
 pub async fn all<'a>(
     env: &Environment,
     candidates: &[(&'a Dataset, Manifest)],
