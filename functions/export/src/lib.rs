@@ -1,5 +1,6 @@
-//! `export`: writes a dataset's next generation, with the manifest last; or starts an engine run that writes it, and
-//! settles that run when it has ended.
+//! The `export` function: writes a dataset's next generation, with the manifest last; or starts an engine run that
+//! writes the generation, and settles that run when it has ended. A request for several datasets is queued as one
+//! message per dataset.
 
 use serde_json::Value;
 use turntable::{error::Result, export, request};

@@ -1,5 +1,5 @@
-//! `flip`: audits a candidate and makes it live in one call, and handles operators' requests: rollback, hold, release,
-//! status.
+//! The `flip` function: audits a candidate and makes it live with one `UpdateTable`, reports or repairs drift, and
+//! handles operators' requests for a rollback, a hold, a release or a status.
 
 use serde_json::Value;
 use turntable::{
@@ -9,7 +9,7 @@ use turntable::{
     request,
 };
 
-/// Handles a request for one dataset, or for the status of all.
+/// Handles a request for one dataset, or for the status of all datasets.
 pub async fn answer(env: Environment, event: Value) -> Result<Response> {
     match request::is_about_all(&event) {
         true => flip::status_of_all(&env).await.map(Response::All),

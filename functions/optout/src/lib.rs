@@ -1,4 +1,5 @@
-//! `optout`: merges all unread drops in an inbox into its table, and flips the table in the same invocation.
+//! The `optout` function: merges all unread drops in an inbox into the next generation of the inbox's dataset, and
+//! makes that generation live in the same invocation.
 
 use serde_json::Value;
 use turntable::{error::Result, optout, request};

@@ -1,4 +1,4 @@
-//! `sweep`: deletes unreachable generations, and reports what it keeps and why.
+//! The `sweep` function: deletes unreachable generations, and reports which ones it keeps and why.
 
 use serde_json::Value;
 use turntable::{error::Result, request, sweep};

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use turntable_core::error::{Error, Result};
 
-/// Counts the attempts of one operation. Each lost race means that another writer succeeded, so only few are lost in a
-/// row.
+/// Counts the attempts of one operation, and limits their number. An attempt loses a race only if another writer
+/// succeeds, so an operation is unlikely to lose many races in a row.
 pub struct Attempts {
     on: String,
     made: u32,
@@ -13,16 +13,18 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Allows eight attempts. `on` names what the writers compete for, for the error message.
+    /// Returns a counter that allows eight attempts. `on` names what the writers compete for, and appears in the error
+    /// message.
     pub fn on(on: impl Display) -> Attempts {
         Attempts { on: on.to_string(), made: 0, max: 8 }
     }
 
+    /// Allows `max` attempts instead.
     pub fn at_most(self, max: u32) -> Attempts {
         Attempts { max, ..self }
     }
 
-    /// Starts the next attempt. Fails as `Conflict` if there have been `max` already.
+    /// Starts the next attempt. Fails as `Conflict` if the allowed number of attempts has been made.
     pub fn begin(&mut self) -> Result<()> {
         if self.made == self.max {
             return Err(Error::conflict(format!(
@@ -34,7 +36,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Returns how many attempts lost their race before the current attempt.
+    /// Returns the number of attempts before the current one, all of which lost their race.
     pub fn lost(&self) -> u32 {
         self.made.saturating_sub(1)
     }

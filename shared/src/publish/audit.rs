@@ -17,14 +17,16 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// What an audit checks.
+/// How much an audit checks.
 pub enum Audit {
-    /// Checks objects and footers, and runs the checks in Athena. Keeps Athena's answers for a retry.
+    /// Checks the objects and their footers, and runs the checks in Athena. Keeps Athena's results for a retry.
     Full(Option<SqlCheckResults>),
-    /// Checks only objects, because this process has just written the files, or copied them from audited files on the
-    /// condition of their ETags. If the manifest's event is handled first, the audit is full.
+    /// Checks everything except the footers and the checks that run in Athena, because this process has just written
+    /// the files, or copied audited files whose ETags had not changed. If `flip` handles the manifest's event first, it
+    /// runs the full audit instead.
     ///
-    /// Holds the objects that were listed after the table was read. They are valid for the first attempt only.
+    /// Holds the objects that were listed after the table was read. This listing is valid for the first attempt only,
+    /// and any later attempt lists the objects again.
     JustWritten(Option<Vec<Object>>),
 }
 
@@ -37,7 +39,7 @@ impl Audit {
         }
     }
 
-    /// Returns the table that the flip would create, and every reason against it.
+    /// Runs the audit. Returns the table that the flip would make, and every reason against the candidate.
     pub async fn run(
         &mut self,
         env: &Environment,
@@ -62,9 +64,9 @@ impl Audit {
     }
 }
 
-/// Runs the full audit. Returns the table that the flip would create, and every reason against it.
+/// Runs the full audit. Returns the table that the flip would make, and every reason against the candidate.
 ///
-/// `answers` keeps Athena's answers for a retry.
+/// `answers` keeps Athena's results for a retry.
 pub(super) async fn audited(
     env: &Environment,
     dataset: &Dataset,
@@ -78,7 +80,8 @@ pub(super) async fn audited(
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
     if sound {
-        // A retry reuses Athena's answers unless another writer has changed the table that would be published.
+        // A retry reuses Athena's results, unless another writer has changed the table's format or columns in the
+        // meantime.
         let again = answers.take().filter(|answers| answers.is_of(&next));
         let now = match again {
             Some(answers) => answers,
@@ -92,7 +95,7 @@ pub(super) async fn audited(
     Ok((next, reasons))
 }
 
-/// Audits the candidate's objects and footers. Returns the verdict, without the checks that run in Athena.
+/// Reads the candidate's objects and footers, and returns the verdict on them. Runs no checks in Athena.
 pub(super) async fn judge(
     env: &Environment,
     candidate: &Manifest,
@@ -104,7 +107,7 @@ pub(super) async fn judge(
     Ok(verdict(env, candidate, loaded, checks, policy, &found))
 }
 
-/// Returns the verdict on what was found. Sends no request.
+/// Returns the verdict on evidence that has already been collected. Sends no request.
 fn verdict(
     env: &Environment,
     candidate: &Manifest,

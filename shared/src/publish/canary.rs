@@ -1,4 +1,4 @@
-//! Runs the canary: one query on the live table after a flip. If its answer is not true, flips the table back.
+//! Runs the canary, which is one query on the live table after a flip. If its answer is not true, flips the table back.
 
 use tracing::{error, warn};
 use ulid::Ulid;
@@ -28,11 +28,12 @@ pub enum Answered {
     Passed,
     /// Athena did not answer, so the flip stands and the canary stays pending. Has a message that says why.
     NotAsked(String),
-    /// The answer was not true. Has the reason.
+    /// The answer was not true, or the query failed by its own fault. Has the reason.
     Failed(String),
 }
 
-/// Runs the canary of a flip if it is pending. Returns `None` if there is nothing to run.
+/// Runs a flip's canary if it is pending, and records it as passed if it passes. Returns the result and the bytes that
+/// the query scanned, or `None` if no canary is pending.
 ///
 /// A process that dies between a flip and its canary leaves the canary pending, so the redelivered event runs it.
 pub async fn ask(
@@ -62,7 +63,8 @@ pub async fn ask(
     Ok(Some((answered, answer.scanned)))
 }
 
-/// Runs the canary of a flip if it is pending, and flips back if the answer is not true.
+/// Runs a flip's canary if it is pending, and flips the table back if the canary fails. Returns `ended`, the report of
+/// the flip, with the result added.
 pub async fn settle(
     env: &Environment,
     dataset: &Dataset,
@@ -95,8 +97,8 @@ async fn record_passed(env: &Environment, dataset: &Dataset, ulid: Ulid, flip: F
     }
 }
 
-/// Moves the table back to where it was before `failed`, if `failed` is still live. Returns what is live now, and a
-/// message about what was done.
+/// Moves the table back to where it was before `failed`, if `failed` is still live and there is no hold. Returns what
+/// is live now, and a message about what was done.
 async fn flip_back(
     env: &Environment,
     dataset: &Dataset,
@@ -128,15 +130,15 @@ async fn flip_back(
 
 /// The result of moving a table back.
 pub enum Returned {
-    /// The table was moved back. Describes where it is now.
+    /// The table was moved back. Has a description of where it is now.
     There(String),
     /// The table can't be moved back. Has the reason.
     Stays(String),
-    /// Lost the race: reload and retry.
+    /// Another writer was first: reload and retry.
     LookAgain,
 }
 
-/// Moves a loaded table back to where it was before a flip.
+/// Moves the table back to `before`, which was live before a flip.
 pub async fn return_to(
     env: &Environment,
     dataset: &Dataset,
@@ -157,7 +159,7 @@ pub async fn return_to(
             let swapped = commit(env, dataset, &target, loaded, input, cause).await?;
             Ok(swapped.map_or(Returned::LookAgain, |_| Returned::There(generation.to_string())))
         }
-        // No record has an unmanaged table's partition ranges and location template.
+        // An unmanaged table's partition ranges and location template are not on record anywhere.
         Live::Unmanaged(location) if !dataset.partition_by.is_empty() => Ok(Returned::Stays(format!(
             "it was at {location} before, and no record has the partitions of that location"
         ))),
@@ -169,7 +171,8 @@ pub async fn return_to(
     }
 }
 
-/// Moves the table to an unmanaged location, which no flip record can name. Returns `false` if it lost the race.
+/// Moves the table to an unmanaged location. Writes no flip record, because a record's target is always a generation.
+/// Returns `false` if another writer was first: reload and retry.
 async fn move_to_unmanaged(env: &Environment, dataset: &Dataset, loaded: &TableState, to: &Location) -> Result<bool> {
     loaded.recover(env, dataset).await?;
     let Some(table) = &loaded.table else { return Ok(false) };

@@ -25,14 +25,15 @@ use turntable_core::{
 /// A committed flip.
 pub struct Committed {
     pub ended: FlipReport,
+    /// The ULID of the flip record.
     pub ulid: Ulid,
     pub flip: Flip,
     /// Whether the flip record was written.
     pub recorded: bool,
 }
 
-/// Returns the update that makes the candidate live, based on the table as it was read, or the table to create if there
-/// is none.
+/// Returns the update that makes the candidate live, based on the table as it was loaded; or the table to create, if
+/// there is none.
 pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, policy: Policy) -> NextTable {
     let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
     match &loaded.table {
@@ -48,9 +49,10 @@ pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, 
     }
 }
 
-/// Commits `next`, which [`next_table`] returned for the candidate, and writes the flip record.
+/// Sends `next`, which [`next_table`] returned for the candidate, and writes the flip record. If the record can't be
+/// written, the flip still counts as committed.
 ///
-/// Returns `None` if it lost the race: reload and retry.
+/// Returns `None` if another writer was first: reload and retry.
 pub async fn commit(
     env: &Environment,
     dataset: &Dataset,
@@ -59,7 +61,7 @@ pub async fn commit(
     next: NextTable,
     cause: &Cause,
 ) -> Result<Option<Committed>> {
-    // A flip first ensures that the generation that it replaces has a flip record (invariant 4).
+    // Before a flip replaces a generation, it ensures that this generation has a flip record (invariant 4).
     let recovered = loaded.recover(env, dataset).await?.map(|(ulid, _)| ulid);
     let ulid = record::later(
         env.clock.ulid(),
@@ -72,7 +74,7 @@ pub async fn commit(
     }
     let sent = match &next {
         NextTable::Update { table, change } => {
-            // Without a token, no flip is safe.
+            // Without a token, the update could overwrite another writer's update unnoticed.
             table.token()?;
             env.catalog.update(table, change).await
         }
@@ -81,7 +83,8 @@ pub async fn commit(
     let previous = if matches!(sent, Ok(Update::Done)) {
         loaded.state.live
     } else {
-        // A conflict or an error may be the reply to a retry of this very call whose first attempt was committed.
+        // The SDK retries by itself, so a conflict or an error may be the reply to a retry whose first attempt was
+        // committed.
         let now = load_unchanged(env, dataset, &candidate.generation).await?;
         let recorded = now.flips.last() != loaded.flips.last();
         match history::settled(&candidate.generation, loaded.state.live, &now.state, recorded) {
@@ -120,10 +123,10 @@ pub async fn commit(
     Ok(Some(Committed { ended, ulid, flip, recorded: written.is_ok() }))
 }
 
-/// Loads the state of a table that did not change while it was loaded.
+/// Loads the table's state, and starts again if the table changed while its state was loaded.
 ///
-/// Otherwise the records could include a flip that was made after live was read. Treating live as newer than that flip
-/// would put a flip on record that never happened.
+/// Otherwise the records could include a flip that was made after the table was read. The candidate would then seem to
+/// have replaced the target of that flip, and a flip that never happened would be put on record.
 async fn load_unchanged(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
     let mut attempts = Attempts::on(&dataset.table);
     loop {

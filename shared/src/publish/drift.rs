@@ -1,18 +1,18 @@
-//! Detects drift by comparing the table with the last flip record, and repairs it if the dataset says so. A table has
-//! drifted when something outside Turntable has moved or changed it.
+//! Detects drift and repairs it if the dataset's `on_drift` says so. A table has drifted if something outside Turntable
+//! moved or deleted it, so that it is not where its flip records say that it should be.
 //!
 //! # Why a repair never undoes a flip that Turntable made
 //!
-//! Detection reads in this order: the table with its `VersionId`, then `_returns/`, then the flip records. The repair
-//! updates the table with that same `VersionId`. Suppose that the live generation has been live before, and that the
-//! last flip record is for another generation ([`decision::drift`]). There are two ways in which Turntable itself may
-//! be the cause:
+//! Detection reads the table with its `VersionId`, then `_returns/`, then the flip records. The repair updates the
+//! table only if it still has that `VersionId`. Suppose that the live generation has been live before, and that the
+//! last flip record names another generation, which looks like drift ([`decision::drift`]). If Turntable itself made
+//! the last move, there are two cases:
 //!
-//! - Turntable brought the generation back before the table was read. Then it had written its intent to `_returns/`
-//!   before it updated the table. Detection reads `_returns/` after the table, sees the intent, and reports no drift.
+//! - Turntable brought the generation back before detection read the table. Before such an update, Turntable writes its
+//!   intent to `_returns/`, which detection reads after the table. So detection finds the intent and reports no drift.
 //!   Only flips by events write no intent, and an event never brings back a generation that has been live before.
-//! - Turntable flips after the table was read and before the repair. Then the repair's `VersionId` is stale, its update
-//!   fails, and everything is read again.
+//! - Turntable flips the table after detection read it and before the repair. Then the repair's `VersionId` is stale,
+//!   so the repair's update fails, and everything is read again.
 
 use tracing::warn;
 use ulid::Ulid;
@@ -39,12 +39,12 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// A table's drift: where the table is, and where its flip records say that it should be.
+/// Where a drifted table is, and where its flip records say that it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// What the table's location names now.
+    /// What the table's `Location` names now.
     pub live: Live,
-    /// The generation that the last recorded flip made live.
+    /// The generation that should be live, according to the flip records.
     pub expected: Generation,
 }
 
@@ -60,7 +60,7 @@ impl Drift {
     }
 }
 
-/// Returns the drift and the table state that shows it, or `None` if there is no drift.
+/// Returns the drift, with the table state in which it was found, or `None` if there is no drift.
 ///
 /// Fails as `Conflict` if the table changes during every attempt.
 async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, TableState)>> {
@@ -76,14 +76,14 @@ async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, T
         let loaded = head.finish(env, dataset, hold).await?;
         let mut flips = loaded.recorded();
         if let (None, Some((_, last))) = (loaded.state.live.generation(), flips.last()) {
-            // If live is unmanaged, only the last flip record was loaded. That record may have been recovered late, so
-            // the records since its generation are needed too.
+            // If no managed generation is live, only the last flip record has been loaded. It may be a recovered one,
+            // written long after its flip, so the records since the start of its generation are needed too.
             flips = table_state::flips(env, dataset, Some(last.to.ulid)).await?;
         }
         let live = loaded.state.live.clone();
         let Some(expected) = decision::drift(&dataset.paths, &live, &flips, &returned) else { return Ok(None) };
-        // The records may include a flip that was made after the table was read. So it is drift only if the table is
-        // unchanged.
+        // The loaded records may include a flip that was made after the table was read. So there is drift only if the
+        // table has not changed since.
         let now = env.catalog.table(&dataset.table).await?;
         let token = |table: Option<&TableVersion>| table.and_then(|table| table.token.clone());
         if token(now.as_ref()) == token(loaded.table.as_ref()) {
@@ -92,18 +92,21 @@ async fn detect(env: &Environment, dataset: &Dataset) -> Result<Option<(Drift, T
     }
 }
 
-/// Returns whether the table may have drifted, based on state that the caller has already loaded. That state doesn't
-/// include `_returns/`, so `true` may be wrong: [`detect_drift`] decides. `false` is always right.
+/// Returns whether the table may have drifted, based on state that the caller has already loaded. That state does not
+/// include the intents in `_returns/`, so `true` may be a false alarm, and [`detect_drift`] must confirm it. `false`
+/// needs no confirmation.
 pub fn drift_suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -> bool {
     decision::drift(&dataset.paths, live, flips, &[]).is_some()
 }
 
-/// Returns the drift that [`detect_and_repair`] would detect. Changes nothing.
+/// Detects drift as [`detect_and_repair`] does, but neither reports nor repairs it. Returns `None` if there is no
+/// drift.
 pub async fn detect_drift(env: &Environment, dataset: &Dataset) -> Result<Option<Drift>> {
     Ok(detect(env, dataset).await?.map(|(drift, _)| drift))
 }
 
-/// Detects drift and reports it. Repairs it if the dataset says so and no hold prevents it.
+/// Detects drift, and reports it in the log, in a metric and in the returned report. Repairs it if the dataset's
+/// `on_drift` says so, unless something prevents the repair, such as a hold. The report then says what.
 ///
 /// Returns `None` if there is no drift.
 pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {

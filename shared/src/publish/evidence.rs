@@ -15,6 +15,7 @@ use turntable_core::{
 };
 use turntable_parquet::{columns_of, read_footer};
 
+/// What was found under a candidate's location.
 pub struct Found {
     pub objects: Vec<Object>,
     pub footers: Vec<Footer>,
@@ -23,7 +24,8 @@ pub struct Found {
 /// The largest number of footers that are read concurrently.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Lists the location's objects and reads each file's footer, with one listing and one ranged read per file.
+/// Lists the objects under a manifest's location, and reads the footer of each file. This takes one listing, and one or
+/// two ranged reads per file.
 ///
 /// Reads no footers if the objects are not exactly those in the manifest.
 pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Found> {
@@ -41,7 +43,7 @@ pub async fn gather(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<F
     Ok(Found { objects: found, footers })
 }
 
-/// Lists the location's objects, except those that Athena ignores.
+/// Lists the objects under a manifest's location, except those that Athena ignores.
 pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<Vec<Object>> {
     let location = &manifest.location;
     let listed = objects.list(location, None).await?;
@@ -52,7 +54,7 @@ pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<
             bytes: entry.size,
             etag: entry.etag,
         })
-        // Spark leaves `_SUCCESS`, and Hadoop leaves empty folders.
+        // Spark leaves a `_SUCCESS` object, and Hadoop leaves empty objects as folder markers.
         .filter(|object| !is_hidden(&object.key))
         .collect())
 }

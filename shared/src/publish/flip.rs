@@ -56,7 +56,8 @@ pub async fn attempt(
     Ok(committed.map_or(Attempt::LostRace, Attempt::Committed))
 }
 
-/// Makes a complete generation live, if the decision and the audit allow it.
+/// Makes a complete generation live, if the decision and the audit allow it, and runs its canary. Retries if another
+/// writer was first.
 pub async fn flip(
     env: &Environment,
     dataset: &Dataset,

@@ -30,7 +30,7 @@ pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generat
     }
 }
 
-/// Returns the manifest of a generation that a request named. Fails as `Input` if there is none.
+/// Reads the manifest of a generation that a request names. Fails as `Input` if there is none.
 pub(super) async fn candidate(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Manifest> {
     manifest(env, dataset, generation).await?.ok_or_else(|| {
         Error::input(format!(
@@ -40,16 +40,17 @@ pub(super) async fn candidate(env: &Environment, dataset: &Dataset, generation: 
     })
 }
 
-/// Writes a generation's manifest, if there is none yet. This completes the generation, so the manifest comes last.
+/// Writes a generation's manifest, unless it already exists. The manifest makes the generation complete, so it must be
+/// written after all files.
 ///
-/// Returns `false` if the manifest already exists: another run has the same name, or another invocation settled this
-/// one.
+/// Returns `false` if the manifest already exists: another run has the same name, or another invocation has settled
+/// this run.
 pub async fn complete(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<bool> {
     let key = dataset.paths.manifest(&manifest.generation);
     Ok(env.objects.put_new(&key, manifest.to_json().into()).await? == Put::Created)
 }
 
-/// Like [`complete`], for a run whose name no other run shares. Fails if the manifest already exists.
+/// Like [`complete`], for a run whose name no other run shares. Fails as `Corrupt` if the manifest already exists.
 pub async fn complete_new(env: &Environment, dataset: &Dataset, manifest: &Manifest) -> Result<()> {
     if complete(env, dataset, manifest).await? {
         return Ok(());

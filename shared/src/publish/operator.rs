@@ -21,11 +21,11 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// Flips back to the generation before live, or to a named one.
+/// Flips the table back to the generation that was live before the current one, or to `wanted`.
 ///
-/// The generation's structure is audited again: a swept or damaged generation is rejected. A hold does not prevent a
-/// rollback, because an operator requests both. Once a rollback has returned, no event from an export that started
-/// earlier undoes it.
+/// Audits the generation's structure again, and rejects the generation if it is damaged. Fails if sweep has deleted it.
+/// A hold does not prevent a rollback, because an operator requests both. Once a rollback has returned, no event from
+/// an export that started earlier undoes it.
 ///
 /// A rollback is idempotent: repeating the request after a lost response or a crash leaves the table where the rollback
 /// put it.
@@ -55,7 +55,8 @@ pub async fn rollback(
             ))
         })?;
         let loaded = TableState::at(env, dataset, &oldest).await?;
-        // An earlier attempt may have died before it wrote its flip record. Without the record, it can't be recognised.
+        // If an earlier attempt died before it wrote its flip record, `recover` writes the record. Without it, nothing
+        // shows that the table was rolled back.
         if loaded.recover(env, dataset).await?.is_some() {
             continue;
         }
@@ -70,7 +71,7 @@ pub async fn rollback(
                     vec![format!("the last rollback already went to {target}: name a generation to go to another one")]
                 }
             };
-            // The rollback that went there may have died before its fence.
+            // An earlier rollback to this generation may have died before it fenced the table.
             if decision::is_rolled_back(&loaded.state) && !fence(env, dataset).await? {
                 return Err(may_be_undone(dataset, &target));
             }
@@ -92,7 +93,7 @@ pub async fn rollback(
         }
         let input = next_table(dataset, &loaded, &candidate, policy);
         if let Some(swapped) = commit(env, dataset, &candidate, loaded, input, &cause).await? {
-            // A flip that loaded its state between the update and its record does not know of the rollback.
+            // Without the fence, a flip that loaded its state before the record was written could undo the rollback.
             if !swapped.recorded || !fence(env, dataset).await? {
                 return Err(may_be_undone(dataset, &target));
             }
@@ -109,8 +110,8 @@ fn may_be_undone(dataset: &Dataset, target: &Generation) -> Error {
     ))
 }
 
-/// Records that an operator wants the live generation, even though something outside Turntable brought it back, so that
-/// no repair moves the table.
+/// Records that an operator wants the live generation to stay, if something outside Turntable brought it back, so that
+/// no repair moves the table away.
 ///
 /// Returns `false` if the table has changed since it was loaded: reload and retry.
 pub(super) async fn adopt(
@@ -128,7 +129,8 @@ pub(super) async fn adopt(
         return Ok(true);
     };
     let ulid = record::later(env.clock.ulid(), [last_ulid]);
-    // The records may include a flip that was made after the table was read. Such a flip is not drift.
+    // The loaded records may include a flip that was made after the table was read, and such a flip is not drift. If
+    // there was one, this update fails.
     let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     let sent = env.catalog.update(table, &TableChange::default()).await?;
     if sent != Update::Done {
@@ -154,7 +156,8 @@ pub(super) async fn adopt(
     )))
 }
 
-/// Writes a hold. Once it has returned, only a rollback can flip the table until the release. Exports continue.
+/// Writes a hold and fences the table. Once this has returned, only a rollback can flip the table until the hold is
+/// released. Exports continue.
 pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Result<()> {
     let hold = Hold { at: env.clock.now(), reason, released: false };
     env.objects.put(&dataset.paths.hold(), record::to_json(&hold).into()).await?;
@@ -167,7 +170,7 @@ pub async fn hold(env: &Environment, dataset: &Dataset, reason: String) -> Resul
     )))
 }
 
-/// Releases the hold. Its object stays, marked as released.
+/// Releases the hold. The hold's object stays, marked as released.
 pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String>) -> Result<()> {
     let released = Hold { at: env.clock.now(), reason: reason.unwrap_or_default(), released: true };
     env.objects.put(&dataset.paths.hold(), record::to_json(&released).into()).await
@@ -176,7 +179,7 @@ pub async fn release(env: &Environment, dataset: &Dataset, reason: Option<String
 /// Fences the table: gives it a new `VersionId` and changes nothing else.
 ///
 /// A flip that loaded its state before the caller's last write then fails its version check, reloads, and sees that
-/// write. Returns whether the table is fenced. A table that does not exist needs no fence.
+/// write. Returns `false` if no attempt succeeded. A table that does not exist needs no fence.
 async fn fence(env: &Environment, dataset: &Dataset) -> Result<bool> {
     let mut attempts = Attempts::on(&dataset.table);
     while attempts.begin().is_ok() {

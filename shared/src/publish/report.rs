@@ -7,7 +7,7 @@ use turntable_core::{decision::Live, record::FlipOrigin};
 
 use super::sql_checks::Scanned;
 
-/// The outcome of a request to `flip`. All outcomes are expected; anything unexpected is an error.
+/// The outcome of a flip or a refresh. All outcomes are expected; anything unexpected is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -16,13 +16,13 @@ pub enum Outcome {
     AlreadyLive,
     /// The candidate must not replace live: for example, it is not fresher, or it has been live before.
     Stale,
-    /// The audit or the canary failed.
+    /// The audit or the canary failed, or a group's flip went back.
     Rejected,
-    /// An operator's hold prevents the flip.
+    /// An operator's hold prevents the flip. Also the outcome of a request for a hold.
     Held,
     /// The dataset's `min_interval` has not elapsed, or other members of its group have no manifest yet.
     Waiting,
-    /// The request flips nothing.
+    /// There was nothing to flip: the request was for a status or a release, for example, or drift was only reported.
     Status,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// An outcome, and what is live afterwards.
+/// The outcome of a request for one dataset, and what is live afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlipReport {
     pub outcome: Outcome,

@@ -1,4 +1,5 @@
-//! Runs an audit's checks in Athena: registers the candidate as a temporary table, queries it, and drops it again.
+//! Runs an audit's `unique` and `sql` checks in Athena: registers the candidate as a temporary table, queries that
+//! table, and drops it again.
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use turntable_core::{
     table::{AuditTable, NextTable},
 };
 
-/// A check and the bytes that it scanned, which determine its cost.
+/// A check that ran in Athena, and the bytes that it scanned, which determine its cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scanned {
     pub check: String,
@@ -22,20 +23,22 @@ pub struct Scanned {
     pub scanned: u64,
 }
 
-/// Athena's answers about a candidate.
+/// The results of a candidate's checks in Athena.
 #[derive(Debug)]
 pub struct SqlCheckResults {
-    /// The table that the answers are about: its files, format and columns.
+    /// The table that the flip would make. The results apply to its files, format and columns.
     published: NextTable,
+    /// Why checks failed. Empty if all passed.
     pub reasons: Vec<String>,
     pub scanned: Vec<Scanned>,
 }
 
-/// How many times to try `DeleteTable` on the audit table. Sweep deletes a table that is left after that.
+/// The maximum number of `DeleteTable` calls for an audit table. If all of them fail, the table is left for sweep.
 const MAX_DROP_ATTEMPTS: usize = 3;
 
 impl SqlCheckResults {
-    /// Runs all checks concurrently on a temporary table. `published` is the table that the flip would make.
+    /// Runs all checks concurrently on a temporary table with the files, format and columns of `published`, the table
+    /// that the flip would make. Creates no table if there is nothing to run.
     pub async fn of(
         env: &Environment,
         dataset: &Dataset,
@@ -50,7 +53,7 @@ impl SqlCheckResults {
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };
-            // The name has a new ULID, so a conflict can only come from a retry of this very call.
+            // The name has a new ULID, so a conflict can only mean that a retry of this call met its own first attempt.
             let created = env.catalog.create_audit_table(&audit).await;
             let answers = match created {
                 Ok(_) => Ok(run_all(env, &table.database, &questions).await),
@@ -66,7 +69,8 @@ impl SqlCheckResults {
         Ok(SqlCheckResults { published: published.clone(), reasons, scanned })
     }
 
-    /// Returns whether the answers are about this table.
+    /// Returns whether these results also apply to `published`: whether Athena would read the same files, in the same
+    /// format, with the same columns.
     pub fn is_of(&self, published: &NextTable) -> bool {
         self.published.reads_like(published)
     }
@@ -76,16 +80,16 @@ impl SqlCheckResults {
 pub struct Answer {
     /// Why the check failed; `None` if it passed.
     pub reason: Option<String>,
-    /// `None` if the query failed: Athena does not charge for failed queries.
+    /// `None` if the query failed, because Athena does not charge for failed queries.
     pub scanned: Option<Scanned>,
 }
 
-/// Runs all checks and waits for every one, so that the table is not dropped under a running query.
+/// Runs all checks and waits for all of them, even if one fails, so that the table is not dropped while a query runs.
 async fn run_all(env: &Environment, database: &str, questions: &[Question]) -> Vec<Result<Answer>> {
     join_all(questions.iter().map(|question| ask(env, database, question))).await
 }
 
-/// Runs one check. An `Input` error from the query fails the check. Any other error is returned.
+/// Runs one check. An error of kind `Input` is the query's own fault and fails the check. Any other error is returned.
 pub async fn ask(env: &Environment, database: &str, question: &Question) -> Result<Answer> {
     match env.query.run(database, &question.sql).await {
         Ok(answered) => Ok(Answer {
@@ -99,6 +103,7 @@ pub async fn ask(env: &Environment, database: &str, question: &Question) -> Resu
     }
 }
 
+/// Drops the audit table. Failures are only logged.
 async fn drop_table(env: &Environment, table: &TableName) {
     for _ in 0..MAX_DROP_ATTEMPTS {
         match env.catalog.delete(table).await {

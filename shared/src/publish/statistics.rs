@@ -47,19 +47,21 @@ fn row_group_statistics(group: &RowGroupMetaData, at: usize, data_type: &DataTyp
 }
 
 fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
-    // The deprecated min/max fields compare bytes as signed, and no minimum or maximum covers NaN.
+    // The deprecated min/max fields compare bytes as signed. A column's minimum and maximum never take NaN into
+    // account.
     if chunk.is_min_max_deprecated() || chunk.nan_count_opt().is_some_and(|count| count > 0) {
         return None;
     }
     let pair =
         |value: &dyn Fn(&[u8]) -> Option<Value>| Some((value(chunk.min_bytes_opt()?)?, value(chunk.max_bytes_opt()?)?));
     let (min, max) = pair(&|bytes| value(chunk, bytes, leaf, data_type))?;
-    // Writers truncate only strings, and not every writer marks other values as exact.
+    // Writers truncate only strings. All other values are exact, even though not every writer marks them as exact.
     let exact = !matches!(min, Value::Text(_)) || chunk.min_is_exact() && chunk.max_is_exact();
     Some(Extremes::Between { min, max, exact })
 }
 
-/// Decodes a statistic's bytes. Returns `None` for a type that no check compares.
+/// Decodes a minimum or maximum. Returns `None` if the bytes are malformed, or if no check compares values of this
+/// type.
 fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Value> {
     let whole = || match chunk {
         Chunk::Int32(_) => bytes.try_into().ok().map(|bytes| i64::from(i32::from_le_bytes(bytes))),
@@ -84,7 +86,7 @@ fn value(chunk: &Chunk, bytes: &[u8], leaf: &ColumnDescriptor, data_type: &DataT
     })
 }
 
-/// Decodes a big-endian two's complement integer of 1 to 16 bytes.
+/// Decodes a big-endian two's complement integer of 1 to 16 bytes. Returns `None` for any other length.
 fn big_endian(bytes: &[u8]) -> Option<i128> {
     let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     let mut all = [sign; 16];
@@ -92,7 +94,8 @@ fn big_endian(bytes: &[u8]) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
-/// Converts a timestamp statistic to microseconds, rounding nanoseconds down.
+/// Converts a timestamp from a footer to microseconds, rounding nanoseconds down. Returns `None` if the footer doesn't
+/// tell the unit, or if the result overflows.
 fn micros(time: i64, leaf: &ColumnDescriptor) -> Option<i64> {
     let unit = match (leaf.logical_type_ref(), leaf.converted_type()) {
         (Some(LogicalType::Timestamp(timestamp)), _) => timestamp.unit,
@@ -119,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the footer of a file with one column `c`.
+    /// Returns the footer of a file whose only column, `c`, contains `array`.
     fn footer(array: ArrayRef) -> ParquetMetaData {
         let batch = RecordBatch::try_from_iter([("c", array)]).unwrap();
         let mut file = Vec::new();
@@ -129,7 +132,7 @@ mod tests {
         ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(file)).unwrap()
     }
 
-    /// Writes the footer without the column's null count, as some writers do, and reads it back.
+    /// Writes the footer with `statistics`, which lack the null count as some writers' do, and reads it back.
     fn without_null_count(footer: ParquetMetaData, statistics: Chunk) -> ParquetMetaData {
         let mut footer = footer.into_builder();
         let mut groups = footer.take_row_groups();

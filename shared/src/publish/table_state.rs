@@ -1,4 +1,4 @@
-//! Loads a table's state: the table itself, and everything that a decision about it needs.
+//! Loads a table's state: the table itself, and everything else that a decision about it is based on.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use turntable_core::{
     table::TableVersion,
 };
 
-/// A table's state, as a decision needs it.
+/// Everything that a decision about a table is based on.
 pub struct TableState {
-    /// The table, or `None` if it does not exist. It was read before everything else here, and so was its `VersionId`.
+    /// The table with its `VersionId`, or `None` if it does not exist. It was read before all the other fields.
     pub table: Option<TableVersion>,
     pub state: FlipState,
-    /// `None` if live is unmanaged.
+    /// The live generation's manifest. `None` if no managed generation is live, or if the manifest is missing.
     pub live_manifest: Option<Manifest>,
-    /// The ULIDs of `state.flips`, in the same order.
+    /// The ULIDs of the flip records in `state.flips`, in the same order.
     pub flips: Vec<Ulid>,
 }
 
@@ -35,7 +35,9 @@ pub struct TableState {
 const MAX_CONCURRENT_READS: usize = 16;
 
 impl TableState {
-    /// Loads the table first, then the rest. Any later change to the table makes the loaded `VersionId` stale.
+    /// Loads the table first, then the rest, so that any later change to the table makes the loaded `VersionId` stale.
+    ///
+    /// How many flip records are loaded depends on `candidate`: see [`history::since`].
     pub async fn at(env: &Environment, dataset: &Dataset, candidate: &Generation) -> Result<TableState> {
         let table = env.catalog.table(&dataset.table).await?;
         let live = live_of(env, dataset, table.as_ref()).await?;
@@ -59,7 +61,8 @@ impl TableState {
         TableState { table, state, live_manifest, flips }
     }
 
-    /// Ensures that a managed live generation has a flip record. Returns the record if it had to be written.
+    /// Ensures that the live generation, if it is managed, has a flip record. Returns the record if it had to be
+    /// written.
     pub async fn recover(&self, env: &Environment, dataset: &Dataset) -> Result<Option<(Ulid, Flip)>> {
         if let Some(live) = self.state.live.generation().filter(|live| self.state.was_live(live)) {
             return self.recover_return(env, dataset, live).await;
@@ -80,8 +83,8 @@ impl TableState {
         Ok(Some((ulid, flip)))
     }
 
-    /// Writes the record of the flip that brought live back, if that record is missing. Returns the record if it was
-    /// written.
+    /// Writes the missing record of a flip that brought `live` back, if an intent for it in `_returns/` is later than
+    /// the last flip record. Returns the record if it was written.
     async fn recover_return(
         &self,
         env: &Environment,
@@ -92,8 +95,8 @@ impl TableState {
         let returned = returned(env, dataset, &live).await?;
         let last_return = returned.into_iter().max_by_key(|returned| returned.flip);
         let Some(returned) = last_return.filter(|returned| returned.flip > last_ulid) else { return Ok(None) };
-        // If the table has changed, the last record may describe a flip away from live, and the intent may never have
-        // been carried out.
+        // If the table has changed since it was loaded, the last record may be of a flip away from `live`, and the
+        // intent may never have been carried out.
         if !self.is_current(env, dataset).await? {
             return Ok(None);
         }
@@ -110,30 +113,31 @@ impl TableState {
         Ok(Some((returned.flip, flip)))
     }
 
-    /// Returns whether the table still has the `VersionId` that was read. If so, nothing read since is from a later
-    /// flip.
+    /// Returns whether the table still has the `VersionId` that was loaded. If so, no flip was made while the rest of
+    /// the state was loaded.
     pub async fn is_current(&self, env: &Environment, dataset: &Dataset) -> Result<bool> {
         let now = env.catalog.table(&dataset.table).await?;
         let version = |table: &Option<TableVersion>| table.as_ref().and_then(|table| table.token.clone());
         Ok(version(&self.table) == version(&now))
     }
 
-    /// Returns the loaded flips with their ULIDs.
+    /// Returns the loaded flip records with their ULIDs, oldest first.
     pub fn recorded(&self) -> Vec<(Ulid, Flip)> {
         self.flips.iter().copied().zip(self.state.flips.iter().cloned()).collect()
     }
 
-    /// Returns the last flip on record.
+    /// Returns the last flip record with its ULID.
     pub fn last_flip(&self) -> Option<(Ulid, Flip)> {
         self.flips.last().copied().zip(self.state.flips.last().cloned())
     }
 }
 
-/// The part of a table's state that must be loaded first. The rest can be loaded while other objects are read.
+/// The part of a table's state that must be loaded first. The caller can load the rest ([`TableHead::finish`]) while it
+/// reads other objects.
 pub struct TableHead {
     pub table: Option<TableVersion>,
     pub live: Live,
-    /// `None` if live is unmanaged.
+    /// The live generation's manifest. `None` if no managed generation is live, or if the manifest is missing.
     pub live_manifest: Option<Manifest>,
 }
 
@@ -146,12 +150,13 @@ impl TableHead {
         Ok(TableHead { table, live, live_manifest })
     }
 
-    /// Reads the operator's hold. A hold that is written later makes the loaded `VersionId` stale.
+    /// Reads the operator's hold. A hold that is written after this read also fences the table, so it makes the loaded
+    /// `VersionId` stale.
     pub async fn hold(&self, env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
         hold(env, dataset).await
     }
 
-    /// Completes the state with the hold from [`TableHead::hold`] and the flip records.
+    /// Loads the flip records, and returns the complete state, which includes them and `hold`.
     pub async fn finish(self, env: &Environment, dataset: &Dataset, hold: Option<Hold>) -> Result<TableState> {
         let since = self.live.generation().map(|generation| generation.ulid);
         let flips = flips(env, dataset, since).await?;
@@ -159,7 +164,8 @@ impl TableHead {
     }
 }
 
-/// Returns what is live. Fails if `flip` would refuse the table, so that no work is wasted.
+/// Returns what is live, for the build of a generation that is to replace it. Fails if a flip would refuse the table
+/// anyway, so that nothing is built in vain.
 pub async fn live_to_follow(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let live = live(env, dataset).await?;
     if live == Live::NoTable && !dataset.create {
@@ -176,7 +182,8 @@ pub async fn partition_keys(env: &Environment, dataset: &Dataset) -> Result<Opti
     Ok(env.catalog.table(&dataset.table).await?.map(|table| table.partition_keys))
 }
 
-/// Returns what the Glue table's `Location` names.
+/// Returns what the Glue table's `Location` names. Fails if a flip can't move the table: see [`flippable_location`].
+/// Also fails if the table's partition keys are not those in the dataset's configuration.
 pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Live> {
     let table = env.catalog.table(&dataset.table).await?;
     live_of(env, dataset, table.as_ref()).await
@@ -194,7 +201,7 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
     Ok(Live::of(&dataset.paths, location.as_ref()))
 }
 
-/// Returns the table's location. Fails if a flip can't change it: see [`TableVersion::flippable_location`].
+/// Returns the table's location. Fails if a flip can't change this location: see [`TableVersion::flippable_location`].
 pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Result<Location> {
     let registered = table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
     table.flippable_location(registered)
@@ -202,7 +209,7 @@ pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Resu
 
 /// Checks that the table's partition keys are those in the dataset's configuration.
 ///
-/// A flip does not change partition keys: the columns would have to change too, and queries name the old keys.
+/// A flip does not change partition keys, because the columns would have to change too, and queries name the old keys.
 fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
     if keys.iter().map(|key| &key.name).eq(&dataset.partition_by) {
         return Ok(());
@@ -225,7 +232,7 @@ async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Res
     }
 }
 
-/// Returns the intents in `_returns/` to bring this generation back. They may never have been carried out.
+/// Reads the intents in `_returns/` to bring `generation` back. An intent may never have been carried out.
 pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Vec<RevertIntent>> {
     let after = dataset.paths.revert_intent(history::bound(generation.ulid));
     let listed = env.objects.list(&dataset.paths.revert_intents(), Some(&after)).await?;
@@ -245,7 +252,8 @@ pub async fn hold(env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> 
     Ok(hold.filter(|hold| !hold.released))
 }
 
-/// Reads the flip records since a ULID's time, in order. If `since` is `None`, reads only the very last record.
+/// Reads the flip records that are not older than the time in `since`, oldest first. If `since` is `None`, reads only
+/// the last record.
 pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) -> Result<Vec<(Ulid, Flip)>> {
     let after = since.map(|since| dataset.paths.flip(history::bound(since)));
     let listed = env.objects.list(&dataset.paths.flips(), after.as_ref()).await?;
@@ -256,16 +264,16 @@ pub async fn flips(env: &Environment, dataset: &Dataset, since: Option<Ulid>) ->
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Reads one flip record. Returns `None` if the key is not that of a flip record, or if sweep has deleted the record,
-/// which no decision needs then.
+/// Reads one flip record. `ulid` comes from its key, and is `None` if the key is not a flip record's. Returns `None` in
+/// that case, and if sweep has deleted the record: sweep deletes only records that no decision needs any more.
 async fn read_flip(objects: Arc<dyn Objects>, ulid: Option<Ulid>, key: Key) -> Result<Option<(Ulid, Flip)>> {
     let Some(ulid) = ulid else { return Ok(None) };
     let json = objects.get(&key).await?;
     json.map(|json| Ok((ulid, record::from_json(&key, &json)?))).transpose()
 }
 
-/// Checks that a generation is not being deleted. The caller must check after it reads the table's `VersionId` and
-/// before the audit: see the proof in `sweep`.
+/// Fails as `Conflict` if sweep is deleting the generation. The caller must check this after it reads the table's
+/// `VersionId` and before it audits the generation: see the proof in `sweep`.
 pub async fn ensure_not_deleting(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<()> {
     match env.objects.head(&dataset.paths.sweeping(generation)).await? {
         None => Ok(()),

@@ -19,15 +19,16 @@ use turntable_core::{
     sweep::OldestQuery,
 };
 
+/// The detailed status of one dataset.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub hold: Option<Hold>,
-    /// A message about the table's drift. `None` if it hasn't drifted.
+    /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip")]
     pub drift: Option<String>,
     /// The last flip on record.
     pub last_flip: Option<Flip>,
-    /// The complete generations, newest first, at most 20.
+    /// The newest complete generations, at most 20, newest first.
     pub generations: Vec<Known>,
     pub next_sweep: NextSweep,
 }
@@ -43,7 +44,7 @@ pub struct Known {
     pub age_seconds: i64,
     pub rows: u64,
     pub bytes: u64,
-    /// The last flip to this generation.
+    /// The last flip to this generation. `None` if there is none on record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flipped: Option<Flipped>,
 }
@@ -59,7 +60,7 @@ pub enum Place {
     Candidate,
 }
 
-/// Who or what flipped to a generation, when and why.
+/// Who or what made a generation live, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flipped {
     pub at: Timestamp,
@@ -70,11 +71,11 @@ pub struct Flipped {
     pub canary: Option<Canary>,
 }
 
-/// What a sweep would do now. Status does not query Athena for running queries, so a sweep may also keep generations
-/// that running queries may still read.
+/// What a sweep would do now. Status does not ask Athena which queries are running, so the sweep itself may also keep
+/// generations that running queries may still read.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NextSweep {
-    /// Why the sweep would skip this dataset and delete nothing.
+    /// Why the sweep would skip this dataset and delete nothing. `None` if it would not skip the dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     pub deletes: Vec<Fate>,
@@ -86,7 +87,8 @@ pub struct NextSweep {
 pub struct Fate {
     pub generation: Generation,
     pub reason: String,
-    /// When a kept generation may be deleted, if nothing else happens.
+    /// When a kept generation may be deleted, if nothing else happens. `None` if this is unknown, or if the sweep would
+    /// delete the generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -94,7 +96,7 @@ pub struct Fate {
 /// The largest number of generations that a status lists.
 const MAX_GENERATIONS: usize = 20;
 
-/// Returns what is live and the dataset's status.
+/// Returns a report of what is live, and the dataset's detailed status.
 pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
     let now = env.clock.now();
     let (seen, hold) = futures::try_join!(sweep::load(env, dataset), publish::held(env, dataset))?;

@@ -17,14 +17,17 @@ use turntable_core::{
 
 /// The largest number of datasets that are loaded concurrently.
 ///
-/// Each takes about six requests: the table, the live generation's manifest, the hold, the list of flips since live,
-/// the last flip, and the list of manifests. A member of a group takes two more.
+/// Loading one takes about six requests: for the table, the live generation's manifest, the hold, the list of flip
+/// records since the live generation, the last flip record, and the list of manifests. A member of a group takes two
+/// more, for the group's record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
+/// The status of all datasets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Overview {
     /// Always `status`.
     pub outcome: Outcome,
+    /// When the status was loaded.
     pub at: Timestamp,
     /// One message per dataset that needs an operator's attention.
     pub attention: Vec<String>,
@@ -50,6 +53,7 @@ pub struct DatasetSummary {
     /// When the last flip was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped_at: Option<Timestamp>,
+    /// Who or what made the last flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
     /// The newest complete generation that is newer than live and has never been live. It was rejected or held, or its
@@ -62,16 +66,16 @@ pub struct DatasetSummary {
     /// A message about a flip of the dataset's group that is in flight or was left unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
-    /// A message about the table's drift. `None` if it hasn't drifted.
+    /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// Why the status could not be loaded.
+    /// Why the status could not be loaded. `None` if it was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Returns the status of all datasets. If one can't be loaded, its summary has the error, and the others are
-/// unaffected.
+/// Returns the status of all datasets. If a dataset can't be loaded, its summary has the error, and the other datasets
+/// are unaffected.
 pub async fn overview(env: &Environment, config: &Config) -> Overview {
     let now = env.clock.now();
     let standings = config.datasets().map(|dataset| async move {
@@ -147,7 +151,7 @@ impl DatasetSummary {
         let DatasetSummary { dataset, .. } = self;
         match self {
             DatasetSummary { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
-            // The message begins with the table's name.
+            // The drift message already begins with the table's name.
             DatasetSummary { drift: Some(drift), .. } => Some(drift.clone()),
             DatasetSummary { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
             DatasetSummary { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),

@@ -27,7 +27,8 @@ use crate::{
     },
 };
 
-/// Makes the group run that a generation belongs to live, if the decisions and audits allow it: all members, or none.
+/// Makes the group run that contains `generation` of `dataset` live. Flips all members or none: every member's decision
+/// and audit must allow it.
 pub async fn flip(
     env: &Environment,
     group: &Group<'_>,
@@ -100,6 +101,7 @@ pub async fn flip(
     }
 }
 
+/// Returns the set of generations that the flip makes live.
 fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, by: FlipOrigin) -> Set {
     let (as_of, since) = (candidates.iter().map(|(_, manifest)| manifest.as_of).min(), env.clock.now());
     let tables = candidates.iter().map(|(dataset, manifest)| {
@@ -110,14 +112,14 @@ fn set(env: &Environment, candidates: &[(&Dataset, Manifest)], run: &GroupRun, b
     Set { run: run.run, as_of: as_of.unwrap_or(since), since, by, why: None, tables: tables.collect() }
 }
 
-/// The manifests in a group run.
+/// The manifests of a group run.
 enum Candidates<'a> {
     All(Vec<(&'a Dataset, Manifest)>),
     /// The members that have no manifest yet.
     Missing(Vec<String>),
 }
 
-/// Reads the manifests of all members.
+/// Reads the manifest of every member.
 async fn candidates<'a>(env: &Environment, group: &Group<'a>, run: &GroupRun) -> Result<Candidates<'a>> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for member in &group.members {

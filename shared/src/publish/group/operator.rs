@@ -24,8 +24,8 @@ use turntable_core::{
     record::{FlipOrigin, Hold},
 };
 
-/// Flips all members back to the set that was live before the current one, or to the set that has the named generation
-/// of `dataset`.
+/// Flips all members back to the set that was live before the current one, or to the set that contains the generation
+/// `wanted` of `dataset`.
 ///
 /// A hold does not prevent a rollback. Once a rollback has returned, no event from an export that started earlier
 /// undoes it.
@@ -106,13 +106,13 @@ fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
     )))
 }
 
-/// Writes a hold for all members. Once it has returned, only a rollback can flip them until the release. Exports
-/// continue.
+/// Writes a hold for the whole group. Once this has returned, only a rollback can flip the members until the hold is
+/// released. Exports continue.
 pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
     write_hold(env, group, Hold { at: env.clock.now(), reason, released: false }).await
 }
 
-/// Releases the group's hold, and members' own holds from before they joined the group.
+/// Releases the group's hold, and any holds that were set on single members before they joined the group.
 pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
         if table_state::hold(env, member).await?.is_some() {
@@ -123,7 +123,8 @@ pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String
     write_hold(env, group, Hold { at: env.clock.now(), reason, released: true }).await
 }
 
-/// Writes a hold to the group's record. Finishes a flip in flight first: a hold never stops one midway.
+/// Writes `hold` to the group's record. If a flip is in flight, finishes it first, because a hold must not stop a flip
+/// halfway.
 async fn write_hold(env: &Environment, group: &Group<'_>, hold: Hold) -> Result<()> {
     let mut attempts = Attempts::on(group.name.record());
     loop {

@@ -22,10 +22,10 @@ use turntable_core::{
     table::NextTable,
 };
 
-/// The largest number of members that are loaded, or audited, concurrently.
+/// The largest number of members whose state is loaded, or whose candidate is audited, concurrently.
 const MAX_CONCURRENT_MEMBERS: usize = 8;
 
-/// A member with its loaded state and the decision about it.
+/// A member with its candidate, the loaded state of its table, and the decision about it.
 pub struct Prepared<'a> {
     dataset: &'a Dataset,
     candidate: Manifest,
@@ -34,6 +34,7 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// Returns the member's name and the decision about its candidate.
     pub fn decision(&self) -> (&str, Decision) {
         (&self.dataset.name, self.decision.clone())
     }
@@ -44,14 +45,14 @@ impl Prepared<'_> {
     }
 }
 
-/// Everything that a member's `UpdateTable` needs.
+/// Everything that is needed to move a member's table to its candidate.
 pub struct Ready {
     pub candidate: Manifest,
     pub loaded: TableState,
     pub input: NextTable,
 }
 
-/// Loads the state of all candidates and decides about each.
+/// Loads the state of every candidate's table, and decides whether the candidate may go live.
 pub async fn all<'a>(
     env: &Environment,
     candidates: &[(&'a Dataset, Manifest)],
@@ -73,20 +74,22 @@ async fn prepare_one<'a>(
     Ok(Prepared { dataset, candidate, loaded, decision })
 }
 
-/// Returns what is live for each member, by dataset.
+/// Returns what was live for each member when its state was loaded, by dataset.
 pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
 }
 
-/// The verdict on all members.
+/// The verdict on all members' candidates.
 pub enum GroupAudit {
-    /// The tables that the flip would create. `None` for a member that is already live.
+    /// All candidates passed. Has the table that the flip would make for each member, in the order of the members, or
+    /// `None` if the member's candidate is already live.
     Passed(Vec<Option<NextTable>>),
-    /// Every reason against every member.
+    /// At least one candidate failed. Has every reason against every candidate.
     Rejected(Vec<String>),
 }
 
-/// Audits all members. `asked` keeps Athena's answers for a retry.
+/// Audits all members' candidates, except those that are already live. `asked` keeps Athena's results by dataset, so
+/// that a retry can reuse them.
 pub async fn audit(
     env: &Environment,
     prepared: &[Prepared<'_>],
@@ -107,6 +110,7 @@ pub async fn audit(
     Ok(if against.is_empty() { GroupAudit::Passed(inputs) } else { GroupAudit::Rejected(against) })
 }
 
+/// The table that the flip would make, the reasons against the candidate, and Athena's results.
 type Audited = (Option<NextTable>, Vec<String>, Option<SqlCheckResults>);
 
 async fn audit_one(env: &Environment, prepared: &Prepared<'_>, mut asked: Option<SqlCheckResults>) -> Result<Audited> {
@@ -127,7 +131,7 @@ pub fn scanned(asked: &BTreeMap<String, SqlCheckResults>) -> Vec<Scanned> {
     asked.iter().flat_map(of).collect()
 }
 
-/// Returns what each member that must be moved needs for its move, by dataset.
+/// Returns what is needed to move each table, by dataset. Leaves out the members whose candidates are already live.
 pub fn ready(prepared: Vec<Prepared<'_>>, inputs: Vec<Option<NextTable>>) -> BTreeMap<String, Ready> {
     let both = prepared.into_iter().zip(inputs);
     let ready = both.filter_map(|(Prepared { dataset, candidate, loaded, .. }, input)| {

@@ -14,8 +14,9 @@ pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Recor
     Ok(Some(store::read(env, group).await?.record))
 }
 
-/// Returns the generations of a member that readers may have found in the group's record, each with the time when the
-/// record stopped naming it. `None` means that the record still names it. Empty for a dataset without a group.
+/// Returns the dataset's generations that its group's record names or has named, so that readers may still read them.
+/// Each has the time when the record stopped naming it, or `None` if the record still does. Returns an empty map for a
+/// dataset without a group.
 pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let record = record(env, dataset).await?;
     Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())
@@ -23,8 +24,9 @@ pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Gene
 
 /// Returns why a member's drift must not be repaired, or `None` if it may be repaired.
 ///
-/// A repair brings the table back to its last flip. It must wait while a flip of the group is in flight. It must not
-/// happen if the group's record names another generation as live: the table would no longer match the other members.
+/// A repair moves the table back to `last`, the target of its last flip. It must wait while a flip of the group is in
+/// flight. It must not happen if the group's record names another generation as live, because the table would then no
+/// longer match the other members.
 pub async fn against_repair(env: &Environment, dataset: &Dataset, last: Generation) -> Result<Option<String>> {
     let Some(group) = &dataset.group else { return Ok(None) };
     let record = store::read(env, group).await?.record;

@@ -22,7 +22,8 @@ pub struct GroupFlipReport {
     pub previous: BTreeMap<String, Live>,
     /// The checks that ran in Athena, with the bytes that each scanned.
     pub checks: Vec<Scanned>,
-    /// The time from the first `UpdateTable` to the last flip record. `None` if no `UpdateTable` was sent.
+    /// How long this invocation's first attempt to move all tables forward took, including their flip records. `None`
+    /// if it made no such attempt.
     pub between: Option<Duration>,
 }
 
@@ -32,7 +33,7 @@ impl GroupFlipReport {
         GroupFlipReport { outcome, run, reasons, live, previous, checks: Vec::new(), between: None }
     }
 
-    /// Fills in what is live now for every member.
+    /// Reads what is live now for every member, and adds it to the report.
     pub(super) async fn with_live(self, env: &Environment, group: &Group<'_>) -> Result<GroupFlipReport> {
         let mut live = BTreeMap::new();
         for member in &group.members {

@@ -1,5 +1,5 @@
-//! Carries out the flip that a group's record names, forward or back. Any invocation that finds such a flip resumes it:
-//! see the proof in [`super`].
+//! Carries out the flip that a group's record says is in flight, forward or back. Any invocation that finds a flip in
+//! flight resumes it: see the proof in [`super`].
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,8 @@ use turntable_core::{
 /// The largest number of tables that are moved concurrently.
 const MAX_CONCURRENT_TABLES: usize = 16;
 
-/// After this many attempts without an answer from Glue or S3, the group is flipped back.
+/// The number of attempts to move all tables forward that Glue or S3 may leave unanswered before the group is flipped
+/// back.
 const MAX_UNANSWERED: usize = 3;
 
 /// Who finished a flip.
@@ -49,7 +50,8 @@ pub enum Settled {
     ByOthers,
 }
 
-/// Finishes the flip in flight. `ready` has the tables that were prepared before the flip started.
+/// Finishes the group's flip in flight, forward or back. `ready` contains the moves that this invocation prepared
+/// before it started the flip, by dataset; it is empty if another invocation started the flip.
 pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<String, Ready>) -> Result<Settled> {
     let (mut target, mut unanswered, mut between) = (None, 0, None);
     let mut attempts = Attempts::on(group.name.record());
@@ -95,12 +97,12 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
             Forward::Failed(why) => why,
         };
         warn!(group = %group.name, run = %flipping.to.run, why = failed, "group goes back");
-        // If another invocation replaced the record first, the next attempt reads what it wrote.
+        // If another invocation has replaced the record first, the next attempt reads the new one.
         found.replace(env, group.name, &found.record.turned(failed)).await?;
     }
 }
 
-/// Returns how much history the record keeps: the largest value of each setting among the members.
+/// Returns how long the record keeps earlier sets: for each setting, the largest value among the members.
 fn memory(group: &Group<'_>) -> Memory {
     let retain = || group.members.iter().map(|member| member.retain);
     Memory {
@@ -111,16 +113,17 @@ fn memory(group: &Group<'_>) -> Memory {
 
 /// The result of moving all tables forward.
 enum Forward<'a> {
-    /// All tables are at their targets. Has the state of each table, read after the last one was moved.
+    /// All tables are at their targets. Has each table's state, read after the last table was moved.
     All(Vec<(&'a Dataset, &'a Member, TableState)>),
-    /// Lost a race: reload and retry.
+    /// Another writer has changed a table or the group's record: reload and retry.
     LookAgain,
-    /// Glue or S3 did not answer.
+    /// Glue or S3 did not answer. Has a message that names the tables.
     Unanswered(String),
-    /// The flip can't be carried out.
+    /// The flip can't be carried out. Has the reasons.
     Failed(String),
 }
 
+/// The results of the members' canaries.
 #[derive(Default)]
 struct Canaries {
     /// Messages from canaries that failed.
@@ -130,7 +133,7 @@ struct Canaries {
     checks: Vec<Scanned>,
 }
 
-/// The flip in flight, as the record describes it.
+/// A flip in flight, as the group's record describes it.
 struct GroupFlip<'a> {
     env: &'a Environment,
     group: &'a Group<'a>,
@@ -138,8 +141,8 @@ struct GroupFlip<'a> {
 }
 
 impl<'a> GroupFlip<'a> {
-    /// Returns the members in the flip with their current configuration. Fails with a message if one is no longer a
-    /// member.
+    /// Returns the members in the flip, each with its current configuration. Fails with a message if one of them has
+    /// left the group.
     fn members(&self) -> Result<Vec<(&'a Dataset, &'a Member)>, String> {
         let of = |(name, member): (&String, &'a Member)| {
             let dataset = self.group.member(name);
@@ -148,7 +151,8 @@ impl<'a> GroupFlip<'a> {
         self.flipping.to.tables.iter().map(of).collect()
     }
 
-    /// Moves all tables to their targets. Sets `between` to the time that the first attempt took.
+    /// Moves all tables to their targets. Prepares a table first if it is missing from `ready`. The first attempt sets
+    /// `between` to the time that it took.
     async fn forward(&self, mut ready: BTreeMap<String, Ready>, between: &mut Option<Duration>) -> Result<Forward<'a>> {
         let members = match self.members() {
             Ok(members) => members,
@@ -179,7 +183,7 @@ impl<'a> GroupFlip<'a> {
         if again {
             return Ok(Forward::LookAgain);
         }
-        // If each table is still at its target after the last one was moved, all were live together.
+        // If every table is still at its target after the last one was moved, all were live at the same time.
         let mut looks = Vec::new();
         for (dataset, member) in members {
             let loaded = TableState::at(self.env, dataset, &member.generation).await?;
@@ -195,7 +199,8 @@ impl<'a> GroupFlip<'a> {
         self.flipping.step(&dataset.name, loaded.state.live.location(&dataset.paths).as_ref())
     }
 
-    /// Moves one table to its target. Returns `false` if it lost the race: reload and retry.
+    /// Moves one table to its target, if it is not there yet. Returns `false` if the table or the group's record has
+    /// changed in the meantime: reload and retry.
     async fn move_forward(&self, dataset: &Dataset, member: &Member, ready: Option<Ready>) -> Result<bool> {
         let to = &self.flipping.to;
         let ready = match ready {
@@ -207,7 +212,7 @@ impl<'a> GroupFlip<'a> {
                     Step::Move => {}
                     Step::Elsewhere => return Err(moved_by_others(dataset, &loaded)),
                 }
-                // The record must be read after the table's `VersionId` (see the proof).
+                // The record must be read after the table's `VersionId`: see the proof in `mod.rs`.
                 let now = store::read(self.env, self.group.name).await?.record.flipping;
                 if now.as_ref() != Some(self.flipping) {
                     return Ok(false);
@@ -221,7 +226,7 @@ impl<'a> GroupFlip<'a> {
         Ok(commit(self.env, dataset, &candidate, loaded, input, &cause).await?.is_some())
     }
 
-    /// Ensures that every flip is on record, and runs all pending canaries.
+    /// Ensures that each member's flip has a record, and runs the canaries that are pending.
     async fn canaries(&self, looks: Vec<(&Dataset, &Member, TableState)>) -> Result<Canaries> {
         let mut canaries = Canaries::default();
         for (dataset, member, loaded) in looks {
@@ -239,13 +244,14 @@ impl<'a> GroupFlip<'a> {
         Ok(canaries)
     }
 
-    /// Moves back every table that has been moved, and makes stale every `VersionId` that was read for this flip.
+    /// Moves back every table that this flip has moved, and fences every table that it has not moved yet, so that every
+    /// `VersionId` that was read for this flip is stale.
     ///
     /// Returns a message for each table that can't be moved back.
     async fn go_back(&self) -> Result<Vec<String>> {
         let tables: Vec<_> =
             self.flipping.to.tables.iter().map(|(name, member)| self.move_back(name, member)).collect();
-        // Move all tables back, even if one of them fails.
+        // An error for one table must not keep the others from being moved back.
         let ended: Vec<_> = stream::iter(tables).buffered(MAX_CONCURRENT_TABLES).collect().await;
         let mut left = Vec::new();
         for (ended, name) in ended.into_iter().zip(self.flipping.to.tables.keys()) {
@@ -295,7 +301,8 @@ impl<'a> GroupFlip<'a> {
         }
     }
 
-    /// Returns the older of the two generations that the table may be at. All flips since then must be loaded.
+    /// Returns the older of the two generations that the flip moves the table between. The flip records must be loaded
+    /// since the start of that generation.
     fn oldest(&self, dataset: &Dataset, member: &Member) -> Generation {
         let from = self.flipping.from.get(&dataset.name).and_then(Option::as_ref);
         let from = from.and_then(|from| dataset.paths.parse_generation(from));
@@ -324,7 +331,8 @@ fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
     ))
 }
 
-/// Prepares a table's move with an audit of its structure only.
+/// Audits only the structure of a member's generation, and returns what its `UpdateTable` needs. Fails as `Rejected` if
+/// the audit fails.
 ///
 /// The generation has already passed its checks: before this flip started or, for a rollback, before it first went
 /// live.
@@ -345,13 +353,13 @@ pub async fn ready(
     Ok(Ready { candidate, loaded, input })
 }
 
-/// Fences the table: makes stale every `VersionId` that was read before. Returns `false` if it lost the race: reload
-/// and retry.
+/// Fences the table, so that every `VersionId` that was read before is stale. Returns `false` if the table may not be
+/// fenced yet: reload and retry. A table that does not exist needs no fence.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableState) -> Result<bool> {
     let Some(table) = loaded.table.as_ref().filter(|table| table.token.is_some()) else { return Ok(true) };
     match env.catalog.update(table, &TableChange::default()).await {
         Ok(sent) => Ok(sent == Update::Done),
-        // The next attempt finds out whether the update was made.
+        // Whether or not the update was made, the next attempt sends another one.
         Err(error) if error.kind() == Kind::Unavailable => {
             warn!(dataset = dataset.name, error = error.report(), "table not fenced yet");
             Ok(false)

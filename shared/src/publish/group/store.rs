@@ -1,4 +1,5 @@
-//! Reads and replaces a group's record in S3. A replacement requires the ETag that was read.
+//! Reads and replaces a group's record in S3. A replacement succeeds only if the record still has the ETag that was
+//! read.
 
 use crate::{environment::Environment, publish::attempts::Attempts};
 use turntable_core::{
@@ -9,7 +10,7 @@ use turntable_core::{
     record,
 };
 
-/// A record as it was read, with its ETag.
+/// A group's record as it was read, with its ETag.
 pub struct Found {
     pub record: Record,
     /// The record's ETag. `None` if the object does not exist yet.
@@ -35,7 +36,8 @@ pub async fn read(env: &Environment, group: &Group) -> Result<Found> {
 }
 
 impl Found {
-    /// Replaces the record that was read. Returns `false` if it lost the race: read again and retry.
+    /// Replaces the record with `with`, if it has not changed since it was read. Returns `false` if it has: read it
+    /// again and retry.
     pub async fn replace(&self, env: &Environment, group: &Group, with: &Record) -> Result<bool> {
         let (key, json) = (group.record(), record::to_json(with).into());
         match &self.etag {
