@@ -23,12 +23,12 @@ impl Readers {
         Readers { query, asked: Mutex::default() }
     }
 
-    /// Returns the start of the oldest running query in the dataset's workgroups.
+    /// Returns when the oldest query that is still queued or running in the dataset's workgroups was submitted.
     ///
-    /// Returns `NotAsked` if the dataset has no workgroups, or if Athena refuses the request because of the
-    /// configuration. Fails if Athena does not answer.
+    /// Returns `NotAsked` if the dataset has no workgroups, or if the permission to list their queries is missing.
+    /// Fails if Athena does not answer.
     pub async fn oldest_query(&self, dataset: &Dataset, state: &SweepState) -> Result<OldestQuery> {
-        // A single generation is usually the live one, which is never deleted, so there is nothing to ask.
+        // A single generation is either live, and so never deleted, or has never been live, and so has no readers.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }
