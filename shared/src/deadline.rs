@@ -14,8 +14,8 @@ pub struct Deadline {
 const MAX_MARGIN: Duration = Duration::from_secs(30);
 
 impl Deadline {
-    /// Returns the deadline for an invocation that starts now and that Lambda kills after `time`. The deadline is
-    /// earlier than that by a tenth of `time`, but by no more than 30 s.
+    /// Returns the deadline for an invocation that starts now and that Lambda kills after `time`. The margin between
+    /// the two is a tenth of `time`, but no more than 30 s.
     pub fn after(time: Duration) -> Self {
         let began = Instant::now();
         Self { began, at: began + time - MAX_MARGIN.min(time / 10) }

@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`export`] | builds generations (source → data files → manifest) for one dataset or a group, or starts engine runs |
+//! | [`export`] | builds generations (source → data files → manifest) for datasets and groups, or starts engine runs |
 //! | [`engine`] | starts and settles the runs of Athena and Glue jobs, which write the files themselves |
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
 //! | [`optout`] | merges unread drops into the next generation of an opt-out table, and maintains its views |
@@ -10,7 +10,8 @@
 //! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | reports the state of one dataset or of all |
 //! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
-//! | [`environment`], [`clock`], [`deadline`], [`lambda`], [`metric`] | provide clients, time and randomness, deadlines, the Lambda runtime, metrics |
+//! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
+//! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
 //! Everything that only decides is in `turntable-core`. It is re-exported here so that the handlers depend on one
 //! crate.

@@ -9,7 +9,7 @@ use turntable::config::{Config, LAPTOP_ONLY, Position};
 pub struct Datasets {
     /// The text as it is in the file.
     pub written: String,
-    /// The text with all placeholders replaced.
+    /// The text with the placeholders replaced, except in comment lines.
     pub text: String,
     pub config: Config,
 }

@@ -9,8 +9,8 @@ use turntable::{
     schema::Column,
 };
 
-/// Returns a text with the table's columns, location and parameters, and a Terraform block that uses the module
-/// infra/terraform/modules/table.
+/// Returns text that shows the table's columns, location and parameters, followed by a Terraform block that uses the
+/// module infra/terraform/modules/table.
 pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     let (keys, columns): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| dataset.partition_by.contains(&column.name));

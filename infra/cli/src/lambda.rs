@@ -66,7 +66,7 @@ struct Response {
     payload: Vec<u8>,
 }
 
-/// The error that Lambda refused a request. The string has the response's status and body.
+/// Lambda's refusal of a request. The string holds the response's status and body.
 #[derive(Debug)]
 struct Refused(String);
 

@@ -32,7 +32,7 @@ pub async fn load(stack: &str, account: Account) -> Result<Overview> {
     overview(&Lambda::new(&config)?, stack).await
 }
 
-/// Returns the overview that the stack's `flip` answers to the action `status`.
+/// Invokes the stack's `flip` with the action `status`, and returns the overview that it answers.
 pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
     let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
     serde_json::from_value(answer)

@@ -6,9 +6,9 @@
 //! has ended. A settled run has either a manifest or a failed record, and neither is ever overwritten. Because an event
 //! only triggers this check, duplicate, late and reordered events have no effect, and sweep makes up for a lost one.
 //!
-//! - A retry finds the pending record of the previous attempt and continues its run. The engine recognises an Athena
-//!   query by its token, and Turntable finds a Glue job run by its argument `--turntable_location`, so neither is
-//!   started twice. While a run is pending, no other is started for the dataset.
+//! - A retry finds the pending record of the previous attempt, and continues its run instead of starting another. The
+//!   engine recognises an Athena query by its token, and Turntable finds a Glue job run by its argument
+//!   `--turntable_location`. While a run is pending, no other is started for the dataset.
 //! - A run is identified by the location that it writes to, which is part of the query or of the job's arguments. So a
 //!   run can be settled even if its start was never confirmed.
 //! - A run that ends after its failed record was written changes nothing: the record stays, and sweep deletes the

@@ -19,7 +19,7 @@ pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
         match settle::pending(engines, dataset, pending).await? {
             // Another invocation has settled this run in the meantime.
             Outcome::Nothing(_) => {}
-            // A failed run is only reported now. The next attempt starts a new run.
+            // If the run has failed, this attempt only reports it, and the next one starts a new run.
             outcome => return Ok(outcome),
         }
     }
@@ -35,7 +35,7 @@ pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> R
     let Some((paths, generation)) = paths else {
         return Ok(Outcome::Nothing("the run is unmanaged: it doesn't write to a generation's location".into()));
     };
-    // An account may have several stacks, and each receives the events for the runs of all.
+    // An account may have several stacks, and each receives the events for the runs of all stacks.
     let Ok(dataset) = config.dataset_at(&paths) else {
         return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
     };

@@ -57,8 +57,8 @@ pub(super) async fn settle(export: &Export, message: &Message, failure: &Error) 
         }
         None => export.queue.dead_letter(&message.body, failure).await.map(|()| MessageOutcome::Done),
     };
-    // If the queue refuses the call, the message is redelivered after the queue's visibility timeout. It goes to the
-    // dead-letter queue after the queue's maximum number of receives.
+    // If this call fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter
+    // queue after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
         MessageOutcome::Redeliver

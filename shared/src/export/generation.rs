@@ -72,7 +72,7 @@ enum Written {
     OutOfTime(Progress),
 }
 
-/// Writes the rows to data files, which are in partition folders if the dataset is partitioned.
+/// Writes the rows as data files, in partition folders if the dataset is partitioned.
 async fn write(
     export: &Export,
     dataset: &Dataset,

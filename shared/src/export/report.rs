@@ -1,4 +1,4 @@
-//! Reports the result of an export: a complete generation, or the error that the deadline passed.
+//! Reports the result of an export: a complete generation, or the error for a missed deadline.
 
 use std::{
     fmt,

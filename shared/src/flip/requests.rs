@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Handles a request for one dataset or its group, and reports the outcome in the log, the metrics and the response.
-/// Fails if an operator's candidate is rejected.
+/// Fails if an operator's request is rejected; a rejected event is only reported.
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;

@@ -53,7 +53,8 @@ fn schema(key: &Key) -> SchemaRef {
 
 /// The number of rows in each Arrow batch, both for reading and for writing.
 const ROWS_PER_BATCH: usize = 1 << 14;
-/// The maximum number of rows to allocate memory for before reading a file, because its footer may be wrong.
+/// The maximum number of rows for which memory is allocated before a file is read, because the number in its footer may
+/// be wrong.
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
 /// Encodes a bucket's sorted records as a Parquet file.

@@ -17,6 +17,7 @@ pub struct RefreshOptions {
     pub max_records: usize,
     /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,
+    /// Signs the tokens that serve as passwords for the `reconcile` source.
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 

@@ -83,8 +83,8 @@ pub struct Timings {
     pub flip: Duration,
 }
 
-/// The number of lost races after which a refresh fails. In each of them another flip succeeded, so the table is never
-/// stuck.
+/// The number of lost races after which a refresh fails. In each of them another flip succeeded, so the table still
+/// made progress.
 const MAX_LOST_RACES: u32 = 10;
 
 /// Merges every unread drop into the live table. If it fails, a generation that is not live may remain, but no drop is
@@ -254,8 +254,8 @@ async fn refuse_lost_table(env: &Environment, dataset: &Dataset) -> Result<()> {
 /// The maximum number of files with rejected records that are written at the same time.
 const MAX_CONCURRENT_PUTS: usize = 16;
 
-/// Writes a file with each drop's rejected records. This happens before a manifest lists the drop as consumed, so that
-/// no rejected record is lost. A retry leaves existing files as they are.
+/// Writes a file with the rejected records of each drop that has any. This happens before a manifest lists the drop as
+/// consumed, so that no rejected record is lost. A retry leaves existing files as they are.
 async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
         let json = read.rejects.to_json(&read.drop)?;

@@ -79,8 +79,8 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
     failed
 }
 
-/// Refreshes each dataset, even if others fail. Returns the first failure, which the function's boundary logs, and logs
-/// the later ones itself.
+/// Refreshes each dataset, even if others fail. Returns the first failure, which the caller logs, and logs the later
+/// ones itself.
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     for dataset in datasets {

@@ -12,7 +12,7 @@ pub struct Swept {
     /// Drops that were moved from an inbox to the archive, one item per inbox.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub archived: Vec<Item>,
-    /// The total size of everything that was deleted.
+    /// The total size of all deleted items, in bytes.
     pub bytes: u64,
     /// Datasets that were skipped or could not be swept completely, and why.
     pub skipped: Vec<Skipped>,

@@ -26,7 +26,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns 12 minutes, because the template's timeout is 15 minutes, and one million objects.
+    /// Returns limits of 12 minutes, because the template's timeout is 15 minutes, and of one million objects.
     fn default() -> Self {
         Limits { time: SignedDuration::from_mins(12), objects: 1_000_000 }
     }

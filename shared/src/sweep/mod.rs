@@ -1,5 +1,5 @@
-//! Plans the deletion of unreachable generations, purely from the loaded state and the time, and carries it out. No
-//! other module deletes objects.
+//! Plans and carries out the deletion of unreachable generations. A plan depends only on the loaded state and the time.
+//! No other module deletes objects.
 //!
 //! # Why no reader ever reads what sweep deletes
 //!
@@ -7,12 +7,12 @@
 //! generations that may be deleted, it takes three steps in this order ([`act()`]):
 //!
 //! 1. It writes `_sweeping/GENERATION.json`.
-//! 2. It fences: it sends one `UpdateTable` that changes nothing, on the `VersionId` that it read first.
+//! 2. It fences the table: it sends one `UpdateTable` that changes nothing, on the `VersionId` that it read first.
 //! 3. It deletes the manifests, then the data, then `_sweeping/GENERATION.json`.
 //!
-//! A flip or a rollback reads the table's `VersionId`, then reads the `_sweeping` mark, then audits the objects at the
-//! new location, and then updates the table on that `VersionId`. Suppose that a flip goes to a generation that sweep
-//! deletes:
+//! A flip reads the table's `VersionId`, then reads the `_sweeping` mark, then audits the objects at the new location,
+//! and then updates the table on that `VersionId`. A rollback takes the same steps. Suppose that either goes to a
+//! generation that sweep deletes:
 //!
 //! - The flip updates the table before sweep reads it. Then sweep sees the generation as live and does not plan to
 //!   delete it.

@@ -66,7 +66,7 @@ impl Database {
         Ok(rows)
     }
 
-    /// Returns the Glue columns of a query's result. The inner error means that a column can't be exported, and names
+    /// Returns the Glue columns of a query's result. The inner error is for a column that can't be exported, and names
     /// it.
     pub async fn glue_columns(&self, query: String) -> Result<Result<Vec<GlueColumn>, String>> {
         match sources::schema(&self.source(query), &self.context).await {
