@@ -1,4 +1,4 @@
-//! Measures how long it takes to parse `datasets.toml`, which every event does.
+//! Measures how long it takes to parse `datasets.toml`, which happens on every event.
 //!
 //!     cargo run --release -p turntable --example datasets_speed
 

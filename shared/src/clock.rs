@@ -1,11 +1,11 @@
-//! Time and randomness. The pure modules must use neither.
+//! The source of time and randomness. The pure modules take both as arguments instead.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use ulid::Ulid;
 
-/// The source of the time and of new ULIDs. Tests use a clock that they set themselves.
+/// A source of the current time and of new ULIDs. Tests supply their own.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,

@@ -2,19 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// When an invocation must end by itself, shortly before Lambda ends it.
+/// The start of an invocation, and the time at which it must stop by itself, shortly before Lambda would kill it.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     began: Instant,
     at: Instant,
 }
 
-/// The longest margin between the deadline and Lambda's own limit. It is for aborting uploads and returning an answer.
+/// The maximum time between the deadline and Lambda's timeout. It is reserved for aborting uploads and returning an
+/// answer.
 const MAX_MARGIN: Duration = Duration::from_secs(30);
 
 impl Deadline {
-    /// Returns the deadline for an invocation that Lambda will end after `time`. It leaves a margin of a tenth of
-    /// `time`, but no more than 30 s.
+    /// Returns the deadline for an invocation that starts now and that Lambda kills after `time`. The margin between
+    /// the two is a tenth of `time`, but no more than 30 s.
     pub fn after(time: Duration) -> Self {
         let began = Instant::now();
         Self { began, at: began + time - MAX_MARGIN.min(time / 10) }

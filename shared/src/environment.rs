@@ -24,7 +24,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Builds the real ports and clock from the environment variables.
+    /// Creates the AWS clients and the system clock, configured by environment variables. Fails if `DATASETS` is
+    /// missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
         Ok(Environment {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),
@@ -39,7 +40,8 @@ impl Environment {
         })
     }
 
-    /// Reads `datasets.toml`. Each invocation reads it again, so a change applies from the next invocation on.
+    /// Reads and parses `datasets.toml`. Each invocation reads the file again, so a change applies from the next
+    /// invocation on.
     pub async fn config(&self) -> Result<Config> {
         let missing = |place: &dyn std::fmt::Display| {
             Error::config(format!("{place}: no such file: put datasets.toml there, or set DATASETS to its location"))

@@ -1,4 +1,5 @@
-//! The parts that all four `main.rs` share: logging, AWS client configuration, and error reporting.
+//! What the `main.rs` files of all four functions share: logging, the configuration of AWS clients, and the loop that
+//! serves invocations and reports their errors.
 
 use std::{future::Future, time::Duration};
 
@@ -24,13 +25,14 @@ impl From<Failure> for Diagnostic {
     }
 }
 
-/// Turntable's own crates. Their log lines have only names and counts, never the values of rows.
+/// The log targets of Turntable's own crates, as prefixes: `turntable` also matches `turntable_core` and the other
+/// libraries. Their log lines contain only names, counts and keys of objects, never the values of rows.
 const OWN_CRATES: [&str; 5] = ["turntable", "export", "flip", "optout", "sweep"];
 
-/// Sets up logging in the format and at the level of Lambda's advanced logging controls.
+/// Sets up logging in the format and at the level that Lambda's advanced logging controls configure.
 ///
-/// Other crates log at INFO and above only. Below INFO, the SDKs log entire requests and responses, including the
-/// values of rows.
+/// Other crates never log below INFO, because the SDKs then log entire requests and responses, including the values of
+/// rows.
 pub fn log() {
     let level =
         environment::optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
@@ -45,7 +47,7 @@ pub fn log() {
     debug!(%level, "logs");
 }
 
-/// Returns the AWS configuration for all clients.
+/// Loads the configuration that all AWS clients use, and sets its timeouts and retries.
 pub async fn aws() -> aws_config::SdkConfig {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(Duration::from_secs(30)).build();
@@ -56,7 +58,8 @@ pub async fn aws() -> aws_config::SdkConfig {
 /// (`ThrottlingException`, `SlowDown`, 5xx). The pause before each retry is a random fraction of 1, 2, 4 and 8 s
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>).
 ///
-/// The adaptive mode is not used: the same page says that it slows down all of a client's calls if one is throttled.
+/// The adaptive mode is not used because, according to the same page, it slows down all of a client's calls when one is
+/// throttled.
 pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(5)
 }

@@ -2,17 +2,19 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`export`] | source → data files → manifest, for one dataset, a group, or an engine run |
-//! | [`engine`] | Athena and Glue jobs, which write the files themselves: started once, settled once |
+//! | [`export`] | builds generations (source → data files → manifest) for datasets and groups, or starts engine runs |
+//! | [`engine`] | starts and settles the runs of Athena and Glue jobs, which write the files themselves |
 //! | [`publish`] | makes a candidate live: load → decide → audit → one update → record → canary |
-//! | [`optout`] | unread drops → merge → the next generation of an opt-out table, and its views |
+//! | [`optout`] | merges unread drops into the next generation of an opt-out table, and maintains its views |
 //! | [`sweep`] | deletes unreachable generations, and archives drops |
 //! | [`flip`] | carries out the requests to `flip`: a candidate's event, a rollback, a hold, the status |
 //! | [`status`] | reports the state of one dataset or of all |
-//! | [`answer`], [`request`] | the functions' answers; how an event becomes a request |
-//! | [`environment`], [`clock`], [`deadline`], [`lambda`], [`metric`] | clients, time and randomness; the Lambda runtime; metrics |
+//! | [`answer`], [`request`] | define the functions' answers; parse events into requests |
+//! | [`environment`], [`clock`], [`deadline`] | provide clients, time and randomness, and an invocation's deadline |
+//! | [`lambda`], [`metric`] | connect a function to Lambda's runtime; write CloudWatch metrics |
 //!
-//! Everything that only decides is in `turntable-core`, re-exported here so that handlers need one crate.
+//! Everything that only decides is in `turntable-core`. It is re-exported here so that the handlers depend on one
+//! crate.
 
 pub use turntable_aws as aws;
 pub use turntable_core::{

@@ -1,10 +1,10 @@
-//! Writes CloudWatch metrics as log lines, without a call or an agent. CloudWatch extracts the lines in its Embedded
-//! Metric Format from a function's log
-//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//! Writes CloudWatch metrics as log lines in the Embedded Metric Format. CloudWatch extracts the metrics from a
+//! function's log, so neither a call nor an agent is needed. The format is specified at
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 //!
-//! Each metric has the dimension `Stack`, for alarms that cover all datasets. It also has `Stack` and
-//! `Dataset`, unless the environment variable `DATASET_METRICS` is `false`: CloudWatch charges for each metric of each
-//! dataset.
+//! Each metric is recorded with the dimension `Stack`, for alarms that cover all datasets. It is recorded again with
+//! the dimensions `Stack` and `Dataset`, unless the environment variable `DATASET_METRICS` is `false`, because
+//! CloudWatch charges for each dataset's metrics.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -26,18 +26,19 @@ pub enum Metric {
     Rejected,
     /// Tables that have drifted, counted each time that drift is detected.
     Drift,
-    /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset with a schedule.
+    /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset that is not an
+    /// inbox.
     LiveAge,
     /// Bytes that sweep has deleted.
     SweptBytes,
     /// Time since the oldest replaced generation that still exists was replaced.
     OldestReplaced,
-    /// Time by which that generation's age since its replacement exceeds `max_age`.
+    /// Time by which [`Metric::OldestReplaced`] exceeds the dataset's `max_age`, or 0.
     BeyondMaxAge,
-    /// In each refresh, the longest time from a drop's upload to the flip that contains it, or until now if the drop is
-    /// still waiting.
+    /// The longest time from the upload of a drop that a refresh read to the flip that made it live, or to the end of
+    /// the refresh if nothing went live.
     OptoutLag,
-    /// Drop records that a refresh set aside.
+    /// Records that a refresh could not parse and set aside.
     RejectedRecords,
 }
 
@@ -62,7 +63,7 @@ impl Metric {
     }
 }
 
-/// Writes one log line if the environment variable `STACK` names the stack.
+/// Writes one log line with a dataset's metrics. Does nothing unless the environment variable `STACK` names the stack.
 pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     if let Some(stack) = environment::optional("STACK") {
         let each = environment::optional("DATASET_METRICS").as_deref() != Some("false");
@@ -70,7 +71,8 @@ pub fn emit(now: Timestamp, dataset: &str, metrics: &[(Metric, f64)]) {
     }
 }
 
-/// Returns the line. It names the dataset even if that is not a dimension, so that the log can be searched for it.
+/// Returns the log line. `each` says whether `Dataset` is a dimension. The line names the dataset in any case, so that
+/// the log can be searched for it.
 fn line(now: Timestamp, stack: &str, dataset: &str, each: bool, metrics: &[(Metric, f64)]) -> Value {
     let dimensions = if each { json!([["Stack"], ["Stack", "Dataset"]]) } else { json!([["Stack"]]) };
     let definitions: Vec<Value> = metrics

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use aws_sdk_athena::types::{QueryExecutionState, ResultConfiguration, Row};
 
-/// The pause between two checks of a running query.
+/// The pause between two requests for a running query's state.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Returns the first row of a query's result. `output` is the S3 folder for the result.
@@ -35,7 +35,7 @@ pub async fn lines(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> 
     Ok(lines)
 }
 
-/// Runs a query, waits until it succeeds, and returns its id. If it doesn't succeed, the error has Athena's reason.
+/// Runs a query, waits until it succeeds, and returns its id. Fails with Athena's reason if the query doesn't succeed.
 async fn run(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<String> {
     let result = ResultConfiguration::builder().output_location(output).build();
     let start = athena.start_query_execution().query_string(sql).result_configuration(result).send().await?;

@@ -1,4 +1,4 @@
-//! SDK configurations made only from the given values: nothing is read from the user's environment.
+//! Builds SDK configurations from the given values only. Nothing is read from the user's environment.
 
 pub use aws_config::{Region, SdkConfig};
 pub use aws_credential_types::Credentials;
@@ -6,7 +6,7 @@ pub use aws_credential_types::Credentials;
 use aws_config::BehaviorVersion;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-/// Returns the configuration for an emulator at `endpoint`, or for AWS without one.
+/// Returns the configuration for an emulator at `endpoint`, or for AWS if there is no `endpoint`.
 pub fn config(credentials: Credentials, region: &str, endpoint: Option<&str>) -> SdkConfig {
     let builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -1,4 +1,4 @@
-//! `check`: reports all errors in a datasets.toml, and shows the tables that it makes. Starts, writes and changes
+//! `check`: reports all errors in a datasets.toml, and shows the tables that it defines. Starts, writes and changes
 //! nothing.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -26,28 +26,28 @@ use crate::{
 pub struct Checked {
     /// Problems in a file that parses, each as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
-    /// A description of each table that the file makes.
+    /// A description of each table that the file defines.
     pub tables: String,
-    /// The number of datasets, and the names of those whose columns could not be read.
+    /// The file's name, the number of datasets, and the names of those whose columns could not be read.
     pub summary: String,
 }
 
-/// The columns of a source.
+/// The outcome of reading a dataset's columns.
 enum Columns {
     Known(Vec<Column>),
-    /// They can't be read here, for this reason. The file may be correct.
+    /// The columns can't be read here, for this reason. The file may be correct all the same.
     Unknown(String),
-    /// An error in the file.
+    /// The file has this error.
     Wrong(Error),
 }
 
-/// How many sources' columns are read at the same time.
+/// The maximum number of sources whose columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
 /// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
     let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
-    // Loading credentials takes seconds if there are none, so it happens only for sources that need them.
+    // Loading credentials takes seconds if there are none, so they are loaded only if a source needs them.
     let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
         true => lambda::aws().await,
         false => laptop::unreachable(),
@@ -140,7 +140,8 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether an error is the file's fault. If not, this machine may just be unable to reach the source.
+/// Returns whether an error in reading a source's columns is the file's fault. Any other error may only mean that this
+/// machine can't reach the source.
 fn is_file_error(source: &Source, error: &Error) -> bool {
     let by_url = match source {
         Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
@@ -151,8 +152,8 @@ fn is_file_error(source: &Source, error: &Error) -> bool {
     error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
 }
 
-/// Returns the path and the error for each setting that names a column that the source lacks, or a partition column
-/// whose type can't be projected.
+/// Returns the key path and a message for each setting that names a missing column, and for a partition column whose
+/// type can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
     let mut faults = Vec::new();

@@ -1,22 +1,22 @@
-//! Reads a datasets.toml and replaces its `${NAME}`s.
+//! Reads a datasets.toml and replaces its `${NAME}` placeholders.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use turntable::config::{Config, LAPTOP_ONLY, Position};
 
-/// A valid datasets file.
+/// A valid datasets.toml, before and after its placeholders are replaced.
 pub struct Datasets {
-    /// The file's text.
+    /// The text as it is in the file.
     pub written: String,
-    /// The text with its `${NAME}`s replaced.
+    /// The text with the placeholders replaced, except in comment lines.
     pub text: String,
     pub config: Config,
 }
 
 impl Datasets {
-    /// Reads a file. `${BUCKET}` becomes `bucket`, every other `${NAME}` comes from the environment. The error has a
-    /// line for each fault.
+    /// Reads and parses a file. `${BUCKET}` becomes `bucket`, and every other `${NAME}` becomes the value of that
+    /// environment variable. The error has a line for each fault.
     pub fn read(path: &Path, bucket: &str) -> Result<Datasets> {
         let file = path.display().to_string();
         let written = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
@@ -31,7 +31,7 @@ impl Datasets {
             Ok(_) => {}
             Err(error) => {
                 let report = error.report();
-                // An unset name is already reported.
+                // A placeholder without a value is already reported.
                 let is_reported = |line: &&str| !faults.is_empty() && line.ends_with(LAPTOP_ONLY);
                 let others: Vec<String> = report.lines().filter(|line| !is_reported(line)).map(str::to_owned).collect();
                 faults.extend(others);
@@ -40,14 +40,14 @@ impl Datasets {
         bail!("{}", faults.join("\n"))
     }
 
-    /// Returns the Glue databases that must exist: Turntable creates tables, never databases.
+    /// Returns the Glue databases that must exist, because Turntable creates tables, but never databases.
     pub fn databases(&self) -> BTreeSet<&str> {
         self.config.datasets().map(|dataset| dataset.table.database.as_str()).collect()
     }
 }
 
-/// Replaces each `${NAME}`, except in comment lines. Names without a `value` stay as they are; they are returned with
-/// the position of their first use.
+/// Replaces each `${NAME}`, except in comment lines. A placeholder whose name has no `value` stays as it is. Returns
+/// the text, and each name without a value with the position of its first use.
 fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(String, Position)>) {
     let mut expanded = String::with_capacity(text.len());
     let mut missing: Vec<(String, Position)> = Vec::new();
@@ -74,7 +74,8 @@ fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> (String, Vec<(S
     (expanded, missing)
 }
 
-/// Splits at the first `${NAME}` into the text before it, the name, and the text after it. `${` without a name is text.
+/// Splits at the first `${NAME}` into the text before it, the name, and the text after it. A `${` that no valid name
+/// and `}` follow is ordinary text.
 fn next(text: &str) -> Option<(&str, &str, &str)> {
     text.match_indices("${").find_map(|(at, open)| {
         let (name, after) = text[at + open.len()..].split_once('}')?;

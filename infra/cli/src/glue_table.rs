@@ -1,4 +1,4 @@
-//! Prints a dataset's Glue table, as text and as Terraform.
+//! Describes a dataset's Glue table, as text and as Terraform.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use turntable::{
     schema::Column,
 };
 
-/// Returns the table's columns, location and parameters, and a Terraform block that uses infra/terraform/modules/table.
+/// Returns text that shows the table's columns, location and parameters, followed by a Terraform block that uses the
+/// module infra/terraform/modules/table.
 pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     let (keys, columns): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| dataset.partition_by.contains(&column.name));
@@ -34,8 +35,8 @@ pub fn shown(dataset: &Dataset, columns: &[Column]) -> String {
     text + &format!("\n{}\n", terraform(dataset, &columns, &partitions))
 }
 
-/// Returns the partition columns in the order of `partition_by`, with the ranges of an empty table. Leaves out types
-/// that can't be projected: `check` reports them.
+/// Returns the partition columns in the order of `partition_by`, with the projected ranges of a table without rows.
+/// Leaves out columns whose type can't be projected, because `check` reports those.
 fn partitions(dataset: &Dataset, keys: &[&Column]) -> Vec<Partition> {
     let key = |name: &String| {
         let column = keys.iter().find(|column| column.name == *name)?;

@@ -1,7 +1,8 @@
 //! Invokes Lambda functions.
 //!
-//! A single signed HTTP request doesn't need its own SDK crate. The SDK's runtime sends it with the usual TLS, timeouts
-//! and retries. The request and its response: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
+//! The only call is one signed HTTP request, which doesn't need Lambda's SDK crate. The SDK's runtime sends it with the
+//! usual TLS, timeouts and retries. The API reference describes the request and the response:
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>.
 
 use std::{fmt, time::SystemTime};
 
@@ -21,7 +22,7 @@ use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext, retry
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A client for one account and region.
+/// A Lambda client for one account and region.
 #[derive(Clone)]
 pub struct Lambda {
     endpoint: String,
@@ -65,7 +66,7 @@ struct Response {
     payload: Vec<u8>,
 }
 
-/// Lambda refused the request. The string has the response's status and body.
+/// Lambda's refusal of a request. The string holds the response's status and body.
 #[derive(Debug)]
 struct Refused(String);
 
@@ -78,8 +79,8 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Lambda {
-    /// Returns a client for the configuration's endpoint, or else for the region's public one. Fails without a region
-    /// or credentials.
+    /// Returns a client for the configuration's endpoint, or if it has none, for the region's public endpoint. Fails
+    /// without a region or credentials.
     pub fn new(config: &SdkConfig) -> Result<Lambda> {
         let region = config.region().context("no AWS region is set: set AWS_REGION")?.to_string();
         let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
@@ -109,7 +110,8 @@ impl Lambda {
         Ok(Lambda { endpoint, region, credentials, operation })
     }
 
-    /// Invokes a function and waits for its result. The outer error is Lambda's, the inner one the function's.
+    /// Invokes a function and waits for its result. The outer error means that the invocation failed; the inner one is
+    /// the error that the function returned.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Result<Value, FunctionError>> {
         let request = self.request(function, event).await.with_context(|| format!("cannot invoke {function}"))?;
         let response = self.operation.invoke(request).await;

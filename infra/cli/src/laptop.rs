@@ -1,4 +1,4 @@
-//! The emulator that `up` runs: its address, accounts and buckets, as the commands need them.
+//! The emulator that `up` runs: its endpoints, accounts and buckets.
 
 use std::{fs, path::PathBuf};
 
@@ -26,12 +26,12 @@ pub fn unreachable() -> SdkConfig {
     config("none", "http://127.0.0.1:1")
 }
 
-/// Returns the name of an account's bucket.
+/// Returns the name of the bucket for the datasets of the account that the access key selects.
 pub fn bucket(access_key: &str) -> String {
     format!("turntable-{access_key}")
 }
 
-/// Returns the name of the second bucket, which holds the functions' code and query results.
+/// Returns the name of the second bucket of an account, which holds the functions' code and query results.
 pub fn scratch_bucket(bucket: &str) -> String {
     format!("{bucket}-scratch")
 }

@@ -2,18 +2,18 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`command`] | the command line: flags, printing, exit codes |
-//! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it makes |
+//! | [`command`] | defines the command line: flags, printing, exit codes |
+//! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it defines |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
 //! | [`status`] | shows the state of all datasets in a stack |
 //! | [`query`] | runs a statement on the emulator's Athena |
-//! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}`s |
+//! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}` placeholders |
 //! | [`laptop`] | finds the emulator that `up` runs |
 //! | [`aws`], [`athena`], [`lambda`] | reach AWS, run queries, invoke functions |
 //! | [`table`] | prints text tables |
-//! | [`workspace`] | finds the clone and Cargo's target folder |
+//! | [`workspace`] | finds the repository's root and Cargo's target folder |
 //!
-//! This crate doesn't depend on the emulator's runner, `infra/local`: the runner calls this crate.
+//! This crate doesn't depend on the emulator's runner, `infra/local`, because the runner depends on this crate.
 
 #![allow(
     clippy::disallowed_methods,

@@ -15,16 +15,17 @@ use crate::workspace;
 use database::Database;
 use description::{Dialect, LeftOut, Published, Table};
 
-/// The result for several tables.
+/// The entries for several tables, and the errors of the tables that can't be published.
 pub struct Entries {
-    /// The entries for the tables that can be published; empty if there are none. The URL, which may hold a password,
-    /// is not in it.
+    /// The entries as TOML; empty if no table can be published. The text does not contain the URL, which may hold a
+    /// password.
     pub text: String,
-    /// An error for each other table.
+    /// An error for each table that can't be published.
     pub faults: Vec<String>,
 }
 
-/// Returns a complete datasets.toml for the tables. `folder` is where the file will be.
+/// Returns a complete datasets.toml for the tables. `folder` is where the file will be, for its reference to the JSON
+/// schema.
 pub async fn new_dataset(url: &str, tables: &[String], folder: &Path) -> Result<Entries> {
     let Entries { text, faults } = entries(url, tables).await?;
     let text = if text.is_empty() { text } else { format!("{}{}{text}", schema_directive(folder), entry::DEFAULTS) };
@@ -43,7 +44,7 @@ fn schema_directive(folder: &Path) -> String {
     }
 }
 
-/// Returns only the entries, for a file that already has others. Fails if the database can't be queried at all.
+/// Returns only the tables' entries, to append to an existing file. Fails if the database can't be queried at all.
 pub async fn entries(url: &str, tables: &[String]) -> Result<Entries> {
     let database = Database::connect(url).await?;
     let mut names = BTreeSet::new();
@@ -73,8 +74,8 @@ async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
     Ok(entry::text(database.dialect, name, &found, &columns, &left_out))
 }
 
-/// Splits a table's columns into those that can be exported and the others. Tries all at once, and each alone only if
-/// that fails.
+/// Splits a table's columns into those that can be exported and the others. Queries all columns at once, and each alone
+/// only if that query can't be exported. Fails if no column can be exported.
 async fn representable<'a>(database: &Database, table: &'a Table) -> Result<(Vec<Published<'a>>, Vec<LeftOut<'a>>)> {
     let mut published: Vec<Published> = Vec::new();
     for column in &table.columns {

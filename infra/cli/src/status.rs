@@ -32,7 +32,7 @@ pub async fn load(stack: &str, account: Account) -> Result<Overview> {
     overview(&Lambda::new(&config)?, stack).await
 }
 
-/// Invokes the stack's `flip` with the action `status`.
+/// Invokes the stack's `flip` with the action `status`, and returns the overview that it answers.
 pub async fn overview(lambda: &Lambda, stack: &str) -> Result<Overview> {
     let answer = lambda.invoke(&format!("{stack}-flip"), &json!({ "action": "status" })).await??;
     serde_json::from_value(answer)
@@ -84,7 +84,7 @@ fn state(one: &DatasetSummary) -> &'static str {
     }
 }
 
-/// Formats an age in its two largest units, such as `3d 4h`.
+/// Formats an age in its two largest units, such as `3d 4h`, or in seconds below one minute.
 fn age(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -1,7 +1,7 @@
 //! Formats text tables.
 
-/// Formats a header and rows as lines. Each column is as wide as its widest cell; two spaces separate columns. `right`
-/// marks the right-aligned columns, which are those with numbers.
+/// Formats a header and rows as lines. Each column is as wide as its widest cell, and two spaces separate the columns.
+/// `right` marks the columns to align on the right, which are those with numbers.
 pub fn table<const N: usize>(head: [&str; N], right: [bool; N], rows: &[[String; N]]) -> String {
     let rows = rows.iter().map(|row| row.each_ref().map(String::as_str).to_vec());
     let lines: Vec<Vec<&str>> = [head.to_vec()].into_iter().chain(rows).collect();

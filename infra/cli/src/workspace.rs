@@ -1,4 +1,4 @@
-//! Finds the clone and Cargo's target folder.
+//! Finds the repository's root and Cargo's target folder.
 
 use std::{
     env,
@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Returns the root of the clone.
+/// Returns the root folder of the repository's clone.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Returns the target folder that this executable was built in, whether CARGO_TARGET_DIR, --target-dir or a
-/// configuration chose it. Cargo marks the folder with CACHEDIR.TAG.
+/// Returns the target folder that this executable was built in, no matter whether CARGO_TARGET_DIR, --target-dir or a
+/// configuration file chose it. The folder is the one that Cargo marks with CACHEDIR.TAG.
 pub fn target() -> Result<PathBuf> {
     let executable = env::current_exe()?;
     let target = executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());

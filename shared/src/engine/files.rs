@@ -16,7 +16,7 @@ use turntable_core::{
 };
 use turntable_parquet::{columns_of, read_footer};
 
-/// The output of one run.
+/// The files that an engine run has written, with their columns and partitions.
 pub struct Found {
     /// Sorted by key.
     pub files: Vec<File>,
@@ -25,11 +25,12 @@ pub struct Found {
     pub partitions: Vec<Partition>,
 }
 
-/// How many footers are read at the same time.
+/// The maximum number of Parquet footers that are read at the same time.
 const MAX_CONCURRENT_FOOTERS: usize = 16;
 
-/// Reads a run's output with one listing, and one or two ranged reads per file. `keys` are the table's partition keys,
-/// or `None` if the table doesn't exist yet.
+/// Reads a run's output, using one listing, and one or two ranged reads per file. `keys` are the table's partition
+/// keys, or `None` if the table doesn't exist yet. Fails if the run has written no files, or files that can't be
+/// published together.
 pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<Vec<Column>>) -> Result<Found> {
     let location = &pending.location;
     let listed = objects.list(location, None).await?;
@@ -58,7 +59,7 @@ pub async fn read(objects: &Arc<dyn Objects>, pending: &Pending, keys: &Option<V
 
 async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> Result<(File, Vec<Column>)> {
     let Entry { key: at, size, etag, .. } = entry;
-    // A file that isn't Parquet is the source's fault, not Turntable's.
+    // An unreadable file is the engine's mistake, so the error's kind is `Input` instead of `Corrupt`.
     let as_source_error = |error: Error| match error.kind() {
         Kind::Corrupt => {
             Error::input("the engine's files can't be published: they must be Parquet files with columns of Glue types")
@@ -73,7 +74,8 @@ async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> R
     Ok((File { key: at.key[location.prefix.len()..].to_owned(), bytes: size, rows, etag }, columns))
 }
 
-/// Returns the columns, after checking that all files have the same ones in the same order.
+/// Returns the columns that all files have. Fails if two files have different columns or a different order of columns,
+/// or if two columns have the same name in lower case.
 fn common_columns(location: &Location, read: &[(File, Vec<Column>)]) -> Result<Vec<Column>> {
     let Some(((first, columns), others)) = read.split_first() else { return Ok(Vec::new()) };
     if let Some((file, theirs)) = others.iter().find(|(_, theirs)| theirs != columns) {
@@ -95,7 +97,8 @@ fn common_columns(location: &Location, read: &[(File, Vec<Column>)]) -> Result<V
     }
 }
 
-/// Reads the partitions that Athena's projection must cover from the folder names.
+/// Returns the partition columns, with the values that Athena's projection must cover. The values come from the names
+/// of the files' folders.
 fn partitions(
     location: &Location,
     pending: &Pending,
@@ -149,7 +152,7 @@ fn partitions(
     Ok(partitions)
 }
 
-/// Infers a column's type from the values in its folder names.
+/// Infers a partition column's type from its values in the folder names.
 fn inferred_type(values: &BTreeSet<&str>) -> &'static str {
     let all = |kind| values.iter().all(|value| Value::parse(kind, value).is_some());
     match (all(PartitionKind::Date), all(PartitionKind::Integer)) {

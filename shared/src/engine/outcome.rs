@@ -1,4 +1,4 @@
-//! What a request about an engine run needs, and its outcome.
+//! The ports that a request about an engine run needs, and the outcome of such a request.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use turntable_core::{error::Error, manifest::Manifest, port::Engine, record::Pen
 
 use crate::environment::Environment;
 
-/// The environment and the engine.
+/// The environment, and the engine that starts runs and reports their state.
 #[derive(Clone)]
 pub struct Engines {
     pub env: Environment,
     pub engine: Arc<dyn Engine>,
 }
 
-/// The state of a run after a request.
+/// The outcome of a request about an engine run.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was started, now or by an earlier attempt.
+    /// The run was started, now or by an earlier attempt.
     Started(Pending),
-    /// It has not ended yet.
+    /// The run has not ended yet.
     Running(Pending),
-    /// Its manifest was written, which triggers the flip.
+    /// The run's manifest was written. Its S3 event triggers the flip.
     Complete(Manifest),
-    /// It failed, and the failed record isn't written yet. The caller reports the failure and then writes the record
-    /// with [`failed`]. In this order a failure may be reported twice, but is never lost.
+    /// The run failed, but its failed record isn't written yet. The caller must report the failure first and then write
+    /// the record with [`failed`](super::failed), so that a failure may be reported twice but is never lost.
     Failed(Pending, Error),
-    /// There is nothing to do, for this reason.
+    /// There is nothing to do. The string says why.
     Nothing(String),
 }

@@ -1,4 +1,4 @@
-//! Run records. A run is pending until a manifest or a failed record settles it.
+//! Reads and writes the records of engine runs. A run is pending until a manifest or a failed record settles it.
 
 use turntable_core::{
     config::Dataset,
@@ -9,7 +9,8 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Returns the pending record of a run, or `None` if there is none or the run is settled.
+/// Returns a run's pending record, or `None` if the run has no record or is settled. Fails if the record's content
+/// doesn't match its key.
 pub(super) async fn unsettled(
     env: &Environment,
     dataset: &Dataset,
@@ -33,7 +34,8 @@ pub(super) async fn unsettled(
     Ok(Some(pending))
 }
 
-/// Returns the unsettled runs, oldest first. Makes one listing, and a few reads per run.
+/// Returns the pending records of the unsettled runs, oldest first. Makes one listing, and up to three requests per
+/// run.
 pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Result<Vec<Pending>> {
     let listed = env.objects.list(&dataset.paths.runs(), None).await?;
     let kinds: Vec<_> = listed.iter().filter_map(|entry| dataset.paths.parse(&entry.key)).collect();
@@ -53,7 +55,7 @@ pub(super) async fn unsettled_runs(env: &Environment, dataset: &Dataset) -> Resu
     Ok(open)
 }
 
-/// Writes a run's failed record, unless it exists.
+/// Writes a run's failed record with the error `why`, unless the run already has one.
 pub async fn failed(env: &Environment, pending: &Pending, why: &Error) -> Result<()> {
     let Some((paths, generation)) = TablePaths::of_generation(&pending.location) else {
         return Err(Error::corrupt(format!(

@@ -13,20 +13,20 @@ use super::{
     settle, start,
 };
 
-/// Starts a run for the dataset, if none is pending.
+/// Starts a run for the dataset. If a run is pending already, checks that run instead, and settles it if it has ended.
 pub async fn export(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     for pending in unsettled_runs(&engines.env, dataset).await?.into_iter().rev() {
         match settle::pending(engines, dataset, pending).await? {
-            // Another invocation has settled it in the meantime.
+            // Another invocation has settled this run in the meantime.
             Outcome::Nothing(_) => {}
-            // After a failure, the next attempt starts a new run.
+            // If the run has failed, this attempt only reports it, and the next one starts a new run.
             outcome => return Ok(outcome),
         }
     }
     start::fresh(engines, dataset).await
 }
 
-/// Handles the event that a run has ended. Asks the engine for the run's state, and settles the run if it is pending.
+/// Handles an event about the end of a run: asks the engine for the run's state, and settles the run if it is pending.
 pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> Result<Outcome> {
     let Some(progress) = engines.engine.progress(run).await? else {
         return Ok(Outcome::Nothing("the engine does not know this run".into()));
@@ -35,7 +35,7 @@ pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> R
     let Some((paths, generation)) = paths else {
         return Ok(Outcome::Nothing("the run is unmanaged: it doesn't write to a generation's location".into()));
     };
-    // An account may have several stacks, which receive the events for each other's runs.
+    // An account may have several stacks, and each receives the events for the runs of all stacks.
     let Ok(dataset) = config.dataset_at(&paths) else {
         return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
     };

@@ -15,11 +15,12 @@ use turntable_core::{
     record::{EngineRun, Pending},
 };
 
-/// The age up to which a run whose start was never confirmed is started again. An older one counts as failed. It is
-/// longer than the queue's retries take. AWS doesn't document how long Athena remembers a token.
+/// The maximum age at which a run is started again if its start was never confirmed. An older run counts as failed. The
+/// limit exceeds the time that the queue's retries take. It isn't longer, because AWS doesn't document how long Athena
+/// remembers a token.
 const MAX_RESTART_AGE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Asks the engine for the state of a pending run, and settles the run if it has ended.
+/// Checks a pending run: settles it if it has ended, or starts it again if its start was never confirmed.
 pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> Result<Outcome> {
     let now = engines.env.clock.now();
     let Some(run) = &pending.run else {
@@ -40,7 +41,7 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
     }
 }
 
-/// Settles a run according to the state that the engine reported.
+/// Settles a run according to the state that the engine reported. After a temporary error, the run stays pending.
 pub async fn ended(engines: &Engines, dataset: &Dataset, pending: Pending, state: RunState) -> Result<Outcome> {
     match state {
         RunState::Running => Ok(Outcome::Running(pending)),

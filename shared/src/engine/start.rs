@@ -20,15 +20,17 @@ use turntable_core::{
     unload,
 };
 
-/// The arguments that a job gets in addition to [`turntable_core::record::JOB_LOCATION`], which identifies the run.
+/// The arguments that a Glue job gets in addition to [`turntable_core::record::JOB_LOCATION`], which identifies the
+/// run.
 const DATASET: &str = "--turntable_dataset";
 const GENERATION: &str = "--turntable_generation";
 const AS_OF: &str = "--turntable_as_of";
 
-/// How long a query may wait and run in total. Athena has a lower limit for each of the two, but none for the total.
+/// The maximum time for which a query may be queued and run. Athena limits each of the two separately, to less than
+/// this, but not their sum.
 const MAX_QUERY_TIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// How much longer than its timeout a job may take, to get its workers and to stop.
+/// The time that a job may take beyond its timeout, to acquire its workers and to stop.
 const MAX_JOB_OVERHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Starts a new run: checks the dataset, writes the pending record, then starts the run.
@@ -65,13 +67,14 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     }
 }
 
-/// Starts the run of a pending record, and adds the run's id to the record. `again` is true if the run may already have
-/// been started.
+/// Starts a pending record's run, and adds the run's id to the record. `again` says whether the run may have been
+/// started before. If the engine refuses the run, writes its failed record.
 pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending, again: bool) -> Result<Outcome> {
     let run = match engines.engine.start(&pending, again).await {
         Ok(run) => run,
         Err(error) => {
-            // A refused run never starts. After any other error it may start, so the record stays for the retry.
+            // A refused run never starts. After a temporary error the run may have started, so its record stays for the
+            // retry.
             if !matches!(error.kind(), Kind::Unavailable | Kind::Conflict) {
                 failed(&engines.env, &pending, &error).await?;
             }
@@ -84,7 +87,7 @@ pub async fn started(engines: &Engines, dataset: &Dataset, mut pending: Pending,
     Ok(Outcome::Started(pending))
 }
 
-/// Returns the work for the engine, and how long it may take.
+/// Returns what the engine must run, and the maximum time that this may take.
 fn work(
     dataset: &Dataset,
     generation: &Generation,
@@ -116,8 +119,8 @@ fn work(
     }
 }
 
-/// Returns the partition columns. Counts an Athena query's partitions first, because with too many, `UNLOAD` fails only
-/// at its end.
+/// Returns the partition columns. For an Athena query, counts the partitions first, because an `UNLOAD` to too many
+/// partitions fails only at its end.
 async fn folders(engines: &Engines, dataset: &Dataset) -> Result<Vec<Folder>> {
     let by = &dataset.partition_by;
     match &dataset.source {

@@ -47,7 +47,8 @@ pub struct ExportedGroup {
     pub members: Vec<Exported>,
 }
 
-/// `export`'s answer about a generation that an engine builds, when the run is started, checked or settled.
+/// `export`'s answer to a request about an engine run. If the run has completed its generation, the answer is
+/// [`Exported`] instead.
 #[derive(Debug, Clone, Serialize)]
 pub struct EngineResponse {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `export`'s queue: one message per dataset, and what happens to a failed message.
+//! Sends messages to `export`'s queue, one per dataset, and settles the messages that failed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,8 @@ use turntable_events::Message;
 
 use super::{answer::Answer, environment::Export};
 
-/// Queues one message per named dataset, or without names, one for every dataset that is not an inbox.
+/// Queues one message for each dataset in `names`, or without names, for each dataset that is not an inbox. The members
+/// of a group share one message.
 pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<String>>) -> Result<Answer> {
     let queued = match names {
         Some(names) => names,
@@ -32,16 +33,17 @@ pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<
     Ok(Answer::Queued { queued })
 }
 
-/// What to do with a message that failed.
+/// What the queue must do with a failed message.
 pub(super) enum MessageOutcome {
     Redeliver,
     Done,
 }
 
-/// The delays before a failed message is redelivered, if its failure may be temporary. After the last, the message goes
-/// to the dead-letter queue.
+/// The delays before each redelivery of a message whose failure may be temporary. If the message fails again after the
+/// last delay, it goes to the dead-letter queue.
 ///
-/// The queue's own visibility timeout is for invocations that died. It must be longer than the longest invocation.
+/// The queue's own visibility timeout applies only if an invocation dies. It must be longer than the longest
+/// invocation.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
 /// Settles a failed message. A failure that may be temporary is retried within minutes. Any other failure needs an
@@ -55,8 +57,8 @@ pub(super) async fn settle(export: &Export, message: &Message, failure: &Error) 
         }
         None => export.queue.dead_letter(&message.body, failure).await.map(|()| MessageOutcome::Done),
     };
-    // If that fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter queue
-    // after the queue's maximum number of receives.
+    // If this call fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter
+    // queue after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
         MessageOutcome::Redeliver

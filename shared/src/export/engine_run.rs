@@ -1,4 +1,4 @@
-//! Reports on the generations that Athena and Glue build, in the log, the metrics and the answer.
+//! Carries out the requests about engine runs, and reports their outcomes in the log, the metrics and the answer.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub async fn export(export: &Export, dataset: &Dataset) -> Result<Answer> {
     report(export, engine::export(&engines(export), dataset).await?).await
 }
 
-/// Settles a run for which an end event has arrived.
+/// Settles a run whose end an event has reported.
 pub async fn ended(export: &Export, config: &Config, run: &EngineRun) -> Result<Answer> {
     report(export, engine::run_ended(&engines(export), config, run).await?).await
 }
@@ -40,7 +40,7 @@ fn engines(export: &Export) -> Engines {
     Engines { env: export.env.clone(), engine: export.engine.clone() }
 }
 
-/// Logs the outcome, emits its metrics, and returns the answer.
+/// Reports the outcome in the log and the metrics, writes the failed record of a failed run, and returns the answer.
 async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     let env = &export.env;
     let of = |pending: Pending, outcome| EngineResponse {
@@ -86,8 +86,8 @@ async fn report(export: &Export, outcome: Outcome) -> Result<Answer> {
     Ok(Answer::EngineResponse(response))
 }
 
-/// Reports a failed run: logs an error, emits a metric, and sends a message to the dead-letter queue. Moving that
-/// message back to the queue starts a new run.
+/// Reports a failed run: logs an error, emits a metric, and sends a message to the dead-letter queue. If an operator
+/// moves that message back to `export`'s queue, a new run starts.
 async fn failed(export: &Export, pending: &Pending, why: &Error) -> Result<()> {
     let dataset = &pending.dataset;
     error!(

@@ -1,4 +1,4 @@
-//! What `export` needs.
+//! The clients and settings of `export`.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use turntable_sources::Context;
 
 use crate::{deadline::Deadline, environment::Environment};
 
-/// The clients and the environment of `export`.
+/// The environment, the clients and the deadline that `export` works with.
 #[derive(Clone)]
 pub struct Export {
     pub env: Environment,
-    /// The queue for requests that name many datasets. It gets one message per dataset.
+    /// The queue to which a request for several datasets sends one message per dataset.
     pub queue: Arc<dyn Queue>,
     pub engine: Arc<dyn Engine>,
     pub secrets: Option<Arc<dyn Secrets>>,
@@ -33,7 +33,7 @@ impl Export {
             now: self.env.clock.now(),
             table: dataset.table.clone(),
             on_unrepresentable: dataset.on_unrepresentable,
-            // A passthrough copies whole files with all their columns, so it can't be partitioned.
+            // A file that is copied unchanged keeps all its columns, so a partitioned dataset can't copy files.
             copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
         }
     }

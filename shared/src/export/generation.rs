@@ -1,4 +1,4 @@
-//! One generation: its name, its files, its manifest.
+//! Builds one generation: chooses its name, writes its data files, and makes its manifest.
 
 use tracing::{info, warn};
 use turntable_core::{
@@ -16,7 +16,7 @@ use turntable_sources::Opened;
 use super::environment::Export;
 use crate::{deadline, environment::Environment, publish};
 
-/// A generation that has its identifier and location, but no data yet.
+/// A generation that has a name and a location, but no data yet.
 pub(super) struct NewGeneration<'a> {
     pub dataset: &'a Dataset,
     live: Live,
@@ -25,7 +25,8 @@ pub(super) struct NewGeneration<'a> {
 }
 
 impl<'a> NewGeneration<'a> {
-    /// Starts a generation. Fails before any work is done if a flip would refuse the table.
+    /// Chooses the name and the location of a new generation. Fails before any work is done if a flip would refuse the
+    /// table.
     pub(super) async fn begin(env: &Environment, dataset: &'a Dataset) -> Result<NewGeneration<'a>> {
         let live = publish::live_to_follow(env, dataset).await?;
         let generation = decision::next(&dataset.paths, &live, env.clock.ulid());
@@ -34,7 +35,7 @@ impl<'a> NewGeneration<'a> {
         Ok(NewGeneration { dataset, live, generation, location })
     }
 
-    /// Writes all rows, but not the manifest yet.
+    /// Writes all rows, unless the deadline passes first. Returns the manifest, which isn't written yet.
     pub(super) async fn write(self, export: &Export, opened: Opened) -> Result<Build> {
         let NewGeneration { dataset, live, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
@@ -61,7 +62,7 @@ impl<'a> NewGeneration<'a> {
 /// The outcome of building a generation.
 pub(super) enum Build {
     Complete(Box<Manifest>),
-    /// The deadline passed first.
+    /// The deadline passed before all rows were written.
     OutOfTime(Progress),
 }
 
@@ -71,7 +72,7 @@ enum Written {
     OutOfTime(Progress),
 }
 
-/// Writes the rows, in folders if the dataset is partitioned.
+/// Writes the rows as data files, in partition folders if the dataset is partitioned.
 async fn write(
     export: &Export,
     dataset: &Dataset,
@@ -95,7 +96,8 @@ async fn write(
     let (existing, projected) = (written.existing as u64, written.projected);
     info!(dataset = dataset.name, partitions = existing, projected, "partitioned");
     if projected > 2 * existing.max(1) {
-        // Athena's guide: if more than half of the projected partitions are empty, registered partitions are faster.
+        // According to Athena's guide, registered partitions are faster if more than half of the projected ones are
+        // empty.
         warn!(dataset = dataset.name, partitions = existing, projected, "most projected partitions are empty");
     }
     columns.retain(|column| !by.contains(&column.name));

@@ -1,4 +1,4 @@
-//! Exports a group: every member from one snapshot of their database, and all manifests last.
+//! Exports a group: builds all members from one snapshot of their database, and then writes all manifests.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{deadline, publish};
 
-/// Builds a generation for every member, one after the other. Returns the answer for the member `asked`.
+/// Exports all members of a group, one after the other. Returns the answer for the member `asked`, including the part
+/// about the whole group.
 ///
-/// If one member fails, nothing is published.
+/// If any member can't be built, no manifest is written, so nothing is published.
 pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Result<Exported> {
     let env = &export.env;
     let mut begun = Vec::new();
@@ -46,7 +47,8 @@ pub async fn build(export: &Export, group: &Group<'_>, asked: &Dataset) -> Resul
     Ok(Exported { group: Some(Box::new(group)), ..own })
 }
 
-/// Builds all members from one snapshot. Returns the manifests, not yet written, and how long each build took.
+/// Writes the data files of all members from one snapshot. Returns each member's manifest, which isn't written yet, and
+/// the time that its build took.
 async fn build_from_one_snapshot(
     export: &Export,
     group: &Group<'_>,

@@ -1,4 +1,5 @@
-//! Exports: source → data files → manifest, for one dataset or a group; and engine runs.
+//! Carries out requests to `export`: exports a dataset or a group (source → data files → manifest), and starts and
+//! settles engine runs.
 
 mod answer;
 mod batch;

@@ -1,4 +1,4 @@
-//! Reports an export: a complete generation, or why there is none.
+//! Reports the result of an export: a complete generation, or the error for a missed deadline.
 
 use std::{
     fmt,
@@ -65,7 +65,8 @@ impl fmt::Display for GroupProgress {
     }
 }
 
-/// Returns the error for an export that reached its deadline. It is a `Config` error, because a retry would not help.
+/// Returns the error for an export that reached its deadline. The error's kind is `Config`, because a retry would not
+/// help.
 pub(super) fn out_of_time(
     dataset: &Dataset,
     started: Instant,

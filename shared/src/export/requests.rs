@@ -18,7 +18,7 @@ use super::{
 /// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
 /// the invocation.
 pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answer> {
-    // Without `datasets.toml`, the messages fail, but not the invocation.
+    // Each message reads `datasets.toml` itself, so that an unreadable file fails the messages, but not the invocation.
     if let request::Export::Queue(messages) = request {
         return Ok(Answer::Batch(request::redeliver(handle_messages(export, messages).await)));
     }
@@ -70,9 +70,10 @@ async fn handle_message(export: &Export, body: &str) -> Result<()> {
     }
 }
 
-/// Exports one dataset: builds its generation, or starts an engine run. For a member of a group, builds all members.
+/// Exports one dataset: builds its generation, or starts an engine run. For a member of a group, exports the whole
+/// group.
 async fn export_one(export: &Export, config: &Config, dataset: &Dataset) -> Result<Answer> {
-    // Boxed, because unboxed these futures are nested too deeply for the compiler.
+    // Boxed, because the unboxed futures are nested too deeply for the compiler.
     let built = match config.group_of(dataset) {
         Some(members) => Box::pin(group::build(export, &members, dataset)).await.map(Answer::Exported),
         None if dataset.source.is_engine() => Box::pin(engine_run::export(export, dataset)).await,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{deadline, publish};
 
-/// Builds a generation: source → data files → manifest.
+/// Exports the dataset: source → data files → manifest. Fails if the deadline passes before all rows are written.
 pub(super) async fn build(export: &Export, dataset: &Dataset) -> Result<Exported> {
     let started = Instant::now();
     let generation = NewGeneration::begin(&export.env, dataset).await?;

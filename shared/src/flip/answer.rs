@@ -1,4 +1,4 @@
-//! The responses of `flip`.
+//! `flip`'s responses.
 
 use std::collections::BTreeMap;
 
@@ -35,12 +35,12 @@ pub struct FlippedGroup {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What is live now, by dataset, for the members whose tables were read.
+    /// The live generation or location of each member whose table was read, by the dataset's name.
     pub live: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, Option<String>>,
-    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. It is an upper bound for the
-    /// time between the first table's move and the last.
+    /// The time from the first `UpdateTable` to the last flip record, in milliseconds. It is an upper bound on the time
+    /// between the switches of the first and the last table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<u64>,
     /// The content of `_groups/GROUP.json`, for the actions status, hold and release.
@@ -62,7 +62,7 @@ impl Flipped {
         }
     }
 
-    /// Returns the response to a group's request, from the point of view of one member.
+    /// Returns the response to a request for a group. The fields outside `group` describe the member `dataset`.
     pub fn of_group(dataset: &str, group: &str, ended: publish::group::GroupFlipReport) -> Flipped {
         let all = |live: &BTreeMap<String, Live>| live.iter().map(|(name, live)| (name.clone(), named(live))).collect();
         Flipped {

@@ -1,4 +1,5 @@
-//! Handles requests for a dataset that has no group.
+//! Handles requests that concern one table: all requests for a dataset without a group, and events about a changed
+//! table.
 
 use turntable_core::{config::Dataset, decision::Trigger, error::Result};
 use turntable_events as request;
@@ -10,7 +11,7 @@ use crate::{
     status,
 };
 
-/// Handles a request for a dataset that has no group.
+/// Handles a request for a dataset that has no group, or a change of any dataset's table.
 pub(super) async fn act(env: &Environment, dataset: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => publish::flip(env, dataset, generation, Trigger::Event).await?,

@@ -18,7 +18,8 @@ use crate::{
     status::{self, Overview},
 };
 
-/// Handles a request for one dataset. Reports the outcome in the log, the metrics and the response.
+/// Handles a request for one dataset or its group, and reports the outcome in the log, the metrics and the response.
+/// Fails if an operator's request is rejected; a rejected event is only reported.
 pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flipped> {
     let started = Instant::now();
     let config = env.config().await?;
@@ -61,7 +62,8 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
             emit(env.clock.now(), &answer.dataset, &[(Metric::Rejected, 1.0)]);
             let rejected = rejected(&answer).of(&answer.dataset);
             if by_event {
-                // An error would make Lambda retry twice with the same result, and one rejection would count as three.
+                // If this returned an error, Lambda would retry the event twice in vain, and one rejection would count
+                // as three.
                 error!(dataset = answer.dataset, kind = rejected.kind().as_str(), error = rejected.report(), "failed");
                 return Ok(answer);
             }
@@ -84,8 +86,8 @@ pub async fn status_of_all(env: &Environment) -> Result<Overview> {
     Ok(overview)
 }
 
-/// Returns the response for a table that no dataset publishes to: the EventBridge rule matches every table in the
-/// account.
+/// Returns the response for a table that no dataset publishes to. There are events for such tables because the
+/// EventBridge rule matches every table in the account.
 fn unmanaged_table(table: &TableName) -> Flipped {
     Flipped {
         dataset: table.to_string(),
@@ -99,8 +101,8 @@ fn unmanaged_table(table: &TableName) -> Flipped {
     }
 }
 
-/// Returns the error that reports a rejected candidate. The metric `Rejected` has an alarm, and `status` lists the
-/// candidate.
+/// Returns the error for a rejected candidate. The alarm on the metric `Rejected` and `status` report the candidate
+/// too.
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");

@@ -1,4 +1,4 @@
-//! Builds the data files of the next generation. Unchanged files are copied on the server; the others are rewritten.
+//! Builds the data files of the next generation. Unchanged files are copied within S3, and the others are rewritten.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use turntable_sources::inbox::spill_buffer::{Part, SpillBuffer};
 pub struct Build {
     pub objects: Arc<dyn Objects>,
     pub key: Key,
-    /// The live merge; `None` if live is not a merge or there is no table.
+    /// The manifest of the live merge; `None` if live is not a merge or there is no table.
     pub base: Option<Manifest>,
     pub buckets: u32,
     pub to: Location,
@@ -31,13 +31,14 @@ pub struct Built {
     pub applied: u64,
 }
 
-/// How many buckets are built at the same time, and how many rows they may have in total. The limit on rows bounds the
-/// memory; copies need none.
+/// The maximum number of buckets that are rewritten at the same time, and of files that are copied at the same time.
 const MAX_CONCURRENT_BUCKETS: usize = 64;
+/// The maximum number of rows in all buckets that are rewritten at the same time. This bounds the memory; copying files
+/// needs none.
 const MAX_CONCURRENT_ROWS: u64 = 640_000;
 
-/// A part of the table that is built independently. It is usually one bucket. When the number of buckets changes, it is
-/// the set of old and new buckets that share keys.
+/// A part of the table that is built independently. It is usually one bucket, but when the number of buckets changes,
+/// it is the set of old and new buckets that share keys.
 struct Unit {
     old: Vec<File>,
     new: Vec<u32>,
@@ -136,7 +137,7 @@ impl Build {
         Ok((files, applied))
     }
 
-    /// Returns the records for each bucket in `new`, in that order.
+    /// Splits the records by bucket. Returns those of each bucket in `new`, in that order.
     fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
         let mut all = table.partition_by_bucket(self.buckets);
         new.iter().map(|bucket| std::mem::take(&mut all[*bucket as usize])).collect()
@@ -156,7 +157,8 @@ impl Build {
     }
 }
 
-/// Returns the number of buckets in the next generation.
+/// Returns the number of buckets in the next generation: `set` if it is configured, or else a number that suits the
+/// larger of the table's rows and `changes`. It never shrinks on its own.
 pub fn buckets(base: Option<&Manifest>, set: Option<u32>, changes: u64) -> u32 {
     let now = base.and_then(|base| base.merge.as_ref()).map(|merge| merge.buckets);
     bucket::next(now, set, base.map_or(0, |base| base.rows).max(changes))

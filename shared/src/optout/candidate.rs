@@ -1,4 +1,5 @@
-//! Prepares the next generation: its key's types, its manifest, and the records that it merges in addition to drops.
+//! Prepares the next generation: determines its key's types, reads the records that it merges in addition to the drops,
+//! and makes its manifest.
 
 use jiff::Timestamp;
 
@@ -20,7 +21,8 @@ use turntable_sources::{
     inbox::{self, ParsedDrop, Read, Reader, Rejects},
 };
 
-/// Returns the key's columns and their types: as declared, or else as in the live table.
+/// Returns the key's columns and their types, as declared, or else as in the live table. Fails if neither gives the
+/// types.
 pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Result<Key> {
     if let Some(types) = &inbox.types {
         return Ok(types.clone());
@@ -45,8 +47,8 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Returns the records to merge in addition to the drops: from a live table that is not a merge yet, and from the
-/// source to reconcile with.
+/// Reads the records to merge in addition to the drops: those of a live table that is not a merge yet, and if
+/// `ask.reconcile` is set, those of the `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,
@@ -91,7 +93,7 @@ pub async fn more(
     Ok(all)
 }
 
-/// What the next generation's manifest is made from, apart from its files.
+/// The inputs for the next generation's manifest, except its files.
 pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
     pub generation: Generation,
@@ -102,7 +104,8 @@ pub struct CandidateManifest<'a> {
 }
 
 impl CandidateManifest<'_> {
-    /// Returns the manifest. `listed` is the whole inbox, and `reads` are the drops that this refresh has read.
+    /// Returns the manifest for `files`. `listed` is the whole inbox, and `reads` are the drops that this refresh has
+    /// read.
     pub fn complete(
         &self,
         files: Vec<manifest::File>,

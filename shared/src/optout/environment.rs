@@ -1,4 +1,4 @@
-//! What `optout` needs.
+//! The clients and settings of `optout`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use turntable_core::port::{Secrets, TokenSigner};
 
 use crate::{deadline::Deadline, environment::Environment};
 
-/// The clients and the environment of `optout`.
+/// The environment, the clients and the deadline that `optout` works with.
 #[derive(Clone)]
 pub struct Optout {
     pub env: Environment,

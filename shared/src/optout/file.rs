@@ -1,4 +1,4 @@
-//! Encodes a bucket's records as a Parquet file, and decodes them.
+//! Encodes a bucket's records as a Parquet file, and decodes such a file.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use turntable_core::{
     schema::Column,
 };
 
-/// Returns the columns of the published table.
+/// Returns the columns of an opt-out table with this key.
 pub fn columns(key: &Key) -> Vec<Column> {
     let column = |name: &str, glue_type: &str| Column { name: name.into(), glue_type: glue_type.into() };
     let mut columns = key.glue();
@@ -51,12 +51,13 @@ fn schema(key: &Key) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The number of rows in each Arrow batch, for reading and writing.
+/// The number of rows in each Arrow batch, both for reading and for writing.
 const ROWS_PER_BATCH: usize = 1 << 14;
-/// The maximum number of rows to allocate memory for before reading a file, because its footer may be wrong.
+/// The maximum number of rows for which memory is allocated before a file is read, because the number in its footer may
+/// be wrong.
 const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 
-/// Encodes a sorted run as a Parquet file.
+/// Encodes a bucket's sorted records as a Parquet file.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
     let fault = |fault: ParquetError| {

@@ -1,9 +1,9 @@
-//! The opt-out merge: many drops and the live table → the next table, with one row per key.
+//! Merges opt-out drops into the live table. The result is the next generation, with one row per key.
 //!
-//! A hash of the key assigns each row to a bucket. A bucket is one file, sorted by key. A refresh reads and rewrites
-//! the buckets that its records fall into, and copies the others on the server. So its cost grows with the change, not
-//! with the table. [`turntable_core::consent::later`] alone decides the effect of a record, so the order and repetition
-//! of drops make no difference.
+//! A hash of the key assigns each row to a bucket, and each bucket is one file, sorted by key. A refresh reads and
+//! rewrites the buckets that its records fall into, and copies the others within S3. So the number of rows that it
+//! processes grows with the changes, not with the table. [`turntable_core::consent::later`] alone decides the effect of
+//! a record, so the order and repetition of drops make no difference.
 
 mod answer;
 mod build;

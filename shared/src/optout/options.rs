@@ -8,14 +8,16 @@ use turntable_sources::inbox::ENOUGH;
 /// The options for a refresh.
 #[derive(Clone)]
 pub struct RefreshOptions {
-    /// Whether to end as waiting if live is younger than the dataset's `min_interval`.
+    /// Whether to end with the outcome `Waiting` if the live generation is younger than the dataset's `min_interval`.
     pub patient: bool,
     /// Whether to also merge all records from the dataset's `reconcile` source.
     pub reconcile: bool,
-    /// The approximate number of records after which a refresh leaves the remaining drops for its next attempt.
+    /// The approximate number of records after which a round of the refresh leaves the remaining drops for the next
+    /// round.
     pub max_records: usize,
     /// Provides the secrets for the `reconcile` source.
     pub secrets: Option<Arc<dyn Secrets>>,
+    /// Signs the tokens that serve as passwords for the `reconcile` source.
     pub iam: Option<Arc<dyn TokenSigner>>,
 }
 

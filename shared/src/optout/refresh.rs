@@ -1,7 +1,8 @@
-//! One refresh: load the state → read every unread drop → build the next generation → flip. If the flip loses the race,
-//! the refresh starts again on the new live generation.
+//! Refreshes an opt-out table: load the state → read every unread drop → build the next generation → flip. If the flip
+//! loses the race, the refresh starts again on the new live generation.
 //!
-//! After `datasets.toml` is read, these round trips follow one another, from the event to the query that sees the drop:
+//! A refresh makes these round trips one after another, from the time when it has read `datasets.toml` until queries
+//! see the drops. The requests on one line run concurrently:
 //!
 //! 1. the table, with the inbox's listing
 //! 2. live's manifest
@@ -11,7 +12,7 @@
 //! 6. the manifest, with the audit's listing
 //! 7. `UpdateTable`
 //!
-//! If the inbox has no unread drops, the refresh ends after the second.
+//! If the inbox has no unread drops, the refresh ends after the second round trip.
 
 use std::{
     sync::Arc,
@@ -46,7 +47,7 @@ use turntable_sources::inbox::{self, Read, Reader, reject};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refreshed {
     pub outcome: Outcome,
-    /// The live generation now; `None` if live is unmanaged or there is no table.
+    /// The generation that is live at the end; `None` if live is unmanaged or there is no table.
     pub generation: Option<Generation>,
     /// The number of drops that this refresh consumed.
     pub drops: u64,
@@ -57,12 +58,12 @@ pub struct Refreshed {
     /// The number of rows in the live table; 0 if unknown.
     pub rows: u64,
     pub reasons: Vec<String>,
-    /// The number of drops that remain for the next refresh.
+    /// The number of unread drops that remain for the next round or refresh.
     pub left: u64,
     /// Whether this refresh created the table.
     pub created: bool,
-    /// The age of the oldest drop that was read, when the drops went live, or at the end if nothing went live. `None`
-    /// if no drop was read.
+    /// The age of the oldest drop that was read, measured when the drops went live, or at the end if nothing went live.
+    /// `None` if no drop was read.
     pub lag: Option<SignedDuration>,
     pub took: Timings,
 }
@@ -82,11 +83,12 @@ pub struct Timings {
     pub flip: Duration,
 }
 
-/// How many times a refresh retries after it has lost a race to another flip. In each race, the other flip succeeded.
+/// The number of lost races after which a refresh fails. In each of them another flip succeeded, so the table still
+/// made progress.
 const MAX_LOST_RACES: u32 = 10;
 
-/// Merges every unread drop into the live table. An error may leave a generation that is not live, but no drop is lost:
-/// the next refresh reads all of them again.
+/// Merges every unread drop into the live table. If it fails, a generation that is not live may remain, but no drop is
+/// lost: the next refresh reads all of them again.
 pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Refreshed> {
     let mut ask = ask.clone();
     let mut before: Option<Refreshed> = None;
@@ -97,7 +99,7 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
             return before.ok_or(lost);
         }
         let Some(mut done) = once(env, dataset, inbox, &ask).await? else {
-            // A random pause keeps two refreshes that raced from racing again at once.
+            // A random pause keeps two refreshes that raced from racing again immediately.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
             continue;
@@ -121,7 +123,8 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
     }
 }
 
-/// Makes one attempt. Returns `None` if it lost the race to another flip.
+/// Makes one attempt. Returns `None` if the live generation has changed since it was read, so that the next attempt
+/// must start from the new one.
 async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Option<Refreshed>> {
     let (as_of, began) = (env.clock.now(), Instant::now());
     let mut took = Timings::default();
@@ -248,11 +251,11 @@ async fn refuse_lost_table(env: &Environment, dataset: &Dataset) -> Result<()> {
     }
 }
 
-/// How many files of rejected records are written at the same time.
+/// The maximum number of files with rejected records that are written at the same time.
 const MAX_CONCURRENT_PUTS: usize = 16;
 
-/// Writes each drop's rejected records. This happens before the manifest lists the drop as consumed, so that no
-/// rejected record is lost. A retry writes nothing new.
+/// Writes a file with the rejected records of each drop that has any. This happens before a manifest lists the drop as
+/// consumed, so that no rejected record is lost. A retry leaves existing files as they are.
 async fn write_rejects(env: &Environment, inbox: &Inbox, reads: &[Read]) -> Result<()> {
     let files = reads.iter().filter_map(|read| {
         let json = read.rejects.to_json(&read.drop)?;
@@ -272,11 +275,12 @@ enum MergeFlip {
     Done,
     Held(String),
     Rejected(Vec<String>),
-    /// The base is no longer live: merge again.
+    /// The generation that was merged from is no longer live, so the merge must be repeated.
     LostBase,
 }
 
-/// Makes the candidate live if its base is still live. `listed` are its objects, listed after the table was read.
+/// Makes the candidate live if its base is still live. `listed` are the candidate's objects, listed after the table was
+/// read.
 async fn flip(
     env: &Environment,
     dataset: &Dataset,
@@ -290,7 +294,7 @@ async fn flip(
     while attempts.begin().is_ok() {
         let by_event = (Trigger::Event, &cause);
         match publish::attempt(env, dataset, candidate, by_event, loaded, &mut audit).await? {
-            // The manifest's event made the candidate live first, and by now a later generation may be live.
+            // The manifest's event may have made the candidate live first, and by now a later generation may be live.
             Attempt::Committed(_) | Attempt::AlreadyLive(_) => return Ok(MergeFlip::Done),
             Attempt::Stale(_, now) if now.state.was_live(&candidate.generation) => return Ok(MergeFlip::Done),
             Attempt::Held(hold, _) => return Ok(MergeFlip::Held(hold.reason)),

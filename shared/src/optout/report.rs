@@ -15,14 +15,16 @@ use crate::{
     publish::Outcome,
 };
 
-/// When the views are created or updated. A drop's event does so only for a new table, so that it never waits for them.
+/// Whether a refresh also creates and updates the views. A drop's event does so only for a new table, so that drops
+/// never wait for views.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Views {
     Always,
     OfNewTable,
 }
 
-/// Refreshes one dataset, logs the result and emits its metrics.
+/// Refreshes one dataset, logs the result and emits its metrics. Fails if the merge is rejected. A view that can't be
+/// created is only reported.
 pub(super) async fn refresh_one(
     optout: &Optout,
     dataset: &Dataset,
@@ -73,8 +75,8 @@ pub(super) async fn refresh_one(
     Ok(answer)
 }
 
-/// Creates the views that are missing or outdated. Returns a message if that fails: the flip stands, and the schedule
-/// retries.
+/// Creates the views that are missing or outdated. If that fails, returns a message instead of an error, because the
+/// flip stands and the next scheduled refresh tries again.
 async fn ensure_views(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Option<String> {
     let run = async |database: &str, sql: &str| env.query.run(database, sql).await.map(drop);
     match views::ensure(env, dataset, inbox, run).await {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::deadline;
 
-/// Carries out one request. Stops at the deadline. Nothing is half-published, because each refresh commits with one
-/// flip.
+/// Carries out one request, or fails when the deadline passes. Nothing is half-published then, because each refresh
+/// commits with one flip.
 pub async fn carry_out(optout: &Optout, request: request::Optout) -> Result<Answer> {
     tokio::select! {
         answer = dispatch(optout, request) => answer,
@@ -53,7 +53,7 @@ async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
 /// Refreshes each dataset once, no matter how many of the messages are about it, because a refresh reads the whole
 /// inbox.
 ///
-/// Returns the messages to redeliver. A message that can't be parsed fails alone.
+/// Returns the ids of the messages to redeliver. A message that can't be parsed does not affect the others.
 async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>) -> Vec<String> {
     let mut failed = Vec::new();
     let mut nudged: BTreeMap<&str, (&Dataset, Vec<String>)> = BTreeMap::new();
@@ -79,8 +79,8 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
     failed
 }
 
-/// Refreshes all datasets. A failure does not stop the others. Returns the first failure, and logs only the later ones,
-/// because the returned one is logged at the function's boundary.
+/// Refreshes each dataset, even if others fail. Returns the first failure, which the caller logs, and logs the later
+/// ones itself.
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     for dataset in datasets {
@@ -93,7 +93,7 @@ async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer>
     first.map_or(Ok(Answer::Many { refreshed }), Err)
 }
 
-/// Returns a refresh that respects the dataset's `min_interval`.
+/// Returns the options for a refresh that respects the dataset's `min_interval`.
 fn patient() -> RefreshOptions {
     RefreshOptions { patient: true, ..RefreshOptions::default() }
 }

@@ -1,6 +1,6 @@
-//! Keeps the views in Athena as [`turntable_core::optout::view`] defines them. This happens when the table is created
-//! and on the schedule, but never while a drop is merged. The schedule also adds a protected table's new columns to its
-//! view.
+//! Creates and updates the views that [`turntable_core::optout::view`] defines in Athena. This happens when a refresh
+//! has created the table, and in every refresh that no drop's event has triggered, so that drops never wait for views.
+//! These refreshes also add a protected table's new columns to its view.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use turntable_core::{
     record,
 };
 
-/// Creates the views that are missing or were created from other SQL. Returns the names of the views that it created.
+/// Creates the views that are missing, and replaces those whose SQL has changed. Returns the names of both.
 ///
-/// `run` runs a statement in Athena; its arguments are the database and the SQL. `_views.json` records the SQL of each
-/// view, because Athena stores a view's SQL in its own form, which can't be compared.
+/// `run` runs a statement in Athena; its arguments are the database and the SQL. `_views.json` records each view's SQL
+/// for the comparison, because Athena stores it in a form of its own.
 pub async fn ensure(
     env: &Environment,
     dataset: &Dataset,
@@ -43,7 +43,7 @@ pub async fn ensure(
     Ok(created)
 }
 
-/// Returns the views that should exist. A protected table that doesn't exist yet gets its view once it does.
+/// Returns the views that should exist. A protected table that doesn't exist yet gets its view once it exists.
 async fn wanted(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Result<Vec<View>> {
     let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(Vec::new()) };
     let key = candidate::key(dataset, inbox, Some(&table))?.glue();

@@ -1,4 +1,5 @@
-//! Carries out a plan. It may die at any point and be repeated: see the proof in [`crate::sweep`].
+//! Carries out a sweep's plan. The process may die at any point, and the next sweep continues: see the proof in
+//! [`crate::sweep`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +18,7 @@ use turntable_core::{
     table::TableChange,
 };
 
-/// The limits of one invocation, for all datasets together.
+/// The limits of one invocation, which all datasets share.
 #[derive(Debug)]
 pub struct Budget {
     /// No new work starts after this time.
@@ -36,7 +37,7 @@ impl Budget {
         *self.left()
     }
 
-    /// Reserves this number of objects, or all that are left if they are fewer.
+    /// Reserves `wanted` objects, or all that are left if they are fewer.
     pub(super) fn take(&self, wanted: usize) -> Share<'_> {
         let mut left = self.left();
         let objects = wanted.min(*left);
@@ -45,12 +46,12 @@ impl Budget {
     }
 
     fn left(&self) -> MutexGuard<'_, usize> {
-        // A panic elsewhere can't leave a plain number inconsistent, so a poisoned lock is fine.
+        // A poisoned lock is fine, because a panic elsewhere can't leave a plain number inconsistent.
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The part of the budget that one dataset has reserved. The unused rest goes back when it is dropped.
+/// The part of the budget that one dataset has reserved. Dropping it returns what was not used to the budget.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     pub(super) objects: usize,
@@ -71,19 +72,19 @@ impl Drop for Share<'_> {
 /// The part of a plan that was carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// How many of the plan's generations were deleted completely. They are the first ones in the plan.
+    /// The number of generations that were deleted completely. They are the first ones in the plan.
     pub generations: usize,
-    /// How many of the generations' objects were deleted.
+    /// The number of data objects that were deleted, including those of a generation that was deleted only partly.
     pub objects: usize,
     /// Whether part of the plan remains.
     pub more: bool,
 }
 
-/// How many requests are in flight at the same time.
+/// The maximum number of requests that are in flight for one dataset at the same time.
 const MAX_CONCURRENT_REQUESTS: usize = 8;
 
 /// Carries out the plan as far as the budget allows. Returns `None` if the table has changed since its state was
-/// loaded: then no object of a generation was deleted, and the caller must reload the state and retry.
+/// loaded. In that case no object of a generation was deleted, and the caller must reload the state and plan again.
 pub async fn act(
     env: &Environment,
     dataset: &Dataset,
@@ -103,7 +104,7 @@ pub async fn act(
         .try_collect::<()>()
         .await?;
 
-    // Each generation costs one more than its objects, for its manifest. So a generation without objects isn't free.
+    // Each generation costs one more than its objects, for its manifest, so that even one without objects isn't free.
     let wanted = plan.go.iter().map(|(generation, _)| loaded.state.generations[generation].objects.len() + 1).sum();
     let mut share = budget.take(wanted);
     let (go, chunks) = affordable(&loaded.state, plan, share.objects);
@@ -131,8 +132,8 @@ pub async fn act(
         .await?;
     done.objects = deleted.iter().sum();
     share.used(done.objects + go.len());
-    // Objects are deleted in the order of the generations, so the number of objects tells how many generations are
-    // complete.
+    // Objects are deleted in the order of the generations, so their number tells which generations are deleted
+    // completely.
     let mut rest = Some(done.objects);
     let mut whole = |generation: &&Generation| {
         rest = rest.and_then(|rest| rest.checked_sub(loaded.state.generations[*generation].objects.len()));
@@ -140,7 +141,7 @@ pub async fn act(
     };
     done.generations = go.iter().take_while(&mut whole).count();
     done.more |= done.generations < go.len();
-    // An engine run's records protect its files until the run has ended, so they are deleted after the files.
+    // An engine run's records protect its files until the run has ended, so the records are deleted after the files.
     let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
     let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;
@@ -152,8 +153,8 @@ fn records_of_run(paths: &TablePaths, generation: &Generation) -> [Key; 2] {
     [paths.failed(generation), paths.pending(generation)]
 }
 
-/// Returns the plan's first generations that the budget allows to start deleting, and as many of their objects, in
-/// chunks, as it allows to delete.
+/// Returns the generations whose deletion can start with a budget of `objects`, in the plan's order, and the keys of
+/// the data objects that the budget covers, in chunks of one request each.
 fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Vec<Generation>, Vec<&'a [Key]>) {
     let (mut go, mut chunks) = (Vec::new(), Vec::new());
     for (generation, _) in &plan.go {
@@ -169,8 +170,8 @@ fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Ve
     (go, chunks)
 }
 
-/// Fences: makes every `VersionId` that was read before stale. Returns `false` if the table has changed since it was
-/// loaded.
+/// Fences the table, so that every `VersionId` that was read before is stale. Returns `false` if the table has changed
+/// since it was loaded.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<bool> {
     let table = loaded.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
         Error::corrupt(format!("{}: Glue returned no VersionId, and deleting isn't safe without one", dataset.table))

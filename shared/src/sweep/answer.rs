@@ -12,13 +12,13 @@ pub struct Swept {
     /// Drops that were moved from an inbox to the archive, one item per inbox.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub archived: Vec<Item>,
-    /// The total size of everything that was deleted.
+    /// The total size of all deleted items, in bytes.
     pub bytes: u64,
     /// Datasets that were skipped or could not be swept completely, and why.
     pub skipped: Vec<Skipped>,
     /// Messages for an operator.
     pub notes: Vec<String>,
-    /// Whether deletable objects may remain because this invocation reached its limits. The next one continues.
+    /// Whether deletable objects may remain because this invocation reached its limits. The next invocation continues.
     pub more: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Item {
     pub reason: String,
     pub objects: u64,
     pub bytes: u64,
-    /// When a kept item may be deleted, if nothing else happens.
+    /// When a kept item may be deleted if nothing else happens; `None` if that is unknown or the item is never deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

@@ -5,10 +5,10 @@
 //!
 //! - A drop that is overwritten before the copy stays in the inbox.
 //! - A drop that is overwritten after the copy stays too, and its new content is a new drop.
-//! - A sweep that dies between the two leaves both objects, and the next sweep repeats the move.
+//! - A sweep that dies between the copy and the deletion leaves both objects, and the next sweep repeats the move.
 //!
-//! A drop that has left the inbox leaves live's list with the next merge. If that merge listed the inbox before the
-//! move, it leaves with the merge after that.
+//! The next merge removes a moved drop from live's list of consumed drops. If that merge listed the inbox before the
+//! move, the merge after it does.
 
 use std::collections::HashMap;
 
@@ -27,19 +27,19 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
-/// The drops that were moved out of an inbox, or would be without the dry run.
+/// The number and the size of the drops that were moved out of an inbox, or in a dry run, that would be moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Archived {
     pub drops: u64,
     pub bytes: u64,
-    /// Whether more drops may be moved.
+    /// Whether drops remain that could be moved.
     pub more: bool,
 }
 
-/// How many drops are moved at the same time.
+/// The maximum number of drops that are moved at the same time.
 const MAX_CONCURRENT_MOVES: usize = 16;
 
-/// Returns the drops that are still in the inbox and may leave it once this plan is carried out.
+/// Returns the drops that are still in the inbox and may leave it once the plan is carried out.
 pub async fn archivable(
     env: &Environment,
     dataset: &Dataset,
@@ -62,7 +62,7 @@ pub async fn archivable(
     Ok(may.into_iter().filter_map(|drop| there.remove_entry(drop)).collect())
 }
 
-/// Moves as many drops as the budget allows. Each drop counts as one object.
+/// Moves drops to the archive, as many as the budget allows. Each drop counts as one object.
 pub async fn archive(
     env: &Environment,
     inbox: &Inbox,
@@ -82,8 +82,8 @@ pub async fn archive(
     Ok(Archived { drops: sizes.clone().count() as u64, bytes: sizes.sum(), more: moved.len() < all })
 }
 
-/// Moves one drop and returns its size in bytes. Returns `None` if it has changed in the meantime: its new content is a
-/// new drop, and stays.
+/// Moves one drop and returns its size in bytes. Returns `None` if the drop has been overwritten since the listing: the
+/// new content is a new drop, and stays in the inbox.
 async fn move_drop(env: &Environment, inbox: &Inbox, drop: InboxObject, entry: Entry) -> Result<Option<u64>> {
     let to = archive::archived(&inbox.location, &drop);
     match env.objects.copy(&entry.key, &drop.etag, &to).await {

@@ -1,4 +1,4 @@
-//! Loads the state of everything under a table's folder.
+//! Loads a table, and the state of everything in its folder.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct TableContents {
     pub unknown: (u64, u64),
 }
 
-/// The facts about a complete generation that sweep reports, from its manifest.
+/// A complete generation, as its manifest describes it.
 pub struct Complete {
     pub generation: Generation,
     pub created_at: Timestamp,
@@ -43,11 +43,11 @@ pub struct Complete {
     pub bytes: u64,
 }
 
-/// How many small objects are read at the same time.
+/// The maximum number of objects of one kind (manifests, marks, records of runs) that are read at the same time.
 const MAX_CONCURRENT_READS: usize = 16;
 
-/// Reads the table first, then the rest: see the proof in [`crate::sweep`]. If anything can't be read, it returns an
-/// error, and nothing in this table's folder is deleted.
+/// Loads the table first and then everything else, as the proof in [`crate::sweep`] requires. Fails if anything can't
+/// be read, so that nothing in the table's folder is deleted.
 pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
@@ -108,7 +108,7 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
 
 type Times = Vec<(Generation, Timestamp)>;
 
-/// Reads all manifests. Returns the facts from each, and live's whole manifest.
+/// Reads the manifests of the generations `of`. Returns the facts from each, and live's whole manifest.
 async fn complete(
     env: &Environment,
     dataset: &Dataset,
@@ -141,7 +141,7 @@ async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -
     made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
 }
 
-/// Reads the time by which each engine run has ended.
+/// Reads the time by which each engine run will have ended, from its pending record.
 async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
         let key = dataset.paths.pending(&generation);
@@ -152,7 +152,8 @@ async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>)
     read.buffered(MAX_CONCURRENT_READS).try_filter_map(async |read| Ok(read)).try_collect().await
 }
 
-/// Returns the uploads that were started at least `abandoned` ago: their runs have died.
+/// Returns the uploads that were started at least `retain.abandoned` ago. No run lasts that long, so their runs have
+/// died.
 pub fn abandoned_uploads(uploads: &[Unfinished], retain: &Retain, now: Timestamp) -> Vec<Unfinished> {
     let old = |upload: &&Unfinished| now.duration_since(upload.initiated) >= retain.abandoned;
     uploads.iter().filter(old).cloned().collect()

@@ -31,7 +31,8 @@ pub(super) struct Round<'a> {
     pub readers: Readers,
 }
 
-/// Detects drift, and repairs it if the dataset says so and this isn't a dry run. Returns a message about it.
+/// Detects drift, and repairs it if the dataset says so and this isn't a dry run. Returns a message about the drift, or
+/// `None` if there is none.
 async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
     if dry_run {
         return Ok(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
@@ -41,7 +42,8 @@ async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Res
     Ok(Some(ended.reasons.join("; ") + repaired))
 }
 
-/// How many times one dataset's sweep is attempted if it loses races. After that, it is left to the next sweep.
+/// The number of lost races with other writers of the table after which a dataset's sweep fails. The next sweep tries
+/// again.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.
@@ -82,7 +84,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
     }
 }
 
-/// Queues a message to `export` for every run that is not settled, because its end event may have been lost.
+/// Sends `export` a message for each unsettled engine run, because the run's end event may have been lost.
 async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableContents) -> Result<()> {
     let body = |generation| json!({ "dataset": dataset.name, "generation": generation }).to_string();
     let bodies: Vec<String> = loaded.state.pending().map(body).collect();
@@ -94,7 +96,7 @@ async fn queue_pending_runs(sweep: &Sweep, dataset: &Dataset, loaded: &TableCont
 }
 
 /// Moves drops that have been in the table for longer than `drain` from the inbox to the archive. Without a budget,
-/// only counts them.
+/// which means in a dry run, only counts them.
 async fn archive_drops(
     env: &Environment,
     dataset: &Dataset,

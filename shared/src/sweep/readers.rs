@@ -1,5 +1,5 @@
-//! Asks Athena for running queries. An invocation does so once for each set of workgroups, because the answer holds for
-//! all datasets.
+//! Asks Athena for the oldest running query. An invocation asks once for each set of workgroups, because datasets with
+//! the same workgroups share the answer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,8 @@ use turntable_core::{
 
 pub struct Readers {
     query: Arc<dyn Query>,
-    /// The answer for each set of workgroups. The lock is held during a request, so that other workers wait for it.
+    /// The answer for each set of workgroups. The lock is held during a request, so that other datasets' sweeps wait
+    /// for the answer instead of asking again.
     asked: Mutex<BTreeMap<Vec<String>, OldestQuery>>,
 }
 
@@ -22,12 +23,12 @@ impl Readers {
         Readers { query, asked: Mutex::default() }
     }
 
-    /// Returns the oldest running query in the dataset's workgroups, as the sweep's plan needs it.
+    /// Returns when the oldest query that is still queued or running in the dataset's workgroups was submitted.
     ///
-    /// Returns `NotAsked` if there are no workgroups, or if the configuration does not allow the request. Fails if
-    /// Athena does not answer.
+    /// Returns `NotAsked` if the dataset has no workgroups, or if the permission to list their queries is missing.
+    /// Fails if Athena does not answer.
     pub async fn oldest_query(&self, dataset: &Dataset, state: &SweepState) -> Result<OldestQuery> {
-        // A single generation is live, and live is never deleted.
+        // A single generation is either live, and so never deleted, or has never been live, and so has no readers.
         if state.generations.len() < 2 {
             return Ok(OldestQuery::Known(None));
         }

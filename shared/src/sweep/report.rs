@@ -31,7 +31,7 @@ pub struct Report {
     max_age: i64,
     /// Seconds since the earliest replacement of a generation that still exists.
     oldest_replaced: Option<i64>,
-    /// Seconds since live's snapshot was taken; `None` for an inbox.
+    /// Seconds since live's snapshot was taken; `None` for an inbox, or if live is unmanaged.
     live_age: Option<i64>,
     /// Drops that were moved to the archive.
     archived: Option<Item>,
@@ -39,13 +39,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reports a dataset that was skipped.
+    /// Returns the report on a dataset that was skipped for `reason`.
     pub fn skipped(dataset: &Dataset, now: Timestamp, loaded: &TableContents, reason: String) -> Report {
         let live_age = live_age(dataset, now, loaded);
         Report { dataset: dataset.name.clone(), skipped: Some(reason), live_age, ..Report::default() }
     }
 
-    /// Reports what a sweep would do, for a dry run.
+    /// Returns the report on what a sweep would do, for a dry run.
     pub fn planned(
         dataset: &Dataset,
         now: Timestamp,
@@ -58,7 +58,7 @@ impl Report {
         Report::done(dataset, now, loaded, plan, uploads, &all)
     }
 
-    /// Reports what a sweep has done.
+    /// Returns the report on what a sweep has done.
     pub fn done(
         dataset: &Dataset,
         now: Timestamp,
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// Adds the drops that were moved to the archive.
+    /// Adds the drops that were moved to the archive, or in a dry run, that would be moved.
     pub fn with_archived(self, dataset: &Dataset, archived: Archived) -> Report {
         let Source::Inbox(inbox) = &dataset.source else { return self };
         let item = (archived.drops > 0).then(|| Item {
@@ -173,8 +173,8 @@ impl Report {
     }
 }
 
-/// Returns live's age in seconds; `None` for an inbox. An opt-out table is as old as its last drop, which is no sign of
-/// a fault. Its lag has its own metric.
+/// Returns the age of live's snapshot in seconds; `None` for an inbox, or if live is unmanaged. An opt-out table only
+/// ages because no drop arrives, which is not a fault. The metric `OptoutLag` covers inboxes.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())

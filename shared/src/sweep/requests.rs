@@ -23,7 +23,8 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// Sweeps the datasets independently of each other, and fails at the end if one could not be swept.
+/// Sweeps the requested dataset or all of them, independently of each other. Fails at the end if any could not be
+/// swept, except in a dry run.
 pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> {
     let config = sweep.env.config().await?;
     let datasets = match &request.dataset {
@@ -37,7 +38,8 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
     }
 }
 
-/// Sweeps the datasets. Returns the answer, and the errors of datasets or databases that could not be swept.
+/// Sweeps the datasets. Returns the answer, and an error for each dataset or database that could not be swept, with its
+/// name.
 pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept, Vec<(String, Error)>) {
     // All decisions use one time, taken before anything is read, so that no object's age is overestimated.
     let now = sweep.env.clock.now();
@@ -59,7 +61,7 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
     (swept, failures)
 }
 
-/// Returns the datasets rotated by a random number, so that invocations that are too short for all datasets don't
+/// Rotates the datasets by a random number of places, so that invocations that are too short for all of them don't
 /// always leave out the same ones.
 fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> {
     let mut datasets = datasets.to_vec();
@@ -68,7 +70,7 @@ fn rotated<'a>(env: &Environment, datasets: &[&'a Dataset]) -> Vec<&'a Dataset> 
     datasets
 }
 
-/// The number of datasets that are swept concurrently.
+/// The maximum number of datasets that are swept at the same time.
 const MAX_CONCURRENT_DATASETS: usize = 8;
 
 /// Sweeps several datasets concurrently. One that hangs or fails does not block the others.
@@ -106,7 +108,8 @@ async fn sweep_all(round: &Round<'_>, datasets: &[&Dataset]) -> (Swept, Vec<(Str
     (swept, failures)
 }
 
-/// Drops the tables that audits have left behind. The error names the database.
+/// Drops the tables that audits have left behind, or in a dry run, only lists them. An error comes with the name of the
+/// database.
 async fn drop_audit_tables(
     env: &Environment,
     datasets: &[&Dataset],
@@ -134,7 +137,7 @@ async fn drop_audit_tables(
     Ok(())
 }
 
-/// Returns the priority of an error: the invocation fails with the most urgent one.
+/// Returns the priority of a kind of error. The invocation fails with the error that has the highest one.
 fn urgency(kind: Kind) -> u8 {
     match kind {
         Kind::Corrupt => 2,

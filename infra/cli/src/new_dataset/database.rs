@@ -1,4 +1,4 @@
-//! Queries a database through Turntable's own sources: a table that can be read here can be exported.
+//! Queries a database through Turntable's own sources, so that a table that can be read here can be exported.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects to the database at a URL. Fails if it can't be queried.
+    /// Connects to the database at a URL, and runs a test query.
     pub async fn connect(url: &str) -> Result<Database> {
         let dialect = match url.split_once("://") {
             Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
             Some(("mysql", _)) => Dialect::Mysql,
             _ => bail!("expected a URL that begins with postgres:// or mysql://"),
         };
-        // A URL needs no secret, so nothing is requested from AWS.
+        // With a URL, no secret is read, so nothing is requested from AWS.
         let context = Context {
             objects: Arc::new(S3::new(&laptop::unreachable())),
             secrets: None,
@@ -66,7 +66,8 @@ impl Database {
         Ok(rows)
     }
 
-    /// Returns the Glue columns of a query's result. The inner error names a column that can't be exported.
+    /// Returns the Glue columns of a query's result. The inner error is for a column that can't be exported, and names
+    /// it.
     pub async fn glue_columns(&self, query: String) -> Result<Result<Vec<GlueColumn>, String>> {
         match sources::schema(&self.source(query), &self.context).await {
             Ok(found) => Ok(turntable::parquet::arrow_types::columns(&found)),

@@ -7,7 +7,7 @@ pub enum Dialect {
     Mysql,
 }
 
-/// A described table or view.
+/// A table or view.
 pub struct Table {
     /// The name in SQL.
     pub name: String,
@@ -45,7 +45,8 @@ pub struct Published<'a> {
 /// A column that is not published, and the reason.
 pub type LeftOut<'a> = (&'a Column, String);
 
-/// Groups ordered rows of (key name, whether it is the primary key, column) into keys, the primary key first.
+/// Groups rows of (key name, whether it is the primary key, column name) into keys, the primary key first. The rows of
+/// a key must be adjacent.
 pub fn keys(rows: Vec<Vec<Option<String>>>) -> Vec<Key> {
     let mut keys: Vec<(String, Key)> = Vec::new();
     for row in rows {

@@ -1,19 +1,19 @@
-//! Writes a described table's entry.
+//! Writes a table's entry in a datasets.toml.
 
 use std::collections::BTreeSet;
 
 use super::description::{Dialect, Key, LeftOut, Published, Table};
 
-/// The number of rows from which several connections pay off.
+/// The estimated number of rows from which reading over several connections pays off.
 const PARALLEL_FROM_ROWS: u64 = 1_000_000;
 
-/// The defaults for all datasets.
+/// The `[defaults]` section of a new datasets.toml.
 pub const DEFAULTS: &str = "[defaults]
 database = \"dmp\" # the Glue database
 location = \"s3://${BUCKET}/schemas\" # the parent of the tables' folders
 ";
 
-/// A comment before the first entry.
+/// The comment before the first entry.
 pub const REMARK: &str = "
 # ${DATABASE_URL} comes from the environment: use another name for another database. In AWS, replace url with
 # secret = \"NAME\", a secret in Secrets Manager.
@@ -81,7 +81,7 @@ const MAX_WIDTH: usize = 100;
 fn toml_query(table: &str, columns: &[&Published]) -> String {
     let line = query(table, columns);
     let width = |text: &str| text.chars().count();
-    // A TOML string in three single quotes has no escapes.
+    // A TOML string in three single quotes has no escapes, so it can't hold `'''` or control characters.
     if width(&line) <= MAX_WIDTH || line.contains("'''") || line.contains(char::is_control) {
         return quoted(&line);
     }
@@ -97,12 +97,13 @@ fn toml_query(table: &str, columns: &[&Published]) -> String {
     format!("'''\n{}\nFROM {table}\n'''", lines.join("\n"))
 }
 
-/// Returns the quote character of a quoted name, or nothing. An unquoted name is in lower case and needs no alias.
+/// Returns the quote character of a quoted name, or an empty string for an unquoted one. An unquoted name is in lower
+/// case and needs no alias.
 fn quote(quoted: &str) -> String {
     quoted.chars().take(1).filter(|c| matches!(c, '"' | '`')).collect()
 }
 
-/// Returns comments about columns that are left out, renamed or published as strings.
+/// Returns a comment for each column that is left out, renamed or published as a string.
 fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
     let mut remarks = Vec::new();
     for (column, why) in left_out {
@@ -142,7 +143,8 @@ fn is_text(database_type: &str) -> bool {
     TEXTS.iter().any(|text| database_type.contains(text))
 }
 
-/// Returns the keys that Athena can check, each once, and a comment for each other key.
+/// Returns the keys that Athena can check, each once, and a comment for each key that it can't check. Skips keys with
+/// columns that are left out.
 fn unique<'a>(keys: &[Key], columns: &'a [Published]) -> (Vec<Vec<&'a str>>, Vec<String>) {
     let (mut unique, mut remarks): (Vec<Vec<&str>>, Vec<String>) = (Vec::new(), Vec::new());
     for key in keys {
@@ -177,8 +179,8 @@ fn names<'a>(key: &Key, columns: &'a [Published]) -> Option<Vec<&'a str>> {
         .collect()
 }
 
-/// Returns a dataset name that Glue accepts: the table's name, or else the schema's and the table's, or else a numbered
-/// one.
+/// Returns a name for the dataset that Glue accepts and no other dataset has: the table's name, or else the schema's
+/// and the table's, or else those with a number.
 pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     let table = wanted.rsplit('.').next().unwrap_or(wanted);
     let numbered = (2..).map(|number| name(&format!("{wanted}_{number}")));
@@ -200,13 +202,13 @@ fn list(names: &[&str]) -> String {
     format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Returns a TOML string, written so that SQL's quotes need no escapes where possible.
+/// Returns `text` as a TOML string. Chooses the kind of quotes that needs no escapes, if there is one.
 fn quoted(text: &str) -> String {
     let plain = |quote: char| !text.contains(quote) && !text.contains(|c: char| c.is_control());
     match (plain('"') && !text.contains('\\'), plain('\'')) {
         (true, _) => format!("\"{text}\""),
         (_, true) => format!("'{text}'"),
-        // TOML has all of JSON's escapes.
+        // TOML supports all escapes that JSON has.
         _ => serde_json::Value::from(text).to_string(),
     }
 }

@@ -30,8 +30,8 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
                CAST(is_nullable AS CHAR) AS n FROM information_schema.columns WHERE {of} ORDER BY ordinal_position"
         ))
         .await?;
-    // A unique index on a column's prefix makes the whole column unique too. An index on an expression has no column
-    // name.
+    // A unique index on a column's prefix makes the whole column unique too. An index on an expression is left out,
+    // because the expression has no column name.
     let unique = database
         .rows(&format!(
             "SELECT CAST(index_name AS CHAR) AS i, IF(index_name = 'PRIMARY', 'true', 'false') AS p, \
@@ -67,7 +67,7 @@ fn literal(text: &str) -> String {
     format!("CONVERT(X'{digits}' USING utf8mb4)")
 }
 
-/// Quotes every name, because the reserved words depend on the server.
+/// Quotes a name. Every name is quoted, because the reserved words depend on the server.
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }

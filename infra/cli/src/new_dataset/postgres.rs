@@ -37,7 +37,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
              WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
         ))
         .await?;
-    // A partial index or an index on expressions makes no column unique.
+    // A partial index or an index on expressions makes no column unique, so both are left out.
     let unique = database
         .rows(&format!(
             "SELECT i.indexrelid::text AS index, i.indisprimary::text AS is_primary, a.attname::text AS name \
