@@ -24,8 +24,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Creates the AWS clients and the system clock, configured by environment variables. Fails if `DATASETS` is
-    /// missing or invalid.
+    /// Creates the AWS clients from `aws`, and reads the other settings from environment variables. Fails if `DATASETS`
+    /// is missing or invalid.
     pub fn from_env(aws: &aws_config::SdkConfig) -> Result<Environment> {
         Ok(Environment {
             catalog: Arc::new(GlueCatalog(Arc::new(Glue::new(aws)))),

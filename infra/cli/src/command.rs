@@ -1,4 +1,4 @@
-//! The command line for the operators' commands.
+//! Defines the command line for the operators' commands, and runs them.
 
 use std::{env, path::PathBuf, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! Reads an engine's output: the files, columns and partitions for the manifest.
+//! Reads what an engine run has written, and determines the files, columns and partitions for the manifest.
 
 use std::{collections::BTreeSet, sync::Arc};
 

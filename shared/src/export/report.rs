@@ -1,4 +1,4 @@
-//! Reports the result of an export: a complete generation, or the error for a missed deadline.
+//! Reports the result of an export: a complete generation, or an error if the deadline passed.
 
 use std::{
     fmt,

@@ -16,7 +16,7 @@ use crate::{
     publish::{Outcome, group},
 };
 
-/// Handles the request for the whole group. The response's fields outside `group` describe `member`.
+/// Handles a request for the whole group. The response's fields outside `group` describe `member`.
 pub async fn act(env: &Environment, group: &Group<'_>, member: &Dataset, request: request::Flip) -> Result<Flipped> {
     let ended = match request {
         request::Flip::Manifest(_, generation) => group::flip(env, group, member, generation, Trigger::Event).await?,

@@ -15,8 +15,8 @@ use crate::{
     publish::Outcome,
 };
 
-/// Whether a refresh also creates and updates the views. A drop's event does so only for a new table, so that drops
-/// never wait for views.
+/// When a refresh also creates and updates the views. A refresh for messages in the queue does so only for a new table,
+/// so that drops never wait for views.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Views {
     Always,

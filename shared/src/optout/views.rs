@@ -1,6 +1,6 @@
 //! Creates and updates the views that [`turntable_core::optout::view`] defines in Athena. This happens when a refresh
-//! has created the table, and in every refresh that no drop's event has triggered, so that drops never wait for views.
-//! These refreshes also add a protected table's new columns to its view.
+//! has created the table, and in every scheduled or manual refresh. A drop's message in the queue doesn't cause it, so
+//! that drops never wait for views. Each update also adds a protected table's new columns to its view.
 
 use std::collections::BTreeMap;
 

@@ -43,7 +43,7 @@ pub struct Complete {
     pub bytes: u64,
 }
 
-/// The maximum number of objects of one kind (manifests, marks, records of runs) that are read at the same time.
+/// The maximum number of objects of one kind (manifests, marks or pending records) that are read at the same time.
 const MAX_CONCURRENT_READS: usize = 16;
 
 /// Loads the table first and then everything else, as the proof in [`crate::sweep`] requires. Fails if anything can't

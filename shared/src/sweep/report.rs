@@ -173,8 +173,8 @@ impl Report {
     }
 }
 
-/// Returns the age of live's snapshot in seconds; `None` for an inbox, or if live is unmanaged. An opt-out table only
-/// ages because no drop arrives, which is not a fault. The metric `OptoutLag` covers inboxes.
+/// Returns the age of live's snapshot in seconds; `None` for an inbox, or if live is unmanaged. An opt-out table gets
+/// older only because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
