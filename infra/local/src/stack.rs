@@ -103,8 +103,8 @@ impl Stack {
     }
 
     /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, all others as
-    /// strings. Leaves out Lambda's START, END and REPORT lines. The emulator delivers an invocation's lines when it has
-    /// ended.
+    /// strings. Leaves out Lambda's START, END and REPORT lines. The emulator delivers an invocation's lines when the
+    /// invocation ends.
     pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
         let name = self.function(function)?;
         let messages = self.account.log_messages(&format!("/aws/lambda/{name}"), since).await;
