@@ -1,4 +1,5 @@
-//! Fuzzes the event parsers of all four functions: no input causes a panic.
+//! Fuzzes the event parsers of all four functions: no input causes a panic, and what `flip` parses from an event is
+//! what the manifest's key says.
 
 #![no_main]
 

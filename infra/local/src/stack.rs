@@ -88,7 +88,7 @@ impl Stack {
         self.lambda.invoke(self.function(function)?, event).await
     }
 
-    /// Fires the stack's daily schedule now by creating a one-time schedule with the same target and input. The emulator
+    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator
     /// fires due schedules every ten seconds.
     pub async fn fire_schedule(&self) -> Result<()> {
         let daily = format!("{}-daily", self.name);
