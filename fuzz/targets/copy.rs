@@ -1,8 +1,8 @@
 //! Fuzzes the decoder for PostgreSQL's COPY stream: no input causes a panic, and the chunk size doesn't change the
-//! result. libFuzzer's limit on allocations (`fuzz/run`) also catches lengths that the decoder would trust.
+//! result. `fuzz/run` limits each allocation, so that a length that the decoder trusts is found too.
 //!
 //! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type
-//! of each column, and the rest of the stream after its signature.
+//! of each column, and the stream without its signature.
 
 #![no_main]
 

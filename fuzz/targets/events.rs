@@ -1,5 +1,5 @@
-//! Fuzzes the event parsers of all four functions: no input causes a panic, and what `flip` parses from an event is
-//! what the manifest's key says.
+//! Fuzzes the event parsers of all four functions: no input causes a panic, and the key of a manifest that `flip`
+//! parses from an event leads to the same manifest.
 
 #![no_main]
 

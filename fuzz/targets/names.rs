@@ -1,5 +1,5 @@
-//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder. No input causes a panic, and
-//! each value has only one spelling, because a second one would be a second path.
+//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder: no input causes a panic, and
+//! a parsed value formats as the text that it was parsed from, because a second spelling would be a second path.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|text: &str| {
     format_by_name(text);
     is_hidden(text);
     let Ok(key) = text.parse::<Key>() else { return };
-    // Compares values, because a key may also be spelt with `s3a://`.
+    // `s3a://` is the only second spelling that the parser accepts, so this compares values, not texts.
     assert_eq!(key.to_string().parse::<Key>().expect("formatted text is valid"), key);
     if let Some((paths, generation)) = TablePaths::parse_manifest(&key) {
         assert_eq!(paths.manifest(&generation), key);
