@@ -221,7 +221,7 @@ impl Turntable {
         }
     }
 
-    /// Makes `to` live, and notes a promise that this breaks.
+    /// Makes `to` live, and notes the promise that this breaks, if any.
     fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };

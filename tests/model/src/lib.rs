@@ -32,8 +32,7 @@ pub struct Turntable {
     pub files: u8,
     /// The maximum number of concurrent invocations.
     pub at_once: usize,
-    /// Whether sweep may ask Athena for running queries. If so, a query may take any time; otherwise, it ends within an
-    /// hour, which is no longer than the default drain.
+    /// Whether sweep may ask Athena for running queries. If so, a query may take any time; otherwise, at most an hour.
     pub athena_asked: bool,
     /// Whether a rollback fences the table after its record, as it should.
     pub fenced_rollback: bool,
@@ -110,7 +109,7 @@ pub enum Action {
     Done,
     /// The next step of the run with this number.
     Step(usize, Fault),
-    /// The same for a merge that has read nothing yet, but the inbox is listed before the table is read.
+    /// The first step of this merge, if it lists the inbox before it reads the table.
     Second(usize),
     Crash(usize),
 }
@@ -199,7 +198,7 @@ impl Turntable {
     fn tick(&self, state: &mut State) {
         state.now += HOUR;
         let drain = u16::try_from(self.longest_query().as_mins()).unwrap_or(u16::MAX);
-        // Unless sweep asks Athena, the world has only queries that end within `longest_query`.
+        // Unless sweep asks Athena, every query ends within `longest_query`.
         if state.reader.is_some_and(|reader| !self.athena_asked && state.now - reader.since >= drain) {
             state.reader = None;
         }

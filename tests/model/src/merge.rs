@@ -17,12 +17,12 @@ impl Run {
     }
 }
 
-/// What a refresh has read of the table: its `VersionId`, and what was live. `None` until then.
+/// What a refresh has read of the table: its `VersionId`, and what was live. `None` until it has read the table.
 type Seen = Option<(Option<u8>, Live)>;
 
 impl Turntable {
-    /// Performs the next step of a refresh. `second` lists the inbox before the table is read. Returns what is left to
-    /// run, or `None` when the refresh has ended.
+    /// Performs the next step of a refresh. If `second` is set, the inbox is listed before the table is read. Returns
+    /// what is left to run, or `None` when the refresh has ended.
     pub fn merge_step(
         &self,
         state: &mut State,

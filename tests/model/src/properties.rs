@@ -27,7 +27,8 @@ fn is(state: &State, just: Just) -> bool {
 }
 
 impl Turntable {
-    /// Returns the promises, which must hold in every state. What drift excludes from them is in docs/reliability.md.
+    /// Returns the promises, which must hold in every state. For what they don't cover after drift, see
+    /// docs/reliability.md.
     pub fn promises(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(READERS, |model: &Turntable, state: &State| {

@@ -117,7 +117,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns which records a listing that starts at `since` contains. Without `since`, it contains only the last record.
+    /// Returns the records that a listing from `since` on contains. Without `since`, that is only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {

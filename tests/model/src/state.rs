@@ -86,7 +86,7 @@ pub struct Record {
     pub by: Mark,
 }
 
-/// The origins of a flip that the model has, out of all in [`FlipOrigin`].
+/// The values of [`FlipOrigin`] that occur in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
     Event,
