@@ -23,8 +23,8 @@ mod disk;
 mod measure;
 mod options;
 mod ours;
-/// Included by path instead of a dependency on `tests`, which would build every AWS client of infra/local in release
-/// mode. The file needs only the standard library.
+/// Included by path rather than through a dependency on `tests`, which would build every AWS client of infra/local in
+/// release mode. The file needs only the standard library.
 #[path = "../../tests/src/postgres.rs"]
 #[allow(dead_code, reason = "only the tests use all of it")]
 mod postgres;

@@ -1,8 +1,8 @@
 //! Fuzzes the decoder for PostgreSQL's COPY stream: no input causes a panic, and the chunk size doesn't change the
-//! result. `fuzz/run` limits each allocation, so that a length that the decoder trusts is found too.
+//! result. The limit on allocations in `fuzz/run` also catches a decoder that trusts a length field.
 //!
 //! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type
-//! of each column, and the stream without its signature.
+//! of each column, and the stream after its signature.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Fuzzes the event parsers of all four functions: no input causes a panic, and the key of a manifest that `flip`
-//! parses from an event leads to the same manifest.
+//! Fuzzes the event parsers of all four functions: no input causes a panic, and the manifest key of a parsed `flip`
+//! event parses to the same table and generation.
 
 #![no_main]
 

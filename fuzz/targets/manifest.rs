@@ -1,5 +1,5 @@
-//! Fuzzes the manifest parser: no input causes a panic, and a manifest that is written and parsed again is still the
-//! same.
+//! Fuzzes the manifest parser: no input causes a panic, and a parsed manifest is unchanged after it is written and
+//! parsed again.
 
 #![no_main]
 

@@ -96,7 +96,7 @@ impl Choice {
     pub fn as_a_source(&self, text: &[u8], decode: impl Fn(&Object, Input, &mut Rows) -> Result<(), Stop>) {
         let (object, schema) = (self.object(text), schema());
         let decoded = |chunk| -> Result<Vec<RecordBatch>, String> {
-            // An input is so short that its batches never fill the channel.
+            // Inputs are so short that their batches never fill the channel.
             let (to, mut from) = tokio::sync::mpsc::channel(64);
             let counted = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Null, &schema));
             let mut rows = Rows::new(&schema, self.typed_by(), counted, to)?;

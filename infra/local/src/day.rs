@@ -13,7 +13,7 @@ use turntable::{
 
 use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
 
-/// How long a day may take until every dataset is live: the maximum duration of one Lambda invocation.
+/// How long to wait until every dataset is live: the maximum duration of one Lambda invocation.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long to wait for more log lines. After an error, the datasets that are not live count as failed if no line
 /// arrives for this long. After a flip, a duration that is not logged within this time stays 0.

@@ -50,9 +50,9 @@ impl Emulator {
         Self::start_behind(tools, async |endpoint| endpoint.to_owned()).await
     }
 
-    /// Starts the emulator, and gives the functions the endpoints that `between` returns for the emulator's own, such
-    /// as a proxy's. Each attempt to start calls `between` twice: with the endpoint for every service except Athena,
-    /// then with Athena's.
+    /// Starts the emulator, and gives the functions the endpoints that `between` returns instead of the emulator's own,
+    /// for example those of a proxy. Each attempt to start calls `between` twice: with the endpoint for every service
+    /// except Athena, then with Athena's.
     pub async fn start_behind(tools: &Tools, between: impl AsyncFn(&str) -> String) -> Result<Emulator> {
         say("starting MiniStack and the Athena endpoint");
         // Another process may take the port before MiniStack does.
@@ -175,8 +175,8 @@ impl Child {
         Ok(Child { process: Guarded::start(command)?, log })
     }
 
-    /// Waits until `find`, which gets the log so far, returns a value, and returns that value. Returns `None` if the
-    /// process ends first, and an error after [`START_TIMEOUT`].
+    /// Polls the log until `find` returns a value for its text, and returns that value. Returns `None` if the process
+    /// ends first. Fails after [`START_TIMEOUT`].
     async fn until<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let start = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! Queries the tables through Athena without a pause, while flips and sweeps replace and delete generations.
+//! Queries the tables through Athena without a pause, while flips replace the live generations.
 
 use std::{
     collections::BTreeMap,

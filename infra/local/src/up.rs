@@ -80,7 +80,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
 }
 
-/// Returns a request that this function accepts whatever the datasets are.
+/// Returns a request that this function accepts with any datasets file.
 fn request(function: &str) -> Value {
     match function {
         "flip" => json!({ "action": "status" }),

@@ -1,7 +1,7 @@
 //! Measures opt-outs on the real chain: template.yaml on the emulator, the compiled functions, and the Athena endpoint.
 //!
 //!     cargo run -p tests --example optout_chain -- latency   # put → first query that sees it; 1 M rows, 200 drops
-//!     cargo run -p tests --example optout_chain -- buckets   # 10,000 records in one bucket or all; 100 k, 1 M, 10 M rows
+//!     cargo run -p tests --example optout_chain -- buckets   # 10,000 records, 1 or all buckets; 100 k, 1 M, 10 M rows
 //!     cargo run -p tests --example optout_chain -- memory    # the function's peak at 10 M rows; drops of 5 M records
 //!
 //! The environment variables ROWS and DROPS change the numbers for `latency`. The functions are built with this
@@ -60,7 +60,7 @@ async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack>
     Ok(stack)
 }
 
-/// Requests a refresh, although the event for a drop may have started one already.
+/// Requests a refresh. The event for the drop may have started one already.
 async fn refresh(stack: &Stack) -> Result<Value> {
     Ok(stack.invoke("optout", &json!({ "dataset": "optouts" })).await??)
 }

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::oracle;
 
-/// The file datasets.toml. Its drain is longer than any query here, and short enough that sweeps delete generations
-/// during the run.
+/// The contents of datasets.toml. Its drain is longer than any query here, and short enough that sweeps delete
+/// generations during the run.
 const DATASETS: &str = r#"
 [defaults]
 database = "dmp"
@@ -112,7 +112,7 @@ impl Lake {
         answer
     }
 
-    /// Puts a day's source, and invokes `export` for it.
+    /// Puts a day's source into the bucket, and invokes `export` for it.
     pub async fn export(&self, day: u64) -> Result<()> {
         self.stack.put("source/users.csv", oracle::csv(day)).await?;
         self.ask("export", "export", &json!({ "dataset": "users" })).await;
@@ -131,7 +131,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Requests a refresh. If it succeeds, that acknowledges every drop that was put before.
+    /// Requests a refresh. If it succeeds, every drop that was put before is acknowledged.
     pub async fn refresh(&self) {
         let sent = self.sent.load(Ordering::SeqCst);
         let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;

@@ -6,8 +6,8 @@
 //! Meanwhile, a day is exported every second, people opt out twice a second ([`writers`]), operators roll back, sweeps
 //! delete, and events arrive late and repeatedly. Functions are killed during the first three fifths of the time
 //! ([`processes`]); the rest of the time shows whether the memory of the surviving processes grows. The older design
-//! with two directories runs at the same time ([`two_directories`]) and must fail, because the readers would otherwise
-//! miss faults.
+//! with two directories runs at the same time ([`two_directories`]) and must fail, which proves that the readers notice
+//! faults.
 //!
 //! The last line is one JSON object. The environment variable `SEED` repeats the random choices of a run, though not
 //! its timing.

@@ -12,7 +12,7 @@ pub type Row = Vec<Option<String>>;
 pub enum Question {
     /// Counts the rows of the exported table.
     Users,
-    /// Reads the view for extractions: the table without opted-out people.
+    /// Counts the rows of the view for extractions, which is the table without opted-out people.
     Extraction,
     /// Counts the opt-outs.
     OptOuts,

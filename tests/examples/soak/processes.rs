@@ -51,12 +51,11 @@ pub async fn watch(lake: &Lake) -> Vec<Life> {
     lives.into_values().collect()
 }
 
-/// How many samples, one per second, a process must have to be judged.
+/// How many samples, one per second, are enough to judge whether a process grows.
 const LEAST: usize = 15;
 
 impl Life {
-    /// Returns the means of the first and of the last third of the samples, or `None` if there are fewer than
-    /// [`LEAST`].
+    /// Returns the means of the first and of the last third of the samples, or `None` if there are too few samples.
     pub fn thirds(&self) -> Option<(f64, f64)> {
         let third = self.resident.len() / 3;
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;

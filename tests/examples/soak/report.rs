@@ -1,4 +1,4 @@
-//! A run's report.
+//! Prints what a run has shown, and judges whether it has passed.
 
 use std::{cmp::Reverse, collections::BTreeMap, fs, process::ExitCode, time::Duration};
 

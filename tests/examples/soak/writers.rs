@@ -94,7 +94,7 @@ pub async fn duplicates(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Returns the S3 event in events/flip-s3.json, but for the object with this key in the stack's bucket.
+/// Returns the event in events/flip-s3.json, changed to the object with this key in the stack's bucket.
 fn created(lake: &Lake, key: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap_or_default();
     event["detail"]["bucket"]["name"] = lake.stack.bucket.as_str().into();

@@ -70,7 +70,7 @@ pub struct Budget {
     pub foreign: u8,
 }
 
-/// A bug in the protocol. For each of them, the search must find a promise that it breaks.
+/// A deliberate bug in the protocol. The search must find a promise that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     VersionUnchecked,
@@ -104,7 +104,7 @@ pub enum Action {
     Sweep,
     /// Somebody outside Turntable sets the table's location.
     Foreign(Live),
-    /// A query starts; it ends with `Done`.
+    /// A query starts. It ends with [`Action::Done`].
     Read,
     Done,
     /// The next step of the run with this number.

@@ -19,7 +19,7 @@ pub fn has(set: Set, member: usize) -> bool {
 /// The state of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The current time. Ticks and snapshots advance it, so that each has its own time.
+    /// The current time. Every tick and every snapshot advances it, so that no two happen at the same time.
     pub now: Minute,
     pub version: u8,
     pub live: Live,
@@ -49,7 +49,7 @@ pub enum Live {
     Managed(Gen),
 }
 
-/// A generation: what its manifest contains, and which of its objects exist.
+/// A generation: what its manifest contains or will contain, and which of its objects exist.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub name: Generation,
@@ -62,7 +62,7 @@ pub struct Slot {
     pub manifest: bool,
     /// When a sweep marked the generation.
     pub mark: Option<Minute>,
-    /// Whether its rows are bad, so that an audit of its rows rejects it.
+    /// Whether its rows fail the audit.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
@@ -70,7 +70,7 @@ pub struct Slot {
 /// What only a generation of opt-outs has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Merge {
-    /// The consumed drops, by the generation that read them first.
+    /// The consumed drops, by the generation that consumed them first.
     pub consumed: Vec<(Gen, Set)>,
     /// For each person, the drop with the effective consent record.
     pub words: [Option<u8>; crate::drops::PEOPLE],
@@ -128,7 +128,7 @@ pub struct Truth {
     pub foreign: bool,
 }
 
-/// One invocation.
+/// A running invocation, with its next step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Run {
     Export { generation: Gen, at: ExportAt },
@@ -223,10 +223,11 @@ pub enum FlipAt {
         flip: bool,
     },
     Update,
-    /// Reads the table after an update that got no reply (`error`), or a conflict that may be an echo.
+    /// Reads the table again after an update that got no reply (`error`), or a conflict that may be an echo.
     SettleTable {
         error: bool,
     },
+    /// Reads the flip records, and decides what became of the update.
     SettleRest {
         error: bool,
     },
@@ -262,7 +263,7 @@ pub enum SweepAt {
     Manifests {
         go: Set,
     },
-    /// Deletes this file of each generation in `go`.
+    /// Deletes the file with this number from each generation in `go`.
     Data {
         go: Set,
         file: u8,

@@ -1,5 +1,5 @@
-//! Small worlds, each searched in every order of its steps. docs/reliability.md has the number of states in each; `just
-//! model` prints it.
+//! Small worlds, each searched in every order of its steps. docs/reliability.md has their numbers of states, which
+//! `just model` prints.
 //!
 //! The two largest worlds, with about half a million states each, run only with `TURNTABLE_MODEL_WORLDS=all`, which
 //! `just model` and `.ci/run` set.
