@@ -62,8 +62,8 @@ pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()>
     Ok(())
 }
 
-/// Creates an Athena workgroup in which each query names its own result location. The workgroup `primary` exists
-/// already.
+/// Creates an Athena workgroup in which each query may set its own result location. Does nothing for `primary`, which
+/// exists already.
 pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     if name == "primary" {
         return Ok(());
