@@ -7,10 +7,10 @@ use crate::report::Report;
 const ROW_HEIGHT: usize = 24;
 const LABEL_WIDTH: usize = 120;
 const CHART_WIDTH: usize = 760;
-/// The width of the longest bar. Its number is to its right.
+/// The width of the longest bar. The space to its right is for its number.
 const MAX_BAR_WIDTH: f64 = 540.0;
 
-/// Returns the chart as an SVG.
+/// Returns the chart as an SVG document.
 pub fn svg(report: &Report) -> String {
     let mut rows: Vec<_> = report.contenders.iter().map(|(name, figures)| (name, figures.wall_s[1])).collect();
     rows.sort_by(|a, b| a.1.total_cmp(&b.1));

@@ -1,4 +1,4 @@
-//! The contenders. Each is a command that reads a table and writes Parquet files in a separate process.
+//! The contenders: each is a command that runs in its own process, reads a table or a file, and writes Parquet files.
 
 use std::{
     env,
@@ -26,11 +26,11 @@ pub enum Contender {
     Ours(u32),
     /// Turntable writing to S3, with this number of connections.
     OursS3(u32),
-    /// A lower bound: the server's work, with a client that discards all rows.
+    /// A lower bound: the server's work alone, with a client that discards all rows.
     PsqlCopy,
-    /// A lower bound: the work of Turntable's writer, with all rows already in memory.
+    /// A lower bound: the work of Turntable's writer alone, with all rows already in memory.
     EncodeOnly,
-    /// Converts one file to Parquet.
+    /// Converts a file of this format to Parquet, with this engine.
     Files(Engine, Format),
 }
 
@@ -47,7 +47,7 @@ pub enum Format {
     Parquet,
 }
 
-/// Where a contender writes its files.
+/// Where a contender writes its files, if it writes any.
 pub enum Left {
     Nothing,
     Disk(PathBuf),
@@ -79,7 +79,8 @@ impl Contender {
         }
     }
 
-    /// Returns the command and where it writes. `rows` is the number of rows in `table`.
+    /// Returns the command, and where it writes its files. Empties the folder for files on disk. `rows` is the number
+    /// of rows in `table`.
     pub fn command(self, place: &Place, table: &str, rows: u64) -> Result<(Command, Left)> {
         let out = place.work.join("out");
         let _ = fs::remove_dir_all(&out);
@@ -191,13 +192,14 @@ fn postgres(place: &Place, table: &str, connections: u32) -> String {
     )
 }
 
-/// Returns the command that runs this program as a contender. Without `disk` it writes to S3.
+/// Returns the command that runs this program as the contender `ours`. It writes to the folder `out` in `disk`, or to
+/// S3 if `disk` is `None`.
 fn ours(place: &Place, source: &str, disk: Option<&Path>) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.args(["ours", "--source", source]);
     match disk {
         Some(folder) => {
-            // The bucket `out` is the folder `out`.
+            // On disk, the bucket `out` is the folder `out`.
             command.args(["--to", "s3://out/"]).arg("--disk").arg(folder);
         }
         None => {

@@ -1,4 +1,4 @@
-//! Implements [`port::Objects`] on a folder, as far as a source and the writer need it.
+//! Implements [`port::Objects`] on a folder, but only the operations that the sources and the writer use.
 
 use std::{fs, ops::Range, path::PathBuf};
 
@@ -13,8 +13,9 @@ use turntable::{
     port::{self, Chunks, Entry, Put, Unfinished},
 };
 
-/// The maximum number of bytes in a chunk of a stream.
+/// The maximum size of a chunk that is read, and of the buffer for writing a file.
 const CHUNK_BYTES: usize = 1 << 20;
+/// The ETag of every object, because files have none.
 const ETAG: &str = "disk";
 
 /// Stores the object `s3://B/K` as the file `FOLDER/B/K`.

@@ -1,13 +1,14 @@
-//! `cargo run --release -p bench` measures how long it takes to get a table from PostgreSQL to Parquet, with `export`'s
-//! code and with the tools that users would pick instead. Prints one table, and keeps every run in `target/bench/`.
+//! Measures how long it takes to get a table from PostgreSQL to Parquet, with `export`'s code and with the tools that
+//! users would pick instead: `cargo run --release -p bench`. Prints one table, and keeps the figures of every run in
+//! `target/bench/`.
 //!
-//! | module | |
+//! | module | purpose |
 //! |---|---|
 //! | [`options`] | the command line |
 //! | [`sections`] | the sections of the benchmark: the large table, a small one, files, memory |
 //! | [`contender`] | the contenders, each as a command in its own process |
 //! | [`measure`] | wall-clock time, CPU time and peak memory of a process and its descendants |
-//! | [`table`], [`store`], [`tools`] | the table, the S3 emulator, and the Python packages and the JDBC driver |
+//! | [`table`], [`store`], [`tools`] | the table, the S3 emulator, and the tools (Python packages, JDBC driver) |
 //! | [`ours`], [`disk`] | Turntable as a contender, and its object store on disk |
 //! | [`report`], [`chart`] | medians, the text table, the JSON, the SVG |
 
@@ -22,8 +23,8 @@ mod disk;
 mod measure;
 mod options;
 mod ours;
-/// Included by path, because it uses only the standard library. A dependency on `tests` would build every AWS client of
-/// infra/local in release mode.
+/// Included by path rather than through a dependency on `tests`, which would build every AWS client of infra/local in
+/// release mode. The file needs only the standard library.
 #[path = "../../tests/src/postgres.rs"]
 #[allow(dead_code, reason = "only the tests use all of it")]
 mod postgres;

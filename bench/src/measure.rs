@@ -23,10 +23,11 @@ pub struct Run {
     pub rss_mb: f64,
 }
 
-/// Runs the command to its end. Writes its standard error to `log`; if the command fails, the error quotes the last 30
-/// lines.
+/// Runs a command to its end and measures it. Writes its standard error to `log`; if the command fails, the error
+/// quotes the last 30 lines.
 ///
-/// Run one command at a time: its CPU time is the increase in the CPU time of this process's children that have exited.
+/// Only one command may run at a time: its CPU time is the increase in the CPU time of all children of this process
+/// that have exited.
 pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     command.stdin(Stdio::null()).stderr(file);
@@ -38,7 +39,7 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
         peak = peak.max(resident(child.id()));
         match child.try_wait()? {
             Some(status) => break status,
-            // Poll a short process more often, to notice its end early.
+            // Polls more often at first, to notice the end of a short process at once.
             None => std::thread::sleep(MAX_PAUSE.min(started.elapsed() / 20).max(Duration::from_millis(1))),
         }
     };
@@ -55,16 +56,16 @@ pub fn run(mut command: Command, log: &Path) -> Result<Run> {
     Ok(Run { wall_s, cpu_s: children_s()? - before, rss_mb: peak as f64 / 1024.0 })
 }
 
-/// Returns the CPU time, in seconds, of this process's children that have exited and of their descendants. Read from
-/// `/proc/self/stat`, so its resolution is 10 ms.
+/// Returns the CPU time, in seconds, of this process's children that have exited, with their descendants.
+/// `/proc/self/stat` gives it with a resolution of 10 ms.
 fn children_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let ticks = fields(&stat).into_iter().skip(13).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
-/// Returns the resident memory in kB: the current sum over the process and its descendants, or the peak of any one of
-/// them, whichever is more.
+/// Returns the resident memory of the process `root` and its descendants in kB: their current sum, or the peak of any
+/// one of them, whichever is more.
 fn resident(root: u32) -> u64 {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

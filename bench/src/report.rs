@@ -23,19 +23,19 @@ pub struct Measured {
     pub round: usize,
     #[serde(flatten)]
     pub run: Run,
-    /// The result, or `None` if the contender writes no files.
+    /// What contenders/result.py found in the files, or `None` if the contender writes no files.
     pub result: Option<Outcome>,
 }
 
-/// The output of contenders/result.py.
+/// The output of contenders/result.py: the size and the digests of the files that a contender wrote.
 #[derive(Serialize, Deserialize)]
 pub struct Outcome {
     pub files: u64,
     pub bytes: u64,
     pub rows: u64,
-    /// Digest of all rows, in any order.
+    /// A digest of all rows, which doesn't depend on their order.
     pub all: Value,
-    /// Digest of each column.
+    /// A digest of each column, by name.
     pub columns: Value,
 }
 
@@ -46,11 +46,13 @@ pub struct Report {
     pub contenders: BTreeMap<String, Figures>,
     /// Whether all contenders wrote the same rows in every section.
     pub equal: bool,
-    /// The figures of the other sections, by contender. The keys of `memory` are `CONTENDER:ROWS`.
+    /// The small table's figures, by contender.
     pub small: BTreeMap<String, Figures>,
+    /// The figures for files as sources, by contender.
     pub files: BTreeMap<String, Figures>,
+    /// The figures for tables of three sizes, by `CONTENDER:ROWS`.
     pub memory: BTreeMap<String, Figures>,
-    /// Which contenders differ, and how.
+    /// Descriptions of the rows that differ or are missing; empty if `equal`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unequal: Vec<String>,
     pub machine: String,
@@ -59,13 +61,13 @@ pub struct Report {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// Minimum, median and maximum.
+    /// Wall-clock seconds: the minimum, the median and the maximum of all runs.
     pub wall_s: [f64; 3],
-    /// Median.
+    /// CPU seconds: the median of all runs.
     pub cpu_s: f64,
-    /// Maximum of all runs, in MB of 2²⁰ bytes.
+    /// Peak memory: the maximum of all runs, in MB of 2²⁰ bytes.
     pub rss_mb: f64,
-    /// The files' total size.
+    /// The total size of the files that the last run wrote.
     pub bytes: u64,
     pub files: u64,
 }
@@ -184,14 +186,14 @@ fn unequal(measured: &[Measured]) -> Vec<String> {
     faults
 }
 
-/// Writes the report and every run to a JSON file. Returns its path.
+/// Writes the report and every run to a new JSON file in `folder`, and returns its path.
 pub fn keep(folder: &Path, report: &Report, measured: &[Measured]) -> Result<PathBuf> {
     let file = folder.join(format!("{}.json", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     fs::write(&file, serde_json::to_string_pretty(&json!({ "report": report, "runs": measured }))?)?;
     Ok(file)
 }
 
-/// Describes the machine: cores, processor model, memory, kernel.
+/// Returns a description of the machine: cores, processor model, memory, kernel.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, key: &str| {

@@ -53,7 +53,7 @@ const FILES: [Contender; 6] = [
 const MEMORY: [Contender; 2] = [Contender::Ours(1), Contender::Ours(4)];
 const SMALL_ROWS: u64 = 100_000;
 
-/// Server settings for creating the tables without a write-ahead log, which would double the disk space.
+/// PostgreSQL settings for filling the tables without a write-ahead log, which would need as much disk space again.
 const SERVER_SETTINGS: [&str; 5] = [
     "shared_buffers=512MB",
     "maintenance_work_mem=512MB",
@@ -135,7 +135,7 @@ impl Bench {
         table::make(&self.place.server.url(), name, rows).await
     }
 
-    /// Writes the table as one CSV file and as one Parquet file.
+    /// Writes the table `users` as one CSV file and as one Parquet file.
     fn make_files(&self) -> Result<()> {
         for format in [Format::Csv, Format::Parquet] {
             let file = format.file(&self.place);
@@ -170,7 +170,7 @@ impl Bench {
         if contenders.is_empty() {
             return Ok(());
         }
-        // One unmeasured run warms the caches, so that all contenders start with warm ones.
+        // An unmeasured run warms the caches, so that the first contender has no disadvantage.
         let (warm, _) = Contender::PsqlCopy.command(&self.place, table, rows)?;
         measure::run(warm, &self.place.work.join("log"))?;
         for round in 1..=rounds {
@@ -234,7 +234,7 @@ fn stdout_of(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Returns the version of each tool, one per line.
+/// Returns the name and version of each tool.
 fn versions(place: &Place) -> Result<Vec<String>> {
     let script = "import importlib.metadata as m, sys\nprint('Python', sys.version.split()[0])\n\
         for n in 'adbc-driver-postgresql awswrangler datafusion duckdb ministack pandas pg8000 pyarrow pyspark'.split():\n    print(n, m.version(n))";

@@ -1,4 +1,5 @@
-//! Runs MiniStack's S3 on a free loopback port, in a folder that is deleted when this process ends.
+//! Runs MiniStack's S3 on a free loopback port. Its data is in a temporary folder that is deleted when this process
+//! ends.
 
 use std::{
     fs::{self, File},
@@ -16,7 +17,7 @@ pub const BUCKET: &str = "bench";
 
 pub struct Store {
     endpoint: String,
-    /// guard.py, which stops MiniStack when its standard input is closed.
+    /// The process of guard.py, which stops MiniStack when its standard input is closed.
     guard: Child,
 }
 
@@ -47,7 +48,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Returns the environment variables for an AWS client of this S3.
+    /// Returns the environment variables that point an AWS client at this S3.
     pub fn environment(&self) -> [(&'static str, &str); 6] {
         [
             ("AWS_ENDPOINT_URL", &self.endpoint),

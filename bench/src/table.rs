@@ -3,8 +3,8 @@
 use anyhow::Result;
 use tokio_postgres::NoTls;
 
-/// The columns: name, type, and value computed from the row number `g`. Six of them have NULLs. Some strings repeat,
-/// others are unique, and `hash` and `uuid` don't compress.
+/// The columns: name, type, and an SQL expression for the value in row `g`. Six of them have NULLs. Some strings
+/// repeat, others are unique, and `hash` and `uuid` don't compress.
 const COLUMNS: [(&str, &str, &str); 22] = [
     ("id", "bigint", "g"),
     ("uuid", "uuid", "md5(g::text)::uuid"),
@@ -34,14 +34,15 @@ const COLUMNS: [(&str, &str, &str); 22] = [
     ("city", "varchar(40)", "(array['tokyo','osaka','nagoya','sapporo','fukuoka'])[1 + g % 5]"),
 ];
 
-/// Returns the `COPY` statement for the CSV input. Booleans become `true` and `false`, because DataFusion accepts
-/// only these.
+/// Returns the `COPY` statement that writes the contenders' CSV file. Booleans become `true` and `false`, because
+/// DataFusion accepts only these.
 pub fn to_csv(name: &str) -> String {
     let of = |(name, of, _)| if of == "boolean" { format!("{name}::text AS {name}") } else { String::from(name) };
     format!("COPY (SELECT {} FROM {name}) TO STDOUT (FORMAT csv, HEADER)", COLUMNS.map(of).join(", "))
 }
 
-/// Creates and fills the table, then vacuums, freezes and analyzes it, so that it is like a table in long use.
+/// Creates and fills the table, then vacuums, freezes and analyzes it, so that it resembles a table that has long been
+/// in use.
 pub async fn make(url: &str, name: &str, rows: u64) -> Result<()> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     let connection = tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! Finds what the contenders need: Python packages, installed once under `target/`, and the system's JDBC driver.
+//! Provides what the contenders need: Python packages, installed once under `target/`, and the system's JDBC driver.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ pub struct Tools {
     pub python: PathBuf,
     /// PostgreSQL's JDBC driver. Without it the PySpark contenders are skipped.
     pub driver: Option<PathBuf>,
-    /// `target/bench`, for results that are kept.
+    /// `target/bench`, the folder for results that are kept.
     pub folder: PathBuf,
 }
 
@@ -34,8 +34,8 @@ impl Tools {
     }
 }
 
-/// Returns the Python from a virtual environment with exactly the packages in requirements.txt. Creates the environment
-/// on first use.
+/// Returns the path to Python in a virtual environment with exactly the packages in requirements.txt. Creates the
+/// environment on first use.
 fn python(target: &Path) -> Result<PathBuf> {
     let requirements = file("requirements.txt");
     let digest = Sha256::digest(fs::read(&requirements)?);
@@ -49,7 +49,7 @@ fn python(target: &Path) -> Result<PathBuf> {
         run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
         fs::write(complete, "")?;
     }
-    // Don't resolve the link: its target is a Python outside the environment.
+    // The link must stay unresolved: its target is a Python outside the environment.
     Ok(std::path::absolute(folder.join("bin/python"))?)
 }
 

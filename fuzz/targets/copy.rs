@@ -1,5 +1,5 @@
-//! Fuzzes the decoder for PostgreSQL's COPY stream: no input in chunks of any size causes a panic, or takes more memory
-//! than was received.
+//! Fuzzes the decoder for PostgreSQL's COPY stream: no input causes a panic, and the chunk size doesn't change the
+//! result. The limit on allocations in `fuzz/run` also catches a decoder that trusts a length field.
 //!
 //! An input holds the chunk size (0: one chunk), the policy for unrepresentable values, the number of columns, the type
 //! of each column, and the stream after its signature.

@@ -1,4 +1,5 @@
-//! Fuzzes the parser of `datasets.toml`: no input causes a panic, and every error begins with the file's name.
+//! Fuzzes the parser of `datasets.toml`: no input causes a panic, every dataset is found by its name, and every error
+//! begins with the file's name.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Fuzzes the manifest parser: no input causes a panic, and a parsed manifest is the same after it is written and read
-//! again.
+//! Fuzzes the manifest parser: no input causes a panic, and a parsed manifest is unchanged after it is written and
+//! parsed again.
 
 #![no_main]
 

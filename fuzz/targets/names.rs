@@ -1,5 +1,6 @@
-//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder. No input causes a panic. A
-//! parsed value is formatted as the same text, because a second spelling would be a second path.
+//! Fuzzes the parsers of locations, keys, generations and the objects in a table's folder: no input causes a panic, and
+//! formatting a parsed value and parsing it again doesn't change it. A generation or the name of a data file formats as
+//! the same text, because a second spelling would be a second path.
 
 #![no_main]
 
@@ -25,7 +26,7 @@ fuzz_target!(|text: &str| {
     format_by_name(text);
     is_hidden(text);
     let Ok(key) = text.parse::<Key>() else { return };
-    // `s3a://` is the only other accepted spelling.
+    // The text may differ from the input, because `s3a://` is accepted too.
     assert_eq!(key.to_string().parse::<Key>().expect("formatted text is valid"), key);
     if let Some((paths, generation)) = TablePaths::parse_manifest(&key) {
         assert_eq!(paths.manifest(&generation), key);

@@ -1,7 +1,7 @@
-//! Fuzzes Parquet drops: no input causes a panic in Turntable's code. Panics in the parquet crate are allowed, because
-//! the drop reader catches them.
+//! Fuzzes Parquet drops: no input causes a panic in Turntable's code. Panics in the parquet crate and below are
+//! allowed, because the drop reader catches them.
 //!
-//! An input holds the key and the file.
+//! An input holds a byte for the type of the key, and the file.
 
 #![no_main]
 

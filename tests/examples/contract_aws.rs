@@ -1,4 +1,5 @@
-//! Runs the contract suite on AWS (docs/contract.md). Credentials come only from the environment's `CONTRACT_AWS_…`.
+//! Runs the contract suite on AWS (docs/contract.md). Credentials come only from the environment variables
+//! `CONTRACT_AWS_…`.
 
 use std::{
     env,
@@ -24,7 +25,7 @@ CONTRACT_AWS_SESSION_TOKEN; nothing else of AWS's is read";
 struct Arguments {
     name: String,
     region: String,
-    /// An emulator's endpoint, to try out the example.
+    /// The endpoint of an emulator, for trying out this example without AWS; not in [`USAGE`].
     endpoint: Option<String>,
     yes: bool,
     delete: bool,

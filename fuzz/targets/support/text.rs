@@ -1,4 +1,4 @@
-//! Reads one text as a drop and as a table's source, in one piece and in chunks.
+//! Decodes one text as a drop and as a table's source, in one piece and in chunks, and compares the results.
 
 use std::{
     io::{self, BufReader, Read},
@@ -25,6 +25,7 @@ use turntable_sources::{
     unrepresentable::Unrepresentable,
 };
 
+/// How a text is decoded, chosen by the first three bytes of an input.
 pub struct Choice {
     chunk: usize,
     compression: Compression,
@@ -35,6 +36,7 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Splits an input into the choice and the text.
     pub fn take(input: &[u8], format: Format) -> (Choice, &[u8]) {
         let (head, text) = input.split_at(input.len().min(3));
         let byte = |at: usize| head.get(at).copied().unwrap_or_default();
@@ -67,8 +69,8 @@ impl Choice {
         Object { entry, compression: self.compression }
     }
 
-    /// Returns whether the text is compressed. In a damaged stream, the chunk size decides whether the damage or the
-    /// text before it is found first, so results may differ.
+    /// Returns whether the text is compressed. If the stream is damaged, the chunk size decides whether the decoder
+    /// first meets the damage or an error in the text before it, so results may differ.
     fn is_compressed(&self) -> bool {
         self.compression != Compression::None
     }
@@ -94,7 +96,7 @@ impl Choice {
     pub fn as_a_source(&self, text: &[u8], decode: impl Fn(&Object, Input, &mut Rows) -> Result<(), Stop>) {
         let (object, schema) = (self.object(text), schema());
         let decoded = |chunk| -> Result<Vec<RecordBatch>, String> {
-            // A short text fills fewer batches than this.
+            // Inputs are so short that their batches never fill the channel.
             let (to, mut from) = tokio::sync::mpsc::channel(64);
             let counted = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Null, &schema));
             let mut rows = Rows::new(&schema, self.typed_by(), counted, to)?;
@@ -111,12 +113,12 @@ impl Choice {
     }
 }
 
-/// Compares results. Falls back to their debug output, because NaN doesn't equal itself.
+/// Returns whether two results are equal. Compares their debug output too, because NaN doesn't equal itself.
 fn same(one: &Result<Vec<RecordBatch>, String>, other: &Result<Vec<RecordBatch>, String>) -> bool {
     one == other || format!("{one:?}") == format!("{other:?}")
 }
 
-/// Returns a schema with columns of many types. The names are short, so that the fuzzer finds them.
+/// Returns a schema with columns of many types, and with short names that the fuzzer can find.
 fn schema() -> SchemaRef {
     use DataType::*;
     let inner = Fields::from(vec![Field::new("x", Int32, true), Field::new("y", Utf8, true)]);

@@ -1,7 +1,7 @@
 //! Calls AWS operations through `aws.py`, a Python process with botocore.
 //!
-//! The runner's Python environment has botocore anyway, and every SDK crate would make the first build longer. (Functions
-//! are invoked by [`cli::lambda`].)
+//! The runner's Python environment has botocore anyway, and every additional SDK crate would lengthen the first build.
+//! Functions are invoked by [`cli::lambda`] instead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,22 +27,23 @@ use crate::environment::INHERITED;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws.py");
 
-/// The Python process. It ends when the last clone is dropped or this process ends, because its stdin closes.
+/// A handle to the Python process. The process ends when the last clone is dropped or this process ends, because both
+/// close its stdin.
 #[derive(Clone)]
 pub struct Boto(Arc<Process>);
 
 struct Process {
-    /// `None` only while the process is being dropped.
+    /// `None` only while `Process` is being dropped.
     stdin: Mutex<Option<ChildStdin>>,
     child: Mutex<Child>,
     waiting: Arc<Mutex<Waiting>>,
     next_id: AtomicU64,
 }
 
-/// The callers that wait for an answer, by request id. `None` when the process has ended.
+/// The callers that wait for an answer, by request id. `None` after the Python process has ended.
 type Waiting = Option<HashMap<u64, oneshot::Sender<Answer>>>;
 
-/// A line from the process's stdout.
+/// A line of the Python process's stdout: the result of the request `id`, or its error.
 #[derive(Debug, Deserialize)]
 struct Answer {
     id: u64,
@@ -50,7 +51,7 @@ struct Answer {
     error: Option<OperationError>,
 }
 
-/// The error from an AWS operation, or an exception's class and message.
+/// An AWS error code with its message, or the class and message of any other Python exception.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct OperationError {
     pub code: String,
@@ -66,7 +67,7 @@ impl std::fmt::Display for OperationError {
 impl std::error::Error for OperationError {}
 
 impl Boto {
-    /// Starts the process. All its operations go to `endpoint`.
+    /// Starts the Python process, which sends all operations to `endpoint`.
     pub fn start(python: &Path, endpoint: &str) -> Result<Boto> {
         let mut command = Command::new(python);
         command.arg(SCRIPT).env_clear();
@@ -80,7 +81,8 @@ impl Boto {
             ("PYTHONDONTWRITEBYTECODE", "1"),
             ("PYTHONWARNINGS", "ignore"),
         ]);
-        // Starts its own process group: a Ctrl-C in the terminal reaches only this process, which then closes the pipe.
+        // In its own process group, the child gets no Ctrl-C from the terminal. Only this process gets it, and then
+        // closes the pipe.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {} {SCRIPT}", python.display()))?;
         let stdin = child.stdin.take().context("aws.py has no stdin")?;
@@ -95,10 +97,10 @@ impl Boto {
                     break;
                 };
                 let caller = lock(&answered).as_mut().and_then(|callers| callers.remove(&answer.id));
-                // A caller that was cancelled no longer waits.
+                // A cancelled caller no longer waits, so sending to it may fail.
                 let _ = caller.map(|caller| caller.send(answer));
             }
-            // Gives every caller that still waits an error.
+            // Dropping the senders gives an error to every caller that still waits.
             lock(&answered).take();
         })?;
         let process =
@@ -141,19 +143,19 @@ impl Drop for Process {
     }
 }
 
-/// Locks a mutex even if another holder has panicked, because no value here is ever half-changed.
+/// Locks a mutex even if it is poisoned: a panic can't leave these values half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The operations of one account, with the parameters and results that the runner needs.
+/// A client for one account, with the operations, parameters and results that the runner needs.
 #[derive(Clone)]
 pub struct Account {
     boto: Boto,
     access_key: String,
 }
 
-/// A CloudFormation stack.
+/// The state of a CloudFormation stack, from `DescribeStacks`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StackState {
@@ -179,7 +181,7 @@ impl StackState {
 }
 
 impl Account {
-    /// Starts to create a stack from a template in S3.
+    /// Starts to create a stack from a template in S3, without waiting until the stack is complete.
     pub async fn create_stack(&self, name: &str, template_url: &str, parameters: &[(&str, &str)]) -> Result<()> {
         let parameters: Vec<Value> =
             parameters.iter().map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value })).collect();
@@ -190,6 +192,7 @@ impl Account {
         self.call("cloudformation", "CreateStack", request).await.map(drop)
     }
 
+    /// Returns the current state of a stack, which must exist.
     pub async fn stack(&self, name: &str) -> Result<StackState> {
         let result = self.call("cloudformation", "DescribeStacks", json!({ "StackName": name })).await?;
         let stack = result["Stacks"].get(0).with_context(|| format!("stack {name} does not exist"))?;
@@ -206,7 +209,7 @@ impl Account {
         Ok(result["StackEvents"].as_array().into_iter().flatten().filter_map(line).collect())
     }
 
-    /// Returns the messages in a log group since a time in Unix milliseconds.
+    /// Returns the messages that a log group has received since a time in Unix milliseconds.
     pub async fn log_messages(&self, group: &str, since: i64) -> Result<Vec<String>> {
         let request = json!({ "logGroupName": group, "startTime": since });
         let result = self.call("logs", "FilterLogEvents", request).await?;

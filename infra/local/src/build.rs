@@ -1,4 +1,4 @@
-//! Builds the functions with this process's profile, in its target folder.
+//! Builds the functions with the Cargo profile, target triple and target folder that this process was built with.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{
     progress::say,
 };
 
-/// How this process was built.
+/// The Cargo settings that this process was built with.
 #[derive(Debug, Clone)]
 pub struct Build {
     /// Cargo's target folder.
@@ -25,7 +25,8 @@ pub struct Build {
 }
 
 impl Build {
-    /// Derives the build from this executable's path: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`.
+    /// Derives the settings from this executable's path: `TARGET/[TRIPLE/]PROFILE/[deps/ or examples/]NAME`. Fails if
+    /// the path has another form.
     pub fn of_this_process() -> Result<Build> {
         let (executable, target) = (env::current_exe()?, workspace::target()?);
         let below: Vec<_> = executable
@@ -50,8 +51,8 @@ impl Build {
         self.target.join(self.triple.as_deref().unwrap_or("")).join(folder)
     }
 
-    /// Builds the functions and returns their binaries. Builds the whole workspace, because a part of it would resolve
-    /// to other features and compile the SDKs again.
+    /// Builds the functions and returns the paths of their binaries by function. Builds the whole workspace: for a part
+    /// of it, Cargo would enable other features of the AWS SDKs and compile them again.
     pub async fn build(&self, python: &Path, functions: &[String]) -> Result<BTreeMap<String, PathBuf>> {
         say("building the functions");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

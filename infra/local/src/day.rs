@@ -13,14 +13,16 @@ use turntable::{
 
 use crate::{outcome::LiveGeneration, progress::say, reader::Reader, report::Report, stack::Stack};
 
-/// How long an export may take: Lambda's maximum.
+/// How long to wait until every dataset is live: the maximum duration of one Lambda invocation.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(900);
-/// If no log line arrives for this long after an error, every dataset that isn't live yet counts as failed.
+/// How long to wait for more log lines. After an error, the datasets that are not live count as failed if no line
+/// arrives for this long. After a flip, a duration that is not logged within this time stays 0.
 const QUIET_PERIOD: Duration = Duration::from_secs(5);
 
+/// One day of a run, from its schedule to the flips of all datasets except inboxes.
 pub struct Day<'a> {
     stack: &'a Stack,
-    /// The datasets that haven't flipped yet, each with its location before this day.
+    /// The datasets that haven't flipped yet, each with its table's location before this day (`None`: no table).
     pending: Vec<(&'a Dataset, Option<Location>)>,
     /// When the day started, in Unix milliseconds.
     since: i64,
@@ -37,8 +39,8 @@ impl<'a> Day<'a> {
         Ok(Day { stack, pending, since })
     }
 
-    /// Fires the schedule and waits until every dataset is live. If no more progress is possible, adds faults to the
-    /// report instead.
+    /// Fires the schedule and waits until every dataset is live. Adds each new generation to the report, and its table
+    /// to the reader. When waiting longer is pointless, adds faults to the report and returns.
     pub async fn pass(mut self, reader: &Reader, report: &mut Report) -> Result<()> {
         self.stack.fire_schedule().await?;
         say("the schedule is due; the emulator fires it within ten seconds");
@@ -83,8 +85,8 @@ impl<'a> Day<'a> {
         Ok(lines)
     }
 
-    /// Returns a live generation with the durations that the functions logged. The emulator delivers log lines at the
-    /// end of an invocation, shortly after the flip.
+    /// Describes a generation that has just gone live. Its durations come from the functions' logs, which the emulator
+    /// delivers at the end of an invocation, shortly after the flip.
     async fn build(&self, dataset: &Dataset, manifest: &Manifest) -> Result<LiveGeneration> {
         let mut build = LiveGeneration {
             dataset: dataset.name.clone(),
@@ -104,7 +106,7 @@ impl<'a> Day<'a> {
                 let names = |line: &&Value| keys.iter().any(|key| has(line, key));
                 field(lines.iter().find(names)?, "seconds").as_f64()
             };
-            // One line covers all members of a group.
+            // For a group, one line names the generations of all members.
             if let (Some(export_s), Some(flip_s)) = (seconds(&["generation"]), seconds(&["live", "members"])) {
                 (build.export_s, build.flip_s) = (export_s, flip_s);
                 break;
@@ -115,7 +117,7 @@ impl<'a> Day<'a> {
     }
 }
 
-/// Decides when to stop waiting.
+/// Decides when to stop waiting for datasets that are not live.
 struct Patience {
     start: Instant,
     last_line: Instant,
@@ -127,23 +129,24 @@ impl Patience {
         Patience { start: Instant::now(), last_line: Instant::now(), lines: 0 }
     }
 
+    /// Returns whether to stop waiting, given all log lines of the day so far.
     fn is_over(&mut self, lines: &[Value]) -> bool {
         if lines.len() != self.lines {
             (self.lines, self.last_line) = (lines.len(), Instant::now());
         }
         let errors = lines.iter().filter(|line| is_error(line)).count();
         let exported = lines.iter().filter(|line| field(line, "message") == "exported").count();
-        // `datasets` counts messages; a group has only one.
+        // `datasets` is the number of queued messages: one per dataset or group.
         let fanned_out = lines.iter().find(|line| field(line, "message") == "queued");
         let messages = fanned_out.and_then(|line| field(line, "datasets").as_u64()).unwrap_or_default();
-        // An export's lines arrive only when it ends, so silence means nothing while one is running.
+        // An export's lines arrive only when it ends, so silence means nothing while an export is running.
         let at_rest = errors > 0 && (errors + exported) as u64 >= messages;
         self.start.elapsed() > EXPORT_TIMEOUT || at_rest && self.last_line.elapsed() > QUIET_PERIOD
     }
 }
 
-/// Returns whether a log line reports an error. An unstructured line does: it comes from a panic, or from the emulator
-/// when a function can't start.
+/// Returns whether a log line reports an error. An unstructured line always does: it comes from a panic, or from the
+/// emulator when a function can't start.
 fn is_error(line: &Value) -> bool {
     line["level"] == "ERROR" || line.is_string()
 }
@@ -153,7 +156,7 @@ fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
     &line["fields"][name]
 }
 
-/// Formats a log line for people.
+/// Formats a log line as its level and its `NAME=VALUE` fields; an unstructured line stays as it is.
 fn shown(line: &Value) -> String {
     let (Some(level), Some(fields)) = (line["level"].as_str(), line["fields"].as_object()) else {
         return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
@@ -162,7 +165,7 @@ fn shown(line: &Value) -> String {
     format!("{level} {}", fields.join(" "))
 }
 
-/// Returns the Glue table's location, or `None` if there is no table.
+/// Returns the Glue table's location, or `None` if there is no table or it has no location.
 pub async fn live(stack: &Stack, table: &TableName) -> Result<Option<Location>> {
     let answer = stack.glue.get_table().database_name(&table.database).name(&table.table).send().await;
     let table = match answer {

@@ -15,10 +15,12 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{boto::Account, deployment::Deployment, emulator::Emulator, progress::say, stack::Stack};
 
+/// The pause between two requests for a stack's status.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Emulator {
-    /// Deploys a stack and waits until it is complete.
+    /// Deploys a stack and waits until it is complete. If CloudFormation can't create the stack, the error quotes the
+    /// reasons from the stack's events.
     pub async fn deploy(&self, deployment: &Deployment) -> Result<Stack> {
         say("packaging the functions");
         let aws = self.sdk_config(&deployment.access_key);
@@ -33,7 +35,8 @@ impl Emulator {
         }
 
         say(format_args!("deploying template.yaml as stack {}", deployment.stack));
-        // A template inside the request may have at most 51,200 bytes.
+        // template.yaml is larger than the 51,200 bytes that a request may contain, so the request names an object in
+        // S3.
         let template = ByteStream::from(self.tools.template.packaged(&code).into_bytes());
         s3.put_object().bucket(&scratch).key("template.yaml").body(template).send().await?;
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
@@ -50,7 +53,7 @@ impl Emulator {
     }
 }
 
-/// Waits until a stack is complete and returns its outputs.
+/// Waits until a stack is complete and returns its outputs by name.
 async fn created(account: &Account, name: &str) -> Result<BTreeMap<String, String>> {
     loop {
         let stack = account.stack(name).await?;
@@ -65,9 +68,10 @@ async fn created(account: &Account, name: &str) -> Result<BTreeMap<String, Strin
     }
 }
 
-/// Builds the deployment package for a custom runtime. Its `bootstrap` runs the executable where Cargo put it: MiniStack
-/// keeps a copy of the package for every function in every stack, and executables with debug information are large. The
-/// package contains the build time, so that a package for different code differs.
+/// Returns the deployment package, a zip file, for a custom runtime. Its `bootstrap` is a script that runs the
+/// executable where Cargo put it: MiniStack keeps a copy of the package for every function in every stack, and
+/// executables with debug information are large. The script contains the executable's modification time, so that the
+/// package changes whenever the code does.
 fn package(binary: &Path) -> Result<Vec<u8>> {
     let path = binary.to_str().with_context(|| format!("the path {} is not UTF-8", binary.display()))?;
     let built = fs::metadata(binary)?.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();

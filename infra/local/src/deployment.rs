@@ -5,12 +5,12 @@ use cli::laptop;
 /// The settings that may differ between two stacks in one emulator.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// The account: its twelve digits, or `test` for 000000000000.
+    /// The access key that selects the account: twelve digits, or `test` for account 000000000000.
     pub access_key: String,
     pub stack: String,
-    /// The stack's bucket. Bucket names are global across accounts.
+    /// The name of the stack's bucket. Bucket names are global: no two accounts can have the same.
     pub bucket: String,
-    /// More parameters for template.yaml.
+    /// Parameters for template.yaml besides `BucketName` and `Architecture`.
     pub parameters: Vec<(String, String)>,
 }
 

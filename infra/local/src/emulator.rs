@@ -25,17 +25,18 @@ use crate::{
     tools::Tools,
 };
 
-/// How long a process may take to start.
+/// How long MiniStack or the Athena endpoint may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const MAX_PORT_ATTEMPTS: usize = 5;
 
-/// How many log lines an error quotes.
+/// How many lines from the end of a log an error quotes.
 const TAIL_LINES: usize = 30;
 
 /// A running emulator, which stops when it is dropped. Accounts are isolated from each other, but bucket names are
 /// global, as on AWS.
 pub struct Emulator {
+    /// The endpoint for every service except Athena.
     pub endpoint: String,
     pub athena_endpoint: String,
     pub tools: Tools,
@@ -49,8 +50,9 @@ impl Emulator {
         Self::start_behind(tools, async |endpoint| endpoint.to_owned()).await
     }
 
-    /// Starts the emulator, and gives the functions the endpoints that `between` returns, such as a proxy's. `between`
-    /// is called once with Athena's endpoint and once with the endpoint for everything else.
+    /// Starts the emulator, and gives the functions the endpoints that `between` returns instead of the emulator's own,
+    /// for example those of a proxy. Each attempt to start calls `between` twice: with the endpoint for every service
+    /// except Athena, then with Athena's.
     pub async fn start_behind(tools: &Tools, between: impl AsyncFn(&str) -> String) -> Result<Emulator> {
         say("starting MiniStack and the Athena endpoint");
         // Another process may take the port before MiniStack does.
@@ -63,7 +65,8 @@ impl Emulator {
         bail!("found no free port for MiniStack in {MAX_PORT_ATTEMPTS} attempts")
     }
 
-    /// Starts the emulator on a port. Returns `None` if another process uses the port.
+    /// Starts the emulator with MiniStack on this port. Returns `None` if another process uses the port. `between` is
+    /// as in [`Emulator::start_behind`].
     pub async fn start_at(
         tools: &Tools,
         port: u16,
@@ -106,7 +109,7 @@ impl Emulator {
         let listening = format!("Running on {endpoint} ");
         if ministack.until(|log| log.contains(&listening).then_some(())).await?.is_none() {
             let log = ministack.tail();
-            // The first text comes from MiniStack's own check, the second from the operating system.
+            // The first message comes from MiniStack's own check, the second from the operating system.
             if log.contains("already in use") || log.contains("Address already in use") {
                 return Ok(None);
             }
@@ -117,7 +120,7 @@ impl Emulator {
         Ok(Some(Emulator { endpoint, athena_endpoint, tools: tools.clone(), boto, children: [ministack, athena] }))
     }
 
-    /// Returns the SDK configuration for everything except Athena, in an access key's account.
+    /// Returns the SDK configuration for every service except Athena, in an access key's account.
     pub fn sdk_config(&self, access_key: &str) -> SdkConfig {
         laptop::config(access_key, &self.endpoint)
     }
@@ -137,12 +140,13 @@ impl Emulator {
         Ok(())
     }
 
-    /// Returns the end of the logs, for failures without another explanation.
+    /// Returns the last lines of both logs, for failures without another explanation.
     pub fn log_tail(&self) -> String {
         self.children.each_ref().map(Child::tail).join("\n")
     }
 }
 
+/// MiniStack or the Athena endpoint.
 struct Child {
     process: Guarded,
     /// The log, kept open so that it can still be read after the guard has removed its folder.
@@ -171,7 +175,8 @@ impl Child {
         Ok(Child { process: Guarded::start(command)?, log })
     }
 
-    /// Waits until `find` returns something for the log. Returns `None` if the process ends first.
+    /// Polls the log until `find` returns a value for its text, and returns that value. Returns `None` if the process
+    /// ends first. Fails after [`START_TIMEOUT`].
     async fn until<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let start = Instant::now();
         loop {
@@ -202,7 +207,7 @@ impl Child {
     }
 }
 
-/// Creates a folder for logs and data, which the children's guards remove.
+/// Creates a temporary folder for logs and data. The children's guards remove it.
 fn new_folder() -> Result<PathBuf> {
     let nanos = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
     let folder = env::temp_dir().join(format!("turntable-{}-{nanos}", std::process::id()));

@@ -1,4 +1,4 @@
-//! What datasets that Athena or Glue builds need: template parameters, workgroups, jobs and PySpark.
+//! Sets up Athena and Glue for the datasets that they build: template parameters, workgroups, jobs and PySpark.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,7 +9,8 @@ use turntable::config::{Config, Source};
 
 use crate::{progress::say, stack::Stack, tools::Tools};
 
-/// Returns the template.yaml parameters that name the workgroups and jobs.
+/// Returns the parameters of template.yaml that list the workgroups and the Glue jobs. Leaves out a parameter whose
+/// list is empty.
 pub fn parameters(config: &Config) -> Vec<(String, String)> {
     [("EngineWorkgroups", workgroups(config)), ("GlueJobs", jobs(config))]
         .into_iter()
@@ -36,7 +37,7 @@ fn names(config: &Config, name: impl Fn(&Source) -> Option<String>) -> BTreeSet<
     config.datasets().filter_map(|dataset| name(&dataset.source)).collect()
 }
 
-/// Installs PySpark if a dataset needs it.
+/// Installs PySpark if a Glue job builds a dataset.
 pub async fn prepare(tools: &Tools, config: &Config) -> Result<()> {
     if jobs(config).is_empty() { Ok(()) } else { tools.spark().await }
 }
@@ -61,7 +62,8 @@ pub async fn create(stack: &Stack, config: &Config, beside: &Path) -> Result<()>
     Ok(())
 }
 
-/// Creates an Athena workgroup whose users choose where results are written.
+/// Creates an Athena workgroup in which each query may set its own result location. Does nothing for `primary`, which
+/// exists already.
 pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     if name == "primary" {
         return Ok(());
@@ -72,7 +74,7 @@ pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a Glue job's script.
+/// Uploads a Glue job's script, or replaces the script of an existing job.
 pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
     let key = format!("jobs/{name}.py");
     let put = stack.s3.put_object().bucket(&stack.scratch).key(&key).body(script.into());
@@ -80,7 +82,7 @@ pub async fn put_script(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// Creates a Glue job that runs this script.
+/// Uploads a script and creates a Glue job that runs it.
 pub async fn create_job(stack: &Stack, name: &str, script: Vec<u8>) -> Result<()> {
     put_script(stack, name, script).await?;
     let key = format!("jobs/{name}.py");

@@ -1,7 +1,7 @@
 //! The environment variables that child processes inherit.
 
-/// The variables that the emulator's processes inherit from the user's environment. They include no AWS credentials,
-/// profiles or endpoints.
+/// The variables that the emulator and `aws.py` inherit from the user's environment. They include no AWS credentials,
+/// profiles or endpoints, so that no process can reach AWS by mistake.
 pub const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",

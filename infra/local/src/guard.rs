@@ -13,16 +13,16 @@ use crate::progress::say;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guard.py");
 
-/// Returns a command that runs under `guard.py`. Add the program, its arguments and its environment, then pass the
-/// command to [`Guarded::start`]. The guard removes `folder` when the command has ended.
+/// Returns a command that runs under `guard.py`. Append the program and its arguments, set the environment, then pass
+/// the command to [`Guarded::start`]. When the program has ended, the guard removes `folder`, if there is one.
 pub fn command(python: &Path, folder: Option<&Path>) -> Command {
     let mut command = Command::new(python);
     command.arg(SCRIPT).arg(folder.unwrap_or(Path::new("")));
     command
 }
 
-/// A process that ends, with every process that it started, when this value is dropped or when this process ends,
-/// however it ends.
+/// A process that is killed, with every process that it started, when this value is dropped or this process ends for
+/// any reason.
 pub struct Guarded(Child);
 
 impl Guarded {
@@ -38,7 +38,8 @@ impl Guarded {
         Ok(self.0.try_wait()?)
     }
 
-    /// Waits until the process ends, and prints `still …` every ten seconds.
+    /// Waits until the process ends, and returns its exit status. Every ten seconds, prints that it is still doing what
+    /// `still` says.
     pub async fn wait(mut self, still: &str) -> Result<ExitStatus> {
         let start = Instant::now();
         let mut said = 0;
@@ -59,7 +60,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // The guard ends soon: it kills a process group and removes a folder.
+        // This takes only a moment: the guard kills a process group and removes a folder.
         let _ = self.0.wait();
     }
 }

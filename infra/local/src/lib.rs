@@ -1,19 +1,19 @@
-//! The runner: deploys template.yaml with the compiled functions into an AWS emulator on this machine, with EventBridge,
-//! queues, S3 events and an Athena on DuckDB. [`run`] is what `cargo run -p local` does. The operators' commands are in
-//! the crate `cli`.
+//! Runs Turntable on a laptop: deploys template.yaml and the compiled functions into an AWS emulator that has
+//! EventBridge, queues, S3 events and an Athena endpoint on DuckDB. `cargo run -p local` calls [`run`]. The operators'
+//! commands are in the crate `cli`.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`tools`] | prepares the Python environment ([`venv`]) and the functions' binaries ([`build`]) |
-//! | [`emulator`] | runs MiniStack and the Athena endpoint as [`guard`]ed child processes |
+//! | [`emulator`] | runs MiniStack and the Athena endpoint as child processes under a [`guard`] |
 //! | [`boto`] | calls CloudFormation, CloudWatch Logs, Scheduler and Lambda without SDK crates |
 //! | [`deploy`] | deploys the [`template`] with the settings of a [`deployment`]; the result is a [`stack`] |
 //! | [`sample`] | generates the sample's data |
-//! | [`engines`] | creates what datasets that Athena or Glue builds need |
+//! | [`engines`] | creates the workgroups and Glue jobs that the datasets name |
 //! | [`day`] | fires the schedule and waits until every dataset is live |
 //! | [`operator`] | makes a bad export, rolls back, and flips forward again |
-//! | [`optouts`] | opts a person out, and waits until the extraction lacks them |
-//! | [`reader`] | queries the tables without a pause |
+//! | [`optouts`] | opts a person out, and waits until no query on the protected view finds them |
+//! | [`reader`] | queries the tables continuously during a run |
 //! | [`outcome`], [`report`] | the results of a run |
 //! | [`up`] | keeps a stack running |
 

@@ -39,7 +39,7 @@ enum Command {
     Operator(cli::Command),
 }
 
-/// The exit code after a signal, as shells report an interrupt.
+/// The exit code after a signal: 130, with which shells report an interrupt (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
             Some(Command::Operator(command)) => command.run().await,
         }
     };
-    // A signal drops `work`, which ends all child processes.
+    // A signal drops `work`, and dropping it ends all child processes.
     let ended = tokio::select! {
         result = work => result,
         result = interrupted() => result.map(|()| if up { ExitCode::SUCCESS } else { INTERRUPTED.into() }),
@@ -79,7 +79,7 @@ async fn run(options: Options) -> Result<ExitCode> {
     Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for a signal that asks this process to end.
+/// Waits for SIGINT, SIGTERM or SIGHUP.
 async fn interrupted() -> Result<()> {
     let on = |kind| -> io::Result<_> { signal(kind) };
     let (mut interrupt, mut terminate, mut hangup) =

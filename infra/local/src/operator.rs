@@ -1,4 +1,4 @@
-//! An operator's view of a bad day: the audit rejects a candidate, and the operator rolls back and forth.
+//! A bad day: the audit rejects a candidate, and an operator rolls back and then flips forward again.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,11 @@ use crate::{
     stack::Stack,
 };
 
-/// How long an audit may take: ten times its usual duration.
+/// How long to wait for the rejection of a candidate: ten times what an audit usually takes.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Exports a broken source, and waits until `flip`, which the manifest's S3 event triggers, has rejected the candidate.
+/// Exports a dataset whose source is broken, and waits until the audit rejects the candidate. The manifest's S3 event
+/// triggers the `flip` that audits it.
 pub async fn bad_export(stack: &Stack, dataset: &Dataset) -> Result<Rejected> {
     let since = jiff::Timestamp::now().as_millisecond();
     let exported = stack.invoke("export", &json!({ "dataset": dataset.name })).await??;
@@ -41,7 +42,7 @@ pub async fn rollback(stack: &Stack, dataset: &Dataset) -> Result<Move> {
     send(stack, dataset, "rollback", &request).await
 }
 
-/// Flips to a given generation. An event never makes a formerly live generation live again; an operator can.
+/// Flips to a generation, even one that was live before: only an operator can make such a generation live again.
 pub async fn flip(stack: &Stack, dataset: &Dataset, to: Generation) -> Result<Move> {
     send(stack, dataset, "flip", &json!({ "dataset": dataset.name, "generation": to })).await
 }

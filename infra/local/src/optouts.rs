@@ -1,4 +1,5 @@
-//! A person opts out: a drop arrives in the inbox, and its event removes the person from the extraction.
+//! A person opts out: a drop arrives in the inbox, and the refresh that its event triggers removes the person from the
+//! protected view.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,11 @@ use crate::{
     stack::Stack,
 };
 
-/// How long a refresh may take: ten times its usual duration with the emulator's schedule.
+/// How long to wait for a refresh to take effect: ten times what it usually takes with the emulator's schedule.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Puts the opt-outs so far into the inbox, then one more. Returns the outcome for that last person, and the generation
-/// that is live afterwards.
+/// Puts the earlier opt-outs into the inbox, then one more person's. Returns what happened to that person's rows, and
+/// the generation that is live afterwards.
 pub async fn person_opts_out(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<(OptedOut, LiveGeneration)> {
     let since = jiff::Timestamp::now().as_millisecond();
     let protected = &dataset.protects.first().context("the sample's opt-outs protect no table")?.table;
@@ -51,7 +52,8 @@ pub async fn person_opts_out(stack: &Stack, dataset: &Dataset, reader: &Reader) 
     Ok((opted_out, live(stack, dataset, since).await?))
 }
 
-/// Waits until the drops that the user has put into an inbox are live. Returns `None` if there are none.
+/// Waits until the drops that the user has put into an inbox have created its table, and returns the live generation.
+/// Returns `None` if the inbox is empty or the dataset has none.
 pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader) -> Result<Option<LiveGeneration>> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(None) };
     let listed = stack.s3.list_objects_v2().bucket(&inbox.location.bucket).prefix(&inbox.location.prefix);
@@ -63,7 +65,7 @@ pub async fn drops_of_the_user(stack: &Stack, dataset: &Dataset, reader: &Reader
     live(stack, dataset, 0).await.map(Some)
 }
 
-/// Polls until `condition` is true.
+/// Polls until `condition` is true. Fails after [`REFRESH_TIMEOUT`] with an error that names `what`.
 async fn until(what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !condition().await? {
@@ -79,7 +81,8 @@ async fn count(stack: &Stack, sql: &str) -> Result<u64> {
     row[0].as_deref().context("the count is null")?.parse().with_context(|| format!("{row:?} is not a number"))
 }
 
-/// Returns the live generation, with the durations that the function logged: until the flip, and for the flip itself.
+/// Describes the live generation, with the durations that `optout` logged: the time until the flip, and the flip
+/// itself.
 async fn live(stack: &Stack, dataset: &Dataset, since: i64) -> Result<LiveGeneration> {
     let start = Instant::now();
     loop {

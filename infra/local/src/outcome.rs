@@ -10,20 +10,20 @@ pub struct LiveGeneration {
     pub generation: Generation,
     pub rows: u64,
     pub bytes: u64,
-    /// Seconds from the request to the manifest, as logged by `export`. For opt-outs, seconds until the flip, as logged
-    /// by `optout`.
+    /// Seconds from the request to the manifest, as logged by `export`. For opt-outs, seconds from the start of the
+    /// refresh to the flip, as logged by `optout`.
     pub export_s: f64,
     /// Seconds that the audit, `UpdateTable` and the flip record took, as logged by `flip`.
     pub flip_s: f64,
 }
 
-/// A complete generation that never went live.
+/// A candidate that the audit rejected.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rejected {
     pub dataset: String,
     pub candidate: Generation,
     pub rows: u64,
-    /// The error that `flip` logged.
+    /// The error that `flip` logged, with the reasons for the rejection.
     pub error: String,
 }
 
@@ -45,9 +45,10 @@ pub struct OptedOut {
     pub dataset: String,
     /// The view that the extraction reads.
     pub view: String,
-    /// How many rows the person has in the view, before the drop and after it.
+    /// How many rows the view had for the person before the drop.
     pub before: u64,
+    /// How many rows it had afterwards.
     pub after: u64,
-    /// Seconds from the end of the put to the end of the first query that doesn't find the person.
+    /// Seconds from the moment when the drop was put until a query no longer found the person.
     pub seconds: f64,
 }

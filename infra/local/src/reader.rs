@@ -1,4 +1,4 @@
-//! Queries the tables through Athena without a pause, while generations come and go.
+//! Queries the tables through Athena without a pause, while flips replace the live generations.
 
 use std::{
     collections::BTreeMap,
@@ -16,25 +16,26 @@ use turntable::layout::TableName;
 
 use crate::stack::Stack;
 
+/// How many complaints a [`Tally`] keeps; later ones are only counted.
 const MAX_COMPLAINTS: usize = 5;
 
 /// The results of all queries.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Queries that saw exactly one generation.
+    /// Queries that saw files from only one generation, or none because the table is empty.
     pub ok: u64,
-    /// Queries that failed.
+    /// Queries that failed. At the end of a run, these include queries whose row count differs from the manifest's.
     pub failed: u64,
-    /// Queries that saw files from two generations.
+    /// Queries that saw files from several generations.
     pub mixed: u64,
     /// Messages about the first few faults.
     pub complaints: Vec<String>,
-    /// By table and folder: how often each row count was seen.
+    /// How often each row count was seen, by table and generation folder.
     pub seen: BTreeMap<(TableName, String), BTreeMap<u64, u64>>,
 }
 
 impl Tally {
-    /// Keeps a complaint, unless there are enough already.
+    /// Adds a complaint, unless there are enough already.
     pub fn complain(&mut self, complaint: String) {
         if self.complaints.len() < MAX_COMPLAINTS {
             self.complaints.push(complaint);
@@ -61,12 +62,13 @@ impl Tally {
 
 struct Answer {
     rows: u64,
+    /// The number of generations' folders that the rows come from.
     folders: u64,
     /// The generation's folder; empty if the table is empty.
     folder: String,
 }
 
-/// A reader that queries in the background until [`Reader::finish`], or until it is dropped.
+/// A background task that queries the tables until [`Reader::finish`] is called or the reader is dropped.
 pub struct Reader {
     tables: Arc<Mutex<Vec<TableName>>>,
     stop: Arc<AtomicBool>,
@@ -125,7 +127,8 @@ impl Drop for Reader {
 
 /// Counts a table's rows and the generations that they come from.
 async fn count_rows(client: &aws_sdk_athena::Client, output: &str, table: &TableName) -> Result<Answer> {
-    // "$path" is a row's file. Cutting off the partition folders and the file name leaves the generation's folder.
+    // "$path" is the file that a row comes from. Cutting off the partition folders and the file name leaves the
+    // generation's folder.
     let sql = format!(
         r#"SELECT count(*), count(DISTINCT folder), max(folder)
            FROM (SELECT regexp_replace("$path", '([^/=]*=[^/]*/)*[^/]*$', '') AS folder FROM "{}"."{}")"#,

@@ -13,10 +13,10 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The generations that went live, in that order.
+    /// The generations that went live, in the order of their flips.
     pub builds: Vec<LiveGeneration>,
     pub rejected: Vec<Rejected>,
-    /// An operator's flips, in order.
+    /// The flips that an operator requested, in order.
     pub moves: Vec<Move>,
     pub opted_out: Vec<OptedOut>,
     pub reader: Tally,
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns each dataset's live generation at the end.
+    /// Returns the generations that are live at the end of the run, one per dataset.
     fn live(&self) -> Vec<&LiveGeneration> {
         let built = |build: &LiveGeneration| (build.dataset.clone(), build.generation);
         let moved = |moved: &Move| (moved.dataset.clone(), moved.to);

@@ -24,21 +24,22 @@ use crate::{
     tools::Tools,
 };
 
-/// How many days the sample has. The first creates the table, then two daily runs follow (blue → green → blue).
+/// How many days of the sample to run. The first day creates the table; each of the others flips it (blue → green →
+/// blue).
 const DAYS: u32 = 3;
 
-/// The folder beside a datasets file. Its files are put into the bucket before anything runs.
+/// The folder beside a datasets file whose files are put into the bucket before anything runs.
 const BUCKET_FOLDER: &str = "bucket";
 
-/// A running emulator with a deployed stack and the stack's sources.
+/// A running emulator with a deployed stack, whose datasets have their sources in place.
 pub struct Started {
     pub emulator: Emulator,
     pub stack: Stack,
     pub datasets: Datasets,
 }
 
-/// Starts everything for the user's datasets file, or for the sample if there is none. Afterwards the sources are in
-/// place, but nothing is exported yet.
+/// Starts an emulator and deploys a stack for the user's datasets file, or for the sample if `file` is `None`. Puts the
+/// sources in place, but exports nothing.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
     let mut deployment = Deployment::in_account(ACCESS_KEY);
     let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;
@@ -61,7 +62,8 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
     Ok(Started { emulator, stack, datasets })
 }
 
-/// Puts a folder's files into the bucket, under the same names.
+/// Puts all files below a folder into the bucket, with their paths in the folder as keys. Does nothing if the folder
+/// doesn't exist.
 async fn put_folder(stack: &Stack, folder: &Path) -> Result<()> {
     let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {
@@ -94,7 +96,7 @@ async fn put(stack: &Stack, objects: Vec<(String, String)>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the sample, or the user's datasets file once. If the report has faults, the run failed.
+/// Runs all days of the sample, or one day of the user's datasets file. The run has failed if the report has faults.
 pub async fn run(file: Option<PathBuf>) -> Result<Report> {
     let Started { mut emulator, stack, datasets } = start(file.as_deref()).await?;
     let reader = Reader::start(&stack);
@@ -140,7 +142,8 @@ async fn bad_day(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Compares the reader's counts with the manifests: a query that missed rows counts as failed.
+/// Judges the reader's results. A query whose row count differs from the manifest's counts as failed. Failed and mixed
+/// queries are faults, and so is a query that saw a rejected candidate.
 async fn judge(stack: &Stack, datasets: &Datasets, report: &mut Report) -> Result<()> {
     let mut tally = std::mem::take(&mut report.reader);
     for dataset in datasets.config.datasets() {

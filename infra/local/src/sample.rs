@@ -21,8 +21,9 @@ pub const OPTED_OUT: u64 = USERS / 100;
 
 const USERS: u64 = 100_000;
 const OBJECTS: u64 = 4;
+/// How many users join every day.
 const JOIN_DAILY: u64 = 250;
-/// Every day, one user in this many leaves.
+/// One user in this many leaves every day.
 const LEAVE_DAILY: u64 = 800;
 
 const FAMILY: [(&str, &str); 12] = [
@@ -56,8 +57,8 @@ const GIVEN: [(&str, &str); 12] = [
 const PREFECTURES: [&str; 8] = ["東京都", "大阪府", "北海道", "神奈川県", "愛知県", "福岡県", "京都府", "沖縄県"];
 const HEADER: &str = "id,name,kana,email,birthday,prefecture,points,balance,rate,active,created_at,note,snapshot_day\n";
 
-/// Returns a day's objects as (name, CSV). Day 0 has 100,000 users. Every day, some users join, some leave, and
-/// everyone's points change.
+/// Returns a day's objects as (name, CSV). Day 0 has 100,000 users. Every day, some users join, some leave, and the
+/// points of almost all others change.
 pub fn objects(day: u32) -> Vec<(String, String)> {
     let mut objects: Vec<String> = (0..OBJECTS).map(|_| HEADER.to_owned()).collect();
     for id in 1..=USERS + JOIN_DAILY * u64::from(day) {
@@ -68,7 +69,8 @@ pub fn objects(day: u32) -> Vec<(String, String)> {
     (0..).zip(objects).map(|(number, csv)| (format!("users-{number}.csv"), csv)).collect()
 }
 
-/// Returns the objects for a day on which the application completed only the first; the others have just a header.
+/// Returns a day's objects as if the application had stopped after writing the first: the others have only their
+/// header.
 pub fn truncated(day: u32) -> Vec<(String, String)> {
     let mut objects = objects(day);
     objects.iter_mut().skip(1).for_each(|(_, csv)| csv.truncate(HEADER.len()));

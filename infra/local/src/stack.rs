@@ -88,7 +88,7 @@ impl Stack {
         self.lambda.invoke(self.function(function)?, event).await
     }
 
-    /// Fires the stack's daily schedule now by creating a one-time schedule with the same target and input. The emulator
+    /// Fires the stack's daily schedule now: creates a one-time schedule with the same target and input. The emulator
     /// fires due schedules every ten seconds.
     pub async fn fire_schedule(&self) -> Result<()> {
         let daily = format!("{}-daily", self.name);
@@ -103,8 +103,8 @@ impl Stack {
     }
 
     /// Returns the lines that a function has logged since a time in Unix milliseconds: JSON lines parsed, all others as
-    /// strings. Leaves out Lambda's START, END and REPORT lines. The emulator delivers an invocation's lines when it has
-    /// ended.
+    /// strings. Leaves out Lambda's START, END and REPORT lines. The emulator delivers an invocation's lines when the
+    /// invocation ends.
     pub async fn logs(&self, function: &str, since: i64) -> Result<Vec<Value>> {
         let name = self.function(function)?;
         let messages = self.account.log_messages(&format!("/aws/lambda/{name}"), since).await;

@@ -7,8 +7,8 @@ use cli::workspace;
 
 const CODE_URI: &str = "CodeUri: functions/";
 
-/// The text of template.yaml, which is the only list of functions. The folder in a `CodeUri` is also the name of the
-/// crate and its binary, and the last part of the function's name.
+/// The text of template.yaml, the only list of the functions. In `CodeUri: functions/export`, `export` also names the
+/// crate and its binary, and is the last part of the function's deployed name.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 
@@ -43,7 +43,7 @@ impl Template {
     }
 }
 
-/// Returns the function that a `CodeUri` line names.
+/// Returns the function that a `CodeUri` line names, or `None` for any other line.
 fn function(line: &str) -> Option<&str> {
     line.trim().strip_prefix(CODE_URI)
 }

@@ -31,7 +31,7 @@ impl Tools {
         Ok(Tools { python, spark, calls: None, target: build.target, template, binaries })
     }
 
-    /// Creates the environment that Glue jobs run in, if needed.
+    /// Creates the Python environment that Glue jobs run in, if needed.
     pub async fn spark(&self) -> Result<()> {
         venv::ensure_spark(&self.target).await.map(drop)
     }

@@ -38,7 +38,7 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
     }
 }
 
-/// Returns the text that `up` prints: endpoints, and commands to try.
+/// Returns the text that `up` prints: the endpoints, and commands to try.
 fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool) -> String {
     let Emulator { endpoint, athena_endpoint, .. } = emulator;
     let mut text = format!(
@@ -52,7 +52,6 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     } else {
         "Your datasets are in place, nothing is exported yet.\n"
     };
-    // With these variables, the commands in docs/operate.md use this stack.
     text += &format!(
         "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
            export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
@@ -81,7 +80,7 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     text + "\nCtrl-C ends it and leaves nothing behind.\n"
 }
 
-/// Returns a request to a function that works with any datasets.
+/// Returns a request that this function accepts with any datasets file.
 fn request(function: &str) -> Value {
     match function {
         "flip" => json!({ "action": "status" }),
@@ -89,8 +88,8 @@ fn request(function: &str) -> Value {
     }
 }
 
-/// A file with the environment variables that a function outside the emulator needs to use this stack, for `cargo
-/// lambda watch`. It exists while `up` runs; `status` and `query` read it too.
+/// A file for `cargo lambda watch`, with the environment variables that a function outside the emulator needs to use
+/// this stack. It exists while `up` runs; `status` and `query` read it too.
 struct EnvFile(PathBuf);
 
 impl EnvFile {
@@ -108,7 +107,7 @@ impl EnvFile {
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         let path = laptop::env_file()?;
         fs::write(&path, lines).with_context(|| format!("cannot write {}", path.display()))?;
-        // Uses a relative path where possible, because the printed commands run in the clone.
+        // The printed commands run in the clone, so a path relative to it is enough.
         let short =
             workspace::root().canonicalize().ok().and_then(|root| Some(path.strip_prefix(root).ok()?.to_owned()));
         Ok(EnvFile(short.unwrap_or(path)))

@@ -1,4 +1,4 @@
-//! Creates Python environments under `target/venv`, each with exactly the packages that a file pins.
+//! Creates Python environments under `target/venv`, each with exactly the packages that its requirements files pin.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,8 @@ const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "constraints.txt", "athena/requirements.txt"];
 const SPARK: [&str; 1] = ["spark.txt"];
 
-/// Returns the first Python ≥ 3.10 on PATH, and its version.
+/// Returns the path and version of the first Python on PATH that is at least 3.10 and has the modules venv and
+/// ensurepip.
 pub fn python() -> Result<(PathBuf, String)> {
     const SCRIPT: &str = "import sys, venv, ensurepip; print(sys.executable, *sys.version_info[:3]); \
                           sys.exit(sys.version_info < (3, 10))";
@@ -36,18 +37,18 @@ pub fn python() -> Result<(PathBuf, String)> {
     )
 }
 
-/// Returns the path to Python in the emulator's environment, which is created if needed.
+/// Creates the emulator's environment if needed, and returns the path to its Python.
 pub async fn ensure(target: &Path) -> Result<PathBuf> {
     made(target, &REQUIREMENTS).await
 }
 
-/// Returns the path to Python in PySpark's environment, which is created if needed.
+/// Creates PySpark's environment if needed, and returns the path to its Python. Fails if Java is missing.
 pub async fn ensure_spark(target: &Path) -> Result<PathBuf> {
     java()?;
     made(target, &SPARK).await
 }
 
-/// Returns the path to Python in PySpark's environment, whether or not that exists.
+/// Returns the path to Python in PySpark's environment, whether or not the environment exists.
 pub fn spark(target: &Path) -> Result<PathBuf> {
     Ok(folder(target, &python()?, &SPARK)?.join("bin/python"))
 }
@@ -73,8 +74,9 @@ fn folder(target: &Path, (base, version): &(PathBuf, String), requirements: &[&s
     Ok(target.join("venv").join(key))
 }
 
-/// Returns the path to Python in an environment, which is created once; other processes wait for the first. The first
-/// requirements file includes the others. Paths are relative to this crate's folder.
+/// Creates an environment if needed, and returns the path to its Python. Only one process creates an environment at a
+/// time; the others wait. `requirements` are paths relative to this crate's folder. Only the first file is passed to
+/// pip, so it must include the others.
 pub async fn made(target: &Path, requirements: &[&str]) -> Result<PathBuf> {
     let base = python()?;
     let venv = folder(target, &base, requirements)?;

@@ -1,10 +1,11 @@
 //! Measures opt-outs on the real chain: template.yaml on the emulator, the compiled functions, and the Athena endpoint.
 //!
-//!     cargo run -p tests --example optout_chain -- latency      # put → the first query that sees it; 1 M rows, 200 drops
-//!     cargo run -p tests --example optout_chain -- buckets      # 10,000 records, one bucket and all; 100 k, 1 M, 10 M rows
-//!     cargo run -p tests --example optout_chain -- memory       # the function's peak at 10 M rows; drops of 5 M records
+//!     cargo run -p tests --example optout_chain -- latency   # put → first query that sees it; 1 M rows, 200 drops
+//!     cargo run -p tests --example optout_chain -- buckets   # 10,000 records, 1 or all buckets; 100 k, 1 M, 10 M rows
+//!     cargo run -p tests --example optout_chain -- memory    # the function's peak at 10 M rows; drops of 5 M records
 //!
-//! ROWS and DROPS change the numbers of `latency`. The functions are built with this example's profile: use `--release`.
+//! The environment variables ROWS and DROPS change the numbers for `latency`. The functions are built with this
+//! example's profile: use `--release`.
 
 mod process;
 
@@ -42,7 +43,7 @@ fn number(name: &str, usual: i64) -> i64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Deploys a stack that has one inbox. `more` is added to the inbox's options.
+/// Deploys a stack with one inbox dataset. `more` is appended to the inbox's options in datasets.toml.
 async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack> {
     let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(account) };
     // The schedule never fires during the run, so drops are merged only because of their events.
@@ -59,12 +60,13 @@ async fn deploy(emulator: &Emulator, account: &str, more: &str) -> Result<Stack>
     Ok(stack)
 }
 
-/// Requests a refresh. The drop's own event may have started one already.
+/// Requests a refresh. The event for the drop may have started one already.
 async fn refresh(stack: &Stack) -> Result<Value> {
     Ok(stack.invoke("optout", &json!({ "dataset": "optouts" })).await??)
 }
 
-/// Fills the table with these people, at most five million per drop.
+/// Puts drops for these people, at most five million each. Waits after each drop until the table has as many rows as
+/// people so far.
 async fn fill(stack: &Stack, people: Range<i64>) -> Result<()> {
     for start in people.clone().step_by(5_000_000) {
         let some = start..(start + 5_000_000).min(people.end);
@@ -94,7 +96,7 @@ fn csv(ids: impl Iterator<Item = i64>, state: &str, second: i64) -> String {
     format!("user_id,state,occurred_at\n{lines}")
 }
 
-/// Formats the 50th percentile, the 99th percentile and the maximum.
+/// Formats the 50th percentile, the 99th percentile and the maximum of times in seconds, as milliseconds.
 fn spread(mut all: Vec<f64>) -> String {
     all.sort_by(f64::total_cmp);
     let at = |part: f64| all.get(((all.len() as f64 * part).ceil() as usize).saturating_sub(1)).copied().unwrap_or(0.0);
@@ -112,7 +114,7 @@ async fn latency(emulator: &Emulator, rows: i64, drops: i64) -> Result<()> {
     let first = now().as_millisecond();
     let (mut seen, mut queries) = (Vec::new(), 0);
     for drop in 0..drops {
-        // The query looks only for the last person, who isn't in the table yet.
+        // The query looks only for the last person of the drop, whom the table doesn't have yet.
         let ids = (0..RECORDS - 1).map(|n| (n * 7919 + drop) % rows).chain([rows + drop]);
         stack.put(&format!("inbox/optouts/{drop:04}.csv"), csv(ids, "withdrawn", drop)).await?;
         let put = Instant::now();

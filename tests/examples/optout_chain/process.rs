@@ -11,14 +11,14 @@ use std::{
 use tests::process;
 use tokio::task::JoinHandle;
 
-/// Watches one function's processes.
+/// Watches the peak memory of one function's processes.
 pub struct Peak {
     stop: Arc<AtomicBool>,
     task: JoinHandle<f64>,
 }
 
 impl Peak {
-    /// Starts to watch the function with this deployed name.
+    /// Starts to watch the function with this deployed name. Resets the peaks that its processes have reached before.
     pub fn of(function: &str) -> Peak {
         let (stop, wanted) = (Arc::new(AtomicBool::new(false)), format!("AWS_LAMBDA_FUNCTION_NAME={function}"));
         let stopped = stop.clone();
@@ -38,7 +38,7 @@ impl Peak {
         Peak { stop, task }
     }
 
-    /// Stops watching, and returns the largest resident memory that one process had, in MB of 2²⁰ bytes.
+    /// Stops watching, and returns the highest peak of resident memory of any process, in MB of 2²⁰ bytes.
     pub async fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or(f64::NAN)

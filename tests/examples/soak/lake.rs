@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::oracle;
 
-/// The datasets. Their drain is longer than any query here, and short enough that sweeps delete generations during the run.
+/// The contents of datasets.toml. Its drain is longer than any query here, and short enough that sweeps delete
+/// generations during the run.
 const DATASETS: &str = r#"
 [defaults]
 database = "dmp"
@@ -32,16 +33,18 @@ source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id",
 protects = { users = "id" }
 "#;
 
-/// The drain of [`DATASETS`] in seconds.
+/// The drain in [`DATASETS`], in seconds.
 pub const DRAIN: f64 = 12.0;
+/// How long [`Lake::until`] waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Lake {
     pub stack: Stack,
     pub endpoint: String,
-    /// The last person whose drop was put; so were the drops of all people with smaller numbers.
+    /// The last person whose drop was put. The drops of all people with smaller numbers were put before.
     pub sent: AtomicU64,
-    /// The last person who is out, with everybody before them: a refresh that started after their drops has answered.
+    /// The last person whose opt-out is acknowledged, as are those of all people with smaller numbers: a refresh that
+    /// was requested after their drops has succeeded.
     pub acknowledged: AtomicU64,
     random: AtomicU64,
     over: AtomicBool,
@@ -79,7 +82,8 @@ impl Lake {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Returns a random number below `below`. The same seed repeats the choices, but not the order of the tasks.
+    /// Returns a random number below `below`. The same seed gives the same sequence of numbers, but not the same order
+    /// of the tasks that draw them.
     pub fn random(&self, below: u64) -> u64 {
         // SplitMix64.
         let mut bits = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
@@ -96,7 +100,8 @@ impl Lake {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Invokes a function. An error is only counted by its type, because the function may have been killed or be too late.
+    /// Invokes a function, and counts the outcome. An error is no fault here, because the function may have been killed
+    /// or may have come too late.
     pub async fn ask(&self, what: &str, function: &str, event: &Value) -> Option<Value> {
         let (outcome, answer) = match self.stack.invoke(function, event).await {
             Ok(Ok(answer)) => ("answered".into(), Some(answer)),
@@ -107,14 +112,15 @@ impl Lake {
         answer
     }
 
-    /// Writes a day's source and exports it.
+    /// Puts a day's source into the bucket, and invokes `export` for it.
     pub async fn export(&self, day: u64) -> Result<()> {
         self.stack.put("source/users.csv", oracle::csv(day)).await?;
         self.ask("export", "export", &json!({ "dataset": "users" })).await;
         Ok(())
     }
 
-    /// Puts a drop in which one more person opts out, with a late, older record for the person before.
+    /// Puts a drop in which one more person opts out. A second, older record in it opts the person before in, and must
+    /// have no effect.
     pub async fn opt_out(&self, person: u64) -> Result<()> {
         let before = person.saturating_sub(1).max(1);
         let csv = format!(
@@ -125,7 +131,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Requests a refresh. Its answer acknowledges everything that was sent before.
+    /// Requests a refresh. If it succeeds, every drop that was put before is acknowledged.
     pub async fn refresh(&self) {
         let sent = self.sent.load(Ordering::SeqCst);
         let answer = self.ask("refresh", "optout", &json!({ "dataset": "optouts" })).await;
@@ -138,7 +144,7 @@ impl Lake {
         athena::rows(&self.stack.athena, &format!("s3://{}/athena/", self.stack.scratch), sql).await
     }
 
-    /// Returns the keys under a prefix in the bucket, at most a thousand.
+    /// Returns the first keys under a prefix in the bucket, at most a thousand.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let listed = self.stack.s3.list_objects_v2().bucket(&self.stack.bucket).prefix(prefix).send().await?;
         Ok(listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())

@@ -1,14 +1,16 @@
-//! The real chain under constant readers, constant writers, and kill -9: `just soak SECONDS`.
+//! Runs the real chain under constant reads, writes and kill -9: `just soak SECONDS`.
 //!
 //! It deploys template.yaml on the emulator, with the compiled functions and the Athena endpoint. Eight readers query
 //! counts, the extraction without opted-out people, and every row. Each answer must match exactly one generation
-//! ([`oracle`]). A ninth reader reads its files seconds after it has found them, as a long query does. Meanwhile, a day is
-//! exported every second, people opt out twice a second ([`writers`]), operators roll back, sweeps delete, and events
-//! arrive late and repeatedly. Functions are killed during the first three fifths of the time ([`processes`]); the rest
-//! shows whether the surviving processes' memory grows. The older design with two directories runs beside it
-//! ([`two_directories`]) and must fail.
+//! ([`oracle`]). A ninth reader lists the live generation's files and reads them seconds later, as a long query does.
+//! Meanwhile, a day is exported every second, people opt out twice a second ([`writers`]), operators roll back, sweeps
+//! delete, and events arrive late and repeatedly. Functions are killed during the first three fifths of the time
+//! ([`processes`]); the rest of the time shows whether the memory of the surviving processes grows. The older design
+//! with two directories runs at the same time ([`two_directories`]) and must fail, which proves that the readers notice
+//! faults.
 //!
-//! The last line is one JSON object. `SEED` repeats the random choices of a run, though not its timing.
+//! The last line is one JSON object. The environment variable `SEED` repeats the random choices of a run, though not
+//! its timing.
 
 mod lake;
 mod oracle;
@@ -84,7 +86,7 @@ async fn soak(lake: &Lake, time: Duration) -> Result<Report> {
     Ok(Report { seconds: start.elapsed(), queries, lives, old, ..Report::default() })
 }
 
-/// Waits for a refresh after the last drop, then checks the tables' contents.
+/// Waits until a refresh acknowledges the last drop, then checks the tables' contents.
 async fn settle(lake: &Lake, report: &mut Report) -> Result<()> {
     say("settling");
     lake.until("a refresh after the last drop", async || {

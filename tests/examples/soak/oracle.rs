@@ -10,10 +10,11 @@ pub type Row = Vec<Option<String>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// Counts the exported table.
+    /// Counts the rows of the exported table.
     Users,
-    /// Reads the view for extractions: the table without opted-out people.
+    /// Counts the rows of the view for extractions, which is the table without opted-out people.
     Extraction,
+    /// Counts the opt-outs.
     OptOuts,
     /// Reads every row of the exported table.
     Full,
@@ -27,7 +28,7 @@ pub enum Seen {
     CameBack(String),
 }
 
-/// Returns how many users a day has. Consecutive days differ.
+/// Returns how many users a day has. Consecutive days have different numbers.
 pub fn rows(day: u64) -> u64 {
     PEOPLE + 100 + day * 37 % 500
 }
@@ -63,7 +64,7 @@ impl Question {
         }
     }
 
-    /// Judges an answer; `acknowledged` people were out when the query started.
+    /// Judges an answer. The opt-outs of the first `acknowledged` people were acknowledged before the query started.
     pub fn judge(self, rows: &[Row], acknowledged: u64) -> Seen {
         match self {
             Question::Full => full(rows),

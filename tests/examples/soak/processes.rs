@@ -1,4 +1,4 @@
-//! Kills the emulator's processes at random, and records how much memory they use.
+//! Kills processes of functions at random, and records how much memory all processes use.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::lake::Lake;
 
-/// Kills functions' processes one after the other until this time, whatever they are doing.
+/// Kills a random process of a function every 0.3 to 1.5 seconds until this time, whatever the process is doing.
 pub async fn kill(lake: &Lake, until: Instant) {
     while Instant::now() < until {
         sleep(Duration::from_millis(300 + lake.random(1200))).await;
@@ -28,14 +28,15 @@ fn functions(lake: &Lake) -> Vec<Process> {
     all
 }
 
-/// One process's resident memory in MB of 2²⁰ bytes, recorded every second.
+/// A process: its name, and its resident memory in MB of 2²⁰ bytes, sampled every second.
 #[derive(Debug, Default)]
 pub struct Life {
+    /// The function's deployed name, or the script of one of the emulator's own processes.
     pub name: String,
     pub resident: Vec<f64>,
 }
 
-/// Watches all processes until the run ends.
+/// Watches the processes of the functions and of the emulator until the run ends.
 pub async fn watch(lake: &Lake) -> Vec<Life> {
     let mut lives: BTreeMap<u32, Life> = BTreeMap::new();
     while !lake.is_over() {
@@ -50,11 +51,11 @@ pub async fn watch(lake: &Lake) -> Vec<Life> {
     lives.into_values().collect()
 }
 
-/// How many seconds a process must have been watched to be judged.
+/// How many samples, one per second, are enough to judge whether a process grows.
 const LEAST: usize = 15;
 
 impl Life {
-    /// Returns the mean of the first third of the samples, and of the last third.
+    /// Returns the means of the first and of the last third of the samples, or `None` if there are too few samples.
     pub fn thirds(&self) -> Option<(f64, f64)> {
         let third = self.resident.len() / 3;
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -62,14 +63,14 @@ impl Life {
             .then(|| (mean(&self.resident[..third]), mean(&self.resident[self.resident.len() - third..])))
     }
 
-    /// Returns whether the process grew by more than a quarter and 16 MB since its first third. An allocator's reserve is
-    /// smaller than that.
+    /// Returns whether this is a function's process whose memory has grown, from the first third to the last, by more
+    /// than a quarter plus 16 MB. The reserve that an allocator keeps is smaller than that.
     pub fn grows(&self) -> bool {
         self.is_function() && self.thirds().is_some_and(|(first, last)| last > first * 1.25 + 16.0)
     }
 
-    /// Returns whether this is a function's process. The emulator's own processes grow, because they store what AWS would
-    /// store.
+    /// Returns whether this is a function's process. The emulator's own processes grow, because they store what AWS
+    /// would.
     pub fn is_function(&self) -> bool {
         self.name.starts_with("turntable-")
     }

@@ -1,4 +1,4 @@
-//! Readers that never pause, and what they saw.
+//! Readers that query without a pause, and count what they see.
 
 use std::{
     collections::BTreeMap,
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// Asks one question after the other, starting with the one that `number` selects.
+/// Asks one question after the other until the run ends, starting with the question that `number` selects.
 pub async fn read(lake: &Lake, number: usize) -> Tally {
     let mut tally = Tally::default();
     for turn in number.. {
@@ -82,10 +82,10 @@ pub async fn read(lake: &Lake, number: usize) -> Tally {
     tally
 }
 
-/// How long [`read_late`] waits before it reads the files that it has found.
+/// How long [`read_late`] waits between listing files and reading them.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Acts like a long query on S3: looks up the live generation, then reads its files later.
+/// Acts like a long query, again and again: lists the files of the live generation, and reads them later.
 pub async fn read_late(lake: &Lake) -> Tally {
     let mut tally = Tally::default();
     while !lake.is_over() {

@@ -1,4 +1,4 @@
-//! A run's report.
+//! Prints what a run has shown, and judges whether it has passed.
 
 use std::{cmp::Reverse, collections::BTreeMap, fs, process::ExitCode, time::Duration};
 
@@ -9,8 +9,9 @@ pub struct Report {
     pub seconds: Duration,
     pub queries: Tally,
     pub lives: Vec<Life>,
-    /// For each reader of the older design: how many answers were wrong, and how many there were in all.
+    /// For each reader of the older design: how many queries failed or were wrong, and how many there were in all.
     pub old: Vec<(u64, u64)>,
+    /// How often each action was done, and how often each type of error occurred.
     pub done: BTreeMap<String, u64>,
     pub sent: u64,
     pub acknowledged: u64,

@@ -1,5 +1,5 @@
-//! The older design in the same harness: two directories that are overwritten alternately, and a table that switches between
-//! them. It proves that the readers would notice a fault.
+//! The older design under the same load: two directories that are overwritten in turn, and a table that switches
+//! between them. Its failures prove that the readers notice faults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,8 @@ use tokio::time::sleep;
 use crate::{lake::Lake, oracle};
 
 const FILES: u64 = 8;
-/// The pause after each file. A day takes about a second to write, and the next starts once the table has been switched.
+/// The pause after each file, so that writing a day takes about a second. The next day starts as soon as the table has
+/// been switched.
 const PACE: Duration = Duration::from_millis(1000 / FILES);
 
 pub async fn write(lake: &Lake) -> Result<()> {

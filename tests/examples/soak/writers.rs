@@ -11,7 +11,7 @@ use crate::{
     oracle::PEOPLE,
 };
 
-/// Repeats `act` until the run ends, once per `pace` or as fast as it can.
+/// Repeats `act` until the run ends: once per `pace`, or without a pause if `act` takes longer.
 async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
     for turn in 1.. {
         let next = Instant::now() + pace;
@@ -24,12 +24,12 @@ async fn each(lake: &Lake, pace: Duration, act: impl AsyncFn(u64) -> Result<()>)
     Ok(())
 }
 
-/// Exports a day every second. Most days go live only through their manifests' events.
+/// Exports a day every second. Most days go live only because of the events for their manifests.
 pub async fn exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(1), async |day| lake.export(day).await).await
 }
 
-/// Exports as the schedule does, with a message for each dataset. Sometimes runs at the same time as an export by
+/// Exports as the schedule does, with one message per dataset. Sometimes runs at the same time as an export by
 /// [`exports`].
 pub async fn all_exports(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_secs(7), async |_| {
@@ -39,7 +39,8 @@ pub async fn all_exports(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Puts a drop every half second. The first is merged only because of its event; for the second, a refresh is also requested.
+/// Puts a drop every half second. Only every second drop is followed by a request for a refresh; the others rely on
+/// their events.
 pub async fn opt_outs(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(500), async |_| {
         let person = lake.sent.load(Ordering::SeqCst) + 1;
@@ -77,7 +78,7 @@ pub async fn sweeps(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Redelivers events about any manifest and any drop, late and several at once.
+/// Delivers events for random manifests and drops again, late and several at once.
 pub async fn duplicates(lake: &Lake) -> Result<()> {
     each(lake, Duration::from_millis(400), async |turn| {
         sleep(Duration::from_millis(lake.random(300))).await;
@@ -93,7 +94,7 @@ pub async fn duplicates(lake: &Lake) -> Result<()> {
     .await
 }
 
-/// Returns events/flip-s3.json for another object.
+/// Returns the event in events/flip-s3.json, changed to the object with this key in the stack's bucket.
 fn created(lake: &Lake, key: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/flip-s3.json")).unwrap_or_default();
     event["detail"]["bucket"]["name"] = lake.stack.bucket.as_str().into();

@@ -10,7 +10,8 @@ use crate::state::{Merge, Set, has};
 /// How many people there are.
 pub const PEOPLE: usize = 2;
 
-/// The drops, each with one consent record about one person. The first person opts out, then in, then out for good.
+/// The drops, each with one consent record: the person, `occurred_at`, and the state. Person 0 opts out, then in, then
+/// withdraws for good.
 const DROPS: [(u8, i64, ParsedDrop); 4] = [
     (0, 1, ParsedDrop::OptedOut),
     (1, 1, ParsedDrop::Withdrawn),
@@ -22,7 +23,7 @@ pub fn drop(number: usize) -> InboxObject {
     InboxObject { key: format!("{number}.csv"), etag: "e".into() }
 }
 
-/// Returns the drops in a set, as an inbox lists them.
+/// Returns the drops in a set as an inbox lists them, each with its number.
 pub fn listed(drops: Set) -> Vec<(InboxObject, usize)> {
     (0..DROPS.len()).filter(|number| has(drops, *number)).map(|number| (drop(number), number)).collect()
 }
@@ -40,7 +41,8 @@ fn run(drops: impl IntoIterator<Item = u8>) -> RecordColumns {
     run.sorted()
 }
 
-/// Returns the table after these drops have been merged.
+/// Returns the table after the drops in `read` have been merged into `base`: for each person, the drop with the
+/// effective consent record.
 pub fn merged(base: Option<&Merge>, read: Set) -> [Option<u8>; PEOPLE] {
     let base = run(base.iter().flat_map(|base| base.words).flatten());
     let (table, _) = base.merged(&run(listed(read).into_iter().map(|(_, number)| number as u8)));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Turntable {
-    /// Starts an export: reads the live generation, and chooses a name.
+    /// Starts an export: reads what is live, and names the new generation.
     pub fn export(&self, state: &mut State, bad: bool) -> Run {
         let random = state.generations.len() as u128;
         let name = decision::next(&self.paths, &self.live(state, state.live), real::ulid(state, random));
@@ -16,7 +16,7 @@ impl Turntable {
         Run::Export { generation: state.generations.len() as Gen - 1, at: ExportAt::Snapshot }
     }
 
-    /// Takes an export's next step. Returns `None` when the export has ended.
+    /// Performs the next step of an export. Returns what is left to run, or `None` when the export has ended.
     pub fn export_step(&self, state: &mut State, generation: Gen, at: ExportAt) -> Option<Run> {
         let first = self.mutant == Some(Mutant::ManifestFirst);
         let slot = &mut state.generations[usize::from(generation)];

@@ -1,4 +1,4 @@
-//! A flip, step by step, as `publish::flip`, `publish::rollback` and the end of `merge::refresh` do it.
+//! A flip, step by step, as `publish::flip`, `publish::rollback` and the end of `optout::refresh` do it.
 
 use turntable_core::{
     decision::{self, Decision},
@@ -20,7 +20,7 @@ impl Flip {
         Flip { ask, to, version, live, flips: 0, recovered: None, ulid: None, at: FlipAt::Table }
     }
 
-    /// Returns the flip from its start, without what it has read.
+    /// Returns the flip as it was before its first step, without anything that it has read.
     fn again(&self) -> Flip {
         let to = if matches!(self.ask, RefreshOptions::Rollback(_)) { None } else { self.to };
         Flip::ask(self.ask, to)
@@ -32,7 +32,8 @@ impl Flip {
 }
 
 impl Turntable {
-    /// Takes a flip's next step. Returns `None` when the flip has ended.
+    /// Performs the next step of a flip. `fault` applies only to its update. Returns what is left to run, or `None`
+    /// when the flip has ended.
     pub fn flip_step(&self, state: &mut State, mut flip: Flip, fault: Fault) -> Option<Run> {
         match flip.at {
             FlipAt::Table => {
@@ -106,7 +107,8 @@ impl Turntable {
         &state.generations[usize::from(flip.to.expect("known by now"))]
     }
 
-    /// Reads everything but the table, and decides: `Look::at`, then `decision::flip` or `decision::rollback`.
+    /// Reads everything but the table, as `TableState::at` does, and decides with `decision::flip` or
+    /// `decision::rollback`.
     fn decide(&self, state: &mut State, mut flip: Flip) -> Option<Run> {
         let live = self.live(state, flip.live);
         let named = if let RefreshOptions::Rollback(named) = flip.ask { named } else { flip.to };
@@ -185,7 +187,7 @@ impl Turntable {
         Some(ulid)
     }
 
-    /// Calls `UpdateTable` or `CreateTable` once.
+    /// Calls `UpdateTable` or `CreateTable` once. `fault` says what happens to the reply.
     fn update(&self, state: &mut State, mut flip: Flip, fault: Fault) -> Option<Run> {
         let to = flip.to?;
         let candidate = state.generations[usize::from(to)].name.ulid;
@@ -219,7 +221,7 @@ impl Turntable {
         }
     }
 
-    /// Moves the table, and checks the promises that apply at this moment.
+    /// Makes `to` live, and notes the promise that this breaks, if any.
     fn commit(&self, state: &mut State, to: Gen, ask: RefreshOptions) {
         let (old, new) = (state.live, state.generations[usize::from(to)].clone());
         let old_slot = if let Live::Managed(old) = old { Some(&state.generations[usize::from(old)]) } else { None };
@@ -244,7 +246,7 @@ impl Turntable {
         state.moved(Live::Managed(to));
     }
 
-    /// Handles a flip that lost the race.
+    /// Restarts a flip that has lost a race from its first step.
     fn lost(&self, _: &mut State, flip: Flip) -> Option<Run> {
         Some(Run::Flip(flip.again()))
     }
@@ -264,8 +266,9 @@ impl Turntable {
         }
     }
 
-    /// Takes the next step of the fence after a hold or a rollback: reads the table's version, then updates the table so
-    /// that only its `VersionId` changes. If the version has changed in between, the fence starts over.
+    /// Performs the next step of a fence for a hold or a rollback: reads the table's `VersionId`, then replaces it
+    /// unless the table has changed since. The request `then` returns when the fence is complete. Returns what is left
+    /// to run, or `None` when the fence has ended.
     pub fn fence_step(&self, state: &mut State, seen: Option<u8>, then: MessageOutcome) -> Option<Run> {
         match seen {
             None => {
@@ -285,7 +288,7 @@ impl Turntable {
     }
 }
 
-/// Records that an operator's request has returned.
+/// Records in [`State::truth`] that an operator's request has returned.
 pub fn returned(state: &mut State, then: MessageOutcome) {
     match then {
         MessageOutcome::Hold => state.truth.held = state.hold,
@@ -298,14 +301,14 @@ pub fn returned(state: &mut State, then: MessageOutcome) {
     }
 }
 
-/// Takes a mutant's step: after a failed commit, it deletes the candidate.
+/// Deletes the candidate after a conflict or a lost reply, as only [`Mutant::DeleteOnConflict`] does.
 fn cleaned_up(state: &mut State, to: Gen) -> Option<Run> {
     let slot = &mut state.generations[usize::from(to)];
     (slot.manifest, slot.files) = (false, 0);
     None
 }
 
-/// Returns the table's `VersionId`.
+/// Returns the table's `VersionId`, or `None` if there is no table.
 pub fn table(state: &State) -> Option<u8> {
     (state.live != Live::NoTable).then_some(state.version)
 }
@@ -315,7 +318,7 @@ fn ulids(state: &State, of: Set) -> impl Iterator<Item = Ulid> {
 }
 
 impl State {
-    /// Changes the table's location.
+    /// Changes the table's location, and updates the true history.
     pub fn moved(&mut self, to: Live) {
         if let Live::Managed(old) = self.live {
             self.truth.replaced.retain(|(replaced, _)| *replaced != old);

@@ -1,9 +1,9 @@
-//! The protocol as a model: every order in which exports, flips, merges, operators, sweeps, readers and outside writers can
-//! take their steps, with crashes and lost replies, over a small world.
+//! A model of the protocol in a small world. The search covers every order in which exports, flips, merges, operators,
+//! sweeps, readers and outside writers can take their steps, with crashes and lost replies.
 //!
-//! The model owns the world (S3, Glue, the clock) and the order of the steps. The decisions in a step are made by the real
-//! functions of `turntable`'s pure half. A step of `flip.rs`, `merge.rs` or `sweep.rs` is one read or write that others can
-//! see. The steps follow `publish`, `merge::refresh` and `sweep::act`, and must change with them.
+//! The model owns the world (S3, Glue, the clock) and the order of the steps. The real functions of `turntable-core`
+//! make the decisions. Each step in `flip.rs`, `merge.rs` or `sweep.rs` is one read or write that other runs can
+//! notice. The steps repeat those of `publish`, `optout::refresh` and `sweep`, and must change with them.
 
 pub mod drops;
 mod export;
@@ -32,13 +32,13 @@ pub struct Turntable {
     pub files: u8,
     /// The maximum number of concurrent invocations.
     pub at_once: usize,
-    /// Whether sweep may ask Athena for running queries. If so, queries take any time; otherwise, less than `drain`.
+    /// Whether sweep may ask Athena for running queries. If so, a query may take any time; otherwise, at most an hour.
     pub athena_asked: bool,
-    /// Whether a rollback makes its fence, as it should.
+    /// Whether a rollback fences the table after its record, as it should.
     pub fenced_rollback: bool,
-    /// How many generations have been live before the search starts; the last one still is.
+    /// How many generations have been live before the search starts; the last of them still is.
     pub turned: u8,
-    /// Whether the first live generation is a merge.
+    /// Whether these generations are merges.
     pub merged: bool,
     pub budget: Budget,
     pub mutant: Option<Mutant>,
@@ -55,19 +55,22 @@ pub struct Budget {
     /// Flips by an operator.
     pub by_hand: u8,
     pub rollbacks: u8,
+    /// Holds and releases together.
     pub holds: u8,
     pub drops: u8,
     pub merges: u8,
     pub sweeps: u8,
     pub readers: u8,
+    /// Hours that may pass.
     pub ticks: u8,
+    /// Updates whose reply is lost or misleading: see [`Fault`].
     pub faults: u8,
     pub crashes: u8,
     /// Drifts: somebody outside Turntable moves the table.
     pub foreign: u8,
 }
 
-/// A bug in the protocol. The search must find each of them.
+/// A deliberate bug in the protocol. The search must find a promise that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     VersionUnchecked,
@@ -101,28 +104,30 @@ pub enum Action {
     Sweep,
     /// Somebody outside Turntable sets the table's location.
     Foreign(Live),
-    /// A query starts; it ends with `Done`.
+    /// A query starts. It ends with [`Action::Done`].
     Read,
     Done,
-    /// The next step of a run. `Second` takes the second of a merge's two reads first.
+    /// The next step of the run with this number.
     Step(usize, Fault),
+    /// The first step of this merge, if it lists the inbox before it reads the table.
     Second(usize),
     Crash(usize),
 }
 
-/// What happens to the answer of a committed `UpdateTable`.
+/// What happens to the reply to a committed `UpdateTable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
     LostReply,
-    /// The SDK sends the call again, and the caller gets a conflict with its own first attempt.
+    /// The SDK sends the call again, and the caller sees the conflict with its own first attempt.
     Echo,
 }
 
+/// The minutes that pass with each tick.
 pub const HOUR: Minute = 60;
 
 impl Default for Turntable {
-    /// Returns a world in which two generations have been live, the drain is an hour, and nothing may happen.
+    /// Returns a world in which two generations have been live, the drain is an hour, and the budget is empty.
     fn default() -> Turntable {
         let hour = SignedDuration::from_hours(1);
         Turntable {
@@ -193,11 +198,12 @@ impl Turntable {
     fn tick(&self, state: &mut State) {
         state.now += HOUR;
         let drain = u16::try_from(self.longest_query().as_mins()).unwrap_or(u16::MAX);
-        // Athena ends long queries, and `drain` is longer than Athena's limit.
+        // Unless sweep asks Athena, every query ends within `longest_query`.
         if state.reader.is_some_and(|reader| !self.athena_asked && state.now - reader.since >= drain) {
             state.reader = None;
         }
-        // No run outlives `abandoned`. No sweep outlives an hour, because Lambda ends it after 15 minutes.
+        // An export or a merge that writes a generation doesn't outlive `abandoned`. A sweep doesn't outlive an hour,
+        // because Lambda ends it after 15 minutes.
         let age = |since: Minute| state.now - since;
         let run = |of: Gen| state.generations[usize::from(of)].name.ulid.timestamp_ms() / 60_000;
         let abandoned = u16::try_from(self.retain.abandoned.as_mins()).unwrap_or(u16::MAX);
@@ -213,7 +219,7 @@ impl Turntable {
         state.running = running;
     }
 
-    /// Returns the query length that `drain` must exceed.
+    /// Returns the longest time that a query may take if sweep doesn't ask Athena. `drain` must be at least as long.
     fn longest_query(&self) -> SignedDuration {
         SignedDuration::from_hours(1)
     }
@@ -270,7 +276,8 @@ impl Model for Turntable {
         actions.extend((left.holds > 0 && state.truth.held).then_some(Action::Release));
         actions.extend((left.drops > 0).then_some(Action::Drop));
         actions.extend((left.ticks > 0).then_some(Action::Tick));
-        // Drift away from a flip without a record leaves no trace, so nothing is promised then.
+        // Drift away from a flip whose record is still missing leaves no trace, and the protocol promises nothing about
+        // it. So the model has drift only if the last record leads to live.
         let last = state.flips.iter().max_by_key(|record| record.ulid).map(|record| Live::Managed(record.to));
         if left.foreign > 0 && last == Some(state.live) {
             actions.push(Action::Foreign(Live::Unmanaged));
@@ -381,13 +388,13 @@ impl Model for Turntable {
 }
 
 impl Turntable {
-    /// Returns whether a generation is complete and no sweep is about to delete it.
+    /// Returns whether a generation is complete and no sweep has marked it.
     fn is_whole(&self, state: &State, of: Gen) -> bool {
         let slot = &state.generations[usize::from(of)];
         slot.manifest && slot.files == self.whole() && slot.mark.is_none()
     }
 
-    /// Returns whether readers may read a generation: it is complete, and its rows pass the audit.
+    /// Returns whether readers may read a generation: all its files exist, and its rows pass the audit.
     fn is_sound(&self, state: &State, of: Gen) -> bool {
         let slot = &state.generations[usize::from(of)];
         slot.files == self.whole() && !slot.bad

@@ -1,4 +1,4 @@
-//! A refresh of opt-outs, step by step, as `merge::refresh` does it.
+//! A refresh of opt-outs, step by step, as `optout::refresh` does it.
 
 use turntable_core::{
     decision::{self, Decision, Trigger},
@@ -17,10 +17,12 @@ impl Run {
     }
 }
 
+/// What a refresh has read of the table: its `VersionId`, and what was live. `None` until it has read the table.
 type Seen = Option<(Option<u8>, Live)>;
 
 impl Turntable {
-    /// Takes a refresh's next step; `second` chooses the order of its two reads. Returns `None` when the refresh has ended.
+    /// Performs the next step of a refresh. If `second` is set, the inbox is listed before the table is read. Returns
+    /// what is left to run, or `None` when the refresh has ended.
     pub fn merge_step(
         &self,
         state: &mut State,
@@ -37,7 +39,7 @@ impl Turntable {
                 let base_slot = ours(state, base).map(|base| &state.generations[usize::from(base)]);
                 let whole = base_slot.is_none_or(|base| base.files == self.whole());
                 if !whole {
-                    // The object to be copied has been deleted.
+                    // A sweep has deleted an object that the merge would copy.
                     return None;
                 }
                 let since = ours(state, base).map(|base| state.generations[usize::from(base)].name.ulid);
@@ -68,7 +70,8 @@ impl Turntable {
         }
     }
 
-    /// Decides what to read, reads it, and names the next generation.
+    /// Reads the unread drops, and starts a generation with their records. Ends the refresh if there is nothing to
+    /// merge, or under a hold.
     fn read(&self, state: &mut State, listed: Set, version: Option<u8>, base: Live) -> Option<Run> {
         let base_gen = ours(state, base);
         let manifest = base_gen.map(|base| self.manifest(state, base));
@@ -108,7 +111,7 @@ impl Turntable {
         Some(Run::Merge { listed: Some(listed), seen: Some((version, base)), at: MergeAt::Data(to) })
     }
 
-    /// Acknowledges that all listed drops are live.
+    /// Ends a refresh by acknowledging all listed drops. Notes a broken promise if their records are not live.
     pub fn refreshed(&self, state: &mut State, listed: Set) -> Option<Run> {
         state.just = Some(Just::MergeDone);
         let table = ours(state, state.live).and_then(|live| state.generations[usize::from(live)].merge.as_ref());

@@ -1,4 +1,5 @@
-//! What must always hold, and what must occur at least once; otherwise, a model that does nothing would pass.
+//! What must hold in every state, and what must occur at least once: without the latter, a model that does nothing
+//! would pass.
 
 use stateright::Property;
 
@@ -26,7 +27,8 @@ fn is(state: &State, just: Just) -> bool {
 }
 
 impl Turntable {
-    /// Returns the promises. Under drift, nothing more can be promised: see docs/reliability.md.
+    /// Returns the promises, which must hold in every state. For what they don't cover after drift, see
+    /// docs/reliability.md.
     pub fn promises(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(READERS, |model: &Turntable, state: &State| {
@@ -48,7 +50,7 @@ impl Turntable {
         ]
     }
 
-    /// Returns what must occur at least once, given this world's budget.
+    /// Returns what must occur at least once in this world, given its budget.
     pub fn sights(&self) -> Vec<Property<Self>> {
         let budget = &self.budget;
         let flips = budget.events + budget.by_hand + budget.merges > 0;

@@ -27,7 +27,7 @@ pub fn paths() -> TablePaths {
     TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), DATASET)
 }
 
-/// Returns the unmanaged flat location, where the table was before Turntable or where drift moves it.
+/// Returns the only unmanaged location in the model, to which drift may move the table.
 fn flat(paths: &TablePaths) -> Location {
     paths.location().folder("blue")
 }
@@ -36,8 +36,8 @@ pub fn time(minute: Minute) -> Timestamp {
     Timestamp::from_second(i64::from(minute) * 60).expect("a time")
 }
 
-/// Returns a ULID for the current time, which advances with every update of the table. Generations from the same time differ in
-/// `random`.
+/// Returns a ULID for the current time. Every update of the table moves that time forward by 10 ms; `random` tells
+/// apart generations that start at the same time.
 pub fn ulid(state: &State, random: u128) -> Ulid {
     Ulid::from_parts(u64::from(state.now) * 60_000 + u64::from(state.version) * 10, random + 1)
 }
@@ -117,7 +117,7 @@ impl Turntable {
         flips
     }
 
-    /// Returns which records a listing that starts at `since` contains. Without `since`, it contains only the last record.
+    /// Returns the records that a listing from `since` on contains. Without `since`, that is only the last record.
     pub fn list_flips(&self, state: &State, since: Option<Ulid>) -> Set {
         let records = state.flips.iter().enumerate();
         match since {
@@ -129,7 +129,7 @@ impl Turntable {
         }
     }
 
-    /// Returns the input for a flip's decision: the table at `live`, these records, and the current state of everything else.
+    /// Returns the input for a flip's decision: `live`, the flip records in `flips`, and everything else as it is now.
     pub fn seen(&self, state: &State, live: Live, flips: Set) -> decision::FlipState {
         let slot = match live {
             Live::Managed(at) => Some(&state.generations[usize::from(at)]),
@@ -147,7 +147,8 @@ impl Turntable {
         }
     }
 
-    /// Returns whether a candidate passes the audit in its current state.
+    /// Returns whether a candidate passes the audit now. With `structure_only`, its rows are not checked, as for a
+    /// rollback.
     pub fn passes(&self, state: &State, of: Gen, structure_only: bool) -> bool {
         let manifest = self.manifest(state, of);
         let there = state.generations[usize::from(of)].files;
@@ -169,7 +170,8 @@ impl Turntable {
         audit::verdict(&evidence).reasons().is_empty()
     }
 
-    /// Returns the input for a sweep's plan: the listed files and manifests, and the current state of everything else.
+    /// Returns the input for a sweep's plan: `live`, the files and manifests that the sweep has listed, and everything
+    /// else as it is now.
     pub fn lake(&self, state: &State, live: Live, files: &[Set], manifests: Set) -> sweep::SweepState {
         let mut generations = BTreeMap::new();
         for (number, slot) in state.generations.iter().enumerate() {
@@ -210,7 +212,7 @@ pub fn number(state: &State, name: &Generation) -> Gen {
 }
 
 impl Slot {
-    /// Returns a generation whose export has just started.
+    /// Returns a generation whose build has just started.
     pub fn head(name: Generation, base: Live) -> Slot {
         Slot { name, base, as_of: 0, created: 0, files: 0, manifest: false, mark: None, bad: false, merge: None }
     }

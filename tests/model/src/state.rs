@@ -9,7 +9,7 @@ use crate::Budget;
 pub type Gen = u8;
 /// Minutes since the model started. Each [`crate::Action::Tick`] is an hour.
 pub type Minute = u16;
-/// A set of generations, of flip records, of files or of drops.
+/// A set of generations, flip records, files or drops, with one bit for each number.
 pub type Set = u16;
 
 pub fn has(set: Set, member: usize) -> bool {
@@ -19,7 +19,7 @@ pub fn has(set: Set, member: usize) -> bool {
 /// The state of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
-    /// Counts ticks and snapshots, so that each has its own time.
+    /// The current time. Every tick and every snapshot advances it, so that no two happen at the same time.
     pub now: Minute,
     pub version: u8,
     pub live: Live,
@@ -29,13 +29,16 @@ pub struct State {
     pub hold: bool,
     /// The drops that applications have put into the inbox.
     pub inbox: Set,
-    /// The running invocations, always sorted: runs are interchangeable, and this symmetry keeps the model small.
+    /// The running invocations. They are always sorted, because states that differ only in the order of runs are the
+    /// same.
     pub running: Vec<Run>,
     pub reader: Option<Reader>,
+    /// What may still happen.
     pub left: Budget,
     pub truth: Truth,
-    /// The last step's effect, if a property needs it.
+    /// The effect of the last step, if there is a [`Just`] for it.
     pub just: Option<Just>,
+    /// The first promise that was broken; nothing happens after that.
     pub broken: Option<Broken>,
 }
 
@@ -46,10 +49,11 @@ pub enum Live {
     Managed(Gen),
 }
 
-/// One generation in the lake: which of its objects exist, and what they record.
+/// A generation: what its manifest contains or will contain, and which of its objects exist.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub name: Generation,
+    /// What was live when the build started.
     pub base: Live,
     pub as_of: Minute,
     pub created: Minute,
@@ -58,18 +62,21 @@ pub struct Slot {
     pub manifest: bool,
     /// When a sweep marked the generation.
     pub mark: Option<Minute>,
-    /// Whether its rows are bad, so that an audit of its content rejects it.
+    /// Whether its rows fail the audit.
     pub bad: bool,
     pub merge: Option<Merge>,
 }
 
+/// What only a generation of opt-outs has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Merge {
+    /// The consumed drops, by the generation that consumed them first.
     pub consumed: Vec<(Gen, Set)>,
     /// For each person, the drop with the effective consent record.
     pub words: [Option<u8>; crate::drops::PEOPLE],
 }
 
+/// A flip record, named by its ULID.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     pub ulid: Ulid,
@@ -79,7 +86,7 @@ pub struct Record {
     pub by: Mark,
 }
 
-/// The part of [`FlipOrigin`] that the model has.
+/// The values of [`FlipOrigin`] that occur in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
     Event,
@@ -99,7 +106,7 @@ impl Mark {
     }
 }
 
-/// A query: the generation that it found at the table's Location, and when it started to read it.
+/// A query: the generation that it reads, and when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reader {
     pub generation: Gen,
@@ -111,7 +118,7 @@ pub struct Reader {
 pub struct Truth {
     /// Generations that have ever been live.
     pub was_live: Set,
-    /// When each generation was last replaced.
+    /// The generations that have been replaced and have not been live again since, each with the time.
     pub replaced: Vec<(Gen, Minute)>,
     /// Whether a hold has returned and hasn't been released.
     pub held: bool,
@@ -121,7 +128,7 @@ pub struct Truth {
     pub foreign: bool,
 }
 
-/// One invocation.
+/// A running invocation, with its next step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Run {
     Export { generation: Gen, at: ExportAt },
@@ -139,11 +146,11 @@ pub enum ExportAt {
     Manifest,
 }
 
-/// What a fence is for.
+/// The operator's request that returns when its fence is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MessageOutcome {
     Hold,
-    /// A rollback to a generation, with the minute of its commit.
+    /// A rollback to a generation, and the minute of its commit.
     Rollback(Gen, Minute),
 }
 
@@ -153,9 +160,9 @@ pub enum MergeAt {
     Look,
     /// Reads the hold and the drops.
     Read,
-    /// Reads the flips, and writes the files of a generation.
+    /// Reads the flip records, and writes the files of the generation.
     Data(Gen),
-    /// Flips, with the flip records that were read.
+    /// Writes the manifest, and decides on the flip with the flip records that were read.
     Manifest(Gen, Set),
 }
 
@@ -163,18 +170,20 @@ pub enum MergeAt {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flip {
     pub ask: RefreshOptions,
-    /// The candidate. A rollback without a named generation knows it only after it has loaded the state.
+    /// The candidate. A rollback has none until it has decided.
     pub to: Option<Gen>,
     pub version: Option<u8>,
     pub live: Live,
     /// The flip records that were read.
     pub flips: Set,
+    /// The ULID of the missing record that this flip has written, if there was one.
     pub recovered: Option<Ulid>,
-    /// The ULID of its own record.
+    /// The ULID of the record for this flip, once it is chosen.
     pub ulid: Option<Ulid>,
     pub at: FlipAt,
 }
 
+/// What triggered a flip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefreshOptions {
     Event,
@@ -209,19 +218,20 @@ pub enum FlipAt {
     /// Checks whether a sweep has marked the candidate.
     Marked,
     Audit,
-    /// Writes the live generation's missing record, then updates or ends.
+    /// Writes the live generation's missing record. Then updates the table if `flip` is set, or ends.
     Recover {
         flip: bool,
     },
     Update,
-    /// Reads the table after an update without a clear answer. The field says whether the answer was an error.
+    /// Reads the table again after an update that got no reply (`error`), or a conflict that may be an echo.
     SettleTable {
         error: bool,
     },
+    /// Reads the flip records, and decides what became of the update.
     SettleRest {
         error: bool,
     },
-    /// Writes its own record: what was replaced, and the true time.
+    /// Writes the record for this flip: what it replaced, and when.
     Record(Live, Minute),
 }
 
@@ -237,12 +247,12 @@ pub struct Sweep {
 pub enum SweepAt {
     Table,
     List,
-    /// Reads the manifests, marks and flips for the listed files and manifests, and plans.
+    /// Reads the listed manifests, the marks and the flip records, and plans the deletions.
     Plan {
         files: Vec<Set>,
         manifests: Set,
     },
-    /// Writes the marks of the generations to delete.
+    /// Marks the generations in `go`, and unmarks those in `spared`.
     Mark {
         go: Set,
         spared: Set,
@@ -253,7 +263,7 @@ pub enum SweepAt {
     Manifests {
         go: Set,
     },
-    /// Deletes the next file of each generation.
+    /// Deletes the file with this number from each generation in `go`.
     Data {
         go: Set,
         file: u8,
@@ -263,7 +273,7 @@ pub enum SweepAt {
     },
 }
 
-/// A step's effect that a property checks.
+/// The effect of a step, for the properties to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Just {
     Committed,
@@ -288,7 +298,7 @@ pub enum Just {
     Crashed,
 }
 
-/// A broken promise.
+/// A promise that a step has broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Broken {
     FresherWins,

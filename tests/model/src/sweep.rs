@@ -1,4 +1,4 @@
-//! A sweep, step by step, as `sweep::loaded`, `sweep::plan` and `sweep::act` do it.
+//! A sweep, step by step, as `sweep::contents`, `sweep::plan` and `sweep::act` do it.
 
 use turntable_core::sweep::{OldestQuery, plan};
 
@@ -18,7 +18,7 @@ impl Sweep {
 }
 
 impl Turntable {
-    /// Takes a sweep's next step. Returns `None` when the sweep has ended.
+    /// Performs the next step of a sweep. Returns what is left to run, or `None` when the sweep has ended.
     pub fn sweep_step(&self, state: &mut State, mut sweep: Sweep) -> Option<Run> {
         match sweep.at.clone() {
             SweepAt::Table => {
@@ -102,10 +102,10 @@ impl Turntable {
         if go | spared == 0 { None } else { sweep.at(SweepAt::Mark { go, spared }) }
     }
 
-    /// Marks a promise as broken if one of the generations in `go` must be kept for a rollback. Other checks cover what
-    /// readers read.
+    /// Notes a broken promise if one of the generations in `go` must be kept for a rollback. Other properties cover
+    /// what readers read.
     fn deletes(&self, state: &mut State, go: Set) {
-        // With a missing record, the last replaced generation is unknown.
+        // After drift, or where a record was missing, sweep can't know which generation was replaced last.
         if state.truth.foreign || state.flips.iter().any(|record| record.by == Mark::Recovered) {
             return;
         }

@@ -4,7 +4,8 @@ use model::{Budget, Mutant, Turntable, properties::*};
 use stateright::{Checker, DiscoveryClassification, HasDiscoveries, Model};
 use turntable_core::config::Retain;
 
-/// Returns the first broken promise, and how many steps the shortest way to it has.
+/// Searches a world until a promise is broken. Returns the promise, and the number of steps in the shortest way to
+/// break it.
 fn breaks(env: Turntable) -> (&'static str, usize) {
     let checker = env.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let broken = checker.discoveries().into_iter().find(|(name, _)| is_broken(checker.discovery_classification(name)));

@@ -1,4 +1,5 @@
-//! Small worlds, searched in every order. docs/reliability.md has the number of states; `just model` prints it.
+//! Small worlds, each searched in every order of its steps. docs/reliability.md has their numbers of states, which
+//! `just model` prints.
 //!
 //! The two largest worlds, with about half a million states each, run only with `TURNTABLE_MODEL_WORLDS=all`, which
 //! `just model` and `.ci/run` set.
@@ -9,7 +10,7 @@ use model::{Budget, Turntable};
 use stateright::{Checker, Model};
 use turntable_core::config::Retain;
 
-/// Returns whether the largest worlds are to run too.
+/// Returns whether to search the largest worlds too. If not, prints that the world `name` is skipped.
 fn all_worlds(name: &str) -> bool {
     let all = std::env::var("TURNTABLE_MODEL_WORLDS").is_ok_and(|worlds| worlds == "all");
     if !all {
@@ -18,7 +19,7 @@ fn all_worlds(name: &str) -> bool {
     all
 }
 
-/// Checks that every promise holds in every state, and that everything that must occur in this world has occurred.
+/// Checks that every promise holds in every state, and that everything that must occur in this world does occur.
 fn holds(name: &str, env: Turntable) {
     let started = Instant::now();
     let checker = env.checker().threads(2).spawn_bfs().join();
