@@ -1,15 +1,16 @@
-//! Every command in the pages, and what runs it. `tests/tests/it/pages` fails if a page and this list differ.
+//! Every command in the Markdown pages, and the test or CI step that runs it. `tests/tests/it/pages` fails if this list
+//! and a page differ.
 
 use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlipOrigin {
-    /// This test file, which reads the command from the page.
+    /// A test in this file reads the command from the page and runs it.
     Test(&'static str),
-    /// CI runs this file, which contains this text.
+    /// CI runs `file`, and `text` is the part of it that runs the command.
     Check { file: &'static str, text: &'static str },
-    /// Nothing, for this reason.
+    /// Nothing runs the command, for this reason.
     Nobody(&'static str),
 }
 
@@ -80,8 +81,8 @@ const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];
 
-/// Returns what runs a command from a page, or `None` if the list lacks it. CI runs all tests; a variable before a test's
-/// command only changes the test's size.
+/// Returns what runs a page's command, or `None` if the list lacks it. `cargo test --workspace …` needs no entry: CI
+/// runs all tests, and a variable before the command only changes how much a test does.
 pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
@@ -92,7 +93,7 @@ pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, F
     COMMANDS.iter()
 }
 
-/// Returns whether an entry stands for this command.
+/// Returns whether an entry covers a command.
 pub fn matches(entry: &str, command: &str) -> bool {
     match entry.strip_suffix('…') {
         Some(beginning) => command.starts_with(beginning),

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A process as it was when it was found.
+/// A process, with its environment at the time when it was found.
 #[derive(Debug, Clone)]
 pub struct Process {
     pub id: u32,

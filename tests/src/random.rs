@@ -6,7 +6,8 @@ pub fn variable(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
 }
 
-/// Returns how many schedules or histories an exhaustive test runs: the value of [`variable`], or the default.
+/// Returns how many schedules or histories an exhaustive test runs: the environment variable `name`, or `default` if it
+/// isn't set.
 pub fn count(name: &str, default: u64) -> u64 {
     variable(name).unwrap_or(default)
 }

@@ -1,4 +1,4 @@
-//! Known differences between the emulators and AWS. The clauses say where AWS documents its behaviour.
+//! Known differences between the emulators and AWS. Each clause cites the AWS documentation that it states.
 
 use super::Difference;
 

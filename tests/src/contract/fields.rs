@@ -1,5 +1,5 @@
-//! Glue: every settable field of a table is stored as it was sent, and survives an update that copies it. These are the fields
-//! of `TableInput`: <https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html>.
+//! Glue: every settable field of a table is stored as it was sent, and survives an update that copies it. The fields
+//! are those of `TableInput`: <https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html>.
 
 use std::{collections::HashMap, fmt::Debug, sync::Arc};
 

@@ -64,11 +64,11 @@ async fn reads_ranges_and_streams_of_one_etag(subject: Arc<Subject>) {
     fails(objects.stream(&at.key("missing"), &etag).await.map(|_| ()), Kind::Conflict, &at.key("missing"));
 }
 
-/// Names that have broken URLs or XML documents in other programs.
+/// Names that other programs have failed to encode in URLs or XML documents.
 pub(super) const NAMES: [&str; 11] =
     ["a b", "a+b", "a%20b", "a%2Bb", "a&b<c>\"'", "日本語/利用者", "x=1/y=2", "a//b", "~!*()", "ポ", "100%"];
 
-/// Keys survive being encoded in URLs and XML documents.
+/// Keys survive encoding in URLs and XML documents.
 async fn keeps_every_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("names"));
     let mut names = NAMES;
@@ -98,7 +98,7 @@ async fn lists_in_order_and_in_pages(subject: Arc<Subject>) {
     for put in puts.collect::<Vec<_>>() {
         assert_eq!(put.await.unwrap().unwrap(), Put::Created);
     }
-    // A sibling folder whose name starts the same isn't listed.
+    // A sibling folder whose name has the same beginning isn't listed.
     let sibling = Location { bucket: at.bucket.clone(), prefix: at.prefix.replace("list/", "list-2/") };
     objects.put_new(&sibling.key("x"), "x".into()).await.unwrap();
 
@@ -106,7 +106,7 @@ async fn lists_in_order_and_in_pages(subject: Arc<Subject>) {
     let expected: Vec<Key> = (0..MANY).map(|n| at.key(&format!("{n:04}"))).collect();
     assert_eq!(all.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), expected);
     assert_eq!(objects.list(&at, Some(&expected[2])).await.unwrap(), all[3..]);
-    // `after` need not exist.
+    // `after` need not be an existing key.
     assert_eq!(objects.list(&at, Some(&at.key("1003x"))).await.unwrap(), all[1_004..]);
     assert_eq!(objects.list(&at, Some(&at.key("z"))).await.unwrap(), []);
 }
