@@ -14,7 +14,8 @@ fn message(received: u32, body: &str) -> Value {
     json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
 }
 
-/// Returns how many messages SQS must redeliver, and what became of the messages.
+/// Handles a message with these faults. Returns how many messages SQS must redeliver, and what became of each failed
+/// message.
 async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
     let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
     let answer = rig.export_with(env, json!({ "Records": [message] })).await.unwrap();

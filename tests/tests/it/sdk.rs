@@ -104,7 +104,7 @@ async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_eff
     let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
 
-    // The port checks once for its mark, to find out whether the call took effect.
+    // The port then looks for its mark once, to find out whether the call took effect.
     let (s3, config) = service(|_, request| match request.line.as_str() {
         line if line.starts_with("HEAD") => xml(404, "NotFound"),
         _ => xml(503, "SlowDown"),
@@ -240,7 +240,7 @@ async fn messages_that_sqs_refuses_fail_the_call() {
     assert!(error.message().ends_with("SQS refused 1 of 2 messages: invoke the function again"), "{}", error.message());
 }
 
-/// Checks each request of a two-part upload, without its query.
+/// The service answers the requests of a two-part upload by their method.
 #[tokio::test]
 async fn an_upload_in_parts_that_is_not_completed_is_aborted() {
     for completion in [xml(400, "InvalidPart"), xml(412, "PreconditionFailed")] {

@@ -10,7 +10,7 @@ use super::{
     users,
 };
 
-/// Returns how many refreshes to run. `REFRESHES=1000` takes minutes.
+/// Returns how many refreshes to run: `REFRESHES`, or 60. A thousand take minutes.
 fn refreshes() -> u64 {
     std::env::var("REFRESHES").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
@@ -30,7 +30,7 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
     let reader = async {
         let mut polls = 0_u64;
         while !done.load(Ordering::SeqCst) {
-            // The answer lacks everybody who was out before the query started.
+            // The answer must lack everybody who was out before the query started.
             let gone = out.load(Ordering::SeqCst);
             let sql = format!("SELECT count(*), count_if(id <= {gone}) FROM dmp.users_protected");
             let row = chain.query(&sql).await;

@@ -100,7 +100,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
 
-    // The run's event is delivered again, and is rejected; an operator's request overrides that.
+    // The run's event is delivered again and rejected; an operator's request overrides the rejection.
     lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();

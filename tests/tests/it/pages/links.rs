@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 
 use tests::page::{Page, tracked};
 
-/// Splits a line into the pieces between backticks and the rest.
+/// Returns the pieces of a line that are between backticks, and the line without these pieces.
 fn in_backticks(line: &str) -> (Vec<&str>, String) {
     let parts: Vec<&str> = line.split('`').collect();
     let code = parts.iter().skip(1).step_by(2).copied().collect();
     (code, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("`"))
 }
 
-/// Returns the targets of the links in `text`: `](…)`.
+/// Returns the targets of the links in `text`: whatever is between `](` and `)`.
 fn targets(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// Returns the path that a target names, relative to the repository's root.
+/// Returns the path that a target names, relative to the repository's root, or `None` if it leaves the repository.
 fn resolved(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
