@@ -26,7 +26,7 @@ pub enum Op {
     HasPartitions,
 }
 
-/// How a call fails.
+/// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The call has no effect, and the caller gets an error.
@@ -39,7 +39,7 @@ pub enum Fault {
     Overtake,
 }
 
-/// The only database that doesn't exist: a database of any other name does.
+/// The name of the only database that doesn't exist. A database with any other name does.
 pub const NO_DATABASE: &str = "no_such_database_here";
 
 #[derive(Default)]

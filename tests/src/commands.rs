@@ -30,7 +30,8 @@ const SOAK: FlipOrigin = Check { file: "justfile", text: "cargo run --example so
 const PLAN: FlipOrigin =
     Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
-/// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with it.
+/// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with
+/// it.
 const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("README.md", "cargo run -p local", LAPTOP),

@@ -20,7 +20,7 @@ pub struct Disturbed {
 }
 
 impl Disturbed {
-    /// Makes every `put_new` fail whose key contains `part`.
+    /// Makes every `put_new` with a key that contains `part` fail.
     pub fn refuse(mut self, part: &str) -> Self {
         self.refuse = Some(part.into());
         self

@@ -1,7 +1,7 @@
 //! A throw-away MariaDB server on this machine.
 //!
-//! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are unpacked under
-//! `target/`, not installed.
+//! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are
+//! unpacked under `target/`, not installed.
 
 use std::{
     fs,
@@ -266,7 +266,7 @@ fn unpacked() -> PathBuf {
     fs::create_dir_all(&packages).expect("a directory for packages");
     let mut own = Vec::new();
     if !apt(&packages, &own, &["download"], &PACKAGES) {
-        // There may be no package lists, and only root could update the system's. So apt gets separate lists.
+        // There may be no package lists, and only root could fetch the system's. So apt gets a folder for its own.
         let lists = packages.join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
         own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];

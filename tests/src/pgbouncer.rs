@@ -92,8 +92,8 @@ fn libraries(program: &Path) -> PathBuf {
     root.map(|root| root.join("libraries")).unwrap_or_default()
 }
 
-/// Unpacks Debian's package and the two libraries that only PgBouncer needs, copies them into `directory`, because the
-/// server's user can't always read `target/`, and returns the program in the copy.
+/// Unpacks Debian's package and the two libraries that only PgBouncer needs, and returns the program in a copy under
+/// `directory`. The copy is for the server's user, who can't always read `target/`.
 fn unpacked(directory: &Path) -> PathBuf {
     const SCRIPT: &str = "set -e; rm -rf \"$0\"; mkdir -p \"$0/debs\" \"$0/libraries\"; cd \"$0/debs\"
         libraries=$(apt-cache depends pgbouncer | sed -n 's/.*Depends: \\(lib\\(c-ares\\|event\\)[^ ]*\\).*/\\1/p' | sort -u)

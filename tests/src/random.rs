@@ -1,6 +1,7 @@
 //! Reproducible random numbers, and how much the exhaustive tests run.
 
-/// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a number.
+/// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a
+/// number.
 pub fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))

@@ -25,7 +25,8 @@ use turntable::{
 
 use crate::{catalog, engine, memory, query};
 
-/// A rig with one dataset, `users`: the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
+/// A rig with one dataset, `users`: the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at
+/// `s3://lake/in/`.
 pub struct Rig {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,

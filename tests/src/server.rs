@@ -17,7 +17,8 @@ pub(crate) struct Words {
     pub failed: &'static str,
 }
 
-/// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the log.
+/// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the
+/// log.
 pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Child) -> (u16, Child) {
     // Another process may take the port before the server binds it.
     for _ in 0..5 {

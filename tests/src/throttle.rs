@@ -1,4 +1,5 @@
-//! Simulates an overloaded AWS: a proxy that rejects a fixed share of each service's requests, with that service's own errors.
+//! Simulates an overloaded AWS: a proxy that rejects a fixed share of each service's requests, with that service's own
+//! errors.
 
 use std::{
     collections::BTreeMap,
@@ -32,8 +33,8 @@ enum Fate {
 impl Rates {
     /// Returns the fate of the `number`-th request to a service, counted from 0.
     ///
-    /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4 throttled and
-    /// 1 failed among them. Chance decides only their places, so every service gets some rejections.
+    /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4
+    /// throttled and 1 failed among them. Chance decides only their places, so every service gets some rejections.
     fn fate(self, seed: u64, number: u64) -> Fate {
         let unit = [self.throttled, self.failed, 100].into_iter().fold(0, greatest_common_divisor);
         let size = 100 / unit;

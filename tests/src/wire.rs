@@ -103,14 +103,14 @@ pub enum Fate {
     Fails,
     /// The call takes effect, and the caller gets an error.
     LosesReply,
-    /// The call takes effect, the SDK loses the answer and sends the call again, and the caller gets the second answer. A port
-    /// that recognises its own echo (by a mark or a token) answers as if nothing had happened: `tests/tests/it/sdk.rs` shows
-    /// which ports do.
+    /// The call takes effect, the SDK loses the answer and sends the call again, and the caller gets the second answer.
+    /// A port that recognises its own echo (by a mark or a token) answers as if nothing had happened:
+    /// `tests/tests/it/sdk.rs` shows which ports do.
     Twice,
     /// Half of the objects are deleted, and the caller gets an error. Calls that delete nothing fail as with `Fails`.
     Half,
-    /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer. AWS never
-    /// does this: it stands for a program that leaves the call out.
+    /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer.
+    /// AWS never does this: it stands for a program that leaves the call out.
     LeftOut,
     /// The process dies before the call has any effect.
     NeverLeaves,

@@ -68,8 +68,8 @@ async fn creates_once(subject: Arc<Subject>) {
     assert_eq!((after.owner(), after.version_id()), (first.owner(), first.version_id()));
 }
 
-/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one with
-/// `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
+/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one
+/// with `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
 async fn updates_the_version_that_was_read(subject: Arc<Subject>) {
     let first = subject.make(input(&subject, "versions")).await;
     assert_eq!(subject.update(&first, owned(&first, "a")).await, Update::Done);

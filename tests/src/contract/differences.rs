@@ -1,4 +1,4 @@
-//! Known differences between the emulators and AWS. Each clause cites the AWS documentation that it states.
+//! Known differences between the emulators and AWS. The clauses cite AWS's documentation.
 
 use super::Difference;
 

@@ -21,7 +21,8 @@ clauses! {
     keeps_the_texts_of_a_view
 }
 
-/// Checks that `of` reads the same value from the input, from the created table, and after an update that copies the table.
+/// Checks that `of` reads the same value from the input, from the created table, and after an update that copies the
+/// table.
 async fn keeps<T: PartialEq + Debug>(subject: &Subject, given: TableInput, of: impl Fn(&TableInput) -> T) {
     let (name, expected) = (given.name.clone(), of(&given));
     let table = subject.make(given).await;

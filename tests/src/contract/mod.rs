@@ -124,7 +124,7 @@ pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> 
         .map(|difference| format!("{}: no such clause", difference.clause))
         .collect();
     for clause in all() {
-        // Each clause runs in its own task, so that a panic ends only this one.
+        // Each clause runs in its own task, so that a panic ends only that task.
         let broken = tokio::spawn((clause.holds)(subject.clone())).await.err().map(said);
         let known = differences.iter().find(|difference| difference.clause == clause.name);
         faults.extend(fault(clause.name, broken, known));

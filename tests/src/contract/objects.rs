@@ -23,7 +23,8 @@ clauses! {
     creates_once_in_a_race
 }
 
-/// `PutObject` with `If-None-Match: *`: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+/// `PutObject` with `If-None-Match: *`:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
 async fn puts_once_and_gets(subject: Arc<Subject>) {
     let (objects, at) = (&subject.objects, subject.folder("put"));
     let key = at.key("a.json");
@@ -123,7 +124,8 @@ async fn names_a_missing_bucket(subject: Arc<Subject>) {
     assert_eq!(error.message(), expected);
 }
 
-/// S3 accepts a newline, a control character that XML 1.0 can represent: "Object key naming guidelines" in the S3 user guide.
+/// S3 accepts a newline, a control character that XML 1.0 can represent: "Object key naming guidelines" in the S3 user
+/// guide.
 async fn keeps_a_newline_in_a_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("newline"));
     let key = at.key("a\nb");

@@ -38,8 +38,8 @@ fn rejected(error: &Error) -> &str {
     error.message()
 }
 
-/// Delivers the event for a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
-/// once, and not retried.
+/// Delivers the event for a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is
+/// reported once, and not retried.
 async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
     let answer = rig.deliver(candidate).await.unwrap();
     assert_eq!(answer.outcome, Outcome::Rejected);
@@ -204,7 +204,8 @@ async fn a_true_canary_is_recorded_and_queried_once() {
 
 #[tokio::test]
 async fn a_failed_canary_rolls_the_table_back() {
-    // Without a fault, with each reply lost, after a conflict with our own echo, and after a harmless update by another writer.
+    // Without a fault, with each reply lost, after a conflict with our own echo, and after a harmless update by another
+    // writer.
     for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
         let (rig, first, next) = before_the_canary("false").await;
         if let Some(fault) = fault {

@@ -131,8 +131,8 @@ async fn an_operator_can_accept_drift() {
     }
 }
 
-/// Runs exports, late events, rollbacks and drift detection concurrently, without drift. Nothing is ever repaired, and in the
-/// end the last flip's generation is live.
+/// Runs exports, late events, rollbacks and drift detection concurrently, without drift. Nothing is ever repaired, and
+/// in the end the last flip's generation is live.
 #[tokio::test]
 async fn a_repair_never_undoes_turntables_own_flip() {
     for seed in 0..400 {

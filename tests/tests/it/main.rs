@@ -1,4 +1,5 @@
-//! The integration tests, in one program. Each module is a family: `cargo test --workspace --test it chain::` runs one family.
+//! The integration tests, in one program. Each module is a family: `cargo test --workspace --test it chain::` runs one
+//! family.
 //!
 //! All families share this process, so a test must not change the environment, the current directory or the panic hook.
 //! Servers that several tests share are statics.

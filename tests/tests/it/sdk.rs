@@ -1,6 +1,6 @@
-//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports return then. The in-memory
-//! tests imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to the
-//! attempt after the one that took effect.
+//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports return then. The
+//! in-memory tests imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is
+//! the answer to the attempt after the one that took effect.
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;

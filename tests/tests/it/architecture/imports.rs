@@ -92,7 +92,8 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
     imports.into_iter().collect()
 }
 
-/// Splits Rust code into names, `::` and single punctuation characters, without comments, strings and character literals.
+/// Splits Rust code into names, `::` and single punctuation characters, without comments, strings and character
+/// literals.
 fn tokens(text: &str) -> Vec<String> {
     let (mut tokens, mut rest) = (Vec::<String>::new(), text);
     while let Some(first) = rest.chars().next() {

@@ -1,4 +1,5 @@
-//! Compares a PostgreSQL table with the Athena table that was exported from it: every column's count, min, max and hash.
+//! Compares a PostgreSQL table with the Athena table that was exported from it: every column's count, min, max and
+//! hash.
 //!
 //! Each side renders every value as the same string, with its own SQL. The hash is the MD5 of a column's strings,
 //! ordered by the strings of the primary key, or by those of the whole row if there is no key. So a value in the wrong

@@ -1,5 +1,5 @@
-//! Athena and Glue as engines on the real chain: UNLOAD on the Athena endpoint, PySpark for the Glue job, and both engines'
-//! events over the event bus.
+//! Athena and Glue as engines on the real chain: UNLOAD on the Athena endpoint, PySpark for the Glue job, and both
+//! engines' events over the event bus.
 
 use std::{path::Path, process::Stdio};
 

@@ -1,5 +1,5 @@
-//! Malicious drops, keys and names on the real chain: each gets a clear answer, uses bounded memory, and doesn't hold up
-//! anything else.
+//! Malicious drops, keys and names on the real chain: each gets a clear answer, uses bounded memory, and doesn't hold
+//! up anything else.
 
 use std::io::Write;
 
@@ -163,7 +163,8 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
     assert!(logs.iter().all(|line| line["level"] != "ERROR"), "{logs:#?}");
 }
 
-/// Column names that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower case.
+/// Column names that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower
+/// case.
 const COLUMNS: [&str; 6] = [
     "a\" from dmp.secret --",
     "b'; drop table dmp.users; --",

@@ -1,5 +1,5 @@
-//! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event that
-//! an alarm needs is there. Only AWS can show that CloudWatch turns the lines into metrics.
+//! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event
+//! that an alarm needs is there. Only AWS can show that CloudWatch turns the lines into metrics.
 
 #![allow(clippy::disallowed_methods, reason = "the lines are as old as the real clock says")]
 

@@ -121,8 +121,8 @@ impl Chain {
         static TURNS: Semaphore = Semaphore::const_new(MAX_STACKS);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
-        // In MiniStack 1.5.33, a new function replaces functions with the same name in all accounts, so each stack has its own
-        // names.
+        // In MiniStack 1.5.33, a new function replaces functions with the same name in all accounts, so each stack has
+        // its own names.
         let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
         change(&mut deployment);
         let deployed = emulator.deploy(&deployment).await;
@@ -275,8 +275,8 @@ pub fn table(name: &str) -> TableName {
     TableName { database: "dmp".into(), table: name.into() }
 }
 
-/// Checks that no query failed, and that each saw all rows of one of these folders. The last folder, which is live when the
-/// reader finishes, must have been seen.
+/// Checks that no query failed, and that each saw all rows of one of these folders. The last folder, which is live when
+/// the reader finishes, must have been seen.
 pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert_eq!((tally.failed, tally.mixed), (0, 0), "{:?}", tally.complaints);
     for ((_, folder), counts) in &tally.seen {

@@ -45,7 +45,8 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
         let mut swapped = 0_u64;
         for person in 1..=people {
             chain.drop(&format!("{person}.csv"), &format!("{person},opted_out,2026-01-01T00:00:00Z\n")).await;
-            // This refresh runs beside the one that the drop's event starts. The later of the two finds the drop merged.
+            // This refresh runs beside the one that the drop's event starts. The later of the two finds the drop
+            // merged.
             let answer = chain.ask("optout", &json!({ "dataset": "optouts" })).await;
             assert!(answer["outcome"] == "swapped" || answer["outcome"] == "already_live", "{answer}");
             swapped += u64::from(answer["outcome"] == "swapped");

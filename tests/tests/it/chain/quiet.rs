@@ -1,5 +1,5 @@
-//! No log contains a row's value, a password or a secret, whether a run succeeds or fails: datasets with planted values go
-//! through everything at the most verbose log level.
+//! No log contains a row's value, a password or a secret, whether a run succeeds or fails: datasets with planted values
+//! go through everything at the most verbose log level.
 
 use serde_json::{Value, json};
 use tests::postgres::Database;

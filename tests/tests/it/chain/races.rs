@@ -98,8 +98,8 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     assert_eq!(chain.live("users").await, Some(paths.generation(&first)));
 }
 
-/// Checks that the records lead from the first generation to the live one: each starts from the target of the record before,
-/// and no target occurs twice.
+/// Checks that the records lead from the first generation to the live one: each starts from the target of the record
+/// before, and no target occurs twice.
 async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
     let paths = chain.paths("users");
     let mut flips: Vec<Flip> = Vec::new();

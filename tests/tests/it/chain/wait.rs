@@ -1,8 +1,8 @@
 //! Tells a slow wait from a hopeless one, so that a failing test doesn't use up its whole patience.
 //!
-//! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is queued
-//! or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused (a candidate was
-//! rejected or an export failed), or the stack has changed nothing for [`STANDSTILL`].
+//! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is
+//! queued or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused
+//! (a candidate was rejected or an export failed), or the stack has changed nothing for [`STANDSTILL`].
 
 use std::{
     panic::AssertUnwindSafe,
@@ -103,8 +103,8 @@ impl Chain {
         Trace { lines, keys: self.keys("").await }
     }
 
-    /// Returns the log line that says why no location other than `before` goes live: `flip` has rejected the newest candidate,
-    /// or there is none and `export` has failed since `before` was built.
+    /// Returns the log line that says why no location other than `before` goes live: `flip` has rejected the newest
+    /// candidate, or there is none and `export` has failed since `before` was built.
     pub async fn refusal(&self, table: &str, before: Option<&Location>) -> Option<String> {
         let paths = self.paths(table);
         let manifests = self.keys(&paths.manifests().prefix).await;

@@ -210,8 +210,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Checks that this run may make a generation live now. `left` is `None` if there was no table, and so no version that a
-    /// hold could bump: see "What is not promised" in docs/reliability.md.
+    /// Checks that this run may make a generation live now. `left` is `None` if there was no table, and so no version
+    /// that a hold could bump: see "What is not promised" in docs/reliability.md.
     fn may_flip(&mut self, by: &Event, left: Option<Option<Generation>>, live: Generation) -> Result<(), String> {
         let is_there = left.is_some();
         let left = left.flatten();

@@ -233,7 +233,7 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
     }
 }
 
-/// Returns the declaration of a column in Parquet's schema language, with `{}` for its name. `of` is a type's name in
+/// Returns the declaration of an optional column `c` in Parquet's schema language. `of` is a type's name in
 /// docs/types.md.
 fn column(of: &str) -> String {
     let plain = match of {

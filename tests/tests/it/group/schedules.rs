@@ -207,8 +207,8 @@ fn schedules() -> u64 {
     count("TURNTABLE_GROUP_SCHEDULES", 80)
 }
 
-/// Duplicate events about several runs, an operator, and a table whose updates are denied for a while, all concurrently. Some
-/// of the processes die.
+/// Duplicate events about several runs, an operator, and a table whose updates are denied for a while, all
+/// concurrently. Some of the processes die.
 #[tokio::test]
 async fn random_schedules_end_with_one_run_live() {
     let (mut died, mut back, mut rolled) = (0, 0, 0);

@@ -177,7 +177,8 @@ fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: W
     bytes
 }
 
-/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't hold up the good drop beside them.
+/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't hold up the good drop
+/// beside them.
 #[tokio::test]
 async fn parquet_that_expands_beyond_memory_is_rejected() {
     let lake = Lake::default();

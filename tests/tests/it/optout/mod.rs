@@ -1,5 +1,5 @@
-//! Opt-outs, in process: despite crashes and late, duplicate, concurrent or lost events, the table ends up as after one clean
-//! run.
+//! Opt-outs, in process: despite crashes and late, duplicate, concurrent or lost events, the table ends up as after one
+//! clean run.
 
 mod archive;
 mod inbox;

@@ -1,7 +1,7 @@
 //! Random schedules, each from its seed: crashes at every call, two concurrent refreshes, lost replies, late and
 //! duplicate events, sweeps in between, drops that arrive during a refresh, and drops put back from the archive. The
-//! last run always ends where one clean run does, and no record that was live is ever missing again.
-//! `TURNTABLE_OPTOUT_SCHEDULES` is the number of schedules (1,500).
+//! last run always ends where one clean run does, and nobody who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES`
+//! is the number of schedules (1,500).
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,8 @@ fn is(lake: &Lake, table: &Words) {
     assert_eq!(found, *table);
 }
 
-/// Checks that the live table never loses a record: each state has at least the records of the state before it.
+/// Checks each state of the live table against the state before it: every person's record is still there, or a later
+/// one.
 #[derive(Default)]
 struct NeverBack {
     known: Words,

@@ -1,5 +1,5 @@
-//! Every link on every page leads somewhere. The test doesn't use the network: it checks only the form of links to other
-//! sites.
+//! Every link on every page leads somewhere. The test doesn't use the network: it checks only the form of links to
+//! other sites.
 
 use std::collections::BTreeSet;
 
@@ -93,7 +93,8 @@ fn every_path_in_backticks_is_there() {
             for code in in_backticks(line).0.into_iter().filter(|code| is_path(code, &tops)) {
                 paths += 1;
                 let name = code.trim_end_matches('/');
-                // The path is relative to the root, to the page, or to a folder that the page is about, such as `shared/src`.
+                // The path is relative to the root, to the page, or to a folder that the page is about, such as
+                // `shared/src`.
                 let below = format!("/{name}");
                 let known = there.contains(name)
                     || resolved(&page.path, name).is_some_and(|path| there.contains(&path))

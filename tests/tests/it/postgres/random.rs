@@ -1,7 +1,7 @@
 //! Random values of every type: from the database through Parquet to DuckDB, unchanged.
 //!
-//! Each side renders each value as one canonical string with its own SQL: a number of microseconds, a float's bytes, a list
-//! as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
+//! Each side renders each value as one canonical string with its own SQL: a number of microseconds, a float's bytes, a
+//! list as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
 
 use std::fmt::Write;
 

@@ -57,7 +57,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Renders the shortest digits in `scientific` as PostgreSQL does: like `%g`, with up to `places` places before the point.
+/// Renders the shortest digits in `scientific` as PostgreSQL does: like `%g`, with up to `places` places before the
+/// point.
 fn float(value: f64, scientific: String, places: i32) -> String {
     if value.is_nan() {
         return "NaN".into();

@@ -1,5 +1,5 @@
-//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that the code
-//! accepts.
+//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that
+//! the code accepts.
 
 mod examples;
 
@@ -44,7 +44,8 @@ fn only(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |below, key| json!({ key: below }))
 }
 
-/// Returns the keys that the code accepts in the table at the path, or `None` if there is no table there or its keys are names.
+/// Returns the keys that the code accepts in the table at the path, or `None` if there is no table there or its keys
+/// are names.
 fn known(path: &[String]) -> Option<BTreeSet<String>> {
     const NONE: &str = "no such key";
     let faults = match Config::parse("f", &file(&only(path, json!({ NONE: 1 })))) {

@@ -1,5 +1,5 @@
-//! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything else.
-//! If it is killed at any call and invoked again, it ends as if it had not been killed.
+//! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything
+//! else. If it is killed at any call and invoked again, it ends as if it had not been killed.
 //! `TURNTABLE_SWEEP_HISTORIES` says how many histories run (2,000).
 
 use std::collections::{BTreeMap, BTreeSet};
