@@ -156,7 +156,7 @@ async fn a_repair_never_undoes_turntables_own_flip() {
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
                 let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
-                // The flip may be rejected, be stale or lose a race.
+                // Any answer is right: the candidate may be rejected or stale, or the flip may lose a race.
                 tasks.spawn(async move { drop(flip::handle(env, request).await) });
                 let env = rig.env();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();

@@ -1,8 +1,8 @@
 //! This release reads what earlier releases have stored. `tests/samples/VERSION` has the samples of a version;
 //! `tests/samples/README.md` says how they are made.
 //!
-//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes this version's samples, if there are
-//! none.
+//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes this version's samples, and fails if
+//! there are any.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

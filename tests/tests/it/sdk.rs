@@ -19,7 +19,7 @@ use turntable::{
     port::{Objects, Put, Query, Queue, Update},
 };
 
-/// How many attempts one call makes: `lambda::aws` sets five; S3 keeps the SDK's default of three.
+/// How many attempts the SDK makes for one call: `lambda::retries` sets this for the clients of all services.
 const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {

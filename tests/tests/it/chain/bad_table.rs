@@ -105,7 +105,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     nowhere(&chain).await;
 }
 
-/// Somebody creates the table at a folder inside a candidate before the candidate is flipped to.
+/// Somebody creates the table in a sub-folder of the candidate, before the flip to the candidate.
 async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;

@@ -1,4 +1,4 @@
-//! Every crash: the functions run on in-memory ports, are stopped at every call, disturbed at every call, and run
+//! Crashes at every call: the functions run on in-memory ports, are stopped or disturbed at every call, and run
 //! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the
 //! results.
 

@@ -92,7 +92,7 @@ impl Play {
         }
     }
 
-    /// Puts the drops that are due before the runs' call number `calls`, which is next.
+    /// Puts the drops that arrive before the next call, which is the `calls`-th of all runs, counted from 0.
     fn put_arriving(&mut self, calls: usize) {
         while let Some((_, records)) = self.arriving.pop_front_if(|(at, _)| *at <= calls) {
             let name = format!("during-{}", self.arrived);

@@ -18,7 +18,7 @@ use tokio::{runtime::Builder, task::LocalSet};
 
 #[derive(Default)]
 pub struct Rest {
-    /// How many threads are busy. A thread counts from the moment Tokio names it, before spawning it, until it ends,
+    /// How many threads are busy. A thread counts from when Tokio names it, just before spawning it, until it ends,
     /// which it does as soon as its work is done.
     threads: AtomicUsize,
     reached: AtomicBool,

@@ -109,7 +109,7 @@ async fn a_reader_that_pauses_holds_no_more_than_a_few_batches() {
 }
 
 /// Starts a proxy in front of a local port. Returns the proxy's port, and a count of the bytes that its clients have
-/// received. The count stands for the memory that a reader holds, because other tests share the memory of this process.
+/// received. The count stands in for the reader's memory use, which can't be measured: other tests run in this process.
 async fn counting_proxy(to: u16) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
