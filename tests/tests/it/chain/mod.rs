@@ -194,7 +194,7 @@ impl Chain {
     }
 
     /// Waits until a location other than `before` is live, and returns its generation. Panics if that takes longer than
-    /// [`PATIENCE`] or can no longer happen.
+    /// `PATIENCE` or can no longer happen.
     pub async fn next(&self, table: &str, before: Option<&Location>) -> Generation {
         let what = format!("another generation of {table} than {before:?}");
         let find = async || self.live(table).await.filter(|now| Some(now) != before);

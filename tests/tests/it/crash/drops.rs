@@ -13,7 +13,7 @@ use turntable::{consent::ConsentState, layout::Key};
 /// 2026-01-01 in Unix seconds.
 const BEGIN: i64 = 1_767_225_600;
 
-/// Returns a drop with these records: id, state, and seconds after [`BEGIN`].
+/// Returns a drop with these records: id, state, and seconds after `BEGIN`.
 pub fn parquet(words: &[(i64, ConsentState, i64)]) -> Bytes {
     let ids = Int64Array::from_iter_values(words.iter().map(|word| word.0));
     let states = StringArray::from_iter_values(words.iter().map(|word| word.1.as_str()));
