@@ -1,18 +1,19 @@
-//! Each check, with data that passes it and data that fails it. The in-memory tests and the chain tests share them.
+//! Test cases for every check: data that passes it and data that fails it. The in-memory tests and the chain tests
+//! share them.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// One check on `users`, whose columns are [`COLUMNS`].
+/// A check on `users`, whose columns are [`COLUMNS`].
 pub struct Case {
-    /// The dataset's `checks`.
+    /// The dataset's `checks`, as TOML.
     pub checks: &'static str,
-    /// CSV that passes and goes live first. `{1h}` stands for the time one hour ago.
+    /// CSV that passes the check and goes live first. [`at`] replaces `{1h}` with the time one hour ago.
     pub good: &'static str,
-    /// CSV that fails.
+    /// CSV that fails the check.
     pub bad: &'static str,
-    /// The reasons why `bad` is rejected, in order.
+    /// The audit's reasons for rejecting `bad`, in order.
     pub reasons: &'static [&'static str],
-    /// For tests without Athena: a fragment of a query, and the answer that this query returns for `bad`.
+    /// For tests without Athena: a fragment that identifies the check's query, and the query's answer for `bad`.
     pub athena: Option<(&'static str, &'static str)>,
 }
 

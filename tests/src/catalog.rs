@@ -1,5 +1,5 @@
-//! An in-memory Glue Data Catalog. It behaves like AWS where a flip depends on it: an update replaces the whole table and
-//! needs the version that was read. Tests choose which call fails, and how.
+//! An in-memory Glue Data Catalog. It matches AWS in what a flip depends on: an update replaces the whole table and
+//! must carry the table's current version. Tests can make chosen calls fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,20 +26,20 @@ pub enum Op {
     HasPartitions,
 }
 
-/// How a call fails.
+/// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The call has no effect, and the caller gets an error.
     Fail,
     /// The call takes effect, and the caller gets an error.
     LoseReply,
-    /// The call takes effect, the SDK sends it again, and the caller gets a conflict with its own first attempt.
+    /// The call takes effect, the SDK sends it again, and the caller gets the second attempt's conflict with the first.
     Echo,
-    /// Another writer updates the table just before the call, which changes only the table's version.
+    /// Just before the call, another writer updates the table without changing anything but its version.
     Overtake,
 }
 
-/// The only database that doesn't exist: every other name works.
+/// The name of the only database that doesn't exist. A database with any other name does.
 pub const NO_DATABASE: &str = "no_such_database_here";
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ struct State {
     writes: Vec<(TableName, Table)>,
 }
 
-/// Returns the input for an update that only moves the table.
+/// Returns the input for an update that changes only the table's location.
 pub fn moved(table: &Table, to: &Location) -> TableInput {
     let mut input = glue::unchanged(table);
     input.storage_descriptor.get_or_insert_with(|| StorageDescriptor::builder().build()).location =
@@ -70,7 +70,7 @@ pub fn columns(table: &Table) -> Vec<Column> {
 }
 
 impl Memory {
-    /// Returns the catalog as Turntable's port.
+    /// Wraps this catalog in Turntable's port.
     pub fn port(self: &Arc<Self>) -> Arc<dyn Catalog> {
         Arc::new(GlueCatalog(self.clone()))
     }
@@ -82,7 +82,7 @@ impl Memory {
         Memory(Mutex::new(State { tables, partitioned, denied, ..State::default() }))
     }
 
-    /// Makes the `call`-th call of an operation fail. Calls are counted from 1 since the catalog was created.
+    /// Injects a fault into the `call`-th call of an operation, counted from 1 since the catalog was created.
     pub fn on(&self, op: Op, call: usize, fault: Fault) {
         self.state().faults.insert((op, call), fault);
     }
@@ -92,7 +92,7 @@ impl Memory {
         self.state().denied = table;
     }
 
-    /// Accepts updates with any version from now on, as if none were sent.
+    /// From now on, accepts an update with any version, as if it had sent none.
     pub fn takes_any_version(&self) {
         self.state().any_version = true;
     }
@@ -102,7 +102,7 @@ impl Memory {
         self.state().calls.get(&op).copied().unwrap_or(0)
     }
 
-    /// Writes a table unchanged, as another writer would, with the next version; a new table gets version "0".
+    /// Writes a table as another writer would: the version increases by one. A new table gets version "0".
     pub fn put(&self, database: &str, input: TableInput) {
         let mut state = self.state();
         let version = state.version(&named(database, &input)).map_or(0, |version| version + 1);
@@ -124,17 +124,18 @@ impl Memory {
         self.state().tables.keys().cloned().collect()
     }
 
-    /// Returns every state that a reader could have seen, in order: the table after each write.
+    /// Returns the table after every write, in order: each state that a reader could have seen.
     pub fn writes(&self) -> Vec<(TableName, Table)> {
         self.state().writes.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that has panicked has failed already.
+        // The lock is poisoned only if a test panicked, and that test has failed already.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one call. `act` is its effect, and `twice` is the answer to a second attempt.
+    /// Makes one call, with its fault if there is one. `act` applies the call's effect, and `twice` is the answer to a
+    /// second attempt.
     async fn call<T>(
         &self,
         op: Op,
@@ -142,7 +143,7 @@ impl Memory {
         twice: T,
         act: impl FnOnce(&mut State) -> Result<T>,
     ) -> Result<T> {
-        // Other tasks run while a real call would be on the wire.
+        // Lets other tasks run, as they would while a real call was on the wire.
         tokio::task::yield_now().await;
         let answer = {
             let mut state = self.state();
@@ -178,7 +179,7 @@ impl State {
         }
     }
 
-    /// Replaces the table: fields that the input doesn't name are lost.
+    /// Replaces the whole table: fields that the input doesn't set are lost.
     fn write(&mut self, database: &str, input: TableInput, version: u64) {
         let name = TableName { database: database.into(), table: input.name.to_lowercase() };
         let table = Table::builder()

@@ -1,15 +1,16 @@
-//! Every command in the pages, and what runs it. `tests/tests/it/pages` fails if a page and this list differ.
+//! Every command in the Markdown pages, and the test or CI step that runs it. `tests/tests/it/pages` fails if this list
+//! and a page differ.
 
 use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunBy {
-    /// This test file, which reads the command from the page.
+pub enum FlipOrigin {
+    /// A test in this file reads the command from the page and runs it.
     Test(&'static str),
-    /// CI runs this file, which contains this text.
+    /// CI runs `file`, and `text` is the part of it that runs the command.
     Check { file: &'static str, text: &'static str },
-    /// Nothing, for this reason.
+    /// Nothing runs the command, for this reason.
     Nobody(&'static str),
 }
 
@@ -28,8 +29,9 @@ const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --n
 const SOAK: RunBy = Check { file: "justfile", text: "cargo run --example soak -- {{seconds}}" };
 const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/test_plan.py plans the same module");
 
-/// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with it.
-const COMMANDS: &[(&str, &str, RunBy)] = &[
+/// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with
+/// it.
+const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
@@ -82,9 +84,9 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("infra/terraform/README.md", "terraform …", PLAN),
 ];
 
-/// Returns what runs a command from a page, or `None` if the list lacks it. CI runs all tests; a variable before a test's
-/// command only changes the test's size.
-pub fn by(page: &str, command: &str) -> Option<RunBy> {
+/// Returns what runs a page's command, or `None` if the list lacks it. `cargo test --workspace …` needs no entry: CI
+/// runs all tests, and a variable before the command only changes how much a test does.
+pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
 }
@@ -94,7 +96,7 @@ pub fn entries() -> impl Iterator<Item = &'static (&'static str, &'static str, R
     COMMANDS.iter()
 }
 
-/// Returns whether an entry stands for this command.
+/// Returns whether an entry covers a command.
 pub fn matches(entry: &str, command: &str) -> bool {
     match entry.strip_suffix('…') {
         Some(beginning) => command.starts_with(beginning),

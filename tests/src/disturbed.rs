@@ -1,4 +1,4 @@
-//! In-memory S3 with faults: chosen writes fail, and the test's own action runs before chosen listings.
+//! In-memory S3 with faults: chosen writes fail, and a callback from the test runs before chosen listings.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Disturbed {
 }
 
 impl Disturbed {
-    /// Rejects every new object whose key contains `part`.
+    /// Makes every `put_new` with a key that contains `part` fail.
     pub fn refuse(mut self, part: &str) -> Self {
         self.refuse = Some(part.into());
         self
@@ -32,7 +32,7 @@ impl Disturbed {
         self
     }
 
-    /// Returns the objects with these faults.
+    /// Returns `objects` as a port that has these faults.
     pub fn on(self, objects: &memory::Objects) -> Arc<dyn Objects> {
         let port: Arc<dyn Objects> = Arc::new(objects.clone());
         Arc::new(Wired { wire: Arc::new(self), port })

@@ -1,4 +1,4 @@
-//! Athena and Glue as in-memory engines. A run ends when the test says so, and writes to the in-memory S3.
+//! Athena and Glue as in-memory engines. A test decides when and how each run ends; runs write to the in-memory S3.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +32,7 @@ struct State {
     asked: Vec<String>,
 }
 
-/// The fate of a start.
+/// What happens when a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     Heard,
@@ -44,7 +44,7 @@ pub enum Start {
     Refused,
 }
 
-/// A started run, and what was requested of it.
+/// A started run, with its location and the work that was requested.
 #[derive(Debug, Clone)]
 pub struct Started {
     pub run: EngineRun,
@@ -71,7 +71,7 @@ impl Memory {
         Memory { objects: objects.clone(), state: Mutex::default() }
     }
 
-    /// Returns an independent copy that writes to `objects`.
+    /// Returns an independent copy whose runs write to `objects`.
     pub fn fork(&self, objects: &memory::Objects) -> Memory {
         Memory { objects: objects.clone(), state: Mutex::new(self.state().clone()) }
     }
@@ -80,7 +80,7 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues the fate of the next start that has none. Starts without a fate succeed.
+    /// Adds a fate to the queue from which each start takes the first. A start that finds the queue empty succeeds.
     pub fn next_start(&self, start: Start) {
         self.state().starts.push(start);
     }
@@ -90,13 +90,13 @@ impl Memory {
         self.state().starts.clear();
     }
 
-    /// Sets Athena's answer about the partitions: how many there are, and the types of their columns.
+    /// Sets Athena's answer to the query about partitions: how many there are, and the types of their columns.
     pub fn partitions(&self, count: u64, types: &[&str]) {
         let types = types.iter().map(|kind| Some((*kind).to_owned()));
         self.state().answer = std::iter::once(Some(count.to_string())).chain(types).collect();
     }
 
-    /// Returns every query so far, except the runs.
+    /// Returns every query so far, apart from those that are runs.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }
@@ -106,15 +106,15 @@ impl Memory {
         self.state().runs.clone()
     }
 
-    /// Ends a run as failed; it leaves an incomplete file behind.
+    /// Ends the `at`-th run as failed, and leaves an incomplete file at its location.
     pub fn fail(&self, at: usize, kind: Kind, why: &str) {
         let location = self.runs()[at].location.clone();
         self.objects.put(&location.key("orphan").to_string(), "half a file");
         self.state().runs[at].ended = Some(Ended::Failed(kind, why.into()));
     }
 
-    /// Ends a run as succeeded: it writes a file with `rows` rows into each folder (`""` is the location itself), and
-    /// `_SUCCESS`, as Spark does.
+    /// Ends the `at`-th run as succeeded: writes a file with `rows` rows into each folder (`""` is the location
+    /// itself), and `_SUCCESS`, as Spark does.
     pub async fn succeed(&self, at: usize, rows: i64, folders: &[&str]) {
         let location = self.runs()[at].location.clone();
         for folder in folders {
@@ -152,7 +152,8 @@ impl Engine for Memory {
         let fate = if state.starts.is_empty() { Start::Heard } else { state.starts.remove(0) };
         let known = state.runs.iter().position(|started| started.location == pending.location);
         let is_athena = matches!(pending.work, Work::Athena { .. });
-        // Athena recognises its token. A Glue job's earlier run has to be looked up.
+        // Athena recognises the token of an earlier start. Glue doesn't, so only a retry (`again`) looks for the
+        // earlier run.
         let known = known.filter(|_| is_athena || again);
         match fate {
             Start::Unanswered => return Err(Error::unavailable("the engine did not answer")),

@@ -17,9 +17,9 @@ use crate::{
     page::Page,
 };
 
-/// Defines the commands for the scripts. `aws` is version 1 of the AWS CLI, from PyPI, which sends a payload unchanged. For
-/// calls that the emulator lacks, the CLI only checks the arguments against the service's model. `cargo run -p local` runs the
-/// binary that was built for these tests.
+/// Comes first in every script, and defines `aws` and `cargo`. `aws` is version 1 of the AWS CLI, from PyPI, which
+/// sends a payload unchanged. For calls that the emulator lacks, the CLI only checks the arguments against the
+/// service's model. `cargo run -p local` runs the binary that was built for these tests.
 const PREAMBLE: &str = r#"
 set -euo pipefail
 aws() {
@@ -46,7 +46,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads a page. Its commands run in the folder of this name under `target/tmp`.
+    /// Reads a page. Its commands run in `target/tmp/FOLDER`.
     pub fn of(page: &str, folder: &str) -> Follower {
         let target = workspace::target().expect("a target folder");
         let folder = target.join("tmp").join(folder);
@@ -57,7 +57,7 @@ impl Follower {
             .with("LOCAL", target.join("debug/local").to_string_lossy())
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable of the commands.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
@@ -69,7 +69,7 @@ impl Follower {
         self
     }
 
-    /// Returns a script of the commands under a heading, and counts them as followed.
+    /// Returns a script with the `which`-th commands under a heading, and counts these commands as followed.
     pub fn script(&self, heading: &str, which: Range<usize>) -> String {
         let told = &self.page.under(heading)[which];
         self.followed.lock().expect("no panic").extend(told.iter().map(|instruction| instruction.command.clone()));
@@ -83,7 +83,7 @@ impl Follower {
         format!("{PREAMBLE}{ask}\n{script}").replace("--cli-binary-format raw-in-base64-out ", "")
     }
 
-    /// Returns a shell that runs a script.
+    /// Returns a `bash` command that runs a script.
     pub fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", script]).current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
@@ -91,7 +91,7 @@ impl Follower {
         command
     }
 
-    /// Runs the commands under a heading, and returns their output. Panics if one fails.
+    /// Runs the `which`-th commands under a heading, and returns their output. Panics if one fails.
     pub async fn follow(&self, heading: &str, which: Range<usize>, variables: &[(&str, &str)]) -> String {
         let script = self.script(heading, which);
         let output = self.shell(&script, variables).output().await.expect("bash");

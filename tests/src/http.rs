@@ -1,4 +1,4 @@
-//! A fake AWS service: the test answers each request.
+//! A fake AWS service on a local port. The test decides the reply to each request.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a service. `answer` receives the number of each request, counted from 1.
+    /// Starts a service. `answer` returns the reply to a request; its first argument is the request's number, counted
+    /// from 1.
     pub async fn new(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

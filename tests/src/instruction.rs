@@ -1,6 +1,7 @@
-//! The code blocks in the pages, and the commands in them.
+//! The code blocks in the Markdown pages, and the commands in them.
 
-/// The programs that the pages run. A code line that starts with another word and has an option fails `tests/tests/it/pages`.
+/// The programs that the pages' commands run. A line that looks like a command for another program fails
+/// `tests/tests/it/pages`.
 const PROGRAMS: [&str; 17] = [
     ".ci/tool",
     "V/bin/pip",
@@ -42,7 +43,7 @@ pub struct Instruction {
 }
 
 impl Block {
-    /// Joins lines that belong together: those after a `\`, and a function's body.
+    /// Joins the lines of one command: those that follow a `\`, and the body of a function.
     fn joined(&self) -> Vec<String> {
         let mut joined: Vec<String> = Vec::new();
         for line in &self.lines {
@@ -91,7 +92,7 @@ fn commands(text: &str) -> Vec<String> {
     commands.filter(|command| is_command(command)).map(str::to_owned).collect()
 }
 
-/// Returns whether a shell would run this; assignments may come first.
+/// Returns whether a line is a command for one of `PROGRAMS`. Assignments may come first.
 pub fn is_command(line: &str) -> bool {
     let word = program(line).split(' ').next().unwrap_or_default();
     PROGRAMS.contains(&word) || word.split_once("=$(").is_some_and(|(_, of)| PROGRAMS.contains(&of))

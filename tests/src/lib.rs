@@ -1,4 +1,4 @@
-//! What the tests share: in-memory ports, throw-away servers, fault injection, and parsers for the pages.
+//! Support code that the tests share: in-memory ports, throw-away servers, fault injection, and parsers for the pages.
 
 pub mod cases;
 pub mod catalog;

@@ -1,7 +1,7 @@
 //! A throw-away MariaDB server on this machine.
 //!
-//! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are unpacked under
-//! `target/`, not installed.
+//! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are
+//! unpacked under `target/`, not installed.
 
 use std::{
     fs,
@@ -23,10 +23,12 @@ pub const DATABASE: &str = "shop";
 
 const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
-/// Libraries that the packages need and a small system may lack. One that apt doesn't have is installed already.
+/// Libraries that the packages need and a small system may lack. A library that apt can't download is taken to be
+/// installed.
 const LIBRARIES: [&str; 4] = ["libncurses6", "libnuma1", "libreadline8", "liburing2"];
 
-/// A shell script that runs the server and kills it when standard input closes. Its data isn't worth a clean shutdown.
+/// Runs the server until standard input has a line or closes, then kills it: its data isn't worth a clean shutdown.
+/// Removes the directory (`$0`) unless the line is `keep`.
 const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -KILL $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;
@@ -37,8 +39,8 @@ pub struct Mariadb {
     directory: PathBuf,
     port: u16,
     programs: Programs,
-    /// A shell that ends the server and removes the directory when its standard input closes, so also when this process is
-    /// killed.
+    /// The shell that runs the server. When its standard input closes, even because this process is killed, it ends the
+    /// server and removes the directory.
     shell: Mutex<Child>,
 }
 
@@ -48,8 +50,8 @@ impl Mariadb {
         Mariadb::start_with(&[])
     }
 
-    /// Returns the server that all tests in this process share; the first caller starts it. It ends with the process. Each
-    /// test uses only its own tables or databases in it.
+    /// Returns the server that all tests in this process share; the first caller starts it. The server ends with the
+    /// process. Each test must use only its own tables or databases.
     pub fn shared() -> &'static Mariadb {
         static SERVER: OnceLock<Mariadb> = OnceLock::new();
         SERVER.get_or_init(Mariadb::start)
@@ -75,7 +77,7 @@ impl Mariadb {
         Mariadb { directory, port, programs, shell: Mutex::new(shell) }
     }
 
-    /// Returns the URL for a user with all privileges.
+    /// Returns a URL whose user has all privileges.
     pub fn url(&self) -> String {
         format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
     }
@@ -84,7 +86,8 @@ impl Mariadb {
         self.port
     }
 
-    /// Returns a command that runs MariaDB's own client on [`DATABASE`]. It shares no code with the driver under test.
+    /// Returns a command that runs MariaDB's own client on [`DATABASE`]. The client shares no code with the driver
+    /// under test.
     pub fn client(&self) -> Command {
         let mut command = self.programs.command(&self.programs.client);
         command.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]).args([
@@ -132,7 +135,7 @@ impl Drop for Mariadb {
     }
 }
 
-/// Undoes the escaping with which `--batch` protects the ends of cells and lines.
+/// Reads a cell as `--batch` prints it: undoes the escaping of tabs, newlines, NULs and backslashes. `NULL` is `None`.
 fn cell(text: &str) -> Option<String> {
     if text == "NULL" {
         return None;
@@ -157,7 +160,7 @@ fn cell(text: &str) -> Option<String> {
 struct Programs {
     server: PathBuf,
     client: PathBuf,
-    /// Where the server finds its messages and character sets.
+    /// The directory in which the server finds its messages and character sets.
     base: PathBuf,
     libraries: Option<String>,
 }
@@ -179,7 +182,7 @@ impl Programs {
         words.push(format!("--character-sets-dir={}", self.base.join("share/mysql/charsets").display()));
         // In a shared directory, a server would remove another server's temporary tables.
         words.push(format!("--tmpdir={}", directory.join("tmp").display()));
-        // The kernel's asynchronous I/O requests run out when many servers start at once.
+        // With many servers, the kernel runs out of asynchronous I/O requests.
         words.extend(["--innodb-log-file-size=16M".into(), "--skip-innodb-use-native-aio".into()]);
         if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
             words.push("--user=root".into());
@@ -243,14 +246,14 @@ fn programs() -> Programs {
     }
 }
 
-/// Unpacks Debian's packages, once.
+/// Unpacks Debian's packages unless that has been done, and returns the folder.
 fn unpacked() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     fs::create_dir_all(&tools).expect("a directory for tools");
     let tools = fs::canonicalize(tools).expect("target/tools");
-    // Another process may unpack them too.
+    // Another process may be unpacking the same packages.
     let lock = fs::File::create(tools.join("mariadb.lock")).expect("a lock");
     lock.lock().expect("a lock");
     let (root, marker) = (tools.join("mariadb"), tools.join("mariadb/ready"));
@@ -263,7 +266,7 @@ fn unpacked() -> PathBuf {
     fs::create_dir_all(&packages).expect("a directory for packages");
     let mut own = Vec::new();
     if !apt(&packages, &own, &["download"], &PACKAGES) {
-        // A non-root user on a system without package lists gets their own lists.
+        // There may be no package lists, and only root could fetch the system's. So apt gets a folder for its own.
         let lists = packages.join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
         own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];

@@ -21,7 +21,7 @@ use local::{
 const REQUIREMENTS: [&str; 2] =
     [concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt"), concat!(env!("CARGO_MANIFEST_DIR"), "/constraints.txt")];
 
-/// A running moto; it stops when it is dropped.
+/// A running moto, which stops when dropped.
 pub struct Moto {
     endpoint: String,
     _process: Guarded,

@@ -98,7 +98,7 @@ impl Page {
     }
 }
 
-/// Returns the text of a heading, or `None` for another line.
+/// Returns a heading's text, or `None` if the line isn't a heading.
 fn title(line: &str) -> Option<&str> {
     let text = line.trim_start_matches('#');
     let level = line.len() - text.len();

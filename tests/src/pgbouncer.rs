@@ -1,4 +1,5 @@
-//! A throw-away PgBouncer on this machine: the one on PATH, or else the one from Debian's package, unpacked under `target/`.
+//! A throw-away PgBouncer on this machine. The program comes from PATH, or else from Debian's package, unpacked under
+//! `target/`.
 
 use std::{
     fs,
@@ -14,8 +15,8 @@ use crate::postgres::{Owner, PASSWORD, Postgres, SHELL, USER, run};
 pub struct PgBouncer {
     directory: PathBuf,
     port: u16,
-    /// A shell that ends PgBouncer and removes the directory when its standard input closes. TERM makes PgBouncer shut down
-    /// immediately.
+    /// The shell that runs PgBouncer. When its standard input closes, it sends TERM, which makes PgBouncer shut down
+    /// immediately, and removes the directory.
     shell: Child,
 }
 
@@ -74,7 +75,7 @@ impl Drop for PgBouncer {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
-        // The shell, which runs as another user, can't remove this user's copies.
+        // The shell runs as another user, who can't remove this user's copies.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -91,8 +92,8 @@ fn libraries(program: &Path) -> PathBuf {
     root.map(|root| root.join("libraries")).unwrap_or_default()
 }
 
-/// Unpacks the package and the two libraries that only it needs. The server's user can't always read `target/`, so they are
-/// copied.
+/// Unpacks Debian's package and the two libraries that only PgBouncer needs, and returns the program in a copy under
+/// `directory`. The copy is for the server's user, who can't always read `target/`.
 fn unpacked(directory: &Path) -> PathBuf {
     const SCRIPT: &str = "set -e; rm -rf \"$0\"; mkdir -p \"$0/debs\" \"$0/libraries\"; cd \"$0/debs\"
         libraries=$(apt-cache depends pgbouncer | sed -n 's/.*Depends: \\(lib\\(c-ares\\|event\\)[^ ]*\\).*/\\1/p' | sort -u)

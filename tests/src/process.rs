@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A process as it was when it was found.
+/// A process, with its environment at the time when it was found.
 #[derive(Debug, Clone)]
 pub struct Process {
     pub id: u32,
@@ -43,7 +43,8 @@ impl Process {
         script.and_then(|script| script.rsplit('/').next()).unwrap_or_default().to_owned()
     }
 
-    /// Reads `VmRSS` or `VmHWM` from the process's status, in MB of 2²⁰ bytes. Returns `None` when the process has ended.
+    /// Reads `VmRSS` or `VmHWM` from the process's status, in MB of 2²⁰ bytes. Returns `None` when the process has
+    /// ended.
     pub fn status(&self, name: &str) -> Option<f64> {
         let status = fs::read_to_string(self.file("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,12 +1,14 @@
 //! Reproducible random numbers, and how much the exhaustive tests run.
 
-/// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a number.
+/// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a
+/// number.
 pub fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
 }
 
-/// Returns how many schedules or histories an exhaustive test runs: the value of [`variable`], or the default.
+/// Returns how many schedules or histories an exhaustive test runs: the environment variable `name`, or `default` if it
+/// isn't set.
 pub fn count(name: &str, default: u64) -> u64 {
     variable(name).unwrap_or(default)
 }

@@ -25,7 +25,8 @@ use turntable::{
 
 use crate::{catalog, engine, memory, query};
 
-/// A rig with one dataset, `users`: the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at `s3://lake/in/`.
+/// A rig with one dataset, `users`: the table `dmp.users` at `s3://lake/schemas/users/`, read from CSV at
+/// `s3://lake/in/`.
 pub struct Rig {
     pub objects: memory::Objects,
     pub catalog: Arc<catalog::Memory>,
@@ -40,7 +41,7 @@ pub struct Rig {
 
 const COLUMNS: &str = "id = \"bigint\", name = \"string\"";
 
-/// The messages sent to the queue, and a line about what became of each failed message.
+/// A queue that keeps its messages, and a line about what became of each failed message.
 #[derive(Default)]
 pub struct Sent(pub Mutex<Vec<String>>, pub Mutex<Vec<String>>);
 
@@ -76,7 +77,7 @@ impl Default for Rig {
 }
 
 impl Rig {
-    /// Creates a rig. `more` is added to the dataset's entry.
+    /// Creates a rig. `more` is added to the dataset's entry in datasets.toml.
     pub fn with(more: &str) -> Rig {
         let objects = memory::Objects::default();
         let rig = Rig {
@@ -95,8 +96,8 @@ impl Rig {
         rig
     }
 
-    /// Creates a rig with one dataset, `optouts`: the table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`. `more` is
-    /// added to the dataset's entry.
+    /// Creates a rig with one dataset, `optouts`: the table `dmp.optouts`, merged from `s3://lake/inbox/optouts/`.
+    /// `more` is added to the dataset's entry in datasets.toml.
     pub fn inbox(more: &str) -> Rig {
         let rig = Rig {
             paths: TablePaths::new(&"s3://lake/schemas".parse().expect("a location"), "optouts"),
@@ -155,18 +156,18 @@ impl Rig {
         self.clock.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
-    /// Writes a source file with `rows` rows.
+    /// Writes a source file with the columns of `users` and `rows` rows.
     pub fn source(&self, rows: usize) {
         let lines: String = (0..rows).map(|id| format!("{id},n{id}\n")).collect();
         self.objects.put("s3://lake/in/users.csv", format!("id,name\n{lines}"));
     }
 
-    /// Returns an environment with the test's own catalog and objects, such as ones that fail.
+    /// Returns an environment with another catalog and other objects, such as ones that fail.
     pub fn env_on(&self, catalog: Arc<dyn Catalog>, objects: Arc<dyn Objects>) -> Environment {
         let (clock, random) = (self.clock.clone(), self.random.clone());
-        // Each reading moves the clock by a millisecond, so no two times are equal.
+        // Each reading moves the clock by a millisecond, so that no two times are equal.
         let now = move || Timestamp::from_millisecond(clock.fetch_add(1, Ordering::Relaxed) + 1).expect("a time");
-        // With a multiple of twenty, a refresh that lost a race waits for the shortest pause.
+        // Random numbers are multiples of twenty, which give a refresh that lost a race the shortest pause.
         let clock = Clock::new(now, move || random.fetch_add(20, Ordering::Relaxed).into());
         let datasets = Place::S3("s3://lake/datasets.toml".parse().expect("a key"));
         Environment { catalog, objects, query: self.athena.clone(), clock, datasets }

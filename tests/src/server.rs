@@ -1,4 +1,4 @@
-//! Starts a throw-away database server from a shell. The server's log is the file `log` in its directory.
+//! Starts a throw-away database server from a shell. The server writes its log to the file `log` in its directory.
 
 use std::{
     fs,
@@ -17,7 +17,8 @@ pub(crate) struct Words {
     pub failed: &'static str,
 }
 
-/// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the log.
+/// Starts a server, and returns its port and its shell. If no server starts, removes the directory and panics with the
+/// log.
 pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Child) -> (u16, Child) {
     // Another process may take the port before the server binds it.
     for _ in 0..5 {
@@ -32,7 +33,8 @@ pub(crate) fn launch(directory: &Path, words: &Words, serve: impl Fn(u16) -> Chi
     panic!("the server does not start: {why}");
 }
 
-/// Waits until a server has started, and returns whether it has. Ends a server that doesn't start, but keeps its directory.
+/// Waits until a server has started or failed, and returns whether it has started. Ends a server that hasn't, but keeps
+/// its directory.
 fn is_up(directory: &Path, words: &Words, shell: &mut Child) -> bool {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {

@@ -1,4 +1,5 @@
-//! Simulates an overloaded AWS: a proxy that rejects a fixed share of each service's requests, with that service's own errors.
+//! Simulates an overloaded AWS: a proxy that rejects a fixed share of each service's requests, with that service's own
+//! errors.
 
 use std::{
     collections::BTreeMap,
@@ -32,8 +33,8 @@ enum Fate {
 impl Rates {
     /// Returns the fate of the `number`-th request to a service, counted from 0.
     ///
-    /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4 throttled and
-    /// 1 failed among them. Chance decides only their places, so every service gets some rejections.
+    /// Requests are dealt from decks: with 8 % throttled and 2 % failed, each 50 requests in a row have exactly 4
+    /// throttled and 1 failed among them. Chance decides only their places, so every service gets some rejections.
     fn fate(self, seed: u64, number: u64) -> Fate {
         let unit = [self.throttled, self.failed, 100].into_iter().fold(0, greatest_common_divisor);
         let size = 100 / unit;
@@ -70,7 +71,7 @@ impl Count {
     }
 }
 
-/// Any number of proxies that share their counts. They run until their runtime ends.
+/// A set of proxies that share their counts. Each runs until its runtime ends.
 #[derive(Clone)]
 pub struct Throttle {
     rates: Rates,
@@ -91,20 +92,20 @@ impl Throttle {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (throttle, endpoint) = (throttle.clone(), endpoint.clone());
-                // Clients must survive a broken connection too.
+                // The result is ignored: clients must survive a broken connection too.
                 tokio::spawn(async move { throttle.serve(client, &endpoint).await });
             }
         });
         format!("http://{address}")
     }
 
-    /// Returns the counts by service: `AWSGlue`, `AmazonAthena`, `AmazonSQS` and `secretsmanager`; and `S3 GET`, `S3 PUT`,
-    /// `S3 LIST` and `S3 DELETE`, the classes by which S3 counts requests.
+    /// Returns the counts by service. S3 has one count for each of the classes by which it counts requests: `S3 GET`,
+    /// `S3 PUT`, `S3 LIST` and `S3 DELETE`. The others are `AWSGlue`, `AmazonAthena`, `AmazonSQS` and `secretsmanager`.
     pub fn counts(&self) -> BTreeMap<&'static str, Count> {
         self.counts.lock().expect("no test panics with it").clone()
     }
 
-    /// Serves one request per connection: the answer closes it.
+    /// Serves a connection's only request: the answer closes the connection.
     async fn serve(&self, mut client: TcpStream, endpoint: &str) -> Result<()> {
         let Some(request) = Head::read(&mut client).await? else { return Ok(()) };
         match self.refusal(request.service()) {
@@ -142,8 +143,8 @@ impl Throttle {
     }
 }
 
-/// Returns an error response with the service's own error code. Sources: Glue's and Athena's API references ("Common Errors"),
-/// SQS's JSON protocol, S3's "Error responses".
+/// Returns an error response with the service's own error code, as documented in Glue's and Athena's API references
+/// ("Common Errors"), SQS's JSON protocol, and S3's "Error responses".
 fn refused(service: &str, status: u16) -> String {
     let is_s3 = service.starts_with("S3");
     let code = match (service, status) {
@@ -199,7 +200,7 @@ impl Head {
         known.into_iter().find(|service| target.starts_with(service)).unwrap_or(of_s3)
     }
 
-    /// Returns the head and the body so far, with `Connection: close`.
+    /// Returns the head and as much of the body as has arrived, with `Connection: close` in the head.
     fn last(&self) -> Vec<u8> {
         let lines = self.head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
         let head: String = lines.flat_map(|line| [line, "\r\n"]).collect();

@@ -12,9 +12,9 @@ pub fn table(heading: &str) -> Vec<Vec<String>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// Returns the types between backticks.
+/// Returns the types that a cell names between backticks.
 pub fn in_code(cell: &str) -> Vec<String> {
-    // A domain's base type follows ` over `; the row isn't about it.
+    // In a domain's row, the base type follows ` over `. It isn't one of the row's own types.
     let types = cell.split(" over ").next().unwrap();
     types.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -1,4 +1,4 @@
-//! A wire between a function and its ports. Every call goes over it, and the test decides each call's fate.
+//! A wire between a function and its ports. Every call to a port goes over it, and the test decides the call's fate.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use turntable::{
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
 
-/// What a call does.
+/// The operation that a call performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
     Table,
@@ -54,7 +54,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Returns whether others can see the operation's effect.
+    /// Returns whether the operation has an effect that others can see.
     pub fn is_effect(self) -> bool {
         use Op::{
             AbortUpload, Bury, Copy, Create, Delete, DeleteIf, DeleteTable, Finish, GiveBack, Put, PutNew, Query,
@@ -103,14 +103,14 @@ pub enum Fate {
     Fails,
     /// The call takes effect, and the caller gets an error.
     LosesReply,
-    /// The call takes effect, the SDK loses the answer and sends the call again, and the caller gets the second answer. A port
-    /// that recognises its own echo (by a mark or a token) answers as if nothing had happened: `tests/tests/it/sdk.rs` shows
-    /// which ports do.
+    /// The call takes effect, the SDK loses the answer and sends the call again, and the caller gets the second answer.
+    /// A port that recognises its own echo (by a mark or a token) answers as if nothing had happened:
+    /// `tests/tests/it/sdk.rs` shows which ports do.
     Twice,
     /// Half of the objects are deleted, and the caller gets an error. Calls that delete nothing fail as with `Fails`.
     Half,
-    /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer. AWS never
-    /// does this: it stands for a program that leaves the call out.
+    /// The call has no effect, and the caller gets a success; or nothing is read, and the caller gets an empty answer.
+    /// AWS never does this: it stands for a program that leaves the call out.
     LeftOut,
     /// The process dies before the call has any effect.
     NeverLeaves,
@@ -118,7 +118,7 @@ pub enum Fate {
     LastOfAll,
 }
 
-/// A test's decisions about calls.
+/// Decides the fates of calls.
 #[async_trait]
 pub trait Wire: Send + Sync {
     /// Decides a call's fate. The call doesn't arrive before this returns.
@@ -143,7 +143,8 @@ pub fn wired(env: &Environment, wire: Arc<dyn Wire>) -> Environment {
 }
 
 impl<P: ?Sized> Wired<P> {
-    /// Makes a call to a port that doesn't recognise its own echo. `again` is the SDK's second attempt.
+    /// Makes a call to a port that doesn't recognise its own echo. `act` is the call, `again` is the SDK's second
+    /// attempt, and `left_out` is the answer for [`Fate::LeftOut`].
     async fn twice<T>(
         &self,
         op: Op,
@@ -157,7 +158,8 @@ impl<P: ?Sized> Wired<P> {
         carry(fate, &call, left_out.into(), act, Some(again)).await
     }
 
-    /// Makes a call whose second attempt gets the same answer as the first. `left_out` is the answer for [`Fate::LeftOut`].
+    /// Makes a call whose second attempt gets the same answer as the first, so that `act` is run once. `left_out` is
+    /// the answer for [`Fate::LeftOut`].
     async fn once<T>(
         &self,
         op: Op,
@@ -297,7 +299,7 @@ impl Objects for Wired<dyn Objects> {
     }
 
     async fn upload(&self, at: &Key) -> Result<Box<dyn port::Upload>> {
-        // Sends no request: `finish` sends a small object.
+        // Beginning an upload sends no request: a small object is sent by `finish`.
         let upload = self.port.upload(at).await?;
         Ok(Box::new(Upload { wire: Wired { wire: self.wire.clone(), port: Arc::new(()) }, at: at.clone(), upload }))
     }

@@ -1,4 +1,5 @@
-//! Runs the suite in an AWS account: creates what the suite needs, and deletes all of it whatever the result.
+//! Runs the contract suite in an AWS account. The bucket and the database that it creates are deleted whatever the
+//! result.
 
 use aws_sdk_glue::types::DatabaseInput;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
@@ -14,10 +15,10 @@ use turntable::{
 
 use super::{Difference, Subject, judge};
 
-/// The prefix of every name that the suite creates. Nothing else is ever deleted.
+/// The prefix that every bucket's name must have, so that the suite can never delete another bucket.
 pub const PREFIX: &str = "turntable-contract-";
 
-/// A bucket and a Glue database with their contents.
+/// The names of a bucket and of a Glue database, which exist only while the suite runs.
 pub struct Account {
     aws: SdkConfig,
     bucket: String,
@@ -25,7 +26,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// Takes the bucket's name, which starts with [`PREFIX`]. The database has the same name, but with `_` instead of `-`.
+    /// Checks the names without creating anything. The bucket's name must start with [`PREFIX`]; the database has the
+    /// same name with `_` instead of `-`.
     pub fn new(aws: SdkConfig, name: &str) -> Result<Account, String> {
         let own = name.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty());
         let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -37,8 +39,8 @@ impl Account {
         Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_") })
     }
 
-    /// Creates the bucket and the database, checks every clause, and deletes everything. Returns all faults. Touches nothing
-    /// if either exists already.
+    /// Creates the bucket and the database, checks every clause, and deletes both. Returns all faults. If the bucket or
+    /// the database exists already, touches neither.
     pub async fn run(&self, differences: &[Difference]) -> Vec<String> {
         let mut faults = match self.vacant().await {
             Ok(()) => match self.make().await {
@@ -51,7 +53,7 @@ impl Account {
         faults
     }
 
-    /// Fails if the bucket or the database exists, or if the check itself fails.
+    /// Fails if the bucket or the database exists, or if AWS doesn't say whether they do.
     pub async fn vacant(&self) -> Result<(), String> {
         let taken = |what: &str| Err(format!("{what} exists already: choose another name, or delete it with --delete"));
         let bucket = aws_sdk_s3::Client::new(&self.aws).head_bucket().bucket(&self.bucket).send().await;
@@ -70,7 +72,7 @@ impl Account {
 
     async fn make(&self) -> Result<(), String> {
         let region = self.aws.region().map(|region| region.as_ref()).unwrap_or_default();
-        // S3 rejects a location constraint only for this region.
+        // S3 rejects a location constraint in this region, and only here.
         let place = (region != "us-east-1").then(|| {
             let place = BucketLocationConstraint::from(region);
             CreateBucketConfiguration::builder().location_constraint(place).build()
@@ -84,15 +86,15 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns messages
-    /// about what may be left.
+    /// Deletes the bucket and the database with their contents. Tries every step, even after a failure, and returns a
+    /// message about each thing that may be left.
     pub async fn delete(&self) -> Vec<String> {
         let mut left = Vec::new();
         left.extend(self.empty().await.err());
         let bucket = aws_sdk_s3::Client::new(&self.aws).delete_bucket().bucket(&self.bucket).send().await;
         left.extend(bucket.err().map(|error| format!("bucket {} may be left: {error:?}", self.bucket)));
         left.extend(self.drop_tables().await.err());
-        // The tables go first: when a database is deleted, Glue deletes its tables only later.
+        // The tables go first: Glue deletes a database's tables only some time after the database.
         let database = aws_sdk_glue::Client::new(&self.aws).delete_database().name(&self.database).send().await;
         left.extend(database.err().map(|error| format!("database {} may be left: {error:?}", self.database)));
         left

@@ -24,7 +24,7 @@ clauses! {
     tells_of_registered_partitions
 }
 
-/// Returns the input for a table that has its own location.
+/// Returns the input for a table with a location of its own.
 pub(super) fn input(subject: &Subject, name: &str) -> TableInput {
     let at = subject.folder("tables").folder(name);
     let column = Column::builder().name("id").r#type("bigint").build().unwrap();
@@ -43,7 +43,7 @@ impl Subject {
         self.catalog.table(&self.table(name)).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
     }
 
-    /// Updates the table, and sends the version that was read.
+    /// Updates the table, sending the version in `read`.
     pub(super) async fn update(&self, read: &Table, input: TableInput) -> Update {
         self.catalog.update(&self.database, input, version(read)).await.unwrap()
     }
@@ -53,7 +53,7 @@ fn version(table: &Table) -> &str {
     table.version_id().expect("a VersionId")
 }
 
-/// Returns the table's input with another owner.
+/// Returns the input for an update that changes only the owner.
 fn owned(table: &Table, owner: &str) -> TableInput {
     let mut input = glue::unchanged(table);
     input.owner = Some(owner.into());
@@ -68,8 +68,8 @@ async fn creates_once(subject: Arc<Subject>) {
     assert_eq!((after.owner(), after.version_id()), (first.owner(), first.version_id()));
 }
 
-/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one with
-/// `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
+/// `UpdateTable` takes `VersionId`, "the version ID at which to update the table contents", and rejects a stale one
+/// with `ConcurrentModificationException`: <https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html>.
 async fn updates_the_version_that_was_read(subject: Arc<Subject>) {
     let first = subject.make(input(&subject, "versions")).await;
     assert_eq!(subject.update(&first, owned(&first, "a")).await, Update::Done);
@@ -95,13 +95,13 @@ async fn updates_once_in_a_race(subject: Arc<Subject>) {
     assert_eq!(subject.read("race").await.owner(), Some(done[0].as_str()));
 }
 
-/// AWS doesn't document this, but others have observed it there. Nothing relies on it.
+/// AWS doesn't document this first version, but it has been observed there. Turntable doesn't rely on it.
 async fn begins_at_version_0(subject: Arc<Subject>) {
     let table = subject.make(input(&subject, "begins")).await;
     assert_eq!(version(&table), "0", "the first VersionId");
 }
 
-/// `SkipArchive`: "By default, UpdateTable always creates an archived version of the table before updating it."
+/// Without `SkipArchive`, "UpdateTable always creates an archived version of the table before updating it."
 async fn archives_no_version_that_is_skipped(subject: Arc<Subject>) {
     let Behind::Glue(glue) = &subject.behind else { return };
     let table = subject.make(input(&subject, "archive")).await;
@@ -110,7 +110,7 @@ async fn archives_no_version_that_is_skipped(subject: Arc<Subject>) {
     assert_eq!(versions.expect("GetTableVersions").table_versions().len(), 1, "versions of the table");
 }
 
-/// Fields that `TableInput` doesn't name are lost.
+/// An update drops every field that its `TableInput` doesn't set.
 async fn replaces_the_whole_table(subject: Arc<Subject>) {
     let mut full = input(&subject, "replaced");
     full.description = Some("kept by nobody".into());
@@ -145,7 +145,7 @@ async fn deletes_what_may_be_gone(subject: Arc<Subject>) {
     subject.make(input(&subject, "deleted")).await;
 }
 
-/// "For Hive compatibility, this is folded to lowercase when it is stored":
+/// A table's name: "For Hive compatibility, this is folded to lowercase when it is stored",
 /// <https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html>.
 async fn folds_names_to_lower_case(subject: Arc<Subject>) {
     let mixed = input(&subject, "Folded");
@@ -153,7 +153,7 @@ async fn folds_names_to_lower_case(subject: Arc<Subject>) {
     assert_eq!(subject.read("folded").await.name(), "folded");
 }
 
-/// A page of the listing has at most 100 tables.
+/// `GetTables` returns at most 100 tables per page.
 async fn lists_tables_by_prefix_and_in_pages(subject: Arc<Subject>) {
     const MANY: usize = 105;
     let name = |n: usize| format!("listed_{n:03}");

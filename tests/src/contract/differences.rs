@@ -1,4 +1,4 @@
-//! Known differences between the emulators and AWS. The clauses say where AWS documents its behaviour.
+//! Known differences between the emulators and AWS. The clauses cite AWS's documentation.
 
 use super::Difference;
 

@@ -1,5 +1,5 @@
-//! Glue: every settable field of a table is stored as it was sent, and survives an update that copies it. These are the fields
-//! of `TableInput`: <https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html>.
+//! Glue: every settable field of a table is stored as it was sent, and survives an update that copies it. The fields
+//! are those of `TableInput`: <https://docs.aws.amazon.com/glue/latest/webapi/API_TableInput.html>.
 
 use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
@@ -21,7 +21,8 @@ clauses! {
     keeps_the_texts_of_a_view
 }
 
-/// Checks that `of` reads the same value from the input, from the created table, and after an update that copies the table.
+/// Checks that `of` reads the same value from the input, from the created table, and after an update that copies the
+/// table.
 async fn keeps<T: PartialEq + Debug>(subject: &Subject, given: TableInput, of: impl Fn(&TableInput) -> T) {
     let (name, expected) = (given.name.clone(), of(&given));
     let table = subject.make(given).await;

@@ -1,8 +1,8 @@
-//! What Turntable relies on AWS to do: one suite of clauses about S3 and the Glue Data Catalog. It runs against the in-memory
-//! implementations, two emulators, and AWS itself.
+//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3 and the Glue Data Catalog. The suite
+//! runs against the in-memory implementations, two emulators, and AWS itself.
 //!
-//! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the symptom and the
-//! source. A difference that no longer shows is a failure too.
+//! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the
+//! symptom and the source. A recorded difference that no longer shows is a failure too.
 
 pub mod account;
 mod catalog;
@@ -26,7 +26,7 @@ use turntable::{
 
 use crate::{catalog as memory_catalog, memory};
 
-/// An implementation, and the buckets and databases that the suite uses in it.
+/// An implementation under test, and the buckets and databases that the suite uses in it.
 pub struct Subject {
     pub objects: Arc<dyn Objects>,
     pub catalog: Arc<dyn GlueApi>,
@@ -41,7 +41,7 @@ pub struct Subject {
     behind: Behind,
 }
 
-/// Access to what the suite needs beyond the ports.
+/// The implementation itself, for what the suite needs beyond the ports.
 enum Behind {
     Memory(Arc<memory_catalog::Memory>),
     Glue(aws_sdk_glue::Client),
@@ -61,7 +61,7 @@ impl Subject {
         }
     }
 
-    /// Takes Turntable's own clients.
+    /// Returns AWS or an emulator, called through Turntable's own clients.
     pub fn aws(aws: &SdkConfig, bucket: &str, database: &str) -> Subject {
         Subject {
             objects: Arc::new(S3::new(aws)),
@@ -74,7 +74,7 @@ impl Subject {
         }
     }
 
-    /// Returns a clause's own folder.
+    /// Returns the folder that a clause has to itself.
     fn folder(&self, name: &str) -> Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{name}/") }
     }
@@ -84,13 +84,13 @@ impl Subject {
     }
 }
 
-/// One promise: a function that panics when the promise is broken.
+/// One promise by AWS, as a function that panics when the promise is broken.
 pub struct Clause {
     pub name: &'static str,
     holds: fn(Arc<Subject>) -> BoxFuture<'static, ()>,
 }
 
-/// Builds the list of a module's clauses from the names of their functions.
+/// Builds a module's list of clauses from the names of their functions.
 macro_rules! clauses {
     ($($name:ident)*) => {
         pub(super) const CLAUSES: &[super::Clause] =
@@ -108,13 +108,14 @@ pub fn all() -> impl Iterator<Item = &'static Clause> {
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     pub clause: &'static str,
-    /// A part of the message with which the clause fails. A failure with another message is a fault.
+    /// A part of the clause's panic message. A failure with another message is a fault.
     pub shows: &'static str,
     /// The emulator's behaviour, and where its source or AWS's documentation shows it.
     pub source: &'static str,
 }
 
-/// Checks every clause, and returns the faults. There are none if exactly the clauses with a known difference fail.
+/// Checks every clause, and returns the faults. There are none if exactly the clauses with a known difference fail,
+/// each with the message that its difference expects.
 pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> {
     let subject = Arc::new(subject);
     let mut faults: Vec<String> = differences
@@ -123,7 +124,7 @@ pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> 
         .map(|difference| format!("{}: no such clause", difference.clause))
         .collect();
     for clause in all() {
-        // A panic ends only the task.
+        // Each clause runs in its own task, so that a panic ends only that task.
         let broken = tokio::spawn((clause.holds)(subject.clone())).await.err().map(said);
         let known = differences.iter().find(|difference| difference.clause == clause.name);
         faults.extend(fault(clause.name, broken, known));

@@ -23,7 +23,8 @@ clauses! {
     creates_once_in_a_race
 }
 
-/// `PutObject` with `If-None-Match: *`: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+/// `PutObject` with `If-None-Match: *`:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
 async fn puts_once_and_gets(subject: Arc<Subject>) {
     let (objects, at) = (&subject.objects, subject.folder("put"));
     let key = at.key("a.json");
@@ -64,11 +65,11 @@ async fn reads_ranges_and_streams_of_one_etag(subject: Arc<Subject>) {
     fails(objects.stream(&at.key("missing"), &etag).await.map(|_| ()), Kind::Conflict, &at.key("missing"));
 }
 
-/// Names that have broken URLs or XML documents in other programs.
+/// Names that other programs have failed to encode in URLs or XML documents.
 pub(super) const NAMES: [&str; 11] =
     ["a b", "a+b", "a%20b", "a%2Bb", "a&b<c>\"'", "日本語/利用者", "x=1/y=2", "a//b", "~!*()", "ポ", "100%"];
 
-/// Keys survive being encoded in URLs and XML documents.
+/// Keys survive encoding in URLs and XML documents.
 async fn keeps_every_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("names"));
     let mut names = NAMES;
@@ -98,7 +99,7 @@ async fn lists_in_order_and_in_pages(subject: Arc<Subject>) {
     for put in puts.collect::<Vec<_>>() {
         assert_eq!(put.await.unwrap().unwrap(), Put::Created);
     }
-    // A sibling folder whose name starts the same isn't listed.
+    // A sibling folder whose name has the same beginning isn't listed.
     let sibling = Location { bucket: at.bucket.clone(), prefix: at.prefix.replace("list/", "list-2/") };
     objects.put_new(&sibling.key("x"), "x".into()).await.unwrap();
 
@@ -106,7 +107,7 @@ async fn lists_in_order_and_in_pages(subject: Arc<Subject>) {
     let expected: Vec<Key> = (0..MANY).map(|n| at.key(&format!("{n:04}"))).collect();
     assert_eq!(all.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), expected);
     assert_eq!(objects.list(&at, Some(&expected[2])).await.unwrap(), all[3..]);
-    // `after` need not exist.
+    // `after` need not be an existing key.
     assert_eq!(objects.list(&at, Some(&at.key("1003x"))).await.unwrap(), all[1_004..]);
     assert_eq!(objects.list(&at, Some(&at.key("z"))).await.unwrap(), []);
 }
@@ -123,7 +124,8 @@ async fn names_a_missing_bucket(subject: Arc<Subject>) {
     assert_eq!(error.message(), expected);
 }
 
-/// S3 accepts a newline, a control character that XML 1.0 can represent: "Object key naming guidelines" in the S3 user guide.
+/// S3 accepts a newline, a control character that XML 1.0 can represent: "Object key naming guidelines" in the S3 user
+/// guide.
 async fn keeps_a_newline_in_a_name(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("newline"));
     let key = at.key("a\nb");

@@ -51,7 +51,7 @@ async fn replaces_once_in_a_race(subject: Arc<Subject>) {
     }
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>
+/// `DeleteObject` with `If-Match`: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html>.
 async fn deletes_what_is_unchanged(subject: Arc<Subject>) {
     let (objects, at) = (&subject.objects, subject.folder("delete"));
     let key = at.key("a b+日.csv");
@@ -155,7 +155,7 @@ async fn copies_every_name(subject: Arc<Subject>) {
     fails(objects.copy(&missing, OTHER, &at.key("b")).await, Kind::Conflict, &missing);
 }
 
-/// An ETag that no object here has.
+/// An ETag that none of the suite's objects has.
 const OTHER: &str = "0123456789abcdef0123456789abcdef";
 
 /// `x-amz-copy-source-if-match`: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>.
@@ -167,7 +167,8 @@ async fn copies_only_what_is_unchanged(subject: Arc<Subject>) {
     assert_eq!(objects.head(&to).await.unwrap(), None);
 }
 
-/// `CopyObject` accepts `If-None-Match: *`, as `PutObject` does: the same page.
+/// `CopyObject` accepts `If-None-Match: *`, as `PutObject` does:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>.
 async fn copies_nothing_over_what_is_there(subject: Arc<Subject>) {
     let (objects, at) = (&*subject.objects, subject.folder("copy-taken"));
     let (from, to) = (at.key("from"), at.key("to"));

@@ -46,7 +46,7 @@ pub struct Lake {
     random: Arc<AtomicU64>,
 }
 
-/// The wire that all calls use: it counts them and decides their fates.
+/// The wire over which every call to S3 and Glue goes. It counts the calls and decides their fates.
 #[derive(Clone, Default)]
 pub struct Wire {
     pub calls: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ pub struct Wire {
     /// The call at which the process dies, and whether that call takes effect.
     pub dies: Option<(usize, bool)>,
     pub takes: Option<Duration>,
-    /// What another writer does just before this call.
+    /// A call's number, and what another writer does just before that call.
     pub meanwhile: Option<(usize, Arc<dyn Fn() + Send + Sync>)>,
     /// A seed that decides how many other tasks run during a call.
     pub turns: Option<Arc<AtomicU64>>,
@@ -105,7 +105,7 @@ impl Default for Lake {
 }
 
 impl Lake {
-    /// Creates a lake. `more` is added to the inbox's options.
+    /// Creates a lake. `more` is added to the inbox's options in datasets.toml.
     pub fn with(more: &str) -> Lake {
         let lake = Lake {
             objects: memory::Objects::default(),
@@ -119,7 +119,7 @@ impl Lake {
         lake
     }
 
-    /// Adds lines to the dataset's entry.
+    /// Adds lines to the dataset's entry in datasets.toml.
     pub fn configure_dataset(&self, more: &str) {
         let text = self.get("s3://lake/datasets.toml").unwrap();
         self.objects.put("s3://lake/datasets.toml", [text, more.to_owned().into()].concat());
@@ -190,7 +190,7 @@ impl Lake {
         self.refresh_on(self.wire()).await
     }
 
-    /// Delivers a queue message.
+    /// Invokes `optout` with a message from its queue. Panics if the message isn't acknowledged.
     pub async fn nudge(&self, wire: Wire) {
         let event = serde_json::from_str(include_str!("../../../events/optout-sqs.json")).unwrap();
         let answer = serde_json::to_value(self.handle(wire, event).await.unwrap()).unwrap();
@@ -271,17 +271,17 @@ impl Lake {
         self.objects.body(key)
     }
 
-    /// Returns every row of a generation, read by its manifest: id, state, second.
+    /// Returns every row in the files that a generation's manifest lists: id, state, and time in Unix seconds.
     pub fn rows(&self, generation: &Generation) -> Vec<(i64, Out, i64)> {
         rows::of(&self.objects, &self.paths(), generation)
     }
 
-    /// Returns every row of the live table.
+    /// Returns every row of the live table, or none if there is no table.
     pub fn table(&self) -> Vec<(i64, Out, i64)> {
         self.live().map(|live| self.rows(&live)).unwrap_or_default()
     }
 
-    /// Returns each object in `_rejected/`: the drop's name, and its rejected records.
+    /// Returns the contents of each object in `_rejected/`: the drop's name, and its rejected records.
     pub fn rejected(&self) -> Vec<(String, Vec<Rejected>)> {
         let keys = self.objects.keys().into_iter().filter(|key| key.contains("/_rejected/"));
         keys.map(|key| {

@@ -13,7 +13,8 @@ use turntable::{
     manifest::Manifest,
 };
 
-/// Returns every row of a generation, read by its manifest and sorted by id: id, state, second.
+/// Returns every row in the files that a generation's manifest lists, sorted by id: id, state, and time in Unix
+/// seconds.
 pub fn of(objects: &memory::Objects, paths: &TablePaths, generation: &Generation) -> Vec<(i64, ConsentState, i64)> {
     let at = paths.manifest(generation);
     let manifest = Manifest::from_json(&at, generation, &objects.body(&at.to_string()).unwrap()).unwrap();
@@ -26,7 +27,7 @@ pub fn of(objects: &memory::Objects, paths: &TablePaths, generation: &Generation
     rows
 }
 
-/// Returns every row of a file, in the file's order.
+/// Returns every row of a Parquet file, in the file's order: id, state, and time in Unix seconds.
 pub fn read(file: Bytes) -> Vec<(i64, ConsentState, i64)> {
     let mut rows = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {

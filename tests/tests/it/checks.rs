@@ -21,7 +21,7 @@ fn checked(checks: &str) -> Rig {
     Rig::with(&format!("checks = {{ {checks} }}"))
 }
 
-/// Exports this CSV and flips to it.
+/// Exports this CSV, and flips to the new generation.
 async fn publish(rig: &Rig, csv: &str) -> Generation {
     let generation = rig.export_csv(csv).await;
     assert_eq!(rig.flip(&generation).await.unwrap().outcome, Outcome::Committed);
@@ -32,14 +32,14 @@ fn audit_tables(rig: &Rig) -> Vec<String> {
     rig.catalog.names().into_iter().map(|name| name.table).filter(|name| name.starts_with("turntable_audit_")).collect()
 }
 
-/// Returns the message of a rejection, which an operator gets as the answer.
+/// Returns the message of a rejection, as an operator gets it. Panics if the error is of another kind.
 fn rejected(error: &Error) -> &str {
     assert_eq!(error.kind(), Kind::Rejected);
     error.message()
 }
 
-/// Delivers the event for a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is reported
-/// once, and not retried.
+/// Delivers the event for a candidate that is rejected, and returns the reasons. A rejection isn't an error: it is
+/// reported once, and not retried.
 async fn turned_down(rig: &Rig, candidate: &Generation) -> String {
     let answer = rig.deliver(candidate).await.unwrap();
     assert_eq!(answer.outcome, Outcome::Rejected);
@@ -131,7 +131,8 @@ async fn the_audit_table_is_dropped_after_every_failure() {
             let generation = rig.export_csv(CSV).await;
             rig.catalog.on(op, call, fault);
             let answer = rig.flip(&generation).await;
-            // If creating the audit table fails, the flip fails; if dropping it fails, the flip doesn't.
+            // If creating the audit table fails, the flip fails. If dropping the table fails, the flip succeeds all the
+            // same.
             match op {
                 Op::Create => assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable),
                 _ => assert_eq!(answer.unwrap().outcome, Outcome::Committed),
@@ -179,7 +180,7 @@ async fn a_flip_that_loses_the_race_queries_athena_once() {
 
 const CANARY: &str = "canary = \"SELECT count(*) > 0 FROM {table}\"";
 
-/// Makes one generation live and exports the next. The next one's canary will return `answer`.
+/// Makes one generation live, and exports the next. From then on, the canary's query returns `answer`.
 async fn before_the_canary(answer: &'static str) -> (Rig, Generation, Generation) {
     let rig = checked(CANARY);
     let first = publish(&rig, CSV).await;
@@ -203,7 +204,8 @@ async fn a_true_canary_is_recorded_and_queried_once() {
 
 #[tokio::test]
 async fn a_failed_canary_rolls_the_table_back() {
-    // Without a fault, with each reply lost, after a conflict with our own echo, and after a harmless update by another writer.
+    // Without a fault, with each reply lost, after a conflict with our own echo, and after a harmless update by another
+    // writer.
     for fault in [None, Some(Fault::LoseReply), Some(Fault::Echo), Some(Fault::Overtake)] {
         let (rig, first, next) = before_the_canary("false").await;
         if let Some(fault) = fault {
@@ -248,7 +250,7 @@ async fn a_failed_canary_leaves_drift_alone() {
     });
     assert!(turned_down(&rig, &next).await.ends_with(&format!("canary: {next} has been replaced since")));
     assert_eq!(rig.live(), Some(first));
-    // There is the flip's record, and no second one.
+    // The flip itself sent the only update: there was no flip back.
     assert_eq!(rig.catalog.calls(Op::Update), 1);
 }
 
@@ -296,7 +298,7 @@ async fn a_created_table_has_no_way_back() {
 async fn a_failed_canary_goes_back_to_an_unmanaged_table() {
     let (rig, first, _) = before_the_canary("true").await;
     let table = rig.catalog.get(&rig.table).unwrap();
-    // The table is unmanaged, from before Turntable.
+    // The table is unmanaged: its location is from before Turntable.
     let other = checked(CANARY);
     let flat = "s3://lake/schemas/users/blue".parse().unwrap();
     other.catalog.put("dmp", tests::catalog::moved(&table, &flat));
@@ -333,7 +335,8 @@ async fn a_concurrent_hold_keeps_live_and_a_rollback_runs_no_canary() {
     assert_eq!(rig.live(), Some(newest));
 }
 
-/// Makes a generation live, adds a comment to the table's `id` column, and exports a candidate with these columns.
+/// Makes a generation live under this `schema` policy, adds a comment to the table's `id` column, and exports a
+/// candidate with these columns.
 async fn evolving(policy: &str, columns: &str, csv: &str) -> (Rig, Generation, Generation) {
     let rig = Rig::default();
     let schema = format!("schema = \"{policy}\"");

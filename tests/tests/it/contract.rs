@@ -1,4 +1,5 @@
-//! The contract suite, which checks what Turntable relies on AWS to do: in memory, on MiniStack and on moto.
+//! Runs the contract suite, which checks the behaviour of AWS that Turntable relies on: in memory, on MiniStack and on
+//! moto.
 
 use std::path::Path;
 
@@ -28,7 +29,7 @@ async fn ministack_differs_as_listed() {
     let (emulator, own) = (emulator().await, account());
     let account = Account::new(emulator.sdk_config(&own), &format!("{PREFIX}ministack")).unwrap();
     none(&account.run(MINISTACK).await);
-    // Everything is deleted, although clauses failed.
+    // Everything is deleted, even though clauses failed.
     account.vacant().await.unwrap();
 
     // The suite leaves an existing bucket alone.

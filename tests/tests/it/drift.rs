@@ -1,5 +1,5 @@
-//! Drift: somebody outside moves the table. `flip` detects it, and repairs it if the dataset says so. A repair never undoes a
-//! flip by Turntable.
+//! Drift: somebody outside Turntable moves the table. `flip` detects the drift, and repairs it if the dataset says so.
+//! A repair never undoes a flip by Turntable.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ async fn changed(rig: &Rig) -> Flipped {
     rig.ask(event).await.unwrap()
 }
 
-/// Moves the table as Terraform does when its state is older: it sends every field, but no version.
+/// Moves the table as Terraform does with an outdated state: sends every field, but no version.
 fn moved(rig: &Rig, location: &str) {
     let table = rig.catalog.get(&rig.table).unwrap();
     rig.catalog.put("dmp", tests::catalog::moved(&table, &location.parse().unwrap()));
@@ -73,7 +73,7 @@ async fn a_repair_goes_back_and_is_on_record() {
         let last = rig.flips().pop().unwrap();
         assert_eq!((last.by, last.to, last.from.unwrap().to_string()), (FlipOrigin::Repair, green, to));
         assert_eq!((changed(&rig).await.reasons.len(), rig.records()), (0, 3), "once");
-        // The next export continues from there.
+        // The next export continues from the repaired table.
         let next = rig.export().await;
         assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
         assert_eq!(changed(&rig).await.reasons.len(), 0);
@@ -110,7 +110,7 @@ async fn a_rollback_whose_record_was_lost_is_not_repaired_and_comes_on_record() 
     assert_eq!((rig.live(), rig.records()), (Some(blue), 2));
     assert_eq!((changed(&rig).await.reasons.len(), rig.live()), (0, Some(blue)));
 
-    // A running export doesn't undo it either, and the next flip first writes the record.
+    // A running export doesn't undo the rollback either, and the next flip first writes the rollback's record.
     let next = rig.export().await;
     assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed);
     let flips = rig.flips();
@@ -131,8 +131,8 @@ async fn an_operator_can_accept_drift() {
     }
 }
 
-/// Runs exports, late events, rollbacks and drift detection concurrently, without drift. Nothing is ever repaired, and in the
-/// end the last flip's generation is live.
+/// Runs exports, late events, rollbacks and drift detection concurrently, without drift. Nothing is ever repaired, and
+/// in the end the last flip's generation is live.
 #[tokio::test]
 async fn a_repair_never_undoes_turntables_own_flip() {
     for seed in 0..400 {
@@ -156,7 +156,7 @@ async fn a_repair_never_undoes_turntables_own_flip() {
                 let objects = Disturbed::default();
                 let objects = if lost { objects.refuse("_flips/") } else { objects };
                 let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
-                // A rejection, a stale candidate or a lost race is fine.
+                // Any answer is right: the candidate may be rejected or stale, or the flip may lose a race.
                 tasks.spawn(async move { drop(flip::handle(env, request).await) });
                 let env = rig.env();
                 let event: Value = serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap();

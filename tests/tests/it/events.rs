@@ -1,4 +1,4 @@
-//! The folder events/ has one event for each trigger, and each parses as the expected request.
+//! The folder events/ has one event for each trigger, and each event parses as the expected request.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -61,10 +61,10 @@ fn flips() -> Vec<(&'static str, Flip)> {
     ]
 }
 
-/// The request for the status of all datasets.
+/// The file with the request for the status of all datasets.
 const ALL: &str = "flip-status-all.json";
 
-/// Returns the requests to sweep: file, dataset, and whether it is a dry run.
+/// Returns the files with requests to sweep, each with the dataset and whether it is a dry run.
 fn sweeps() -> Vec<(&'static str, (Option<String>, bool))> {
     vec![("sweep.json", (None, false)), ("sweep-dry-run.json", (Some("users".into()), true))]
 }

@@ -14,7 +14,8 @@ fn message(received: u32, body: &str) -> Value {
     json!({ "messageId": "m", "receiptHandle": "receipt", "body": body, "attributes": attributes })
 }
 
-/// Returns how many messages SQS must redeliver, and what became of the messages.
+/// Handles a message with these faults. Returns how many messages SQS must redeliver, and what became of each failed
+/// message.
 async fn settled(rig: &Rig, objects: Disturbed, message: Value) -> (usize, Vec<String>) {
     let env = rig.env_on(rig.catalog.port(), objects.on(&rig.objects));
     let answer = rig.export_with(env, json!({ "Records": [message] })).await.unwrap();
@@ -40,7 +41,7 @@ async fn a_transient_failure_is_redelivered_twice_and_then_goes_to_the_dead_lett
     assert_eq!(settled(&rig, fine, message(3, body)).await, (0, vec![]));
 }
 
-/// Another run with the same name has already written the first file.
+/// An export conflicts if another run with the same generation name has already written the first file.
 #[tokio::test]
 async fn a_conflict_with_another_run_is_redelivered_too() {
     let body = "{\"dataset\":\"users\"}";

@@ -1,6 +1,6 @@
-//! Drift: somebody outside Turntable has moved the table. `flip` detects it, and repairs it if the dataset says so. Nothing
-//! that Turntable does is ever mistaken for drift, wherever it is interrupted, overtaken or killed.
-//! `TURNTABLE_DRIFT_SCHEDULES` says how many schedules each of the two random tests runs (400).
+//! Drift: somebody outside Turntable has moved the table. `flip` detects the drift, and repairs it if the dataset says
+//! so. Nothing that Turntable does is ever mistaken for drift, wherever it is interrupted, overtaken or killed.
+//! `TURNTABLE_DRIFT_SCHEDULES` is the number of schedules in each of the two random tests (400).
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use turntable::{
 
 use crate::wire::Wire;
 
-/// Returns Glue's event for a changed table: events/flip-glue.json.
+/// Returns Glue's event about a changed table: events/flip-glue.json.
 fn changed() -> Value {
     serde_json::from_str(include_str!("../../../events/flip-glue.json")).unwrap()
 }
@@ -39,7 +39,7 @@ async fn flipped(more: &str) -> (Arc<Rig>, Generation, Generation) {
     (rig, blue, green)
 }
 
-/// Moves the table as Terraform and the console do: without `VersionId` and without a record.
+/// Moves the table as Terraform and the console do: sends no `VersionId` and writes no record.
 fn moved(rig: &Rig, to: &str) {
     let mut table = rig.catalog.get(&rig.table).unwrap();
     table.storage_descriptor.as_mut().unwrap().location = Some(to.into());
@@ -108,7 +108,7 @@ async fn an_unmanaged_table_is_ignored() {
     assert_eq!((answer.outcome, answer.live), (Outcome::Status, None));
 }
 
-/// Turntable's own actions.
+/// What Turntable itself may do to the table.
 #[derive(Debug, Clone, Copy)]
 enum Deed {
     /// A fresh candidate's event arrives.

@@ -1,7 +1,8 @@
-//! The integration tests, in one program. Each module is a family: `cargo test --workspace --test it chain::` runs one family.
+//! The integration tests, in one program. Each module is a family: `cargo test --workspace --test it chain::` runs one
+//! family.
 //!
-//! All families share this process. So a test must not change the environment, the current directory or the panic hook, and
-//! servers that several tests share are statics.
+//! All families share this process, so a test must not change the environment, the current directory or the panic hook.
+//! Servers that several tests share are statics.
 
 mod architecture;
 mod chain;

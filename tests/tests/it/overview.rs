@@ -35,7 +35,7 @@ async fn publish(rig: &Rig, name: &str) -> Generation {
     generation
 }
 
-/// Requests the status of all datasets, and returns the answer as a console shows it.
+/// Requests the status of all datasets, and returns the answer as JSON, as a console shows it.
 async fn ask(rig: &Rig) -> Value {
     let told = flip::answer(rig.env(), json!({ "action": "status" })).await.expect("an answer");
     serde_json::to_value(told).unwrap()

@@ -264,7 +264,8 @@ async fn a_table_that_turns_out_to_have_no_rows_can_be_read() {
     assert_eq!(projection(&rig), expected(&rig, &full, ["2024-01-31,2024-01-31", "7,7", "a"]));
 }
 
-/// The source's rows alternate between a thousand partitions. They take 300 MB in Arrow, and only 192 MiB may wait.
+/// The source's rows alternate between a thousand partitions. They take 300 MB in Arrow, but the writer may buffer only
+/// 192 MiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn unordered_rows_beyond_the_buffer_become_one_file_per_partition() {
     const ROWS: usize = 300_000;

@@ -63,7 +63,7 @@ async fn manifest(rig: &Rig, generation: &Generation) -> Manifest {
     Manifest::from_json(&key, generation, &json).unwrap()
 }
 
-/// Exports and flips, and returns whether the object was copied unchanged.
+/// Exports a Parquet object and flips to the generation. Returns whether the object was copied unchanged.
 async fn carried(body: Vec<u8>, columns: &str) -> bool {
     let rig = rig(columns);
     let etag = rig.objects.put("s3://lake/in/a.parquet", body.clone());

@@ -58,7 +58,7 @@ async fn a_flip_changes_the_location_and_nothing_else() {
     rig.catalog.put("dmp", before);
     let was = rig.catalog.get(&rig.table).unwrap();
 
-    // An older flat `…/blue` is adopted, and the next generation is green.
+    // Flips from an older flat `…/blue`: the table is adopted, and the next generation is green.
     let green = rig.export().await;
     assert_eq!(green.colour.to_string(), "green");
     assert_eq!(rig.deliver(&green).await.unwrap().previous.as_deref(), Some("s3://lake/schemas/users/blue/"));
@@ -118,7 +118,7 @@ async fn every_order_of_three_deliveries_of_two_exports_ends_at_the_fresher_one(
         let rig = Rig::default();
         let old = rig.export().await;
         rig.deliver(&old).await.unwrap();
-        // Both see the same live generation, so both have the same colour.
+        // Both exports see the same live generation, so both candidates have the same colour.
         let (first, second) = (rig.export().await, rig.export().await);
         for delivery in 0..6 {
             let generation = if order >> delivery & 1 == 1 { &first } else { &second };
@@ -207,7 +207,7 @@ async fn a_rollback_goes_back_and_only_an_operator_goes_forward_again() {
     let rollback = json!({ "dataset": "users", "action": "rollback", "reason": "wrong names" });
     let back = rig.ask(rollback.clone()).await.unwrap();
     assert_eq!((back.live, back.previous), (Some(blue.to_string()), Some(green.to_string())));
-    // Neither a late duplicate nor a concurrent export undoes it.
+    // Neither a late duplicate nor a concurrent export undoes the rollback.
     for event in [green, running, green] {
         assert_eq!(rig.deliver(&event).await.unwrap().outcome, Outcome::Stale);
     }
@@ -236,7 +236,7 @@ async fn a_flip_that_loaded_before_a_rollbacks_record_does_not_undo_it() {
             Box::pin(async move {
                 looked.notify_one();
                 returned.notified().await;
-                // These are the reads after a lost race.
+                // The listings after a lost race needn't wait.
                 returned.notify_one();
             })
         })
@@ -301,7 +301,7 @@ async fn a_repeated_rollback_makes_up_for_the_fence_that_the_first_one_lacks() {
     let green = rig.export().await;
     rig.deliver(&green).await.unwrap();
     let rollback = json!({ "dataset": "users", "action": "rollback" });
-    // The rollback moves the table, and each of its fences fails.
+    // The rollback moves the table, but each of its fences fails.
     let moves = rig.catalog.calls(Op::Update) + 1;
     (1..=FENCES).for_each(|fence| rig.catalog.on(Op::Update, moves + fence, Fault::Fail));
     let error = rig.ask(rollback.clone()).await.unwrap_err();
@@ -313,14 +313,14 @@ async fn a_repeated_rollback_makes_up_for_the_fence_that_the_first_one_lacks() {
         assert_ne!(version(), before, "a flip that loaded its state before the record may still undo {named}");
         assert_eq!(rig.live(), Some(blue));
     }
-    // If the repeated rollback isn't fenced either, its answer says so.
+    // If the repeated rollback can't fence the table either, its answer says so.
     let next = rig.catalog.calls(Op::Update);
     (1..=FENCES).for_each(|fence| rig.catalog.on(Op::Update, next + fence, Fault::Fail));
     let error = rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap_err();
     assert!(error.message().contains("may still undo it"), "{}", error.message());
 }
 
-/// How many times a fence is tried.
+/// How often a fence is tried before it fails.
 const FENCES: usize = 8;
 
 #[tokio::test]
@@ -410,7 +410,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
     let green = rig.export().await;
     let stray = rig.paths.generation(&green).key("part-00001.parquet");
     rig.objects.put(&stray.to_string(), "PAR1");
-    // The event must not be redelivered, so it gets no error; an operator does.
+    // The event must not be redelivered, so its answer isn't an error. An operator's request gets one.
     assert_eq!(rig.deliver(&green).await.unwrap().outcome, Outcome::Rejected);
     let error = rig.flip(&green).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Rejected);

@@ -29,7 +29,7 @@ async fn story_as_json(page: &Follower) {
     assert_eq!(json["datasets"].as_array().unwrap().len(), 2, "{json}");
 }
 
-/// Uses the page's datasets.toml on a database that has the table it names.
+/// Runs the page's datasets.toml on a database with the table that the file names.
 async fn own_database(page: &Follower, server: &Database) {
     let sql = "CREATE TABLE customers AS SELECT i AS id, 'n' || i AS name, now() AS created_at FROM generate_series(1, 500) AS i";
     let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
@@ -90,7 +90,7 @@ async fn interrupt(mut child: Child) {
     assert!(ended.success(), "{ended}");
 }
 
-/// Returns the output up to the line that says how to end `up`.
+/// Returns what `up` prints, up to the line that says how to end it.
 async fn greeting(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut text = String::new();

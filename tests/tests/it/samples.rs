@@ -1,7 +1,8 @@
-//! This release reads what earlier releases have stored. `tests/samples/VERSION` has each version's samples: its README says
-//! how they are made.
+//! This release reads what earlier releases have stored. `tests/samples/VERSION` has the samples of a version;
+//! `tests/samples/README.md` says how they are made.
 //!
-//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes this version's samples, if there are none.
+//! `TURNTABLE_WRITE_SAMPLES=1 cargo test --workspace --test it samples::` writes this version's samples, and fails if
+//! there are any.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +41,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")
 }
 
-/// Returns the objects in each version's bucket.
+/// Returns each version with the objects in its bucket.
 fn samples() -> Vec<(String, Objects)> {
     let versions = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap());
     let versions = versions.filter(|entry| entry.file_type().unwrap().is_dir());
@@ -56,7 +57,7 @@ fn samples() -> Vec<(String, Objects)> {
     versions.map(version).collect()
 }
 
-/// Returns all files under a folder.
+/// Returns all files in a folder and its sub-folders.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let found = entries.map(|entry| entry.unwrap().path());
@@ -76,7 +77,7 @@ fn has_all(now: &Value, sample: &Value) -> bool {
     }
 }
 
-/// Reads a sample, and checks that nothing is lost: a field that this release no longer knows would be dropped silently.
+/// Reads a sample, and checks that nothing is lost: a field that this release didn't know would be dropped silently.
 fn read<T: DeserializeOwned + Serialize>(at: &Key, json: &[u8]) -> T {
     let read: T = from_json(at, json).unwrap_or_else(|error| panic!("{}", error.report()));
     let (now, sample) = (serde_json::to_value(&read).unwrap(), serde_json::from_slice(json).unwrap());
@@ -84,7 +85,7 @@ fn read<T: DeserializeOwned + Serialize>(at: &Key, json: &[u8]) -> T {
     read
 }
 
-/// Reads a sample by its key, and returns what kind of object it is.
+/// Reads a sample as the kind of object that its key stands for, and returns that kind's name.
 fn read_any(at: &Key, json: &[u8]) -> &'static str {
     let file = at.key.rsplit('/').next().unwrap();
     let folder = at.key.rsplit('/').nth(1).unwrap();
@@ -160,7 +161,7 @@ fn every_object_of_every_release_is_read_and_no_field_of_it_is_lost() {
 
 const BEGIN: i64 = 1_767_225_600;
 
-/// Returns the people in the samples' opt-outs, each with their last state and its time in seconds.
+/// Returns the people in the samples' opt-outs, each with their last state and its time in Unix seconds.
 fn people() -> BTreeMap<i64, (Out, i64)> {
     let mut people: BTreeMap<i64, (Out, i64)> = (0..60).map(|id| (id, (Out::OptedOut, BEGIN))).collect();
     people.extend((10..20).map(|id| (id, (Out::Withdrawn, BEGIN + 86_400))));
@@ -189,7 +190,7 @@ async fn optouts(objects: &Objects) -> Lake {
     lake
 }
 
-/// If a key were put into a different bucket than in the release before, one person would have two rows.
+/// If a release put a key into another bucket than the release before, a person would have two rows.
 #[tokio::test]
 async fn a_merge_into_the_table_of_every_release_keeps_one_row_of_each_person() {
     for (version, objects) in samples() {

@@ -1,6 +1,6 @@
-//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports return then. The in-memory
-//! tests imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is the answer to the
-//! attempt after the one that took effect.
+//! How the AWS SDK retries when an answer is lost, late or a throttling error, and what the ports return then. The
+//! in-memory tests imitate this with [`tests::wire::Fate`]: an error comes after the SDK's last attempt, and `Twice` is
+//! the answer to the attempt after the one that took effect.
 
 use aws_sdk_glue::types::TableInput;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use turntable::{
     port::{Objects, Put, Query, Queue, Update},
 };
 
-/// How many attempts one call makes: `lambda::aws` sets five; S3 keeps the SDK's default of three.
+/// How many attempts the SDK makes for one call: `lambda::retries` sets this for the clients of all services.
 const ATTEMPTS: usize = 5;
 
 async fn service(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> (Service, SdkConfig) {
@@ -104,7 +104,7 @@ async fn the_error_after_the_last_attempt_does_not_say_whether_the_call_took_eff
     let error = S3::new(&config).delete(&[key("a"), key("b")]).await.unwrap_err();
     assert_eq!((error.kind(), s3.seen().len()), (Kind::Unavailable, ATTEMPTS));
 
-    // The port checks once for its mark, to find out whether the call took effect.
+    // The port then looks for its mark once, to find out whether the call took effect.
     let (s3, config) = service(|_, request| match request.line.as_str() {
         line if line.starts_with("HEAD") => xml(404, "NotFound"),
         _ => xml(503, "SlowDown"),
@@ -240,7 +240,7 @@ async fn messages_that_sqs_refuses_fail_the_call() {
     assert!(error.message().ends_with("SQS refused 1 of 2 messages: invoke the function again"), "{}", error.message());
 }
 
-/// Checks each request of a two-part upload, without its query.
+/// The service answers the requests of a two-part upload by their method.
 #[tokio::test]
 async fn an_upload_in_parts_that_is_not_completed_is_aborted() {
     for completion in [xml(400, "InvalidPart"), xml(412, "PreconditionFailed")] {

@@ -15,7 +15,7 @@ pub struct Wire {
     calls: AtomicUsize,
     /// The call at which the process dies: this call and all later ones fail. A deletion is half done.
     dies_at: usize,
-    /// What another writer does just before a call.
+    /// A call's number, and what another writer does just before that call.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
     /// A seed that decides how many other tasks run during a call; 0 means none.
     turns: AtomicU64,
@@ -52,7 +52,7 @@ impl Wire {
         Wire::around(env, dies_at, Some((at, Box::new(on))))
     }
 
-    /// Returns an environment whose calls take random times, and whose process may die at one.
+    /// Returns an environment whose calls take random times, and whose process may die at a call.
     pub fn turning(env: &Environment, seed: u64, dies_at: Option<usize>) -> Environment {
         let (wire, env) = Wire::around(env, dies_at.unwrap_or(usize::MAX), None);
         wire.turns.store(seed | 1, Ordering::Relaxed);

@@ -45,7 +45,7 @@ fn reachable<'a>(file: &'a str, imports: &'a [Import]) -> BTreeSet<&'a str> {
     reached
 }
 
-/// Returns the imports between the files in one crate. A path imports the file of the longest module path in it.
+/// Returns the imports between the files in one crate. A path imports the file of the innermost module that it names.
 /// `mod child;` alone isn't an import. Code under `#[cfg(test)]` is ignored.
 pub fn rust_imports(files: &Files) -> Vec<Import> {
     let mut modules = BTreeMap::new();
@@ -81,7 +81,7 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
                 below = at.pop();
             }
             let (to, declared) = &modules[&at];
-            // A module with `#[path]` is a file in another folder.
+            // A declared module that isn't among the files has a `#[path]` to another folder.
             let is_elsewhere =
                 |three: &[String]| three[0] == "mod" && below.as_ref() == Some(&three[1]) && three[2] == ";";
             if to != from && !declared.windows(3).any(is_elsewhere) {
@@ -92,7 +92,8 @@ pub fn rust_imports(files: &Files) -> Vec<Import> {
     imports.into_iter().collect()
 }
 
-/// Splits Rust code into names, `::` and single punctuation characters, without comments, strings and character literals.
+/// Splits Rust code into names, `::` and single punctuation characters, without comments, strings and character
+/// literals.
 fn tokens(text: &str) -> Vec<String> {
     let (mut tokens, mut rest) = (Vec::<String>::new(), text);
     while let Some(first) = rest.chars().next() {

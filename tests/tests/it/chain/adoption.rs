@@ -1,4 +1,4 @@
-//! Turntable adopts a table that an older job left at the flat `…/TABLE/blue`, without a failed query.
+//! Turntable adopts a table that an older job left at the flat `…/TABLE/blue`, and no query fails meanwhile.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ source = { files = { location = "s3://${BUCKET}/source/users/", columns = { id =
 async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     let chain = Chain::start(SEED).await;
     chain.put("source/users/users.csv", users(2000, 1)).await.unwrap();
-    // The older job's file: any Parquet file with these columns.
+    // Stands in for the older job's file: any Parquet file with these columns would do.
     let seed = generation(&chain.ask("export", &json!({ "dataset": "seed" })).await);
     let file = chain.get(&format!("schemas/seed/{seed}/part-00000.parquet")).await.unwrap();
     chain.put("schemas/users/blue/000000_0.parquet", file).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     assert_eq!(after.parameters, before.parameters);
     assert_eq!((after.description(), after.owner()), (Some("people"), Some("dmp")));
 
-    // Drift back to the flat location isn't another adoption.
+    // Drift back to the flat location doesn't count as another adoption.
     chain.glue.update_table().database_name("dmp").table_input(by_hand(&flat)).send().await.unwrap();
     let late = generation(&chain.ask("export", &json!({ "dataset": "users" })).await);
     let event = manifest_event(&paths, &late);

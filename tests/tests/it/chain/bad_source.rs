@@ -43,7 +43,7 @@ async fn a_row_that_does_not_fit_names_file_line_and_column_and_not_its_value() 
     assert!(!logs.contains(SECRET) && !logs.contains("9223372036854775807"), "{logs}");
     assert_eq!(chain.unfinished_uploads().await, 0);
 
-    // An empty location needs declared columns to become an empty generation.
+    // An empty location becomes an empty generation only if its columns are declared.
     let nothing = "{ files = { location = \"s3://${BUCKET}/nothing/\" } }";
     let (of, message) = failing(&chain, nothing).await;
     let text = chain.named(
@@ -105,7 +105,7 @@ async fn a_database_that_refuses_or_dies_says_so_and_nothing_is_left() {
     assert!(!logs.contains("wrong") && !logs.contains(&format!(":{PASSWORD}@")), "{logs}");
 }
 
-/// Ends the database session in the middle of a copy, when parts of the first file have been uploaded.
+/// Ends the database session in the middle of a copy, once parts of the first file have been uploaded.
 async fn dies(chain: &Chain, url: &str) {
     let port = url.rsplit(':').next().unwrap();
     let query = "SELECT i, md5(i::text) AS a, md5((-i)::text) AS b, CASE WHEN i > 600000 THEN pg_sleep(0.01)::text END AS c \

@@ -1,4 +1,4 @@
-//! Glue tables that must not be flipped: the function rejects them with an error.
+//! Glue tables that must not be flipped: `flip` rejects each with an error.
 
 use aws_sdk_glue::types::{Column, PartitionInput, StorageDescriptor, TableInput};
 use serde_json::json;
@@ -105,7 +105,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     nowhere(&chain).await;
 }
 
-/// Somebody points the table at a generation before anybody requests its flip.
+/// Somebody creates the table in a sub-folder of the candidate, before the flip to the candidate.
 async fn under(chain: &Chain) {
     let hold = json!({ "dataset": "under", "action": "hold", "reason": "the test" });
     chain.ask("flip", &hold).await;
@@ -129,7 +129,7 @@ async fn under(chain: &Chain) {
     assert_eq!(chain.live("under").await.unwrap().to_string(), deeper);
 }
 
-/// Turntable creates tables, but not databases.
+/// Turntable creates tables, but not databases, so a flip into a missing database is an error.
 async fn nowhere(chain: &Chain) {
     let candidate = generation(&chain.ask("export", &json!({ "dataset": "nowhere" })).await);
     let by_hand = json!({ "dataset": "nowhere", "generation": candidate });

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Chain, USERS, generation, users};
 
-/// Makes a `users` dataset of 500 rows live. `more` is added to its entry.
+/// Deploys a stack and makes its dataset `users` live with 500 rows. `more` is added to the dataset's entry. Returns
+/// the stack and the export's answer.
 async fn live(more: &str) -> (Chain, Value) {
     let chain = Chain::start(&format!("{USERS}{more}")).await;
     chain.put("source/users/users.csv", users(500, 1)).await.unwrap();
@@ -61,7 +62,7 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     chain.put("source/users/users.csv", users(510, 2)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", Some(&paths.generation(&first))).await;
-    // The flip's record is written after the flip.
+    // A flip writes its record only after it has moved the table.
     chain.until("two records", async || (chain.keys(&paths.flips().prefix).await.len() == 2).then_some(())).await;
     chain.put("schemas/users/by-hand/notes.txt", "not ours").await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;

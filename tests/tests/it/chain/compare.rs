@@ -1,7 +1,9 @@
-//! Compares a PostgreSQL table with the Athena table that was exported from it: every column's count, min, max and hash.
+//! Compares a PostgreSQL table with the Athena table that was exported from it: every column's count, min, max and
+//! hash.
 //!
-//! Each side renders every value as the same string, with its own SQL. The hash is the MD5 of a column's strings, ordered by
-//! the primary key's strings, or by the whole row's if there is no key. So a value in the wrong row changes the hash.
+//! Each side renders every value as the same string, with its own SQL. The hash is the MD5 of a column's strings,
+//! ordered by the strings of the primary key, or by those of the whole row if there is no key. So a value in the wrong
+//! row changes the hash.
 
 use super::{
     Chain,
@@ -16,11 +18,12 @@ struct Column {
     in_key: bool,
     postgres: String,
     athena: String,
-    /// Whether minimum and maximum compare the values rather than their strings.
+    /// Whether `min` and `max` compare the values. Otherwise they compare the strings.
     ordered: bool,
 }
 
-/// Returns a description of each difference. Panics on a type that has no rendering here.
+/// Returns a description of each difference between the PostgreSQL table `from` and the Athena table `to`. Panics on a
+/// type that has no rendering here.
 pub async fn compare(url: &str, chain: &Chain, from: &str, to: &str) -> Vec<String> {
     let columns = columns(url, from).await;
     let sides = sides(&columns);
@@ -29,7 +32,7 @@ pub async fn compare(url: &str, chain: &Chain, from: &str, to: &str) -> Vec<Stri
     differences(&columns, &postgres[0], &athena)
 }
 
-/// Returns the names and values of all differences.
+/// Returns a line for each aggregate that differs: its name, and its value on both sides.
 fn differences(columns: &[Column], postgres: &Row, athena: &Row) -> Vec<String> {
     assert_eq!((postgres.len(), athena.len()), (1 + 4 * columns.len(), 1 + 4 * columns.len()));
     let name = |at: usize| match at.checked_sub(1) {
@@ -80,7 +83,7 @@ fn sides(columns: &[Column]) -> Sides {
     Sides { postgres: postgres.join(", "), athena: athena.join(", ") }
 }
 
-/// Returns the columns, with domains replaced by their base types.
+/// Returns a table's columns, with each domain replaced by its base type.
 async fn columns(url: &str, table: &str) -> Vec<Column> {
     let sql = format!(
         "WITH RECURSIVE base AS (
@@ -116,7 +119,8 @@ async fn columns(url: &str, table: &str) -> Vec<Column> {
         .collect()
 }
 
-/// Returns SQL for PostgreSQL and for Athena that renders a value as the same string.
+/// Returns SQL for PostgreSQL and for Athena that renders a value as the same string, or `None` if the type isn't a
+/// scalar.
 fn scalar(name: &str, of: &str, kind: &str, modifier: &str) -> Option<[String; 2]> {
     let c = format!("\"{name}\"");
     let cast = format!("CAST({c} AS varchar)");

@@ -31,7 +31,8 @@ async fn a_long_query_outlives_fifty_flips_and_sweeps_exactly_if_drain_is_longer
     assert!(hasty.is_err_and(|missing| missing.contains("NoSuchKey")), "the test proves nothing");
 }
 
-/// Reads one file of the live generation, waits for the flips and sweeps, and reads the rest.
+/// Does what a long query does: reads one file of the live generation and, after [`FLIPS`] flips with a sweep after
+/// each, the other files.
 async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     let export = json!({ "dataset": dataset });
     let first = generation(&chain.ask("export", &export).await);
@@ -52,8 +53,8 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
         live = next;
         deleted += sweep(chain, dataset, &live).await;
     }
-    // With a drain of an hour, no sweep deletes anything. Without it, each sweep deletes the replaced generation; if the flip's
-    // record was not written yet, the next sweep does.
+    // With a drain of an hour, no sweep deletes anything. Without a drain, each sweep deletes the generation that was
+    // just replaced, or leaves it to the next sweep if the flip's record isn't written yet.
     assert!(if dataset == "hasty" { deleted >= FLIPS - 1 } else { deleted == 0 }, "{deleted} generations were swept");
     for file in later {
         read(chain, &paths.generation(&first).key(&file.key).key).await?;
@@ -61,7 +62,7 @@ async fn long_query(chain: &Chain, dataset: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a sweep, and returns how many generations it deleted.
+/// Runs a sweep, checks that it spares the live generation, and returns how many generations it deleted.
 async fn sweep(chain: &Chain, dataset: &str, live: &Generation) -> usize {
     let swept = chain.ask("sweep", &json!({ "dataset": dataset })).await;
     let items = swept["deleted"].as_array().unwrap();
@@ -75,7 +76,7 @@ async fn read(chain: &Chain, key: &str) -> Result<Vec<u8>, String> {
     Ok(body.collect().await.map_err(|error| error.to_string())?.to_vec())
 }
 
-/// Returns CSV that hardly compresses.
+/// Returns CSV with `rows` rows of pseudo-random tokens, which hardly compress.
 fn tokens(rows: u64) -> String {
     let mut csv = String::from("id,token\n");
     let mut token: u64 = 1;

@@ -1,4 +1,4 @@
-//! How the emulator itself starts.
+//! Starting the emulator on a port that is taken.
 
 use std::net::TcpListener;
 

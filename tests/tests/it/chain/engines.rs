@@ -1,5 +1,5 @@
-//! Athena and Glue as engines on the real chain: UNLOAD on the Athena endpoint, PySpark for the Glue job, and both engines'
-//! events over the event bus.
+//! Athena and Glue as engines on the real chain: UNLOAD on the Athena endpoint, PySpark for the Glue job, and both
+//! engines' events over the event bus.
 
 use std::{path::Path, process::Stdio};
 
@@ -25,7 +25,7 @@ async fn chain(datasets: &str, parameters: &[(&str, &str)]) -> Chain {
     chain
 }
 
-/// Makes `users` live with `rows` rows.
+/// Exports `users` with `rows` rows, and waits until they are live.
 async fn with_users(chain: &Chain, rows: u64) {
     chain.put("source/users/users.csv", users(rows, 1)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
@@ -47,7 +47,7 @@ async fn a_query_is_unloaded_and_goes_live_by_events_alone() {
         let next = chain.next("joined", before.as_ref()).await;
         assert_eq!(next, generation(&started));
         before = chain.live("joined").await;
-        // The event is delivered again, late.
+        // Delivers the event again, late.
         let event = ended(started["run"].as_str().unwrap());
         assert_eq!(chain.ask("export", &event).await["outcome"], "nothing");
     }
@@ -63,7 +63,7 @@ async fn a_query_is_unloaded_and_goes_live_by_events_alone() {
     assert_eq!(cells(found), ["100"]);
 }
 
-/// Returns events/export-athena.json for another query.
+/// Returns the event in events/export-athena.json, but about the query `run`.
 fn ended(run: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/export-athena.json")).unwrap();
     event["detail"]["queryExecutionId"] = run.into();
@@ -154,7 +154,7 @@ async fn a_pyspark_job_builds_a_generation() {
     chain.put("source/orders/2024-01.csv", orders).await.unwrap();
     let started = chain.ask("export", &json!({ "dataset": "orders" })).await;
     assert_eq!(started["outcome"], "started", "{started}");
-    // A second request finds the run by its argument.
+    // A second request finds the run by the location in the job's arguments.
     let again = chain.ask("export", &json!({ "dataset": "orders" })).await;
     assert_eq!((&again["outcome"], &again["run"]), (&json!("running"), &started["run"]));
     assert_eq!(chain.next("orders", None).await, generation(&started));

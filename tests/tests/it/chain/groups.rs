@@ -1,4 +1,5 @@
-//! Groups: three tables in one PostgreSQL database, from one snapshot to one run in Athena.
+//! Groups: three tables of one PostgreSQL database are exported from one snapshot, and Athena sees them flip as one
+//! run.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ async fn record(chain: &Chain) -> Record {
     serde_json::from_slice(&chain.get(RECORD).await.unwrap()).unwrap()
 }
 
-/// Returns the tables' locations.
+/// Returns the live location of each member's table.
 async fn live(chain: &Chain) -> Vec<Option<Location>> {
     futures::future::join_all(MEMBERS.iter().map(|table| chain.live(table))).await
 }
@@ -106,7 +107,7 @@ async fn members_of_a_group_flip_together() {
     answered(&chain, &rejected[2], Outcome::Rejected).await;
     is_live(&chain, &first).await;
     sql::run(&url, "INSERT INTO orders SELECT id FROM users").await;
-    // So does an unreadable member, although the others are written first.
+    // An unreadable member stops the group too, although the other members are written first.
     let manifests = async || {
         let keys = chain.keys("schemas/").await;
         keys.into_iter().filter(|key| key.contains("/_manifests/")).collect::<Vec<_>>()
@@ -156,7 +157,8 @@ async fn tables_of_mariadb_that_belong_together_are_of_one_snapshot() {
     orders.abort();
 }
 
-/// `flip` died after the first of three `UpdateTable`s. Its redelivered event finishes the run, or the next run does.
+/// `flip` has died after the first of three `UpdateTable`s. Its redelivered event finishes the run, or the next run
+/// does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flip_that_died_between_two_tables_is_finished() {
     let server = sql::start().await;
@@ -191,7 +193,8 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
     }
 }
 
-/// Writes what `flip` has written at that point, and moves the first table.
+/// Leaves what a `flip` that died after its first `UpdateTable` leaves: the group's record with the flip in flight, and
+/// one moved table.
 async fn died_midway(chain: &Chain, run: &[Generation]) {
     let found = record(chain).await;
     let mut to = found.live.clone().unwrap();
@@ -215,7 +218,8 @@ async fn died_midway(chain: &Chain, run: &[Generation]) {
     update.version_id(table.version_id().unwrap()).send().await.unwrap();
 }
 
-/// `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
+/// Measures how long the members of a group are on different runs while they flip. `GROUP` says how many members there
+/// are (3): `GROUP=30 cargo test --workspace --test it chain::groups::between_the_flips -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn between_the_flips() {

@@ -1,5 +1,5 @@
-//! Malicious drops, keys and names on the real chain: each gets a clear answer, uses bounded memory, and doesn't hold up
-//! anything else.
+//! Malicious drops, keys and names on the real chain: each gets a clear answer, uses bounded memory, and doesn't hold
+//! up anything else.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ use super::{
 const HEADER: &str = "user_id,state,occurred_at\n";
 const REST: &str = "opted_out,2026-01-01T00:00:00Z\n";
 
-/// The most resident memory that `optout` may use, in MB of 2²⁰ bytes. The function has 3,008.
+/// The limit that the tests set on `optout`'s resident memory, in MB of 2²⁰ bytes. The deployed function has 3,008.
 const MOST: f64 = 512.0;
 
 fn gz(text: &[u8]) -> Vec<u8> {
@@ -107,7 +107,7 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
             Value::Null,
         ),
     ];
-    // Puts more drops than are read at the same time.
+    // These are more drops than a refresh reads at the same time.
     let bomb = zst(HEADER, "x", 64 << 20, 20);
     for number in 0..64 {
         chain.put(&format!("inbox/optouts/bomb-{number}.csv.zst"), bomb.clone()).await.unwrap();
@@ -163,7 +163,8 @@ source = { files = { location = "s3://${BUCKET}/source/会員 +%20/", columns = 
     assert!(logs.iter().all(|line| line["level"] != "ERROR"), "{logs:#?}");
 }
 
-/// Column names that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower case.
+/// Column names that would end an identifier, a literal or a statement if they weren't quoted. Glue's names are lower
+/// case.
 const COLUMNS: [&str; 6] = [
     "a\" from dmp.secret --",
     "b'; drop table dmp.users; --",

@@ -34,7 +34,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     let swept = chain.ask("sweep", &json!({})).await;
     assert!(swept.to_string().contains("; repaired"), "{swept}");
     assert_eq!(chain.live("users").await, Some(paths.generation(&green)));
-    // The next sweep checks a table that has just been repaired.
+    // Whatever the sweep that repaired the table has left, the next sweep deletes.
     chain.ask("sweep", &json!({})).await;
     let keys = chain.keys("schemas/users/").await;
     assert!(left.iter().all(|key| !keys.contains(key)), "{keys:?}");
@@ -52,7 +52,7 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     chain.until_number(OUT, 3).await;
 }
 
-/// Moves the table as Terraform does when its state is older.
+/// Moves the table as Terraform does with an outdated state.
 async fn moves(chain: &Chain, table: &str, to: &Location) {
     let input = tests::catalog::moved(&chain.table(table).await.unwrap(), to);
     chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
@@ -63,8 +63,8 @@ fn audit_table() -> String {
     format!("turntable_audit_users_{}", LONG_AGO.to_lowercase())
 }
 
-/// Leaves behind an audit's table, records of a flip and of a flip back, and the record of the engine run that built this
-/// generation. Returns the keys.
+/// Leaves behind an audit table, a flip record, a revert intent, and the record of the engine run that built this
+/// generation. Returns the keys of the last three.
 async fn leave(chain: &Chain, built: &Generation) -> [String; 3] {
     let paths = chain.paths("users");
     let storage = StorageDescriptor::builder().location(paths.generation(built).to_string()).build();

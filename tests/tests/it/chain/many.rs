@@ -1,4 +1,4 @@
-//! Nights with many datasets: one with an AWS that rejects one request in ten, and one with ten broken datasets.
+//! Nightly runs of many datasets: one on an AWS that rejects one request in ten, and one with ten broken datasets.
 
 #![allow(clippy::disallowed_methods, reason = "how many there are is the caller's, and a night takes real time")]
 
@@ -16,8 +16,8 @@ use super::{Chain, emulator, manifest_event, sql, sqs, users};
 
 const COLUMNS: &str = r#"columns = { id = "bigint", name = "string", points = "int", joined = "date" }"#;
 
-/// `DATASETS` says how many datasets there are (60), and `REFUSED` how many of every hundred requests to a service are rejected
-/// (10), four fifths of them as throttled. `SEED` decides which ones.
+/// `DATASETS` is the number of datasets (60). `REFUSED` is how many of every hundred requests to a service are rejected
+/// (10), four fifths of them as throttled. `SEED` decides which requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
     let (count, refused, seed) = (count("DATASETS", 60), count("REFUSED", 10), count("SEED", 6));
@@ -63,7 +63,7 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
         assert_eq!(sqs::depth(&chain, url).await, (0, 0), "{queue}, SEED={seed}");
     }
     let swept = Instant::now();
-    // Sweep skips tables that it can't read, and fails in the end; then Lambda retries.
+    // Sweep skips tables that it can't read, and then fails. Lambda would retry it twice, so the test does.
     let mut answer = chain.answer("sweep", &json!({})).await;
     for _ in 0..2 {
         if answer.is_err() {
@@ -89,7 +89,8 @@ async fn a_night_under_throttling_ends_with_every_dataset_live_once() {
 /// redelivered.
 ///
 /// MiniStack 1.5.33 invokes a function once for an EventBridge event. Lambda retries a failed invocation twice
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>); here, this function does that.
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>), so this function redelivers
+/// events in its place.
 async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usize) {
     let queue = &chain.outputs["ExportQueueUrl"];
     let (started, mut quiet, mut again) = (Instant::now(), (0, 0), 0);
@@ -108,7 +109,8 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
         if flips.len() >= tables && done {
             return (flips, again);
         }
-        // A running flip waits at most a few seconds between attempts.
+        // A running flip waits at most a few seconds between attempts. So no flip is running after 30 seconds without a
+        // new one.
         quiet = if flips.len() == quiet.0 { (quiet.0, quiet.1 + 1) } else { (flips.len(), 0) };
         if done && quiet.1 == 60 {
             for (table, name) in waiting {
@@ -118,7 +120,7 @@ async fn settled(chain: &Chain, tables: usize) -> (BTreeMap<String, usize>, usiz
             }
             quiet.1 = 0;
         }
-        // A failed message is redelivered after one minute and after five.
+        // The limit allows for two redeliveries of a failed message, after one minute and after five.
         assert!(started.elapsed().as_secs() < 420 + tables as u64, "{} of {tables} are live", flips.len());
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
@@ -191,7 +193,7 @@ async fn ten_broken_datasets_delay_no_others_and_each_is_reported_once() {
     assert_eq!((&swept["more"], swept["kept"].as_array().map(Vec::len)), (&Value::Bool(false), Some(10)), "{swept}");
 }
 
-/// Returns the datasets that the metric for rejections counts, in order.
+/// Returns the datasets that the metric for rejections counts, sorted, each as often as it is counted.
 async fn rejected(chain: &Chain) -> Vec<String> {
     let lines = chain.logs("flip", 0).await.unwrap();
     let counted = lines.iter().filter(|line| line["Rejected"] == 1.0);
@@ -200,7 +202,7 @@ async fn rejected(chain: &Chain) -> Vec<String> {
     datasets
 }
 
-/// Returns the datasets in a function's dead-letter queue, in order.
+/// Returns the datasets of the messages in a function's dead-letter queue, sorted.
 async fn letters(chain: &Chain, function: &str) -> Vec<String> {
     let url = &chain.outputs[&format!("{function}DeadLettersUrl")];
     let (mut datasets, request) = (Vec::new(), json!({ "QueueUrl": url, "MaxNumberOfMessages": 10 }));

@@ -1,5 +1,5 @@
-//! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event that
-//! an alarm needs is there. Only AWS can show that CloudWatch turns the lines into metrics.
+//! The functions' metrics on the real chain: every line follows the rules of the embedded metric format, and each event
+//! that an alarm needs is there. Only AWS can show that CloudWatch turns the lines into metrics.
 
 #![allow(clippy::disallowed_methods, reason = "the lines are as old as the real clock says")]
 
@@ -38,7 +38,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
     assert_eq!(status["unflip"], told["reasons"][0]);
     let swept = chain.ask("sweep", &json!({})).await;
     assert_eq!(swept["notes"][0], told["reasons"][0], "{swept}");
-    // An operator rolls it back.
+    // An operator goes back to the generation that was live before the drift.
     chain.ask("flip", &json!({ "dataset": "users", "action": "rollback", "generation": green })).await;
     chain.ask("sweep", &json!({})).await;
 
@@ -55,6 +55,7 @@ async fn every_function_logs_the_metrics_of_alarms_and_dashboards() {
 }
 
 /// Draws the stack's dashboard with `infra/local/dashboard.py`, into the file that `DASHBOARD` names if it is set.
+/// Returns the SVG.
 pub async fn dashboard(chain: &Chain) -> String {
     let emulator = super::emulator().await;
     let drawn = concat!(env!("CARGO_TARGET_TMPDIR"), "/dashboard.svg");
@@ -91,7 +92,7 @@ async fn metrics(chain: &Chain, function: &str) -> BTreeMap<String, Vec<f64>> {
 /// The CloudWatch units that Turntable uses.
 const UNITS: [&str; 3] = ["Seconds", "Bytes", "Count"];
 
-/// Returns the metrics in a line. Panics if the line breaks the rules in
+/// Returns the metrics in a line. Panics if the line breaks the rules of the embedded metric format:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
 fn checked(line: &Value) -> Vec<(String, f64)> {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

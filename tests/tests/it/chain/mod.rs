@@ -54,12 +54,12 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use turntable::layout::{Generation, Location, TableName, TablePaths};
 
-/// The maximum number of stacks at the same time.
+/// The maximum number of stacks that tests use at the same time.
 const MAX_STACKS: usize = 3;
-/// How long a wait may last: an order of magnitude more than the longest wait takes.
+/// How long a test waits before it fails: about ten times the longest successful wait.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A deployed stack with the Glue database `dmp`. It ends, with the emulator, when this process ends.
+/// A deployed stack with the Glue database `dmp`. The stack ends with the emulator, when this process ends.
 pub struct Chain {
     pub stack: Stack,
     pub account: String,
@@ -70,7 +70,7 @@ pub struct Chain {
     fired: Mutex<Option<Instant>>,
 }
 
-/// Counts an invocation until it is answered or given up.
+/// Counts an invocation as unanswered until it is dropped, when the answer has come or nobody waits for it any more.
 struct Unanswered<'a>(&'a AtomicUsize);
 
 impl Drop for Unanswered<'_> {
@@ -99,7 +99,7 @@ pub async fn emulator() -> &'static Emulator {
     EMULATOR.get_or_init(start).await
 }
 
-/// Returns an account that no other test has.
+/// Returns the ID of an account that no other test uses.
 pub fn account() -> String {
     static ACCOUNTS: AtomicU64 = AtomicU64::new(100_000_000_001);
     ACCOUNTS.fetch_add(1, Ordering::Relaxed).to_string()
@@ -116,13 +116,13 @@ impl Chain {
         Chain::on(emulator().await, datasets, change).await
     }
 
-    /// Deploys a stack as [`Chain::deploy`] does, on the test's own emulator.
+    /// Deploys a stack as [`Chain::deploy`] does, on this emulator instead of the shared one.
     pub async fn on(emulator: &Emulator, datasets: &str, change: impl FnOnce(&mut Deployment)) -> Chain {
         static TURNS: Semaphore = Semaphore::const_new(MAX_STACKS);
         let turn = TURNS.acquire().await.expect("it is never closed");
         let account = account();
-        // In MiniStack 1.5.33, a new function replaces functions with the same name in all accounts, so each stack has its own
-        // names.
+        // In MiniStack 1.5.33, a new function replaces functions with the same name in all accounts, so each stack has
+        // its own names.
         let mut deployment = Deployment { stack: format!("turntable-{account}"), ..Deployment::in_account(&account) };
         change(&mut deployment);
         let deployed = emulator.deploy(&deployment).await;
@@ -139,7 +139,7 @@ impl Chain {
         self.put("datasets.toml", self.datasets_file(entries)).await.expect("datasets.toml");
     }
 
-    /// Returns a datasets.toml with these entries.
+    /// Returns the text of a datasets.toml with these entries.
     pub fn datasets_file(&self, entries: &str) -> String {
         let defaults = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://${BUCKET}/schemas\"\n";
         self.named(&format!("{defaults}{entries}"))
@@ -193,7 +193,8 @@ impl Chain {
         }
     }
 
-    /// Waits until another location than `before` is live.
+    /// Waits until a location other than `before` is live, and returns its generation. Panics if that takes longer than
+    /// `PATIENCE` or can no longer happen.
     pub async fn next(&self, table: &str, before: Option<&Location>) -> Generation {
         let what = format!("another generation of {table} than {before:?}");
         let find = async || self.live(table).await.filter(|now| Some(now) != before);
@@ -201,12 +202,14 @@ impl Chain {
         self.paths(table).parse_generation(&now).unwrap_or_else(|| panic!("{now} is no generation"))
     }
 
-    /// Waits until `find` returns something, and returns that.
+    /// Waits until `find` returns a value, and returns that value. Panics if that takes too long; the message names
+    /// `what`.
     pub async fn until<T>(&self, what: &str, find: impl AsyncFn() -> Option<T>) -> T {
         self.until_or(what, find, async || None).await
     }
 
-    /// Waits as [`Chain::until`] does, but gives up early if `refusal` finds why `find` will never return anything.
+    /// Waits as [`Chain::until`] does, but also gives up once `refusal` keeps returning a reason why `find` will never
+    /// return a value.
     async fn until_or<T>(
         &self,
         what: &str,
@@ -267,13 +270,13 @@ impl Chain {
     }
 }
 
-/// Returns the name of a table in the database `dmp`.
+/// Returns the full name of a table in the database `dmp`.
 pub fn table(name: &str) -> TableName {
     TableName { database: "dmp".into(), table: name.into() }
 }
 
-/// Checks that no query failed, and that each saw all rows of one of these folders. The last folder, which is live when the
-/// reader finishes, must have been seen.
+/// Checks that no query failed, and that each saw all rows of one of these folders. The last folder, which is live when
+/// the reader finishes, must have been seen.
 pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert_eq!((tally.failed, tally.mixed), (0, 0), "{:?}", tally.complaints);
     for ((_, folder), counts) in &tally.seen {
@@ -284,7 +287,7 @@ pub fn saw_whole_generations(tally: &Tally, folders: &[(String, u64)]) {
     assert!(tally.seen.keys().any(|(_, folder)| folder == last), "{:?}", tally.seen);
 }
 
-/// Returns the EventBridge event for a manifest: events/flip-s3.json with another object.
+/// Returns the EventBridge event for a manifest: the event in events/flip-s3.json, but about this object.
 pub fn manifest_event(paths: &TablePaths, generation: &Generation) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).expect("JSON");
     let key = paths.manifest(generation);
@@ -299,7 +302,7 @@ pub fn generation(answer: &Value) -> Generation {
     text.parse().expect("a generation")
 }
 
-/// Returns CSV with `rows` users. `day` changes their names.
+/// Returns CSV with `rows` users. `day` is a part of their names.
 pub fn users(rows: u64, day: u32) -> String {
     let mut csv = String::from("id,name,points,joined\n");
     for id in 1..=rows {

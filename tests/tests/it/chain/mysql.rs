@@ -38,7 +38,7 @@ async fn every_value_is_the_same_in_athena() {
         assert_eq!(compare(server, &chain, "chain_mysql", table).await, Vec::<String>::new(), "{table}");
     }
 
-    // The comparison finds differences.
+    // Checks that the comparison would find differences.
     run(server, "UPDATE chain_mysql.kinds SET mood = 'sad', half = half + 1 WHERE id = 3").await;
     let changed = compare(server, &chain, "chain_mysql", "kinds").await;
     let names: Vec<&str> = changed.iter().map(|difference| difference.split(' ').next().unwrap()).collect();
@@ -53,7 +53,8 @@ async fn every_value_is_the_same_in_athena() {
     assert_eq!(chain.ask("export", &json!({ "dataset": "kinds" })).await["nulled"], json!({ "day": 1 }));
 }
 
-/// Compares the whole sample database Chinook, if the environment variable TURNTABLE_CHINOOK names its dump.
+/// Compares the whole sample database Chinook with Athena, if the environment variable TURNTABLE_CHINOOK names its
+/// dump.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_table_of_chinook_is_the_same_in_athena() {
     let Some(dump) = std::env::var_os("TURNTABLE_CHINOOK") else {
@@ -93,7 +94,8 @@ pub fn datasets(server: &Mariadb, schema: &str, tables: &[impl AsRef<str>]) -> S
     tables.iter().map(|table| entry(table.as_ref())).collect()
 }
 
-/// Returns the columns that differ, by count or by the MD5 of their strings ordered by the primary key.
+/// Returns the columns that differ between MariaDB and Athena, by count or by the MD5 of their strings ordered by the
+/// primary key.
 async fn compare(server: &'static Mariadb, chain: &Chain, schema: &str, table: &str) -> Vec<String> {
     let columns = format!(
         "SELECT column_name, data_type, column_type, column_key = 'PRI' FROM information_schema.columns

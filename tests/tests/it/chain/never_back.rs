@@ -10,7 +10,7 @@ use super::{
     users,
 };
 
-/// Returns how many refreshes to run. `REFRESHES=1000` takes minutes.
+/// Returns how many refreshes to run: `REFRESHES`, or 60. A thousand take minutes.
 fn refreshes() -> u64 {
     std::env::var("REFRESHES").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
@@ -30,7 +30,7 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
     let reader = async {
         let mut polls = 0_u64;
         while !done.load(Ordering::SeqCst) {
-            // The answer lacks everybody who was out before the query started.
+            // The answer must lack everybody who was out before the query started.
             let gone = out.load(Ordering::SeqCst);
             let sql = format!("SELECT count(*), count_if(id <= {gone}) FROM dmp.users_protected");
             let row = chain.query(&sql).await;
@@ -45,7 +45,8 @@ async fn opted_out_people_never_come_back_and_no_query_fails() {
         let mut swapped = 0_u64;
         for person in 1..=people {
             chain.drop(&format!("{person}.csv"), &format!("{person},opted_out,2026-01-01T00:00:00Z\n")).await;
-            // This refresh runs beside the one that the drop's event starts. The later of the two finds the drop merged.
+            // This refresh runs beside the one that the drop's event starts. The later of the two finds the drop
+            // merged.
             let answer = chain.ask("optout", &json!({ "dataset": "optouts" })).await;
             assert!(answer["outcome"] == "swapped" || answer["outcome"] == "already_live", "{answer}");
             swapped += u64::from(answer["outcome"] == "swapped");

@@ -1,4 +1,4 @@
-//! An operator's request wins against a running export and late duplicates of old events.
+//! An operator's request wins over a running export and over late duplicates of old events.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use turntable::{
 
 use super::{Chain, USERS, generation, manifest_event, users};
 
-/// How long after an export's start the operator acts. An export takes a few hundred milliseconds here.
+/// How long after an export's start the operator acts, in milliseconds. An export takes a few hundred here.
 const DELAYS: [u64; 4] = [0, 50, 120, 300];
-/// For how many of the newest generations late events arrive.
+/// The number of newest generations whose events are delivered again, late.
 const LATE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn a_rollback_stands_against_a_running_export_and_late_events() {
         known.push(exported);
         answered(&chain, &exported).await;
 
-        // A rollback before the export's snapshot doesn't bind that export.
+        // A rollback from before the export's snapshot doesn't keep the export from going live.
         let last = last_rollback(&chain).await;
         let as_of: Timestamp = manifest(&chain, &exported).await["as_of"].as_str().unwrap().parse().unwrap();
         let stands = last.at >= as_of && last.to == to;
@@ -95,7 +95,7 @@ fn youngest(known: &[Generation]) -> &[Generation] {
     &known[known.len().saturating_sub(LATE)..]
 }
 
-/// Makes another generation live.
+/// Waits until `live` is live, exports another generation, and waits until that is live.
 async fn next(chain: &Chain, known: &mut Vec<Generation>, live: Generation) -> Generation {
     let paths = chain.paths("users");
     chain.until("the first", async || chain.live("users").await.filter(|now| *now == paths.generation(&live))).await;

@@ -1,4 +1,4 @@
-//! Opt-outs, from the end of the put to the query that sees it: S3 event → EventBridge → queue → optout.
+//! Opt-outs, from the put of a drop to the query that sees it: S3 event → EventBridge → queue → optout.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ source = { inbox = { location = "s3://${BUCKET}/inbox/optouts", key = "user_id",
 protects = { users = "id" }
 "#;
 
-/// Returns the dataset without `protects`, for a stack without users.
+/// Removes `protects` from the dataset's entry, for a stack without users.
 pub fn unprotected(datasets: &str) -> String {
     datasets.replace("protects = { users = \"id\" }\n", "")
 }
@@ -41,7 +41,7 @@ impl Chain {
         self.until(&format!("{expected} of {sql}"), async || (self.number(sql).await == expected).then_some(())).await;
     }
 
-    /// Returns how many queue messages haven't been processed.
+    /// Returns how many messages in optout's queue are waiting or in flight.
     pub async fn waiting_nudges(&self) -> u64 {
         let (waiting, in_flight) = sqs::depth(self, &self.outputs["OptoutQueueUrl"]).await;
         waiting + in_flight

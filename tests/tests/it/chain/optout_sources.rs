@@ -11,7 +11,7 @@ use super::{
     sql,
 };
 
-/// Person, state, and the hour of 1 January 2026 in UTC.
+/// Person, state, and hour on 1 January 2026 in UTC.
 type ConsentRecord = (i64, &'static str, u8);
 
 impl Chain {

@@ -1,4 +1,4 @@
-//! Compares the whole sample database Pagila, if the environment variable TURNTABLE_PAGILA names its dump.
+//! Compares the whole sample database Pagila with Athena, if the environment variable TURNTABLE_PAGILA names its dump.
 
 use std::process::Command;
 

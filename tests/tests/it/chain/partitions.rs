@@ -18,7 +18,8 @@ source = { files = { location = "s3://${BUCKET}/source/orders/", columns = { id 
 partition_by = ["dt", "shop", "kind"]
 "#;
 
-/// Returns `rows` rows in each of 1,000 partitions: 5 days, 100 shops, 2 kinds. Neighbouring rows are in different partitions.
+/// Returns CSV with `rows` rows in each of 1,000 partitions: 5 days, 100 shops, 2 kinds. Neighbouring rows are in
+/// different partitions.
 fn orders(rows: u64) -> String {
     let row = |id: u64| {
         let at = id * 617 % PARTITIONS;
@@ -73,7 +74,7 @@ async fn a_reader_of_a_thousand_partitions_sees_only_whole_generations() {
     let (seen, ()) = tokio::join!(reader, writer);
     println!("{FLIPS} flips of {PARTITIONS} partitions under {seen:?} queries of so many rows a partition");
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [1, 2], "queries during {FLIPS} flips");
-    // The endpoint prunes with the projection, which has each column's type.
+    // The endpoint prunes partitions by the projection, which has each column's type.
     let one = chain
         .query("SELECT count(*) FROM dmp.orders WHERE dt = DATE '2024-02-29' AND shop >= 100 AND kind = 'web'")
         .await;

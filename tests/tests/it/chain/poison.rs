@@ -1,4 +1,4 @@
-//! A dataset that can't be built doesn't hold up the others, and its message ends in the dead-letter queue.
+//! A dataset that can't be built doesn't hold up the others, and its message ends up in the dead-letter queue.
 
 use serde_json::json;
 

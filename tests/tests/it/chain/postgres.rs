@@ -46,7 +46,7 @@ async fn every_value_is_the_same_in_athena() {
         assert_eq!(compare(&url, &chain, table, &format!("dmp.{table}")).await, Vec::<String>::new(), "{table}");
     }
 
-    // The comparison finds differences.
+    // Checks that the comparison would find differences.
     sql::run(&url, "UPDATE kinds SET mood = 'sad', half = half + 1 WHERE id = 3; DELETE FROM parts WHERE id = 50")
         .await;
     let changed = compare(&url, &chain, "kinds", "dmp.kinds").await;

@@ -1,5 +1,5 @@
-//! No log contains a row's value, a password or a secret, whether a run succeeds or fails: datasets with planted values go
-//! through everything at the most verbose log level.
+//! No log contains a row's value, a password or a secret, whether a run succeeds or fails: datasets with planted values
+//! go through everything at the most verbose log level.
 
 use serde_json::{Value, json};
 use tests::postgres::Database;
@@ -44,11 +44,11 @@ fn datasets(server: &Database) -> String {
     [
         files("users"),
         "checks = { unique = [\"id\"], sql = [\"SELECT count(*) < 3 FROM {table}\"] }\n".into(),
-        // Athena's error would name the value.
+        // Athena's own error would name the value.
         files("casts"),
         "checks = { sql = [\"SELECT max(CAST(name AS integer)) > 0 FROM {table}\"] }\n".into(),
         postgres("people", "SELECT id, name FROM people"),
-        // So would PostgreSQL's.
+        // PostgreSQL's own error would name the value too.
         postgres("numbers", "SELECT name::int AS n FROM people"),
         "[datasets.by_secret]\nsource = { postgres = { secret = \"dmp/planted\", query = \"SELECT 1\" } }\n".into(),
         optout::OPTOUTS.into(),
@@ -63,7 +63,6 @@ async fn no_planted_value_is_in_any_log() {
     sql::run(&server.url(), &people).await;
     let role = format!("CREATE ROLE planted LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON people TO planted");
     sql::run(&server.url(), &role).await;
-    // The most verbose log level.
     let chain = Chain::deploy(&datasets(&server), |deployment| {
         let parameters = [("OptoutSchedule", "rate(1 day)"), ("LogLevel", "TRACE")];
         deployment.parameters.extend(parameters.map(|(name, value)| (name.into(), value.into())));

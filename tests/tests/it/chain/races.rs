@@ -1,4 +1,4 @@
-//! Concurrent exports, and every event three times, in any order: the freshest generation ends up live.
+//! Concurrent exports, and every event delivered three times in shuffled order: the freshest generation ends up live.
 
 use aws_sdk_glue::types::{StorageDescriptor, TableInput};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     let first = chain.next("users", None).await;
     let paths = chain.paths("users");
 
-    // The hold prevents flips by the emulator's own deliveries.
+    // The hold prevents flips by the events that the emulator itself delivers.
     let hold = json!({ "dataset": "users", "action": "hold", "reason": "the test delivers by itself" });
     assert_eq!(chain.ask("flip", &hold).await["outcome"], "held");
     let mut exported = Vec::new();
@@ -98,8 +98,8 @@ async fn every_event_three_times_in_any_order_ends_with_the_freshest() {
     assert_eq!(chain.live("users").await, Some(paths.generation(&first)));
 }
 
-/// Checks that the records lead from the first generation to the live one: each starts from the target of the record before,
-/// and no target occurs twice.
+/// Checks that the records lead from the first generation to the live one: each starts from the target of the record
+/// before, and no target occurs twice.
 async fn is_consistent(chain: &Chain, first: &Generation, live: &Generation) {
     let paths = chain.paths("users");
     let mut flips: Vec<Flip> = Vec::new();

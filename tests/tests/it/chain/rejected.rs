@@ -62,7 +62,7 @@ async fn each_check_lets_the_good_pass_and_no_reader_ever_sees_the_bad() {
     assert_eq!((overview.datasets.len(), overview.attention.len()), (names.len(), names.len()));
 }
 
-/// Returns what `flip` logged for the manifest's event.
+/// Returns what `flip` logged about the dataset's rejected candidate, or `None` if it hasn't logged that yet.
 async fn rejected(chain: &Chain, dataset: &str) -> Option<Value> {
     let begins = format!("{dataset}: the candidate was rejected");
     let mine = |fields: &Value| fields["error"].as_str().is_some_and(|error| error.starts_with(&begins));

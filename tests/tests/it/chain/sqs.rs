@@ -8,7 +8,7 @@ use tokio::{
 
 use super::Chain;
 
-/// Makes one call in SQS's JSON protocol. The emulator checks no signatures.
+/// Makes one call in SQS's JSON protocol. The signature isn't real: the emulator checks none.
 pub async fn call(chain: &Chain, action: &str, request: Value) -> Value {
     let address = chain.aws.endpoint_url().expect("the emulator's").trim_start_matches("http://");
     let (body, account) = (request.to_string(), &chain.account);

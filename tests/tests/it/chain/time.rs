@@ -42,7 +42,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());
     assert_eq!(chain.unfinished_uploads().await, 0);
 
-    // The timeout applies to a whole group, and its written members aren't published.
+    // The timeout covers all exports of a group, and members that were written before it aren't published either.
     let first = source.replace(query, "SELECT 1 AS i");
     let group = |name: &str, source: &str| format!("[datasets.{name}]\ngroup = \"core\"\nsource = {source}\n");
     chain.datasets(&[group("first", &first), group("users", &source)].concat()).await;
@@ -55,7 +55,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     assert_eq!(chain.unfinished_uploads().await, 0);
 }
 
-/// The message is redelivered after one minute, instead of after the queue's visibility timeout of 90.
+/// The message is redelivered after one minute, instead of after the queue's visibility timeout of 90 minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transient_failure_is_retried_within_minutes() {
     let nowhere = "[datasets.users]\nsource = { postgres = { url = \"postgres://u:p@127.0.0.1:1/d\", query = \"SELECT 1 AS n\" } }\n";

@@ -1,8 +1,8 @@
 //! Tells a slow wait from a hopeless one, so that a failing test doesn't use up its whole patience.
 //!
-//! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is queued
-//! or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused (a candidate was
-//! rejected or an export failed), or the stack has changed nothing for [`STANDSTILL`].
+//! A wait is given up early only while the stack is idle: none of the test's invocations is unanswered, no message is
+//! queued or in flight, no engine runs and no schedule has just fired. Then either the awaited thing has been refused
+//! (a candidate was rejected or an export failed), or the stack has changed nothing for [`STANDSTILL`].
 
 use std::{
     panic::AssertUnwindSafe,
@@ -15,25 +15,27 @@ use turntable::layout::{Generation, Key, Location, TablePaths};
 
 use super::{Chain, PATIENCE, USERS, sqs, users};
 
-/// How long an idle stack may change nothing. An event is answered within a second or two if the machine isn't busy.
+/// How long an idle stack may stay unchanged before a wait is hopeless. An event is answered within a second or two if
+/// the machine isn't busy.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// How often a wait looks for a reason to give up. Most waits end before that happens once.
+/// How often a wait looks for a reason to give up. Most waits end before the first look.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How many looks in a row must find the same refusal.
+/// How many looks in a row must find the same refusal before a wait is hopeless.
 const LOOKS: u32 = 3;
-/// How long a fired schedule may take: the emulator checks for due schedules every ten seconds.
+/// How long the stack counts as busy after the schedule was fired: the emulator checks for due schedules every ten
+/// seconds.
 const SCHEDULED: Duration = Duration::from_secs(20);
 
-/// What the looks in one wait have found.
+/// What a wait's looks have found so far.
 pub struct Looks {
     next: Instant,
     /// A refusal, and how many looks in a row have found it.
     refused: Option<(String, u32)>,
-    /// The stack's state at an earlier look, and the time of that look. It hasn't changed since.
+    /// The state of the stack that every look since this time has found.
     unchanged: Option<(Trace, Instant)>,
 }
 
-/// Everything that an invocation may change.
+/// Everything about a stack that an invocation may change: how many lines are logged, and the keys in the bucket.
 #[derive(PartialEq)]
 struct Trace {
     lines: usize,
@@ -45,7 +47,8 @@ impl Looks {
         Looks { next: Instant::now() + 2 * INTERVAL, refused: None, unchanged: None }
     }
 
-    /// Returns why the wait is hopeless, or `None` if it isn't. `refusal` finds why the awaited thing was refused.
+    /// Returns why the wait is hopeless, or `None` if it isn't or if no look is due. `refusal` returns why the awaited
+    /// thing was refused, if it was.
     pub async fn hopeless(&mut self, chain: &Chain, refusal: &impl AsyncFn() -> Option<String>) -> Option<String> {
         if Instant::now() < self.next {
             return None;
@@ -100,8 +103,8 @@ impl Chain {
         Trace { lines, keys: self.keys("").await }
     }
 
-    /// Returns the log line that says why no location other than `before` goes live: `flip` has rejected the newest candidate,
-    /// or there is none and `export` has failed since `before` was built.
+    /// Returns the log line that says why no location other than `before` goes live: `flip` has rejected the newest
+    /// candidate, or there is none and `export` has failed since `before` was built.
     pub async fn refusal(&self, table: &str, before: Option<&Location>) -> Option<String> {
         let paths = self.paths(table);
         let manifests = self.keys(&paths.manifests().prefix).await;

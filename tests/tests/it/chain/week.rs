@@ -151,7 +151,7 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     page.follow("Logs", 0..1, &[]).await;
     page.finish("tests/tests/it/chain/week.rs");
 
-    // The dashboard shows all of it.
+    // The dashboard shows the whole week.
     let drawn = metrics::dashboard(&chain).await;
     let missing = drawn.matches(">no data<").count();
     assert_eq!(missing, 1, "all but the errors of functions, which the emulator does not count:\n{drawn}");

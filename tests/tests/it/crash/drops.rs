@@ -1,4 +1,4 @@
-//! Parquet drops. A run reads a whole drop before it decodes it. So only calls wait at the gate, never a thread.
+//! Parquet drops. A run reads a whole drop before it decodes it, so only calls wait at the gate, and never a thread.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use turntable::{consent::ConsentState, layout::Key};
 /// 2026-01-01 in Unix seconds.
 const BEGIN: i64 = 1_767_225_600;
 
-/// Returns a drop with these records: id, state, second.
+/// Returns a drop with these records: id, state, and seconds after `BEGIN`.
 pub fn parquet(words: &[(i64, ConsentState, i64)]) -> Bytes {
     let ids = Int64Array::from_iter_values(words.iter().map(|word| word.0));
     let states = StringArray::from_iter_values(words.iter().map(|word| word.1.as_str()));
@@ -46,7 +46,7 @@ pub fn etags(objects: &Objects) -> BTreeSet<String> {
     keys(objects).filter_map(|key| objects.etag(&key.parse::<Key>().ok()?)).collect()
 }
 
-/// Returns every record in every drop.
+/// Returns the latest record of each person in all drops: id → second and state.
 pub fn all(objects: &Objects) -> BTreeMap<i64, (i64, ConsentState)> {
     let mut said = BTreeMap::new();
     for key in keys(objects) {

@@ -1,4 +1,4 @@
-//! Events, and the runs that they start: the function itself, with its ports behind a wire.
+//! Events, and the runs that they start. A run is an invocation of the function itself, with its ports behind a wire.
 
 use std::{fmt, sync::Arc};
 
@@ -72,10 +72,10 @@ impl fmt::Display for Event {
     }
 }
 
-/// A run's outcome, if its answer has one, or its failure.
+/// A run's outcome, if its answer has one, or the error that the run failed with.
 pub type Done = Result<Option<Outcome>>;
 
-/// Runs one invocation.
+/// Invokes the function that the event is for, with its ports behind `wire`.
 pub async fn run(rig: Arc<Rig>, wire: Arc<dyn Wire>, event: Event) -> Done {
     let env = wired(&rig.env(), wire.clone());
     match event {
@@ -127,7 +127,7 @@ async fn optout(env: Environment, event: Value) -> Result<optout::Answer> {
     optout::handle(optout::Optout { env, secrets: None, iam: None, deadline: None }, event).await
 }
 
-/// Turns a batch's answer into a result. A failed message is redelivered.
+/// Returns an error if the answer lists a failed message, because SQS redelivers that.
 fn batch(answer: &Value) -> Done {
     match answer["batchItemFailures"].as_array() {
         Some(failures) if failures.is_empty() => Ok(None),

@@ -1,4 +1,4 @@
-//! The gate at which all calls, from all runs, wait until they are let through.
+//! The gate at which the calls of all runs wait until they are let through.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ impl Gate {
         Arc::new(Line { gate: self.clone(), run })
     }
 
-    /// Returns the waiting calls in a fixed order.
+    /// Returns the waiting calls, sorted by run and call, so that their order doesn't depend on timing.
     pub fn waiting(&self) -> Vec<(usize, Call)> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A dropped call no longer waits.
@@ -31,7 +31,7 @@ impl Gate {
         waiting.iter().map(|waiting| (waiting.run, waiting.call.clone())).collect()
     }
 
-    /// Lets through the call at this place in [`Gate::waiting`].
+    /// Lets through the call at this place in [`Gate::waiting`], and decides its fate.
     pub fn let_through(&self, place: usize, fate: Fate) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
         // The call may have been dropped in between.

@@ -1,5 +1,5 @@
-//! Disturbs a group once, at each of its calls, in every possible way; then repeats the request. The other tests of groups are
-//! in `tests/tests/it/group`.
+//! Disturbs a group's flip once, at each of its calls, in every possible way; then repeats the request. The other tests
+//! of groups are in `tests/tests/it/group`.
 
 use std::sync::{
     Arc, Mutex,
@@ -49,7 +49,7 @@ async fn goes_back() -> Prepared {
     (lake, request, runs)
 }
 
-/// Prepares a lake on which a process died between two tables.
+/// Prepares a lake on which a process died after it had moved the first of the group's tables.
 async fn midway() -> Prepared {
     let (lake, request, runs) = flip().await;
     let calls = disturbed(&lake, &request, None).await.1;
@@ -72,7 +72,7 @@ async fn hold() -> Prepared {
     (lake, json!({ "dataset": "b", "action": "hold", "reason": "we look at it" }), vec![run])
 }
 
-/// The wire of one process, with its fault.
+/// The wire of one process, with the process's fault.
 #[derive(Default)]
 struct Process {
     calls: Mutex<Vec<Call>>,
@@ -107,7 +107,7 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
     let process = Arc::new(Process { fault, ..Process::default() });
     let death = async {
         process.dies.notified().await;
-        // Calls that were sent still arrive.
+        // Calls that the process has sent still arrive.
         for _ in 0..64 {
             yield_now().await;
         }
@@ -120,13 +120,14 @@ async fn disturbed(lake: &Lake, request: &Value, fault: Option<(usize, Fate)>) -
     (lake, calls)
 }
 
-/// Repeats the request and delivers all runs' events. Checks that afterwards one run of all members is live and on record.
+/// Repeats the request, and delivers all runs' events. Checks that afterwards one run of all members is live and on
+/// record, and returns that run.
 async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) -> GroupRun {
     let named = lake.rig.objects.body("s3://lake/schemas/_groups/core.json").and_then(|_| lake.named());
     let is_a_run = named.as_ref().is_none_or(|named| runs.iter().any(|run| run.members == *named));
     assert!(is_a_run, "{when}: readers of the record have a mixture: {named:?}");
     drop(lake.ask(request.clone()).await);
-    // Until then, a late attempt might still move the table.
+    // While updates are denied, the flip isn't over, because a late attempt might still move the table.
     lake.rig.catalog.deny(None);
     drop(lake.ask(request.clone()).await);
     for run in runs {
@@ -145,7 +146,7 @@ async fn settled(lake: &Lake, request: &Value, runs: &[GroupRun], when: &str) ->
         changed["detail"]["tableName"] = json!(dataset);
         let told = lake.ask(changed).await.unwrap().reasons;
         assert!(told.is_empty(), "{when}: drift was reported without drift: {told:?}");
-        // A flip back that died was announced before, so the next flip writes its record.
+        // A flip back that died without its record has written an intent before, so the next flip writes the record.
         let last = flips.iter().rfind(|flip| flip.dataset == *dataset).map(|flip| flip.to);
         let announced = lake.rig.objects.keys().iter().any(|key| key.contains(&format!("/{dataset}/_returns/")));
         assert!(last == Some(*generation) || announced, "{when}: the last flip on record is to {last:?}");

@@ -1,5 +1,6 @@
-//! Every crash: the functions run on in-memory ports, are stopped at every call, disturbed at every call, and run
-//! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the results.
+//! Crashes at every call: the functions run on in-memory ports, are stopped or disturbed at every call, and run
+//! concurrently in any order. ARCHITECTURE.md's invariants are checked after every effect. docs/reliability.md has the
+//! results.
 
 mod drops;
 mod event;

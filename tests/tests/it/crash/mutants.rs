@@ -1,5 +1,5 @@
-//! The harness finds bugs: each mutant has one bug, which breaks a promise. Mutants that need a code change were tried by
-//! hand: see docs/reliability.md.
+//! Checks that the harness finds bugs: each mutant has one bug, which breaks a promise. docs/reliability.md also lists
+//! the mutants that need a change of the code.
 
 use tests::{
     rig::Rig,
@@ -10,7 +10,7 @@ use super::random::{Lakes, Mutant};
 
 const NOTHING: fn(&Rig, &Call) -> bool = |_, _| false;
 
-/// Plays seeds until the mutant breaks `promise`.
+/// Plays seeds until the mutant breaks `promise`. Panics if none of the first 4,000 does that.
 fn breaks(mutant: &Mutant, promise: &str) {
     const SEEDS: u64 = 4000;
     let lakes = Lakes::new();

@@ -1,4 +1,4 @@
-//! Plays concurrent runs, whose calls arrive one after the other.
+//! Plays concurrent runs, whose calls arrive one at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -47,18 +47,18 @@ pub struct Play {
     pub rig: Arc<Rig>,
     pub watch: Watch,
     rest: Arc<Rest>,
-    /// The hash of everything that has arrived, in order.
+    /// The hash of everything that has arrived so far, in order.
     hash: DefaultHasher,
     /// How many effects and reads have arrived.
     pub calls: usize,
-    /// A description of every step, or `None` if none are wanted.
+    /// A description of every step so far, or `None` if nobody wants one.
     pub told: Option<Vec<String>>,
-    /// The calls that the last runs made, in order.
+    /// The calls by the runs of the last [`Play::together`], in order.
     pub seen: Vec<Call>,
-    /// Returns whether a faulty program leaves out a call.
+    /// Whether a faulty program leaves out this call.
     pub leaves_out: fn(&Rig, &Call) -> bool,
-    /// The drops that an application puts during the next runs, in order: before which of all their calls, counted from 0,
-    /// and the drop's records.
+    /// The drops that an application puts during the next runs, in order. Each arrives before the call with this
+    /// number, counted from 0 over all runs, and contains these records.
     pub arriving: VecDeque<(usize, Vec<Record>)>,
     arrived: usize,
 }
@@ -92,7 +92,7 @@ impl Play {
         }
     }
 
-    /// Puts the drops that arrive before the next call, which is the runs' `calls`-th.
+    /// Puts the drops that arrive before the next call, which is the `calls`-th of all runs, counted from 0.
     fn put_arriving(&mut self, calls: usize) {
         while let Some((_, records)) = self.arriving.pop_front_if(|(at, _)| *at <= calls) {
             let name = format!("during-{}", self.arrived);
@@ -113,7 +113,8 @@ impl Play {
         Ok(ended.remove(0))
     }
 
-    /// Plays runs concurrently. `next` chooses which waiting call arrives. An error is a broken promise.
+    /// Plays runs concurrently. `next` chooses which waiting call arrives. Returns how each run ended, or an error that
+    /// describes a broken promise.
     pub async fn together(
         &mut self,
         events: Vec<(Event, Fault)>,
@@ -145,7 +146,7 @@ impl Play {
             let stands = |number: &usize| waiting.iter().any(|(run, _)| run == number);
             let alive = runs.iter().enumerate().filter(|(_, run)| run.ended.is_none()).map(|(number, _)| number);
             if !alive.clone().all(|number| stands(&number)) {
-                // A refresh that lost a race pauses.
+                // A refresh that lost a race pauses, and real time must pass.
                 tokio::time::sleep(Duration::from_micros(200)).await;
                 slept += Duration::from_micros(200);
                 assert!(slept < Duration::from_secs(30), "a run waits for what never comes: {waiting:?}");
@@ -172,12 +173,12 @@ impl Play {
                 self.watch.dies(&run.event);
             }
         }
-        // The runs made fewer calls than expected: the other drops arrive now.
+        // The runs made fewer calls than expected, so the remaining drops arrive now.
         self.put_arriving(usize::MAX);
         Ok(runs.into_iter().filter_map(|run| run.ended).collect())
     }
 
-    /// Plays the end: what failed is redelivered, then each manifest's event, Glue's event, and the schedules.
+    /// Plays the end: what failed is redelivered; then each manifest's event, Glue's event and the schedules follow.
     pub async fn settle(&mut self, ended: Vec<Ended>) -> Result<(), String> {
         for event in ended.into_iter().filter_map(Ended::again) {
             let again = self.alone(event, None).await?;

@@ -1,8 +1,9 @@
-//! Random schedules: two to four concurrent runs, in two rounds. Calls arrive one after the other; a seed decides which one
+//! Random schedules: two to four concurrent runs, in two rounds. Calls arrive one at a time; a seed decides which call
 //! is next, and its fate.
 //!
-//! `TURNTABLE_CRASH_SCHEDULES` says how many schedules run (10,000; `.ci/run` runs 100,000), and `FIRST` is the first seed (0).
-//! `SEED=7 cargo test --workspace --test it crash::random::one_seed -- --nocapture` shows every step of seed 7.
+//! `TURNTABLE_CRASH_SCHEDULES` is the number of schedules (10,000; `.ci/run` runs 100,000), and `FIRST` is the first
+//! seed (0). `SEED=7 cargo test --workspace --test it crash::random::one_seed -- --nocapture` shows every step of seed
+//! 7.
 
 use std::{
     collections::BTreeMap,
@@ -61,7 +62,7 @@ impl Lakes {
         )
     }
 
-    /// Plays a seed's schedule.
+    /// Plays the schedule of a seed. With `tell`, describes every step.
     pub fn play(&self, seed: u64, mutant: &Mutant, tell: bool) -> Played {
         let mut random = Random::new(seed);
         let (name, rig, event) = &self.0[random.below(self.0.len() as u64) as usize];
@@ -180,7 +181,8 @@ async fn meanwhile(play: &mut Play, random: &mut Random, round: u64) {
     }
 }
 
-/// Plays seeds on all cores. Returns what they met, how many calls there were, and the first seed that broke a promise.
+/// Plays seeds on all cores. Returns what they met, how many calls there were, and a seed that broke a promise, with
+/// the message.
 fn play_all(seeds: std::ops::Range<u64>) -> (Met, u64, Option<(u64, String)>) {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get());
     let next = AtomicU64::new(seeds.start);

@@ -1,7 +1,7 @@
 //! A runtime that reports when everything on it is waiting for the clock or for the test.
 //!
-//! Only then may the next call arrive. So a schedule depends only on its seed, although rows are decoded and encoded on
-//! separate threads.
+//! The next call may arrive only at such a moment. So a schedule depends only on its seed, although rows are decoded
+//! and encoded on separate threads.
 
 use std::{
     future::poll_fn,
@@ -18,7 +18,8 @@ use tokio::{runtime::Builder, task::LocalSet};
 
 #[derive(Default)]
 pub struct Rest {
-    /// How many threads are busy. Tokio names a thread when it spawns it, and the thread ends with its work.
+    /// How many threads are busy. A thread counts from when Tokio names it, just before spawning it, until it ends,
+    /// which it does as soon as its work is done.
     threads: AtomicUsize,
     reached: AtomicBool,
     waker: AtomicWaker,

@@ -1,4 +1,4 @@
-//! Scenarios: a prepared lake, and the event that starts the run. To add a scenario, write a function and add a line to
+//! Scenarios: a prepared lake, and the event that starts the run. To add a scenario, write a function and name it in
 //! [`ALL`].
 
 use futures::future::LocalBoxFuture;
@@ -18,7 +18,7 @@ const RETAIN: &str = "retain = { generations = 1, drain = \"1h\", abandoned = \"
 
 pub struct Scenario {
     pub name: &'static str,
-    /// Prepares the lake, without faults.
+    /// Prepares the lake without faults, and returns it with the event.
     pub prepare: fn() -> LocalBoxFuture<'static, (Rig, Event)>,
 }
 
@@ -72,7 +72,7 @@ pub fn has_engine(rig: &Rig) -> bool {
     [ATHENA, GLUE].iter().any(|source| text.contains(source))
 }
 
-/// Returns the key of an unmanaged object in the table's folder.
+/// Returns the key of an object in the table's folder that Turntable doesn't know.
 pub fn stranger(rig: &Rig) -> String {
     rig.paths.location().key("notes.txt").to_string()
 }
@@ -103,7 +103,7 @@ async fn turn(rig: &Rig, rows: usize) -> Generation {
     generation
 }
 
-/// Moves the table as Terraform and the console do: without `VersionId` and without a record.
+/// Moves the table as Terraform and the console do: sends no `VersionId` and writes no record.
 fn moved(rig: &Rig, to: &str) {
     let mut table = rig.catalog.get(&rig.table).unwrap();
     table.storage_descriptor.as_mut().unwrap().location = Some(to.into());
@@ -157,7 +157,7 @@ async fn no_rows() -> (Rig, Event) {
     (rig, Event::Manifest(next))
 }
 
-/// Prepares a table at an older flat location.
+/// Prepares an unmanaged table at the flat location of an older job.
 async fn adoption() -> (Rig, Event) {
     let rig = users("");
     turn(&rig, 3).await;
@@ -263,7 +263,7 @@ async fn merge() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// Prepares a merge whose manifest exists, but which hasn't moved the table.
+/// Prepares a merge that has written its manifest but hasn't moved the table.
 async fn merge_begun() -> (Rig, Event) {
     let rig = optouts();
     refresh(&rig).await;
@@ -308,7 +308,7 @@ async fn merge_after_drift() -> (Rig, Event) {
     (rig, Event::Drop)
 }
 
-/// Creates a rig whose table an engine builds, with one run live.
+/// Creates a rig with a table that an engine builds, and makes one run live.
 async fn built_by(source: &str) -> Rig {
     let rig = users("");
     rig.configure_source(source, RETAIN);
@@ -332,7 +332,7 @@ async fn start_of_a_job() -> (Rig, Event) {
     (built_by(GLUE).await, Event::Export)
 }
 
-/// Creates a rig on which a second run has succeeded, but whose event hasn't arrived.
+/// Creates a rig on which a second run has succeeded, but the event about its end hasn't arrived.
 async fn ended(source: &str) -> Rig {
     let rig = built_by(source).await;
     start(&rig).await;

@@ -33,7 +33,7 @@ pub struct Watch {
     table: Option<Table>,
     /// The target of every location change by Turntable.
     flips: Vec<Generation>,
-    /// How many records there were at the start.
+    /// How many flip records there were at the start.
     recorded: usize,
     was_live: BTreeSet<Generation>,
     /// When each generation was last replaced.
@@ -57,7 +57,7 @@ pub struct Watch {
     pub met: Met,
 }
 
-/// How often events that a good set of schedules must have met occurred.
+/// How often each event occurred that a good set of schedules must have met.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Met {
     pub flips: u64,
@@ -133,7 +133,7 @@ impl Watch {
 
     pub fn ends(&mut self, event: &Event, done: &Done) {
         match done {
-            // A release may have come in between.
+            // A release may have come in between, so the hold itself decides.
             Ok(_) if event.is("hold") => self.held = self.rig.is_held(),
             Ok(Some(Outcome::Committed | Outcome::AlreadyLive)) if event.is("rollback") => {
                 self.met.rollbacks += 1;
@@ -154,7 +154,7 @@ impl Watch {
         self.met.died += 1;
     }
 
-    /// Checks the state after a call by this run, and the call's consequences.
+    /// Checks the lake after a call by this run, according to what the call may have changed.
     pub fn arrived(&mut self, by: &Event, call: &Call) -> Result<(), String> {
         match call.op {
             Op::Update | Op::Create => self.table_written(by),
@@ -210,8 +210,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Checks that this run may make a generation live now. `left` is `None` if there was no table, and so no version that a
-    /// hold could bump: see "What is not promised" in docs/reliability.md.
+    /// Checks that this run may make a generation live now. `left` is `None` if there was no table, and so no version
+    /// that a hold could bump: see "What is not promised" in docs/reliability.md.
     fn may_flip(&mut self, by: &Event, left: Option<Option<Generation>>, live: Generation) -> Result<(), String> {
         let is_there = left.is_some();
         let left = left.flatten();
@@ -320,7 +320,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Checks that nothing is left to do in the end, after all redeliveries and repeated requests.
+    /// Checks that nothing is left to do in the end, once everything has been redelivered or requested again.
     pub fn rests(&self) -> Result<(), String> {
         let records = self.rig.flips();
         for live in &self.flips {
@@ -370,7 +370,7 @@ impl Watch {
         let ends = |generation: &Generation| (is_there(paths.manifest(generation)), is_there(paths.failed(generation)));
         let (mut locations, mut failures) = (BTreeSet::new(), 0);
         for run in self.rig.engine.runs() {
-            // A job may be started twice; its end shows that.
+            // A Glue job may be started twice for one location; then its end is a failure.
             let is_new = locations.insert(run.location.to_string());
             ensure(is_new || matches!(run.run, EngineRun::GlueJob { .. }), || {
                 format!("two queries write to {}", run.location)
@@ -388,7 +388,7 @@ impl Watch {
         ensure(left.is_none(), || format!("{left:?} is pending for ever"))
     }
 
-    /// Checks the records after a run that had the lake to itself.
+    /// Checks that every flip has one record, after a run that had the lake to itself.
     pub fn one_record_a_flip(&self) -> Result<(), String> {
         let (records, flips) = (self.rig.records(), self.recorded + self.flips.len());
         ensure(records == flips, || format!("{records} records of {flips} flips"))

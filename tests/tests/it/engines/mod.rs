@@ -25,7 +25,7 @@ async fn export(rig: &Rig) -> turntable::error::Result<Value> {
     Ok(serde_json::to_value(answer).unwrap())
 }
 
-/// Delivers the event about a run's end, and returns the answer.
+/// Delivers the event about the end of the `at`-th run, and returns the answer.
 async fn hear(rig: &Rig, at: usize) -> Value {
     let answer = rig.export_with(rig.env(), event_of(rig, at)).await.unwrap();
     serde_json::to_value(answer).unwrap()
@@ -58,7 +58,7 @@ async fn an_engine_builds_without_a_waiting_function_and_its_event_continues_the
         assert_eq!((&exported["rows"], &exported["files"]), (&json!(4), &json!(1)));
         let manifest = manifests(&rig).pop().unwrap();
         assert!(manifest.as_of > before && manifest.as_of < manifest.created_at);
-        // The time is from before the start, when it was passed to the engine.
+        // The time is from before the start, because a job gets it as an argument.
         if let Work::GlueJob { arguments, .. } = &rig.engine.runs()[0].work {
             assert_eq!(arguments["--turntable_as_of"], manifest.as_of.to_string());
         }
@@ -117,7 +117,7 @@ async fn a_run_whose_start_was_never_confirmed_is_found_by_its_location() {
         export(&rig).await.unwrap_err();
         rig.engine.succeed(0, 3, &[""]).await;
         assert_eq!(hear(&rig, 0).await["rows"], 3);
-        // A later retry is treated like any other request.
+        // A later retry counts as a new request.
         assert_eq!(export(&rig).await.unwrap()["run"], "run-1");
     }
 }
@@ -205,7 +205,7 @@ async fn partitions_are_counted_before_and_typed_by_athena() {
     assert_eq!(found, [("date", 2), ("string", 2)]);
     assert_eq!(rig.deliver(&manifest.generation).await.unwrap().outcome, Outcome::Committed);
 
-    // The table defines the types of a job's folders, and the values must fit these types.
+    // The partition columns have the table's types, and the values in a job's folder names must fit them.
     rig.configure_source(GLUE, "partition_by = [\"dt\", \"shop\"]");
     for (at, folder, fits) in
         [(1, "dt=2024-02-01/shop=3/", true), (2, "dt=yesterday/shop=3/", false), (3, "dt=2024-02-01/", false)]
@@ -250,7 +250,7 @@ async fn sweep_makes_up_for_a_lost_event() {
 
 #[tokio::test]
 async fn a_runs_leftovers_are_deleted_only_after_its_certain_end() {
-    // A job with a timeout of two hours may run for three; `abandoned` alone would allow one.
+    // A job with a timeout of two hours may run for three; `abandoned` alone would allow only one.
     let rig = support::rig(GLUE, "retain = { abandoned = \"1h\", drain = \"1h\" }");
     export(&rig).await.unwrap();
     rig.engine.succeed(0, 1, &[""]).await;
@@ -278,8 +278,8 @@ fn schedules() -> u64 {
     count("TURNTABLE_ENGINE_SCHEDULES", 400)
 }
 
-/// Requests, early, late and duplicate events, sweeps and their nudges run concurrently; starts are lost, and processes die
-/// anywhere. In the end, every run is settled correctly.
+/// Requests, early, late and duplicate events, sweeps and their nudges run concurrently; starts are lost, and processes
+/// die anywhere. In the end, every run is settled correctly.
 #[tokio::test]
 async fn random_schedules_start_and_settle_each_run_once() {
     let (mut died, mut lost, mut complete, mut failed) = (0, 0, 0, 0);
@@ -331,7 +331,7 @@ async fn random_schedules_start_and_settle_each_run_once() {
                 Some(false) => assert!(manifest.is_none() && is_failed, "seed {seed}: {generation} failed"),
                 None => panic!("seed {seed}: all have ended"),
             }
-            // The request's own failure reports a rejected start.
+            // A rejected start is reported by the failure of the request itself.
             let tells = |record: bytes::Bytes| !String::from_utf8_lossy(&record).contains("SYNTAX_ERROR");
             came_to_nothing += usize::from(record.is_some_and(tells));
             if let Some(manifest) = manifest {
@@ -358,7 +358,7 @@ async fn random_schedules_start_and_settle_each_run_once() {
     assert!(died > 0 && lost > 0 && complete > 0 && failed > 0);
 }
 
-/// Ends all runs without further faults. Their events are lost, and sweep runs twice.
+/// Ends all runs without further faults. Their events are lost, so three sweeps must settle them.
 async fn settle_all(rig: &Rig) {
     for at in 0..rig.engine.runs().len() {
         if rig.engine.runs()[at].ended().is_none() {
@@ -369,7 +369,7 @@ async fn settle_all(rig: &Rig) {
     for _ in 0..3 {
         support::sweep(rig, rig.env()).await.unwrap();
         delivered(rig).await;
-        // Ends the runs that were started only now.
+        // Ends the runs that have been started only now.
         for at in 0..rig.engine.runs().len() {
             if rig.engine.runs()[at].ended().is_none() {
                 rig.engine.succeed(at, 1 + at as i64, &[""]).await;

@@ -15,7 +15,8 @@ pub fn rig(source: &str, more: &str) -> Rig {
     rig
 }
 
-/// Returns the event about a run's end: events/export-athena.json or events/export-glue.json for another run.
+/// Returns the event about the end of the `at`-th run: the one in events/export-athena.json or events/export-glue.json,
+/// but about this run.
 pub fn event_of(rig: &Rig, at: usize) -> Value {
     match &rig.engine.runs()[at].run {
         EngineRun::Athena { id } => athena_event(id),

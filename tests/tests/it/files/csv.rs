@@ -66,8 +66,8 @@ async fn a_later_row_that_breaks_an_inferred_type_says_what_to_do() {
     assert_eq!(read_one("a.csv", csv("2"), "").await.unwrap().rows.len(), 10_001);
 }
 
-/// A file as Excel on Windows saves it, made with Python's cp932: ①, ～, 髙, ㈱, half-width kana, and characters that contain the
-/// byte of a backslash.
+/// A file as Excel on Windows saves it, made with Python's cp932: ①, ～, 髙, ㈱, half-width kana, and characters that
+/// contain the byte of a backslash.
 const CP932: &[u8] = b"\x89\xef\x88\xf5\x94\xd4\x8d\x86,\x8e\x81\x96\xbc,\x94\xf5\x8dl\x0d\x0a\
     1,\xee\xe0\x8b\xb4 \x87@,\x81`\xb6\xc5\x81`\x0d\x0a\
     2,\x8eR\xed\x95 \x83\x5c\x94\x5c\x95\x5c,\x22\x87\x8a\xb1\xca\xde\xdd\xc1\x81A\x5c\xce\xdf\x22\x22\x0d\x0a\

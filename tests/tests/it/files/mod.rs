@@ -51,7 +51,7 @@ async fn open_with(objects: &memory::Objects, toml: &str, on_unrepresentable: On
 
 struct Table {
     typed_by: TypedBy,
-    /// The columns, as `name type, name type`.
+    /// The columns as `name type, name type`.
     columns: String,
     /// Every row's values as strings, with `-` for null.
     rows: Vec<String>,
@@ -82,7 +82,7 @@ async fn rows(opened: Opened) -> Result<Table> {
     Ok(Table { typed_by: opened.typed_by, columns: columns.join(", "), rows })
 }
 
-/// Removes a timestamp column's time zone, because the formatter knows none. All zones here are UTC.
+/// Removes a timestamp column's time zone, which the formatter can't look up. All zones here are UTC.
 fn without_zone(column: &ArrayRef) -> ArrayRef {
     match column.as_any().downcast_ref::<TimestampMicrosecondArray>() {
         Some(times) => Arc::new(times.clone().with_timezone_opt(None::<&str>)),
@@ -99,7 +99,8 @@ async fn read_one(name: &str, body: impl Into<Vec<u8>>, more: &str) -> Result<Ta
     read(&objects, &format!("{PLACE}{more}")).await
 }
 
-/// Returns the error's message. Panics if there is no error, or if its kind isn't `Input`.
+/// Reads a file that must be rejected, and returns the message without the location. Panics if there is no error, or if
+/// its kind isn't `Input`.
 async fn fault(name: &str, body: impl Into<Vec<u8>>, more: &str) -> String {
     let error = read_one(name, body, more).await.err().expect("an error");
     assert_eq!(error.kind(), Kind::Input);

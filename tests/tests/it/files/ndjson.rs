@@ -56,7 +56,7 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
     assert_eq!(read_one("a.json", deep, "").await.unwrap().columns, "x string");
 }
 
-/// Any bytes result in rows or an error. A panic would show up as `Corrupt`.
+/// However many fields a record has, the result is rows or an error. A panic would show up as `Corrupt`.
 #[tokio::test]
 async fn a_record_that_is_too_wide_for_memory_is_an_error() {
     let names = |columns: usize| (0..columns).map(|at| format!("c{at}")).collect::<Vec<_>>();

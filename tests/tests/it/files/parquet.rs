@@ -101,8 +101,8 @@ async fn parquet_of_every_compression_is_read() {
     }
 }
 
-/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. The second
-/// of its two columns is inside a struct.
+/// Returns a file with timestamps as Spark and Hive used to write them: nanoseconds of the day, and the Julian day. Of
+/// its two columns, the second is inside a struct.
 fn int96(values: &[Option<(u64, u32)>]) -> Vec<u8> {
     let message = "message m { optional int96 t; optional group s { optional int96 u; } }";
     let schema = Arc::new(parse_message_type(message).unwrap());
@@ -233,7 +233,8 @@ async fn damaged_parquet_is_an_error_and_no_panic() {
     }
 }
 
-/// Returns a column in the syntax of Parquet's schema text, for a type's name in docs/types.md.
+/// Returns the declaration of an optional column `c` in Parquet's schema language. `of` is a type's name in
+/// docs/types.md.
 fn column(of: &str) -> String {
     let plain = match of {
         "BOOLEAN" => "boolean {}",

@@ -84,7 +84,8 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     let run = lake.run().await;
     lake.rig.catalog.deny(Some(table("b")));
     let error = lake.ask(event(&run, "c")).await.unwrap_err();
-    // While updates to b are denied, a late one could still arrive, so the flip isn't over. Readers see the old run again.
+    // While updates to b are denied, a late one could still arrive, so the flip isn't over. Readers see the old run
+    // again.
     assert_eq!((error.kind(), lake.live()), (Kind::Config, some(&old)), "{}", error.report());
     assert!(error.message().contains("but b could not be moved back"), "{}", error.report());
     assert!(lake.record().flipping.unwrap().back.unwrap().contains("b: dmp.b: UpdateTable is denied"));
@@ -100,7 +101,7 @@ async fn a_table_that_cannot_be_moved_takes_all_back_and_says_so() {
     assert!(back.iter().all(|flip| flip.why.as_ref().is_some_and(|why| why.contains("denied"))));
     assert_eq!(lake.record().went_back.unwrap().run, run.run);
 
-    // The run's event is delivered again, and is rejected; an operator's request overrides that.
+    // The run's event is delivered again and rejected; an operator's request overrides the rejection.
     lake.rejected(&run).await;
     lake.is_settled_at(&[&old], "its event came again");
     let by_hand = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();

@@ -56,7 +56,8 @@ impl Lake {
         self.rig.objects.put("s3://lake/datasets.toml", format!("{defaults}{entries}"));
     }
 
-    /// Leaves a group run behind as an export would, with each member's `rows` read from a file.
+    /// Creates a group run as an export would. Each member reads as many rows as `rows` says from a file, instead of
+    /// from a database.
     pub async fn run_of(&self, rows: [usize; 3]) -> GroupRun {
         let source = "{ files = { location = \"s3://lake/in/\", columns = { id = \"bigint\", name = \"string\" } } }";
         self.write(|name| format!("[datasets.{name}]\nsource = {source}\n"));
@@ -85,7 +86,7 @@ impl Lake {
         self.run_of([3, 4, 5]).await
     }
 
-    /// Makes a run live.
+    /// Makes a new run live, and returns it.
     pub async fn flipped(&self) -> GroupRun {
         let run = self.run().await;
         let answer = self.ask(event(&run, "c")).await.unwrap();
@@ -104,7 +105,7 @@ impl Lake {
         answer.reasons.join("; ")
     }
 
-    /// Sends a request about the group that names one of its members.
+    /// Sends an operator's request that names one member and applies to the whole group.
     pub async fn action(&self, action: &str) -> Result<Flipped> {
         self.ask(json!({ "dataset": "b", "action": action, "reason": "the operator's word" })).await
     }
@@ -123,7 +124,7 @@ impl Lake {
         }
     }
 
-    /// Returns how many of a run's generations still exist.
+    /// Returns how many of a run's manifests still exist.
     pub fn there(&self, run: &GroupRun) -> usize {
         let keys = self.rig.objects.keys();
         run.members.iter().filter(|(name, it)| keys.contains(&paths(name).manifest(it).to_string())).count()
@@ -154,7 +155,7 @@ impl Lake {
         Some(live.tables.into_iter().map(|(name, member)| (name, member.generation)).collect())
     }
 
-    /// Returns every set of generations that was live at the same time, derived from the catalog's writes.
+    /// Returns every set of generations that was live at some moment, derived from the catalog's writes.
     pub fn once_live_together(&self) -> BTreeSet<Set> {
         let (mut now, mut sets) = (Set::new(), BTreeSet::new());
         for (written, after) in self.rig.catalog.writes() {
@@ -167,14 +168,15 @@ impl Lake {
         sets
     }
 
-    /// Moves a table as Terraform and the console do: without `VersionId` and without a record.
+    /// Moves a table as Terraform and the console do: sends no `VersionId` and writes no record.
     pub fn moved(&self, name: &str, to: &str) {
         let mut moved = self.rig.catalog.get(&table(name)).unwrap();
         moved.storage_descriptor.as_mut().unwrap().location = Some(to.into());
         self.rig.catalog.put("dmp", glue::unchanged(&moved));
     }
 
-    /// Checks that one run of all members is live, that the record says so, and that nothing is under way.
+    /// Checks that one of these runs is live with all members, that the record says so, and that nothing is under way.
+    /// Returns that run.
     pub fn is_settled_at(&self, runs: &[&GroupRun], when: &str) -> GroupRun {
         let record = self.record();
         assert_eq!(record.flipping, None, "{when}");
@@ -207,7 +209,7 @@ fn at(name: &str, table: &aws_sdk_glue::types::Table) -> Option<Generation> {
     paths(name).parse_generation(&table.storage_descriptor()?.location()?.parse().ok()?)
 }
 
-/// Returns the EventBridge event for a member's manifest: events/flip-s3.json with another object.
+/// Returns the EventBridge event for a member's manifest: the event in events/flip-s3.json, but about this object.
 pub fn event(run: &GroupRun, name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-s3.json")).unwrap();
     let key = paths(name).manifest(&run.members[name]);
@@ -216,7 +218,7 @@ pub fn event(run: &GroupRun, name: &str) -> Value {
     event
 }
 
-/// Returns Glue's event about a changed table.
+/// Returns Glue's event about a changed table: the event in events/flip-glue.json, but about this table.
 pub fn changed(name: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
     event["detail"]["tableName"] = name.into();

@@ -1,4 +1,5 @@
-//! Datasets that flip together, on in-memory ports: all or none, with crashes, failures and concurrent writers anywhere.
+//! Datasets that flip together, on in-memory ports: all or none, with crashes, failures and concurrent writers
+//! anywhere.
 
 mod flips;
 pub mod lake;

@@ -1,4 +1,4 @@
-//! Operators' requests, which name a member and apply to its group; and drift of one table.
+//! Operators' requests, each of which names a member and applies to its group; and drift of one table.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
         assert_eq!(lake.ask(event(late, "c")).await.unwrap().outcome, Outcome::Stale);
     }
     lake.is_settled_at(&[&first], "late events");
-    // Then flips forward again, by name.
+    // Then goes forward again, to a named generation.
     let forth = json!({ "dataset": "a", "action": "rollback", "generation": second.members["a"] });
     assert_eq!(lake.ask(forth.clone()).await.unwrap().outcome, Outcome::Committed);
     lake.is_settled_at(&[&second], "and forth");

@@ -11,7 +11,7 @@ use turntable::manifest::GroupRun;
 use super::lake::{Lake, changed, event, paths, some, table};
 use crate::wire::Wire;
 
-/// Creates a group with a live run and a fresher run.
+/// Creates a group with a live run and a fresher run that hasn't flipped.
 async fn head() -> (Arc<Lake>, GroupRun, GroupRun) {
     let lake = Arc::new(Lake::new());
     let old = lake.flipped().await;
@@ -28,7 +28,7 @@ async fn a_flip_that_died_anywhere_is_finished_by_its_event_or_by_the_next_run()
         drop(flip::handle(env, event(&run, "c")).await);
         let live = lake.live();
         midway += usize::from(live != some(&old) && live != some(&run));
-        // The record names one run at any moment.
+        // At any moment, the record names the generations of one run.
         let named = lake.named().unwrap();
         assert!(named == old.members || live == some(&run), "died at call {at}: {named:?}, {live:?}");
         if at % 2 == 0 {
@@ -65,7 +65,7 @@ async fn a_way_back_that_died_anywhere_is_finished() {
     }
 }
 
-/// A concurrent action.
+/// What happens at the same time as the flip.
 #[derive(Debug, Clone, Copy)]
 enum Other {
     /// The same event is delivered again.
@@ -124,7 +124,8 @@ async fn any_concurrent_action_leaves_one_run_live() {
             }
             drop(lake.ask(event(&run, "c")).await);
             if matches!(other, Other::Repair) {
-                // A table that drifted midway is left alone until an operator requests the other tables' run.
+                // A table that drifted midway is left alone until an operator requests the run that the other tables
+                // are on.
                 let named = lake.named().unwrap()["b"];
                 lake.ask(json!({ "dataset": "b", "action": "rollback", "generation": named })).await.unwrap();
             }
@@ -132,7 +133,7 @@ async fn any_concurrent_action_leaves_one_run_live() {
             match other {
                 Other::Twice => assert_eq!(live, run, "{when}: {answer:?}"),
                 Other::Fresher => assert_eq!(live, fresher, "{when}: {answer:?}"),
-                // The rollback went back from the run that was live at that moment, and no earlier event undoes it.
+                // The rollback went back from whichever run was live at that moment, and no earlier event undoes it.
                 Other::Rollback => assert!(live == oldest || live == old, "{when}: {answer:?}"),
                 _ => assert!(live == old || live == run, "{when}: {answer:?}"),
             }
@@ -143,7 +144,8 @@ async fn any_concurrent_action_leaves_one_run_live() {
     }
 }
 
-/// The run that finishes an unfinished flip reads the record before another run reverts the flip, and the table after that.
+/// The run that finishes an unfinished flip reads the record before another run takes the flip back, and the table
+/// after that.
 #[tokio::test]
 async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     let mut back = 0;
@@ -169,7 +171,7 @@ async fn an_unfinished_flip_is_not_continued_while_it_is_taken_back() {
     assert!(back > 0, "no concurrent rollback came in time");
 }
 
-/// One table drifts: it is left alone or flipped with the others, and the others belong to one run.
+/// One table drifts. It is left alone or flipped with the others, and the others always belong to one run.
 #[tokio::test]
 async fn drift_of_one_table_leaves_the_others_together() {
     for at in 0.. {
@@ -205,8 +207,8 @@ fn schedules() -> u64 {
     count("TURNTABLE_GROUP_SCHEDULES", 80)
 }
 
-/// Duplicate events about several runs, an operator, and a table whose updates are denied for a while, all concurrently. Some
-/// of the processes die.
+/// Duplicate events about several runs, an operator, and a table whose updates are denied for a while, all
+/// concurrently. Some of the processes die.
 #[tokio::test]
 async fn random_schedules_end_with_one_run_live() {
     let (mut died, mut back, mut rolled) = (0, 0, 0);

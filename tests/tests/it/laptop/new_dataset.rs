@@ -10,7 +10,7 @@ use tests::{mariadb::Mariadb, postgres::Database, rig::Rig};
 
 use super::File;
 
-/// Checks that `check` accepts a file, and that an export with it has `rows` rows.
+/// Checks that `check` accepts a file, and that an export of the file's dataset has `rows` rows.
 async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     let text = text.replace("${DATABASE_URL}", url).replace("${BUCKET}", "lake");
     let checked = check(&File::new(&text).0).await.unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -24,7 +24,7 @@ async fn works(text: &str, url: &str, dataset: &str, rows: u64) {
     }
 }
 
-/// Returns the file that `new-dataset` writes for these tables, and checks that it reported no faults.
+/// Returns what `new-dataset` writes for these tables. Panics if it reports faults.
 async fn written(url: &str, tables: &[&str]) -> String {
     let tables: Vec<String> = tables.iter().copied().map(str::to_owned).collect();
     let found = new_dataset(url, &tables, root()).await.unwrap();

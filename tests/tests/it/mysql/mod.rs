@@ -55,7 +55,7 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Row>> {
     rows(open(url, query).await?).await
 }
 
-/// Returns the error from opening or reading.
+/// Returns the error of a query that must fail, whether opening it or reading its rows fails.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }
@@ -65,7 +65,7 @@ async fn run(server: &'static Mariadb, sql: impl Into<String>) -> Vec<Row> {
     tokio::task::spawn_blocking(move || server.run(&sql)).await.expect("MariaDB's client")
 }
 
-/// Returns the shared server. A test leaves nothing in it except its own tables and users.
+/// Returns the server that all tests share. A test leaves nothing in it except its own tables and users.
 async fn shared() -> &'static Mariadb {
     tokio::task::spawn_blocking(Mariadb::shared).await.expect("MariaDB")
 }

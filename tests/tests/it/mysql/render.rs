@@ -1,4 +1,5 @@
-//! Renders Arrow values as MariaDB's client prints them, written from its documentation, independently of the decoder.
+//! Renders Arrow values as MariaDB's client prints them. The code follows MariaDB's documentation, and shares nothing
+//! with the decoder.
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
@@ -27,7 +28,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::Int16 => get!(Int16Array).to_string(),
         DataType::Int32 => get!(Int32Array).to_string(),
         DataType::Int64 => get!(Int64Array).to_string(),
-        // Only the number matters: see `number`.
+        // The notation doesn't matter: `number` brings both sides into the same form.
         DataType::Float32 => format!("{:e}", f64::from(get!(Float32Array))),
         DataType::Float64 => format!("{:e}", get!(Float64Array)),
         DataType::Decimal128(_, scale) => decimal(get!(Decimal128Array), *scale as usize),

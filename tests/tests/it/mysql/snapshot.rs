@@ -75,7 +75,7 @@ async fn the_session_is_in_utc_whatever_the_server_is_in() {
     assert_eq!(found.unwrap()[0][0].as_deref(), Some("2024-01-01 00:00:00.000000"));
 }
 
-/// The driver alone would read all rows before it disconnects.
+/// By itself, the driver would read all remaining rows before it disconnects.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_dropped_ends_its_query() {
     let server = shared().await;
@@ -108,8 +108,8 @@ async fn a_reader_that_pauses_holds_no_more_than_a_few_batches() {
     assert!(more < 64 << 20, "{more} bytes more in a pause");
 }
 
-/// Starts a proxy in front of a local port. Returns the proxy's port, and a count of the bytes that its clients have received.
-/// The tests count these bytes instead of measuring the process's memory, because other tests run in the same process.
+/// Starts a proxy in front of a local port. Returns the proxy's port, and a count of the bytes that its clients have
+/// received. The count stands in for the reader's memory use, which can't be measured: other tests run in this process.
 async fn counting_proxy(to: u16) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));

@@ -1,4 +1,4 @@
-//! Every type: its Glue type, and extreme values, which MariaDB's own client prints the same.
+//! Every type: its Glue type, and extreme values, which the source reads as MariaDB's own client prints them.
 
 use tests::mariadb::Mariadb;
 use turntable::{

@@ -57,7 +57,7 @@ async fn a_drop_stays_while_a_generation_without_it_could_be_live_again() {
     assert_eq!((lake.manifests().len(), lake.inbox()), (2, vec!["c.csv".to_owned()]));
 }
 
-/// Creates a lake whose drop has been live for as long as the drain.
+/// Creates a lake with two drops that have been live for as long as the drain.
 async fn drained() -> Lake {
     let lake = Lake::default();
     lake.drop("a.csv", one(1, "opted_out"));

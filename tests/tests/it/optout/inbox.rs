@@ -154,7 +154,7 @@ async fn a_message_that_is_no_event_fails_alone() {
     assert_eq!(lake.manifests().len(), 1);
 }
 
-/// Returns an uncompressed drop with one record for each id, a second apart: about 26 bytes a row.
+/// Returns an uncompressed Parquet drop with one record for each id, a second apart: about 26 bytes a row.
 fn parquet(ids: std::ops::Range<i64>, at: i64) -> Vec<u8> {
     let state = StringArray::from_iter_values(ids.clone().map(|_| "withdrawn"));
     parquet_of(ids, at, Arc::new(state), WriterProperties::builder())
@@ -177,7 +177,8 @@ fn parquet_of(ids: std::ops::Range<i64>, at: i64, state: ArrayRef, properties: W
     bytes
 }
 
-/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't hold up the good drop beside them.
+/// Small drops that would expand to gigabytes, or to more than a refresh has room for, don't hold up the good drop
+/// beside them.
 #[tokio::test]
 async fn parquet_that_expands_beyond_memory_is_rejected() {
     let lake = Lake::default();

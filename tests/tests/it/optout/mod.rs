@@ -1,5 +1,5 @@
-//! Opt-outs, in process: despite crashes and late, duplicate, concurrent or lost events, the table ends up as after one clean
-//! run.
+//! Opt-outs, in process: despite crashes and late, duplicate, concurrent or lost events, the table ends up as after one
+//! clean run.
 
 mod archive;
 mod inbox;
@@ -60,11 +60,12 @@ async fn nothing_new_is_three_calls_and_no_write() {
     assert_eq!(lake.calls() - before, config + 3, "datasets.toml; the table, the inbox's listing and live's manifest");
 }
 
-/// `datasets.toml`; the table; the live manifest; the drops (with the hold and the flips); the buckets; their new files;
-/// the manifest (with the audit's listing); `UpdateTable`: eight round trips until readers see it, then the flip's record.
+/// A refresh makes eight round trips until readers see the merge: `datasets.toml`; the table; the live manifest; the
+/// drops (with the hold and the flips); the buckets; their new files; the manifest (with the audit's listing);
+/// `UpdateTable`. The ninth is the flip's record.
 #[tokio::test]
 async fn round_trips_one_after_the_other_are_nine() {
-    // A busy machine can only make refreshes slower, so the shortest of a few counts.
+    // A busy machine can only make a refresh slower, so only the shortest of five counts.
     let mut shortest = Duration::MAX;
     for _ in 0..5 {
         let lake = Lake::with("buckets = 4");
@@ -178,7 +179,7 @@ async fn a_late_manifest_event_changes_nothing_and_one_of_a_dead_run_finishes_it
 
 #[tokio::test]
 async fn a_generation_that_sweep_has_marked_does_not_go_live_after_the_fence() {
-    // The same calls produce the same generation names.
+    // Both runs make the same calls, so their generations have the same names.
     let overtaken = async |marked: Option<Generation>| {
         let lake = Lake::default();
         lake.drop("a.csv", many(0..3));
@@ -299,7 +300,7 @@ async fn a_merge_is_audited_against_the_rows_of_live() {
     assert_eq!(lake.refresh().await.unwrap().rows, 9);
 }
 
-/// Handles a queue event on a wire. Returns whether the message is redelivered.
+/// Handles a queue event over this wire. Returns whether SQS redelivers the message.
 async fn comes_again(lake: &Lake, wire: Wire) -> bool {
     let event: Value = serde_json::from_str(include_str!("../../../../events/optout-sqs.json")).unwrap();
     let answer = serde_json::to_value(lake.handle(wire, event.clone()).await.unwrap()).unwrap();
@@ -336,7 +337,7 @@ async fn a_merge_is_as_of_a_time_before_its_listing() {
     let lake = Arc::new(Lake::default());
     Lake::drop(&lake, "a.csv", many(0..3));
     let listed = Arc::new(Mutex::new(None));
-    // The second call is the refresh's first.
+    // The first call reads `datasets.toml`, so the second call is the first of the refresh itself.
     let (clock, time) = (lake.clone(), listed.clone());
     let act = move || *time.lock().unwrap() = Some(clock.now());
     lake.refresh_on(Wire { meanwhile: Some((2, Arc::new(act))), ..Wire::default() }).await.unwrap();

@@ -1,7 +1,7 @@
-//! Random schedules, each from its seed: crashes at every call, two concurrent refreshes, lost replies, late and duplicate
-//! events, sweeps in between, drops that arrive during a refresh, and drops put back from the archive. The last run always
-//! ends where one clean run does, and nobody who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES` says how many schedules
-//! run (1,500).
+//! Random schedules, each from its seed: crashes at every call, two concurrent refreshes, lost replies, late and
+//! duplicate events, sweeps in between, drops that arrive during a refresh, and drops put back from the archive. The
+//! last run always ends where one clean run does, and nobody who had opted out comes back. `TURNTABLE_OPTOUT_SCHEDULES`
+//! is the number of schedules (1,500).
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,8 @@ fn is(lake: &Lake, table: &Words) {
     assert_eq!(found, *table);
 }
 
-/// Checks that each state of the live table has at least the records that the state before it had.
+/// Checks each state of the live table against the state before it: every person's record is still there, or a later
+/// one.
 #[derive(Default)]
 struct NeverBack {
     known: Words,
@@ -83,7 +84,7 @@ fn queue(bodies: usize) -> Value {
 /// What happens while a call is under way.
 type Meanwhile = Arc<dyn Fn() + Send + Sync>;
 
-/// Returns a flag that says whether the drop has been put, and the action that puts it.
+/// Returns a flag that says whether the drop has been put, and the action that puts it once.
 fn arrival(lake: &Lake, name: &str, text: String) -> (Arc<AtomicBool>, Meanwhile) {
     let (put, objects) = (Arc::new(AtomicBool::new(false)), lake.objects.clone());
     let (done, key) = (put.clone(), format!("s3://lake/inbox/optouts/{name}"));
@@ -184,7 +185,7 @@ async fn random_schedules_end_with_the_table_of_one_clean_run() {
             let flips = lake.catalog.calls(Op::Update);
             let (one, two, _, ()) =
                 tokio::join!(run(one, 2, Some(during)), run(two, 1, None), lake.sweep_on(wire(sweeps), false), events);
-            // Puts the drop now, if the refresh made too few calls.
+            // Puts the drop now if the refresh made too few calls to do that.
             arrives();
             let in_archive =
                 lake.objects.keys().into_iter().filter(|key| key.contains("/_archive/")).collect::<Vec<_>>();

@@ -1,23 +1,23 @@
-//! Every link on every page leads somewhere. The test doesn't use the network: it checks only the form of links to other
-//! sites.
+//! Every link on every page leads somewhere. The test doesn't use the network: it checks only the form of links to
+//! other sites.
 
 use std::collections::BTreeSet;
 
 use tests::page::{Page, tracked};
 
-/// Splits a line into the pieces between backticks and the rest.
+/// Returns the pieces of a line that are between backticks, and the line without these pieces.
 fn in_backticks(line: &str) -> (Vec<&str>, String) {
     let parts: Vec<&str> = line.split('`').collect();
     let code = parts.iter().skip(1).step_by(2).copied().collect();
     (code, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("`"))
 }
 
-/// Returns the targets of the links in `text`: `](…)`.
+/// Returns the targets of the links in `text`: whatever is between `](` and `)`.
 fn targets(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// Returns the path that a target names, relative to the repository's root.
+/// Returns the path that a target names, relative to the repository's root, or `None` if it leaves the repository.
 fn resolved(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
@@ -93,7 +93,8 @@ fn every_path_in_backticks_is_there() {
             for code in in_backticks(line).0.into_iter().filter(|code| is_path(code, &tops)) {
                 paths += 1;
                 let name = code.trim_end_matches('/');
-                // The path is relative to the root, to the page, or to a folder that the page is about, such as `shared/src`.
+                // The path is relative to the root, to the page, or to a folder that the page is about, such as
+                // `shared/src`.
                 let below = format!("/{name}");
                 let known = there.contains(name)
                     || resolved(&page.path, name).is_some_and(|path| there.contains(&path))

@@ -23,7 +23,7 @@ fn check(error: &Error, kind: Kind, text: &str) {
     assert_eq!(error.kind(), kind);
 }
 
-/// Returns `turntable@127.0.0.1:PORT/postgres`, which is how messages name the server.
+/// Returns the server's name in messages: `turntable@127.0.0.1:PORT/postgres`.
 fn named(url: &str) -> String {
     url.replace("postgres://turntable:secret", "turntable")
 }

@@ -1,4 +1,4 @@
-//! Writes a query's rows to files on disk, and reads the files with another program.
+//! Writes a query's rows to Parquet files on disk, and reads them with another program, DuckDB.
 
 use std::{
     path::PathBuf,
@@ -19,7 +19,7 @@ impl Drop for OnDisk {
     }
 }
 
-/// Writes the rows to one file, as a generation's files are written.
+/// Writes the rows to one file on disk, through the writer that exports use.
 pub async fn write(opened: Opened, name: &str) -> OnDisk {
     let memory = memory::Objects::default();
     let objects: Arc<dyn Objects> = Arc::new(memory.clone());
@@ -32,7 +32,7 @@ pub async fn write(opened: Opened, name: &str) -> OnDisk {
     OnDisk(path)
 }
 
-/// Runs a query in DuckDB.
+/// Runs a query in DuckDB, and returns its rows.
 pub async fn duckdb(sql: String) -> Vec<Vec<Value>> {
     let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
     let python = local::venv::ensure(&target).await.unwrap();

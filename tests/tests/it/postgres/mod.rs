@@ -51,7 +51,7 @@ async fn open(url: &str, query: &str) -> Result<Opened> {
     postgres::open(&options(url, query), &context()).await
 }
 
-/// Returns all rows from all streams as strings, in order.
+/// Returns the rows of all streams, one stream after the other, with each value as a string.
 async fn rows(opened: Opened) -> Result<Vec<Vec<Option<String>>>> {
     let batches = try_join_all(opened.rows.streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await?;
     Ok(batches.iter().flatten().flat_map(render::rows).collect())
@@ -61,7 +61,7 @@ async fn fetch(url: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
     rows(open(url, query).await?).await
 }
 
-/// Returns the error from opening or reading.
+/// Returns the error of a query that must fail, whether opening it or reading its rows fails.
 async fn fault(url: &str, query: &str) -> Error {
     fetch(url, query).await.expect_err("this query must fail")
 }
@@ -83,7 +83,8 @@ async fn run(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     rows
 }
 
-/// Returns the URL of the shared server's first database. A test leaves nothing in it except its own tables and roles.
+/// Returns the URL of the shared server's database `postgres`. A test leaves nothing in it except its own tables and
+/// roles.
 async fn shared() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     let url = || URL.get_or_init(|| Postgres::shared().url());

@@ -1,7 +1,7 @@
 //! Random values of every type: from the database through Parquet to DuckDB, unchanged.
 //!
-//! Each side renders each value as one canonical string with its own SQL: a number of microseconds, a float's bytes, a list
-//! as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
+//! Each side renders each value as one canonical string with its own SQL: a number of microseconds, a float's bytes, a
+//! list as JSON. `TURNTABLE_SEED` repeats a run, and `TURNTABLE_ROWS` makes it longer.
 
 use std::fmt::Write;
 
@@ -151,7 +151,7 @@ const CASES: &[Case] = &[
     ),
 ];
 
-/// Xorshift.
+/// A xorshift generator.
 struct Random(u64);
 
 impl Random {
@@ -166,7 +166,7 @@ impl Random {
         self.next() % end
     }
 
-    /// Returns integers of every size, and the bounds of every type.
+    /// Returns a number of a random size, or a bound of an integer type.
     fn whole(&mut self) -> i64 {
         match self.below(8) {
             0 => i64::MAX,
@@ -265,7 +265,7 @@ impl Random {
     }
 }
 
-/// Returns SQL for a float: NaN and the infinities by name, others by their digits.
+/// Returns SQL for a float: NaN and the infinities by name, other values as `digits` renders them.
 fn float(value: f64, digits: impl Fn(f64) -> String) -> String {
     if value.is_nan() {
         "'NaN'".into()

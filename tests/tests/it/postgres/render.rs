@@ -1,4 +1,5 @@
-//! Renders Arrow values as PostgreSQL prints them, written from its documentation, independently of the decoder.
+//! Renders Arrow values as PostgreSQL prints them. The code follows PostgreSQL's documentation, and shares nothing with
+//! the decoder.
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
@@ -56,7 +57,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Renders the shortest digits in `scientific` as PostgreSQL does: like `%g`, with up to `places` places before the point.
+/// Renders the shortest digits in `scientific` as PostgreSQL does: like `%g`, with up to `places` places before the
+/// point.
 fn float(value: f64, scientific: String, places: i32) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -121,7 +123,8 @@ fn list(elements: &ArrayRef) -> String {
     format!("{{{}}}", (0..elements.len()).map(each).collect::<Vec<_>>().join(","))
 }
 
-/// Quotes an element or a field if needed: see "Array Output Syntax" and "Composite Type Output Syntax" in the manual.
+/// Quotes an array's element or a row's field if needed: see "Array Output Syntax" and "Composite Type Output Syntax"
+/// in the manual.
 fn quoted(text: &str, array: bool) -> String {
     let special = if array { "{},\"\\" } else { "(),\"\\" };
     let spaces = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}');

@@ -85,7 +85,7 @@ async fn an_iam_token_requires_a_verified_server() {
         fault(&url("").replace("localhost", "a,b"), some.clone()).await,
         "url: auth = \"iam\" needs exactly one host"
     );
-    // verify-full is the default. This server has no TLS, so it gets no token.
+    // verify-full is the default. This server has no TLS, so the source doesn't send it a token.
     assert_eq!(
         fault(&url(""), some).await,
         format!(

@@ -8,7 +8,8 @@ use turntable::error::Kind;
 
 use super::{fault, fetch, run, shared};
 
-/// Writes a server certificate for `localhost` and its key, and returns the certificate of the authority that signed it.
+/// Writes a server certificate for `localhost` and its key, and returns the certificate of the authority that signed
+/// it.
 fn certify(data: &Path) -> String {
     let (root, issuer) = authority();
     let key = KeyPair::generate().unwrap();

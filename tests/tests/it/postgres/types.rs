@@ -217,10 +217,11 @@ async fn every_type_comes_as_postgresql_prints_it() {
         );
         run(url, &sql).await;
         tried += 1;
-        // `text` strips char(n)'s padding and shows an inet's mask, so these are compared with a cast.
+        // For these three types, a cast to `text` prints what the source reads, such as an inet's mask. Other types
+        // aren't cast, because the cast would strip char(n)'s padding.
         let printed = match *of {
             "inet" | "cidr" | "\"char\"" => "v::text",
-            // Arrays that print differently.
+            // PostgreSQL prints these arrays without braces and commas.
             "int2vector" | "oidvector" => "'{' || replace(v::text, ' ', ',') || '}'",
             _ => "v",
         };

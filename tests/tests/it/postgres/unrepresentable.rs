@@ -71,7 +71,7 @@ async fn a_row_of_one_of_several_parts_is_named_with_its_part() {
         config::Postgres { parallel: 2, split_by: Some("id".into()), ..options(url, "SELECT id, day FROM late") };
     let opened = postgres::open(&options, &context()).await.unwrap();
     let error = rows(opened).await.unwrap_err();
-    // The second part starts at the median in table order.
+    // The second part starts at the median in table order, so row 9,000 is its row 4,001.
     let place = "table dmp.t, column \"day\", row 4001 of part 2 of 2: an infinite date";
     assert!(error.message().starts_with(place), "{}", error.message());
 }

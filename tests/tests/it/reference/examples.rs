@@ -37,13 +37,13 @@ const BAD: [&str; 19] = [
     "[datasets.users]\nsource = { glue_job = { name = \"j\", timeout = \"1h\", arguments = { day = \"1\" } } }\n",
 ];
 
-/// The defaults that are added to an example that is only a fragment.
+/// The defaults for an example that is only a fragment.
 const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n";
 
 /// Words that start a fragment of a dataset's entry.
 const PIECES: [&str; 6] = ["source ", "source.", "checks ", "retain ", "protects ", "partition_by "];
 
-/// Returns the pages, and the example files.
+/// Returns the paths of README.md, infra/terraform/README.md and the pages in docs/.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![Path::new(ROOT).join("README.md"), Path::new(ROOT).join("infra/terraform/README.md")];
     let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -73,7 +73,7 @@ fn blocks(page: &str) -> Vec<String> {
     blocks.into_iter().map(|block| block.trim().to_owned()).filter(|block| !block.is_empty()).collect()
 }
 
-/// Returns the files that a block stands for: one dataset for each source that it shows.
+/// Returns the datasets.toml files that a block stands for: a whole file, or one for each source that it shows.
 fn files(block: &str) -> Vec<String> {
     let is_file = |line: &str| line.starts_with("[defaults]") || line.starts_with("[datasets.");
     if block.lines().any(is_file) {
@@ -96,7 +96,7 @@ fn files(block: &str) -> Vec<String> {
     pieces.into_iter().map(whole).collect()
 }
 
-/// Returns the dataset that examples of opt-outs refer to.
+/// Returns an entry for the dataset that examples of opt-outs refer to, or an empty string if `text` needs none.
 fn others(text: &str) -> &'static str {
     let missing = text.contains("protects = { users") && !text.contains("[datasets.users]");
     if missing { "[datasets.users]\nsource.files.location = \"s3://lake/in/\"\n" } else { "" }
@@ -138,7 +138,7 @@ fn instance(text: &str) -> Value {
     serde_json::to_value(table).unwrap()
 }
 
-/// Validates with Python's jsonschema, one of the tools for `just check`.
+/// Validates the cases with Python's jsonschema, one of the tools for `just check`.
 fn validate(cases: &Value) {
     const SCRIPT: &str = "\
 import json, sys, jsonschema

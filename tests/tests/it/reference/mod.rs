@@ -1,5 +1,5 @@
-//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that the code
-//! accepts.
+//! docs/datasets.schema.json and docs/datasets.md match the code: the same keys, the same defaults, and examples that
+//! the code accepts.
 
 mod examples;
 
@@ -14,7 +14,7 @@ fn schema() -> Value {
     serde_json::from_str(&fs::read_to_string(format!("{DOCS}datasets.schema.json")).unwrap()).unwrap()
 }
 
-/// Returns a part of the schema, following a reference.
+/// Returns a node of the schema, or the definition that it refers to.
 fn resolved<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     match node["$ref"].as_str() {
         Some(to) => schema.pointer(to.trim_start_matches('#')).unwrap_or_else(|| panic!("{to}")),
@@ -34,17 +34,18 @@ fn toml(value: &Value) -> String {
     }
 }
 
-/// Returns a file with these keys.
+/// Returns the text of a datasets.toml with these keys.
 fn file(root: &Value) -> String {
     root.as_object().unwrap().iter().map(|(key, value)| format!("{key:?} = {}\n", toml(value))).collect()
 }
 
-/// Returns a file with `value` at the path, and nothing else.
+/// Returns a table that contains `value` at the path, and nothing else.
 fn only(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |below, key| json!({ key: below }))
 }
 
-/// Returns the keys that the code accepts in the table at the path, or `None` if there is no table there or its keys are names.
+/// Returns the keys that the code accepts in the table at the path, or `None` if there is no table there or its keys
+/// are names.
 fn known(path: &[String]) -> Option<BTreeSet<String>> {
     const NONE: &str = "no such key";
     let faults = match Config::parse("f", &file(&only(path, json!({ NONE: 1 })))) {
@@ -57,7 +58,8 @@ fn known(path: &[String]) -> Option<BTreeSet<String>> {
     Some(list.split(", ").map(str::to_owned).collect())
 }
 
-/// Compares the table at the path, and all tables below it, with the code. Returns how many tables it compared.
+/// Compares the keys of the table at the path, and of all tables below it, with those that the code accepts. Returns
+/// how many tables it compared.
 fn compare(schema: &Value, node: &Value, path: &[String]) -> usize {
     let node = resolved(schema, node);
     let keys = node["properties"].as_object();
@@ -94,7 +96,7 @@ fn least(table: &str) -> Value {
     }
 }
 
-/// Returns what the code reads from a dataset with this table, without the hash of the dataset's text.
+/// Returns what the code reads from a dataset with this table, as a string, without the hash of the dataset's text.
 fn read(name: &str, table: Value) -> String {
     let dataset = match name {
         "dataset" => table,
@@ -130,7 +132,7 @@ fn a_default_is_what_the_code_takes_where_nothing_is_said() {
     assert!(looked_at >= 15, "{looked_at}");
 }
 
-/// Returns a table's rows in the format of docs/datasets.md.
+/// Returns the rows of a table in docs/datasets.md, generated from the schema.
 fn rows(schema: &Value, name: &str, keys: &Map<String, Value>) -> BTreeSet<String> {
     let defaults = &schema["properties"]["defaults"]["properties"];
     let row = |(key, property): (&String, &Value)| {

@@ -1,5 +1,5 @@
-//! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything else.
-//! If it is killed at any call and invoked again, it ends as if it had not been killed.
+//! Random histories: sweep never deletes what is live, kept, draining or unknown, and in the end it deletes everything
+//! else. If it is killed at any call and invoked again, it ends as if it had not been killed.
 //! `TURNTABLE_SWEEP_HISTORIES` says how many histories run (2,000).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::wire::Wire;
 /// The true history, which only the test knows.
 #[derive(Default)]
 struct Truth {
-    /// How many files each generation has.
+    /// How many data files each generation has.
     files: BTreeMap<Generation, usize>,
     /// When each generation was completed.
     complete: BTreeMap<Generation, Timestamp>,
@@ -33,7 +33,7 @@ struct Truth {
     lost: bool,
 }
 
-/// How often events that a good set of histories must have met occurred.
+/// How often each event occurred that a good set of histories must have met.
 #[derive(Default, Debug)]
 struct Met {
     deleted: usize,
@@ -215,7 +215,7 @@ async fn safe(lake: &Lake, truth: &Truth, query: Option<Timestamp>, before: &BTr
     }
 }
 
-/// Returns the last replaced generations that aren't older than `max_age`.
+/// Returns the generations that `generations` and `max_age` keep for a rollback.
 fn kept_for_rollback(lake: &Lake, truth: &Truth) -> BTreeSet<Generation> {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let replaced = truth.replaced.iter().filter(|(generation, _)| truth.live != Some(**generation));
@@ -226,7 +226,7 @@ fn kept_for_rollback(lake: &Lake, truth: &Truth) -> BTreeSet<Generation> {
     newest.into_iter().map(|(_, generation)| generation).collect()
 }
 
-/// Checks that everything deletable was deleted.
+/// Checks that everything that sweep may delete was deleted.
 async fn done(lake: &Lake, truth: &Truth, query: Option<Timestamp>) {
     let (now, retain) = (lake.now(), lake.dataset.retain);
     let kept = kept_for_rollback(lake, truth);

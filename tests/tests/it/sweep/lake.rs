@@ -31,7 +31,7 @@ pub struct Lake {
     pub env: Environment,
     pub dataset: Dataset,
     seconds: Arc<AtomicI64>,
-    /// Each run's files.
+    /// The files of each generation that was written.
     written: Arc<Mutex<BTreeMap<Generation, Vec<File>>>>,
 }
 
@@ -160,7 +160,7 @@ impl Lake {
         publish::rollback(&self.env, &self.dataset, Some(generation), None).await.map(|ended| ended.outcome)
     }
 
-    /// Makes the next generation live.
+    /// Exports a generation and makes it live.
     pub async fn turn(&self, files: usize) -> Generation {
         self.advance(minutes(1));
         let generation = self.export(files).await;
@@ -189,7 +189,7 @@ impl Lake {
         sweep::all(&sweep, &[&self.dataset], dry_run).await.0
     }
 
-    /// Returns whether a generation is as it was written: its manifest and exactly its objects exist.
+    /// Returns whether a generation is complete: its manifest exists, and so do as many objects as the manifest lists.
     pub async fn is_whole(&self, generation: &Generation) -> bool {
         let Ok(Some(manifest)) = publish::manifest(&self.env, &self.dataset, generation).await else { return false };
         let listed = self.env.objects.list(&manifest.location, None).await.unwrap();

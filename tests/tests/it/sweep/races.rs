@@ -7,8 +7,8 @@ use turntable::{config::Retain, decision::Live, layout::Generation};
 use super::lake::{Lake, hours};
 use crate::wire::Wire;
 
-/// Creates a lake whose first generation is deletable. It is one of three kinds: it was live, it is an abandoned candidate, or
-/// its export is about to write its manifest.
+/// Creates a lake with a generation that sweep may delete. There are three kinds: it was live, it is an abandoned
+/// candidate, or its export is about to write its manifest.
 async fn lake(kind: Kind) -> (Lake, Generation) {
     let lake = Lake::new(Retain { generations: 0, drain: hours(1), abandoned: hours(1), max_age: hours(48) });
     let target = match kind {
@@ -38,7 +38,8 @@ enum Kind {
     Late,
 }
 
-/// Acts as an operator or an event. Any answer is right, as long as the live generation is complete.
+/// Acts as an operator or an event that makes the target live. Any answer is right, as long as the live generation is
+/// complete.
 async fn bring_back(lake: &Lake, kind: Kind, target: Generation) {
     match kind {
         Kind::Replaced => drop(lake.rollback(target).await),

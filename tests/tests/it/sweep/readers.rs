@@ -1,4 +1,4 @@
-//! Long queries, which look up the location and the files, read one file, and read the others much later.
+//! Long queries: each looks up the location and the files, reads one file, and reads the others much later.
 
 use turntable::{config::Retain, decision::Live, layout::Key, port::Objects};
 
