@@ -5,7 +5,7 @@ use crate::instruction::program;
 
 /// What runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlipOrigin {
+pub enum RunBy {
     /// A test in this file reads the command from the page and runs it.
     Test(&'static str),
     /// CI runs `file`, and `text` is the part of it that runs the command.
@@ -31,7 +31,7 @@ const PLAN: RunBy = Nobody("needs a state of the reader's own; infra/terraform/t
 
 /// Page, command, and what runs it. A command that ends with `…` stands for all of the page's commands that start with
 /// it.
-const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
+const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("CONTRIBUTING.md", ".ci/tool lint just check", Check { file: ".ci/run", text: ".ci/tool lint just" }),
     ("CONTRIBUTING.md", "just quick", Nobody("CI runs all these tests, with all their schedules")),
     ("CONTRIBUTING.md", "cargo test -p turntable-core decision::", TESTS),
@@ -86,7 +86,7 @@ const COMMANDS: &[(&str, &str, FlipOrigin)] = &[
 
 /// Returns what runs a page's command, or `None` if the list lacks it. `cargo test --workspace …` needs no entry: CI
 /// runs all tests, and a variable before the command only changes how much a test does.
-pub fn by(page: &str, command: &str) -> Option<FlipOrigin> {
+pub fn by(page: &str, command: &str) -> Option<RunBy> {
     let listed = entries().find(|entry| entry.0 == page && matches(entry.1, command)).map(|entry| entry.2);
     listed.or_else(|| program(command).starts_with("cargo test --workspace").then_some(TESTS))
 }
