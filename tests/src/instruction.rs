@@ -67,7 +67,7 @@ impl Block {
         commands.map(|command| Instruction { heading: self.heading.clone(), command }).collect()
     }
 
-    /// Returns the lines that look like a command for a program that isn't in [`PROGRAMS`].
+    /// Returns the lines that look like a command for a program that isn't in `PROGRAMS`.
     pub fn suspects(&self) -> Vec<String> {
         if NO_SHELL.contains(&self.language.as_str()) {
             return Vec::new();

@@ -21,7 +21,7 @@ pub enum Command {
     },
     /// Print a datasets.toml that publishes tables in a database.
     NewDataset {
-        /// Leave out [defaults], to append the output to a file that has them.
+        /// Leave out `[defaults]`, to append the output to a file that has them.
         #[arg(long)]
         append: bool,
         /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://…; never printed.
