@@ -81,15 +81,16 @@ pub async fn flip(
         attempts.begin()?;
         let loaded = TableState::at(env, dataset, &generation).await?;
         let attempt = attempt(env, dataset, &candidate, (trigger, &cause), loaded, &mut audit).await?;
-        let unchanged = |outcome, loaded: &TableState, reasons| FlipReport {
-            checks: audit.scanned(),
-            ..FlipReport::unchanged(outcome, &loaded.state.live, reasons)
-        };
+        let unchanged =
+            |outcome, loaded: &TableState, reasons| FlipReport::unchanged(outcome, &loaded.state.live, reasons);
         match attempt {
             Attempt::LostRace => {}
             Attempt::Held(hold, loaded) => return Ok(unchanged(Outcome::Held, &loaded, vec![hold.reason])),
             Attempt::Stale(why, loaded) => return Ok(unchanged(Outcome::Stale, &loaded, vec![why])),
-            Attempt::Rejected(reasons, loaded) => return Ok(unchanged(Outcome::Rejected, &loaded, reasons)),
+            Attempt::Rejected(reasons, loaded) => {
+                let report = unchanged(Outcome::Rejected, &loaded, reasons);
+                return Ok(FlipReport { checks: audit.scanned(), ..report });
+            }
             Attempt::AlreadyLive(loaded) => {
                 if trigger == Trigger::Operator && !operator::adopt(env, dataset, &loaded, generation, &cause).await? {
                     continue;

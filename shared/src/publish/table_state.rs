@@ -203,7 +203,9 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
 
 /// Returns the table's location. Fails if a flip can't change this location: see [`TableVersion::flippable_location`].
 pub async fn flippable_location(env: &Environment, table: &TableVersion) -> Result<Location> {
-    let registered = table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
+    // Glue looks up the partitions of a link or of a federated table elsewhere, and may fail there.
+    let registered =
+        table.unsupported.is_none() && table.has_unprojected_keys() && env.catalog.has_partitions(&table.name).await?;
     table.flippable_location(registered)
 }
 
