@@ -94,10 +94,9 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
     let mut before: Option<Refreshed> = None;
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     loop {
-        if let Err(lost) = attempts.begin() {
-            // What the earlier rounds have published stays published.
-            return before.ok_or(lost);
-        }
+        // What earlier rounds have published stays published. The error has the message redelivered for the drops that
+        // are left.
+        attempts.begin()?;
         let Some(mut done) = once(env, dataset, inbox, &ask).await? else {
             // A random pause keeps two refreshes that raced from racing again immediately.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
