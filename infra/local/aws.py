@@ -45,7 +45,12 @@ class Clients:
                     endpoint_url=os.environ["AWS_ENDPOINT_URL"],
                     aws_access_key_id=access_key,
                     aws_secret_access_key="test",
-                    config=Config(max_pool_connections=MAX_CONCURRENT_OPERATIONS, retries={"total_max_attempts": 3}),
+                    # CreateStack and Invoke may take minutes, and a second attempt would do the work twice.
+                    config=Config(
+                        max_pool_connections=MAX_CONCURRENT_OPERATIONS,
+                        read_timeout=600,
+                        retries={"total_max_attempts": 3},
+                    ),
                 )
             return client
 

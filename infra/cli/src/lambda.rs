@@ -18,9 +18,14 @@ use aws_smithy_runtime::client::{
     retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier},
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext, retry::RetryConfig};
+use aws_smithy_types::{
+    body::SdkBody, error::display::DisplayErrorContext, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use serde::Deserialize;
 use serde_json::Value;
+
+/// The HTTP status codes after which the request is sent again: throttling, and the server errors that the SDKs retry.
+const RETRIED_CODES: &[u16] = &[429, 500, 502, 503, 504];
 
 /// A Lambda client for one account and region.
 #[derive(Clone)]
@@ -79,8 +84,8 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Lambda {
-    /// Returns a client for the configuration's endpoint, or if it has none, for the region's public endpoint. Fails
-    /// without a region or credentials.
+    /// Returns a client for the configuration's endpoint, or if it has none, for the region's public endpoint. It has the
+    /// configuration's retries and timeouts. Fails without a region or credentials.
     pub fn new(config: &SdkConfig) -> Result<Lambda> {
         let region = config.region().context("no AWS region is set: set AWS_REGION")?.to_string();
         let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
@@ -88,13 +93,16 @@ impl Lambda {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
             None => public_endpoint(&region),
         };
+        let retries = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let timeouts = config.timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
         let operation = Operation::builder()
             .service_name("Lambda")
             .operation_name("Invoke")
             .endpoint_url(&endpoint)
             .no_auth() // The request arrives signed.
-            .standard_retry(&RetryConfig::standard())
-            .retry_classifier(HttpStatusCodeClassifier::default())
+            .standard_retry(&retries)
+            .timeout_config(timeouts)
+            .retry_classifier(HttpStatusCodeClassifier::new_from_codes(RETRIED_CODES))
             .retry_classifier(TransientErrorClassifier::<Refused>::new())
             .serializer(|request: Request| {
                 let mut http = HttpRequest::new(SdkBody::from(request.body));
