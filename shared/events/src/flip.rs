@@ -142,7 +142,7 @@ mod tests {
             "unknown action \"rolback\": expected one of rollback, hold, release, status"
         );
         assert!(flip(json!({"dataset": "users", "generation": "green-1"})).contains("\"green-1\" is not a generation"));
-        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not an S3"));
+        assert!(flip(json!({"detail-type": "Object Created"})).starts_with("the event is not a valid S3"));
         for nothing in [json!(null), json!([]), json!("x"), json!({"Records": 1})] {
             assert!(Flip::parse(&nothing).is_err(), "{nothing}");
         }
