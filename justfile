@@ -6,7 +6,7 @@ _default:
 # run everything that CI checks
 check: fmt clippy test docs pages deny typos workflows template permissions terraform athena fuzz soak
 
-# run the main job on an embedded AWS
+# run the whole chain on an emulated AWS
 run *args:
     cargo run -p local -- {{args}}
 

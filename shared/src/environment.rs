@@ -53,8 +53,8 @@ impl Environment {
                 (path.display().to_string(), read?)
             }
         };
-        let text =
-            String::from_utf8(bytes).map_err(|fault| Error::config(format!("{name} is not UTF-8")).caused_by(fault))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|fault| Error::config(format!("{name} is not valid UTF-8: save it as UTF-8")).caused_by(fault))?;
         Config::parse(&name, &text)
     }
 }

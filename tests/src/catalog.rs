@@ -237,7 +237,7 @@ impl GlueApi for Memory {
         self.call(Op::Create, &name, Update::Conflict, |state| {
             if database == NO_DATABASE {
                 return Err(Error::config(format!(
-                    "database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again"
+                    "database {database:?} does not exist in the Glue Data Catalog: create it, then invoke flip again"
                 )));
             }
             if state.tables.contains_key(&name) {

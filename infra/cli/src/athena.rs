@@ -39,7 +39,7 @@ pub async fn lines(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> 
 async fn run(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result<String> {
     let result = ResultConfiguration::builder().output_location(output).build();
     let start = athena.start_query_execution().query_string(sql).result_configuration(result).send().await?;
-    let id = start.query_execution_id.context("Athena returned no query id")?;
+    let id = start.query_execution_id.context("Athena started a query, but returned no ID for it: try again")?;
     loop {
         let answer = athena.get_query_execution().query_execution_id(&id).send().await?;
         let status = answer.query_execution().and_then(|query| query.status());
@@ -50,7 +50,7 @@ async fn run(athena: &aws_sdk_athena::Client, output: &str, sql: &str) -> Result
             }
             state => {
                 let reason = status.and_then(|status| status.state_change_reason()).unwrap_or("no reason given");
-                bail!("query {}: {reason}", state.map_or("LOST", |state| state.as_str()));
+                bail!("Athena query {id} ended as {}: {reason}", state.map_or("LOST", |state| state.as_str()));
             }
         }
     }

@@ -88,7 +88,9 @@ impl Lambda {
     /// configuration's retries and timeouts. Fails without a region or credentials.
     pub fn new(config: &SdkConfig) -> Result<Lambda> {
         let region = config.region().context("no AWS region is set: set AWS_REGION")?.to_string();
-        let credentials = config.credentials_provider().context("no AWS credentials are configured")?;
+        let credentials = config
+            .credentials_provider()
+            .context("no AWS credentials are configured: run `aws configure`, or set AWS_PROFILE")?;
         let endpoint = match config.endpoint_url() {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
             None => public_endpoint(&region),

@@ -69,7 +69,7 @@ async fn entry(database: &Database, table: &str, name: &str) -> Result<String> {
         Dialect::Postgres => postgres::table(database, table).await?,
         Dialect::Mysql => mysql::table(database, table).await?,
     };
-    ensure!(!found.columns.is_empty(), "{table} has no columns");
+    ensure!(!found.columns.is_empty(), "{table} has no columns: choose another table");
     let (columns, left_out) = representable(database, &found).await?;
     Ok(entry::text(database.dialect, name, &found, &columns, &left_out))
 }

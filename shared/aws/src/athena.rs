@@ -58,7 +58,8 @@ impl Query for Athena {
             let _ = self.client.stop_query_execution().query_execution_id(&id).send().await;
             let minutes = MAX_QUERY_TIME.as_secs() / 60;
             return Err(Error::unavailable(format!(
-                "query {id} was cancelled because it took longer than {minutes} minutes: invoke the function again"
+                "Athena query {id} was cancelled because it ran for more than {minutes} minutes: invoke the function \
+                 again, or make the query faster"
             )));
         };
         let ended = ended?;
@@ -116,7 +117,10 @@ impl Athena {
             .await;
         let id = sent.map_err(|error| refused(&self.workgroup, error))?.query_execution_id;
         id.ok_or_else(|| {
-            Error::unavailable("athena:StartQueryExecution returned no query id: invoke the function again")
+            Error::unavailable(format!(
+                "athena:StartQueryExecution in workgroup {:?} returned no query ID: invoke the function again",
+                self.workgroup
+            ))
         })
     }
 
@@ -158,9 +162,14 @@ pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>
         Some(StartQueryExecutionError::InvalidRequestException(invalid)) => {
             // No row has been read yet, so the message can only quote the query.
             if invalid.athena_error_code() == Some("MALFORMED_QUERY") || message.starts_with("line ") {
-                return Error::input(format!("SYNTAX_ERROR: {message}"));
+                return Error::input(format!(
+                    "Athena rejected the query with SYNTAX_ERROR: {message}: correct the query"
+                ));
             }
-            Error::config(format!("athena:StartQueryExecution was refused in workgroup {workgroup:?}: {message}"))
+            Error::config(format!(
+                "Athena refused to start a query in workgroup {workgroup:?} ({message}): correct the workgroup's \
+                 settings"
+            ))
         }
         _ => fault("athena:StartQueryExecution", workgroup, error),
     }
@@ -168,8 +177,8 @@ pub(super) fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>
 
 pub(super) fn cancelled(id: &str) -> Error {
     Error::unavailable(format!(
-        "query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: invoke the function \
-         again, or raise the limit"
+        "Athena query {id} was cancelled, by a person or by the workgroup's limit on scanned bytes: invoke the \
+         function again, or raise the limit"
     ))
 }
 
@@ -209,19 +218,20 @@ pub(super) fn failed(id: &str, status: Option<&QueryExecutionStatus>) -> Error {
     let error = status.and_then(QueryExecutionStatus::athena_error);
     let text = status.and_then(QueryExecutionStatus::state_change_reason).unwrap_or_default();
     let name = text.split(':').next().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
-    let name = name.filter(|name| !name.is_empty()).unwrap_or("unnamed error");
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("an unnamed error");
     let why = if SAFE_TO_QUOTE.contains(&name) { text } else { name };
     const SYSTEM: i32 = 1;
     if error.and_then(AthenaError::error_category) == Some(SYSTEM) || error.is_some_and(AthenaError::retryable) {
         return Error::unavailable(format!(
-            "query {id} failed with a temporary error, {name}: invoke the function again"
+            "Athena query {id} failed with a temporary error, {name}: invoke the function again"
         ));
     }
     match name {
         "PERMISSION_DENIED" | "ACCESS_DENIED" => Error::config(format!(
-            "query {id} failed with {name}: allow the function's role to read the candidate's files"
+            "Athena query {id} failed with {name}: allow the function's role to read the tables and files that it \
+             queries"
         )),
-        _ => Error::input(format!("{why} (query {id})")),
+        _ => Error::input(format!("Athena query {id} failed with {why}: correct the query or the data that it reads")),
     }
 }
 
@@ -262,27 +272,39 @@ mod tests {
                 "INVALID_CAST_ARGUMENT: Cannot cast 'alice' to BIGINT",
                 2,
                 Kind::Input,
-                "INVALID_CAST_ARGUMENT (query q1)",
+                "Athena query q1 failed with INVALID_CAST_ARGUMENT: correct the query or the data that it reads",
             ),
             (
                 "COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved",
                 2,
                 Kind::Input,
-                "COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved (query q1)",
+                "Athena query q1 failed with COLUMN_NOT_FOUND: line 1:8: Column 'idd' cannot be resolved: correct the \
+                 query or the data that it reads",
             ),
-            ("alice is wrong", 2, Kind::Input, "unnamed error (query q1)"),
-            ("", 3, Kind::Input, "unnamed error (query q1)"),
+            (
+                "alice is wrong",
+                2,
+                Kind::Input,
+                "Athena query q1 failed with an unnamed error: correct the query or the data that it reads",
+            ),
+            (
+                "",
+                3,
+                Kind::Input,
+                "Athena query q1 failed with an unnamed error: correct the query or the data that it reads",
+            ),
             (
                 "HIVE_CURSOR_ERROR: s3://…",
                 1,
                 Kind::Unavailable,
-                "query q1 failed with a temporary error, HIVE_CURSOR_ERROR: invoke the function again",
+                "Athena query q1 failed with a temporary error, HIVE_CURSOR_ERROR: invoke the function again",
             ),
             (
                 "PERMISSION_DENIED: Access Denied",
                 2,
                 Kind::Config,
-                "query q1 failed with PERMISSION_DENIED: allow the function's role to read the candidate's files",
+                "Athena query q1 failed with PERMISSION_DENIED: allow the function's role to read the tables and files \
+                 that it queries",
             ),
         ] {
             assert_eq!(report(reason, category), (kind, expected.to_owned()));

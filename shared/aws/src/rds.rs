@@ -40,10 +40,13 @@ impl Signer {
 #[async_trait]
 impl TokenSigner for Signer {
     async fn token(&self, host: &str, port: u16, user: &str, now: Timestamp) -> Result<String> {
-        let failed =
-            |why: &str| Error::unavailable(format!("can't make an IAM token for {user:?} at {host}:{port}: {why}"));
+        let failed = |why: &str| {
+            Error::unavailable(format!("can't create an IAM token for user {user:?} at {host}:{port}: {why}"))
+        };
         let credentials = self.credentials.provide_credentials().await;
-        let identity = credentials.map_err(|error| failed("no credentials").caused_by(error))?.into();
+        let identity = credentials
+            .map_err(|error| failed("no AWS credentials could be loaded: try again").caused_by(error))?
+            .into();
         let mut settings = SigningSettings::default();
         settings.expires_in = Some(VALID);
         settings.signature_location = SignatureLocation::QueryParams;
@@ -54,13 +57,13 @@ impl TokenSigner for Signer {
             .time(SystemTime::from(now))
             .settings(settings)
             .build()
-            .map_err(|error| failed("signing failed").caused_by(error))?
+            .map_err(|error| failed("it could not be signed: this is a bug, please report it").caused_by(error))?
             .into();
         let request = format!("{host}:{port}/?Action=connect&DBUser={}", escaped(user));
         let url = format!("https://{request}");
         let signed = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::empty())
             .and_then(|request| sign(request, &parameters))
-            .map_err(|error| failed("signing failed").caused_by(error))?;
+            .map_err(|error| failed("it could not be signed: this is a bug, please report it").caused_by(error))?;
         let (_, signature) = signed.into_parts().0.into_parts();
         let pair = |(name, value): &(&str, std::borrow::Cow<str>)| format!("&{name}={}", escaped(value));
         Ok(request + &signature.iter().map(pair).collect::<String>())

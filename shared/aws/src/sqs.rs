@@ -34,7 +34,7 @@ const MAX_BATCH_MESSAGES: usize = 10;
 impl Queue for Sqs {
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     async fn send(&self, bodies: Vec<String>) -> Result<()> {
-        let mut refused = 0;
+        let (mut refused, mut example) = (0, None);
         for batch in bodies.chunks(MAX_BATCH_MESSAGES) {
             let entries = batch.iter().enumerate().map(|(id, body)| {
                 let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build();
@@ -42,14 +42,13 @@ impl Queue for Sqs {
             });
             let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
             let answer = request.send().await.map_err(|error| fault("sqs:SendMessage", &self.url, error))?;
-            refused += answer.failed().len();
+            refused += answer.failed.len();
+            example = example.or_else(|| answer.failed.into_iter().next().map(|entry| entry.code));
         }
-        if refused == 0 {
-            return Ok(());
-        }
+        let Some(code) = example else { return Ok(()) };
         // A retry may send some messages twice, which export tolerates. A lost message would be worse.
         Err(Error::unavailable(format!(
-            "{}: SQS refused {refused} of {} messages: invoke the function again",
+            "{}: SQS refused {refused} of {} messages, for example with {code}: invoke the function again",
             self.url,
             bodies.len()
         )))

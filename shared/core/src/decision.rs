@@ -135,13 +135,18 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
     }
     match &state.live {
         Live::NoTable if !state.may_create => {
-            return Err(Error::config("the table does not exist and the dataset has create = false: create the table"));
+            return Err(Error::config(format!(
+                "the table of dataset {:?} does not exist, and the dataset has create = false: create the table, then \
+                 invoke flip again",
+                candidate.dataset
+            )));
         }
         Live::NoTable => {}
         Live::Unmanaged(location) if trigger == Trigger::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
-                "the table's location is {location}, which is unmanaged, although the dataset has flipped before: \
-                 somebody else changed it. To take the table back, invoke flip with this generation"
+                "the table of dataset {:?} is at {location}, which is unmanaged, although Turntable has flipped the \
+                 table before: something else moved it. To take the table back, invoke flip with {generation}",
+                candidate.dataset
             )));
         }
         Live::Unmanaged(_) => beside(&state.live, &paths.generation(&generation))?,
@@ -251,15 +256,18 @@ pub fn is_rolled_back(state: &FlipState) -> bool {
 /// generation to go back to.
 pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation>) -> Result<Generation> {
     if state.live_is_merge {
-        return Err(Error::input(
-            "live is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, put a drop with a \
-             later record into the inbox",
-        ));
+        return Err(Error::input(format!(
+            "{}: the live generation is a merge of opt-outs, and a rollback would forget opt-outs: to change a state, \
+             put a drop with a later record into the inbox",
+            paths.location()
+        )));
     }
-    let live = state
-        .live
-        .generation()
-        .ok_or_else(|| Error::input("the table's location is unmanaged: there is nothing to roll back from"))?;
+    let live = state.live.generation().ok_or_else(|| {
+        Error::input(format!(
+            "{}: no managed generation is live, so there is nothing to roll back: invoke flip with a generation",
+            paths.location()
+        ))
+    })?;
     if let Some(wanted) = wanted {
         // A rollback audits no rows: it relies on the audit that the generation passed when it went live.
         if wanted != live && !state.was_live(&wanted) {
@@ -274,9 +282,12 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
         return Ok(live);
     }
     let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
-    let from = before
-        .and_then(|flip| flip.from.as_ref())
-        .ok_or_else(|| Error::input(format!("no flip to {live} is on record: name the generation to roll back to")))?;
+    let from = before.and_then(|flip| flip.from.as_ref()).ok_or_else(|| {
+        Error::input(format!(
+            "no flip to the live generation {live} is on record, so the one before it is unknown: name the \
+                 generation to roll back to"
+        ))
+    })?;
     paths.parse_generation(from).ok_or_else(|| {
         Error::input(format!(
             "before {live}, the table was at {from}, which is unmanaged and can't be audited: name the generation to \

@@ -293,7 +293,11 @@ pub fn rollback(record: &Record, dataset: &str, wanted: Option<Generation>) -> R
     let Some(wanted) = wanted else {
         let before = record.past.first().map(|past| past.set.clone());
         return before.ok_or_else(|| {
-            Error::input(format!("group {}: its record names no earlier run to roll back to", record.group))
+            Error::input(format!(
+                "group {}: no earlier run is on record, so there is nothing to roll back to: invoke flip with a \
+                 generation",
+                record.group
+            ))
         });
     };
     let sets = record.live.iter().chain(record.past.iter().map(|past| &past.set));

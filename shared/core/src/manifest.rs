@@ -102,8 +102,8 @@ pub struct Merge {
     /// The number of buckets, a power of two. Bucket 12 is `part-00012.parquet`. A bucket without rows has no file,
     /// except bucket 0.
     pub buckets: u32,
-    /// The drops that the generation includes and that were still in the inbox when it was built, by the generation
-    /// that consumed them first.
+    /// The drops that the generation includes and that were still in the inbox when it was built. They are grouped by
+    /// the generation that consumed them first.
     pub consumed: Vec<Consumed>,
 }
 
@@ -226,8 +226,8 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(json).map_err(corrupt)?;
         if manifest.generation != *generation {
             return Err(Error::corrupt(format!(
-                "{at} describes {}, so it was not written by Turntable: leave it for inspection and invoke export \
-                 again",
+                "{at} describes generation {}, so it was not written by Turntable: leave it for inspection and invoke \
+                 export again",
                 manifest.generation
             )));
         }

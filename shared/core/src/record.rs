@@ -187,7 +187,10 @@ pub(crate) mod text {
 /// Parses a record's JSON. Fails with `Corrupt` if it is invalid; the error names `at`, the record's key.
 pub fn from_json<T: serde::de::DeserializeOwned>(at: &Key, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|fault| {
-        Error::corrupt(format!("{at} was not written by Turntable: inspect it, then move it away")).caused_by(fault)
+        Error::corrupt(format!(
+            "{at} is not a record that Turntable wrote: inspect it, then move it out of this folder"
+        ))
+        .caused_by(fault)
     })
 }
 

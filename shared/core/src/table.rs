@@ -98,7 +98,10 @@ impl TableVersion {
     /// Returns the token, or an error if there is none, because no flip is safe without it.
     pub fn token(&self) -> Result<&str> {
         self.token.as_deref().ok_or_else(|| {
-            Error::corrupt(format!("{}: Glue returned no VersionId, and no flip is safe without one", self.name))
+            Error::corrupt(format!(
+                "{}: Glue returned no VersionId, and no flip is safe without one: invoke flip again",
+                self.name
+            ))
         })
     }
 
@@ -144,10 +147,13 @@ impl TableVersion {
             )));
         }
         let location = self.location.as_deref();
-        let location = location
-            .ok_or_else(|| Error::config(format!("{name} has no location: set one in S3, or drop the table")))?;
+        let location = location.ok_or_else(|| {
+            Error::config(format!("{name} has no location: set its location to a folder in S3, or drop the table"))
+        })?;
         let location: Location = location.parse().map_err(|_| {
-            Error::config(format!("{name} has the location {location:?}, which is not in S3: set one in S3"))
+            Error::config(format!(
+                "{name} has the location {location:?}, which is not in S3: set its location to a folder in S3"
+            ))
         })?;
         if !self.partition_keys.is_empty() {
             self.check_template(&location)?;

@@ -23,7 +23,7 @@ pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     let location = location.to_string();
     if location.contains('\'') {
         return Err(Error::config(format!(
-            "the location {location} contains a quote, which UNLOAD doesn't accept: choose another location"
+            "the location {location} contains a single quote, which UNLOAD doesn't accept: choose another location"
         )));
     }
     let columns: Vec<String> = athena.partition_by.iter().map(|column| format!("'{column}'")).collect();
@@ -86,7 +86,7 @@ pub fn folders(athena: &Athena, row: &[Option<String>]) -> Result<Vec<Folder>> {
 
 fn incomplete_response(names: &[String]) -> Error {
     Error::unavailable(format!(
-        "Athena's response has no partition count for {}: run the export again",
+        "Athena's response lacks the number or types of the partitions by {}: run the export again",
         names.join(", ")
     ))
 }

@@ -58,7 +58,9 @@ impl Export {
         Ok(match (request.dataset, request.generation) {
             (Some(OneOrMany::One(name)), Some(generation)) => Export::Pending(name, generation),
             (_, Some(_)) => {
-                return Err(Error::input("a generation belongs to one dataset: name exactly one in \"dataset\""));
+                return Err(Error::input(
+                    "the request names a generation, which belongs to one dataset: name exactly one in \"dataset\"",
+                ));
             }
             (None, None) => Export::Fan(None),
             (Some(OneOrMany::One(name)), None) => Export::One(name),

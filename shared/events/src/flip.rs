@@ -73,7 +73,9 @@ impl Flip {
         }
         let Request { dataset, action, generation, reason } = by_hand(event, EXPECTED)?;
         let unexpected = |field: &str| {
-            Error::input(format!("the request has a {field}, but this action takes none: expected {EXPECTED}"))
+            Error::input(format!(
+                "the request has a {field}, which this kind of request doesn't take: expected {EXPECTED}"
+            ))
         };
         match action.as_deref() {
             None if reason.is_some() => Err(unexpected("reason")),
@@ -119,8 +121,12 @@ fn changed_table(event: &Value) -> Result<Option<TableName>> {
         return Ok(None);
     }
     let detail = event.get("detail").cloned().unwrap_or_default();
-    let Detail { database_name, table_name } = serde_json::from_value(detail)
-        .map_err(|fault| Error::input("the Glue event lacks databaseName or tableName").caused_by(fault))?;
+    let Detail { database_name, table_name } = serde_json::from_value(detail).map_err(|fault| {
+        Error::input(
+            "the Glue event lacks databaseName or tableName: check the EventBridge rule that invokes this function",
+        )
+        .caused_by(fault)
+    })?;
     Ok(Some(TableName { database: database_name, table: table_name }))
 }
 

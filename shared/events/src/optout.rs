@@ -51,8 +51,12 @@ impl Optout {
             (None, None) => Ok(Optout::All),
             (Some(dataset), None) => Ok(Optout::One { dataset, reconcile: false }),
             (Some(dataset), Some("reconcile")) => Ok(Optout::One { dataset, reconcile: true }),
-            (None, Some(_)) => Err(Error::input(format!("the action needs a dataset: expected {EXPECTED}"))),
-            (Some(_), Some(other)) => Err(Error::input(format!("unknown action {other:?}: expected reconcile"))),
+            (None, Some(action)) => {
+                Err(Error::input(format!("the action {action:?} needs a dataset: expected {EXPECTED}")))
+            }
+            (Some(_), Some(other)) => {
+                Err(Error::input(format!("unknown action {other:?}: expected \"reconcile\", or no action")))
+            }
         }
     }
 
@@ -60,7 +64,7 @@ impl Optout {
     pub fn parse_message(body: &str) -> Result<Optout> {
         match Optout::parse(&message(body)?)? {
             Optout::Queue(_) => {
-                Err(Error::input("the message's body is an SQS event: expected a request or an S3 event"))
+                Err(Error::input("the SQS message's body is itself an SQS event: send a request or an S3 event"))
             }
             request => Ok(request),
         }
@@ -100,7 +104,7 @@ mod tests {
         assert_eq!(parse(json!({"dataset": "o", "action": "reconcile"})).unwrap(), one(true));
         assert_eq!(
             parse(json!({"dataset": "o", "action": "rollback"})).unwrap_err().report(),
-            "unknown action \"rollback\": expected reconcile"
+            "unknown action \"rollback\": expected \"reconcile\", or no action"
         );
         assert!(parse(json!({"action": "reconcile"})).is_err());
         for bad in [json!(null), json!([]), json!({"Records": 1}), json!({"dataset": 1}), json!({"detail-type": 1})] {

@@ -28,11 +28,17 @@ pub fn ended(event: &Value) -> Result<Option<EngineRun>> {
     }
     match event.get("detail-type").and_then(Value::as_str) {
         Some("Athena Query State Change") => {
-            let Query { query_execution_id: id } = detail(event, "the Athena event lacks queryExecutionId")?;
+            let Query { query_execution_id: id } = detail(
+                event,
+                "the Athena event lacks queryExecutionId: check the EventBridge rule that invokes this function",
+            )?;
             Ok(Some(EngineRun::Athena { id }))
         }
         Some("Glue Job State Change") => {
-            let Job { job_name: job, job_run_id: id } = detail(event, "the Glue event lacks jobName or jobRunId")?;
+            let Job { job_name: job, job_run_id: id } = detail(
+                event,
+                "the Glue event lacks jobName or jobRunId: check the EventBridge rule that invokes this function",
+            )?;
             Ok(Some(EngineRun::GlueJob { job, id }))
         }
         _ => Ok(None),

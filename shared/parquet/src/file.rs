@@ -76,7 +76,7 @@ impl Open {
             writer.inner_mut().to = None;
             Ok(writer)
         });
-        let to = &mut upload;
+        let (to, file) = (&mut upload, &name);
         // Ends when the writer drops its sender. If sending fails earlier, the writer fails too, because the receiver
         // is gone.
         let sending = async move {
@@ -84,7 +84,11 @@ impl Open {
                 let length = piece.len() as u64;
                 tokio::select! {
                     biased;
-                    () = target.stopped() => return Err(Error::unavailable("another stream has failed")),
+                    () = target.stopped() => return Err(Error::unavailable(format!(
+                        "{}: writing {file} was stopped before its end, because another stream failed or the time ran \
+                         out: run the export or refresh again",
+                        target.location
+                    ))),
                     taken = to.write(piece) => taken?,
                 }
                 target.sent(length);

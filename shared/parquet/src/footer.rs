@@ -24,6 +24,9 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// memory.
 const MAX_FOOTER_BYTES: u64 = 16 << 20;
 
+/// The advice for a file that can't be used.
+const WRITE_AGAIN: &str = "run the export or refresh again";
+
 /// The size of the magic number at the start of a file, in bytes.
 const MAGIC_BYTES: u64 = 4;
 
@@ -31,14 +34,16 @@ const MAGIC_BYTES: u64 = 4;
 pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64) -> Result<ParquetMetaData> {
     const FOOTER_END_BYTES: u64 = FOOTER_SIZE as u64;
     if size < MAGIC_BYTES + FOOTER_END_BYTES {
-        return Err(Error::corrupt(format!("{at} is not a Parquet file, because it has only {size} bytes")));
+        return Err(Error::corrupt(format!(
+            "{at} is not a Parquet file, because it has only {size} bytes: {WRITE_AGAIN}"
+        )));
     }
     let start = size.saturating_sub(TAIL_BYTES);
     let tail = objects.range(at, etag, start..size).await?;
     let length = footer_length(at, &tail)?;
     if length > size - MAGIC_BYTES - FOOTER_END_BYTES || length > MAX_FOOTER_BYTES {
         return Err(Error::corrupt(format!(
-            "{at}: its Parquet footer has an invalid length, {length} bytes in a file of {size} bytes"
+            "{at}: its Parquet footer has an invalid length, {length} bytes in a file of {size} bytes: {WRITE_AGAIN}"
         )));
     }
     let footer = size - FOOTER_END_BYTES - length;
@@ -47,17 +52,19 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
         None => objects.range(at, etag, footer..size - FOOTER_END_BYTES).await?,
     };
     ParquetMetaDataReader::decode_metadata(&bytes)
-        .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer can't be read")).caused_by(error))
+        .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer is damaged: {WRITE_AGAIN}")).caused_by(error))
 }
 
 /// Returns the footer's length in bytes. `tail` ends with the file's last eight bytes: the length and the magic number.
 fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
     let last = tail.last_chunk::<FOOTER_SIZE>();
-    let last = last.ok_or_else(|| Error::corrupt(format!("{at}: it ends before its Parquet footer")))?;
+    let last = last.ok_or_else(|| Error::corrupt(format!("{at} ends before its Parquet footer: {WRITE_AGAIN}")))?;
     let last = FooterTail::try_new(last)
-        .map_err(|error| Error::corrupt(format!("{at} is not a Parquet file")).caused_by(error))?;
+        .map_err(|error| Error::corrupt(format!("{at} is not a Parquet file: {WRITE_AGAIN}")).caused_by(error))?;
     if last.is_encrypted_footer() {
-        return Err(Error::corrupt(format!("{at}: its Parquet footer is encrypted, which Athena can't read")));
+        return Err(Error::corrupt(format!(
+            "{at}: its Parquet footer is encrypted, which Athena can't read: write it unencrypted"
+        )));
     }
     Ok(last.metadata_length() as u64)
 }
@@ -69,8 +76,9 @@ fn footer_length(at: &Key, tail: &Bytes) -> Result<u64> {
 /// case, because Athena matches them regardless of case (Trino's `ParquetTypeUtils.lookupColumnByName`).
 pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
     let leaves = footer.file_metadata().schema_descr();
-    let arrow = parquet_to_arrow_schema(leaves, None)
-        .map_err(|error| Error::corrupt(format!("{at}: its Parquet schema can't be read")).caused_by(error))?;
+    let arrow = parquet_to_arrow_schema(leaves, None).map_err(|error| {
+        Error::corrupt(format!("{at}: its Parquet schema is invalid: {WRITE_AGAIN}")).caused_by(error)
+    })?;
     let micros = with_micros(leaves, &arrow);
     let found = columns(micros.as_deref().unwrap_or(&arrow));
     let mut columns = found.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))?;

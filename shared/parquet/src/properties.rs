@@ -14,7 +14,9 @@ const MAX_PAGE_BYTES: usize = 1 << 20;
 /// dictionaries, and statistics for every page and column chunk. The footer has no Arrow schema, because readers,
 /// including the audit, must use Parquet's own types.
 pub(super) fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).map_err(|error| Error::config("invalid ZSTD level").caused_by(error))?;
+    let level = ZstdLevel::try_new(1).map_err(|error| {
+        Error::config("the ZSTD level for Parquet files is invalid: this is a bug, please report it").caused_by(error)
+    })?;
     Ok(WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(level))

@@ -80,6 +80,11 @@ impl Target {
         self.stop.send_replace(true);
     }
 
+    /// Returns whether [`Target::stop`] has been called.
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits until [`Target::stop`] is called.
     pub(super) async fn stopped(&self) {
         // The wait can't fail, because `self` owns the sender.

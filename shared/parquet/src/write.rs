@@ -172,7 +172,10 @@ async fn write_stream(target: Arc<Target>, batches: Batches, threads: usize) -> 
     let ended = tokio::select! {
         biased;
         () = target.stopped() => Err(GaveUp::Stopped),
-        filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(GaveUp::Failed),
+        // The signal may come while this is polled. Then a file reports it as an error, which isn't this stream's.
+        filled = write_batches(&mut output, &target, batches, threads) => filled.map_err(|error| {
+            if target.is_stopped() { GaveUp::Stopped } else { GaveUp::Failed(error) }
+        }),
     };
     match ended {
         Ok(()) => Ok(output.into_files()),

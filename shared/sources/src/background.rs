@@ -45,8 +45,10 @@ where
             None => {
                 // Without this error, a panic would look like the end of the rows.
                 let panicked = (&mut task.take()?.0).await.err()?;
-                let error = Error::corrupt(format!("{what}: the task panicked; this is a bug, please report it"))
-                    .caused_by(panicked);
+                let error = Error::corrupt(format!(
+                    "{what} failed, because the task panicked: this is a bug, please report it"
+                ))
+                .caused_by(panicked);
                 Some((Err(error), (receiver, None)))
             }
         }
@@ -56,5 +58,6 @@ where
 
 /// Sends a batch to the stream. Fails if the stream has been dropped.
 pub async fn send(sender: &Sender<Result<RecordBatch>>, batch: RecordBatch) -> Result<()> {
-    sender.send(Ok(batch)).await.map_err(|_| Error::unavailable("the reader stopped before all rows were sent"))
+    let stopped = |_| Error::unavailable("the source's rows were not read to the end: run the export again");
+    sender.send(Ok(batch)).await.map_err(stopped)
 }

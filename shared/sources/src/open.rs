@@ -81,7 +81,8 @@ impl Snapshot {
 
 fn not_one_database(context: &Context) -> Error {
     Error::config(format!(
-        "{}: datasets that share a snapshot must read from the same postgres or mysql database",
+        "{}: datasets that share a snapshot must read from the same postgres or mysql database: \
+         change the source or the group",
         context.table
     ))
 }

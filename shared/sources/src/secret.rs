@@ -9,10 +9,14 @@ use crate::context::Context;
 /// messages.
 pub async fn text(name: &str, context: &Context, or: &str) -> Result<String> {
     let Some(secrets) = &context.secrets else {
-        return Err(Error::config(format!("secret {name:?}: no Secrets Manager client is configured here: use url")));
+        return Err(Error::config(format!(
+            "secret {name:?} can't be read, because no Secrets Manager client is configured: set url instead of secret"
+        )));
     };
     let text = secrets.text(name).await?;
-    text.ok_or_else(|| Error::config(format!("secret {name:?} is binary: expected JSON or {or}")))
+    text.ok_or_else(|| {
+        Error::config(format!("secret {name:?} is binary: store its value as text, either JSON or {or}"))
+    })
 }
 
 /// The keys in a secret's JSON, in the format that RDS writes. Keys that Turntable doesn't need are ignored.

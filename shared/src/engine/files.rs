@@ -62,15 +62,18 @@ async fn file(objects: Arc<dyn Objects>, location: &Location, entry: Entry) -> R
     // An unreadable file is the engine's mistake, so the error's kind is `Input` instead of `Corrupt`.
     let as_source_error = |error: Error| match error.kind() {
         Kind::Corrupt => {
-            Error::input("the engine's files can't be published: they must be Parquet files with columns of Glue types")
-                .caused_by(error)
+            let text = format!(
+                "{location}: the run's files can't be published: write Parquet files with columns of Glue types"
+            );
+            Error::input(text).caused_by(error)
         }
         _ => error,
     };
     let footer = read_footer(objects.as_ref(), &at, &etag, size).await.map_err(as_source_error)?;
     let columns = columns_of(&at, &footer).map_err(as_source_error)?;
-    let rows = u64::try_from(footer.file_metadata().num_rows())
-        .map_err(|_| Error::input(format!("{at}: its Parquet footer has a negative number of rows")))?;
+    let rows = u64::try_from(footer.file_metadata().num_rows()).map_err(|_| {
+        Error::input(format!("{at}: its Parquet footer has a negative number of rows: write the file again"))
+    })?;
     Ok((File { key: at.key[location.prefix.len()..].to_owned(), bytes: size, rows, etag }, columns))
 }
 
@@ -127,7 +130,7 @@ fn partitions(
     if existing.len() > MAX_PARTITIONS {
         let count = existing.len();
         return Err(fault(format!(
-            "{count} partitions, but at most {MAX_PARTITIONS} are allowed: partition by coarser columns"
+            "the run wrote {count} partitions, but at most {MAX_PARTITIONS} are allowed: partition by coarser columns"
         )));
     }
     let mut partitions = Vec::new();

@@ -22,7 +22,8 @@ pub(super) async fn unsettled(
     let recorded = (&pending.dataset, &pending.generation, &pending.location);
     if recorded != (&dataset.name, generation, &dataset.paths.generation(generation)) {
         return Err(Error::corrupt(format!(
-            "{key} names {} at {}, which does not match its key: this is a bug, please report it",
+            "{key}: the record is for dataset {:?} and location {}, which does not match the record's key: this is a \
+             bug, please report it",
             pending.dataset, pending.location
         )));
     }

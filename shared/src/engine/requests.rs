@@ -37,7 +37,7 @@ pub async fn run_ended(engines: &Engines, config: &Config, run: &EngineRun) -> R
     };
     // An account may have several stacks, and each receives the events for the runs of all stacks.
     let Ok(dataset) = config.dataset_at(&paths) else {
-        return Ok(Outcome::Nothing(format!("no dataset is configured to publish to {}", paths.location())));
+        return Ok(Outcome::Nothing(format!("no dataset in datasets.toml publishes to {}", paths.location())));
     };
     match unsettled(&engines.env, dataset, &generation).await? {
         Some(pending) => settle::ended(engines, dataset, pending, progress.state).await,

@@ -27,15 +27,19 @@ pub async fn pending(engines: &Engines, dataset: &Dataset, pending: Pending) -> 
         if now.duration_since(pending.as_of) < MAX_RESTART_AGE {
             return start::started(engines, dataset, pending, true).await;
         }
-        let why = Error::unavailable(
-            "the engine never confirmed that the run started, and it is too late to start the run again: run the export again",
-        );
+        let why = Error::unavailable(format!(
+            "{}: the engine never confirmed that the run for {} started, and it is too late to start it again: run the \
+             export again",
+            pending.dataset, pending.generation
+        ));
         return Ok(Outcome::Failed(pending, why));
     };
     match engines.engine.progress(&EngineRun::of(&pending.work, run)).await? {
         Some(progress) => ended(engines, dataset, pending, progress.state).await,
         None => {
-            let why = Error::unavailable(format!("the engine no longer knows run {run}: run the export again"));
+            let dataset = &pending.dataset;
+            let why =
+                Error::unavailable(format!("{dataset}: the engine no longer knows run {run}: run the export again"));
             Ok(Outcome::Failed(pending, why))
         }
     }

@@ -42,7 +42,7 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     decision::beside(&live, &location)?;
     if !env.objects.list(&location, None).await?.is_empty() {
         return Err(Error::corrupt(format!(
-            "{location}: the new location is not empty, but UNLOAD requires an empty one: run the export again"
+            "{location}: the location for the new generation is not empty, as UNLOAD requires: run the export again"
         )));
     }
     let folders = folders(engines, dataset).await?;
@@ -63,7 +63,9 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     let key = dataset.paths.pending(&generation);
     match env.objects.put_new(&key, record::to_json(&pending).into()).await? {
         Put::Created => started(engines, dataset, pending, false).await,
-        Put::Exists => Err(Error::corrupt(format!("{key} already exists: run the export again for a new generation"))),
+        Put::Exists => Err(Error::corrupt(format!(
+            "{key} already exists, so another run has recorded this generation: run the export again"
+        ))),
     }
 }
 

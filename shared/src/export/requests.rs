@@ -30,7 +30,9 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
             engine_run::pending(export, config.dataset(&name)?, &generation).await
         }
         request::Export::Fan(names) => enqueue(export, &config, names).await,
-        request::Export::Queue(_) => Err(Error::input("a message can't contain messages")),
+        request::Export::Queue(_) => {
+            Err(Error::input("an SQS message can't contain an SQS event: send one request per message"))
+        }
     }
 }
 
@@ -66,7 +68,7 @@ async fn handle_message(export: &Export, body: &str) -> Result<()> {
         request::Export::Pending(name, generation) => {
             engine_run::pending(export, config.dataset(&name)?, &generation).await.map(drop)
         }
-        _ => Err(Error::input("the message must name one dataset: expected {\"dataset\": NAME}")),
+        _ => Err(Error::input("the SQS message doesn't name exactly one dataset: expected {\"dataset\": NAME}")),
     }
 }
 

@@ -106,10 +106,14 @@ fn unmanaged_table(table: &TableName) -> Flipped {
 fn rejected(answer: &Flipped) -> Error {
     if let Some(group) = &answer.group {
         let reasons = answer.reasons.join("; ");
-        let run = group.run.as_deref().unwrap_or("the candidate");
+        let run = group.run.as_deref().map_or_else(|| "the candidate".into(), |run| format!("run {run}"));
         return Error::rejected(format!("group {}: {run} was rejected: {reasons}", group.name));
     }
     let live = answer.live.as_deref();
     let live = live.map_or_else(|| "there is still no table".into(), |live| format!("{live} stays live"));
-    Error::rejected(format!("{}: the candidate was rejected, {live}: {}", answer.dataset, answer.reasons.join("; ")))
+    Error::rejected(format!(
+        "{}: the candidate was rejected, and {live}: {}",
+        answer.dataset,
+        answer.reasons.join("; ")
+    ))
 }

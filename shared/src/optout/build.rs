@@ -76,7 +76,11 @@ impl Build {
         let mut old: BTreeMap<u32, Vec<File>> = BTreeMap::new();
         for file in self.base.iter().flat_map(|base| &base.files) {
             let number = part_number(&file.key).and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
-                Error::corrupt(format!("the live manifest names {:?}, which is not a bucket: reconcile", file.key))
+                Error::corrupt(format!(
+                    "{}: the live manifest names {:?}, which is not an opt-out bucket: invoke optout with the action \
+                     reconcile",
+                    self.to, file.key
+                ))
             })?;
             old.entry(number % units).or_default().push(file.clone());
         }
@@ -90,10 +94,7 @@ impl Build {
 
     /// Copies one file unchanged from the live generation into this one.
     async fn copy_file(&self, file: File) -> Result<File> {
-        let base = self
-            .base
-            .as_ref()
-            .ok_or_else(|| Error::corrupt("a bucket has no base manifest: this is a bug, please report it"))?;
+        let base = self.base.as_ref().ok_or_else(|| self.bug("a bucket has no base manifest"))?;
         let etag = self.objects.copy(&base.location.key(&file.key), &file.etag, &self.to.key(&file.key)).await?;
         Ok(File { etag, ..file })
     }
@@ -120,9 +121,8 @@ impl Build {
             let runs = new.iter().copied().zip(runs.drain(..)).filter(|(bucket, run)| *bucket == 0 || !run.is_empty());
             Ok((runs.map(encode).collect::<Result<Vec<_>>>()?, Vec::new(), applied))
         };
-        let (encoded, kept, applied) = spawn_blocking(encode).await.map_err(|fault| {
-            Error::corrupt("merging a bucket panicked: this is a bug, please report it").caused_by(fault)
-        })??;
+        let (encoded, kept, applied) =
+            spawn_blocking(encode).await.map_err(|fault| self.bug("merging a bucket panicked").caused_by(fault))??;
         let mut files = Vec::new();
         for file in kept {
             files.push(self.copy_file(file).await?);
@@ -137,6 +137,11 @@ impl Build {
         Ok((files, applied))
     }
 
+    /// Returns the error for a fault that only a bug can cause.
+    fn bug(&self, what: &str) -> Error {
+        Error::corrupt(format!("{}: {what}: this is a bug, please report it", self.to))
+    }
+
     /// Splits the records by bucket. Returns those of each bucket in `new`, in that order.
     fn split_into(&self, new: &[u32], table: &RecordColumns) -> Vec<RecordColumns> {
         let mut all = table.partition_by_bucket(self.buckets);
@@ -144,16 +149,13 @@ impl Build {
     }
 
     async fn read(&self, file: &File) -> Result<RecordColumns> {
-        let base = self
-            .base
-            .as_ref()
-            .ok_or_else(|| Error::corrupt("a bucket has no base manifest: this is a bug, please report it"))?;
+        let base = self.base.as_ref().ok_or_else(|| self.bug("a bucket has no base manifest"))?;
         let at = base.location.key(&file.key);
         let bytes = self.objects.range(&at, &file.etag, 0..file.bytes).await?;
         let key = self.key.clone();
-        spawn_blocking(move || file::read(&at, &key, bytes)).await.map_err(|fault| {
-            Error::corrupt("reading a bucket panicked: this is a bug, please report it").caused_by(fault)
-        })?
+        spawn_blocking(move || file::read(&at, &key, bytes))
+            .await
+            .map_err(|fault| self.bug("reading a bucket panicked").caused_by(fault))?
     }
 }
 

@@ -65,8 +65,8 @@ pub async fn more(
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
             let count = read.rejects.count;
             return Err(Error::input(format!(
-                "{}: {count} records are not opt-outs and would be lost: correct them, or give the dataset another \
-                 table",
+                "{}: {count} records are not valid opt-outs, and the merge would lose them: correct them, or give the \
+                 dataset another table",
                 location.key(&read.drop.key)
             )));
         }
@@ -74,7 +74,10 @@ pub async fn more(
     }
     if ask.reconcile {
         let path = format!("datasets.{}.source.inbox.reconcile", dataset.name);
-        let source = inbox.reconcile.as_ref().ok_or_else(|| Error::config(format!("{path} is not set")))?;
+        let source = inbox
+            .reconcile
+            .as_ref()
+            .ok_or_else(|| Error::config(format!("{path} is not set: set it to the table to reconcile with")))?;
         let context = Context {
             objects: env.objects.clone(),
             secrets: ask.secrets.clone(),

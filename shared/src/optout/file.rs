@@ -61,7 +61,8 @@ const MAX_PREALLOCATED_ROWS: usize = 1 << 20;
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn write(key: &Key, run: &RecordColumns) -> Result<Bytes> {
     let fault = |fault: ParquetError| {
-        Error::corrupt("encoding a bucket as Parquet failed: this is a bug, please report it").caused_by(fault)
+        Error::corrupt("an opt-out bucket can't be encoded as Parquet: this is a bug, please report it")
+            .caused_by(fault)
     };
     // Keys and times rarely repeat, so a dictionary would not pay off.
     let mut properties = WriterProperties::builder()
@@ -109,7 +110,7 @@ fn keys(key: &Key, run: &RecordColumns, rows: std::ops::Range<usize>) -> Result<
         });
         if !whole {
             return Err(Error::corrupt(
-                "a key in memory doesn't match the key's columns: this is a bug, please report it",
+                "an opt-out's key doesn't match the table's key columns: this is a bug, please report it",
             ));
         }
     }
@@ -125,7 +126,11 @@ fn keys(key: &Key, run: &RecordColumns, rows: std::ops::Range<usize>) -> Result<
 
 /// Decodes a file that [`write`] encoded. Returns its records, sorted.
 pub fn read(at: &layout::Key, key: &Key, bytes: Bytes) -> Result<RecordColumns> {
-    let damaged = || Error::corrupt(format!("{at} is not a valid opt-out bucket: inspect it, then reconcile"));
+    let damaged = || {
+        Error::corrupt(format!(
+            "{at} is not a valid opt-out bucket: inspect it, then invoke optout with the action reconcile"
+        ))
+    };
     let fault = |fault: ParquetError| damaged().caused_by(fault);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(fault)?;
     if reader.schema().fields().len() != key.columns.len() + 2 {

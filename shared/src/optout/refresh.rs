@@ -130,7 +130,8 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let (head, listed) = futures::try_join!(TableHead::now(env, dataset), inbox::list(&*env.objects, &inbox.location))?;
     let base = head.live_manifest.clone();
     if let (Live::Managed(live), None) = (&head.live, &base) {
-        return Err(Error::corrupt(format!("{}: the live generation {live} has no manifest", dataset.table)));
+        let (table, manifest) = (&dataset.table, dataset.paths.manifest(live));
+        return Err(Error::corrupt(format!("{table}: the live generation {live} has no manifest: restore {manifest}")));
     }
     if head.live == Live::NoTable {
         refuse_lost_table(env, dataset).await?;

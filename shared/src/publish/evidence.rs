@@ -61,8 +61,11 @@ pub async fn objects(objects: &Arc<dyn Objects>, manifest: &Manifest) -> Result<
 
 async fn footer(objects: Arc<dyn Objects>, at: Key, file: File, partitions: Vec<Statistics>) -> Result<Footer> {
     let footer = read_footer(objects.as_ref(), &at, &file.etag, file.bytes).await?;
-    let rows = u64::try_from(footer.file_metadata().num_rows())
-        .map_err(|_| Error::corrupt(format!("{at}: the footer has a negative number of rows")))?;
+    let rows = u64::try_from(footer.file_metadata().num_rows()).map_err(|_| {
+        Error::corrupt(format!(
+            "{at}: its Parquet footer has a negative number of rows: run the export or refresh again"
+        ))
+    })?;
     let columns = columns_of(&at, &footer)?;
     let statistics = statistics::of(&columns, &footer);
     Ok(Footer { key: file.key, rows, columns, statistics, partitions })

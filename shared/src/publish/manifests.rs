@@ -21,7 +21,8 @@ pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generat
             let manifest = Manifest::from_json(&key, generation, &json)?;
             if manifest.dataset != dataset.name || manifest.location != dataset.paths.generation(generation) {
                 return Err(Error::corrupt(format!(
-                    "{key} names dataset {:?} at {}: it was not written for {:?}",
+                    "{key} names dataset {:?} and location {}, so it was not written for {:?}: leave it for inspection \
+                     and invoke export again",
                     manifest.dataset, manifest.location, dataset.name
                 )));
             }

@@ -174,7 +174,10 @@ fn affordable<'a>(state: &'a SweepState, plan: &Plan, mut objects: usize) -> (Ve
 /// since it was loaded.
 async fn fence(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<bool> {
     let table = loaded.table.as_ref().filter(|table| table.token.is_some()).ok_or_else(|| {
-        Error::corrupt(format!("{}: Glue returned no VersionId, and deleting isn't safe without one", dataset.table))
+        Error::corrupt(format!(
+            "{}: Glue's response lacks a VersionId, so nothing was deleted: invoke sweep again",
+            dataset.table
+        ))
     })?;
     let sent = env.catalog.update(table, &TableChange::default()).await?;
     Ok(sent == Update::Done)

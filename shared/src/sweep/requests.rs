@@ -33,7 +33,7 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
     };
     let (swept, failures) = all(sweep, &datasets, request.dry_run).await;
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
-        Some((_, failure)) if !request.dry_run => Err(failed(&swept, failure)),
+        Some((name, failure)) if !request.dry_run => Err(failed(&swept, &name, failure)),
         _ => Ok(response_limit::fit(swept)),
     }
 }
@@ -146,10 +146,13 @@ fn urgency(kind: Kind) -> u8 {
     }
 }
 
-/// Returns the error for an invocation in which at least one dataset or database could not be swept.
-fn failed(swept: &Swept, failure: Error) -> Error {
-    let others = swept.skipped.len().saturating_sub(1);
+/// Returns the error for an invocation in which at least one dataset or database could not be swept. `name` is the one
+/// that `failure` is about.
+fn failed(swept: &Swept, name: &str, failure: Error) -> Error {
+    let others = match swept.skipped.len().saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" ({others} other datasets were not swept either: see the log)"),
+    };
     let kind = failure.kind();
-    Error::new(kind, format!("not everything was swept ({others} other datasets were not swept either, see the log)"))
-        .caused_by(failure)
+    Error::new(kind, format!("{name} was not swept{others}")).caused_by(failure)
 }

@@ -41,10 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Lake {
     pub stack: Stack,
     pub endpoint: String,
-    /// The last person whose drop was put. The drops of all people with smaller numbers were put before.
+    /// The number of the last person whose drop was uploaded. Drops are uploaded in the order of these numbers.
     pub sent: AtomicU64,
-    /// The last person whose opt-out is acknowledged, as are those of all people with smaller numbers: a refresh that
-    /// was requested after their drops has succeeded.
+    /// The number of the last person whose opt-out is acknowledged: a refresh has succeeded that was requested after
+    /// that person's drop was uploaded. All opt-outs with smaller numbers are acknowledged too.
     pub acknowledged: AtomicU64,
     random: AtomicU64,
     over: AtomicBool,

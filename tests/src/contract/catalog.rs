@@ -189,7 +189,7 @@ async fn answers_for_a_missing_database(subject: Arc<Subject>) {
     let error = subject.catalog.create(&database, input(&subject, "t")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     let expected =
-        format!("database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again");
+        format!("database {database:?} does not exist in the Glue Data Catalog: create it, then invoke flip again");
     assert_eq!(error.message(), expected);
 }
 

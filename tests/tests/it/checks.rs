@@ -72,18 +72,18 @@ async fn all_failures_are_reported_together() {
     );
     let generation = rig.export_csv(CSV).await;
     rig.athena.answers(|sql| match sql {
-        sql if sql.contains("nme") => Err(Error::input("COLUMN_NOT_FOUND: line 1:8 (query q1)")),
+        sql if sql.contains("nme") => Err(Error::input("Athena query q1 failed with COLUMN_NOT_FOUND: line 1:8")),
         sql if sql.contains("GROUP BY") => Ok(one("2")),
         _ => Ok(one("false")),
     });
     let error = rig.flip(&generation).await.unwrap_err();
     assert_eq!(
         rejected(&error),
-        "users: the candidate was rejected, there is still no table: min_rows: expected at least 3, found 2; \
+        "users: the candidate was rejected, and there is still no table: min_rows: expected at least 3, found 2; \
          not_null: expected a column \"key\", found only id, name; unique: expected a column \"key\", found only id, name; \
          unique: id: expected no duplicate keys, found 2; \
          sql: SELECT false FROM {table}: expected true, found false; \
-         sql: SELECT nme FROM {table}: the query failed: COLUMN_NOT_FOUND: line 1:8 (query q1)"
+         sql: SELECT nme FROM {table}: Athena query q1 failed with COLUMN_NOT_FOUND: line 1:8"
     );
     assert_eq!(rig.catalog.get(&rig.table), None);
 }
@@ -276,8 +276,8 @@ async fn a_flip_stands_without_a_canary_answer_and_the_canary_is_retried() {
             "canary: SELECT count(*) > 0 FROM {table}: not run, the flip stands: athena:StartQueryExecution failed: run again"
         ]
     );
-    rig.athena.answers(|_| Err(Error::input("TYPE_MISMATCH (query q1)")));
-    assert!(turned_down(&rig, &next).await.contains("the query failed: TYPE_MISMATCH (query q1)"));
+    rig.athena.answers(|_| Err(Error::input("Athena query q1 failed with TYPE_MISMATCH")));
+    assert!(turned_down(&rig, &next).await.contains("Athena query q1 failed with TYPE_MISMATCH"));
     assert_eq!(rig.live(), Some(first));
 }
 
@@ -360,7 +360,7 @@ async fn schema_strict_rejects_what_additive_publishes_in_one_update() {
     assert_eq!(
         rejected(&error),
         format!(
-            "users: the candidate was rejected, {first} stays live: \
+            "users: the candidate was rejected, and {first} stays live: \
              schema: column \"id\" is int in the table and the wider bigint in the new data; \
              schema: column \"extra\" date is not in the table"
         )
@@ -389,7 +389,7 @@ async fn schema_any_publishes_the_files_columns_and_keeps_comments() {
     assert_eq!(
         rejected(&error),
         format!(
-            "users: the candidate was rejected, {first} stays live: \
+            "users: the candidate was rejected, and {first} stays live: \
              schema: column \"id\" is int in the table and string in the new data; \
              schema: column \"name\" string is missing from the new data"
         )

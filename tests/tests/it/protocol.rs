@@ -355,7 +355,7 @@ async fn a_rollback_to_what_is_gone_or_damaged_is_refused() {
     let error = rig.ask(rollback.clone()).await.unwrap_err();
     assert_eq!(
         error.message(),
-        format!("users: the candidate was rejected, {green} stays live: objects: part-00000.parquet is missing")
+        format!("users: the candidate was rejected, and {green} stays live: objects: part-00000.parquet is missing")
     );
     rig.objects.delete(&rig.paths.manifest(&blue).to_string());
     let error = rig.ask(rollback).await.unwrap_err();
@@ -417,7 +417,7 @@ async fn a_candidate_that_fails_its_audit_never_goes_live() {
     assert_eq!(
         error.message(),
         format!(
-            "users: the candidate was rejected, {blue} stays live: objects: part-00001.parquet is not in the manifest; \
+            "users: the candidate was rejected, and {blue} stays live: objects: part-00001.parquet is not in the manifest; \
              max_shrink: expected to lose at most 0.5 of the 3 live rows, found 1 rows"
         )
     );
@@ -447,8 +447,11 @@ async fn drift_is_left_to_an_operator() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert_eq!(
         error.message(),
-        "the table's location is s3://lake/schemas/users/blue/, which is unmanaged, although the dataset has \
-         flipped before: somebody else changed it. To take the table back, invoke flip with this generation"
+        format!(
+            "the table of dataset \"users\" is at s3://lake/schemas/users/blue/, which is unmanaged, \
+             although Turntable has flipped the table before: something else moved it. To take the table back, invoke \
+             flip with {green}"
+        )
     );
     let by_hand = rig.ask(json!({ "dataset": "users", "generation": green })).await.unwrap();
     assert_eq!((by_hand.outcome, rig.live()), (Outcome::Committed, Some(green)));

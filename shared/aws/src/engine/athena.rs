@@ -39,7 +39,11 @@ impl Unloads {
             .send()
             .await;
         let id = sent.map_err(|error| athena::refused(workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| Error::unavailable("athena:StartQueryExecution returned no query id: invoke export again"))
+        id.ok_or_else(|| {
+            Error::unavailable(format!(
+                "athena:StartQueryExecution in workgroup {workgroup:?} returned no query ID: invoke export again"
+            ))
+        })
     }
 
     /// Returns the progress of a query, or `None` if Athena doesn't know the query.

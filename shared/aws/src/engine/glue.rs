@@ -48,12 +48,14 @@ impl Jobs {
                 if error.as_service_error().is_some_and(|error| error.is_concurrent_runs_exceeded_exception()) =>
             {
                 return Err(Error::unavailable(format!(
-                    "job {job:?} has reached its MaxConcurrentRuns: invoke export again later, or raise the limit"
+                    "Glue job {job:?} has reached its MaxConcurrentRuns: invoke export again later, or raise the limit"
                 )));
             }
             Err(error) => return Err(fault("glue:StartJobRun", job, error)),
         };
-        id.ok_or_else(|| Error::unavailable("glue:StartJobRun returned no run id: invoke export again"))
+        id.ok_or_else(|| {
+            Error::unavailable(format!("glue:StartJobRun for job {job:?} returned no run ID: invoke export again"))
+        })
     }
 
     /// Checks that the job exists and that Glue doesn't retry it, because a retry by Glue would write to the same
@@ -70,8 +72,8 @@ impl Jobs {
         })?;
         if found.max_retries > 0 {
             return Err(Error::config(format!(
-                "job {job:?} has MaxRetries = {}, but a retry by Glue would write to the same location again: set it to \
-                 0 (after a failure, the next export tries again)",
+                "Glue job {job:?} has MaxRetries = {}, but a retry by Glue would write to the same location again: set \
+                 it to 0 (after a failure, the next export tries again)",
                 found.max_retries
             )));
         }
@@ -118,7 +120,7 @@ impl Jobs {
                 match self.runs_at(job, location, since).await?.len() {
                     0 | 1 => RunState::Succeeded,
                     runs => RunState::Failed(Error::conflict(format!(
-                        "{runs} runs of job {job:?} wrote to {location}, and their files can't be told apart: \
+                        "{runs} runs of Glue job {job:?} wrote to {location}, and their files can't be told apart: \
                          invoke export again"
                     ))),
                 }
@@ -153,12 +155,12 @@ fn failed(job: &str, id: &str, state: &JobRunState, message: Option<&str>) -> Er
     let name = text.split([':', ' ', '\n']).next().unwrap_or_default();
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
     let why = if is_name && text[name.len()..].starts_with(':') { format!(" with {name}") } else { String::new() };
-    let what = match state {
-        JobRunState::Timeout => "exceeded its timeout: raise the timeout, or add workers",
-        JobRunState::Stopped => "was stopped before it finished",
-        _ => "failed",
+    let (what, advice) = match state {
+        JobRunState::Timeout => ("exceeded its timeout", "raise the timeout, or give the job more workers"),
+        JobRunState::Stopped => ("was stopped before it finished", "invoke export again"),
+        _ => ("failed", "fix the cause that the run's log shows, then invoke export again"),
     };
-    Error::input(format!("run {id} of job {job:?} {what}{why}"))
+    Error::input(format!("run {id} of Glue job {job:?} {what}{why}: {advice}"))
 }
 
 #[cfg(test)]
@@ -170,14 +172,19 @@ mod tests {
         let report = |message, state| failed("j", "jr_1", &state, message).message().to_owned();
         assert_eq!(
             report(Some("ValueError: invalid literal for int(): 'alice'"), JobRunState::Failed),
-            "run jr_1 of job \"j\" failed with ValueError"
+            "run jr_1 of Glue job \"j\" failed with ValueError: fix the cause that the run's log shows, then invoke \
+             export again"
         );
         assert_eq!(
             report(Some("pyspark.errors.AnalysisException: x"), JobRunState::Error),
-            "run jr_1 of job \"j\" failed with pyspark.errors.AnalysisException"
+            "run jr_1 of Glue job \"j\" failed with pyspark.errors.AnalysisException: fix the cause that the run's log \
+             shows, then invoke export again"
         );
         for message in [None, Some("alice is wrong"), Some("alice")] {
-            assert_eq!(report(message, JobRunState::Stopped), "run jr_1 of job \"j\" was stopped before it finished");
+            assert_eq!(
+                report(message, JobRunState::Stopped),
+                "run jr_1 of Glue job \"j\" was stopped before it finished: invoke export again"
+            );
         }
     }
 }

@@ -76,7 +76,7 @@ impl GlueApi for Glue {
             Ok(_) => Ok(Update::Done),
             Err(error) if is(&error, "AlreadyExistsException") => Ok(Update::Conflict),
             Err(error) if is(&error, "EntityNotFoundException") => Err(Error::config(format!(
-                "database {database:?} does not exist in the Glue Data Catalog: create it, then run flip again"
+                "database {database:?} does not exist in the Glue Data Catalog: create it, then invoke flip again"
             ))
             .caused_by(error)),
             Err(error) => Err(fault("glue:CreateTable", &name, error)),

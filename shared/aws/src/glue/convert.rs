@@ -82,8 +82,12 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
 /// Returns the input for an `UpdateTable` that makes the change and leaves every other field as it was.
 pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput> {
     let original = table.original.0.downcast_ref::<Table>();
-    let original = original
-        .ok_or_else(|| Error::corrupt(format!("{}: not a Glue table: this is a bug, please report it", table.name)))?;
+    let original = original.ok_or_else(|| {
+        Error::corrupt(format!(
+            "{}: the table to update was not read from Glue: this is a bug, please report it",
+            table.name
+        ))
+    })?;
     let mut input = unchanged(original);
     if let Some(location) = &change.location {
         storage(&mut input).location = Some(location.to_string());

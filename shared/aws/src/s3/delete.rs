@@ -30,7 +30,12 @@ pub(super) async fn objects(client: &Client, keys: &[Key]) -> Result<()> {
     let failed = answer.errors();
     let Some(one) = failed.first() else { return Ok(()) };
     let (key, code) = (one.key().unwrap_or_default(), one.code().unwrap_or("no reason given"));
-    let message = format!("S3 did not delete {} of {} objects, for example {key}: {code}", failed.len(), keys.len());
+    let message = format!(
+        "S3 did not delete {} of {} objects, for example s3://{}/{key} ({code})",
+        failed.len(),
+        keys.len(),
+        first.bucket
+    );
     Err(match code {
         "AccessDenied" => Error::config(format!("{message}: allow s3:DeleteObject in the function's role")),
         _ => Error::unavailable(format!("{message}: invoke sweep again")),

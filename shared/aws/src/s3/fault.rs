@@ -85,9 +85,7 @@ where
         ),
         Refusal::OutOfRange => (
             Kind::Corrupt,
-            format!(
-                "{at} is shorter than when it was listed, so it was replaced: invoke the function again to list it anew"
-            ),
+            format!("{at} is shorter than when it was listed, so it has been replaced: invoke the function again"),
         ),
         Refusal::Unavailable => {
             (Kind::Unavailable, format!("{at}: S3 did not respond to {action}: invoke the function again"))

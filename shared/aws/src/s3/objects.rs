@@ -39,8 +39,7 @@ impl Objects for S3 {
         // S3 truncates a range that goes beyond the end of the object.
         if bytes.len() as u64 != range.end - range.start {
             return Err(Error::corrupt(format!(
-                "{at} ends before byte {}, so it has changed since it was listed: invoke the function again to \
-                 list it anew",
+                "{at} ends before byte {}, so it was replaced after it was listed: invoke the function again",
                 range.end
             )));
         }

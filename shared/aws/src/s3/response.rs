@@ -27,5 +27,7 @@ pub(super) fn unquoted(etag: &str) -> String {
 
 /// Returns the error for a response without a field that S3 always sends.
 pub(super) fn incomplete(at: &impl Display) -> Error {
-    Error::unavailable(format!("{at}: S3's response lacks a key, size, ETag or time: invoke the function again"))
+    Error::unavailable(format!(
+        "{at}: S3's response lacks a required field, such as the key, size, ETag or time: invoke the function again"
+    ))
 }

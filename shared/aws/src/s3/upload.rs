@@ -70,11 +70,12 @@ impl Streaming {
             None => self.begun.insert(begin(&self.s3.client, &self.at).await?),
         };
         while let Some(part) = begun.sending.try_join_next() {
-            begun.done.push(joined(part)?);
+            begun.done.push(joined(&self.at, part)?);
         }
         if begun.sent == MAX_PARTS {
             return Err(Error::config(format!(
-                "{}: the object is larger than {MAX_PARTS} parts of {PART_BYTES} bytes: lower parquet.file_size",
+                "{}: the object is larger than {MAX_PARTS} parts of {PART_BYTES} bytes, the most in one upload: lower \
+                 parquet.file_size",
                 self.at
             )));
         }
@@ -121,7 +122,8 @@ impl port::Upload for Streaming {
         };
         written.ok_or_else(|| {
             Error::conflict(format!(
-                "{}: another run has already written this object, which is unchanged: invoke the function again",
+                "{}: another run has already written this object, so it was not overwritten: invoke the function \
+                 again",
                 self.at
             ))
         })
@@ -144,9 +146,10 @@ async fn begin(client: &Client, at: &Key) -> Result<Begun> {
     Ok(Begun { upload, mark, sent: 0, sending: JoinSet::new(), done: Vec::new(), over: false })
 }
 
-fn joined(part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
+fn joined(at: &Key, part: Result<Result<CompletedPart>, tokio::task::JoinError>) -> Result<CompletedPart> {
     part.unwrap_or_else(|error| {
-        Err(Error::unavailable("the task that uploads a part was stopped: invoke the function again").caused_by(error))
+        let stopped = format!("{at}: the upload of a part was stopped before its end: invoke the function again");
+        Err(Error::unavailable(stopped).caused_by(error))
     })
 }
 
@@ -171,7 +174,7 @@ impl Begun {
 
     async fn try_complete(&mut self) -> Result<Option<String>> {
         while let Some(part) = self.sending.join_next().await {
-            self.done.push(joined(part)?);
+            self.done.push(joined(&self.upload.at, part)?);
         }
         self.done.sort_by_key(|part| part.part_number);
         let Ongoing { client, at, id } = &*self.upload;

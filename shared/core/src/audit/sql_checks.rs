@@ -76,7 +76,7 @@ impl Question {
     /// Returns the reason to report if Athena ran the query and it failed. `why` is Athena's error text, or the error's
     /// name.
     pub fn failed(&self, why: &str) -> String {
-        format!("{}: the query failed: {why}", self.check)
+        format!("{}: {why}", self.check)
     }
 }
 
@@ -177,10 +177,7 @@ mod tests {
             let expected = format!("sql: SELECT count(*) = 0 FROM {{table}}: expected true, found {found}");
             assert_eq!(question.reason(&rows), Some(expected));
         }
-        assert_eq!(
-            question.failed("COLUMN_NOT_FOUND"),
-            "sql: SELECT count(*) = 0 FROM {table}: the query failed: COLUMN_NOT_FOUND"
-        );
+        assert_eq!(question.failed("COLUMN_NOT_FOUND"), "sql: SELECT count(*) = 0 FROM {table}: COLUMN_NOT_FOUND");
     }
 
     #[test]

@@ -70,9 +70,11 @@ impl Config {
 
     /// Returns the dataset that publishes to `paths`, or an error if there is none.
     pub fn dataset_at(&self, paths: &TablePaths) -> Result<&Dataset> {
-        self.datasets
-            .values()
-            .find(|dataset| dataset.paths == *paths)
-            .ok_or_else(|| Error::input(format!("no dataset is configured to publish to {}", paths.location())))
+        self.datasets.values().find(|dataset| dataset.paths == *paths).ok_or_else(|| {
+            Error::input(format!(
+                "no dataset in datasets.toml publishes to {}: check the dataset's location and table",
+                paths.location()
+            ))
+        })
     }
 }

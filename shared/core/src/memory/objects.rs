@@ -152,7 +152,10 @@ impl port::Objects for Objects {
         }
         let body = self.pinned(at, etag)?;
         if range.end > body.len() as u64 {
-            return Err(Error::corrupt(format!("{at} ends before byte {}", range.end)));
+            return Err(Error::corrupt(format!(
+                "{at} ends before byte {}, so it was replaced after it was listed: invoke the function again",
+                range.end
+            )));
         }
         Ok(body.slice(range.start as usize..range.end as usize))
     }
@@ -260,7 +263,12 @@ impl port::Upload for Upload {
             return Err(port::missing(&self.at));
         }
         let etag = state.write_new(&self.at, std::mem::take(&mut self.body).into());
-        etag.ok_or_else(|| Error::conflict(format!("{} already exists", self.at)))
+        etag.ok_or_else(|| {
+            Error::conflict(format!(
+                "{}: another run has already written this object, so it was not overwritten: invoke the function again",
+                self.at
+            ))
+        })
     }
 
     async fn abort(self: Box<Self>) {}

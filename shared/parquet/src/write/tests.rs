@@ -387,19 +387,22 @@ async fn footer_takes_one_request_or_two() {
 async fn invalid_footer_is_an_error() {
     let at: Key = "s3://b/f".parse().unwrap();
     for (content, expected) in [
-        (&b"PAR1"[..], "s3://b/f is not a Parquet file, because it has only 4 bytes"),
-        (b"id,name\n1,a\n2,b\n", "s3://b/f is not a Parquet file"),
+        (&b"PAR1"[..], "s3://b/f is not a Parquet file, because it has only 4 bytes: run the export or refresh again"),
+        (b"id,name\n1,a\n2,b\n", "s3://b/f is not a Parquet file: run the export or refresh again"),
         (
             b"PAR1\xff\xff\xff\x7fPAR1",
-            "s3://b/f: its Parquet footer has an invalid length, 2147483647 bytes in a file of 12 bytes",
+            "s3://b/f: its Parquet footer has an invalid length, 2147483647 bytes in a file of 12 bytes: run the export or refresh again",
         ),
         (
             b"PAR1\x01\x00\x00\x00PAR1",
-            "s3://b/f: its Parquet footer has an invalid length, 1 bytes in a file of 12 bytes",
+            "s3://b/f: its Parquet footer has an invalid length, 1 bytes in a file of 12 bytes: run the export or refresh again",
         ),
-        (b"PAR1\x00\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
-        (b"PAR1xxxx\x04\x00\x00\x00PAR1", "s3://b/f: its Parquet footer can't be read"),
-        (b"PAR1xxxx\x04\x00\x00\x00PARE", "s3://b/f: its Parquet footer is encrypted, which Athena can't read"),
+        (b"PAR1\x00\x00\x00\x00PAR1", "s3://b/f: its Parquet footer is damaged: run the export or refresh again"),
+        (b"PAR1xxxx\x04\x00\x00\x00PAR1", "s3://b/f: its Parquet footer is damaged: run the export or refresh again"),
+        (
+            b"PAR1xxxx\x04\x00\x00\x00PARE",
+            "s3://b/f: its Parquet footer is encrypted, which Athena can't read: write it unencrypted",
+        ),
     ] {
         let memory = Arc::new(Memory::default());
         memory.objects.lock().unwrap().insert("f".into(), Bytes::from_static(content));

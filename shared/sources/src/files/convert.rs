@@ -121,11 +121,12 @@ pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, 
     let names: Vec<String> = from.fields().iter().map(|field| field.name().to_lowercase()).collect();
     let known = |name: &&String| to.iter().any(|field| field.name() == *name);
     if let Some(name) = names.iter().find(|name| !known(name)) {
-        return Err(format!("unexpected column {name:?}"));
+        return Err(format!("unexpected column {name:?}: all files must have the same columns"));
     }
     let column = |field: &FieldRef| {
         let at = names.iter().position(|name| name == field.name());
-        let at = at.ok_or_else(|| format!("missing column {:?}", field.name()))?;
+        let at =
+            at.ok_or_else(|| format!("missing column {:?}: all files must have the same columns", field.name()))?;
         convert(from.column(at), field.data_type()).map_err(|fault| format!("column {:?}: {fault}", field.name()))
     };
     to.iter().map(column).collect()
@@ -134,7 +135,7 @@ pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     let options = CastOptions { safe: false, ..Default::default() };
     // Arrow's error message contains the value, so it is dropped.
-    cast_with_options(array, to, &options).map_err(|_| format!("a value does not fit {to}"))
+    cast_with_options(array, to, &options).map_err(|_| format!("a value doesn't fit the type {to}"))
 }
 
 fn key_and_value(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
@@ -145,5 +146,5 @@ fn key_and_value(entries: &Field) -> Option<(&FieldRef, &FieldRef)> {
 }
 
 fn inconsistent(_: arrow_schema::ArrowError) -> String {
-    "inconsistent lengths or nulls".into()
+    "the file is damaged: its lengths or nulls are inconsistent".into()
 }

@@ -89,7 +89,13 @@ impl<'a> Text<'a> {
 fn to_error(object: &Object, encoding: Encoding, names: &[String], fault: ReadFault) -> Error {
     let ReadFault::Undecodable { line, field } = fault else { return input::error(object, fault) };
     let field = names.get(field).map_or_else(|| format!("field {}", field + 1), |name| format!("column {name:?}"));
-    input::error(object, ReadFault::Text(line, format!("{field}: invalid {}", encoding.name())))
+    input::error(
+        object,
+        ReadFault::Text(
+            line,
+            format!("{field} is not valid {}: set source.files.csv.encoding to the file's encoding", encoding.name()),
+        ),
+    )
 }
 
 /// Reads the header and returns the column names in lower case; `None` if the text is empty.

@@ -129,7 +129,7 @@ pub fn forward_to_thread(object: &Object, mut chunks: Chunks) -> Arriving {
 
 /// Returns the error for a panic in a decoding task.
 pub fn panicked(error: JoinError) -> Error {
-    Error::corrupt("a file reader panicked: this is a bug, please report it").caused_by(error)
+    Error::corrupt("the reader of one of the source's files panicked: this is a bug, please report it").caused_by(error)
 }
 
 /// The maximum number of objects that type inference reads. It reads further objects only while it has fewer than

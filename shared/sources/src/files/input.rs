@@ -18,6 +18,8 @@ pub type Input = Box<dyn Read + Send>;
 /// Reads an object's bytes as they arrive. A download error is an [`Error`] inside an [`io::Error`]; [`error()`]
 /// unwraps it.
 pub struct Arriving {
+    /// The object's name, for the error message.
+    object: String,
     chunks: Receiver<Result<Bytes>>,
     chunk: Bytes,
     /// The number of bytes still to come. If the chunks end before this is 0, the download was cut off.
@@ -26,7 +28,7 @@ pub struct Arriving {
 
 impl Arriving {
     pub fn new(object: &Object, chunks: Receiver<Result<Bytes>>) -> Self {
-        Self { chunks, chunk: Bytes::new(), missing: object.entry.size }
+        Self { object: object.to_string(), chunks, chunk: Bytes::new(), missing: object.entry.size }
     }
 }
 
@@ -39,8 +41,8 @@ impl BufRead for Arriving {
                     self.missing = self.missing.saturating_sub(self.chunk.len() as u64);
                 }
                 None if self.missing > 0 => {
-                    let error = Error::unavailable("an object's download was cut off: run the export or refresh again");
-                    return Err(io::Error::other(error));
+                    let cut = format!("{}: the download was cut off: run the export or refresh again", self.object);
+                    return Err(io::Error::other(Error::unavailable(cut)));
                 }
                 None => break,
             }
@@ -187,14 +189,17 @@ pub fn error(object: &Object, fault: ReadFault) -> Error {
     let error = match fault {
         ReadFault::Text(line, why) => return Error::input(format!("{object}: line {line}: {why}")),
         ReadFault::Undecodable { line, field } => {
-            return Error::input(format!("{object}: line {line}: field {}: invalid bytes for the encoding", field + 1));
+            return Error::input(format!(
+                "{object}: line {line}: field {} is not valid in the file's encoding: correct the file",
+                field + 1
+            ));
         }
         ReadFault::Io(error) => error,
     };
     let what = match object.compression {
-        Compression::None => "cannot be read",
-        Compression::Gzip => "is damaged or not gzip",
-        Compression::Zstd => "is damaged or not zstd",
+        Compression::None => "can't be read: replace the file",
+        Compression::Gzip => "is damaged or not gzip: replace the file",
+        Compression::Zstd => "is damaged or not zstd: replace the file",
     };
     match error.downcast::<Error>() {
         Ok(below) => below,

@@ -182,14 +182,17 @@ async fn read(
 fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = convert::convert_fields(&rows, schema.fields());
     let columns = columns.map_err(|fault| Error::input(format!("{object}: {fault}")))?;
-    RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|error| Error::input(format!("{object}: its columns have different lengths")).caused_by(error))
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| {
+        Error::input(format!("{object}: its columns have different lengths: write the file again")).caused_by(error)
+    })
 }
 
 /// Runs a Parquet read, and turns a panic into an `Input` error, because the parquet crate panics on some damaged
 /// pages.
 pub async fn guarded<T>(object: &Object, reading: impl Future<Output = Result<T>>) -> Result<T> {
-    let panicked = |_| Err(Error::input(format!("{object} is damaged: the Parquet reader panicked")));
+    let panicked = |_| {
+        Err(Error::input(format!("{object} is damaged, because the Parquet reader panicked on it: replace the file")))
+    };
     AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
 }
 
@@ -218,9 +221,11 @@ pub fn fault(object: &Object, error: ParquetError) -> Error {
     match error {
         ParquetError::External(below) => match below.downcast::<Error>() {
             Ok(error) => *error,
-            Err(other) => Error::input(format!("{object} is damaged or not Parquet")).caused_by(other),
+            Err(other) => {
+                Error::input(format!("{object} is damaged or not Parquet: replace the file")).caused_by(other)
+            }
         },
-        error => Error::input(format!("{object} is damaged or not Parquet")).caused_by(error),
+        error => Error::input(format!("{object} is damaged or not Parquet: replace the file")).caused_by(error),
     }
 }
 

@@ -67,7 +67,9 @@ pub struct Row {
 impl Row {
     fn new(fields: &Fields, typed_by: TypedBy, unrepresentable: Arc<Unrepresentable>) -> Result<Self, String> {
         let columns: Result<_, _> = fields.iter().map(|field| ColumnBuilder::new(field.data_type(), 0)).collect();
-        let columns = columns.map_err(|of: DataType| format!("Arrow type {of} cannot be read from CSV or NDJSON"))?;
+        let columns = columns.map_err(|of: DataType| {
+            format!("Arrow type {of} can't be read from CSV or NDJSON: declare another type in source.files.columns")
+        })?;
         let canonical = typed_by == TypedBy::Inferred;
         Ok(Self { fields: fields.clone(), names: Names::new(fields), columns, canonical, unrepresentable })
     }

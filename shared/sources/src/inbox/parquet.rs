@@ -46,7 +46,7 @@ pub fn file(at: &Key, bytes: Bytes, reader: &Reader) -> Result<ParsedDrop> {
 }
 
 fn damaged(at: &Key, fault: ParquetError) -> Error {
-    Error::input(format!("{at} is damaged or not Parquet")).caused_by(fault)
+    Error::input(format!("{at} is damaged or not Parquet: replace the file")).caused_by(fault)
 }
 
 /// A Parquet drop with its decoded footer.

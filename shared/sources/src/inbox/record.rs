@@ -18,7 +18,7 @@ pub const MAX_RECORDS: u64 = 5_000_000;
 
 /// Returns the error for a drop with more than [`MAX_RECORDS`] records.
 pub fn too_many(what: &impl Display) -> Error {
-    Error::input(format!("{what}: more than 5,000,000 records: split the drop"))
+    Error::input(format!("{what} has more than 5,000,000 records: split the drop"))
 }
 
 /// How far `occurred_at` may be in the future, because an application's clock may be fast.

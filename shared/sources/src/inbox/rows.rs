@@ -84,7 +84,7 @@ impl KeyColumn {
         if !array.data_type().is_integer() {
             return Err(wrong_type(what, name, array, kind.glue()));
         }
-        Ok(KeyColumn::Whole(cast(what, array, &DataType::Int64)?.as_primitive().clone()))
+        Ok(KeyColumn::Whole(cast(what, name, array, &DataType::Int64)?.as_primitive().clone()))
     }
 
     fn at(&self, row: usize) -> Option<Value<'_>> {
@@ -99,7 +99,7 @@ impl KeyColumn {
 fn column<'a>(what: &str, batch: &'a RecordBatch, name: &str, names: &[&str]) -> Result<&'a ArrayRef> {
     let schema = batch.schema_ref();
     let at = schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name));
-    let missing = || Error::input(format!("{what}: missing column {name}: expected {}", names.join(", ")));
+    let missing = || Error::input(format!("{what}: the column {name} is missing: expected {}", names.join(", ")));
     at.map(|at| batch.column(at)).ok_or_else(missing)
 }
 
@@ -112,7 +112,7 @@ fn text(what: &str, array: &ArrayRef, name: &str) -> Result<StringViewArray> {
     if !matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         return Err(wrong_type(what, name, array, "string"));
     }
-    Ok(cast(what, array, &DataType::Utf8View)?.as_string_view().clone())
+    Ok(cast(what, name, array, &DataType::Utf8View)?.as_string_view().clone())
 }
 
 /// Returns a timestamp or string column as microseconds since 1970. Timestamps without a time zone are UTC, as in
@@ -126,17 +126,19 @@ fn time(what: &str, array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     if !matches!(array.data_type(), DataType::Timestamp(..)) {
         return Err(wrong_type(what, OCCURRED_AT, array, "timestamp"));
     }
-    Ok(cast(what, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
+    Ok(cast(what, OCCURRED_AT, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?.as_primitive().clone())
 }
 
 /// Casts an array. Values that the target type can't represent become null.
-fn cast(what: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+fn cast(what: &str, name: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
     cast_with_options(array, to, &options).map_err(|fault| {
-        Error::input(format!("{what}: {} can't be converted to {to}", array.data_type())).caused_by(fault)
+        let from = array.data_type();
+        Error::input(format!("{what}: column {name} of type {from} can't be converted to {to}: write another type"))
+            .caused_by(fault)
     })
 }
 
 fn wrong_type(what: &str, name: &str, array: &ArrayRef, expected: &str) -> Error {
-    Error::input(format!("{what}: column {name} is {}, expected {expected}", array.data_type()))
+    Error::input(format!("{what}: column {name} has the type {}, expected {expected}", array.data_type()))
 }

@@ -46,7 +46,9 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
         }
         Some(Format::Parquet) if object.entry.size <= MAX_SINGLE_REQUEST_BYTES => {
             let bytes = fetch(objects, &object.entry).await?;
-            let damaged = Error::input(format!("{object} is damaged: the Parquet reader panicked"));
+            let damaged = Error::input(format!(
+                "{object} is damaged, because the Parquet reader panicked on it: replace the file"
+            ));
             let thread = spawn_blocking(move || parquet::file(&object.entry.key, bytes, &reader));
             // The parquet crate panics on some damaged pages.
             return thread.await.unwrap_or(Err(damaged));

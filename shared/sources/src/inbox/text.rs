@@ -155,7 +155,10 @@ impl Read for Bounded {
         let left = self.left.checked_sub(read as u64);
         self.left = left.ok_or_else(|| {
             let gigabytes = MAX_TEXT_BYTES >> 30;
-            io::Error::other(Error::input(format!("{}: more than {gigabytes} GB of text: split the drop", self.object)))
+            io::Error::other(Error::input(format!(
+                "{} has more than {gigabytes} GB of text: split the drop",
+                self.object
+            )))
         })?;
         Ok(read)
     }

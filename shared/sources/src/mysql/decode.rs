@@ -19,7 +19,7 @@ const BATCH_ROWS: usize = 8192;
 /// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
-const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8");
+const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8: cast it to BINARY in the query");
 
 /// Decodes the rows of one query.
 pub struct Decoder {
@@ -52,7 +52,12 @@ impl Decoder {
     /// Decodes a row, and returns the batch if the row completes one.
     pub fn push(&mut self, row: &MysqlRow) -> Result<Option<RecordBatch>> {
         if row.len() != self.columns.len() {
-            return Err(Error::corrupt("MySQL sent a row with a different number of columns than it described"));
+            return Err(Error::corrupt(format!(
+                "MySQL sent {} columns in {}, but had described {}: run the export again",
+                row.len(),
+                self.position(self.rows),
+                self.columns.len()
+            )));
         }
         for at in 0..self.columns.len() {
             let value = row.as_ref(at).unwrap_or(&Value::NULL);
@@ -81,8 +86,10 @@ impl Decoder {
             let array = self.columns[at].1.finish(None);
             arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, INVALID_TEXT))?);
         }
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| {
+            Error::corrupt("the rows from MySQL don't form a record batch: this is a bug, please report it")
+                .caused_by(error)
+        })?;
         self.finished += self.rows as u64;
         (self.rows, self.bytes) = (0, 0);
         Ok(Some(batch))

@@ -22,11 +22,11 @@ pub struct Described {
 pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<Described> {
     let statement = conn.prep(query).await.map_err(|error| failure::error_of(server, error))?;
     if statement.num_params() > 0 {
-        return Err(Error::input("the query has parameters (?, or :name): replace them with values"));
+        return Err(Error::input("the source's query has parameters (?, or :name): replace them with values"));
     }
     let sent = statement.columns();
     if sent.is_empty() {
-        return Err(Error::input("the query returns no columns: expected a SELECT"));
+        return Err(Error::input("the source's query returns no columns: expected a SELECT"));
     }
     let written: Vec<_> = sent.iter().map(|column| column.name_str()).collect();
     let written: Vec<&str> = written.iter().map(AsRef::as_ref).collect();

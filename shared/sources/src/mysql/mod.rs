@@ -109,7 +109,10 @@ async fn read(
     let mut result =
         session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::error_of(server, error))?;
     let rows = result.stream::<Row>().await.map_err(|error| failure::error_of(server, error))?;
-    let mut rows = rows.ok_or_else(|| Error::corrupt("MySQL described a result set but sent none"))?;
+    let mut rows = rows.ok_or_else(|| {
+        let name = server.name();
+        Error::corrupt(format!("MySQL at {name} described a result set but sent none: run the export again"))
+    })?;
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| failure::while_reading(server, decoder.rows(), error))?;
         if let Some(batch) = decoder.push(&row)? {

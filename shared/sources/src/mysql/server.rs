@@ -172,7 +172,9 @@ impl Server {
         let default_mode = if roots.is_some() { SslMode::VerifyIdentity } else { default_mode };
         let mode = mode.unwrap_or(default_mode);
         if roots.is_some() && mode != SslMode::VerifyIdentity {
-            return Err(Error::config(format!("{given_by}: ssl-ca needs ssl-mode VERIFY_IDENTITY")));
+            return Err(Error::config(format!(
+                "{given_by}: ssl-ca needs ssl-mode VERIFY_IDENTITY: set it, or remove ssl-ca"
+            )));
         }
         if opts.ip_or_hostname().is_empty() || opts.user().is_none_or(str::is_empty) {
             return Err(Error::config(format!("{given_by}: the host or the user is missing: expected {URL_FORMAT}")));
@@ -192,11 +194,16 @@ fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     let mut store = RootCertStore::empty();
     match roots {
         Some(path) if path != "system" => {
-            let broken = |error| Error::config(format!("ssl-ca {path:?} can't be read")).caused_by(error);
+            let broken = |error| {
+                Error::config(format!("ssl-ca {path:?} can't be read: name a PEM file with certificates"))
+                    .caused_by(error)
+            };
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
                 let certificate = certificate.map_err(broken)?;
-                let refused =
-                    |error| Error::config(format!("ssl-ca {path:?} contains an invalid certificate")).caused_by(error);
+                let refused = |error| {
+                    Error::config(format!("ssl-ca {path:?} contains an invalid certificate: remove or replace it"))
+                        .caused_by(error)
+                };
                 store.add(certificate.clone()).map_err(refused)?;
                 found.push(certificate);
             }
@@ -339,7 +346,7 @@ mod tests {
         );
         assert_eq!(
             of("mysql://u:hunter2@h/d?ssl-mode=REQUIRED&ssl-ca=x"),
-            "url: ssl-ca needs ssl-mode VERIFY_IDENTITY"
+            "url: ssl-ca needs ssl-mode VERIFY_IDENTITY: set it, or remove ssl-ca"
         );
         assert_eq!(
             of("mysql://h/d"),

@@ -46,17 +46,17 @@ impl Session {
         let micros = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await;
         let micros: Option<i64> = micros.map_err(failed)?;
         conn.query_drop(BEGIN).await.map_err(failed)?;
-        session.as_of = micros
-            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
-            .ok_or_else(|| Error::corrupt(format!("MySQL at {}: server clock out of range", server.name())))?;
+        session.as_of = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
+            Error::corrupt(format!("MySQL at {}: server clock out of range: correct the server's clock", server.name()))
+        })?;
         Ok(session)
     }
 
     /// Returns the connection.
     pub fn conn(&mut self) -> Result<&mut Conn> {
-        self.conn
-            .as_mut()
-            .ok_or_else(|| Error::corrupt("a connection was used after it was closed; this is a bug, please report it"))
+        self.conn.as_mut().ok_or_else(|| {
+            Error::corrupt("a connection to MySQL was used after it was closed: this is a bug, please report it")
+        })
     }
 
     /// Commits the transaction and closes the connection.

@@ -38,10 +38,10 @@ pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<D
     let failed = |error| failure::error_of(server, error);
     let statement = client.prepare(query).await.map_err(failed)?;
     if !statement.params().is_empty() {
-        return Err(Error::input("the query has parameters ($1, …): replace them with values"));
+        return Err(Error::input("the source's query has parameters ($1, …): replace them with values"));
     }
     if statement.columns().is_empty() {
-        return Err(Error::input("the query returns no columns: expected a SELECT"));
+        return Err(Error::input("the source's query returns no columns: expected a SELECT"));
     }
     let modifiers = modifiers(client, statement.columns().iter().map(|column| column.type_())).await.map_err(failed)?;
     let written: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();

@@ -66,7 +66,7 @@ fn column<'a>(described: &'a Described, name: &str) -> Result<&'a QueryColumn> {
 fn no_split() -> Error {
     Error::config(
         "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
-         not partitioned)",
+         not partitioned): set split_by, or remove parallel",
     )
 }
 

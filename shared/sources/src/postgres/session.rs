@@ -64,7 +64,11 @@ impl Session {
         let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))?;
         Timestamp::try_from(time).map_err(|error| {
-            Error::corrupt(format!("PostgreSQL at {}: server clock out of range", server.name())).caused_by(error)
+            Error::corrupt(format!(
+                "PostgreSQL at {}: server clock out of range: correct the server's clock",
+                server.name()
+            ))
+            .caused_by(error)
         })
     }
 
@@ -116,7 +120,11 @@ async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
     match tokio::time::timeout(timeout, Link::open(server.options.clone(), tls)).await {
         Ok(Ok(linked)) => linked.map_err(Failure::Driver),
         Ok(Err(error)) => {
-            Err(Failure::Local(Error::unavailable("could not start a thread for the connection").caused_by(error)))
+            let text = format!(
+                "can't start a thread for the connection to PostgreSQL at {}: run the export again",
+                server.name()
+            );
+            Err(Failure::Local(Error::unavailable(text).caused_by(error)))
         }
         Err(_) => Err(Failure::Local(failure::no_answer(server, timeout))),
     }

@@ -89,9 +89,9 @@ impl SslMode {
 /// can't be loaded.
 pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::config("TLS setup failed").caused_by(error))?;
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(
+        |error| Error::config("the TLS client can't be set up: this is a bug, please report it").caused_by(error),
+    )?;
     let trusted = match (mode, roots) {
         (SslMode::VerifyCa | SslMode::VerifyFull, _) | (_, Some(_)) => Some(trusted(roots)?),
         (_, None) => None,
@@ -101,9 +101,9 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     }
     let authority = match trusted {
         Some(trusted) => Some(
-            WebPkiServerVerifier::builder_with_provider(trusted.into(), provider.clone())
-                .build()
-                .map_err(|error| Error::config("TLS setup failed").caused_by(error))?,
+            WebPkiServerVerifier::builder_with_provider(trusted.into(), provider.clone()).build().map_err(|error| {
+                Error::config("the trusted certificates can't be used for TLS: check sslrootcert").caused_by(error)
+            })?,
         ),
         None => None,
     };
@@ -117,10 +117,14 @@ fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match roots {
         Some(path) if path != "system" => {
-            let broken = |error| Error::config(format!("sslrootcert {path:?} can't be read")).caused_by(error);
+            let broken = |error| {
+                Error::config(format!("sslrootcert {path:?} can't be read: name a PEM file with certificates"))
+                    .caused_by(error)
+            };
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
                 let refused = |error| {
-                    Error::config(format!("sslrootcert {path:?} contains an invalid certificate")).caused_by(error)
+                    Error::config(format!("sslrootcert {path:?} contains an invalid certificate: remove or replace it"))
+                        .caused_by(error)
                 };
                 store.add(certificate.map_err(broken)?).map_err(refused)?;
             }

@@ -96,7 +96,7 @@ pub async fn settle(env: &Environment, group: &Group<'_>, mut ready: BTreeMap<St
             }
             Forward::Failed(why) => why,
         };
-        warn!(group = %group.name, run = %flipping.to.run, why = failed, "group goes back");
+        warn!(group = %group.name, run = %flipping.to.run, why = failed, "a group's flip is being reverted");
         // If another invocation has replaced the record first, the next attempt reads the new one.
         found.replace(env, group.name, &found.record.turned(failed)).await?;
     }
@@ -326,7 +326,7 @@ impl<'a> GroupFlip<'a> {
 fn moved_by_others(dataset: &Dataset, loaded: &TableState) -> Error {
     let at = loaded.state.live.location(&dataset.paths).map_or_else(|| "gone".into(), |at| format!("at {at}"));
     Error::conflict(format!(
-        "{} is {at}, where this flip did not put it: something outside Turntable changed it",
+        "{} is {at}, where this flip did not put it: something outside Turntable changed it, so check the table",
         dataset.table
     ))
 }

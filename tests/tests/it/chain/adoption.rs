@@ -57,8 +57,8 @@ async fn a_flat_blue_is_followed_by_green_and_the_table_keeps_all_else() {
     assert_eq!(
         refused.error_message,
         format!(
-            "the table's location is {flat}/, which is unmanaged, although the dataset has flipped before: somebody \
-             else changed it. To take the table back, invoke flip with this generation"
+            "the table of dataset \"users\" is at {flat}/, which is unmanaged, although Turntable has \
+             flipped the table before: something else moved it. To take the table back, invoke flip with {late}"
         )
     );
 }

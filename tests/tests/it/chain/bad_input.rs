@@ -72,7 +72,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
             format!("invalid request: expected {EXPORT}: unknown field `datset`, expected one of `dataset`, `datasets`, `generation`"),
         ),
         ("export", json!([]), format!("the request is not a JSON object: expected {EXPORT}")),
-        ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: invalid type: integer `1`, expected a sequence".into()),
+        ("export", json!({ "Records": 1 }), "the event has Records but is not an SQS event: check what invokes this function: invalid type: integer `1`, expected a sequence".into()),
         (
             "export",
             json!({ "dataset": "nobody" }),
@@ -107,7 +107,7 @@ async fn a_request_that_is_not_understood_says_what_is_expected() {
                  not exist; `status` lists the generations that do"
             )),
         ),
-        ("flip", elsewhere, "no dataset is configured to publish to s3://elsewhere/schemas/users/".into()),
+        ("flip", elsewhere, "no dataset in datasets.toml publishes to s3://elsewhere/schemas/users/: check the dataset's location and table".into()),
         (
             "flip",
             other,

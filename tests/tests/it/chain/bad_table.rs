@@ -135,6 +135,6 @@ async fn nowhere(chain: &Chain) {
     let by_hand = json!({ "dataset": "nowhere", "generation": candidate });
     let refused = chain.answer("flip", &by_hand).await.unwrap_err();
     assert_eq!(refused.error_type, "Config");
-    let text = "database \"nowhere\" does not exist in the Glue Data Catalog: create it, then run flip again: ";
+    let text = "database \"nowhere\" does not exist in the Glue Data Catalog: create it, then invoke flip again: ";
     assert!(refused.error_message.starts_with(text), "{refused}");
 }

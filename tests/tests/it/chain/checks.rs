@@ -28,7 +28,7 @@ async fn a_candidate_that_fails_on_athena_never_goes_live_and_all_reasons_are_li
     let refused = chain.answer("flip", &request).await.unwrap_err();
     assert_eq!(refused.error_type, "Rejected");
     let (before, reasons) = refused.error_message.split_once("stays live: ").unwrap();
-    assert_eq!(before, format!("users: the candidate was rejected, {} ", first["generation"].as_str().unwrap()));
+    assert_eq!(before, format!("users: the candidate was rejected, and {} ", first["generation"].as_str().unwrap()));
     for reason in [
         "range: id: expected 1000 or more, found smaller values in part-00000.parquet",
         "sql: SELECT count(*) = 0 FROM {table}: expected true, found false",

@@ -81,7 +81,11 @@ async fn a_query_that_fails_says_why_once_and_a_good_one_goes_live_after_it() {
     let line = chain.until("the failure", async || chain.lines("export", "engine failed").await.pop()).await;
     let run = started["run"].as_str().unwrap();
     assert_eq!((line["kind"].as_str(), line["run"].as_str()), (Some("Input"), Some(run)));
-    assert_eq!(line["error"], format!("INVALID_CAST_ARGUMENT (query {run})"), "no value of a row");
+    assert_eq!(
+        line["error"],
+        format!("Athena query {run} failed with INVALID_CAST_ARGUMENT: correct the query or the data that it reads"),
+        "no value of a row"
+    );
     let metric = async || {
         let lines = chain.logs("export", 0).await.unwrap();
         lines.into_iter().filter(|line| line["EngineFailed"] == 1.0).count()
@@ -173,7 +177,9 @@ async fn a_pyspark_job_builds_a_generation() {
     chain.ask("export", &json!({ "dataset": "orders" })).await;
     let line = chain.until("the failure", async || chain.lines("export", "engine failed").await.pop()).await;
     let error = line["error"].as_str().unwrap();
-    assert!(error.ends_with("of job \"orders_by_day\" failed with ValueError"), "{error}");
+    let text = "of Glue job \"orders_by_day\" failed with ValueError: fix the cause that the run's log shows, then invoke \
+                export again";
+    assert!(error.ends_with(text), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,22 +61,22 @@ async fn an_exploding_drop_is_rejected_in_bounded_memory_and_delays_no_others() 
         (
             "records.csv.zst",
             zst(HEADER, &format!("7,{REST}"), 5_000_001, 20),
-            json!({ "reason": format!("{}: more than 5,000,000 records: split the drop", at("records.csv.zst")) }),
+            json!({ "reason": format!("{} has more than 5,000,000 records: split the drop", at("records.csv.zst")) }),
         ),
         (
             "blank.csv.zst",
             zst(HEADER, "\n", 2 << 30, 20),
-            json!({ "reason": format!("{}: more than 5,000,000 records: split the drop", at("blank.csv.zst")) }),
+            json!({ "reason": format!("{} has more than 5,000,000 records: split the drop", at("blank.csv.zst")) }),
         ),
         (
             "blank.ndjson.zst",
             zst("", "\n", 2 << 30, 20),
-            json!({ "reason": format!("{}: more than 1 GB of text: split the drop", at("blank.ndjson.zst")) }),
+            json!({ "reason": format!("{} has more than 1 GB of text: split the drop", at("blank.ndjson.zst")) }),
         ),
         (
             "window.csv.zst",
             zst(HEADER, &format!("7,{REST}"), 1000, 27),
-            json!({ "reason": format!("{} is damaged or not zstd: Frame requires too much memory for decoding", at("window.csv.zst")) }),
+            json!({ "reason": format!("{} is damaged or not zstd: replace the file: Frame requires too much memory for decoding", at("window.csv.zst")) }),
         ),
         (
             "wide.csv.gz",

@@ -72,5 +72,5 @@ async fn rejected(chain: &Chain, dataset: &str) -> Option<Value> {
 fn told(dataset: &str, live: &Location, case: &cases::Case) -> String {
     let live = live.to_string();
     let live = live.trim_end_matches('/').rsplit('/').next().unwrap();
-    format!("{dataset}: the candidate was rejected, {live} stays live: {}", case.reasons.join("; "))
+    format!("{dataset}: the candidate was rejected, and {live} stays live: {}", case.reasons.join("; "))
 }

@@ -401,5 +401,5 @@ async fn an_event_of_an_unmanaged_run_is_ignored() {
         event_of(&rig, 0),
     );
     let theirs = serde_json::to_value(theirs.await.unwrap()).unwrap();
-    assert!(theirs["reason"].as_str().unwrap().contains("no dataset is configured to publish to"), "{theirs}");
+    assert!(theirs["reason"].as_str().unwrap().contains("no dataset in datasets.toml publishes to"), "{theirs}");
 }

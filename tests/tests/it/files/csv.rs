@@ -93,15 +93,30 @@ async fn bytes_outside_the_encoding_are_named_and_never_replaced() {
     let options = ", csv = { encoding = \"shift_jis\" }, columns = { id = \"bigint\", name = \"string\" }";
     let rows: Vec<u8> = (0..100_000).flat_map(|id| [format!("{id},").as_bytes(), b"\x83\x5c\n"].concat()).collect();
     for (tail, expected) in [
-        (&b"1,a\xa0b\n2,c\n"[..], "a.csv: line 100002: column \"name\": invalid shift_jis"),
-        (b"\xff,a\n", "a.csv: line 100002: column \"id\": invalid shift_jis"),
-        (b"1,\"a\n\n\xfd\"\n", "a.csv: line 100002: column \"name\": invalid shift_jis"),
-        (b"1,\x83", "a.csv: line 100002: column \"name\": invalid shift_jis"),
+        (
+            &b"1,a\xa0b\n2,c\n"[..],
+            "a.csv: line 100002: column \"name\" is not valid shift_jis: set source.files.csv.encoding to the file's encoding",
+        ),
+        (
+            b"\xff,a\n",
+            "a.csv: line 100002: column \"id\" is not valid shift_jis: set source.files.csv.encoding to the file's encoding",
+        ),
+        (
+            b"1,\"a\n\n\xfd\"\n",
+            "a.csv: line 100002: column \"name\" is not valid shift_jis: set source.files.csv.encoding to the file's encoding",
+        ),
+        (
+            b"1,\x83",
+            "a.csv: line 100002: column \"name\" is not valid shift_jis: set source.files.csv.encoding to the file's encoding",
+        ),
     ] {
         let text = [b"id,name\n", &rows[..], tail].concat();
         assert_eq!(fault("a.csv", text, options).await, expected);
     }
-    assert_eq!(fault("a.csv", b"id,\xff\n", options).await, "a.csv: line 1: field 2: invalid shift_jis");
+    assert_eq!(
+        fault("a.csv", b"id,\xff\n", options).await,
+        "a.csv: line 1: field 2 is not valid shift_jis: set source.files.csv.encoding to the file's encoding"
+    );
     assert_eq!(read_one("a.csv", [b"id,name\n", &rows[..]].concat(), options).await.unwrap().rows.len(), 100_000);
 }
 

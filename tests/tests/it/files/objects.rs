@@ -32,8 +32,8 @@ async fn compressed_texts_may_be_of_several_parts() {
             }
         }
     }
-    assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or not gzip");
-    assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or not zstd");
+    assert_eq!(fault("a.csv.gz", "id\n1\n", "").await, "a.csv.gz is damaged or not gzip: replace the file");
+    assert_eq!(fault("a.csv.zst", "id\n1\n", "").await, "a.csv.zst is damaged or not zstd: replace the file");
 }
 
 #[tokio::test]

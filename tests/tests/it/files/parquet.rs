@@ -186,10 +186,10 @@ async fn parquet_is_cast_only_where_nothing_is_lost() {
         assert_eq!(read_one("a.parquet", parquet(&numbers), &columns).await.unwrap().rows.join(" "), expected);
     }
     for (to, expected) in [
-        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value does not fit Int8"),
+        ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value doesn't fit the type Int8"),
         ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 can't be converted to Float64 without loss"),
-        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: missing column \"m\""),
-        ("{ m = \"bigint\" }", "a.parquet: unexpected column \"n\""),
+        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: missing column \"m\": all files must have the same columns"),
+        ("{ m = \"bigint\" }", "a.parquet: unexpected column \"n\": all files must have the same columns"),
     ] {
         assert_eq!(fault("a.parquet", parquet(&numbers), &format!(", columns = {to}")).await, expected);
     }
@@ -219,7 +219,7 @@ async fn parquet_objects_must_agree() {
 #[tokio::test]
 async fn damaged_parquet_is_an_error_and_no_panic() {
     let body = parquet(&sample());
-    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or not Parquet");
+    assert_eq!(fault("a.parquet", "id\n", "").await, "a.parquet is damaged or not Parquet: replace the file");
     for at in 0..body.len() {
         for damage in [0x00, 0x7f, 0xff, body[at] ^ 1] {
             let mut damaged = body.clone();

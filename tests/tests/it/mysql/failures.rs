@@ -89,7 +89,11 @@ async fn a_refused_login_says_what_to_correct() {
     );
     let secret = config::Mysql { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = mysql::open(&secret, &context()).await.err().unwrap();
-    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here: use url");
+    check(
+        &nowhere,
+        Kind::Config,
+        "secret \"dmp\" can't be read, because no Secrets Manager client is configured: set url instead of secret",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,8 +18,8 @@ async fn names_are_lower_case_and_every_column_has_one() {
             "SELECT 1 AS a, 2 AS A",
             "the query has two columns named \"a\" (Glue's names are lower case): rename one with AS",
         ),
-        ("SELECT ? AS a", "the query has parameters (?, or :name): replace them with values"),
-        ("DROP TABLE users_of_mars", "the query returns no columns: expected a SELECT"),
+        ("SELECT ? AS a", "the source's query has parameters (?, or :name): replace them with values"),
+        ("DROP TABLE users_of_mars", "the source's query returns no columns: expected a SELECT"),
     ] {
         let error = fault(&url, query).await;
         assert_eq!((error.message(), error.kind()), (text, Kind::Input), "{query}");

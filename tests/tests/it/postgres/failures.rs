@@ -48,7 +48,11 @@ async fn a_query_that_fails_says_what_postgresql_says_and_where() {
         let text = format!("PostgreSQL at {server} rejected the query: {text}");
         check(&fault(url, query).await, Kind::Input, &text);
     }
-    check(&fault(url, "DELETE FROM pg_class").await, Kind::Input, "the query returns no columns: expected a SELECT");
+    check(
+        &fault(url, "DELETE FROM pg_class").await,
+        Kind::Input,
+        "the source's query returns no columns: expected a SELECT",
+    );
     run(url, "CREATE TABLE kept AS SELECT 1 AS n").await;
     assert!(fault(url, "DELETE FROM kept RETURNING n").await.message().starts_with("PostgreSQL at"));
     assert_eq!(run(url, "SELECT n FROM kept").await.len(), 1);
@@ -235,6 +239,10 @@ async fn a_secret_leads_to_the_database_or_says_what_it_lacks() {
     );
     let options = config::Postgres { connect: Connect::Secret("dmp".into()), ..options("", "SELECT 1 AS n") };
     let nowhere = Arc::new(postgres::open(&options, &context()).await.err().unwrap());
-    check(&nowhere, Kind::Config, "secret \"dmp\": no Secrets Manager client is configured here: use url");
+    check(
+        &nowhere,
+        Kind::Config,
+        "secret \"dmp\" can't be read, because no Secrets Manager client is configured: set url instead of secret",
+    );
     assert!(fetch(url, "SELECT 1 AS n").await.is_ok());
 }

@@ -56,7 +56,7 @@ async fn every_row_comes_once_however_the_table_is_split() {
     let error = parts(url, "SELECT count(*) FROM parted", 2, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     let text = "parallel needs split_by, unless the query is SELECT columns FROM table on an ordinary table (not a view, and \
-                not partitioned)";
+                not partitioned): set split_by, or remove parallel";
     assert_eq!(error.message(), text);
     assert_eq!(parts(url, "SELECT id FROM pg_stat_activity", 2, None).await.unwrap_err().kind(), Kind::Input);
     assert_eq!(parts(url, "SELECT pid FROM pg_stat_activity", 2, None).await.unwrap_err().message(), text);

@@ -31,8 +31,8 @@ async fn names_are_lower_case_and_queries_of_any_shape_work() {
          are lower case): rename one with AS"
     );
     for (query, text) in [
-        ("SELECT", "the query returns no columns: expected a SELECT"),
-        ("SELECT $1::int AS a", "the query has parameters ($1, …): replace them with values"),
+        ("SELECT", "the source's query returns no columns: expected a SELECT"),
+        ("SELECT $1::int AS a", "the source's query has parameters ($1, …): replace them with values"),
     ] {
         assert_eq!(fault(url, query).await.message(), text);
     }

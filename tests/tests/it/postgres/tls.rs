@@ -86,7 +86,7 @@ async fn modes_are_those_of_libpq() {
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/no/such.pem"), encrypted).await.message(),
-        "sslrootcert \"/no/such.pem\" can't be read"
+        "sslrootcert \"/no/such.pem\" can't be read: name a PEM file with certificates"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/dev/null"), encrypted).await.message(),

@@ -168,8 +168,10 @@ impl Decoder {
             let array = self.columns[at].1.finish(self.unrepresentable.column(at).counter());
             arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, INVALID_TEXT))?);
         }
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|error| Error::corrupt("decoded columns don't form a record batch").caused_by(error))?;
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| {
+            Error::corrupt("the rows from PostgreSQL don't form a record batch: this is a bug, please report it")
+                .caused_by(error)
+        })?;
         self.ready.push_back(batch);
         self.finished += self.rows as u64;
         (self.rows, self.bytes) = (0, 0);
@@ -189,7 +191,10 @@ impl Decoder {
     }
 
     fn malformed(&self, what: &str) -> Error {
-        Error::corrupt(format!("PostgreSQL's COPY stream is malformed after {} rows: {what}", self.rows()))
+        Error::corrupt(format!(
+            "PostgreSQL's COPY stream is malformed after {} rows, because {what}: run the export again",
+            self.rows()
+        ))
     }
 }
 
@@ -332,10 +337,12 @@ mod tests {
         for at in 0..stream.len() {
             let error = decode(&[&stream[..at]]).unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);
-            assert!(error.message().ends_with("rows: it ends before its trailer"), "{}", error.message());
+            let text = "rows, because it ends before its trailer: run the export again";
+            assert!(error.message().ends_with(text), "{}", error.message());
         }
         let error = decode(&[&stream, &[0]]).unwrap_err();
-        let text = "PostgreSQL's COPY stream is malformed after 2 rows: it continues after its trailer";
+        let text = "PostgreSQL's COPY stream is malformed after 2 rows, because it continues after its trailer: run the \
+                    export again";
         assert_eq!(error.message(), text);
     }
 
