@@ -26,6 +26,9 @@ pub enum Metric {
     Rejected,
     /// Tables that have drifted, counted each time that drift is detected.
     Drift,
+    /// Views that were missing or different from what they should be, or could not be made right, counted each time that
+    /// a refresh compares them.
+    ViewDrift,
     /// Time since the live generation's snapshot was taken. Every sweep reports it for each dataset that is not an
     /// inbox.
     LiveAge,
@@ -53,6 +56,7 @@ impl Metric {
             Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
             Metric::Drift => ("Unflips", "Count"),
+            Metric::ViewDrift => ("ViewDrift", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),

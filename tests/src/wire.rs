@@ -19,6 +19,7 @@ use turntable::{
     record::{EngineRun, Pending as Planned},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
+use turntable_core::optout::view::View;
 
 /// The operation that a call performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,6 +221,12 @@ impl Catalog for Wired<dyn Catalog> {
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
         let again = self.port.create_audit_table(table);
         self.twice(Op::Create, table.name.to_string(), Update::Done, self.port.create_audit_table(table), again).await
+    }
+
+    async fn put_view(&self, view: &View, stored: Option<&TableVersion>) -> Result<Update> {
+        let again = self.port.put_view(view, stored);
+        let (op, on) = (if stored.is_some() { Op::Update } else { Op::Create }, view.name.to_string());
+        self.twice(op, on, Update::Done, self.port.put_view(view, stored), again).await
     }
 
     async fn delete(&self, name: &TableName) -> Result<()> {

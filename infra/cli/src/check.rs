@@ -185,7 +185,8 @@ fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &
     for protect in &dataset.protects {
         if let Some(columns) = known.get(protect.dataset.as_str()) {
             let path = at(&format!("protects.{}", protect.dataset));
-            protect.columns.iter().for_each(|name| want(path.clone(), name, columns));
+            let by = protect.by.iter().filter(|by| by.optouts.dataset == dataset.name);
+            by.flat_map(|by| &by.columns).for_each(|name| want(path.clone(), name, columns));
         }
     }
     for column in columns.iter().filter(|column| dataset.partition_by.contains(&column.name)) {

@@ -105,6 +105,10 @@ pub struct Merge {
     /// The drops that the generation includes and that were still in the inbox when it was built. They are grouped by
     /// the generation that consumed them first.
     pub consumed: Vec<Consumed>,
+    /// A generation of another table whose rows were merged into this generation or an earlier one, because the inbox's
+    /// [record](crate::optout::published) named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub includes: Option<Location>,
 }
 
 /// The drops that one generation was the first to consume.

@@ -16,6 +16,7 @@ pub use crate::layout::Entry;
 use crate::{
     error::{Error, Result},
     layout::{Key, Location, TableName},
+    optout::view::View,
     record::{EngineRun, Pending},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
@@ -38,6 +39,10 @@ pub trait Catalog: Send + Sync {
 
     /// Sends `CreateTable` for a table that only an audit reads.
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update>;
+
+    /// Sends `CreateTable` for a view, or one `UpdateTable` that replaces `stored`, the view's current version. Returns
+    /// [`Update::Conflict`] if the view has been created or changed since then.
+    async fn put_view(&self, view: &View, stored: Option<&TableVersion>) -> Result<Update>;
 
     /// Sends `DeleteTable`. Deleting a missing table succeeds.
     async fn delete(&self, name: &TableName) -> Result<()>;

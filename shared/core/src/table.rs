@@ -6,6 +6,7 @@ use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 use crate::{
     error::{Error, Result},
     layout::{Generation, Location, TableName},
+    optout::view::View,
     partition::{self, Partition},
     schema::Column,
 };
@@ -19,6 +20,9 @@ pub struct TableVersion {
     /// The kind of table, such as `a view` or `an Iceberg table`, if a new location would not change what readers see.
     /// `None` for a plain Parquet table.
     pub unsupported: Option<&'static str>,
+    /// The view, if this is one that [`crate::port::Catalog::put_view`] stored. `None` for a table, and for a view that
+    /// anybody else defined.
+    pub view: Option<View>,
     /// The location as the catalog stores it. `None` if it is missing or empty.
     pub location: Option<String>,
     /// The columns without the partition keys. Names are in lower case.
@@ -85,6 +89,9 @@ pub struct AuditTable<'a> {
     pub generation: Generation,
     pub published: &'a NextTable,
 }
+
+/// The kind of a view, in [`TableVersion::unsupported`].
+pub const VIEW: &str = "a view";
 
 /// The parameter of an audit table that names the audited generation.
 pub const AUDIT_PARAMETER: &str = "turntable.audit";

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use turntable_core::{
+    config::Config,
     error::{Error, Result},
     layout::TableName,
 };
@@ -14,7 +15,7 @@ use super::{answer::Flipped, dataset, group};
 use crate::{
     environment::Environment,
     metric::{Metric, emit},
-    publish::Outcome,
+    publish::{Outcome, views},
     status::{self, Overview},
 };
 
@@ -26,7 +27,7 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
     let target = match &request {
         request::Flip::Changed(table) => match config.dataset_of(table) {
             Some(dataset) => dataset,
-            None => return Ok(unmanaged_table(table)),
+            None => return view_or_unmanaged(env, &config, table).await,
         },
         request::Flip::Manifest(paths, _) => config.dataset_at(paths)?,
         request::Flip::Candidate { dataset, .. }
@@ -84,6 +85,24 @@ pub async fn status_of_all(env: &Environment) -> Result<Overview> {
     let (datasets, attention) = (overview.datasets.len(), overview.attention.len());
     info!(datasets, attention, seconds = started.elapsed().as_secs_f64(), "status");
     Ok(overview)
+}
+
+/// Handles the change of a table that no dataset publishes to. If it is a view that Turntable keeps, makes it what it
+/// should be.
+async fn view_or_unmanaged(env: &Environment, config: &Config, table: &TableName) -> Result<Flipped> {
+    let change = match (config.protected_by_view(table), config.optouts_by_view(table)) {
+        (Some(protected), _) => views::keep_protected(env, protected, None).await?,
+        (None, Some(optouts)) => views::keep_active(env, &optouts, None).await?,
+        (None, None) => return Ok(unmanaged_table(table)),
+    };
+    let Some(change) = change else {
+        return Ok(Flipped { reasons: vec!["the view is what it should be".into()], ..unmanaged_table(table) });
+    };
+    warn!(view = %change.view, "view drift repaired");
+    emit(env.clock.now(), &table.to_string(), &[(Metric::ViewDrift, 1.0)]);
+    let reason =
+        format!("{}: something outside Turntable changed or dropped this view, and it was restored", change.view);
+    Ok(Flipped { reasons: vec![reason], ..unmanaged_table(table) })
 }
 
 /// Returns the response for a table that no dataset publishes to. There are events for such tables because the

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::{file, options::RefreshOptions};
-use crate::environment::Environment;
+use crate::{environment::Environment, publish::published};
 use turntable_core::{
     config::{Dataset, Inbox, OnUnrepresentable},
     consent::key::{Key, Type},
@@ -12,7 +12,7 @@ use turntable_core::{
     error::{Error, Result},
     layout::Generation,
     manifest::{self, Contents, Identity, Manifest, Merge, TypedBy},
-    optout::consumed,
+    optout::{consumed, published::Published},
     port::Entry,
     table::TableVersion,
 };
@@ -47,8 +47,9 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Reads the records to merge in addition to the drops: those of a live table that is not a merge yet, and if
-/// `ask.reconcile` is set, those of the `reconcile` source.
+/// Reads the records to merge in addition to the drops: those of a live table that is not a merge yet, those that
+/// `missing` says the inbox has published and the live table lacks, and if `ask.reconcile` is set, those of the
+/// `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,
@@ -57,10 +58,20 @@ pub async fn more(
     reader: &Reader,
     live: &Live,
     live_is_merge: bool,
+    missing: Option<&Published>,
 ) -> Result<ParsedDrop> {
     let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
-    if let Some(location) = live.location(&dataset.paths).filter(|_| !live_is_merge) {
+    let live = live.location(&dataset.paths);
+    let mut tables = Vec::new();
+    if let Some(record) = missing {
+        let files = published::files(env, inbox, record).await?;
+        tables.push((record.location.clone(), files));
+    }
+    if let Some(location) = live.filter(|live| !live_is_merge && tables.iter().all(|(known, _)| known != live)) {
         let files = inbox::list(&*env.objects, &location).await?;
+        tables.push((location, files));
+    }
+    for (location, files) in tables {
         let (records, reads) = inbox::read(&env.objects, reader, files, usize::MAX).await?;
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
             let count = read.rejects.count;
@@ -104,6 +115,8 @@ pub struct CandidateManifest<'a> {
     pub key: &'a Key,
     pub base: Option<&'a Manifest>,
     pub live: &'a Live,
+    /// What the inbox has published and the base lacks. The generation includes it.
+    pub missing: Option<&'a Published>,
 }
 
 impl CandidateManifest<'_> {
@@ -134,6 +147,9 @@ impl CandidateManifest<'_> {
             files,
             nulled: Default::default(),
         };
-        Manifest { merge: Some(Merge { buckets, consumed }), ..Manifest::new(identity, contents, now) }
+        let before = self.base.and_then(|base| base.merge.as_ref()).and_then(|merge| merge.includes.clone());
+        let foreign = self.missing.filter(|record| !record.is_of(&self.dataset.paths));
+        let includes = foreign.map(|record| record.location.clone()).or(before);
+        Manifest { merge: Some(Merge { buckets, consumed, includes }), ..Manifest::new(identity, contents, now) }
     }
 }

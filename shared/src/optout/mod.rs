@@ -14,7 +14,7 @@ mod options;
 mod refresh;
 mod report;
 mod requests;
-pub mod views;
+mod views;
 
 pub use answer::{Answer, OptedOut};
 pub use environment::Optout;

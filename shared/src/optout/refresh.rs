@@ -4,7 +4,7 @@
 //! A refresh makes these round trips one after another, from the time when it has read `datasets.toml` until queries
 //! see the drops. The requests on one line run concurrently:
 //!
-//! 1. the table, with the inbox's listing
+//! 1. the table, with the inbox's listing and its record of what it has published
 //! 2. live's manifest
 //! 3. the unread drops, with the hold
 //! 4. the changed buckets, with the copies and the flip records
@@ -26,10 +26,11 @@ use super::{
     build::{self, Build},
     candidate::{self, CandidateManifest},
     options::RefreshOptions,
+    views::expect_fewer_files,
 };
 use crate::{
     environment::Environment,
-    publish::{self, Attempt, Attempts, Audit, Cause, Outcome, TableHead, TableState},
+    publish::{self, Attempt, Attempts, Audit, Cause, Outcome, TableHead, TableState, published, views},
 };
 use turntable_core::{
     audit::Object,
@@ -60,8 +61,9 @@ pub struct Refreshed {
     pub reasons: Vec<String>,
     /// The number of unread drops that remain for the next round or refresh.
     pub left: u64,
-    /// Whether this refresh created the table.
-    pub created: bool,
+    /// Whether this refresh has changed what the views should be: it created the table, or the number of its files or
+    /// the key's columns changed.
+    pub views_outdated: bool,
     /// The age of the oldest drop that was read, measured when the drops went live, or at the end if nothing went live.
     /// `None` if no drop was read.
     pub lag: Option<SignedDuration>,
@@ -110,7 +112,7 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
             done.drops += before.drops;
             done.applied += before.applied;
             done.rejected += before.rejected;
-            done.created |= before.created;
+            done.views_outdated |= before.views_outdated;
             done.lag = done.lag.max(before.lag);
         }
         if done.outcome != Outcome::Committed || done.left == 0 {
@@ -127,7 +129,11 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
 async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &RefreshOptions) -> Result<Option<Refreshed>> {
     let (as_of, began) = (env.clock.now(), Instant::now());
     let mut took = Timings::default();
-    let (head, listed) = futures::try_join!(TableHead::now(env, dataset), inbox::list(&*env.objects, &inbox.location))?;
+    let (head, listed, record) = futures::try_join!(
+        TableHead::now(env, dataset),
+        inbox::list(&*env.objects, &inbox.location),
+        published::read(env, inbox),
+    )?;
     let base = head.live_manifest.clone();
     if let (Live::Managed(live), None) = (&head.live, &base) {
         let (table, manifest) = (&dataset.table, dataset.paths.manifest(live));
@@ -145,13 +151,15 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         rows: base.as_ref().map_or(0, |base| base.rows),
         reasons,
         left: 0,
-        created: false,
+        views_outdated: false,
         lag: None,
         took: Timings::default(),
     };
     let merged = base.as_ref().and_then(|base| base.merge.as_ref());
     let unread = consumed::unread(&listed, base.as_ref());
-    if merged.is_some() && unread.is_empty() && !ask.reconcile {
+    // What the inbox has published through another table, or through a later generation than the live one.
+    let missing = record.filter(|record| !record.is_covered(&dataset.paths, base.as_ref()));
+    if merged.is_some() && unread.is_empty() && !ask.reconcile && missing.is_none() {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
@@ -167,7 +175,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
         inbox::read(&env.objects, &reader, unread, ask.max_records),
-        candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some()),
+        candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some(), missing.as_ref()),
     )?;
     took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();
@@ -177,7 +185,15 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
     let generation = decision::next_merge(&dataset.paths, &live, env.clock.ulid());
     decision::beside(&live, &dataset.paths.generation(&generation))?;
-    let draft = CandidateManifest { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
+    let draft = CandidateManifest {
+        dataset,
+        generation,
+        as_of,
+        key: &key,
+        base: base.as_ref(),
+        live: &live,
+        missing: missing.as_ref(),
+    };
 
     changes.extend(more.records);
     let changes = changes.ensure_complete()?;
@@ -194,7 +210,9 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         futures::try_join!(head.finish(env, dataset, None), build.run(changes), write_rejects(env, inbox, &reads))?;
     let merged = began.elapsed();
     took.merge = merged - took.load - took.read;
-    if publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
+    // If the record names what live lacks, the table's last generation lacks it too. So this merge goes live instead,
+    // which has the rows of live and of the record.
+    if missing.is_none() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
         // The table may have drifted. A merge on an older generation than the last published one would lose opt-outs.
         match publish::detect_and_repair(env, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Committed => return Ok(None),
@@ -211,6 +229,11 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let audited = began.elapsed();
     took.audit = audited - merged;
     let rejected = reads.iter().map(|read| read.rejects.count).sum::<u64>() + more.rejects.count;
+    let files = base.as_ref().filter(|base| base.merge.is_some()).map(|base| views::files_with_rows(&base.files));
+    let fewer = files.map(|_| views::files_with_rows(&candidate.files)).filter(|now| files > Some(*now));
+    if let (Some(fewer), Some(optouts)) = (fewer, dataset.optouts()) {
+        expect_fewer_files(env, dataset, &optouts, fewer).await?;
+    }
     let done = Refreshed {
         outcome: Outcome::Committed,
         generation: Some(generation),
@@ -220,7 +243,8 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         rows: candidate.rows,
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
-        created: live == Live::NoTable,
+        views_outdated: files.is_none_or(|files| files != views::files_with_rows(&candidate.files))
+            || base.as_ref().is_none_or(|base| base.columns != candidate.columns),
         lag: None,
         took,
     };

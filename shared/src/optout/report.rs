@@ -2,29 +2,34 @@
 
 use std::time::Instant;
 
-use tracing::{error, info};
+use tracing::info;
 use turntable_core::{
-    config::{Dataset, Inbox, Source},
+    config::{Dataset, Source},
     error::{Error, Result},
 };
 
-use super::{answer::OptedOut, environment::Optout, options::RefreshOptions, refresh::refresh, views};
+use super::{
+    answer::OptedOut,
+    environment::Optout,
+    options::RefreshOptions,
+    refresh::refresh,
+    views::{self, Kept},
+};
 use crate::{
-    environment::Environment,
     metric::{Metric, emit},
     publish::Outcome,
 };
 
-/// When a refresh also creates and updates the views. A refresh for messages in the queue does so only for a new table,
-/// so that drops never wait for views.
+/// When a refresh also compares the views with what they should be. A refresh for messages in the queue does so only if
+/// it has changed what they should be, so that drops never wait for views.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Views {
     Always,
-    OfNewTable,
+    IfOutdated,
 }
 
 /// Refreshes one dataset, logs the result and emits its metrics. Fails if the merge is rejected. A view that can't be
-/// created is only reported.
+/// written is only reported: the flip stands, and the next scheduled refresh tries again.
 pub(super) async fn refresh_one(
     optout: &Optout,
     dataset: &Dataset,
@@ -36,11 +41,13 @@ pub(super) async fn refresh_one(
         return Err(Error::input(format!("datasets.{}.source is not an inbox: invoke export instead", dataset.name)));
     };
     let refreshed = refresh(&optout.env, dataset, inbox, ask).await?;
-    let wanted = views == Views::Always || refreshed.created;
+    let outdated = refreshed.views_outdated;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);
-    if wanted && answer.outcome != Outcome::Rejected {
-        answer.reasons.extend(ensure_views(&optout.env, dataset, inbox).await);
+    let mut kept = Kept::default();
+    if (views == Views::Always || outdated) && answer.outcome != Outcome::Rejected {
+        kept = views::keep(&optout.env, dataset).await;
+        answer.reasons.extend(kept.faults.iter().cloned());
     }
     info!(
         dataset = answer.dataset,
@@ -61,7 +68,10 @@ pub(super) async fn refresh_one(
         "refreshed"
     );
     let rejected = (answer.outcome == Outcome::Committed).then_some((Metric::RejectedRecords, answer.rejected as f64));
-    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).collect();
+    // A view that this refresh has outdated is no drift.
+    let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
+    let drifted = (drifted > 0).then_some((Metric::ViewDrift, drifted as f64));
+    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).chain(drifted).collect();
     if !metrics.is_empty() {
         emit(optout.env.clock.now(), &answer.dataset, &metrics);
     }
@@ -73,21 +83,4 @@ pub(super) async fn refresh_one(
         )));
     }
     Ok(answer)
-}
-
-/// Creates the views that are missing or outdated. If that fails, returns a message instead of an error, because the
-/// flip stands and the next scheduled refresh tries again.
-async fn ensure_views(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Option<String> {
-    let run = async |database: &str, sql: &str| env.query.run(database, sql).await.map(drop);
-    match views::ensure(env, dataset, inbox, run).await {
-        Ok(created) if created.is_empty() => None,
-        Ok(created) => {
-            info!(dataset = dataset.name, ?created, "views created");
-            None
-        }
-        Err(fault) => {
-            error!(dataset = dataset.name, kind = fault.kind().as_str(), error = fault.report(), "views not created");
-            Some(format!("views: {}", fault.message()))
-        }
-    }
 }

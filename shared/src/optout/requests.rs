@@ -71,7 +71,7 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
         }
     }
     for (dataset, messages) in nudged.into_values() {
-        if let Err(failure) = refresh_one(optout, dataset, &patient(), Views::OfNewTable).await {
+        if let Err(failure) = refresh_one(optout, dataset, &patient(), Views::IfOutdated).await {
             log_failure(dataset, &failure);
             failed.extend(messages);
         }

@@ -1,60 +1,65 @@
-//! Creates and updates the views that [`turntable_core::optout::view`] defines in Athena. This happens when a refresh
-//! has created the table, and in every scheduled or manual refresh. A drop's message in the queue doesn't cause it, so
-//! that drops never wait for views. Each update also adds a protected table's new columns to its view.
+//! Keeps all views that depend on one opt-out table.
 
-use std::collections::BTreeMap;
-
-use super::candidate;
-use crate::environment::Environment;
+use tracing::{error, info};
 use turntable_core::{
-    config::{Dataset, Inbox},
+    config::{Dataset, OptoutTable},
     error::{Error, Result},
-    optout::view::{self, View},
-    record,
+    layout::TableName,
 };
 
-/// Creates the views that are missing, and replaces those whose SQL has changed. Returns the names of both.
-///
-/// `run` runs a statement in Athena; its arguments are the database and the SQL. `_views.json` records each view's SQL
-/// for the comparison, because Athena stores it in a form of its own.
-pub async fn ensure(
-    env: &Environment,
-    dataset: &Dataset,
-    inbox: &Inbox,
-    run: impl AsyncFn(&str, &str) -> Result<()>,
-) -> Result<Vec<String>> {
-    let at = dataset.paths.views();
-    let (wanted, known) = futures::try_join!(wanted(env, dataset, inbox), env.objects.get(&at))?;
-    let mut known: BTreeMap<String, String> =
-        known.map(|json| record::from_json(&at, &json)).transpose()?.unwrap_or_default();
-    let mut created = Vec::new();
-    for view in wanted {
-        let (name, sql) = (view.name.to_string(), view.create());
-        if env.catalog.table(&view.name).await?.is_some() && known.get(&name) == Some(&sql) {
-            continue;
-        }
-        run(&view.name.database, &sql).await?;
-        known.insert(name.clone(), sql);
-        created.push(name);
-    }
-    if !created.is_empty() {
-        env.objects.put(&at, record::to_json(&known).into()).await?;
-    }
-    Ok(created)
+use crate::{
+    environment::Environment,
+    publish::views::{ViewChange, keep_active, keep_protected},
+};
+
+/// The views of one opt-out table after they were compared with what they should be.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The views that were missing or different, and have been written.
+    pub written: Vec<ViewChange>,
+    /// Why a view could not be written. The other views are not affected.
+    pub faults: Vec<String>,
 }
 
-/// Returns the views that should exist. A protected table that doesn't exist yet gets its view once it exists.
-async fn wanted(env: &Environment, dataset: &Dataset, inbox: &Inbox) -> Result<Vec<View>> {
-    let Some(table) = env.catalog.table(&dataset.table).await? else { return Ok(Vec::new()) };
-    let key = candidate::key(dataset, inbox, Some(&table))?.glue();
-    let mut wanted = vec![view::active(dataset, &key)];
-    for protect in &dataset.protects {
-        if let Some(table) = env.catalog.table(&protect.table).await? {
-            let view = view::protected(dataset, &key, protect, &[table.columns, table.partition_keys].concat());
-            let path =
-                |fault| Error::config(format!("datasets.{}.protects.{}: {fault}", dataset.name, protect.dataset));
-            wanted.push(view.map_err(path)?);
+/// Makes the view of people who are opted out, and the view of each protected table, what they should be.
+pub async fn keep(env: &Environment, dataset: &Dataset) -> Kept {
+    let mut kept = Kept::default();
+    let Some(optouts) = dataset.optouts() else { return kept };
+    kept.add(dataset, keep_active(env, &optouts, None).await);
+    for protected in &dataset.protects {
+        kept.add(dataset, keep_protected(env, protected, None).await);
+    }
+    kept
+}
+
+/// Makes each view expect at most `files` files of an opt-out table, before a flip to a generation that has fewer files
+/// than the live one. Otherwise queries would fail until the views are updated after the flip.
+pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &OptoutTable, files: u64) -> Result<()> {
+    keep_active(env, optouts, Some(files)).await?;
+    let at_most: (&TableName, u64) = (&optouts.table, files);
+    for protected in &dataset.protects {
+        keep_protected(env, protected, Some(at_most)).await?;
+    }
+    Ok(())
+}
+
+impl Kept {
+    fn add(&mut self, dataset: &Dataset, kept: Result<Option<ViewChange>, Error>) {
+        match kept {
+            Ok(None) => {}
+            Ok(Some(change)) => {
+                info!(dataset = dataset.name, view = %change.view, replaced = change.replaced, "view written");
+                self.written.push(change);
+            }
+            Err(fault) => {
+                error!(
+                    dataset = dataset.name,
+                    kind = fault.kind().as_str(),
+                    error = fault.report(),
+                    "view not written"
+                );
+                self.faults.push(format!("views: {}", fault.message()));
+            }
         }
     }
-    Ok(wanted)
 }

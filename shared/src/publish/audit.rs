@@ -14,6 +14,7 @@ use super::{
     evidence::{self, Found},
     sql_checks::{Scanned, SqlCheckResults},
     table_state::{TableState, ensure_not_deleting},
+    views,
 };
 use crate::environment::Environment;
 
@@ -58,9 +59,11 @@ impl Audit {
                 evidence::objects(&env.objects, candidate).await?
             }
         };
-        let found = Found { objects, footers: Vec::new() };
-        let reasons = verdict(env, candidate, loaded, &dataset.checks, dataset.schema, &found).reasons();
-        Ok((next_table(dataset, loaded, candidate, dataset.schema), reasons))
+        let (found, policy) = (Found { objects, footers: Vec::new() }, policy(dataset, loaded));
+        let next = next_table(dataset, loaded, candidate, policy);
+        let mut reasons = verdict(env, candidate, loaded, &dataset.checks, policy, &found).reasons();
+        reasons.extend(views::against(env, dataset, &next).await?);
+        Ok((next, reasons))
     }
 }
 
@@ -75,8 +78,10 @@ pub(super) async fn audited(
     answers: &mut Option<SqlCheckResults>,
 ) -> Result<(NextTable, Vec<String>)> {
     ensure_not_deleting(env, dataset, &candidate.generation).await?;
-    let next = next_table(dataset, loaded, candidate, dataset.schema);
-    let Verdict { structure, content } = judge(env, candidate, loaded, &dataset.checks, dataset.schema).await?;
+    let policy = policy(dataset, loaded);
+    let next = next_table(dataset, loaded, candidate, policy);
+    let Verdict { mut structure, content } = judge(env, candidate, loaded, &dataset.checks, policy).await?;
+    structure.extend(views::against(env, dataset, &next).await?);
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
     if sound {
@@ -93,6 +98,12 @@ pub(super) async fn audited(
         reasons.push("unique, sql: not run, because of the failures above".into());
     }
     Ok((next, reasons))
+}
+
+/// Returns which changes to the table's columns the flip may make. A merge owns all columns of its table: if somebody
+/// else has changed them, it sets them right, because an opt-out must not wait for an operator.
+fn policy(dataset: &Dataset, loaded: &TableState) -> Policy {
+    if dataset.is_inbox() && loaded.state.live_is_merge { Policy::Any } else { dataset.schema }
 }
 
 /// Reads the candidate's objects and footers, and returns the verdict on them. Runs no checks in Athena.

@@ -7,6 +7,7 @@ use super::{
     attempts::Attempts,
     report::{Cause, FlipReport, Outcome},
     table_state::{TableState, pending_canary},
+    views,
 };
 use crate::environment::Environment;
 use turntable_core::{
@@ -72,6 +73,7 @@ pub async fn commit(
         let returned = RevertIntent { flip: ulid, to: candidate.generation, by: cause.by, why: cause.why.clone() };
         env.objects.put_new(&dataset.paths.revert_intent(ulid), record::to_json(&returned).into()).await?;
     }
+    views::before(env, dataset, &next).await?;
     let sent = match &next {
         NextTable::Update { table, change } => {
             // Without a token, the update could overwrite another writer's update unnoticed.
@@ -117,7 +119,7 @@ pub async fn commit(
         outcome: Outcome::Committed,
         live,
         previous: Some(previous),
-        reasons: Vec::new(),
+        reasons: views::after(env, dataset).await.into_iter().collect(),
         checks: Vec::new(),
     };
     Ok(Some(Committed { ended, ulid, flip, recorded: written.is_ok() }))

@@ -23,8 +23,10 @@ use super::{
     commit::{commit, next_table},
     group,
     manifests::manifest,
+    published,
     report::{Cause, FlipReport, Outcome},
     table_state::{self, TableHead, TableState, ensure_not_deleting},
+    views,
 };
 use crate::{
     environment::Environment,
@@ -145,13 +147,17 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
                 vec![format!("{} can't be restored: its manifest is gone", drift.expected)],
             );
         };
+        if let Some(why) = published::against(env, dataset, &target).await? {
+            return stays(Outcome::Status, vec![why]);
+        }
         // As in a rollback, only the structure is audited: the generation passed its checks before it went live.
         let policy = dataset.schema.back();
-        let reasons = judge(env, &target, &loaded, &Checks::default(), policy).await?.reasons();
+        let input = next_table(dataset, &loaded, &target, policy);
+        let mut reasons = judge(env, &target, &loaded, &Checks::default(), policy).await?.reasons();
+        reasons.extend(views::against(env, dataset, &input).await?);
         if !reasons.is_empty() {
             return stays(Outcome::Rejected, reasons);
         }
-        let input = next_table(dataset, &loaded, &target, policy);
         let cause = Cause { by: FlipOrigin::Repair, why: Some(told.clone()) };
         if let Some(swapped) = commit(env, dataset, &target, loaded, input, &cause).await? {
             return Ok(Some(FlipReport { reasons: vec![told], ..swapped.ended }));

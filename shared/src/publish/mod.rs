@@ -10,10 +10,12 @@ mod flip;
 pub mod group;
 mod manifests;
 mod operator;
+pub mod published;
 mod report;
 mod sql_checks;
 mod statistics;
 mod table_state;
+pub mod views;
 
 pub use attempts::Attempts;
 pub use audit::Audit;

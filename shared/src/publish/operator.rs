@@ -9,6 +9,7 @@ use super::{
     manifests::manifest,
     report::{Cause, FlipReport, Outcome},
     table_state::{self, TableState, ensure_not_deleting},
+    views,
 };
 use crate::environment::Environment;
 use turntable_core::{
@@ -87,11 +88,12 @@ pub async fn rollback(
         })?;
         let structure_only = Checks::default();
         let policy = dataset.schema.back();
-        let reasons = judge(env, &candidate, &loaded, &structure_only, policy).await?.reasons();
+        let input = next_table(dataset, &loaded, &candidate, policy);
+        let mut reasons = judge(env, &candidate, &loaded, &structure_only, policy).await?.reasons();
+        reasons.extend(views::against(env, dataset, &input).await?);
         if !reasons.is_empty() {
             return Ok(FlipReport::unchanged(Outcome::Rejected, &loaded.state.live, reasons));
         }
-        let input = next_table(dataset, &loaded, &candidate, policy);
         if let Some(swapped) = commit(env, dataset, &candidate, loaded, input, &cause).await? {
             // Without the fence, a flip that loaded its state before the record was written could undo the rollback.
             if !swapped.recorded || !fence(env, dataset).await? {

@@ -51,7 +51,8 @@ pub async fn archivable(
     let once_live = |reason: &Reason| !matches!(reason, Reason::Candidate | Reason::Unfinished);
     let kept = plan.kept.iter().filter(|kept| once_live(&kept.reason)).map(|kept| kept.generation.ulid);
     let Some(oldest) = kept.min() else { return Ok(Vec::new()) };
-    let of = archive::archivable(&loaded.consumed, &loaded.state.flips, oldest, dataset.retain.drain, now);
+    let Some(merge) = loaded.live_manifest.as_ref().and_then(|live| live.merge.as_ref()) else { return Ok(Vec::new()) };
+    let of = archive::archivable(&merge.consumed, &loaded.state.flips, oldest, dataset.retain.drain, now);
     let mut may: Vec<&InboxObject> = of.collect();
     if may.is_empty() {
         return Ok(Vec::new());

@@ -11,7 +11,7 @@ use turntable_core::{
     decision::Live,
     error::Result,
     layout::{Generation, ObjectKind},
-    manifest::{Consumed, Manifest},
+    manifest::Manifest,
     port::Unfinished,
     record::{self, Pending, Sweeping},
     sweep::{Found, PendingRun, SweepState, since},
@@ -24,10 +24,8 @@ pub struct TableContents {
     pub state: SweepState,
     /// The complete generations, in no order.
     pub complete: Vec<Complete>,
-    /// When live's snapshot was taken; `None` if live is unmanaged.
-    pub live_as_of: Option<Timestamp>,
-    /// The drops that live's manifest lists as consumed; empty if live is not a merge.
-    pub consumed: Vec<Consumed>,
+    /// The live generation's manifest; `None` if live is unmanaged.
+    pub live_manifest: Option<Manifest>,
     /// Unfinished uploads of data files.
     pub uploads: Vec<Unfinished>,
     /// The number of unmanaged objects under the table's folder, and their total size in bytes.
@@ -100,10 +98,8 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
     let uploads =
         uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
     let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location).collect();
-    let live_as_of = live_manifest.as_ref().map(|manifest| manifest.as_of);
-    let consumed = live_manifest.and_then(|manifest| manifest.merge).map(|merge| merge.consumed).unwrap_or_default();
     let state = SweepState { live, reads, flips, records, revert_intents, generations, named };
-    Ok(TableContents { table, state, complete, live_as_of, consumed, uploads, unknown })
+    Ok(TableContents { table, state, complete, live_manifest, uploads, unknown })
 }
 
 type Times = Vec<(Generation, Timestamp)>;

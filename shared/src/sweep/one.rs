@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Source},
     error::Result,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     environment::Environment,
-    publish::{self, Attempts, Outcome},
+    publish::{self, Attempts, Outcome, published},
 };
 
 /// The state that all datasets of one invocation share.
@@ -73,6 +73,10 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             let archived = archive_drops(env, dataset, &loaded, &plan, now, None).await?;
             return Ok((drift, report.with_archived(dataset, archived)));
         }
+        // Before anything is deleted or archived: the record must name a generation that stays.
+        if let Some(reason) = record_published(env, dataset, &loaded).await? {
+            return Ok((drift, Report::skipped(dataset, now, &loaded, reason)));
+        }
         if let Some(done) = act(env, dataset, &loaded, &plan, &uploads, budget).await? {
             let archived = match done.more {
                 true => Archived::default(),
@@ -82,6 +86,17 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             return Ok((drift, report));
         }
     }
+}
+
+/// Records what an inbox has published. Returns why the dataset must not be swept, if live lacks some of it.
+async fn record_published(env: &Environment, dataset: &Dataset, loaded: &TableContents) -> Result<Option<String>> {
+    let (Source::Inbox(inbox), Some(live)) = (&dataset.source, &loaded.live_manifest) else { return Ok(None) };
+    if live.merge.is_none() || published::write(env, dataset, inbox, live).await? {
+        return Ok(None);
+    }
+    let reason = "the live table lacks opt-outs that the inbox has published: the next refresh merges them";
+    warn!(dataset = dataset.name, "{reason}");
+    Ok(Some(reason.into()))
 }
 
 /// Sends `export` a message for each unsettled engine run, because the run's end event may have been lost.

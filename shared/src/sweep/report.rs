@@ -177,7 +177,8 @@ impl Report {
 /// older only because no drop arrives, which is not a fault. For inboxes there is the metric `OptoutLag` instead.
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
-    loaded.live_as_of.filter(|_| scheduled).map(|as_of| now.duration_since(as_of).as_secs())
+    let live = loaded.live_manifest.as_ref().filter(|_| scheduled);
+    live.map(|live| now.duration_since(live.as_of).as_secs())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use turntable_core::{
     error::Result,
     layout::TableName,
+    optout::view::View,
     port::{Catalog, Update},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
@@ -13,6 +14,7 @@ use turntable_core::{
 use super::{
     api::GlueApi,
     convert::{audit_table, changed, new_table, version_of},
+    view::view_input,
 };
 
 pub struct GlueCatalog<A>(pub Arc<A>);
@@ -33,6 +35,14 @@ impl<A: GlueApi> Catalog for GlueCatalog<A> {
 
     async fn create_audit_table(&self, table: &AuditTable<'_>) -> Result<Update> {
         self.0.create(&table.name.database, audit_table(table)?).await
+    }
+
+    async fn put_view(&self, view: &View, stored: Option<&TableVersion>) -> Result<Update> {
+        let (database, input) = (&view.name.database, view_input(view)?);
+        match stored {
+            Some(stored) => self.0.update(database, input, stored.token()?).await,
+            None => self.0.create(database, input).await,
+        }
     }
 
     async fn delete(&self, name: &TableName) -> Result<()> {

@@ -11,12 +11,17 @@ use turntable_core::{
     layout::TableName,
     schema::Column,
     table::{
-        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, StorageFormat, TableChange, TableVersion,
+        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, StorageFormat, TableChange, TableVersion, VIEW,
         is_projection, is_projection_of, projection_parameters,
     },
 };
 
-/// Converts a Glue table. Lower-cases the column names, because Glue keeps upper-case names from older writers.
+use super::{
+    column::{column, glue_column},
+    view::view_of,
+};
+
+/// Converts a Glue table or view.
 pub fn version_of(database: &str, table: Table) -> TableVersion {
     let storage = table.storage_descriptor();
     let serde = storage.and_then(StorageDescriptor::serde_info);
@@ -31,6 +36,7 @@ pub fn version_of(database: &str, table: Table) -> TableVersion {
         name: TableName { database: database.into(), table: table.name.clone() },
         token: table.version_id.clone(),
         unsupported: unsupported_kind(&table),
+        view: view_of(database, &table),
         location: location.map(str::to_owned),
         columns: storage.map(StorageDescriptor::columns).unwrap_or_default().iter().map(column).collect(),
         partition_keys: table.partition_keys().iter().map(partition_key).collect(),
@@ -38,10 +44,6 @@ pub fn version_of(database: &str, table: Table) -> TableVersion {
         format,
         original: Original(Arc::new(table)),
     }
-}
-
-fn column(column: &GlueColumn) -> Column {
-    Column { name: column.name.to_lowercase(), glue_type: column.r#type.clone().unwrap_or_default() }
 }
 
 fn partition_key(key: &GlueColumn) -> Column {
@@ -55,7 +57,7 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     let parameter = |key: &str| table.parameters().and_then(|all| all.get(key)).map(|value| value.to_lowercase());
     let is = |key: &str, value: &str| parameter(key).as_deref() == Some(value);
     if table.table_type() == Some("VIRTUAL_VIEW") || table.view_definition().is_some() {
-        return Some("a view");
+        return Some(VIEW);
     }
     if table.target_table().is_some() {
         return Some("a resource link to a table in another account");
@@ -208,10 +210,4 @@ pub fn new_table(table: &NewTable) -> TableInput {
 
 fn parquet_parameters() -> HashMap<String, String> {
     HashMap::from([("EXTERNAL".into(), "TRUE".into()), ("classification".into(), "parquet".into())])
-}
-
-#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
-fn glue_column(column: &Column) -> GlueColumn {
-    let built = GlueColumn::builder().name(&column.name).r#type(&column.glue_type).build();
-    built.expect("the only required field is the name")
 }

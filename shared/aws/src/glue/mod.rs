@@ -2,7 +2,9 @@
 
 mod api;
 mod catalog;
+mod column;
 mod convert;
+mod view;
 
 pub use api::{Glue, GlueApi};
 pub use catalog::GlueCatalog;

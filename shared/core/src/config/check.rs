@@ -43,10 +43,11 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     // An invalid key in [defaults] is reported there, so it must not also be reported as missing from each dataset.
     let given =
         |key: &str| table.get("defaults").and_then(Value::as_table).is_some_and(|given| given.contains_key(key));
+    let mut protects = BTreeMap::new();
     match root.value("datasets") {
         Some(Value::Table(entries)) if !entries.is_empty() => {
             for (name, entry) in entries {
-                if let Some(dataset) = dataset(name, entry, &defaults, given, faults) {
+                if let Some(dataset) = dataset(name, entry, &defaults, given, &mut protects, faults) {
                     datasets.insert(name.clone(), dataset);
                 }
             }
@@ -58,18 +59,20 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
     }
     root.finish();
     overlapping_folders(&datasets, faults);
-    inbox::together(&mut datasets, faults);
+    inbox::together(&mut datasets, &protects, faults);
     group::together(&datasets, faults);
     datasets
 }
 
 /// Reads one dataset. Returns `None` if its entry isn't a table, or if its source, database or location is missing or
-/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value.
+/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the value of `protects` to
+/// `protects`.
 fn dataset(
     name: &str,
     entry: &Value,
     defaults: &Defaults,
     given: impl Fn(&str) -> bool,
+    protects: &mut BTreeMap<String, BTreeMap<String, Vec<String>>>,
     faults: &Faults,
 ) -> Option<Dataset> {
     let path = format!("datasets.{name}");
@@ -84,7 +87,7 @@ fn dataset(
     let settings = Defaults::read(&keys).or(defaults);
     let table_name = keys.parsed("table", identifier).unwrap_or_else(|| name.into());
     let source = source(&keys);
-    let protects = inbox::protects(&keys, source.as_ref());
+    protects.insert(name.into(), inbox::protects(&keys, source.as_ref()));
     let partition_by = partition_by(&keys, source.as_ref());
     engines::writes_itself(&keys, source.as_ref());
     let group = keys.parsed("group", identifier);
@@ -138,7 +141,8 @@ fn dataset(
         parquet: settings.parquet(),
         partition_by,
         on_unrepresentable,
-        protects,
+        protects: Vec::new(),
+        protected: None,
         on_drift,
         retain,
         workgroups: settings.workgroups.unwrap_or_else(|| vec!["primary".into()]),

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::{checks::Checks, source::Source};
 use crate::{
-    layout::{Group, TableName, TablePaths},
+    layout::{Group, Location, TableName, TablePaths},
     schema::Policy,
 };
 
@@ -26,9 +26,10 @@ pub struct Dataset {
     /// The partition columns, in lower case. Each becomes one level of folders, the first column the outermost.
     pub partition_by: Vec<String>,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The datasets for which Turntable keeps a view without the people who opted out. Empty unless the source is an
-    /// inbox.
-    pub protects: Vec<Protect>,
+    /// The tables from whose views this inbox leaves people out. Empty unless the source is an inbox.
+    pub protects: Vec<Protected>,
+    /// The inboxes that protect this dataset's table; `None` if there is none.
+    pub protected: Option<Protected>,
     pub retain: Retain,
     /// What to do when the table has drifted.
     pub on_drift: OnDrift,
@@ -42,15 +43,47 @@ impl Dataset {
     pub fn is_inbox(&self) -> bool {
         matches!(self.source, Source::Inbox(_))
     }
+
+    /// Returns the table that the inbox is published to, or `None` if the source is not an inbox.
+    pub fn optouts(&self) -> Option<OptoutTable> {
+        let Source::Inbox(inbox) = &self.source else { return None };
+        Some(OptoutTable {
+            dataset: self.name.clone(),
+            inbox: inbox.location.clone(),
+            table: self.table.clone(),
+            paths: self.paths.clone(),
+            key: inbox.key.clone(),
+        })
+    }
 }
 
-/// A dataset that has a view without the people who opted out. `columns` are the columns of `table` that hold the
-/// inbox's key, in the key's order.
+/// A protected table: Turntable keeps a view of it without the people who opted out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protect {
+pub struct Protected {
     pub dataset: String,
     pub table: TableName,
+    /// All inboxes that protect the table, ordered by name.
+    pub by: Vec<ProtectedBy>,
+}
+
+/// An inbox that protects a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtectedBy {
+    pub optouts: OptoutTable,
+    /// The columns of the protected table that hold the key, in the key's order.
     pub columns: Vec<String>,
+}
+
+/// The table that an inbox is published to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptoutTable {
+    /// The name of the inbox's dataset.
+    pub dataset: String,
+    pub inbox: Location,
+    pub table: TableName,
+    pub paths: TablePaths,
+    /// The names of the key columns, in order.
+    pub key: Vec<String>,
 }
 
 /// What to do about drift: somebody outside Turntable has moved the table since its last flip.

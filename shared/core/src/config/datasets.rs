@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     check,
-    dataset::Dataset,
+    dataset::{Dataset, OptoutTable, Protected},
     group::Group,
     position::{Position, Positions},
     read::At,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     layout::{TableName, TablePaths},
+    optout::view,
 };
 
 /// A checked `datasets.toml`.
@@ -66,6 +67,17 @@ impl Config {
     /// Returns the dataset that publishes to this Glue table, if any.
     pub fn dataset_of(&self, table: &TableName) -> Option<&Dataset> {
         self.datasets.values().find(|dataset| dataset.table == *table)
+    }
+
+    /// Returns the protected table whose view has this name, if any.
+    pub fn protected_by_view(&self, view: &TableName) -> Option<&Protected> {
+        let all = self.datasets.values().filter_map(|dataset| dataset.protected.as_ref());
+        all.into_iter().find(|protected| view::protected_name(&protected.table) == *view)
+    }
+
+    /// Returns the opt-out table whose view of people who are opted out has this name, if any.
+    pub fn optouts_by_view(&self, view: &TableName) -> Option<OptoutTable> {
+        self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
     }
 
     /// Returns the dataset that publishes to `paths`, or an error if there is none.

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use toml::Value;
 
 use super::{
-    dataset::{Dataset, Protect},
+    dataset::{Dataset, Protected, ProtectedBy},
     names::{columns, location},
     read::{Faults, Keys, described},
     source::{Inbox, Source},
@@ -16,7 +16,7 @@ use crate::{
         OCCURRED_AT, STATE,
         key::{Key, Type},
     },
-    layout::TableName,
+    optout::view,
 };
 
 /// Reads the options of an inbox. `source` reads the value of `reconcile`, which is itself a source.
@@ -98,13 +98,13 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     })
 }
 
-/// Reads `protects = { users = "id" }`. Leaves the name of each table empty: [`together`] sets it once all datasets are
-/// known.
-pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
-    let Some(value) = keys.value("protects") else { return Vec::new() };
+/// Reads `protects = { users = "id" }`: the names of datasets, and the columns that hold the inbox's key. [`together`]
+/// resolves the names once all datasets are known.
+pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> BTreeMap<String, Vec<String>> {
+    let Some(value) = keys.value("protects") else { return BTreeMap::new() };
     let Some(table) = value.as_table() else {
         keys.fault("protects", format!("expected a table such as {{ users = \"id\" }}, found {}", described(value)));
-        return Vec::new();
+        return BTreeMap::new();
     };
     let key = match source {
         Some(Source::Inbox(inbox)) => Some(inbox.key.len()),
@@ -114,7 +114,7 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
         }
         None => None,
     };
-    let mut protects = Vec::new();
+    let mut protects = BTreeMap::new();
     for (dataset, value) in table {
         let path = format!("protects.{dataset}");
         match names_of(value) {
@@ -133,30 +133,40 @@ pub(super) fn protects(keys: &Keys, source: Option<&Source>) -> Vec<Protect> {
                 );
             }
             Some(columns) => {
-                let table = TableName { database: String::new(), table: String::new() };
-                protects.push(Protect { dataset: dataset.clone(), table, columns });
+                protects.insert(dataset.clone(), columns);
             }
         }
     }
     protects
 }
 
-/// Sets the tables in `protects`. Checks that inbox datasets have only supported checks, and that no inbox overlaps a
-/// table's folder or another inbox.
-pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults) {
-    let tables: BTreeMap<String, TableName> =
-        datasets.values().map(|dataset| (dataset.name.clone(), dataset.table.clone())).collect();
-    for dataset in datasets.values_mut() {
-        for protect in &mut dataset.protects {
-            match tables.get(&protect.dataset) {
-                Some(table) if protect.dataset != dataset.name => protect.table = table.clone(),
-                _ => faults.push(
-                    &format!("datasets.{}.protects.{}", dataset.name, protect.dataset),
-                    "expected the name of another dataset in this file",
-                ),
-            }
+/// Resolves `protects`, which has the value of that key for each inbox. Checks that inbox datasets have only supported
+/// checks, that no inbox overlaps a table's folder or another inbox, and that no table has the name of a view.
+pub(super) fn together(
+    datasets: &mut BTreeMap<String, Dataset>,
+    protects: &BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    faults: &Faults,
+) {
+    let mut all: BTreeMap<String, Protected> = BTreeMap::new();
+    for (inbox, tables) in protects {
+        for (protected, columns) in tables {
+            let Some(dataset) = datasets.get(protected).filter(|_| protected != inbox) else {
+                let fault = "expected the name of another dataset in this file";
+                faults.push(&format!("datasets.{inbox}.protects.{protected}"), fault);
+                continue;
+            };
+            let new = || Protected { dataset: protected.clone(), table: dataset.table.clone(), by: Vec::new() };
+            let optouts = datasets.get(inbox).and_then(Dataset::optouts);
+            let by = optouts.map(|optouts| ProtectedBy { optouts, columns: columns.clone() });
+            all.entry(protected.clone()).or_insert_with(new).by.extend(by);
         }
     }
+    for dataset in datasets.values_mut() {
+        dataset.protected = all.get(&dataset.name).cloned();
+        let names = protects.get(&dataset.name).into_iter().flat_map(BTreeMap::keys);
+        dataset.protects = names.filter_map(|name| all.get(name)).cloned().collect();
+    }
+    names_of_views(datasets, faults);
     let all: Vec<&Dataset> = datasets.values().collect();
     for (at, dataset) in all.iter().enumerate() {
         let Source::Inbox(inbox) = &dataset.source else { continue };
@@ -188,6 +198,24 @@ pub(super) fn together(datasets: &mut BTreeMap<String, Dataset>, faults: &Faults
                         inbox.location, other.name
                     ),
                 );
+            }
+        }
+    }
+}
+
+/// Checks that no dataset's table has the name of a view that Turntable keeps.
+fn names_of_views(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
+    for dataset in datasets.values() {
+        let active = dataset.is_inbox().then(|| view::active_name(&dataset.table));
+        let protected = dataset.protected.as_ref().map(|protected| view::protected_name(&protected.table));
+        for view in active.into_iter().chain(protected) {
+            for other in datasets.values().filter(|other| other.table == view) {
+                let path = format!("datasets.{}", other.name);
+                let fault = format!(
+                    "{view} is the name of a view that Turntable keeps for dataset {:?}: choose another table name",
+                    dataset.name
+                );
+                faults.push(&path, fault);
             }
         }
     }
@@ -225,7 +253,8 @@ mod tests {
         assert_eq!((kept("optouts"), kept("users")), (0, 2), "an inbox keeps none, because it can't be rolled back");
         assert!(matches!(inbox.reconcile.as_deref(), Some(Source::Files(_))));
         assert_eq!(dataset.protects[0].table.to_string(), "dmp.users");
-        assert_eq!(dataset.protects[0].columns, ["id"]);
+        assert_eq!(dataset.protects[0].by[0].columns, ["id"]);
+        assert_eq!(config.dataset("users").unwrap().protected.as_ref(), Some(&dataset.protects[0]));
         assert!(parse("source = { inbox = { location = \"s3://lake/inbox\", key = \"user_id\" } }\n").is_ok());
     }
 
@@ -258,8 +287,24 @@ mod tests {
             )
             .unwrap_err(),
             "x: datasets.optouts.protects.users: expected one column for each of the inbox's key columns (1), found 2\n\
-             x: datasets.optouts.protects.orders: expected the name of another dataset in this file\n\
-             x: datasets.optouts.protects.optouts: expected the name of another dataset in this file"
+             x: datasets.optouts.protects.optouts: expected the name of another dataset in this file\n\
+             x: datasets.optouts.protects.orders: expected the name of another dataset in this file"
         );
+    }
+
+    #[test]
+    fn no_table_has_the_name_of_a_view() {
+        let inbox =
+            "source = { inbox = { location = \"s3://lake/inbox\", key = [\"a\"] } }\nprotects = { users = \"a\" }\n";
+        let other = |name: &str| {
+            parse(&format!("{inbox}[datasets.{name}]\nsource = {{ files = {{ location = \"s3://lake/in2/\" }} }}\n"))
+        };
+        assert_eq!(
+            other("users_protected").unwrap_err(),
+            "x: datasets.users_protected: dmp.users_protected is the name of a view that Turntable keeps for dataset \
+             \"users\": choose another table name"
+        );
+        assert!(other("optouts_active").is_err());
+        assert!(other("users_active").is_ok());
     }
 }

@@ -22,7 +22,7 @@ mod test_support;
 
 pub use checks::{Bound, Checks, Range};
 pub use csv::{Csv, Dialect, Encoding};
-pub use dataset::{Dataset, OnDrift, OnUnrepresentable, Parquet, Protect, Retain};
+pub use dataset::{Dataset, OnDrift, OnUnrepresentable, OptoutTable, Parquet, Protected, ProtectedBy, Retain};
 pub use datasets::Config;
 pub use group::Group;
 pub use names::LAPTOP_ONLY;

@@ -6,7 +6,7 @@
 //! s3://BUCKET/PREFIX/TABLE/_manifests/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_flips/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_hold.json
-//! s3://BUCKET/PREFIX/TABLE/_views.json
+//! s3://BUCKET/PREFIX/TABLE/_views.json (written by 0.1.0, ignored since)
 //! s3://BUCKET/PREFIX/TABLE/_returns/ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_sweeping/COLOUR-ULID.json
 //! s3://BUCKET/PREFIX/TABLE/_pending/COLOUR-ULID.json

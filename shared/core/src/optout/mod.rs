@@ -2,4 +2,5 @@
 
 pub mod archive;
 pub mod consumed;
+pub mod published;
 pub mod view;

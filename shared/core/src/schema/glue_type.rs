@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::text::Text;
+
 /// A column type as it is stored in files. Files store no text lengths, so `varchar(n)` and `char(n)` are
 /// [`GlueType::String`].
 ///
@@ -48,6 +50,35 @@ impl GlueType {
             GlueType::Int => Some(4),
             GlueType::Bigint => Some(8),
             _ => None,
+        }
+    }
+}
+
+/// Returns the name of a Glue type in Athena's SQL, such as `varchar` for `string` and `array(integer)` for `array<int>`.
+/// Returns `None` if Glue's spelling is not valid.
+pub fn sql_type(glue_type: &str) -> Option<String> {
+    match Text::parse(glue_type) {
+        Some(Text::Varchar(length)) => Some(format!("varchar({length})")),
+        Some(Text::Char(length)) => Some(format!("char({length})")),
+        Some(Text::String) | None => GlueType::parse(glue_type).ok().map(|parsed| parsed.sql()),
+    }
+}
+
+impl GlueType {
+    fn sql(&self) -> String {
+        match self {
+            GlueType::Int => "integer".into(),
+            GlueType::Float => "real".into(),
+            GlueType::String => "varchar".into(),
+            GlueType::Binary => "varbinary".into(),
+            GlueType::Array(element) => format!("array({})", element.sql()),
+            GlueType::Map(key, value) => format!("map({},{})", key.sql(), value.sql()),
+            GlueType::Struct(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, kind)| format!("\"{name}\" {}", kind.sql())).collect();
+                format!("row({})", fields.join(","))
+            }
+            other => other.to_string(),
         }
     }
 }
@@ -202,6 +233,22 @@ impl<'a> Parser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_have_their_names_in_sql() {
+        for (glue_type, sql) in [
+            ("int", "integer"),
+            ("VARCHAR( 9 )", "varchar(9)"),
+            ("char(2)", "char(2)"),
+            ("string", "varchar"),
+            ("decimal(12,2)", "decimal(12,2)"),
+            ("timestamp", "timestamp"),
+            ("array<map<string,struct<a:float,b:binary>>>", "array(map(varchar,row(\"a\" real,\"b\" varbinary)))"),
+        ] {
+            assert_eq!(sql_type(glue_type).as_deref(), Some(sql));
+        }
+        assert_eq!(sql_type("uniontype<int>"), None);
+    }
 
     #[test]
     fn type_prints_as_it_was_written() {

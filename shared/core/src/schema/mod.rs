@@ -8,5 +8,5 @@ mod text;
 
 pub use change::{Change, changes};
 pub use column::Column;
-pub use glue_type::GlueType;
+pub use glue_type::{GlueType, sql_type};
 pub use policy::Policy;

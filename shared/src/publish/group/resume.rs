@@ -21,6 +21,7 @@ use crate::{
         report::{Cause, Outcome},
         sql_checks::Scanned,
         table_state::{TableState, ensure_not_deleting},
+        views,
     },
 };
 use turntable_core::{
@@ -345,11 +346,12 @@ pub async fn ready(
 ) -> Result<Ready> {
     ensure_not_deleting(env, dataset, &member.generation).await?;
     let candidate = candidate(env, dataset, &member.generation).await?;
-    let reasons = judge(env, &candidate, &loaded, &Checks::default(), policy).await?.reasons();
+    let input = next_table(dataset, &loaded, &candidate, policy);
+    let mut reasons = judge(env, &candidate, &loaded, &Checks::default(), policy).await?.reasons();
+    reasons.extend(views::against(env, dataset, &input).await?);
     if !reasons.is_empty() {
         return Err(Error::rejected(reasons.join("; ")));
     }
-    let input = next_table(dataset, &loaded, &candidate, policy);
     Ok(Ready { candidate, loaded, input })
 }
 

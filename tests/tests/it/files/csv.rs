@@ -143,7 +143,10 @@ async fn other_encodings_are_read_with_and_without_a_mark() {
     }
     let lone = [&little("")[..], &[0x31, 0, 9, 0, 0x00, 0xd8, 0x41, 0]].concat();
     let options = ", csv = { delimiter = \"\\t\", encoding = \"utf-16le\" }";
-    assert_eq!(fault("a.csv", lone, options).await, "a.csv: line 3: column \"name\": invalid utf-16le");
+    assert_eq!(
+        fault("a.csv", lone, options).await,
+        "a.csv: line 3: column \"name\" is not valid utf-16le: set source.files.csv.encoding to the file's encoding"
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 //! clean run.
 
 mod archive;
+mod identity;
 mod inbox;
+mod reader;
 mod schedules;
+mod views;
 
 use std::{
     sync::{Arc, Mutex},
@@ -48,7 +51,7 @@ async fn the_first_drop_creates_the_table_and_the_next_ones_change_it() {
 }
 
 #[tokio::test]
-async fn nothing_new_is_three_calls_and_no_write() {
+async fn nothing_new_is_four_calls_and_no_write() {
     let lake = Lake::default();
     lake.drop("a.csv", "user_id,state,occurred_at\n1,opted_out,2026-01-01T00:00:00Z\n");
     lake.refresh().await.unwrap();
@@ -57,7 +60,11 @@ async fn nothing_new_is_three_calls_and_no_write() {
     let generations = lake.manifests();
     lake.nudge(lake.wire()).await;
     assert_eq!(lake.manifests(), generations);
-    assert_eq!(lake.calls() - before, config + 3, "datasets.toml; the table, the inbox's listing and live's manifest");
+    assert_eq!(
+        lake.calls() - before,
+        config + 4,
+        "datasets.toml; the table, the inbox's listing, its record and live's manifest"
+    );
 }
 
 /// A refresh makes eight round trips until readers see the merge: `datasets.toml`; the table; the live manifest; the
@@ -229,27 +236,6 @@ async fn a_reconcile_keeps_the_later_word() {
     assert_eq!((done.outcome, done.drops, done.applied), (Outcome::Committed, 0, 2));
     let states: Vec<_> = lake.table().into_iter().map(|(id, state, _)| (id, state)).collect();
     assert_eq!(states, [(1, Out::OptedOut), (2, Out::OptedIn), (3, Out::Withdrawn)]);
-}
-
-#[tokio::test]
-async fn views_are_created_with_the_table_and_again_when_they_must_change() {
-    let lake = Lake::default();
-    lake.drop("a.csv", many(0..3));
-    lake.nudge(lake.wire()).await;
-    assert_eq!(
-        lake.athena.asked(),
-        ["CREATE OR REPLACE VIEW \"optouts_active\" AS SELECT \"user_id\", \"state\", \"occurred_at\" \
-          FROM \"dmp\".\"optouts\" WHERE \"state\" <> 'opted_in'"]
-    );
-    lake.drop("b.csv", many(3..9));
-    lake.nudge(lake.wire()).await;
-    assert_eq!(lake.athena.asked().len(), 1, "a drop never waits for a view");
-    lake.athena.answers(|_| Err(turntable::error::Error::unavailable("Athena is away")));
-    let answer = &lake.schedule().await.unwrap()[0];
-    assert_eq!(
-        (answer.outcome, answer.reasons.as_slice()),
-        (Outcome::AlreadyLive, &["views: Athena is away".to_owned()][..])
-    );
 }
 
 #[tokio::test]

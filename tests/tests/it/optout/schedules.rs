@@ -53,7 +53,7 @@ impl NeverBack {
     /// Checks the states since the last check, which sweep must not have deleted yet.
     fn loaded(&mut self, lake: &Lake) {
         let writes = lake.catalog.writes();
-        for (_, table) in &writes[self.seen..] {
+        for (_, table) in writes[self.seen..].iter().filter(|(name, _)| *name == lake.table_name()) {
             self.state(lake, table);
         }
         self.seen = writes.len();
