@@ -46,6 +46,32 @@ async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
 }
 
+/// A note with quotes that are not doubled, on line 3 of 21.
+#[tokio::test]
+async fn a_stray_quote_costs_only_its_own_line() {
+    let lake = Lake::default();
+    let line = |id: i64| {
+        let note = if id == 2 { "\"he said \"stop\"\"" } else { "fine" };
+        format!("{id},opted_out,2026-01-01T00:00:00Z,{note}\n")
+    };
+    let lines: String = (1..=20).map(line).collect();
+    lake.drop("a.csv", format!("user_id,state,occurred_at,reason\n{lines}"));
+    lake.drop(
+        "b.csv",
+        format!("user_id,state,occurred_at,reason\n21,opted_out,2026-01-01T00:00:00Z,\"x\n{}", line(22)),
+    );
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (20, 2, 2));
+    let out: Vec<i64> = lake.table().into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(out, [1].into_iter().chain(3..=20).chain([22]).collect::<Vec<_>>());
+    let stray = "text after a closing quote, expected a delimiter or line end".to_owned();
+    let expected = [
+        ("a.csv".to_owned(), vec![(Some(3), stray)]),
+        ("b.csv".to_owned(), vec![(Some(2), "unclosed quote".to_owned())]),
+    ];
+    assert_eq!(lake.rejected(), expected);
+}
+
 #[tokio::test]
 async fn an_unreadable_drop_is_rejected_whole_and_consumed() {
     let lake = Lake::default();
