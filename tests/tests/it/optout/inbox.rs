@@ -229,6 +229,23 @@ async fn parquet_that_expands_beyond_memory_is_rejected() {
     assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
 }
 
+/// The parquet crate reads nothing from such a file, and reports no error.
+#[tokio::test]
+async fn parquet_whose_footer_says_zero_rows_is_rejected_whole() {
+    let lake = Lake::default();
+    let mut file = parquet(0..60, 1_767_225_600);
+    // Thrift's compact protocol: num_rows is an i64, 60 in zigzag; the next field is a list with one struct.
+    let at = file.windows(4).position(|bytes| *bytes == [0x16, 0x78, 0x19, 0x1C]).unwrap();
+    file[at + 1] = 0;
+    lake.drop("a.parquet", file);
+    lake.drop("b.parquet", parquet(0..3, 1_767_225_600));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (3, 1, 2));
+    let reason = "s3://lake/inbox/optouts/a.parquet contradicts itself: its footer says 0 rows, its row groups 60: write \
+                  the file again";
+    assert_eq!(lake.rejected(), [("a.parquet".to_owned(), vec![(None, reason.to_owned())])]);
+}
+
 #[tokio::test]
 async fn a_burst_beyond_memory_gives_the_same_table() {
     const PEOPLE: i64 = 300_000;
