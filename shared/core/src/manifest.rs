@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use crate::{
+    consent::normalize::Normalize,
     error::{Error, Result},
     layout::{Generation, Key, Location},
     partition::Partition,
@@ -105,6 +106,9 @@ pub struct Merge {
     /// The drops that the generation includes and that were still in the inbox when it was built. They are grouped by
     /// the generation that consumed them first.
     pub consumed: Vec<Consumed>,
+    /// How the key's strings are normalized, in the order in which the steps are applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub normalize: Vec<Normalize>,
 }
 
 /// The drops that one generation was the first to consume.

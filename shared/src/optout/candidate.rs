@@ -47,7 +47,14 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Reads the records to merge in addition to the drops: those of a live table that is not a merge yet, and if
+/// Returns whether drops can be merged into live's buckets: live is a merge, and the keys in it have the same columns,
+/// types and normalization as the keys of the drops.
+pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool {
+    let same_normalization = |merge: &Merge| merge.normalize == inbox.normalize.steps();
+    live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
+}
+
+/// Reads the records to merge in addition to the drops: those of a live table unless its buckets are merged, and if
 /// `ask.reconcile` is set, those of the `reconcile` source.
 pub async fn more(
     env: &Environment,
@@ -56,10 +63,10 @@ pub async fn more(
     ask: &RefreshOptions,
     reader: &Reader,
     live: &Live,
-    live_is_merge: bool,
+    merges_buckets: bool,
 ) -> Result<ParsedDrop> {
     let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
-    if let Some(location) = live.location(&dataset.paths).filter(|_| !live_is_merge) {
+    if let Some(location) = live.location(&dataset.paths).filter(|_| !merges_buckets) {
         let files = inbox::list(&*env.objects, &location).await?;
         let (records, reads) = inbox::read(&env.objects, reader, files, usize::MAX).await?;
         if let Some(read) = reads.iter().find(|read| read.rejects.count > 0) {
@@ -99,6 +106,7 @@ pub async fn more(
 /// The inputs for the next generation's manifest, except its files.
 pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
+    pub inbox: &'a Inbox,
     pub generation: Generation,
     pub as_of: Timestamp,
     pub key: &'a Key,
@@ -134,6 +142,8 @@ impl CandidateManifest<'_> {
             files,
             nulled: Default::default(),
         };
-        Manifest { merge: Some(Merge { buckets, consumed }), ..Manifest::new(identity, contents, now) }
+        let normalize = self.inbox.normalize.steps().to_vec();
+        let merge = Some(Merge { buckets, consumed, normalize });
+        Manifest { merge, ..Manifest::new(identity, contents, now) }
     }
 }

@@ -149,9 +149,12 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         lag: None,
         took: Timings::default(),
     };
-    let merged = base.as_ref().and_then(|base| base.merge.as_ref());
+    let key = candidate::key(dataset, inbox, head.table.as_ref())?;
+    // If the configuration of the key has changed, the keys in live's buckets are outdated. Then all rows of live are
+    // read as records, like those of a table that is not a merge yet.
+    let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
     let unread = consumed::unread(&listed, base.as_ref());
-    if merged.is_some() && unread.is_empty() && !ask.reconcile {
+    if merges_buckets && unread.is_empty() && !ask.reconcile {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
@@ -160,14 +163,14 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
 
     took.load = began.elapsed();
-    let key = candidate::key(dataset, inbox, head.table.as_ref())?;
-    let reader = Reader { key: key.clone(), now: as_of, spill: Arc::default() };
+    let normalize = inbox.normalize.clone();
+    let reader = Reader { key: key.clone(), normalize, now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
         inbox::read(&env.objects, &reader, unread, ask.max_records),
-        candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some()),
+        candidate::more(env, dataset, inbox, ask, &reader, &live, merges_buckets),
     )?;
     took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();
@@ -177,11 +180,11 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
     let generation = decision::next_merge(&dataset.paths, &live, env.clock.ulid());
     decision::beside(&live, &dataset.paths.generation(&generation))?;
-    let draft = CandidateManifest { dataset, generation, as_of, key: &key, base: base.as_ref(), live: &live };
+    let draft = CandidateManifest { dataset, inbox, generation, as_of, key: &key, base: base.as_ref(), live: &live };
 
     changes.extend(more.records);
     let changes = changes.ensure_complete()?;
-    let base_merge = base.clone().filter(|base| base.merge.is_some());
+    let base_merge = base.clone().filter(|_| merges_buckets);
     let build = Build {
         objects: env.objects.clone(),
         key: key.clone(),

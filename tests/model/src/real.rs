@@ -72,10 +72,11 @@ impl Turntable {
             by: state.generations[usize::from(*by)].name,
             drops: drops::listed(*set).into_iter().map(|(drop, _)| drop).collect(),
         };
-        let merge = slot
-            .merge
-            .as_ref()
-            .map(|merge| manifest::Merge { buckets: 1, consumed: merge.consumed.iter().map(consumed).collect() });
+        let merge = slot.merge.as_ref().map(|merge| manifest::Merge {
+            buckets: 1,
+            consumed: merge.consumed.iter().map(consumed).collect(),
+            normalize: Vec::new(),
+        });
         Manifest {
             version: VERSION,
             dataset: DATASET.into(),

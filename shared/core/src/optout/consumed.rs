@@ -50,7 +50,7 @@ mod tests {
         let (one, two): (Generation, Generation) =
             ("blue-00000000010000000000000000".parse().unwrap(), "green-00000000020000000000000000".parse().unwrap());
         let drops = vec![drop("a", "1"), drop("gone", "1")];
-        let merge = Merge { buckets: 1, consumed: vec![Consumed { by: one, drops }] };
+        let merge = Merge { buckets: 1, consumed: vec![Consumed { by: one, drops }], ..Merge::default() };
         let base = Manifest { merge: Some(merge), ..fixture::manifest() };
         let listed = [(drop("a", "1"), ()), (drop("a", "2"), ()), (drop("b", "1"), ())];
 

@@ -226,7 +226,10 @@ mod tests {
     use super::*;
     use crate::files::object::Compression;
     use turntable_core::{
-        consent::key::{Key, Type},
+        consent::{
+            key::{Key, Type},
+            normalize::Normalization,
+        },
         layout::Entry,
         manifest::InboxObject,
     };
@@ -247,6 +250,7 @@ mod tests {
         let object = Object { entry, compression: Compression::None };
         let reader = Reader {
             key: Key { columns: vec![("id".into(), Type::String)] },
+            normalize: Normalization::default(),
             now: "2026-06-01T00:00:00Z".parse().unwrap(),
             spill: Arc::default(),
         };

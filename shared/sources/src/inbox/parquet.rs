@@ -206,7 +206,10 @@ fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata
 mod tests {
     use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
     use parquet::{arrow::ArrowWriter, file::metadata::ParquetMetaDataWriter};
-    use turntable_core::consent::key::{self, Type};
+    use turntable_core::consent::{
+        key::{self, Type},
+        normalize::Normalization,
+    };
 
     use super::*;
 
@@ -254,7 +257,8 @@ mod tests {
     fn file_that_contradicts_itself_is_an_error() {
         let read = |bytes: Vec<u8>| {
             let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
-            let reader = Reader { key, now: jiff::Timestamp::UNIX_EPOCH, spill: Default::default() };
+            let normalize = Normalization::default();
+            let reader = Reader { key, normalize, now: jiff::Timestamp::UNIX_EPOCH, spill: Default::default() };
             let parsed = file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader);
             parsed.map(|parsed| parsed.records.len()).map_err(|error| error.report())
         };

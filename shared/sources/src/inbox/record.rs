@@ -82,8 +82,12 @@ impl<'a> Records<'a> {
             let reason = |why: &str| format!("{name} {why}");
             let text = fields.get(at).copied().flatten().filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| reason("is missing"))?;
+            let normalized;
             let value = match kind {
-                Type::String => Value::Text(text),
+                Type::String => {
+                    normalized = self.reader.normalize.apply(text).map_err(reason)?;
+                    Value::Text(&normalized)
+                }
                 _ => {
                     Value::Whole(text.trim().parse().map_err(|_| reason("is not a whole number in the type's range"))?)
                 }
