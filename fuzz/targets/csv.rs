@@ -14,7 +14,7 @@ use turntable_sources::{files, inbox};
 
 fuzz_target!(|input: &[u8]| {
     let (choice, input) = text::Choice::take(input, Format::Csv);
-    choice.as_a_drop(input, inbox::text::csv);
+    choice.as_a_drop(input, inbox::csv::csv);
     choice.as_a_source(input, |object, input, rows| {
         let dialect = match choice.other % 3 {
             0 => Dialect::default(),

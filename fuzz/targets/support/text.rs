@@ -10,7 +10,10 @@ use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::Timestamp;
 use turntable_core::{
     config::{Format, OnUnrepresentable},
-    consent::key::{Key, Type},
+    consent::{
+        key::{Key, Type},
+        normalize::{Normalization, Normalize},
+    },
     error::Result,
     layout::Entry,
     manifest::TypedBy,
@@ -30,6 +33,7 @@ pub struct Choice {
     chunk: usize,
     compression: Compression,
     key: Key,
+    normalize: Normalization,
     format: Format,
     /// A byte for the fuzz target's own choices.
     pub other: u8,
@@ -52,7 +56,10 @@ impl Choice {
             2 => vec![column("id", Type::String)],
             _ => vec![column("tenant", Type::String), column("id", Type::Bigint)],
         };
-        (Choice { chunk: byte(0).into(), compression, key: Key { columns }, format, other: byte(2) }, text)
+        let steps = if byte(1) & 128 == 0 { 0 } else { 3 };
+        let normalize = Normalization::new(Normalize::ALL.into_iter().take(steps));
+        let key = Key { columns };
+        (Choice { chunk: byte(0).into(), compression, key, normalize, format, other: byte(2) }, text)
     }
 
     pub fn typed_by(&self) -> TypedBy {
@@ -82,7 +89,7 @@ impl Choice {
 
     pub fn as_a_drop(&self, text: &[u8], read: impl Fn(&Object, Input, &Reader) -> Result<ParsedDrop>) {
         let (now, spill) = (Timestamp::from_second(1_800_000_000).expect("a valid time"), Arc::default());
-        let reader = Reader { key: self.key.clone(), now, spill };
+        let reader = Reader { key: self.key.clone(), normalize: self.normalize.clone(), now, spill };
         let object = self.object(text);
         let parsed = |chunk| {
             let result = input::open(&object, Dribble::new(text, chunk), inbox::text::MAX_ZSTD_WINDOW_LOG)

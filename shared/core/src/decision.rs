@@ -144,7 +144,7 @@ pub fn flip(paths: &TablePaths, candidate: &Manifest, state: &FlipState, trigger
         Live::NoTable => {}
         // The inbox has published this location itself, under another name, and the candidate has merged it.
         Live::Unmanaged(location)
-            if candidate.merge.as_ref().is_some_and(|merge| merge.includes.as_ref() == Some(location)) => {}
+            if candidate.merge.as_ref().is_some_and(|merge| merge.includes.contains(location)) => {}
         Live::Unmanaged(location) if trigger == Trigger::Event && !state.flips.is_empty() => {
             return Err(Error::conflict(format!(
                 "the table of dataset {:?} is at {location}, which is unmanaged, although Turntable has flipped the \

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use crate::{
+    consent::normalize::Normalize,
     error::{Error, Result},
     layout::{Generation, Key, Location},
     partition::Partition,
@@ -105,10 +106,13 @@ pub struct Merge {
     /// The drops that the generation includes and that were still in the inbox when it was built. They are grouped by
     /// the generation that consumed them first.
     pub consumed: Vec<Consumed>,
-    /// A generation of another table whose rows were merged into this generation or an earlier one, because the inbox's
-    /// [record](crate::optout::published) named it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub includes: Option<Location>,
+    /// The generations of other tables whose rows were merged into this generation or an earlier one, because the same
+    /// inbox published them: see [`crate::optout::published`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<Location>,
+    /// How the key's strings are normalized, in the order in which the steps are applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub normalize: Vec<Normalize>,
 }
 
 /// The drops that one generation was the first to consume.

@@ -10,9 +10,9 @@ use turntable_core::{
     consent::key::{Key, Type},
     decision::Live,
     error::{Error, Result},
-    layout::Generation,
+    layout::{Generation, Location},
     manifest::{self, Contents, Identity, Manifest, Merge, TypedBy},
-    optout::{consumed, published::Published},
+    optout::consumed,
     port::Entry,
     table::TableVersion,
 };
@@ -47,9 +47,15 @@ pub fn key(dataset: &Dataset, inbox: &Inbox, table: Option<&TableVersion>) -> Re
     Ok(Key { columns: inbox.key.iter().map(typed).collect::<Result<_>>()? })
 }
 
-/// Reads the records to merge in addition to the drops: those of a live table that is not a merge yet, those that
-/// `missing` says the inbox has published and the live table lacks, and if `ask.reconcile` is set, those of the
-/// `reconcile` source.
+/// Returns whether drops can be merged into live's buckets: live is a merge, and the keys in it have the same columns,
+/// types and normalization as the keys of the drops.
+pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool {
+    let same_normalization = |merge: &Merge| merge.normalize == inbox.normalize.steps();
+    live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
+}
+
+/// Reads the records to merge in addition to the drops: those of a live table unless its buckets are merged, those of
+/// the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,
@@ -57,17 +63,16 @@ pub async fn more(
     ask: &RefreshOptions,
     reader: &Reader,
     live: &Live,
-    live_is_merge: bool,
-    missing: Option<&Published>,
+    merges_buckets: bool,
+    elsewhere: &[Location],
 ) -> Result<ParsedDrop> {
     let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
     let live = live.location(&dataset.paths);
     let mut tables = Vec::new();
-    if let Some(record) = missing {
-        let files = published::files(env, inbox, record).await?;
-        tables.push((record.location.clone(), files));
+    for location in elsewhere {
+        tables.push((location.clone(), published::files(env, inbox, location).await?));
     }
-    if let Some(location) = live.filter(|live| !live_is_merge && tables.iter().all(|(known, _)| known != live)) {
+    if let Some(location) = live.filter(|live| !merges_buckets && !elsewhere.contains(live)) {
         let files = inbox::list(&*env.objects, &location).await?;
         tables.push((location, files));
     }
@@ -110,13 +115,14 @@ pub async fn more(
 /// The inputs for the next generation's manifest, except its files.
 pub struct CandidateManifest<'a> {
     pub dataset: &'a Dataset,
+    pub inbox: &'a Inbox,
     pub generation: Generation,
     pub as_of: Timestamp,
     pub key: &'a Key,
     pub base: Option<&'a Manifest>,
     pub live: &'a Live,
-    /// What the inbox has published and the base lacks. The generation includes it.
-    pub missing: Option<&'a Published>,
+    /// The generations that the inbox has published and the base lacks. This generation includes them.
+    pub elsewhere: &'a [Location],
 }
 
 impl CandidateManifest<'_> {
@@ -147,9 +153,14 @@ impl CandidateManifest<'_> {
             files,
             nulled: Default::default(),
         };
-        let before = self.base.and_then(|base| base.merge.as_ref()).and_then(|merge| merge.includes.clone());
-        let foreign = self.missing.filter(|record| !record.is_of(&self.dataset.paths));
-        let includes = foreign.map(|record| record.location.clone()).or(before);
-        Manifest { merge: Some(Merge { buckets, consumed, includes }), ..Manifest::new(identity, contents, now) }
+        let mut includes =
+            self.base.and_then(|base| base.merge.as_ref()).map_or(Vec::new(), |merge| merge.includes.clone());
+        let foreign = |location: &&Location| self.dataset.paths.parse_generation(location).is_none();
+        includes.extend(self.elsewhere.iter().filter(foreign).cloned());
+        includes.sort_unstable();
+        includes.dedup();
+        let normalize = self.inbox.normalize.steps().to_vec();
+        let merge = Some(Merge { buckets, consumed, includes, normalize });
+        Manifest { merge, ..Manifest::new(identity, contents, now) }
     }
 }

@@ -155,11 +155,13 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         lag: None,
         took: Timings::default(),
     };
-    let merged = base.as_ref().and_then(|base| base.merge.as_ref());
+    let key = candidate::key(dataset, inbox, head.table.as_ref())?;
+    // If the configuration of the key has changed, the keys in live's buckets are outdated. Then all rows of live are
+    // read as records, like those of a table that is not a merge yet.
+    let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
     let unread = consumed::unread(&listed, base.as_ref());
-    // What the inbox has published through another table, or through a later generation than the live one.
-    let missing = record.filter(|record| !record.is_covered(&dataset.paths, base.as_ref()));
-    if merged.is_some() && unread.is_empty() && !ask.reconcile && missing.is_none() {
+    let elsewhere = published::elsewhere(env, dataset, record.as_ref(), &head).await?;
+    if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
@@ -168,14 +170,14 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     }
 
     took.load = began.elapsed();
-    let key = candidate::key(dataset, inbox, head.table.as_ref())?;
-    let reader = Reader { key: key.clone(), now: as_of, spill: Arc::default() };
+    let normalize = inbox.normalize.clone();
+    let reader = Reader { key: key.clone(), normalize, now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
         inbox::read(&env.objects, &reader, unread, ask.max_records),
-        candidate::more(env, dataset, inbox, ask, &reader, &live, merged.is_some(), missing.as_ref()),
+        candidate::more(env, dataset, inbox, ask, &reader, &live, merges_buckets, &elsewhere),
     )?;
     took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();
@@ -187,17 +189,18 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     decision::beside(&live, &dataset.paths.generation(&generation))?;
     let draft = CandidateManifest {
         dataset,
+        inbox,
         generation,
         as_of,
         key: &key,
         base: base.as_ref(),
         live: &live,
-        missing: missing.as_ref(),
+        elsewhere: &elsewhere,
     };
 
     changes.extend(more.records);
     let changes = changes.ensure_complete()?;
-    let base_merge = base.clone().filter(|base| base.merge.is_some());
+    let base_merge = base.clone().filter(|_| merges_buckets);
     let build = Build {
         objects: env.objects.clone(),
         key: key.clone(),
@@ -210,9 +213,9 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         futures::try_join!(head.finish(env, dataset, None), build.run(changes), write_rejects(env, inbox, &reads))?;
     let merged = began.elapsed();
     took.merge = merged - took.load - took.read;
-    // If the record names what live lacks, the table's last generation lacks it too. So this merge goes live instead,
-    // which has the rows of live and of the record.
-    if missing.is_none() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
+    // If the inbox has published more through another table, the last generation of this table lacks it. So this merge
+    // goes live instead of that generation.
+    if elsewhere.is_empty() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
         // The table may have drifted. A merge on an older generation than the last published one would lose opt-outs.
         match publish::detect_and_repair(env, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Committed => return Ok(None),

@@ -147,7 +147,7 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
                 vec![format!("{} can't be restored: its manifest is gone", drift.expected)],
             );
         };
-        if let Some(why) = published::against(env, dataset, &target).await? {
+        if let Some(why) = published::against(env, dataset, &drift.live, &target).await? {
             return stays(Outcome::Status, vec![why]);
         }
         // As in a rollback, only the structure is audited: the generation passed its checks before it went live.

@@ -2,15 +2,17 @@
 
 use turntable_core::{
     config::{Dataset, Inbox, Source},
+    decision::Live,
     error::{Error, Result},
-    layout::TablePaths,
-    manifest::{InboxObject, Manifest},
+    layout::{Location, TablePaths},
+    manifest::{File, InboxObject, Manifest},
     optout::published::{self, Published},
     port::{Entry, Put},
     record,
 };
 use turntable_sources::inbox;
 
+use super::table_state::TableHead;
 use crate::environment::Environment;
 
 /// Reads an inbox's record. Returns `None` if no sweep has written one.
@@ -19,43 +21,75 @@ pub async fn read(env: &Environment, inbox: &Inbox) -> Result<Option<Published>>
     env.objects.get(&at).await?.map(|json| record::from_json(&at, &json)).transpose()
 }
 
-/// Lists the files of the generation that a record names. Fails as `Corrupt` unless all of them exist: a table without
-/// them would lack archived opt-outs.
-pub async fn files(env: &Environment, inbox: &Inbox, record: &Published) -> Result<Vec<(InboxObject, Entry)>> {
+/// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live
+/// doesn't cover it, and live itself if it is an opt-out table under another name.
+pub async fn elsewhere(
+    env: &Environment,
+    dataset: &Dataset,
+    record: Option<&Published>,
+    head: &TableHead,
+) -> Result<Vec<Location>> {
+    let uncovered = record.filter(|record| !record.is_covered(&dataset.paths, head.live_manifest.as_ref()));
+    let mut all: Vec<Location> = uncovered.map(|record| record.location.clone()).into_iter().collect();
+    let live = merge_elsewhere(env, &head.live).await?;
+    all.extend(live.filter(|live| !all.contains(live)));
+    Ok(all)
+}
+
+/// Returns the live location if it is unmanaged and has the manifest of a merge: an opt-out table that was published
+/// under another name or location.
+async fn merge_elsewhere(env: &Environment, live: &Live) -> Result<Option<Location>> {
+    let Live::Unmanaged(location) = live else { return Ok(None) };
+    let Some((paths, generation)) = TablePaths::of_generation(location) else { return Ok(None) };
+    let at = paths.manifest(&generation);
+    let Some(json) = env.objects.get(&at).await? else { return Ok(None) };
+    let manifest = Manifest::from_json(&at, &generation, &json)?;
+    Ok(manifest.merge.is_some().then(|| location.clone()))
+}
+
+/// Lists the files of a generation that the inbox has published. Fails as `Corrupt` unless all of them exist: a table
+/// without them would lack archived opt-outs.
+pub async fn files(env: &Environment, inbox: &Inbox, location: &Location) -> Result<Vec<(InboxObject, Entry)>> {
     let lost = |what: String| {
         Error::corrupt(format!(
-            "{}: the opt-outs of this inbox that were archived are in {}, but {what}: restore it, or copy the archived \
-             drops back into the inbox and delete {}",
+            "{}: the opt-outs of this inbox that were archived are in {location}, but {what}: restore it, or copy the \
+             archived drops back into the inbox and delete {}",
             inbox.location,
-            record.location,
             published::key(&inbox.location)
         ))
     };
-    let (paths, generation) = TablePaths::of_generation(&record.location)
-        .ok_or_else(|| lost("this is not the location of a generation".into()))?;
+    let (paths, generation) =
+        TablePaths::of_generation(location).ok_or_else(|| lost("this is not the location of a generation".into()))?;
     let at = paths.manifest(&generation);
-    let (json, listed) = futures::try_join!(env.objects.get(&at), inbox::list(&*env.objects, &record.location))?;
+    let (json, listed) = futures::try_join!(env.objects.get(&at), inbox::list(&*env.objects, location))?;
     let manifest = Manifest::from_json(&at, &generation, &json.ok_or_else(|| lost(format!("{at} is missing")))?)?;
-    for file in &manifest.files {
-        let same = |(object, entry): &(InboxObject, Entry)| {
-            object.key == file.key && object.etag == file.etag && entry.size == file.bytes
-        };
-        if !listed.iter().any(same) {
-            return Err(lost(format!("its file {} is missing or has changed", file.key)));
-        }
+    let of = |(object, entry): &(InboxObject, Entry), file: &File| {
+        object.key == file.key && object.etag == file.etag && entry.size == file.bytes
+    };
+    if let Some(file) = manifest.files.iter().find(|file| !listed.iter().any(|found| of(found, file))) {
+        return Err(lost(format!("its file {} is missing or has changed", file.key)));
     }
-    Ok(listed.into_iter().filter(|(object, _)| manifest.files.iter().any(|file| file.key == object.key)).collect())
+    Ok(listed.into_iter().filter(|found| manifest.files.iter().any(|file| of(found, file))).collect())
 }
 
-/// Returns why a repair must not make `target` live, if the inbox has published what `target` lacks. The next refresh
-/// makes a generation live that has both.
-pub(super) async fn against(env: &Environment, dataset: &Dataset, target: &Manifest) -> Result<Option<String>> {
+/// Returns why a repair must not make `target` live: the inbox has published opt-outs that `target` lacks, or live is
+/// an opt-out table under another name. The next refresh makes a generation live that has both.
+pub(super) async fn against(
+    env: &Environment,
+    dataset: &Dataset,
+    live: &Live,
+    target: &Manifest,
+) -> Result<Option<String>> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(None) };
-    let missing = read(env, inbox).await?.filter(|record| !record.is_covered(&dataset.paths, Some(target)));
-    Ok(missing.map(|record| {
+    let record = read(env, inbox).await?.filter(|record| !record.is_covered(&dataset.paths, Some(target)));
+    let location = match record {
+        Some(record) => Some(record.location),
+        None => merge_elsewhere(env, live).await?,
+    };
+    Ok(location.map(|location| {
         format!(
-            "{} is not restored, because it lacks opt-outs in {}: the next refresh merges them",
-            target.generation, record.location
+            "{} is not restored, because it may lack opt-outs in {location}: the next refresh merges them",
+            target.generation
         )
     }))
 }

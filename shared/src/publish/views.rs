@@ -185,7 +185,8 @@ async fn state(env: &Environment, optouts: &OptoutTable) -> Result<Option<Optout
         }
         Live::NoTable | Live::Unmanaged(_) => 0,
     };
-    Ok(Some(OptoutState { inbox: optouts.inbox.clone(), table: optouts.table.clone(), key, files }))
+    let (inbox, table) = (optouts.inbox.clone(), optouts.table.clone());
+    Ok(Some(OptoutState { inbox, table, key, normalize: optouts.normalize.clone(), files }))
 }
 
 /// The result of writing a view.

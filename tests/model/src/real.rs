@@ -75,7 +75,8 @@ impl Turntable {
         let merge = slot.merge.as_ref().map(|merge| manifest::Merge {
             buckets: 1,
             consumed: merge.consumed.iter().map(consumed).collect(),
-            includes: None,
+            includes: Vec::new(),
+            normalize: Vec::new(),
         });
         Manifest {
             version: VERSION,

@@ -287,7 +287,11 @@ impl Lake {
         keys.map(|key| {
             let file: Value = serde_json::from_slice(&self.get(&key).unwrap()).unwrap();
             let records = file["records"].as_array().unwrap();
-            assert_eq!(file["rejected"], records.len());
+            let lines = |reject: &Value| match (reject["line"].as_u64(), reject["last_line"].as_u64()) {
+                (Some(first), Some(last)) => last - first + 1,
+                _ => 1,
+            };
+            assert_eq!(file["rejected"], records.iter().map(lines).sum::<u64>());
             let one = |reject: &Value| (reject["line"].as_u64(), reject["reason"].as_str().unwrap().to_owned());
             (file["drop"].as_str().unwrap().to_owned(), records.iter().map(one).collect())
         })

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::{checks::Checks, source::Source};
 use crate::{
+    consent::normalize::Normalization,
     layout::{Group, Location, TableName, TablePaths},
     schema::Policy,
 };
@@ -53,6 +54,7 @@ impl Dataset {
             table: self.table.clone(),
             paths: self.paths.clone(),
             key: inbox.key.clone(),
+            normalize: inbox.normalize.clone(),
         })
     }
 }
@@ -84,6 +86,7 @@ pub struct OptoutTable {
     pub paths: TablePaths,
     /// The names of the key columns, in order.
     pub key: Vec<String>,
+    pub normalize: Normalization,
 }
 
 /// What to do about drift: somebody outside Turntable has moved the table since its last flip.

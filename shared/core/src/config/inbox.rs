@@ -15,6 +15,7 @@ use crate::{
     consent::{
         OCCURRED_AT, STATE,
         key::{Key, Type},
+        normalize::{Normalization, Normalize},
     },
     optout::view,
 };
@@ -24,6 +25,7 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
     let location = keys.parsed("location", location);
     let key = names(&keys, "key");
     let declared = keys.has("columns").then(|| columns(&keys)).flatten();
+    let normalize = normalization(&keys);
     let buckets = keys.whole("buckets", 1);
     let min_interval = keys.parsed("min_interval", duration).unwrap_or_default();
     let reconcile = keys.table("reconcile").and_then(source).map(Box::new);
@@ -56,11 +58,29 @@ pub(super) fn inbox(keys: Keys, source: impl FnOnce(Keys) -> Option<Source>) -> 
                 }
             }
         }
+        if !normalize.steps().is_empty() && typed.iter().all(|(_, kind)| *kind != Type::String) {
+            keys.fault("normalize", "no key column is a string: remove normalize, or declare a key column as string");
+        }
         types = Some(Key { columns: typed });
     }
     keys.finish();
     let buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok());
-    Some(Inbox { location: location?, key: key?, types, buckets, min_interval, reconcile })
+    Some(Inbox { location: location?, key: key?, types, normalize, buckets, min_interval, reconcile })
+}
+
+/// Reads the list of normalization steps. Without the key, or with an invalid value, there are none.
+fn normalization(keys: &Keys) -> Normalization {
+    let Some(value) = keys.value("normalize") else { return Normalization::default() };
+    let step = |value: &Value| value.as_str().and_then(Normalize::parse);
+    let steps: Option<Vec<Normalize>> = value.as_array().and_then(|list| list.iter().map(step).collect());
+    match steps.map(|steps| (steps.len(), Normalization::new(steps))) {
+        Some((length, normalization)) if length == normalization.steps().len() => normalization,
+        _ => {
+            let names = Normalize::ALL.map(Normalize::as_str).join(", ");
+            keys.fault("normalize", format!("expected a list of distinct names out of {names}"));
+            Normalization::default()
+        }
+    }
 }
 
 /// Reads one column name or a list of distinct names. Returns them in lower case.
@@ -225,7 +245,7 @@ fn names_of_views(datasets: &BTreeMap<String, Dataset>, faults: &Faults) {
 mod tests {
     use crate::{
         config::{Config, Source, test_support::without_positions},
-        consent::key::Type,
+        consent::{key::Type, normalize::Normalize},
     };
 
     const DEFAULTS: &str = "[defaults]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\n\
@@ -259,6 +279,33 @@ mod tests {
     }
 
     #[test]
+    fn normalization_needs_a_key_that_is_a_string() {
+        let inbox = |text: &str| {
+            let location = "location = \"s3://lake/inbox\", key = [\"a\", \"b\"]";
+            let config = parse(&format!("source = {{ inbox = {{ {location}, {text} }} }}\n"))?;
+            let Source::Inbox(inbox) = &config.dataset("optouts").unwrap().source else { panic!("no inbox") };
+            Ok::<_, String>(inbox.normalize.steps().to_vec())
+        };
+        let all = vec![Normalize::Nfkc, Normalize::Trim, Normalize::Lower, Normalize::Uuid];
+        assert_eq!(inbox("normalize = [\"uuid\", \"lower\", \"trim\", \"nfkc\"]"), Ok(all));
+        assert_eq!(inbox("normalize = []"), Ok(Vec::new()));
+        assert_eq!(
+            inbox("columns = { a = \"int\", b = \"string\" }, normalize = [\"trim\"]"),
+            Ok(vec![Normalize::Trim])
+        );
+        assert_eq!(
+            inbox("columns = { a = \"int\", b = \"bigint\" }, normalize = [\"trim\"]").unwrap_err(),
+            "x: datasets.optouts.source.inbox.normalize: no key column is a string: remove normalize, or declare a key column as string"
+        );
+        for wrong in ["\"trim\"", "[\"trim\", \"trim\"]", "[\"Trim\"]", "[1]"] {
+            assert_eq!(
+                inbox(&format!("normalize = {wrong}")).unwrap_err(),
+                "x: datasets.optouts.source.inbox.normalize: expected a list of distinct names out of nfkc, trim, lower, uuid"
+            );
+        }
+    }
+
+    #[test]
     fn every_fault_is_listed_with_its_path() {
         let inbox = |text: &str| parse(&format!("source = {{ inbox = {{ {text} }} }}\n")).unwrap_err();
         assert_eq!(
@@ -267,7 +314,7 @@ mod tests {
              x: datasets.optouts.source.inbox.min_interval: \"soon\" is not a valid duration, expected one in hours or smaller units, such as \"5s\", \"2m\" or \"1h\"\n\
              x: datasets.optouts.source.inbox: location is missing\n\
              x: datasets.optouts.source.inbox.buckets: expected a power of two from 1 to 1024\n\
-             x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, buckets, min_interval, reconcile"
+             x: datasets.optouts.source.inbox: unknown key \"bucket\", expected one of location, key, columns, normalize, buckets, min_interval, reconcile"
         );
         assert_eq!(
             inbox(

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use jiff::SignedDuration;
 
 use super::csv::Csv;
-use crate::{consent::key::Key, layout::Location, schema::Column};
+use crate::{
+    consent::{key::Key, normalize::Normalization},
+    layout::Location,
+    schema::Column,
+};
 
 /// Where a dataset's rows come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,6 +149,8 @@ pub struct Inbox {
     pub key: Vec<String>,
     /// The types of the key columns. `None` means that they are taken from the live table.
     pub types: Option<Key>,
+    /// How the key's strings are normalized before they are compared.
+    pub normalize: Normalization,
     /// The number of buckets, a power of two up to 1024. `None` means that it depends on the number of rows.
     pub buckets: Option<u32>,
     /// The shortest time between two refreshes. A refresh that comes sooner changes nothing, and leaves its drops to

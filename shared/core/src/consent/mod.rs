@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod key;
+pub mod normalize;
 mod record;
 pub mod record_columns;
 

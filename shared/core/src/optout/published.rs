@@ -48,7 +48,7 @@ impl Published {
         let Some(live) = live else { return false };
         match paths.parse_generation(&self.location) {
             Some(recorded) => live.generation.ulid >= recorded.ulid,
-            None => live.merge.as_ref().is_some_and(|merge| merge.includes.as_ref() == Some(&self.location)),
+            None => live.merge.as_ref().is_some_and(|merge| merge.includes.contains(&self.location)),
         }
     }
 }
@@ -78,7 +78,7 @@ mod tests {
         let foreign: Location = format!("s3://other/table/{generation}").parse().unwrap();
         let record = record(foreign.clone());
         assert!(!record.is_of(&paths) && !record.is_covered(&paths, Some(&live)));
-        let merge = Merge { includes: Some(foreign), ..Merge::default() };
+        let merge = Merge { includes: vec![foreign], ..Merge::default() };
         assert!(record.is_covered(&paths, Some(&Manifest { merge: Some(merge), ..live })));
     }
 }

@@ -17,7 +17,10 @@ use std::{fmt::Write, slice};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    consent::{ConsentState, OCCURRED_AT, STATE},
+    consent::{
+        ConsentState, OCCURRED_AT, STATE,
+        normalize::{Normalization, Normalize},
+    },
     layout::{Location, TableName},
     schema::{Change, Column, GlueType, changes, sql_type},
 };
@@ -60,6 +63,8 @@ pub struct OptoutState {
     pub table: TableName,
     /// The key's columns with their Glue types.
     pub key: Vec<Column>,
+    /// How strings are normalized before they are compared.
+    pub normalize: Normalization,
     /// The number of files that have rows. The view fails if there are fewer. 0 if the table is empty, or if it is
     /// unmanaged.
     pub files: u64,
@@ -206,7 +211,7 @@ fn build(table: &TableName, selected: &[Selected], protections: &[Protection<'_>
         let mut same = Vec::new();
         for (key, name) in optouts.key.iter().zip(*columns) {
             match selected.iter().find(|column| column.name == *name) {
-                Some(column) => match equal(key, column) {
+                Some(column) => match equal(key, column, &optouts.normalize) {
                     Some(equal) => same.push(equal),
                     None => faults.push(format!(
                         "{table} has column {name:?} of type {}, which can't match the key {:?} ({}) of {}",
@@ -264,7 +269,7 @@ fn complete(optouts: &OptoutState) -> Option<String> {
 const NUMBER: &str = "decimal(38,6)";
 
 /// Returns the condition that an opt-out `o` has the key of a row `t`, or `None` if the types can never match.
-fn equal(key: &Column, column: &Selected) -> Option<String> {
+fn equal(key: &Column, column: &Selected, normalize: &Normalization) -> Option<String> {
     let (out, row) = (format!("o.{}", quoted(&key.name)), format!("t.{}", quoted(&column.name)));
     let text = match column.padded {
         true => format!("rtrim(CAST({row} AS varchar))"),
@@ -279,11 +284,25 @@ fn equal(key: &Column, column: &Selected) -> Option<String> {
             format!("CAST({out} AS {NUMBER}) = TRY_CAST(trim(CAST({row} AS varchar)) AS {NUMBER})")
         }
         (Kind::Text, Kind::Integer | Kind::Number) => format!("{as_number} = TRY_CAST({row} AS {NUMBER})"),
-        (Kind::Text, Kind::Text) => format!("{out} = {text}"),
+        (Kind::Text, Kind::Text) => format!("{} = {}", normalized(&out, normalize), normalized(&text, normalize)),
         (Kind::Text, Kind::Mixed) => format!(
             "({out} = CAST({row} AS varchar) OR {as_number} = TRY_CAST(trim(CAST({row} AS varchar)) AS {NUMBER}))"
         ),
         (Kind::Number | Kind::Mixed, _) => return None,
+    })
+}
+
+/// Returns the SQL that normalizes a string, for a comparison. The opt-out table's keys are normalized too, because
+/// Athena's functions and Turntable's may differ in rare characters.
+fn normalized(text: &str, normalize: &Normalization) -> String {
+    normalize.steps().iter().fold(text.to_owned(), |sql, step| match step {
+        Normalize::Nfkc => format!("normalize({sql}, NFKC)"),
+        Normalize::Trim => format!("trim({sql})"),
+        Normalize::Lower => format!("lower({sql})"),
+        // The spellings of a UUID differ in letter case, hyphens, braces and the prefix of a URN.
+        Normalize::Uuid => ["urn:uuid:", "-", "{", "}"]
+            .iter()
+            .fold(format!("lower(trim({sql}))"), |sql, part| format!("replace({sql}, '{part}', '')")),
     })
 }
 
@@ -309,6 +328,7 @@ mod tests {
             inbox: format!("s3://lake/inbox/{name}").parse().unwrap(),
             table: table(name),
             key: columns(key),
+            normalize: Normalization::default(),
             files,
         }
     }
@@ -387,6 +407,22 @@ mod tests {
         ] {
             assert_eq!(of(key, column), expected, "{key} and {column}");
         }
+    }
+
+    #[test]
+    fn both_sides_are_normalized() {
+        let normalize = Normalization::new([Normalize::Uuid, Normalize::Lower, Normalize::Nfkc, Normalize::Trim]);
+        let optouts = OptoutState { normalize, ..optouts("optouts", "user_id string", 0) };
+        let protections = [Protection { optouts: &optouts, columns: &["id".to_owned()] }];
+        let query = protected(&table("users"), &columns("id string"), &protections).unwrap().query;
+        let sql = |column: &str| {
+            format!(
+                "replace(replace(replace(replace(lower(trim(lower(trim(normalize({column}, NFKC))))), 'urn:uuid:', ''), \
+                 '-', ''), '{{', ''), '}}', '')"
+            )
+        };
+        let expected = format!(" o WHERE {} = {} AND o.", sql("o.\"user_id\""), sql("t.\"id\""));
+        assert!(query.contains(&expected), "{query}");
     }
 
     #[test]

@@ -24,8 +24,29 @@ pub struct Records<R> {
     /// The end of the text in the buffer.
     filled: usize,
     fields: Vec<Span>,
+    /// Whether a quoted field of the record in `fields` contains escape characters.
+    escaped: bool,
+    /// The next record, if it has been found: its end in the buffer, and the number of line ends inside its quotes.
+    found: Option<(usize, u64)>,
+    /// The position in the buffer at which the last failed scan has ended.
+    reached: usize,
     /// The first line of the next record, from 1.
     line: u64,
+}
+
+/// What is known about the next record before it is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// The record's first line in the decompressed text, from 1.
+    pub line: u64,
+    /// The number of lines that the record takes up.
+    pub lines: u64,
+    /// The number of fields.
+    pub width: usize,
+    /// Whether the record is an empty line.
+    pub is_blank: bool,
+    /// Whether a field that is not quoted contains a quote.
+    pub stray_quote: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -78,23 +99,124 @@ enum Scan {
 impl<R: Read> Records<R> {
     pub fn new(input: R, dialect: Dialect) -> Self {
         let buffer = vec![0; 2 * CHUNK_BYTES];
-        let (ended, undecodable) = (false, false);
-        Self { input, dialect, ended, undecodable, buffer, at: 0, filled: 0, fields: Vec::new(), line: 1 }
+        Self {
+            input,
+            dialect,
+            ended: false,
+            undecodable: false,
+            buffer,
+            at: 0,
+            filled: 0,
+            fields: Vec::new(),
+            escaped: false,
+            found: None,
+            reached: 0,
+            line: 1,
+        }
     }
 
     /// Returns the next record; `None` at the end of the text.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, ReadFault> {
-        let (end, inner) = loop {
-            match self.scan().map_err(|fault| ReadFault::Text(self.line, fault.into()))? {
-                Scan::Record(end, inner) => break (end, inner),
-                Scan::End => return Ok(None),
-                Scan::More => self.fill()?,
-            }
-        };
+        let Some((end, inner)) = self.find()? else { return Ok(None) };
+        self.found = None;
+        self.unescape_fields();
         let (line, size) = (self.line, end - self.at);
         self.line += 1 + inner;
         self.at = end;
         Ok(Some(Record { buffer: &self.buffer, fields: &self.fields, line, size }))
+    }
+
+    /// Describes the next record without taking it; `None` at the end of the text.
+    pub fn look(&mut self) -> Result<Option<Ahead>, ReadFault> {
+        let Some((_, inner)) = self.find()? else { return Ok(None) };
+        let is_stray = |span: &Span| {
+            let text = &self.buffer[span.start..span.end];
+            !span.quoted && self.dialect.quote.is_some_and(|quote| memchr::memchr(quote, text).is_some())
+        };
+        Ok(Some(Ahead {
+            line: self.line,
+            lines: 1 + inner,
+            width: self.fields.len(),
+            is_blank: matches!(self.fields.as_slice(), [Span { start, end, quoted: false }] if start == end),
+            stray_quote: self.fields.iter().any(is_stray),
+        }))
+    }
+
+    /// Returns the fields of the record that [`Records::look`] has described, with their escape characters.
+    pub fn raw_fields(&self) -> Vec<&[u8]> {
+        self.fields.iter().map(|span| &self.buffer[span.start..span.end]).collect()
+    }
+
+    /// Returns whether `holds` is true for a record with `width` fields that begins on one of the later lines of the
+    /// record that [`Records::look`] has described. `holds` gets the fields with their escape characters.
+    pub fn any_within(&mut self, width: usize, holds: impl Fn(&[&[u8]]) -> bool) -> Result<bool, ReadFault> {
+        let Some((end, _)) = self.found.take() else { return Ok(false) };
+        // `fill` moves the text in the buffer, so positions count from the start of the record.
+        let (length, mut line) = (end - self.at, 0);
+        loop {
+            let rest = &self.buffer[self.at + line..self.at + length];
+            let Some(line_end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
+            line += line_end + 1;
+            if line == length {
+                return Ok(false);
+            }
+            if self.scan_completely(line)? && self.fields.len() == width && holds(&self.raw_fields()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Scans the record that begins `offset` bytes after the next record. Returns `false` if it is malformed or too
+    /// long.
+    fn scan_completely(&mut self, offset: usize) -> Result<bool, ReadFault> {
+        loop {
+            match self.scan(self.at + offset) {
+                Ok(Scan::Record(..)) => return Ok(true),
+                Ok(Scan::End) | Err(_) => return Ok(false),
+                Ok(Scan::More) => match self.fill() {
+                    Ok(()) => {}
+                    Err(ReadFault::Text(..)) => return Ok(false),
+                    Err(fault) => return Err(fault),
+                },
+            }
+        }
+    }
+
+    /// Skips the first line of the next record, which may be malformed, so that the next record begins on the line
+    /// after it. Returns the number of bytes after that line that have been scanned and will be scanned again.
+    pub fn skip_line(&mut self) -> Result<usize, ReadFault> {
+        let scanned = self.found.take().map_or(self.reached, |(end, _)| end).saturating_sub(self.at);
+        let mut length = 0;
+        loop {
+            let text = &self.buffer[self.at..self.filled];
+            if let Some(line_end) = memchr::memchr(b'\n', text) {
+                length += line_end + 1;
+                self.at += line_end + 1;
+                break;
+            }
+            length += text.len();
+            self.at = self.filled;
+            if self.ended {
+                break;
+            }
+            self.fill()?;
+        }
+        self.line += 1;
+        Ok(scanned.saturating_sub(length))
+    }
+
+    /// Finds the next record, unless it has been found before.
+    fn find(&mut self) -> Result<Option<(usize, u64)>, ReadFault> {
+        loop {
+            if self.found.is_some() {
+                return Ok(self.found);
+            }
+            match self.scan(self.at).map_err(|fault| ReadFault::Text(self.line, fault.into()))? {
+                Scan::Record(end, inner) => self.found = Some((end, inner)),
+                Scan::End => return Ok(None),
+                Scan::More => self.fill()?,
+            }
+        }
     }
 
     /// Reads more text into the buffer, unless the input has ended. Fails if the record in the buffer is too long, or
@@ -104,6 +226,7 @@ impl<R: Read> Records<R> {
         self.filled -= self.at;
         self.at = 0;
         if self.filled >= MAX_RECORD_BYTES {
+            self.reached = self.filled;
             let fault = format!("record longer than {} MB: check for an unclosed quote", MAX_RECORD_BYTES >> 20);
             return Err(ReadFault::Text(self.line, fault));
         }
@@ -129,17 +252,19 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Finds the fields of the record at `self.at`. Unescapes them in the buffer, but only once the record is complete.
-    fn scan(&mut self) -> Result<Scan, &'static str> {
+    /// Finds the fields of the record that begins at `from` in the buffer. Leaves their escape characters in place.
+    fn scan(&mut self, from: usize) -> Result<Scan, &'static str> {
         self.fields.clear();
-        let (buffer, mut at) = (&self.buffer[..self.filled], self.at);
+        self.escaped = false;
+        let (buffer, mut at) = (&self.buffer[..self.filled], from);
         let Dialect { delimiter, quote, escape } = self.dialect;
-        let (mut inner, mut escaped) = (0, false);
+        let mut inner = 0;
         if at == buffer.len() {
             return Ok(if self.ended { Scan::End } else { Scan::More });
         }
         let end = loop {
             if self.fields.len() == MAX_FIELDS {
+                self.reached = at;
                 return Err("record with more than 10,000 fields");
             }
             if let Some(quote) = quote
@@ -149,12 +274,13 @@ impl<R: Read> Records<R> {
                 let mut from = start;
                 let end = loop {
                     let Some(found) = memchr::memchr2(quote, escape, &buffer[from..]).map(|found| from + found) else {
+                        self.reached = buffer.len();
                         return if self.ended { Err("unclosed quote") } else { Ok(Scan::More) };
                     };
                     match buffer.get(found + 1) {
                         None if !self.ended => return Ok(Scan::More),
                         Some(next) if buffer[found] == escape && (*next == quote || *next == escape) => {
-                            escaped = true;
+                            self.escaped = true;
                             from = found + 2;
                         }
                         _ if buffer[found] == quote => break found,
@@ -169,7 +295,10 @@ impl<R: Read> Records<R> {
                     [b'\r', b'\n', ..] => break end + 3,
                     [] | [b'\r'] if self.ended => break buffer.len(),
                     [b'\r'] => return Ok(Scan::More),
-                    _ => return Err("text after a closing quote, expected a delimiter or line end"),
+                    _ => {
+                        self.reached = end + 1;
+                        return Err("text after a closing quote, expected a delimiter or line end");
+                    }
                 }
             } else {
                 let rest = &buffer[at..];
@@ -188,12 +317,17 @@ impl<R: Read> Records<R> {
                 }
             }
         };
-        if let (Some(quote), true) = (quote, escaped) {
+        Ok(Scan::Record(end, inner))
+    }
+
+    /// Removes the escape characters from the record in `fields`.
+    fn unescape_fields(&mut self) {
+        let Dialect { quote, escape, .. } = self.dialect;
+        if let (Some(quote), true) = (quote, self.escaped) {
             for field in self.fields.iter_mut().filter(|field| field.quoted) {
                 field.end = field.start + unescape(&mut self.buffer[field.start..field.end], quote, escape);
             }
         }
-        Ok(Scan::Record(end, inner))
     }
 }
 
@@ -229,6 +363,69 @@ mod tests {
 
     fn parse(input: impl Read) -> Parsed {
         parse_as(input, Dialect::default())
+    }
+
+    /// Returns the first line of each record with this width, and its number of lines. Skips the first line of each
+    /// other record, and of each malformed one.
+    fn resumed(text: impl Read, width: usize) -> Vec<(u64, u64)> {
+        let mut records = Records::new(text, Dialect::default());
+        let mut all = Vec::new();
+        loop {
+            match records.look() {
+                Ok(None) => return all,
+                Ok(Some(ahead)) if ahead.width == width => {
+                    all.push((ahead.line, ahead.lines));
+                    let record = records.next_record().unwrap().unwrap();
+                    assert_eq!((record.line, record.width()), (ahead.line, ahead.width));
+                }
+                Ok(Some(_)) | Err(ReadFault::Text(..)) => {
+                    records.skip_line().unwrap();
+                }
+                Err(fault) => panic!("{fault:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_after_the_first_line_of_a_malformed_record() {
+        for (text, expected) in [
+            ("a,b\n1,\"x\n2,y\n", &[(1, 1), (3, 1)][..]),
+            ("a,b\r\n1,\"x\" \r\n2,\"y\r\n\"\r\n3,z", &[(1, 1), (3, 2), (5, 1)]),
+            ("a,b\n\"1,\n2,\"\"\n3,y\n4,\"z\"\n", &[(1, 1), (3, 1), (4, 1), (5, 1)]),
+            ("a,b\n1,\"x", &[(1, 1)]),
+            ("a,b\n\"1\n2,\",x\n3,y\n", &[(1, 1), (2, 2), (4, 1)]),
+        ] {
+            assert_eq!(resumed(text.as_bytes(), 2), expected, "{text:?}");
+            assert_eq!(resumed(OneByteReads(text.as_bytes()), 2), expected, "{text:?}");
+        }
+    }
+
+    /// Returns whether a record with two fields, of which the first is `key`, begins within the first record.
+    fn within(input: impl Read, key: &str) -> bool {
+        let mut records = Records::new(input, Dialect::default());
+        records.look().unwrap();
+        let found = records.any_within(2, |fields| fields[0] == key.as_bytes()).unwrap();
+        assert_eq!(records.next_record().unwrap().unwrap().line, 1);
+        found
+    }
+
+    #[test]
+    fn records_within_a_record_are_found() {
+        let text = "1,\"a\n2,b\n3\n4,\"\"c\n5,\"\n6,\",d\"\n";
+        for (text, key, expected) in [
+            (text, "1", false),
+            (text, "2", true),
+            (text, "3", false),
+            (text, "4", false),
+            (text, "5", false),
+            (text, "6", false),
+            // The record within ends on a later line than the outer one.
+            ("1,\"a\n5,\"\n6\"\n", "5", true),
+            ("1,b\n2,c\n", "2", false),
+        ] {
+            assert_eq!(within(text.as_bytes(), key), expected, "{key} in {text:?}");
+            assert_eq!(within(OneByteReads(text.as_bytes()), key), expected, "{key} in {text:?}");
+        }
     }
 
     fn parse_as(input: impl Read, dialect: Dialect) -> Parsed {

@@ -4,6 +4,7 @@
 //! columns, `state` and `occurred_at`; other columns are ignored. Invalid records are rejected, and the valid ones
 //! still count.
 
+pub mod csv;
 mod pages;
 pub mod parquet;
 mod reader;

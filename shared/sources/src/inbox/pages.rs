@@ -13,6 +13,7 @@ use parquet::{
 const MAX_PAGE_BYTES: u32 = 64 << 20;
 
 /// Parts of a file, each with its offset in the file.
+#[derive(Clone)]
 pub struct Parts {
     parts: Vec<(u64, Bytes)>,
 }

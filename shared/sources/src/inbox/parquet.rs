@@ -1,5 +1,8 @@
 //! Reads a Parquet drop one row group at a time, and only the columns that a record needs. The sizes that the file
 //! states are checked against limits, because anybody with write access to the inbox can state any size.
+//!
+//! The numbers of rows that the file states must agree: those of the file, its row groups, their columns and the pages.
+//! The parquet crate trusts them, and silently reads fewer rows if one is too small.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,8 +13,12 @@ use parquet::{
         ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     },
+    column::page::PageReader,
     errors::{ParquetError, Result as Parsed},
-    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    file::{
+        metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader},
+        serialized_reader::SerializedPageReader,
+    },
 };
 
 use super::{
@@ -75,7 +82,41 @@ impl<'a> Drop<'a> {
         let roots = leaves.root_schema().get_fields().iter().enumerate();
         let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(root, _)| root).collect();
         let mask = ProjectionMask::roots(leaves, roots);
-        Ok(Drop { at, metadata, mask })
+        let drop = Drop { at, metadata, mask };
+        drop.check_footer()?;
+        Ok(drop)
+    }
+
+    /// Checks that the numbers of rows in the footer agree.
+    fn check_footer(&self) -> Result<()> {
+        let footer = self.metadata.metadata();
+        let (rows, groups) = (footer.file_metadata().num_rows(), footer.row_groups());
+        let sum: i128 = groups.iter().map(|group| i128::from(group.num_rows())).sum();
+        if i128::from(rows) != sum {
+            return Err(self.contradiction(format!("its footer says {rows} rows, its row groups {sum}")));
+        }
+        for (number, group) in groups.iter().enumerate() {
+            for column in self.flat_columns(number) {
+                let (rows, values) = (group.num_rows(), column.num_values());
+                if rows != values {
+                    let name = column.column_path().string();
+                    let what = format!("row group {number} says {rows} rows, its column {name} {values} values");
+                    return Err(self.contradiction(what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the columns to read in a row group, without those that can have several values in a row.
+    fn flat_columns(&self, group: usize) -> impl Iterator<Item = &ColumnChunkMetaData> {
+        let columns = self.metadata.metadata().row_group(group).columns().iter().enumerate();
+        let wanted = columns.filter(move |(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column);
+        wanted.filter(|column| column.column_descr().max_rep_level() == 0)
+    }
+
+    fn contradiction(&self, what: String) -> Error {
+        Error::input(format!("{} contradicts itself: {what}: write the file again", self.at))
     }
 
     /// Returns the number of row groups.
@@ -98,16 +139,53 @@ impl<'a> Drop<'a> {
     /// Adds the rows of a row group to `rows`. `columns` must contain the row group's [`Drop::ranges`].
     pub fn read(&self, group: usize, columns: Parts, rows: &mut Rows) -> Result<()> {
         let damaged = |fault| damaged(self.at, fault);
+        let said = self.metadata.metadata().row_group(group).num_rows();
+        for column in self.flat_columns(group) {
+            let values = values_in_pages(&columns, column).map_err(damaged)?;
+            if i128::from(values) != i128::from(said) {
+                let name = column.column_path().string();
+                let what =
+                    format!("row group {group} says {said} rows, the pages of its column {name} {values} values");
+                return Err(self.contradiction(what));
+            }
+        }
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(columns, self.metadata.clone())
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
             .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(damaged)?;
+        let mut read = 0_u64;
         for batch in batches {
-            rows.push(&self.at.to_string(), &batch.map_err(|fault| damaged(fault.into()))?)?;
+            let batch = batch.map_err(|fault| damaged(fault.into()))?;
+            read += batch.num_rows() as u64;
+            rows.push(&self.at.to_string(), &batch)?;
+        }
+        if i128::from(read) != i128::from(said) {
+            return Err(self.contradiction(format!("row group {group} says {said} rows, but has {read}")));
         }
         Ok(())
+    }
+}
+
+/// Returns the number of values in a column's pages. Bytes after the last value that the column states are ignored
+/// unless they are another page.
+fn values_in_pages(columns: &Parts, column: &ColumnChunkMetaData) -> Parsed<u64> {
+    let said = u64::try_from(column.num_values()).unwrap_or(0);
+    let mut pages = SerializedPageReader::new(Arc::new(columns.clone()), column, 0, None)?;
+    let mut values = 0_u64;
+    loop {
+        let page = match pages.peek_next_page() {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(values),
+            Err(_) if values >= said => return Ok(values),
+            Err(fault) => return Err(fault),
+        };
+        values = values.saturating_add(page.num_levels.unwrap_or(0) as u64);
+        if values > said {
+            return Ok(values);
+        }
+        pages.skip_next_page()?;
     }
 }
 
@@ -122,4 +200,83 @@ fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata
     };
     let schema = Schema::new(plain.schema().fields().iter().map(view).collect::<Fields>());
     ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(Arc::new(schema)))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use parquet::{arrow::ArrowWriter, file::metadata::ParquetMetaDataWriter};
+    use turntable_core::consent::{
+        key::{self, Type},
+        normalize::Normalization,
+    };
+
+    use super::*;
+
+    /// Returns a Parquet file with 60 records in one row group.
+    fn sixty_records() -> Vec<u8> {
+        let batch = RecordBatch::try_from_iter([
+            ("id", Arc::new(Int64Array::from_iter_values(0..60)) as _),
+            ("state", Arc::new(StringArray::from_iter_values((0..60).map(|_| "opted_out"))) as _),
+            ("occurred_at", Arc::new(TimestampMicrosecondArray::from_iter_values(0..60)) as _),
+        ])
+        .unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    /// Returns the file with 0 as the footer's number of rows, but not as the row group's.
+    fn with_no_rows_in_footer(mut file: Vec<u8>) -> Vec<u8> {
+        // Thrift's compact protocol: num_rows is an i64, 60 in zigzag; the next field is a list with one struct.
+        let (said, none) = ([0x16, 0x78, 0x19, 0x1C], [0x16, 0x00, 0x19, 0x1C]);
+        let places: Vec<usize> = (0..file.len() - 4).filter(|at| file[*at..*at + 4] == said).collect();
+        assert_eq!(places.len(), 1);
+        file[places[0]..places[0] + 4].copy_from_slice(&none);
+        file
+    }
+
+    /// Returns the file with other numbers in its footer: the rows in the row group, and the values in each column.
+    fn with_counts(file: &[u8], rows: i64, values: i64) -> Vec<u8> {
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::copy_from_slice(file)).unwrap();
+        let group = footer.row_group(0).clone();
+        let change =
+            |column: &ColumnChunkMetaData| column.clone().into_builder().set_num_values(values).build().unwrap();
+        let columns = group.columns().iter().map(change).collect();
+        let group = group.into_builder().set_num_rows(rows).set_column_metadata(columns).build().unwrap();
+        let changed = ParquetMetaData::new(footer.file_metadata().clone(), vec![group]);
+        let length = u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap());
+        let mut bytes = file[..file.len() - 8 - length as usize].to_vec();
+        ParquetMetaDataWriter::new(&mut bytes, &changed).finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn file_that_contradicts_itself_is_an_error() {
+        let read = |bytes: Vec<u8>| {
+            let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
+            let normalize = Normalization::default();
+            let reader = Reader { key, normalize, now: jiff::Timestamp::UNIX_EPOCH, spill: Default::default() };
+            let parsed = file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader);
+            parsed.map(|parsed| parsed.records.len()).map_err(|error| error.report())
+        };
+        let contradicts =
+            |what: &str| Err(format!("s3://b/a.parquet contradicts itself: {what}: write the file again"));
+        let good = sixty_records();
+        assert_eq!(read(good.clone()), Ok(60));
+        assert_eq!(read(with_counts(&good, 60, 60)), Ok(60));
+        assert_eq!(
+            read(with_no_rows_in_footer(good.clone())),
+            contradicts("its footer says 0 rows, its row groups 60")
+        );
+        assert_eq!(read(with_counts(&good, 10, 60)), contradicts("row group 0 says 10 rows, its column id 60 values"));
+        for wrong in [10, 59, 61, 0] {
+            assert_eq!(
+                read(with_counts(&good, wrong, wrong)),
+                contradicts(&format!("row group 0 says {wrong} rows, the pages of its column id 60 values"))
+            );
+        }
+    }
 }

@@ -8,12 +8,14 @@ use super::{
     reject::Rejects,
     spill_buffer::{SpillBuffer, SpillFile},
 };
-use turntable_core::consent::key::Key;
+use turntable_core::consent::{key::Key, normalize::Normalization};
 
 /// The settings and the spill file for all reads in one refresh.
 #[derive(Clone)]
 pub struct Reader {
     pub key: Key,
+    /// How the key's strings are normalized.
+    pub normalize: Normalization,
     pub now: Timestamp,
     /// The file for records that exceed the memory limits.
     pub spill: Arc<SpillFile>,

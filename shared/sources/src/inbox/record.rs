@@ -57,6 +57,11 @@ impl<'a> Records<'a> {
         self.parsed.rejects.add_record(line, reason);
     }
 
+    /// Rejects all lines from `first` to `last`.
+    pub fn reject_lines(&mut self, first: u64, last: u64, reason: impl Into<String>) {
+        self.parsed.rejects.add_lines(first, last, reason);
+    }
+
     /// Returns the names of a record's columns: the key's columns, then `state` and `occurred_at`.
     pub fn names(key: &Key) -> Vec<&str> {
         key.columns.iter().map(|(name, _)| name.as_str()).chain([STATE, OCCURRED_AT]).collect()
@@ -77,8 +82,12 @@ impl<'a> Records<'a> {
             let reason = |why: &str| format!("{name} {why}");
             let text = fields.get(at).copied().flatten().filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| reason("is missing"))?;
+            let normalized;
             let value = match kind {
-                Type::String => Value::Text(text),
+                Type::String => {
+                    normalized = self.reader.normalize.apply(text).map_err(reason)?;
+                    Value::Text(&normalized)
+                }
                 _ => {
                     Value::Whole(text.trim().parse().map_err(|_| reason("is not a whole number in the type's range"))?)
                 }

@@ -10,7 +10,8 @@ use turntable_core::{
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejects {
-    /// The number of rejected records. A drop that is rejected as a whole counts as one.
+    /// The number of rejected records. In a range of lines, each line counts as a record. A drop that is rejected as a
+    /// whole counts as one.
     pub count: u64,
     listed: Vec<Reject>,
 }
@@ -20,6 +21,9 @@ pub struct Reject {
     /// The line in the decompressed text, or the row in a Parquet file, from 1. `None` if the whole drop is rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// The last line, if the reject is a range of lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<u64>,
     pub reason: String,
 }
 
@@ -29,18 +33,25 @@ const MAX_LISTED: usize = 10_000;
 impl Rejects {
     /// Adds a reject for one record.
     pub fn add_record(&mut self, line: u64, reason: impl Into<String>) {
-        self.push(Some(line), reason.into());
+        self.push(1, Reject { line: Some(line), last_line: None, reason: reason.into() });
+    }
+
+    /// Adds a reject for all lines from `first` to `last`, each of which may have been a record.
+    pub fn add_lines(&mut self, first: u64, last: u64, reason: impl Into<String>) {
+        let last_line = Some(last).filter(|last| *last > first);
+        let count = last.saturating_sub(first) + 1;
+        self.push(count, Reject { line: Some(first), last_line, reason: reason.into() });
     }
 
     /// Adds a reject for the drop as a whole.
     pub fn add_whole_drop(&mut self, reason: impl Into<String>) {
-        self.push(None, reason.into());
+        self.push(1, Reject { line: None, last_line: None, reason: reason.into() });
     }
 
-    fn push(&mut self, line: Option<u64>, reason: String) {
-        self.count += 1;
+    fn push(&mut self, count: u64, reject: Reject) {
+        self.count += count;
         if self.listed.len() < MAX_LISTED {
-            self.listed.push(Reject { line, reason });
+            self.listed.push(reject);
         }
     }
 

@@ -40,7 +40,7 @@ impl<'a> Rows<'a> {
         if self.row + batch.num_rows() as u64 > self.max_rows {
             return Err(too_many(&what));
         }
-        let key = &self.records.reader().key;
+        let Reader { key, normalize, .. } = self.records.reader();
         let names = Records::names(key);
         let columns = names.iter().map(|name| column(what, batch, name, &names)).collect::<Result<Vec<_>>>()?;
         let keys = columns.iter().zip(&key.columns).zip(&names);
@@ -53,7 +53,13 @@ impl<'a> Rows<'a> {
             let bytes = self.records.begin();
             let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
                 let reason = |why: &str| format!("{} {why}", names[at]);
-                key.push(at, values.at(row).ok_or_else(|| reason("is missing"))?, bytes).map_err(reason)
+                match values.at(row).ok_or_else(|| reason("is missing"))? {
+                    Value::Text(text) => {
+                        let text = normalize.apply(text).map_err(reason)?;
+                        key.push(at, Value::Text(&text), bytes).map_err(reason)
+                    }
+                    whole => key.push(at, whole, bytes).map_err(reason),
+                }
             });
             let word = filled.and_then(|()| {
                 if states.is_null(row) {

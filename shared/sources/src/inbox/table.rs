@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use tokio::task::spawn_blocking;
 
 use super::{
+    csv,
     pages::Parts,
     parquet::{self, Drop, MAX_FOOTER_BYTES},
     reader::{ParsedDrop, Reader},
@@ -59,7 +60,7 @@ pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> 
             spawn_blocking(move || {
                 let input = input::open(&object, arriving, text::MAX_ZSTD_WINDOW_LOG)?;
                 match format {
-                    Format::Csv => text::csv(&object, input, &reader),
+                    Format::Csv => csv::csv(&object, input, &reader),
                     _ => text::ndjson(&object, input, &reader),
                 }
             })

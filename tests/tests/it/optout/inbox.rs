@@ -3,16 +3,17 @@
 use std::{io::Write, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray, types::Int32Type,
+    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray, cast::AsArray,
+    types::Int32Type,
 };
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::{Compression, ZstdLevel},
     file::properties::{WriterProperties, WriterPropertiesBuilder},
 };
 use serde_json::Value;
 use tests::optouts::{Lake, Out, many};
-use turntable::publish::Outcome;
+use turntable::{manifest::Manifest, publish::Outcome};
 
 #[tokio::test]
 async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
@@ -44,6 +45,32 @@ async fn bad_records_are_set_aside_with_line_and_reason_and_good_ones_count() {
     ];
     assert_eq!(lake.rejected(), [("a.csv".to_owned(), expected)]);
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+/// A note with quotes that are not doubled, on line 3 of 21.
+#[tokio::test]
+async fn a_stray_quote_costs_only_its_own_line() {
+    let lake = Lake::default();
+    let line = |id: i64| {
+        let note = if id == 2 { "\"he said \"stop\"\"" } else { "fine" };
+        format!("{id},opted_out,2026-01-01T00:00:00Z,{note}\n")
+    };
+    let lines: String = (1..=20).map(line).collect();
+    lake.drop("a.csv", format!("user_id,state,occurred_at,reason\n{lines}"));
+    lake.drop(
+        "b.csv",
+        format!("user_id,state,occurred_at,reason\n21,opted_out,2026-01-01T00:00:00Z,\"x\n{}", line(22)),
+    );
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (20, 2, 2));
+    let out: Vec<i64> = lake.table().into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(out, [1].into_iter().chain(3..=20).chain([22]).collect::<Vec<_>>());
+    let stray = "text after a closing quote, expected a delimiter or line end".to_owned();
+    let expected = [
+        ("a.csv".to_owned(), vec![(Some(3), stray)]),
+        ("b.csv".to_owned(), vec![(Some(2), "unclosed quote".to_owned())]),
+    ];
+    assert_eq!(lake.rejected(), expected);
 }
 
 #[tokio::test]
@@ -111,6 +138,135 @@ async fn every_format_gives_the_same_records() {
     let of = |line, reason: &str| (Some(line), reason.to_owned());
     assert_eq!(rejected[0].1, [of(3, "user_id is not a single value"), of(4, "invalid JSON at byte 1")]);
     assert_eq!(rejected[1].1, [of(2, "occurred_at is missing or not an RFC 3339 timestamp")]);
+}
+
+/// Replaces datasets.toml: the key column, its type and more options of the inbox.
+fn configure(lake: &Lake, key: &str, of: &str, more: &str) {
+    lake.objects.put(
+        "s3://lake/datasets.toml",
+        format!(
+            "[datasets.optouts]\ndatabase = \"dmp\"\nlocation = \"s3://lake/schemas\"\nschema = \"additive\"\n\
+             source = {{ inbox = {{ location = \"s3://lake/inbox/optouts\", key = [\"{key}\"], \
+             columns = {{ {key} = \"{of}\" }}{more} }} }}\n"
+        ),
+    );
+}
+
+/// Returns every row of the live table, whose key is a string: key and state.
+fn people(lake: &Lake) -> Vec<(String, Out)> {
+    let live = lake.live().unwrap();
+    let at = lake.paths().manifest(&live);
+    let manifest = Manifest::from_json(&at, &live, &lake.get(&at.to_string()).unwrap()).unwrap();
+    let mut people = Vec::new();
+    for file in &manifest.files {
+        let bytes = lake.get(&manifest.location.key(&file.key).to_string()).unwrap();
+        for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let (keys, states) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            let row = |row| (keys.value(row).to_owned(), states.value(row).parse().unwrap());
+            people.extend((0..batch.num_rows()).map(row));
+        }
+    }
+    people.sort();
+    people
+}
+
+#[tokio::test]
+async fn keys_are_normalized_in_every_format() {
+    const AT: &str = "2026-01-01T00:00:00Z";
+    let lake = Lake::default();
+    configure(&lake, "email", "string", ", normalize = [\"lower\", \"nfkc\", \"trim\"], buckets = 4");
+    lake.drop("a.csv", format!("email,state,occurred_at\n Ａ@x.jp ,opted_out,{AT}\n\u{3000},opted_out,{AT}\n"));
+    lake.drop("b.ndjson", format!("{{\"email\":\"B@X.JP\\t\",\"state\":\"opted_out\",\"occurred_at\":\"{AT}\"}}\n"));
+    let batch = RecordBatch::try_from_iter([
+        ("email", Arc::new(StringArray::from(vec!["C@x.jp", "a@X.jp", "  "])) as _),
+        ("state", Arc::new(StringArray::from(vec!["opted_out", "opted_in", "opted_out"])) as _),
+        ("occurred_at", Arc::new(StringArray::from(vec![AT, "2026-01-02T00:00:00Z", AT])) as _),
+    ])
+    .unwrap();
+    let mut parquet = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut parquet, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    lake.drop("c.parquet", parquet);
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.drops, done.applied, done.rejected), (3, 3, 2));
+    let expected = [("a@x.jp", Out::OptedIn), ("b@x.jp", Out::OptedOut), ("c@x.jp", Out::OptedOut)];
+    assert_eq!(people(&lake), expected.map(|(key, state)| (key.to_owned(), state)));
+    let missing = |line| vec![(Some(line), "email is missing".to_owned())];
+    assert_eq!(lake.rejected(), [("a.csv".to_owned(), missing(3)), ("c.parquet".to_owned(), missing(3))]);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+
+    let lake = Lake::default();
+    configure(&lake, "id", "string", ", normalize = [\"uuid\"]");
+    let uuid = "0123e567-e89b-12d3-a456-42661417abcd";
+    let (urn, plain) = (format!("urn:uuid:{}", uuid.to_uppercase()), uuid.replace('-', ""));
+    lake.drop(
+        "a.csv",
+        format!("id,state,occurred_at\n{urn},opted_out,{AT}\n{plain},withdrawn,{AT}\n7,withdrawn,{AT}\n"),
+    );
+    lake.refresh().await.unwrap();
+    assert_eq!(people(&lake), [(uuid.to_owned(), Out::Withdrawn)]);
+    assert_eq!(lake.rejected()[0].1, [(Some(4), "id is not a UUID".to_owned())]);
+}
+
+#[tokio::test]
+async fn normalization_that_is_added_later_joins_the_rows_of_one_person() {
+    let lake = Lake::default();
+    configure(&lake, "id", "string", ", buckets = 16");
+    let row =
+        |id: &str, state: &str, day: u32| format!("id,state,occurred_at\n{id},{state},2026-01-{day:02}T00:00:00Z\n");
+    lake.drop("a.csv", row("ABC", "opted_out", 1));
+    lake.drop("b.csv", row("def", "opted_out", 1));
+    lake.refresh().await.unwrap();
+    configure(&lake, "id", "string", ", buckets = 16, normalize = [\"lower\"]");
+    lake.drop("c.csv", row("abc", "opted_in", 2));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rows), (Outcome::Committed, 1, 2));
+    let expected = [("abc".to_owned(), Out::OptedIn), ("def".to_owned(), Out::OptedOut)];
+    assert_eq!(people(&lake), expected);
+    assert_eq!(lake.consumed(), ["a.csv", "b.csv", "c.csv"]);
+    // From now on, the buckets are merged in place again.
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+    let copies = lake.copies();
+    lake.drop("d.csv", row("DEF", "withdrawn", 2));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.drops, done.applied, done.rows), (1, 1, 2));
+    assert_eq!(people(&lake)[1], ("def".to_owned(), Out::Withdrawn));
+    assert!(lake.copies() > copies);
+
+    // A change takes effect without a drop too.
+    configure(&lake, "id", "string", ", buckets = 16, normalize = [\"lower\", \"trim\"]");
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::Committed);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+    assert_eq!(lake.consumed().len(), 4);
+
+    // Rows that the new normalization rejects would be lost, so nothing changes.
+    configure(&lake, "id", "string", ", buckets = 16, normalize = [\"uuid\"]");
+    let live = lake.live();
+    let refused = lake.refresh().await.unwrap_err();
+    assert!(refused.message().contains("records are not valid opt-outs"), "{refused:?}");
+    assert_eq!(lake.live(), live);
+}
+
+#[tokio::test]
+async fn a_wider_key_type_rewrites_all_buckets() {
+    let lake = Lake::default();
+    configure(&lake, "user_id", "int", ", buckets = 4");
+    lake.drop("a.csv", many(0..100));
+    lake.refresh().await.unwrap();
+    configure(&lake, "user_id", "bigint", ", buckets = 4");
+    let copies = lake.copies();
+    lake.drop("b.csv", "user_id,state,occurred_at\n7,opted_in,2026-02-01T00:00:00Z\n");
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.outcome, done.drops, done.rows), (Outcome::Committed, 1, 100));
+    assert_eq!(lake.copies(), copies);
+    let table = lake.table();
+    assert_eq!(table.iter().map(|(id, ..)| *id).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    let back: Vec<i64> = table.iter().filter(|(_, state, _)| *state == Out::OptedIn).map(|(id, ..)| *id).collect();
+    assert_eq!(back, [7]);
+    assert_eq!(lake.consumed(), ["a.csv", "b.csv"]);
+    assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
 }
 
 #[tokio::test]
@@ -201,6 +357,23 @@ async fn parquet_that_expands_beyond_memory_is_rejected() {
     assert_eq!(*reason("text.parquet"), (Some(1), "state is none of opted_out, withdrawn, opted_in".into()));
     assert!(reason("page.parquet").1.ends_with("page larger than 64 MB: write smaller pages"), "{rejected:?}");
     assert!(reason("footer.parquet").1.contains("footer larger than 2 MB"), "{rejected:?}");
+}
+
+/// The parquet crate reads nothing from such a file, and reports no error.
+#[tokio::test]
+async fn parquet_whose_footer_says_zero_rows_is_rejected_whole() {
+    let lake = Lake::default();
+    let mut file = parquet(0..60, 1_767_225_600);
+    // Thrift's compact protocol: num_rows is an i64, 60 in zigzag; the next field is a list with one struct.
+    let at = file.windows(4).position(|bytes| *bytes == [0x16, 0x78, 0x19, 0x1C]).unwrap();
+    file[at + 1] = 0;
+    lake.drop("a.parquet", file);
+    lake.drop("b.parquet", parquet(0..3, 1_767_225_600));
+    let done = lake.refresh().await.unwrap();
+    assert_eq!((done.applied, done.rejected, done.drops), (3, 1, 2));
+    let reason = "s3://lake/inbox/optouts/a.parquet contradicts itself: its footer says 0 rows, its row groups 60: write \
+                  the file again";
+    assert_eq!(lake.rejected(), [("a.parquet".to_owned(), vec![(None, reason.to_owned())])]);
 }
 
 #[tokio::test]
