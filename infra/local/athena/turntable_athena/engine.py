@@ -76,6 +76,15 @@ def execute(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
         raise failure(error) from error
 
 
+def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, Any]]:
+    """Returns the names and types (DuckDBPyTypes) of a query's columns. Runs nothing."""
+    try:
+        planned = connection.sql(sql)
+        return list(zip(planned.columns, planned.types))
+    except duckdb.Error as error:
+        raise failure(error) from error
+
+
 def fetch(connection: duckdb.DuckDBPyConnection, rows: int) -> list[tuple[Any, ...]]:
     """Returns the next rows of a running query. DuckDB still reads S3 here, so this can fail."""
     try:
