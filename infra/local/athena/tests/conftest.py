@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import json
@@ -127,6 +128,38 @@ class Lake:
 
     def table(self, name: str, columns: dict[str, str], folder: str, **more: Any) -> None:
         self.glue.create_table(DatabaseName="dmp", TableInput=self.table_input(name, columns, folder, **more))
+
+    def view_input(self, name: str, sql: str, columns: dict[str, str], **more: Any) -> dict[str, Any]:
+        """Returns a view in the form in which Turntable writes it. The types of `columns` are Trino's."""
+        body = {
+            "originalSql": sql,
+            "catalog": "awsdatacatalog",
+            "schema": "dmp",
+            "columns": [{"name": n, "type": t} for n, t in columns.items()],
+        }
+        encoded = base64.b64encode(json.dumps(body | more.pop("body", {})).encode()).decode()
+        storage = {
+            "Columns": [{"Name": n, "Type": "string"} for n in columns],
+            "Location": "",
+            "SerdeInfo": {},
+        }
+        return {
+            "Name": name,
+            "TableType": "VIRTUAL_VIEW",
+            "ViewOriginalText": f"/* Presto View: {encoded} */",
+            "ViewExpandedText": "/* Presto View */",
+            "Parameters": {"presto_view": "true", "comment": "Presto View"},
+            "StorageDescriptor": storage,
+            **more,
+        }
+
+    def view(self, name: str, sql: str, columns: dict[str, str], **more: Any) -> None:
+        self.glue.create_table(DatabaseName="dmp", TableInput=self.view_input(name, sql, columns, **more))
+
+    def definition(self, name: str) -> dict[str, Any]:
+        """Returns the JSON of a view in Glue."""
+        text = self.glue.get_table(DatabaseName="dmp", Name=name)["Table"]["ViewOriginalText"]
+        return json.loads(base64.b64decode(text.removeprefix("/* Presto View: ").removesuffix(" */")))
 
     def start(self, sql: str, **more: Any) -> str:
         request = {"ResultConfiguration": {"OutputLocation": f"{self.root}/results/"}} | more

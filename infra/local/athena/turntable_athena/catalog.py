@@ -23,6 +23,7 @@ class Table:
     partition_keys: Columns = ()
     parameters: dict[str, str] = field(default_factory=dict)
     serde: str = ""
+    has_serde: bool = False
     serde_parameters: dict[str, str] = field(default_factory=dict)
     kind: str = ""
     view_text: str = ""
@@ -51,6 +52,7 @@ def load(account: Account, database: str, name: str) -> Table:
         partition_keys=_columns(raw.get("PartitionKeys", ())),
         parameters=raw.get("Parameters", {}),
         serde=serde.get("SerializationLibrary", ""),
+        has_serde="SerdeInfo" in storage,
         serde_parameters=serde.get("Parameters", {}),
         kind=raw.get("TableType", ""),
         view_text=raw.get("ViewOriginalText", ""),

@@ -45,8 +45,12 @@ def understand(tree: exp.Expr, text: str) -> Action:
 def _create_view(tree: exp.Create, text: str, run: Run) -> None:
     match = re.search(r"\bAS\b\s*(.*)$", text, re.IGNORECASE | re.DOTALL)
     columns = Planner(run.account, run.connection).columns(tree.expression, run.database)
-    if match is None or any(column.name.startswith("_col") and column.name[4:].isdigit() for column in columns):
+    if match is None or any(not column for column, _ in columns):
         raise QueryFailed("MISSING_COLUMN_NAME", "line 1:1: Column name not specified")
+    names = [column.lower() for column, _ in columns]
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise QueryFailed("DUPLICATE_COLUMN_NAME", f"line 1:1: Column name '{twice}' specified more than once")
     name = _named(tree)
     database = name.db or run.database
     view = {"Name": name.name.lower(), **views.encode(match[1], run.database, columns)}
@@ -152,7 +156,7 @@ def _show_create_view(run: Run, match: re.Match[str]) -> tuple[list[str], list[t
     table = _load(run, match)
     if not table.is_view:
         raise QueryFailed("NOT_SUPPORTED", f"'{table.database}.{table.name}' is a table, not a view")
-    return ["Create View"], [(f"CREATE VIEW {table.database}.{table.name} AS\n{views.decode(table)[0]}",)]
+    return ["Create View"], [(f"CREATE VIEW {table.database}.{table.name} AS\n{views.decode(table).sql}",)]
 
 
 def _describe(run: Run, match: re.Match[str]) -> tuple[list[str], list[tuple[str, ...]]]:

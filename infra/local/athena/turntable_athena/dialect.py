@@ -4,6 +4,11 @@
 |------------------------------|----------------------------------------------------------------|
 | CAST(x AS varchar[(n)])      | timestamps with three digits, doubles as 1.5E0, cut at n       |
 | CAST(x AS decimal)           | decimal(38,0); DuckDB: (18,3). DECIMAL '1.10' keeps its digits |
+| CAST(x AS decimal(p,s))      | no spaces or underscores; a double becomes the digits it shows |
+| CAST(x AS boolean)           | accepts true, false, t, f, 1 and 0 only                        |
+| trim, ltrim, rtrim           | tabs and other white space too; DuckDB: spaces                 |
+| normalize                    | all four forms                                                 |
+| replace(s, '', r)            | r before each character and at the end; DuckDB: s              |
 | a / b, a % b                 | division by zero fails except for doubles; DuckDB: null        |
 | date_diff                    | counts whole units elapsed; DuckDB's counts boundaries crossed |
 | date_add, date_trunc, ± interval | on an expression of type date, returns a date              |
@@ -60,7 +65,41 @@ def _cast(node: exp.Expr) -> exp.Expr:
         if isinstance(node.this, exp.Literal) and re.fullmatch(r"[+-]?\d*\.?\d*", node.this.name):
             scale = len(node.this.name.partition(".")[2])
         target.set("expressions", [exp.DataTypeParam(this=exp.convert(n)) for n in (digits, scale)])
+    fails = exp.Boolean(this=not isinstance(node, exp.TryCast))
+    if target.this == exp.DType.BOOLEAN:
+        return _call("trino_boolean", node.this, fails)
+    if target.this == exp.DType.DECIMAL and not _is_exact(node.this):
+        name = exp.Literal.string("DECIMAL({}, {})".format(*(n.name for n in target.expressions)))
+        number = _call("trino_number", node.this.copy(), name, fails)
+        written = exp.If(
+            this=_call("trino_is_written", node.this.copy()), true=type(node)(this=number, to=target.copy())
+        )
+        return exp.Case(ifs=[written], default=node.copy())
     return node
+
+
+def _is_exact(node: exp.Expr) -> bool:
+    """Returns whether an expression is an integer or a decimal for sure. Its CAST needs no copies of it."""
+    if isinstance(node, (exp.Paren, exp.Neg)):
+        return _is_exact(node.this)
+    if isinstance(node, (exp.Add, exp.Sub, exp.Mul)):
+        return _is_exact(node.this) and _is_exact(node.expression)
+    if isinstance(node, exp.Case):
+        return _is_exact(node.args.get("default"))
+    if isinstance(node, (exp.Cast, exp.TryCast)):
+        return node.args["to"].this in (exp.DType.DECIMAL, *exp.DataType.INTEGER_TYPES)
+    return isinstance(node, exp.Literal) and not node.is_string and "e" not in node.name.lower()
+
+
+def _trim(node: exp.Expr) -> exp.Expr:
+    if node.args.get("expression"):
+        return node
+    name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(node.text("position").upper(), "trim")
+    return _call(name, node.this, exp.Anonymous(this="trino_white_space"))
+
+
+def _normalize(node: exp.Expr) -> exp.Expr:
+    return _call("trino_normalize", node.this, exp.Literal.string((node.text("form") or "NFC").upper()))
 
 
 def _date_diff(node: exp.Expr) -> exp.Expr:
@@ -135,6 +174,11 @@ def _matches(
 _BY_CLASS: dict[type, Callable[[exp.Expr], exp.Expr]] = {
     exp.Cast: _cast,
     exp.TryCast: _cast,
+    exp.Trim: _trim,
+    exp.Normalize: _normalize,
+    exp.Replace: lambda node: _call(
+        "trino_replace", node.this, node.expression, node.args.get("replacement") or exp.Literal.string("")
+    ),
     exp.Div: lambda node: _call("trino_divide", node.this, node.expression),
     exp.Mod: lambda node: _call("trino_modulo", node.this, node.expression),
     exp.DateDiff: _date_diff,

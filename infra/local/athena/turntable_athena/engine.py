@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -48,6 +49,7 @@ class Engine:
         self._database.execute(_SETTINGS)
         spill = Path(tempfile.gettempdir()) / f"athena-spill-{os.getpid()}"
         self._database.execute(f"SET GLOBAL temp_directory = {literal(str(spill))}")
+        self._database.create_function("trino_normalize", _normalize, ["VARCHAR", "VARCHAR"], "VARCHAR")
         self._database.execute((Path(__file__).parent / "functions.sql").read_text())
 
     @contextmanager
@@ -62,10 +64,23 @@ class Engine:
             connection.close()
 
 
+def _normalize(text: str, form: str) -> str:
+    return unicodedata.normalize(form, text)  # type: ignore[arg-type]
+
+
 def execute(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """Runs `sql`. Errors become a QueryFailed with the code that Athena would return."""
     try:
         return connection.execute(sql)
+    except duckdb.Error as error:
+        raise failure(error) from error
+
+
+def bind(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, Any]]:
+    """Returns the names and types (DuckDBPyTypes) of a query's columns. Runs nothing."""
+    try:
+        planned = connection.sql(sql)
+        return list(zip(planned.columns, planned.types))
     except duckdb.Error as error:
         raise failure(error) from error
 
@@ -81,6 +96,10 @@ def fetch(connection: duckdb.DuckDBPyConnection, rows: int) -> list[tuple[Any, .
 def failure(error: duckdb.Error) -> QueryFailed:
     """Converts a DuckDB error. Every error while reading S3 is a HIVE_CURSOR_ERROR: no file is skipped or read as empty."""
     text = re.sub(r"\s+", " ", str(error)).strip()
+    # The casts of functions.sql fail in Trino's words.
+    cast = re.fullmatch(r"Invalid Input Error: (Cannot cast .*)", text)
+    if cast:
+        return QueryFailed("INVALID_CAST_ARGUMENT", cast[1])
     if isinstance(error, duckdb.HTTPException):
         where = re.search(r"reading '([^']+)'", text)
         gone = "404" in text
@@ -103,6 +122,12 @@ def failure(error: duckdb.Error) -> QueryFailed:
     if missing:
         return QueryFailed(
             "FUNCTION_NOT_FOUND", f"Function '{missing[1]}' not registered (or not known to this endpoint)"
+        )
+    large = re.search(r'Could not convert string "(.*)" to DECIMAL\((\d+),(\d+)\)', text)
+    if large:
+        return QueryFailed(
+            "INVALID_CAST_ARGUMENT",
+            f"Cannot cast VARCHAR '{large[1]}' to DECIMAL({large[2]}, {large[3]}). Value too large.",
         )
     if isinstance(error, duckdb.ConversionException):
         return QueryFailed("INVALID_CAST_ARGUMENT", text)

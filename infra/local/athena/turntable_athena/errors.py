@@ -20,6 +20,7 @@ class QueryFailed(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.message = message
 
     @property
     def category(self) -> int:

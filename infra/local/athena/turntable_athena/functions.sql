@@ -31,9 +31,38 @@ CREATE MACRO to_iso8601(x) AS (
         ELSE strftime(try_cast(left(x::VARCHAR, -3) AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%gZ')
     END);
 
+-- Trino's CAST(x AS boolean), or TRY_CAST if `fails` is false.
+CREATE MACRO trino_boolean(x, fails) AS (
+    CASE
+        WHEN typeof(x) <> 'VARCHAR' THEN try_cast(x AS BOOLEAN)
+        WHEN lower(x::VARCHAR) IN ('true', 't', '1') THEN true
+        WHEN lower(x::VARCHAR) IN ('false', 'f', '0') THEN false
+        WHEN x IS NOT NULL AND fails THEN error('Cannot cast ''' || x::VARCHAR || ''' to BOOLEAN')
+    END);
+
+-- The text that becomes a decimal: Trino reads a varchar with Java's BigDecimal, which accepts no spaces and no underscores,
+-- and a double as it is shown.
+CREATE MACRO trino_is_written(x) AS typeof(x) IN ('VARCHAR', 'DOUBLE', 'FLOAT');
+CREATE MACRO trino_number(x, target, fails) AS (
+    CASE
+        WHEN regexp_full_match(x::VARCHAR, '[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?') THEN x::VARCHAR
+        WHEN x IS NOT NULL AND fails THEN error(
+            CASE typeof(x)
+                WHEN 'VARCHAR' THEN 'Cannot cast VARCHAR ''' || x::VARCHAR || ''' to ' || target || '. Value is not a number.'
+                ELSE 'Cannot cast ' || replace(typeof(x), 'FLOAT', 'REAL') || ' ''' || trino_scientific(x::VARCHAR) || ''' to ' || target
+            END)
+    END);
+
+-- What Java's Character.isWhitespace accepts: no no-break spaces.
+CREATE MACRO trino_white_space() AS (
+    chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(28) || chr(29) || chr(30) || chr(31) || chr(32) || chr(5760)
+    || chr(8192) || chr(8193) || chr(8194) || chr(8195) || chr(8196) || chr(8197) || chr(8198) || chr(8200) || chr(8201)
+    || chr(8202) || chr(8232) || chr(8233) || chr(8287) || chr(12288));
+CREATE MACRO trino_replace(s, search, replacement) AS (
+    CASE WHEN search = '' THEN regexp_replace(s, '', replace(replacement, '\', '\\'), 'g') ELSE replace(s, search, replacement) END);
+
 CREATE MACRO arrays_overlap(a, b) AS list_has_any(a, b);
 CREATE MACRO codepoint(s) AS unicode(s);
-CREATE MACRO normalize(s) AS nfc_normalize(s);
 CREATE MACRO map_agg(k, v) AS map_from_entries(list({k: k, v: v}));
 CREATE MACRO every(x) AS bool_and(x);
 CREATE MACRO nan() AS 'nan'::DOUBLE;

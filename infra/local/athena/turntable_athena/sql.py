@@ -11,14 +11,19 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from . import catalog, dialect, views
+from . import catalog, column_types, dialect, hive_types, trino_types, views
 from .aws import Account, S3File
-from .engine import execute
+from .engine import bind
 from .errors import InvalidRequest, QueryFailed
 from .scan import HIDDEN, relation
 from .values import Column
 
 _MAX_VIEW_DEPTH = 50
+# The failures of Trino's analysis. In a view's query they make the view invalid.
+_ANALYSIS = (
+    "CATALOG_NOT_FOUND", "COLUMN_NOT_FOUND", "FUNCTION_NOT_FOUND", "INVALID_VIEW", "SYNTAX_ERROR", "TABLE_NOT_FOUND",
+    "VIEW_IS_STALE",
+)  # fmt: skip
 UNNAMED = "_col?"
 
 
@@ -37,9 +42,10 @@ class Planner:
         tree = self._resolve(tree, database, depth=0)
         return dialect.rewrite(tree).sql(dialect="duckdb")
 
-    def columns(self, query: exp.Query, database: str) -> list[Column]:
-        """Returns the columns of the query's result without reading a row."""
-        return columns_of(execute(self.connection, f"SELECT * FROM ({self.plan(query, database)}) LIMIT 0"))
+    def columns(self, query: exp.Query, database: str) -> list[tuple[str, trino_types.Type]]:
+        """Returns the columns of the query's result without reading a row. A column without a name has the name ""."""
+        known = column_types.known(query, lambda node: self._columns_of(node, database))
+        return _typed(bind(self.connection, self.plan(query, database)), known)
 
     def _resolve(self, tree: exp.Query, database: str, depth: int) -> exp.Query:
         if depth > _MAX_VIEW_DEPTH:
@@ -77,11 +83,71 @@ class Planner:
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
         rest = {key: node.args[key] for key in ("joins", "sample") if node.args.get(key)}
         if table.is_view:
-            text, default = views.decode(table)
-            return exp.Subquery(this=self._resolve(as_query(parse(text)), default, depth + 1), alias=alias, **rest)
+            return exp.Subquery(this=self._view(node, table, depth), alias=alias, **rest)
         planned = relation(self.account, self.connection, table, conditions, hidden)
         self.files += planned.files
         return exp.Table(this=exp.Var(this=planned.sql), alias=alias, **rest)
+
+    def _view(self, node: exp.Table, table: catalog.Table, depth: int) -> exp.Query:
+        """Returns the view's query, or fails if the view is stale.
+
+        A view's columns have the stored types: what its query returns now is converted to them.
+        """
+        view = views.decode(table, _at(node))
+        try:
+            query = _name_columns(as_query(parse(view.sql)))
+            known = column_types.known(query, lambda node: self._columns_of(node, view.database))
+            tree = self._resolve(query, view.database, depth + 1)
+            found = bind(self.connection, dialect.rewrite(tree.copy()).sql(dialect="duckdb"))
+        except InvalidRequest as error:
+            raise QueryFailed(
+                "INVALID_VIEW", f"{_at(node)}: Failed parsing stored view '{view.name}': {error}"
+            ) from error
+        except QueryFailed as error:
+            if error.code not in _ANALYSIS:
+                raise
+            raise QueryFailed(
+                "INVALID_VIEW", f"{_at(node)}: Failed analyzing stored view '{view.name}': {error.message}"
+            ) from error
+        why = views.staleness(view.columns, _typed(found, known))
+        if why:
+            raise QueryFailed("VIEW_IS_STALE", f"{_at(node)}: View '{view.name}' is stale or in invalid state: {why}")
+        casts = views.casts(view.columns, found)
+        if casts is None:
+            return tree
+        alias = exp.TableAlias(
+            this=exp.to_identifier("v"), columns=[exp.to_identifier(f"c{i}") for i in range(len(found))]
+        )
+        return exp.Select(expressions=[exp.Var(this=cast) for cast in casts]).from_(
+            exp.Subquery(this=tree, alias=alias)
+        )
+
+    def _columns_of(self, node: exp.Table, database: str) -> list[tuple[str, trino_types.Type]]:
+        table = self._load(node, database)
+        if table.is_view:
+            return list(views.decode(table, _at(node)).columns)
+        columns = table.columns + table.partition_keys
+        return [(name, trino_types.of_glue(hive_types.parse(kind))) for name, kind in columns]
+
+
+def _typed(
+    found: list[tuple[str, Any]], known: list[trino_types.Type | None] | None
+) -> list[tuple[str, trino_types.Type]]:
+    """Returns the columns that DuckDB found with Trino's types: the known ones, or else what DuckDB's types mean."""
+    if known is None or len(known) != len(found):
+        known = [None] * len(found)
+    return [
+        ("" if name.startswith(UNNAMED) else name, better or trino_types.of_duckdb(kind))
+        for (name, kind), better in zip(found, known)
+    ]
+
+
+def _at(node: exp.Table) -> str:
+    """Returns where the statement names a table, as in `line 1:15`."""
+    first = next(part for part in (node.args.get("catalog"), node.args.get("db"), node.this) if part)
+    if "line" not in first.meta:
+        return "line 1:1"
+    return f"line {first.meta['line']}:{first.meta['col'] - (first.meta['end'] - first.meta['start'])}"
 
 
 def parse(text: str) -> exp.Expr:
