@@ -91,7 +91,7 @@ pub async fn status_of_all(env: &Environment) -> Result<Overview> {
 /// should be.
 async fn view_or_unmanaged(env: &Environment, config: &Config, table: &TableName) -> Result<Flipped> {
     let change = match (config.protected_by_view(table), config.optouts_by_view(table)) {
-        (Some(protected), _) => views::keep_protected(env, protected, None).await?,
+        (Some(protected), _) => views::keep_protected(env, protected, None, None).await?,
         (None, Some(optouts)) => views::keep_active(env, &optouts, None).await?,
         (None, None) => return Ok(unmanaged_table(table)),
     };

@@ -42,11 +42,12 @@ pub(super) async fn refresh_one(
     };
     let refreshed = refresh(&optout.env, dataset, inbox, ask).await?;
     let outdated = refreshed.views_outdated;
+    let is_current = matches!(refreshed.outcome, Outcome::Committed | Outcome::AlreadyLive) && refreshed.left == 0;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
     let mut answer = OptedOut::new(&dataset.name, refreshed);
     let mut kept = Kept::default();
     if (views == Views::Always || outdated) && answer.outcome != Outcome::Rejected {
-        kept = views::keep(&optout.env, dataset).await;
+        kept = views::keep(&optout.env, dataset, is_current).await;
         answer.reasons.extend(kept.faults.iter().cloned());
     }
     info!(

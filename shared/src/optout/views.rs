@@ -21,13 +21,14 @@ pub struct Kept {
     pub faults: Vec<String>,
 }
 
-/// Makes the view of people who are opted out, and the view of each protected table, what they should be.
-pub async fn keep(env: &Environment, dataset: &Dataset) -> Kept {
+/// Makes the view of people who are opted out, and the view of each protected table, what they should be. `is_current`
+/// says whether the opt-out table has just taken in everything in its inbox.
+pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kept {
     let mut kept = Kept::default();
     let Some(optouts) = dataset.optouts() else { return kept };
     kept.add(dataset, keep_active(env, &optouts, None).await);
     for protected in &dataset.protects {
-        kept.add(dataset, keep_protected(env, protected, None).await);
+        kept.add(dataset, keep_protected(env, protected, None, is_current.then_some(&optouts.table)).await);
     }
     kept
 }
@@ -38,7 +39,7 @@ pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &
     keep_active(env, optouts, Some(files)).await?;
     let at_most: (&TableName, u64) = (&optouts.table, files);
     for protected in &dataset.protects {
-        keep_protected(env, protected, Some(at_most)).await?;
+        keep_protected(env, protected, Some(at_most), None).await?;
     }
     Ok(())
 }

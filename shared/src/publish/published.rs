@@ -1,12 +1,15 @@
 //! Reads and writes the record of what an inbox has published: see [`turntable_core::optout::published`].
 
 use turntable_core::{
-    config::{Dataset, Inbox, Source},
+    config::{Dataset, Inbox, OptoutTable, Source},
     decision::Live,
     error::{Error, Result},
     layout::{Location, TablePaths},
     manifest::{File, InboxObject, Manifest},
-    optout::published::{self, Published},
+    optout::{
+        consumed,
+        published::{self, Published},
+    },
     port::{Entry, Put},
     record,
 };
@@ -19,6 +22,24 @@ use crate::environment::Environment;
 pub async fn read(env: &Environment, inbox: &Inbox) -> Result<Option<Published>> {
     let at = published::key(&inbox.location);
     env.objects.get(&at).await?.map(|json| record::from_json(&at, &json)).transpose()
+}
+
+/// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.
+pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
+    let key = published::key(&optouts.inbox);
+    let (table, listed, json) = futures::try_join!(
+        env.catalog.table(&optouts.table),
+        inbox::list(&*env.objects, &optouts.inbox),
+        env.objects.get(&key),
+    )?;
+    let location = table.and_then(|table| table.location).and_then(|location| location.parse::<Location>().ok());
+    let Live::Managed(live) = Live::of(&optouts.paths, location.as_ref()) else { return Ok(false) };
+    let at = optouts.paths.manifest(&live);
+    let Some(manifest) = env.objects.get(&at).await? else { return Ok(false) };
+    let manifest = Manifest::from_json(&at, &live, &manifest)?;
+    let record: Option<Published> = json.map(|json| record::from_json(&key, &json)).transpose()?;
+    let covered = record.is_none_or(|record| record.is_covered(&optouts.paths, Some(&manifest)));
+    Ok(covered && manifest.merge.is_some() && consumed::unread(&listed, Some(&manifest)).is_empty())
 }
 
 /// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live

@@ -6,10 +6,9 @@
 //! first gets only what exists before and after the flip; after the flip it gets the new columns.
 
 use turntable_core::{
-    config::{Dataset, OptoutTable, Protected},
-    decision::Live,
+    config::{Dataset, OptoutTable, Protected, ProtectedBy},
     error::{Error, Result},
-    layout::{Location, TableName},
+    layout::{Location, TableName, TablePaths},
     manifest::{File, Manifest},
     optout::view::{self, OptoutState, Protection, View},
     port::Update,
@@ -17,7 +16,7 @@ use turntable_core::{
     table::{NextTable, TableVersion, VIEW},
 };
 
-use super::attempts::Attempts;
+use super::{attempts::Attempts, published};
 use crate::environment::Environment;
 
 /// A view that was written.
@@ -57,11 +56,15 @@ pub async fn keep_active(env: &Environment, optouts: &OptoutTable, at_most: Opti
 /// the table or one of its opt-out tables doesn't exist yet. `at_most` limits the number of files that the view expects
 /// of one opt-out table, as in [`keep_active`].
 ///
+/// The view is not moved to an opt-out table that may lack what the inbox has published, such as a table that has just
+/// been renamed. `current` is an opt-out table that has just taken in everything.
+///
 /// Fails as `Config` if the view can't be made, or if a table has the view's name.
 pub async fn keep_protected(
     env: &Environment,
     protected: &Protected,
     at_most: Option<(&TableName, u64)>,
+    current: Option<&TableName>,
 ) -> Result<Option<ViewChange>> {
     let name = view::protected_name(&protected.table);
     let mut attempts = Attempts::on(&name);
@@ -75,12 +78,41 @@ pub async fn keep_protected(
         }
         let view = view::protected(&protected.table, &columns(&table, None), &protections(protected, &states));
         let view = view.map_err(|faults| Error::config(refusal(&name, &faults)))?;
+        if let Some(behind) = behind(env, protected, stored.as_ref(), current).await? {
+            match stored.as_ref().and_then(|stored| stored.view.as_ref()) {
+                Some(_) => return Ok(None),
+                None => {
+                    return Err(Error::conflict(format!(
+                        "{name} is not written before {} has taken in everything from {}: invoke optout for {:?}",
+                        behind.table, behind.inbox, behind.dataset
+                    )));
+                }
+            }
+        }
         match put(env, &view, stored.as_ref()).await? {
             Written::Unchanged => return Ok(None),
             Written::Done => return Ok(Some(ViewChange { view: name, replaced: stored.is_some() })),
             Written::LostRace => {}
         }
     }
+}
+
+/// Returns an opt-out table that the stored view doesn't use yet and that may lack what its inbox has published.
+async fn behind<'a>(
+    env: &Environment,
+    protected: &'a Protected,
+    stored: Option<&TableVersion>,
+    current: Option<&TableName>,
+) -> Result<Option<&'a OptoutTable>> {
+    let used = stored.and_then(|stored| stored.view.as_ref()).map_or(&[][..], |view| &view.leaves_out);
+    for ProtectedBy { optouts, .. } in &protected.by {
+        let name = optouts.table.to_string();
+        let known = used.iter().any(|inbox| inbox.location == optouts.inbox && inbox.table == name);
+        if !known && current != Some(&optouts.table) && !published::is_current(env, optouts).await? {
+            return Ok(Some(optouts));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns why a flip to `next` would break the view of a protected table.
@@ -125,7 +157,7 @@ pub(super) async fn before(env: &Environment, dataset: &Dataset, next: &NextTabl
 /// flip stands and the next scheduled refresh tries again.
 pub(super) async fn after(env: &Environment, dataset: &Dataset) -> Option<String> {
     let protected = dataset.protected.as_ref()?;
-    match keep_protected(env, protected, None).await {
+    match keep_protected(env, protected, None, None).await {
         Ok(_) => None,
         Err(error) => {
             tracing::error!(
@@ -176,14 +208,15 @@ async fn state(env: &Environment, optouts: &OptoutTable) -> Result<Option<Optout
     };
     let key = optouts.key.iter().map(column).collect::<Result<_>>()?;
     let location = table.location.as_deref().and_then(|location| location.parse::<Location>().ok());
-    let files = match Live::of(&optouts.paths, location.as_ref()) {
-        Live::Managed(generation) => {
-            let at = optouts.paths.manifest(&generation);
+    // Live may be a generation of another name, while the names in datasets.toml change.
+    let files = match location.as_ref().and_then(TablePaths::of_generation) {
+        Some((paths, generation)) => {
+            let at = paths.manifest(&generation);
             let json = env.objects.get(&at).await?;
             let json = json.ok_or_else(|| Error::corrupt(format!("{at} is missing: it describes live opt-outs")))?;
             files_with_rows(&Manifest::from_json(&at, &generation, &json)?.files)
         }
-        Live::NoTable | Live::Unmanaged(_) => 0,
+        None => 0,
     };
     let (inbox, table) = (optouts.inbox.clone(), optouts.table.clone());
     Ok(Some(OptoutState { inbox, table, key, normalize: optouts.normalize.clone(), files }))
