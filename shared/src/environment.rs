@@ -11,6 +11,7 @@ use turntable_aws::{
 use turntable_core::{
     config::{Config, Place},
     error::{Error, Result},
+    layout::Location,
     port::{Catalog, Objects, Query},
 };
 
@@ -21,6 +22,8 @@ pub struct Environment {
     pub query: Arc<dyn Query>,
     pub clock: Clock,
     pub datasets: Place,
+    /// The folder that holds all inboxes; `None` if unknown. `status` reports objects in it that belong to no inbox.
+    pub inboxes: Option<Location>,
 }
 
 impl Environment {
@@ -37,6 +40,7 @@ impl Environment {
             )),
             clock: Clock::system(),
             datasets: Place::parse(&required("DATASETS")?)?,
+            inboxes: optional("INBOXES").map(|location| location.parse()).transpose()?,
         })
     }
 

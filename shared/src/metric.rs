@@ -26,6 +26,8 @@ pub enum Metric {
     Rejected,
     /// Tables that have drifted, counted each time that drift is detected.
     Drift,
+    /// Objects of a live opt-out table that are missing, changed or unexpected.
+    DamagedLive,
     /// Views that were missing or different from what they should be, or could not be made right, counted each time that
     /// a refresh compares them.
     ViewDrift,
@@ -56,6 +58,7 @@ impl Metric {
             Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
             Metric::Drift => ("Unflips", "Count"),
+            Metric::DamagedLive => ("DamagedLive", "Count"),
             Metric::ViewDrift => ("ViewDrift", "Count"),
             Metric::LiveAge => ("LiveAge", "Seconds"),
             Metric::SweptBytes => ("SweptBytes", "Bytes"),

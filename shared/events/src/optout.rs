@@ -70,13 +70,25 @@ impl Optout {
         }
     }
 
-    /// Returns the datasets to refresh. The list is empty if the created object is not a drop in an inbox. Fails if the
-    /// request names an unknown dataset.
+    /// Returns the datasets to refresh. The list is empty if the created object is hidden, such as one in `_rejected/`.
+    /// Fails if the request names an unknown dataset, or if the object lies in no inbox: nobody would ever read it.
     pub fn datasets<'a>(&self, config: &'a Config) -> Result<Vec<&'a Dataset>> {
         match self {
             Optout::All | Optout::Queue(_) => Ok(config.datasets().filter(|dataset| dataset.is_inbox()).collect()),
             Optout::One { dataset, .. } => Ok(vec![config.dataset(dataset)?]),
-            Optout::Put(key) => Ok(config.datasets().filter(|dataset| has_drop(dataset, key)).collect()),
+            Optout::Put(key) => {
+                let datasets: Vec<&Dataset> = config.datasets().filter(|dataset| has_drop(dataset, key)).collect();
+                if datasets.is_empty() && !is_hidden(&key.key) {
+                    let inboxes =
+                        config.datasets().filter_map(Dataset::optouts).map(|optouts| optouts.inbox.to_string());
+                    return Err(Error::config(format!(
+                        "{key} is in no inbox of datasets.toml, so nobody who opted out in it is out: move it into one of \
+                         {}, or add its inbox to datasets.toml",
+                        inboxes.collect::<Vec<_>>().join(", ")
+                    )));
+                }
+                Ok(datasets)
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod options;
 mod refresh;
 mod report;
 mod requests;
+mod verify;
 mod views;
 
 pub use answer::{Answer, OptedOut};

@@ -10,6 +10,9 @@ use turntable_sources::inbox::ENOUGH;
 pub struct RefreshOptions {
     /// Whether to end with the outcome `Waiting` if the live generation is younger than the dataset's `min_interval`.
     pub patient: bool,
+    /// Whether to compare the live generation's objects with its manifest, and to replace the generation if they differ. A
+    /// refresh for messages in the queue doesn't, so that drops never wait for it.
+    pub verify: bool,
     /// Whether to also merge all records from the dataset's `reconcile` source.
     pub reconcile: bool,
     /// The approximate number of records after which a round of the refresh leaves the remaining drops for the next
@@ -23,6 +26,13 @@ pub struct RefreshOptions {
 
 impl Default for RefreshOptions {
     fn default() -> Self {
-        RefreshOptions { patient: false, reconcile: false, max_records: ENOUGH, secrets: None, iam: None }
+        RefreshOptions {
+            patient: false,
+            verify: false,
+            reconcile: false,
+            max_records: ENOUGH,
+            secrets: None,
+            iam: None,
+        }
     }
 }

@@ -26,6 +26,7 @@ use super::{
     build::{self, Build},
     candidate::{self, CandidateManifest},
     options::RefreshOptions,
+    verify::{self, Damage},
     views::expect_fewer_files,
 };
 use crate::{
@@ -118,7 +119,7 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
         if done.outcome != Outcome::Committed || done.left == 0 {
             return Ok(done);
         }
-        (ask.patient, ask.reconcile) = (false, false);
+        (ask.patient, ask.reconcile, ask.verify) = (false, false, false);
         before = Some(done);
         attempts = Attempts::on(&dataset.table).at_most(MAX_LOST_RACES);
     }
@@ -160,12 +161,21 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     // read as records, like those of a table that is not a merge yet.
     let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
     let unread = consumed::unread(&listed, base.as_ref());
-    let elsewhere = published::elsewhere(env, dataset, record.as_ref(), &head).await?;
-    if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() {
+    let mut elsewhere = published::elsewhere(env, dataset, record.as_ref(), &head).await?;
+    let damage = match base.as_ref().filter(|base| ask.verify && base.merge.is_some()) {
+        Some(base) => verify::live(env, dataset, inbox, base).await?,
+        None => Damage::default(),
+    };
+    let (mut merges_buckets, mut unread) = (merges_buckets, unread);
+    if let Some(complete) = damage.rebuild_from.clone() {
+        (merges_buckets, unread) = (false, listed.clone());
+        elsewhere.extend(Some(complete).filter(|complete| !elsewhere.contains(complete)));
+    }
+    if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() && damage.is_none() {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;
-    if ask.patient && base.as_ref().is_some_and(waits) {
+    if ask.patient && damage.is_none() && base.as_ref().is_some_and(waits) {
         return Ok(Some(ended(Outcome::Waiting, Vec::new())));
     }
 
@@ -215,7 +225,10 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     took.merge = merged - took.load - took.read;
     // If the inbox has published more through another table, the last generation of this table lacks it. So this merge
     // goes live instead of that generation.
-    if elsewhere.is_empty() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded()) {
+    if elsewhere.is_empty()
+        && damage.is_none()
+        && publish::drift_suspected(dataset, &loaded.state.live, &loaded.recorded())
+    {
         // The table may have drifted. A merge on an older generation than the last published one would lose opt-outs.
         match publish::detect_and_repair(env, dataset).await? {
             Some(ended) if ended.outcome == Outcome::Committed => return Ok(None),

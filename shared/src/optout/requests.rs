@@ -15,7 +15,10 @@ use super::{
     options::RefreshOptions,
     report::{Views, refresh_one},
 };
-use crate::deadline;
+use crate::{
+    deadline,
+    metric::{Metric, emit},
+};
 
 /// Carries out one request, or fails when the deadline passes. Nothing is half-published then, because each refresh
 /// commits with one flip.
@@ -38,6 +41,7 @@ async fn dispatch(optout: &Optout, request: request::Optout) -> Result<Answer> {
         }
         request::Optout::One { ref dataset, reconcile } => {
             let options = RefreshOptions {
+                verify: true,
                 reconcile,
                 secrets: optout.secrets.clone(),
                 iam: optout.iam.clone(),
@@ -65,13 +69,15 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
                 }
             }
             Err(fault) => {
+                // The message ends in the dead-letter queue, but only after some time. The alarm must not wait for it.
+                emit(optout.env.clock.now(), "none", &[(Metric::RejectedRecords, 1.0)]);
                 error!(message_id = id, kind = fault.kind().as_str(), error = fault.report(), "invalid message");
                 failed.push(id);
             }
         }
     }
     for (dataset, messages) in nudged.into_values() {
-        if let Err(failure) = refresh_one(optout, dataset, &patient(), Views::IfOutdated).await {
+        if let Err(failure) = refresh_one(optout, dataset, &patient(false), Views::IfOutdated).await {
             log_failure(dataset, &failure);
             failed.extend(messages);
         }
@@ -84,7 +90,7 @@ async fn refresh_batch(optout: &Optout, config: &Config, messages: Vec<Message>)
 async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer> {
     let (mut refreshed, mut first) = (Vec::new(), None);
     for dataset in datasets {
-        match refresh_one(optout, dataset, &patient(), Views::Always).await {
+        match refresh_one(optout, dataset, &patient(true), Views::Always).await {
             Ok(answer) => refreshed.push(answer),
             Err(failure) if first.is_none() => first = Some(failure.of(&dataset.name)),
             Err(failure) => log_failure(dataset, &failure),
@@ -94,8 +100,8 @@ async fn refresh_all(optout: &Optout, datasets: Vec<&Dataset>) -> Result<Answer>
 }
 
 /// Returns the options for a refresh that respects the dataset's `min_interval`.
-fn patient() -> RefreshOptions {
-    RefreshOptions { patient: true, ..RefreshOptions::default() }
+fn patient(verify: bool) -> RefreshOptions {
+    RefreshOptions { patient: true, verify, ..RefreshOptions::default() }
 }
 
 fn log_failure(dataset: &Dataset, failure: &Error) {

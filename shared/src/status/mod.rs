@@ -1,6 +1,7 @@
 //! Reports the status of datasets to operators. Changes nothing.
 
 mod dataset;
+mod inboxes;
 mod overview;
 
 pub use dataset::{Status, status};

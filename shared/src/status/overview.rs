@@ -4,6 +4,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::inboxes;
 use crate::environment::Environment;
 use crate::publish::{Outcome, TableHead, detect_drift, drift_suspected, group};
 use turntable_core::{
@@ -29,7 +30,7 @@ pub struct Overview {
     pub outcome: Outcome,
     /// When the status was loaded.
     pub at: Timestamp,
-    /// One message per dataset that needs an operator's attention.
+    /// One message per dataset that needs an operator's attention, and one per problem with the inboxes.
     pub attention: Vec<String>,
     /// All datasets, ordered by name.
     pub datasets: Vec<DatasetSummary>,
@@ -85,7 +86,11 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         })
     });
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
-    let attention = datasets.iter().filter_map(DatasetSummary::attention).collect();
+    let mut attention: Vec<String> = datasets.iter().filter_map(DatasetSummary::attention).collect();
+    match inboxes::attention(env, config).await {
+        Ok(found) => attention.extend(found),
+        Err(error) => attention.push(format!("the inboxes can't be listed: {}", error.report())),
+    }
     Overview { outcome: Outcome::Status, at: now, attention, datasets }
 }
 

@@ -162,6 +162,7 @@ impl Lake {
             query: self.athena.clone(),
             clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
+            inboxes: Some("s3://lake/inbox".parse().unwrap()),
         };
         wired(&env, Arc::new(wire))
     }

@@ -26,12 +26,15 @@ pub fn consumed<T>(
     listed: &[(InboxObject, T)],
     read: impl IntoIterator<Item = InboxObject>,
 ) -> Vec<Consumed> {
+    let read: Vec<InboxObject> = read.into_iter().collect();
     let listed: HashSet<&InboxObject> = listed.iter().map(|(drop, _)| drop).collect();
+    // A rebuild reads drops again that were consumed before.
+    let again: HashSet<&InboxObject> = read.iter().collect();
     let mut consumed = before(base).to_vec();
     for by in &mut consumed {
-        by.drops.retain(|drop| listed.contains(drop));
+        by.drops.retain(|drop| listed.contains(drop) && !again.contains(drop));
     }
-    consumed.push(Consumed { by: next, drops: read.into_iter().collect() });
+    consumed.push(Consumed { by: next, drops: read });
     consumed.retain(|by| !by.drops.is_empty());
     consumed
 }

@@ -2,6 +2,7 @@
 //! clean run.
 
 mod archive;
+mod damage;
 mod identity;
 mod inbox;
 mod reader;

@@ -67,6 +67,7 @@ impl Lake {
             query: Arc::new(query::Memory::default()),
             clock,
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
+            inboxes: None,
         };
         Lake { catalog, objects, env, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }

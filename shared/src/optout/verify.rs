@@ -1,0 +1,86 @@
+//! Compares the objects of the live generation with its manifest. A lifecycle rule or a person may delete or add files,
+//! and Athena would return fewer or more people without an error.
+
+use tracing::{error, warn};
+use turntable_core::{
+    audit::exact_objects,
+    config::{Dataset, Inbox},
+    error::{Error, Result},
+    layout::{Generation, Location},
+    manifest::Manifest,
+};
+
+use crate::{
+    environment::Environment,
+    metric::{Metric, emit},
+    publish::{self, published},
+};
+
+/// How the objects of the live generation differ from its manifest.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// What differs: each missing, changed or unexpected object.
+    pub found: Vec<String>,
+    /// The generation to rebuild from, if files are missing or have changed: the newest complete one that was live. It
+    /// contains every drop that was archived, and the inbox still has all other drops.
+    pub rebuild_from: Option<Location>,
+}
+
+impl Damage {
+    pub fn is_none(&self) -> bool {
+        self.found.is_empty()
+    }
+}
+
+/// Looks for damage to the live generation, and reports it in the log and in a metric. Fails as `Corrupt` if files are
+/// lost and no complete generation is left to rebuild from.
+pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Manifest) -> Result<Damage> {
+    let objects = publish::objects(&env.objects, live).await?;
+    let found = exact_objects(live, &objects);
+    if found.is_empty() {
+        return Ok(Damage::default());
+    }
+    error!(dataset = dataset.name, generation = %live.generation, ?found, "the live opt-outs are damaged");
+    emit(env.clock.now(), &dataset.name, &[(Metric::DamagedLive, found.len() as f64)]);
+    let intact = live.files.iter().all(|file| {
+        objects.iter().any(|object| object.key == file.key && object.etag == file.etag && object.bytes == file.bytes)
+    });
+    if intact {
+        return Ok(Damage { found, rebuild_from: None });
+    }
+    match newest_complete(env, dataset, inbox, live.generation).await? {
+        Some(rebuild_from) => {
+            warn!(dataset = dataset.name, from = %rebuild_from, "rebuilding the live opt-outs");
+            Ok(Damage { found, rebuild_from: Some(rebuild_from) })
+        }
+        None => Err(Error::corrupt(format!(
+            "{}: files of the live generation {} are lost, and no complete generation is left to rebuild it from: \
+             protected views fail until they are restored. Restore the objects, or rebuild the table as \
+             docs/opt-outs.md describes: {}",
+            dataset.table,
+            live.generation,
+            found.join("; ")
+        ))),
+    }
+}
+
+/// Returns the newest generation that was live and whose files all exist.
+async fn newest_complete(
+    env: &Environment,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    damaged: Generation,
+) -> Result<Option<Location>> {
+    let mut once_live: Vec<Generation> =
+        publish::flips(env, dataset, None).await?.into_iter().map(|(_, flip)| flip.to).collect();
+    once_live.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.ulid));
+    once_live.dedup();
+    for generation in once_live.into_iter().filter(|generation| *generation != damaged) {
+        let location = dataset.paths.generation(&generation);
+        // A generation that sweep has deleted, or that is damaged too, is no error here.
+        if published::files(env, inbox, &location).await.is_ok() {
+            return Ok(Some(location));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,61 @@
+//! Finds what lies in the folder of all inboxes and needs an operator: objects that belong to no inbox, rejected records
+//! that nobody has acknowledged, and inboxes that are no longer configured.
+
+use std::collections::BTreeMap;
+
+use turntable_core::{
+    config::{Config, Dataset, OptoutTable},
+    error::Result,
+    layout::{Location, is_hidden},
+    optout::published,
+};
+
+use crate::environment::Environment;
+
+/// Returns one message for each problem, in no particular order. Lists the whole folder.
+pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>> {
+    let Some(folder) = &env.inboxes else { return Ok(Vec::new()) };
+    let inboxes: Vec<OptoutTable> = config.datasets().filter_map(Dataset::optouts).collect();
+    let (mut strays, mut rejected, mut retired) =
+        (BTreeMap::<String, u64>::new(), BTreeMap::<&str, u64>::new(), Vec::new());
+    for entry in env.objects.list(folder, None).await? {
+        let key = &entry.key.key;
+        let within =
+            |inbox: &&OptoutTable| inbox.inbox.bucket == entry.key.bucket && key.starts_with(&inbox.inbox.prefix);
+        let parent = key.rsplit_once('/').map_or("", |(parent, _)| parent);
+        match inboxes.iter().find(within) {
+            Some(inbox) => {
+                if key[inbox.inbox.prefix.len()..].starts_with("_rejected/") {
+                    *rejected.entry(&inbox.dataset).or_default() += 1;
+                }
+            }
+            None if entry.key
+                == published::key(&Location { bucket: entry.key.bucket.clone(), prefix: format!("{parent}/") }) =>
+            {
+                retired.push(parent.to_owned());
+            }
+            None if is_hidden(key) => {}
+            None => *strays.entry(parent.to_owned()).or_default() += 1,
+        }
+    }
+    let bucket = &folder.bucket;
+    let strays = strays.into_iter().map(|(parent, objects)| {
+        format!(
+            "s3://{bucket}/{parent}/: {objects} objects are in no inbox of datasets.toml, so nobody who opted out in them is \
+             out: move them into an inbox, or configure this inbox again"
+        )
+    });
+    let rejected = rejected.into_iter().map(|(dataset, drops)| {
+        format!(
+            "{dataset}: rejected records of {drops} drops are in _rejected/ of the inbox, so these people are not out: \
+             have them corrected and sent again, then delete the objects in _rejected/"
+        )
+    });
+    let retired = retired.into_iter().map(|parent| {
+        format!(
+            "s3://{bucket}/{parent}/ is an inbox that was published and is no longer in datasets.toml: opt-outs that are \
+             put into it have no effect"
+        )
+    });
+    Ok(strays.chain(rejected).chain(retired).collect())
+}
