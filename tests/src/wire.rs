@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use turntable::optout::view::View;
 use turntable::{
     environment::Environment,
     error::{Error, Result},
@@ -19,7 +20,6 @@ use turntable::{
     record::{EngineRun, Pending as Planned},
     table::{AuditTable, NewTable, TableChange, TableVersion},
 };
-use turntable_core::optout::view::View;
 
 /// The operation that a call performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,8 +9,10 @@ use turntable::{
     aws::{rds::Signer, s3::S3, secrets::SecretsManager},
     clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
+    consent::key::Key,
     error::{Error, Kind},
-    lambda, optout,
+    lambda,
+    optout::{self, view},
     partition::Kind as Projected,
     schema::Column,
     sources::{self, Context},
@@ -189,9 +191,33 @@ fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &
             by.flat_map(|by| &by.columns).for_each(|name| want(path.clone(), name, columns));
         }
     }
+    faults.extend(never_matching(dataset, known));
     for column in columns.iter().filter(|column| dataset.partition_by.contains(&column.name)) {
         if let Err(why) = Projected::of(&column.glue_type) {
             faults.push((at("partition_by"), format!("column {:?}: {why}", column.name)));
+        }
+    }
+    faults
+}
+
+/// Returns the key path and a message for each column of a protected table whose type can never match the inbox's key.
+fn never_matching(dataset: &Dataset, known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    let Source::Inbox(inbox) = &dataset.source else { return faults };
+    let types = inbox.types.as_ref().map(Key::glue).unwrap_or_default();
+    for protected in &dataset.protects {
+        let columns = known.get(protected.dataset.as_str()).copied().unwrap_or_default();
+        let by = protected.by.iter().filter(|by| by.optouts.dataset == dataset.name);
+        for (key, name) in by.flat_map(|by| types.iter().zip(&by.columns)) {
+            let column = columns.iter().find(|column| column.name == *name);
+            if let Some(column) = column.filter(|column| !view::can_match(&key.glue_type, &column.glue_type)) {
+                let path = format!("datasets.{}.protects.{}", dataset.name, protected.dataset);
+                let fault = format!(
+                    "column {name:?} is {}, which can't match the key {:?} ({}): nobody would be left out",
+                    column.glue_type, key.name, key.glue_type
+                );
+                faults.push((path, fault));
+            }
         }
     }
     faults

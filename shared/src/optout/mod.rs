@@ -23,3 +23,4 @@ pub use file::columns;
 pub use options::RefreshOptions;
 pub use refresh::{Refreshed, Timings, refresh};
 pub use requests::carry_out;
+pub use turntable_core::optout::view;

@@ -104,6 +104,11 @@ pub fn active(optouts: &OptoutState) -> View {
     View { name: active_name(&optouts.table), query, columns, leaves_out: Vec::new() }
 }
 
+/// Returns whether a key of an opt-out table can match a column of a protected table, by their Glue types.
+pub fn can_match(key: &str, column: &str) -> bool {
+    matches!(Kind::of(key), Some(Kind::Integer | Kind::Text)) && Kind::of(column).is_some()
+}
+
 /// Returns the view of a table with these columns, without the people who are opted out in any of the opt-out tables.
 /// Rows whose key is null stay, because they match no opt-out.
 ///
@@ -406,6 +411,7 @@ mod tests {
             ("string", "char(36)", "o.\"user_id\" = rtrim(CAST(t.\"id\" AS varchar))".to_owned()),
         ] {
             assert_eq!(of(key, column), expected, "{key} and {column}");
+            assert!(can_match(key, column));
         }
     }
 
@@ -432,6 +438,7 @@ mod tests {
             ["dmp.users has no column \"id\", which holds the key of dmp.optouts"]
         );
         for never in ["boolean", "date", "timestamp", "binary", "array<int>"] {
+            assert!(!can_match("string", never));
             assert_eq!(
                 users("string", 0, &[column("id", never)]).unwrap_err(),
                 [format!(

@@ -67,3 +67,36 @@ protects = {{ users = "user_id" }}
         assert!(tables.contains(part), "{part}\n{tables}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protected_column_that_can_never_match_the_key_is_a_fault() {
+    let server = Database::create().await;
+    let text = format!(
+        r#"[defaults]
+database = "dmp"
+location = "s3://lake/schemas"
+
+[datasets.users]
+source.postgres = {{ url = "{url}", query = "SELECT now() AS id, 1.5::float8 AS number" }}
+
+[datasets.optouts]
+source.inbox = {{ location = "s3://lake/inbox", key = ["id"], columns = {{ id = "int" }} }}
+protects = {{ users = "id" }}
+
+[datasets.withdrawn]
+source.inbox = {{ location = "s3://lake/inbox2", key = ["id"], columns = {{ id = "int" }} }}
+protects = {{ users = "number" }}
+"#,
+        url = server.url()
+    );
+    let file = File::new(&text);
+    let checked = check(&file.0).await.unwrap();
+    assert_eq!(
+        checked.faults,
+        [format!(
+            "{}:10:14: datasets.optouts.protects.users: column \"id\" is timestamp, which can't match the key \"id\" \
+             (int): nobody would be left out",
+            file.0.display()
+        )]
+    );
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_glue::types::{Column, StorageDescriptor, Table, TableInput};
 use tests::optouts::{Lake, many};
+use turntable::optout::view::View;
 use turntable::{layout::TableName, publish::Outcome};
-use turntable_core::optout::view::View;
 
 use super::reader;
 
