@@ -5,6 +5,7 @@
 //! A flip of a protected table keeps its view working at every moment. If columns go or change their types, the view
 //! first gets only what exists before and after the flip; after the flip it gets the new columns.
 
+use serde::Serialize;
 use turntable_core::{
     config::{Dataset, OptoutTable, Protected, ProtectedBy},
     error::{Error, Result},
@@ -25,6 +26,47 @@ pub struct ViewChange {
     pub view: TableName,
     /// Whether the view existed before.
     pub replaced: bool,
+}
+
+/// How a view in the catalog compares with what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewState {
+    /// The view is what it should be.
+    Kept,
+    /// The view doesn't exist.
+    Missing,
+    /// Something outside Turntable has changed the view, or it waits for the next scheduled refresh.
+    Different,
+    /// A table that the view depends on doesn't exist yet.
+    Pending,
+}
+
+/// Compares an opt-out table's view of people who are opted out with what it should be.
+pub async fn compare_active(env: &Environment, optouts: &OptoutTable) -> Result<ViewState> {
+    let stored = env.catalog.table(&view::active_name(&optouts.table)).await?;
+    let wanted = state(env, optouts).await?.map(|state| view::active(&state));
+    Ok(compared(stored.as_ref(), wanted.as_ref()))
+}
+
+/// Compares a protected table's view with what it should be. Fails as `Config` if the view can't be made.
+pub async fn compare_protected(env: &Environment, protected: &Protected) -> Result<ViewState> {
+    let name = view::protected_name(&protected.table);
+    let stored = env.catalog.table(&name).await?;
+    let (table, states) = futures::try_join!(env.catalog.table(&protected.table), states(env, protected))?;
+    let (Some(table), Some(states)) = (table, states) else { return Ok(ViewState::Pending) };
+    let view = view::protected(&protected.table, &columns(&table, None), &protections(protected, &states));
+    let view = view.map_err(|faults| Error::config(refusal(&name, &faults)))?;
+    Ok(compared(stored.as_ref(), Some(&view)))
+}
+
+fn compared(stored: Option<&TableVersion>, wanted: Option<&View>) -> ViewState {
+    match (stored, wanted) {
+        (_, None) => ViewState::Pending,
+        (None, Some(_)) => ViewState::Missing,
+        (Some(stored), Some(wanted)) if stored.view.as_ref() == Some(wanted) => ViewState::Kept,
+        (Some(_), Some(_)) => ViewState::Different,
+    }
 }
 
 /// Returns the number of files that have rows. A view fails if the opt-out table has fewer.

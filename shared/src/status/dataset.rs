@@ -5,13 +5,14 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::inbox::{self, InboxStatus};
 use crate::publish::{self, FlipReport, Outcome, detect_drift, drift_suspected};
 use crate::{
     environment::Environment,
     sweep::{self, Complete},
 };
 use turntable_core::{
-    config::Dataset,
+    config::{Dataset, Source},
     decision::Live,
     error::Result,
     layout::Generation,
@@ -31,6 +32,9 @@ pub struct Status {
     /// The newest complete generations, at most 20, newest first.
     pub generations: Vec<Known>,
     pub next_sweep: NextSweep,
+    /// The inbox and its views. `None` if the source is not an inbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<InboxStatus>,
 }
 
 /// A complete generation.
@@ -140,8 +144,12 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     let drift = drift.map(|drift| drift.told(dataset));
     let reasons = drift.iter().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
+    let inbox = match &dataset.source {
+        Source::Inbox(inbox) => Some(inbox::status(env, dataset, inbox, seen.live_manifest.as_ref()).await?),
+        _ => None,
+    };
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
-    Ok((ended, Status { hold, drift, last_flip, generations, next_sweep }))
+    Ok((ended, Status { hold, drift, last_flip, generations, next_sweep, inbox }))
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {

@@ -1,6 +1,7 @@
 //! Reports the status of datasets to operators. Changes nothing.
 
 mod dataset;
+mod inbox;
 mod inboxes;
 mod overview;
 

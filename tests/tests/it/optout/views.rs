@@ -182,3 +182,24 @@ async fn fewer_buckets_never_make_a_view_fail() {
         "the views expect fewer files before the flip"
     );
 }
+
+#[tokio::test]
+async fn status_has_a_section_for_the_inbox_and_its_views() {
+    let lake = protecting();
+    lake.drop("a.csv", format!("{}x,opted_out,2026-01-01T00:00:00Z\n", many(0..3)));
+    lake.nudge(lake.wire()).await;
+    lake.drop("b.csv", many(3..5));
+    let mut by_hand = lake.catalog.get(&name("users_protected")).unwrap();
+    by_hand.view_original_text = Some("/* Presto View: e30= */".into());
+    lake.catalog.put("dmp", turntable::aws::glue::unchanged(&by_hand));
+    let answer = lake.operator(serde_json::json!({ "dataset": "optouts", "action": "status" })).await.unwrap();
+    let inbox = &serde_json::to_value(answer).unwrap()["inbox"];
+    assert_eq!((&inbox["keys"], &inbox["unread"], &inbox["rejected"]), (&3.into(), &1.into(), &1.into()), "{inbox}");
+    assert_eq!(
+        inbox["views"],
+        serde_json::json!([
+            { "view": "dmp.optouts_active", "state": "kept" },
+            { "view": "dmp.users_protected", "state": "different" },
+        ])
+    );
+}

@@ -1,0 +1,96 @@
+//! Loads the status of one inbox.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use turntable_core::{
+    config::{Dataset, Inbox},
+    error::Result,
+    manifest::Manifest,
+    optout::{
+        consumed,
+        published::Published,
+        view::{active_name, protected_name},
+    },
+};
+use turntable_sources::inbox;
+
+use crate::{
+    environment::Environment,
+    publish::{
+        published,
+        views::{ViewState, compare_active, compare_protected},
+    },
+};
+
+/// The status of an inbox, and of the views that leave its people out.
+#[derive(Debug, Clone, Serialize)]
+pub struct InboxStatus {
+    /// The number of keys in the live table, whatever their state. `None` if live is unmanaged.
+    pub keys: Option<u64>,
+    /// The number of drops that the live table has not taken in.
+    pub unread: u64,
+    /// When the oldest of them was put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_unread: Option<Timestamp>,
+    /// When the newest drop in the inbox was put. Sweep moves old drops to the archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drop: Option<Timestamp>,
+    /// The number of drops with rejected records in `_rejected/`. They count until somebody deletes the objects.
+    pub rejected: u64,
+    /// The record of what the inbox has published. `None` before the first sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    pub views: Vec<ViewStatus>,
+}
+
+/// The state of one view.
+#[derive(Debug, Clone, Serialize)]
+pub struct ViewStatus {
+    pub view: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<ViewState>,
+    /// Why the view can't be compared or made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Loads the status of an inbox. `live` is the live generation's manifest, if it is managed.
+pub async fn status(
+    env: &Environment,
+    dataset: &Dataset,
+    inbox: &Inbox,
+    live: Option<&Manifest>,
+) -> Result<InboxStatus> {
+    let (listed, rejected, published) = futures::try_join!(
+        inbox::list(&*env.objects, &inbox.location),
+        env.objects.list(&inbox.location.folder("_rejected"), None),
+        published::read(env, inbox),
+    )?;
+    let unread = consumed::unread(&listed, live);
+    let mut views = Vec::new();
+    if let Some(optouts) = dataset.optouts() {
+        views.push(ViewStatus::of(active_name(&optouts.table).to_string(), compare_active(env, &optouts).await));
+    }
+    for protected in &dataset.protects {
+        let name = protected_name(&protected.table).to_string();
+        views.push(ViewStatus::of(name, compare_protected(env, protected).await));
+    }
+    Ok(InboxStatus {
+        keys: live.map(|live| live.rows),
+        unread: unread.len() as u64,
+        oldest_unread: unread.iter().map(|(_, entry)| entry.modified).min(),
+        last_drop: listed.iter().map(|(_, entry)| entry.modified).max(),
+        rejected: rejected.len() as u64,
+        published,
+        views,
+    })
+}
+
+impl ViewStatus {
+    fn of(view: String, state: Result<ViewState>) -> ViewStatus {
+        match state {
+            Ok(state) => ViewStatus { view, state: Some(state), error: None },
+            Err(error) => ViewStatus { view, state: None, error: Some(error.report()) },
+        }
+    }
+}
