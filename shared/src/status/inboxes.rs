@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use turntable_core::{
     config::{Config, Dataset, OptoutTable},
     error::Result,
     layout::{Location, is_hidden},
-    optout::published,
+    optout::{published, view},
 };
 
-use crate::environment::Environment;
+use crate::{environment::Environment, publish::views::compare_protected};
 
 /// Returns one message for each problem, in no particular order. Lists the whole folder.
 pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>> {
@@ -57,5 +59,30 @@ pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>
              put into it have no effect"
         )
     });
-    Ok(strays.chain(rejected).chain(retired).collect())
+    let views = stream::iter(config.datasets().map(|dataset| view_of(env, dataset)))
+        .buffered(MAX_CONCURRENT_DATASETS)
+        .try_filter_map(async |view| Ok(view))
+        .try_collect::<Vec<String>>();
+    Ok(strays.chain(rejected).chain(retired).chain(views.await?).collect())
+}
+
+/// The largest number of datasets whose views are compared at the same time.
+const MAX_CONCURRENT_DATASETS: usize = 16;
+
+/// Returns a message if the view of a protected table can't be made, or if a view is left of a table that no inbox
+/// protects any more. A view that only differs is restored within a minute.
+async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
+    if let Some(protected) = &dataset.protected {
+        let compared = compare_protected(env, protected).await;
+        return Ok(compared.err().map(|error| format!("{}: {}", dataset.name, error.report())));
+    }
+    let name = view::protected_name(&dataset.table);
+    let left = env.catalog.table(&name).await?.and_then(|table| table.view);
+    Ok(left.map(|_| {
+        format!(
+            "{}: no inbox protects the table any more, but the view {name} is still there: people who opt out from now on \
+             stay in it. Restore protects in datasets.toml, or drop the view",
+            dataset.name
+        )
+    }))
 }

@@ -84,5 +84,17 @@ async fn objects_in_no_inbox_are_redelivered_and_need_attention() {
     let about = |text: &str| attention.iter().filter(|line| line.contains(text)).count();
     assert_eq!(about("s3://lake/inbox/optout/: 1 objects are in no inbox"), 1, "{attention:?}");
     assert_eq!(about("optouts: rejected records of 1 drops"), 1, "{attention:?}");
+    assert_eq!(about("no inbox protects the table any more"), 0, "{attention:?}");
     assert_eq!(about("s3://lake/inbox/retired/ is an inbox that was published"), 1, "{attention:?}");
+}
+
+#[tokio::test]
+async fn view_that_no_inbox_keeps_any_more_needs_attention() {
+    let lake = protecting();
+    lake.schedule().await.unwrap();
+    let text = String::from_utf8(lake.get("s3://lake/datasets.toml").unwrap().to_vec()).unwrap();
+    lake.objects.put("s3://lake/datasets.toml", text.replace("protects = { users = \"id\" }\n", ""));
+    let attention = flip::status_of_all(&lake.env(lake.wire())).await.unwrap().attention;
+    let about = attention.iter().filter(|line| line.contains("no inbox protects the table any more")).count();
+    assert_eq!(about, 1, "{attention:?}");
 }
