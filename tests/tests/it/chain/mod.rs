@@ -23,6 +23,7 @@ mod operator;
 mod optout;
 mod optout_burst;
 mod optout_sources;
+mod optout_views;
 mod pages;
 mod pagila;
 mod partitions;
@@ -265,8 +266,12 @@ impl Chain {
 
     /// Runs a query on Athena, and returns its first row.
     pub async fn query(&self, sql: &str) -> Vec<Option<String>> {
-        let output = format!("s3://{}/athena/", self.scratch);
-        athena::first_row(&self.athena, &output, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+        self.try_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+    }
+
+    /// Like [`Chain::query`], but returns the error if the query fails.
+    pub async fn try_query(&self, sql: &str) -> anyhow::Result<Vec<Option<String>>> {
+        athena::first_row(&self.athena, &format!("s3://{}/athena/", self.scratch), sql).await
     }
 }
 
