@@ -54,25 +54,23 @@ pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool 
     live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
 }
 
-/// Reads the records to merge in addition to the drops: those of a live table unless its buckets are merged, those of
-/// the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
+/// Reads the records to merge in addition to the drops: all rows at `live`, if it is set because live's buckets can't be
+/// merged, those of the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,
     inbox: &Inbox,
     ask: &RefreshOptions,
     reader: &Reader,
-    live: &Live,
-    merges_buckets: bool,
+    live: Option<Location>,
     elsewhere: &[Location],
 ) -> Result<ParsedDrop> {
     let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
-    let live = live.location(&dataset.paths);
     let mut tables = Vec::new();
     for location in elsewhere {
         tables.push((location.clone(), published::files(env, inbox, location).await?));
     }
-    if let Some(location) = live.filter(|live| !merges_buckets && !elsewhere.contains(live)) {
+    if let Some(location) = live.filter(|live| !elsewhere.contains(live)) {
         let files = inbox::list(&*env.objects, &location).await?;
         tables.push((location, files));
     }

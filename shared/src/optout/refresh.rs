@@ -183,11 +183,12 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let normalize = inbox.normalize.clone();
     let reader = Reader { key: key.clone(), normalize, now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
+    let unmerged = live.location(&dataset.paths).filter(|_| !merges_buckets);
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
         inbox::read(&env.objects, &reader, unread, ask.max_records),
-        candidate::more(env, dataset, inbox, ask, &reader, &live, merges_buckets, &elsewhere),
+        candidate::more(env, dataset, inbox, ask, &reader, unmerged, &elsewhere),
     )?;
     took.read = began.elapsed() - took.load;
     let oldest = reads.iter().map(|read| read.put).min();

@@ -9,6 +9,7 @@ use turntable_core::{
     layout::{Generation, Location},
     manifest::Manifest,
 };
+use ulid::Ulid;
 
 use crate::{
     environment::Environment,
@@ -72,7 +73,7 @@ async fn newest_complete(
     damaged: Generation,
 ) -> Result<Option<Location>> {
     let mut once_live: Vec<Generation> =
-        publish::flips(env, dataset, None).await?.into_iter().map(|(_, flip)| flip.to).collect();
+        publish::flips(env, dataset, Some(Ulid::nil())).await?.into_iter().map(|(_, flip)| flip.to).collect();
     once_live.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.ulid));
     once_live.dedup();
     for generation in once_live.into_iter().filter(|generation| *generation != damaged) {

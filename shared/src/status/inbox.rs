@@ -61,9 +61,10 @@ pub async fn status(
     inbox: &Inbox,
     live: Option<&Manifest>,
 ) -> Result<InboxStatus> {
+    let rejects = inbox.location.folder("_rejected");
     let (listed, rejected, published) = futures::try_join!(
         inbox::list(&*env.objects, &inbox.location),
-        env.objects.list(&inbox.location.folder("_rejected"), None),
+        env.objects.list(&rejects, None),
         published::read(env, inbox),
     )?;
     let unread = consumed::unread(&listed, live);

@@ -239,8 +239,11 @@ mod tests {
     /// State and time in seconds since the start of 2026, by key.
     type People = BTreeMap<String, (ConsentState, i64)>;
 
-    /// Returns the records of a drop, and its rejects: the first line, the last line, and the reason.
-    fn parse(text: &str) -> Result<(People, Vec<(u64, u64, String)>)> {
+    /// The first line of a reject, its last line, and the reason.
+    type Rejected = (u64, u64, String);
+
+    /// Returns the records of a drop, and its rejects.
+    fn parse(text: &str) -> Result<(People, Vec<Rejected>)> {
         let entry = Entry {
             key: "s3://b/a.csv".parse().unwrap(),
             size: text.len() as u64,
