@@ -143,13 +143,14 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     if head.live == Live::NoTable {
         refuse_lost_table(env, dataset).await?;
     }
+    let rows = base.as_ref().map_or(0, |base| base.rows);
     let ended = |outcome, reasons| Refreshed {
         outcome,
         generation: head.live.generation(),
         drops: 0,
         applied: 0,
         rejected: 0,
-        rows: base.as_ref().map_or(0, |base| base.rows),
+        rows,
         reasons,
         left: 0,
         views_outdated: false,
@@ -157,20 +158,19 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         took: Timings::default(),
     };
     let key = candidate::key(dataset, inbox, head.table.as_ref())?;
-    // If the configuration of the key has changed, the keys in live's buckets are outdated. Then all rows of live are
-    // read as records, like those of a table that is not a merge yet.
-    let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
-    let unread = consumed::unread(&listed, base.as_ref());
-    let mut elsewhere = published::elsewhere(env, dataset, record.as_ref(), &head).await?;
     let damage = match base.as_ref().filter(|base| ask.verify && base.merge.is_some()) {
         Some(base) => verify::live(env, dataset, inbox, base).await?,
         None => Damage::default(),
     };
-    let (mut merges_buckets, mut unread) = (merges_buckets, unread);
-    if let Some(complete) = damage.rebuild_from.clone() {
-        (merges_buckets, unread) = (false, listed.clone());
-        elsewhere.extend(Some(complete).filter(|complete| !elsewhere.contains(complete)));
-    }
+    let live_files = base.as_ref().filter(|base| base.merge.is_some()).map(|base| views::files_with_rows(&base.files));
+    let live_columns = base.as_ref().map(|base| base.columns.clone());
+    // The generation that the drops are merged into. It is live, unless live is damaged.
+    let base = damage.rebuild_from.clone().or(base);
+    // If the configuration of the key has changed, the keys in the buckets are outdated. Then all rows are read as
+    // records, like those of a table that is not a merge yet.
+    let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
+    let unread = consumed::unread(&listed, base.as_ref());
+    let elsewhere = published::elsewhere(env, dataset, record.as_ref(), base.as_ref(), &head.live).await?;
     if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() && damage.is_none() {
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
@@ -183,7 +183,8 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let normalize = inbox.normalize.clone();
     let reader = Reader { key: key.clone(), normalize, now: as_of, spill: Arc::default() };
     let (found, live) = (unread.len(), head.live.clone());
-    let unmerged = live.location(&dataset.paths).filter(|_| !merges_buckets);
+    let unmerged = base.as_ref().map(|base| base.location.clone()).or_else(|| live.location(&dataset.paths));
+    let unmerged = unmerged.filter(|_| !merges_buckets);
     let unchanged = ended(Outcome::Held, Vec::new());
     let (hold, (mut changes, reads), more) = futures::try_join!(
         head.hold(env, dataset),
@@ -246,10 +247,9 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let audited = began.elapsed();
     took.audit = audited - merged;
     let rejected = reads.iter().map(|read| read.rejects.count).sum::<u64>() + more.rejects.count;
-    let files = base.as_ref().filter(|base| base.merge.is_some()).map(|base| views::files_with_rows(&base.files));
-    let fewer = files.map(|_| views::files_with_rows(&candidate.files)).filter(|now| files > Some(*now));
-    if let (Some(fewer), Some(optouts)) = (fewer, dataset.optouts()) {
-        expect_fewer_files(env, dataset, &optouts, fewer).await?;
+    let files = views::files_with_rows(&candidate.files);
+    if let Some(optouts) = dataset.optouts().filter(|_| live_files > Some(files)) {
+        expect_fewer_files(env, dataset, &optouts, files).await;
     }
     let done = Refreshed {
         outcome: Outcome::Committed,
@@ -260,8 +260,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         rows: candidate.rows,
         reasons: Vec::new(),
         left: (found - reads.len()) as u64,
-        views_outdated: files.is_none_or(|files| files != views::files_with_rows(&candidate.files))
-            || base.as_ref().is_none_or(|base| base.columns != candidate.columns),
+        views_outdated: live_files != Some(files) || live_columns.as_ref() != Some(&candidate.columns),
         lag: None,
         took,
     };

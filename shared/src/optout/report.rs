@@ -40,7 +40,17 @@ pub(super) async fn refresh_one(
     let Source::Inbox(inbox) = &dataset.source else {
         return Err(Error::input(format!("datasets.{}.source is not an inbox: invoke export instead", dataset.name)));
     };
-    let refreshed = refresh(&optout.env, dataset, inbox, ask).await?;
+    let refreshed = match refresh(&optout.env, dataset, inbox, ask).await {
+        Ok(refreshed) => refreshed,
+        Err(error) => {
+            // The views must not wait until the inbox can be refreshed again.
+            if views == Views::Always {
+                let kept = views::keep(&optout.env, dataset, false).await;
+                emit_drift(optout, dataset, &kept, false);
+            }
+            return Err(error);
+        }
+    };
     let outdated = refreshed.views_outdated;
     let is_current = matches!(refreshed.outcome, Outcome::Committed | Outcome::AlreadyLive) && refreshed.left == 0;
     let (took, lag) = (refreshed.took, refreshed.lag.map(|lag| lag.as_secs_f64()));
@@ -69,10 +79,8 @@ pub(super) async fn refresh_one(
         "refreshed"
     );
     let rejected = (answer.outcome == Outcome::Committed).then_some((Metric::RejectedRecords, answer.rejected as f64));
-    // A view that this refresh has outdated is no drift.
-    let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
-    let drifted = (drifted > 0).then_some((Metric::ViewDrift, drifted as f64));
-    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).chain(drifted).collect();
+    emit_drift(optout, dataset, &kept, outdated);
+    let metrics: Vec<_> = lag.map(|lag| (Metric::OptoutLag, lag)).into_iter().chain(rejected).collect();
     if !metrics.is_empty() {
         emit(optout.env.clock.now(), &answer.dataset, &metrics);
     }
@@ -84,4 +92,13 @@ pub(super) async fn refresh_one(
         )));
     }
     Ok(answer)
+}
+
+/// Emits how many views have drifted. A view that the refresh itself has `outdated` has not. A view that did not exist
+/// is not counted either: it may be new.
+fn emit_drift(optout: &Optout, dataset: &Dataset, kept: &Kept, outdated: bool) {
+    let drifted = kept.written.iter().filter(|view| view.replaced && !outdated).count() + kept.faults.len();
+    if drifted > 0 {
+        emit(optout.env.clock.now(), &dataset.name, &[(Metric::ViewDrift, drifted as f64)]);
+    }
 }

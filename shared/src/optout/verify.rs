@@ -6,7 +6,7 @@ use turntable_core::{
     audit::exact_objects,
     config::{Dataset, Inbox},
     error::{Error, Result},
-    layout::{Generation, Location},
+    layout::Generation,
     manifest::Manifest,
 };
 use ulid::Ulid;
@@ -22,9 +22,9 @@ use crate::{
 pub struct Damage {
     /// What differs: each missing, changed or unexpected object.
     pub found: Vec<String>,
-    /// The generation to rebuild from, if files are missing or have changed: the newest complete one that was live. It
-    /// contains every drop that was archived, and the inbox still has all other drops.
-    pub rebuild_from: Option<Location>,
+    /// The manifest of the generation to rebuild from, if files are missing or have changed: the newest complete one that
+    /// was live. It contains every drop that was archived, and the inbox still has all drops that it lacks.
+    pub rebuild_from: Option<Manifest>,
 }
 
 impl Damage {
@@ -51,7 +51,7 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
     }
     match newest_complete(env, dataset, inbox, live.generation).await? {
         Some(rebuild_from) => {
-            warn!(dataset = dataset.name, from = %rebuild_from, "rebuilding the live opt-outs");
+            warn!(dataset = dataset.name, from = %rebuild_from.generation, "rebuilding the live opt-outs");
             Ok(Damage { found, rebuild_from: Some(rebuild_from) })
         }
         None => Err(Error::corrupt(format!(
@@ -65,13 +65,13 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
     }
 }
 
-/// Returns the newest generation that was live and whose files all exist.
+/// Returns the manifest of the newest generation that was live and whose files all exist.
 async fn newest_complete(
     env: &Environment,
     dataset: &Dataset,
     inbox: &Inbox,
     damaged: Generation,
-) -> Result<Option<Location>> {
+) -> Result<Option<Manifest>> {
     let mut once_live: Vec<Generation> =
         publish::flips(env, dataset, Some(Ulid::nil())).await?.into_iter().map(|(_, flip)| flip.to).collect();
     once_live.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.ulid));
@@ -80,7 +80,7 @@ async fn newest_complete(
         let location = dataset.paths.generation(&generation);
         // A generation that sweep has deleted, or that is damaged too, is no error here.
         if published::files(env, inbox, &location).await.is_ok() {
-            return Ok(Some(location));
+            return publish::manifest(env, dataset, &generation).await;
         }
     }
     Ok(None)

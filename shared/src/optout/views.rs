@@ -4,7 +4,6 @@ use tracing::{error, info};
 use turntable_core::{
     config::{Dataset, OptoutTable},
     error::{Error, Result},
-    layout::TableName,
 };
 
 use crate::{
@@ -35,13 +34,14 @@ pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kep
 
 /// Makes each view expect at most `files` files of an opt-out table, before a flip to a generation that has fewer files
 /// than the live one. Otherwise queries would fail until the views are updated after the flip.
-pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &OptoutTable, files: u64) -> Result<()> {
-    keep_active(env, optouts, Some(files)).await?;
-    let at_most: (&TableName, u64) = (&optouts.table, files);
+///
+/// A view that can't be written is only reported: it fails until it can, but opt-outs don't wait for it.
+pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &OptoutTable, files: u64) {
+    let mut kept = Kept::default();
+    kept.add(dataset, keep_active(env, optouts, Some(files)).await);
     for protected in &dataset.protects {
-        keep_protected(env, protected, Some(at_most), None).await?;
+        kept.add(dataset, keep_protected(env, protected, Some((&optouts.table, files)), None).await);
     }
-    Ok(())
 }
 
 impl Kept {

@@ -15,7 +15,6 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
-use super::table_state::TableHead;
 use crate::environment::Environment;
 
 /// Reads an inbox's record. Returns `None` if no sweep has written one.
@@ -43,16 +42,18 @@ pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Resu
 }
 
 /// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live
-/// doesn't cover it, and live itself if it is an opt-out table under another name.
+/// doesn't cover it, and live itself if it is an opt-out table under another name. `base` is the manifest of live, or of
+/// the generation that replaces a damaged live one.
 pub async fn elsewhere(
     env: &Environment,
     dataset: &Dataset,
     record: Option<&Published>,
-    head: &TableHead,
+    base: Option<&Manifest>,
+    live: &Live,
 ) -> Result<Vec<Location>> {
-    let uncovered = record.filter(|record| !record.is_covered(&dataset.paths, head.live_manifest.as_ref()));
+    let uncovered = record.filter(|record| !record.is_covered(&dataset.paths, base));
     let mut all: Vec<Location> = uncovered.map(|record| record.location.clone()).into_iter().collect();
-    let live = merge_elsewhere(env, &head.live).await?;
+    let live = merge_elsewhere(env, live).await?;
     all.extend(live.filter(|live| !all.contains(live)));
     Ok(all)
 }

@@ -3,7 +3,7 @@
 //!
 //! An opt-out is either in the inbox or in the archive. A table that has never seen a drop reads it as long as the drop
 //! is in the inbox. It can't read archived drops, which expire. So before `sweep` archives any drop, it records the live
-//! generation, which contains all of them. A refresh of a table that doesn't [cover](covers) the record merges the
+//! generation, which contains all of them. A refresh of a table that doesn't [cover](Published::is_covered) the record merges the
 //! recorded generation first. This happens after the dataset, its table or its location was renamed, after an older
 //! `datasets.toml` was restored, and if two stacks publish the same inbox.
 

@@ -93,14 +93,26 @@ pub fn active(optouts: &OptoutState) -> View {
     let mut columns = optouts.key.clone();
     columns.extend([column(STATE, "string"), column(OCCURRED_AT, "timestamp")]);
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-    let complete = complete(optouts).map(|guard| format!(" AND {guard}")).unwrap_or_default();
-    let query = format!(
-        "SELECT {} FROM {} WHERE {} <> '{}'{complete}",
+    let mut query = format!(
+        "SELECT {} FROM {} WHERE {} <> '{}'",
         names.join(", "),
         of(&optouts.table),
         quoted(STATE),
         ConsentState::OptedIn.as_str()
     );
+    // A condition on the rows would not be evaluated if all files were gone.
+    if let Some(complete) = complete(optouts) {
+        let nulls = columns.iter().map(|column| {
+            let sql_type = sql_type(&column.glue_type).unwrap_or_else(|| "varchar".into());
+            format!("CAST(NULL AS {sql_type})")
+        });
+        let nulls: Vec<String> = nulls.collect();
+        let _ = write!(
+            query,
+            " UNION ALL SELECT {} FROM (SELECT {complete} AS complete) WHERE NOT complete",
+            nulls.join(", ")
+        );
+    }
     View { name: active_name(&optouts.table), query, columns, leaves_out: Vec::new() }
 }
 
@@ -383,7 +395,11 @@ mod tests {
         let view = users("bigint", 16, &[column("id", "bigint")]).unwrap();
         assert!(view.query.contains(&format!("WHERE {guard} AND NOT EXISTS")), "{}", view.query);
         let view = active(&optouts("optouts", "user_id bigint", 16));
-        assert!(view.query.ends_with(&format!(" AND {guard}")), "{}", view.query);
+        let checked = format!(
+            " UNION ALL SELECT CAST(NULL AS bigint), CAST(NULL AS varchar), CAST(NULL AS timestamp) FROM (SELECT {guard} AS \
+             complete) WHERE NOT complete"
+        );
+        assert!(view.query.ends_with(&checked), "{}", view.query);
     }
 
     #[test]
