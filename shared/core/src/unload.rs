@@ -35,9 +35,9 @@ pub fn sql(athena: &Athena, location: &Location) -> Result<String> {
     );
     if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::config(format!(
-            "the query has {} bytes, but the whole UNLOAD statement may have at most {MAX_STATEMENT_BYTES}: move part \
+            "the UNLOAD statement for the query has {} bytes, and Athena accepts at most {MAX_STATEMENT_BYTES}: move part \
              of the query into a view",
-            athena.query.len()
+            sql.len()
         )));
     }
     Ok(sql)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use turntable_core::error::{Error, Result};
 
 /// Returns the names in lower case, as Glue stores them. Fails with a list of all missing and duplicate names.
-/// `unnamed` returns whether the query gives no name to the column at an index, from 0.
+/// `unnamed` takes a column's 0-based index and returns true if the query does not name that column.
 pub fn lower_case(names: &[&str], unnamed: impl Fn(usize) -> bool) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut faults = Vec::new();

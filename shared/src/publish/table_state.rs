@@ -216,14 +216,15 @@ fn check_partition_keys(dataset: &Dataset, keys: &[Column]) -> Result<()> {
     if keys.iter().map(|key| &key.name).eq(&dataset.partition_by) {
         return Ok(());
     }
-    let listed = |names: Vec<&str>| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+    let keys: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    let table =
+        if keys.is_empty() { "is not partitioned".into() } else { format!("is partitioned by {}", keys.join(", ")) };
+    let wanted = dataset.partition_by.join(", ");
+    let wanted = if wanted.is_empty() { "is not set".into() } else { format!("lists {wanted}") };
     Err(Error::config(format!(
-        "{} is partitioned by {}, but datasets.{}.partition_by lists {}: a flip can't change partition keys; set \
-         partition_by to the table's keys, or give the dataset another table",
-        dataset.table,
-        listed(keys.iter().map(|key| key.name.as_str()).collect()),
-        dataset.name,
-        listed(dataset.partition_by.iter().map(String::as_str).collect()),
+        "{} {table}, but datasets.{}.partition_by {wanted}: a flip can't change partition keys; make partition_by match \
+         the table, or give the dataset another table",
+        dataset.table, dataset.name,
     )))
 }
 

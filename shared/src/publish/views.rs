@@ -243,8 +243,8 @@ async fn state(env: &Environment, optouts: &OptoutTable) -> Result<Option<Optout
     let column = |name: &String| {
         table.columns.iter().find(|column| column.name == *name).cloned().ok_or_else(|| {
             Error::config(format!(
-                "{} has no column {name:?}, the key of inbox {:?}: invoke optout for this dataset",
-                optouts.table, optouts.dataset
+                "{} has no column {name:?}, which is in the key of inbox {:?}: invoke optout for {:?}",
+                optouts.table, optouts.dataset, optouts.dataset
             ))
         })
     };

@@ -215,13 +215,13 @@ async fn other_partition_keys_than_the_tables_are_refused_before_the_work() {
             BY,
             &[][..],
             &[][..],
-            "dmp.users is partitioned by nothing, but datasets.users.partition_by lists dt, n, pref: a flip can't change partition keys",
+            "dmp.users is not partitioned, but datasets.users.partition_by lists dt, n, pref: a flip can't change partition keys",
         ),
         (
             "",
             &[("dt", "date")],
             &projected,
-            "dmp.users is partitioned by dt, but datasets.users.partition_by lists nothing",
+            "dmp.users is partitioned by dt, but datasets.users.partition_by is not set",
         ),
         (
             BY,

@@ -76,7 +76,8 @@ fn text(view: &View) -> Result<String> {
     for column in &view.columns {
         let kind = sql_type(&column.glue_type).ok_or_else(|| {
             Error::config(format!(
-                "{}: column {:?} has the type {:?}, which Athena doesn't know: change the table's column",
+                "the view {}: column {:?} has the type {:?}, which Athena doesn't support: change the column's type in the \
+                 table that the view reads",
                 view.name, column.name, column.glue_type
             ))
         })?;
@@ -140,6 +141,6 @@ mod tests {
             assert_eq!(view_of("dmp", &table), None, "{text}");
         }
         let unknown = View { columns: vec![column("id", "uniontype<int>")], ..view };
-        assert!(view_input(&unknown).unwrap_err().message().contains("which Athena doesn't know"));
+        assert!(view_input(&unknown).unwrap_err().message().contains("which Athena doesn't support"));
     }
 }

@@ -33,7 +33,7 @@ impl Source {
 pub struct Postgres {
     pub connect: Connect,
     pub query: String,
-    /// The number of connections that read at the same time, each one part of the rows. At least 1.
+    /// The number of connections that read at the same time, each reading one part of the rows. At least 1.
     pub parallel: u32,
     /// The column in the query result whose values are divided into ranges, one for each part.
     pub split_by: Option<String>,

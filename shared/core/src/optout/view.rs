@@ -47,8 +47,8 @@ pub struct Inbox {
 }
 
 impl View {
-    /// Returns the inboxes whose people `stored` leaves out and this view would return again. An inbox that was moved
-    /// has the same table, and a table that was renamed has the same inbox.
+    /// Returns the inboxes whose people `stored` leaves out but this view would show again. Two inboxes are the same if
+    /// they have the same location or the same table, so a moved inbox or a renamed table is not among them.
     pub fn lacks<'a>(&self, stored: &'a View) -> Vec<&'a Inbox> {
         let known =
             |old: &Inbox| self.leaves_out.iter().any(|new| new.location == old.location || new.table == old.table);

@@ -137,8 +137,8 @@ impl Pool {
         let longest = self.target.location.key(&folder).key.len() + part(0).len();
         if longest > MAX_KEY_BYTES {
             return Err(Error::input(format!(
-                "{}: the partition_by values make a key longer than {MAX_KEY_BYTES} bytes: shorten the values in the \
-                 source's query",
+                "{}: the partition_by values would make an S3 key longer than {MAX_KEY_BYTES} bytes, which S3 doesn't \
+                 allow: shorten the values in the source",
                 self.target.location
             )));
         }
@@ -181,8 +181,8 @@ impl Pool {
             self.partitions[at].small_files += 1;
             if self.partitions[at].small_files > MAX_SMALL_FILES {
                 return Err(Error::input(format!(
-                    "{}: the rows are so mixed that one partition would get more than {MAX_SMALL_FILES} small files: \
-                     sort them in the source's query with ORDER BY {}",
+                    "{}: the source's rows are not grouped by partition, and one partition would get more than \
+                     {MAX_SMALL_FILES} small files: sort the rows by {} (in a query: with ORDER BY)",
                     self.target.location,
                     self.names.join(", ")
                 )));

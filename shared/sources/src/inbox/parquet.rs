@@ -69,7 +69,7 @@ impl<'a> Drop<'a> {
         let mut footer = ParquetMetaDataReader::new();
         footer.try_parse_sized(tail, size).map_err(|fault| match fault {
             ParquetError::NeedMoreData(_) if tail.len() as u64 == MAX_FOOTER_BYTES => {
-                Error::input(format!("{at} has a footer larger than 2 MB: write larger row groups and fewer columns"))
+                Error::input(format!("{at} has a footer larger than 2 MB: replace the file with one that has larger row groups or fewer columns"))
             }
             fault => damaged(at, fault),
         })?;

@@ -20,7 +20,12 @@ pub fn no_answer(server: &Server, timeout: Duration) -> Error {
 
 pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     let address = server.address();
-    let config_error = |what: &str| Error::config(format!("MySQL at {address}: {what}: correct {}", server.given_by));
+    let plugin = |why: &str| {
+        Error::config(format!(
+            "MySQL at {address}: the user's authentication plugin {why}: change the user's plugin, or set another user in {}",
+            server.given_by
+        ))
+    };
     match error {
         // ER_ACCESS_DENIED_ERROR and ER_ACCESS_DENIED_NO_PASSWORD_ERROR. MariaDB doesn't give a more specific reason.
         MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
@@ -28,14 +33,14 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
             server.user(),
             server.given_by
         )),
-        MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => {
-            config_error("the server doesn't offer TLS, but ssl-mode requires it")
-        }
-        MysqlError::Driver(DriverError::UnknownAuthPlugin { name }) => {
-            config_error(&format!("the user's authentication plugin {name:?} is not supported"))
-        }
+        MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => Error::config(format!(
+            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: enable TLS on the server, or \
+                 change ssl-mode in {}",
+            server.given_by
+        )),
+        MysqlError::Driver(DriverError::UnknownAuthPlugin { name }) => plugin(&format!("{name:?} is not supported")),
         MysqlError::Driver(DriverError::CleartextPluginDisabled | DriverError::MysqlOldPasswordDisabled) => {
-            config_error("the user's authentication plugin sends the password without protection")
+            plugin("sends the password without protection")
         }
         MysqlError::Io(IoError::Tls(error)) => tls_failed(server, &error.to_string()),
         MysqlError::Io(IoError::Io(error)) => match tls_cause(&error) {

@@ -195,8 +195,10 @@ fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     match roots {
         Some(path) if path != "system" => {
             let broken = |error| {
-                Error::config(format!("ssl-ca {path:?} can't be read: name a PEM file with certificates"))
-                    .caused_by(error)
+                Error::config(format!(
+                    "ssl-ca {path:?} can't be read: set it to a PEM file with the trusted certificates"
+                ))
+                .caused_by(error)
             };
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
                 let certificate = certificate.map_err(broken)?;
@@ -216,7 +218,9 @@ fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
     }
     if found.is_empty() {
         let place = roots.unwrap_or("system");
-        return Err(Error::config(format!("ssl-ca {place:?} contains no certificate: name a PEM file that has one")));
+        return Err(Error::config(format!(
+            "ssl-ca {place:?} contains no certificate: set it to a PEM file with the trusted certificates"
+        )));
     }
     Ok(found)
 }

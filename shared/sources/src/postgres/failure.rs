@@ -40,9 +40,9 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
             server.address(),
             server.given_by
         )),
-        text if text.starts_with("invalid configuration") || text.starts_with("authentication error") => {
-            Error::config(format!("PostgreSQL at {}: {cause}: correct {}", server.address(), server.given_by))
-        }
+        text if text.starts_with("invalid configuration") || text.starts_with("authentication error") => Error::config(
+            format!("PostgreSQL at {}: {cause}: set it correctly in {}", server.address(), server.given_by),
+        ),
         _ => Error::unavailable(format!(
             "PostgreSQL at {} is not reachable ({cause}): check the address and the network path (in AWS: subnet, \
              security group); {RUN_AGAIN}",

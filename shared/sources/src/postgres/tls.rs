@@ -118,8 +118,10 @@ fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     match roots {
         Some(path) if path != "system" => {
             let broken = |error| {
-                Error::config(format!("sslrootcert {path:?} can't be read: name a PEM file with certificates"))
-                    .caused_by(error)
+                Error::config(format!(
+                    "sslrootcert {path:?} can't be read: set it to a PEM file with the trusted certificates"
+                ))
+                .caused_by(error)
             };
             for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
                 let refused = |error| {
@@ -135,7 +137,7 @@ fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     if store.is_empty() {
         let place = roots.unwrap_or("system");
         return Err(Error::config(format!(
-            "sslrootcert {place:?} contains no certificate: name a PEM file that has one"
+            "sslrootcert {place:?} contains no certificate: set it to a PEM file with the trusted certificates"
         )));
     }
     Ok(store)

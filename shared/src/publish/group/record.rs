@@ -14,9 +14,9 @@ pub async fn record(env: &Environment, dataset: &Dataset) -> Result<Option<Recor
     Ok(Some(store::read(env, group).await?.record))
 }
 
-/// Returns the dataset's generations that its group's record names or has named, so that readers may still read them.
-/// Each has the time when the record stopped naming it, or `None` if the record still does. Returns an empty map for a
-/// dataset without a group.
+/// Returns the dataset's generations that its group's record names now or has named. They are still needed, because
+/// readers may read them. The value is the time when the record stopped naming the generation, or `None` if it still
+/// names it. Returns an empty map for a dataset without a group.
 pub async fn named(env: &Environment, dataset: &Dataset) -> Result<BTreeMap<Generation, Option<Timestamp>>> {
     let record = record(env, dataset).await?;
     Ok(record.map(|record| record.named(&dataset.name, &dataset.paths)).unwrap_or_default())

@@ -154,7 +154,8 @@ impl Watch {
         self.met.died += 1;
     }
 
-    /// Checks the lake after a call by this run, according to what the call may have changed.
+    /// Checks that a call by the event `by` has broken no invariant of the lake. The kind of call decides which invariants
+    /// are checked.
     pub fn arrived(&mut self, by: &Event, call: &Call) -> Result<(), String> {
         match call.op {
             Op::Update | Op::Create => self.table_written(by),

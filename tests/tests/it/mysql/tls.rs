@@ -69,6 +69,8 @@ async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
     let address = url.split('@').nth(1).unwrap().replace("/shop", "");
     assert_eq!(
         error.message(),
-        format!("MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: correct url")
+        format!(
+            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: enable TLS on the server, or change ssl-mode in url"
+        )
     );
 }

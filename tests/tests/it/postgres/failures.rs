@@ -97,7 +97,7 @@ async fn a_refused_login_says_what_to_correct() {
     check(
         &fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await,
         Kind::Config,
-        &format!("PostgreSQL at {at}: password missing: correct url"),
+        &format!("PostgreSQL at {at}: password missing: set it correctly in url"),
     );
     check(
         &fault(&url.replace("/postgres", "/mars"), "SELECT 1 AS n").await,

@@ -86,11 +86,11 @@ async fn modes_are_those_of_libpq() {
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/no/such.pem"), encrypted).await.message(),
-        "sslrootcert \"/no/such.pem\" can't be read: name a PEM file with certificates"
+        "sslrootcert \"/no/such.pem\" can't be read: set it to a PEM file with the trusted certificates"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca&sslrootcert=/dev/null"), encrypted).await.message(),
-        "sslrootcert \"/dev/null\" contains no certificate: name a PEM file that has one"
+        "sslrootcert \"/dev/null\" contains no certificate: set it to a PEM file with the trusted certificates"
     );
     assert_eq!(
         fault(&format!("{by_name}?sslmode=verify-ca"), encrypted).await.message(),
