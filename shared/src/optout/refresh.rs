@@ -172,6 +172,10 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let unread = consumed::unread(&listed, base.as_ref());
     let elsewhere = published::elsewhere(env, dataset, record.as_ref(), base.as_ref(), &head.live).await?;
     if merges_buckets && unread.is_empty() && !ask.reconcile && elsewhere.is_empty() && damage.is_none() {
+        // An inbox that has just been moved has no record yet. Sweep writes one, but only once an hour.
+        if let (None, Some(base), true) = (&record, &base, ask.verify) {
+            published::write(env, dataset, inbox, base).await?;
+        }
         return Ok(Some(ended(Outcome::AlreadyLive, Vec::new())));
     }
     let waits = |base: &Manifest| as_of.duration_since(base.created_at) < inbox.min_interval;

@@ -134,6 +134,19 @@ async fn second_inbox_adds_people_and_can_not_be_removed_in_silence() {
 }
 
 #[tokio::test]
+async fn archived_opt_outs_follow_an_inbox_that_moves_and_then_a_renamed_table() {
+    let lake = lake();
+    archived(&lake, "optouts", "a.csv", many(0..3)).await;
+    let moved = |edit: Edit| text(edit).replace("s3://lake/inbox/optouts", "s3://lake/inbox/moved");
+    lake.objects.put("s3://lake/datasets.toml", moved(FIRST));
+    lake.schedule().await.unwrap();
+    lake.objects.put("s3://lake/datasets.toml", moved(Edit { dataset: "opt_outs", ..FIRST }));
+    lake.schedule().await.unwrap();
+    assert!(lake.catalog.get(&name("opt_outs")).is_some());
+    assert!(left_out(&lake, OUT).unwrap().is_superset(&(0..3).collect()));
+}
+
+#[tokio::test]
 async fn table_is_not_built_without_what_was_archived() {
     let lake = lake();
     archived(&lake, "optouts", "a.csv", many(0..3)).await;
