@@ -2,6 +2,7 @@
 //!
 //!     cargo run -p tests --example optout_chain -- latency   # put → first query that sees it; 1 M rows, 200 drops
 //!     cargo run -p tests --example optout_chain -- buckets   # 10,000 records, 1 or all buckets; 100 k, 1 M, 10 M rows
+//!     cargo run -p tests --example optout_chain -- guard     # what a view's count of files costs a query; 1 M rows, 1 M people
 //!     cargo run -p tests --example optout_chain -- memory    # the function's peak at 10 M rows; drops of 5 M records
 //!
 //! The environment variables ROWS and DROPS change the numbers for `latency`. The functions are built with this
@@ -30,8 +31,9 @@ async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("latency") => latency(&emulator, number("ROWS", 1_000_000), number("DROPS", 200)).await,
         Some("buckets") => buckets(&emulator).await,
+        Some("guard") => guard(&emulator, number("ROWS", 1_000_000)).await,
         Some("memory") => memory(&emulator).await,
-        _ => bail!("expected latency, buckets or memory"),
+        _ => bail!("expected latency, buckets, guard or memory"),
     }
 }
 
@@ -190,6 +192,49 @@ async fn buckets(emulator: &Emulator) -> Result<()> {
             println!("{rows:>12} {size:>8.1} {touched:>10} {all:>12.0} {merge:>10.0} {peak:>10.0}");
         }
     }
+    Ok(())
+}
+
+/// Compares queries of a protected view with the same queries without the view's count of the opt-out table's files. The
+/// two kinds take turns, so that both meet the same load.
+async fn guard(emulator: &Emulator, rows: i64) -> Result<()> {
+    const QUERIES: usize = 30;
+    let stack = deploy(emulator, "200000000006", ", buckets = 16").await?;
+    let datasets = String::from_utf8(stack.get("datasets.toml").await?.to_vec())?;
+    let users = format!(
+        "protects = {{ users = \"id\" }}\n[datasets.users]\ndatabase = \"dmp\"\nlocation = \"s3://{0}/schemas\"\n\
+         source = {{ files = {{ location = \"s3://{0}/source/users/\", columns = {{ id = \"bigint\" }} }} }}\n",
+        stack.bucket
+    );
+    stack.put("datasets.toml", format!("{datasets}{users}")).await?;
+    let ids: String = (0..rows).map(|id| format!("{}\n", id * 2)).collect();
+    stack.put("source/users/users.csv", format!("id\n{ids}")).await?;
+    stack.invoke("export", &json!({ "dataset": "users" })).await??;
+    fill(&stack, 0..rows).await?;
+    refresh(&stack).await?;
+    let plain = "SELECT count(*) FROM dmp.users t WHERE NOT EXISTS (SELECT 1 FROM dmp.optouts o WHERE o.user_id = t.id \
+                 AND o.state <> 'opted_in')";
+    let output = format!("s3://{}/athena/", stack.scratch);
+    let (mut guarded, mut unguarded) = (Vec::new(), Vec::new());
+    for _ in 0..QUERIES {
+        for (sql, took) in [("SELECT count(*) FROM dmp.users_protected", &mut guarded), (plain, &mut unguarded)] {
+            let began = Instant::now();
+            let row = athena::first_row(&stack.athena, &output, sql).await?;
+            took.push(began.elapsed().as_secs_f64());
+            if row[0].as_deref() != Some(&(rows - rows / 2).to_string()) {
+                bail!("{sql}: {row:?}");
+            }
+        }
+    }
+    let median = |all: &[f64]| {
+        let mut all = all.to_vec();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    println!("{QUERIES} queries each on {rows} rows, with {rows} people out in 16 files");
+    println!("with the count     {}", spread(guarded.clone()));
+    println!("without            {}", spread(unguarded.clone()));
+    println!("ratio of the p50   {:.2}", median(&guarded) / median(&unguarded));
     Ok(())
 }
 
