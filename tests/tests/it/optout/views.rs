@@ -203,3 +203,22 @@ async fn status_has_a_section_for_the_inbox_and_its_views() {
         ])
     );
 }
+
+#[tokio::test]
+async fn event_about_a_changed_view_restores_it_at_once() {
+    let lake = protecting();
+    lake.drop("a.csv", many(0..3));
+    lake.nudge(lake.wire()).await;
+    let right = stored(&lake, "users_protected");
+    let mut by_hand = lake.catalog.get(&name("users_protected")).unwrap();
+    by_hand.view_original_text = Some("/* Presto View: e30= */".into());
+    lake.catalog.put("dmp", turntable::aws::glue::unchanged(&by_hand));
+    let mut event: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+    event["detail"]["tableName"] = "users_protected".into();
+    let answer = lake.operator(event.clone()).await.unwrap();
+    assert!(answer.reasons[0].contains("and it was restored"), "{answer:?}");
+    assert_eq!(stored(&lake, "users_protected"), right);
+    let answer = lake.operator(event).await.unwrap();
+    assert_eq!(answer.reasons, ["the view is what it should be"]);
+}
