@@ -213,8 +213,7 @@ async fn event_about_a_changed_view_restores_it_at_once() {
     let mut by_hand = lake.catalog.get(&name("users_protected")).unwrap();
     by_hand.view_original_text = Some("/* Presto View: e30= */".into());
     lake.catalog.put("dmp", turntable::aws::glue::unchanged(&by_hand));
-    let mut event: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+    let mut event: serde_json::Value = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
     event["detail"]["tableName"] = "users_protected".into();
     let answer = lake.operator(event.clone()).await.unwrap();
     assert!(answer.reasons[0].contains("and it was restored"), "{answer:?}");
