@@ -140,8 +140,8 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         let (table, manifest) = (&dataset.table, dataset.paths.manifest(live));
         return Err(Error::corrupt(format!("{table}: the live generation {live} has no manifest: restore {manifest}")));
     }
-    if head.live == Live::NoTable {
-        refuse_lost_table(env, dataset).await?;
+    if head.live == Live::NoTable && !may_create(env, dataset).await? {
+        return Ok(None);
     }
     let rows = base.as_ref().map_or(0, |base| base.rows);
     let ended = |outcome, reasons| Refreshed {
@@ -280,19 +280,20 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     })
 }
 
-/// Returns an error if the table has existed but is missing now. A new table would lack the drops that `sweep` has
-/// archived.
-async fn refuse_lost_table(env: &Environment, dataset: &Dataset) -> Result<()> {
-    match publish::flips(env, dataset, None).await?.pop() {
-        None => Ok(()),
-        Some((_, flip)) => Err(Error::conflict(format!(
-            "{}: the table is missing, although the dataset has flipped before: create it again with the location {}, \
-             or move everything out of {} and put the archived drops back into the inbox",
-            dataset.table,
-            dataset.paths.generation(&flip.to),
-            dataset.paths.location()
-        ))),
+/// Returns whether the refresh may create the table, or `false` if another refresh has just created it. Fails if the
+/// table has existed but is missing now: a new table would lack the drops that `sweep` has archived.
+async fn may_create(env: &Environment, dataset: &Dataset) -> Result<bool> {
+    let Some((_, flip)) = publish::flips(env, dataset, None).await?.pop() else { return Ok(true) };
+    if env.catalog.table(&dataset.table).await?.is_some() {
+        return Ok(false);
     }
+    Err(Error::conflict(format!(
+        "{}: the table is missing, although the dataset has flipped before: create it again with the location {}, \
+             or move everything out of {} and put the archived drops back into the inbox",
+        dataset.table,
+        dataset.paths.generation(&flip.to),
+        dataset.paths.location()
+    )))
 }
 
 /// The maximum number of files with rejected records that are written at the same time.

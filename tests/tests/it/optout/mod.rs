@@ -333,3 +333,25 @@ async fn a_merge_is_as_of_a_time_before_its_listing() {
     let manifest = Manifest::from_json(&at, &live, &lake.get(&at.to_string()).unwrap()).unwrap();
     assert!(Some(manifest.as_of) <= *listed.lock().unwrap() && manifest.as_of < manifest.created_at, "{manifest:?}");
 }
+
+#[tokio::test]
+async fn refresh_that_finds_no_table_starts_again_if_another_one_creates_it_meanwhile() {
+    let other = Lake::default();
+    other.drop("a.csv", many(0..3));
+    other.refresh().await.unwrap();
+    let table = other.catalog.get(&other.table_name()).unwrap();
+    for at in 2..8 {
+        let lake = Lake::default();
+        lake.advance(jiff::SignedDuration::from_hours(1));
+        lake.drop("a.csv", many(0..3));
+        let (objects, catalog) = (lake.objects.clone(), lake.catalog.clone());
+        let (theirs, table) = (other.objects.clone(), table.clone());
+        let create = move || {
+            theirs.keys().iter().for_each(|key| drop(objects.put(key, theirs.body(key).unwrap())));
+            catalog.put("dmp", turntable::aws::glue::unchanged(&table));
+        };
+        let wire = Wire { meanwhile: Some((lake.calls() + at, Arc::new(create))), ..lake.wire() };
+        lake.refresh_on(wire).await.unwrap_or_else(|error| panic!("call {at}: {error}"));
+        assert_eq!(lake.table().len(), 3, "call {at}");
+    }
+}
