@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(location(foreign), None, "{foreign}");
         }
         let long = Athena { query: "x".repeat(MAX_STATEMENT_BYTES), ..athena(&[]) };
-        assert!(sql(&long, &at).unwrap_err().message().starts_with("the query has 262144 bytes"));
+        assert!(sql(&long, &at).unwrap_err().message().starts_with("the UNLOAD statement for the query has 262"));
         assert!(sql(&athena(&[]), &"s3://lake/it's".parse().unwrap()).is_err());
     }
 
