@@ -89,7 +89,8 @@ where
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
         let left = event.context.deadline.checked_sub(Clock::system().now().as_millisecond().unsigned_abs());
         let deadline = left.map(|left| Deadline::after(Duration::from_millis(left)));
-        let answer = handle(env.clone(), event.payload, deadline).await;
+        // A handler's future is large.
+        let answer = Box::pin(handle(env.clone(), event.payload, deadline)).await;
         if let Err(failure) = &answer {
             let (dataset, kind) = (failure.dataset(), failure.kind().as_str());
             error!(dataset, kind, error = failure.report(), "failed");

@@ -1,5 +1,9 @@
 //! Reproducible random numbers, and how much the exhaustive tests run.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures::FutureExt;
+
 /// Returns the whole number in an environment variable, or `None` if the variable isn't set. Panics if it isn't a
 /// number.
 pub fn variable(name: &str) -> Option<u64> {
@@ -11,6 +15,14 @@ pub fn variable(name: &str) -> Option<u64> {
 /// isn't set.
 pub fn count(name: &str, default: u64) -> u64 {
     variable(name).unwrap_or(default)
+}
+
+/// Runs the history of a seed. If it panics, prints the seed, so that the history can be repeated.
+pub async fn named<T>(seed: u64, history: impl Future<Output = T>) -> T {
+    AssertUnwindSafe(history).catch_unwind().await.unwrap_or_else(|panic| {
+        eprintln!("seed {seed}");
+        resume_unwind(panic)
+    })
 }
 
 /// SplitMix64 (Steele, Lea and Flood): the same numbers for the same seed, on every machine.

@@ -9,5 +9,5 @@ pub use turntable::optout::{Answer, Optout};
 /// Handles one invocation.
 pub async fn handle(optout: Optout, event: Value) -> Result<Answer> {
     let request = request::Optout::parse(&event)?;
-    Box::pin(optout::carry_out(&optout, request)).await
+    optout::carry_out(&optout, request).await
 }

@@ -17,7 +17,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
         deadline: None,
     };
-    let serve =
-        lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event));
-    Box::pin(serve).await
+    lambda::serve_until(optout, |optout, event, deadline| optout::handle(Optout { deadline, ..optout }, event)).await
 }

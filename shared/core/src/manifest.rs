@@ -174,6 +174,14 @@ pub struct File {
     pub etag: String,
 }
 
+impl File {
+    /// Returns whether an object is this file, unchanged since it was written. `key` is relative to the generation's
+    /// location.
+    pub fn is(&self, key: &str, bytes: u64, etag: &str) -> bool {
+        self.key == key && self.bytes == bytes && self.etag == etag
+    }
+}
+
 impl Manifest {
     /// Returns a manifest without `merge` and `group`. Every manifest is made by this function; callers then set these
     /// fields.

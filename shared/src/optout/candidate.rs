@@ -68,7 +68,7 @@ pub async fn more(
     let mut all = ParsedDrop { records: reader.spill_buffer(), rejects: Rejects::default() };
     let mut tables = Vec::new();
     for location in elsewhere {
-        tables.push((location.clone(), published::files(env, inbox, location).await?));
+        tables.push((location.clone(), published::generation(env, inbox, location).await?.1));
     }
     if let Some(location) = live.filter(|live| !elsewhere.contains(live)) {
         let files = inbox::list(&*env.objects, &location).await?;

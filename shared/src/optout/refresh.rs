@@ -100,7 +100,7 @@ pub async fn refresh(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &
         // What earlier rounds have published stays published. The error has the message redelivered for the drops that
         // are left.
         attempts.begin()?;
-        let Some(mut done) = once(env, dataset, inbox, &ask).await? else {
+        let Some(mut done) = Box::pin(once(env, dataset, inbox, &ask)).await? else {
             // A random pause keeps two refreshes that raced from racing again immediately.
             let pause = (env.clock.ulid().random() % 20) as u64 + 1;
             tokio::time::sleep(Duration::from_millis(pause * u64::from(attempts.lost() + 1))).await;
@@ -133,7 +133,7 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
     let (head, listed, record) = futures::try_join!(
         TableHead::now(env, dataset),
         inbox::list(&*env.objects, &inbox.location),
-        published::read(env, inbox),
+        published::read(env, &inbox.location),
     )?;
     let base = head.live_manifest.clone();
     if let (Live::Managed(live), None) = (&head.live, &base) {
@@ -158,14 +158,14 @@ async fn once(env: &Environment, dataset: &Dataset, inbox: &Inbox, ask: &Refresh
         took: Timings::default(),
     };
     let key = candidate::key(dataset, inbox, head.table.as_ref())?;
-    let damage = match base.as_ref().filter(|base| ask.verify && base.merge.is_some()) {
+    let mut damage = match base.as_ref().filter(|base| ask.verify && base.merge.is_some()) {
         Some(base) => verify::live(env, dataset, inbox, base).await?,
         None => Damage::default(),
     };
     let live_files = base.as_ref().filter(|base| base.merge.is_some()).map(|base| views::files_with_rows(&base.files));
     let live_columns = base.as_ref().map(|base| base.columns.clone());
     // The generation that the drops are merged into. It is live, unless live is damaged.
-    let base = damage.rebuild_from.clone().or(base);
+    let base = damage.rebuild_from.take().or(base);
     // If the configuration of the key has changed, the keys in the buckets are outdated. Then all rows are read as
     // records, like those of a table that is not a merge yet.
     let merges_buckets = base.as_ref().is_some_and(|base| candidate::has_mergeable_buckets(base, inbox, &key));
@@ -289,7 +289,7 @@ async fn may_create(env: &Environment, dataset: &Dataset) -> Result<bool> {
     }
     Err(Error::conflict(format!(
         "{}: the table is missing, although the dataset has flipped before: create it again with the location {}, \
-             or move everything out of {} and put the archived drops back into the inbox",
+         or move everything out of {} and put the archived drops back into the inbox",
         dataset.table,
         dataset.paths.generation(&flip.to),
         dataset.paths.location()

@@ -5,9 +5,9 @@ use tracing::{error, warn};
 use turntable_core::{
     audit::exact_objects,
     config::{Dataset, Inbox},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     layout::Generation,
-    manifest::Manifest,
+    manifest::{File, Manifest},
 };
 use ulid::Ulid;
 
@@ -20,7 +20,7 @@ use crate::{
 /// How the objects of the live generation differ from its manifest.
 #[derive(Debug, Default)]
 pub struct Damage {
-    /// What differs: each missing, changed or unexpected object.
+    /// Each object that is missing, has changed or is not in the manifest.
     pub found: Vec<String>,
     /// The manifest of the generation to rebuild from, if files are missing or have changed: the newest complete one that
     /// was live. It contains every drop that was archived, and the inbox still has all drops that it lacks.
@@ -43,9 +43,8 @@ pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Ma
     }
     error!(dataset = dataset.name, generation = %live.generation, ?found, "the live opt-outs are damaged");
     emit(env.clock.now(), &dataset.name, &[(Metric::DamagedLive, found.len() as f64)]);
-    let intact = live.files.iter().all(|file| {
-        objects.iter().any(|object| object.key == file.key && object.etag == file.etag && object.bytes == file.bytes)
-    });
+    let is_there = |file: &File| objects.iter().any(|object| file.is(&object.key, object.bytes, &object.etag));
+    let intact = live.files.iter().all(is_there);
     if intact {
         return Ok(Damage { found, rebuild_from: None });
     }
@@ -77,10 +76,11 @@ async fn newest_complete(
     once_live.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.ulid));
     once_live.dedup();
     for generation in once_live.into_iter().filter(|generation| *generation != damaged) {
-        let location = dataset.paths.generation(&generation);
-        // A generation that sweep has deleted, or that is damaged too, is no error here.
-        if published::files(env, inbox, &location).await.is_ok() {
-            return publish::manifest(env, dataset, &generation).await;
+        match published::generation(env, inbox, &dataset.paths.generation(&generation)).await {
+            Ok((manifest, _)) => return Ok(Some(manifest)),
+            // Sweep has deleted this generation, or it is damaged too.
+            Err(error) if error.kind() == Kind::Corrupt => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

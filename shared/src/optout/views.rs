@@ -37,10 +37,10 @@ pub async fn keep(env: &Environment, dataset: &Dataset, is_current: bool) -> Kep
 ///
 /// A view that can't be written is only reported: it fails until it can, but opt-outs don't wait for it.
 pub async fn expect_fewer_files(env: &Environment, dataset: &Dataset, optouts: &OptoutTable, files: u64) {
-    let mut kept = Kept::default();
-    kept.add(dataset, keep_active(env, optouts, Some(files)).await);
+    let (mut kept, at_most) = (Kept::default(), Some((&optouts.table, files)));
+    kept.add(dataset, keep_active(env, optouts, at_most).await);
     for protected in &dataset.protects {
-        kept.add(dataset, keep_protected(env, protected, Some((&optouts.table, files)), None).await);
+        kept.add(dataset, keep_protected(env, protected, at_most, None).await);
     }
 }
 

@@ -3,7 +3,7 @@
 use turntable_core::{
     config::Dataset,
     error::{Error, Result},
-    layout::Generation,
+    layout::{Generation, Location, TablePaths},
     manifest::Manifest,
     port::Put,
 };
@@ -29,6 +29,14 @@ pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generat
             Ok(Some(manifest))
         }
     }
+}
+
+/// Reads the manifest of the generation at a location, which may belong to any table. Returns `None` if this is not a
+/// generation's location, or if it has no manifest.
+pub(super) async fn manifest_at(env: &Environment, location: &Location) -> Result<Option<Manifest>> {
+    let Some((paths, generation)) = TablePaths::of_generation(location) else { return Ok(None) };
+    let key = paths.manifest(&generation);
+    env.objects.get(&key).await?.map(|json| Manifest::from_json(&key, &generation, &json)).transpose()
 }
 
 /// Reads the manifest of a generation that a request names. Fails as `Input` if there is none.

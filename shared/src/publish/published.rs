@@ -4,7 +4,7 @@ use turntable_core::{
     config::{Dataset, Inbox, OptoutTable, Source},
     decision::Live,
     error::{Error, Result},
-    layout::{Location, TablePaths},
+    layout::Location,
     manifest::{File, InboxObject, Manifest},
     optout::{
         consumed,
@@ -15,30 +15,28 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
+use super::manifests::manifest_at;
 use crate::environment::Environment;
 
-/// Reads an inbox's record. Returns `None` if no sweep has written one.
-pub async fn read(env: &Environment, inbox: &Inbox) -> Result<Option<Published>> {
-    let at = published::key(&inbox.location);
+/// Reads the record of the inbox at a location. Returns `None` if none has been written.
+pub async fn read(env: &Environment, inbox: &Location) -> Result<Option<Published>> {
+    let at = published::key(inbox);
     env.objects.get(&at).await?.map(|json| record::from_json(&at, &json)).transpose()
 }
 
 /// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.
 pub(super) async fn is_current(env: &Environment, optouts: &OptoutTable) -> Result<bool> {
-    let key = published::key(&optouts.inbox);
-    let (table, listed, json) = futures::try_join!(
+    let (table, listed, record) = futures::try_join!(
         env.catalog.table(&optouts.table),
         inbox::list(&*env.objects, &optouts.inbox),
-        env.objects.get(&key),
+        read(env, &optouts.inbox),
     )?;
     let location = table.and_then(|table| table.location).and_then(|location| location.parse::<Location>().ok());
-    let Live::Managed(live) = Live::of(&optouts.paths, location.as_ref()) else { return Ok(false) };
-    let at = optouts.paths.manifest(&live);
-    let Some(manifest) = env.objects.get(&at).await? else { return Ok(false) };
-    let manifest = Manifest::from_json(&at, &live, &manifest)?;
-    let record: Option<Published> = json.map(|json| record::from_json(&key, &json)).transpose()?;
-    let covered = record.is_none_or(|record| record.is_covered(&optouts.paths, Some(&manifest)));
-    Ok(covered && manifest.merge.is_some() && consumed::unread(&listed, Some(&manifest)).is_empty())
+    let location = location.filter(|location| optouts.paths.parse_generation(location).is_some());
+    let Some(location) = location else { return Ok(false) };
+    let Some(live) = manifest_at(env, &location).await? else { return Ok(false) };
+    let covered = record.is_none_or(|record| record.is_covered(&optouts.paths, Some(&live)));
+    Ok(covered && live.merge.is_some() && consumed::unread(&listed, Some(&live)).is_empty())
 }
 
 /// Returns the generations that the inbox has published and that the live generation lacks: the one on record, if live
@@ -62,16 +60,17 @@ pub async fn elsewhere(
 /// under another name or location.
 async fn merge_elsewhere(env: &Environment, live: &Live) -> Result<Option<Location>> {
     let Live::Unmanaged(location) = live else { return Ok(None) };
-    let Some((paths, generation)) = TablePaths::of_generation(location) else { return Ok(None) };
-    let at = paths.manifest(&generation);
-    let Some(json) = env.objects.get(&at).await? else { return Ok(None) };
-    let manifest = Manifest::from_json(&at, &generation, &json)?;
-    Ok(manifest.merge.is_some().then(|| location.clone()))
+    let manifest = manifest_at(env, location).await?;
+    Ok(manifest.and_then(|manifest| manifest.merge).map(|_| location.clone()))
 }
 
-/// Lists the files of a generation that the inbox has published. Fails as `Corrupt` unless all of them exist: a table
-/// without them would lack archived opt-outs.
-pub async fn files(env: &Environment, inbox: &Inbox, location: &Location) -> Result<Vec<(InboxObject, Entry)>> {
+/// Returns the manifest and the files of a generation that the inbox has published. Fails as `Corrupt` unless all files
+/// exist: a table without them would lack archived opt-outs.
+pub async fn generation(
+    env: &Environment,
+    inbox: &Inbox,
+    location: &Location,
+) -> Result<(Manifest, Vec<(InboxObject, Entry)>)> {
     let lost = |what: String| {
         Error::corrupt(format!(
             "{}: the opt-outs of this inbox that were archived are in {location}, but {what}: restore it, or copy the \
@@ -80,18 +79,14 @@ pub async fn files(env: &Environment, inbox: &Inbox, location: &Location) -> Res
             published::key(&inbox.location)
         ))
     };
-    let (paths, generation) =
-        TablePaths::of_generation(location).ok_or_else(|| lost("this is not the location of a generation".into()))?;
-    let at = paths.manifest(&generation);
-    let (json, listed) = futures::try_join!(env.objects.get(&at), inbox::list(&*env.objects, location))?;
-    let manifest = Manifest::from_json(&at, &generation, &json.ok_or_else(|| lost(format!("{at} is missing")))?)?;
-    let of = |(object, entry): &(InboxObject, Entry), file: &File| {
-        object.key == file.key && object.etag == file.etag && entry.size == file.bytes
-    };
+    let (manifest, mut listed) = futures::try_join!(manifest_at(env, location), inbox::list(&*env.objects, location))?;
+    let manifest = manifest.ok_or_else(|| lost("this generation has no manifest".into()))?;
+    let of = |(object, entry): &(InboxObject, Entry), file: &File| file.is(&object.key, entry.size, &object.etag);
     if let Some(file) = manifest.files.iter().find(|file| !listed.iter().any(|found| of(found, file))) {
         return Err(lost(format!("its file {} is missing or has changed", file.key)));
     }
-    Ok(listed.into_iter().filter(|found| manifest.files.iter().any(|file| of(found, file))).collect())
+    listed.retain(|found| manifest.files.iter().any(|file| of(found, file)));
+    Ok((manifest, listed))
 }
 
 /// Returns why a repair must not make `target` live: the inbox has published opt-outs that `target` lacks, or live is
@@ -103,7 +98,7 @@ pub(super) async fn against(
     target: &Manifest,
 ) -> Result<Option<String>> {
     let Source::Inbox(inbox) = &dataset.source else { return Ok(None) };
-    let record = read(env, inbox).await?.filter(|record| !record.is_covered(&dataset.paths, Some(target)));
+    let record = read(env, &inbox.location).await?.filter(|record| !record.is_covered(&dataset.paths, Some(target)));
     let location = match record {
         Some(record) => Some(record.location),
         None => merge_elsewhere(env, live).await?,
@@ -134,7 +129,7 @@ pub async fn write(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &M
     let Some(entry) = env.objects.head(&at).await? else {
         return Ok(env.objects.put_new(&at, body.into()).await? == Put::Created);
     };
-    let Some(recorded) = read(env, inbox).await? else { return Ok(false) };
+    let Some(recorded) = read(env, &inbox.location).await? else { return Ok(false) };
     if recorded.location == next.location {
         return Ok(true);
     }

@@ -10,14 +10,14 @@ use turntable_core::{
     config::{Dataset, OptoutTable, Protected, ProtectedBy},
     error::{Error, Result},
     layout::{Location, TableName, TablePaths},
-    manifest::{File, Manifest},
+    manifest::File,
     optout::view::{self, OptoutState, Protection, View},
     port::Update,
     schema::Column,
     table::{NextTable, TableVersion, VIEW},
 };
 
-use super::{attempts::Attempts, published};
+use super::{attempts::Attempts, manifests::manifest_at, published};
 use crate::environment::Environment;
 
 /// A view that was written.
@@ -45,19 +45,13 @@ pub enum ViewState {
 /// Compares an opt-out table's view of people who are opted out with what it should be.
 pub async fn compare_active(env: &Environment, optouts: &OptoutTable) -> Result<ViewState> {
     let stored = env.catalog.table(&view::active_name(&optouts.table)).await?;
-    let wanted = state(env, optouts).await?.map(|state| view::active(&state));
-    Ok(compared(stored.as_ref(), wanted.as_ref()))
+    Ok(compared(stored.as_ref(), active(env, optouts, None).await?.as_ref()))
 }
 
 /// Compares a protected table's view with what it should be. Fails as `Config` if the view can't be made.
-pub async fn compare_protected(env: &Environment, protected: &Protected) -> Result<ViewState> {
-    let name = view::protected_name(&protected.table);
-    let stored = env.catalog.table(&name).await?;
-    let (table, states) = futures::try_join!(env.catalog.table(&protected.table), states(env, protected))?;
-    let (Some(table), Some(states)) = (table, states) else { return Ok(ViewState::Pending) };
-    let view = view::protected(&protected.table, &columns(&table, None), &protections(protected, &states));
-    let view = view.map_err(|faults| Error::config(refusal(&name, &faults)))?;
-    Ok(compared(stored.as_ref(), Some(&view)))
+pub async fn compare_protected(env: &Environment, of: &Protected) -> Result<ViewState> {
+    let stored = env.catalog.table(&view::protected_name(&of.table)).await?;
+    Ok(compared(stored.as_ref(), protected(env, of, None).await?.as_ref()))
 }
 
 fn compared(stored: Option<&TableVersion>, wanted: Option<&View>) -> ViewState {
@@ -74,29 +68,17 @@ pub fn files_with_rows(files: &[File]) -> u64 {
     files.iter().filter(|file| file.rows > 0).count() as u64
 }
 
+/// A limit on the number of files that views expect of an opt-out table, for a flip to a generation with fewer files.
+pub type AtMost<'a> = Option<(&'a TableName, u64)>;
+
 /// Makes an opt-out table's view of people who are opted out what it should be. Returns the change, or `None` if the
 /// view was right already or the table doesn't exist yet.
-///
-/// `at_most` limits the number of files that the view expects, for a flip to a generation with fewer files.
-pub async fn keep_active(env: &Environment, optouts: &OptoutTable, at_most: Option<u64>) -> Result<Option<ViewChange>> {
-    let name = view::active_name(&optouts.table);
-    let mut attempts = Attempts::on(&name);
-    loop {
-        attempts.begin()?;
-        let stored = env.catalog.table(&name).await?;
-        let Some(mut state) = state(env, optouts).await? else { return Ok(None) };
-        state.files = state.files.min(at_most.unwrap_or(u64::MAX));
-        match put(env, &view::active(&state), stored.as_ref()).await? {
-            Written::Unchanged => return Ok(None),
-            Written::Done => return Ok(Some(ViewChange { view: name, replaced: stored.is_some() })),
-            Written::LostRace => {}
-        }
-    }
+pub async fn keep_active(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<ViewChange>> {
+    keep(env, Wanted::Active { optouts, at_most }).await
 }
 
 /// Makes a protected table's view what it should be. Returns the change, or `None` if the view was right already, or if
-/// the table or one of its opt-out tables doesn't exist yet. `at_most` limits the number of files that the view expects
-/// of one opt-out table, as in [`keep_active`].
+/// the table or one of its opt-out tables doesn't exist yet.
 ///
 /// The view is not moved to an opt-out table that may lack what the inbox has published, such as a table that has just
 /// been renamed. `current` is an opt-out table that has just taken in everything.
@@ -104,33 +86,76 @@ pub async fn keep_active(env: &Environment, optouts: &OptoutTable, at_most: Opti
 /// Fails as `Config` if the view can't be made, or if a table has the view's name.
 pub async fn keep_protected(
     env: &Environment,
-    protected: &Protected,
-    at_most: Option<(&TableName, u64)>,
+    of: &Protected,
+    at_most: AtMost<'_>,
     current: Option<&TableName>,
 ) -> Result<Option<ViewChange>> {
-    let name = view::protected_name(&protected.table);
+    keep(env, Wanted::Protected { of, at_most, current }).await
+}
+
+/// A view to write.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Active {
+        optouts: &'a OptoutTable,
+        at_most: AtMost<'a>,
+    },
+    Protected {
+        of: &'a Protected,
+        at_most: AtMost<'a>,
+        current: Option<&'a TableName>,
+    },
+    /// The view of a protected table that works both before and after a flip.
+    Bridging {
+        of: &'a Protected,
+        before: &'a [Column],
+        after: &'a [Column],
+    },
+}
+
+impl Wanted<'_> {
+    fn name(&self) -> TableName {
+        match self {
+            Wanted::Active { optouts, .. } => view::active_name(&optouts.table),
+            Wanted::Protected { of, .. } | Wanted::Bridging { of, .. } => view::protected_name(&of.table),
+        }
+    }
+
+    /// Returns what the view should be, or `None` to leave the stored view as it is.
+    async fn view(&self, env: &Environment, stored: Option<&TableVersion>) -> Result<Option<View>> {
+        match *self {
+            Wanted::Active { optouts, at_most } => active(env, optouts, at_most).await,
+            Wanted::Protected { of, at_most, current } => {
+                let Some(view) = protected(env, of, at_most).await? else { return Ok(None) };
+                let stored = stored.and_then(|stored| stored.view.as_ref());
+                match (behind(env, of, stored, current).await?, stored) {
+                    (None, _) => Ok(Some(view)),
+                    (Some(_), Some(_)) => Ok(None),
+                    (Some(behind), None) => Err(Error::conflict(format!(
+                        "{} is not written before {} has taken in everything from {}: invoke optout for {:?}",
+                        view.name, behind.table, behind.inbox, behind.dataset
+                    ))),
+                }
+            }
+            Wanted::Bridging { .. } if stored.is_none() => Ok(None),
+            Wanted::Bridging { of, before, after } => {
+                let Some(states) = states(env, of, None).await? else { return Ok(None) };
+                let view = view::bridging(&of.table, before, after, &protections(of, &states));
+                view.map_err(|faults| Error::config(refusal(of, &faults)))
+            }
+        }
+    }
+}
+
+/// Writes a view unless it is right already, and starts again if another writer was first. Reads the stored view before
+/// everything that the view depends on.
+async fn keep(env: &Environment, wanted: Wanted<'_>) -> Result<Option<ViewChange>> {
+    let name = wanted.name();
     let mut attempts = Attempts::on(&name);
     loop {
         attempts.begin()?;
         let stored = env.catalog.table(&name).await?;
-        let Some(table) = env.catalog.table(&protected.table).await? else { return Ok(None) };
-        let Some(mut states) = states(env, protected).await? else { return Ok(None) };
-        for state in states.iter_mut().filter(|state| at_most.is_some_and(|(table, _)| *table == state.table)) {
-            state.files = state.files.min(at_most.map_or(u64::MAX, |(_, files)| files));
-        }
-        let view = view::protected(&protected.table, &columns(&table, None), &protections(protected, &states));
-        let view = view.map_err(|faults| Error::config(refusal(&name, &faults)))?;
-        if let Some(behind) = behind(env, protected, stored.as_ref(), current).await? {
-            match stored.as_ref().and_then(|stored| stored.view.as_ref()) {
-                Some(_) => return Ok(None),
-                None => {
-                    return Err(Error::conflict(format!(
-                        "{name} is not written before {} has taken in everything from {}: invoke optout for {:?}",
-                        behind.table, behind.inbox, behind.dataset
-                    )));
-                }
-            }
-        }
+        let Some(view) = wanted.view(env, stored.as_ref()).await? else { return Ok(None) };
         match put(env, &view, stored.as_ref()).await? {
             Written::Unchanged => return Ok(None),
             Written::Done => return Ok(Some(ViewChange { view: name, replaced: stored.is_some() })),
@@ -139,14 +164,28 @@ pub async fn keep_protected(
     }
 }
 
+/// Returns what an opt-out table's view of people who are opted out should be, or `None` if the table doesn't exist yet.
+async fn active(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<View>> {
+    Ok(state(env, optouts, at_most).await?.map(|state| view::active(&state)))
+}
+
+/// Returns what a protected table's view should be, or `None` if the table or one of its opt-out tables doesn't exist
+/// yet.
+async fn protected(env: &Environment, of: &Protected, at_most: AtMost<'_>) -> Result<Option<View>> {
+    let (table, states) = futures::try_join!(env.catalog.table(&of.table), states(env, of, at_most))?;
+    let (Some(table), Some(states)) = (table, states) else { return Ok(None) };
+    let view = view::protected(&of.table, &columns(&table, None), &protections(of, &states));
+    view.map(Some).map_err(|faults| Error::config(refusal(of, &faults)))
+}
+
 /// Returns an opt-out table that the stored view doesn't use yet and that may lack what its inbox has published.
 async fn behind<'a>(
     env: &Environment,
     protected: &'a Protected,
-    stored: Option<&TableVersion>,
+    stored: Option<&View>,
     current: Option<&TableName>,
 ) -> Result<Option<&'a OptoutTable>> {
-    let used = stored.and_then(|stored| stored.view.as_ref()).map_or(&[][..], |view| &view.leaves_out);
+    let used = stored.map_or(&[][..], |view| &view.leaves_out);
     for ProtectedBy { optouts, .. } in &protected.by {
         let name = optouts.table.to_string();
         let known = used.iter().any(|inbox| inbox.location == optouts.inbox && inbox.table == name);
@@ -160,7 +199,7 @@ async fn behind<'a>(
 /// Returns why a flip to `next` would break the view of a protected table.
 pub(super) async fn against(env: &Environment, dataset: &Dataset, next: &NextTable) -> Result<Vec<String>> {
     let Some(protected) = &dataset.protected else { return Ok(Vec::new()) };
-    let Some(states) = states(env, protected).await? else { return Ok(Vec::new()) };
+    let Some(states) = states(env, protected, None).await? else { return Ok(Vec::new()) };
     let columns = match next {
         NextTable::Update { table, change } => columns(table, change.columns.as_deref()),
         NextTable::Create(new) => {
@@ -168,9 +207,8 @@ pub(super) async fn against(env: &Environment, dataset: &Dataset, next: &NextTab
             new.columns.iter().cloned().chain(keys).collect()
         }
     };
-    let name = view::protected_name(&protected.table);
     let view = view::protected(&protected.table, &columns, &protections(protected, &states));
-    Ok(view.err().map(|faults| refusal(&name, &faults)).into_iter().collect())
+    Ok(view.err().map(|faults| refusal(protected, &faults)).into_iter().collect())
 }
 
 /// Makes the view of a protected table work both before and after a flip to `next`. Does nothing if it does already, or
@@ -181,18 +219,7 @@ pub(super) async fn before(env: &Environment, dataset: &Dataset, next: &NextTabl
     if old == new {
         return Ok(());
     }
-    let name = view::protected_name(&protected.table);
-    let mut attempts = Attempts::on(&name);
-    loop {
-        attempts.begin()?;
-        let Some(stored) = env.catalog.table(&name).await? else { return Ok(()) };
-        let Some(states) = states(env, protected).await? else { return Ok(()) };
-        let view = view::bridging(&protected.table, &old, &new, &protections(protected, &states));
-        let Some(view) = view.map_err(|faults| Error::config(refusal(&name, &faults)))? else { return Ok(()) };
-        if put(env, &view, Some(&stored)).await? != Written::LostRace {
-            return Ok(());
-        }
-    }
+    keep(env, Wanted::Bridging { of: protected, before: &old, after: &new }).await.map(drop)
 }
 
 /// Makes the view of a protected table what it should be after a flip. Returns a message if that fails, because the
@@ -213,8 +240,8 @@ pub(super) async fn after(env: &Environment, dataset: &Dataset) -> Option<String
     }
 }
 
-fn refusal(view: &TableName, faults: &[String]) -> String {
-    format!("the view {view} can't be made: {}", faults.join("; "))
+fn refusal(protected: &Protected, faults: &[String]) -> String {
+    format!("the view {} can't be made: {}", view::protected_name(&protected.table), faults.join("; "))
 }
 
 /// Returns the columns of a table, with the partition keys, if it had these other columns.
@@ -228,17 +255,17 @@ fn protections<'a>(protected: &'a Protected, states: &'a [OptoutState]) -> Vec<P
 }
 
 /// Loads the state of all opt-out tables that protect a table, or `None` if one of them doesn't exist yet.
-async fn states(env: &Environment, protected: &Protected) -> Result<Option<Vec<OptoutState>>> {
+async fn states(env: &Environment, protected: &Protected, at_most: AtMost<'_>) -> Result<Option<Vec<OptoutState>>> {
     let mut all = Vec::new();
     for by in &protected.by {
-        let Some(state) = state(env, &by.optouts).await? else { return Ok(None) };
+        let Some(state) = state(env, &by.optouts, at_most).await? else { return Ok(None) };
         all.push(state);
     }
     Ok(Some(all))
 }
 
 /// Loads the state of an opt-out table, or `None` if the table doesn't exist yet.
-async fn state(env: &Environment, optouts: &OptoutTable) -> Result<Option<OptoutState>> {
+async fn state(env: &Environment, optouts: &OptoutTable, at_most: AtMost<'_>) -> Result<Option<OptoutState>> {
     let Some(table) = env.catalog.table(&optouts.table).await? else { return Ok(None) };
     let column = |name: &String| {
         table.columns.iter().find(|column| column.name == *name).cloned().ok_or_else(|| {
@@ -251,15 +278,16 @@ async fn state(env: &Environment, optouts: &OptoutTable) -> Result<Option<Optout
     let key = optouts.key.iter().map(column).collect::<Result<_>>()?;
     let location = table.location.as_deref().and_then(|location| location.parse::<Location>().ok());
     // Live may be a generation of another name, while the names in datasets.toml change.
-    let files = match location.as_ref().and_then(TablePaths::of_generation) {
-        Some((paths, generation)) => {
-            let at = paths.manifest(&generation);
-            let json = env.objects.get(&at).await?;
-            let json = json.ok_or_else(|| Error::corrupt(format!("{at} is missing: it describes live opt-outs")))?;
-            files_with_rows(&Manifest::from_json(&at, &generation, &json)?.files)
+    let files = match location.filter(|location| TablePaths::of_generation(location).is_some()) {
+        Some(location) => {
+            let lost =
+                || Error::corrupt(format!("{location} holds live opt-outs, but its manifest is missing: restore it"));
+            files_with_rows(&manifest_at(env, &location).await?.ok_or_else(lost)?.files)
         }
         None => 0,
     };
+    let most = at_most.filter(|(table, _)| **table == optouts.table).map_or(u64::MAX, |(_, files)| files);
+    let files = files.min(most);
     let (inbox, table) = (optouts.inbox.clone(), optouts.table.clone());
     Ok(Some(OptoutState { inbox, table, key, normalize: optouts.normalize.clone(), files }))
 }

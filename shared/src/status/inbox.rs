@@ -65,7 +65,7 @@ pub async fn status(
     let (listed, rejected, published) = futures::try_join!(
         inbox::list(&*env.objects, &inbox.location),
         env.objects.list(&rejects, None),
-        published::read(env, inbox),
+        published::read(env, &inbox.location),
     )?;
     let unread = consumed::unread(&listed, live);
     let mut views = Vec::new();

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use turntable_core::{
     config::{Config, Dataset, OptoutTable},
     error::Result,
-    layout::{Location, is_hidden},
+    layout::is_hidden,
     optout::{published, view},
 };
 
@@ -24,20 +24,17 @@ pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>
         let key = &entry.key.key;
         let within =
             |inbox: &&OptoutTable| inbox.inbox.bucket == entry.key.bucket && key.starts_with(&inbox.inbox.prefix);
-        let parent = key.rsplit_once('/').map_or("", |(parent, _)| parent);
         match inboxes.iter().find(within) {
             Some(inbox) => {
                 if key[inbox.inbox.prefix.len()..].starts_with("_rejected/") {
                     *rejected.entry(&inbox.dataset).or_default() += 1;
                 }
             }
-            None if entry.key
-                == published::key(&Location { bucket: entry.key.bucket.clone(), prefix: format!("{parent}/") }) =>
-            {
-                retired.push(parent.to_owned());
+            None if is_hidden(key) => retired.extend(published::parse_key(&entry.key)),
+            None => {
+                let parent = key.rsplit_once('/').map_or("", |(parent, _)| parent);
+                *strays.entry(parent.to_owned()).or_default() += 1;
             }
-            None if is_hidden(key) => {}
-            None => *strays.entry(parent.to_owned()).or_default() += 1,
         }
     }
     let bucket = &folder.bucket;
@@ -53,9 +50,9 @@ pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>
              have them corrected and sent again, then delete the objects in _rejected/"
         )
     });
-    let retired = retired.into_iter().map(|parent| {
+    let retired = retired.into_iter().map(|inbox| {
         format!(
-            "s3://{bucket}/{parent}/ is an inbox that was published and is no longer in datasets.toml: opt-outs that are \
+            "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are \
              put into it have no effect"
         )
     });

@@ -18,9 +18,9 @@ use turntable_core::{
 
 /// The largest number of datasets that are loaded concurrently.
 ///
-/// Loading one takes about six requests: for the table, the live generation's manifest, the hold, the list of flip
-/// records since the live generation, the last flip record, and the list of manifests. A member of a group takes two
-/// more, for the group's record.
+/// Loading one takes about seven requests: for the table, its view, the live generation's manifest, the hold, the list
+/// of flip records since the live generation, the last flip record, and the list of manifests. A member of a group takes
+/// two more, for the group's record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
 /// The status of all datasets.

@@ -219,9 +219,13 @@ impl Lake {
     }
 
     pub async fn sweep_on(&self, wire: Wire, dry_run: bool) -> Result<Swept> {
+        self.sweep_of("optouts", wire, dry_run).await
+    }
+
+    pub async fn sweep_of(&self, dataset: &str, wire: Wire, dry_run: bool) -> Result<Swept> {
         let sweep =
             sweep::Sweep { env: self.env(wire), queue: Arc::<Sent>::default(), limits: sweep::Limits::default() };
-        sweep::handle(sweep, json!({ "dataset": "optouts", "dry_run": dry_run })).await
+        sweep::handle(sweep, json!({ "dataset": dataset, "dry_run": dry_run })).await
     }
 
     pub async fn sweep(&self) -> Swept {

@@ -71,8 +71,8 @@ impl Config {
 
     /// Returns the protected table whose view has this name, if any.
     pub fn protected_by_view(&self, view: &TableName) -> Option<&Protected> {
-        let all = self.datasets.values().filter_map(|dataset| dataset.protected.as_ref());
-        all.into_iter().find(|protected| view::protected_name(&protected.table) == *view)
+        let mut all = self.datasets.values().filter_map(|dataset| dataset.protected.as_ref());
+        all.find(|protected| view::protected_name(&protected.table) == *view)
     }
 
     /// Returns the opt-out table whose view of people who are opted out has this name, if any.

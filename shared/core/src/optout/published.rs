@@ -28,9 +28,17 @@ pub struct Published {
     pub at: Timestamp,
 }
 
+const NAME: &str = "_published.json";
+
 /// Returns the key of an inbox's record.
 pub fn key(inbox: &Location) -> Key {
-    inbox.key("_published.json")
+    inbox.key(NAME)
+}
+
+/// Returns the inbox whose record has this key, or `None` if this isn't a record's key.
+pub fn parse_key(key: &Key) -> Option<Location> {
+    let prefix = key.key.strip_suffix(NAME).filter(|prefix| prefix.ends_with('/'))?;
+    Some(Location { bucket: key.bucket.clone(), prefix: prefix.into() })
 }
 
 impl Published {
@@ -69,6 +77,9 @@ mod tests {
             rows: 1,
             at: Timestamp::UNIX_EPOCH,
         };
+        let inbox: Location = "s3://lake/inbox/optouts".parse().unwrap();
+        assert_eq!(parse_key(&key(&inbox)), Some(inbox.clone()));
+        assert_eq!(parse_key(&inbox.key("not_published.json")), None);
         let own = record(live.location.clone());
         assert!(own.is_of(&paths) && own.is_covered(&paths, Some(&live)));
         assert!(!own.is_covered(&paths, None));

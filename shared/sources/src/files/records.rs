@@ -34,7 +34,7 @@ pub struct Records<R> {
     line: u64,
 }
 
-/// What is known about the next record before it is taken.
+/// Describes the next record without consuming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ahead {
     /// The record's first line in the decompressed text, from 1.

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tests::optouts::{Lake, many};
+use tests::{
+    optouts::{Lake, many},
+    random::{Random, count, named},
+};
 use turntable::error::Kind;
 
 use super::{
@@ -55,11 +58,8 @@ fn edit(lake: &Lake, edit: Edit) {
 }
 
 async fn sweep(lake: &Lake, dataset: &str) {
-    let limits = sweep::Limits::default();
-    let sweep =
-        sweep::Sweep { env: lake.env(lake.wire()), queue: std::sync::Arc::<tests::rig::Sent>::default(), limits };
     // A table that can't be swept now is swept later.
-    let _ = sweep::handle(sweep, json!({ "dataset": dataset })).await;
+    let _ = lake.sweep_of(dataset, lake.wire(), false).await;
 }
 
 /// Publishes and archives a drop: afterwards only the table has its people.
@@ -162,15 +162,6 @@ async fn table_is_not_built_without_what_was_archived() {
     assert!(left_out(&lake, OUT).is_err(), "the old view fails, because its table has lost its files");
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
 /// What the application has said about each person: when, in minutes, and whether the person is out.
 #[derive(Debug, Clone, Default)]
 struct Said(BTreeMap<i64, (u64, bool)>);
@@ -190,7 +181,7 @@ struct Met {
 /// Runs one random history. After each step, whoever was out by an acknowledged drop, and about whom nothing was said
 /// since, is left out by the view, or a query of the view fails.
 async fn history(seed: u64, met: &mut Met) {
-    let mut random = Random(seed.wrapping_mul(2) + 1);
+    let mut random = Random::new(seed);
     let lake = lake();
     lake.schedule().await.unwrap();
     let (mut now, mut acknowledged) = (Said::default(), Said::default());
@@ -277,14 +268,10 @@ async fn history(seed: u64, met: &mut Met) {
 
 #[tokio::test]
 async fn nobody_comes_back_through_random_edits_losses_and_crashes() {
-    let histories = tests::random::count("TURNTABLE_IDENTITY_HISTORIES", 300);
+    let histories = count("TURNTABLE_IDENTITY_HISTORIES", 300);
     let mut met = Met::default();
     for seed in 0..histories {
-        let history = std::panic::AssertUnwindSafe(history(seed, &mut met));
-        if let Err(panic) = futures::FutureExt::catch_unwind(history).await {
-            eprintln!("seed {seed}");
-            std::panic::resume_unwind(panic);
-        }
+        named(seed, history(seed, &mut met)).await;
     }
     eprintln!("{met:?}");
     let Met { archived, edits, failed_closed, crashes, lost, by_hand, checked } = met;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tests::random::{Random, count};
+use tests::random::{Random, count, named};
 use turntable::{
     config::Retain,
     decision::Live,
@@ -258,11 +258,7 @@ fn histories() -> u64 {
 async fn nothing_is_lost_and_nothing_is_left_over() {
     let mut met = Met::default();
     for seed in 0..histories() {
-        let history = std::panic::AssertUnwindSafe(history(seed, &mut met));
-        if let Err(panic) = futures::FutureExt::catch_unwind(history).await {
-            eprintln!("seed {seed}");
-            std::panic::resume_unwind(panic);
-        }
+        named(seed, history(seed, &mut met)).await;
     }
     eprintln!("{met:?}");
     let Met { deleted, killed, rollbacks, lost, skipped, by_max_age, queries } = met;
