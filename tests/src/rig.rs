@@ -9,10 +9,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use aws_sdk_glue::types::TableInput;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use turntable::{
-    answer::Flipped,
+    answer::{Flipped, Swept},
+    aws,
     clock::Clock,
     config::Place,
     deadline::Deadline,
@@ -235,6 +237,36 @@ impl Rig {
 
     pub async fn deliver(&self, generation: &Generation) -> Result<Flipped> {
         flip::handle(self.env(), self.event(generation)).await
+    }
+
+    /// Delivers Glue's event, which follows every change to the table, whoever makes it.
+    pub async fn deliver_change(&self) -> Result<Flipped> {
+        let event = serde_json::from_str(include_str!("../../events/flip-glue.json")).expect("JSON");
+        self.ask(event).await
+    }
+
+    /// Invokes `sweep` for all datasets.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let limits = sweep::Limits::default();
+        sweep::handle(sweep::Sweep { env: self.env(), queue: self.queue.clone(), limits }, json!({})).await
+    }
+
+    /// Edits the table as somebody outside Turntable does: sends every field, but no version.
+    pub fn edit_table(&self, edit: impl FnOnce(&mut TableInput)) {
+        let mut input = aws::glue::unchanged(&self.catalog.get(&self.table).expect("a table"));
+        edit(&mut input);
+        self.catalog.put(&self.table.database, input);
+    }
+
+    /// Returns the keys of a generation's data files.
+    pub fn files(&self, generation: &Generation) -> Vec<String> {
+        let prefix = self.paths.generation(generation).to_string();
+        self.objects.keys().into_iter().filter(|key| key.starts_with(&prefix)).collect()
+    }
+
+    /// Returns what `status` of all datasets says needs attention.
+    pub async fn attention(&self) -> Vec<String> {
+        turntable::flip::status_of_all(&self.env()).await.expect("an overview").attention
     }
 
     pub async fn ask(&self, request: Value) -> Result<Flipped> {

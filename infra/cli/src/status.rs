@@ -58,13 +58,14 @@ pub fn shown(overview: &Overview) -> String {
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
     // The row of a dataset without a table already says so.
-    let others = overview.datasets.iter().filter(|one| state(one) != MISSING);
-    let attention: Vec<String> = others.filter_map(DatasetSummary::attention).collect();
+    let missing = overview.datasets.iter().filter(|one| state(one) == MISSING);
+    let missing: Vec<String> = missing.flat_map(|one| one.attention(overview.at)).collect();
+    let attention: Vec<&String> = overview.attention.iter().filter(|line| !missing.contains(line)).collect();
     if !attention.is_empty() {
         text.push('\n');
     }
     for line in attention {
-        text += &line;
+        text += line;
         text.push('\n');
     }
     text
@@ -75,9 +76,12 @@ const MISSING: &str = "no table yet";
 fn state(one: &DatasetSummary) -> &'static str {
     match one {
         DatasetSummary { error: Some(_), .. } => "error",
-        DatasetSummary { drift: Some(_), .. } => "drift",
+        DatasetSummary { damaged: Some(_), .. } => "damaged",
+        DatasetSummary { drift: Some(_), .. } | DatasetSummary { edited: Some(_), .. } => "drift",
         DatasetSummary { unfinished: Some(_), .. } => "flipping",
         DatasetSummary { hold: Some(_), .. } => "held",
+        DatasetSummary { rejected: Some(_), .. } => "rejected",
+        DatasetSummary { failed_export: Some(_), .. } => "export failed",
         DatasetSummary { waits: Some(_), .. } => "candidate waits",
         DatasetSummary { live: None, .. } => MISSING,
         _ => "",

@@ -284,8 +284,15 @@ pub fn rollback(paths: &TablePaths, state: &FlipState, wanted: Option<Generation
     if is_rolled_back(state) {
         return Ok(live);
     }
-    let before = state.flips.iter().rev().find(|flip| flip.to == live && flip.from.is_some());
+    let mut to_live = state.flips.iter().rev().filter(|flip| flip.to == live);
+    let before = to_live.clone().find(|flip| flip.from.is_some());
     let from = before.and_then(|flip| flip.from.as_ref()).ok_or_else(|| {
+        if to_live.any(|flip| flip.by != FlipOrigin::Recovered) {
+            return Error::input(format!(
+                "{live} is the first generation of the table, so there is none before it to roll back to: to replace its \
+                 rows, correct the source and invoke export"
+            ));
+        }
         Error::input(format!(
             "no flip to the live generation {live} is on record, so the one before it is unknown: name the \
                  generation to roll back to"

@@ -14,7 +14,7 @@ use crate::{
     decision::{Decision, Trigger},
     error::{Error, Result},
     layout::{Generation, Location, TablePaths},
-    manifest::GroupRun,
+    manifest::{GroupRun, is_ahead},
     record::{FlipOrigin, Hold, text},
 };
 
@@ -264,7 +264,9 @@ pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str,
         return Next::WentBack(back.why.clone());
     }
     if let Some(live) = record.live.as_ref().filter(|_| !is_live) {
-        if as_of <= live.as_of {
+        // A source's clock that was ahead must not make this set fresher than all later ones.
+        let live_as_of = if is_ahead(live.as_of, live.since) { live.since } else { live.as_of };
+        if as_of <= live_as_of {
             return Next::Stale(format!(
                 "run {} is as of {as_of}, not fresher than live run {}, which is as of {}",
                 run.run, live.run, live.as_of

@@ -16,6 +16,7 @@
 //! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
+//! | [`verify`] | how a live table differs from its manifest |
 //! | [`unload`] | the `UNLOAD` statement for the Athena engine |
 //! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
 //! | [`error`] | the error type, with its kinds |
@@ -39,3 +40,4 @@ pub mod schema;
 pub mod sweep;
 pub mod table;
 pub mod unload;
+pub mod verify;

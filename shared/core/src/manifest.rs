@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
@@ -18,6 +18,15 @@ use crate::{
 
 /// The manifest format version that this version of Turntable writes and reads.
 pub const VERSION: u32 = 1;
+
+/// How far a source's clock may be ahead of Turntable's own: 5 minutes.
+pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// Returns whether a snapshot can't have been taken at `as_of`, because it was known at `now` already: the source's clock
+/// is ahead by more than [`MAX_CLOCK_SKEW`].
+pub fn is_ahead(as_of: Timestamp, now: Timestamp) -> bool {
+    as_of.duration_since(now) > MAX_CLOCK_SKEW
+}
 
 /// The contents of `_manifests/COLOUR-ULID.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -207,6 +216,12 @@ impl Manifest {
             merge: None,
             group: None,
         }
+    }
+
+    /// Returns the latest time at which the snapshot can have been taken: `as_of`, or `created_at` if the source's clock was
+    /// ahead. Otherwise such a generation would be fresher than everything after it.
+    pub fn snapshot_at(&self) -> Timestamp {
+        if is_ahead(self.as_of, self.created_at) { self.created_at } else { self.as_of }
     }
 
     /// Returns the names of all columns, in the order in which a query returns them.

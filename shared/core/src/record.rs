@@ -161,6 +161,38 @@ pub struct Folder {
 /// identifies the run.
 pub const JOB_LOCATION: &str = "--turntable_location";
 
+/// The record of the table that is published in a folder, `_table.json`. It is written when Turntable takes the table over
+/// or creates it, and kept right by sweep. It tells a table that got another name from a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedTable {
+    pub database: String,
+    pub table: String,
+    pub dataset: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The stack that publishes the table; `None` if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+/// The record of an audit that rejected a candidate, `_verdicts/COLOUR-ULID.json`. A later audit overwrites it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub at: Timestamp,
+    /// Why the candidate was rejected. Never empty.
+    pub reasons: Vec<String>,
+}
+
+/// The record of the last export of a dataset that failed for good, `_export_failed.json`. An export that fails and is
+/// tried again by itself is not on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFailure {
+    pub at: Timestamp,
+    /// The name of the error's [`crate::error::Kind`].
+    pub error: String,
+    pub reason: String,
+}
+
 /// The record of a failed engine run, `_pending/COLOUR-ULID.failed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {

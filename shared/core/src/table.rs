@@ -20,6 +20,11 @@ pub struct TableVersion {
     /// The kind of table, such as `a view` or `an Iceberg table`, if a new location would not change what readers see.
     /// `None` for a plain Parquet table.
     pub unsupported: Option<&'static str>,
+    /// Why Turntable must not take the table over, such as `a bucketed table`. `None` if it may. Matters only while the
+    /// table's location is unmanaged.
+    pub unadoptable: Option<&'static str>,
+    /// The Glue crawler that last updated the table. `None` if there is none.
+    pub crawler: Option<String>,
     /// The view, if this is one that [`crate::port::Catalog::put_view`] stored. `None` for a table, and for a view that
     /// anybody else defined.
     pub view: Option<View>,
@@ -41,6 +46,54 @@ pub struct StorageFormat {
     pub output: Option<String>,
     pub serde: Option<String>,
     pub serde_parameters: BTreeMap<String, String>,
+}
+
+impl StorageFormat {
+    /// Returns the format of each table that a flip publishes, as Athena's `STORED AS PARQUET` sets it.
+    pub fn parquet() -> StorageFormat {
+        StorageFormat {
+            input: Some("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat".into()),
+            output: Some("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat".into()),
+            serde: Some("org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe".into()),
+            serde_parameters: BTreeMap::from([("serialization.format".into(), "1".into())]),
+        }
+    }
+
+    /// Returns the SerDe parameter `path`, which Spark's `saveAsTable` writes, and from which Spark reads the table
+    /// instead of its location.
+    pub fn spark_path(&self) -> Option<&str> {
+        self.serde_parameters.get(SPARK_PATH).map(String::as_str)
+    }
+}
+
+/// The SerDe parameter in which Spark keeps a table's location.
+pub const SPARK_PATH: &str = "path";
+
+/// Returns whether a table parameter describes the files of one particular location, so that it must not survive a move:
+/// statistics that Hive, Spark, Athena and crawlers write, and Spark's own copy of the columns.
+///
+/// Sources: Hive's `StatsSetupConst`; Spark's `HiveExternalCatalog` (`spark.sql.sources.schema`,
+/// `spark.sql.statistics`); Glue's guide, "Parameters set on Data Catalog tables by crawler".
+pub fn describes_files(parameter: &str) -> bool {
+    const STATISTICS: &[&str] = &[
+        "numrows",
+        "rawdatasize",
+        "totalsize",
+        "numfiles",
+        "numpartitions",
+        "numfileserasurecoded",
+        "column_stats_accurate",
+        "stats_generated",
+        "recordcount",
+        "averagerecordsize",
+        "objectcount",
+        "sizekey",
+    ];
+    let parameter = parameter.to_lowercase();
+    STATISTICS.contains(&parameter.as_str())
+        || ["spark.sql.statistics.", "spark.sql.sources.", "spark.sql.partitionprovider"]
+            .iter()
+            .any(|prefix| parameter.starts_with(prefix))
 }
 
 /// The table in the adapter's own type. An update replaces the whole table, so the adapter needs every field.
@@ -110,6 +163,11 @@ impl TableVersion {
                 self.name
             ))
         })
+    }
+
+    /// Returns whether this is the temporary table of an audit.
+    pub fn is_audit(&self) -> bool {
+        self.parameters.contains_key(AUDIT_PARAMETER)
     }
 
     /// Returns whether Athena computes the partitions instead of looking them up in the catalog.

@@ -6,7 +6,7 @@ use turntable_core::{
     decision::{self, Live},
     error::{Error, Result},
     layout::{Generation, Location},
-    manifest::{Contents, File, Identity, Manifest},
+    manifest::{Contents, File, Identity, Manifest, is_ahead},
     partition::Partition,
     schema::Column,
 };
@@ -42,6 +42,15 @@ impl<'a> NewGeneration<'a> {
             Error::config(format!("datasets.{}.source: {fault}: cast the column in the query", dataset.name))
         })?;
         let Opened { rows, as_of, typed_by, unrepresentable } = opened;
+        let now = export.env.clock.now();
+        if is_ahead(as_of, now) {
+            return Err(Error::config(format!(
+                "datasets.{}: the source says that its snapshot was taken at {as_of}, but it is {now}: its clock is ahead, \
+                 and such a generation would be fresher than all later ones. Set the clock of the source's server right, \
+                 then export again",
+                dataset.name
+            )));
+        }
         let (files, columns, partitions) = match write(export, dataset, &location, rows, columns).await? {
             Written::Files(files, columns, partitions) => (files, columns, partitions),
             Written::OutOfTime(progress) => return Ok(Build::OutOfTime(progress)),

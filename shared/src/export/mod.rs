@@ -5,6 +5,7 @@ mod answer;
 mod batch;
 mod engine_run;
 mod environment;
+mod failure;
 mod generation;
 mod group;
 mod report;

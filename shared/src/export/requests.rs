@@ -12,7 +12,7 @@ use super::{
     batch::{MessageOutcome, enqueue, settle},
     engine_run,
     environment::Export,
-    group, single,
+    failure, group, single,
 };
 
 /// Carries out one request. A failed queue message is redelivered or goes to the dead-letter queue, and does not fail
@@ -24,7 +24,14 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
     }
     let config = export.env.config().await?;
     match request {
-        request::Export::One(name) => export_one(export, &config, config.dataset(&name)?).await,
+        request::Export::One(name) => {
+            let dataset = config.dataset(&name)?;
+            let built = export_one(export, &config, dataset).await;
+            if let Err(error) = &built {
+                failure::write(&export.env, dataset, error).await;
+            }
+            built
+        }
         request::Export::Ended(run) => engine_run::ended(export, &config, &run).await,
         request::Export::Pending(name, generation) => {
             engine_run::pending(export, config.dataset(&name)?, &generation).await
@@ -49,8 +56,9 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
             error = failure.report(),
             "export failed"
         );
-        if let MessageOutcome::Redeliver = settle(export, &message, &failure).await {
-            redelivered.push(message.id);
+        match settle(export, &message, &failure).await {
+            MessageOutcome::Redeliver => redelivered.push(message.id),
+            MessageOutcome::Done => failure::write_for_message(&export.env, &failure).await,
         }
     }
     redelivered

@@ -343,7 +343,10 @@ async fn flip(
             Attempt::Committed(_) | Attempt::AlreadyLive(_) => return Ok(MergeFlip::Done),
             Attempt::Stale(_, now) if now.state.was_live(&candidate.generation) => return Ok(MergeFlip::Done),
             Attempt::Held(hold, _) => return Ok(MergeFlip::Held(hold.reason)),
-            Attempt::Rejected(reasons, _) if attempts.lost() == 0 => return Ok(MergeFlip::Rejected(reasons)),
+            Attempt::Rejected(reasons, _) if attempts.lost() == 0 => {
+                publish::verdict::write(env, dataset, &candidate.generation, &reasons).await;
+                return Ok(MergeFlip::Rejected(reasons));
+            }
             Attempt::Stale(..) | Attempt::Rejected(..) => return Ok(MergeFlip::LostBase),
             Attempt::LostRace => loaded = TableState::at(env, dataset, &candidate.generation).await?,
         }

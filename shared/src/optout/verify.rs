@@ -3,11 +3,11 @@
 
 use tracing::{error, warn};
 use turntable_core::{
-    audit::exact_objects,
     config::{Dataset, Inbox},
     error::{Error, Kind, Result},
     layout::Generation,
-    manifest::{File, Manifest},
+    manifest::Manifest,
+    verify::FileDifferences,
 };
 use ulid::Ulid;
 
@@ -36,16 +36,13 @@ impl Damage {
 /// Looks for damage to the live generation, and reports it in the log and in a metric. Fails as `Corrupt` if files are
 /// lost and no complete generation is left to rebuild from.
 pub async fn live(env: &Environment, dataset: &Dataset, inbox: &Inbox, live: &Manifest) -> Result<Damage> {
-    let objects = publish::objects(&env.objects, live).await?;
-    let found = exact_objects(live, &objects);
+    let FileDifferences { found, lost } = publish::verify::files(env, live).await?;
     if found.is_empty() {
         return Ok(Damage::default());
     }
     error!(dataset = dataset.name, generation = %live.generation, ?found, "the live opt-outs are damaged");
     emit(env.clock.now(), &dataset.name, &[(Metric::DamagedLive, found.len() as f64)]);
-    let is_there = |file: &File| objects.iter().any(|object| file.is(&object.key, object.bytes, &object.etag));
-    let intact = live.files.iter().all(is_there);
-    if intact {
+    if !lost {
         return Ok(Damage { found, rebuild_from: None });
     }
     match newest_complete(env, dataset, inbox, live.generation).await? {

@@ -4,7 +4,7 @@ use turntable_core::{
     audit::{self, Evidence, Object, Verdict},
     config::{Checks, Dataset},
     error::Result,
-    manifest::Manifest,
+    manifest::{Manifest, is_ahead},
     schema::Policy,
     table::NextTable,
 };
@@ -80,7 +80,14 @@ pub(super) async fn audited(
     ensure_not_deleting(env, dataset, &candidate.generation).await?;
     let policy = policy(dataset, loaded);
     let next = next_table(dataset, loaded, candidate, policy);
-    let Verdict { mut structure, content } = judge(env, candidate, loaded, &dataset.checks, policy).await?;
+    let Verdict { mut structure, mut content } = judge(env, candidate, loaded, &dataset.checks, policy).await?;
+    if is_ahead(candidate.as_of, env.clock.now()) {
+        content.push(format!(
+            "as_of: the snapshot is as of {}, which has not come yet: the source's clock is ahead, so set it right and \
+             export again",
+            candidate.as_of
+        ));
+    }
     structure.extend(views::against(env, dataset, &next).await?);
     let sound = structure.is_empty();
     let mut reasons = [structure, content].concat();
@@ -127,13 +134,13 @@ fn verdict(
     policy: Policy,
     found: &Found,
 ) -> Verdict {
-    let columns = loaded.table.as_ref().map(|table| table.columns.as_slice());
+    let columns = loaded.columns();
     audit::verdict(&Evidence {
         now: env.clock.now(),
         manifest: candidate,
         objects: &found.objects,
         footers: &found.footers,
-        table: columns,
+        table: columns.as_deref(),
         partition_keys: loaded.table.as_ref().map(|table| table.partition_keys.as_slice()),
         policy,
         live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),

@@ -5,6 +5,7 @@ use ulid::Ulid;
 
 use super::{
     attempts::Attempts,
+    identity,
     report::{Cause, FlipReport, Outcome},
     table_state::{TableState, pending_canary},
     views,
@@ -39,7 +40,8 @@ pub fn next_table(dataset: &Dataset, loaded: &TableState, candidate: &Manifest, 
     let (location, partitions) = (candidate.location.clone(), candidate.partitions.clone());
     match &loaded.table {
         Some(table) => {
-            let columns = Some(policy.published(&table.columns, &candidate.columns));
+            let now = loaded.columns().unwrap_or_default();
+            let columns = Some(policy.published(&now, &candidate.columns));
             let change = TableChange { location: Some(location), columns, partitions };
             NextTable::Update { table: Box::new(table.clone()), change }
         }
@@ -113,6 +115,12 @@ pub async fn commit(
     if let Err(error) = &written {
         // The flip stands. The next invocation finds that the live generation has no record, and writes one.
         warn!(dataset = dataset.name, key = %key, error = error.report(), "flip record not written");
+    }
+    if !matches!(previous, Live::Managed(_))
+        && let Err(error) = identity::write(env, dataset).await
+    {
+        // The next sweep writes it.
+        warn!(dataset = dataset.name, error = error.report(), "the table's record was not written");
     }
     let live = Live::Managed(candidate.generation);
     let ended = FlipReport {

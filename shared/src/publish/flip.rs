@@ -18,6 +18,7 @@ use super::{
     operator,
     report::{Cause, FlipReport, Outcome},
     table_state::{self, TableState},
+    verdict, verify,
 };
 use crate::environment::Environment;
 
@@ -76,6 +77,7 @@ pub async fn flip(
     let by = if trigger == Trigger::Event { FlipOrigin::Event } else { FlipOrigin::Operator };
     let cause = Cause { by, why: None };
     let mut audit = Audit::Full(None);
+    let mut restored = Vec::new();
     let mut attempts = Attempts::on(&dataset.table);
     loop {
         attempts.begin()?;
@@ -88,6 +90,7 @@ pub async fn flip(
             Attempt::Held(hold, loaded) => return Ok(unchanged(Outcome::Held, &loaded, vec![hold.reason])),
             Attempt::Stale(why, loaded) => return Ok(unchanged(Outcome::Stale, &loaded, vec![why])),
             Attempt::Rejected(reasons, loaded) => {
+                verdict::write(env, dataset, &generation, &reasons).await;
                 let report = unchanged(Outcome::Rejected, &loaded, reasons);
                 return Ok(FlipReport { checks: audit.scanned(), ..report });
             }
@@ -95,8 +98,17 @@ pub async fn flip(
                 if trigger == Trigger::Operator && !operator::adopt(env, dataset, &loaded, generation, &cause).await? {
                     continue;
                 }
+                let edits = verify::edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());
+                let by_operator = trigger == Trigger::Operator && restored.is_empty() && !edits.is_empty();
+                if let Some(table) = loaded.table.as_ref().filter(|_| by_operator) {
+                    if verify::restore(env, dataset, table, &candidate).await? {
+                        restored = edits;
+                    }
+                    continue;
+                }
                 let last = loaded.recover(env, dataset).await?.or_else(|| loaded.last_flip());
-                let report = FlipReport::unchanged(Outcome::AlreadyLive, &loaded.state.live, Vec::new());
+                let notes = restored.iter().map(|edit| format!("restored: {edit}")).collect();
+                let report = FlipReport::unchanged(Outcome::AlreadyLive, &loaded.state.live, notes);
                 return match last.filter(|(_, flip)| flip.to == generation) {
                     Some(flip) => canary::settle(env, dataset, &candidate, flip, report).await,
                     None => Ok(report),

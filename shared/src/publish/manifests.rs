@@ -12,18 +12,19 @@ use crate::environment::Environment;
 
 /// Reads a generation's manifest. Returns `None` if there is none.
 ///
-/// Fails as `Corrupt` if the manifest names another dataset or location.
+/// Fails as `Corrupt` if the manifest names another location. It may name another dataset: a dataset keeps its generations
+/// if its name in datasets.toml changes and its table doesn't.
 pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
     let key = dataset.paths.manifest(generation);
     match env.objects.get(&key).await? {
         None => Ok(None),
         Some(json) => {
             let manifest = Manifest::from_json(&key, generation, &json)?;
-            if manifest.dataset != dataset.name || manifest.location != dataset.paths.generation(generation) {
+            if manifest.location != dataset.paths.generation(generation) {
                 return Err(Error::corrupt(format!(
-                    "{key} names dataset {:?} and location {}, so it was not written for {:?}: leave it for inspection \
-                     and invoke export again",
-                    manifest.dataset, manifest.location, dataset.name
+                    "{key} names location {}, so it was not written for this folder: leave it for inspection and invoke \
+                     export again",
+                    manifest.location
                 )));
             }
             Ok(Some(manifest))

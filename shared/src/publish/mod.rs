@@ -8,22 +8,27 @@ mod drift;
 mod evidence;
 mod flip;
 pub mod group;
+pub mod identity;
 mod manifests;
 mod operator;
 pub mod published;
+mod repair;
 mod report;
 mod sql_checks;
 mod statistics;
 mod table_state;
+pub mod verdict;
+pub mod verify;
 pub mod views;
 
 pub use attempts::Attempts;
 pub use audit::Audit;
-pub use drift::{Drift, detect_and_repair, detect_drift, drift_suspected};
+pub use drift::{Drift, detect_drift, drift_suspected};
 pub use evidence::objects;
 pub use flip::{Attempt, attempt, flip};
 pub use manifests::{complete, complete_new, manifest};
 pub use operator::{hold, release, rollback};
+pub use repair::{detect_and_repair, verify_files};
 pub use report::{Cause, FlipReport, Outcome};
 pub use sql_checks::Scanned;
 pub use table_state::{

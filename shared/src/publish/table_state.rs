@@ -5,19 +5,20 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use ulid::Ulid;
 
-use super::manifests::manifest;
+use super::{identity, manifests::manifest};
 use crate::environment::Environment;
 use turntable_core::{
     config::Dataset,
     decision::{FlipState, Live},
     error::{Error, Result},
     history,
-    layout::{Generation, Key, Location},
+    layout::{Generation, Key, Location, TablePaths},
     manifest::Manifest,
     port::Objects,
     record::{self, Canary, Flip, FlipOrigin, Hold, RevertIntent},
     schema::Column,
     table::TableVersion,
+    verify,
 };
 
 /// Everything that a decision about a table is based on.
@@ -42,16 +43,30 @@ impl TableState {
         let table = env.catalog.table(&dataset.table).await?;
         let live = live_of(env, dataset, table.as_ref()).await?;
         let since = history::since(&live, candidate);
-        let (hold, flips, live_manifest) =
-            futures::try_join!(hold(env, dataset), flips(env, dataset, since), live_manifest(env, dataset, &live),)?;
+        let (hold, flips, live_manifest) = futures::try_join!(
+            hold(env, dataset, &live),
+            flips(env, dataset, since),
+            live_manifest(env, dataset, &live),
+        )?;
         Ok(TableState::of(dataset, TableHead { table, live, live_manifest }, hold, flips))
+    }
+
+    /// Returns the columns that the table has, or, if somebody has changed them since the last flip, those that it
+    /// should have. `None` if there is no table. A flip compares the new files with these columns, so that it isn't
+    /// rejected because of such an edit, and undoes it.
+    pub fn columns(&self) -> Option<Vec<Column>> {
+        let table = self.table.as_ref()?;
+        Some(match &self.live_manifest {
+            Some(live) => verify::published_columns(&table.columns, live),
+            None => table.columns.clone(),
+        })
     }
 
     fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
         let TableHead { table, live, live_manifest } = head;
         let (flips, records) = flips.into_iter().unzip();
         let state = FlipState {
-            live_as_of: live_manifest.as_ref().map(|manifest| manifest.as_of),
+            live_as_of: live_manifest.as_ref().map(Manifest::snapshot_at),
             live,
             flips: records,
             hold,
@@ -153,7 +168,7 @@ impl TableHead {
     /// Reads the operator's hold. A hold that is written after this read also fences the table, so it makes the loaded
     /// `VersionId` stale.
     pub async fn hold(&self, env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
-        hold(env, dataset).await
+        hold(env, dataset, &self.live).await
     }
 
     /// Loads the flip records, and returns the complete state, which includes them and `hold`.
@@ -190,15 +205,23 @@ pub async fn live(env: &Environment, dataset: &Dataset) -> Result<Live> {
 }
 
 async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersion>) -> Result<Live> {
-    let location = match table {
-        None => None,
+    let live = match table {
+        None => Live::NoTable,
         Some(table) => {
             let location = flippable_location(env, table).await?;
             check_partition_keys(dataset, &table.partition_keys)?;
-            Some(location)
+            Live::of(&dataset.paths, Some(&location))
         }
     };
-    Ok(Live::of(&dataset.paths, location.as_ref()))
+    identity::check(env, dataset, &live).await?;
+    if let (Live::Unmanaged(_), Some(kind)) = (&live, table.and_then(|table| table.unadoptable)) {
+        return Err(Error::config(format!(
+            "{} is {kind}, and Turntable doesn't take such a table over, because readers or its owner rely on files that \
+             Turntable doesn't write: make it a plain external Parquet table, or give the dataset another table",
+            dataset.table
+        )));
+    }
+    Ok(live)
 }
 
 /// Returns the table's location. Fails if a flip can't change this location: see [`TableVersion::flippable_location`].
@@ -248,11 +271,21 @@ pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generat
 }
 
 /// Reads the operator's hold. Returns `None` if there is none, or if it was released.
-pub async fn hold(env: &Environment, dataset: &Dataset) -> Result<Option<Hold>> {
-    let key = dataset.paths.hold();
-    let found = env.objects.get(&key).await?;
-    let hold: Option<Hold> = found.map(|json| record::from_json(&key, &json)).transpose()?;
-    Ok(hold.filter(|hold| !hold.released))
+///
+/// A hold follows the table: if the dataset's location was changed, and `live` is a generation in the old folder, a hold in
+/// that folder counts until the dataset has one of its own, which may be a released one.
+pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Hold>> {
+    let read = async |paths: &TablePaths| -> Result<Option<Hold>> {
+        let key = paths.hold();
+        env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()
+    };
+    let mut found = read(&dataset.paths).await?;
+    if let (None, Live::Unmanaged(location)) = (&found, live)
+        && let Some((elsewhere, _)) = TablePaths::of_generation(location)
+    {
+        found = read(&elsewhere).await?;
+    }
+    Ok(found.filter(|hold| !hold.released))
 }
 
 /// Reads the flip records that are not older than the time in `since`, oldest first. If `since` is `None`, reads only

@@ -27,6 +27,13 @@ pub struct Status {
     /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip")]
     pub drift: Option<String>,
+    /// A message about the differences between the table and its live generation, apart from its location. `None` if there
+    /// are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<String>,
+    /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
     /// The last flip on record.
     pub last_flip: Option<Flip>,
     /// The newest complete generations, at most 20, newest first.
@@ -103,8 +110,10 @@ const MAX_GENERATIONS: usize = 20;
 /// Returns a report of what is live, and the dataset's detailed status.
 pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
     let now = env.clock.now();
-    let (seen, hold) = futures::try_join!(sweep::load(env, dataset), publish::held(env, dataset))?;
+    let tables = env.catalog.tables(&dataset.table.database, "").await?;
+    let seen = sweep::load(env, dataset, &tables).await?;
     let live = seen.state.live.clone();
+    let hold = publish::held(env, dataset, &live).await?;
     let drift = match drift_suspected(dataset, &live, &seen.state.flips) {
         true => detect_drift(env, dataset).await?,
         false => None,
@@ -142,14 +151,29 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     let from = last_flip.as_ref().filter(|flip| live == Live::Managed(flip.to)).and_then(|flip| flip.from.as_ref());
     let previous = from.map(|location| Live::of(&dataset.paths, Some(location)));
     let drift = drift.map(|drift| drift.told(dataset));
-    let reasons = drift.iter().cloned().collect();
+    let (edited, damaged) = verify(env, dataset, &seen).await?;
+    let reasons = [&drift, &edited, &damaged].into_iter().flatten().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
     let inbox = match &dataset.source {
         Source::Inbox(inbox) => Some(inbox::status(env, dataset, inbox, seen.live_manifest.as_ref()).await?),
         _ => None,
     };
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
-    Ok((ended, Status { hold, drift, last_flip, generations, next_sweep, inbox }))
+    Ok((ended, Status { hold, drift, edited, damaged, last_flip, generations, next_sweep, inbox }))
+}
+
+/// Returns the messages about the table's and the files' differences from the live generation.
+async fn verify(
+    env: &Environment,
+    dataset: &Dataset,
+    seen: &sweep::TableContents,
+) -> Result<(Option<String>, Option<String>)> {
+    let Some(live) = &seen.live_manifest else { return Ok((None, None)) };
+    let edits = publish::verify::edits(seen.table.as_ref(), Some(live));
+    let files = publish::verify::files(env, live).await?;
+    let edited = (!edits.is_empty()).then(|| publish::verify::edited(dataset, &edits));
+    let damaged = (!files.found.is_empty()).then(|| publish::verify::damaged(dataset, live.generation, &files));
+    Ok((edited, damaged))
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {

@@ -1,27 +1,37 @@
 //! Loads a summary of all datasets, with a few requests per dataset.
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::inboxes;
-use crate::environment::Environment;
-use crate::publish::{Outcome, TableHead, detect_drift, drift_suspected, group};
+use crate::{
+    catalog,
+    environment::Environment,
+    publish::{self, Outcome, TableHead, detect_drift, drift_suspected, group},
+};
 use turntable_core::{
     config::{Config, Dataset},
     decision::Live,
     error::Result,
     group::Record,
-    layout::{Generation, TablePaths},
-    record::FlipOrigin,
+    layout::{Generation, TablePaths, time_of},
+    manifest::Manifest,
+    record::{self, ExportFailure, FlipOrigin, Verdict},
+    verify::FileDifferences,
 };
 
 /// The largest number of datasets that are loaded concurrently.
 ///
-/// Loading one takes about seven requests: for the table, its view, the live generation's manifest, the hold, the list
-/// of flip records since the live generation, the last flip record, and the list of manifests. A member of a group takes
+/// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list
+/// of flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
+/// table's record, and the last failed export. A member of a group takes
 /// two more, for the group's record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
+
+/// The age from which a candidate without a verdict needs attention. A flip takes seconds, but its event may be retried for
+/// some minutes, and an export may take this long to complete the generation that it has named.
+const MAX_FLIP_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
 /// The status of all datasets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,6 +50,9 @@ pub struct Overview {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DatasetSummary {
     pub dataset: String,
+    /// Whether the dataset is merged from an inbox. Its candidates need no operator: the next refresh replaces them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_inbox: bool,
     /// The live generation, or the live location if it is unmanaged. `None` if there is no table.
     pub live: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,9 +71,21 @@ pub struct DatasetSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
     /// The newest complete generation that is newer than live and has never been live. It was rejected or held, or its
-    /// flip is still to come.
+    /// flip is still to come. `rejected` tells which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
+    /// Why `waits` was rejected, and when. `None` if it wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Verdict>,
+    /// The last export that failed for good, if no generation has been exported since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_export: Option<ExportFailure>,
+    /// The Glue crawler that updates the table, and would overwrite what Turntable publishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crawler: Option<String>,
+    /// A message about another stack that publishes the table too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_stack: Option<String>,
     /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
@@ -70,6 +95,13 @@ pub struct DatasetSummary {
     /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
+    /// A message about the differences between the table and its live generation, apart from its location. `None` if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<String>,
+    /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
     /// Why the status could not be loaded. `None` if it was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -86,10 +118,14 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         })
     });
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
-    let mut attention: Vec<String> = datasets.iter().filter_map(DatasetSummary::attention).collect();
+    let mut attention: Vec<String> = datasets.iter().flat_map(|one| one.attention(now)).collect();
     match inboxes::attention(env, config).await {
         Ok(found) => attention.extend(found),
         Err(error) => attention.push(format!("the inboxes can't be listed: {}", error.report())),
+    }
+    match catalog::tables(env, config).await {
+        Ok(tables) => attention.extend(catalog::retired(config, &tables)),
+        Err(error) => attention.push(format!("the databases' tables can't be listed: {}", error.report())),
     }
     Overview { outcome: Outcome::Status, at: now, attention, datasets }
 }
@@ -106,12 +142,21 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         true => detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)),
         false => None,
     };
-    let complete =
-        manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key)).map(|(_, generation)| generation);
-    let younger = complete.filter(|found| live.generation().is_none_or(|live| found.ulid > live.ulid));
-    let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid);
+    let complete: Vec<Generation> =
+        manifests.iter().filter_map(|entry| TablePaths::parse_manifest(&entry.key)).map(|(_, found)| found).collect();
+    let younger = complete.iter().filter(|found| live.generation().is_none_or(|live| found.ulid > live.ulid));
+    let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
+    let newest = complete.iter().map(|found| time_of(found.ulid)).max();
+    let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
+    let edits = publish::verify::edits(table, manifest);
+    let (rejected, failed_export, other_stack, files) = futures::try_join!(
+        verdict(env, dataset, waits),
+        failed_export(env, dataset, newest),
+        publish::identity::other_stack(env, dataset),
+        files(env, manifest),
+    )?;
+    let damaged = manifest.zip(files).map(|(live, files)| publish::verify::damaged(dataset, live.generation, &files));
     let last = loaded.state.flips.last();
-    let manifest = loaded.live_manifest.as_ref();
     Ok(DatasetSummary {
         live: match live {
             Live::NoTable => None,
@@ -121,21 +166,53 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         rows: manifest.map(|manifest| manifest.rows),
         bytes: manifest.map(|manifest| manifest.bytes),
         as_of: manifest.map(|manifest| manifest.as_of),
-        age_seconds: manifest.map(|manifest| now.duration_since(manifest.as_of).as_secs()),
+        age_seconds: manifest.map(|manifest| now.duration_since(manifest.snapshot_at()).as_secs()),
         flipped_at: last.map(|flip| flip.at),
         by: last.map(|flip| flip.by),
         waits,
+        rejected,
+        failed_export,
+        crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
+        other_stack,
         hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
         unfinished: record.and_then(|record| record.unfinished()),
         drift,
+        edited: (!edits.is_empty()).then(|| publish::verify::edited(dataset, &edits)),
+        damaged,
         ..DatasetSummary::of(dataset)
     })
+}
+
+async fn verdict(env: &Environment, dataset: &Dataset, of: Option<Generation>) -> Result<Option<Verdict>> {
+    match of {
+        Some(generation) => publish::verdict::read(env, dataset, &generation).await,
+        None => Ok(None),
+    }
+}
+
+/// Reads the last failed export. `None` if there is none, or if a generation was started after it and is complete.
+async fn failed_export(
+    env: &Environment,
+    dataset: &Dataset,
+    newest: Option<Timestamp>,
+) -> Result<Option<ExportFailure>> {
+    let key = dataset.paths.export_failure();
+    let found: Option<ExportFailure> =
+        env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()?;
+    Ok(found.filter(|failure| newest.is_none_or(|newest| newest < failure.at)))
+}
+
+/// Compares the live files with their manifest. `None` if they don't differ.
+async fn files(env: &Environment, live: Option<&Manifest>) -> Result<Option<FileDifferences>> {
+    let Some(live) = live else { return Ok(None) };
+    Ok(Some(publish::verify::files(env, live).await?).filter(|files| !files.found.is_empty()))
 }
 
 impl DatasetSummary {
     fn of(dataset: &Dataset) -> DatasetSummary {
         DatasetSummary {
             dataset: dataset.name.clone(),
+            is_inbox: dataset.is_inbox(),
             live: None,
             rows: None,
             bytes: None,
@@ -144,29 +221,66 @@ impl DatasetSummary {
             flipped_at: None,
             by: None,
             waits: None,
+            rejected: None,
+            failed_export: None,
+            crawler: None,
+            other_stack: None,
             hold: None,
             unfinished: None,
             drift: None,
+            edited: None,
+            damaged: None,
             error: None,
         }
     }
 
-    /// Returns why the dataset needs an operator's attention, if it does.
-    pub fn attention(&self) -> Option<String> {
+    /// Returns each reason why the dataset needs an operator's attention.
+    pub fn attention(&self, now: Timestamp) -> Vec<String> {
         let DatasetSummary { dataset, .. } = self;
-        match self {
-            DatasetSummary { error: Some(error), .. } => Some(format!("{dataset}: {error}")),
-            // The drift message already begins with the table's name.
-            DatasetSummary { drift: Some(drift), .. } => Some(drift.clone()),
-            DatasetSummary { unfinished: Some(unfinished), .. } => Some(format!("{dataset}: {unfinished}")),
-            DatasetSummary { hold: Some(reason), .. } => Some(format!("{dataset}: held: {reason}")),
-            DatasetSummary { live: None, waits: None, .. } => {
-                Some(format!("{dataset}: no table, and nothing has been exported yet"))
-            }
-            DatasetSummary { waits: Some(waits), .. } => Some(format!(
-                "{dataset}: {waits} is complete but not live: it was rejected, or its flip is still to come"
-            )),
-            _ => None,
+        let named = |text: &String| format!("{dataset}: {text}");
+        // The messages about drift, edits, damage and other stacks already begin with the table's name.
+        let mut found: Vec<String> = self.error.iter().map(named).collect();
+        found.extend([&self.drift, &self.edited, &self.damaged, &self.other_stack].into_iter().flatten().cloned());
+        found.extend(self.unfinished.iter().map(named));
+        found.extend(self.hold.iter().map(|reason| format!("{dataset}: held: {reason}")));
+        found.extend(self.waiting(now));
+        found.extend(self.failed_export.as_ref().map(|failure| {
+            format!(
+                "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \
+                 with {{\"dataset\":{dataset:?}}}",
+                failure.at, failure.error, failure.reason
+            )
+        }));
+        found.extend(self.crawler.as_ref().map(|crawler| {
+            format!(
+                "{dataset}: the Glue crawler {crawler:?} updates the table, and would overwrite the columns and the location \
+                 that Turntable publishes: exclude the table from the crawler, then remove the table's parameter \
+                 UPDATED_BY_CRAWLER"
+            )
+        }));
+        if found.is_empty() && self.live.is_none() && self.waits.is_none() {
+            found.push(format!("{dataset}: no table, and nothing has been exported yet"));
         }
+        found
+    }
+
+    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may still be
+    /// under way.
+    fn waiting(&self, now: Timestamp) -> Option<String> {
+        let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
+        if let Some(Verdict { at, reasons }) = &self.rejected {
+            return Some(format!(
+                "{dataset}: {waits} was rejected at {at}, and live stays as it is: {}. Correct the source and export again, \
+                 or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
+                reasons.join("; ")
+            ));
+        }
+        if self.hold.is_some() || self.is_inbox || now.duration_since(time_of(waits.ulid)) < MAX_FLIP_DELAY {
+            return None;
+        }
+        Some(format!(
+            "{dataset}: {waits} is complete, but no flip has tried to make it live, so its event may be lost: invoke flip \
+             with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}"
+        ))
     }
 }

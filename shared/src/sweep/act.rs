@@ -97,6 +97,8 @@ pub async fn act(
     delete(objects, plan.spared.iter().map(|generation| paths.sweeping(generation)).collect()).await?;
     delete(objects, plan.records.iter().map(|flip| paths.flip(*flip)).collect()).await?;
     delete(objects, plan.runs.iter().flat_map(|generation| records_of_run(paths, generation)).collect()).await?;
+    let gone = |generation: &&Generation| !loaded.state.generations.contains_key(*generation);
+    delete(objects, loaded.verdicts.iter().filter(gone).map(|generation| paths.verdict(generation)).collect()).await?;
     delete(objects, plan.revert_intents.iter().map(|flip| paths.revert_intent(*flip)).collect()).await?;
     stream::iter(uploads)
         .map(|upload| objects.abort_upload(upload))
@@ -145,6 +147,7 @@ pub async fn act(
     let ran = |generation: &&Generation| loaded.state.generations[*generation].run.is_some();
     let runs = go[..done.generations].iter().filter(ran).flat_map(|generation| records_of_run(paths, generation));
     delete(objects, runs.collect()).await?;
+    delete(objects, go[..done.generations].iter().map(|generation| paths.verdict(generation)).collect()).await?;
     delete(objects, go[..done.generations].iter().map(|generation| paths.sweeping(generation)).collect()).await?;
     Ok(Some(done))
 }

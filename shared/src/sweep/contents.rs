@@ -10,7 +10,7 @@ use turntable_core::{
     config::{Dataset, Retain},
     decision::Live,
     error::Result,
-    layout::{Generation, ObjectKind},
+    layout::{Generation, Location, ObjectKind},
     manifest::Manifest,
     port::Unfinished,
     record::{self, Pending, Sweeping},
@@ -28,6 +28,8 @@ pub struct TableContents {
     pub live_manifest: Option<Manifest>,
     /// Unfinished uploads of data files.
     pub uploads: Vec<Unfinished>,
+    /// The generations that have the record of an audit that rejected them, whether or not they still exist.
+    pub verdicts: Vec<Generation>,
     /// The number of unmanaged objects under the table's folder, and their total size in bytes.
     pub unknown: (u64, u64),
 }
@@ -46,7 +48,9 @@ const MAX_CONCURRENT_READS: usize = 16;
 
 /// Loads the table first and then everything else, as the proof in [`crate::sweep`] requires. Fails if anything can't
 /// be read, so that nothing in the table's folder is deleted.
-pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents> {
+///
+/// `tables` are the tables of all configured databases: a generation that one of them reads is never deleted.
+pub async fn load(env: &Environment, dataset: &Dataset, tables: &[TableVersion]) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
     let location = match &table {
@@ -54,11 +58,12 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
         Some(table) => Some(publish::flippable_location(env, table).await?),
     };
     let live = Live::of(paths, location.as_ref());
+    publish::identity::check(env, dataset, &live).await?;
 
     let mut generations: BTreeMap<Generation, Found> = BTreeMap::new();
     let (mut manifests, mut marks, mut unknown) = (Vec::new(), Vec::new(), (0, 0));
     let (mut records, mut revert_intents) = (Vec::new(), Vec::new());
-    let (mut runs, mut failed) = (Vec::new(), Vec::new());
+    let (mut runs, mut failed, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
     for entry in env.objects.list(paths.location(), None).await? {
         match paths.parse(&entry.key) {
             Some(ObjectKind::Data(generation)) => {
@@ -72,7 +77,8 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
             Some(ObjectKind::RevertIntent(flip)) => revert_intents.push(flip),
             Some(ObjectKind::Pending(generation)) => runs.push(generation),
             Some(ObjectKind::Failed(generation)) => failed.push(generation),
-            Some(ObjectKind::Hold | ObjectKind::Views) => {}
+            Some(ObjectKind::Verdict(generation)) => verdicts.push(generation),
+            Some(ObjectKind::Hold | ObjectKind::Views | ObjectKind::Table | ObjectKind::ExportFailure) => {}
             None => unknown = (unknown.0 + 1, unknown.1 + entry.size),
         }
     }
@@ -97,9 +103,20 @@ pub async fn load(env: &Environment, dataset: &Dataset) -> Result<TableContents>
     let flips = publish::flips(env, dataset, since(&live, generations.keys())).await?;
     let uploads =
         uploads.into_iter().filter(|upload| matches!(paths.parse(&upload.key), Some(ObjectKind::Data(_)))).collect();
-    let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location).collect();
+    let reads = table.as_ref().and_then(TableVersion::template_folder).into_iter().chain(location);
+    let reads = reads.chain(read_by_others(dataset, tables)).collect();
     let state = SweepState { live, reads, flips, records, revert_intents, generations, named };
-    Ok(TableContents { table, state, complete, live_manifest, uploads, unknown })
+    Ok(TableContents { table, state, complete, live_manifest, uploads, verdicts, unknown })
+}
+
+/// Returns the locations in the dataset's folder that tables other than its own read.
+fn read_by_others(dataset: &Dataset, tables: &[TableVersion]) -> Vec<Location> {
+    let others = tables.iter().filter(|table| table.name != dataset.table && !table.is_audit());
+    let locations = others.flat_map(|table| {
+        let location = table.location.as_deref().and_then(|location| location.parse::<Location>().ok());
+        location.into_iter().chain(table.template_folder())
+    });
+    locations.filter(|location| location.overlaps(dataset.paths.location())).collect()
 }
 
 type Times = Vec<(Generation, Timestamp)>;

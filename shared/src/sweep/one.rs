@@ -5,8 +5,10 @@ use serde_json::json;
 use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Source},
+    decision::Live,
     error::Result,
     sweep::{Plan, plan},
+    table::TableVersion,
 };
 
 use super::{
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     environment::Environment,
-    publish::{self, Attempts, Outcome, published},
+    publish::{self, Attempts, FlipReport, Outcome, published},
 };
 
 /// The state that all datasets of one invocation share.
@@ -29,17 +31,44 @@ pub(super) struct Round<'a> {
     pub dry_run: bool,
     pub budget: Budget,
     pub readers: Readers,
+    /// The tables of all configured databases.
+    pub tables: Vec<TableVersion>,
 }
 
-/// Detects drift, and repairs it if the dataset says so and this isn't a dry run. Returns a message about the drift, or
-/// `None` if there is none.
-async fn check_drift(env: &Environment, dataset: &Dataset, dry_run: bool) -> Result<Option<String>> {
+/// Compares the live table and its files with what was published. Repairs what it may, unless this is a dry run. Returns
+/// one message for each fault.
+async fn verify(env: &Environment, dataset: &Dataset, loaded: &TableContents, dry_run: bool) -> Result<Vec<String>> {
+    let suspected = publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips);
+    let edits = publish::verify::edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());
+    let mut found = Vec::new();
     if dry_run {
-        return Ok(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
+        if suspected {
+            found.extend(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
+        }
+        if !edits.is_empty() {
+            found.push(publish::verify::edited(dataset, &edits));
+        }
+        if let Some(live) = &loaded.live_manifest {
+            let files = publish::verify::files(env, live).await?;
+            let damage = publish::verify::damaged(dataset, live.generation, &files);
+            found.extend((!files.found.is_empty()).then_some(damage));
+        }
+        return Ok(found);
     }
-    let Some(ended) = publish::detect_and_repair(env, dataset).await? else { return Ok(None) };
-    let repaired = if ended.outcome == Outcome::Committed { "; repaired" } else { "" };
-    Ok(Some(ended.reasons.join("; ") + repaired))
+    if suspected || !edits.is_empty() {
+        found.extend(publish::detect_and_repair(env, dataset).await?.map(told));
+    }
+    found.extend(publish::verify_files(env, dataset).await?.map(told));
+    if matches!(loaded.state.live, Live::Managed(_)) {
+        publish::identity::write(env, dataset).await?;
+    }
+    found.extend(publish::identity::other_stack(env, dataset).await?);
+    Ok(found)
+}
+
+fn told(report: FlipReport) -> String {
+    let repaired = if report.outcome == Outcome::Committed { "; repaired" } else { "" };
+    report.reasons.join("; ") + repaired
 }
 
 /// The number of lost races with other writers of the table after which a dataset's sweep fails. The next sweep tries
@@ -48,19 +77,21 @@ const MAX_ATTEMPTS: u32 = 4;
 
 /// Sweeps one dataset: load → plan → act. Returns a message about drift, if any, and the report.
 pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(Option<String>, Report)> {
-    let Round { sweep, now, dry_run, ref budget, ref readers } = *round;
+    let Round { sweep, now, dry_run, ref budget, ref readers, ref tables } = *round;
     let env = &sweep.env;
     let mut drift = None;
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_ATTEMPTS);
     loop {
         attempts.begin()?;
-        let mut loaded = load(env, dataset).await?;
+        let mut loaded = load(env, dataset, tables).await?;
         if attempts.lost() == 0 && !dry_run {
             queue_pending_runs(sweep, dataset, &loaded).await?;
         }
-        if drift.is_none() && publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips) {
-            drift = check_drift(env, dataset, dry_run).await?;
-            loaded = load(env, dataset).await?;
+        if attempts.lost() == 0 {
+            let found = verify(env, dataset, &loaded, dry_run).await?;
+            if !found.is_empty() {
+                (drift, loaded) = (Some(found.join("; ")), load(env, dataset, tables).await?);
+            }
         }
         let oldest_query = readers.oldest_query(dataset, &loaded.state).await?;
         let plan = match plan(&dataset.paths, &loaded.state, &dataset.retain, &oldest_query, now) {

@@ -178,7 +178,7 @@ impl Report {
 fn live_age(dataset: &Dataset, now: Timestamp, loaded: &TableContents) -> Option<i64> {
     let scheduled = !matches!(dataset.source, Source::Inbox(_));
     let live = loaded.live_manifest.as_ref().filter(|_| scheduled);
-    live.map(|live| now.duration_since(live.as_of).as_secs())
+    live.map(|live| now.duration_since(live.snapshot_at()).as_secs())
 }
 
 #[cfg(test)]

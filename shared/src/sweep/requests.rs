@@ -9,6 +9,7 @@ use tracing::error;
 use turntable_core::{
     config::Dataset,
     error::{Error, Kind, Result},
+    table::TableVersion,
 };
 use turntable_events as request;
 
@@ -21,7 +22,7 @@ use super::{
     response_limit,
     tables::leftover_audit_tables,
 };
-use crate::environment::Environment;
+use crate::{catalog, environment::Environment};
 
 /// Sweeps the requested dataset or all of them, independently of each other. Fails at the end if any could not be
 /// swept, except in a dry run.
@@ -31,7 +32,8 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
         Some(name) => vec![config.dataset(name)?],
         None => config.datasets().collect(),
     };
-    let (swept, failures) = all(sweep, &datasets, request.dry_run).await;
+    let tables = catalog::tables(&sweep.env, &config).await?;
+    let (swept, failures) = all(sweep, &datasets, tables, request.dry_run).await;
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((name, failure)) if !request.dry_run => Err(failed(&swept, &name, failure)),
         _ => Ok(response_limit::fit(swept)),
@@ -39,8 +41,13 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
 }
 
 /// Sweeps the datasets. Returns the answer, and an error for each dataset or database that could not be swept, with its
-/// name.
-pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept, Vec<(String, Error)>) {
+/// name. `tables` are the tables of all configured databases.
+pub async fn all(
+    sweep: &Sweep,
+    datasets: &[&Dataset],
+    tables: Vec<TableVersion>,
+    dry_run: bool,
+) -> (Swept, Vec<(String, Error)>) {
     // All decisions use one time, taken before anything is read, so that no object's age is overestimated.
     let now = sweep.env.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);
@@ -50,6 +57,7 @@ pub async fn all(sweep: &Sweep, datasets: &[&Dataset], dry_run: bool) -> (Swept,
         dry_run,
         budget: Budget::new(until, sweep.limits.objects),
         readers: Readers::new(sweep.env.query.clone()),
+        tables,
     };
     let (mut swept, mut failures) = sweep_all(&round, &rotated(&sweep.env, datasets)).await;
     swept.notes.extend(round.readers.notes());

@@ -4,6 +4,7 @@
 //! All families share this process, so a test must not change the environment, the current directory or the panic hook.
 //! Servers that several tests share are statics.
 
+mod adoption;
 mod architecture;
 mod chain;
 mod checks;
@@ -15,6 +16,7 @@ mod events;
 mod export;
 mod files;
 mod group;
+mod identity;
 mod interrupted;
 mod laptop;
 mod mysql;
@@ -30,4 +32,5 @@ mod reference;
 mod samples;
 mod sdk;
 mod sweep;
+mod verify;
 mod wire;

@@ -85,6 +85,7 @@ async fn every_dataset_is_listed_and_problems_come_first() {
         "{}",
         told.attention[0]
     );
+    let rejection = told.datasets[5].rejected.as_ref().unwrap();
     let rest = [
         "held: held: the source is being restored".to_owned(),
         format!(
@@ -92,7 +93,12 @@ async fn every_dataset_is_listed_and_problems_come_first() {
              Turntable changed it"
         ),
         "never: no table, and nothing has been exported yet".to_owned(),
-        format!("rejected: {rejected} is complete but not live: it was rejected, or its flip is still to come"),
+        format!(
+            "rejected: {rejected} was rejected at {}, and live stays as it is: {}. Correct the source and export again, or \
+             change the check and invoke flip with {{\"dataset\":\"rejected\",\"generation\":\"{rejected}\"}}",
+            rejection.at,
+            rejection.reasons.join("; ")
+        ),
     ];
     assert_eq!(told.attention[1..], rest);
     let answer = ask(&rig).await;

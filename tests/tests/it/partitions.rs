@@ -156,7 +156,7 @@ async fn a_template_that_does_not_lie_in_the_location_is_a_conflict_wherever_one
         }
         conflict(&rig.export_with(rig.env(), json!({ "dataset": "users" })).await.unwrap_err(), &live, template);
         let sweep =
-            turntable::sweep::load(&rig.env(), rig.env().config().await.unwrap().dataset("users").unwrap()).await;
+            turntable::sweep::load(&rig.env(), rig.env().config().await.unwrap().dataset("users").unwrap(), &[]).await;
         conflict(&sweep.err().unwrap(), &live, template);
     }
 }

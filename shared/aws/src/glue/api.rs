@@ -94,7 +94,8 @@ impl GlueApi for Glue {
     async fn tables(&self, database: &str, prefix: &str) -> Result<Vec<Table>> {
         // The expression only reduces the number of pages. AWS doesn't document its syntax, so the names are checked
         // again below.
-        let pages = self.0.get_tables().database_name(database).expression(format!("{prefix}*")).into_paginator();
+        let expression = (!prefix.is_empty()).then(|| format!("{prefix}*"));
+        let pages = self.0.get_tables().database_name(database).set_expression(expression).into_paginator();
         let pages: Result<Vec<_>, _> = pages.send().collect().await;
         let pages = match pages {
             Ok(pages) => pages,

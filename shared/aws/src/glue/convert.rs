@@ -11,8 +11,8 @@ use turntable_core::{
     layout::TableName,
     schema::Column,
     table::{
-        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, StorageFormat, TableChange, TableVersion, VIEW,
-        is_projection, is_projection_of, projection_parameters,
+        AUDIT_PARAMETER, AuditTable, NewTable, NextTable, Original, SPARK_PATH, StorageFormat, TableChange,
+        TableVersion, VIEW, describes_files, is_projection, is_projection_of, projection_parameters,
     },
 };
 
@@ -36,6 +36,8 @@ pub fn version_of(database: &str, table: Table) -> TableVersion {
         name: TableName { database: database.into(), table: table.name.clone() },
         token: table.version_id.clone(),
         unsupported: unsupported_kind(&table),
+        unadoptable: unadoptable_kind(&table),
+        crawler: table.parameters().and_then(|all| all.get(CRAWLER_PARAMETER)).cloned(),
         view: view_of(database, &table),
         location: location.map(str::to_owned),
         columns: storage.map(StorageDescriptor::columns).unwrap_or_default().iter().map(column).collect(),
@@ -76,9 +78,45 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     }
     let serde = table.storage_descriptor().and_then(StorageDescriptor::serde_info);
     match serde.and_then(SerDeInfo::serialization_library) {
-        Some(library) if library != PARQUET_SERDE => Some("a table in a format other than Parquet"),
+        Some(library) if StorageFormat::parquet().serde.as_deref() != Some(library) => {
+            Some("a table in a format other than Parquet")
+        }
         _ => None,
     }
+}
+
+/// The table parameter in which a crawler leaves its name.
+const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
+
+/// Returns why a plain Parquet table must not be taken over, or `None` if it may. The new files would not have what the
+/// table promises, or the engine that owns the files would delete them together with the table.
+fn unadoptable_kind(table: &Table) -> Option<&'static str> {
+    let is = |key: &str, value: &str| {
+        let mut parameters = table.parameters().into_iter().flatten();
+        parameters.any(|(name, found)| name.eq_ignore_ascii_case(key) && found.eq_ignore_ascii_case(value))
+    };
+    let storage = table.storage_descriptor();
+    if is("transactional", "true") {
+        return Some("a transactional (ACID) table");
+    }
+    // Spark keeps its own buckets in parameters, and not in the storage descriptor.
+    let spark_buckets = table.parameters().is_some_and(|all| all.contains_key("spark.sql.sources.schema.numBuckets"));
+    if spark_buckets
+        || storage.is_some_and(|storage| storage.number_of_buckets() > 0 || !storage.bucket_columns().is_empty())
+    {
+        return Some("a bucketed table");
+    }
+    if storage.is_some_and(|storage| !storage.sort_columns().is_empty()) {
+        return Some("a sorted table");
+    }
+    if table.table_type() == Some("MANAGED_TABLE") || is("EXTERNAL", "FALSE") {
+        return Some("a managed table (its TableType is MANAGED_TABLE, or its parameter EXTERNAL is FALSE)");
+    }
+    let input = storage.and_then(StorageDescriptor::input_format);
+    if input.is_some_and(|input| StorageFormat::parquet().input.as_deref() != Some(input)) {
+        return Some("a table whose input format is not Parquet's");
+    }
+    None
 }
 
 /// Returns the input for an `UpdateTable` that makes the change and leaves every other field as it was.
@@ -93,6 +131,8 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
     let mut input = unchanged(original);
     if let Some(location) = &change.location {
         storage(&mut input).location = Some(location.to_string());
+        forget_other_files(&mut input);
+        set_parquet(storage(&mut input));
     }
     if let Some(columns) = change.columns.as_ref().filter(|columns| table.columns != **columns) {
         // A column that stays in the table keeps its comment and parameters.
@@ -111,6 +151,35 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
         parameters.extend(projection_parameters(location, &change.partitions));
     }
     Ok(input)
+}
+
+/// Removes everything from the table that describes files at another location, so that no reader and no planner uses it.
+fn forget_other_files(input: &mut TableInput) {
+    if let Some(parameters) = &mut input.parameters {
+        parameters.retain(|name, _| !describes_files(name));
+    }
+    let storage = storage(input);
+    if let Some(parameters) = &mut storage.parameters {
+        parameters.retain(|name, _| !describes_files(name));
+    }
+    if let Some(parameters) = storage.serde_info.as_mut().and_then(|serde| serde.parameters.as_mut()) {
+        parameters.remove(SPARK_PATH);
+    }
+}
+
+/// Sets the format of the files that Turntable publishes, in each field that says another one.
+fn set_parquet(storage: &mut StorageDescriptor) {
+    let set = |found: &mut Option<String>, format: Option<String>| {
+        if found.is_some() {
+            *found = format;
+        }
+    };
+    let format = StorageFormat::parquet();
+    set(&mut storage.input_format, format.input);
+    set(&mut storage.output_format, format.output);
+    if let Some(serde) = &mut storage.serde_info {
+        set(&mut serde.serialization_library, format.serde);
+    }
 }
 
 fn storage(input: &mut TableInput) -> &mut StorageDescriptor {
@@ -180,19 +249,20 @@ fn view_input(view: ViewDefinition) -> ViewDefinitionInput {
         .build()
 }
 
-const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
-
 /// Returns the `CreateTable` input for an external Parquet table, with the same settings as Athena's `CREATE EXTERNAL
 /// TABLE … STORED AS PARQUET`.
 #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub fn new_table(table: &NewTable) -> TableInput {
-    let serde =
-        SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
+    let format = StorageFormat::parquet();
+    let serde = SerDeInfo::builder()
+        .set_serialization_library(format.serde)
+        .set_parameters(Some(format.serde_parameters.into_iter().collect()))
+        .build();
     let storage = StorageDescriptor::builder()
         .set_columns(Some(table.columns.iter().map(glue_column).collect()))
         .location(table.location.to_string())
-        .input_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat")
-        .output_format("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat")
+        .set_input_format(format.input)
+        .set_output_format(format.output)
         .serde_info(serde)
         .build();
     let mut parameters = parquet_parameters();

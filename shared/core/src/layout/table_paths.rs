@@ -17,6 +17,7 @@ const FLIPS: &str = "_flips";
 const RETURNS: &str = "_returns";
 const SWEEPING: &str = "_sweeping";
 const PENDING: &str = "_pending";
+const VERDICTS: &str = "_verdicts";
 const FAILED: &str = ".failed";
 
 /// The kind of a managed object in a table's folder, parsed from its key.
@@ -31,6 +32,12 @@ pub enum ObjectKind {
     /// The intent to flip to a generation that may have been live before.
     RevertIntent(Ulid),
     Views,
+    /// The record of the table that is published here.
+    Table,
+    /// The record of the last export that failed.
+    ExportFailure,
+    /// The record of the last audit that rejected a candidate.
+    Verdict(Generation),
     /// The record of an engine run.
     Pending(Generation),
     /// The record that says that an engine run failed.
@@ -85,6 +92,21 @@ impl TablePaths {
         self.0.key("_views.json")
     }
 
+    /// Returns the key of the record of the table that is published here.
+    pub fn table(&self) -> Key {
+        self.0.key("_table.json")
+    }
+
+    /// Returns the key of the record of the last export that failed.
+    pub fn export_failure(&self) -> Key {
+        self.0.key("_export_failed.json")
+    }
+
+    /// Returns the key of the record of the last audit that rejected a candidate.
+    pub fn verdict(&self, generation: &Generation) -> Key {
+        self.0.folder(VERDICTS).key(&format!("{generation}.json"))
+    }
+
     /// Returns the key of the mark that says that sweep is deleting a generation. The mark exists for as long as the
     /// deletion takes.
     pub fn sweeping(&self, generation: &Generation) -> Key {
@@ -111,12 +133,15 @@ impl TablePaths {
         let (folder, name) = match rest.split_once('/') {
             None if *key == self.hold() => return Some(ObjectKind::Hold),
             None if *key == self.views() => return Some(ObjectKind::Views),
+            None if *key == self.table() => return Some(ObjectKind::Table),
+            None if *key == self.export_failure() => return Some(ObjectKind::ExportFailure),
             None => return None,
             Some(split) => split,
         };
         let json = |name: &str| name.strip_suffix(".json").map(str::to_owned);
         match folder {
             MANIFESTS => Some(ObjectKind::Manifest(json(name)?.parse().ok()?)),
+            VERDICTS => Some(ObjectKind::Verdict(json(name)?.parse().ok()?)),
             SWEEPING => Some(ObjectKind::Sweeping(json(name)?.parse().ok()?)),
             PENDING => {
                 let name = json(name)?;
@@ -190,6 +215,9 @@ mod tests {
             (paths.hold(), ObjectKind::Hold),
             (paths.revert_intent(Ulid::from_parts(7, 7)), ObjectKind::RevertIntent(Ulid::from_parts(7, 7))),
             (paths.views(), ObjectKind::Views),
+            (paths.table(), ObjectKind::Table),
+            (paths.export_failure(), ObjectKind::ExportFailure),
+            (paths.verdict(&generation), ObjectKind::Verdict(generation)),
             (paths.pending(&generation), ObjectKind::Pending(generation)),
             (paths.failed(&generation), ObjectKind::Failed(generation)),
         ] {

@@ -24,6 +24,7 @@ use crate::{
         attempts::Attempts,
         manifests::{candidate, manifest},
         report::Outcome,
+        verdict,
     },
 };
 
@@ -86,6 +87,9 @@ pub async fn flip(
         let inputs = match audited {
             GroupAudit::Passed(inputs) => inputs,
             GroupAudit::Rejected(reasons) => {
+                for (member, manifest) in &candidates {
+                    verdict::write(env, member, &manifest.generation, &reasons).await;
+                }
                 return ended(Outcome::Rejected, reasons).map(|ended| GroupFlipReport { checks, ..ended });
             }
         };

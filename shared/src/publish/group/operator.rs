@@ -9,19 +9,14 @@ use super::{
 };
 use crate::{
     environment::Environment,
-    publish::{
-        attempts::Attempts,
-        operator,
-        report::Outcome,
-        table_state::{self, TableState},
-    },
+    publish::{attempts::Attempts, operator, report::Outcome, table_state::TableState},
 };
 use turntable_core::{
     config::{Dataset, Group},
     error::{Error, Kind, Result},
     group::{self, Record, Set},
     layout::Generation,
-    record::{FlipOrigin, Hold},
+    record::{self, FlipOrigin, Hold},
 };
 
 /// Flips all members back to the set that was live before the current one, or to the set that contains the generation
@@ -109,15 +104,19 @@ fn check_members(group: &Group<'_>, set: &Set) -> Result<()> {
 /// Writes a hold for the whole group. Once this has returned, only a rollback can flip the members until the hold is
 /// released. Exports continue.
 pub async fn hold(env: &Environment, group: &Group<'_>, reason: String) -> Result<()> {
-    write_hold(env, group, Hold { at: env.clock.now(), reason, released: false }).await
+    let hold = Hold { at: env.clock.now(), reason, released: false };
+    write_hold(env, group, hold.clone()).await?;
+    // Each member has the hold too, so that it stays with a member that leaves the group.
+    for member in &group.members {
+        env.objects.put(&member.paths.hold(), record::to_json(&hold).into()).await?;
+    }
+    Ok(())
 }
 
 /// Releases the group's hold, and any holds that were set on single members before they joined the group.
 pub async fn release(env: &Environment, group: &Group<'_>, reason: Option<String>) -> Result<()> {
     for member in &group.members {
-        if table_state::hold(env, member).await?.is_some() {
-            operator::release(env, member, reason.clone()).await?;
-        }
+        operator::release(env, member, reason.clone()).await?;
     }
     let reason = reason.unwrap_or_default();
     write_hold(env, group, Hold { at: env.clock.now(), reason, released: true }).await

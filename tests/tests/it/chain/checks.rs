@@ -79,8 +79,13 @@ async fn sweep_deletes_what_was_replaced_and_nothing_else() {
     assert!(keys.contains(&"schemas/users/by-hand/notes.txt".to_owned()), "{keys:?}");
 }
 
+/// The manifest's event audits the candidate too, so its audit table may still be there for a moment.
 async fn no_audit_table_is_left(chain: &Chain) {
-    let tables = chain.glue.get_tables().database_name("dmp").send().await.unwrap();
-    let names: Vec<&str> = tables.table_list().iter().map(|table| table.name()).collect();
-    assert_eq!(names, ["users"]);
+    chain
+        .until("no audit table", async || {
+            let tables = chain.glue.get_tables().database_name("dmp").send().await.unwrap();
+            let names: Vec<&str> = tables.table_list().iter().map(|table| table.name()).collect();
+            (names == ["users"]).then_some(())
+        })
+        .await;
 }

@@ -1,0 +1,83 @@
+//! Verifies a live table: compares the table and its files with the manifest of its generation.
+
+use turntable_core::{
+    config::Dataset,
+    error::Result,
+    layout::Generation,
+    manifest::Manifest,
+    port::Update,
+    table::{TableChange, TableVersion},
+    verify::{FileDifferences, published_columns, table_differences},
+};
+
+use super::evidence;
+use crate::environment::Environment;
+
+/// Returns how a table differs from the manifest of its live generation, apart from its location and its files.
+pub fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<String> {
+    table.zip(live).map(|(table, live)| table_differences(table, live)).unwrap_or_default()
+}
+
+/// Sends one `UpdateTable` that gives the table the columns, projection and format of its live generation. Returns `false`
+/// if another writer was first.
+pub(super) async fn restore(
+    env: &Environment,
+    dataset: &Dataset,
+    table: &TableVersion,
+    live: &Manifest,
+) -> Result<bool> {
+    table.token()?;
+    let columns = published_columns(&table.columns, live);
+    let change = TableChange {
+        location: Some(live.location.clone()),
+        columns: Some(columns),
+        partitions: live.partitions.clone(),
+    };
+    let sent = env.catalog.update(table, &change).await;
+    if matches!(sent, Ok(Update::Done)) {
+        return Ok(true);
+    }
+    // A lost reply, or the echo of an own first attempt: only the table tells.
+    let now = env.catalog.table(&dataset.table).await?;
+    if now.is_some_and(|now| table_differences(&now, live).is_empty()) { Ok(true) } else { sent.map(|_| false) }
+}
+
+/// Returns the message about a table that somebody has edited.
+pub fn edited(dataset: &Dataset, found: &[String]) -> String {
+    format!(
+        "{}: the table differs from its live generation, so readers may get errors or wrong rows: {}. Something outside \
+         Turntable changed it: the next flip restores it, and so does a flip request for the live generation",
+        dataset.table,
+        found.join("; ")
+    )
+}
+
+/// Compares the files of a live generation with its manifest, with one listing.
+pub async fn files(env: &Environment, live: &Manifest) -> Result<FileDifferences> {
+    Ok(FileDifferences::of(live, &evidence::objects(&env.objects, live).await?))
+}
+
+/// Returns the message about files that were lost, changed or added.
+pub fn damaged(dataset: &Dataset, live: Generation, files: &FileDifferences) -> String {
+    let (effect, way_out) = match files.lost {
+        true => ("readers miss rows, without an error", "roll back to a complete generation, or export again"),
+        false => ("readers get rows that nobody published", "delete the objects, or export again"),
+    };
+    format!(
+        "{}: the files of the live generation {live} are not those that were published, so {effect}: {}. To fix it, \
+         {way_out}",
+        dataset.table,
+        shortened(&files.found)
+    )
+}
+
+/// The largest number of files that a message names.
+const MAX_NAMED: usize = 5;
+
+pub(super) fn shortened(found: &[String]) -> String {
+    let named = found.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join("; ");
+    match found.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
+    }
+}
