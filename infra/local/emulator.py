@@ -4,6 +4,7 @@
   Athena endpoint may do it too.
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
+- A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import botocore.session
 from ministack import app
@@ -30,6 +32,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
 from turntable_athena.calls import Calls, app_id
+from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
 MAX_JOB_SECONDS = 900
@@ -137,11 +140,24 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
 
 _dispatch = app._dispatch_service_request
 _calls = Calls()
+_refusals = Refusals()
 
 
 async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any, request_id: str) -> Any:
+    if found := faults(method, path, query, headers, body):
+        _refusals.add(found)
+        return refusal(headers, found)
     _calls.add(headers, actions(method, path, headers, body, query))
     return await _dispatch(method, path, headers, body, query, request_id)
+
+
+def refusal(headers: Any, found: list[str]) -> tuple[int, dict[str, str], bytes]:
+    """Returns the answer to a request that violates its operation's model."""
+    text = "; ".join(found)
+    if "x-amz-target" in headers:
+        body = json.dumps({"__type": "ValidationException", "message": text}).encode()
+        return 400, {"Content-Type": "application/x-amz-json-1.1"}, body
+    return 400, {"Content-Type": "application/xml"}, f"<Error><Code>InvalidRequest</Code><Message>{escape(text)}</Message></Error>".encode()
 
 
 def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
