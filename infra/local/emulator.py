@@ -31,7 +31,7 @@ from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
-from turntable_athena.calls import Calls, app_id
+from turntable_athena.calls import Call, Calls, app_id
 from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
@@ -160,8 +160,8 @@ def refusal(headers: Any, found: list[str]) -> tuple[int, dict[str, str], bytes]
     return 400, {"Content-Type": "application/xml"}, f"<Error><Code>InvalidRequest</Code><Message>{escape(text)}</Message></Error>".encode()
 
 
-def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
-    """Yields a request's actions and resources, named as in the Service Authorization Reference."""
+def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[Call]:
+    """Yields a request's actions and resources, named as in the Service Authorization Reference, and its condition keys."""
     parameters = app._routing_params(method, path, headers, body, query)
     service = detect_service(method, path, headers, parameters)
     request = (service, method, path, headers, body, parameters)
@@ -172,14 +172,25 @@ def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> It
         action = action.removesuffix("Batch")
     if service == "glue":
         for resource in glue_resources(json.loads(body or b"{}")):
-            yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}"
+            yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}", {}
         return
     resource = iam_actions.extract_resource_arn(*request, get_region(), get_account_id())
-    yield action, resource
+    yield action, resource, conditions(method, headers, query) if action == "s3:PutObject" else {}
     if service == "s3":
-        yield from iam_actions.s3_additional_checks(*request[1:])
+        for action, resource in iam_actions.s3_additional_checks(*request[1:]):
+            yield action, resource, {}
         if action == "s3:DeleteObject" and "if-match" in headers:
-            yield "s3:GetObject", resource
+            yield "s3:GetObject", resource, {}
+
+
+def conditions(method: str, headers: Any, query: Any) -> dict[str, str]:
+    """Returns the condition keys of a request that writes an object or a part of one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    creates = (method == "POST") == ("uploadId" in query)  # Not the beginning of an upload in parts, nor a part.
+    given = {"s3:if-none-match": headers["if-none-match"]} if "if-none-match" in headers else {}
+    return given | {"s3:ObjectCreationOperation": str(creates).lower()}
 
 
 def glue_resources(request: dict[str, Any]) -> list[str]:

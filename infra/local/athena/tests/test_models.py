@@ -118,6 +118,8 @@ def test_bodies_for_s3_are_checked() -> None:
     assert s3("POST /lake/a?uploadId=u", body.format(1).encode()) == []
     wrong = ["s3.CompleteMultipartUpload: MultipartUpload.Part[0].PartNumber: expected a number of type integer"]
     assert s3("POST /lake/a?uploadId=u", body.format("one").encode()) == wrong
+    events = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
+    assert s3("PUT /lake?notification", events.encode()) == []
     delete = "<Delete><Object><Key>a</Key></Object><Object><Name>b</Name></Object></Delete>"
     assert s3("POST /lake?delete", delete.encode()) == [
         "s3.DeleteObjects: Delete.Object[1].Name: unknown member",

@@ -224,6 +224,8 @@ def _s3_operation(
     best: tuple[int, OperationModel | None] = (-1, None)
     for name in model.operation_names:
         operation = model.operation_model(name)
+        if operation.deprecated:  # Another operation has the same address.
+            continue
         uri, fixed = operation.http["requestUri"].partition("?")[0], _fixed(operation)
         places = {place for place in ("Bucket", "Key") if f"{{{place}" in uri}
         if operation.http["method"] != method or places != given.keys() or not fixed.items() <= _flags(query, fixed).items():

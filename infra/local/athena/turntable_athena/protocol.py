@@ -44,6 +44,13 @@ class Api:
                 workgroup = self._executions.get(account, query_id).workgroup
         return f"arn:aws:athena:{account.aws.region}:{account.access_key}:workgroup/{workgroup}"
 
+    def context(self, account: Account, answer: Json) -> dict[str, str]:
+        """Returns what describes a query that was started: its kind of statement and its database."""
+        if "QueryExecutionId" not in answer:
+            return {}
+        execution = self._executions.get(account, answer["QueryExecutionId"])
+        return {"statement": execution.statement.subkind, "database": execution.database}
+
     def _start(self, account: Account, request: Json) -> Json:
         if not _text(request, "QueryString").strip():
             raise InvalidRequest("queryString must not be empty")

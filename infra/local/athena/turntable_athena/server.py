@@ -78,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise ValueError("expected a JSON object")
             account = self.server.aws.account(self._access_key())
             answer = handle(account, request)
-            self.server.calls.add(headers, [(f"athena:{operation}", self.server.api.resource(account, request))])
+            call = (f"athena:{operation}", self.server.api.resource(account, request), self.server.api.context(account, answer))
+            self.server.calls.add(headers, [call])
         except InvalidRequest as error:
             return self._refuse("InvalidRequestException", str(error), AthenaErrorCode=error.code)
         except ValueError as error:

@@ -145,7 +145,8 @@ pub fn unchanged(table: &Table) -> TableInput {
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
-        .set_owner(table.owner.clone())
+        // Glue refuses an empty owner, and tables without one are sometimes reported so.
+        .set_owner(table.owner.clone().filter(|owner| !owner.is_empty()))
         .set_last_access_time(table.last_access_time)
         .set_last_analyzed_time(table.last_analyzed_time)
         .retention(table.retention)
@@ -227,5 +228,11 @@ mod tests {
             partitions: Vec::new(),
         };
         assert_eq!(new_table(&table).partition_keys, Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_empty_owner_is_not_sent_back() {
+        let owner = |owner: &str| unchanged(&Table::builder().name("users").owner(owner).build().unwrap()).owner;
+        assert_eq!((owner(""), owner("hadoop")), (None, Some("hadoop".into())));
     }
 }
