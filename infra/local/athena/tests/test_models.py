@@ -121,6 +121,7 @@ def test_bodies_for_s3_are_checked() -> None:
     events = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
     assert s3("PUT /lake?notification", events.encode()) == []
     delete = "<Delete><Object><Key>a</Key></Object><Object><Name>b</Name></Object></Delete>"
+    assert s3("POST /lake?delete", b"<Delete><Object><Key>a</Key></Object></Delete>", x_amz_checksum_crc32="1") == []
     assert s3("POST /lake?delete", delete.encode()) == [
         "s3.DeleteObjects: Delete.Object[1].Name: unknown member",
         "s3.DeleteObjects: Delete.Object[1].Key: required member is missing",

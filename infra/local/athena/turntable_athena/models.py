@@ -183,6 +183,8 @@ def _s3(method: str, path: str, query: Mapping[str, str], headers: Mapping[str, 
         return [f"s3: no operation for {method} with {', '.join(sorted(query)) or 'no parameters'}"]
     shape, found = operation.input_shape, []
     parameters, named, prefixes = {*_fixed(operation)}, set(), []
+    if (operation.http_checksum or {}).get("requestAlgorithmMember"):
+        prefixes.append("x-amz-checksum-")  # Not every checksum is a member.
     for name, member in shape.members.items():
         location, wire = member.serialization.get("location"), member.serialization.get("name", name)
         if location == "querystring":

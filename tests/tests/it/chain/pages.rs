@@ -74,7 +74,7 @@ async fn the_pages_aws_commands_work() {
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", before.as_ref()).await;
     let rule = page.follow("Workgroups and query results", 0..1, &[]).await;
-    assert!(rule.contains("EnforceWorkGroupConfiguration"), "{rule}");
+    assert!(rule.contains("EngineVersion"), "{rule}");
     page.follow("Lake Formation", 0..3, &[]).await;
     page.finish("tests/tests/it/chain/pages.rs");
 
