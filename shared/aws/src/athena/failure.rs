@@ -227,7 +227,7 @@ mod tests {
 
     /// A candidate isn't rejected, nor a flip undone, because the role lacks a permission.
     #[test]
-    fn missing_permissions_are_not_the_datas_fault() {
+    fn missing_permissions_are_not_bad_data() {
         const GLUE: &str = "User: arn:aws:sts::123456789012:assumed-role/lake-flip/lake-flip is not authorized to perform: \
                             glue:GetPartition on resource: arn:aws:glue:eu-west-1:123456789012:catalog because no \
                             identity-based policy allows the glue:GetPartition action (Service: AmazonDataCatalog; Status \
