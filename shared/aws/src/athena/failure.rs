@@ -105,21 +105,23 @@ fn failed(id: &str, execution: &QueryExecution, output: Option<&str>) -> Error {
 /// - `User: arn:… is not authorized to perform: glue:GetDatabases on resource: …`, also inside `FAILED: Execution Error
 ///   … MetaException(message:User: …` (awsdocs/amazon-athena-user-guide #81)
 /// - `Insufficient permissions to execute the query. Principal does not have any privilege on specified resource`
-///   ("Querying Amazon S3 tables with Athena", S3 guide), `… Amazon S3 access denied on s3://…`
+///   ("Querying Amazon S3 tables with Athena", S3 guide)
+/// - `Permission denied on S3 path: s3://…` (Kubecost's guide to Athena)
 /// - `Access denied when writing to location: s3://…` (grafana/athena-datasource #112)
 ///
 /// Where a text may hold a row's value, it stands behind the error's name. So only the beginning is compared.
 fn is_denied(text: &str) -> bool {
-    const BEGINNINGS: [&str; 6] = [
+    const BEGINNINGS: [&str; 7] = [
         "PERMISSION_DENIED",
         "ACCESS_DENIED",
         "User: arn:",
         "Insufficient permissions to execute the query",
+        "Permission denied on S3 path",
         "Access denied when writing",
         "Access Denied",
     ];
-    let text = text.strip_prefix("FAILED: ").unwrap_or(text);
-    let text = text.split_once("MetaException(message:").map_or(text, |(_, message)| message);
+    let task = text.strip_prefix("FAILED: Execution Error").and_then(|text| text.split_once("MetaException(message:"));
+    let text = task.map_or(text, |(_, message)| message);
     BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
@@ -252,6 +254,7 @@ mod tests {
                 None,
                 "because a permission is missing",
             ),
+            ("Permission denied on S3 path: s3://lake/users", 2, None, "because a permission is missing"),
             ("HIVE_CURSOR_ERROR: alice", 2, Some(1501), "because a permission is missing"),
             ("alice", 2, Some(1500), "because a permission is missing"),
         ] {
