@@ -268,8 +268,9 @@ def test_every_function_logs_json_to_its_own_group_with_a_retention():
 
 
 def test_no_statement_has_broad_wildcards():
-    everywhere = {"ec2:CreateNetworkInterface", "xray:PutTraceSegments"}
+    everywhere = {"ec2:CreateNetworkInterface", "lakeformation:GetDataAccess", "xray:PutTraceSegments"}
     given = dict(SubnetIds="subnet-1", SecurityGroupIds="sg-1", Tracing="Active", KmsKeyArn="arn:aws:kms:eu-west-1:1:key/2")
+    given |= dict(LakeFormation="true", AthenaResultsArn="arn:aws:s3:::results/*", EngineWorkgroups="etl")
     roles, policies = of("AWS::IAM::Role", **given), of("AWS::IAM::Policy", **given)
     documents = [policy["PolicyDocument"] for role in roles.values() for policy in role.get("Policies", [])]
     documents += [policy["PolicyDocument"] for policy in policies.values()]
@@ -326,3 +327,42 @@ def test_alarms_use_emitted_metrics_and_the_dashboard_shows_them_all():
     places = [(x, y) for widget in body["widgets"] for x in range(widget["x"], widget["x"] + widget["width"])
               for y in range(widget["y"], widget["y"] + widget["height"])]
     assert len(places) == len(set(places)) and max(x for x, _ in places) == 23
+
+
+def test_the_roles_of_schedules_may_use_the_key_of_the_dead_letters():
+    """EventBridge Scheduler sends a dead letter with the schedule's execution role, which then needs the queue's key.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+    """
+    key = "arn:aws:kms:eu-west-1:1:key/2"
+    schedules = of("AWS::Scheduler::Schedule", KmsKeyArn=key)
+    assert len(schedules) == 3
+    for name, schedule in schedules.items():
+        own = statements(named(schedule["Target"]["RoleArn"]), KmsKeyArn=key)
+        granted = {action for statement in own if key in flat(statement["Resource"]) for action in flat(statement["Action"])}
+        assert granted == {"kms:Decrypt", "kms:GenerateDataKey"}, name
+
+
+def test_functions_that_read_databases_are_attached_to_the_subnets():
+    given = dict(SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1", SecretArns="arn:aws:secretsmanager:*:*:secret:*")
+    for function in FUNCTIONS:
+        actions = {action for statement in statements(f"{function}Role", **given) for action in flat(statement["Action"])}
+        network = of("AWS::Lambda::Function", **given)[f"{function}Function"].get("VpcConfig")
+        if "secretsmanager:GetSecretValue" in actions:
+            assert network == {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}, function
+            assert "ec2:CreateNetworkInterface" in actions, function
+        else:
+            assert network is None and "ec2:CreateNetworkInterface" not in actions, function
+        assert "VpcConfig" not in of("AWS::Lambda::Function")[f"{function}Function"], function
+
+
+def test_results_of_queries_go_where_the_parameter_says():
+    for function in ("Export", "Flip"):
+        name = f"{function}Function"
+        variables = of("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+        assert variables["ATHENA_OUTPUT"] == "s3://bucket/_athena/"
+        variables = of("AWS::Lambda::Function", AthenaResults="WORKGROUP")[name]["Environment"]["Variables"]
+        assert "ATHENA_OUTPUT" not in variables
+    own = statements("FlipRole", AthenaResultsArn="arn:aws:s3:::results/team/*")
+    named_there = {resource for statement in own for resource in flat(statement["Resource"]) if "results" in str(resource)}
+    assert named_there == {"arn:aws:s3:::results", "arn:aws:s3:::results/team/*"}

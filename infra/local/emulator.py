@@ -4,6 +4,7 @@
   Athena endpoint may do it too.
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
+- A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import botocore.session
 from ministack import app
@@ -29,7 +31,8 @@ from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
-from turntable_athena.calls import Calls, app_id
+from turntable_athena.calls import Call, Calls, app_id
+from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
 MAX_JOB_SECONDS = 900
@@ -137,15 +140,28 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
 
 _dispatch = app._dispatch_service_request
 _calls = Calls()
+_refusals = Refusals()
 
 
 async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any, request_id: str) -> Any:
+    if found := faults(method, path, query, headers, body):
+        _refusals.add(found)
+        return refusal(headers, found)
     _calls.add(headers, actions(method, path, headers, body, query))
     return await _dispatch(method, path, headers, body, query, request_id)
 
 
-def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[tuple[str, str]]:
-    """Yields a request's actions and resources, named as in the Service Authorization Reference."""
+def refusal(headers: Any, found: list[str]) -> tuple[int, dict[str, str], bytes]:
+    """Returns the answer to a request that violates its operation's model."""
+    text = "; ".join(found)
+    if "x-amz-target" in headers:
+        body = json.dumps({"__type": "ValidationException", "message": text}).encode()
+        return 400, {"Content-Type": "application/x-amz-json-1.1"}, body
+    return 400, {"Content-Type": "application/xml"}, f"<Error><Code>InvalidRequest</Code><Message>{escape(text)}</Message></Error>".encode()
+
+
+def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> Iterator[Call]:
+    """Yields a request's actions and resources, named as in the Service Authorization Reference, and its condition keys."""
     parameters = app._routing_params(method, path, headers, body, query)
     service = detect_service(method, path, headers, parameters)
     request = (service, method, path, headers, body, parameters)
@@ -156,14 +172,25 @@ def actions(method: str, path: str, headers: Any, body: bytes, query: Any) -> It
         action = action.removesuffix("Batch")
     if service == "glue":
         for resource in glue_resources(json.loads(body or b"{}")):
-            yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}"
+            yield action, f"arn:aws:glue:{get_region()}:{get_account_id()}:{resource}", {}
         return
     resource = iam_actions.extract_resource_arn(*request, get_region(), get_account_id())
-    yield action, resource
+    yield action, resource, conditions(method, headers, query) if action == "s3:PutObject" else {}
     if service == "s3":
-        yield from iam_actions.s3_additional_checks(*request[1:])
+        for action, resource in iam_actions.s3_additional_checks(*request[1:]):
+            yield action, resource, {}
         if action == "s3:DeleteObject" and "if-match" in headers:
-            yield "s3:GetObject", resource
+            yield "s3:GetObject", resource, {}
+
+
+def conditions(method: str, headers: Any, query: Any) -> dict[str, str]:
+    """Returns the condition keys of a request that writes an object or a part of one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+    creates = (method == "POST") == ("uploadId" in query)  # Not the beginning of an upload in parts, nor a part.
+    given = {"s3:if-none-match": headers["if-none-match"]} if "if-none-match" in headers else {}
+    return given | {"s3:ObjectCreationOperation": str(creates).lower()}
 
 
 def glue_resources(request: dict[str, Any]) -> list[str]:

@@ -6,7 +6,14 @@ use std::{future::Future, time::Duration};
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use lambda_runtime::{
     Diagnostic, LambdaEvent, service_fn,
-    tracing::subscriber::{self, EnvFilter, filter::LevelFilter},
+    tracing::subscriber::{
+        self, EnvFilter,
+        filter::LevelFilter,
+        fmt::{
+            SubscriberBuilder,
+            format::{Format, Json, JsonFields},
+        },
+    },
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -39,12 +46,19 @@ pub fn log() {
     let filter = EnvFilter::builder()
         .with_default_directive(level.min(LevelFilter::INFO).into())
         .parse_lossy(OWN_CRATES.map(|name| format!("{name}={level}")).join(","));
-    let lines = subscriber::fmt().with_target(false).without_time().with_env_filter(filter);
     match environment::optional("AWS_LAMBDA_LOG_FORMAT") {
-        Some(format) if format.eq_ignore_ascii_case("json") => lines.json().init(),
-        _ => lines.init(),
+        Some(format) if format.eq_ignore_ascii_case("json") => json_lines(filter).init(),
+        // Lambda adds the time to lines of text.
+        _ => subscriber::fmt().with_target(false).without_time().with_env_filter(filter).init(),
     }
     debug!(%level, "logs");
+}
+
+/// Returns a subscriber that logs in JSON. Each line has its time as RFC 3339, because Lambda treats a line without a
+/// valid `timestamp` as one of level INFO, whatever its `level`
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
+fn json_lines(filter: EnvFilter) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter> {
+    subscriber::fmt().json().with_target(false).with_env_filter(filter)
 }
 
 /// Loads the configuration that all AWS clients use, and sets its timeouts and retries.
@@ -98,4 +112,41 @@ where
         answer.map_err(Failure)
     }))
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_json_line_has_the_time_and_the_level_that_lambda_filters_by() {
+        let (written, filter) = (Written::default(), EnvFilter::new("info"));
+        let writer = written.clone();
+        let lines = json_lines(filter).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(lines, || error!(dataset = "users", "failed"));
+        let line: Value = serde_json::from_slice(&written.0.lock().unwrap()).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["fields"], serde_json::json!({ "message": "failed", "dataset": "users" }));
+        line["timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    }
 }

@@ -59,7 +59,9 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
         Nobody("needs an AWS account; infra/test_release.py has SAM package such a folder"),
     ),
     ("docs/deploy.md", "sha256sum …", Check { file: "infra/test_release.py", text: "\"sha256sum\", \"--check\"" }),
+    ("docs/deploy.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     ("docs/deploy.md", "aws …", CHAIN),
+    ("docs/deploy.md", "QUERY=…", CHAIN),
     (
         "docs/engines.md",
         "POSTGRES_URL=…",

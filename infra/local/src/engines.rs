@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context, Result};
-use aws_sdk_athena::types::WorkGroupConfiguration;
+use aws_sdk_athena::types::{ManagedQueryResultsConfiguration, WorkGroupConfiguration};
 use aws_sdk_glue::types::JobCommand;
 use turntable::config::{Config, Source};
 
@@ -69,6 +69,16 @@ pub async fn create_workgroup(stack: &Stack, name: &str) -> Result<()> {
         return Ok(());
     }
     let configuration = WorkGroupConfiguration::builder().enforce_work_group_configuration(false).build();
+    let workgroup = stack.athena.create_work_group().name(name).configuration(configuration);
+    workgroup.send().await.with_context(|| format!("cannot create the workgroup {name}"))?;
+    Ok(())
+}
+
+/// Creates an Athena workgroup with managed query results: Athena keeps the results itself, and refuses a query that names
+/// a location for them.
+pub async fn create_managed_workgroup(stack: &Stack, name: &str) -> Result<()> {
+    let managed = ManagedQueryResultsConfiguration::builder().enabled(true).build();
+    let configuration = WorkGroupConfiguration::builder().managed_query_results_configuration(managed).build();
     let workgroup = stack.athena.create_work_group().name(name).configuration(configuration);
     workgroup.send().await.with_context(|| format!("cannot create the workgroup {name}"))?;
     Ok(())

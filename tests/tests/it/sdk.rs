@@ -199,6 +199,58 @@ async fn a_query_whose_answer_is_lost_runs_once() {
     assert_eq!(token(&seen[0]), token(&seen[1]));
 }
 
+const MANAGED: &str = "{\"__type\":\"InvalidRequestException\",\"AthenaErrorCode\":\"INVALID_INPUT\",\"Message\":\
+                       \"ManagedQueryResultsConfiguration and ResultConfiguration cannot be set together.\"}";
+const MISMATCH: &str = "{\"__type\":\"InvalidRequestException\",\"Message\":\"Idempotent parameters do not match\"}";
+
+/// A workgroup with managed query results refuses a location, and doesn't support result reuse.
+#[tokio::test]
+async fn a_query_that_is_refused_for_its_location_is_sent_without_one() {
+    for refusal in [MANAGED, MISMATCH] {
+        let (athena, config) = service(move |number, request| match request.header("x-amz-target") {
+            "AmazonAthena.StartQueryExecution" if number == 1 => json(400, refusal),
+            "AmazonAthena.StartQueryExecution" => json(200, "{\"QueryExecutionId\":\"q\"}"),
+            "AmazonAthena.GetQueryExecution" => {
+                json(200, "{\"QueryExecution\":{\"QueryExecutionId\":\"q\",\"Status\":{\"State\":\"SUCCEEDED\"}}}")
+            }
+            _ => json(200, "{\"ResultSet\":{\"Rows\":[],\"ResultSetMetadata\":{\"ColumnInfo\":[]}}}"),
+        })
+        .await;
+        Athena::new(&config, "primary".into(), Some("s3://lake/_athena/".into())).run("dmp", "SELECT 1").await.unwrap();
+        let sent: Vec<serde_json::Value> =
+            athena.seen()[..2].iter().map(|request| serde_json::from_str(&request.body).unwrap()).collect();
+        assert_eq!(sent[0]["ResultConfiguration"]["OutputLocation"], "s3://lake/_athena/");
+        assert_eq!(sent[0]["ResultReuseConfiguration"]["ResultReuseByAgeConfiguration"]["Enabled"], false);
+        assert!(sent[1].get("ResultConfiguration").is_none() && sent[1].get("ResultReuseConfiguration").is_none());
+        assert_eq!((&sent[1]["QueryString"], &sent[1]["WorkGroup"]), (&sent[0]["QueryString"], &sent[0]["WorkGroup"]));
+    }
+    // Without a location, there is nothing to leave out.
+    let (athena, config) = service(|_, _| json(400, MANAGED)).await;
+    let error = Athena::new(&config, "primary".into(), None).run("dmp", "SELECT 1").await.unwrap_err();
+    assert_eq!((error.kind(), athena.seen().len()), (Kind::Config, 1));
+}
+
+/// Sweep would delete the files under such a query if it counted as over.
+#[tokio::test]
+async fn a_query_that_athena_says_nothing_about_counts_as_unknown() {
+    let (_, config) = service(|_, request| match request.header("x-amz-target") {
+        "AmazonAthena.ListQueryExecutions" => json(200, "{\"QueryExecutionIds\":[\"a\",\"b\"]}"),
+        _ => json(
+            200,
+            "{\"QueryExecutions\":[{\"QueryExecutionId\":\"a\",\"Status\":{\"State\":\"SUCCEEDED\",\"SubmissionDateTime\":1}}],\
+             \"UnprocessedQueryExecutionIds\":[{\"QueryExecutionId\":\"b\",\"ErrorCode\":\"INTERNAL\"}]}",
+        ),
+    })
+    .await;
+    let error = Athena::new(&config, "primary".into(), None).oldest_running(&["etl".into()]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(
+        error.message(),
+        "athena:BatchGetQueryExecution in workgroup \"etl\" left out 1 of its queries, for example b with INTERNAL: nothing is \
+         known about them, so invoke the function again"
+    );
+}
+
 #[tokio::test]
 async fn athenas_header_row_is_no_row_of_the_answer() {
     let rows = async |rows: &'static str| {

@@ -109,6 +109,35 @@ def test_output_location_comes_from_the_emulators_workgroup(lake: Lake) -> None:
     assert "is not found" in refused(lake.start, "SELECT 1", WorkGroup="nobody")
 
 
+def test_a_workgroup_that_enforces_its_location_overrides_the_request(lake: Lake) -> None:
+    settings = {"EnforceWorkGroupConfiguration": True, "ResultConfiguration": {"OutputLocation": f"{lake.root}/wg/"}}
+    lake.athena.create_work_group(Name="strict", Configuration=settings)
+    execution = lake.wait(lake.start("SELECT 1", WorkGroup="strict"))
+    assert execution["ResultConfiguration"]["OutputLocation"].startswith(f"{lake.root}/wg/")
+
+
+def test_managed_query_results_refuse_a_location(lake: Lake) -> None:
+    settings = {"ManagedQueryResultsConfiguration": {"Enabled": True}}
+    lake.athena.create_work_group(Name="managed", Configuration=settings)
+
+    def start(sql: str, **more: object) -> str:
+        context = {"Database": "dmp"}
+        request = {"QueryString": sql, "WorkGroup": "managed", "QueryExecutionContext": context} | more
+        return lake.athena.start_query_execution(**request)["QueryExecutionId"]
+
+    message = refused(start, "SELECT 1", ResultConfiguration={"OutputLocation": f"{lake.root}/results/"})
+    assert message == "ManagedQueryResultsConfiguration and ResultConfiguration cannot be set together."
+    reuse = {"ResultReuseByAgeConfiguration": {"Enabled": False}}
+    assert "ResultReuseConfiguration" in refused(start, "SELECT 1", ResultReuseConfiguration=reuse)
+    query_id = start("SELECT 1 AS a")
+    execution = lake.wait(query_id)
+    assert execution["ManagedQueryResultsConfiguration"] == {"Enabled": True} and "ResultConfiguration" not in execution
+    assert lake.results(query_id) == [["a"], ["1"]]
+    unload = f"UNLOAD (SELECT 1 AS a) TO '{lake.root}/out/' WITH (format = 'PARQUET')"
+    assert lake.wait(start(unload))["Status"]["State"] == "SUCCEEDED"
+    assert len(lake.keys("out/")) == 1 and lake.keys("results/") == []
+
+
 @pytest.mark.parametrize("end", ["stdin", "SIGTERM", "SIGINT"])
 def test_server_ends_with_its_starter(emulator: str, end: str) -> None:
     process, _ = start_endpoint(emulator)

@@ -2,7 +2,8 @@
 
 The emulator sets AWS_SDK_UA_APP_ID for each function, so the user agent of every request names the function. If CALLS names
 a folder, it gets one file per function and code version, such as `export.1a2b3c4d5e6f`, with a line `ACTION RESOURCE` per
-kind of call. Account numbers and ULIDs are replaced by fixed ones, so that a file stays small.
+kind of call. A tab and `KEY=VALUE` follow for each condition key of the request, and for a query the kind of statement and its
+database. Account numbers and ULIDs are replaced by fixed ones, so that a file stays small.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def app_id(function: str, code: str) -> str:
     return f"{function.rsplit('-', 1)[-1]}.{re.sub(r'[^0-9A-Za-z]', '', code)[:12]}"
 
 
+Call = tuple[str, str, Mapping[str, str]]
+"""An IAM action, a resource, and what else describes the request."""
+
+
 class Calls:
     def __init__(self) -> None:
         folder = os.environ.get("CALLS")
@@ -32,8 +37,8 @@ class Calls:
         self._known: dict[str, set[str]] = {}
         self._lock = threading.Lock()
 
-    def add(self, headers: Mapping[str, str], calls: Iterable[tuple[str, str]]) -> None:
-        """Records calls as pairs of an IAM action and a resource. `headers` have lower-case names."""
+    def add(self, headers: Mapping[str, str], calls: Iterable[Call]) -> None:
+        """Records calls. `headers` have lower-case names."""
         agent = _AGENT.search(headers.get("user-agent", "")) if self._folder else None
         if agent is None:
             return
@@ -43,10 +48,11 @@ class Calls:
             if known is None:
                 file.touch()  # The newest file is that of the code that ran last.
                 known = self._known[agent[1]] = set(file.read_text().splitlines())
-            for action, resource in calls:
+            for action, resource, context in calls:
                 for pattern, replacement in _NORMALIZED:
                     resource = pattern.sub(replacement, resource)
-                line = f"{action} {resource}".replace("\n", "?")
+                words = [f"{action} {resource}", *(f"{key}={value}" for key, value in sorted(context.items()))]
+                line = "\t".join(word.replace("\n", "?").replace("\t", "?") for word in words)
                 if line not in known:
                     known.add(line)
                     with file.open("a") as lines:

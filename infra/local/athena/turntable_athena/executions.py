@@ -35,7 +35,8 @@ class Execution:
     text: str
     statement: Statement
     database: str
-    output: str
+    output: str | None
+    """The folder for the result: `s3://bucket/prefix/`, or None for managed results, which Athena keeps itself."""
     workgroup: str
     token: tuple[str, str] | None = None
     submitted: float = field(default_factory=time.time)
@@ -68,7 +69,7 @@ class Executions:
         self._kept = 0
         self._lock = threading.Lock()
 
-    def start(self, account: Account, request: dict[str, Any], output: str, workgroup: str) -> str:
+    def start(self, account: Account, request: dict[str, Any], output: str | None, workgroup: str) -> str:
         """Accepts a query. A repeated request with the same ClientRequestToken returns the first one's id."""
         text = request["QueryString"]
         token = (account.access_key, request["ClientRequestToken"]) if request.get("ClientRequestToken") else None
@@ -111,10 +112,12 @@ class Executions:
                 execution.connection.interrupt()
 
     def body(self, execution: Execution) -> str:
-        """Returns the result file, from memory if it is recent, or else from S3."""
+        """Returns the result file, from memory if it is recent, or else from S3. Managed results are only in memory."""
         if execution.result and execution.result.manifest:
             return ""
         text = self._bodies.get(execution.id)
+        if execution.output is None:
+            return text or ""
         return text if text is not None else execution.account.get(execution.result_uri).decode()
 
     def _run(self, execution: Execution) -> None:
@@ -128,7 +131,7 @@ class Executions:
                 before = execution.state
                 run = Run(execution.account, connection, execution.database, execution.id, execution.output)
                 result = execution.statement.run(run)
-                if result.manifest is None:
+                if result.manifest is None and execution.output is not None:
                     execution.account.put(execution.result_uri, result.body.encode())
             self._keep_body(execution.id, result.body)
             result.body = ""

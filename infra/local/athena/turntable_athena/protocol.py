@@ -44,17 +44,29 @@ class Api:
                 workgroup = self._executions.get(account, query_id).workgroup
         return f"arn:aws:athena:{account.aws.region}:{account.access_key}:workgroup/{workgroup}"
 
+    def context(self, account: Account, answer: Json) -> dict[str, str]:
+        """Returns what describes a query that was started: its kind of statement and its database."""
+        if "QueryExecutionId" not in answer:
+            return {}
+        execution = self._executions.get(account, answer["QueryExecutionId"])
+        return {"statement": execution.statement.subkind, "database": execution.database}
+
     def _start(self, account: Account, request: Json) -> Json:
         if not _text(request, "QueryString").strip():
             raise InvalidRequest("queryString must not be empty")
         workgroup = request.get("WorkGroup") or "primary"
-        output = self._output(account, request, workgroup)
+        settings = _workgroup(account, workgroup)
+        managed = (settings.get("ManagedQueryResultsConfiguration") or {}).get("Enabled", False)
+        output = _managed(request) if managed else self._output(request, workgroup, settings)
         return {"QueryExecutionId": self._executions.start(account, request, output, workgroup)}
 
-    def _output(self, account: Account, request: Json, workgroup: str) -> str:
-        """Returns the workgroup's location if enforced, or else the request's, the workgroup's, or that of `--output`."""
+    def _output(self, request: Json, workgroup: str, settings: Json) -> str:
+        """Returns the workgroup's location if enforced, or else the request's, the workgroup's, or that of `--output`.
+
+        A workgroup that enforces its settings overrides those of the request without an error:
+        https://docs.aws.amazon.com/athena/latest/ug/workgroups-settings-override.html
+        """
         requested = (request.get("ResultConfiguration") or {}).get("OutputLocation")
-        settings = {} if workgroup == "primary" and (requested or self._default_output) else _workgroup(account, workgroup)
         own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
         enforced = workgroup != "primary" and settings.get("EnforceWorkGroupConfiguration", True)
         output = (own if enforced and own else requested) or own or self._default_output
@@ -148,7 +160,7 @@ def _shown(execution: Execution) -> Json:
         "Query": execution.text,
         "StatementType": execution.statement.kind,
         "SubstatementType": execution.statement.subkind,
-        "ResultConfiguration": {"OutputLocation": execution.result_uri},
+        **_destination(execution),
         "ResultReuseConfiguration": {"ResultReuseByAgeConfiguration": {"Enabled": False}},
         "QueryExecutionContext": {"Database": execution.database, "Catalog": "awsdatacatalog"},
         "Status": status,
@@ -156,6 +168,23 @@ def _shown(execution: Execution) -> Json:
         "WorkGroup": execution.workgroup,
         "EngineVersion": {"SelectedEngineVersion": "AUTO", "EffectiveEngineVersion": "Athena engine version 3"},
     }
+
+
+def _managed(request: Json) -> None:
+    """Checks a request to a workgroup with managed query results, which have no location. The first text is AWS's
+    (https://github.com/opencost/opencost/issues/3257). Managed results don't support result reuse; what AWS says then isn't
+    documented (https://docs.aws.amazon.com/athena/latest/ug/managed-results.html).
+    """
+    if "ResultConfiguration" in request:
+        raise InvalidRequest("ManagedQueryResultsConfiguration and ResultConfiguration cannot be set together.")
+    if "ResultReuseConfiguration" in request:
+        raise InvalidRequest("ManagedQueryResultsConfiguration and ResultReuseConfiguration cannot be set together.")
+
+
+def _destination(execution: Execution) -> Json:
+    if execution.output is None:
+        return {"ManagedQueryResultsConfiguration": {"Enabled": True}}
+    return {"ResultConfiguration": {"OutputLocation": execution.result_uri}}
 
 
 def _column_info(column: values.Column) -> Json:

@@ -18,8 +18,8 @@ class Run:
     connection: duckdb.DuckDBPyConnection
     database: str
     query_id: str
-    output: str
-    """The folder for the result: `s3://bucket/prefix/`."""
+    output: str | None
+    """The folder for the result: `s3://bucket/prefix/`, or None for managed results."""
 
 
 @dataclass

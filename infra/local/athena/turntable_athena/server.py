@@ -28,6 +28,7 @@ from .calls import Calls
 from .engine import Engine
 from .errors import InvalidRequest
 from .executions import Executions
+from .models import Refusals, faults
 from .protocol import Api
 
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -42,7 +43,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.aws, self.api = aws, api
         self.emulator = urllib3.PoolManager(maxsize=16)
-        self.calls = Calls()
+        self.calls, self.refusals = Calls(), Refusals()
 
     @property
     def endpoint(self) -> str:
@@ -64,6 +65,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._refuse("InvalidRequestException", "Content-Length is missing or too large")
         body = self.rfile.read(int(length))
         operation = self.headers.get("X-Amz-Target", "").removeprefix("AmazonAthena.")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if found := faults("POST", "/", {}, headers, body):
+            self.server.refusals.add(found)
+            return self._refuse("InvalidRequestException", "; ".join(found), AthenaErrorCode="INVALID_INPUT")
         handle = self.server.api.operations.get(operation)
         if handle is None:
             return self._forward(body)
@@ -73,8 +78,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise ValueError("expected a JSON object")
             account = self.server.aws.account(self._access_key())
             answer = handle(account, request)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            self.server.calls.add(headers, [(f"athena:{operation}", self.server.api.resource(account, request))])
+            call = (f"athena:{operation}", self.server.api.resource(account, request), self.server.api.context(account, answer))
+            self.server.calls.add(headers, [call])
         except InvalidRequest as error:
             return self._refuse("InvalidRequestException", str(error), AthenaErrorCode=error.code)
         except ValueError as error:

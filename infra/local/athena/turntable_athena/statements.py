@@ -18,6 +18,8 @@ from .sql import Planner, as_query, columns_of, parse
 from .values import Column
 
 _ROWS_PER_FETCH = 10_000
+MANAGED = "s3://managed-by-athena/"
+"""Stands for Athena's own storage, in which the results of a workgroup with managed query results are."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ def _unload(request: unload.Request, run: Run) -> Result:
     planner = Planner(run.account, run.connection)
     sql = planner.plan(request.query, run.database)
     written = unload.write(request, sql, run.account, run.connection, run.query_id)
-    manifest = f"{run.output}{run.query_id}-manifest.csv"
-    run.account.put(manifest, "".join(f"{uri}\n" for uri in written).encode())
+    manifest = f"{run.output or MANAGED}{run.query_id}-manifest.csv"
+    if run.output:
+        run.account.put(manifest, "".join(f"{uri}\n" for uri in written).encode())
     return Result(bytes_scanned=sum(file.size for file in planner.files), manifest=manifest)
 
 

@@ -1,17 +1,17 @@
 //! Runs `UNLOAD` statements in Athena without waiting for them.
 
-use aws_sdk_athena::{
-    Client,
-    types::{QueryExecutionContext, QueryExecutionState, QueryExecutionStatus, ResultConfiguration},
-};
+use aws_sdk_athena::Client;
 use turntable_core::{
-    error::{Error, Result},
+    error::Result,
     layout::Generation,
     port::{Progress, RunState},
     unload,
 };
 
-use crate::{athena, fault::fault};
+use crate::{
+    athena::{self, Start},
+    fault::fault,
+};
 
 pub struct Unloads {
     client: Client,
@@ -27,23 +27,9 @@ impl Unloads {
     /// another call with the same token and parameters returns the same query. Athena requires a token of at least 32
     /// characters (see `ClientRequestToken` in the reference for `StartQueryExecution`).
     pub async fn start(&self, token: &Generation, workgroup: &str, database: &str, sql: &str) -> Result<String> {
-        let output = self.output.as_ref().map(|output| ResultConfiguration::builder().output_location(output).build());
-        let sent = self
-            .client
-            .start_query_execution()
-            .query_string(sql)
-            .client_request_token(format!("turntable-{token}"))
-            .query_execution_context(QueryExecutionContext::builder().database(database).build())
-            .work_group(workgroup)
-            .set_result_configuration(output)
-            .send()
-            .await;
-        let id = sent.map_err(|error| athena::refused(workgroup, error))?.query_execution_id;
-        id.ok_or_else(|| {
-            Error::unavailable(format!(
-                "athena:StartQueryExecution in workgroup {workgroup:?} returned no query ID: invoke export again"
-            ))
-        })
+        let token = format!("turntable-{token}");
+        let output = self.output.as_deref();
+        athena::start(&self.client, Start { workgroup, database, sql, token: Some(&token), output }).await
     }
 
     /// Returns the progress of a query, or `None` if Athena doesn't know the query.
@@ -56,12 +42,10 @@ impl Unloads {
             Err(error) => return Err(fault("athena:GetQueryExecution", id, error)),
         };
         let Some(execution) = execution else { return Ok(None) };
-        let status = execution.status();
-        let state = match status.and_then(QueryExecutionStatus::state) {
-            Some(QueryExecutionState::Succeeded) => RunState::Succeeded,
-            Some(QueryExecutionState::Failed) => RunState::Failed(athena::failed(id, status)),
-            Some(QueryExecutionState::Cancelled) => RunState::Failed(athena::cancelled(id)),
-            _ => RunState::Running,
+        let state = match athena::ended(id, &execution, self.output.as_deref()) {
+            Ok(true) => RunState::Succeeded,
+            Ok(false) => RunState::Running,
+            Err(error) => RunState::Failed(error),
         };
         Ok(Some(Progress { location: execution.query().and_then(unload::location), state }))
     }

@@ -214,7 +214,8 @@ pub fn unchanged(table: &Table) -> TableInput {
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
-        .set_owner(table.owner.clone())
+        // Glue refuses an empty owner, and tables without one are sometimes reported so.
+        .set_owner(table.owner.clone().filter(|owner| !owner.is_empty()))
         .set_last_access_time(table.last_access_time)
         .set_last_analyzed_time(table.last_analyzed_time)
         .retention(table.retention)
@@ -273,11 +274,35 @@ pub fn new_table(table: &NewTable) -> TableInput {
         .table_type("EXTERNAL_TABLE")
         .set_parameters(Some(parameters))
         .storage_descriptor(storage)
-        .set_partition_keys((!keys.is_empty()).then_some(keys))
+        // "When you create a table used by Amazon Athena, and you do not specify any partitionKeys, you must at least set
+        // the value of partitionKeys to an empty list" (`TableInput` in the Glue reference).
+        .set_partition_keys(Some(keys))
         .build()
         .expect("the only required field is the name")
 }
 
 fn parquet_parameters() -> HashMap<String, String> {
     HashMap::from([("EXTERNAL".into(), "TRUE".into()), ("classification".into(), "parquet".into())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_table_has_a_list_of_partition_keys_even_if_it_is_empty() {
+        let table = NewTable {
+            name: TableName { database: "dmp".into(), table: "users".into() },
+            location: "s3://lake/users/blue-01JD675EJRSSKNZWWST95906C6/".parse().unwrap(),
+            columns: vec![Column { name: "id".into(), glue_type: "bigint".into() }],
+            partitions: Vec::new(),
+        };
+        assert_eq!(new_table(&table).partition_keys, Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_empty_owner_is_not_sent_back() {
+        let owner = |owner: &str| unchanged(&Table::builder().name("users").owner(owner).build().unwrap()).owner;
+        assert_eq!((owner(""), owner("hadoop")), (None, Some("hadoop".into())));
+    }
 }

@@ -13,8 +13,12 @@ use super::{
 /// The prefix of the job arguments that `export` adds. The arguments in `datasets.toml` must not start with it.
 pub const OURS: &str = "--turntable_";
 
-/// The longest timeout that Glue allows for a run: seven days (`Timeout` in the `StartJobRun` reference).
+/// The longest timeout that can be configured. Glue accepts one minute less.
 const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// "Jobs must have timeout values less than 7 days or 10080 minutes. Otherwise, the jobs will throw an exception."
+/// (`Timeout` in the `StartJobRun` reference.)
+const MAX_GLUE_MINUTES: u64 = 10_079;
 
 /// The keywords with which a query for `UNLOAD` can start, in lower case.
 const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
@@ -100,7 +104,8 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     }
     keys.finish();
     // Glue takes whole minutes, so the timeout is rounded up.
-    let timeout = u32::try_from(timeout?.as_secs().unsigned_abs().div_ceil(60)).unwrap_or(u32::MAX);
+    let minutes = timeout?.as_secs().unsigned_abs().div_ceil(60).min(MAX_GLUE_MINUTES);
+    let timeout = u32::try_from(minutes).unwrap_or(u32::MAX);
     Some(GlueJob { name: name?, arguments, timeout })
 }
 
@@ -149,6 +154,15 @@ mod tests {
         let arguments = BTreeMap::from([("--day".to_owned(), "1".to_owned())]);
         assert_eq!(dataset.source, Source::GlueJob(GlueJob { name: "j".into(), arguments, timeout: 2 }));
         assert_eq!(dataset.partition_by, ["dt"]);
+    }
+
+    #[test]
+    fn a_timeout_of_seven_days_is_the_longest_that_glue_accepts() {
+        for (given, minutes) in [("7d", 10_079), ("167h", 10_020), ("1m", 1)] {
+            let config = parse(&format!("glue_job = {{ name = \"j\", timeout = \"{given}\" }}"), "").unwrap();
+            let Source::GlueJob(job) = &config.dataset("a").unwrap().source else { panic!("{given}") };
+            assert_eq!(job.timeout, minutes, "{given}");
+        }
     }
 
     #[test]

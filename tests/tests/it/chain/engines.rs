@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Stdio};
 
-use local::engines::{create_job, create_workgroup, put_script};
+use local::engines::{create_job, create_managed_workgroup, create_workgroup, put_script};
 use serde_json::{Value, json};
 use tests::{mariadb::Mariadb, postgres::Postgres};
 use turntable::layout::Generation;
@@ -30,6 +30,27 @@ async fn with_users(chain: &Chain, rows: u64) {
     chain.put("source/users/users.csv", users(rows, 1)).await.unwrap();
     chain.ask("export", &json!({ "dataset": "users" })).await;
     chain.next("users", None).await;
+}
+
+/// Athena refuses a query in such a workgroup if it names a location for its result.
+#[tokio::test(flavor = "multi_thread")]
+async fn workgroups_with_managed_query_results_work() {
+    let checks =
+        "checks = { sql = [\"SELECT count(*) > 0 FROM {table}\"], canary = \"SELECT count(*) > 0 FROM {table}\" }\n";
+    let parameters = [("EngineWorkgroups", "managed"), ("AthenaWorkgroup", "managed")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let datasets = format!("{USERS}{checks}{}", YOUNG.replace("workgroup = \"etl\"", "workgroup = \"managed\""));
+    let chain = Chain::deploy(&datasets, |deployment| deployment.parameters = parameters).await;
+    create_managed_workgroup(&chain, "managed").await.unwrap();
+    with_users(&chain, 1200).await;
+    let started = chain.ask("export", &json!({ "dataset": "joined" })).await;
+    assert_eq!(chain.next("joined", None).await, generation(&started));
+    assert_eq!(chain.keys("_athena/").await, Vec::<String>::new());
+    let passed = async || {
+        let status = chain.ask("flip", &json!({ "dataset": "users", "action": "status" })).await;
+        (status["last_flip"]["canary"] == "passed").then_some(())
+    };
+    chain.until("the canary", passed).await;
 }
 
 fn cells(row: Vec<Option<String>>) -> Vec<String> {

@@ -40,6 +40,11 @@ async fn old_leftovers_are_deleted_and_drift_is_repaired() {
     assert!(left.iter().all(|key| !keys.contains(key)), "{keys:?}");
     assert!(chain.table(&audit_table()).await.is_none());
 
+    chain.glue.delete_table().database_name("dmp").name("users").send().await.unwrap();
+    let swept = chain.ask("sweep", &json!({})).await;
+    assert!(swept.to_string().contains("; repaired"), "{swept}");
+    assert_eq!(chain.live("users").await, Some(paths.generation(&green)));
+
     chain.drop("first.csv", "7,opted_out,2026-01-01T00:00:00Z\n").await;
     let first = chain.next("optouts", None).await;
     chain.drop("second.csv", "8,opted_out,2026-01-01T00:00:00Z\n").await;

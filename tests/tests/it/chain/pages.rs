@@ -47,11 +47,25 @@ async fn the_pages_aws_commands_work() {
     page.finish("tests/tests/it/chain/pages.rs");
 
     // A bucket without events: new candidates wait.
-    let page = chain.follower("docs/deploy.md").await.replacing("Name=dmp", "Name=second");
+    let athena = format!("aws --endpoint-url {} athena ", emulator().await.athena_endpoint);
+    let policy = cli::workspace::root().join("infra/deployer.json");
+    let page = chain.follower("docs/deploy.md").await;
+    let page = page.with("ACCOUNT", &chain.account).with("REGION", cli::laptop::REGION).with("DATABASE", "second");
+    let page = page.replacing("infra/deployer.json", policy.to_string_lossy());
+    let page = page.replacing("aws athena ", &athena).replacing("--work-group WORKGROUP", "--work-group primary");
+    // The table is in the database that `datasets.toml` names.
+    let page = page.replacing("\"Database=$DATABASE\"", "Database=dmp");
+    let first = "From an empty account to the first query";
+    page.follow(first, 0..1, &[]).await;
+    let before = chain.live("users").await;
     chain.put("datasets.toml", "").await.unwrap();
-    page.follow("Parameters", 0..2, &[]).await;
-    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    page.follow(first, 2..3, &[]).await;
     assert!(database("second").await);
+    page.follow(first, 3..5, &[]).await;
+    assert_eq!(chain.get("datasets.toml").await.unwrap(), kept);
+    chain.next("users", before.as_ref()).await;
+    let told = page.follow(first, 5..8, &[]).await;
+    assert!(told.contains("SUCCEEDED\n100\n"), "{told}");
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = chain.s3.put_bucket_notification_configuration().bucket(&chain.bucket).notification_configuration(none);
     put.send().await.unwrap();
@@ -59,6 +73,8 @@ async fn the_pages_aws_commands_work() {
     let before = chain.live("users").await;
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", before.as_ref()).await;
+    let rule = page.follow("Workgroups and query results", 0..1, &[]).await;
+    assert!(rule.contains("EngineVersion"), "{rule}");
     page.follow("Lake Formation", 0..3, &[]).await;
     page.finish("tests/tests/it/chain/pages.rs");
 
