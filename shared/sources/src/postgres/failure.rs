@@ -30,7 +30,8 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
                 server.address(),
                 server.given_by
             )),
-            _ => error_of(server, error),
+            // No row has been read yet, so the server's message can hold no value of one.
+            _ => before_rows(server, "", "", error, |answer| answer.message().to_owned()),
         };
     }
     let cause = root_cause(&error);

@@ -75,6 +75,12 @@ async fn every_encoding_is_converted_as_the_server_does() {
     }
     assert!(faults.is_empty(), "{}", faults[..faults.len().min(20)].join("\n"));
     assert!(unconvertible > 500, "{unconvertible}");
+    // The server has no conversion from this encoding to UTF-8, and says so.
+    let url = database("all_mule", "MULE_INTERNAL").await;
+    let error = fault(&url, "SELECT 1 AS n").await;
+    let text = "returned an error: conversion between UTF8 and MULE_INTERNAL is not supported";
+    assert!(error.message().ends_with(text), "{}", error.message());
+    run(shared().await, "DROP DATABASE all_mule").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
