@@ -124,6 +124,21 @@ impl Bytes {
         self.ends.push(self.bytes.len())
     }
 
+    /// Replaces each value by what `convert` appends for it. Fails, with the reason, if the batch gets too large.
+    fn replace(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
+        let mut replaced = Bytes::with_capacity(self.ends.0.len());
+        for value in self.values() {
+            convert(value, &mut replaced.bytes);
+            replaced.end_value()?;
+        }
+        *self = replaced;
+        Ok(())
+    }
+
+    fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.0.windows(2).map(|ends| &self.bytes[ends[0] as usize..ends[1] as usize])
+    }
+
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
         let capacity = self.bytes.len().min(MAX_RETAINED_BYTES);
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
@@ -206,6 +221,29 @@ impl ColumnBuilder {
             Values::Text(values) | Values::Binary(values) => values.ends.push_empty(),
             Values::List { ends, .. } | Values::Map { ends, .. } => ends.push_empty(),
             Values::Struct { columns, .. } => columns.iter_mut().for_each(ColumnBuilder::append_null),
+        }
+    }
+
+    /// Calls `visit` with the strings so far that aren't ASCII, or with more. Nested strings are included.
+    pub fn each_text(&self, visit: &mut impl FnMut(&[u8])) {
+        match &self.values {
+            Values::Text(texts) if !texts.bytes.is_ascii() => texts.values().for_each(visit),
+            Values::List { element, .. } => element.each_text(visit),
+            Values::Map { entries, .. } => entries.iter().for_each(|column| column.each_text(visit)),
+            Values::Struct { columns, .. } => columns.iter().for_each(|column| column.each_text(visit)),
+            _ => {}
+        }
+    }
+
+    /// Replaces the strings that [`ColumnBuilder::each_text`] visits by what `convert` appends for each. Fails, with the
+    /// reason, if the batch gets too large.
+    pub fn replace_texts(&mut self, convert: &mut impl FnMut(&[u8], &mut Vec<u8>)) -> Result<(), &'static str> {
+        match &mut self.values {
+            Values::Text(texts) if !texts.bytes.is_ascii() => texts.replace(convert),
+            Values::List { element, .. } => element.replace_texts(convert),
+            Values::Map { entries, .. } => entries.iter_mut().try_for_each(|column| column.replace_texts(convert)),
+            Values::Struct { columns, .. } => columns.iter_mut().try_for_each(|column| column.replace_texts(convert)),
+            _ => Ok(()),
         }
     }
 

@@ -85,7 +85,14 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
         let mut newest = None;
         for (_, _, max, _) in found {
             let Some(moment) = max.moment() else {
-                return Some(format!("fresh: {name}: expected a column of dates or timestamps, found another type"));
+                return Some(match max {
+                    Value::Date(_) | Value::Timestamp(_) => format!(
+                        "fresh: {name}: expected a value from the last {most:#}, but the newest is at the end of the year \
+                         9999 or later, or before -9999, which tells no age: replace such values in the query by NULL, or \
+                         use sql instead"
+                    ),
+                    _ => format!("fresh: {name}: expected a column of dates or timestamps, found another type"),
+                });
             };
             newest = newest.max(Some(moment));
         }
@@ -304,6 +311,17 @@ mod tests {
             judge([(0, Value::Date(0), Value::Date(1)), (0, Value::Date(0), Value::Date(0))], 49 * 3600),
             [""; 0]
         );
+        // 9999-12-31 and 9999-12-31T00:00:00 stand for "no end" in many databases.
+        for sentinel in [Value::Date(2_932_896), Value::Timestamp(253_402_214_400_000_000)] {
+            let reasons = judge([(0, Value::Date(0), sentinel), at(0)], 0);
+            assert_eq!(
+                reasons,
+                [
+                    "fresh: id: expected a value from the last 25h, but the newest is at the end of the year 9999 or later, or \
+                  before -9999, which tells no age: replace such values in the query by NULL, or use sql instead"
+                ]
+            );
+        }
         assert_eq!(
             judge([whole(0, 1, 1), whole(0, 1, 1)], 0),
             ["fresh: id: expected a column of dates or timestamps, found another type"]

@@ -27,21 +27,27 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     if !keys.has("query") {
         keys.fault_here("query is missing");
     }
-    let session = session(&keys);
+    let session = Session {
+        lock_timeout: timeout(&keys, "lock_timeout"),
+        row_security: keys.boolean("row_security").unwrap_or_default(),
+        ..session(&keys)
+    };
     keys.finish();
     let parallel = u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS);
     Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
 }
 
-/// Reads the authentication method, the timeouts and the keepalive.
+/// Reads a timeout of at least a second.
+fn timeout(keys: &Keys, key: &'static str) -> Option<SignedDuration> {
+    let timeout = keys.duration(key);
+    if timeout.is_some_and(|timeout| timeout < SignedDuration::from_secs(1)) {
+        keys.fault(key, "expected at least 1s");
+    }
+    timeout
+}
+
+/// Reads what both databases have: the authentication method, the timeouts and the keepalive.
 fn session(keys: &Keys) -> Session {
-    let timeout = |key| {
-        let timeout = keys.duration(key);
-        if timeout.is_some_and(|timeout| timeout < SignedDuration::from_secs(1)) {
-            keys.fault(key, "expected at least 1s");
-        }
-        timeout
-    };
     let auth = keys.parsed("auth", |text| match text {
         "password" => Ok(Auth::Password),
         "iam" => Ok(Auth::Iam),
@@ -49,9 +55,10 @@ fn session(keys: &Keys) -> Session {
     });
     Session {
         auth: auth.unwrap_or_default(),
-        connect_timeout: timeout("connect_timeout"),
-        statement_timeout: timeout("statement_timeout"),
-        keepalive: timeout("keepalive"),
+        connect_timeout: timeout(keys, "connect_timeout"),
+        statement_timeout: timeout(keys, "statement_timeout"),
+        keepalive: timeout(keys, "keepalive"),
+        ..Session::default()
     }
 }
 
@@ -132,14 +139,32 @@ mod tests {
         assert_eq!(parts(""), (1, None));
         assert_eq!(parts(", parallel = 4, split_by = \"id\""), (4, Some("id".into())));
         assert_eq!(of("").unwrap().spec, of(", parallel = 4, split_by = \"id\"").unwrap().spec);
-        let session = ", auth = \"iam\", connect_timeout = \"3s\", statement_timeout = \"1h\", keepalive = \"30s\"";
+        let session = ", auth = \"iam\", connect_timeout = \"3s\", statement_timeout = \"1h\", keepalive = \"30s\", \
+                       lock_timeout = \"2m\", row_security = true";
         let (parsed, seconds) = (of(session).unwrap(), |seconds| Some(jiff::SignedDuration::from_secs(seconds)));
         let Source::Postgres(options) = &parsed.source else { unreachable!() };
         let (connect_timeout, statement_timeout, keepalive) = (seconds(3), seconds(3600), seconds(30));
-        assert_eq!(options.session, Session { auth: Auth::Iam, connect_timeout, statement_timeout, keepalive });
+        let lock_timeout = seconds(120);
+        assert_eq!(
+            options.session,
+            Session {
+                auth: Auth::Iam,
+                connect_timeout,
+                statement_timeout,
+                keepalive,
+                lock_timeout,
+                row_security: true
+            }
+        );
+        let Source::Postgres(default) = of("").unwrap().source else { unreachable!() };
+        assert_eq!((default.session.lock_timeout().as_secs(), default.session.row_security), (30, false));
         assert_eq!(of("").unwrap().spec, parsed.spec);
         assert_eq!(
-            without_positions(of(", auth = \"kerberos\", keepalive = \"1ms\"").unwrap_err().message()),
+            without_positions(
+                of(", auth = \"kerberos\", keepalive = \"1ms\", lock_timeout = \"0s\", row_security = \"on\"")
+                    .unwrap_err()
+                    .message()
+            ),
             "x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
              x: datasets.a.source.postgres.keepalive: expected at least 1s"
         );

@@ -63,6 +63,21 @@ pub struct Session {
     /// How long a connection may be idle before TCP sends a keepalive probe. `None` uses the value in the PostgreSQL
     /// URL, if it has one, and otherwise 1 min.
     pub keepalive: Option<SignedDuration>,
+    /// How long a statement waits for a lock on a table. `None` means [`DEFAULT_LOCK_TIMEOUT`].
+    pub lock_timeout: Option<SignedDuration>,
+    /// Whether PostgreSQL may leave out the rows that row-level security policies hide. If not, a query on such a table
+    /// is an error.
+    pub row_security: bool,
+}
+
+/// The default of `lock_timeout`: longer than most changes of a table take, and much shorter than a run may take.
+pub const DEFAULT_LOCK_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+
+impl Session {
+    /// Returns how long a statement waits for a lock on a table.
+    pub fn lock_timeout(&self) -> SignedDuration {
+        self.lock_timeout.unwrap_or(DEFAULT_LOCK_TIMEOUT)
+    }
 }
 
 /// How to authenticate to a database.

@@ -32,11 +32,18 @@ pub struct QueryColumn {
     pub origin: Option<(Oid, i16)>,
 }
 
+impl QueryColumn {
+    /// Returns the column as the conditions of [`Described::copy`] refer to it.
+    pub fn reference(&self) -> String {
+        format!("q.{}", quoted(&self.name))
+    }
+}
+
 /// Prepares the query and returns its columns as the server describes them, without running it. Fails if the query has
 /// parameters or returns no columns.
 pub async fn describe(client: &Client, server: &Server, query: &str) -> Result<Described> {
     let failed = |error| failure::error_of(server, error);
-    let statement = client.prepare(query).await.map_err(failed)?;
+    let statement = client.prepare(query).await.map_err(|error| failure::at_prepare(server, query, error))?;
     if !statement.params().is_empty() {
         return Err(Error::input("the source's query has parameters ($1, …): replace them with values"));
     }
@@ -70,9 +77,14 @@ impl Described {
     /// Returns the COPY statement for the rows that meet `condition`, or for all rows if it is `None`. The condition
     /// may refer to the columns as `q."name"`.
     pub fn copy(&self, query: &str, condition: Option<&str>) -> String {
-        let each = |column: &QueryColumn| column.cast.apply(&format!("q.{}", quoted(&column.name)));
+        format!("COPY ({}) TO STDOUT (FORMAT binary)", self.select(query, condition))
+    }
+
+    /// Returns the SELECT for the rows that meet `condition`, or for all rows if it is `None`.
+    pub fn select(&self, query: &str, condition: Option<&str>) -> String {
+        let each = |column: &QueryColumn| column.cast.apply(&column.reference());
         let list = self.columns.iter().map(each).collect::<Vec<_>>().join(", ");
-        format!("COPY (SELECT {list} FROM {}{}) TO STDOUT (FORMAT binary)", self.from(query), where_clause(condition))
+        format!("SELECT {list} FROM {}{}", self.from(query), where_clause(condition))
     }
 
     /// Returns a FROM item: the query as a subquery `q` with lower-case column names. The query may end with a `--`

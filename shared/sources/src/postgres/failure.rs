@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use super::server::Server;
+use super::{server::Server, sqlstate, types::quoted};
 use turntable_core::error::{Error, Kind};
 
 const RUN_AGAIN: &str = "nothing was published; try again";
@@ -30,7 +30,8 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
                 server.address(),
                 server.given_by
             )),
-            _ => error_of(server, error),
+            // No row has been read yet, so the server's message can hold no value of one.
+            _ => before_rows(server, "", "", error, |answer| answer.message().to_owned()),
         };
     }
     let cause = root_cause(&error);
@@ -83,21 +84,81 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     }
 }
 
-/// Translates an error that occurred after connecting and before the first row.
+/// Returns the kind and the advice for an error that has a known way out, and `None` for any other error. `query` is the
+/// user's query and `at` the character in it that the server names, from 1.
+fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> Option<(Kind, String)> {
+    if let Some((kind, advice)) = pooler_advice(answer) {
+        return Some((kind, advice.to_owned()));
+    }
+    // `check_enable_rls` in `src/backend/utils/misc/rls.c`; the message may be in any language.
+    let is_row_security = *answer.code() == SqlState::INSUFFICIENT_PRIVILEGE
+        && (answer.routine() == Some("check_enable_rls") || answer.message().contains("row-level security"));
+    if is_row_security {
+        let user = server.options.get_user().unwrap_or_default();
+        let advice = format!(
+            "rows would be missing: give the user a role with BYPASSRLS (ALTER ROLE {} BYPASSRLS), or set row_security = \
+             true to publish only the rows that the policies show",
+            quoted(user)
+        );
+        return Some((Kind::Input, advice));
+    }
+    (*answer.code() == SqlState::LOCK_NOT_AVAILABLE).then(|| {
+        let table = at.and_then(|at| name_at(query, at)).map(|name| format!("{name} is locked: "));
+        let advice = format!(
+            "{}another session holds or awaits a lock that excludes readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) \
+             for more than lock_timeout, {} s: wait until it has ended, or end it (pg_blocking_pids() names it); \
+             {RUN_AGAIN}",
+            table.unwrap_or_default(),
+            server.lock_timeout
+        );
+        (Kind::Unavailable, advice)
+    })
+}
+
+/// Returns the name, with its schema, that begins at a character of the query, from 1.
+fn name_at(query: &str, at: usize) -> Option<&str> {
+    let rest = &query[query.char_indices().nth(at.checked_sub(1)?)?.0..];
+    let mut is_quoted = false;
+    let end = rest.find(|c: char| {
+        is_quoted ^= c == '"';
+        !is_quoted && !(c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '"'))
+    });
+    Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty())
+}
+
+/// Translates an error that occurred after connecting and before the first row, in a statement of our own.
 pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
-    match error.as_db_error() {
-        Some(answer) if let Some((kind, advice)) = pooler_advice(answer) => {
-            let message = safe_message(answer);
-            Error::new(kind, format!("PostgreSQL at {} returned an error: {message}: {advice}", server.name()))
-        }
-        Some(answer) => {
-            let outcome =
-                if answer.code().code().starts_with("42") { "rejected the query" } else { "returned an error" };
-            let text =
-                format!("PostgreSQL at {} {outcome}: {}{}", server.name(), safe_message(answer), position(answer));
-            Error::new(kind(answer.code()), text)
-        }
-        None => lost(server, 0, &error),
+    before_rows(server, "", "", error, sqlstate::message)
+}
+
+/// Translates an error in preparing the user's query. No row has been read by then, so the server's message can hold no
+/// value of a row.
+pub fn at_prepare(server: &Server, query: &str, error: tokio_postgres::Error) -> Error {
+    before_rows(server, query, query, error, |answer| answer.message().to_owned())
+}
+
+/// Translates an error that occurred before the first row, in the statement `sql`, which contains the user's query.
+pub fn in_statement(server: &Server, sql: &str, query: &str, error: tokio_postgres::Error) -> Error {
+    before_rows(server, sql, query, error, sqlstate::message)
+}
+
+fn before_rows(
+    server: &Server,
+    sql: &str,
+    query: &str,
+    error: tokio_postgres::Error,
+    message: impl Fn(&DbError) -> String,
+) -> Error {
+    let Some(answer) = error.as_db_error() else { return lost(server, 0, &error) };
+    let at = position(answer, sql, query);
+    let known = advice(server, answer, query, at);
+    let rejected = answer.code().code().starts_with("42") && !query.is_empty();
+    let outcome = if rejected { "rejected the query" } else { "returned an error" };
+    let place = at.map(|at| format!(" (at character {at} of the query)")).unwrap_or_default();
+    let text = format!("PostgreSQL at {} {outcome}: {}{place}", server.name(), message(answer));
+    match known {
+        Some((kind, advice)) => Error::new(kind, format!("{text}: {advice}")),
+        None => Error::new(kind(answer.code()), text),
     }
 }
 
@@ -118,15 +179,30 @@ pub fn missing_snapshot(server: &Server) -> Error {
 
 /// Translates an error that occurred during a COPY, after `rows` rows.
 pub fn while_copying(server: &Server, rows: u64, error: tokio_postgres::Error) -> Error {
-    match error.as_db_error() {
-        Some(answer) => {
-            let advice = if kind(answer.code()) == Kind::Unavailable { RUN_AGAIN } else { "nothing was published" };
-            let (name, message) = (server.name(), safe_message(answer));
-            let text = format!("PostgreSQL at {name} aborted the COPY after {rows} rows: {message}; {advice}");
-            Error::new(kind(answer.code()), text)
-        }
-        None => lost(server, rows, &error),
-    }
+    let Some(answer) = error.as_db_error() else { return lost(server, rows, &error) };
+    let (kind, advice) = advice(server, answer, "", None).unwrap_or_else(|| match kind(answer.code()) {
+        Kind::Unavailable => (Kind::Unavailable, RUN_AGAIN.to_owned()),
+        kind => (kind, "nothing was published".to_owned()),
+    });
+    let (name, message) = (server.name(), sqlstate::message(answer));
+    Error::new(kind, format!("PostgreSQL at {name} aborted the COPY after {rows} rows: {message}; {advice}"))
+}
+
+/// Returns the error for a server that didn't answer with its settings.
+pub fn no_settings(server: &Server) -> Error {
+    Error::corrupt(format!(
+        "PostgreSQL at {}: the server didn't return its settings: run the export again",
+        server.name()
+    ))
+}
+
+/// Returns the error for a server that skips damaged rows.
+pub fn skips_damaged_rows(server: &Server, settings: &str) -> Error {
+    Error::config(format!(
+        "PostgreSQL at {}: {settings} is on, so damaged rows could be missing or wrong: turn it off for this user (ALTER ROLE \
+         … RESET …), the database and the server",
+        server.name()
+    ))
 }
 
 fn lost(server: &Server, rows: u64, error: &tokio_postgres::Error) -> Error {
@@ -151,23 +227,13 @@ fn kind(code: &SqlState) -> Kind {
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, and otherwise only the SQLSTATE. An example of an
-/// unsafe message is `invalid input syntax for type integer: "…"`.
-fn safe_message(answer: &DbError) -> String {
-    let code = answer.code().code();
-    match &code[..2] {
-        "08" | "0A" | "25" | "26" | "28" | "3D" | "3F" | "40" | "42" | "53" | "54" | "55" | "57" | "58" => {
-            answer.message().to_owned()
-        }
-        _ => format!("SQLSTATE {code} (the message may contain a row's value: see the server's log)"),
-    }
-}
-
-fn position(answer: &DbError) -> String {
-    match answer.position() {
-        Some(ErrorPosition::Original(at)) => format!(" (at character {at} of the query)"),
-        _ => String::new(),
-    }
+/// Returns the character of the user's query, from 1, at which the server found the error. The server counts in `sql`,
+/// which contains the query. Returns `None` if the place is outside the query.
+fn position(answer: &DbError, sql: &str, query: &str) -> Option<usize> {
+    let Some(ErrorPosition::Original(at)) = answer.position() else { return None };
+    let before = sql[..sql.find(query)?].chars().count();
+    let at = usize::try_from(*at).ok()?.checked_sub(before)?;
+    (1..=query.chars().count() + 1).contains(&at).then_some(at).filter(|_| !query.is_empty())
 }
 
 fn root_cause(error: &tokio_postgres::Error) -> String {
@@ -176,4 +242,18 @@ fn root_cause(error: &tokio_postgres::Error) -> String {
         cause = below;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_tables_name_is_read_from_the_query() {
+        let query = "SELECT 渡 FROM public.\"My Table\" AS t";
+        assert_eq!(name_at(query, 15), Some("public.\"My Table\""));
+        assert_eq!(name_at(query, 8), Some("渡"));
+        assert_eq!(name_at("TABLE t", 7), Some("t"));
+        assert_eq!((name_at(query, 0), name_at(query, 100), name_at(query, 7)), (None, None, None));
+    }
 }

@@ -5,13 +5,18 @@
 
 pub mod copy;
 mod describe;
+mod expression;
 mod failure;
 mod link;
 mod parts;
+mod plan;
 mod server;
 mod session;
+mod settings;
+mod sqlstate;
 mod tap;
 mod tls;
+mod transcode;
 mod types;
 
 use std::{pin::pin, sync::Arc};
@@ -22,8 +27,12 @@ use futures::{StreamExt, future::try_join_all};
 use jiff::Timestamp;
 use tokio_postgres::CopyOutStream;
 
-use self::copy::Decoder;
-use self::{server::Server, session::Session};
+use self::{
+    copy::{Conversion, Decoder},
+    server::Server,
+    session::Session,
+    settings::{SQL_ASCII, UTF8},
+};
 use crate::{
     background,
     context::{Context, Opened},
@@ -79,25 +88,36 @@ async fn read(
 ) -> Result<Opened> {
     let described = describe::describe(&first.link.client, &server, &options.query).await?;
     let schema = Arc::new(described.schema());
-    let copies = parts::copies(&first.link.client, &server, &described, options).await?;
+    let parts = parts::of(&first, &server, &described, options).await?;
+    let copies = parts.copies;
     let unrepresentable = context.unrepresentable(&schema);
     let of = copies.len();
     let mut streams = Vec::new();
     for (session, copy) in sessions(&server, first, copies.len()).await?.into_iter().zip(copies) {
-        let rows = session.link.client.copy_out(&copy).await.map_err(|error| failure::error_of(&server, error))?;
+        if parts.is_ordered {
+            session.keep_order(&server).await?;
+        }
+        let failed = |error| failure::in_statement(&server, &copy, &options.query, error);
+        let rows = session.copy_out(&copy).await.map_err(failed)?;
         let part = Part { number: streams.len() + 1, of };
-        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part);
+        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone(), part)
+            .with_conversion(conversion(&server, &session).await?);
         streams.push(batches(server.clone(), session, rows, decoder));
     }
     let rows = Rows { schema, copies: Vec::new(), streams };
     Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable })
 }
 
-/// Returns the columns of the query without running it.
+/// Returns the columns of the query without running it. Fails if the query can't be read in the parts that the options
+/// ask for.
 pub async fn schema(options: &Postgres, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let session = Session::begin(&server, None).await?;
     let described = describe::describe(&session.link.client, &server, &options.query).await?;
+    // The caller reports a column that is missing, with its place in the file.
+    if options.split_by.as_deref().is_none_or(|name| parts::column(&described, name).is_ok()) {
+        parts::check(&session.link.client, &server, &described, options).await?;
+    }
     session.end().await;
     Ok(Arc::new(described.schema()))
 }
@@ -110,6 +130,16 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     let snapshot = export_snapshot(server, &first).await?;
     let others = try_join_all((1..count).map(|_| Session::begin(server, Some(&snapshot)))).await?;
     Ok([first].into_iter().chain(others).collect())
+}
+
+/// Returns the conversion of a session's texts, unless they may be taken as they are. Texts in a SQL_ASCII database have
+/// no known encoding, so they must be UTF-8.
+async fn conversion(server: &Arc<Server>, session: &Session) -> Result<Option<Conversion>> {
+    if [UTF8, SQL_ASCII].contains(&session.encoding.as_str()) {
+        return Ok(None);
+    }
+    let link = session::connect(server).await?;
+    Ok(Some(transcode::conversion(server.clone(), link, session.encoding.clone())))
 }
 
 /// Exports the session's snapshot and returns its name, so that other sessions can use it.

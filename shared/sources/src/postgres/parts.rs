@@ -10,8 +10,10 @@ use tokio_postgres::{Client, Error as PgError};
 
 use super::{
     describe::{Described, QueryColumn},
-    failure,
+    failure, plan,
     server::Server,
+    session::Session,
+    settings::UTF8,
     types::quoted,
 };
 use turntable_core::{
@@ -19,43 +21,75 @@ use turntable_core::{
     error::{Error, Result},
 };
 
-/// Returns the COPY statement for each part.
-pub async fn copies(
-    client: &Client,
-    server: &Server,
-    described: &Described,
-    options: &Postgres,
-) -> Result<Vec<String>> {
-    let failed = |error: PgError| failure::error_of(server, error);
+/// The parts of a query.
+pub struct Parts {
+    /// The COPY statement for each part.
+    pub copies: Vec<String>,
+    /// Whether the parts agree only if the server reads tables in the same order for each.
+    pub is_ordered: bool,
+}
+
+/// Splits the query as the options say. Fails if its parts could lose or repeat rows.
+pub async fn of(session: &Session, server: &Server, described: &Described, options: &Postgres) -> Result<Parts> {
+    let client = &session.link.client;
+    let query = &options.query;
     let parts = options.parallel;
-    let column = options.split_by.as_deref().map(|name| column(described, name)).transpose()?;
-    if parts <= 1 {
-        return Ok(vec![described.copy(&options.query, None)]);
-    }
-    match column {
-        Some(column) => {
-            let bounds = bounds(client, described, column, &options.query, parts).await.map_err(failed)?;
-            let key = format!("q.{}", quoted(&column.name));
-            let conditions = ranges(&key, &bounds, true);
-            Ok(conditions.iter().map(|range| described.copy(&options.query, range.as_deref())).collect())
+    let Some((split, is_ordered)) = check(client, server, described, options).await? else {
+        return Ok(Parts { copies: vec![described.copy(query, None)], is_ordered: false });
+    };
+    let copies = match split {
+        Split::Column(column) => {
+            let bounds = bounds(session, server, described, column, query, parts).await?;
+            let conditions = ranges(&column.reference(), &bounds, true);
+            conditions.iter().map(|range| described.copy(query, range.as_deref())).collect()
         }
-        None => {
-            let Some(table) = plain_table(&options.query) else { return Err(no_split()) };
-            let Some(blocks) = blocks(client, table).await.map_err(failed)? else { return Err(no_split()) };
+        Split::Blocks(blocks) => {
             let bound = |part| format!("'({},0)'::tid", blocks * part / i64::from(parts));
             let mut bounds: Vec<String> = (1..i64::from(parts)).map(bound).collect();
             bounds.dedup();
             let copy = |range: &Option<String>| match range {
-                Some(range) => described.copy(&format!("{} WHERE {range}", options.query), None),
-                None => described.copy(&options.query, None),
+                Some(range) => described.copy(&format!("{query} WHERE {range}"), None),
+                None => described.copy(query, None),
             };
-            Ok(ranges("ctid", &bounds, false).iter().map(copy).collect())
+            ranges("ctid", &bounds, false).iter().map(copy).collect()
         }
+    };
+    Ok(Parts { copies, is_ordered })
+}
+
+/// What the parts are ranges of.
+pub enum Split<'a> {
+    Column(&'a QueryColumn),
+    /// A table with this number of blocks.
+    Blocks(i64),
+}
+
+/// Checks that the query can be split as the options say, without running it. Returns what it is split by, and whether
+/// the parts agree only if the server reads tables in the same order for each. `None` means that there is one part.
+pub async fn check<'a>(
+    client: &Client,
+    server: &Server,
+    described: &'a Described,
+    options: &Postgres,
+) -> Result<Option<(Split<'a>, bool)>> {
+    let column = options.split_by.as_deref().map(|name| column(described, name)).transpose()?;
+    if options.parallel <= 1 {
+        return Ok(None);
     }
+    let split = match column {
+        Some(column) => Split::Column(column),
+        None => {
+            let Some(table) = plain_table(&options.query) else { return Err(no_split()) };
+            let blocks = blocks(client, table).await.map_err(|error| failure::error_of(server, error))?;
+            Split::Blocks(blocks.ok_or_else(no_split)?)
+        }
+    };
+    let is_ordered = plan::check(client, server, described, &options.query, column).await?;
+    Ok(Some((split, is_ordered)))
 }
 
 /// Returns the column that `split_by` names, ignoring case. Fails if the query has no such column.
-fn column<'a>(described: &'a Described, name: &str) -> Result<&'a QueryColumn> {
+pub fn column<'a>(described: &'a Described, name: &str) -> Result<&'a QueryColumn> {
     let lower = name.to_lowercase();
     described.columns.iter().find(|column| column.name == lower).ok_or_else(|| {
         let names: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
@@ -81,47 +115,62 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     ranges
 }
 
+/// Whether a bound consists of ASCII. In a database of another encoding than UTF-8, any other text may have no UTF-8 form
+/// in which it could be sent here and back.
+const ASCII_BOUND: &str = "bound::pg_catalog.text OPERATOR(pg_catalog.~) E'^[\\\\x01-\\\\x7f]*$'";
+
 /// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.
 async fn bounds(
-    client: &Client,
+    session: &Session,
+    server: &Server,
     described: &Described,
     column: &QueryColumn,
     query: &str,
     parts: u32,
-) -> Result<Vec<String>, PgError> {
+) -> Result<Vec<String>> {
+    let client = &session.link.client;
+    let is_usable = if session.encoding == UTF8 { "true" } else { ASCII_BOUND };
+    let histogram = histogram(client, column, is_usable).await.map_err(|error| failure::error_of(server, error))?;
     let parts = parts as usize;
-    let of_type = format!("::{}.{}", quoted(column.pg_type.schema()), quoted(column.pg_type.name()));
-    let mut histogram: Vec<String> = Vec::new();
-    if let Some((table, number)) = column.origin {
-        let rows = client
-            .query(
-                "SELECT quote_literal(bound) FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
-                 JOIN pg_catalog.pg_stats s ON (s.schemaname, s.tablename, s.attname) = (n.nspname, c.relname, a.attname) \
-                   AND s.inherited = (c.relkind = 'p'), \
-                 unnest(s.histogram_bounds::text::text[]) WITH ORDINALITY AS h(bound, at) \
-                 WHERE c.oid = $1 AND a.attnum = $2 ORDER BY h.at",
-                &[&table, &number],
-            )
-            .await?;
-        histogram = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    }
     let mut bounds: Vec<String> = if histogram.len() > parts {
-        (1..parts).map(|part| histogram[histogram.len() * part / parts].clone()).collect()
+        (1..parts).filter_map(|part| histogram.get(histogram.len() * part / parts).cloned()).collect()
     } else {
         let fractions: Vec<f64> = (1..parts).map(|part| part as f64 / parts as f64).collect();
-        let sql = format!(
-            "SELECT quote_literal(bound::text) FROM (SELECT percentile_disc($1::float8[]) WITHIN GROUP (ORDER BY q.{}) AS of \
-             FROM {}) AS p, unnest(p.of) WITH ORDINALITY AS b(bound, at) WHERE bound IS NOT NULL ORDER BY at",
-            quoted(&column.name),
-            described.from(query)
-        );
-        let rows = client.query(&sql, &[&fractions]).await?;
-        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
+        let sql = quantiles(described, column, query, is_usable);
+        let rows = client.query(&sql, &[&fractions]).await;
+        let literals = rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        literals.map_err(|error| failure::in_statement(server, &sql, query, error))?
     };
     bounds.dedup();
+    let of_type = format!("::{}.{}", quoted(column.pg_type.schema()), quoted(column.pg_type.name()));
     Ok(bounds.into_iter().map(|literal| literal + &of_type).collect())
+}
+
+/// Returns the query for the quantiles of a column.
+fn quantiles(described: &Described, column: &QueryColumn, query: &str, is_usable: &str) -> String {
+    format!(
+        "SELECT pg_catalog.quote_literal(bound::pg_catalog.text) FROM (SELECT pg_catalog.percentile_disc($1::pg_catalog.float8[]) \
+         WITHIN GROUP (ORDER BY {}) AS of FROM {}) AS p, pg_catalog.unnest(p.of) WITH ORDINALITY AS b(bound, at) \
+         WHERE bound IS NOT NULL AND {is_usable} ORDER BY at",
+        column.reference(),
+        described.from(query)
+    )
+}
+
+/// Returns the bounds in ANALYZE's statistics of a table's column, ascending.
+async fn histogram(client: &Client, column: &QueryColumn, is_usable: &str) -> Result<Vec<String>, PgError> {
+    let Some((table, number)) = column.origin else { return Ok(Vec::new()) };
+    let sql = format!(
+        "SELECT pg_catalog.quote_literal(bound) FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+             JOIN pg_catalog.pg_stats s ON (s.schemaname, s.tablename, s.attname) = (n.nspname, c.relname, a.attname) \
+               AND s.inherited = (c.relkind = 'p'), \
+             pg_catalog.unnest(s.histogram_bounds::pg_catalog.text::pg_catalog.text[]) WITH ORDINALITY AS h(bound, at) \
+             WHERE c.oid = $1 AND a.attnum = $2 AND {is_usable} ORDER BY h.at"
+    );
+    let rows = client.query(&sql, &[&table, &number]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Returns the table name in a query of the form `SELECT a, b FROM table`, and `None` for any other query. Splitting
@@ -147,7 +196,7 @@ fn plain_table(query: &str) -> Option<&str> {
 async fn blocks(client: &Client, table: &str) -> Result<Option<i64>, PgError> {
     let row = client
         .query_opt(
-            "SELECT pg_catalog.pg_relation_size(oid) / current_setting('block_size')::bigint \
+            "SELECT pg_catalog.pg_relation_size(oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8 \
              FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1) AND relkind IN ('r', 'm')",
             &[&table],
         )

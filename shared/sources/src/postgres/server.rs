@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
-use super::tls::SslMode;
+use super::{settings, tls::SslMode};
 use crate::{context::Context, secret};
 use turntable_core::{
     config::{Auth, Connect, Postgres, Session},
@@ -24,8 +24,10 @@ pub struct Server {
     pub mode: SslMode,
     /// `sslrootcert`: a PEM file or "system".
     pub roots: Option<String>,
-    /// The time limit for a statement, in milliseconds; 0 means no limit.
-    pub statement_timeout: i128,
+    /// The statements that set what the transaction needs.
+    pub settings: String,
+    /// How long a statement waits for a lock, in seconds, for messages.
+    pub lock_timeout: i64,
     /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
 }
@@ -51,6 +53,7 @@ impl Server {
             }
         };
         server.apply(&options.session);
+        server.settings = settings::statements(options);
         if auth == Auth::Iam {
             server.sign_in(context).await?;
         }
@@ -84,7 +87,7 @@ impl Server {
         if let Some(length) = positive(session.keepalive) {
             self.options.keepalives(true).keepalives_idle(length);
         }
-        self.statement_timeout = session.statement_timeout.map_or(0, |length| length.as_millis());
+        self.lock_timeout = session.lock_timeout().as_secs();
     }
 
     /// Returns `user@host:port/database`, for messages.
@@ -119,7 +122,7 @@ impl Server {
         // As in libpq, Unix sockets are not encrypted.
         let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let mode = if local { SslMode::Disable } else { mode };
-        Server { options, mode, roots, statement_timeout: 0, given_by: given_by.to_owned() }
+        Server { options, mode, roots, settings: String::new(), lock_timeout: 0, given_by: given_by.to_owned() }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::{
     failure,
     link::Link,
     server::Server,
+    settings::{ENCODING, HARMFUL, UNCONVERTED, UTF8, WITHOUT_WORKERS},
     tls::{self, SslMode},
 };
 use turntable_core::error::{Error, Result};
@@ -16,19 +17,14 @@ use turntable_core::error::{Error, Result};
 /// Starts a read-only transaction on one snapshot. This also works on a read replica.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Pins the output styles, which determine the text form of values. Keeps the role's time zone, because the query may
-/// depend on it. Lifts the role's and the database's transaction timeouts, which are meant for short queries: a COPY
-/// may take long.
-const SETTINGS: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; \
-    SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL idle_in_transaction_session_timeout = 0; \
-    SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
-
 /// Selects the PID of the server process behind the connection. Behind a pooler, it may differ between transactions.
 const BACKEND_PID: &str = "SELECT pg_catalog.pg_backend_pid()";
 
 /// A connection with an open transaction. Dropping it closes the connection at once, even during a COPY.
 pub struct Session {
     pub link: Link,
+    /// The database's encoding, such as `UTF8`.
+    pub encoding: String,
 }
 
 impl Session {
@@ -36,18 +32,23 @@ impl Session {
     /// exported it must still be in its transaction. Logs a warning if a pooler switches the server process between
     /// transactions.
     pub async fn begin(server: &Server, snapshot: Option<&str>) -> Result<Session> {
-        let session = Session { link: connect(server).await? };
-        let client = &session.link.client;
+        let link = connect(server).await?;
+        let client = &link.client;
         let snapshot = snapshot.map(|name| format!("; SET TRANSACTION SNAPSHOT '{name}'")).unwrap_or_default();
-        let limit = format!("SET LOCAL statement_timeout = {}", server.statement_timeout);
-        let begin = format!("{BEGIN}{snapshot}; {SETTINGS}; {limit}; {BACKEND_PID}");
+        let begin = format!("{BEGIN}{snapshot}; {}; {ENCODING}; {HARMFUL}; {BACKEND_PID}", server.settings);
         // The driver sends both in this order, in one round trip.
         match tokio::join!(client.simple_query(BACKEND_PID), client.simple_query(&begin)) {
             (Ok(pid_before), Ok(pid_within)) => {
-                if last(&pid_before) != last(&pid_within) {
+                let within = rows(&pid_within);
+                if rows(&pid_before).last() != within.last() {
                     tracing::warn!(server = server.name(), "{}", failure::POOLER);
                 }
-                Ok(session)
+                let [.., encoding, harmful, _pid] = &within[..] else { return Err(failure::no_settings(server)) };
+                if !harmful.is_empty() {
+                    return Err(failure::skips_damaged_rows(server, harmful));
+                }
+                let encoding = (*encoding).to_owned();
+                Ok(Session { link, encoding })
             }
             // If the connection was closed, only one of the two errors states the reason.
             (Err(error), Err(other)) if error.as_db_error().is_none() => Err(failure::error_of(server, other)),
@@ -61,7 +62,7 @@ impl Session {
     /// Returns when the transaction started, according to the server's clock. The snapshot contains everything that was
     /// committed by then.
     pub async fn as_of(&self, server: &Server) -> Result<Timestamp> {
-        let row = self.link.client.query_one("SELECT transaction_timestamp()", &[]).await;
+        let row = self.link.client.query_one("SELECT pg_catalog.transaction_timestamp()", &[]).await;
         let time: SystemTime = row.and_then(|row| row.try_get(0)).map_err(|error| failure::error_of(server, error))?;
         Timestamp::try_from(time).map_err(|error| {
             Error::corrupt(format!(
@@ -72,6 +73,24 @@ impl Session {
         })
     }
 
+    /// Makes the server read tables in the same order as in other sessions that do this.
+    pub async fn keep_order(&self, server: &Server) -> Result<()> {
+        let set = self.link.client.batch_execute(WITHOUT_WORKERS).await;
+        set.map_err(|error| failure::error_of(server, error))
+    }
+
+    /// Starts a COPY. In a database of another encoding than UTF-8, texts come as they are stored.
+    pub async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, tokio_postgres::Error> {
+        let client = &self.link.client;
+        if self.encoding == UTF8 {
+            return client.copy_out(sql).await;
+        }
+        // The statement is sent before the change, because it is UTF-8.
+        let statement = client.prepare(sql).await?;
+        client.batch_execute(UNCONVERTED).await?;
+        client.copy_out(&statement).await
+    }
+
     /// Commits the transaction and closes the connection.
     pub async fn end(self) {
         // All rows have been read, so a failure here doesn't matter.
@@ -80,17 +99,18 @@ impl Session {
     }
 }
 
-/// Returns the first column of the last row, or `None` if there is no row.
-fn last(messages: &[SimpleQueryMessage]) -> Option<&str> {
-    messages.iter().rev().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
+/// Returns the first column of each row.
+fn rows(messages: &[SimpleQueryMessage]) -> Vec<&str> {
+    let first = |message| match message {
+        &SimpleQueryMessage::Row(ref row) => row.get(0),
         _ => None,
-    })
+    };
+    messages.iter().filter_map(first).collect()
 }
 
 /// Connects as libpq does: `allow` first tries without TLS, `prefer` with it. If the attempt fails for a reason that
 /// TLS may change, both try the other way.
-async fn connect(server: &Server) -> Result<Link> {
+pub async fn connect(server: &Server) -> Result<Link> {
     let (with_tls, may_try_other) = match server.mode {
         SslMode::Disable => (false, false),
         SslMode::Allow => (false, true),

@@ -100,3 +100,46 @@ protects = {{ users = "number" }}
         )]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_that_would_lose_rows_are_faults() {
+    let server = Database::create().await;
+    let url = server.url();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+        .batch_execute(
+            "CREATE TABLE numbers AS SELECT generate_series(1, 100) AS id; ALTER TABLE numbers ENABLE ROW LEVEL SECURITY;
+             CREATE VIEW numbered AS SELECT id, row_number() OVER () AS rn FROM numbers;
+             CREATE ROLE checker LOGIN PASSWORD 'secret'; GRANT SELECT ON numbers TO checker",
+        )
+        .await
+        .unwrap();
+    let text = format!(
+        r#"[defaults]
+database = "dmp"
+location = "s3://lake/schemas"
+
+[datasets.numbered]
+source.postgres = {{ url = "{url}", query = "SELECT id, rn FROM numbered", split_by = "rn", parallel = 2 }}
+
+[datasets.hidden]
+source.postgres = {{ url = "{}", query = "SELECT id FROM numbers" }}
+
+[datasets.shown]
+source.postgres = {{ url = "{}", query = "SELECT id FROM numbers", row_security = true, parallel = 2 }}
+"#,
+        url.replace("turntable:", "checker:"),
+        url.replace("turntable:", "checker:")
+    );
+    let file = File::new(&text);
+    let checked = check(&file.0).await.unwrap();
+    client.batch_execute("DROP OWNED BY checker; DROP ROLE checker").await.unwrap();
+    assert_eq!(checked.faults.len(), 2, "{:?}", checked.faults);
+    for (fault, parts) in checked.faults.iter().zip([
+        ["datasets.hidden.source: ", "set row_security = true to publish only the rows that the policies show"],
+        ["datasets.numbered.source: ", "because it has a window function without ORDER BY; set parallel = 1"],
+    ]) {
+        assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
+    }
+}

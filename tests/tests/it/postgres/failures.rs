@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
 use futures::StreamExt;
-use tests::postgres::Postgres;
+use jiff::SignedDuration;
+use tests::postgres::{Database, Postgres};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use turntable::{
     aws::secrets::SecretsManager,
-    config::{self, Connect},
+    config::{self, Connect, Session},
     error::{Error, Kind},
     sources::{Context, postgres},
 };
@@ -44,6 +45,8 @@ async fn a_query_that_fails_says_what_postgresql_says_and_where() {
         ),
         ("SELECT relnam FROM pg_class", "column \"relnam\" does not exist (at character 8 of the query)"),
         ("SELECT 1 AS a) TO STDOUT --", "syntax error at or near \")\" (at character 14 of the query)"),
+        // Only the COPY around the query rejects this one. Its own text doesn't count.
+        ("EXPLAIN SELECT 1", "syntax error at or near \"SELECT\" (at character 9 of the query)"),
     ] {
         let text = format!("PostgreSQL at {server} rejected the query: {text}");
         check(&fault(url, query).await, Kind::Input, &text);
@@ -77,12 +80,92 @@ async fn a_value_never_gets_into_an_error() {
         &error,
         Kind::Input,
         &format!(
-            "PostgreSQL at {} aborted the COPY after 0 rows: SQLSTATE 22P02 (the message may contain a row's value: see the \
-             server's log); nothing was published",
+            "PostgreSQL at {} aborted the COPY after 0 rows: invalid_text_representation, SQLSTATE 22P02 (the message may \
+             contain a row's value: see the server's log); nothing was published",
             named(url)
         ),
     );
     assert!(!error.report().contains("hunter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_values_is_shown_and_any_other_is_named_by_its_condition() {
+    let database = Database::create().await;
+    let url = database.url();
+    run(
+        &url,
+        "CREATE TABLE texts AS SELECT 'hunter' || g AS t, g AS n FROM generate_series(1, 20) g;
+         CREATE COLLATION one (provider = libc, locale = 'C'); CREATE TABLE mixed (a text COLLATE one, b text COLLATE \"POSIX\");
+         INSERT INTO mixed VALUES ('hunter', 'x');
+         CREATE FUNCTION calls_none(n int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN nowhere(n); END';
+         CREATE FUNCTION reads_none() RETURNS SETOF int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN QUERY SELECT n FROM gone; END';
+         CREATE FUNCTION dynamic(t text) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN EXECUTE ''SELECT ? '' || t; RETURN 1; END';
+         CREATE FUNCTION says(t text) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RAISE ''no %'', t; END';
+         CREATE FUNCTION feigns(t text) RETURNS int LANGUAGE plpgsql STABLE
+           AS 'BEGIN RAISE ''no %'', t USING ERRCODE = ''division_by_zero''; END';
+         CREATE DOMAIN small AS int CHECK (VALUE < 5)",
+    )
+    .await;
+    let hidden = |name: &str, code: &str| {
+        format!("{name}, SQLSTATE {code} (the message may contain a row's value: see the server's log)")
+    };
+    let inside =
+        |name: &str, code: &str, function: &str| hidden(name, &format!("{code}, in PL/pgSQL function {function}"));
+    for (query, shown) in [
+        ("SELECT 1 / (n - 7) AS n FROM texts", "division by zero".to_owned()),
+        ("SELECT 1 / 0 AS n", "division by zero".into()),
+        (
+            "SELECT calls_none(n) AS n FROM texts",
+            inside("undefined_function", "42883", "calls_none(integer) line 1 at RETURN"),
+        ),
+        ("SELECT n FROM reads_none() AS n", inside("undefined_table", "42P01", "reads_none() line 1 at RETURN QUERY")),
+        ("SELECT a < b AS n FROM mixed", "could not determine which collation to use for string comparison".into()),
+        ("SELECT (SELECT n FROM texts) AS n", "more than one row returned by a subquery used as an expression".into()),
+        (
+            "SELECT n::small::int AS n FROM texts",
+            "value for domain small violates check constraint \"small_check\"".into(),
+        ),
+        ("SELECT t ~ '(' AS n FROM texts", "invalid regular expression: parentheses () not balanced".into()),
+        ("SELECT t::regclass AS n FROM texts", hidden("undefined_table", "42P01")),
+        ("SELECT t::regtype AS n FROM texts", hidden("undefined_object", "42704")),
+        ("SELECT dynamic(t) AS n FROM texts", inside("undefined_column", "42703", "dynamic(text) line 1 at EXECUTE")),
+        ("SELECT says(t) AS n FROM texts", inside("raise_exception", "P0001", "says(text) line 1 at RAISE")),
+        ("SELECT feigns(t) AS n FROM texts", inside("division_by_zero", "22012", "feigns(text) line 1 at RAISE")),
+        ("SELECT to_date(t, 'YYYY') AS n FROM texts", hidden("invalid_datetime_format", "22007")),
+    ] {
+        let error = fault(&url, query).await;
+        assert!(error.message().contains(&format!(": {shown}")), "{query}: {}", error.message());
+        assert!(!error.report().contains("hunter"), "{query}: {}", error.report());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_is_named_after_the_lock_timeout() {
+    let database = Database::create().await;
+    let url = database.url();
+    run(&url, "CREATE SCHEMA away; CREATE TABLE away.locked AS SELECT 1 AS id; CREATE VIEW over AS SELECT id FROM away.locked").await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("BEGIN; LOCK TABLE away.locked IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let lock_timeout = Some(SignedDuration::from_secs(1));
+    let session = Session { lock_timeout, ..Session::default() };
+    let advice = "another session holds or awaits a lock that excludes readers (ALTER TABLE, TRUNCATE, LOCK, VACUUM FULL, …) for \
+                  more than lock_timeout, 1 s: wait until it has ended, or end it (pg_blocking_pids() names it); nothing was \
+                  published; try again";
+    for (query, place) in [
+        ("SELECT id FROM away.locked", " (at character 16 of the query): away.locked is locked: "),
+        ("SELECT id FROM over", ": "),
+    ] {
+        let options = config::Postgres { session, ..options(&url, query) };
+        let server = url.replace("postgres://turntable:secret", "turntable");
+        let text =
+            format!("PostgreSQL at {server} returned an error: canceling statement due to lock timeout{place}{advice}");
+        check(&postgres::open(&options, &context()).await.err().unwrap(), Kind::Unavailable, &text);
+        // The operators' `check` reads the columns, which takes the same lock.
+        check(&postgres::schema(&options, &context()).await.unwrap_err(), Kind::Unavailable, &text);
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(fetch(&url, "SELECT id FROM away.locked").await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,17 @@
 //! The PostgreSQL source, on a real PostgreSQL server.
 
 mod docs;
+mod encodings;
+mod exact;
 mod failures;
 mod files;
 mod parts;
 mod poolers;
 mod random;
 mod render;
+mod row_security;
 mod session;
+mod settings;
 mod structure;
 mod tls;
 mod types;

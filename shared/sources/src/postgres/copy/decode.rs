@@ -24,7 +24,15 @@ const BATCH_BYTES: usize = 8 << 20;
 
 const INVALID_TEXT: ValueFault = ValueFault::Unrepresentable("text that is not valid UTF-8: cast it to bytea");
 
+const WITHOUT_UNICODE: ValueFault = ValueFault::Unrepresentable(
+    "text with a character that the server can't convert to UTF-8: replace it in the query, or select convert_to(…)",
+);
+
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+
+/// Converts the texts of a column from the database's encoding to UTF-8. A text that has no such form becomes invalid
+/// UTF-8.
+pub type Conversion = Box<dyn FnMut(&mut ColumnBuilder) -> Result<()> + Send>;
 
 /// Decodes one COPY stream.
 pub struct Decoder {
@@ -32,6 +40,8 @@ pub struct Decoder {
     columns: Vec<(Wire, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     part: Part,
+    /// Set if the server sends texts in an encoding other than UTF-8.
+    conversion: Option<Conversion>,
     expected: Expected,
     /// The start of an incomplete header or field.
     carry: Vec<u8>,
@@ -66,6 +76,7 @@ impl Decoder {
             columns: wires.iter().map(column).collect(),
             unrepresentable,
             part,
+            conversion: None,
             expected: Expected::Signature,
             carry: Vec::new(),
             finished: 0,
@@ -73,6 +84,11 @@ impl Decoder {
             bytes: 0,
             ready: VecDeque::new(),
         }
+    }
+
+    /// Makes the decoder convert all texts.
+    pub fn with_conversion(self, conversion: Option<Conversion>) -> Decoder {
+        Decoder { conversion, ..self }
     }
 
     /// Returns the number of complete rows so far.
@@ -163,10 +179,14 @@ impl Decoder {
         if self.rows == 0 {
             return Ok(());
         }
+        if let Some(convert) = &mut self.conversion {
+            self.columns.iter_mut().try_for_each(|(_, column)| convert(column))?;
+        }
+        let invalid_text = if self.conversion.is_some() { WITHOUT_UNICODE } else { INVALID_TEXT };
         let mut arrays = Vec::with_capacity(self.columns.len());
         for at in 0..self.columns.len() {
             let array = self.columns[at].1.finish(self.unrepresentable.column(at).counter());
-            arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, INVALID_TEXT))?);
+            arrays.push(array.map_err(|invalid| self.fault(at, invalid.row, invalid_text))?);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|error| {
             Error::corrupt("the rows from PostgreSQL don't form a record batch: this is a bug, please report it")

@@ -7,6 +7,6 @@ mod numeric;
 mod value;
 mod wire;
 
-pub use decode::Decoder;
+pub use decode::{Conversion, Decoder};
 pub use messages::Messages;
 pub use wire::Wire;
