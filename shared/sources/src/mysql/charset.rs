@@ -285,6 +285,12 @@ async fn load(conn: &mut Conn, server: &Server, name: &str) -> Result<Charset> {
         _ => {}
     }
     let mut table = Table::new(shape);
+    if name == "ascii" {
+        // MySQL takes no other bytes for ASCII, so it can't be asked about them.
+        (0..128).for_each(|ascii| table.set(&[ascii], char::from(ascii)));
+        table.keeps_ascii = true;
+        return Ok(Charset::Table(Box::new(table)));
+    }
     let codes = shape.codes();
     let found = ask(conn, server, name, &codes).await?;
     let mut missing = Vec::new();

@@ -64,6 +64,8 @@ impl Snapshot {
     pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
         let server = self.server.clone();
         let mut session = self.session.clone().lock_owned().await;
+        let mode = settings::apply_mode(session.conn()?, options.sql_mode.as_deref()).await;
+        mode.map_err(|error| failure::error_of(&server, error))?;
         let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
         let schema = Arc::new(described.schema());
         let unrepresentable = context.unrepresentable(&schema);

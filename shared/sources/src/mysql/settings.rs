@@ -75,6 +75,26 @@ pub async fn apply(conn: &mut Conn, wanted: &Wanted<'_>) -> Result<(), MysqlErro
     Ok(())
 }
 
+/// Sets the mode that a query needs, on a session that may have run another dataset's query.
+pub async fn apply_mode(conn: &mut Conn, sql_mode: Option<&str>) -> Result<(), MysqlError> {
+    let found: Option<(Value, Value)> = conn.query_first("SHOW SESSION VARIABLES LIKE 'sql_mode'").await?;
+    let now = found.map(|(_, value)| text(&value)).unwrap_or_default();
+    let mode = mode(&now, sql_mode);
+    if now.eq_ignore_ascii_case(&mode) {
+        return Ok(());
+    }
+    conn.query_drop(format!("SET SESSION sql_mode = {}", literal(&mode))).await
+}
+
+/// Returns the mode that a session needs.
+fn mode(now: &str, sql_mode: Option<&str>) -> String {
+    match sql_mode {
+        Some(mode) => mode.to_owned(),
+        None if now.split(',').any(|flag| flag == ONLY_FULL_GROUP_BY) => format!("{ONLY_FULL_GROUP_BY},{SQL_MODE}"),
+        None => SQL_MODE.to_owned(),
+    }
+}
+
 /// Returns the assignments that turn the variables that were found into what the session needs.
 fn changes(found: &BTreeMap<String, String>, wanted: &Wanted) -> Vec<String> {
     let mut changes = Vec::new();
@@ -86,11 +106,8 @@ fn changes(found: &BTreeMap<String, String>, wanted: &Wanted) -> Vec<String> {
     for (name, value) in FIXED {
         set(name, value);
     }
-    let has = |name: &str, flag: &str| found.get(name).is_some_and(|now| now.split(',').any(|one| one == flag));
-    match wanted.sql_mode {
-        Some(mode) => set("sql_mode", mode),
-        None if has("sql_mode", ONLY_FULL_GROUP_BY) => set("sql_mode", &format!("{ONLY_FULL_GROUP_BY},{SQL_MODE}")),
-        None => set("sql_mode", SQL_MODE),
+    if let Some(now) = found.get("sql_mode") {
+        set("sql_mode", &mode(now, wanted.sql_mode));
     }
     if let Some(now) = found.get("old_mode") {
         let rest: Vec<&str> = now.split(',').filter(|flag| *flag != ZERO_DATE_TIME_CAST).collect();

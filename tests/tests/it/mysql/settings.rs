@@ -135,7 +135,15 @@ async fn a_dataset_may_have_its_own_sql_mode() {
     let found = rows(mysql::open(&options, &super::context()).await.unwrap()).await.unwrap();
     assert_eq!(found, [[Some("a1".to_owned())]]);
     assert!(fetch(&url, "SELECT 1 AS \"c\"").await.is_ok(), "an alias may be in double quotes in any mode");
-    let wrong = config::Mysql { sql_mode: Some("NO_SUCH_MODE".into()), ..options };
+    let wrong = config::Mysql { sql_mode: Some("NO_SUCH_MODE".into()), ..options.clone() };
     let error = mysql::open(&wrong, &super::context()).await.err().unwrap();
     assert!(error.message().contains("Variable 'sql_mode' can't be set to the value of 'NO_SUCH_MODE'"), "{error}");
+    // In one snapshot, each query has its own mode.
+    let snapshot = mysql::Snapshot::take(&options, &super::context()).await.unwrap();
+    for (mode, found) in [(None, "1"), (Some("PIPES_AS_CONCAT".to_owned()), "10"), (None, "1")] {
+        let options = config::Mysql { sql_mode: mode, query: "SELECT 1 || 0 AS c".into(), ..options.clone() };
+        let cells = rows(snapshot.open(&options, &super::context()).await.unwrap()).await.unwrap();
+        assert_eq!(cells, [[Some(found.to_owned())]]);
+    }
+    snapshot.end().await;
 }
