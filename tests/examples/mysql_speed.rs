@@ -47,6 +47,8 @@ async fn main() {
             connect: Connect::Url(server.url()),
             query: "SELECT * FROM users".into(),
             split_by: None,
+            sql_mode: None,
+            allow_warnings: Vec::new(),
             session: Session::default(),
         };
         let context = Context {

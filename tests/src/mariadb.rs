@@ -235,7 +235,7 @@ fn programs() -> Programs {
     if server.is_file() && client.is_file() && base.join("share/mysql/mysql_system_tables.sql").is_file() {
         return Programs { server, client, base, libraries: None };
     }
-    let root = unpacked();
+    let root = unpacked("mariadb", &PACKAGES, &LIBRARIES);
     let libraries = ["usr/lib", "lib"].iter().flat_map(|below| fs::read_dir(root.join(below)).into_iter().flatten());
     let libraries = libraries.flatten().map(|entry| entry.path().display().to_string());
     Programs {
@@ -246,8 +246,17 @@ fn programs() -> Programs {
     }
 }
 
-/// Unpacks Debian's packages unless that has been done, and returns the folder.
-fn unpacked() -> PathBuf {
+/// Returns the folder with the server's plugins, such as `auth_ed25519.so`.
+pub fn plugins() -> PathBuf {
+    let installed = PathBuf::from("/usr/lib/mysql/plugin");
+    if programs().libraries.is_none() && installed.join("auth_ed25519.so").is_file() {
+        return installed;
+    }
+    unpacked("mariadb-plugins", &["mariadb-server"], &[]).join("usr/lib/mysql/plugin")
+}
+
+/// Unpacks Debian's packages below `target/tools` unless that has been done, and returns the folder.
+fn unpacked(name: &str, needed: &[&str], libraries: &[&str]) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
@@ -256,7 +265,8 @@ fn unpacked() -> PathBuf {
     // Another process may be unpacking the same packages.
     let lock = fs::File::create(tools.join("mariadb.lock")).expect("a lock");
     lock.lock().expect("a lock");
-    let (root, marker) = (tools.join("mariadb"), tools.join("mariadb/ready"));
+    let root = tools.join(name);
+    let marker = root.join("ready");
     if marker.exists() {
         return root;
     }
@@ -265,18 +275,18 @@ fn unpacked() -> PathBuf {
     let packages = root.join("packages");
     fs::create_dir_all(&packages).expect("a directory for packages");
     let mut own = Vec::new();
-    if !apt(&packages, &own, &["download"], &PACKAGES) {
+    if !apt(&packages, &own, &["download"], needed) {
         // There may be no package lists, and only root could fetch the system's. So apt gets a folder for its own.
         let lists = packages.join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a directory for lists");
         own = vec![format!("-oDir::State::Lists={}", lists.display()), "-oDebug::NoLocking=1".into()];
         assert!(
-            apt(&packages, &own, &["update"], &[]) && apt(&packages, &own, &["download"], &PACKAGES),
+            apt(&packages, &own, &["update"], &[]) && apt(&packages, &own, &["download"], needed),
             "the tests need MariaDB: install mariadb-server-core and mariadb-client-core, or run them where apt-get \
              download gives them"
         );
     }
-    for library in LIBRARIES {
+    for library in libraries {
         apt(&packages, &own, &["download"], &[library]);
     }
     for package in fs::read_dir(&packages).expect("packages").flatten() {

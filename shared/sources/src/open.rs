@@ -1,10 +1,14 @@
 //! Opens sources of every kind. [`Source`] is an enum, not a trait, because the set is closed and each kind has its own
 //! options.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow_schema::SchemaRef;
+use futures::FutureExt;
 use turntable_core::{
     config::Source,
     error::{Error, Result},
+    layout::TableName,
 };
 
 use crate::{
@@ -14,6 +18,10 @@ use crate::{
 
 /// Opens a source for reading. Fails for inbox and engine datasets, which have no rows to read here.
 pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
+    guarded(&context.table, unguarded(source, context)).await
+}
+
+async fn unguarded(source: &Source, context: &Context) -> Result<Opened> {
     // Boxed, because together with the callers' futures, these futures would exceed the compiler's recursion limit.
     match source {
         Source::Postgres(options) => Box::pin(postgres::open(options, context)).await,
@@ -31,13 +39,23 @@ pub async fn open(source: &Source, context: &Context) -> Result<Opened> {
 /// Returns the columns of a source without reading its rows.
 pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     match source {
-        Source::Postgres(options) => Box::pin(postgres::schema(options, context)).await,
-        Source::Mysql(options) => Box::pin(mysql::schema(options, context)).await,
+        Source::Postgres(options) => guarded(&context.table, Box::pin(postgres::schema(options, context))).await,
+        Source::Mysql(options) => guarded(&context.table, Box::pin(mysql::schema(options, context))).await,
         // Opening files reads only what determines the columns; the streams read the rows. Opening the others fails.
         Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => {
             Ok(open(source, context).await?.rows.schema)
         }
     }
+}
+
+/// Runs what a source needs. If a driver panics, only this source fails. (`background::batches` does the same for the
+/// rows.)
+async fn guarded<T>(table: &TableName, work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Error::corrupt(format!(
+            "{table}: the source can't be opened, because its driver panicked: this is a bug, please report it with the log"
+        )))
+    })
 }
 
 /// A snapshot of a database. Several queries can read it, one after the other.
@@ -50,10 +68,12 @@ impl Snapshot {
     /// Connects to the source's database and takes a snapshot. Fails if the source is not a database.
     pub async fn take(source: &Source, context: &Context) -> Result<Snapshot> {
         match source {
-            Source::Postgres(options) => {
-                Box::pin(postgres::Snapshot::take(options, context)).await.map(Snapshot::Postgres)
+            Source::Postgres(options) => guarded(&context.table, Box::pin(postgres::Snapshot::take(options, context)))
+                .await
+                .map(Snapshot::Postgres),
+            Source::Mysql(options) => {
+                guarded(&context.table, Box::pin(mysql::Snapshot::take(options, context))).await.map(Snapshot::Mysql)
             }
-            Source::Mysql(options) => Box::pin(mysql::Snapshot::take(options, context)).await.map(Snapshot::Mysql),
             _ => Err(not_one_database(context)),
         }
     }
@@ -63,9 +83,11 @@ impl Snapshot {
     pub async fn open(&self, source: &Source, context: &Context) -> Result<Opened> {
         match (self, source) {
             (Snapshot::Postgres(snapshot), Source::Postgres(options)) => {
-                Box::pin(snapshot.open(options, context)).await
+                guarded(&context.table, Box::pin(snapshot.open(options, context))).await
             }
-            (Snapshot::Mysql(snapshot), Source::Mysql(options)) => Box::pin(snapshot.open(options, context)).await,
+            (Snapshot::Mysql(snapshot), Source::Mysql(options)) => {
+                guarded(&context.table, Box::pin(snapshot.open(options, context))).await
+            }
             _ => Err(not_one_database(context)),
         }
     }
@@ -85,4 +107,20 @@ fn not_one_database(context: &Context) -> Error {
          change the source or the group",
         context.table
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_that_names_the_table() {
+        let table = TableName { database: "dmp".into(), table: "users".into() };
+        let error = guarded::<()>(&table, async { panic!("hunter2") }).await.unwrap_err();
+        assert_eq!(
+            error.report(),
+            "dmp.users: the source can't be opened, because its driver panicked: this is a bug, please report it with the log"
+        );
+        assert!(guarded(&table, async { Ok(1) }).await.is_ok());
+    }
 }

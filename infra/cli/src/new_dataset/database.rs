@@ -80,7 +80,10 @@ impl Database {
         let (connect, session) = (Connect::Url(self.url.clone()), Session::default());
         match self.dialect {
             Dialect::Postgres => Source::Postgres(Postgres { connect, query, parallel: 1, split_by: None, session }),
-            Dialect::Mysql => Source::Mysql(Mysql { connect, query, split_by: None, session }),
+            Dialect::Mysql => {
+                let (sql_mode, allow_warnings) = (None, Vec::new());
+                Source::Mysql(Mysql { connect, query, split_by: None, sql_mode, allow_warnings, session })
+            }
         }
     }
 }

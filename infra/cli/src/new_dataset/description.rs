@@ -26,6 +26,8 @@ pub struct Column {
     /// The type, in the database's notation.
     pub database_type: String,
     pub not_null: bool,
+    /// Whether `SELECT *` leaves the column out, in MySQL and MariaDB.
+    pub is_invisible: bool,
 }
 
 /// Columns that are unique together.

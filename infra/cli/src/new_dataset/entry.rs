@@ -26,6 +26,12 @@ pub fn text(dialect: Dialect, name: &str, table: &Table, columns: &[Published], 
         Dialect::Mysql => ("mysql", "mysql"),
     };
     let mut text = format!("\n[datasets.{name}]\n");
+    if table.name.chars().any(needs_code) {
+        text += &format!(
+            "# {name} stands for {}: Glue's names have a to z, 0 to 9 and _ only. Choose a better one\n",
+            table.name
+        );
+    }
     for line in remarks(columns, left_out) {
         text += &format!("# {}\n", line.replace('\n', " "));
     }
@@ -125,7 +131,16 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
                 column.name
             ));
         }
+        if column.is_invisible {
+            remarks.push(format!(
+                "{name} is INVISIBLE, so SELECT * doesn't show it: remove it if readers must not see it"
+            ));
+        }
         let database_type = column.database_type.to_lowercase();
+        if SPATIAL_TYPES.contains(&database_type.as_str()) && glue_type == "binary" {
+            remarks
+                .push(format!("{name} ({database_type}) becomes WKB, x before y (longitude first), without its SRID"));
+        }
         if glue_type != "string" || is_text(&database_type) {
             continue;
         }
@@ -137,6 +152,19 @@ fn remarks(columns: &[Published], left_out: &[LeftOut]) -> Vec<String> {
     }
     remarks
 }
+
+/// The spatial types of MySQL and MariaDB.
+const SPATIAL_TYPES: [&str; 9] = [
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "geomcollection",
+];
 
 fn is_text(database_type: &str) -> bool {
     const TEXTS: [&str; 10] = ["text", "char", "name", "json", "uuid", "enum", "set", "citext", "tinytext", "longtext"];
@@ -187,10 +215,33 @@ pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     [name(table), name(wanted)].into_iter().chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
+/// Returns a name that Glue accepts. Each letter or digit outside ASCII becomes its code in hex, so that different
+/// names stay different: `顧客` becomes `u9867_5ba2`.
 fn name(wanted: &str) -> String {
-    let good = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' { c } else { '_' };
-    let name: String = wanted.to_lowercase().chars().map(good).take(127).collect();
+    let mut name = String::new();
+    let mut was_coded = false;
+    for c in wanted.to_lowercase().chars() {
+        let is_coded = needs_code(c);
+        match (is_coded, was_coded) {
+            (true, false) => name += if name.is_empty() || name.ends_with('_') { "u" } else { "_u" },
+            (true, true) => name.push('_'),
+            (false, true) if c != '_' && c.is_ascii_alphanumeric() => name.push('_'),
+            (false, _) => {}
+        }
+        if is_coded {
+            name += &format!("{:x}", u32::from(c));
+        } else {
+            name.push(if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' });
+        }
+        was_coded = is_coded;
+    }
+    name.truncate(127);
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
+}
+
+/// Returns whether a character is a letter or digit that Glue's names can't have.
+fn needs_code(c: char) -> bool {
+    !c.is_ascii() && c.is_alphanumeric()
 }
 
 /// Returns a column's name in lower case, with `_` for each character that Athena would need quotes for.
@@ -210,5 +261,30 @@ fn quoted(text: &str) -> String {
         (_, true) => format!("'{text}'"),
         // TOML supports all escapes that JSON has.
         _ => serde_json::Value::from(text).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_ascii_can_be_told_apart() {
+        for (wanted, found) in [
+            ("顧客", "u9867_5ba2"),
+            ("受注", "u53d7_6ce8"),
+            ("Order-Items", "order_items"),
+            ("2024_sales", "_2024_sales"),
+            ("売上2024", "u58f2_4e0a_2024"),
+            ("sales_売上", "sales_u58f2_4e0a"),
+            ("café", "caf_ue9"),
+            ("", "_"),
+            ("--", "__"),
+        ] {
+            assert_eq!(name(wanted), found, "{wanted}");
+        }
+        assert_eq!(name(&"顧".repeat(200)).len(), 127);
+        let taken = BTreeSet::from(["u9867_5ba2".to_owned()]);
+        assert_eq!(dataset("店.顧客", &taken), "u5e97_u9867_5ba2");
     }
 }

@@ -27,7 +27,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let columns = database
         .rows(&format!(
             "SELECT CAST(column_name AS CHAR) AS c, CAST(column_type AS CHAR) AS k, \
-               CAST(is_nullable AS CHAR) AS n FROM information_schema.columns WHERE {of} ORDER BY ordinal_position"
+               CAST(is_nullable AS CHAR) AS n, CAST(extra AS CHAR) AS e FROM information_schema.columns WHERE {of} ORDER BY ordinal_position"
         ))
         .await?;
     // A unique index on a column's prefix makes the whole column unique too. An index on an expression is left out,
@@ -45,8 +45,9 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let is_empty = database.rows(&format!("SELECT '1' AS one FROM {name} LIMIT 1")).await?.is_empty();
     let column = |row: Vec<Option<String>>| {
         let row: Option<Vec<String>> = row.into_iter().collect();
-        let [name, database_type, nullable] = <[String; 3]>::try_from(row?).ok()?;
-        Some(Column { quoted: quoted(&name), name, database_type, not_null: nullable == "NO" })
+        let [name, database_type, nullable, extra] = <[String; 4]>::try_from(row?).ok()?;
+        let is_invisible = extra.to_uppercase().contains("INVISIBLE");
+        Some(Column { quoted: quoted(&name), name, database_type, not_null: nullable == "NO", is_invisible })
     };
     Ok(Table {
         columns: columns

@@ -51,7 +51,7 @@ pub async fn table(database: &Database, wanted: &str) -> Result<Table> {
     let column = |row: Vec<Option<String>>| {
         let row: Option<Vec<String>> = row.into_iter().collect();
         let [name, quoted, database_type, not_null] = <[String; 4]>::try_from(row?).ok()?;
-        Some(Column { name, quoted, database_type, not_null: not_null == "true" })
+        Some(Column { name, quoted, database_type, not_null: not_null == "true", is_invisible: false })
     };
     Ok(Table {
         name: name.clone(),

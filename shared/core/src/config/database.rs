@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{
     names,
     read::Keys,
-    source::{Auth, Connect, Mysql, Postgres, Session},
+    source::{Auth, Connect, Mysql, Postgres, Secret, Session},
 };
 
 /// The maximum of `parallel`, the number of connections to PostgreSQL. By default, a server allows 100, and other
@@ -13,7 +13,7 @@ use super::{
 const MAX_CONNECTIONS: u32 = 32;
 
 pub fn postgres(keys: Keys) -> Option<Postgres> {
-    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let secret = keys.string("secret");
     let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
     let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
     let parallel = keys.whole("parallel", 1).unwrap_or(1);
@@ -21,9 +21,7 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     if parallel > MAX_CONNECTIONS.into() {
         keys.fault("parallel", format!("expected at most {MAX_CONNECTIONS} connections, found {parallel}"));
     }
-    if keys.has("secret") == keys.has("url") {
-        keys.fault_here("set exactly one of secret and url");
-    }
+    let connect = connect(&keys, secret, url, ["sslmode", "sslrootcert"]);
     if !keys.has("query") {
         keys.fault_here("query is missing");
     }
@@ -34,7 +32,41 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     };
     keys.finish();
     let parallel = u32::try_from(parallel).unwrap_or(MAX_CONNECTIONS);
-    Some(Postgres { connect: secret.or(url)?, query: query?, parallel, split_by, session })
+    Some(Postgres { connect: connect?, query: query?, parallel, split_by, session })
+}
+
+/// Returns how to reach the database: by a URL, or by a secret and the keys that it may lack. `tls` are the keys about
+/// TLS, which have the names that they have in the secret.
+fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'static str; 2]) -> Option<Connect> {
+    if keys.has("secret") == keys.has("url") {
+        keys.fault_here("set exactly one of secret and url");
+    }
+    let mut beside = Vec::new();
+    for key in ["host", "dbname"].into_iter().chain(tls) {
+        beside.extend(keys.string(key).map(|value| (key, value.to_owned())));
+    }
+    if let Some(port) = keys.whole("port", 1) {
+        if port > u16::MAX.into() {
+            keys.fault("port", format!("expected a number up to 65535, found {port}"));
+        }
+        beside.push(("port", port.to_string()));
+    }
+    if let (false, Some((key, _))) = (keys.has("secret"), beside.first()) {
+        keys.fault(key, "can only be set beside secret: write it into the url");
+    }
+    secret.map(|name| Connect::Secret(Secret { name: name.into(), beside })).or(url)
+}
+
+/// Reads the codes of warnings that don't fail the export.
+fn allow_warnings(keys: &Keys) -> Vec<u16> {
+    const EXPECTED: &str = "expected a list with the numbers of warnings, such as [1260]";
+    let Some(value) = keys.value("allow_warnings") else { return Vec::new() };
+    let number = |one: &toml::Value| one.as_integer().and_then(|number| u16::try_from(number).ok());
+    let codes: Option<Vec<u16>> = value.as_array().and_then(|list| list.iter().map(number).collect());
+    codes.unwrap_or_else(|| {
+        keys.fault("allow_warnings", EXPECTED);
+        Vec::new()
+    })
 }
 
 /// Reads a timeout of at least a second.
@@ -63,9 +95,10 @@ fn session(keys: &Keys) -> Session {
 }
 
 pub fn mysql(keys: Keys) -> Option<Mysql> {
-    let secret = keys.string("secret").map(|name| Connect::Secret(name.into()));
+    let secret = keys.string("secret");
     let url = keys.parsed("url", |url| names::written(url).map(|url| Connect::Url(url.into())));
-    let query = keys.string("query").map(|query| query.trim().trim_end_matches(';').to_owned());
+    // Leading lines stay, so that the line numbers in the server's errors are those of the query in the file.
+    let query = keys.string("query").map(|query| query.trim_end().trim_end_matches(';').to_owned());
     if keys.whole("parallel", 1).is_some_and(|parallel| parallel > 1) {
         keys.fault(
             "parallel",
@@ -74,21 +107,27 @@ pub fn mysql(keys: Keys) -> Option<Mysql> {
         );
     }
     let split_by = keys.string("split_by").map(str::to_owned);
-    if keys.has("secret") == keys.has("url") {
-        keys.fault_here("set exactly one of secret and url");
-    }
+    let connect = connect(&keys, secret, url, ["ssl-mode", "ssl-ca"]);
     if !keys.has("query") {
         keys.fault_here("query is missing");
     }
-    let session = session(&keys);
+    let sql_mode = keys.value("sql_mode").and_then(|value| match value.as_str() {
+        Some(mode) => Some(mode.split(',').map(|flag| flag.trim().to_uppercase()).collect::<Vec<_>>().join(",")),
+        None => {
+            keys.fault("sql_mode", "expected a string");
+            None
+        }
+    });
+    let allow_warnings = allow_warnings(&keys);
+    let session = Session { lock_timeout: timeout(&keys, "lock_timeout"), ..session(&keys) };
     keys.finish();
-    Some(Mysql { connect: secret.or(url)?, query: query?, split_by, session })
+    Some(Mysql { connect: connect?, query: query?, split_by, sql_mode, allow_warnings, session })
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config::{
-        Auth, Config, Session, Source,
+        Auth, Config, Connect, Mysql, Postgres, Secret, Session, Source,
         test_support::{DEFAULTS, faults, without_positions},
     };
 
@@ -107,7 +146,69 @@ mod tests {
             "datasets.toml: datasets.users.source.mysql.parallel: expected 1: connections to MySQL and MariaDB can't \
              share a snapshot, so each would read data from a different moment\n\
              datasets.toml: datasets.users.source.mysql: unknown key \"paralel\", expected one of secret, url, query, \
-             parallel, split_by, auth, connect_timeout, statement_timeout, keepalive"
+             parallel, split_by, host, dbname, ssl-mode, ssl-ca, port, sql_mode, allow_warnings, lock_timeout, auth, \
+             connect_timeout, statement_timeout, keepalive"
+        );
+    }
+
+    #[test]
+    fn mysql_has_its_own_settings_of_the_session() {
+        let of = |more: &str| {
+            let source = format!("{{ mysql = {{ url = \"mysql://u@h/d\", query = \"\\n\\nSELECT 1;\"{more} }} }}");
+            format!("{DEFAULTS}[datasets.users]\nsource = {source}\n")
+        };
+        let read = |more: &str| match Config::parse("x", &of(more)).unwrap().dataset("users").unwrap().source.clone() {
+            Source::Mysql(mysql) => mysql,
+            _ => unreachable!(),
+        };
+        let plain = read("");
+        assert_eq!((plain.query.as_str(), plain.sql_mode, plain.allow_warnings), ("\n\nSELECT 1", None, Vec::new()));
+        assert_eq!(plain.session.lock_timeout().as_secs(), 30);
+        let all = read(", sql_mode = \"ansi_quotes, ORACLE\", allow_warnings = [1260, 1365], lock_timeout = \"5s\"");
+        assert_eq!((all.sql_mode.as_deref(), all.allow_warnings), (Some("ANSI_QUOTES,ORACLE"), vec![1260, 1365]));
+        assert_eq!(all.session.lock_timeout().as_secs(), 5);
+        assert_eq!(read(", sql_mode = \"\"").sql_mode.as_deref(), Some(""));
+        assert_eq!(
+            faults(&of(", sql_mode = 1, allow_warnings = [\"1260\"], lock_timeout = \"10ms\"")),
+            "datasets.toml: datasets.users.source.mysql.sql_mode: expected a string\n\
+             datasets.toml: datasets.users.source.mysql.allow_warnings: expected a list with the numbers of warnings, \
+             such as [1260]\n\
+             datasets.toml: datasets.users.source.mysql.lock_timeout: expected at least 1s"
+        );
+    }
+
+    #[test]
+    fn an_address_stands_only_beside_a_secret() {
+        let of = |kind: &str, how: &str| {
+            let source = format!("{{ {kind} = {{ {how}, query = \"SELECT 1\" }} }}");
+            format!("{DEFAULTS}[datasets.users]\nsource = {source}\n")
+        };
+        let secret = |kind: &str, how: &str| {
+            let config = Config::parse("x", &of(kind, how)).unwrap();
+            let dataset = config.dataset("users").unwrap();
+            match &dataset.source {
+                Source::Mysql(Mysql { connect: Connect::Secret(secret), .. })
+                | Source::Postgres(Postgres { connect: Connect::Secret(secret), .. }) => {
+                    (secret.clone(), dataset.spec.clone())
+                }
+                _ => unreachable!(),
+            }
+        };
+        let (plain, spec) = secret("mysql", "secret = \"rds\"");
+        assert_eq!(plain, Secret::from("rds"));
+        let (full, same) =
+            secret("mysql", "secret = \"rds\", host = \"h\", port = 3307, dbname = \"d\", ssl-ca = \"/opt/ca.pem\"");
+        let beside = [("host", "h"), ("dbname", "d"), ("ssl-ca", "/opt/ca.pem"), ("port", "3307")];
+        assert_eq!(full.beside, beside.map(|(key, value)| (key, value.to_owned())));
+        assert_eq!(spec, same, "another address is no other content");
+        assert_eq!(
+            secret("postgres", "secret = \"rds\", sslmode = \"verify-full\"").0.beside,
+            [("sslmode", "verify-full".to_owned())]
+        );
+        assert_eq!(
+            faults(&of("postgres", "url = \"postgres://u@h/d\", host = \"h\", port = 70000")),
+            "datasets.toml: datasets.users.source.postgres.port: expected a number up to 65535, found 70000\n\
+             datasets.toml: datasets.users.source.postgres.host: can only be set beside secret: write it into the url"
         );
     }
 

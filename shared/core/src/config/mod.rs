@@ -28,4 +28,4 @@ pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
-pub use source::{Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Postgres, Session, Source};
+pub use source::{Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Postgres, Secret, Session, Source};

@@ -47,6 +47,10 @@ pub struct Mysql {
     pub query: String,
     /// Accepted but ignored, because a query can't be split without a shared snapshot.
     pub split_by: Option<String>,
+    /// The session's `sql_mode`. `None` means the modes that MySQL and MariaDB have by default.
+    pub sql_mode: Option<String>,
+    /// The codes of warnings that don't fail the export.
+    pub allow_warnings: Vec<u16>,
     pub session: Session,
 }
 
@@ -93,8 +97,8 @@ pub enum Auth {
 /// How to reach a database.
 #[derive(Clone, PartialEq)]
 pub enum Connect {
-    /// The name or ARN of a Secrets Manager secret. The secret contains the JSON that RDS writes, or a URL.
-    Secret(String),
+    /// A Secrets Manager secret.
+    Secret(Secret),
     /// A URL, for local runs: `postgres://user:password@host:port/database?sslmode=…`, `mysql://…`.
     Url(String),
 }
@@ -102,9 +106,25 @@ pub enum Connect {
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Connect::Secret(name) => write!(f, "Secret({name:?})"),
+            Connect::Secret(secret) => write!(f, "{secret:?}"),
             Connect::Url(_) => f.write_str("Url(…)"),
         }
+    }
+}
+
+/// A Secrets Manager secret. It contains the JSON that RDS writes, or a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The name or ARN.
+    pub name: String,
+    /// The keys that the dataset adds to the secret's JSON, such as `host`, because a secret that RDS manages has only
+    /// `username` and `password`.
+    pub beside: Vec<(&'static str, String)>,
+}
+
+impl From<&str> for Secret {
+    fn from(name: &str) -> Secret {
+        Secret { name: name.into(), beside: Vec::new() }
     }
 }
 

@@ -7,15 +7,23 @@ use super::dataset::OnUnrepresentable;
 use crate::layout::Location;
 
 /// The options of a source that say how to access it, and don't affect its rows.
-const ACCESS_KEYS: [&str; 10] = [
+const ACCESS_KEYS: [&str; 18] = [
     "url",
     "secret",
+    "host",
+    "port",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "ssl-mode",
+    "ssl-ca",
     "parallel",
     "split_by",
     "auth",
     "connect_timeout",
     "statement_timeout",
     "keepalive",
+    "lock_timeout",
     "workgroup",
     "timeout",
 ];

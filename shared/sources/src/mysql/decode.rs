@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use mysql_async::{Row as MysqlRow, Value};
 
-use super::{append::append, types::Wire};
+use super::{append::append, charset::Charset, types::Wire};
 use crate::{
     column_builder::ColumnBuilder,
     unrepresentable::{Part, Row, Unrepresentable},
@@ -19,12 +19,15 @@ const BATCH_ROWS: usize = 8192;
 /// The approximate size, in bytes, at which a batch ends early.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// How to decode a column: its format, and its character set if that is neither UTF-8 nor none.
+pub type Format = (Wire, Option<Arc<Charset>>);
+
 const INVALID_TEXT: ValueFault = ValueFault::Malformed("text that is not valid UTF-8: cast it to BINARY in the query");
 
 /// Decodes the rows of one query.
 pub struct Decoder {
     schema: SchemaRef,
-    columns: Vec<(Wire, ColumnBuilder)>,
+    columns: Vec<(Format, ColumnBuilder)>,
     unrepresentable: Arc<Unrepresentable>,
     /// The number of rows in all finished batches.
     finished: u64,
@@ -36,12 +39,13 @@ pub struct Decoder {
 
 impl Decoder {
     #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
-    pub fn new(schema: SchemaRef, wires: &[Wire], unrepresentable: Arc<Unrepresentable>) -> Decoder {
-        let column = |wire: &Wire| {
-            let builder = ColumnBuilder::new(&wire.data_type(), BATCH_ROWS);
-            (*wire, builder.expect("every wire format has a type that Turntable writes"))
+    pub fn new(schema: SchemaRef, formats: Vec<Format>, unrepresentable: Arc<Unrepresentable>) -> Decoder {
+        let column = |format: Format| {
+            let builder = ColumnBuilder::new(&format.0.data_type(), BATCH_ROWS);
+            (format, builder.expect("every wire format has a type that Turntable writes"))
         };
-        Decoder { schema, columns: wires.iter().map(column).collect(), unrepresentable, finished: 0, rows: 0, bytes: 0 }
+        let columns = formats.into_iter().map(column).collect();
+        Decoder { schema, columns, unrepresentable, finished: 0, rows: 0, bytes: 0 }
     }
 
     /// Returns the number of rows decoded so far.
@@ -62,8 +66,12 @@ impl Decoder {
         for at in 0..self.columns.len() {
             let value = row.as_ref(at).unwrap_or(&Value::NULL);
             self.bytes += size(value);
-            let (wire, to) = &mut self.columns[at];
-            match append(to, *wire, value) {
+            let ((wire, charset), to) = &mut self.columns[at];
+            let appended = match (charset, value) {
+                (Some(charset), Value::Bytes(bytes)) => append_text(to, *wire, charset, bytes),
+                _ => append(to, *wire, value),
+            };
+            match appended {
                 Ok(()) => {}
                 Err(ValueFault::Unrepresentable(what)) => {
                     self.unrepresentable.null(at, self.position(self.rows), what)?;
@@ -105,6 +113,13 @@ impl Decoder {
         let at = self.unrepresentable.place(column, self.position(row));
         Error::corrupt(format!("{at}: MySQL sent {what}"))
     }
+}
+
+/// Appends a text in another character set than UTF-8. An unrepresentable text leaves the column unchanged.
+fn append_text(to: &mut ColumnBuilder, wire: Wire, charset: &Charset, bytes: &[u8]) -> Result<(), ValueFault> {
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    charset.decode(bytes, &mut text)?;
+    append(to, wire, &Value::Bytes(text))
 }
 
 /// Returns a value's approximate size in bytes.

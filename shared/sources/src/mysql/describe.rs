@@ -3,24 +3,23 @@
 use arrow_schema::{Field, Schema};
 use mysql_async::{Conn, Statement, prelude::Queryable};
 
-use super::{
-    failure,
-    server::Server,
-    types::{self, Wire},
-};
+use super::{charset, decode::Format, failure, server::Server, types, warnings};
 use crate::names;
 use turntable_core::error::{Error, Result};
 
 /// A prepared query and its columns.
 pub struct Described {
     pub statement: Statement,
-    pub columns: Vec<(String, Wire)>,
+    pub columns: Vec<(String, Format)>,
 }
 
-/// Prepares the query and returns it with its columns, as the server describes them. Fails if the query has parameters
-/// or returns no columns.
-pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<Described> {
+/// Prepares the query and returns it with its columns, as the server describes them. Fails if the query has parameters,
+/// returns no columns, or raises warnings that are not in `allowed`.
+pub async fn describe(conn: &mut Conn, server: &Server, query: &str, allowed: &[u16]) -> Result<Described> {
+    // The server drops leading white space. A comment keeps it, so that the lines in its errors are those of the query.
+    let query = if query.starts_with(char::is_whitespace) { format!("/**/{query}") } else { query.to_owned() };
     let statement = conn.prep(query).await.map_err(|error| failure::error_of(server, error))?;
+    warnings::check(conn, server, "when it parsed the query", allowed).await?;
     if statement.num_params() > 0 {
         return Err(Error::input("the source's query has parameters (?, or :name): replace them with values"));
     }
@@ -32,10 +31,11 @@ pub async fn describe(conn: &mut Conn, server: &Server, query: &str) -> Result<D
     let written: Vec<&str> = written.iter().map(AsRef::as_ref).collect();
     // MySQL names an expression without an alias after the expression's text, such as `count(*)`.
     let unnamed = |at: usize| sent[at].org_name_ref().is_empty() && !written[at].chars().all(is_name_char);
+    let names = names::lower_case(&written, unnamed)?;
     let mut columns = Vec::new();
-    for (column, name) in sent.iter().zip(names::lower_case(&written, unnamed)?) {
+    for ((column, name), charset) in sent.iter().zip(names).zip(charset::of_columns(conn, server, &sent).await?) {
         let wire = types::wire(column).map_err(|fault| Error::input(format!("column {name:?}: {fault}")))?;
-        columns.push((name, wire));
+        columns.push((name, (wire, charset)));
     }
     Ok(Described { statement, columns })
 }
@@ -48,12 +48,12 @@ impl Described {
     /// Returns the Arrow schema. All fields are nullable.
     pub fn schema(&self) -> Schema {
         Schema::new(
-            self.columns.iter().map(|(name, wire)| Field::new(name, wire.data_type(), true)).collect::<Vec<_>>(),
+            self.columns.iter().map(|(name, (wire, _))| Field::new(name, wire.data_type(), true)).collect::<Vec<_>>(),
         )
     }
 
-    /// Returns the wire format of each column.
-    pub fn wires(&self) -> Vec<Wire> {
-        self.columns.iter().map(|(_, wire)| *wire).collect()
+    /// Returns how to decode each column.
+    pub fn formats(&self) -> Vec<Format> {
+        self.columns.iter().map(|(_, format)| format.clone()).collect()
     }
 }

@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use mysql_async::{DriverError, Error as MysqlError, IoError, ServerError};
 
-use super::server::Server;
+use super::{
+    codes,
+    server::{Server, SslMode},
+};
 use turntable_core::error::{Error, Kind};
+
+/// `ER_LOCK_WAIT_TIMEOUT`.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 const RUN_AGAIN: &str = "nothing was published; try again";
 
@@ -29,9 +35,11 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     match error {
         // ER_ACCESS_DENIED_ERROR and ER_ACCESS_DENIED_NO_PASSWORD_ERROR. MariaDB doesn't give a more specific reason.
         MysqlError::Server(ServerError { code: 1045 | 1698, .. }) => Error::config(format!(
-            "MySQL at {address} rejected the password of user {:?}: correct it in {}",
+            "MySQL at {address} rejected the password of user {:?}: correct it in {}{}",
             server.user(),
-            server.given_by
+            server.given_by,
+            // A user with REQUIRE SSL gets the same answer.
+            if server.mode == SslMode::Disabled { "; or the user must use TLS: change ssl-mode" } else { "" }
         )),
         MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => Error::config(format!(
             "MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: enable TLS on the server, or \
@@ -70,6 +78,7 @@ fn tls_cause(error: &std::io::Error) -> Option<String> {
 /// Translates an error that occurred after connecting and before the first row.
 pub fn error_of(server: &Server, error: MysqlError) -> Error {
     match error {
+        MysqlError::Server(answer) if answer.code == LOCK_WAIT_TIMEOUT => locked(server),
         MysqlError::Server(answer) => {
             let outcome = if answer.state.starts_with("42") { "rejected the query" } else { "returned an error" };
             let text = format!("MySQL at {} {outcome}: {}", server.name(), safe_message(&answer));
@@ -82,13 +91,46 @@ pub fn error_of(server: &Server, error: MysqlError) -> Error {
 /// Translates an error that occurred while reading rows, after `rows` rows.
 pub fn while_reading(server: &Server, rows: u64, error: MysqlError) -> Error {
     match error {
+        MysqlError::Server(answer) if answer.code == LOCK_WAIT_TIMEOUT => locked(server),
         MysqlError::Server(answer) => {
             let advice = if kind(&answer) == Kind::Unavailable { RUN_AGAIN } else { "nothing was published" };
             let (name, message) = (server.name(), safe_message(&answer));
             let text = format!("MySQL at {name} aborted the query after {rows} rows: {message}; {advice}");
             Error::new(kind(&answer), text)
         }
+        error if is_too_large(&error) => too_large(server, rows),
         error => lost(server, rows, &error),
+    }
+}
+
+/// Returns the error for a query that waited too long for a lock.
+fn locked(server: &Server) -> Error {
+    Error::unavailable(format!(
+        "MySQL at {}: another session holds a lock on a table of the query for longer than lock_timeout ({} s): end that \
+         session (SHOW PROCESSLIST lists it), or raise lock_timeout; {RUN_AGAIN}",
+        server.name(),
+        server.lock_timeout().as_secs()
+    ))
+}
+
+/// Returns the error for a row that is larger than what the driver may read.
+fn too_large(server: &Server, rows: u64) -> Error {
+    Error::input(format!(
+        "MySQL at {}: row {} is larger than {} MB, the most that fits in this machine's memory (at most 1,024 MB): give \
+         the function more memory (ExportMemory in template.yaml), or select less of the row; nothing was published",
+        server.name(),
+        rows + 1,
+        server.largest_row() >> 20
+    ))
+}
+
+/// Returns whether the driver has stopped reading a row because of its size. Its error type is private, so the error is
+/// known by its text.
+fn is_too_large(error: &MysqlError) -> bool {
+    match error {
+        MysqlError::Driver(DriverError::PacketTooLarge) => true,
+        MysqlError::Io(IoError::Io(error)) => error.to_string() == "Packet is larger than max_allowed_packet",
+        _ => false,
     }
 }
 
@@ -97,7 +139,6 @@ fn lost(server: &Server, rows: u64, error: &MysqlError) -> Error {
         MysqlError::Io(IoError::Io(error)) => error.to_string(),
         // The driver's text for other errors may contain the packet, and so a row's values.
         MysqlError::Driver(DriverError::ConnectionClosed) => "it was closed".into(),
-        MysqlError::Driver(DriverError::PacketTooLarge) => "a row exceeds the server's max_allowed_packet".into(),
         _ => "the server sent unexpected data".into(),
     };
     let name = server.name();
@@ -145,15 +186,38 @@ fn kind(answer: &ServerError) -> Kind {
     }
 }
 
-/// Returns the server's message if it can't contain a row's value, and otherwise only the error number and SQLSTATE. An
-/// example of an unsafe message is `Truncated incorrect DOUBLE value: '…'`.
+/// Returns the server's message if it can't contain a row's value, and otherwise only the error's number, name and
+/// SQLSTATE. An example of an unsafe message is `Truncated incorrect DOUBLE value: '…'`.
 fn safe_message(answer: &ServerError) -> String {
-    let is_safe = kind(answer) != Kind::Input;
-    if is_safe || matches!(answer.state.get(..2), Some("08" | "25" | "28" | "40" | "42")) {
+    if kind(answer) != Kind::Input || codes::is_safe(answer.code) {
         return answer.message.clone();
     }
+    let name = codes::name(answer.code).map(|name| format!(" {name}")).unwrap_or_default();
     format!(
-        "error {} (SQLSTATE {}; the message may contain a row's value: run the query in a client to see it)",
+        "error {}{name} (SQLSTATE {}; the message may contain a row's value: run the query in a client to see it)",
         answer.code, answer.state
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::{Conn, OptsBuilder};
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_packet_that_is_too_large_is_known_by_its_text() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&[0xff, 0xff, 0xff, 0, 1]).await.unwrap();
+            stream
+        });
+        let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port);
+        let error = Conn::new(options).await.err().unwrap();
+        assert!(is_too_large(&error), "{error:?}");
+        drop(server.await.unwrap());
+    }
 }

@@ -5,13 +5,17 @@
 //! PostgreSQL, several connections could share a snapshot only under a lock that readers aren't allowed to take.
 
 mod append;
+mod charset;
+mod codes;
 mod decode;
 mod describe;
 mod failure;
 mod server;
 mod session;
+mod settings;
 mod types;
 mod value;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -60,12 +64,17 @@ impl Snapshot {
     pub async fn open(&self, options: &Mysql, context: &Context) -> Result<Opened> {
         let server = self.server.clone();
         let mut session = self.session.clone().lock_owned().await;
-        let described = describe::describe(session.conn()?, &server, &options.query).await?;
+        let mode = settings::apply_mode(session.conn()?, options.sql_mode.as_deref()).await;
+        mode.map_err(|error| failure::error_of(&server, error))?;
+        let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
         let schema = Arc::new(described.schema());
         let unrepresentable = context.unrepresentable(&schema);
-        let decoder = Decoder::new(schema.clone(), &described.wires(), unrepresentable.clone());
+        let decoder = Decoder::new(schema.clone(), described.formats(), unrepresentable.clone());
+        let allowed = options.allow_warnings.clone();
         let stream = background::batches("reading rows from MySQL", async move |sender| {
-            read(&server, &mut session, described.statement, decoder, &sender).await?;
+            let rows = read(&server, &mut session, described.statement, decoder, &sender).await?;
+            let when = format!("after {rows} rows");
+            warnings::check(session.conn()?, &server, &when, &allowed).await?;
             let shared = OwnedMutexGuard::mutex(&session).clone();
             drop(session);
             end(shared).await;
@@ -93,19 +102,19 @@ async fn end(session: Arc<Mutex<Session>>) {
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;
-    let described = describe::describe(session.conn()?, &server, &options.query).await?;
+    let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     session.end().await;
     Ok(Arc::new(described.schema()))
 }
 
-/// Runs the query and sends its rows as batches.
+/// Runs the query and sends its rows as batches. Returns the number of rows.
 async fn read(
     server: &Server,
     session: &mut Session,
     statement: Statement,
     mut decoder: Decoder,
     sender: &Sender<Result<RecordBatch>>,
-) -> Result<()> {
+) -> Result<u64> {
     let mut result =
         session.conn()?.exec_iter(statement, ()).await.map_err(|error| failure::error_of(server, error))?;
     let rows = result.stream::<Row>().await.map_err(|error| failure::error_of(server, error))?;
@@ -119,8 +128,9 @@ async fn read(
             background::send(sender, batch).await?;
         }
     }
-    match decoder.finish()? {
-        Some(batch) => background::send(sender, batch).await,
-        None => Ok(()),
+    let count = decoder.rows();
+    if let Some(batch) = decoder.finish()? {
+        background::send(sender, batch).await?;
     }
+    Ok(count)
 }

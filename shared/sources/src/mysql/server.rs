@@ -24,6 +24,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+use super::settings::Wanted;
 use crate::{context::Context, secret};
 use turntable_core::{
     config::{Auth, Connect, Mysql, Session},
@@ -47,6 +48,10 @@ pub struct Server {
     /// `ssl-ca`: a PEM file or "system".
     roots: Option<String>,
     session: Session,
+    /// The session's `sql_mode`, if the dataset sets it.
+    sql_mode: Option<String>,
+    /// The size in bytes of the largest row that may be read.
+    largest_row: usize,
     /// The setting that these details come from, `url` or `secret "…"`, for error messages.
     pub given_by: String,
 }
@@ -85,12 +90,13 @@ impl Server {
         let auth = options.session.auth;
         let mut server = match &options.connect {
             Connect::Url(url) => from_url(url, auth, SslMode::Preferred, "url")?,
-            Connect::Secret(name) => {
-                let text = secret::text(name, context, "a mysql:// URL").await?;
-                from_secret(&text, auth, &format!("secret {name:?}"))?
+            Connect::Secret(secret) => {
+                let text = secret::text(secret, context, "a mysql:// URL").await?;
+                from_secret(&text, auth, &format!("secret {:?}", secret.name))?
             }
         };
         server.session = options.session;
+        server.sql_mode.clone_from(&options.sql_mode);
         if auth == Auth::Iam {
             server.sign_in(context.iam.as_deref(), context.now).await?;
         }
@@ -119,8 +125,23 @@ impl Server {
         positive(self.session.connect_timeout).unwrap_or(DEFAULT_CONNECT_TIMEOUT)
     }
 
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        positive(self.session.statement_timeout)
+    /// Returns how long a query waits for a lock.
+    pub fn lock_timeout(&self) -> Duration {
+        self.session.lock_timeout().unsigned_abs()
+    }
+
+    /// Returns the size in bytes of the largest row that may be read.
+    pub fn largest_row(&self) -> usize {
+        self.largest_row
+    }
+
+    /// Returns the session variables that the dataset sets.
+    pub fn settings(&self) -> Wanted<'_> {
+        Wanted {
+            sql_mode: self.sql_mode.as_deref(),
+            lock_timeout: self.lock_timeout(),
+            statement_timeout: positive(self.session.statement_timeout),
+        }
     }
 
     /// Returns `user@host:port/database`, for messages.
@@ -147,6 +168,10 @@ impl Server {
             // By default, the driver switches to a Unix socket if the server is on this machine.
             .prefer_socket(false)
             .stmt_cache_size(0)
+            // By default, the driver reads no row that is longer than the server's limit for statements.
+            .max_allowed_packet(Some(self.largest_row))
+            // Without this, the driver asks the server for it, and the server may be set to answer no row.
+            .wait_timeout(Some(WAIT_TIMEOUT_SECONDS))
             .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
             .connect_attribute("program_name", "turntable");
         Ok(options.into())
@@ -179,8 +204,29 @@ impl Server {
         if opts.ip_or_hostname().is_empty() || opts.user().is_none_or(str::is_empty) {
             return Err(Error::config(format!("{given_by}: the host or the user is missing: expected {URL_FORMAT}")));
         }
-        Ok(Server { opts, mode, roots, session: Session::default(), given_by: given_by.to_owned() })
+        let largest_row = largest_row(std::fs::read_to_string("/proc/meminfo").ok().as_deref());
+        let (session, sql_mode, given_by) = (Session::default(), None, given_by.to_owned());
+        Ok(Server { opts, mode, roots, session, sql_mode, largest_row, given_by })
     }
+}
+
+/// How long a connection may be idle before the driver takes it for closed. The session sets the same on the server.
+const WAIT_TIMEOUT_SECONDS: usize = 28_800;
+
+/// The most that the protocol allows for a row.
+const MAX_ROW: usize = 1 << 30;
+/// The least that a row may have, however small the machine is.
+const MIN_ROW: usize = 64 << 20;
+/// A row is in memory up to six times: as read, decoded, in a batch and in a Parquet page, and some of them grow by
+/// doubling.
+const COPIES_OF_A_ROW: usize = 6;
+
+/// Returns the size in bytes of the largest row that may be read, from the text of `/proc/meminfo`.
+fn largest_row(memory: Option<&str>) -> usize {
+    let kilobytes = memory
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")))
+        .and_then(|total| total.trim().trim_end_matches("kB").trim_end().parse::<usize>().ok());
+    kilobytes.map_or(MAX_ROW, |total| (total.saturating_mul(1024) / COPIES_OF_A_ROW).clamp(MIN_ROW, MAX_ROW))
 }
 
 fn positive(length: Option<SignedDuration>) -> Option<Duration> {
@@ -292,6 +338,13 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_row_depends_on_the_memory() {
+        let of = |total: &str| largest_row(Some(&format!("MemTotal: {total} kB\nMemFree: 1 kB\n"))) >> 20;
+        assert_eq!((of("  3080192"), of("512000"), of("10485760")), (501, 83, 1024));
+        assert_eq!((of("1"), of("?"), largest_row(None)), (64, 1024, MAX_ROW));
+    }
+
+    #[test]
     fn a_secret_is_json_from_rds_or_a_url() {
         let server = from_secret(
             r#"{"engine":"mariadb","host":"db.example","username":"app","password":"p@ss","dbname":"dmp","port":3307,
@@ -316,7 +369,7 @@ mod tests {
         assert_eq!(
             of(r#"{"username":"u","password":"p"}"#),
             "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
-             ssl-mode, ssl-ca"
+             ssl-mode, ssl-ca; a secret that RDS manages has no host: set host beside secret"
         );
         assert_eq!(of("hunter2"), "secret \"dmp\": expected JSON with username, password and host, or a mysql:// URL");
         assert_eq!(

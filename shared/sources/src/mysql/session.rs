@@ -1,21 +1,24 @@
 //! A connection with one read-only transaction.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use mysql_async::{Conn, DriverError, Error as MysqlError, prelude::Queryable};
 
 use super::{
     failure,
     server::{Server, SslMode},
+    settings,
 };
 use turntable_core::error::{Error, Result};
 
 /// Sets the time zone to UTC, because a `timestamp` is sent in the session's zone and is ambiguous in a zone with
 /// daylight saving time. Raises `net_write_timeout` to an hour, because the reader pauses during uploads, and by
-/// default the server drops a reader that pauses for 60 seconds.
-const SETTINGS: [&str; 3] = [
+/// default the server drops a reader that pauses for 60 seconds. Without `character_set_results`, the server sends each
+/// text in its column's own character set, and says which that is. The limits on results come first, because they also
+/// apply to `SHOW VARIABLES`.
+const SETTINGS: [&str; 5] = [
     "SET NAMES utf8mb4",
+    "SET SESSION character_set_results = NULL",
+    "SET SESSION sql_select_limit = 18446744073709551615, sql_big_selects = ON",
     "SET SESSION time_zone = '+00:00', net_write_timeout = 3600",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 ];
@@ -40,15 +43,17 @@ impl Session {
         for setting in SETTINGS {
             conn.query_drop(setting).await.map_err(failed)?;
         }
-        if let Some(limit) = server.statement_timeout() {
-            limit_statements(conn, limit).await.map_err(failed)?;
-        }
+        settings::apply(conn, &server.settings()).await.map_err(failed)?;
         let micros = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)").await;
-        let micros: Option<i64> = micros.map_err(failed)?;
+        let micros: Option<Option<i64>> = micros.map_err(failed)?;
         conn.query_drop(BEGIN).await.map_err(failed)?;
-        session.as_of = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
-            Error::corrupt(format!("MySQL at {}: server clock out of range: correct the server's clock", server.name()))
-        })?;
+        session.as_of =
+            micros.flatten().and_then(|micros| Timestamp::from_microsecond(micros).ok()).ok_or_else(|| {
+                Error::corrupt(format!(
+                    "MySQL at {}: server clock out of range: correct the server's clock",
+                    server.name()
+                ))
+            })?;
         Ok(session)
     }
 
@@ -77,17 +82,6 @@ impl Drop for Session {
             std::thread::spawn(move || drop(conn));
         }
     }
-}
-
-/// Sets the time limit for statements. MySQL limits only SELECT, in milliseconds; MariaDB limits any statement, in
-/// seconds.
-async fn limit_statements(conn: &mut Conn, limit: Duration) -> Result<(), MysqlError> {
-    let version: Option<String> = conn.query_first("SELECT version()").await?;
-    let setting = match version.is_some_and(|version| version.contains("MariaDB")) {
-        true => format!("SET SESSION max_statement_time = {}", limit.as_secs_f64()),
-        false => format!("SET SESSION max_execution_time = {}", limit.as_millis()),
-    };
-    conn.query_drop(setting).await
 }
 
 /// Connects, and fails if that takes longer than `connect_timeout`. `PREFERRED` falls back to a connection without TLS

@@ -1,11 +1,21 @@
 //! Converts single values from MySQL's representation to Arrow's, or to text.
 
+use mysql_async::Value;
+
 use crate::value_fault::ValueFault;
 
 pub const NO_DATE: ValueFault =
     ValueFault::Unrepresentable("a date that doesn't exist (0000-00-00, or no such day): replace it in the query");
 
 const TOO_MANY_DIGITS: ValueFault = ValueFault::Malformed("a decimal with more digits than its column allows");
+
+/// Returns the text of a value that the text protocol has sent, or an empty string for NULL.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}
 
 /// Returns the days since 1970-01-01 in the proleptic Gregorian calendar (Hinnant, "chrono-compatible low-level date
 /// algorithms").

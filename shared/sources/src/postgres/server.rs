@@ -47,9 +47,9 @@ impl Server {
         let auth = options.session.auth;
         let mut server = match &options.connect {
             Connect::Url(url) => from_url(url, auth, "url")?,
-            Connect::Secret(name) => {
-                let text = secret::text(name, context, "a postgres:// URL").await?;
-                from_secret(&text, auth, &format!("secret {name:?}"))?
+            Connect::Secret(secret) => {
+                let text = secret::text(secret, context, "a postgres:// URL").await?;
+                from_secret(&text, auth, &format!("secret {:?}", secret.name))?
             }
         };
         server.apply(&options.session);
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(
             of(r#"{"username":"u","password":"p"}"#),
             "secret \"dmp\" has no key \"host\": expected username, password, host and, optionally, port, dbname, \
-             sslmode, sslrootcert"
+             sslmode, sslrootcert; a secret that RDS manages has no host: set host beside secret"
         );
         assert_eq!(
             of("hunter2"),

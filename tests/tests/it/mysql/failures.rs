@@ -59,14 +59,83 @@ async fn a_query_that_fails_says_what_the_server_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_values_is_shown() {
+    let server = shared().await;
+    run(
+        server,
+        "CREATE TABLE mixed_a (s varchar(9) COLLATE utf8mb4_general_ci); INSERT INTO mixed_a VALUES ('a');
+         CREATE TABLE mixed_b (s varchar(9) COLLATE utf8mb4_unicode_ci); INSERT INTO mixed_b VALUES ('a');
+         CREATE DEFINER = nobody_here@localhost VIEW undefined_view AS SELECT s FROM mixed_a;
+         CREATE TABLE gone (n int); CREATE VIEW broken AS SELECT n FROM gone; DROP TABLE gone",
+    )
+    .await;
+    for (query, text) in [
+        (
+            "SELECT a.s FROM mixed_a a JOIN mixed_b b ON a.s = b.s",
+            "Illegal mix of collations (utf8mb4_general_ci,IMPLICIT)",
+        ),
+        ("SELECT s FROM undefined_view", "The user specified as a definer ('nobody_here'@'localhost') does not exist"),
+        ("SELECT n FROM broken", "View 'shop.broken' references invalid table(s) or column(s) or function(s)"),
+        ("SELECT no_such_function(1) AS n", "FUNCTION shop.no_such_function does not exist"),
+        ("SELECT (SELECT seq FROM seq_1_to_2) AS n", "Subquery returns more than 1 row"),
+        ("SELECT s FROM mixed_a UNION SELECT 1, 2", "The used SELECT statements have a different number of columns"),
+        // Lines count in the query as the file has it.
+        ("\n\nSELECT s\nFORM mixed_a\nWHERE 1", "near 'mixed_a\nWHERE 1' at line 4"),
+    ] {
+        let error = fault(&server.url(), query).await;
+        assert!(error.message().contains(text), "{error}");
+        assert_eq!(error.kind(), Kind::Input, "{error}");
+    }
+    // This message would show a value.
+    let error = fault(&server.url(), "SELECT s REGEXP '(' AS r FROM mixed_a").await;
+    assert!(error.message().contains("ER_REGEXP_ERROR (SQLSTATE 42000; the message may contain"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_ends_with_the_truth() {
+    let server = shared().await;
+    let url = server.url();
+    run(server, "CREATE TABLE locked AS SELECT 1 AS n").await;
+    let mut holder = server.client().stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = holder.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, b"LOCK TABLES locked WRITE;\n").unwrap();
+    while run(server, "SHOW OPEN TABLES FROM shop WHERE `Table` = 'locked' AND In_use > 0").await.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let session = config::Session { lock_timeout: Some(jiff::SignedDuration::from_secs(1)), ..Default::default() };
+    let options = config::Mysql { session, ..options(&url, "SELECT n FROM locked") };
+    let text = format!(
+        "MySQL at {}: another session holds a lock on a table of the query for longer than lock_timeout (1 s): end that \
+         session (SHOW PROCESSLIST lists it), or raise lock_timeout; nothing was published; try again",
+        named(&url)
+    );
+    // Describing the columns takes no lock that this one excludes, so `check` doesn't wait.
+    assert_eq!(mysql::schema(&options, &context()).await.unwrap().fields().len(), 1);
+    check(&rows(mysql::open(&options, &context()).await.unwrap()).await.unwrap_err(), Kind::Unavailable, &text);
+    drop(input);
+    holder.wait().unwrap();
+    assert_eq!(rows(mysql::open(&options, &context()).await.unwrap()).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_may_be_larger_than_the_largest_packet_of_the_server() {
+    let url = shared().await.url();
+    let query = "SELECT repeat('a', 30000000) AS a, repeat('b', 30000000) AS b, repeat('c', 30000000) AS c";
+    let opened = open(&url, query).await.unwrap();
+    let found = rows(opened).await.unwrap().remove(0);
+    assert!(found.iter().all(|cell| cell.as_ref().is_some_and(|text| text.len() == 30_000_000)));
+    // The edge at which the server's own limit would stop the row, and not its value.
+    assert_eq!(super::fetch(&url, "SELECT 1 AS id, repeat('x', 67108855) AS a").await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_never_gets_into_an_error() {
     let server = shared().await;
     run(server, "CREATE TABLE texts AS SELECT concat('<hunter', seq) AS t FROM seq_1_to_20000").await;
     // ExtractValue's own error would show its argument.
     let error = fault(&server.url(), "SELECT extractvalue('<a/>', concat('$', t)) AS n FROM texts").await;
     assert!(!error.report().contains("hunter"), "{}", error.report());
-    let code =
-        "error 1105 (SQLSTATE HY000; the message may contain a row's value: run the query in a client to see it)";
+    let code = "error 1105 ER_UNKNOWN_ERROR (SQLSTATE HY000; the message may contain a row's value: run the query in a client to see it)";
     let ended = format!("aborted the query after 0 rows: {code}");
     let answers = format!("returned an error: {code}");
     let name = named(&server.url());
@@ -82,6 +151,11 @@ async fn a_refused_login_says_what_to_correct() {
     let refuses = |by: &str| format!("MySQL at {at} rejected the password of user \"turntable\": correct it in {by}");
     check(&fault(&url.replace(":secret@", ":wrong@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
     check(&fault(&url.replace(":secret@", "@"), "SELECT 1 AS n").await, Kind::Config, &refuses("url"));
+    check(
+        &fault(&format!("{}?ssl-mode=DISABLED", url.replace(":secret@", ":wrong@")), "SELECT 1 AS n").await,
+        Kind::Config,
+        &format!("{}; or the user must use TLS: change ssl-mode", refuses("url")),
+    );
     check(
         &fault(&url.replace("/shop", "/mars"), "SELECT 1 AS n").await,
         Kind::Config,

@@ -1,13 +1,17 @@
 //! The MySQL source, on a real MariaDB server.
 
+mod charsets;
 mod docs;
 mod failures;
+mod login;
 mod random;
 mod render;
+mod settings;
 mod snapshot;
 mod structure;
 mod tls;
 mod types;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -38,6 +42,8 @@ fn options(url: &str, query: &str) -> config::Mysql {
         connect: Connect::Url(url.into()),
         query: query.into(),
         split_by: None,
+        sql_mode: None,
+        allow_warnings: Vec::new(),
         session: Session::default(),
     }
 }
