@@ -42,8 +42,8 @@ pub fn utf16(start: &[u8]) -> Option<&'static str> {
     let zeros = |half: usize| start.iter().skip(half).step_by(2).filter(|byte| **byte == 0).count();
     let (first, second) = (zeros(0), zeros(1));
     match (first, second) {
-        (0, zeros) if zeros > start.len() / 8 => Some("utf-16le"),
-        (zeros, 0) if zeros > start.len() / 8 => Some("utf-16be"),
+        (0, zeros) if zeros > 1 && zeros > start.len() / 8 => Some("utf-16le"),
+        (zeros, 0) if zeros > 1 && zeros > start.len() / 8 => Some("utf-16be"),
         _ => None,
     }
 }

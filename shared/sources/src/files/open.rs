@@ -53,6 +53,7 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
             let (schema, mut footers) = parquet::open(objects, list, declared, &unmatched).await?;
+            check_names(options, &schema, "rename it in the files")?;
             let copies = context
                 .copies
                 .as_ref()
@@ -142,18 +143,23 @@ async fn inferred_schema(
     let in_folders = folders::fields(list, |name| sample.columns.iter().any(|(column, _)| column == name));
     fields.extend(in_folders.into_iter().map(Arc::new));
     let schema = Schema::new(fields);
-    // Glue's rules for names and types are checked here, because here is known what to do.
-    arrow_types::columns(&schema).map_err(|fault| {
-        let advice = match text {
-            Text::Csv(_) => "rename it in the files",
-            Text::Ndjson(_) => {
-                "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects within \
-                 records become JSON text or maps"
-            }
-        };
-        Error::input(format!("{}: {fault}: {advice}", options.location()))
-    })?;
+    let advice = match text {
+        Text::Csv(_) => "rename it in the files",
+        Text::Ndjson(_) => {
+            "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects within records become \
+             JSON text or maps"
+        }
+    };
+    check_names(options, &schema, advice)?;
     Ok(Arc::new(schema))
+}
+
+/// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but here it is known what
+/// to do.
+fn check_names(options: &Files, schema: &Schema, advice: &str) -> Result<()> {
+    let checked = arrow_types::columns(schema);
+    checked.map_err(|fault| Error::input(format!("{}: {fault}: {advice}", options.location())))?;
+    Ok(())
 }
 
 /// The maximum number of streams that a source's objects are distributed over. Each stream writes its own files.

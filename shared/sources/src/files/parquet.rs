@@ -21,7 +21,7 @@ use parquet::{
 };
 use tokio::sync::mpsc;
 
-use super::{codec, convert, decode, folders, object::Object, timestamp_precision};
+use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamp_precision};
 use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 use turntable_core::{
     error::{Error, Result},
@@ -180,6 +180,14 @@ async fn read(
             Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
             None => None,
         };
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            if let Some(row) = time_of_day::first_outside(array) {
+                let (row, name) = (rows + row as u64 + 1, field.name());
+                return Err(Error::input(format!(
+                    "{object} row {row}: column {name:?}: the time is outside of 00:00:00 to 24:00:00: correct it in the file"
+                )));
+            }
+        }
         let batch = timestamp_precision::replace_too_precise(
             &object,
             batch,

@@ -27,6 +27,14 @@ pub fn as_text(times: &ArrayRef) -> Result<ArrayRef, String> {
     }
 }
 
+/// Returns the first row whose time [`as_text`] rejects. Returns `None` for an array of another type.
+pub fn first_outside(times: &ArrayRef) -> Option<usize> {
+    if !matches!(times.data_type(), DataType::Time32(_) | DataType::Time64(_)) || as_text(times).is_ok() {
+        return None;
+    }
+    (0..times.len()).find(|row| as_text(&times.slice(*row, 1)).is_err())
+}
+
 fn texts(times: impl Iterator<Item = Option<i64>>, nanos: i64) -> Result<ArrayRef, String> {
     let text = |(row, time): (usize, Option<i64>)| {
         let text = time.map(|time| time.checked_mul(nanos).and_then(time_of_day).ok_or(row)).transpose();

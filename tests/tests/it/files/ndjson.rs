@@ -44,7 +44,7 @@ async fn a_line_that_does_not_fit_is_named_and_never_shown() {
         ("{\"a\":1}", "a.json: line 2: column \"a\" (struct<b:array<int>>): not a JSON object"),
         ("{\"id\":\"\\ud800\"}", "a.json: line 2: column \"id\" (bigint): invalid JSON string"),
         ("{\"id\":1", "a.json: line 2: the JSON object that begins here has no end: expected a closing brace"),
-        ("{\"id\":1,}", "a.json: line 2: invalid JSON at byte 9: trailing comma"),
+        ("{\"id\":1,}", "a.json: line 2: invalid JSON at byte 9: key must be a string"),
         ("{\"id\":1}}", "a.json: line 2: invalid JSON at byte 1: expected value"),
         ("[1]", "a.json: line 2: not a JSON object"),
     ] {
