@@ -53,7 +53,7 @@ impl Ours {
             now: clock.now(),
             table: dataset.table.clone(),
             on_unrepresentable: dataset.on_unrepresentable,
-            copies: Some(dataset.parquet),
+            copies: Some(turntable::sources::Copies { sizes: dataset.parquet, ..Default::default() }),
         };
         let mut opened = sources::open(&dataset.source, &context).await?;
         if self.encode_only {

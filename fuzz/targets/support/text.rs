@@ -73,7 +73,7 @@ impl Choice {
         };
         let (key, size) = (key.parse().expect("a valid key"), text.len() as u64);
         let entry = Entry { key, size, etag: String::new(), modified: Timestamp::UNIX_EPOCH };
-        Object { entry, compression: self.compression }
+        Object::new(entry, self.compression)
     }
 
     /// Returns whether the text is compressed. If the stream is damaged, the chunk size decides whether the decoder

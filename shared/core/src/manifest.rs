@@ -55,6 +55,12 @@ pub struct Manifest {
     /// `on_unrepresentable = "null"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
+    /// How many rows lack a column, and have NULL there, because their file lacks it. Only with `missing = "null"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<String, u64>,
+    /// How many values were left out, by name, because their column is not declared. Only with `extra = "ignore"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ignored: BTreeMap<String, u64>,
     /// Set only in a merge of opt-outs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
@@ -85,6 +91,8 @@ pub struct Contents {
     pub partitions: Vec<Partition>,
     pub files: Vec<File>,
     pub nulled: BTreeMap<String, u64>,
+    pub missing: BTreeMap<String, u64>,
+    pub ignored: BTreeMap<String, u64>,
 }
 
 /// One export of a group: generations from one snapshot that flip together. The manifests are written in the order of
@@ -196,7 +204,7 @@ impl Manifest {
     /// fields.
     pub fn new(identity: Identity, contents: Contents, created_at: Timestamp) -> Manifest {
         let Identity { dataset, generation, location, base, as_of, spec } = identity;
-        let Contents { typed_by, columns, partitions, files, nulled } = contents;
+        let Contents { typed_by, columns, partitions, files, nulled, missing, ignored } = contents;
         Manifest {
             version: VERSION,
             dataset,
@@ -213,6 +221,8 @@ impl Manifest {
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             nulled,
+            missing,
+            ignored,
             merge: None,
             group: None,
         }

@@ -13,22 +13,37 @@
 //! | Timestamp(µs, no zone or UTC) | timestamp |
 //! | List, Struct, Map | array<…>, struct<…>, map<…> |
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
-use turntable_core::schema::{Column, GlueType};
+use turntable_core::schema::{Column, GlueType, readable};
 
 /// The name of a list's element field in Parquet.
 pub const ELEMENT: &str = "element";
 
-/// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for.
+/// Returns a schema's columns with their Glue types. The error names every column that Glue has no type for, or whose
+/// name or type Glue or Athena can't read.
 pub fn columns(schema: &Schema) -> Result<Vec<Column>, String> {
+    columns_named(schema, str::to_owned)
+}
+
+/// Does the same as [`columns`], with names in lower case.
+pub fn lower_case_columns(schema: &Schema) -> Result<Vec<Column>, String> {
+    columns_named(schema, str::to_lowercase)
+}
+
+fn columns_named(schema: &Schema, named: impl Fn(&str) -> String) -> Result<Vec<Column>, String> {
     let mut faults = Vec::new();
-    let mut columns = Vec::new();
+    let (mut columns, mut seen) = (Vec::new(), BTreeSet::new());
     for field in schema.fields() {
-        match glue_type(field.data_type()) {
-            Ok(glue_type) => columns.push(Column { name: field.name().clone(), glue_type: glue_type.to_string() }),
-            Err(fault) => faults.push(format!("column {:?}: {fault}", field.name())),
+        let name = named(field.name());
+        if !seen.insert(name.to_lowercase()) {
+            faults.push(format!("two columns are called {:?} (Glue's names are lower case): rename one", field.name()));
+        }
+        let found = glue_type(field.data_type()).map_err(|fault| format!("column {name:?}: {fault}"));
+        match found.and_then(|glue_type| readable(&name, &glue_type)) {
+            Ok(column) => columns.push(column),
+            Err(fault) => faults.push(fault),
         }
     }
     if faults.is_empty() { Ok(columns) } else { Err(faults.join("; ")) }
@@ -85,15 +100,17 @@ pub fn arrow_type(glue_type: &GlueType) -> DataType {
         GlueType::Date => DataType::Date32,
         GlueType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         GlueType::Array(element) => DataType::List(Arc::new(Field::new(ELEMENT, arrow_type(element), true))),
-        GlueType::Map(key, value) => {
-            let (key, value) = (arrow_type(key), arrow_type(value));
-            let pair = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
-            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false)
-        }
+        GlueType::Map(key, value) => map_of(arrow_type(key), arrow_type(value)),
         GlueType::Struct(fields) => {
             DataType::Struct(fields.iter().map(|(name, inner)| Field::new(name, arrow_type(inner), true)).collect())
         }
     }
+}
+
+/// Returns the type of maps with these keys and values, as they are written.
+pub fn map_of(key: DataType, value: DataType) -> DataType {
+    let pair = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
+    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false)
 }
 
 /// Returns the Arrow type that is written for a Glue type given as text.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
 use parquet::{
     arrow::{
@@ -73,19 +73,23 @@ pub(super) struct Encoder {
     /// The writers of the current row group: one per leaf, in schema order. Empty before the row group's first row.
     writers: Vec<ArrowColumnWriter>,
     rows: u64,
+    /// The number of nulls in each field of the schema.
+    nulls: Vec<u64>,
 }
 
 /// An encoded row group.
 pub(super) struct RowGroup {
     pub columns: Vec<ArrowColumnChunk>,
     pub rows: u64,
+    /// The number of nulls in each field of the schema.
+    pub nulls: Vec<u64>,
     /// The encoded and compressed size, in bytes.
     pub size: u64,
 }
 
 impl Encoder {
     pub(super) fn new(columns: Arc<Columns>, threads: usize) -> Self {
-        Self { columns, threads, writers: Vec::new(), rows: 0 }
+        Self { columns, threads, writers: Vec::new(), rows: 0, nulls: Vec::new() }
     }
 
     /// Returns the number of rows in the current row group.
@@ -118,6 +122,10 @@ impl Encoder {
             }
             Ok(())
         })?;
+        self.nulls.resize(self.columns.schema.fields().len(), 0);
+        for (n, nulls) in self.nulls.iter_mut().enumerate() {
+            *nulls += batches.iter().map(|batch| batch.column(n).null_count() as u64).sum::<u64>();
+        }
         self.rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
         Ok(())
     }
@@ -133,7 +141,7 @@ impl Encoder {
         let columns: Vec<_> = chunks.into_iter().flatten().collect();
         self.disable_outgrown_dictionaries(&columns)?;
         let size = columns.iter().map(|column| column.close().bytes_written).sum();
-        Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), size })
+        Ok(RowGroup { columns, rows: std::mem::take(&mut self.rows), nulls: std::mem::take(&mut self.nulls), size })
     }
 
     /// Disables, for later row groups, the dictionary of each column whose dictionary grew too large. Filling such a

@@ -11,7 +11,7 @@ use turntable_core::{
     port::Upload,
 };
 
-use super::{encode::RowGroup, target::Target};
+use super::{encode::RowGroup, nested_nulls, target::Target};
 
 /// The number of bytes at which a piece is complete and passed to the upload.
 const PIECE_BYTES: usize = 1 << 20;
@@ -20,6 +20,8 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(super) struct Open {
     name: String,
     rows: u64,
+    /// The number of nulls in each field of the schema.
+    nulls: Vec<u64>,
     writer: SerializedFileWriter<Pieces>,
     upload: Box<dyn Upload>,
 }
@@ -29,7 +31,8 @@ impl Open {
         let (schema, properties) = (target.columns.parquet.root_schema_ptr(), target.columns.properties.clone());
         let writer = target.blocking(|| SerializedFileWriter::new(Pieces::default(), schema, properties)).await?;
         let upload = target.objects.upload(&target.location.key(&name)).await?;
-        Ok(Self { name, rows: 0, writer, upload })
+        let nulls = vec![0; target.columns.schema.fields().len()];
+        Ok(Self { name, rows: 0, nulls, writer, upload })
     }
 
     /// Returns the file's size so far, in bytes.
@@ -40,6 +43,7 @@ impl Open {
     /// Appends a row group and sends its bytes. Subtracts the bytes from `unsent` as they are sent.
     pub(super) async fn append(mut self, group: RowGroup, unsent: watch::Sender<u64>, target: &Target) -> Result<Self> {
         self.rows += group.rows;
+        self.nulls.iter_mut().zip(&group.nulls).for_each(|(nulls, more)| *nulls += more);
         self.send(target, Some(unsent), |writer| {
             let mut row_group = writer.next_row_group()?;
             for column in group.columns {
@@ -51,7 +55,12 @@ impl Open {
     }
 
     pub(super) async fn finish(self, target: &Target) -> Result<File> {
-        let this = self.send(target, None, |writer| writer.finish().map(|_| ())).await?;
+        let metadata = nested_nulls::metadata(&target.columns.schema, &self.nulls);
+        let finish = |writer: &mut SerializedFileWriter<Pieces>| {
+            metadata.into_iter().for_each(|pair| writer.append_key_value_metadata(pair));
+            writer.finish().map(|_| ())
+        };
+        let this = self.send(target, None, finish).await?;
         let (bytes, rows) = (this.bytes(), this.rows);
         Ok(File { key: this.name, bytes, rows, etag: this.upload.finish().await? })
     }
@@ -67,7 +76,7 @@ impl Open {
         unsent: Option<watch::Sender<u64>>,
         work: impl FnOnce(&mut SerializedFileWriter<Pieces>) -> errors::Result<()> + Send + 'static,
     ) -> Result<Self> {
-        let Open { name, rows, mut writer, mut upload } = self;
+        let Open { name, rows, nulls, mut writer, mut upload } = self;
         let (to, mut pieces) = mpsc::channel::<Bytes>(1);
         let writing = target.blocking(move || {
             writer.inner_mut().to = Some(to);
@@ -100,7 +109,7 @@ impl Open {
         };
         let (written, sent) = tokio::join!(writing, sending);
         match sent.and(written) {
-            Ok(writer) => Ok(Open { name, rows, writer, upload }),
+            Ok(writer) => Ok(Open { name, rows, nulls, writer, upload }),
             Err(error) => {
                 upload.abort().await;
                 Err(error)

@@ -15,7 +15,11 @@ use turntable_core::{
     schema::Column,
 };
 
-use crate::{arrow_types::columns, timestamps::with_micros};
+use crate::{
+    arrow_types::lower_case_columns,
+    sound::{contradiction, has_encrypted_columns},
+    timestamps::with_micros,
+};
 
 /// The number of bytes that the first request reads from the end of the object. Few footers are longer.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -51,8 +55,18 @@ pub async fn read_footer(objects: &dyn Objects, at: &Key, etag: &str, size: u64)
         Some(within) => tail.slice(within as usize..tail.len() - FOOTER_SIZE),
         None => objects.range(at, etag, footer..size - FOOTER_END_BYTES).await?,
     };
-    ParquetMetaDataReader::decode_metadata(&bytes)
-        .map_err(|error| Error::corrupt(format!("{at}: its Parquet footer is damaged: {WRITE_AGAIN}")).caused_by(error))
+    if has_encrypted_columns(&bytes) {
+        return Err(Error::corrupt(format!(
+            "{at}: columns are encrypted, which Athena can't read: write it unencrypted"
+        )));
+    }
+    let footer = ParquetMetaDataReader::decode_metadata(&bytes).map_err(|error| {
+        Error::corrupt(format!("{at}: its Parquet footer is damaged: {WRITE_AGAIN}")).caused_by(error)
+    })?;
+    match contradiction(&footer) {
+        Some(what) => Err(Error::corrupt(format!("{at} contradicts itself: {what}: {WRITE_AGAIN}"))),
+        None => Ok(footer),
+    }
 }
 
 /// Returns the footer's length in bytes. `tail` ends with the file's last eight bytes: the length and the magic number.
@@ -80,8 +94,6 @@ pub fn columns_of(at: &Key, footer: &ParquetMetaData) -> Result<Vec<Column>> {
         Error::corrupt(format!("{at}: its Parquet schema is invalid: {WRITE_AGAIN}")).caused_by(error)
     })?;
     let micros = with_micros(leaves, &arrow);
-    let found = columns(micros.as_deref().unwrap_or(&arrow));
-    let mut columns = found.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))?;
-    columns.iter_mut().for_each(|column| column.name = column.name.to_lowercase());
-    Ok(columns)
+    let found = lower_case_columns(micros.as_deref().unwrap_or(&arrow));
+    found.map_err(|fault| Error::corrupt(format!("{at}: {fault}")))
 }

@@ -116,7 +116,7 @@ fn decode_text(
 ) -> Result<usize, Box<dyn Error>> {
     let (key, size) = ("s3://b/a".parse()?, text.len() as u64);
     let entry = Entry { key, size, etag: String::new(), modified: Timestamp::UNIX_EPOCH };
-    let object = Object { entry, compression: Compression::None };
+    let object = Object::new(entry, Compression::None);
     // The channel holds more batches than the text has, so that sending never waits.
     let (to, mut from) = mpsc::channel(1000);
     let unrepresentable = Arc::new(Unrepresentable::new("t", OnUnrepresentable::Error, &schema));

@@ -12,7 +12,7 @@ use turntable_core::{
 };
 use turntable_parquet::Rows;
 
-use crate::unrepresentable::Unrepresentable;
+use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 
 /// An opened source: all its rows as of one moment.
 pub struct Opened {
@@ -23,6 +23,16 @@ pub struct Opened {
     pub typed_by: TypedBy,
     /// Counts the values that became NULL. The counts are final once all streams have ended.
     pub unrepresentable: Arc<Unrepresentable>,
+}
+
+/// Which Parquet objects may pass through unchanged.
+#[derive(Debug, Clone, Default)]
+pub struct Copies {
+    pub sizes: Parquet,
+    /// The columns that the audit must know the number of nulls of.
+    pub not_null: Vec<String>,
+    /// The columns that the audit must know the extremes of, and whether they contain NaN.
+    pub range: Vec<String>,
 }
 
 /// The clients and settings that sources need.
@@ -37,14 +47,19 @@ pub struct Context {
     /// The table that the rows are for. Error messages name it.
     pub table: TableName,
     pub on_unrepresentable: OnUnrepresentable,
-    /// The settings of the Parquet output. Parquet objects that fit them are passed through unchanged. If `None`, the
-    /// streams contain all rows.
-    pub copies: Option<Parquet>,
+    /// The Parquet objects to pass through unchanged: those that fit. If `None`, the streams contain all rows.
+    pub copies: Option<Copies>,
 }
 
 impl Context {
     /// Returns the policy for unrepresentable values, with a counter for each column in `schema`.
     pub fn unrepresentable(&self, schema: &Schema) -> Arc<Unrepresentable> {
-        Arc::new(Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema))
+        Arc::new(self.unrepresentable_in(schema, Unmatched::default()))
+    }
+
+    /// Does the same for files, whose columns may differ from those in `schema`.
+    pub fn unrepresentable_in(&self, schema: &Schema, unmatched: Unmatched) -> Unrepresentable {
+        let policy = Unrepresentable::new(self.table.to_string(), self.on_unrepresentable, schema);
+        policy.with_unmatched(unmatched)
     }
 }

@@ -10,8 +10,9 @@ mod names;
 mod open;
 pub mod postgres;
 mod secret;
+pub mod unmatched;
 pub mod unrepresentable;
 mod value_fault;
 
-pub use context::{Context, Opened};
+pub use context::{Context, Copies, Opened};
 pub use open::{Snapshot, open, schema};

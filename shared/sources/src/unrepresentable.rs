@@ -9,6 +9,7 @@ use std::{
 
 use arrow_schema::Schema;
 
+use crate::unmatched::Unmatched;
 use turntable_core::{config::OnUnrepresentable, error::Error};
 
 /// The policy for one table, and the number of values in each column that became NULL. All streams of a source share
@@ -18,6 +19,8 @@ pub struct Unrepresentable {
     table: String,
     policy: OnUnrepresentable,
     columns: Vec<(String, AtomicU64)>,
+    /// The policy for columns that only the files or only the table has.
+    pub unmatched: Unmatched,
 }
 
 /// The position of a row, for error messages.
@@ -74,7 +77,12 @@ impl Unrepresentable {
     /// Creates the policy, with all counts at 0. `table` names the table in error messages.
     pub fn new(table: impl Into<String>, policy: OnUnrepresentable, schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), AtomicU64::new(0)));
-        Self { table: table.into(), policy, columns: columns.collect() }
+        Self { table: table.into(), policy, columns: columns.collect(), unmatched: Unmatched::default() }
+    }
+
+    /// Sets the policy for columns that only the files or only the table has.
+    pub fn with_unmatched(self, unmatched: Unmatched) -> Self {
+        Self { unmatched, ..self }
     }
 
     /// Returns whether unrepresentable values become NULL.

@@ -76,6 +76,8 @@ async fn complete(engines: &Engines, dataset: &Dataset, pending: &Pending) -> Re
         partitions: found.partitions,
         files: found.files,
         nulled: Default::default(),
+        missing: Default::default(),
+        ignored: Default::default(),
     };
     let manifest = Manifest::new(identity, contents, env.clock.now());
     Ok(match publish::complete(env, dataset, &manifest).await? {

@@ -6,7 +6,7 @@ use turntable_core::{
     config::Dataset,
     port::{Engine, Queue, Secrets, TokenSigner},
 };
-use turntable_sources::Context;
+use turntable_sources::{Context, Copies};
 
 use crate::{deadline::Deadline, environment::Environment};
 
@@ -34,7 +34,11 @@ impl Export {
             table: dataset.table.clone(),
             on_unrepresentable: dataset.on_unrepresentable,
             // A file that is copied unchanged keeps all its columns, so a partitioned dataset can't copy files.
-            copies: dataset.partition_by.is_empty().then_some(dataset.parquet),
+            copies: dataset.partition_by.is_empty().then(|| Copies {
+                sizes: dataset.parquet,
+                not_null: dataset.checks.not_null.clone(),
+                range: dataset.checks.range.iter().map(|(name, _)| name.clone()).collect(),
+            }),
         }
     }
 }

@@ -39,7 +39,10 @@ impl<'a> NewGeneration<'a> {
     pub(super) async fn write(self, export: &Export, opened: Opened) -> Result<Build> {
         let NewGeneration { dataset, live, generation, location } = self;
         let columns = arrow_types::columns(&opened.rows.schema).map_err(|fault| {
-            Error::config(format!("datasets.{}.source: {fault}: cast the column in the query", dataset.name))
+            Error::config(format!(
+                "datasets.{}.source: {fault}: rename it in the source, or cast it in the query",
+                dataset.name
+            ))
         })?;
         let Opened { rows, as_of, typed_by, unrepresentable } = opened;
         let now = export.env.clock.now();
@@ -63,7 +66,9 @@ impl<'a> NewGeneration<'a> {
             as_of,
             spec: dataset.spec.clone(),
         };
-        let contents = Contents { typed_by, columns, partitions, files, nulled: unrepresentable.nulled() };
+        let (nulled, unmatched) = (unrepresentable.nulled(), &unrepresentable.unmatched);
+        let (missing, ignored) = (unmatched.missing(), unmatched.ignored());
+        let contents = Contents { typed_by, columns, partitions, files, nulled, missing, ignored };
         Ok(Build::Complete(Box::new(Manifest::new(identity, contents, export.env.clock.now()))))
     }
 }

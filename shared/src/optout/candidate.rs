@@ -150,6 +150,8 @@ impl CandidateManifest<'_> {
             partitions: Vec::new(),
             files,
             nulled: Default::default(),
+            missing: Default::default(),
+            ignored: Default::default(),
         };
         let mut includes =
             self.base.and_then(|base| base.merge.as_ref()).map_or(Vec::new(), |merge| merge.includes.clone());

@@ -14,9 +14,10 @@ use turntable_core::{
     audit::{Extremes, Statistics, Value},
     schema::Column,
 };
-use turntable_parquet::arrow_types::parse_arrow_type;
+use turntable_parquet::{arrow_types::parse_arrow_type, nested_nulls};
 
-/// Returns the statistics of each column over all row groups, in the order of `columns`; `None` for a nested column.
+/// Returns the statistics of each column over all row groups, in the order of `columns`. A nested column has no extremes,
+/// and has nulls only if the footer tells how many: see [`nested_nulls`].
 pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
     columns.iter().map(|column| column_statistics(column, footer)).collect()
 }
@@ -27,7 +28,9 @@ fn column_statistics(column: &Column, footer: &ParquetMetaData) -> Option<Statis
         [name] => name.to_lowercase() == column.name && leaf.max_rep_level() == 0,
         _ => false,
     };
-    let at = leaves.iter().position(|leaf| is_column(leaf))?;
+    let Some(at) = leaves.iter().position(|leaf| is_column(leaf)) else {
+        return Some(Statistics { nulls: nested_nulls(footer, &column.name), extremes: Extremes::Unknown });
+    };
     let data_type = parse_arrow_type(&column.glue_type).ok()?;
     let groups = footer.row_groups().iter().filter(|group| group.num_rows() > 0);
     groups
@@ -49,7 +52,10 @@ fn row_group_statistics(group: &RowGroupMetaData, at: usize, data_type: &DataTyp
 fn extremes(chunk: &Chunk, leaf: &ColumnDescriptor, data_type: &DataType) -> Option<Extremes> {
     // The deprecated min/max fields compare bytes as signed. A column's minimum and maximum never take NaN into
     // account.
-    if chunk.is_min_max_deprecated() || chunk.nan_count_opt().is_some_and(|count| count > 0) {
+    if chunk.nan_count_opt().is_some_and(|count| count > 0) {
+        return Some(Extremes::NotANumber);
+    }
+    if chunk.is_min_max_deprecated() {
         return None;
     }
     let pair =

@@ -94,6 +94,8 @@ impl Turntable {
             bytes: files.len() as u64,
             files,
             nulled: Default::default(),
+            missing: Default::default(),
+            ignored: Default::default(),
             merge,
             group: None,
         }

@@ -64,6 +64,23 @@ async fn each_check_passes_good_data_and_rejects_bad_data() {
     }
 }
 
+/// Parquet's own statistics don't tell a null from an empty array, or from a struct of nulls.
+#[tokio::test]
+async fn nulls_of_nested_columns_are_counted() {
+    let columns = "id = \"bigint\", tags = \"array<int>\", s = \"struct<a:int>\", m = \"map<string,int>\"";
+    for partitions in ["", "partition_by = [\"id\"]\n"] {
+        let rig = Rig::default();
+        rig.configure(columns, &format!("{partitions}checks = {{ not_null = [\"tags\", \"s\", \"m\"] }}"));
+        let good = publish(&rig, "id,tags,s,m\n1,[],{},{}\n2,[null],{},{}\n").await;
+        let bad = rig.export_csv("id,tags,s,m\n1,[],,{}\n2,,,{}\n").await;
+        assert_eq!(
+            turned_down(&rig, &bad).await,
+            "not_null: tags: expected no nulls, found 1; not_null: s: expected no nulls, found 2"
+        );
+        assert_eq!(rig.live(), Some(good));
+    }
+}
+
 #[tokio::test]
 async fn all_failures_are_reported_together() {
     let rig = checked(

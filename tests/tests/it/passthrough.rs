@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow_array::{
+    ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMillisecondArray,
+    types::Int32Type,
+};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, Encoding},
@@ -16,7 +19,7 @@ use turntable::{
     manifest::Manifest,
     port::Objects,
     publish::Outcome,
-    sources::{self, Context},
+    sources::{self, Context, Copies},
 };
 
 /// How many rows make about one megabyte of Parquet, which is `file_mb` below.
@@ -132,6 +135,43 @@ async fn an_object_is_copied_only_if_readers_and_checks_see_no_difference() {
     assert!(!carried(parquet(millis, plain()), "").await, "a unit that we do not write");
 }
 
+/// A check gets the same verdict on the same rows, whether their file is copied or written again.
+#[tokio::test]
+async fn checks_see_what_a_copied_file_hides() {
+    let numbers = |nan: bool| -> ArrayRef {
+        let number = |id: usize| if nan && id == 7 { f64::NAN } else { (id % 100) as f64 };
+        Arc::new(Float64Array::from_iter_values((0..ROWS).map(number)))
+    };
+    let tags = |null: bool| -> ArrayRef {
+        let list =
+            |id: usize| (!null || id != 7).then(|| vec![Some(1), None].into_iter().take(id % 3).collect::<Vec<_>>());
+        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>((0..ROWS).map(list)))
+    };
+    for (column, array, checks, verdict) in [
+        ("n", numbers(false), "range = { n = { min = 0, max = 99 } }", ""),
+        (
+            "n",
+            numbers(true),
+            "range = { n = { min = 0, max = 99 } }",
+            "range: n: expected numbers, found NaN in part-00000.parquet (exclude it at the source, or use sql instead)",
+        ),
+        ("tags", tags(false), "not_null = [\"tags\"]", ""),
+        ("tags", tags(true), "not_null = [\"tags\"]", "not_null: tags: expected no nulls, found 1"),
+    ] {
+        let rig = Rig::default();
+        let files = "files = { location = \"s3://lake/in/\" }";
+        rig.configure_source(files, &format!("parquet = {{ file_mb = 1, row_group_mb = 1 }}\nchecks = {{ {checks} }}"));
+        rig.objects.delete("s3://lake/in/users.csv");
+        let mut all = columns(0, ROWS);
+        all.push((column, array));
+        let etag = rig.objects.put("s3://lake/in/a.parquet", parquet(all, plain()));
+        let generation = rig.export().await;
+        let copied = manifest(&rig, &generation).await.files.iter().any(|file| file.etag == etag);
+        let found = rig.deliver(&generation).await.unwrap();
+        assert_eq!(found.reasons.join("; "), verdict, "{column}: {checks}, copied: {copied}");
+    }
+}
+
 #[tokio::test]
 async fn an_object_that_changes_before_its_copy_is_an_error_and_no_copy() {
     let objects = memory::Objects::default();
@@ -144,9 +184,18 @@ async fn an_object_that_changes_before_its_copy_is_an_error_and_no_copy() {
         now: "2026-11-22T00:00:00Z".parse().unwrap(),
         table: TableName { database: "dmp".into(), table: "t".into() },
         on_unrepresentable: OnUnrepresentable::Error,
-        copies: Some(config::Parquet::default()),
+        copies: Some(Copies::default()),
     };
-    let files = Files { bucket: "lake".into(), key: "in".into(), format: None, columns: None, csv: None };
+    let files = Files {
+        bucket: "lake".into(),
+        key: "in".into(),
+        format: None,
+        columns: None,
+        csv: None,
+        objects: Default::default(),
+        missing_is_null: false,
+        ignore_extra: false,
+    };
     let opened = sources::open(&Source::Files(files), &context).await.unwrap();
     assert_eq!(opened.rows.copies.len(), 1);
     objects.put("s3://lake/in/a.parquet", parquet(columns(1, ROWS), plain()));

@@ -44,7 +44,7 @@ pub struct Footer {
     pub key: String,
     pub rows: u64,
     pub columns: Vec<Column>,
-    /// The statistics for each of `columns`. `None` for a nested column.
+    /// The statistics for each of `columns`. `None` for a column that isn't found.
     pub statistics: Vec<Option<Statistics>>,
     /// The statistics for each of the manifest's partition columns, derived from the file's key. Empty if the file
     /// isn't in a folder of these partitions.

@@ -27,6 +27,8 @@ pub fn manifest() -> Manifest {
         bytes: 20,
         files: vec![file("a", 50), file("b", 30)],
         nulled: Default::default(),
+        missing: Default::default(),
+        ignored: Default::default(),
         merge: None,
         group: None,
     }

@@ -143,13 +143,19 @@ fn extremes<'a>(
     manifest: &Manifest,
     footers: &'a [Footer],
 ) -> Result<Vec<FileExtremes<'a>>, String> {
-    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    let (mut found, mut unknown, mut not_a_number) = (Vec::new(), Vec::new(), Vec::new());
     for (file, statistics) in column(check, name, manifest, footers)? {
         match statistics.map(|statistics| &statistics.extremes) {
             None | Some(Extremes::Unknown) => unknown.push(file),
             Some(Extremes::NoValue) => {}
+            Some(Extremes::NotANumber) => not_a_number.push(file),
             Some(Extremes::Between { min, max, exact }) => found.push((file, min, max, *exact)),
         }
+    }
+    if let Some(files) = file_list(not_a_number) {
+        return Err(format!(
+            "{check}: {name}: expected numbers, found NaN in {files} (exclude it at the source, or use sql instead)"
+        ));
     }
     match file_list(unknown) {
         Some(files) => Err(format!("{check}: {name}: expected footer statistics, found none in {files}")),
@@ -270,6 +276,24 @@ mod tests {
             judge(range, &text, [whole(0, 0, 5), whole(0, 1, 1)]),
             ["range: id: expected a number as a bound for this column, found at most \"m\""]
         );
+    }
+
+    #[test]
+    fn nan_is_named_whatever_the_other_files_and_row_groups_have() {
+        let checks = in_range(Some(Bound::Whole(0)), None);
+        let manifest = fixture::manifest();
+        let between = Extremes::Between { min: Value::Number(1.0), max: Value::Number(2.0), exact: true };
+        for other in [between, Extremes::NoValue, Extremes::Unknown, Extremes::NotANumber] {
+            let statistics = |extremes| Statistics { nulls: Some(0), extremes };
+            let both = statistics(Extremes::NotANumber).and(statistics(other.clone()));
+            assert_eq!(both, statistics(Extremes::NotANumber));
+            let mut footers = fixture::footers(&manifest, [whole(0, 1, 2), whole(0, 1, 2)]);
+            footers[0].statistics[0] = Some(statistics(other).and(both));
+            assert_eq!(
+                range(&checks, &manifest, &footers),
+                ["range: id: expected numbers, found NaN in a (exclude it at the source, or use sql instead)"]
+            );
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Extremes {
     Unknown,
     /// All values are null.
     NoValue,
+    /// At least one value is NaN, which is neither less nor greater than any number.
+    NotANumber,
     /// All values are between `min` and `max`, inclusive. If `exact` is false, at least one of the two is a truncated
     /// string.
     Between { min: Value, max: Value, exact: bool },
@@ -34,6 +36,7 @@ impl Statistics {
 impl Extremes {
     fn and(self, other: Extremes) -> Extremes {
         match (self, other) {
+            (Extremes::NotANumber, _) | (_, Extremes::NotANumber) => Extremes::NotANumber,
             (Extremes::NoValue, known) | (known, Extremes::NoValue) => known,
             (
                 Extremes::Between { min: min_a, max: max_a, exact: exact_a },

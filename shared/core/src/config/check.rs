@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(
             Config::parse("datasets.toml", text).unwrap_err().message(),
             "datasets.toml:2:3: defaults: unknown key \"databases\", expected one of parquet, database, location, create, schema, on_drift, on_unflip, on_unrepresentable, retain, workgroups\n\
-             datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv\n\
+             datasets.toml:5:40: datasets.users.source.files: unknown key \"formats\", expected one of location, format, columns, csv, objects, missing, extra\n\
              datasets.toml:3:11: datasets.users: database is missing: set it here or in [defaults]\n\
              datasets.toml:7:2: unknown key \"dataset\", expected one of defaults, datasets"
         );

@@ -1,5 +1,7 @@
 //! The options for reading CSV files.
 
+use std::collections::BTreeMap;
+
 /// The format of CSV files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
@@ -9,12 +11,34 @@ pub struct Csv {
     /// Whether the first record contains the column names. If not, the fields are the declared columns, in order.
     pub header: bool,
     pub encoding: Encoding,
+    /// Whether the fields are the declared columns, in order, whatever the names in the header are.
+    pub by_position: bool,
+    /// The number of lines before the header or, without one, before the first record.
+    pub skip: u64,
+    /// How numbers are written, for the columns that differ from `1234.5`.
+    pub numbers: BTreeMap<String, Separators>,
 }
 
 impl Default for Csv {
     fn default() -> Self {
-        Self { dialect: Dialect::default(), nulls: vec![String::new()], header: true, encoding: Encoding::Utf8 }
+        Self {
+            dialect: Dialect::default(),
+            nulls: vec![String::new()],
+            header: true,
+            encoding: Encoding::Utf8,
+            by_position: false,
+            skip: 0,
+            numbers: BTreeMap::new(),
+        }
     }
+}
+
+/// The characters in a column's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Separators {
+    pub decimal: u8,
+    /// The character between groups of three digits. `None` allows none.
+    pub thousands: Option<u8>,
 }
 
 /// The characters that delimit, quote and escape CSV fields. All are ASCII.

@@ -3,10 +3,10 @@
 use toml::Value;
 
 use super::{
-    csv::{Csv, Dialect, Encoding},
+    csv::{Csv, Dialect, Encoding, Separators},
     names::{self, columns},
     read::{Keys, described},
-    source::{Files, Format},
+    source::{Files, Format, Nested},
 };
 
 pub(super) fn files(keys: Keys) -> Option<Files> {
@@ -34,9 +34,36 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
         }
         csv(options, keys.has("columns"))
     });
+    let objects = keys.parsed("objects", |text| match text {
+        "struct" => Ok(Nested::Struct),
+        "map" => Ok(Nested::Map),
+        "json" => Ok(Nested::Json),
+        _ => Err(format!("unknown type {text:?}, expected one of struct, map, json")),
+    });
+    if objects.is_some() && format.is_some_and(|format| format != Format::Ndjson) {
+        keys.fault("objects", "applies only to NDJSON: set format = \"ndjson\" or remove it");
+    }
+    let missing_is_null = chosen(&keys, "missing", "null");
+    let ignore_extra = chosen(&keys, "extra", "ignore");
     keys.finish();
     let (bucket, key) = location?;
-    Some(Files { bucket, key, format, columns, csv })
+    let objects = objects.unwrap_or_default();
+    Some(Files { bucket, key, format, columns, csv, objects, missing_is_null, ignore_extra })
+}
+
+/// Reads `missing` or `extra`, which are errors unless `choice` is set. The choice needs `columns`, because only they
+/// say what is missing and what is extra.
+fn chosen(keys: &Keys, key: &'static str, choice: &'static str) -> bool {
+    let is_chosen = keys.parsed(key, |text| match text {
+        "error" => Ok(false),
+        _ if text == choice => Ok(true),
+        _ => Err(format!("unknown choice {text:?}, expected one of error, {choice}")),
+    });
+    let is_chosen = is_chosen.unwrap_or_default();
+    if is_chosen && !keys.has("columns") {
+        keys.fault(key, "needs columns, which declare the table's columns");
+    }
+    is_chosen
 }
 
 fn csv(keys: Keys, is_declared: bool) -> Csv {
@@ -57,11 +84,45 @@ fn csv(keys: Keys, is_declared: bool) -> Csv {
     if !header && !is_declared {
         keys.fault("header", "files without a header need columns, declared in the order of the fields");
     }
+    let by_position = keys.parsed("match", |text| match text {
+        "name" => Ok(false),
+        "position" => Ok(true),
+        _ => Err(format!("unknown way {text:?}, expected one of name, position")),
+    });
+    let by_position = by_position.unwrap_or_default();
+    if by_position && !is_declared {
+        keys.fault("match", "columns matched by position need columns, declared in the order of the fields");
+    }
+    let skip = keys.whole("skip", 0).unwrap_or_default();
+    let entries = keys.entries("numbers");
+    let numbers = entries.filter_map(|(name, path, value)| Some((name, number(&keys, &path, value)?))).collect();
     let nulls = nulls(&keys).unwrap_or(default.nulls);
     let encoding = keys.parsed("encoding", Encoding::parse).unwrap_or(default.encoding);
     keys.finish();
     let escape = escape.or(quote).unwrap_or(b'"');
-    Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding }
+    Csv { dialect: Dialect { delimiter, quote, escape }, nulls, header, encoding, by_position, skip, numbers }
+}
+
+/// Reads how the numbers of a column are written.
+fn number(keys: &Keys, path: &str, value: &Value) -> Option<Separators> {
+    let Some(table) = value.as_table() else {
+        keys.fault(path, format!("expected a table such as {{ decimal = \",\" }}, found {}", described(value)));
+        return None;
+    };
+    let of_column = Keys::new(keys.at(path), table, keys.faults());
+    let separator = |key: &'static str| {
+        of_column.parsed(key, |text| match text.as_bytes() {
+            [byte @ (b'.' | b',' | b'\'' | b'_')] => Ok(*byte),
+            _ => Err(format!("{text:?} is not a separator, expected one of . , ' _")),
+        })
+    };
+    let decimal = separator("decimal").unwrap_or(b'.');
+    let thousands = separator("thousands");
+    if thousands == Some(decimal) {
+        of_column.fault("thousands", "must differ from decimal, which is \".\" by default");
+    }
+    of_column.finish();
+    Some(Separators { decimal, thousands })
 }
 
 /// Reads one ASCII character other than NUL and line ends. Returns `Some(None)` for an empty `quote`, which turns
@@ -124,12 +185,39 @@ mod tests {
                 nulls: vec!["".into(), "NULL".into()],
                 header: false,
                 encoding: Encoding::ShiftJis,
+                ..Csv::default()
             })
         );
         let none = parsed("csv = { quote = \"\", null = \"\\\\N\" }").unwrap().csv.unwrap();
         assert_eq!((none.dialect.quote, none.nulls), (None, vec!["\\N".into()]));
         let single = parsed("csv = { quote = \"'\" }").unwrap().csv.unwrap();
         assert_eq!(single.dialect.escape, b'\'');
+    }
+
+    #[test]
+    fn columns_of_files_may_be_missing_extra_or_matched_by_position() {
+        let columns = "columns = { id = \"bigint\", price = \"decimal(9,2)\" }";
+        let given = "csv = { match = \"position\", skip = 3, numbers = { Price = { decimal = \",\", thousands = \".\" }, id = {} } }";
+        let read = parsed(&format!("{columns}, missing = \"null\", extra = \"ignore\", {given}")).unwrap();
+        assert_eq!((read.missing_is_null, read.ignore_extra), (true, true));
+        let numbers = [
+            ("price".to_owned(), Separators { decimal: b',', thousands: Some(b'.') }),
+            ("id".to_owned(), Separators { decimal: b'.', thousands: None }),
+        ];
+        let csv = Csv { by_position: true, skip: 3, numbers: numbers.into(), ..Csv::default() };
+        assert_eq!(read.csv, Some(csv));
+        assert_eq!(
+            parsed("missing = \"null\", extra = \"x\", objects = \"jsonb\", csv = { match = \"position\", skip = -1, numbers = { a = 1, b = { decimal = \";\" }, c = { thousands = \".\" } } }")
+                .unwrap_err(),
+            "files.csv.match: columns matched by position need columns, declared in the order of the fields\n\
+             files.csv.skip: expected a whole number, 0 or more, found a negative number\n\
+             files.csv.numbers.a: expected a table such as { decimal = \",\" }, found a whole number\n\
+             files.csv.numbers.b.decimal: \";\" is not a separator, expected one of . , ' _\n\
+             files.csv.numbers.c.thousands: must differ from decimal, which is \".\" by default\n\
+             files.objects: unknown type \"jsonb\", expected one of struct, map, json\n\
+             files.missing: needs columns, which declare the table's columns\n\
+             files.extra: unknown choice \"x\", expected one of error, ignore"
+        );
     }
 
     #[test]
@@ -143,7 +231,7 @@ mod tests {
              files.csv.header: files without a header need columns, declared in the order of the fields\n\
              files.csv.null: expected a string or a list of strings, found a whole number\n\
              files.csv.encoding: unknown encoding \"sjis\", expected one of utf-8, shift_jis, euc-jp, utf-16le, utf-16be, windows-1252\n\
-             files.csv: unknown key \"eol\", expected one of delimiter, quote, escape, header, null, encoding"
+             files.csv: unknown key \"eol\", expected one of delimiter, quote, escape, header, match, skip, numbers, null, encoding"
         );
         assert_eq!(
             parsed("csv = { delimiter = \";\", quote = \";\", escape = \";\" }").unwrap_err(),

@@ -21,11 +21,13 @@ mod spec;
 mod test_support;
 
 pub use checks::{Bound, Checks, Range};
-pub use csv::{Csv, Dialect, Encoding};
+pub use csv::{Csv, Dialect, Encoding, Separators};
 pub use dataset::{Dataset, OnDrift, OnUnrepresentable, OptoutTable, Parquet, Protected, ProtectedBy, Retain};
 pub use datasets::Config;
 pub use group::Group;
 pub use names::LAPTOP_ONLY;
 pub use place::Place;
 pub use position::{Position, Positions};
-pub use source::{Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Postgres, Secret, Session, Source};
+pub use source::{
+    Athena, Auth, Connect, Files, Format, GlueJob, Inbox, Mysql, Nested, Postgres, Secret, Session, Source,
+};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::read::{Keys, described};
 use crate::{
     layout::Location,
-    schema::{Column, GlueType},
+    schema::{Column, GlueType, readable},
 };
 
 /// Reads `partition_by`. Returns the column names in lower case.
@@ -44,8 +44,8 @@ pub fn columns(keys: &Keys) -> Option<Vec<Column>> {
             keys.faults().push(&path, format!("expected a type such as \"bigint\", found {}", described(value)));
             continue;
         };
-        match GlueType::parse(text).map(|glue_type| glue_type.to_string()) {
-            Ok(glue_type) => columns.push(Column { name: name.to_lowercase(), glue_type }),
+        match GlueType::parse(text).and_then(|glue_type| readable(&name.to_lowercase(), &glue_type)) {
+            Ok(column) => columns.push(column),
             Err(fault) => keys.faults().push(&path, fault),
         }
     }

@@ -140,6 +140,13 @@ pub struct Files {
     pub columns: Option<Vec<Column>>,
     /// The format of CSV files. `None` means RFC 4180 with a header, in UTF-8.
     pub csv: Option<Csv>,
+    /// What objects within JSON records are inferred as.
+    pub objects: Nested,
+    /// Whether a declared column that an object lacks is null in its rows. Otherwise it is an error. NDJSON records may
+    /// always lack columns.
+    pub missing_is_null: bool,
+    /// Whether columns that are not declared are left out. Otherwise they are an error.
+    pub ignore_extra: bool,
 }
 
 impl Files {
@@ -154,6 +161,18 @@ pub enum Format {
     Csv,
     Ndjson,
     Parquet,
+}
+
+/// The inferred type of an object within a JSON record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Nested {
+    /// A struct, with a field for each name.
+    #[default]
+    Struct,
+    /// A map from names to values of one type.
+    Map,
+    /// A string with the object's JSON text.
+    Json,
 }
 
 /// A query whose result Athena writes with `UNLOAD`.

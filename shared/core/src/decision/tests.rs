@@ -32,6 +32,8 @@ fn candidate(generation: Generation, as_of: i64) -> Manifest {
         bytes: 0,
         files: vec![],
         nulled: Default::default(),
+        missing: Default::default(),
+        ignored: Default::default(),
         merge: None,
         group: None,
     }

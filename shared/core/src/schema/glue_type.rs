@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
         self.expect('<')?;
         let mut fields = Vec::new();
         loop {
-            let name = self.word().to_ascii_lowercase();
+            let name = self.leading(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '$')).to_ascii_lowercase();
             if name.is_empty() {
                 return Err(self.fault());
             }
@@ -200,8 +200,13 @@ impl<'a> Parser<'a> {
     }
 
     fn word(&mut self) -> &'a str {
+        self.leading(|c| c.is_alphanumeric() || c == '_')
+    }
+
+    /// Takes the characters at the start of the rest that `is_part` accepts.
+    fn leading(&mut self, is_part: impl Fn(char) -> bool) -> &'a str {
         self.rest = self.rest.trim_start();
-        let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| !is_part(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
@@ -267,7 +272,7 @@ mod tests {
             "decimal(38,18)",
             "array<array<int>>",
             "map<string,array<decimal(5,0)>>",
-            "struct<a:int,b_c:struct<名:string>>",
+            "struct<a:int,b_c:struct<名:string>,$oid:string,a.b:int>",
         ] {
             assert_eq!(GlueType::parse(text).unwrap().to_string(), text);
         }

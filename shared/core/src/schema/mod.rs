@@ -4,9 +4,11 @@ mod change;
 mod column;
 mod glue_type;
 mod policy;
+mod readable;
 mod text;
 
 pub use change::{Change, changes};
 pub use column::Column;
 pub use glue_type::{GlueType, sql_type};
 pub use policy::Policy;
+pub use readable::{readable, readable_name};

@@ -234,7 +234,11 @@ async fn files_have_the_format_that_athena_and_the_audit_need() {
     let files = run(&memory, rows_of(vec![batches(0..10)]), 1 << 20, 2 << 20).await.unwrap();
     let (footer, _) = rows(&memory, &files[0]);
     let file = footer.file_metadata();
-    assert_eq!((file.version(), file.key_value_metadata()), (1, None));
+    // No Arrow schema.
+    let pairs = file.key_value_metadata().unwrap().iter().map(|pair| (pair.key.as_str(), pair.value.as_deref()));
+    let pairs: Vec<_> = pairs.collect();
+    assert_eq!((file.version(), pairs), (1, vec![("turntable.nulls", Some("{\"tags\":4}"))]));
+    assert_eq!(crate::nested_nulls(&footer, "tags"), Some(4));
     assert_eq!(file.created_by(), Some("turntable version 0.1.0"));
     let printed = |n: usize| {
         let column = file.schema_descr().column(n);

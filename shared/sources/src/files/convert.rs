@@ -18,6 +18,8 @@ use arrow_array::{
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
+use super::{folders, object::Folder, time_of_day};
+use crate::unmatched::Unmatched;
 use turntable_parquet::arrow_types::ELEMENT;
 
 /// Returns the type that Turntable writes for a type read from Parquet.
@@ -70,7 +72,7 @@ pub fn normal_fields(fields: &Fields) -> Result<Fields, String> {
 }
 
 /// Converts an array to another type. Incompatible types are a fault, even if the array is empty.
-pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result<ArrayRef, String> {
     use DataType::*;
     let from = array.data_type();
     let nulls = array.nulls().cloned();
@@ -79,19 +81,20 @@ pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
         (Null, _) => Ok(new_null_array(to, array.len())),
         (List(_), List(field)) => {
             let list = array.as_list::<i32>();
-            let values = convert(list.values(), field.data_type())?;
+            let values = convert(list.values(), field.data_type(), unmatched)?;
             Ok(Arc::new(
                 ListArray::try_new(field.clone(), list.offsets().clone(), values, nulls).map_err(inconsistent)?,
             ))
         }
         (Struct(_), Struct(fields)) => {
-            let columns = convert_fields(array.as_struct(), fields)?;
+            let columns = convert_fields(array.as_struct(), fields, &[], unmatched)?;
             Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls).map_err(inconsistent)?))
         }
         (Map(..), Map(entries, ordered)) => {
             let map = array.as_map();
             let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;
-            let pair = vec![convert(map.keys(), key.data_type())?, convert(map.values(), value.data_type())?];
+            let keys = convert(map.keys(), key.data_type(), unmatched)?;
+            let pair = vec![keys, convert(map.values(), value.data_type(), unmatched)?];
             let fields: Fields = vec![key.clone(), value.clone()].into();
             let pairs = StructArray::try_new(fields, pair, None).map_err(inconsistent)?;
             let map = MapArray::try_new(entries.clone(), map.offsets().clone(), pairs, nulls, *ordered);
@@ -110,24 +113,50 @@ pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
         ) if to_scale >= scale => cast(array, to),
         (Float16, Float32 | Float64) | (Float32, Float64) => cast(array, to),
         (Utf8, Binary) | (Binary, Utf8) | (FixedSizeBinary(_), Binary) => cast(array, to),
-        (Time32(_) | Time64(_), Utf8) => cast(array, to),
+        (Time32(_) | Time64(_), Utf8) => time_of_day::as_text(array),
         _ if from.is_integer() && (to.is_integer() || matches!(to, Decimal128(..))) => cast(array, to),
         _ => Err(format!("{from} can't be converted to {to} without loss")),
     }
 }
 
-/// Converts a struct's columns, matched by name regardless of letter case. Missing and unexpected columns are faults.
-pub fn convert_fields(from: &StructArray, to: &Fields) -> Result<Vec<ArrayRef>, String> {
+/// Converts a struct's columns, matched by name regardless of letter case. A missing column has the value in the folders.
+/// Other missing columns, and unexpected ones, are faults, or are counted.
+pub fn convert_fields(
+    from: &StructArray,
+    to: &Fields,
+    folders: &[Folder],
+    unmatched: &Unmatched,
+) -> Result<Vec<ArrayRef>, String> {
+    let rows = from.len();
     let names: Vec<String> = from.fields().iter().map(|field| field.name().to_lowercase()).collect();
     let known = |name: &&String| to.iter().any(|field| field.name() == *name);
-    if let Some(name) = names.iter().find(|name| !known(name)) {
-        return Err(format!("unexpected column {name:?}: all files must have the same columns"));
+    let in_folders = folders.iter().map(|folder| &folder.name).filter(|name| !names.contains(name));
+    for name in names.iter().chain(in_folders).filter(|name| !known(name)) {
+        if !unmatched.ignore_extra {
+            return Err(format!(
+                "unexpected column {name:?}: all files must have the same columns, unless source.files has columns and \
+                 extra = \"ignore\""
+            ));
+        }
+        unmatched.count_ignored(name, rows as u64);
     }
     let column = |field: &FieldRef| {
-        let at = names.iter().position(|name| name == field.name());
-        let at =
-            at.ok_or_else(|| format!("missing column {:?}: all files must have the same columns", field.name()))?;
-        convert(from.column(at), field.data_type()).map_err(|fault| format!("column {:?}: {fault}", field.name()))
+        let name = field.name();
+        let fault = |fault| format!("column {name:?}: {fault}");
+        if let Some(at) = names.iter().position(|known| known == name) {
+            return convert(from.column(at), field.data_type(), unmatched).map_err(fault);
+        }
+        if let Some(folder) = folders.iter().find(|folder| folder.name == *name) {
+            return folders::constant(folder, field.data_type(), rows).map_err(fault);
+        }
+        if !unmatched.missing_is_null {
+            return Err(format!(
+                "missing column {name:?}: all files must have the same columns, unless source.files has columns and \
+                 missing = \"null\""
+            ));
+        }
+        unmatched.count_missing(name, rows as u64);
+        Ok(new_null_array(field.data_type(), rows))
     };
     to.iter().map(column).collect()
 }

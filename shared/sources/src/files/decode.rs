@@ -21,7 +21,7 @@ use super::{
 };
 use crate::unrepresentable::Unrepresentable;
 use turntable_core::{
-    config::Csv,
+    config::{Csv, Nested},
     error::{Error, Result},
     manifest::TypedBy,
     port::{Chunks, Objects},
@@ -31,7 +31,8 @@ use turntable_parquet::Batches;
 #[derive(Debug, Clone)]
 pub enum Text {
     Csv(Csv),
-    Ndjson,
+    /// With the types that objects within a record are inferred as.
+    Ndjson(Nested),
 }
 
 /// The format of an object's text, and the columns to decode it into.
@@ -81,11 +82,12 @@ fn decode_object(object: Object, chunks: Chunks, target: Target) -> Batches {
             let name = object.to_string();
             let mut rows = Rows::new(&target.schema, target.typed_by, target.unrepresentable, to)
                 .map_err(|fault| Error::config(format!("{name}: {fault}")))?;
+            rows.set_folders(&object.folders);
             let decoded =
                 input::open(&object, arriving, input::MAX_ZSTD_WINDOW_LOG).map_err(Stop::Error).and_then(|input| {
                     match &target.text {
                         Text::Csv(options) => csv::decode(&object, input, options, target.typed_by, &mut rows)?,
-                        Text::Ndjson => ndjson::decode(&object, input, &mut rows)?,
+                        Text::Ndjson(_) => ndjson::decode(&object, input, &mut rows)?,
                     }
                     Ok(rows.flush()?)
                 });
@@ -149,7 +151,7 @@ pub async fn sample(objects: &Arc<dyn Objects>, list: &[Object], text: &Text) ->
             let input = input::open(&object, arriving, input::MAX_ZSTD_WINDOW_LOG)?;
             match &text {
                 Text::Csv(options) => csv::sample(&object, input, options, &mut sample),
-                Text::Ndjson => ndjson::sample(&object, input, &mut sample),
+                Text::Ndjson(nested) => ndjson::sample(&object, input, *nested, &mut sample),
             }?;
             Ok(sample)
         });

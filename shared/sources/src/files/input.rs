@@ -6,7 +6,10 @@ use bytes::{Buf, Bytes};
 use encoding_rs::DecoderResult;
 use tokio::sync::mpsc::Receiver;
 
-use super::object::{Compression, Object};
+use super::{
+    hints,
+    object::{Compression, Object},
+};
 use turntable_core::{
     config::Encoding,
     error::{Error, Result},
@@ -81,12 +84,16 @@ pub fn open(object: &Object, arriving: impl BufRead + Send + 'static, window: u3
             Box::new(decoder.map_err(|error| self::error(object, ReadFault::Io(error)))?)
         }
     };
-    let mut mark = Vec::new();
-    input.by_ref().take(3).read_to_end(&mut mark).map_err(|error| self::error(object, ReadFault::Io(error)))?;
-    if mark == b"\xEF\xBB\xBF" {
-        mark.clear();
+    let mut start = Vec::new();
+    let most = hints::START_BYTES as u64;
+    input.by_ref().take(most).read_to_end(&mut start).map_err(|error| self::error(object, ReadFault::Io(error)))?;
+    if let Some(why) = hints::no_text(&start) {
+        return Err(Error::input(format!("{object} {why}")));
     }
-    Ok(Box::new(Read::chain(Cursor::new(mark), input)))
+    if start.starts_with(b"\xEF\xBB\xBF") {
+        start.drain(..3);
+    }
+    Ok(Box::new(Read::chain(Cursor::new(start), input)))
 }
 
 /// Converts the text to UTF-8. Bytes that are invalid in the encoding cause an error after all text before them has

@@ -24,10 +24,49 @@ pub enum Scalar<'a> {
     Nested(&'a str),
 }
 
-/// Checks that the text is exactly one JSON value. The error is the position of the first invalid byte, from 1.
-pub fn parse(text: &[u8]) -> Result<&RawValue, usize> {
-    let text = std::str::from_utf8(text).map_err(|error| error.valid_up_to() + 1)?;
-    serde_json::from_str(text).map_err(|error| error.column())
+/// Why a text is not JSON. It contains no values.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The line of the first invalid byte, from 1.
+    pub line: usize,
+    /// The position of the first invalid byte in its line, from 1.
+    byte: usize,
+    what: &'static str,
+    /// What the parser says, such as what it expected.
+    why: String,
+}
+
+impl Fault {
+    /// Returns the fault without what was expected.
+    pub fn short(&self) -> String {
+        format!("invalid {} at byte {}", self.what, self.byte)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())?;
+        if self.why.is_empty() { Ok(()) } else { write!(f, ": {}", self.why) }
+    }
+}
+
+/// Checks that the text is exactly one JSON value.
+pub fn parse(text: &[u8]) -> Result<&RawValue, Fault> {
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let before = text.get(..error.valid_up_to()).unwrap_or_default();
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        Fault { line, byte: before.len() - line_start + 1, what: "UTF-8", why: String::new() }
+    })?;
+    serde_json::from_str(text).map_err(|error| {
+        // The messages about syntax are fixed texts. They end with the position.
+        let message = error.to_string();
+        let why = match error.classify() {
+            Category::Syntax | Category::Eof => message.split(" at line ").next().unwrap_or_default().to_owned(),
+            Category::Data | Category::Io => String::new(),
+        };
+        Fault { line: error.line(), byte: error.column(), what: "JSON", why }
+    })
 }
 
 /// Returns the names and values in a JSON object. The error is the reason why the text is not an object, or why its
@@ -58,6 +97,72 @@ pub fn scalar(text: &str) -> Option<Scalar<'_>> {
         Some(b'[' | b'{') => Scalar::Nested(text),
         _ => Scalar::Other(text),
     })
+}
+
+/// How JSON text that has passed [`parse`] spells NaN and the infinities, which are no JSON. No writer spells a string like
+/// that, with escapes for ordinary letters in both cases of hexadecimal digits.
+const NOT_FINITE: [(&str, &str); 3] = [
+    ("NaN", r#""\u004E\u0061\u004e""#),
+    ("Infinity", r#""\u0049\u006Efi\u006eity""#),
+    ("-Infinity", r#""-\u0049\u006Efi\u006eity""#),
+];
+
+/// Returns the text of a value that stands for NaN or an infinity, as it was written.
+pub fn as_written(text: &str) -> &str {
+    NOT_FINITE.iter().find(|(_, spelt)| *spelt == text).map_or(text, |(written, _)| *written)
+}
+
+/// Returns whether a value that stands for NaN or an infinity is somewhere in the text.
+pub fn has_not_finite(text: &str) -> bool {
+    memchr::memchr(b'\\', text.as_bytes()).is_some() && NOT_FINITE.iter().any(|(_, spelt)| text.contains(spelt))
+}
+
+/// Returns the text with NaN and the infinities spelt as JSON, or `None` if it contains none of them outside its
+/// strings.
+pub fn with_not_finite(text: &str) -> Option<String> {
+    let (mut spelt, mut rest, mut found) = (String::with_capacity(text.len() + 16), text, false);
+    while let Some(at) = rest.find(['"', 'N', 'I', '-']) {
+        let (before, from) = rest.split_at(at);
+        spelt.push_str(before);
+        if from.starts_with('"') {
+            let length = string_length(from);
+            spelt.push_str(&from[..length]);
+            rest = &from[length..];
+            continue;
+        }
+        match NOT_FINITE.iter().find(|(written, _)| from.starts_with(written)) {
+            Some((written, json)) => {
+                spelt.push_str(json);
+                rest = &from[written.len()..];
+                found = true;
+            }
+            None => {
+                spelt.push_str(&from[..1]);
+                rest = &from[1..];
+            }
+        }
+    }
+    spelt.push_str(rest);
+    found.then_some(spelt)
+}
+
+/// Returns the length of the JSON string at the start of the text, with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Returns whether a JSON value stands for NaN or an infinity.
+pub fn is_not_finite(text: &str) -> bool {
+    NOT_FINITE.iter().any(|(_, spelt)| *spelt == text)
 }
 
 impl<'de> Deserialize<'de> for Pairs<'de> {
@@ -103,7 +208,7 @@ mod tests {
             (&format!("{{{}}}", pairs.join(",")), "an object with more than 10,000 names"),
             (r#"{"\ud800":1}"#, "an object with a name that is not valid text"),
         ] {
-            assert_eq!(parse(text.as_bytes()).map(|json| object(json.get()).err()), Ok(Some(why)));
+            assert_eq!(parse(text.as_bytes()).map(|json| object(json.get()).err()), Ok(Some(why)), "{why}");
         }
     }
 }

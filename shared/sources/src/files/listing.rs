@@ -1,6 +1,10 @@
 //! Finds the objects of a source.
 
-use super::object::{Compression, Object, format_by_name};
+use super::{
+    folders,
+    object::{Compression, Object, format_by_name},
+    table_format,
+};
 use turntable_core::{
     config::{Files, Format},
     error::{Error, Result},
@@ -13,7 +17,8 @@ use turntable_core::{
 pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Format, Vec<Object>)>> {
     let mut format = None;
     let mut found: Vec<Object> = Vec::new();
-    for entry in list_entries(options, objects).await? {
+    let (location, entries) = list_entries(options, objects).await?;
+    for entry in entries {
         let (named, compression) = format_by_name(&entry.key.key);
         let this = options.format.or(named).ok_or_else(|| unknown_format(&entry.key))?;
         if this == Format::Parquet && compression != Compression::None {
@@ -33,26 +38,28 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
             )));
         }
         format = Some(this);
-        found.push(Object { entry, compression });
+        let folders = entry.key.key.strip_prefix(&location.prefix).map(folders::of).unwrap_or_default();
+        found.push(Object { entry, compression, folders });
     }
     Ok(format.map(|format| (format, found)))
 }
 
 /// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
-/// objects.
-async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<Vec<Entry>> {
+/// objects. Returns the folder too. Fails if the folder is a table of another format.
+async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {
     let mut prefix = options.key.clone();
     if !prefix.is_empty() && !prefix.ends_with('/') {
         let key = Key { bucket: options.bucket.clone(), key: prefix.clone() };
         if let Some(entry) = objects.head(&key).await? {
-            return Ok(vec![entry]);
+            return Ok((Location { bucket: options.bucket.clone(), prefix }, vec![entry]));
         }
         prefix.push('/');
     }
     let location = Location { bucket: options.bucket.clone(), prefix };
     let mut entries = objects.list(&location, None).await?;
+    table_format::refuse(&location, &entries)?;
     entries.retain(|entry| entry.key.key.strip_prefix(&location.prefix).is_some_and(|name| !is_hidden(name)));
-    Ok(entries)
+    Ok((location, entries))
 }
 
 fn unknown_format(key: &Key) -> Error {

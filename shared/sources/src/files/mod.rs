@@ -9,7 +9,9 @@ pub mod csv;
 pub mod infer;
 pub mod input;
 pub mod json;
+mod json_records;
 pub mod ndjson;
+pub mod number;
 pub mod object;
 pub mod records;
 pub mod row;
@@ -17,11 +19,17 @@ pub mod text;
 
 mod convert;
 pub(super) mod decode;
+mod folders;
+mod header;
+mod hints;
 mod listing;
 mod open;
 pub(crate) mod parquet;
 mod passthrough;
 mod scalar;
+mod separators;
+mod table_format;
+mod time_of_day;
 mod timestamp_precision;
 
 pub use open::open;

@@ -1,5 +1,5 @@
-//! Reads NDJSON: one JSON object per line. Names are matched to columns regardless of letter case, and columns whose
-//! names are missing are null. Blank lines are skipped.
+//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case, and columns
+//! whose names are missing are null. Blank lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -7,43 +7,70 @@ use super::{
     infer::{self, Kind},
     input::{self, Input, MAX_RECORD_BYTES, ReadFault},
     json::{self, Pairs},
+    json_records::{JsonRecord, JsonRecords},
     object::Object,
     row::{Rows, Stop},
 };
-use turntable_core::error::Result;
+use turntable_core::{config::Nested, error::Result};
 
 /// Appends every record in the text to `rows`.
 pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop> {
-    let mut lines = Lines::new(input);
-    while let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? {
-        let fault = |why| input::error(object, ReadFault::Text(line.number, why));
-        let pairs = pairs(line.text).map_err(fault)?;
-        rows.row.push_json(&pairs).map_err(|why| fault(why.to_string()))?;
-        rows.pushed(line.text.len())?;
+    let mut records = JsonRecords::new(input);
+    while let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? {
+        let fault = |line, why| input::error(object, ReadFault::Text(line, why));
+        let spelt;
+        let pairs = match parsed(&record) {
+            Ok(pairs) => pairs,
+            Err((line, why)) => {
+                spelt = with_not_finite(record.text);
+                let pairs = spelt.as_deref().and_then(|text| pairs(text.as_bytes()).ok());
+                pairs.ok_or_else(|| fault(line, why))?
+            }
+        };
+        rows.row.push_json(&pairs).map_err(|why| fault(record.line, why.to_string()))?;
+        rows.pushed(record.text.len())?;
     }
     Ok(())
+}
+
+/// Returns the text with NaN and the infinities spelt as JSON, if it contains them.
+fn with_not_finite(text: &[u8]) -> Option<String> {
+    json::with_not_finite(std::str::from_utf8(text).ok()?)
+}
+
+/// Returns the names and values of the JSON object in a record. The error is the reason, and the line that it is on.
+fn parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
+    let JsonRecord { text, line } = *record;
+    let json = json::parse(text).map_err(|fault| (line + fault.line.saturating_sub(1) as u64, fault.to_string()))?;
+    json::object(json.get()).map_err(|why| (line, why.to_owned()))
 }
 
 /// Returns the names and values of the JSON object in a line, or the reason why the line is not one.
 pub fn pairs(line: &[u8]) -> Result<Pairs<'_>, String> {
     let json = match json::parse(line) {
         Ok(json) => json,
-        Err(at) if std::str::from_utf8(line).is_err() => return Err(format!("invalid UTF-8 at byte {at}")),
-        Err(at) => return Err(format!("invalid JSON at byte {at}")),
+        Err(fault) => return Err(fault.short()),
     };
     Ok(json::object(json.get())?)
 }
 
-/// Adds the kinds of the first records' values to `sample`. Ignores lines that are not JSON objects; [`decode`] reports
-/// them.
-pub fn sample(object: &Object, input: Input, sample: &mut infer::Sample) -> Result<()> {
-    let mut lines = Lines::new(input);
+/// Adds the kinds of the first records' values to `sample`.
+pub fn sample(object: &Object, input: Input, nested: Nested, sample: &mut infer::Sample) -> Result<()> {
+    let mut records = JsonRecords::new(input);
     while sample.records < infer::MAX_SAMPLED_RECORDS {
-        let Some(line) = lines.next_line().map_err(|fault| input::error(object, fault))? else { break };
+        let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? else { break };
         sample.records += 1;
-        for (name, value) in pairs(line.text).unwrap_or(Pairs(Vec::new())).0 {
-            let kind = serde_json::from_str(value.get()).map_or(Kind::String, |value| Kind::of_json(&value, 0));
-            infer::add(&mut sample.columns, name.to_lowercase(), kind);
+        let spelt;
+        let pairs = match parsed(&record) {
+            Ok(pairs) => pairs,
+            Err((line, why)) => {
+                spelt = with_not_finite(record.text);
+                let pairs = spelt.as_deref().and_then(|text| pairs(text.as_bytes()).ok());
+                pairs.ok_or_else(|| input::error(object, ReadFault::Text(line, why)))?
+            }
+        };
+        for (name, value) in pairs.0 {
+            infer::add(&mut sample.columns, name.to_lowercase(), Kind::of_json(value, 0, nested));
         }
     }
     Ok(())

@@ -7,6 +7,24 @@ use turntable_core::{config::Format, layout::Entry};
 pub struct Object {
     pub entry: Entry,
     pub compression: Compression,
+    /// The columns in the names of the folders between the source's location and the object, outermost first.
+    pub folders: Vec<Folder>,
+}
+
+/// A folder `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The name in lower case.
+    pub name: String,
+    /// The value; `None` for a null.
+    pub value: Option<String>,
+}
+
+impl Object {
+    /// Returns an object in no folder.
+    pub fn new(entry: Entry, compression: Compression) -> Object {
+        Object { entry, compression, folders: Vec::new() }
+    }
 }
 
 impl std::fmt::Display for Object {

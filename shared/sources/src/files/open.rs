@@ -2,16 +2,19 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, stream};
 
 use super::{
     decode::{self, Target, Text},
-    infer, listing,
+    folders, infer, listing,
     object::Object,
     parquet, passthrough,
 };
-use crate::context::{Context, Opened};
+use crate::{
+    context::{Context, Opened},
+    unmatched::Unmatched,
+};
 use turntable_core::{
     config::{Files, Format},
     error::{Error, Result},
@@ -36,20 +39,28 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
             list[0]
         )));
     }
+    let unmatched = Unmatched::new(options);
+    if let (Some((_, list)), Some(schema), false) = (&found, &declared, options.ignore_extra) {
+        check_folders(list, schema)?;
+    }
     match (found, declared) {
         (Some((Format::Csv, list)), declared) => {
             open_text(options, context, Text::Csv(options.csv.clone().unwrap_or_default()), list, declared).await
         }
-        (Some((Format::Ndjson, list)), declared) => open_text(options, context, Text::Ndjson, list, declared).await,
+        (Some((Format::Ndjson, list)), declared) => {
+            open_text(options, context, Text::Ndjson(options.objects), list, declared).await
+        }
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
-            let (schema, mut footers) = parquet::open(objects, list, declared).await?;
+            let (schema, mut footers) = parquet::open(objects, list, declared, &unmatched).await?;
+            check_names(options, &schema, "rename it in the files")?;
             let copies = context
                 .copies
-                .map(|sizes| passthrough::extract_copyable(&mut footers, &schema, sizes))
+                .as_ref()
+                .map(|allowed| passthrough::extract_copyable(&mut footers, &schema, allowed))
                 .unwrap_or_default();
             let copies = copies.into_iter().map(parquet::Footer::copy).collect();
-            let unrepresentable = context.unrepresentable(&schema);
+            let unrepresentable = Arc::new(context.unrepresentable_in(&schema, unmatched));
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
             let streams = distribute(footers, |footer| footer.size()).into_iter().map(batches).collect();
             let rows = Rows { schema, copies, streams };
@@ -83,7 +94,7 @@ async fn open_text(
         Some(schema) => (schema, TypedBy::Declared),
         None => (inferred_schema(options, objects, &text, &list).await?, TypedBy::Inferred),
     };
-    let unrepresentable = context.unrepresentable(&schema);
+    let unrepresentable = Arc::new(context.unrepresentable_in(&schema, Unmatched::new(options)));
     let target = Target { text, schema: schema.clone(), typed_by, unrepresentable: unrepresentable.clone() };
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
     let streams = distribute(list, |object| object.entry.size).into_iter().map(batches).collect();
@@ -97,6 +108,20 @@ fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.map_err(Error::config)?)))
 }
 
+/// Checks that the declared columns include those in the names of the objects' folders.
+fn check_folders(list: &[Object], declared: &Schema) -> Result<()> {
+    for object in list {
+        if let Some(folder) = object.folders.iter().find(|folder| declared.index_of(&folder.name).is_err()) {
+            let name = &folder.name;
+            return Err(Error::input(format!(
+                "{object}: its folder is the column {name:?}, which source.files.columns doesn't declare: declare it, or \
+                 set source.files.extra = \"ignore\" to leave it out"
+            )));
+        }
+    }
+    Ok(())
+}
+
 async fn inferred_schema(
     options: &Files,
     objects: &Arc<dyn Objects>,
@@ -107,14 +132,34 @@ async fn inferred_schema(
     if sample.columns.is_empty() {
         let what = match text {
             Text::Csv(_) => "no object has a header",
-            Text::Ndjson => "no object has a record",
+            Text::Ndjson(_) => "no object has a record",
         };
         return Err(Error::input(format!(
             "{}: {what}: declare source.files.columns to publish an empty table",
             options.location()
         )));
     }
-    Ok(Arc::new(Schema::new(infer::fields(&sample.columns))))
+    let mut fields: Vec<FieldRef> = infer::fields(&sample.columns).iter().cloned().collect();
+    let in_folders = folders::fields(list, |name| sample.columns.iter().any(|(column, _)| column == name));
+    fields.extend(in_folders.into_iter().map(Arc::new));
+    let schema = Schema::new(fields);
+    let advice = match text {
+        Text::Csv(_) => "rename it in the files",
+        Text::Ndjson(_) => {
+            "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects within records become \
+             JSON text or maps"
+        }
+    };
+    check_names(options, &schema, advice)?;
+    Ok(Arc::new(schema))
+}
+
+/// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but here it is known what
+/// to do.
+fn check_names(options: &Files, schema: &Schema, advice: &str) -> Result<()> {
+    let checked = arrow_types::columns(schema);
+    checked.map_err(|fault| Error::input(format!("{}: {fault}: {advice}", options.location())))?;
+    Ok(())
 }
 
 /// The maximum number of streams that a source's objects are distributed over. Each stream writes its own files.

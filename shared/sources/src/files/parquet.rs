@@ -4,7 +4,7 @@
 use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
 
 use arrow_array::{RecordBatch, StructArray, new_empty_array};
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use parquet::{
@@ -14,12 +14,15 @@ use parquet::{
         async_reader::AsyncFileReader,
     },
     errors::ParquetError,
-    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    file::{
+        FOOTER_SIZE,
+        metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader},
+    },
 };
 use tokio::sync::mpsc;
 
-use super::{codec, convert, decode, object::Object, timestamp_precision};
-use crate::unrepresentable::Unrepresentable;
+use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamp_precision};
+use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 use turntable_core::{
     error::{Error, Result},
     port::Objects,
@@ -47,8 +50,12 @@ impl Footer {
 
     /// Returns the object as a passthrough file, with its number of rows.
     pub fn copy(self) -> Passthrough {
-        let rows = self.parquet().file_metadata().num_rows().unsigned_abs();
+        let rows = self.rows();
         Passthrough { entry: self.object.entry, rows }
+    }
+
+    fn rows(&self) -> u64 {
+        self.parquet().file_metadata().num_rows().unsigned_abs()
     }
 
     /// Returns the object's size in bytes.
@@ -69,7 +76,9 @@ pub async fn open(
     objects: &Arc<dyn Objects>,
     list: Vec<Object>,
     declared: Option<SchemaRef>,
+    unmatched: &Unmatched,
 ) -> Result<(SchemaRef, Vec<Footer>)> {
+    let in_folders = list.clone();
     let footers: Vec<Footer> = stream::iter(list)
         .map(|object| read_footer(objects.clone(), object))
         .buffered(MAX_CONCURRENT_REQUESTS)
@@ -82,7 +91,13 @@ pub async fn open(
     let is_declared = declared.is_some();
     let schema = match (declared, footers.first()) {
         (Some(schema), _) => schema,
-        (None, Some(first)) => Arc::new(Schema::new(normal(first)?)),
+        (None, Some(first)) => {
+            let mut fields: Vec<FieldRef> = normal(first)?.iter().cloned().collect();
+            let has = |name: &str| fields.iter().any(|field| field.name() == name);
+            let added = folders::fields(&in_folders, has);
+            fields.extend(added.into_iter().map(Arc::new));
+            Arc::new(Schema::new(fields))
+        }
         (None, None) => Arc::new(Schema::empty()),
     };
     for footer in &footers {
@@ -92,7 +107,7 @@ pub async fn open(
         }
         // Converting an empty array detects columns and types that don't fit before any row is read.
         let file = new_empty_array(&DataType::Struct(footer.metadata.schema().fields().clone()));
-        convert_batch(&footer.object, file.to_data().into(), &schema)?;
+        convert_batch(&footer.object, file.to_data().into(), &schema, unmatched)?;
     }
     Ok((schema, footers))
 }
@@ -145,6 +160,7 @@ async fn read(
     unrepresentable: Arc<Unrepresentable>,
     to: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
+    let expected = footer.rows();
     let Footer { object, metadata, nanos } = footer;
     let builder = |metadata| {
         let reader = Reader { objects: objects.clone(), object: object.clone() };
@@ -164,6 +180,14 @@ async fn read(
             Some(nanos) => nanos.next().await.transpose().map_err(|error| fault(&object, error))?,
             None => None,
         };
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            if let Some(row) = time_of_day::first_outside(array) {
+                let (row, name) = (rows + row as u64 + 1, field.name());
+                return Err(Error::input(format!(
+                    "{object} row {row}: column {name:?}: the time is outside of 00:00:00 to 24:00:00: correct it in the file"
+                )));
+            }
+        }
         let batch = timestamp_precision::replace_too_precise(
             &object,
             batch,
@@ -172,15 +196,20 @@ async fn read(
             (&schema, &*unrepresentable),
         )?;
         rows += length;
-        if to.send(convert_batch(&object, batch, &schema)?).await.is_err() {
-            break;
+        if to.send(convert_batch(&object, batch, &schema, &unrepresentable.unmatched)?).await.is_err() {
+            return Ok(());
         }
+    }
+    if rows != expected {
+        return Err(Error::input(format!(
+            "{object} contradicts itself: its footer says {expected} rows, but its pages hold {rows}: write the file again"
+        )));
     }
     Ok(())
 }
 
-fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = convert::convert_fields(&rows, schema.fields());
+fn convert_batch(object: &Object, rows: StructArray, schema: &SchemaRef, unmatched: &Unmatched) -> Result<RecordBatch> {
+    let columns = convert::convert_fields(&rows, schema.fields(), &object.folders, unmatched);
     let columns = columns.map_err(|fault| Error::input(format!("{object}: {fault}")))?;
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| {
         Error::input(format!("{object}: its columns have different lengths: write the file again")).caused_by(error)
@@ -206,7 +235,7 @@ async fn read_metadata(
     object: &Object,
 ) -> Result<(ArrowReaderMetadata, Option<ArrowReaderMetadata>)> {
     let mut reader = Reader { objects, object: object.clone() };
-    let metadata = reader.get_metadata(None).await.map_err(|error| fault(object, error))?;
+    let metadata = load_footer(&mut reader, object).await?;
     codec::readable(&metadata).map_err(|why| Error::input(format!("{object}: {why}")))?;
     // Athena goes by the Parquet types, so ignore the Arrow schema that the writer may have embedded.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -214,6 +243,45 @@ async fn read_metadata(
     let Some(schema) = with_micros(plain.parquet_schema(), plain.schema()) else { return Ok((plain, None)) };
     let micros = ArrowReaderMetadata::try_new(plain.metadata().clone(), options.with_schema(schema));
     Ok((micros.map_err(|error| fault(object, error))?, Some(plain)))
+}
+
+/// The number of bytes that the first request reads from the end of an object. Few footers are longer.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// Reads the footer. Fails if it is encrypted, if columns are, or if its numbers of rows contradict each other.
+async fn load_footer(reader: &mut Reader, object: &Object) -> Result<Arc<ParquetMetaData>> {
+    let size = object.entry.size;
+    let damaged = |error| fault(object, error);
+    let end = || ParquetError::EOF("the object ends before its footer".into());
+    let tail = reader.get_bytes(size.saturating_sub(TAIL_BYTES)..size).await.map_err(damaged)?;
+    let last = tail.last_chunk::<FOOTER_SIZE>().ok_or_else(|| damaged(end()))?;
+    let last = FooterTail::try_new(last).map_err(damaged)?;
+    let encrypted = |what| {
+        Error::input(format!(
+            "{object}: {what} encrypted, which neither Turntable nor Athena can read: write it unencrypted"
+        ))
+    };
+    if last.is_encrypted_footer() {
+        return Err(encrypted("its footer is"));
+    }
+    let length = last.metadata_length();
+    let before = tail.len() - FOOTER_SIZE;
+    let footer = match before.checked_sub(length) {
+        Some(start) => tail.slice(start..before),
+        None => {
+            let footer_end = size - FOOTER_SIZE as u64;
+            let start = footer_end.checked_sub(length as u64).ok_or_else(|| damaged(end()))?;
+            reader.get_bytes(start..footer_end).await.map_err(damaged)?
+        }
+    };
+    if turntable_parquet::has_encrypted_columns(&footer) {
+        return Err(encrypted("columns are"));
+    }
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(damaged)?;
+    match turntable_parquet::contradiction(&metadata) {
+        Some(what) => Err(Error::input(format!("{object} contradicts itself: {what}: write the file again"))),
+        None => Ok(Arc::new(metadata)),
+    }
 }
 
 /// Converts an error from the parquet crate. An [`Error`] inside it, such as a failed request, is returned unchanged.

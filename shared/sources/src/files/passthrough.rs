@@ -7,13 +7,14 @@ use parquet::{
 };
 
 use super::parquet::Footer;
-use turntable_core::config;
+use crate::context::Copies;
+use turntable_parquet::nested_nulls;
 
 /// Removes from `footers` the objects that can be copied, and returns them. The others are read and rewritten.
-pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, sizes: config::Parquet) -> Vec<Footer> {
+pub fn extract_copyable(footers: &mut Vec<Footer>, schema: &Schema, copies: &Copies) -> Vec<Footer> {
     // A single object can't be merged with others, however small it is.
-    let min_size = if footers.len() == 1 { 0 } else { sizes.file_size / 4 };
-    footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, sizes)).collect()
+    let min_size = if footers.len() == 1 { 0 } else { copies.sizes.file_size / 4 };
+    footers.extract_if(.., |footer| footer.size() >= min_size && can_copy(footer, schema, copies)).collect()
 }
 
 /// The maximum size of an object that is copied, in bytes. `CopyObject` accepts 5 GB, but above this limit it may time
@@ -22,7 +23,8 @@ const MAX_COPY_BYTES: u64 = 1 << 30;
 
 /// Returns whether the object serves readers and checks as well as the files that Turntable would write for the same
 /// rows.
-fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
+fn can_copy(footer: &Footer, schema: &Schema, copies: &Copies) -> bool {
+    let sizes = copies.sizes;
     let metadata = footer.parquet();
     let groups = metadata.row_groups();
     let compressed = |group: &RowGroupMetaData| group.compressed_size().unsigned_abs();
@@ -33,6 +35,24 @@ fn can_copy(footer: &Footer, schema: &Schema, sizes: config::Parquet) -> bool {
     well_sized
         && same_columns(footer.schema(), schema)
         && groups.iter().flat_map(RowGroupMetaData::columns).all(is_copyable_chunk)
+        && copies.not_null.iter().all(|column| counts_nulls(footer, column))
+        && groups
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+            .all(|chunk| !copies.range.iter().any(|name| hides_nan(chunk, name)))
+}
+
+/// Returns whether the footer tells the number of nulls in the column, if the column is nested.
+fn counts_nulls(footer: &Footer, column: &str) -> bool {
+    let is_nested = footer.schema().field_with_name(column).is_ok_and(|field| field.data_type().is_nested());
+    !is_nested || nested_nulls(footer.parquet(), column).is_some()
+}
+
+/// Returns whether the column chunk belongs to this column and may contain NaN that the footer doesn't tell of.
+fn hides_nan(chunk: &ColumnChunkMetaData, column: &str) -> bool {
+    let is_column = matches!(chunk.column_path().parts(), [name] if name == column);
+    let is_float = matches!(chunk.column_type(), Type::FLOAT | Type::DOUBLE);
+    is_column && is_float && chunk.statistics().is_none_or(|statistics| statistics.nan_count_opt().is_none())
 }
 
 /// Returns whether the file's columns have the schema's names, order and types. The file's Arrow types are derived from

@@ -205,6 +205,36 @@ impl<R: Read> Records<R> {
         Ok(scanned.saturating_sub(length))
     }
 
+    /// Returns the delimiter, which may be that of a line `sep=;`.
+    pub fn delimiter(&self) -> u8 {
+        self.dialect.delimiter
+    }
+
+    /// Returns the next bytes of the text: `length` bytes, or fewer at its end.
+    pub fn start(&mut self, length: usize) -> Result<&[u8], ReadFault> {
+        while self.filled - self.at < length && !self.ended && !self.undecodable {
+            self.fill()?;
+        }
+        let end = self.filled.min(self.at + length);
+        Ok(&self.buffer[self.at..end])
+    }
+
+    /// Skips a line such as `sep=;`, with which Excel names the delimiter, and uses this delimiter from now on.
+    pub fn take_separator_line(&mut self) -> Result<(), ReadFault> {
+        let (delimiter, length) = match self.start(7)? {
+            [b's', b'e', b'p', b'=', delimiter, b'\n', ..] => (*delimiter, 6),
+            [b's', b'e', b'p', b'=', delimiter, b'\r', b'\n', ..] => (*delimiter, 7),
+            _ => return Ok(()),
+        };
+        if delimiter.is_ascii() && self.dialect.quote != Some(delimiter) {
+            self.dialect.delimiter = delimiter;
+            self.found = None;
+            self.at += length;
+            self.line += 1;
+        }
+        Ok(())
+    }
+
     /// Finds the next record, unless it has been found before.
     fn find(&mut self) -> Result<Option<(usize, u64)>, ReadFault> {
         loop {

@@ -9,10 +9,12 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     json::{self, Pairs, Scalar},
+    object::Folder,
     scalar, text,
 };
 use crate::{
     column_builder::{ColumnBuilder, Values},
+    unmatched::Unmatched,
     unrepresentable::{ColumnPolicy, Unrepresentable},
 };
 use turntable_core::{error::Error, manifest::TypedBy};
@@ -62,6 +64,8 @@ pub struct Row {
     /// Whether to accept only text that could be inferred as the column's type.
     canonical: bool,
     unrepresentable: Arc<Unrepresentable>,
+    /// For each column, the object's folder of that name, if it has one.
+    folders: Vec<Option<Folder>>,
 }
 
 impl Row {
@@ -71,7 +75,8 @@ impl Row {
             format!("Arrow type {of} can't be read from CSV or NDJSON: declare another type in source.files.columns")
         })?;
         let canonical = typed_by == TypedBy::Inferred;
-        Ok(Self { fields: fields.clone(), names: Names::new(fields), columns, canonical, unrepresentable })
+        let folders = vec![None; fields.len()];
+        Ok(Self { fields: fields.clone(), names: Names::new(fields), columns, canonical, unrepresentable, folders })
     }
 
     pub fn fields(&self) -> &Fields {
@@ -83,6 +88,37 @@ impl Row {
         self.names.find(name)
     }
 
+    /// Returns whether the object's folders name the value of the column at index `at`.
+    pub fn is_in_folders(&self, at: usize) -> bool {
+        self.folders[at].is_some()
+    }
+
+    /// Returns the fault of a value that the column at index `at` can't take.
+    pub fn fault(&self, at: usize, why: &str) -> ColumnFault {
+        let field = &self.fields[at];
+        ColumnFault::new(field.data_type(), self.canonical, why).inside(field.name())
+    }
+
+    /// Returns the policy for columns that only the file or only the table has.
+    pub fn unmatched(&self) -> &Unmatched {
+        &self.unrepresentable.unmatched
+    }
+
+    /// Appends what a row contains in the column at index `at` if the row itself doesn't have the column: the value in
+    /// the folders, or null.
+    pub fn push_absent(&mut self, at: usize) -> Result<(), ColumnFault> {
+        let to = &mut self.columns[at];
+        let how = How { canonical: false, unmatched: &self.unrepresentable.unmatched };
+        match self.folders[at].as_ref().and_then(|folder| folder.value.as_ref()) {
+            Some(text) => push_text(to, &mut self.names.nested[at], text.as_bytes(), how)
+                .map_err(|fault| fault.inside(self.fields[at].name())),
+            None => {
+                to.append_null();
+                Ok(())
+            }
+        }
+    }
+
     /// Appends a value, given as text, to the column at index `at`. `None` appends a null.
     pub fn push_text(&mut self, at: usize, text: Option<&[u8]>) -> Result<(), ColumnFault> {
         let Some(text) = text else {
@@ -90,15 +126,23 @@ impl Row {
             return Ok(());
         };
         let to = &mut self.columns[at];
-        push_text(to, &mut self.names.nested[at], text, self.canonical)
+        let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
+        push_text(to, &mut self.names.nested[at], text, how)
             .or_else(|fault| null_if_allowed(fault, to, Some(self.unrepresentable.column(at))))
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
-    /// Appends a JSON object as a row. Columns whose names are missing are null; a name without a column is a fault.
+    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a name
+    /// without a column is a fault, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
-        let unrepresentable = Some(&*self.unrepresentable);
-        self.names.push_json(&self.fields, &mut self.columns, pairs, self.canonical, unrepresentable)
+        let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
+        self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;
+        for at in 0..self.columns.len() {
+            if !self.names.filled[at] {
+                self.push_absent(at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the arrays of all columns, and empties the columns.
@@ -107,6 +151,14 @@ impl Row {
         let array = |column: &mut ColumnBuilder| column.finish(None).expect("every text was checked to be UTF-8");
         self.columns.iter_mut().map(array).collect()
     }
+}
+
+/// How to read values.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    /// See [`Row::canonical`].
+    canonical: bool,
+    unmatched: &'a Unmatched,
 }
 
 /// The names of a table's columns, or of a struct's fields, and their indexes.
@@ -156,14 +208,14 @@ impl Names {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a JSON object: one value to each column. `unrepresentable` is `Some` only for whole rows, not for nested
-    /// structs.
+    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole rows,
+    /// not for nested structs.
     fn push_json(
         &mut self,
         fields: &Fields,
         columns: &mut [ColumnBuilder],
         Pairs(pairs): &Pairs,
-        canonical: bool,
+        how: How,
         unrepresentable: Option<&Unrepresentable>,
     ) -> Result<(), ColumnFault> {
         self.filled.fill(false);
@@ -173,19 +225,23 @@ impl Names {
             let at = if is_expected { Some(place) } else { self.find(name) };
             let fault =
                 |why: &str| ColumnFault { column: name.to_lowercase(), why: why.into(), is_unrepresentable: false };
-            let at = at.ok_or_else(|| {
-                fault("is unknown: declare all columns in source.files.columns, or remove it from the data")
-            })?;
+            let Some(at) = at else {
+                if how.unmatched.ignore_extra {
+                    how.unmatched.count_ignored(&name.to_lowercase(), 1);
+                    continue;
+                }
+                return Err(fault(
+                    "is unknown: declare all columns in source.files.columns, where extra = \"ignore\" leaves out the \
+                     others, or remove it from the data",
+                ));
+            };
             if std::mem::replace(&mut self.filled[at], true) {
                 return Err(fault("appears twice"));
             }
             let to = &mut columns[at];
-            push_json(to, &mut self.nested[at], json, canonical)
+            push_json(to, &mut self.nested[at], json, how)
                 .or_else(|fault| null_if_allowed(fault, to, unrepresentable.map(|policy| policy.column(at))))
                 .map_err(|fault| fault.inside(fields[at].name()))?;
-        }
-        for (column, _) in columns.iter_mut().zip(&self.filled).filter(|(_, filled)| !**filled) {
-            column.append_null();
         }
         Ok(())
     }
@@ -209,12 +265,13 @@ fn null_if_allowed(
 }
 
 /// Appends the value that the text represents. Lists, maps and structs must be JSON.
-fn push_text(to: &mut ColumnBuilder, names: &mut NestedNames, text: &[u8], canonical: bool) -> Result<(), ColumnFault> {
+fn push_text(to: &mut ColumnBuilder, names: &mut NestedNames, text: &[u8], how: How) -> Result<(), ColumnFault> {
+    let canonical = how.canonical;
     if to.is_scalar() {
         return push_scalar(to, text, canonical);
     }
     let json = json::parse(text).map_err(|_| ColumnFault::new(&to.data_type, canonical, "not JSON"))?;
-    push_json(to, names, json, canonical)
+    push_json(to, names, json, how)
 }
 
 fn push_scalar(to: &mut ColumnBuilder, text: &[u8], canonical: bool) -> Result<(), ColumnFault> {
@@ -224,23 +281,19 @@ fn push_scalar(to: &mut ColumnBuilder, text: &[u8], canonical: bool) -> Result<(
 }
 
 /// Appends a JSON value. A string column accepts every value; for a value that isn't a string, it stores the JSON text.
-fn push_json(
-    to: &mut ColumnBuilder,
-    names: &mut NestedNames,
-    json: &RawValue,
-    canonical: bool,
-) -> Result<(), ColumnFault> {
+fn push_json(to: &mut ColumnBuilder, names: &mut NestedNames, json: &RawValue, how: How) -> Result<(), ColumnFault> {
     let text = json.get();
     if text == "null" {
         to.append_null();
         return Ok(());
     }
+    let canonical = how.canonical;
     let ColumnBuilder { data_type, values, .. } = &mut *to;
     let fault = |why: &str| ColumnFault::new(data_type, canonical, why);
     match (values, names) {
         (Values::List { ends, element, .. }, NestedNames::List(names)) => {
             for value in json::array(text).ok_or_else(|| fault("not a JSON array"))? {
-                push_json(element, names, value, canonical)?;
+                push_json(element, names, value, how)?;
             }
             ends.push(element.len()).map_err(fault)?;
         }
@@ -248,15 +301,24 @@ fn push_json(
             let Pairs(pairs) = json::object(text).map_err(fault)?;
             let ([keys, values], [key_names, value_names]) = (&mut **entries, &mut **names);
             for (name, json) in &pairs {
-                push_text(keys, key_names, name.as_bytes(), canonical)?;
-                push_json(values, value_names, json, canonical)?;
+                push_text(keys, key_names, name.as_bytes(), how)?;
+                push_json(values, value_names, json, how)?;
             }
             ends.push(keys.len()).map_err(fault)?;
         }
         (Values::Struct { fields, columns }, NestedNames::Struct(names)) => {
             let pairs = json::object(text).map_err(fault)?;
-            names.push_json(fields, columns, &pairs, canonical, None)?;
+            names.push_json(fields, columns, &pairs, how, None)?;
+            for (column, _) in columns.iter_mut().zip(&names.filled).filter(|(_, filled)| !**filled) {
+                column.append_null();
+            }
         }
+        (Values::Float32(_) | Values::Float64(_), _) if json::is_not_finite(text) => {
+            let spelt = json::as_written(text).as_bytes();
+            scalar::append(&mut to.values, spelt, false)
+                .map_err(|why| ColumnFault::new(&to.data_type, canonical, why))?;
+        }
+        _ if json::has_not_finite(text) => return Err(fault("NaN or Infinity, which only float and double can hold")),
         (values, _) => match json::scalar(text) {
             Some(Scalar::Nested(_)) if !matches!(values, Values::Text(_)) => {
                 return Err(fault("found an array or an object, expected a single value"));
@@ -283,6 +345,10 @@ pub struct Rows {
     rows: usize,
     size: usize,
     to: Sender<RecordBatch>,
+    /// The columns that the object lacks, and that are null in its rows.
+    pub missing: Vec<String>,
+    /// The columns that only the object has, or its folders, and that are left out.
+    pub ignored: Vec<String>,
 }
 
 /// The receiver of the batches was dropped. Decoding stops without an error.
@@ -315,7 +381,18 @@ impl Rows {
         to: Sender<RecordBatch>,
     ) -> Result<Self, String> {
         let row = Row::new(schema.fields(), typed_by, unrepresentable)?;
-        Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to })
+        let (missing, ignored) = (Vec::new(), Vec::new());
+        Ok(Self { row, schema: schema.clone(), rows: 0, size: 0, to, missing, ignored })
+    }
+
+    /// Sets the object's folders, whose values fill columns that the object itself doesn't have.
+    pub fn set_folders(&mut self, folders: &[Folder]) {
+        for folder in folders {
+            match self.row.find(&folder.name) {
+                Some(at) => self.row.folders[at] = Some(folder.clone()),
+                None => self.ignored.push(folder.name.clone()),
+            }
+        }
     }
 
     /// Counts a row that was read from `size` bytes of text, and sends the batch if it is complete.
@@ -331,6 +408,9 @@ impl Rows {
         if self.rows == 0 {
             return Ok(());
         }
+        let (rows, unmatched) = (self.rows as u64, self.row.unmatched());
+        self.missing.iter().for_each(|column| unmatched.count_missing(column, rows));
+        self.ignored.iter().for_each(|name| unmatched.count_ignored(name, rows));
         let batch =
             RecordBatch::try_new(self.schema.clone(), self.row.finish()).expect("columns have the schema's types");
         (self.rows, self.size) = (0, 0);

@@ -17,14 +17,19 @@ pub fn append(values: &mut Values, text: &[u8], canonical: bool) -> Result<(), R
         Values::Int16(to) => to.push(narrow(trimmed)?),
         Values::Int8(to) => to.push(narrow(trimmed)?),
         Values::Float64(to) => {
-            if canonical && !matches!(Kind::of_number(text), Kind::Int | Kind::Double) {
-                return Err("not a number that a double holds exactly");
+            if canonical && !Kind::of_json_number(text, true).is_double() {
+                return Err("not a number that a double prints with the same digits");
             }
             to.push(text::real(trimmed)?);
         }
         Values::Float32(to) => to.push(text::real(trimmed)?),
         Values::Boolean(to) => to.append(text::boolean(trimmed, canonical)?),
-        Values::Decimal { values, precision, scale } => values.push(text::decimal(trimmed, *precision, *scale)?),
+        Values::Decimal { values, precision, scale } => {
+            if canonical && !Kind::of_number(text).is_decimal() {
+                return Err("not a number that a decimal prints with the same digits");
+            }
+            values.push(text::decimal(trimmed, *precision, *scale)?);
+        }
         Values::Date(to) => to.push(text::date(trimmed)?),
         Values::Timestamp { values, utc } => match text::timestamp(trimmed)? {
             (_, Zone::NoTime | Zone::None) if *utc => return Err("missing time zone"),

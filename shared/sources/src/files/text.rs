@@ -35,7 +35,7 @@ pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
         return Err(NOT_WHOLE);
     }
     let mut value: i64 = 0;
-    for byte in digits {
+    for (at, byte) in digits.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return Err(NOT_WHOLE);
@@ -44,7 +44,9 @@ pub fn whole(text: &[u8], canonical: bool) -> Result<i64, Reason> {
             let digit = i64::from(digit);
             if negative { tens.checked_sub(digit) } else { tens.checked_add(digit) }
         });
-        value = grown.ok_or(OUT_OF_RANGE)?;
+        // Text that is no number at all is never out of range.
+        let is_number = || digits[at..].iter().all(u8::is_ascii_digit);
+        value = grown.ok_or_else(|| if is_number() { OUT_OF_RANGE } else { NOT_WHOLE })?;
     }
     Ok(value)
 }
@@ -69,9 +71,22 @@ pub fn boolean(text: &[u8], canonical: bool) -> Result<bool, Reason> {
     }
 }
 
+const NOT_A_NUMBER: Reason = "not a number";
+
 /// Parses a decimal number and returns it in units of 10^-scale.
 pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Reason> {
-    const NOT_A_NUMBER: Reason = "not a number";
+    // Text that is no number at all is never out of range.
+    let is_number = || {
+        let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
+        let digits =
+            text[..exponent].strip_prefix(b"-").or(text[..exponent].strip_prefix(b"+")).unwrap_or(&text[..exponent]);
+        digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+            && digits.iter().filter(|byte| **byte == b'.').count() <= 1
+    };
+    units(text, precision, scale).map_err(|why| if is_number() { why } else { NOT_A_NUMBER })
+}
+
+fn units(text: &[u8], precision: u8, scale: i8) -> Result<i128, Reason> {
     let (mantissa, exponent) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
         Some(at) => (&text[..at], whole(&text[at + 1..], false).map_err(|_| NOT_A_NUMBER)?),
         None => (text, 0),
@@ -151,10 +166,11 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
     }
     let clock = time.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b':' | b'.')).unwrap_or(time.len());
     let (clock, zone) = time.split_at(clock);
-    let micros = day + clock_time(clock)?;
+    // Text that is no timestamp at all is never too precise, so the zone is checked first.
+    let micros = clock_time(clock).map(|time| day + time);
     match zone {
-        b"" => Ok((micros, Zone::None)),
-        b"Z" | b" UTC" | b"UTC" => Ok((micros, Zone::Some)),
+        b"" => Ok((micros?, Zone::None)),
+        b"Z" | b" UTC" | b"UTC" => Ok((micros?, Zone::Some)),
         [sign @ (b'+' | b'-'), offset @ ..] => {
             let (hours, minutes) = match *offset {
                 [a, b] => (parse_digits(&[a, b]), Some(0)),
@@ -162,7 +178,7 @@ pub fn timestamp(text: &[u8]) -> Result<(i64, Zone), Reason> {
                 _ => return Err(NOT_A_TIMESTAMP),
             };
             let (hours, minutes) = hours.zip(minutes).filter(|(h, m)| *h <= 18 && *m < 60).ok_or(NOT_A_TIMESTAMP)?;
-            let offset = i64::from(hours * 60 + minutes) * 60 * SECOND;
+            let (micros, offset) = (micros?, i64::from(hours * 60 + minutes) * 60 * SECOND);
             Ok((if *sign == b'+' { micros - offset } else { micros + offset }, Zone::Some))
         }
         _ => Err(NOT_A_TIMESTAMP),
@@ -193,14 +209,17 @@ fn clock_time(text: &[u8]) -> Result<i64, Reason> {
         let Some(part) = hms.get(at..at + 2) else { break };
         seconds += parse_digits(part).filter(|part| *part < limit).ok_or(NOT_A_TIMESTAMP)? * weight;
     }
-    let mut micros = 0;
+    let (mut micros, mut is_too_precise) = (0, false);
     for (at, byte) in fraction.iter().enumerate() {
         match (at, byte) {
             (..6, b'0'..=b'9') => micros += i64::from(byte - b'0') * [100_000, 10_000, 1_000, 100, 10, 1][at],
             (6.., b'0') => {}
-            (6.., b'1'..=b'9') => return Err(TOO_PRECISE),
+            (6.., b'1'..=b'9') => is_too_precise = true,
             _ => return Err(NOT_A_TIMESTAMP),
         }
+    }
+    if is_too_precise {
+        return Err(TOO_PRECISE);
     }
     Ok(i64::from(seconds) * 1_000_000 + micros)
 }
@@ -325,6 +344,25 @@ mod tests {
             ("2024-01-0２", Err(NOT_A_TIMESTAMP)),
         ] {
             assert_eq!(timestamp(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_value_is_never_unrepresentable() {
+        for text in ["99999999999999999999x", "9223372036854775808.5", "-99999999999999999999 ", "300x"] {
+            assert_eq!(whole(text.as_bytes(), false), Err("not a whole number"), "{text}");
+        }
+        let long = "9".repeat(50) + "x";
+        for text in ["1.555x", "1.5.5", "1.234.567", "999999999x", "1234567.8.9", "1.999,5", &long, "1e5e5"] {
+            assert_eq!(decimal(text.as_bytes(), 5, 2), Err("not a number"), "{text}");
+        }
+        for text in [
+            "2024-01-02 03:04:05.1234567 JST",
+            "2024-01-02 03:04:05.1234567.8",
+            "2024-01-02 03:04:05.12345678x",
+            "2024-01-02 03:04:05.1234567+99",
+        ] {
+            assert_eq!(timestamp(text.as_bytes()), Err(NOT_A_TIMESTAMP), "{text}");
         }
     }
 

@@ -250,7 +250,7 @@ mod tests {
             etag: String::new(),
             modified: Timestamp::UNIX_EPOCH,
         };
-        let object = Object { entry, compression: Compression::None };
+        let object = Object::new(entry, Compression::None);
         let reader = Reader {
             key: Key { columns: vec![("id".into(), Type::String)] },
             normalize: Normalization::default(),

@@ -204,7 +204,7 @@ fn with_string_views(footer: Arc<ParquetMetaData>) -> Parsed<ArrowReaderMetadata
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
     use parquet::{arrow::ArrowWriter, file::metadata::ParquetMetaDataWriter};
     use turntable_core::consent::{
         key::{self, Type},
@@ -251,6 +251,34 @@ mod tests {
         let mut bytes = file[..file.len() - 8 - length as usize].to_vec();
         ParquetMetaDataWriter::new(&mut bytes, &changed).finish().unwrap();
         bytes
+    }
+
+    #[test]
+    fn key_may_be_a_decimal_without_places() {
+        let ids = [Some(7), None, Some(i128::from(i64::MAX) + 1), Some(i128::from(i64::MIN))];
+        let read = |scale: i8| {
+            let ids = Decimal128Array::from(ids.to_vec()).with_precision_and_scale(38, scale).unwrap();
+            let batch = RecordBatch::try_from_iter([
+                ("id", Arc::new(ids) as ArrayRef),
+                ("state", Arc::new(StringArray::from(vec!["opted_out"; 4]))),
+                ("occurred_at", Arc::new(TimestampMicrosecondArray::from(vec![1; 4]))),
+            ])
+            .unwrap();
+            let mut bytes = Vec::new();
+            let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            let key = key::Key { columns: vec![("id".into(), Type::Bigint)] };
+            let normalize = Normalization::default();
+            let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
+            let reader = Reader { key, normalize, now, spill: Default::default() };
+            file(&"s3://b/a.parquet".parse().unwrap(), bytes.into(), &reader)
+        };
+        let drop = read(0).unwrap();
+        assert_eq!(drop.records.len(), 2);
+        let why = format!("{:?}", drop.rejects);
+        assert!(why.contains("id is missing") && why.contains("id is not a whole number in the type's range"), "{why}");
+        assert!(read(2).is_err());
     }
 
     #[test]

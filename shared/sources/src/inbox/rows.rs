@@ -3,6 +3,7 @@
 use arrow_array::{
     Array, ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, cast::AsArray,
 };
+use arrow_buffer::NullBuffer;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
 
@@ -53,7 +54,7 @@ impl<'a> Rows<'a> {
             let bytes = self.records.begin();
             let filled = keys.iter().enumerate().try_for_each(|(at, values)| {
                 let reason = |why: &str| format!("{} {why}", names[at]);
-                match values.at(row).ok_or_else(|| reason("is missing"))? {
+                match values.at(row).map_err(reason)? {
                     Value::Text(text) => {
                         let text = normalize.apply(text).map_err(reason)?;
                         key.push(at, Value::Text(&text), bytes).map_err(reason)
@@ -78,7 +79,8 @@ impl<'a> Rows<'a> {
 }
 
 enum KeyColumn {
-    Whole(Int64Array),
+    /// The numbers, which are null if they don't fit into 64 bits, and which of them were null in the file.
+    Whole(Int64Array, Option<NullBuffer>),
     Text(StringViewArray),
 }
 
@@ -87,17 +89,29 @@ impl KeyColumn {
         if kind == Type::String {
             return text(what, array, name).map(KeyColumn::Text);
         }
-        if !array.data_type().is_integer() {
+        // Databases without a type for large whole numbers export them as DECIMAL(38,0).
+        let is_whole = match array.data_type() {
+            DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
+                *scale == 0
+            }
+            of => of.is_integer(),
+        };
+        if !is_whole {
             return Err(wrong_type(what, name, array, kind.glue()));
         }
-        Ok(KeyColumn::Whole(cast(what, name, array, &DataType::Int64)?.as_primitive().clone()))
+        let whole = cast(what, name, array, &DataType::Int64)?;
+        Ok(KeyColumn::Whole(whole.as_primitive().clone(), array.logical_nulls()))
     }
 
-    fn at(&self, row: usize) -> Option<Value<'_>> {
+    /// Returns a row's value, or why the row has none.
+    fn at(&self, row: usize) -> std::result::Result<Value<'_>, &'static str> {
+        const MISSING: &str = "is missing";
         match self {
-            KeyColumn::Whole(array) => array.is_valid(row).then(|| Value::Whole(array.value(row))),
-            KeyColumn::Text(array) if array.is_null(row) || array.value(row).is_empty() => None,
-            KeyColumn::Text(array) => Some(Value::Text(array.value(row))),
+            KeyColumn::Whole(array, _) if array.is_valid(row) => Ok(Value::Whole(array.value(row))),
+            KeyColumn::Whole(_, Some(nulls)) if nulls.is_null(row) => Err(MISSING),
+            KeyColumn::Whole(..) => Err("is not a whole number in the type's range"),
+            KeyColumn::Text(array) if array.is_null(row) || array.value(row).is_empty() => Err(MISSING),
+            KeyColumn::Text(array) => Ok(Value::Text(array.value(row))),
         }
     }
 }

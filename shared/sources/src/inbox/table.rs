@@ -37,7 +37,7 @@ const MAX_SINGLE_REQUEST_BYTES: u64 = 4 << 20;
 /// Reads a drop. The extension of its key determines the format.
 pub async fn read(objects: &Arc<dyn Objects>, reader: &Reader, entry: Entry) -> Result<ParsedDrop> {
     let (format, compression) = format_by_name(&entry.key.key);
-    let object = Object { entry, compression };
+    let object = Object::new(entry, compression);
     let reader = reader.clone();
     let thread = match format {
         Some(Format::Parquet) if compression != Compression::None => {

@@ -49,7 +49,7 @@ async fn a_row_that_does_not_fit_is_named_and_never_shown() {
     }
     assert_eq!(
         fault("a.csv", b"id,name,age\n1,\xe9,2\n", COLUMNS).await,
-        "a.csv: line 2: column \"name\" (string): not UTF-8"
+        "a.csv: line 2: column \"name\" (string): not UTF-8: set source.files.csv.encoding to the file's encoding, maybe \"windows-1252\""
     );
 }
 
@@ -84,7 +84,7 @@ async fn shift_jis_is_read_as_windows_writes_it() {
     assert_eq!(table.rows, ["1|ソ\"表"]);
     assert_eq!(
         fault("a.csv", CP932, "").await,
-        "a.csv: line 1: the header is not UTF-8: set source.files.csv.encoding to the file's encoding"
+        "a.csv: line 1: the header is not UTF-8: set source.files.csv.encoding to the file's encoding, maybe \"shift_jis\""
     );
 }
 
@@ -203,10 +203,16 @@ async fn headers_are_checked() {
         ),
         (
             "id,name,ID",
-            "a.csv: line 1: the header has two columns called \"id\" (Glue's names are lower case): rename one",
+            "a.csv: line 1: the header has two columns called \"id\" (Glue's names are lower case): rename it, or declare source.files.columns in the order of the fields and set source.files.csv.match = \"position\"",
         ),
-        ("id,,age", "a.csv: line 1: the header has no name for column 2"),
-        ("id\r1,name,age", "a.csv: line 1: the header's name for column 1 contains a control character"),
+        (
+            "id,,age",
+            "a.csv: line 1: the header has no name for column 2: rename it, or declare source.files.columns in the order of the fields and set source.files.csv.match = \"position\"",
+        ),
+        (
+            "id\r1,name,age",
+            "a.csv: line 1: the header's name for column 1 contains a line end or another control character: rename it, or declare source.files.columns in the order of the fields and set source.files.csv.match = \"position\"",
+        ),
     ] {
         assert_eq!(fault("a.csv", format!("{header}\n"), COLUMNS).await, expected);
     }
@@ -219,4 +225,192 @@ async fn headers_are_checked() {
         read(&objects, PLACE).await.err().unwrap().message(),
         "s3://lake/in/users/c.csv: line 1: the header doesn't match the first object's header: missing \"name\"; unexpected \"nom\""
     );
+}
+
+#[tokio::test]
+async fn lines_before_the_header_are_skipped_and_excel_names_its_delimiter() {
+    for (text, options) in [
+        ("sep=;\r\nid;name\r\n1;a,b\r\n", ""),
+        ("\u{feff}sep=\t\nid\tname\n1\ta,b\n", ""),
+        ("Report of \"today\n\nid;name\n1;a,b\n\n  \n", ", csv = { skip = 2, delimiter = \";\" }"),
+        ("x\nsep=;\nid;name\n1;a,b\n", ", csv = { skip = 1 }"),
+    ] {
+        let table = read_one("a.csv", text, options).await.unwrap();
+        assert_eq!((table.columns.as_str(), table.rows), ("id bigint, name string", vec!["1|a,b".into()]), "{text:?}");
+    }
+    let skipped = ", csv = { skip = 2 }, columns = { id = \"int\" }";
+    assert_eq!(
+        fault("a.csv", "a\nb\nid\nx\n", skipped).await,
+        "a.csv: line 4: column \"id\" (int): not a whole number"
+    );
+    assert_eq!(
+        fault("a.csv", "a\nb\nno\nx\n", skipped).await,
+        "a.csv: line 3: the header doesn't match the declared columns: missing \"id\"; unexpected \"no\""
+    );
+    assert_eq!(read_one("a.csv", "a\n", skipped).await.unwrap().rows, [""; 0]);
+}
+
+#[tokio::test]
+async fn fields_are_matched_by_position_whatever_the_header_says() {
+    let columns = ", columns = { id = \"int\", a = \"string\", b = \"string\" }, csv = { match = \"position\" }";
+    for header in ["id,name,name", ",,", "id,\"two\nlines\",\u{1}", "番号,氏名,備考"] {
+        let table = read_one("a.csv", format!("{header}\n1,x,y\n"), columns).await.unwrap();
+        assert_eq!(
+            (table.columns.as_str(), table.rows),
+            ("id int, a string, b string", vec!["1|x|y".into()]),
+            "{header}"
+        );
+    }
+    assert_eq!(
+        fault("a.csv", "id,name\n1,x\n", columns).await,
+        "a.csv: line 1: the header has 2 fields, expected 3 as declared in source.files.columns"
+    );
+}
+
+#[tokio::test]
+async fn numbers_are_read_with_the_separators_of_their_column() {
+    let text = "id;price;n;note\n1;1.234,50;1'000;1.234,50\n2;-,5;7;x\n3;;;\n";
+    let numbers = "csv = { delimiter = \";\", numbers = { Price = { decimal = \",\", thousands = \".\" }, n = { thousands = \"'\" } } }";
+    let rows = ["1|1234.50|1000|1.234,50", "2|-0.50|7|x", "3|-|-|-"];
+    let table = read_one("a.csv", text, &format!(", {numbers}")).await.unwrap();
+    assert_eq!(table.columns, "id bigint, price decimal(18,2), n bigint, note string");
+    assert_eq!(table.rows, rows);
+    let columns = "columns = { id = \"int\", price = \"decimal(9,2)\", n = \"bigint\", note = \"string\" }";
+    let declared = read_one("a.csv", text, &format!(", {columns}, {numbers}")).await.unwrap();
+    assert_eq!(declared.rows, rows);
+    // `1.5` is a malformed group and not fifteen. It is no number, so it never becomes NULL.
+    let wrong = "id;price;n;note\n1;1.5;1;\n";
+    let why = "line 2: column \"price\" (decimal(9,2)): not a number with the separators in source.files.csv.numbers";
+    let options = format!(", {columns}, {numbers}");
+    assert_eq!(fault("a.csv", wrong, &options).await, format!("a.csv: {why}"));
+    assert!(read_with_nulls("a.csv", wrong, &options).await.is_err());
+    for (name, why) in [("note", "the column is not a number"), ("x", "there is no such column")] {
+        let options = format!(", csv = {{ delimiter = \";\", numbers = {{ {name} = {{ decimal = \",\" }} }} }}");
+        let found = fault("a.csv", "id;note\n1;a\n", &options).await;
+        assert!(found.starts_with(&format!("a.csv: source.files.csv.numbers.{name}: {why}")), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_no_value_is_never_null() {
+    let columns = ", columns = { id = \"int\", n = \"bigint\", d = \"decimal(4,2)\", t = \"timestamp\" }";
+    for row in [
+        "99999999999999999999x,,,",
+        "1,9223372036854775808-,,",
+        "1,,1.555x,",
+        "1,,12345678x,",
+        "1,,1.2.3,",
+        "1,,,2024-01-31 00:00:00.1234567 JST",
+        "1,,,2024-01-31 00:00:00.1234567.8",
+    ] {
+        let text = format!("id,n,d,t\n{row}\n");
+        assert!(read_with_nulls("a.csv", text, columns).await.is_err(), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn inferred_numbers_keep_every_digit() {
+    let text = "a,b,c,d,e\n1234567890123456.78,1e-400,1.10,1.5,0.30000000000000004\n1,1,2.5,2.0,1e-07\n";
+    let table = read_one("a.csv", text, "").await.unwrap();
+    assert_eq!(table.columns, "a decimal(18,2), b string, c decimal(18,2), d double, e double");
+    assert_eq!(table.rows, ["1234567890123456.78|1e-400|1.10|1.5|0.30000000000000004", "1.00|1|2.50|2.0|1e-7"]);
+    let csv = |first: &str, last: &str| format!("n\n{}{last}\n", format!("{first}\n").repeat(10_000));
+    for (first, last, why) in [
+        (
+            "1.5",
+            "1.10",
+            "(double, inferred from the first records): not a number that a double prints with the same digits",
+        ),
+        ("1.5", "1234567890123456.78", "(double, inferred from the first records): not a number that a double prints"),
+        ("1.10", "1.125", "(decimal(18,2), inferred from the first records): more decimal places than the type holds"),
+        ("1.10", "007.5", "(decimal(18,2), inferred from the first records): not a number that a decimal prints"),
+        ("1.10", "1e5", "(decimal(18,2), inferred from the first records): not a number that a decimal prints"),
+    ] {
+        let found = fault("a.csv", csv(first, last), "").await;
+        assert!(found.starts_with(&format!("a.csv: line 10002: column \"n\" {why}")), "{found}");
+    }
+    let json = "{\"a\":1234567890123456.78,\"b\":1.10,\"c\":1e5,\"d\":12}\n{\"d\":1.5}\n";
+    let table = read_one("a.json", json, "").await.unwrap();
+    assert_eq!(table.columns, "a decimal(18,2), b decimal(18,2), c double, d double");
+    assert_eq!(table.rows, ["1234567890123456.78|1.10|100000.0|12.0", "-|-|-|1.5"]);
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_named_with_the_right_one() {
+    let cp932 = b"id,name\n1,\x8eR\x93c\n".to_vec();
+    let utf16: Vec<u8> = "id,name\n1,山田\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (name, body, columns, expected) in [
+        (
+            "a.csv",
+            cp932.clone(),
+            "",
+            "a.csv: line 2: column \"name\" (string, inferred from the first records): not UTF-8; declare the types in \
+             source.files.columns: set source.files.csv.encoding to the file's encoding, maybe \"shift_jis\"",
+        ),
+        (
+            "a.csv",
+            cp932,
+            ", columns = { id = \"int\", name = \"string\" }",
+            "a.csv: line 2: column \"name\" (string): not UTF-8: set source.files.csv.encoding to the file's encoding, maybe \
+             \"shift_jis\"",
+        ),
+        ("a.csv", utf16.clone(), "", "a.csv: line 1: the text is UTF-16: set source.files.csv.encoding = \"utf-16le\""),
+        (
+            "a.csv",
+            [b"\xff\xfe", &utf16[..]].concat(),
+            "",
+            "a.csv: line 1: the text is UTF-16: set source.files.csv.encoding = \"utf-16le\"",
+        ),
+        (
+            "a.json",
+            "{\"id\":1}\n".repeat(20).encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            "",
+            "a.json: line 1: the text is utf-16be, but JSON is UTF-8: convert it to UTF-8",
+        ),
+        ("a.csv", b"\x1f\x8b\x08\0...".to_vec(), "", "a.csv is compressed with gzip: give it a name that ends in .gz"),
+        (
+            "a.json",
+            b"\x28\xb5\x2f\xfd...".to_vec(),
+            "",
+            "a.json is compressed with zstd: give it a name that ends in .zst",
+        ),
+        (
+            "a.csv",
+            b"BZh91AY&SY".to_vec(),
+            COLUMNS,
+            "a.csv is compressed with bzip2, which is not supported: store it uncompressed, or compressed with gzip or zstd \
+             and with a name that ends in .gz or .zst",
+        ),
+        (
+            "a.csv",
+            b"PAR1...".to_vec(),
+            "",
+            "a.csv is a Parquet file: give it a name that ends in .parquet, or set source.files.format",
+        ),
+        (
+            "a.csv",
+            b"id;name;age\n1;a;2\n".to_vec(),
+            COLUMNS,
+            "a.csv: line 1: the header doesn't match the declared columns: missing \"id\", \"name\", \"age\"; unexpected \
+             \"id;name;age\": set source.files.csv.delimiter = \";\", which the header contains",
+        ),
+        (
+            "a.csv",
+            b"id;name\n1;a\n".to_vec(),
+            "",
+            "a.csv: line 1: the header is one name that contains \";\": set source.files.csv.delimiter = \";\", or declare \
+             source.files.columns",
+        ),
+        (
+            "a.csv",
+            b"id\tname\n1\ta\n".to_vec(),
+            "",
+            "a.csv: line 1: the header's name for column 1 contains a line end or another control character: set \
+             source.files.csv.delimiter = \"\\t\"",
+        ),
+    ] {
+        assert_eq!(fault(name, body, columns).await, expected);
+    }
+    let table = read_one("a.csv", "a;b\nx\n", "").await.unwrap();
+    assert_eq!(table.columns, "a;b string", "the records don't have the delimiter");
 }

@@ -1,6 +1,8 @@
 //! Reads files in S3: their rows, and the exact message of every error.
 
+mod columns;
 mod csv;
+mod folders;
 mod ndjson;
 mod objects;
 mod parquet;

@@ -52,9 +52,9 @@ async fn a_location_is_an_object_or_a_folder() {
     assert_eq!((empty.columns.as_str(), empty.rows.len()), ("id bigint, name string, age tinyint", 0));
     objects.put("s3://lake/in/users/day=1/a.csv", "id\n1\n");
     objects.put("s3://lake/in/users/empty.csv", "");
-    for place in ["users", "users/", "users/day=1/a.csv", "users/day=1"] {
+    for (place, row) in [("users", "1|1"), ("users/", "1|1"), ("users/day=1/a.csv", "1"), ("users/day=1", "1")] {
         let place = format!("location = \"s3://lake/in/{place}\"");
-        assert_eq!(read(&objects, &place).await.unwrap().rows, ["1"]);
+        assert_eq!(read(&objects, &place).await.unwrap().rows, [row]);
     }
     objects.put("s3://lake/in/users/b.txt", "id\n1\n");
     assert_eq!(
@@ -62,7 +62,8 @@ async fn a_location_is_an_object_or_a_folder() {
         "s3://lake/in/users/b.txt: unknown file extension: expected .csv, .ndjson, .jsonl, .json (each also with \
          .gz or .zst) or .parquet, or set source.files.format"
     );
-    assert_eq!(read(&objects, &format!("{PLACE}, format = \"csv\"")).await.unwrap().rows, ["1", "1"]);
+    let declared = format!("{PLACE}, format = \"csv\", columns = {{ id = \"int\" }}, extra = \"ignore\"");
+    assert_eq!(read(&objects, &declared).await.unwrap().rows, ["1", "1"]);
     objects.delete("s3://lake/in/users/b.txt");
     objects.put("s3://lake/in/users/c.json", "{}");
     assert_eq!(

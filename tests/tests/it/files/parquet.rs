@@ -188,8 +188,14 @@ async fn parquet_is_cast_only_where_nothing_is_lost() {
     for (to, expected) in [
         ("{ n = \"tinyint\" }", "a.parquet: column \"n\": a value doesn't fit the type Int8"),
         ("{ n = \"double\" }", "a.parquet: column \"n\": Int64 can't be converted to Float64 without loss"),
-        ("{ n = \"bigint\", m = \"int\" }", "a.parquet: missing column \"m\": all files must have the same columns"),
-        ("{ m = \"bigint\" }", "a.parquet: unexpected column \"n\": all files must have the same columns"),
+        (
+            "{ n = \"bigint\", m = \"int\" }",
+            "a.parquet: missing column \"m\": all files must have the same columns, unless source.files has columns and missing = \"null\"",
+        ),
+        (
+            "{ m = \"bigint\" }",
+            "a.parquet: unexpected column \"n\": all files must have the same columns, unless source.files has columns and extra = \"ignore\"",
+        ),
     ] {
         assert_eq!(fault("a.parquet", parquet(&numbers), &format!(", columns = {to}")).await, expected);
     }
@@ -296,4 +302,57 @@ async fn the_page_says_what_every_type_of_parquet_becomes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen, 29);
+}
+
+/// Returns the file with other metadata: `change` gets the footer's bytes.
+fn with_footer(body: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let (rest, end) = body.split_at(body.len() - 8);
+    let length = u32::from_le_bytes(end[..4].try_into().unwrap()) as usize;
+    let (pages, footer) = rest.split_at(rest.len() - length);
+    let footer = change(footer);
+    [pages, &footer, &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
+}
+
+#[tokio::test]
+async fn a_file_that_contradicts_itself_is_refused() {
+    let ids: Vec<i64> = (0..30).collect();
+    let body = parquet(&batch(vec![("id", Arc::new(Int64Array::from(ids)))]));
+    // In Thrift's compact protocol, the footer's number of rows is an i64, 60 in zigzag, before the list of row groups.
+    let none = with_footer(&body, |footer| {
+        let mut footer = footer.to_vec();
+        let at = footer.windows(4).position(|bytes| bytes == [0x16, 60, 0x19, 0x1c]).unwrap();
+        footer[at + 1] = 0;
+        footer
+    });
+    assert_eq!(
+        fault("a.parquet", none, "").await,
+        "a.parquet contradicts itself: its footer says 0 rows, its row groups 30: write the file again"
+    );
+}
+
+#[tokio::test]
+async fn an_encrypted_file_is_named_and_refused() {
+    let body = parquet(&sample());
+    let reason = "encrypted, which neither Turntable nor Athena can read: write it unencrypted";
+    let mut footer = body.clone();
+    let end = footer.len() - 4;
+    footer[end..].copy_from_slice(b"PARE");
+    assert_eq!(fault("a.parquet", footer, "").await, format!("a.parquet: its footer is {reason}"));
+    // The last field of the footer is 7, the orders of columns. A union with the algorithm is field 8.
+    let columns = with_footer(&body, |footer| [&footer[..footer.len() - 1], &[0x1c, 0x1c, 0x00, 0x00, 0x00]].concat());
+    assert_eq!(fault("a.parquet", columns, "").await, format!("a.parquet: columns are {reason}"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_day_is_a_time() {
+    let times = Time64MicrosecondArray::from(vec![86_400_000_000, 1]);
+    let table = read_one("a.parquet", parquet(&batch(vec![("t", Arc::new(times))])), "").await.unwrap();
+    assert_eq!(table.rows, ["24:00:00", "00:00:00.000001"]);
+    let mut times = vec![0; 10_000];
+    times[9_000] = 86_400_000_001;
+    let times = Time64MicrosecondArray::from(times);
+    assert_eq!(
+        fault("a.parquet", parquet(&batch(vec![("t", Arc::new(times))])), "").await,
+        "a.parquet row 9001: column \"t\": the time is outside of 00:00:00 to 24:00:00: correct it in the file"
+    );
 }

@@ -140,6 +140,8 @@ impl Lake {
             bytes: files.iter().map(|file| file.bytes).sum(),
             files,
             nulled: Default::default(),
+            missing: Default::default(),
+            ignored: Default::default(),
             merge: None,
             group: None,
         };
