@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn every_edit_that_readers_would_notice_is_named() {
-        let cases: [(&str, fn(&mut TableVersion)); 11] = [
+        type Edit = fn(&mut TableVersion);
+        let cases: [(&str, Edit); 11] = [
             ("columns: \"id\" is bigint in the files and string in the table", |table| {
                 table.columns[0].glue_type = "string".into();
             }),

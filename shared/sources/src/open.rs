@@ -60,7 +60,7 @@ async fn guarded<T>(table: &TableName, work: impl Future<Output = Result<T>>) ->
 
 /// A snapshot of a database. Several queries can read it, one after the other.
 pub enum Snapshot {
-    Postgres(postgres::Snapshot),
+    Postgres(Box<postgres::Snapshot>),
     Mysql(mysql::Snapshot),
 }
 
@@ -70,7 +70,7 @@ impl Snapshot {
         match source {
             Source::Postgres(options) => guarded(&context.table, Box::pin(postgres::Snapshot::take(options, context)))
                 .await
-                .map(Snapshot::Postgres),
+                .map(|snapshot| Snapshot::Postgres(Box::new(snapshot))),
             Source::Mysql(options) => {
                 guarded(&context.table, Box::pin(mysql::Snapshot::take(options, context))).await.map(Snapshot::Mysql)
             }

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(parts(", parallel = 4, split_by = \"id\""), (4, Some("id".into())));
         assert_eq!(of("").unwrap().spec, of(", parallel = 4, split_by = \"id\"").unwrap().spec);
         let session = ", auth = \"iam\", connect_timeout = \"3s\", statement_timeout = \"1h\", keepalive = \"30s\", \
-                       lock_timeout = \"2m\", row_security = true";
+                       lock_timeout = \"2m\"";
         let (parsed, seconds) = (of(session).unwrap(), |seconds| Some(jiff::SignedDuration::from_secs(seconds)));
         let Source::Postgres(options) = &parsed.source else { unreachable!() };
         let (connect_timeout, statement_timeout, keepalive) = (seconds(3), seconds(3600), seconds(30));
@@ -254,19 +254,24 @@ mod tests {
                 statement_timeout,
                 keepalive,
                 lock_timeout,
-                row_security: true
+                row_security: false
             }
         );
         let Source::Postgres(default) = of("").unwrap().source else { unreachable!() };
         assert_eq!((default.session.lock_timeout().as_secs(), default.session.row_security), (30, false));
         assert_eq!(of("").unwrap().spec, parsed.spec);
+        let filtered = of(", row_security = true").unwrap();
+        let Source::Postgres(options) = &filtered.source else { unreachable!() };
+        assert!(options.session.row_security && filtered.spec != parsed.spec, "it decides which rows there are");
         assert_eq!(
             without_positions(
                 of(", auth = \"kerberos\", keepalive = \"1ms\", lock_timeout = \"0s\", row_security = \"on\"")
                     .unwrap_err()
                     .message()
             ),
-            "x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
+            "x: datasets.a.source.postgres.lock_timeout: expected at least 1s\n\
+             x: datasets.a.source.postgres.row_security: expected true or false, found a string\n\
+             x: datasets.a.source.postgres.auth: expected \"password\" or \"iam\", found \"kerberos\"\n\
              x: datasets.a.source.postgres.keepalive: expected at least 1s"
         );
         assert_eq!(

@@ -266,7 +266,7 @@ fn collation(column: &Column) -> Option<u16> {
 fn fixed(id: u16) -> Option<&'static str> {
     match id {
         33 | 83 | 192..=215 | 45 | 46 | 224..=247 | 255..=323 => Some("utf8mb4"),
-        2048..=2303 | 2304..=2559 => Some("utf8mb4"),
+        2048..=2559 => Some("utf8mb4"),
         2560..=2815 => Some("ucs2"),
         2816..=3071 => Some("utf16"),
         3072..=3327 => Some("utf32"),

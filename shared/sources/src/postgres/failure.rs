@@ -121,7 +121,7 @@ fn name_at(query: &str, at: usize) -> Option<&str> {
     let mut is_quoted = false;
     let end = rest.find(|c: char| {
         is_quoted ^= c == '"';
-        !is_quoted && !(c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '"'))
+        !(is_quoted || c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '"'))
     });
     Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty())
 }

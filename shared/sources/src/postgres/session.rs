@@ -101,11 +101,11 @@ impl Session {
 
 /// Returns the first column of each row.
 fn rows(messages: &[SimpleQueryMessage]) -> Vec<&str> {
-    let first = |message| match message {
-        &SimpleQueryMessage::Row(ref row) => row.get(0),
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
-    };
-    messages.iter().filter_map(first).collect()
+    });
+    rows.filter_map(|row| row.get(0)).collect()
 }
 
 /// Connects as libpq does: `allow` first tries without TLS, `prefer` with it. If the attempt fails for a reason that

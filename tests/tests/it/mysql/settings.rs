@@ -1,11 +1,10 @@
 //! Whatever the server, the user or `init_connect` sets: the rows stay the same.
 
 use arrow_schema::SchemaRef;
-use jiff::Timestamp;
 use tests::mariadb::{Mariadb, Row};
 
 use super::{fetch, open, options, rows, run};
-use turntable::{config, sources::mysql};
+use turntable::{clock::Clock, config, sources::mysql};
 
 /// Assignments that would change, cut or refuse at least one of [`QUERIES`], or that issue reports have blamed for it.
 /// `init_connect` runs each of them at the start of every session.
@@ -93,7 +92,7 @@ async fn results(url: &str, setting: &str) -> Vec<(SchemaRef, Vec<Row>)> {
     let mut found = Vec::new();
     for query in QUERIES {
         let opened = open(url, query).await.unwrap_or_else(|error| panic!("{setting}: {query}: {error}"));
-        let age = Timestamp::now().duration_since(opened.as_of).as_secs();
+        let age = Clock::system().now().duration_since(opened.as_of).as_secs();
         assert!((-60..60).contains(&age), "{setting}: as_of is {}", opened.as_of);
         let schema = opened.rows.schema.clone();
         found.push((schema, rows(opened).await.unwrap_or_else(|error| panic!("{setting}: {query}: {error}"))));
