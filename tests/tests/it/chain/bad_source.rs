@@ -10,7 +10,7 @@ const COLUMNS: &str = r#"columns = { id = "bigint", name = "string" }"#;
 async fn failing(chain: &Chain, source: &str) -> (String, String) {
     chain.datasets(&format!("[datasets.users]\nsource = {source}\n")).await;
     let refused = chain.answer("export", &json!({ "dataset": "users" })).await.unwrap_err();
-    assert_eq!(chain.keys("schemas/").await, Vec::<String>::new(), "{refused}");
+    assert_eq!(chain.left("schemas/").await, Vec::<String>::new(), "{refused}");
     (refused.error_type, refused.error_message)
 }
 
@@ -128,6 +128,6 @@ async fn dies(chain: &Chain, url: &str) {
     assert!(text.ends_with("; nothing was published; try again"), "{text}");
     let rows = text.split(" after ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|rows| rows.parse().ok());
     assert!(rows.is_some_and(|rows: u64| rows > 100_000), "{text}");
-    assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());
+    assert_eq!(chain.left("schemas/").await, Vec::<String>::new());
     assert_eq!(chain.unfinished_uploads().await, 0);
 }

@@ -79,7 +79,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     for (dataset, text) in expected {
         let refused = chain.answer("export", &json!({ "dataset": dataset })).await.unwrap_err();
         assert_eq!((refused.error_type.as_str(), refused.error_message.as_str()), ("Config", text.as_str()));
-        assert_eq!(chain.keys(&format!("schemas/{dataset}/")).await, Vec::<String>::new(), "{dataset}");
+        assert_eq!(chain.left(&format!("schemas/{dataset}/")).await, Vec::<String>::new(), "{dataset}");
     }
 
     for (function, event) in
@@ -99,7 +99,7 @@ async fn a_table_that_cannot_be_flipped_is_refused_and_says_why() {
     let end = "/, and Athena reads sub-folders: move the table's files to a folder of their own, or give the dataset \
                another location";
     assert!(text.ends_with(end), "{text}");
-    assert_eq!(chain.keys("schemas/above/").await, Vec::<String>::new());
+    assert_eq!(chain.left("schemas/above/").await, Vec::<String>::new());
 
     under(&chain).await;
     nowhere(&chain).await;

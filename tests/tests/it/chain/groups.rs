@@ -176,6 +176,8 @@ async fn a_flip_that_died_between_two_tables_is_finished() {
         let run = generations(&chain.ask("export", &request).await);
         answered(&chain, &run[2], Outcome::Held).await;
         assert_eq!(live(&chain).await, before);
+        let release = json!({ "dataset": "items", "action": "release" });
+        chain.ask("flip", &release).await;
         died_midway(&chain, &run).await;
         assert_ne!(live(&chain).await, before);
 

@@ -10,6 +10,7 @@ mod compare;
 mod copied;
 mod days;
 mod drain;
+mod edits;
 mod emulator;
 mod engines;
 mod groups;
@@ -260,6 +261,11 @@ impl Chain {
             keys.extend(objects.into_iter().filter_map(|object| object.key));
         }
         keys
+    }
+
+    /// Returns the keys under a prefix, except for the records of failed exports.
+    pub async fn left(&self, prefix: &str) -> Vec<String> {
+        self.keys(prefix).await.into_iter().filter(|key| !key.ends_with("/_export_failed.json")).collect()
     }
 
     pub async fn unfinished_uploads(&self) -> usize {

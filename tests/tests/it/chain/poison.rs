@@ -37,7 +37,7 @@ async fn good_datasets_go_live_and_the_broken_one_ends_in_the_dead_letter_queue(
     assert_eq!(attribute("errorMessage"), why);
     assert_eq!(sqs::depth(&chain, queue).await, (0, 0));
     assert_eq!(chain.live("broken").await, None);
-    assert_eq!(chain.keys("schemas/broken/").await, Vec::<String>::new());
+    assert_eq!(chain.left("schemas/broken/").await, Vec::<String>::new());
     let failed = chain.lines("export", "export failed").await;
     assert_eq!(failed.len(), 1, "a retry would fail as well: {failed:?}");
     assert!(failed.iter().all(|line| line["kind"] == "Input"), "{failed:?}");

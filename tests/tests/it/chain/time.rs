@@ -39,7 +39,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     );
     let rows = text.split(": ").nth(2).and_then(|rest| rest.split(' ').next()).and_then(|rows| rows.parse().ok());
     assert!(rows.is_some_and(|rows: u64| rows > 100_000), "{text}");
-    assert_eq!(chain.keys("schemas/").await, Vec::<String>::new());
+    assert_eq!(chain.left("schemas/").await, Vec::<String>::new());
     assert_eq!(chain.unfinished_uploads().await, 0);
 
     // The timeout covers all exports of a group, and members that were written before it aren't published either.
@@ -50,7 +50,7 @@ async fn export_stops_by_itself_before_its_time_is_up() {
     let text = &refused.error_message;
     assert!(text.starts_with("users (group core, 1 of 2 members done): export stopped after "), "{text}");
     assert!(text.contains("nothing was published. To make it faster, split the group, read over several"), "{text}");
-    let keys = chain.keys("schemas/").await;
+    let keys = chain.left("schemas/").await;
     assert!(keys.iter().all(|key| key.starts_with("schemas/first/blue-")), "{keys:?}");
     assert_eq!(chain.unfinished_uploads().await, 0);
 }

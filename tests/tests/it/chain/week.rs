@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Chain {
-    async fn rows(&self) -> u64 {
+    pub(super) async fn rows(&self) -> u64 {
         self.number("SELECT count(*) FROM dmp.users").await
     }
 }
@@ -109,7 +109,9 @@ async fn a_week_of_faults_is_fixed_by_the_pages_commands() {
     let folder = live().await.unwrap();
     let key = chain.keys(&folder.prefix).await.remove(0);
     chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
-    let told = page.follow("An object of a generation was deleted", 0..2, &[]).await;
+    let status = chain.ask("flip", &json!({ "action": "status" })).await;
+    assert!(status["attention"].to_string().contains("readers miss rows, without an error"), "{status}");
+    let told = page.follow("Files of a live table were lost or added", 0..2, &[]).await;
     assert!(told.contains("swapped"), "{told}");
     chain.until("130 rows", async || (chain.rows().await == 130).then_some(())).await;
     sweep().await;

@@ -1,0 +1,42 @@
+//! A table that was edited or lost its files by hand: the next event or sweep restores it, and readers get all rows again.
+
+use serde_json::json;
+
+use super::{Chain, USERS, generation, users};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edited_columns_come_back_by_glues_event_and_lost_files_by_the_next_sweep() {
+    let chain = Chain::start(&format!("{USERS}on_drift = \"repair\"\n")).await;
+    let export = json!({ "dataset": "users" });
+    chain.put("source/users/users.csv", users(500, 1)).await.unwrap();
+    let first = generation(&chain.ask("export", &export).await);
+    chain.next("users", None).await;
+    chain.put("source/users/users.csv", users(510, 2)).await.unwrap();
+    let second = generation(&chain.ask("export", &export).await);
+    let paths = chain.paths("users");
+    chain.next("users", Some(&paths.generation(&first))).await;
+
+    let table = chain.table("users").await.unwrap();
+    let mut input = turntable::aws::glue::unchanged(&table);
+    let columns = input.storage_descriptor.as_mut().unwrap().columns.as_mut().unwrap();
+    columns[0].r#type = Some("string".into());
+    columns.pop();
+    chain.glue.update_table().database_name("dmp").table_input(input).send().await.unwrap();
+    let before = table.storage_descriptor.as_ref().unwrap().columns();
+    // The emulator sends no event about a table, so the test does.
+    let event = serde_json::from_str(include_str!("../../../../events/flip-glue.json")).unwrap();
+    let repaired = chain.ask("flip", &event).await;
+    assert_eq!(repaired["outcome"], "swapped", "{repaired}");
+    let now = chain.table("users").await.unwrap();
+    assert_eq!(now.storage_descriptor.unwrap().columns(), before);
+
+    for key in chain.keys(&paths.generation(&second).prefix).await {
+        chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
+    }
+    assert_eq!(chain.rows().await, 0, "Athena gives no error");
+    let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
+    assert!(attention().await.contains("readers miss rows, without an error"));
+    let swept = chain.ask("sweep", &json!({})).await;
+    assert!(swept["notes"].to_string().contains("; repaired"), "{swept}");
+    assert_eq!((chain.rows().await, attention().await), (500, "[]".to_owned()));
+}
