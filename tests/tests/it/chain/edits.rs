@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{Chain, USERS, generation, users};
+use super::{
+    Chain, USERS, generation,
+    optout::{OPTOUTS, unprotected},
+    users,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edited_columns_come_back_by_glues_event_and_lost_files_by_the_next_sweep() {
@@ -30,6 +34,9 @@ async fn edited_columns_come_back_by_glues_event_and_lost_files_by_the_next_swee
     let now = chain.table("users").await.unwrap();
     assert_eq!(now.storage_descriptor.unwrap().columns(), before);
 
+    // As a release without this record left the folder.
+    let record = paths.table().key;
+    chain.s3.delete_object().bucket(&chain.bucket).key(&record).send().await.unwrap();
     for key in chain.keys(&paths.generation(&second).prefix).await {
         chain.s3.delete_object().bucket(&chain.bucket).key(&key).send().await.unwrap();
     }
@@ -39,4 +46,19 @@ async fn edited_columns_come_back_by_glues_event_and_lost_files_by_the_next_swee
     let swept = chain.ask("sweep", &json!({})).await;
     assert!(swept["notes"].to_string().contains("; repaired"), "{swept}");
     assert_eq!((chain.rows().await, attention().await), (500, "[]".to_owned()));
+    assert!(chain.keys(&record).await.contains(&record), "sweep writes which table is published here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_merge_of_opt_outs_says_why() {
+    let entry = unprotected(OPTOUTS);
+    let chain = Chain::start(&format!("{entry}checks = {{ min_rows = 3 }}\n")).await;
+    chain.drop("a.csv", "7,opted_out,2026-01-01T00:00:00Z\n").await;
+    let attention = || async { chain.ask("flip", &json!({ "action": "status" })).await["attention"].to_string() };
+    let told = async || Some(attention().await).filter(|told| told.contains("min_rows: expected at least 3, found 1"));
+    chain.until("the verdict", told).await;
+    assert_eq!(chain.live("optouts").await, None);
+    chain.drop("b.csv", "8,opted_out,2026-01-01T00:00:00Z\n9,opted_out,2026-01-01T00:00:00Z\n").await;
+    chain.until("the table", async || chain.live("optouts").await).await;
+    assert!(!attention().await.contains("min_rows"));
 }
