@@ -1,45 +1,92 @@
 //! Lists the tables of the configured databases, to find out which of them read published files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use turntable_core::{
     config::{Config, Dataset},
-    error::Result,
-    layout::{Location, TablePaths},
+    error::{Error, Result},
+    layout::{Location, TableName, TablePaths},
+    record::{self, PublishedTable},
     table::TableVersion,
 };
 
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
+
+/// The tables of some databases, and the databases whose tables could not be listed.
+#[derive(Debug, Default)]
+pub struct Tables {
+    pub listed: Vec<Reader>,
+    pub failed: BTreeMap<String, Error>,
+}
+
+/// A table, and every location that Athena reads for it. Audits' temporary tables are left out.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub name: TableName,
+    pub locations: Vec<Location>,
+}
 
 /// The maximum number of databases that are listed at the same time.
 const MAX_CONCURRENT_DATABASES: usize = 4;
 
-/// Returns the tables of every database that datasets.toml names. This takes one request per 100 tables.
-pub async fn tables(env: &Environment, config: &Config) -> Result<Vec<TableVersion>> {
-    let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
-    let listed = databases.into_iter().map(|database| env.catalog.tables(database, "")).collect::<Vec<_>>();
-    let listed: Vec<Vec<TableVersion>> = stream::iter(listed).buffered(MAX_CONCURRENT_DATABASES).try_collect().await?;
-    Ok(listed.into_iter().flatten().collect())
+/// Lists the tables of every database that datasets.toml names. This takes one request per 100 tables.
+pub async fn tables(env: &Environment, config: &Config) -> Tables {
+    let databases = config.datasets().map(|dataset| dataset.table.database.clone()).collect::<BTreeSet<_>>();
+    let listed = databases.into_iter().map(|database| async move {
+        let readers = in_database(env, &database).await;
+        (database, readers)
+    });
+    let listed: Vec<_> = stream::iter(listed.collect::<Vec<_>>()).buffered(MAX_CONCURRENT_DATABASES).collect().await;
+    let mut tables = Tables::default();
+    for (database, readers) in listed {
+        match readers {
+            Ok(readers) => tables.listed.extend(readers),
+            Err(error) => drop(tables.failed.insert(database, error)),
+        }
+    }
+    tables
+}
+
+/// Lists the tables of one database.
+pub async fn in_database(env: &Environment, database: &str) -> Result<Vec<Reader>> {
+    let tables = env.catalog.tables(database, "").await?;
+    Ok(tables.iter().filter(|table| !table.is_audit()).map(Reader::of).collect())
+}
+
+impl Reader {
+    fn of(table: &TableVersion) -> Reader {
+        let location = table.location.as_deref().and_then(|location| location.parse().ok());
+        let locations = location.into_iter().chain(table.template_folder()).collect();
+        Reader { name: table.name.clone(), locations }
+    }
 }
 
 /// Returns a message for each table that reads a published generation, although no dataset publishes it any more: the
-/// dataset was removed from datasets.toml, or its `table` or `location` was changed.
-pub fn retired(config: &Config, tables: &[TableVersion]) -> Vec<String> {
+/// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another stack
+/// publishes.
+pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<String>> {
     let datasets: Vec<&Dataset> = config.datasets().collect();
-    let message = |table: &TableVersion| {
-        let location: Location = table.location.as_deref()?.parse().ok()?;
-        let (paths, generation) = TablePaths::of_generation(&location)?;
-        let is_configured = datasets.iter().any(|dataset| dataset.table == table.name || dataset.paths == paths);
-        (!is_configured && !table.is_audit()).then(|| {
-            format!(
-                "{}: the table reads {generation}, which Turntable published, but no dataset in datasets.toml publishes it \
-                 any more: its rows stay as they are for ever. Configure the dataset again; or drop the table, then \
-                 delete {}",
-                table.name,
-                paths.location()
-            )
-        })
-    };
-    tables.iter().filter_map(message).collect()
+    let mut messages = Vec::new();
+    for table in tables {
+        let Some((paths, generation)) = table.locations.iter().find_map(TablePaths::of_generation) else { continue };
+        let is_configured = |dataset: &&Dataset| dataset.table == table.name || dataset.paths == paths;
+        if datasets.iter().any(is_configured) || is_of_other_stack(env, &paths).await? {
+            continue;
+        }
+        messages.push(format!(
+            "{}: the table reads {generation}, which Turntable published, but no dataset in datasets.toml publishes it any \
+             more: its rows stay as they are for ever. Configure the dataset again, or drop the table",
+            table.name
+        ));
+    }
+    Ok(messages)
+}
+
+async fn is_of_other_stack(env: &Environment, paths: &TablePaths) -> Result<bool> {
+    let key = paths.table();
+    let found = env.objects.get(&key).await?;
+    let found: Option<PublishedTable> = found.map(|json| record::from_json(&key, &json)).transpose()?;
+    let (own, other) = (environment::optional("STACK"), found.and_then(|found| found.stack));
+    Ok(own.zip(other).is_some_and(|(own, other)| own != other))
 }

@@ -26,7 +26,7 @@ pub use turntable_parquet as parquet;
 pub use turntable_sources as sources;
 
 pub mod answer;
-mod catalog;
+pub mod catalog;
 pub mod clock;
 pub mod deadline;
 pub mod engine;

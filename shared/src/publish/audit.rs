@@ -134,14 +134,14 @@ fn verdict(
     policy: Policy,
     found: &Found,
 ) -> Verdict {
-    let columns = loaded.columns();
+    let (columns, keys) = (loaded.columns(), loaded.partition_keys());
     audit::verdict(&Evidence {
         now: env.clock.now(),
         manifest: candidate,
         objects: &found.objects,
         footers: &found.footers,
         table: columns.as_deref(),
-        partition_keys: loaded.table.as_ref().map(|table| table.partition_keys.as_slice()),
+        partition_keys: keys.as_deref(),
         policy,
         live_rows: loaded.live_manifest.as_ref().map(|live| live.rows),
         checks,

@@ -39,7 +39,7 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     Err(Error::config(format!(
         "datasets.{} publishes {}, but {} is the table that was published in {} and still reads from there: it would keep \
          its last rows for ever. Set database and table back; or give this dataset another location, move the readers to \
-         the new table, and drop {} then",
+         the new table, and drop {} then, while GlueDatabases still lists its database",
         dataset.name,
         dataset.table,
         name,

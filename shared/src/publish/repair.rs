@@ -8,7 +8,7 @@
 //!
 //! Files that somebody added are only reported, because only sweep may delete.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use tracing::{error, warn};
 use turntable_core::{
@@ -16,7 +16,7 @@ use turntable_core::{
     decision::Live,
     error::Result,
     layout::Generation,
-    record::FlipOrigin,
+    record::{Flip, FlipOrigin},
 };
 use ulid::Ulid;
 
@@ -30,7 +30,7 @@ use super::{
     published,
     report::{Cause, FlipReport, Outcome},
     table_state::{TableHead, TableState, ensure_not_deleting, flips},
-    verify::{damaged, edited, edits, files, restore, shortened},
+    verify::{self, damaged, edited, edits, files, restore, shortened},
     views,
 };
 use crate::{
@@ -150,8 +150,10 @@ async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, 
     if !restore(env, dataset, table, live).await? {
         return Ok(Repaired::LostRace);
     }
-    reasons.extend(views::after(env, dataset).await);
     let now = env.catalog.table(&dataset.table).await?;
+    if !now.as_ref().is_some_and(|now| verify::is_at(now, live)) {
+        return Ok(Repaired::LostRace);
+    }
     let left = edits(now.as_ref(), Some(live));
     if left.is_empty() {
         return settled(Outcome::Committed, reasons);
@@ -203,13 +205,20 @@ pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option
     }
 }
 
-/// Returns the newest generation, other than `damaged`, that was live and whose files are all there and unchanged.
+/// Returns the newest generation, other than `damaged`, that was live and whose files are all there and unchanged. Leaves
+/// out each generation that a rollback, a canary or its group has taken back, because its rows are known to be bad.
 async fn newest_complete(env: &Environment, dataset: &Dataset, damaged: Generation) -> Result<Option<Generation>> {
     let recorded = flips(env, dataset, Some(Ulid::nil())).await?;
+    let took_back = |flip: &Flip| matches!(flip.by, FlipOrigin::Rollback | FlipOrigin::Canary | FlipOrigin::Group);
+    let bad = recorded.iter().filter(|(_, flip)| took_back(flip)).filter_map(|(_, flip)| flip.from.as_ref());
+    let bad: BTreeSet<Generation> = bad.filter_map(|from| dataset.paths.parse_generation(from)).collect();
     let mut once_live: Vec<Generation> = recorded.into_iter().map(|(_, flip)| flip.to).collect();
     once_live.sort_unstable_by_key(|generation| Reverse(generation.ulid));
     once_live.dedup();
     for generation in once_live.into_iter().filter(|generation| *generation != damaged) {
+        if bad.contains(&generation) {
+            continue;
+        }
         if env.objects.head(&dataset.paths.sweeping(&generation)).await?.is_some() {
             continue;
         }

@@ -8,6 +8,7 @@ use ulid::Ulid;
 use super::{identity, manifests::manifest};
 use crate::environment::Environment;
 use turntable_core::{
+    audit::is_same_key,
     config::Dataset,
     decision::{FlipState, Live},
     error::{Error, Result},
@@ -60,6 +61,21 @@ impl TableState {
             Some(live) => verify::published_columns(&table.columns, live),
             None => table.columns.clone(),
         })
+    }
+
+    /// Returns the table's partition keys, or, if somebody has changed their types since the last flip, those that it should
+    /// have. `None` if there is no table.
+    pub fn partition_keys(&self) -> Option<Vec<Column>> {
+        let keys = &self.table.as_ref()?.partition_keys;
+        let published = |key: &Column| {
+            let mut partitions = self.live_manifest.iter().flat_map(|live| &live.partitions);
+            partitions.find(|partition| partition.column.name == key.name).map(|partition| partition.column.clone())
+        };
+        Some(
+            keys.iter()
+                .map(|key| published(key).filter(|column| !is_same_key(column, key)).unwrap_or(key.clone()))
+                .collect(),
+        )
     }
 
     fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
@@ -214,7 +230,10 @@ async fn live_of(env: &Environment, dataset: &Dataset, table: Option<&TableVersi
         }
     };
     identity::check(env, dataset, &live).await?;
-    if let (Live::Unmanaged(_), Some(kind)) = (&live, table.and_then(|table| table.unadoptable)) {
+    if let (Live::Unmanaged(location), Some(kind)) = (&live, table.and_then(|table| table.unadoptable))
+        && TablePaths::of_generation(location).is_none()
+        && flips(env, dataset, None).await?.is_empty()
+    {
         return Err(Error::config(format!(
             "{} is {kind}, and Turntable doesn't take such a table over, because readers or its owner rely on files that \
              Turntable doesn't write: make it a plain external Parquet table, or give the dataset another table",
@@ -282,6 +301,8 @@ pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<O
     let mut found = read(&dataset.paths).await?;
     if let (None, Live::Unmanaged(location)) = (&found, live)
         && let Some((elsewhere, _)) = TablePaths::of_generation(location)
+        // The functions' roles can't read other buckets.
+        && elsewhere.location().bucket == dataset.paths.location().bucket
     {
         found = read(&elsewhere).await?;
     }

@@ -1,16 +1,17 @@
 //! Verifies a live table: compares the table and its files with the manifest of its generation.
 
+use tracing::warn;
 use turntable_core::{
     config::Dataset,
     error::Result,
     layout::Generation,
     manifest::Manifest,
     port::Update,
-    table::{TableChange, TableVersion},
+    table::{NextTable, TableChange, TableVersion},
     verify::{FileDifferences, published_columns, table_differences},
 };
 
-use super::evidence;
+use super::{evidence, views};
 use crate::environment::Environment;
 
 /// Returns how a table differs from the manifest of its live generation, apart from its location and its files.
@@ -33,13 +34,24 @@ pub(super) async fn restore(
         columns: Some(columns),
         partitions: live.partitions.clone(),
     };
+    views::before(env, dataset, &NextTable::Update { table: Box::new(table.clone()), change: change.clone() }).await?;
     let sent = env.catalog.update(table, &change).await;
-    if matches!(sent, Ok(Update::Done)) {
-        return Ok(true);
+    if !matches!(sent, Ok(Update::Done)) {
+        // A lost reply, or the echo of an own first attempt: only the table tells.
+        let now = env.catalog.table(&dataset.table).await?;
+        if !now.is_some_and(|now| is_at(&now, live) && table_differences(&now, live).is_empty()) {
+            return sent.map(|_| false);
+        }
     }
-    // A lost reply, or the echo of an own first attempt: only the table tells.
-    let now = env.catalog.table(&dataset.table).await?;
-    if now.is_some_and(|now| table_differences(&now, live).is_empty()) { Ok(true) } else { sent.map(|_| false) }
+    if let Some(message) = views::after(env, dataset).await {
+        warn!(dataset = dataset.name, message, "view not restored");
+    }
+    Ok(true)
+}
+
+/// Returns whether the table is at the location of this generation.
+pub(super) fn is_at(table: &TableVersion, live: &Manifest) -> bool {
+    table.location.as_deref().and_then(|location| location.parse().ok()).as_ref() == Some(&live.location)
 }
 
 /// Returns the message about a table that somebody has edited.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::inbox::{self, InboxStatus};
 use crate::publish::{self, FlipReport, Outcome, detect_drift, drift_suspected};
 use crate::{
+    catalog,
     environment::Environment,
     sweep::{self, Complete},
 };
@@ -110,7 +111,7 @@ const MAX_GENERATIONS: usize = 20;
 /// Returns a report of what is live, and the dataset's detailed status.
 pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport, Status)> {
     let now = env.clock.now();
-    let tables = env.catalog.tables(&dataset.table.database, "").await?;
+    let tables = catalog::in_database(env, &dataset.table.database).await?;
     let seen = sweep::load(env, dataset, &tables).await?;
     let live = seen.state.live.clone();
     let hold = publish::held(env, dataset, &live).await?;

@@ -12,7 +12,7 @@ use crate::{
 };
 use turntable_core::{
     config::{Config, Dataset},
-    decision::Live,
+    decision::{self, Decision, FlipState, Live, Trigger},
     error::Result,
     group::Record,
     layout::{Generation, TablePaths, time_of},
@@ -74,6 +74,9 @@ pub struct DatasetSummary {
     /// flip is still to come. `rejected` tells which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
+    /// Whether no event makes `waits` live, for example because it is older than a rollback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// Why `waits` was rejected, and when. `None` if it wasn't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Verdict>,
@@ -123,9 +126,14 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         Ok(found) => attention.extend(found),
         Err(error) => attention.push(format!("the inboxes can't be listed: {}", error.report())),
     }
-    match catalog::tables(env, config).await {
-        Ok(tables) => attention.extend(catalog::retired(config, &tables)),
-        Err(error) => attention.push(format!("the databases' tables can't be listed: {}", error.report())),
+    let tables = catalog::tables(env, config).await;
+    let unlisted = tables.failed.iter();
+    attention.extend(
+        unlisted.map(|(database, error)| format!("{database}: its tables can't be listed: {}", error.report())),
+    );
+    match catalog::retired(env, config, &tables.listed).await {
+        Ok(found) => attention.extend(found),
+        Err(error) => attention.push(format!("tables that no dataset publishes can't be told: {}", error.report())),
     }
     Overview { outcome: Outcome::Status, at: now, attention, datasets }
 }
@@ -149,7 +157,8 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
     let edits = publish::verify::edits(table, manifest);
-    let (rejected, failed_export, other_stack, files) = futures::try_join!(
+    let (stale, rejected, failed_export, other_stack, files) = futures::try_join!(
+        is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
         publish::identity::other_stack(env, dataset),
@@ -170,6 +179,7 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         flipped_at: last.map(|flip| flip.at),
         by: last.map(|flip| flip.by),
         waits,
+        stale,
         rejected,
         failed_export,
         crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
@@ -181,6 +191,17 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         damaged,
         ..DatasetSummary::of(dataset)
     })
+}
+
+/// Returns whether an event would not make the candidate live. The members of a group are judged together, and not here.
+async fn is_stale(env: &Environment, dataset: &Dataset, state: &FlipState, waits: Option<Generation>) -> Result<bool> {
+    let Some(waits) = waits else { return Ok(false) };
+    if dataset.group.is_some() {
+        return Ok(true);
+    }
+    let Some(candidate) = publish::manifest(env, dataset, &waits).await? else { return Ok(true) };
+    let decision = decision::flip(&dataset.paths, &candidate, state, Trigger::Event);
+    Ok(!matches!(decision, Ok(Decision::Flip | Decision::Held(_))))
 }
 
 async fn verdict(env: &Environment, dataset: &Dataset, of: Option<Generation>) -> Result<Option<Verdict>> {
@@ -221,6 +242,7 @@ impl DatasetSummary {
             flipped_at: None,
             by: None,
             waits: None,
+            stale: false,
             rejected: None,
             failed_export: None,
             crawler: None,
@@ -275,7 +297,11 @@ impl DatasetSummary {
                 reasons.join("; ")
             ));
         }
-        if self.hold.is_some() || self.is_inbox || now.duration_since(time_of(waits.ulid)) < MAX_FLIP_DELAY {
+        if self.hold.is_some()
+            || self.is_inbox
+            || self.stale
+            || now.duration_since(time_of(waits.ulid)) < MAX_FLIP_DELAY
+        {
             return None;
         }
         Some(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use crate::{environment::Environment, publish};
+use crate::{catalog::Reader, environment::Environment, publish};
 use turntable_core::{
     config::{Dataset, Retain},
     decision::Live,
@@ -50,7 +50,7 @@ const MAX_CONCURRENT_READS: usize = 16;
 /// be read, so that nothing in the table's folder is deleted.
 ///
 /// `tables` are the tables of all configured databases: a generation that one of them reads is never deleted.
-pub async fn load(env: &Environment, dataset: &Dataset, tables: &[TableVersion]) -> Result<TableContents> {
+pub async fn load(env: &Environment, dataset: &Dataset, tables: &[Reader]) -> Result<TableContents> {
     let paths = &dataset.paths;
     let table = env.catalog.table(&dataset.table).await?;
     let location = match &table {
@@ -110,12 +110,9 @@ pub async fn load(env: &Environment, dataset: &Dataset, tables: &[TableVersion])
 }
 
 /// Returns the locations in the dataset's folder that tables other than its own read.
-fn read_by_others(dataset: &Dataset, tables: &[TableVersion]) -> Vec<Location> {
-    let others = tables.iter().filter(|table| table.name != dataset.table && !table.is_audit());
-    let locations = others.flat_map(|table| {
-        let location = table.location.as_deref().and_then(|location| location.parse::<Location>().ok());
-        location.into_iter().chain(table.template_folder())
-    });
+fn read_by_others(dataset: &Dataset, tables: &[Reader]) -> Vec<Location> {
+    let others = tables.iter().filter(|table| table.name != dataset.table);
+    let locations = others.flat_map(|table| table.locations.iter().cloned());
     locations.filter(|location| location.overlaps(dataset.paths.location())).collect()
 }
 

@@ -6,9 +6,8 @@ use tracing::{info, warn};
 use turntable_core::{
     config::{Dataset, Source},
     decision::Live,
-    error::Result,
+    error::{Error, Result},
     sweep::{Plan, plan},
-    table::TableVersion,
 };
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
     report::Report,
 };
 use crate::{
+    catalog::Tables,
     environment::Environment,
     publish::{self, Attempts, FlipReport, Outcome, published},
 };
@@ -32,7 +32,7 @@ pub(super) struct Round<'a> {
     pub budget: Budget,
     pub readers: Readers,
     /// The tables of all configured databases.
-    pub tables: Vec<TableVersion>,
+    pub tables: Tables,
 }
 
 /// Compares the live table and its files with what was published. Repairs what it may, unless this is a dry run. Returns
@@ -83,14 +83,14 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
     let mut attempts = Attempts::on(&dataset.table).at_most(MAX_ATTEMPTS);
     loop {
         attempts.begin()?;
-        let mut loaded = load(env, dataset, tables).await?;
+        let mut loaded = load(env, dataset, &tables.listed).await?;
         if attempts.lost() == 0 && !dry_run {
             queue_pending_runs(sweep, dataset, &loaded).await?;
         }
         if attempts.lost() == 0 {
             let found = verify(env, dataset, &loaded, dry_run).await?;
             if !found.is_empty() {
-                (drift, loaded) = (Some(found.join("; ")), load(env, dataset, tables).await?);
+                (drift, loaded) = (Some(found.join("; ")), load(env, dataset, &tables.listed).await?);
             }
         }
         let oldest_query = readers.oldest_query(dataset, &loaded.state).await?;
@@ -98,6 +98,10 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             Ok(plan) => plan,
             Err(reason) => return Ok((drift, Report::skipped(dataset, now, &loaded, reason))),
         };
+        if let Some(error) = tables.failed.get(&dataset.table.database) {
+            let text = format!("it is unknown which tables of {} read its files", dataset.table.database);
+            return Err(Error::new(error.kind(), text).caused_by(Error::new(error.kind(), error.report())));
+        }
         let uploads = abandoned_uploads(&loaded.uploads, &dataset.retain, now);
         if dry_run {
             let report = Report::planned(dataset, now, &loaded, &plan, &uploads);

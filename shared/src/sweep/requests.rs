@@ -9,7 +9,6 @@ use tracing::error;
 use turntable_core::{
     config::Dataset,
     error::{Error, Kind, Result},
-    table::TableVersion,
 };
 use turntable_events as request;
 
@@ -22,7 +21,10 @@ use super::{
     response_limit,
     tables::leftover_audit_tables,
 };
-use crate::{catalog, environment::Environment};
+use crate::{
+    catalog::{self, Tables},
+    environment::Environment,
+};
 
 /// Sweeps the requested dataset or all of them, independently of each other. Fails at the end if any could not be
 /// swept, except in a dry run.
@@ -32,7 +34,7 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
         Some(name) => vec![config.dataset(name)?],
         None => config.datasets().collect(),
     };
-    let tables = catalog::tables(&sweep.env, &config).await?;
+    let tables = catalog::tables(&sweep.env, &config).await;
     let (swept, failures) = all(sweep, &datasets, tables, request.dry_run).await;
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((name, failure)) if !request.dry_run => Err(failed(&swept, &name, failure)),
@@ -42,12 +44,7 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
 
 /// Sweeps the datasets. Returns the answer, and an error for each dataset or database that could not be swept, with its
 /// name. `tables` are the tables of all configured databases.
-pub async fn all(
-    sweep: &Sweep,
-    datasets: &[&Dataset],
-    tables: Vec<TableVersion>,
-    dry_run: bool,
-) -> (Swept, Vec<(String, Error)>) {
+pub async fn all(sweep: &Sweep, datasets: &[&Dataset], tables: Tables, dry_run: bool) -> (Swept, Vec<(String, Error)>) {
     // All decisions use one time, taken before anything is read, so that no object's age is overestimated.
     let now = sweep.env.clock.now();
     let until = now.checked_add(sweep.limits.time).unwrap_or(Timestamp::MAX);

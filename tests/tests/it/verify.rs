@@ -3,7 +3,10 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tests::rig::Rig;
+use tests::{
+    catalog::{Fault, Op},
+    rig::Rig,
+};
 use turntable::{aws::glue, layout::Generation, publish::Outcome};
 
 const REPAIR: &str = "on_drift = \"repair\"\n";
@@ -109,6 +112,77 @@ async fn narrowed_projection_and_a_foreign_serde_path_are_reported_and_repaired(
     assert!(seen.reasons[0].contains("projection.n.range is \"1,2\", and the flip set \"1,9\""), "{:?}", seen.reasons);
     assert!(seen.reasons[0].contains("the SerDe parameter path"), "{:?}", seen.reasons);
     assert_eq!(glue::unchanged(&rig.catalog.get(&rig.table).unwrap()), glue::unchanged(&before));
+}
+
+#[tokio::test]
+async fn edited_type_of_a_partition_key_is_restored_once() {
+    for repair in [true, false] {
+        let rig = Rig::with("");
+        let more = if repair { REPAIR } else { "" };
+        rig.configure("id = \"bigint\", n = \"int\"", &format!("partition_by = [\"n\"]\n{more}"));
+        let generation = rig.export_csv("id,n\n1,1\n2,2\n").await;
+        rig.deliver(&generation).await.unwrap();
+        rig.edit_table(|table| table.partition_keys.as_mut().unwrap()[0].r#type = Some("string".into()));
+        if repair {
+            assert_eq!(rig.deliver_change().await.unwrap().outcome, Outcome::Committed);
+        } else {
+            let next = rig.export().await;
+            assert_eq!(rig.deliver(&next).await.unwrap().outcome, Outcome::Committed, "an edit rejects no flip");
+        }
+        assert_eq!(rig.catalog.get(&rig.table).unwrap().partition_keys()[0].r#type(), Some("int"));
+        let version = rig.catalog.get(&rig.table).unwrap().version_id;
+        assert_eq!(rig.deliver_change().await.unwrap().outcome, Outcome::Status);
+        assert_eq!(rig.catalog.get(&rig.table).unwrap().version_id, version, "the repair's own event changes nothing");
+    }
+}
+
+#[tokio::test]
+async fn table_that_turns_into_a_managed_one_elsewhere_is_drift_and_is_repaired() {
+    let (rig, generation) = live(REPAIR).await;
+    rig.edit_table(|table| {
+        table.table_type = Some("MANAGED_TABLE".into());
+        table.storage_descriptor.as_mut().unwrap().location = Some("s3://lake/spark/users/".into());
+    });
+    let repaired = rig.deliver_change().await.unwrap();
+    assert_eq!((repaired.outcome, rig.live()), (Outcome::Committed, Some(generation)), "{:?}", repaired.reasons);
+}
+
+#[tokio::test]
+async fn lost_files_do_not_bring_back_what_an_operator_rolled_back() {
+    let (rig, first) = live(REPAIR).await;
+    let bad = rig.export().await;
+    rig.deliver(&bad).await.unwrap();
+    rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
+    rig.files(&first).iter().for_each(|key| rig.objects.delete(key));
+    let swept = rig.sweep().await.unwrap();
+    assert!(swept.notes[0].contains("no complete generation that was live before is left"), "{:?}", swept.notes);
+    assert_eq!(rig.live(), Some(first), "{bad} is known to be bad");
+}
+
+#[tokio::test]
+async fn candidate_from_before_a_rollback_needs_no_attention() {
+    let (rig, _) = live("").await;
+    let bad = rig.export().await;
+    let late = rig.export().await;
+    rig.deliver(&bad).await.unwrap();
+    rig.ask(json!({ "dataset": "users", "action": "rollback" })).await.unwrap();
+    assert_eq!(rig.deliver(&late).await.unwrap().outcome, Outcome::Stale);
+    rig.advance(SignedDuration::from_mins(31));
+    assert_eq!(rig.attention().await, [""; 0], "{late} has the bad rows too");
+}
+
+#[tokio::test]
+async fn database_that_can_not_be_listed_deletes_nothing_and_is_told() {
+    let (rig, first) = live("retain = { generations = 0, drain = \"0s\" }\n").await;
+    let second = rig.export().await;
+    rig.deliver(&second).await.unwrap();
+    rig.advance(SignedDuration::from_hours(24));
+    rig.catalog.on(Op::Tables, rig.catalog.calls(Op::Tables) + 1, Fault::Fail);
+    let refused = rig.sweep().await.unwrap_err();
+    assert!(refused.report().contains("it is unknown which tables of dmp read its files"), "{}", refused.report());
+    assert_eq!(rig.files(&first).len(), 1);
+    rig.sweep().await.unwrap();
+    assert_eq!(rig.files(&first).len(), 0);
 }
 
 #[tokio::test]

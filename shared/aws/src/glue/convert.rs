@@ -7,6 +7,7 @@ use aws_sdk_glue::types::{
     ViewRepresentation, ViewRepresentationInput,
 };
 use turntable_core::{
+    audit::is_same_key,
     error::{Error, Result},
     layout::TableName,
     schema::Column,
@@ -149,6 +150,15 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
         let parameters = input.parameters.get_or_insert_with(HashMap::new);
         parameters.retain(|key, _| !is_projection_of(key, &change.partitions));
         parameters.extend(projection_parameters(location, &change.partitions));
+        for key in input.partition_keys.iter_mut().flatten() {
+            let published = change.partitions.iter().map(|partition| &partition.column);
+            let now = partition_key(key);
+            if let Some(column) =
+                published.into_iter().find(|column| column.name == now.name && !is_same_key(column, &now))
+            {
+                key.r#type = Some(column.glue_type.clone());
+            }
+        }
     }
     Ok(input)
 }

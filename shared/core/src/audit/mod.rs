@@ -18,6 +18,6 @@ mod verdict;
 pub use evidence::{Evidence, Footer, Object};
 pub use sql_checks::{Question, has_sql_checks, questions};
 pub use statistics::{Extremes, Statistics, of_folders};
-pub use structure::{exact_objects, partition_keys};
+pub use structure::{exact_objects, is_same_key, partition_keys};
 pub use value::Value;
 pub use verdict::{Verdict, verdict};

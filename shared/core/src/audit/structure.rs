@@ -64,14 +64,16 @@ pub fn folders(manifest: &Manifest) -> Vec<String> {
     lost.map(|file| format!("partitions: {} is outside the folders that the table would project", file.key)).collect()
 }
 
+/// Returns whether two partition keys are the same. `string` and `varchar` count as the same type.
+pub fn is_same_key(one: &Column, other: &Column) -> bool {
+    let text = |column: &Column| column.glue_type.starts_with("varchar") || column.glue_type == "string";
+    one.name == other.name && (one.glue_type == other.glue_type || text(one) && text(other))
+}
+
 /// Checks that the table and the candidate have the same partition keys. `string` and `varchar` count as the same type.
 pub fn partition_keys(manifest: &Manifest, keys: &[Column]) -> Option<String> {
     let expected: Vec<&Column> = manifest.partitions.iter().map(|partition| &partition.column).collect();
-    let alike = |column: &Column, key: &Column| {
-        let text = |column: &Column| column.glue_type.starts_with("varchar") || column.glue_type == "string";
-        column.name == key.name && (column.glue_type == key.glue_type || text(column) && text(key))
-    };
-    if expected.len() == keys.len() && expected.iter().zip(keys).all(|(column, key)| alike(column, key)) {
+    if expected.len() == keys.len() && expected.iter().zip(keys).all(|(column, key)| is_same_key(column, key)) {
         return None;
     }
     let named = |column: &Column| format!("{} {}", column.name, column.glue_type);

@@ -76,7 +76,13 @@ pub async fn flip(
         let ended =
             |outcome, reasons| Ok(GroupFlipReport { live: prepare::live(&prepared), ..unchanged(outcome, reasons) });
         match group::flip(&found.record, run, named.as_of, &decisions, who) {
-            Next::AlreadyLive => return ended(Outcome::AlreadyLive, Vec::new()),
+            Next::AlreadyLive => {
+                let notes = match who {
+                    Trigger::Operator => prepare::restore_edits(env, &prepared).await?,
+                    Trigger::Event => Vec::new(),
+                };
+                return ended(Outcome::AlreadyLive, notes);
+            }
             Next::Held(hold) => return ended(Outcome::Held, vec![hold.reason]),
             Next::Stale(why) => return ended(Outcome::Stale, vec![why]),
             Next::WentBack(why) => return ended(Outcome::Rejected, vec![why]),

@@ -11,6 +11,7 @@ use crate::{
         audit::audited,
         sql_checks::{Scanned, SqlCheckResults},
         table_state::TableState,
+        verify,
     },
 };
 use turntable_core::{
@@ -77,6 +78,20 @@ async fn prepare_one<'a>(
 /// Returns what was live for each member when its state was loaded, by dataset.
 pub fn live(prepared: &[Prepared<'_>]) -> BTreeMap<String, Live> {
     prepared.iter().map(|one| (one.dataset.name.clone(), one.loaded.state.live.clone())).collect()
+}
+
+/// Gives each member's table, if somebody has edited it, the columns, projection and format of its live generation. Returns
+/// one message for each edit that was undone.
+pub async fn restore_edits(env: &Environment, prepared: &[Prepared<'_>]) -> Result<Vec<String>> {
+    let mut restored = Vec::new();
+    for Prepared { dataset, loaded, .. } in prepared {
+        let edits = verify::edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());
+        let (Some(table), Some(live)) = (&loaded.table, &loaded.live_manifest) else { continue };
+        if !edits.is_empty() && verify::restore(env, dataset, table, live).await? {
+            restored.extend(edits.iter().map(|edit| format!("{}: restored: {edit}", dataset.name)));
+        }
+    }
+    Ok(restored)
 }
 
 /// The verdict on all members' candidates.

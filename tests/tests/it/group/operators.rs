@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use turntable::{error::Kind, publish::Outcome, record::FlipOrigin};
+use turntable::{error::Kind, layout::TableName, publish::Outcome, record::FlipOrigin};
 
 use super::lake::{Lake, changed, event, paths, some};
 use crate::wire::Wire;
@@ -35,6 +35,22 @@ async fn a_rollback_is_of_all_and_no_event_undoes_it() {
     let damaged = lake.action("rollback").await.unwrap_err();
     assert_eq!(damaged.kind(), Kind::Rejected);
     lake.is_settled_at(&[&first], "a damaged set");
+}
+
+#[tokio::test]
+async fn flip_request_for_the_live_run_restores_the_members_tables() {
+    let lake = Lake::new();
+    let run = lake.flipped().await;
+    let name = TableName { database: "dmp".into(), table: "b".into() };
+    let table = lake.rig.catalog.get(&name).unwrap();
+    let mut edited = turntable::aws::glue::unchanged(&table);
+    edited.storage_descriptor.as_mut().unwrap().columns.as_mut().unwrap()[0].r#type = Some("date".into());
+    lake.rig.catalog.put("dmp", edited);
+    let answer = lake.ask(json!({ "dataset": "a", "generation": run.members["a"] })).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::AlreadyLive);
+    assert!(answer.reasons[0].starts_with("b: restored: columns: "), "{:?}", answer.reasons);
+    let now = lake.rig.catalog.get(&name).unwrap();
+    assert_eq!(now.storage_descriptor, table.storage_descriptor);
 }
 
 #[tokio::test]

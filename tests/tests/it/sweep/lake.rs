@@ -14,6 +14,7 @@ use sweep::{Limits, Sweep};
 use tests::{catalog, memory, query, rig::Sent};
 use turntable::{
     answer::Swept,
+    catalog::Tables,
     clock::Clock,
     config::{Config, Dataset, Place, Retain},
     decision::{Live, Trigger},
@@ -189,7 +190,7 @@ impl Lake {
             queue: Arc::<Sent>::default(),
             limits: Limits::default(),
         };
-        sweep::all(&sweep, &[&self.dataset], Vec::new(), dry_run).await.0
+        sweep::all(&sweep, &[&self.dataset], Tables::default(), dry_run).await.0
     }
 
     /// Returns whether a generation is complete: its manifest exists, and so do as many objects as the manifest lists.

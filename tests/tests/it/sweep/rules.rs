@@ -9,6 +9,7 @@ use tests::rig::Sent;
 use turntable::{
     answer::Swept,
     aws::glue::{self, GlueApi},
+    catalog::Tables,
     config::Retain,
     environment::Environment,
     error::{Error, Kind, Result},
@@ -87,9 +88,9 @@ async fn without_permission_for_athena_sweep_notes_it_and_without_an_answer_it_d
         queue: Arc::<Sent>::default(),
         limits: Limits::default(),
     };
-    let (swept, failures) = sweep::all(&sweep(Kind::Unavailable), &[&lake.dataset], Vec::new(), false).await;
+    let (swept, failures) = sweep::all(&sweep(Kind::Unavailable), &[&lake.dataset], Tables::default(), false).await;
     assert!(swept.deleted.is_empty() && failures.len() == 1);
-    let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], Vec::new(), false).await;
+    let (swept, failures) = sweep::all(&sweep(Kind::Config), &[&lake.dataset], Tables::default(), false).await;
     assert!(swept.deleted.len() == 1 && failures.is_empty());
     assert!(swept.notes[0].contains("only drain protects their files"), "{:?}", swept.notes);
 }
@@ -156,7 +157,7 @@ async fn a_large_backlog_is_deleted_over_several_invocations() {
     let mut left = Vec::new();
     let mut bytes = 0;
     loop {
-        let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Vec::new(), false).await;
+        let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Tables::default(), false).await;
         left.push((lake.files(&first).await, lake.files(&second).await));
         bytes += swept.bytes;
         if !swept.more {
@@ -175,7 +176,7 @@ async fn sweep_begins_nothing_new_near_the_timeout() {
     lake.advance(hours(2));
     let limits = Limits { time: SignedDuration::ZERO, ..Limits::default() };
     let sweep = Sweep { env: lake.env.clone(), queue: Arc::<Sent>::default(), limits };
-    let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Vec::new(), false).await;
+    let (swept, _) = sweep::all(&sweep, &[&lake.dataset], Tables::default(), false).await;
     assert!(swept.more && swept.deleted.is_empty());
 }
 
