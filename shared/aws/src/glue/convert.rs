@@ -85,11 +85,11 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     }
 }
 
-/// The table parameter in which a crawler leaves its name.
+/// The table parameter in which a crawler records its name.
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
-/// Returns why a plain Parquet table must not be taken over, or `None` if it may. The new files would not have what the
-/// table promises, or the engine that owns the files would delete them together with the table.
+/// Returns why a plain Parquet table must not be taken over, or `None` if it may. Either the new files would not be
+/// what the table promises, or the engine that owns the files would delete them together with the table.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();
@@ -167,7 +167,7 @@ fn forget_other_files(input: &mut TableInput) {
     }
 }
 
-/// Sets the format of the files that Turntable publishes, in each field that says another one.
+/// Sets the format of the files that Turntable publishes, in each field that names a format.
 fn set_parquet(storage: &mut StorageDescriptor) {
     let set = |found: &mut Option<String>, format: Option<String>| {
         if found.is_some() {
@@ -214,7 +214,7 @@ pub fn unchanged(table: &Table) -> TableInput {
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
-        // Glue refuses an empty owner, and tables without one are sometimes reported so.
+        // Glue refuses an empty owner, but sometimes reports one for a table without an owner.
         .set_owner(table.owner.clone().filter(|owner| !owner.is_empty()))
         .set_last_access_time(table.last_access_time)
         .set_last_analyzed_time(table.last_analyzed_time)
