@@ -23,13 +23,13 @@ pub const HARMFUL: &str = "SELECT pg_catalog.concat_ws(', ', \
 /// Selects the database's encoding.
 pub const ENCODING: &str = "SELECT pg_catalog.current_setting('server_encoding')";
 
-/// The name of the encoding in which texts are published.
+/// The name of the encoding in which text is published.
 pub const UTF8: &str = "UTF8";
 
 /// The name of a database's encoding that stands for any bytes.
 pub const SQL_ASCII: &str = "SQL_ASCII";
 
-/// Makes the server send texts as they are stored, and take those that it gets as they are.
+/// Makes the server send text as it is stored, and accept text unchanged.
 pub const UNCONVERTED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
 
 /// Makes the rows of a scan come in the same order for every part: parallel workers deliver them as they come.
