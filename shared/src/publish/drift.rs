@@ -1,5 +1,5 @@
-//! Detects drift, which [`super::repair`] repairs if the dataset's `on_drift` says so. A table has drifted if something outside Turntable
-//! moved or deleted it, so that it is not where its flip records say that it should be.
+//! Detects drift, which [`super::repair`] repairs if the dataset's `on_drift` says so. A table has drifted if something
+//! outside Turntable moved or deleted it, so that it isn't where its flip records say that it should be.
 //!
 //! # Why a repair never undoes a flip that Turntable made
 //!

@@ -60,8 +60,8 @@ pub async fn other_stack(env: &Environment, dataset: &Dataset) -> Result<Option<
     )))
 }
 
-/// Writes which table is published in the dataset's folder, if the record is missing or says something else. The table
-/// must read from the folder now. Leaves the record of another stack alone.
+/// Writes the record of the table that is published in the dataset's folder, if it is missing or says something else.
+/// The table must currently read from the folder. Leaves another stack's record alone.
 pub async fn write(env: &Environment, dataset: &Dataset) -> Result<()> {
     let found = read(env, dataset).await.ok().flatten();
     let table = PublishedTable {

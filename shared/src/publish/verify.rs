@@ -18,8 +18,8 @@ pub fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<Strin
     table.zip(live).map(|(table, live)| table_differences(table, live)).unwrap_or_default()
 }
 
-/// Sends one `UpdateTable` that gives the table the columns, projection and format of its live generation. Returns `false`
-/// if another writer was first.
+/// Sends one `UpdateTable` that sets the table's columns, projection and format to those of its live generation.
+/// Returns `false` if another writer was first.
 pub(super) async fn restore(
     env: &Environment,
     dataset: &Dataset,
@@ -37,7 +37,7 @@ pub(super) async fn restore(
     if matches!(sent, Ok(Update::Done)) {
         return Ok(true);
     }
-    // A lost reply, or the echo of an own first attempt: only the table tells.
+    // The reply may be lost, or a retry may conflict with its own first attempt. Only the table settles it.
     let now = env.catalog.table(&dataset.table).await?;
     if now.is_some_and(|now| table_differences(&now, live).is_empty()) { Ok(true) } else { sent.map(|_| false) }
 }
@@ -71,7 +71,7 @@ pub fn damaged(dataset: &Dataset, live: Generation, files: &FileDifferences) -> 
     )
 }
 
-/// The largest number of files that a message names.
+/// The maximum number of files that a message names.
 const MAX_NAMED: usize = 5;
 
 pub(super) fn shortened(found: &[String]) -> String {
