@@ -1,7 +1,7 @@
 //! The identity of a table's folder: which table is published in it, and under which name.
 //!
-//! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a table
-//! that Turntable publishes costs no request.
+//! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a
+//! table that Turntable publishes costs no request.
 
 use turntable_core::{
     config::Dataset,
@@ -20,7 +20,8 @@ async fn read(env: &Environment, dataset: &Dataset) -> Result<Option<PublishedTa
 }
 
 /// Fails as `Config` if another table is published in the dataset's folder and still reads from it: the dataset's
-/// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its files.
+/// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its
+/// files.
 pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());

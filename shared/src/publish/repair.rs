@@ -160,9 +160,9 @@ async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, 
     settled(Outcome::Status, reasons)
 }
 
-/// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned report.
-/// If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete generation that
-/// was live before. A merge of opt-outs is not moved, because its refresh rebuilds it.
+/// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned
+/// report. If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete
+/// generation that was live before. A merge of opt-outs is not moved, because its refresh rebuilds it.
 ///
 /// Returns `None` if there is no difference, or if live is unmanaged.
 pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {

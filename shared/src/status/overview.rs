@@ -95,8 +95,8 @@ pub struct DatasetSummary {
     /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// A message about the differences between the table and its live generation, apart from its location. `None` if there
-    /// are none.
+    /// A message about the differences between the table and its live generation, apart from its location. `None` if
+    /// there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<String>,
     /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
@@ -264,8 +264,8 @@ impl DatasetSummary {
         found
     }
 
-    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may still be
-    /// under way.
+    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may
+    /// still be under way.
     fn waiting(&self, now: Timestamp) -> Option<String> {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {

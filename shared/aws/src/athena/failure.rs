@@ -62,8 +62,8 @@ const SAFE_TO_QUOTE: [&str; 13] = [
     "NOT_SUPPORTED",
 ];
 
-/// `AthenaError.ErrorCategory` of errors in Athena itself. This and the error types below are those of the "Athena error
-/// catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
+/// `AthenaError.ErrorCategory` of errors in Athena itself. This and the error types below are those of the "Athena
+/// error catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
 const SYSTEM: i32 = 1;
 
 /// Throttling by Glue, S3 or Athena, and an exceeded capacity limit.

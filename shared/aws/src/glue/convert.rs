@@ -153,7 +153,8 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
     Ok(input)
 }
 
-/// Removes everything from the table that describes files at another location, so that no reader and no planner uses it.
+/// Removes everything from the table that describes files at another location, so that no reader and no planner uses
+/// it.
 fn forget_other_files(input: &mut TableInput) {
     if let Some(parameters) = &mut input.parameters {
         parameters.retain(|name, _| !describes_files(name));
@@ -274,8 +275,8 @@ pub fn new_table(table: &NewTable) -> TableInput {
         .table_type("EXTERNAL_TABLE")
         .set_parameters(Some(parameters))
         .storage_descriptor(storage)
-        // "When you create a table used by Amazon Athena, and you do not specify any partitionKeys, you must at least set
-        // the value of partitionKeys to an empty list" (`TableInput` in the Glue reference).
+        // "When you create a table used by Amazon Athena, and you do not specify any partitionKeys, you must at least
+        // set the value of partitionKeys to an empty list" (`TableInput` in the Glue reference).
         .set_partition_keys(Some(keys))
         .build()
         .expect("the only required field is the name")

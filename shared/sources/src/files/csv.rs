@@ -1,5 +1,5 @@
-//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, or if the
-//! options say so, the fields are matched to the columns in their declared order.
+//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, or if
+//! the options say so, the fields are matched to the columns in their declared order.
 //!
 //! An unquoted field is null if its text is one of `nulls`, by default the empty string. Any other empty field is an
 //! empty string in string columns, and null in all others.

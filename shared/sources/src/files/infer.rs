@@ -1,9 +1,9 @@
 //! Infers column types from the first records.
 //!
 //! Text that a number would not preserve stays a string, such as 007 and +81…, and so does a column with values of
-//! different kinds. Numbers with a fraction are doubles if a double prints each of them with the same digits, as 1.5 and
-//! 2.0; otherwise they are decimals that hold every digit, as for 1.10. In CSV, every value is text. In JSON, numbers and
-//! booleans keep their kind, and strings are examined only for dates and timestamps.
+//! different kinds. Numbers with a fraction are doubles if a double prints each of them with the same digits, as 1.5
+//! and 2.0; otherwise they are decimals that hold every digit, as for 1.10. In CSV, every value is text. In JSON,
+//! numbers and booleans keep their kind, and strings are examined only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -143,8 +143,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` says what objects become. An object
-    /// with two names that differ only in case is a string, and so is an array or object at the maximum depth.
+    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` says what objects become. An
+    /// object with two names that differ only in case is a string, and so is an array or object at the maximum depth.
     pub fn of_json(value: &RawValue, depth: usize, nested: Nested) -> Kind {
         let text = value.get();
         match json::scalar(text) {

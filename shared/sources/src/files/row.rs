@@ -132,8 +132,8 @@ impl Row {
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
-    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a name
-    /// without a column is a fault, or is left out and counted.
+    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a
+    /// name without a column is a fault, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
         self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;
@@ -208,8 +208,8 @@ impl Names {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole rows,
-    /// not for nested structs.
+    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole
+    /// rows, not for nested structs.
     fn push_json(
         &mut self,
         fields: &Fields,

@@ -38,8 +38,8 @@ pub struct Table {
     shape: Shape,
     /// Whether all ASCII bytes are ASCII characters.
     keeps_ascii: bool,
-    /// The characters of codes of one byte and of two bytes, and of three bytes that begin with 0x8F. U+0000 means none,
-    /// except for the code 0.
+    /// The characters of codes of one byte and of two bytes, and of three bytes that begin with 0x8F. U+0000 means
+    /// none, except for the code 0.
     single: [char; 256],
     double: Vec<char>,
     triple: Vec<char>,

@@ -11,7 +11,8 @@ use super::value::text;
 const FIXED: [(&str, &str); 15] = [
     // Cuts the result of GROUP_CONCAT. `max_allowed_packet` cuts it too, with a warning.
     ("group_concat_max_len", "1073741824"),
-    // Compares only the beginning of long texts in ORDER BY and, where rows are sorted for it, in GROUP BY and DISTINCT.
+    // Compares only the beginning of long texts in ORDER BY and, where rows are sorted for it, in GROUP BY and
+    // DISTINCT.
     ("max_sort_length", "1024"),
     // Cuts the rows of a recursive query, in MariaDB.
     ("max_recursive_iterations", "4294967295"),

@@ -63,8 +63,8 @@ const NAMES: [&str; 17] = [
     "Operation",
 ];
 
-/// Checks that the query's rows are the same in each run, and that `split_by`, if given, is a column of a table. Returns
-/// whether the rows may depend on the order in which the server reads a table.
+/// Checks that the query's rows are the same in each run, and that `split_by`, if given, is a column of a table.
+/// Returns whether the rows may depend on the order in which the server reads a table.
 pub async fn check(
     client: &Client,
     server: &Server,

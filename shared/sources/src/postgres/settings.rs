@@ -4,9 +4,9 @@
 
 use turntable_core::config::Postgres;
 
-/// The settings that would change the text form of values, the meaning of the query's syntax, or the number of rows, and
-/// the timeouts of short transactions. Settings that the query's author relies on stay as they are: the time zone, the
-/// search path, the order of day and month in `datestyle`, the locale and the text search configuration.
+/// The settings that would change the text form of values, the meaning of the query's syntax, or the number of rows,
+/// and the timeouts of short transactions. Settings that the query's author relies on stay as they are: the time zone,
+/// the search path, the order of day and month in `datestyle`, the locale and the text search configuration.
 const FIXED: &str = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; \
     SET LOCAL bytea_output = 'hex'; SET LOCAL xmlbinary = 'base64'; SET LOCAL xmloption = 'content'; \
     SET LOCAL quote_all_identifiers = off; SET LOCAL array_nulls = on; SET LOCAL transform_null_equals = off; \
