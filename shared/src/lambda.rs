@@ -48,14 +48,14 @@ pub fn log() {
         .parse_lossy(OWN_CRATES.map(|name| format!("{name}={level}")).join(","));
     match environment::optional("AWS_LAMBDA_LOG_FORMAT") {
         Some(format) if format.eq_ignore_ascii_case("json") => json_lines(filter).init(),
-        // Lambda adds the time to lines of text.
+        // Lambda adds the time to plain-text lines.
         _ => subscriber::fmt().with_target(false).without_time().with_env_filter(filter).init(),
     }
     debug!(%level, "logs");
 }
 
-/// Returns a subscriber that logs in JSON. Each line has its time as RFC 3339, because Lambda treats a line without a
-/// valid `timestamp` as one of level INFO, whatever its `level`
+/// Returns a subscriber that logs in JSON. Each line has its time in RFC 3339, because Lambda treats a line without a
+/// valid `timestamp` as level INFO, whatever its `level`
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
 fn json_lines(filter: EnvFilter) -> SubscriberBuilder<JsonFields, Format<Json>, EnvFilter> {
     subscriber::fmt().json().with_target(false).with_env_filter(filter)

@@ -264,7 +264,7 @@ pub fn flip(record: &Record, run: &GroupRun, as_of: Timestamp, members: &[(&str,
         return Next::WentBack(back.why.clone());
     }
     if let Some(live) = record.live.as_ref().filter(|_| !is_live) {
-        // A source's clock that was ahead must not make this set fresher than all later ones.
+        // If a source's clock was ahead, this set must not count as fresher than all later ones.
         let live_as_of = if is_ahead(live.as_of, live.since) { live.since } else { live.as_of };
         if as_of <= live_as_of {
             return Next::Stale(format!(

@@ -22,8 +22,8 @@ pub const VERSION: u32 = 1;
 /// How far a source's clock may be ahead of Turntable's own: 5 minutes.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns whether a snapshot can't have been taken at `as_of`, because it was known at `now` already: the source's clock
-/// is ahead by more than [`MAX_CLOCK_SKEW`].
+/// Returns whether `as_of`, the time of a snapshot that existed at `now`, is more than [`MAX_CLOCK_SKEW`] later than
+/// `now`. Then the source's clock is ahead.
 pub fn is_ahead(as_of: Timestamp, now: Timestamp) -> bool {
     as_of.duration_since(now) > MAX_CLOCK_SKEW
 }
@@ -55,7 +55,7 @@ pub struct Manifest {
     /// `on_unrepresentable = "null"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
-    /// How many rows lack a column, and have NULL there, because their file lacks it. Only with `missing = "null"`.
+    /// How many rows have NULL in a column, by column, because their file lacks it. Only with `missing = "null"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, u64>,
     /// How many values were left out, by name, because their column is not declared. Only with `extra = "ignore"`.
@@ -228,8 +228,8 @@ impl Manifest {
         }
     }
 
-    /// Returns the latest time at which the snapshot can have been taken: `as_of`, or `created_at` if the source's clock was
-    /// ahead. Otherwise such a generation would be fresher than everything after it.
+    /// Returns when the snapshot was taken at the latest: `as_of`, or `created_at` if the source's clock was ahead.
+    /// Without this, such a generation would be fresher than everything after it.
     pub fn snapshot_at(&self) -> Timestamp {
         if is_ahead(self.as_of, self.created_at) { self.created_at } else { self.as_of }
     }

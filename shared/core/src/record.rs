@@ -161,8 +161,8 @@ pub struct Folder {
 /// identifies the run.
 pub const JOB_LOCATION: &str = "--turntable_location";
 
-/// The record of the table that is published in a folder, `_table.json`. It is written when Turntable takes the table over
-/// or creates it, and kept right by sweep. It tells a table that got another name from a new one.
+/// The record of the table that is published in a folder, `_table.json`. Turntable writes it when it adopts or creates
+/// the table, and sweep keeps it correct. It distinguishes a renamed table from a new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedTable {
     pub database: String,
@@ -183,8 +183,8 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// The record of the last export of a dataset that failed for good, `_export_failed.json`. An export that fails and is
-/// tried again by itself is not on record.
+/// The record of a dataset's last export that failed for good, `_export_failed.json`. A failure that is retried
+/// automatically is not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportFailure {
     pub at: Timestamp,

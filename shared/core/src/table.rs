@@ -69,8 +69,8 @@ impl StorageFormat {
 /// The SerDe parameter in which Spark keeps a table's location.
 pub const SPARK_PATH: &str = "path";
 
-/// Returns whether a table parameter describes the files of one particular location, so that it must not survive a move:
-/// statistics that Hive, Spark, Athena and crawlers write, and Spark's own copy of the columns.
+/// Returns whether a table parameter describes the files of one particular location, so that it must not survive a
+/// move: statistics that Hive, Spark, Athena and crawlers write, and Spark's own copy of the columns.
 ///
 /// Sources: Hive's `StatsSetupConst`; Spark's `HiveExternalCatalog` (`spark.sql.sources.schema`,
 /// `spark.sql.statistics`); Glue's guide, "Parameters set on Data Catalog tables by crawler".

@@ -1,12 +1,12 @@
-//! The numbers of nulls in arrays, maps and structs. Parquet counts nulls only in the values within them, so Turntable
-//! writes these numbers into the footer itself.
+//! The null counts of arrays, maps and structs. Parquet counts nulls only in the values within them, so Turntable
+//! itself writes these counts into the footer.
 
 use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, Schema};
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-/// The key of the numbers in the footer's metadata. The value is JSON: `{"tags":0}`.
+/// The key of the counts in the footer's metadata. The value is JSON: `{"tags":0}`.
 const KEY: &str = "turntable.nulls";
 
 /// Returns whether Parquet counts the nulls of a column of this type.
@@ -14,8 +14,8 @@ pub(crate) fn is_nested(data_type: &DataType) -> bool {
     matches!(data_type, DataType::List(_) | DataType::Map(..) | DataType::Struct(_))
 }
 
-/// Returns the metadata for a file with these numbers of nulls in the columns of the schema. Returns `None` if no column
-/// is nested.
+/// Returns the metadata for a file with these null counts in the columns of the schema. Returns `None` if no column is
+/// nested.
 pub(crate) fn metadata(schema: &Schema, nulls: &[u64]) -> Option<KeyValue> {
     let nested = schema.fields().iter().zip(nulls).filter(|(field, _)| is_nested(field.data_type()));
     let nulls: BTreeMap<&str, u64> = nested.map(|(field, nulls)| (field.name().as_str(), *nulls)).collect();
@@ -25,8 +25,9 @@ pub(crate) fn metadata(schema: &Schema, nulls: &[u64]) -> Option<KeyValue> {
     serde_json::to_string(&nulls).ok().map(|json| KeyValue::new(KEY.to_owned(), json))
 }
 
-/// Returns the number of nulls in a nested column of a file, or `None` if the footer doesn't tell. Besides the files that
-/// Turntable has written, these tell it: a column that can't be null, and one without a null in some value within it.
+/// Returns the number of nulls in a nested column of a file, or `None` if the footer doesn't say. In a file that
+/// Turntable didn't write, the count is known, as 0, for a column that can't be null, and for one with a value within
+/// it that is never null.
 pub fn nested_nulls(footer: &ParquetMetaData, column: &str) -> Option<u64> {
     if let Some(nulls) = written(footer, column) {
         return Some(nulls);

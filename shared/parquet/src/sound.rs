@@ -1,9 +1,9 @@
-//! Finds footers that a reader must not trust: encrypted ones, and ones whose numbers of rows contradict each other.
+//! Finds footers that a reader must not trust: encrypted ones, and ones whose row counts contradict each other.
 
 use parquet::file::metadata::ParquetMetaData;
 
-/// Returns how the numbers of rows in a footer contradict each other, if they do. The parquet crate and other readers
-/// trust different ones, and silently read fewer rows.
+/// Returns how the row counts in a footer contradict each other, if they do. The parquet crate and other readers trust
+/// different counts, and silently read fewer rows.
 pub fn contradiction(footer: &ParquetMetaData) -> Option<String> {
     let (rows, groups) = (footer.file_metadata().num_rows(), footer.row_groups());
     let sum: i128 = groups.iter().map(|group| i128::from(group.num_rows())).sum();
@@ -25,7 +25,8 @@ pub fn contradiction(footer: &ParquetMetaData) -> Option<String> {
     None
 }
 
-/// Returns whether a footer, which is not encrypted itself, says that columns are. The parquet crate skips what says so.
+/// Returns whether an unencrypted footer says that columns are encrypted. The parquet crate skips the fields that say
+/// so.
 pub fn has_encrypted_columns(footer: &[u8]) -> bool {
     /// Fields of `FileMetaData`, `RowGroup` and `ColumnChunk` in parquet.thrift.
     const ENCRYPTION_ALGORITHM: i16 = 8;
@@ -34,7 +35,7 @@ pub fn has_encrypted_columns(footer: &[u8]) -> bool {
     const CRYPTO_METADATA: i16 = 8;
     const ENCRYPTED_COLUMN_METADATA: i16 = 9;
     let mut found = false;
-    // A footer that isn't Thrift is reported by whoever decodes it.
+    // A footer that isn't Thrift is an error when it is decoded.
     let _ = Thrift { rest: footer, depth: 0 }.fields(&mut Vec::new(), &mut |path| {
         found |=
             matches!(path, [ENCRYPTION_ALGORITHM] | [ROW_GROUPS, COLUMNS, CRYPTO_METADATA | ENCRYPTED_COLUMN_METADATA]);
@@ -104,7 +105,7 @@ impl Thrift<'_> {
         seen: &mut impl FnMut(&[i16]),
     ) -> Option<()> {
         match of {
-            // As a field, a boolean is in the field's kind.
+            // A field's kind already contains the value of a boolean.
             kind::TRUE | kind::FALSE if in_field => Some(()),
             kind::TRUE..=kind::BYTE => self.skip(1),
             4..=kind::I64 => self.varint().map(|_| ()),

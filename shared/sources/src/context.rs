@@ -29,9 +29,9 @@ pub struct Opened {
 #[derive(Debug, Clone, Default)]
 pub struct Copies {
     pub sizes: Parquet,
-    /// The columns that the audit must know the number of nulls of.
+    /// The columns whose null count the audit needs.
     pub not_null: Vec<String>,
-    /// The columns that the audit must know the extremes of, and whether they contain NaN.
+    /// The columns for which the audit needs the extremes, and whether they contain NaN.
     pub range: Vec<String>,
 }
 

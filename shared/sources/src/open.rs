@@ -48,7 +48,7 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     }
 }
 
-/// Runs what a source needs. If a driver panics, only this source fails. (`background::batches` does the same for the
+/// Runs a source's work. If its driver panics, only this source fails. (`background::batches` does the same for the
 /// rows.)
 async fn guarded<T>(table: &TableName, work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {

@@ -8,9 +8,9 @@ use std::{
 
 use turntable_core::config::Files;
 
-/// The maximum number of names that are counted one by one. Records may have any number of names.
+/// The maximum number of names that are counted individually. Records may have any number of names.
 const MAX_NAMES: usize = 1000;
-/// The name under which all further names are counted.
+/// The name under which all other names are counted.
 const OTHERS: &str = "…";
 
 /// The policy for one table, and the counts. All streams of a source share it.

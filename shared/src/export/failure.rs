@@ -9,7 +9,7 @@ use turntable_core::{
 
 use crate::environment::Environment;
 
-/// Records a failed export. If this fails, it is only logged, because the export's own failure is reported anyway.
+/// Records a failed export. A failure to do so is only logged, because the export's own failure is reported anyway.
 pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error) {
     let record = ExportFailure { at: env.clock.now(), error: failure.kind().as_str().into(), reason: failure.report() };
     let key = dataset.paths.export_failure();
@@ -18,7 +18,7 @@ pub(super) async fn write(env: &Environment, dataset: &Dataset, failure: &Error)
     }
 }
 
-/// Records the failure of a queue message that will not be tried again. The failure names the dataset, unless the message
+/// Records the failure of a queue message that won't be retried. The failure names the dataset, unless the message
 /// or `datasets.toml` can't be read.
 pub(super) async fn write_for_message(env: &Environment, failure: &Error) {
     let Some(name) = failure.dataset() else { return };

@@ -48,8 +48,8 @@ impl<'a> NewGeneration<'a> {
         let now = export.env.clock.now();
         if is_ahead(as_of, now) {
             return Err(Error::config(format!(
-                "datasets.{}: the source says that its snapshot was taken at {as_of}, but it is {now}: its clock is ahead, \
-                 and such a generation would be fresher than all later ones. Set the clock of the source's server right, \
+                "datasets.{}: the source dates its snapshot {as_of}, but it is only {now}, so its clock is ahead, \
+                 and such a generation would be fresher than all later ones. Correct the clock of the source's server, \
                  then export again",
                 dataset.name
             )));

@@ -54,8 +54,8 @@ pub fn has_mergeable_buckets(live: &Manifest, inbox: &Inbox, key: &Key) -> bool 
     live.merge.as_ref().is_some_and(same_normalization) && live.columns == file::columns(key)
 }
 
-/// Reads the records to merge in addition to the drops: all rows at `live`, if it is set because live's buckets can't be
-/// merged, those of the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
+/// Reads the records to merge in addition to the drops: all rows at `live`, if it is set because live's buckets can't
+/// be merged, those of the generations `elsewhere`, and if `ask.reconcile` is set, those of the `reconcile` source.
 pub async fn more(
     env: &Environment,
     dataset: &Dataset,

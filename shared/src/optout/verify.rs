@@ -22,8 +22,8 @@ use crate::{
 pub struct Damage {
     /// Each object that is missing, has changed or is not in the manifest.
     pub found: Vec<String>,
-    /// The manifest of the generation to rebuild from, if files are missing or have changed: the newest complete one that
-    /// was live. It contains every drop that was archived, and the inbox still has all drops that it lacks.
+    /// The manifest of the generation to rebuild from, if files are missing or have changed: the newest complete one
+    /// that was live. It contains every drop that was archived, and the inbox still has all drops that it lacks.
     pub rebuild_from: Option<Manifest>,
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn audited(
     let Verdict { mut structure, mut content } = judge(env, candidate, loaded, &dataset.checks, policy).await?;
     if is_ahead(candidate.as_of, env.clock.now()) {
         content.push(format!(
-            "as_of: the snapshot is as of {}, which has not come yet: the source's clock is ahead, so set it right and \
+            "as_of: the snapshot's time, {}, is in the future: the source's clock is ahead, so correct it and \
              export again",
             candidate.as_of
         ));

@@ -1,5 +1,5 @@
-//! Detects drift, which [`super::repair`] repairs if the dataset's `on_drift` says so. A table has drifted if something outside Turntable
-//! moved or deleted it, so that it is not where its flip records say that it should be.
+//! Detects drift, which [`super::repair`] repairs if the dataset's `on_drift` says so. A table has drifted if something
+//! outside Turntable moved or deleted it, so that it isn't where its flip records say that it should be.
 //!
 //! # Why a repair never undoes a flip that Turntable made
 //!
@@ -92,8 +92,8 @@ pub fn drift_suspected(dataset: &Dataset, live: &Live, flips: &[(Ulid, Flip)]) -
     decision::drift(&dataset.paths, live, flips, &[]).is_some()
 }
 
-/// Detects drift as [`super::detect_and_repair`] does, but neither reports nor repairs it. Returns `None` if there is no
-/// drift.
+/// Detects drift as [`super::detect_and_repair`] does, but neither reports nor repairs it. Returns `None` if there is
+/// no drift.
 pub async fn detect_drift(env: &Environment, dataset: &Dataset) -> Result<Option<Drift>> {
     Ok(detect(env, dataset).await?.0)
 }

@@ -1,7 +1,7 @@
 //! The identity of a table's folder: which table is published in it, and under which name.
 //!
-//! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a table
-//! that Turntable publishes costs no request.
+//! The record `_table.json` is read only while the dataset's table doesn't read from the folder, so that a flip of a
+//! table that Turntable publishes costs no request.
 
 use turntable_core::{
     config::Dataset,
@@ -20,7 +20,8 @@ async fn read(env: &Environment, dataset: &Dataset) -> Result<Option<PublishedTa
 }
 
 /// Fails as `Config` if another table is published in the dataset's folder and still reads from it: the dataset's
-/// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its files.
+/// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its
+/// files.
 pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<()> {
     if matches!(live, Live::Managed(_)) {
         return Ok(());
@@ -60,8 +61,8 @@ pub async fn other_stack(env: &Environment, dataset: &Dataset) -> Result<Option<
     )))
 }
 
-/// Writes which table is published in the dataset's folder, if the record is missing or says something else. The table
-/// must read from the folder now. Leaves the record of another stack alone.
+/// Writes the record of the table that is published in the dataset's folder, if it is missing or says something else.
+/// The table must currently read from the folder. Leaves another stack's record alone.
 pub async fn write(env: &Environment, dataset: &Dataset) -> Result<()> {
     let found = read(env, dataset).await.ok().flatten();
     let table = PublishedTable {

@@ -12,8 +12,8 @@ use crate::environment::Environment;
 
 /// Reads a generation's manifest. Returns `None` if there is none.
 ///
-/// Fails as `Corrupt` if the manifest names another location. It may name another dataset: a dataset keeps its generations
-/// if its name in datasets.toml changes and its table doesn't.
+/// Fails as `Corrupt` if the manifest names another location. It may name another dataset, because a dataset keeps its
+/// generations if its name in datasets.toml changes and its table doesn't.
 pub async fn manifest(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Manifest>> {
     let key = dataset.paths.manifest(generation);
     match env.objects.get(&key).await? {

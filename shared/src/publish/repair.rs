@@ -1,4 +1,4 @@
-//! Repairs a live table if the dataset's `on_drift` says so, and reports what is wrong in any case.
+//! Reports what is wrong with a live table, and repairs it if the dataset's `on_drift` says so.
 //!
 //! | fault | repair |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | the table was edited: its columns, projection or format | one `UpdateTable` on the version that was compared |
 //! | files of the live generation were lost or changed | a flip to the newest complete generation that was live before |
 //!
-//! Files that somebody added are only reported, because only sweep may delete.
+//! Files that somebody added are only reported, because only sweep may delete anything.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -39,8 +39,8 @@ use crate::{
 };
 
 /// Detects drift and edits of the table, and reports them in the log, in a metric and in the returned report. Repairs
-/// them if the dataset's `on_drift` says so, unless something prevents the repair, such as a hold. The report then says
-/// what. Doesn't look at the table's files: see [`verify_files`].
+/// them if the dataset's `on_drift` says so, unless something prevents the repair, such as a hold; the report says
+/// what. Doesn't check the table's files: see [`verify_files`].
 ///
 /// Returns `None` if there is neither drift nor an edit.
 pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {
@@ -72,8 +72,8 @@ pub async fn detect_and_repair(env: &Environment, dataset: &Dataset) -> Result<O
     }
 }
 
-/// Moves the table to a generation that was live before, and reports it. Reports why instead, if something is against it.
-/// `told` is the message about the fault that this repairs.
+/// Moves the table to a generation that was live before, and reports that, or what prevents it. `told` is the message
+/// about the fault that this repairs.
 ///
 /// Returns `None` if another writer was first: reload and retry.
 async fn go_back(
@@ -162,9 +162,9 @@ async fn repair_table(env: &Environment, dataset: &Dataset, loaded: TableState, 
     settled(Outcome::Status, reasons)
 }
 
-/// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned report.
-/// If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete generation that
-/// was live before. A merge of opt-outs is not moved, because its refresh rebuilds it.
+/// Verifies the files of the live generation, and reports differences in the log, in a metric and in the returned
+/// report. If files are lost and the dataset's `on_drift` says so, moves the table back to the newest complete
+/// generation that was live before. A merge of opt-outs is not moved, because its refresh rebuilds it.
 ///
 /// Returns `None` if there is no difference, or if live is unmanaged.
 pub async fn verify_files(env: &Environment, dataset: &Dataset) -> Result<Option<FlipReport>> {

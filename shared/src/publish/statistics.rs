@@ -16,8 +16,8 @@ use turntable_core::{
 };
 use turntable_parquet::{arrow_types::parse_arrow_type, nested_nulls};
 
-/// Returns the statistics of each column over all row groups, in the order of `columns`. A nested column has no extremes,
-/// and has nulls only if the footer tells how many: see [`nested_nulls`].
+/// Returns the statistics of each column over all row groups, in the order of `columns`. A nested column has no
+/// extremes, and has a null count only if the footer says it: see [`nested_nulls`].
 pub fn of(columns: &[Column], footer: &ParquetMetaData) -> Vec<Option<Statistics>> {
     columns.iter().map(|column| column_statistics(column, footer)).collect()
 }

@@ -53,8 +53,8 @@ impl TableState {
     }
 
     /// Returns the columns that the table has, or, if somebody has changed them since the last flip, those that it
-    /// should have. `None` if there is no table. A flip compares the new files with these columns, so that it isn't
-    /// rejected because of such an edit, and undoes it.
+    /// should have. `None` if there is no table. A flip compares the new files with these columns, so such an edit
+    /// doesn't cause a rejection, and the flip undoes it.
     pub fn columns(&self) -> Option<Vec<Column>> {
         let table = self.table.as_ref()?;
         Some(match &self.live_manifest {
@@ -291,8 +291,8 @@ pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generat
 
 /// Reads the operator's hold. Returns `None` if there is none, or if it was released.
 ///
-/// A hold follows the table: if the dataset's location was changed, and `live` is a generation in the old folder, a hold in
-/// that folder counts until the dataset has one of its own, which may be a released one.
+/// A hold follows the table: if the dataset's location was changed, and `live` is a generation in the old folder, a
+/// hold in that folder counts until the dataset's own folder has one, even a released one.
 pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Hold>> {
     let read = async |paths: &TablePaths| -> Result<Option<Hold>> {
         let key = paths.hold();

@@ -19,8 +19,8 @@ pub fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<Strin
     table.zip(live).map(|(table, live)| table_differences(table, live)).unwrap_or_default()
 }
 
-/// Sends one `UpdateTable` that gives the table the columns, projection and format of its live generation. Returns `false`
-/// if another writer was first.
+/// Sends one `UpdateTable` that sets the table's columns, projection and format to those of its live generation.
+/// Returns `false` if another writer was first.
 pub(super) async fn restore(
     env: &Environment,
     dataset: &Dataset,
@@ -83,7 +83,7 @@ pub fn damaged(dataset: &Dataset, live: Generation, files: &FileDifferences) -> 
     )
 }
 
-/// The largest number of files that a message names.
+/// The maximum number of files that a message names.
 const MAX_NAMED: usize = 5;
 
 pub(super) fn shortened(found: &[String]) -> String {

@@ -28,8 +28,8 @@ pub struct Status {
     /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip")]
     pub drift: Option<String>,
-    /// A message about the differences between the table and its live generation, apart from its location. `None` if there
-    /// are none.
+    /// A message about the differences between the table and its live generation, apart from its location. `None` if
+    /// there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<String>,
     /// A message about files of the live generation that were lost, changed or added. `None` if there are none.

@@ -23,14 +23,14 @@ use turntable_core::{
 
 /// The largest number of datasets that are loaded concurrently.
 ///
-/// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list
-/// of flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
-/// table's record, and the last failed export. A member of a group takes
-/// two more, for the group's record.
+/// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list of
+/// flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
+/// table's record, and the last failed export. A group's member takes two more, for the group's record.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
-/// The age from which a candidate without a verdict needs attention. A flip takes seconds, but its event may be retried for
-/// some minutes, and an export may take this long to complete the generation that it has named.
+/// The age at which a candidate without a verdict starts to need attention. A flip takes seconds, but its event may be
+/// retried for some minutes. The age counts from the generation's name, which an export may choose this long before it
+/// completes the generation.
 const MAX_FLIP_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
 /// The status of all datasets.
@@ -40,7 +40,7 @@ pub struct Overview {
     pub outcome: Outcome,
     /// When the status was loaded.
     pub at: Timestamp,
-    /// One message per dataset that needs an operator's attention, and one per problem with the inboxes.
+    /// One message for each reason why a dataset, an inbox or a retired table needs an operator's attention.
     pub attention: Vec<String>,
     /// All datasets, ordered by name.
     pub datasets: Vec<DatasetSummary>,
@@ -70,8 +70,8 @@ pub struct DatasetSummary {
     /// Who or what made the last flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<FlipOrigin>,
-    /// The newest complete generation that is newer than live and has never been live. It was rejected or held, or its
-    /// flip is still to come. `rejected` tells which.
+    /// The newest complete generation that is newer than live and has never been live. It was rejected (see `rejected`)
+    /// or held, or its flip is still to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Generation>,
     /// Whether no event makes `waits` live, for example because it is older than a rollback.
@@ -98,8 +98,8 @@ pub struct DatasetSummary {
     /// A message about the table's drift. `None` if the table hasn't drifted.
     #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// A message about the differences between the table and its live generation, apart from its location. `None` if there
-    /// are none.
+    /// A message about the differences between the table and its live generation, apart from its location. `None` if
+    /// there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<String>,
     /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
@@ -211,7 +211,7 @@ async fn verdict(env: &Environment, dataset: &Dataset, of: Option<Generation>) -
     }
 }
 
-/// Reads the last failed export. `None` if there is none, or if a generation was started after it and is complete.
+/// Reads the last failed export. `None` if there is none, or if a generation that was started after it is complete.
 async fn failed_export(
     env: &Environment,
     dataset: &Dataset,
@@ -286,8 +286,8 @@ impl DatasetSummary {
         found
     }
 
-    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may still be
-    /// under way.
+    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may
+    /// still be under way.
     fn waiting(&self, now: Timestamp) -> Option<String> {
         let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
         if let Some(Verdict { at, reasons }) = &self.rejected {

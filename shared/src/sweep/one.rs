@@ -35,8 +35,8 @@ pub(super) struct Round<'a> {
     pub tables: Tables,
 }
 
-/// Compares the live table and its files with what was published. Repairs what it may, unless this is a dry run. Returns
-/// one message for each fault.
+/// Compares the live table and its files with what was published. Unless this is a dry run, repairs what it may.
+/// Returns one message for each fault.
 async fn verify(env: &Environment, dataset: &Dataset, loaded: &TableContents, dry_run: bool) -> Result<Vec<String>> {
     let suspected = publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips);
     let edits = publish::verify::edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());

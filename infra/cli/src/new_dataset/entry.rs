@@ -215,8 +215,8 @@ pub fn dataset(wanted: &str, taken: &BTreeSet<String>) -> String {
     [name(table), name(wanted)].into_iter().chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
-/// Returns a name that Glue accepts. Each letter or digit outside ASCII becomes its code in hex, so that different
-/// names stay different: `顧客` becomes `u9867_5ba2`.
+/// Returns a name that Glue accepts. Each letter or digit outside ASCII becomes its code point in hex, so that
+/// different names stay different: `顧客` becomes `u9867_5ba2`.
 fn name(wanted: &str) -> String {
     let mut name = String::new();
     let mut was_coded = false;
@@ -239,7 +239,7 @@ fn name(wanted: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("_{name}") } else { name }
 }
 
-/// Returns whether a character is a letter or digit that Glue's names can't have.
+/// Returns whether a character is a letter or digit that Glue's names can't contain.
 fn needs_code(c: char) -> bool {
     !c.is_ascii() && c.is_alphanumeric()
 }

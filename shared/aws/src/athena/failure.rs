@@ -1,4 +1,4 @@
-//! Converts what Athena says about a refused or failed query into errors that tell the operator what to do.
+//! Converts Athena's answers about refused and failed queries into errors that tell the operator what to do.
 
 use aws_sdk_athena::{
     error::{ProvideErrorMetadata, SdkError},
@@ -30,7 +30,7 @@ pub fn refused(workgroup: &str, error: SdkError<StartQueryExecutionError>) -> Er
     }
 }
 
-/// Returns whether a query is over. Fails if it failed or was cancelled. `output` is the location of results that its
+/// Returns whether a query has ended. Fails if it failed or was cancelled. `output` is the result location that the
 /// request named.
 pub fn ended(id: &str, execution: &QueryExecution, output: Option<&str>) -> Result<bool> {
     match execution.status().and_then(QueryExecutionStatus::state) {
@@ -62,8 +62,8 @@ const SAFE_TO_QUOTE: [&str; 13] = [
     "NOT_SUPPORTED",
 ];
 
-/// `AthenaError.ErrorCategory` of errors in Athena itself. This and the error types below are those of the "Athena error
-/// catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
+/// `AthenaError.ErrorCategory` of errors in Athena itself. This and the error types below are those of the "Athena
+/// error catalog" (<https://docs.aws.amazon.com/athena/latest/ug/error-reference.html>).
 const SYSTEM: i32 = 1;
 
 /// Throttling by Glue, S3 or Athena, and an exceeded capacity limit.
@@ -82,7 +82,7 @@ fn failed(id: &str, execution: &QueryExecution, output: Option<&str>) -> Error {
     let name = text.split(':').next().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
     let name = name.filter(|name| !name.is_empty()).unwrap_or("an unnamed error");
     let kind = error.and_then(AthenaError::error_type).unwrap_or_default();
-    // Before the category: a missing permission doesn't come back by itself.
+    // Checked before the category, because a missing permission is never temporary.
     if DENIED.contains(&kind) || is_denied(text) {
         return denied(id, name, text, foreign_output(execution, output));
     }
@@ -98,7 +98,7 @@ fn failed(id: &str, execution: &QueryExecution, output: Option<&str>) -> Error {
     Error::input(format!("Athena query {id} failed with {why}: correct the query or the data that it reads"))
 }
 
-/// Returns whether a failed query's text reports a missing permission, in the words of Trino, of Glue and S3, whose
+/// Returns whether a failed query's text reports a missing permission, in the wording of Trino, of Glue and S3, whose
 /// errors Athena passes on, or of Athena itself:
 ///
 /// - `PERMISSION_DENIED: …`, `ACCESS_DENIED: …`
@@ -109,7 +109,7 @@ fn failed(id: &str, execution: &QueryExecution, output: Option<&str>) -> Error {
 /// - `Permission denied on S3 path: s3://…` (Kubecost's guide to Athena)
 /// - `Access denied when writing to location: s3://…` (grafana/athena-datasource #112)
 ///
-/// Where a text may hold a row's value, it stands behind the error's name. So only the beginning is compared.
+/// If the text holds a row's value, the value follows the error's name. So only the beginning is compared.
 fn is_denied(text: &str) -> bool {
     const BEGINNINGS: [&str; 7] = [
         "PERMISSION_DENIED",
@@ -135,7 +135,7 @@ fn denied(id: &str, name: &str, text: &str, foreign: Option<&str>) -> Error {
         None => "because a permission is missing".into(),
     };
     let advice = match foreign {
-        // The workgroup may be the cause, so it is named. The text doesn't say so reliably.
+        // The message names the workgroup as a possible cause, because the text doesn't say reliably whether it is.
         Some(location) => format!(
             "allow the function's role to read the tables and files that it queries, and to write {location}: the \
              workgroup puts results there instead of where the function asked (the parameter AthenaResultsArn)"
@@ -151,7 +151,7 @@ fn is_action(text: &str) -> bool {
     text.split_once(':').is_some_and(|(service, action)| is_name(service) && is_name(action))
 }
 
-/// Returns where a query's result is, if that isn't the location that its request named. Then the workgroup overrides
+/// Returns the location of a query's result if the request didn't name it. Then the workgroup overrides
 /// client-side settings (<https://docs.aws.amazon.com/athena/latest/ug/workgroups-settings-override.html>).
 fn foreign_output<'a>(execution: &'a QueryExecution, output: Option<&str>) -> Option<&'a str> {
     let actual = execution.result_configuration()?.output_location()?;
@@ -273,7 +273,8 @@ mod tests {
         assert_eq!(report("GENERIC_USER_ERROR: x", 2, Some(1001), None).0, Kind::Input);
     }
 
-    /// Such a query writes to a folder that the function didn't name, where its role may not write.
+    /// Such a workgroup makes a query write to a folder that the function didn't name, and where its role may not
+    /// write.
     #[test]
     fn a_workgroup_that_overrides_the_location_of_results_is_named_as_a_cause() {
         let reason = "Access denied when writing to location: s3://results/team/q1.csv";

@@ -87,8 +87,8 @@ impl Query for Athena {
                     .into_iter()
                     .chain(executions.iter().filter(|one| is_running(one)).filter_map(submitted))
                     .min();
-                // Athena lists the queries of the last 45 days, newest first. A query that was submitted so much
-                // earlier than the newest can't be running any more.
+                // Athena lists the queries of the last 45 days, newest first. A query that was submitted more than
+                // `MAX_QUERY_AGE` before the newest one can't be running any more.
                 let last = executions.iter().filter_map(submitted).max();
                 if newest.zip(last).is_some_and(|(newest, last)| newest.duration_since(last) > MAX_QUERY_AGE) {
                     break;
@@ -120,7 +120,7 @@ impl Athena {
         let Some(ids) = ids else { return Ok(Vec::new()) };
         let sent = self.client.batch_get_query_execution().set_query_execution_ids(Some(ids)).send().await;
         let answer = sent.map_err(|error| fault("athena:BatchGetQueryExecution", workgroup, error))?;
-        // A query that Athena says nothing about may be running. If it counted as over, sweep would delete its files.
+        // A query that Athena leaves out may be running. If it counted as finished, sweep would delete its files.
         match answer.unprocessed_query_execution_ids().first() {
             None => Ok(answer.query_executions.unwrap_or_default()),
             Some(one) => Err(Error::unavailable(format!(

@@ -16,7 +16,8 @@ pub struct Start<'a> {
     pub workgroup: &'a str,
     pub database: &'a str,
     pub sql: &'a str,
-    /// The request's token: another start with the same token returns the same query. The SDK makes one if it is `None`.
+    /// The idempotency token: another start with the same token returns the same query. If `None`, the SDK generates
+    /// one.
     pub token: Option<&'a str>,
     /// The S3 location of the results. `None` leaves the choice to the workgroup.
     pub output: Option<&'a str>,
@@ -24,8 +25,8 @@ pub struct Start<'a> {
 
 /// Starts the query and returns its ID.
 ///
-/// A workgroup with managed query results refuses a request that names a location. Such a request is then sent without
-/// it. It also leaves out the settings of result reuse, which managed results don't support
+/// A workgroup with managed query results refuses a request that names a location. The request is then sent again
+/// without it. It also leaves out the setting for result reuse, which managed results don't support
 /// (<https://docs.aws.amazon.com/athena/latest/ug/managed-results.html>).
 pub async fn start(client: &Client, query: Start<'_>) -> Result<String> {
     let sent = match (send(client, query, query.output).await, query.output) {
@@ -41,8 +42,8 @@ pub async fn start(client: &Client, query: Start<'_>) -> Result<String> {
     })
 }
 
-/// Sends the request. Without an `output`, it has no setting about results at all. Athena never reuses results unless a
-/// request asks for it, so that is safe; a request with an output says so anyway.
+/// Sends the request. Without an `output`, it has no settings for results at all. That is safe, because Athena never
+/// reuses results unless a request asks for it. A request with an `output` turns reuse off explicitly.
 async fn send(
     client: &Client,
     query: Start<'_>,
@@ -66,8 +67,8 @@ async fn send(
     Ok(answer.query_execution_id)
 }
 
-/// Returns whether Athena refused the request because it names a location. That is said in the first of two texts. The
-/// second one comes if an earlier start with this token was sent without a location, because of the first.
+/// Returns whether Athena refused the request because it names a location. There are two messages: the first says so.
+/// The second follows if an earlier start with this token was sent again without a location because of the first.
 fn is_refused_for_its_output(error: &SdkError<StartQueryExecutionError>) -> bool {
     // The text is that of opencost #3257, aws-sdk-pandas #3174 and noctua #227: "ManagedQueryResultsConfiguration and
     // ResultConfiguration cannot be set together."

@@ -86,11 +86,11 @@ fn unsupported_kind(table: &Table) -> Option<&'static str> {
     }
 }
 
-/// The table parameter in which a crawler leaves its name.
+/// The table parameter in which a crawler records its name.
 const CRAWLER_PARAMETER: &str = "UPDATED_BY_CRAWLER";
 
-/// Returns why a plain Parquet table must not be taken over, or `None` if it may. The new files would not have what the
-/// table promises, or the engine that owns the files would delete them together with the table.
+/// Returns why a plain Parquet table must not be taken over, or `None` if it may. Either the new files would not be
+/// what the table promises, or the engine that owns the files would delete them together with the table.
 fn unadoptable_kind(table: &Table) -> Option<&'static str> {
     let is = |key: &str, value: &str| {
         let mut parameters = table.parameters().into_iter().flatten();
@@ -163,7 +163,8 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
     Ok(input)
 }
 
-/// Removes everything from the table that describes files at another location, so that no reader and no planner uses it.
+/// Removes everything from the table that describes files at another location, so that no reader and no planner uses
+/// it.
 fn forget_other_files(input: &mut TableInput) {
     if let Some(parameters) = &mut input.parameters {
         parameters.retain(|name, _| !describes_files(name));
@@ -177,7 +178,7 @@ fn forget_other_files(input: &mut TableInput) {
     }
 }
 
-/// Sets the format of the files that Turntable publishes, in each field that says another one.
+/// Sets the format of the files that Turntable publishes, in each field that names a format.
 fn set_parquet(storage: &mut StorageDescriptor) {
     let set = |found: &mut Option<String>, format: Option<String>| {
         if found.is_some() {
@@ -224,7 +225,7 @@ pub fn unchanged(table: &Table) -> TableInput {
     TableInput::builder()
         .name(table.name.clone())
         .set_description(table.description.clone())
-        // Glue refuses an empty owner, and tables without one are sometimes reported so.
+        // Glue refuses an empty owner, but sometimes reports one for a table without an owner.
         .set_owner(table.owner.clone().filter(|owner| !owner.is_empty()))
         .set_last_access_time(table.last_access_time)
         .set_last_analyzed_time(table.last_analyzed_time)
@@ -284,8 +285,8 @@ pub fn new_table(table: &NewTable) -> TableInput {
         .table_type("EXTERNAL_TABLE")
         .set_parameters(Some(parameters))
         .storage_descriptor(storage)
-        // "When you create a table used by Amazon Athena, and you do not specify any partitionKeys, you must at least set
-        // the value of partitionKeys to an empty list" (`TableInput` in the Glue reference).
+        // "When you create a table used by Amazon Athena, and you do not specify any partitionKeys, you must at least
+        // set the value of partitionKeys to an empty list" (`TableInput` in the Glue reference).
         .set_partition_keys(Some(keys))
         .build()
         .expect("the only required field is the name")

@@ -65,8 +65,8 @@ fn file(table: &Table, faults: &Faults) -> BTreeMap<String, Dataset> {
 }
 
 /// Reads one dataset. Returns `None` if its entry isn't a table, or if its source, database or location is missing or
-/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the value of `protects` to
-/// `protects`.
+/// invalid. `given` returns whether a key is set in `[defaults]`, even to an invalid value. Adds the value of
+/// `protects` to `protects`.
 fn dataset(
     name: &str,
     entry: &Value,

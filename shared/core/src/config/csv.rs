@@ -11,7 +11,7 @@ pub struct Csv {
     /// Whether the first record contains the column names. If not, the fields are the declared columns, in order.
     pub header: bool,
     pub encoding: Encoding,
-    /// Whether the fields are the declared columns, in order, whatever the names in the header are.
+    /// Whether fields are matched to the declared columns by position, whatever the names in the header are.
     pub by_position: bool,
     /// The number of lines before the header or, without one, before the first record.
     pub skip: u64,
@@ -37,7 +37,7 @@ impl Default for Csv {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Separators {
     pub decimal: u8,
-    /// The character between groups of three digits. `None` allows none.
+    /// The character between groups of three digits. `None` if digits aren't grouped.
     pub thousands: Option<u8>,
 }
 

@@ -35,8 +35,8 @@ pub fn postgres(keys: Keys) -> Option<Postgres> {
     Some(Postgres { connect: connect?, query: query?, parallel, split_by, session })
 }
 
-/// Returns how to reach the database: by a URL, or by a secret and the keys that it may lack. `tls` are the keys about
-/// TLS, which have the names that they have in the secret.
+/// Returns how to reach the database: by a URL, or by a secret and the keys that it may lack. `tls` lists the TLS keys,
+/// which have the same names as in the secret.
 fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'static str; 2]) -> Option<Connect> {
     if keys.has("secret") == keys.has("url") {
         keys.fault_here("set exactly one of secret and url");
@@ -59,7 +59,7 @@ fn connect(keys: &Keys, secret: Option<&str>, url: Option<Connect>, tls: [&'stat
 
 /// Reads the codes of warnings that don't fail the export.
 fn allow_warnings(keys: &Keys) -> Vec<u16> {
-    const EXPECTED: &str = "expected a list with the numbers of warnings, such as [1260]";
+    const EXPECTED: &str = "expected a list of warning codes, such as [1260]";
     let Some(value) = keys.value("allow_warnings") else { return Vec::new() };
     let number = |one: &toml::Value| one.as_integer().and_then(|number| u16::try_from(number).ok());
     let codes: Option<Vec<u16>> = value.as_array().and_then(|list| list.iter().map(number).collect());
@@ -78,7 +78,7 @@ fn timeout(keys: &Keys, key: &'static str) -> Option<SignedDuration> {
     timeout
 }
 
-/// Reads what both databases have: the authentication method, the timeouts and the keepalive.
+/// Reads the keys that both databases have: the authentication method, the timeouts and the keepalive.
 fn session(keys: &Keys) -> Session {
     let auth = keys.parsed("auth", |text| match text {
         "password" => Ok(Auth::Password),
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(
             faults(&of(", sql_mode = 1, allow_warnings = [\"1260\"], lock_timeout = \"10ms\"")),
             "datasets.toml: datasets.users.source.mysql.sql_mode: expected a string\n\
-             datasets.toml: datasets.users.source.mysql.allow_warnings: expected a list with the numbers of warnings, \
+             datasets.toml: datasets.users.source.mysql.allow_warnings: expected a list of warning codes, \
              such as [1260]\n\
              datasets.toml: datasets.users.source.mysql.lock_timeout: expected at least 1s"
         );
@@ -200,7 +200,7 @@ mod tests {
             secret("mysql", "secret = \"rds\", host = \"h\", port = 3307, dbname = \"d\", ssl-ca = \"/opt/ca.pem\"");
         let beside = [("host", "h"), ("dbname", "d"), ("ssl-ca", "/opt/ca.pem"), ("port", "3307")];
         assert_eq!(full.beside, beside.map(|(key, value)| (key, value.to_owned())));
-        assert_eq!(spec, same, "another address is no other content");
+        assert_eq!(spec, same, "another address doesn't change the content");
         assert_eq!(
             secret("postgres", "secret = \"rds\", sslmode = \"verify-full\"").0.beside,
             [("sslmode", "verify-full".to_owned())]

@@ -74,7 +74,8 @@ pub struct Session {
     pub row_security: bool,
 }
 
-/// The default of `lock_timeout`: longer than most changes of a table take, and much shorter than a run may take.
+/// The default of `lock_timeout`: longer than most changes to a table take, and much shorter than the time limit of a
+/// run.
 pub const DEFAULT_LOCK_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 impl Session {
@@ -140,7 +141,7 @@ pub struct Files {
     pub columns: Option<Vec<Column>>,
     /// The format of CSV files. `None` means RFC 4180 with a header, in UTF-8.
     pub csv: Option<Csv>,
-    /// What objects within JSON records are inferred as.
+    /// The inferred type of objects within JSON records.
     pub objects: Nested,
     /// Whether a declared column that an object lacks is null in its rows. Otherwise it is an error. NDJSON records may
     /// always lack columns.

@@ -54,8 +54,8 @@ impl GlueType {
     }
 }
 
-/// Returns the name of a Glue type in Athena's SQL, such as `varchar` for `string` and `array(integer)` for `array<int>`.
-/// Returns `None` if Glue's spelling is not valid.
+/// Returns the name of a Glue type in Athena's SQL, such as `varchar` for `string` and `array(integer)` for
+/// `array<int>`. Returns `None` if Glue's spelling is not valid.
 pub fn sql_type(glue_type: &str) -> Option<String> {
     match Text::parse(glue_type) {
         Some(Text::Varchar(length)) => Some(format!("varchar({length})")),

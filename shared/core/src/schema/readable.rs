@@ -2,8 +2,8 @@
 //!
 //! Glue takes column names of 1 to 255 bytes and types of up to 131,072 bytes, both without control characters
 //! ([Column](https://docs.aws.amazon.com/glue/latest/webapi/API_Column.html)). Athena parses the types with Hive's
-//! rules: a field's name consists of letters and digits (as Java tells them, one UTF-16 unit at a time), `_`, `.` and
-//! `$`. If one type doesn't parse, no query can read the table, not even one that leaves the column out.
+//! rules: a field's name consists of letters and digits (as Java classifies them, one UTF-16 unit at a time), `_`, `.`
+//! and `$`. If one type doesn't parse, no query can read the table, not even one that leaves the column out.
 
 use unicode_normalization::char::is_combining_mark;
 
@@ -14,8 +14,8 @@ const MAX_NAME_BYTES: usize = 255;
 /// The maximum length of a column's type in Glue, in bytes.
 const MAX_TYPE_BYTES: usize = 131_072;
 
-/// Returns the column in Glue's spelling, in which the type parses back to `glue_type`, apart from the case of names. The
-/// error says which part of the name or the type Glue or Athena can't read.
+/// Returns the column in Glue's spelling. Its type parses back to `glue_type`, apart from the case of names. The error
+/// says which part of the name or the type Glue or Athena can't read.
 pub fn readable(name: &str, glue_type: &GlueType) -> Result<Column, String> {
     readable_name(name)?;
     let text = glue_type.to_string();
@@ -36,7 +36,7 @@ pub fn readable(name: &str, glue_type: &GlueType) -> Result<Column, String> {
     }
 }
 
-/// Checks that Glue takes the name of a column.
+/// Checks that Glue accepts the name of a column.
 pub fn readable_name(name: &str) -> Result<(), String> {
     let bytes = name.len();
     if name.is_empty() {

@@ -119,8 +119,8 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
     }
 }
 
-/// Converts a struct's columns, matched by name regardless of letter case. A missing column has the value in the folders.
-/// Other missing columns, and unexpected ones, are faults, or are counted.
+/// Converts a struct's columns, matched by name regardless of letter case. A missing column has the value in the
+/// folders. Other missing columns, and unexpected ones, are faults, or are counted.
 pub fn convert_fields(
     from: &StructArray,
     to: &Fields,

@@ -1,5 +1,5 @@
-//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, or if the
-//! options say so, the fields are matched to the columns in their declared order.
+//! Reads CSV. The header's names are matched to columns regardless of letter case and order. Without a header, or if
+//! the options say so, the fields are matched to the columns in their declared order.
 //!
 //! An unquoted field is null if its text is one of `nulls`, by default the empty string. Any other empty field is an
 //! empty string in string columns, and null in all others.
@@ -94,7 +94,7 @@ struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Skips what comes before the header: the lines that the options say, and Excel's `sep=;`.
+    /// Skips what comes before the header: as many lines as the options say, and Excel's `sep=;`.
     fn open(object: &'a Object, input: Input, options: &'a Csv) -> Result<Self> {
         let records = Records::new(input::in_utf8(input, options.encoding), options.dialect);
         let mut text = Self { object, options, records, names: Vec::new() };
@@ -183,8 +183,8 @@ pub fn sample(object: &Object, input: Input, options: &Csv, sample: &mut infer::
     Ok(())
 }
 
-/// Checks that a header with one name is not one with several names and another delimiter. The first record would have
-/// that delimiter as often.
+/// Checks that a header with one name isn't really several names with another delimiter. If it is, the first record
+/// contains that delimiter equally often.
 fn check_delimiter(text: &mut Text, name: &str, line: u64) -> Result<()> {
     let Some((other, count)) = hints::delimiter(name, text.records.delimiter()) else { return Ok(()) };
     let ahead = text.records.look().map_err(|fault| text.to_error(fault))?;

@@ -31,7 +31,7 @@ use turntable_parquet::Batches;
 #[derive(Debug, Clone)]
 pub enum Text {
     Csv(Csv),
-    /// With the types that objects within a record are inferred as.
+    /// With the inferred type of objects within a record.
     Ndjson(Nested),
 }
 

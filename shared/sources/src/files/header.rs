@@ -81,7 +81,7 @@ impl Target {
     }
 }
 
-/// Checks that the columns whose numbers are written in another way exist, and are numbers.
+/// Checks that the columns in `source.files.csv.numbers` exist and are numbers.
 pub fn check_numbers(rows: &Rows, options: &Csv) -> Result<(), String> {
     for name in options.numbers.keys() {
         let column = rows.row.find(name).map(|at| rows.row.fields()[at].data_type());
@@ -99,7 +99,7 @@ pub fn check_numbers(rows: &Rows, options: &Csv) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the targets of fields that are in the order of the columns, without the columns that the folders have.
+/// Returns the targets of fields that follow the order of the columns, without the columns that the folders have.
 pub fn in_order(rows: &Rows, options: &Csv) -> Vec<Option<Target>> {
     let in_file = (0..rows.row.fields().len()).filter(|at| !rows.row.is_in_folders(*at));
     in_file.map(|at| Some(Target::new(at, rows, options))).collect()

@@ -1,6 +1,6 @@
-//! Guesses from the first bytes of a file which setting is meant, for error messages.
+//! Guesses from the first bytes of a file which setting is wrong, for error messages.
 
-/// What compresses or packs a file, the name that messages use, and its first bytes.
+/// Compression and archive formats: the name that messages use, and the first bytes.
 const MAGIC: [(&str, &[u8]); 8] = [
     ("gzip", b"\x1f\x8b"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
@@ -12,10 +12,10 @@ const MAGIC: [(&str, &[u8]); 8] = [
     ("7z", b"7z\xbc\xaf\x27\x1c"),
 ];
 
-/// The number of bytes that [`no_text`] looks at.
+/// The number of bytes that [`no_text`] checks.
 pub const START_BYTES: usize = 64;
 
-/// Returns why the start of a file, which should be text, is none, and what to do.
+/// Returns why the start of a file isn't text, as it should be, and what to do. `None` if it may be text.
 pub fn no_text(start: &[u8]) -> Option<String> {
     if start.starts_with(b"PAR1") {
         return Some("is a Parquet file: give it a name that ends in .parquet, or set source.files.format".into());
@@ -31,8 +31,8 @@ pub fn no_text(start: &[u8]) -> Option<String> {
     })
 }
 
-/// Returns which UTF-16 the start of a file is: it begins with a byte order mark, or many of the bytes in one half of
-/// its pairs are zero.
+/// Returns which kind of UTF-16 a file starts with: it begins with a byte order mark, or many of its byte pairs have a
+/// zero in the same half.
 pub fn utf16(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, ..] => return Some("utf-16le"),
@@ -54,7 +54,7 @@ pub fn encoding(text: &[u8]) -> String {
     let decoded = |by: &'static encoding_rs::Encoding| by.decode_without_bom_handling_and_without_replacement(text);
     let shift_jis = decoded(encoding_rs::SHIFT_JIS);
     let euc_jp = decoded(encoding_rs::EUC_JP);
-    // In Shift_JIS, most of EUC-JP's bytes are kana of half width.
+    // In Shift_JIS, most of EUC-JP's bytes are half-width kana.
     let kana = shift_jis.as_ref().map_or(0, |text| text.chars().filter(|c| matches!(c, '｡'..='ﾟ')).count());
     let others =
         shift_jis.as_ref().map_or(0, |text| text.chars().filter(|c| !c.is_ascii()).count()).saturating_sub(kana);

@@ -1,9 +1,9 @@
 //! Infers column types from the first records.
 //!
 //! Text that a number would not preserve stays a string, such as 007 and +81…, and so does a column with values of
-//! different kinds. Numbers with a fraction are doubles if a double prints each of them with the same digits, as 1.5 and
-//! 2.0; otherwise they are decimals that hold every digit, as for 1.10. In CSV, every value is text. In JSON, numbers and
-//! booleans keep their kind, and strings are examined only for dates and timestamps.
+//! different kinds. Numbers with a fraction are doubles if a double prints each of them with the same digits, as 1.5
+//! and 2.0; otherwise they are decimals that hold every digit, as for 1.10. In CSV, every value is text. In JSON,
+//! numbers and booleans keep their kind, and strings are examined only for dates and timestamps.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub enum Kind {
     Struct(Vec<(String, Kind)>),
 }
 
-/// What holds all numbers of a column.
+/// Which types can hold all numbers of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number {
     /// Whether a double prints each of them with the same digits.
@@ -70,10 +70,10 @@ pub struct Number {
 const INT: Number = Number { is_double: true, decimal: Some(Digits { whole: 16, fraction: 0 }) };
 const LONG: Number = Number { is_double: false, decimal: Some(Digits { whole: 19, fraction: 0 }) };
 
-/// NaN and the infinities, which only floating-point numbers can be.
+/// The kind of NaN and the infinities, which only floating-point types can hold.
 const NOT_FINITE: Kind = Kind::Number(Number { is_double: true, decimal: None });
 
-/// The precision of a decimal that 64 bits hold, and the largest precision.
+/// The largest precision of a decimal in 64 bits, and the largest precision of all.
 const PRECISIONS: [u8; 2] = [18, 38];
 
 impl Number {
@@ -121,7 +121,7 @@ impl Kind {
         Kind::of_json_number(text, marked)
     }
 
-    /// Does the same as [`Kind::of_number`] for a number in JSON, of which `12E4` is one.
+    /// Does the same as [`Kind::of_number`] for a number in JSON, where `12E4` is a number too.
     pub fn of_json_number(text: &[u8], is_marked: bool) -> Kind {
         if let Ok(whole) = text::whole(text, true) {
             return if whole.unsigned_abs() <= 1 << 53 { Kind::Int } else { Kind::Long };
@@ -143,8 +143,8 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` says what objects become. An object
-    /// with two names that differ only in case is a string, and so is an array or object at the maximum depth.
+    /// Returns the kind of a JSON value that is nested `depth` levels deep. `nested` says what objects become. An
+    /// object with two names that differ only in case is a string, and so is an array or object at the maximum depth.
     pub fn of_json(value: &RawValue, depth: usize, nested: Nested) -> Kind {
         let text = value.get();
         match json::scalar(text) {
@@ -217,7 +217,7 @@ impl Kind {
         matches!(self, Kind::Int | Kind::Long)
     }
 
-    /// Returns what holds all of the numbers; `None` if these are no numbers.
+    /// Returns which types can hold all of the numbers; `None` if the values aren't numbers.
     fn number(&self) -> Option<Number> {
         match self {
             Kind::Int => Some(INT),

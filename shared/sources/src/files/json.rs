@@ -24,7 +24,7 @@ pub enum Scalar<'a> {
     Nested(&'a str),
 }
 
-/// Why a text is not JSON. It contains no values.
+/// Why a text isn't JSON. Contains no values from the text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The line of the first invalid byte, from 1.
@@ -32,12 +32,12 @@ pub struct Fault {
     /// The position of the first invalid byte in its line, from 1.
     byte: usize,
     what: &'static str,
-    /// What the parser says, such as what it expected.
+    /// The parser's reason, such as what it expected.
     why: String,
 }
 
 impl Fault {
-    /// Returns the fault without what was expected.
+    /// Returns the fault without the parser's reason.
     pub fn short(&self) -> String {
         format!("invalid {} at byte {}", self.what, self.byte)
     }
@@ -99,8 +99,8 @@ pub fn scalar(text: &str) -> Option<Scalar<'_>> {
     })
 }
 
-/// How JSON text that has passed [`parse`] spells NaN and the infinities, which are no JSON. No writer spells a string like
-/// that, with escapes for ordinary letters in both cases of hexadecimal digits.
+/// How JSON text that has passed [`parse`] spells NaN and the infinities, which aren't valid JSON. No writer spells a
+/// string like that, with escapes for ordinary letters in both cases of hexadecimal digits.
 const NOT_FINITE: [(&str, &str); 3] = [
     ("NaN", r#""\u004E\u0061\u004e""#),
     ("Infinity", r#""\u0049\u006Efi\u006eity""#),

@@ -8,10 +8,10 @@ use super::{
     input::{Input, MAX_RECORD_BYTES, ReadFault},
 };
 
-/// The JSON values in a text, one after the other. A value that is no object ends with its line.
+/// The JSON values in a text, one after the other. A value that isn't an object ends with its line.
 pub struct JsonRecords {
     input: BufReader<Input>,
-    /// The text that has been read and not been returned, from `at` on.
+    /// The text that has been read. From `at` on, it has not been returned yet.
     text: Vec<u8>,
     at: usize,
     /// The number of the line at `at`, from 1.
@@ -42,7 +42,7 @@ pub struct JsonRecord<'a> {
 /// The progress of the search for a value's end.
 #[derive(Default)]
 struct Scan {
-    /// The number of bytes that have been looked at.
+    /// The number of bytes that have been examined.
     length: usize,
     depth: usize,
     in_string: bool,
@@ -50,7 +50,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// Looks at the bytes that have been added. Returns the value's length if its end is there.
+    /// Examines the bytes that were added. Returns the value's length if they contain its end.
     fn end(&mut self, text: &[u8]) -> Option<usize> {
         while let Some(byte) = text.get(self.length) {
             if self.in_string && !self.is_escaped {
@@ -169,7 +169,7 @@ impl JsonRecords {
         }
     }
 
-    /// Notes that an element of the array has come.
+    /// Records that an element of the array has been read.
     fn element(&mut self) {
         if let Within::Array { is_first, .. } = &mut self.within {
             *is_first = false;

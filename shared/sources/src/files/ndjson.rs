@@ -1,5 +1,5 @@
-//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case, and columns
-//! whose names are missing are null. Blank lines are skipped.
+//! Reads JSON objects, usually one per line (NDJSON). Names are matched to columns regardless of letter case, and
+//! columns whose names are missing are null. Blank lines are skipped.
 
 use std::io::{BufRead, BufReader, Read};
 

@@ -67,8 +67,8 @@ pub fn digits(text: &[u8]) -> Option<Digits> {
 /// The number of significant digits that a double always keeps, if it is not extremely small or large.
 const KEPT_DIGITS: usize = 15;
 
-/// Returns whether the double that is nearest to the number prints with the same significant digits. Zeros at the end of
-/// a fraction are significant, unless the fraction is a single zero: doubles print as `2.0`, but never as `2.00`.
+/// Returns whether the double that is nearest to the number prints with the same significant digits. Zeros at the end
+/// of a fraction are significant, unless the fraction is a single zero: doubles print as `2.0`, but never as `2.00`.
 pub fn prints_back(text: &[u8]) -> bool {
     let Some(Parts { whole, fraction, exponent, .. }) = parts(text) else { return false };
     if fraction.len() > 1 && fraction.ends_with(b"0") {

@@ -154,8 +154,8 @@ async fn inferred_schema(
     Ok(Arc::new(schema))
 }
 
-/// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but here it is known what
-/// to do.
+/// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but the advice differs
+/// for files.
 fn check_names(options: &Files, schema: &Schema, advice: &str) -> Result<()> {
     let checked = arrow_types::columns(schema);
     checked.map_err(|fault| Error::input(format!("{}: {fault}: {advice}", options.location())))?;

@@ -42,13 +42,13 @@ fn can_copy(footer: &Footer, schema: &Schema, copies: &Copies) -> bool {
             .all(|chunk| !copies.range.iter().any(|name| hides_nan(chunk, name)))
 }
 
-/// Returns whether the footer tells the number of nulls in the column, if the column is nested.
+/// Returns whether the footer has the null count of the column, if the column is nested.
 fn counts_nulls(footer: &Footer, column: &str) -> bool {
     let is_nested = footer.schema().field_with_name(column).is_ok_and(|field| field.data_type().is_nested());
     !is_nested || nested_nulls(footer.parquet(), column).is_some()
 }
 
-/// Returns whether the column chunk belongs to this column and may contain NaN that the footer doesn't tell of.
+/// Returns whether the column chunk belongs to this column and may contain NaN that the footer doesn't reveal.
 fn hides_nan(chunk: &ColumnChunkMetaData, column: &str) -> bool {
     let is_column = matches!(chunk.column_path().parts(), [name] if name == column);
     let is_float = matches!(chunk.column_type(), Type::FLOAT | Type::DOUBLE);

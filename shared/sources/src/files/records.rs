@@ -205,7 +205,7 @@ impl<R: Read> Records<R> {
         Ok(scanned.saturating_sub(length))
     }
 
-    /// Returns the delimiter, which may be that of a line `sep=;`.
+    /// Returns the delimiter, which a line such as `sep=;` may have set.
     pub fn delimiter(&self) -> u8 {
         self.dialect.delimiter
     }
@@ -219,7 +219,7 @@ impl<R: Read> Records<R> {
         Ok(&self.buffer[self.at..end])
     }
 
-    /// Skips a line such as `sep=;`, with which Excel names the delimiter, and uses this delimiter from now on.
+    /// Skips a line such as `sep=;`, with which Excel files name the delimiter, and uses this delimiter from then on.
     pub fn take_separator_line(&mut self) -> Result<(), ReadFault> {
         let (delimiter, length) = match self.start(7)? {
             [b's', b'e', b'p', b'=', delimiter, b'\n', ..] => (*delimiter, 6),

@@ -88,12 +88,12 @@ impl Row {
         self.names.find(name)
     }
 
-    /// Returns whether the object's folders name the value of the column at index `at`.
+    /// Returns whether the value of the column at index `at` comes from the object's folders.
     pub fn is_in_folders(&self, at: usize) -> bool {
         self.folders[at].is_some()
     }
 
-    /// Returns the fault of a value that the column at index `at` can't take.
+    /// Returns the fault for a value that the column at index `at` can't hold.
     pub fn fault(&self, at: usize, why: &str) -> ColumnFault {
         let field = &self.fields[at];
         ColumnFault::new(field.data_type(), self.canonical, why).inside(field.name())
@@ -104,8 +104,8 @@ impl Row {
         &self.unrepresentable.unmatched
     }
 
-    /// Appends what a row contains in the column at index `at` if the row itself doesn't have the column: the value in
-    /// the folders, or null.
+    /// Appends the value of the column at index `at` for a row that doesn't have the column itself: the value in the
+    /// folders, or null.
     pub fn push_absent(&mut self, at: usize) -> Result<(), ColumnFault> {
         let to = &mut self.columns[at];
         let how = How { canonical: false, unmatched: &self.unrepresentable.unmatched };
@@ -132,8 +132,8 @@ impl Row {
             .map_err(|fault| fault.inside(self.fields[at].name()))
     }
 
-    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a name
-    /// without a column is a fault, or is left out and counted.
+    /// Appends a JSON object as a row. Columns whose names are missing have the value in the folders or are null; a
+    /// name without a column is a fault, or is left out and counted.
     pub fn push_json(&mut self, pairs: &Pairs) -> Result<(), ColumnFault> {
         let how = How { canonical: self.canonical, unmatched: &self.unrepresentable.unmatched };
         self.names.push_json(&self.fields, &mut self.columns, pairs, how, Some(&self.unrepresentable))?;
@@ -208,8 +208,8 @@ impl Names {
         self.by_name.get(name).or_else(|| self.by_name.get(&name.to_lowercase())).copied()
     }
 
-    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole rows,
-    /// not for nested structs.
+    /// Appends a JSON object: one value to each column whose name it has. `unrepresentable` is `Some` only for whole
+    /// rows, not for nested structs.
     fn push_json(
         &mut self,
         fields: &Fields,
@@ -345,9 +345,9 @@ pub struct Rows {
     rows: usize,
     size: usize,
     to: Sender<RecordBatch>,
-    /// The columns that the object lacks, and that are null in its rows.
+    /// The columns that the object lacks, so they are null in its rows.
     pub missing: Vec<String>,
-    /// The columns that only the object has, or its folders, and that are left out.
+    /// The columns that only the object or its folders have, so they are left out.
     pub ignored: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Recognizes folders that belong to tables of other formats. Their logs say which of the data files count; reading all
+//! Recognizes folders that belong to tables of other formats. Their logs say which data files are current; reading all
 //! files would bring back deleted and replaced rows.
 
 use turntable_core::{

@@ -1,4 +1,5 @@
-//! Times of day as text. Arrow's own conversion rejects 24:00:00, which is the end of a day in ISO 8601 and in PostgreSQL.
+//! Times of day as text. Arrow's own conversion rejects 24:00:00, which is the end of a day in ISO 8601 and in
+//! PostgreSQL.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! The character sets of text columns. The server sends each text in its column's own character set, because its own
+//! The character sets of text columns. The server sends text in its column's own character set, because the server's
 //! conversion turns a character that it doesn't know into `?`, without an error.
 //!
-//! The server's tables decide what a code means, so that a text is what the server's own clients show. Where a table has
-//! no entry, another one is asked that only adds characters: cp932 for sjis, eucjpms for ujis, gbk for gb2312, and the
-//! tables of WHATWG's Encoding Standard for the others. A code without any meaning is an error.
+//! The server's tables decide what a code means, so that a text is what the server's own clients show. Where a table
+//! has no entry, another table is used that only adds characters: cp932 for sjis, eucjpms for ujis, gbk for gb2312, and
+//! the tables of WHATWG's Encoding Standard for the others. A code without any meaning is an error.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
@@ -38,8 +38,8 @@ pub struct Table {
     shape: Shape,
     /// Whether all ASCII bytes are ASCII characters.
     keeps_ascii: bool,
-    /// The characters of codes of one byte and of two bytes, and of three bytes that begin with 0x8F. U+0000 means none,
-    /// except for the code 0.
+    /// The characters of codes of one byte and of two bytes, and of three bytes that begin with 0x8F. U+0000 means
+    /// none, except for the code 0.
     single: [char; 256],
     double: Vec<char>,
     triple: Vec<char>,
@@ -56,7 +56,7 @@ enum Shape {
     Big5,
     Gb2312,
     Gbk,
-    /// As GBK, and codes of four bytes whose second is a digit.
+    /// Like GBK, plus codes of four bytes whose second byte is a digit.
     Gb18030,
     Euckr,
 }
@@ -88,7 +88,7 @@ impl Shape {
         }
     }
 
-    /// Returns the bytes that are codes of their own, and that every server takes for well-formed.
+    /// Returns the bytes that are codes by themselves, and that every server accepts as well-formed.
     fn single(self) -> &'static [RangeInclusive<u8>] {
         match self {
             Shape::Single => &[0..=0xff],
@@ -286,7 +286,7 @@ async fn load(conn: &mut Conn, server: &Server, name: &str) -> Result<Charset> {
     }
     let mut table = Table::new(shape);
     if name == "ascii" {
-        // MySQL takes no other bytes for ASCII, so it can't be asked about them.
+        // MySQL doesn't accept other bytes as ASCII, so they can't be queried.
         (0..128).for_each(|ascii| table.set(&[ascii], char::from(ascii)));
         table.keeps_ascii = true;
         return Ok(Charset::Table(Box::new(table)));

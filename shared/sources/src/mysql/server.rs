@@ -168,9 +168,9 @@ impl Server {
             // By default, the driver switches to a Unix socket if the server is on this machine.
             .prefer_socket(false)
             .stmt_cache_size(0)
-            // By default, the driver reads no row that is longer than the server's limit for statements.
+            // By default, the driver rejects rows that are longer than the server's limit for statements.
             .max_allowed_packet(Some(self.largest_row))
-            // Without this, the driver asks the server for it, and the server may be set to answer no row.
+            // Without this, the driver queries it, and a server with `sql_select_limit = 0` returns no row.
             .wait_timeout(Some(WAIT_TIMEOUT_SECONDS))
             .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
             .connect_attribute("program_name", "turntable");
@@ -210,12 +210,13 @@ impl Server {
     }
 }
 
-/// How long a connection may be idle before the driver takes it for closed. The session sets the same on the server.
+/// How long a connection may be idle before the driver considers it closed. The session sets the same limit on the
+/// server.
 const WAIT_TIMEOUT_SECONDS: usize = 28_800;
 
-/// The most that the protocol allows for a row.
+/// The maximum size of a row in the protocol.
 const MAX_ROW: usize = 1 << 30;
-/// The least that a row may have, however small the machine is.
+/// The row size that is always allowed, however small the machine is.
 const MIN_ROW: usize = 64 << 20;
 /// A row is in memory up to six times: as read, decoded, in a batch and in a Parquet page, and some of them grow by
 /// doubling.

@@ -12,8 +12,8 @@ use turntable_core::error::{Error, Result};
 
 /// Sets the time zone to UTC, because a `timestamp` is sent in the session's zone and is ambiguous in a zone with
 /// daylight saving time. Raises `net_write_timeout` to an hour, because the reader pauses during uploads, and by
-/// default the server drops a reader that pauses for 60 seconds. Without `character_set_results`, the server sends each
-/// text in its column's own character set, and says which that is. The limits on results come first, because they also
+/// default the server drops a reader that pauses for 60 seconds. Without `character_set_results`, the server sends text
+/// in its column's own character set, and says which one that is. The limits on results come first, because they also
 /// apply to `SHOW VARIABLES`.
 const SETTINGS: [&str; 5] = [
     "SET NAMES utf8mb4",

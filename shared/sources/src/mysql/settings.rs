@@ -11,7 +11,8 @@ use super::value::text;
 const FIXED: [(&str, &str); 15] = [
     // Cuts the result of GROUP_CONCAT. `max_allowed_packet` cuts it too, with a warning.
     ("group_concat_max_len", "1073741824"),
-    // Compares only the beginning of long texts in ORDER BY and, where rows are sorted for it, in GROUP BY and DISTINCT.
+    // Compares only the beginning of long texts in ORDER BY and, where rows are sorted for it, in GROUP BY and
+    // DISTINCT.
     ("max_sort_length", "1024"),
     // Cuts the rows of a recursive query, in MariaDB.
     ("max_recursive_iterations", "4294967295"),
@@ -39,13 +40,13 @@ const FIXED: [(&str, &str); 15] = [
 /// The modes of every session. They refuse what MySQL and MariaDB refuse by default.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
-/// The mode that only refuses queries, so that the server's choice stays.
+/// A mode that only refuses queries, so it stays as the server has it.
 const ONLY_FULL_GROUP_BY: &str = "ONLY_FULL_GROUP_BY";
 
 /// The value of `old_mode` that changes what `CAST(time AS datetime)` returns.
 const ZERO_DATE_TIME_CAST: &str = "ZERO_DATE_TIME_CAST";
 
-/// The longest lock timeout, in seconds, that the servers take.
+/// The longest lock timeout, in seconds, that the servers accept.
 const MAX_LOCK_SECONDS: u64 = 31_536_000;
 
 /// The dataset's own settings.
@@ -55,8 +56,8 @@ pub struct Wanted<'a> {
     pub statement_timeout: Option<Duration>,
 }
 
-/// Sets the variables that differ from what the session needs. Setting only those means that a user doesn't need the
-/// privilege that some of them take.
+/// Sets the variables that differ from what the session needs. Some variables require a privilege to set; a user
+/// doesn't need it if their values are already right.
 pub async fn apply(conn: &mut Conn, wanted: &Wanted<'_>) -> Result<(), MysqlError> {
     let found: Vec<(Value, Value)> = conn.query("SHOW SESSION VARIABLES").await?;
     let found = found.iter().map(|(name, value)| (text(name).to_lowercase(), text(value))).collect();
@@ -95,7 +96,7 @@ fn mode(now: &str, sql_mode: Option<&str>) -> String {
     }
 }
 
-/// Returns the assignments that turn the variables that were found into what the session needs.
+/// Returns assignments for the variables whose values aren't what the session needs.
 fn changes(found: &BTreeMap<String, String>, wanted: &Wanted) -> Vec<String> {
     let mut changes = Vec::new();
     let mut set = |name: &str, value: &str| {

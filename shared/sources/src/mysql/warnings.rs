@@ -11,10 +11,10 @@ use turntable_core::error::{Error, Result};
 /// The number of warnings that a server counts and keeps: `max_error_count`.
 const MAX_WARNINGS: usize = 65_535;
 
-/// Notes that say that a value was cut or replaced. Other notes are about the statement.
+/// The codes of notes that say that a value was cut or replaced. Other notes are about the statement.
 const LOSSY_NOTES: [u16; 7] = [1264, 1265, 1292, 1366, 1406, 1916, 1917];
 
-/// Warnings about the statement's text, which say nothing about values: deprecated syntax and character sets.
+/// The codes of warnings about the statement's text, not about values: deprecated syntax and character sets.
 const ABOUT_SYNTAX: [u16; 4] = [1287, 1681, 3719, 3778];
 
 /// A warning as `SHOW WARNINGS` returns it.
@@ -53,8 +53,8 @@ fn fault(found: &[Warning], allowed: &[u16]) -> Option<String> {
     if counts.is_empty() {
         let is_full = found.len() >= MAX_WARNINGS;
         return is_full.then(|| {
-            "the server raised more warnings than it keeps, so some of them may not be allowed: change the query so \
-             that it raises fewer than 65,535"
+            "the server raised more warnings than it keeps, so the others are unknown and may not be allowed: change \
+             the query so that it raises fewer than 65,535"
                 .to_owned()
         });
     }

@@ -10,7 +10,7 @@ pub struct Call {
     pub window: Option<String>,
 }
 
-/// Returns the calls in an expression. Texts in quotes are skipped; keywords such as COALESCE are returned like calls.
+/// Returns the calls in an expression. Quoted text is skipped; keywords such as COALESCE are returned like calls.
 pub fn calls(expression: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     // The call that each open parenthesis belongs to, by its index.

@@ -30,7 +30,7 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
                 server.address(),
                 server.given_by
             )),
-            // No row has been read yet, so the server's message can hold no value of one.
+            // No row has been read yet, so the server's message can't hold a row's value.
             _ => before_rows(server, "", "", error, |answer| answer.message().to_owned()),
         };
     }
@@ -84,7 +84,7 @@ fn pooler_advice(answer: &DbError) -> Option<(Kind, &'static str)> {
     }
 }
 
-/// Returns the kind and the advice for an error that has a known way out, and `None` for any other error. `query` is the
+/// Returns the kind and the advice for an error with a known fix, and `None` for any other error. `query` is the
 /// user's query and `at` the character in it that the server names, from 1.
 fn advice(server: &Server, answer: &DbError, query: &str, at: Option<usize>) -> Option<(Kind, String)> {
     if let Some((kind, advice)) = pooler_advice(answer) {
@@ -126,13 +126,13 @@ fn name_at(query: &str, at: usize) -> Option<&str> {
     Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty())
 }
 
-/// Translates an error that occurred after connecting and before the first row, in a statement of our own.
+/// Translates an error that occurred after connecting and before the first row, in one of Turntable's own statements.
 pub fn error_of(server: &Server, error: tokio_postgres::Error) -> Error {
     before_rows(server, "", "", error, sqlstate::message)
 }
 
-/// Translates an error in preparing the user's query. No row has been read by then, so the server's message can hold no
-/// value of a row.
+/// Translates an error in preparing the user's query. No row has been read by then, so the server's message can't hold
+/// a row's value.
 pub fn at_prepare(server: &Server, query: &str, error: tokio_postgres::Error) -> Error {
     before_rows(server, query, query, error, |answer| answer.message().to_owned())
 }
@@ -227,7 +227,7 @@ fn kind(code: &SqlState) -> Kind {
     }
 }
 
-/// Returns the character of the user's query, from 1, at which the server found the error. The server counts in `sql`,
+/// Returns the position of the error in the user's query, in characters from 1. The server counts in `sql`,
 /// which contains the query. Returns `None` if the place is outside the query.
 fn position(answer: &DbError, sql: &str, query: &str) -> Option<usize> {
     let Some(ErrorPosition::Original(at)) = answer.position() else { return None };

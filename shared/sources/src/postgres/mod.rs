@@ -132,8 +132,8 @@ async fn sessions(server: &Server, first: Session, count: usize) -> Result<Vec<S
     Ok([first].into_iter().chain(others).collect())
 }
 
-/// Returns the conversion of a session's texts, unless they may be taken as they are. Texts in a SQL_ASCII database have
-/// no known encoding, so they must be UTF-8.
+/// Returns the conversion for a session's text, or `None` if the text can be used unchanged. Text in a SQL_ASCII
+/// database has no known encoding, so it must be UTF-8.
 async fn conversion(server: &Arc<Server>, session: &Session) -> Result<Option<Conversion>> {
     if [UTF8, SQL_ASCII].contains(&session.encoding.as_str()) {
         return Ok(None);

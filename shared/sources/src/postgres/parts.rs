@@ -115,8 +115,8 @@ fn ranges(key: &str, bounds: &[String], nullable: bool) -> Vec<Option<String>> {
     ranges
 }
 
-/// Whether a bound consists of ASCII. In a database of another encoding than UTF-8, any other text may have no UTF-8 form
-/// in which it could be sent here and back.
+/// The condition that a bound is ASCII. In a database with an encoding other than UTF-8, any other text may have no
+/// UTF-8 form in which it could be sent here and back.
 const ASCII_BOUND: &str = "bound::pg_catalog.text OPERATOR(pg_catalog.~) E'^[\\\\x01-\\\\x7f]*$'";
 
 /// Returns at most `parts - 1` bounds as SQL literals of the column's type, ascending and distinct.

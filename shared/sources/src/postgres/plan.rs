@@ -1,8 +1,9 @@
 //! Decides from the server's plan whether a query may be read in parts.
 //!
-//! Each part runs the query anew, on the same snapshot, and keeps the rows of its range. Together the parts are the
-//! query's rows only if each run finds the same rows. LIMIT without a total order, TABLESAMPLE, window functions without
-//! an order, volatile functions and other servers' tables may give other rows each time, also inside views and policies.
+//! Each part runs the whole query, on the same snapshot, and keeps the rows of its range. Together the parts are the
+//! query's rows only if each run finds the same rows. LIMIT without a total order, TABLESAMPLE, window functions
+//! without an order, volatile functions and other servers' tables may return different rows each time, also inside
+//! views and policies.
 
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -19,7 +20,7 @@ use turntable_core::error::{Error, Result};
 /// turn `max(id)` into a LIMIT.
 const PLANNER: &str = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
 
-/// Stands for the bounds of a part. The plan shows where the server would apply them.
+/// Stands in for the bounds of a part: the plan shows where the server would apply them.
 const MARKER: &str = "turntable split_by";
 
 /// Window functions whose result doesn't depend on the order of rows, or is the same for rows that the order doesn't
@@ -62,8 +63,8 @@ const NAMES: [&str; 17] = [
     "Operation",
 ];
 
-/// Checks that the query's rows are the same in each run, and that `split_by`, if given, is a column of a table. Returns
-/// whether the rows may depend on the order in which the server reads a table.
+/// Checks that the query's rows are the same in each run, and that `split_by`, if given, is a column of a table.
+/// Returns whether the rows may depend on the order in which the server reads a table.
 pub async fn check(
     client: &Client,
     server: &Server,
@@ -91,7 +92,8 @@ pub async fn check(
             if volatile.len() == 1 { "is" } else { "are" }
         ));
     }
-    // What else is wrong inside a view keeps the server from applying the bounds to its tables.
+    // Another fault inside a view also keeps the server from applying the bounds to the view's tables. So `split_by` is
+    // only blamed if there is no other fault, or if it comes from no table or view.
     if let Some(column) = split_by.filter(|column| !is_column && (why.is_empty() || column.origin.is_none())) {
         why.push(format!(
             "split_by {:?} is not a column of a table (select the column itself, and name that)",

@@ -79,7 +79,7 @@ impl Session {
         set.map_err(|error| failure::error_of(server, error))
     }
 
-    /// Starts a COPY. In a database of another encoding than UTF-8, texts come as they are stored.
+    /// Starts a COPY. In a database with an encoding other than UTF-8, the server sends text as it is stored.
     pub async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, tokio_postgres::Error> {
         let client = &self.link.client;
         if self.encoding == UTF8 {

@@ -52,7 +52,7 @@ const NAMES: &str = "\
     72000 snapshot_too_old P0000 plpgsql_error P0001 raise_exception P0002 no_data_found P0003 too_many_rows \
     P0004 assert_failure XX000 internal_error XX001 data_corrupted XX002 index_corrupted";
 
-/// The classes of codes whose messages tell only about the server, the connection and the transaction.
+/// The classes of codes whose messages are only about the server, the connection and the transaction.
 const CLASSES_WITHOUT_VALUES: [&str; 12] = ["08", "0A", "25", "26", "28", "3D", "40", "53", "54", "55", "57", "58"];
 
 /// Further codes whose messages are fixed, or hold only names of types, columns and other objects in the catalog.
@@ -70,13 +70,13 @@ fn name(code: &str) -> Option<&'static str> {
     words.next()
 }
 
-/// Returns whether an error's message can't hold a row's value, although the statement was already running.
+/// Returns whether the message of an error in a running statement can't hold a row's value.
 fn is_free_of_values(answer: &DbError) -> bool {
     let code = answer.code().code();
     // RAISE in PL/pgSQL can give any message any code.
     let is_raised = answer.routine() == Some("exec_stmt_raise");
-    // A position in the statement means that the server rejected its text. Otherwise the message of the same code may hold
-    // a value, such as a text that was cast to regclass, or a part of the SQL that a function made of it.
+    // A position in the statement means that the server rejected its text. Otherwise the message of the same code may
+    // hold a value, such as a text that was cast to regclass, or a part of the SQL that a function made of it.
     let is_of_text = code.starts_with("42") && matches!(answer.position(), Some(ErrorPosition::Original(_)));
     let is_listed =
         CODES_WITHOUT_VALUES.contains(&code) || CLASSES_WITHOUT_VALUES.iter().any(|of| code.starts_with(of));

@@ -1,8 +1,8 @@
-//! Converts texts from the database's encoding to UTF-8.
+//! Converts text from the database's encoding to UTF-8.
 //!
-//! If the server converted them, a text without a UTF-8 form would abort the COPY, and no one would know its column. So
-//! the server sends texts as they are stored. Each character is converted by the server itself, on a connection of its
-//! own, when it is first seen.
+//! If the server converted it during the COPY, a value without a UTF-8 form would abort the COPY without naming its
+//! column. So the server sends text as it is stored. When a character is first seen, the server converts it on a
+//! separate connection.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,10 +17,10 @@ use tokio_postgres::error::SqlState;
 use super::{copy::Conversion, failure, link::Link, server::Server};
 use turntable_core::error::{Error, Result};
 
-/// Stands for a character without a UTF-8 form. No valid UTF-8 contains this byte, so the text is then reported.
+/// Stands in for a character without a UTF-8 form. No valid UTF-8 contains this byte, so the value is reported.
 const INVALID: u8 = 0xff;
 
-/// Returns the conversion of texts in this encoding of a database. `link` is a connection that has no transaction.
+/// Returns the conversion for text in this database encoding. `link` is a connection that has no transaction.
 pub fn conversion(server: Arc<Server>, link: Link, encoding: String) -> Conversion {
     let mut known: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
     Box::new(move |column| {
@@ -31,7 +31,7 @@ pub fn conversion(server: Arc<Server>, link: Link, encoding: String) -> Conversi
             );
         });
         if !unknown.is_empty() {
-            // The connection has its own thread, so waiting here stops nothing else that this answer needs.
+            // The connection has its own thread, so waiting here can't keep the answer from arriving.
             let unknown: Vec<Vec<u8>> = unknown.into_iter().collect();
             block_on(convert(&link, &encoding, &unknown, &mut known))
                 .map_err(|error| failure::error_of(&server, error))?;
@@ -67,8 +67,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Adds the characters to `known`, each with its UTF-8 form, or `None` if the server has none. The server rejects many
-/// characters for one of them, so they are then halved.
+/// Adds the characters to `known`, each with its UTF-8 form, or `None` if the server has none. One character without a
+/// form makes the server reject all of them, so the batch is then split in half.
 async fn convert(
     link: &Link,
     encoding: &str,
@@ -104,7 +104,7 @@ fn is_without_form(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|code| [SqlState::UNTRANSLATABLE_CHARACTER, SqlState::CHARACTER_NOT_IN_REPERTOIRE].contains(code))
 }
 
-/// Splits a text into its characters. A last one that is cut off is shorter.
+/// Splits a text into its characters. The last one may be cut off.
 fn characters<'a>(encoding: &'a str, mut text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     std::iter::from_fn(move || {
         let length = length(encoding, *text.first()?).min(text.len());

@@ -30,7 +30,7 @@ const WITHOUT_UNICODE: ValueFault = ValueFault::Unrepresentable(
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
-/// Converts the texts of a column from the database's encoding to UTF-8. A text that has no such form becomes invalid
+/// Converts the text of a column from the database's encoding to UTF-8. A value without a UTF-8 form becomes invalid
 /// UTF-8.
 pub type Conversion = Box<dyn FnMut(&mut ColumnBuilder) -> Result<()> + Send>;
 
@@ -86,7 +86,7 @@ impl Decoder {
         }
     }
 
-    /// Makes the decoder convert all texts.
+    /// Makes the decoder convert all text.
     pub fn with_conversion(self, conversion: Option<Conversion>) -> Decoder {
         Decoder { conversion, ..self }
     }
