@@ -67,7 +67,7 @@ pub struct Session {
     /// How long a connection may be idle before TCP sends a keepalive probe. `None` uses the value in the PostgreSQL
     /// URL, if it has one, and otherwise 1 min.
     pub keepalive: Option<SignedDuration>,
-    /// How long a statement waits for a lock on a table. `None` means [`DEFAULT_LOCK_TIMEOUT`].
+    /// How long a statement waits for a lock on a table. `None` means 30 s.
     pub lock_timeout: Option<SignedDuration>,
     /// Whether PostgreSQL may leave out the rows that row-level security policies hide. If not, a query on such a table
     /// is an error.
