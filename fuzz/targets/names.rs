@@ -40,6 +40,9 @@ fuzz_target!(|text: &str| {
         Some(ObjectKind::Hold) => paths.hold(),
         Some(ObjectKind::RevertIntent(flip)) => paths.revert_intent(flip),
         Some(ObjectKind::Views) => paths.views(),
+        Some(ObjectKind::Table) => paths.table(),
+        Some(ObjectKind::ExportFailure) => paths.export_failure(),
+        Some(ObjectKind::Verdict(generation)) => paths.verdict(&generation),
         Some(ObjectKind::Pending(generation)) => paths.pending(&generation),
         Some(ObjectKind::Failed(generation)) => paths.failed(&generation),
     };
