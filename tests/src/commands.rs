@@ -62,7 +62,6 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/deploy.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     ("docs/deploy.md", "aws …", CHAIN),
     ("docs/deploy.md", "QUERY=…", CHAIN),
-    ("docs/deploy.md", "while aws athena get-query-execution …", CHAIN),
     (
         "docs/engines.md",
         "POSTGRES_URL=…",

@@ -52,6 +52,10 @@ async fn the_pages_aws_commands_work() {
     let page = chain.follower("docs/deploy.md").await;
     let page = page.with("ACCOUNT", &chain.account).with("REGION", cli::laptop::REGION).with("DATABASE", "second");
     let page = page.replacing("infra/deployer.json", policy.to_string_lossy());
+    // Repeats the command until the query has succeeded, as the page says.
+    let state = "aws athena get-query-execution --query-execution-id \"$QUERY\" --query QueryExecution.Status.State --output text";
+    let page =
+        page.replacing(state, format!("for _ in $(seq 100); do {state} | grep SUCCEEDED && break; sleep 0.2; done"));
     let page = page.replacing("aws athena ", &athena).replacing("--work-group WORKGROUP", "--work-group primary");
     // The table is in the database that `datasets.toml` names.
     let page = page.replacing("\"Database=$DATABASE\"", "Database=dmp");
