@@ -13,7 +13,7 @@ use turntable_core::{
     manifest::TypedBy,
 };
 
-/// What to do about a name that can't be used.
+/// The advice for a name that can't be used.
 const BY_POSITION: &str = "rename it, or declare source.files.columns in the order of the fields and set \
                            source.files.csv.match = \"position\"";
 

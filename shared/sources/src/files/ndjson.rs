@@ -18,28 +18,24 @@ pub fn decode(object: &Object, input: Input, rows: &mut Rows) -> Result<(), Stop
     let mut records = JsonRecords::new(input);
     while let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? {
         let fault = |line, why| input::error(object, ReadFault::Text(line, why));
-        let spelt;
-        let pairs = match parsed(&record) {
-            Ok(pairs) => pairs,
-            Err((line, why)) => {
-                spelt = with_not_finite(record.text);
-                let pairs = spelt.as_deref().and_then(|text| pairs(text.as_bytes()).ok());
-                pairs.ok_or_else(|| fault(line, why))?
-            }
-        };
+        let mut spelt = None;
+        let pairs = parsed(&record, &mut spelt).map_err(|(line, why)| fault(line, why))?;
         rows.row.push_json(&pairs).map_err(|why| fault(record.line, why.to_string()))?;
         rows.pushed(record.text.len())?;
     }
     Ok(())
 }
 
-/// Returns the text with NaN and the infinities spelt as JSON, if it contains them.
-fn with_not_finite(text: &[u8]) -> Option<String> {
-    json::with_not_finite(std::str::from_utf8(text).ok()?)
+/// Returns the names and values of the JSON object in a record, which may contain NaN and the infinities. The error is
+/// the reason, and the line that it is on. If the record has to be spelt as JSON first, `spelt` keeps that text.
+fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<Pairs<'a>, (u64, String)> {
+    strictly_parsed(record).or_else(|fault| {
+        *spelt = std::str::from_utf8(record.text).ok().and_then(json::with_not_finite);
+        spelt.as_deref().and_then(|text| pairs(text.as_bytes()).ok()).ok_or(fault)
+    })
 }
 
-/// Returns the names and values of the JSON object in a record. The error is the reason, and the line that it is on.
-fn parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
+fn strictly_parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
     let JsonRecord { text, line } = *record;
     let json = json::parse(text).map_err(|fault| (line + fault.line.saturating_sub(1) as u64, fault.to_string()))?;
     json::object(json.get()).map_err(|why| (line, why.to_owned()))
@@ -60,15 +56,9 @@ pub fn sample(object: &Object, input: Input, nested: Nested, sample: &mut infer:
     while sample.records < infer::MAX_SAMPLED_RECORDS {
         let Some(record) = records.next_record().map_err(|fault| input::error(object, fault))? else { break };
         sample.records += 1;
-        let spelt;
-        let pairs = match parsed(&record) {
-            Ok(pairs) => pairs,
-            Err((line, why)) => {
-                spelt = with_not_finite(record.text);
-                let pairs = spelt.as_deref().and_then(|text| pairs(text.as_bytes()).ok());
-                pairs.ok_or_else(|| input::error(object, ReadFault::Text(line, why)))?
-            }
-        };
+        let mut spelt = None;
+        let pairs = parsed(&record, &mut spelt);
+        let pairs = pairs.map_err(|(line, why)| input::error(object, ReadFault::Text(line, why)))?;
         for (name, value) in pairs.0 {
             infer::add(&mut sample.columns, name.to_lowercase(), Kind::of_json(value, 0, nested));
         }

@@ -1,7 +1,5 @@
 //! Numbers that are written with other separators, such as `1.234,50`.
 
-use std::borrow::Cow;
-
 use super::text::Reason;
 use turntable_core::config::Separators;
 
@@ -9,7 +7,7 @@ const NOT_A_NUMBER: Reason = "not a number with the separators in source.files.c
 
 /// Returns the number as `1234.50`. Separators between groups are accepted only where they belong, so that `1.5` is not
 /// read as fifteen. The result may still be no number; the parsers check that.
-pub fn plain<'a>(text: &'a [u8], separators: &Separators) -> Result<Cow<'a, [u8]>, Reason> {
+pub fn plain(text: &[u8], separators: &Separators) -> Result<Vec<u8>, Reason> {
     let text = text.trim_ascii();
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     let sign = &text[..text.len() - digits.len()];
@@ -27,7 +25,7 @@ pub fn plain<'a>(text: &'a [u8], separators: &Separators) -> Result<Cow<'a, [u8]
         return Err(NOT_A_NUMBER);
     }
     let point = fraction.map(|fraction| [b".", fraction].concat()).unwrap_or_default();
-    Ok(Cow::Owned([sign, &groups.concat(), &point].concat()))
+    Ok([sign, &groups.concat(), &point].concat())
 }
 
 #[cfg(test)]
@@ -56,7 +54,7 @@ mod tests {
             ("x", None),
             ("--1", None),
         ] {
-            let found = plain(text.as_bytes(), &comma).ok().map(|plain| String::from_utf8(plain.into_owned()).unwrap());
+            let found = plain(text.as_bytes(), &comma).ok().map(|plain| String::from_utf8(plain).unwrap());
             assert_eq!(found.as_deref(), expected, "{text}");
         }
         let swiss = Separators { decimal: b'.', thousands: Some(b'\'') };

@@ -10,7 +10,12 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 use encoding_rs::{BIG5, Encoding, GB18030, GBK, ISO_8859_7, WINDOWS_1256};
 use mysql_async::{Column, Conn, Value, consts::ColumnType, prelude::Queryable};
 
-use super::{failure, server::Server, value::text};
+use super::{
+    failure,
+    server::Server,
+    types::{BINARY_COLLATION, is_string},
+    value::text,
+};
 use crate::value_fault::ValueFault;
 use turntable_core::error::{Error, Result};
 
@@ -18,9 +23,6 @@ const UNKNOWN_CODE: ValueFault = ValueFault::Unrepresentable(
     "text with a code that its character set doesn't define: select hex(column) to see it, or CAST(column AS BINARY) to \
      publish the bytes",
 );
-
-/// The ID of the collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
-const BINARY: u16 = 63;
 
 /// How to decode a character set.
 pub enum Charset {
@@ -246,19 +248,9 @@ pub async fn of_columns(conn: &mut Conn, server: &Server, columns: &[Column]) ->
 /// Returns the ID of a text column's collation.
 fn collation(column: &Column) -> Option<u16> {
     use ColumnType as Type;
-    let is_text = matches!(
-        column.column_type(),
-        Type::MYSQL_TYPE_STRING
-            | Type::MYSQL_TYPE_VAR_STRING
-            | Type::MYSQL_TYPE_VARCHAR
-            | Type::MYSQL_TYPE_TINY_BLOB
-            | Type::MYSQL_TYPE_BLOB
-            | Type::MYSQL_TYPE_MEDIUM_BLOB
-            | Type::MYSQL_TYPE_LONG_BLOB
-            | Type::MYSQL_TYPE_ENUM
-            | Type::MYSQL_TYPE_SET
-    );
-    (is_text && column.character_set() != BINARY).then(|| column.character_set())
+    let of = column.column_type();
+    let is_text = is_string(of) || matches!(of, Type::MYSQL_TYPE_ENUM | Type::MYSQL_TYPE_SET);
+    (is_text && column.character_set() != BINARY_COLLATION).then(|| column.character_set())
 }
 
 /// Returns the character set of collations whose IDs are known: the usual ones, and those by which MariaDB combines a

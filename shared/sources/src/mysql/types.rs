@@ -38,7 +38,7 @@ pub enum Wire {
 }
 
 /// The ID of the collation of columns without a character set ("binary" in `information_schema.COLLATIONS`).
-const BINARY_COLLATION: u16 = 63;
+pub const BINARY_COLLATION: u16 = 63;
 
 /// Returns the format of a column that the server has described. The error says that the column's type isn't supported.
 pub fn wire(column: &Column) -> Result<Wire, String> {
@@ -90,13 +90,7 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
         Type::MYSQL_TYPE_TIME => Wire::Time { digits: column.decimals() },
         // JSON is text, even though MySQL reports the binary collation for it.
         Type::MYSQL_TYPE_JSON | Type::MYSQL_TYPE_ENUM | Type::MYSQL_TYPE_SET | Type::MYSQL_TYPE_NULL => Wire::Text,
-        Type::MYSQL_TYPE_STRING
-        | Type::MYSQL_TYPE_VAR_STRING
-        | Type::MYSQL_TYPE_VARCHAR
-        | Type::MYSQL_TYPE_TINY_BLOB
-        | Type::MYSQL_TYPE_BLOB
-        | Type::MYSQL_TYPE_MEDIUM_BLOB
-        | Type::MYSQL_TYPE_LONG_BLOB => match column.character_set() {
+        string if is_string(string) => match column.character_set() {
             BINARY_COLLATION => Wire::Binary,
             _ => Wire::Text,
         },
@@ -104,6 +98,20 @@ pub fn wire(column: &Column) -> Result<Wire, String> {
         Type::MYSQL_TYPE_GEOMETRY => Wire::Geometry,
         other => return Err(format!("type {other:?} is not supported: cast it to CHAR in the query")),
     })
+}
+
+/// Returns whether values of this type are strings: bytes, or text in the column's character set.
+pub fn is_string(of: Type) -> bool {
+    matches!(
+        of,
+        Type::MYSQL_TYPE_STRING
+            | Type::MYSQL_TYPE_VAR_STRING
+            | Type::MYSQL_TYPE_VARCHAR
+            | Type::MYSQL_TYPE_TINY_BLOB
+            | Type::MYSQL_TYPE_BLOB
+            | Type::MYSQL_TYPE_MEDIUM_BLOB
+            | Type::MYSQL_TYPE_LONG_BLOB
+    )
 }
 
 /// Returns a decimal's format, which is text if the precision is too large for an Arrow decimal. The precision is the

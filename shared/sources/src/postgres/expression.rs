@@ -6,7 +6,7 @@ pub struct Call {
     /// The schema, if the server prints it, because the search path doesn't lead to the function.
     pub schema: Option<String>,
     pub name: String,
-    /// What follows OVER, if this is a window function: the window's name, or `(?)` before PostgreSQL 18.
+    /// The window after OVER, if this is a window function: its name, or `(?)` before PostgreSQL 18.
     pub window: Option<String>,
 }
 

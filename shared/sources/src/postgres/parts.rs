@@ -57,7 +57,7 @@ pub async fn of(session: &Session, server: &Server, described: &Described, optio
     Ok(Parts { copies, is_ordered })
 }
 
-/// What the parts are ranges of.
+/// The column or the blocks of a table whose ranges are the parts.
 pub enum Split<'a> {
     Column(&'a QueryColumn),
     /// A table with this number of blocks.

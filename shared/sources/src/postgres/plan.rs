@@ -128,7 +128,7 @@ async fn explain(client: &Client, server: &Server, query: &str, select: &str) ->
     })
 }
 
-/// What a plan says about the query.
+/// The facts about the query that its plan shows.
 #[derive(Default)]
 struct Found {
     /// Why its rows may differ from run to run.
