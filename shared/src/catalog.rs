@@ -7,11 +7,10 @@ use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
     layout::{Location, TableName, TablePaths},
-    record::{self, PublishedTable},
     table::TableVersion,
 };
 
-use crate::environment::{self, Environment};
+use crate::{environment::Environment, publish::identity};
 
 /// The tables of some databases, and the databases whose tables could not be listed.
 #[derive(Debug, Default)]
@@ -71,7 +70,7 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
     for table in tables {
         let Some((paths, generation)) = table.locations.iter().find_map(TablePaths::of_generation) else { continue };
         let is_configured = |dataset: &&Dataset| dataset.table == table.name || dataset.paths == paths;
-        if datasets.iter().any(is_configured) || is_of_other_stack(env, &paths).await? {
+        if datasets.iter().any(is_configured) || identity::other_stack(env, &paths).await?.is_some() {
             continue;
         }
         messages.push(format!(
@@ -81,12 +80,4 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
         ));
     }
     Ok(messages)
-}
-
-async fn is_of_other_stack(env: &Environment, paths: &TablePaths) -> Result<bool> {
-    let key = paths.table();
-    let found = env.objects.get(&key).await?;
-    let found: Option<PublishedTable> = found.map(|json| record::from_json(&key, &json)).transpose()?;
-    let (own, other) = (environment::optional("STACK"), found.and_then(|found| found.stack));
-    Ok(own.zip(other).is_some_and(|(own, other)| own != other))
 }

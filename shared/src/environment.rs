@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use crate::clock::Clock;
 use turntable_aws::{
     athena::Athena,
@@ -11,8 +13,9 @@ use turntable_aws::{
 use turntable_core::{
     config::{Config, Place},
     error::{Error, Result},
-    layout::Location,
+    layout::{Key, Location},
     port::{Catalog, Objects, Query},
+    record,
 };
 
 #[derive(Clone)]
@@ -42,6 +45,11 @@ impl Environment {
             datasets: Place::parse(&required("DATASETS")?)?,
             inboxes: optional("INBOXES").map(|location| location.parse()).transpose()?,
         })
+    }
+
+    /// Reads and parses the record at a key. Returns `None` if there is none. Fails with `Corrupt` if it is invalid.
+    pub async fn record<T: DeserializeOwned>(&self, at: &Key) -> Result<Option<T>> {
+        self.objects.get(at).await?.map(|json| record::from_json(at, &json)).transpose()
     }
 
     /// Reads and parses `datasets.toml`. Each invocation reads the file again, so a change applies from the next

@@ -1,10 +1,13 @@
 //! Works out a table's history from its flip records, and whether the record of the last flip is missing.
 
+use std::cmp::Reverse;
+
 use ulid::Ulid;
 
 use crate::{
     decision::{FlipState, Live},
     layout::{Generation, Location, TablePaths},
+    record::Flip,
 };
 
 /// Returns the ULID since which all flips must be known to decide on a candidate: live's or the candidate's, whichever
@@ -18,6 +21,14 @@ pub fn since(live: &Live, candidate: &Generation) -> Option<Ulid> {
 /// disagree ([`crate::record::later`]).
 pub fn bound(since: Ulid) -> Ulid {
     Ulid::from_parts(since.timestamp_ms(), 0)
+}
+
+/// Returns every generation that these flips made live, newest first, each once.
+pub fn once_live(flips: &[(Ulid, Flip)]) -> Vec<Generation> {
+    let mut generations: Vec<Generation> = flips.iter().map(|(_, flip)| flip.to).collect();
+    generations.sort_unstable_by_key(|generation| Reverse(generation.ulid));
+    generations.dedup();
+    generations
 }
 
 /// Returns the location that live replaced, and the live generation, if no flip to live is on record. The process that

@@ -17,8 +17,7 @@ pub(super) async fn unsettled(
     generation: &Generation,
 ) -> Result<Option<Pending>> {
     let key = dataset.paths.pending(generation);
-    let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
-    let pending: Pending = record::from_json(&key, &json)?;
+    let Some(pending) = env.record::<Pending>(&key).await? else { return Ok(None) };
     let recorded = (&pending.dataset, &pending.generation, &pending.location);
     if recorded != (&dataset.name, generation, &dataset.paths.generation(generation)) {
         return Err(Error::corrupt(format!(

@@ -5,6 +5,7 @@ use tracing::{error, warn};
 use turntable_core::{
     config::{Dataset, Inbox},
     error::{Error, Kind, Result},
+    history::once_live,
     layout::Generation,
     manifest::Manifest,
     verify::FileDifferences,
@@ -68,11 +69,8 @@ async fn newest_complete(
     inbox: &Inbox,
     damaged: Generation,
 ) -> Result<Option<Manifest>> {
-    let mut once_live: Vec<Generation> =
-        publish::flips(env, dataset, Some(Ulid::nil())).await?.into_iter().map(|(_, flip)| flip.to).collect();
-    once_live.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.ulid));
-    once_live.dedup();
-    for generation in once_live.into_iter().filter(|generation| *generation != damaged) {
+    let recorded = publish::flips(env, dataset, Some(Ulid::nil())).await?;
+    for generation in once_live(&recorded).into_iter().filter(|generation| *generation != damaged) {
         match published::generation(env, inbox, &dataset.paths.generation(&generation)).await {
             Ok((manifest, _)) => return Ok(Some(manifest)),
             // Sweep has deleted this generation, or it is damaged too.

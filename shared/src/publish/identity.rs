@@ -6,18 +6,12 @@
 use turntable_core::{
     config::Dataset,
     decision::Live,
-    error::{Error, Result},
-    layout::{Location, TableName},
+    error::{Error, Kind, Result},
+    layout::{Location, TableName, TablePaths},
     record::{self, PublishedTable},
 };
 
 use crate::environment::{self, Environment};
-
-/// Reads the record of the table that is published in the dataset's folder. `None` if there is none.
-async fn read(env: &Environment, dataset: &Dataset) -> Result<Option<PublishedTable>> {
-    let key = dataset.paths.table();
-    env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()
-}
 
 /// Fails as `Config` if another table is published in the dataset's folder and still reads from it: the dataset's
 /// `database` or `table` was changed. The old table would keep its last rows for ever, and sweep would delete its
@@ -26,7 +20,8 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     if matches!(live, Live::Managed(_)) {
         return Ok(());
     }
-    let Some(found) = read(env, dataset).await? else { return Ok(()) };
+    let found: Option<PublishedTable> = env.record(&dataset.paths.table()).await?;
+    let Some(found) = found else { return Ok(()) };
     let name = TableName { database: found.database, table: found.table };
     if name == dataset.table {
         return Ok(());
@@ -49,32 +44,49 @@ pub async fn check(env: &Environment, dataset: &Dataset, live: &Live) -> Result<
     )))
 }
 
-/// Returns a message if another stack's record says that it publishes the dataset's table.
-pub async fn other_stack(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
-    let (Some(own), Some(found)) = (environment::optional("STACK"), read(env, dataset).await?) else { return Ok(None) };
-    let Some(other) = found.stack.filter(|other| *other != own) else { return Ok(None) };
-    Ok(Some(format!(
+/// Returns the stack that publishes the table in a folder, if it is not this stack. `None` also if this stack is unknown.
+pub async fn other_stack(env: &Environment, paths: &TablePaths) -> Result<Option<String>> {
+    let found: Option<PublishedTable> = env.record(&paths.table()).await?;
+    Ok(found.and_then(|found| other_than_this(&found)))
+}
+
+fn other_than_this(found: &PublishedTable) -> Option<String> {
+    let own = environment::optional("STACK")?;
+    found.stack.clone().filter(|stack| *stack != own)
+}
+
+/// Returns the message about another stack that publishes the dataset's table.
+pub fn other_stack_message(dataset: &Dataset, other: &str) -> String {
+    format!(
         "{}: the stack {other} publishes this table too, and each stack would undo the other's flips: remove the dataset \
          from one of them, then delete {}",
         dataset.table,
         dataset.paths.table()
-    )))
+    )
 }
 
-/// Writes the record of the table that is published in the dataset's folder, if it is missing or says something else.
-/// The table must currently read from the folder. Leaves another stack's record alone.
-pub async fn write(env: &Environment, dataset: &Dataset) -> Result<()> {
-    let found = read(env, dataset).await.ok().flatten();
+/// Writes the record of the table that is published in the dataset's folder, if it is missing, invalid or says something
+/// else. The table must currently read from the folder. Leaves another stack's record alone, and returns that stack as
+/// [`other_stack`] does.
+pub async fn write(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
+    let key = dataset.paths.table();
+    let found: Option<PublishedTable> = match env.record(&key).await {
+        Err(error) if error.kind() == Kind::Corrupt => None,
+        found => found?,
+    };
+    let own = environment::optional("STACK");
+    if let Some(found) = found.as_ref().filter(|found| found.stack.is_some() && found.stack != own) {
+        return Ok(other_than_this(found));
+    }
     let table = PublishedTable {
         database: dataset.table.database.clone(),
         table: dataset.table.table.clone(),
         dataset: dataset.name.clone(),
         group: dataset.group.as_ref().map(|group| group.name.clone()),
-        stack: environment::optional("STACK"),
+        stack: own,
     };
-    let of_other_stack = found.as_ref().is_some_and(|found| found.stack.is_some() && found.stack != table.stack);
-    if of_other_stack || found.as_ref() == Some(&table) {
-        return Ok(());
+    if found.as_ref() != Some(&table) {
+        env.objects.put(&key, record::to_json(&table).into()).await?;
     }
-    env.objects.put(&dataset.paths.table(), record::to_json(&table).into()).await
+    Ok(None)
 }

@@ -20,8 +20,7 @@ use crate::environment::Environment;
 
 /// Reads the record of the inbox at a location. Returns `None` if none has been written.
 pub async fn read(env: &Environment, inbox: &Location) -> Result<Option<Published>> {
-    let at = published::key(inbox);
-    env.objects.get(&at).await?.map(|json| record::from_json(&at, &json)).transpose()
+    env.record(&published::key(inbox)).await
 }
 
 /// Returns whether an opt-out table has taken in everything: each drop in the inbox, and what is on record.

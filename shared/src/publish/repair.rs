@@ -8,13 +8,14 @@
 //!
 //! Files that somebody added are only reported, because only sweep may delete anything.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use tracing::{error, warn};
 use turntable_core::{
     config::{Checks, Dataset, OnDrift},
     decision::Live,
     error::Result,
+    history::once_live,
     layout::Generation,
     record::{Flip, FlipOrigin},
 };
@@ -212,13 +213,8 @@ async fn newest_complete(env: &Environment, dataset: &Dataset, damaged: Generati
     let took_back = |flip: &Flip| matches!(flip.by, FlipOrigin::Rollback | FlipOrigin::Canary | FlipOrigin::Group);
     let bad = recorded.iter().filter(|(_, flip)| took_back(flip)).filter_map(|(_, flip)| flip.from.as_ref());
     let bad: BTreeSet<Generation> = bad.filter_map(|from| dataset.paths.parse_generation(from)).collect();
-    let mut once_live: Vec<Generation> = recorded.into_iter().map(|(_, flip)| flip.to).collect();
-    once_live.sort_unstable_by_key(|generation| Reverse(generation.ulid));
-    once_live.dedup();
-    for generation in once_live.into_iter().filter(|generation| *generation != damaged) {
-        if bad.contains(&generation) {
-            continue;
-        }
+    let may_come_back = |generation: &Generation| *generation != damaged && !bad.contains(generation);
+    for generation in once_live(&recorded).into_iter().filter(may_come_back) {
         if env.objects.head(&dataset.paths.sweeping(&generation)).await?.is_some() {
             continue;
         }

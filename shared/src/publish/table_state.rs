@@ -71,11 +71,8 @@ impl TableState {
             let mut partitions = self.live_manifest.iter().flat_map(|live| &live.partitions);
             partitions.find(|partition| partition.column.name == key.name).map(|partition| partition.column.clone())
         };
-        Some(
-            keys.iter()
-                .map(|key| published(key).filter(|column| !is_same_key(column, key)).unwrap_or(key.clone()))
-                .collect(),
-        )
+        let restored = |key: &Column| published(key).filter(|column| !is_same_key(column, key));
+        Some(keys.iter().map(|key| restored(key).unwrap_or_else(|| key.clone())).collect())
     }
 
     fn of(dataset: &Dataset, head: TableHead, hold: Option<Hold>, flips: Vec<(Ulid, Flip)>) -> TableState {
@@ -281,10 +278,7 @@ async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Res
 pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Vec<RevertIntent>> {
     let after = dataset.paths.revert_intent(history::bound(generation.ulid));
     let listed = env.objects.list(&dataset.paths.revert_intents(), Some(&after)).await?;
-    let read = stream::iter(listed).map(|entry| async move {
-        let json = env.objects.get(&entry.key).await?;
-        json.map(|json| record::from_json::<RevertIntent>(&entry.key, &json)).transpose()
-    });
+    let read = stream::iter(listed).map(|entry| async move { env.record(&entry.key).await });
     let read: Vec<Option<RevertIntent>> = read.buffered(MAX_CONCURRENT_READS).try_collect().await?;
     Ok(read.into_iter().flatten().filter(|returned| returned.to == *generation).collect())
 }
@@ -294,17 +288,13 @@ pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generat
 /// A hold follows the table: if the dataset's location was changed, and `live` is a generation in the old folder, a
 /// hold in that folder counts until the dataset's own folder has one, even a released one.
 pub async fn hold(env: &Environment, dataset: &Dataset, live: &Live) -> Result<Option<Hold>> {
-    let read = async |paths: &TablePaths| -> Result<Option<Hold>> {
-        let key = paths.hold();
-        env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()
-    };
-    let mut found = read(&dataset.paths).await?;
+    let mut found: Option<Hold> = env.record(&dataset.paths.hold()).await?;
     if let (None, Live::Unmanaged(location)) = (&found, live)
         && let Some((elsewhere, _)) = TablePaths::of_generation(location)
         // The functions' roles can't read other buckets.
         && elsewhere.location().bucket == dataset.paths.location().bucket
     {
-        found = read(&elsewhere).await?;
+        found = env.record(&elsewhere.hold()).await?;
     }
     Ok(found.filter(|hold| !hold.released))
 }

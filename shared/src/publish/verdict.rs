@@ -12,8 +12,7 @@ use crate::environment::Environment;
 
 /// Reads why a candidate was rejected. `None` if it was not.
 pub async fn read(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Option<Verdict>> {
-    let key = dataset.paths.verdict(generation);
-    env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()
+    env.record(&dataset.paths.verdict(generation)).await
 }
 
 /// Records why a candidate was rejected. A failure is only logged, because the caller reports the reasons anyway.

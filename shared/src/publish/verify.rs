@@ -15,7 +15,7 @@ use super::{evidence, views};
 use crate::environment::Environment;
 
 /// Returns how a table differs from the manifest of its live generation, apart from its location and its files.
-pub fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<String> {
+pub(super) fn edits(table: Option<&TableVersion>, live: Option<&Manifest>) -> Vec<String> {
     table.zip(live).map(|(table, live)| table_differences(table, live)).unwrap_or_default()
 }
 
@@ -54,8 +54,30 @@ pub(super) fn is_at(table: &TableVersion, live: &Manifest) -> bool {
     table.location.as_deref().and_then(|location| location.parse().ok()).as_ref() == Some(&live.location)
 }
 
+/// The messages about a table and its files. `None` for what doesn't differ from the live generation.
+#[derive(Debug, Default)]
+pub struct Differences {
+    pub edited: Option<String>,
+    pub damaged: Option<String>,
+}
+
+/// Compares a table and its files with the manifest of its live generation, with one listing. Changes nothing.
+pub async fn verify(
+    env: &Environment,
+    dataset: &Dataset,
+    table: Option<&TableVersion>,
+    live: Option<&Manifest>,
+) -> Result<Differences> {
+    let Some(live) = live else { return Ok(Differences::default()) };
+    let (edits, files) = (edits(table, Some(live)), files(env, live).await?);
+    Ok(Differences {
+        edited: (!edits.is_empty()).then(|| edited(dataset, &edits)),
+        damaged: (!files.found.is_empty()).then(|| damaged(dataset, live.generation, &files)),
+    })
+}
+
 /// Returns the message about a table that somebody has edited.
-pub fn edited(dataset: &Dataset, found: &[String]) -> String {
+pub(super) fn edited(dataset: &Dataset, found: &[String]) -> String {
     format!(
         "{}: the table differs from its live generation, so readers may get errors or wrong rows: {}. Something outside \
          Turntable changed it: the next flip restores it, and so does a flip request for the live generation",
@@ -70,7 +92,7 @@ pub async fn files(env: &Environment, live: &Manifest) -> Result<FileDifferences
 }
 
 /// Returns the message about files that were lost, changed or added.
-pub fn damaged(dataset: &Dataset, live: Generation, files: &FileDifferences) -> String {
+pub(super) fn damaged(dataset: &Dataset, live: Generation, files: &FileDifferences) -> String {
     let (effect, way_out) = match files.lost {
         true => ("readers miss rows, without an error", "roll back to a complete generation, or export again"),
         false => ("readers get rows that nobody published", "delete the objects, or export again"),

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::inbox::{self, InboxStatus};
-use crate::publish::{self, FlipReport, Outcome, detect_drift, drift_suspected};
+use crate::publish::{
+    self, FlipReport, Outcome, detect_drift, drift_suspected,
+    verify::{Differences, verify},
+};
 use crate::{
     catalog,
     environment::Environment,
@@ -152,7 +155,8 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     let from = last_flip.as_ref().filter(|flip| live == Live::Managed(flip.to)).and_then(|flip| flip.from.as_ref());
     let previous = from.map(|location| Live::of(&dataset.paths, Some(location)));
     let drift = drift.map(|drift| drift.told(dataset));
-    let (edited, damaged) = verify(env, dataset, &seen).await?;
+    let Differences { edited, damaged } =
+        verify(env, dataset, seen.table.as_ref(), seen.live_manifest.as_ref()).await?;
     let reasons = [&drift, &edited, &damaged].into_iter().flatten().cloned().collect();
     let next_sweep = next_sweep(dataset, &seen, now);
     let inbox = match &dataset.source {
@@ -161,20 +165,6 @@ pub async fn status(env: &Environment, dataset: &Dataset) -> Result<(FlipReport,
     };
     let ended = FlipReport { outcome: Outcome::Status, live, previous, reasons, checks: Vec::new() };
     Ok((ended, Status { hold, drift, edited, damaged, last_flip, generations, next_sweep, inbox }))
-}
-
-/// Returns the messages about the table's and the files' differences from the live generation.
-async fn verify(
-    env: &Environment,
-    dataset: &Dataset,
-    seen: &sweep::TableContents,
-) -> Result<(Option<String>, Option<String>)> {
-    let Some(live) = &seen.live_manifest else { return Ok((None, None)) };
-    let edits = publish::verify::edits(seen.table.as_ref(), Some(live));
-    let files = publish::verify::files(env, live).await?;
-    let edited = (!edits.is_empty()).then(|| publish::verify::edited(dataset, &edits));
-    let damaged = (!files.found.is_empty()).then(|| publish::verify::damaged(dataset, live.generation, &files));
-    Ok((edited, damaged))
 }
 
 fn next_sweep(dataset: &Dataset, seen: &sweep::TableContents, now: Timestamp) -> NextSweep {

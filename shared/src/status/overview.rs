@@ -16,9 +16,7 @@ use turntable_core::{
     error::Result,
     group::Record,
     layout::{Generation, TablePaths, time_of},
-    manifest::Manifest,
-    record::{self, ExportFailure, FlipOrigin, Verdict},
-    verify::FileDifferences,
+    record::{ExportFailure, FlipOrigin, Verdict},
 };
 
 /// The largest number of datasets that are loaded concurrently.
@@ -156,15 +154,13 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let edits = publish::verify::edits(table, manifest);
-    let (stale, rejected, failed_export, other_stack, files) = futures::try_join!(
+    let (stale, rejected, failed_export, other_stack, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
-        publish::identity::other_stack(env, dataset),
-        files(env, manifest),
+        publish::identity::other_stack(env, &dataset.paths),
+        publish::verify::verify(env, dataset, table, manifest),
     )?;
-    let damaged = manifest.zip(files).map(|(live, files)| publish::verify::damaged(dataset, live.generation, &files));
     let last = loaded.state.flips.last();
     Ok(DatasetSummary {
         live: match live {
@@ -183,12 +179,12 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         rejected,
         failed_export,
         crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
-        other_stack,
+        other_stack: other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
         hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
         unfinished: record.and_then(|record| record.unfinished()),
         drift,
-        edited: (!edits.is_empty()).then(|| publish::verify::edited(dataset, &edits)),
-        damaged,
+        edited: differences.edited,
+        damaged: differences.damaged,
         ..DatasetSummary::of(dataset)
     })
 }
@@ -217,16 +213,8 @@ async fn failed_export(
     dataset: &Dataset,
     newest: Option<Timestamp>,
 ) -> Result<Option<ExportFailure>> {
-    let key = dataset.paths.export_failure();
-    let found: Option<ExportFailure> =
-        env.objects.get(&key).await?.map(|json| record::from_json(&key, &json)).transpose()?;
+    let found: Option<ExportFailure> = env.record(&dataset.paths.export_failure()).await?;
     Ok(found.filter(|failure| newest.is_none_or(|newest| newest < failure.at)))
-}
-
-/// Compares the live files with their manifest. `None` if they don't differ.
-async fn files(env: &Environment, live: Option<&Manifest>) -> Result<Option<FileDifferences>> {
-    let Some(live) = live else { return Ok(None) };
-    Ok(Some(publish::verify::files(env, live).await?).filter(|files| !files.found.is_empty()))
 }
 
 impl DatasetSummary {

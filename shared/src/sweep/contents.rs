@@ -13,7 +13,7 @@ use turntable_core::{
     layout::{Generation, Location, ObjectKind},
     manifest::Manifest,
     port::Unfinished,
-    record::{self, Pending, Sweeping},
+    record::{Pending, Sweeping},
     sweep::{Found, PendingRun, SweepState, since},
     table::TableVersion,
 };
@@ -143,10 +143,8 @@ async fn complete(
 /// Reads when each `_sweeping` mark was written.
 async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let made = stream::iter(of).map(|generation| async move {
-        let key = dataset.paths.sweeping(&generation);
-        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
-        let mark: Sweeping = record::from_json(&key, &json)?;
-        Ok(Some((generation, mark.at)))
+        let mark: Option<Sweeping> = env.record(&dataset.paths.sweeping(&generation)).await?;
+        Ok(mark.map(|mark| (generation, mark.at)))
     });
     made.buffered(MAX_CONCURRENT_READS).try_filter_map(async |made| Ok(made)).try_collect().await
 }
@@ -154,10 +152,8 @@ async fn marks_made(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -
 /// Reads the time by which each engine run will have ended, from its pending record.
 async fn ends_of_runs(env: &Environment, dataset: &Dataset, of: Vec<Generation>) -> Result<Times> {
     let read = stream::iter(of).map(|generation| async move {
-        let key = dataset.paths.pending(&generation);
-        let Some(json) = env.objects.get(&key).await? else { return Ok(None) };
-        let pending: Pending = record::from_json(&key, &json)?;
-        Ok(Some((generation, pending.until)))
+        let pending: Option<Pending> = env.record(&dataset.paths.pending(&generation)).await?;
+        Ok(pending.map(|pending| (generation, pending.until)))
     });
     read.buffered(MAX_CONCURRENT_READS).try_filter_map(async |read| Ok(read)).try_collect().await
 }

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     catalog::Tables,
     environment::Environment,
-    publish::{self, Attempts, FlipReport, Outcome, published},
+    publish::{
+        self, Attempts, FlipReport, Outcome, identity, published,
+        verify::{Differences, verify},
+    },
 };
 
 /// The state that all datasets of one invocation share.
@@ -37,32 +40,35 @@ pub(super) struct Round<'a> {
 
 /// Compares the live table and its files with what was published. Unless this is a dry run, repairs what it may.
 /// Returns one message for each fault.
-async fn verify(env: &Environment, dataset: &Dataset, loaded: &TableContents, dry_run: bool) -> Result<Vec<String>> {
+async fn verify_and_repair(
+    env: &Environment,
+    dataset: &Dataset,
+    loaded: &TableContents,
+    dry_run: bool,
+) -> Result<Vec<String>> {
     let suspected = publish::drift_suspected(dataset, &loaded.state.live, &loaded.state.flips);
-    let edits = publish::verify::edits(loaded.table.as_ref(), loaded.live_manifest.as_ref());
+    let Differences { edited, damaged } =
+        verify(env, dataset, loaded.table.as_ref(), loaded.live_manifest.as_ref()).await?;
     let mut found = Vec::new();
     if dry_run {
         if suspected {
             found.extend(publish::detect_drift(env, dataset).await?.map(|drift| drift.told(dataset)));
         }
-        if !edits.is_empty() {
-            found.push(publish::verify::edited(dataset, &edits));
-        }
-        if let Some(live) = &loaded.live_manifest {
-            let files = publish::verify::files(env, live).await?;
-            let damage = publish::verify::damaged(dataset, live.generation, &files);
-            found.extend((!files.found.is_empty()).then_some(damage));
-        }
+        found.extend(edited.into_iter().chain(damaged));
         return Ok(found);
     }
-    if suspected || !edits.is_empty() {
+    if suspected || edited.is_some() {
         found.extend(publish::detect_and_repair(env, dataset).await?.map(told));
     }
-    found.extend(publish::verify_files(env, dataset).await?.map(told));
-    if matches!(loaded.state.live, Live::Managed(_)) {
-        publish::identity::write(env, dataset).await?;
+    // A repair may have moved the table to another generation.
+    if damaged.is_some() || !found.is_empty() {
+        found.extend(publish::verify_files(env, dataset).await?.map(told));
     }
-    found.extend(publish::identity::other_stack(env, dataset).await?);
+    let other = match &loaded.state.live {
+        Live::Managed(_) => identity::write(env, dataset).await?,
+        Live::NoTable | Live::Unmanaged(_) => identity::other_stack(env, &dataset.paths).await?,
+    };
+    found.extend(other.map(|other| identity::other_stack_message(dataset, &other)));
     Ok(found)
 }
 
@@ -88,7 +94,7 @@ pub(super) async fn sweep_one(round: &Round<'_>, dataset: &Dataset) -> Result<(O
             queue_pending_runs(sweep, dataset, &loaded).await?;
         }
         if attempts.lost() == 0 {
-            let found = verify(env, dataset, &loaded, dry_run).await?;
+            let found = verify_and_repair(env, dataset, &loaded, dry_run).await?;
             if !found.is_empty() {
                 (drift, loaded) = (Some(found.join("; ")), load(env, dataset, &tables.listed).await?);
             }

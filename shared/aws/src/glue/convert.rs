@@ -151,11 +151,9 @@ pub fn changed(table: &TableVersion, change: &TableChange) -> Result<TableInput>
         parameters.retain(|key, _| !is_projection_of(key, &change.partitions));
         parameters.extend(projection_parameters(location, &change.partitions));
         for key in input.partition_keys.iter_mut().flatten() {
-            let published = change.partitions.iter().map(|partition| &partition.column);
             let now = partition_key(key);
-            if let Some(column) =
-                published.into_iter().find(|column| column.name == now.name && !is_same_key(column, &now))
-            {
+            let mut published = change.partitions.iter().map(|partition| &partition.column);
+            if let Some(column) = published.find(|column| column.name == now.name && !is_same_key(column, &now)) {
                 key.r#type = Some(column.glue_type.clone());
             }
         }
