@@ -26,7 +26,7 @@ pub fn unreachable() -> SdkConfig {
     config("none", "http://127.0.0.1:1")
 }
 
-/// Returns the name of the bucket for the datasets of the account that the access key selects.
+/// Returns the name of the datasets bucket in the account that `access_key` selects.
 pub fn bucket(access_key: &str) -> String {
     format!("turntable-{access_key}")
 }

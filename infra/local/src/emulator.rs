@@ -207,7 +207,7 @@ impl Child {
     }
 }
 
-/// Creates a temporary folder for logs and data. The children's guards remove it.
+/// Creates a temporary folder for logs and data. The guards of the child processes remove it when they are dropped.
 fn new_folder() -> Result<PathBuf> {
     let nanos = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
     let folder = env::temp_dir().join(format!("turntable-{}-{nanos}", std::process::id()));

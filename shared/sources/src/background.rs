@@ -58,6 +58,7 @@ where
 
 /// Sends a batch to the stream. Fails if the stream has been dropped.
 pub async fn send(sender: &Sender<Result<RecordBatch>>, batch: RecordBatch) -> Result<()> {
-    let stopped = |_| Error::unavailable("the source's rows were not read to the end: run the export again");
+    let stopped =
+        |_| Error::unavailable("the export stopped before it had read all rows from the source: run the export again");
     sender.send(Ok(batch)).await.map_err(stopped)
 }

@@ -42,7 +42,8 @@ pub async fn fresh(engines: &Engines, dataset: &Dataset) -> Result<Outcome> {
     decision::beside(&live, &location)?;
     if !env.objects.list(&location, None).await?.is_empty() {
         return Err(Error::corrupt(format!(
-            "{location}: the location for the new generation is not empty, as UNLOAD requires: run the export again"
+            "{location}, the location for the new generation, already contains objects, but UNLOAD needs it empty: run the \
+             export again"
         )));
     }
     let folders = folders(engines, dataset).await?;

@@ -33,8 +33,8 @@ pub struct Built {
 
 /// The maximum number of buckets that are rewritten at the same time, and of files that are copied at the same time.
 const MAX_CONCURRENT_BUCKETS: usize = 64;
-/// The maximum number of rows in all buckets that are rewritten at the same time. This bounds the memory; copying files
-/// needs none.
+/// The maximum total number of rows in the buckets that are being rewritten at any one time, which bounds memory use.
+/// Buckets whose files are copied don't count.
 const MAX_CONCURRENT_ROWS: u64 = 640_000;
 
 /// A part of the table that is built independently. It is usually one bucket, but when the number of buckets changes,

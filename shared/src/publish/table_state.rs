@@ -274,7 +274,7 @@ async fn live_manifest(env: &Environment, dataset: &Dataset, live: &Live) -> Res
     }
 }
 
-/// Reads the intents in `_returns/` to bring `generation` back. An intent may never have been carried out.
+/// Returns the revert intents for `generation` that are recorded in `_returns/`. Some may never have been carried out.
 pub async fn returned(env: &Environment, dataset: &Dataset, generation: &Generation) -> Result<Vec<RevertIntent>> {
     let after = dataset.paths.revert_intent(history::bound(generation.ulid));
     let listed = env.objects.list(&dataset.paths.revert_intents(), Some(&after)).await?;

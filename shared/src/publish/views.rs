@@ -314,8 +314,8 @@ async fn put(env: &Environment, view: &View, stored: Option<&TableVersion>) -> R
             .collect();
         if !back.is_empty() {
             return Err(Error::config(format!(
-                "{} is not changed, because people who opted out through {} would be back in it: restore the inbox and \
-                 its protects in datasets.toml, or drop the view if they may come back",
+                "{} was left unchanged, because the change would bring back people who opted out through {}: restore the \
+                 inbox and its `protects` in datasets.toml, or, if these people are allowed to reappear, drop the view",
                 view.name,
                 back.join(", ")
             )));

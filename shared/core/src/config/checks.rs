@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::SignedDuration;
 use toml::Value;
 
-use super::read::{Keys, described};
+use super::{
+    query,
+    read::{Keys, described},
+};
 
 /// The checks of one dataset. All column names are in lower case.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -85,9 +88,9 @@ pub fn read(keys: Keys) -> Checks {
             .strings("sql")
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|text| keys.taken("sql", query(text)))
+            .filter_map(|text| keys.taken("sql", query::check(text)))
             .collect(),
-        canary: keys.parsed("canary", query),
+        canary: keys.parsed("canary", query::check),
     };
     keys.finish();
     checks
@@ -176,14 +179,6 @@ fn unique(keys: &Keys) -> Vec<Vec<String>> {
         keys.fault("unique", "expected a list of columns such as [\"id\"], or a list of such lists");
         Vec::new()
     })
-}
-
-/// Checks that a query contains `{table}`. Returns the query without trailing semicolons.
-fn query(text: &str) -> Result<String, String> {
-    if text.contains("{table}") {
-        return Ok(text.trim().trim_end_matches(';').trim_end().to_owned());
-    }
-    Err("expected a query that contains {table}, the placeholder for the table's name".into())
 }
 
 #[cfg(test)]

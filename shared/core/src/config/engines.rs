@@ -5,13 +5,69 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::{
-    names,
+    names, query,
     read::Keys,
     source::{Athena, GlueJob, Source},
 };
 
 /// The prefix of the job arguments that `export` adds. The arguments in `datasets.toml` must not start with it.
 pub const OURS: &str = "--turntable_";
+
+/// The arguments that Glue itself reads ("Using job parameters in AWS Glue jobs" in the Glue guide, and "internal" ones
+/// there). Some of them run other code as the job's role, and others say where it writes, so only the job may set them.
+const GLUES: [&str; 51] = [
+    "additional-python-modules",
+    "auto-scale-within-microbatch",
+    "class",
+    "conf",
+    "continuous-log-conversionpattern",
+    "continuous-log-loggroup",
+    "continuous-log-logstreamprefix",
+    "customer-driver-env-vars",
+    "customer-executor-env-vars",
+    "datalake-formats",
+    "debug",
+    "disable-proxy",
+    "disable-proxy-v2",
+    "enable-auto-scaling",
+    "enable-continuous-cloudwatch-log",
+    "enable-continuous-log-filter",
+    "enable-glue-datacatalog",
+    "enable-job-insights",
+    "enable-lakeformation-fine-grained-access",
+    "enable-metrics",
+    "enable-observability-metrics",
+    "enable-rename-algorithm-v2",
+    "enable-s3-parquet-optimized-committer",
+    "enable-spark-ui",
+    "endpoint",
+    "execution-class",
+    "extra-files",
+    "extra-jars",
+    "extra-py-files",
+    "job-bookmark-from",
+    "job-bookmark-option",
+    "job-bookmark-to",
+    "job-id",
+    "job-language",
+    "job-name",
+    "job-run-id",
+    "library-set",
+    "mode",
+    "number-of-workers",
+    "pip-install",
+    "python-modules-installer-option",
+    "script-location",
+    "scriptlocation",
+    "security-configuration",
+    "spark-event-logs-path",
+    "tempdir",
+    "use-postgres-driver",
+    "user-jars-first",
+    "verbose",
+    "worker-type",
+    "write-shuffle-files-to-s3",
+];
 
 /// The longest timeout that can be configured. Glue accepts one minute less.
 const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -20,11 +76,8 @@ const MAX_TIMEOUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// (`Timeout` in the `StartJobRun` reference.)
 const MAX_GLUE_MINUTES: u64 = 10_079;
 
-/// The keywords with which a query for `UNLOAD` can start, in lower case.
-const QUERY_KEYWORDS: [&str; 4] = ["select", "with", "values", "table"];
-
 pub fn athena(keys: Keys) -> Option<Athena> {
-    let query = keys.parsed("query", query);
+    let query = keys.parsed("query", query::unload);
     let workgroup = keys.parsed("workgroup", workgroup);
     let partition_by = names::folders(&keys);
     for (key, missing) in [("query", !keys.has("query")), ("workgroup", !keys.has("workgroup"))] {
@@ -34,34 +87,6 @@ pub fn athena(keys: Keys) -> Option<Athena> {
     }
     keys.finish();
     Some(Athena { query: query?, workgroup: workgroup?, partition_by })
-}
-
-/// Checks that `text` starts like a query that `UNLOAD` accepts. Returns the query without trailing semicolons.
-fn query(text: &str) -> Result<String, String> {
-    let query = text.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
-    let first = first_word(query);
-    match first.as_str() {
-        "unload" => Err("expected only the query: Turntable adds UNLOAD, TO and WITH itself".into()),
-        first if QUERY_KEYWORDS.contains(&first) || first.is_empty() && query.starts_with('(') => Ok(query.into()),
-        _ => Err(format!(
-            "expected a query that begins with SELECT, WITH, VALUES or TABLE: UNLOAD doesn't accept {}",
-            if first.is_empty() { "this text".into() } else { first.to_uppercase() }
-        )),
-    }
-}
-
-/// Returns the first word after any comments, in lower case, or an empty string if they aren't followed by a letter.
-fn first_word(query: &str) -> String {
-    let mut rest = query.trim_start();
-    loop {
-        let after = match rest {
-            _ if rest.starts_with("--") => rest.split_once('\n').map_or("", |(_, after)| after),
-            _ if rest.starts_with("/*") => rest.split_once("*/").map_or("", |(_, after)| after),
-            _ => break,
-        };
-        rest = after.trim_start();
-    }
-    rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase()
 }
 
 /// Checks a name against the pattern for `WorkGroup` in the `StartQueryExecution` reference.
@@ -89,6 +114,14 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
                 Some(_) if argument.starts_with(OURS) => {
                     given.fault(argument, format!("names that begin with {OURS} are reserved for export"));
                 }
+                Some(_) if is_glues(argument) => {
+                    given.fault(
+                        argument,
+                        format!(
+                            "Glue itself reads {argument:?}, so it could run other code: set it in the job's definition"
+                        ),
+                    );
+                }
                 Some(value) => drop(arguments.insert(argument.clone(), value.to_owned())),
             }
         }
@@ -107,6 +140,12 @@ pub fn glue_job(keys: Keys) -> Option<GlueJob> {
     let minutes = timeout?.as_secs().unsigned_abs().div_ceil(60).min(MAX_GLUE_MINUTES);
     let timeout = u32::try_from(minutes).unwrap_or(u32::MAX);
     Some(GlueJob { name: name?, arguments, timeout })
+}
+
+/// Returns whether Glue itself reads this argument. Glue's letter case and an argument parser's `_` and `=` don't hide it.
+fn is_glues(argument: &str) -> bool {
+    let name = argument.trim_start_matches('-').split('=').next().unwrap_or_default();
+    GLUES.contains(&name.to_ascii_lowercase().replace('_', "-").as_str())
 }
 
 /// Rejects settings that have no effect, because an engine writes the files itself.
@@ -163,6 +202,22 @@ mod tests {
             let Source::GlueJob(job) = &config.dataset("a").unwrap().source else { panic!("{given}") };
             assert_eq!(job.timeout, minutes, "{given}");
         }
+    }
+
+    #[test]
+    fn arguments_that_glue_reads_are_refused_in_any_spelling() {
+        let job = |argument: &str| {
+            format!("glue_job = {{ name = \"j\", arguments = {{ \"{argument}\" = \"x\" }}, timeout = \"90s\" }}")
+        };
+        for argument in ["--scriptLocation", "--extra-py-files", "--extra_py_files", "--EXTRA-JARS=s3://x", "--TempDir"]
+        {
+            let fault = format!(
+                "x: datasets.a.source.glue_job.arguments.{argument}: Glue itself reads {argument:?}, so it could run other \
+                 code: set it in the job's definition"
+            );
+            assert_eq!(parse(&job(argument), "").unwrap_err(), fault);
+        }
+        parse(&job("--day"), "").unwrap();
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod inbox;
 mod names;
 mod place;
 mod position;
+mod query;
 mod read;
 mod settings;
 mod source;

@@ -58,7 +58,7 @@ pub struct PendingRun {
 pub enum OldestQuery {
     /// `None` if no query is queued or running.
     Known(Option<Timestamp>),
-    /// The time is unknown, for this reason. Only `drain` protects readers then.
+    /// The time is unknown; the string says why. In this case, only `drain` protects readers.
     NotAsked(String),
 }
 

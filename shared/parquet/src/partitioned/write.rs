@@ -69,8 +69,10 @@ fn keys(rows: &Rows, columns: &[Column], partition_by: &[String], table: &str) -
     }
     let schema = rows.schema.project(&rest);
     let schema = schema.map_err(|error| {
-        Error::corrupt(format!("{table}: the source's schema lacks a column: this is a bug, please report it"))
-            .caused_by(error)
+        Error::corrupt(format!(
+            "{table}: the columns {rest:?} are not in the source's schema: this is a bug, please report it"
+        ))
+        .caused_by(error)
     })?;
     Ok((Keys { at, rest, schema: Arc::new(schema), table: table.into() }, by))
 }

@@ -12,16 +12,17 @@ pub fn refuse(location: &Location, entries: &[Entry]) -> Result<()> {
         let Some(name) = key.key.strip_prefix(&location.prefix) else { continue };
         if let Some(format) = of_log(name) {
             return Err(Error::input(format!(
-                "{location} is a table of the format {format}, because {key} is there, and only the table's log says which \
-                 rows are current: export the table with source.athena and a query that selects from it, or put plain \
-                 copies of its rows elsewhere"
+                "{location} contains {key}, so it is a {format} table, and only the table's log says which rows are \
+                 current: export it with source.athena and a query that selects from it, or put plain copies of its rows \
+                 elsewhere"
             )));
         }
     }
     Ok(())
 }
 
-/// Returns the format of the table whose log contains this key, which is relative to the source's location.
+/// Returns the table format whose log an object with this key would belong to, if any. The key is relative to the
+/// source's location.
 fn of_log(name: &str) -> Option<&'static str> {
     let folders: Vec<&str> = name.split('/').collect();
     let (file, folders) = folders.split_last()?;

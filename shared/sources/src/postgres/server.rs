@@ -24,7 +24,7 @@ pub struct Server {
     pub mode: SslMode,
     /// `sslrootcert`: a PEM file or "system".
     pub roots: Option<String>,
-    /// The statements that set what the transaction needs.
+    /// The `SET` statements for the settings that the transaction relies on.
     pub settings: String,
     /// How long a statement waits for a lock, in seconds, for messages.
     pub lock_timeout: i64,

@@ -23,7 +23,7 @@ use super::{
     watch::Watch,
 };
 
-/// A run's fault: a call, counted from 0, and its fate.
+/// The fault to inject into a run: the index of a call, from 0, and what happens to that call. `None` injects nothing.
 pub type Fault = Option<(usize, Fate)>;
 
 /// How a run ended.

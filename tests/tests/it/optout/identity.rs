@@ -126,9 +126,9 @@ async fn second_inbox_adds_people_and_can_not_be_removed_in_silence() {
     let answer = lake.schedule().await.unwrap().remove(0);
     assert_eq!(
         answer.reasons,
-        ["views: dmp.users_protected is not changed, because people who opted out through s3://lake/inbox/withdrawn/ \
-          (dmp.withdrawn) would be back in it: restore the inbox and its protects in datasets.toml, or drop the view if \
-          they may come back"]
+        ["views: dmp.users_protected was left unchanged, because the change would bring back people who opted out \
+          through s3://lake/inbox/withdrawn/ (dmp.withdrawn): restore the inbox and its `protects` in datasets.toml, \
+          or, if these people are allowed to reappear, drop the view"]
     );
     assert!(left_out(&lake, OUT).unwrap().is_superset(&BTreeSet::from([0, 1, 2, 7, 8])));
 }

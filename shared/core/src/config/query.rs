@@ -1,0 +1,188 @@
+//! Checks the queries in datasets.toml before anything runs them. The functions that run them may write to S3 and to the
+//! catalog, so a query must only read.
+
+use sqlparser::{
+    ast::Statement,
+    dialect::GenericDialect,
+    keywords::Keyword,
+    parser::Parser,
+    tokenizer::{Token, Tokenizer, Word},
+};
+
+/// The words with which a part of a SELECT statement writes, in the parser's dialect. A column with such a name must be
+/// quoted.
+const WRITING_WORDS: [Keyword; 5] = [Keyword::DELETE, Keyword::INSERT, Keyword::INTO, Keyword::MERGE, Keyword::UPDATE];
+
+/// Checks that a `sql` check or a canary is one query that only reads and that contains `{table}`. Returns it without
+/// trailing semicolons.
+pub fn check(text: &str) -> Result<String, String> {
+    if !text.contains("{table}") {
+        return Err("expected a query that contains {table}, the placeholder for the table's name".into());
+    }
+    let query = without_semicolons(text);
+    let named = query.replace("{table}", "\"database\".\"table\"");
+    let tokens = tokens(&named)?;
+    one_statement(&tokens)?;
+    only_reads(&tokens)?;
+    let parsed = Parser::parse_sql(&GenericDialect {}, &named);
+    match parsed.map_err(|error| format!("expected one SELECT statement, but it can't be parsed: {error}"))?.as_slice()
+    {
+        [Statement::Query(_)] => Ok(query.into()),
+        _ => Err("expected one statement that begins with SELECT or WITH".into()),
+    }
+}
+
+/// Checks that `text` is one query that `UNLOAD (…)` can enclose. Returns it without trailing semicolons. The query isn't
+/// parsed completely, because it may use types and functions that only Athena knows.
+pub fn unload(text: &str) -> Result<String, String> {
+    let query = without_semicolons(text);
+    let tokens = tokens(query)?;
+    match tokens.first() {
+        Some(Token::LParen) => {}
+        Some(Token::Word(word)) if word.keyword == Keyword::UNLOAD => {
+            return Err("expected only the query: Turntable adds UNLOAD, TO and WITH itself".into());
+        }
+        Some(Token::Word(Word { keyword, .. }))
+            if [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE].contains(keyword) => {}
+        first => {
+            let found = match first {
+                Some(Token::Word(word)) => word.value.to_uppercase(),
+                _ => "this text".into(),
+            };
+            return Err(format!(
+                "expected a query that begins with SELECT, WITH, VALUES or TABLE: UNLOAD doesn't accept {found}"
+            ));
+        }
+    }
+    one_statement(&tokens)?;
+    Ok(query.into())
+}
+
+fn without_semicolons(text: &str) -> &str {
+    text.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace())
+}
+
+/// Splits a query into its tokens, without comments and whitespace.
+fn tokens(query: &str) -> Result<Vec<Token>, String> {
+    let all = Tokenizer::new(&GenericDialect {}, query).tokenize();
+    let all = all.map_err(|error| format!("expected a query, but it can't be read: {error}"))?;
+    Ok(all.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect())
+}
+
+/// Checks that the tokens are one statement that doesn't leave the parentheses that enclose it.
+fn one_statement(tokens: &[Token]) -> Result<(), String> {
+    let mut depth = 0_usize;
+    for token in tokens {
+        match token {
+            Token::SemiColon => return Err("expected one statement, found a semicolon in the middle: remove it".into()),
+            Token::LParen => depth += 1,
+            Token::RParen => {
+                depth = depth.checked_sub(1).ok_or("a parenthesis is closed that was never opened: remove it")?;
+            }
+            _ => {}
+        }
+    }
+    if depth > 0 {
+        return Err(format!("{depth} opening parentheses are not closed: close them"));
+    }
+    Ok(())
+}
+
+/// Checks that no token makes the statement write.
+fn only_reads(tokens: &[Token]) -> Result<(), String> {
+    for (place, token) in tokens.iter().enumerate() {
+        let Token::Word(word) = token else { continue };
+        if word.quote_style.is_none() && WRITING_WORDS.contains(&word.keyword) {
+            let word = &word.value;
+            return Err(format!(
+                "expected a query that only reads, found {}: remove it, or write \"{word}\" in quotes if it is a name",
+                word.to_uppercase()
+            ));
+        }
+        // A table function can pass a statement on to a federated data source.
+        if word.keyword == Keyword::TABLE && tokens.get(place + 1) == Some(&Token::LParen) {
+            return Err("expected a query that only reads tables, found a table function: remove TABLE(…)".into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_that_read_are_accepted() {
+        for query in [
+            "SELECT true FROM {table}",
+            "(SELECT count(*) = 3 FROM {table})",
+            "WITH a AS (SELECT \"$path\" AS p FROM {table}) SELECT count(DISTINCT p) > 1 FROM a;",
+            "-- INSERT\n/* DROP TABLE x; */ SELECT count(*) = 0 FROM {table} WHERE name = 'delete; into' OR \"update\" IS NULL",
+            "SELECT count(*) FILTER (WHERE a > 1) = 0 FROM {table}",
+            "SELECT bool_and(any_match(a, x -> x IS NOT NULL)) FROM {table}",
+            "SELECT max(ts) > current_timestamp - INTERVAL '1' DAY FROM {table}",
+            "SELECT TRY_CAST(max(a) AS bigint) > 1 FROM {table} CROSS JOIN UNNEST(b) WITH ORDINALITY AS u (x, n)",
+            "SELECT approx_percentile(a, 0.5) > 1, m['k'], ARRAY[1, 2][1] FROM {table} TABLESAMPLE BERNOULLI (10)",
+            "SELECT max(d) AT TIME ZONE 'Asia/Tokyo' > date '2020-01-01' FROM {table}",
+        ] {
+            assert_eq!(check(query).as_deref(), Ok(query.trim_end_matches(';')));
+        }
+    }
+
+    #[test]
+    fn statements_that_are_no_question_are_refused() {
+        for (query, expected) in [
+            ("DROP TABLE {table}", "expected one statement that begins with SELECT"),
+            ("WITH a AS (SELECT 1) INSERT INTO {table} SELECT * FROM a", "found INSERT"),
+            ("SELECT * INTO x FROM {table}", "found INTO"),
+            ("UNLOAD (SELECT * FROM {table}) TO 's3://other/'", "expected one statement that begins with SELECT"),
+            ("CREATE VIEW v AS SELECT * FROM {table}", "expected one statement that begins with SELECT"),
+            (
+                "USING EXTERNAL FUNCTION f(x varchar) RETURNS varchar LAMBDA 'l' SELECT f(a) FROM {table}",
+                "can't be parsed",
+            ),
+            ("EXPLAIN ANALYZE SELECT 1 FROM {table}", "expected one statement that begins with SELECT or WITH"),
+            ("SHOW COLUMNS FROM {table}", "expected one statement that begins with SELECT or WITH"),
+            ("SELECT 1 FROM {table}; SELECT 2", "found a semicolon in the middle"),
+            ("SELECT * FROM TABLE(pg.system.query(query => 'DELETE FROM x')), {table}", "found a table function"),
+            ("SELECT 1 FROM {table}) TO 's3://other/' WITH (format = 'JSON') --", "was never opened"),
+            ("SELECT (1 FROM {table}", "1 opening parentheses are not closed"),
+            ("SELECT 'open FROM {table}", "can't be read"),
+            ("MSCK REPAIR TABLE {table}", "expected one statement"),
+            ("SELECT FROM WHERE {table}", "can't be parsed"),
+            ("SELECT 1", "contains {table}"),
+        ] {
+            let error = check(query).expect_err(query);
+            assert!(error.contains(expected), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn query_for_unload_stays_within_its_parentheses() {
+        for good in [
+            "SELECT CAST(a AS array(bigint)), CAST(m AS map(varchar, row(x bigint))) FROM t FOR VERSION AS OF 3",
+            "SELECT * FROM TABLE(pg.system.query(query => 'SELECT 1')) WHERE \"update\" > delete",
+            "-- day\n/* x */ SELECT 1 AS a",
+            "(SELECT 1)",
+            "VALUES (1, 'a)')",
+            "TABLE t",
+        ] {
+            assert_eq!(unload(&format!(" {good} ;\n")).as_deref(), Ok(good));
+        }
+        for (bad, expected) in [
+            ("SELECT 1) TO 's3://other/' WITH (format = 'JSON') --", "was never opened"),
+            ("UNLOAD (SELECT 1) TO 's3://x'", "Turntable adds UNLOAD"),
+            ("MSCK REPAIR TABLE t", "UNLOAD doesn't accept MSCK"),
+            ("", "UNLOAD doesn't accept this text"),
+        ] {
+            let error = unload(bad).expect_err(bad);
+            assert!(error.contains(expected), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_refused() {
+        let deep = format!("SELECT {}1{} FROM {{table}}", "(".repeat(20_000), ")".repeat(20_000));
+        assert!(check(&deep).expect_err("too deep").contains("can't be parsed"));
+    }
+}
