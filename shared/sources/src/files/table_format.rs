@@ -12,7 +12,7 @@ pub fn refuse(location: &Location, entries: &[Entry]) -> Result<()> {
         let Some(name) = key.key.strip_prefix(&location.prefix) else { continue };
         if let Some(format) = of_log(name) {
             return Err(Error::input(format!(
-                "{location} contains {key}, so it is a {format} table, and only the table's log says which rows are \
+                "{location} contains {key}, so it is a table in {format} format, and only the table's log says which rows are \
                  current: export it with source.athena and a query that selects from it, or put plain copies of its rows \
                  elsewhere"
             )));
