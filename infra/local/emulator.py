@@ -5,6 +5,8 @@
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
+- A request that isn't from a program of this stack is refused, and no answer allows a web page to read it: see
+  athena/turntable_athena/access.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -31,6 +33,7 @@ from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
 from ministack.services import eventbridge, glue, lambda_svc
+from turntable_athena.access import Access
 from turntable_athena.calls import Call, Calls, app_id
 from turntable_athena.models import Refusals, faults
 
@@ -204,6 +207,33 @@ def glue_resources(request: dict[str, Any]) -> list[str]:
     return ["catalog", f"database/{database}", f"table/{database}/{request.get('TableName') or named or '*'}"]
 
 
+_app = app.app
+_access = Access([os.environ["AWS_ENDPOINT_URL"], f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"])
+
+
+async def guarded(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI application, behind the access rules. Removes the headers that would let web pages read answers."""
+
+    async def closed(message: Any) -> None:
+        headers = message.get("headers")
+        if headers is not None:
+            message = {**message, "headers": [it for it in headers if not it[0].lower().startswith(b"access-control-")]}
+        await send(message)
+
+    if scope["type"] == "http":
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        query, health = scope.get("query_string", b"").decode("latin-1"), scope["path"] == "/_ministack/health"
+        if refusal := _access.refusal(headers, query, open_to_all=health):
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": refusal.encode()})
+            return
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await _app(scope, receive, closed)
+
+
+app.app = guarded
 lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events

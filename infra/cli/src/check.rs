@@ -18,11 +18,7 @@ use turntable::{
     sources::{self, Context},
 };
 
-use crate::{
-    datasets::Datasets,
-    glue_table,
-    laptop::{self, ACCESS_KEY},
-};
+use crate::{datasets::Datasets, glue_table, laptop};
 
 /// The result of a check.
 pub struct Checked {
@@ -48,7 +44,7 @@ const MAX_CONCURRENT_SOURCES: usize = 8;
 
 /// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
-    let datasets = Datasets::read(file, &laptop::bucket(ACCESS_KEY))?;
+    let datasets = Datasets::read(file, laptop::BUCKET)?;
     // Loading credentials takes seconds if there are none, so they are loaded only if a source needs them.
     let aws = match datasets.config.datasets().any(|dataset| needs_aws(&dataset.source)) {
         true => lambda::aws().await,

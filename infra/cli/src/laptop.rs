@@ -11,11 +11,12 @@ use crate::{
 
 pub const REGION: &str = "us-east-1";
 
-/// The access key for the account that `up` deploys to.
-pub const ACCESS_KEY: &str = "test";
+/// The name of the datasets bucket in the stack that `up` deploys.
+pub const BUCKET: &str = "turntable-local";
 
 /// Returns the configuration for an emulator endpoint. The access key selects the account: a 12-digit key selects the
-/// account with that number, and `test` selects account 000000000000.
+/// account with that number, and any other key selects account 000000000000. The emulator checks no signature, so the
+/// secret key is always `test`.
 pub fn config(access_key: &str, endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key, "test", None, None, "local");
     aws::config(credentials, REGION, Some(endpoint))
@@ -41,19 +42,38 @@ pub fn env_file() -> Result<PathBuf> {
     Ok(workspace::target()?.join("local.env"))
 }
 
-/// The endpoint URLs of the emulator that `up` runs.
+/// How to reach the emulator that `up` runs.
 pub struct Endpoints {
-    /// Serves everything but Athena.
+    /// The URL of the endpoint that serves everything but Athena.
     pub aws: String,
+    /// The URL of the Athena endpoint.
     pub athena: String,
+    /// The only access key that the emulator accepts.
+    pub access_key: String,
 }
 
-/// Reads the endpoints of the running emulator. Fails if `up` isn't running.
+impl Endpoints {
+    /// Returns the configuration for every service except Athena.
+    pub fn config(&self) -> SdkConfig {
+        config(&self.access_key, &self.aws)
+    }
+
+    /// Returns the configuration for Athena.
+    pub fn athena_config(&self) -> SdkConfig {
+        config(&self.access_key, &self.athena)
+    }
+}
+
+/// Reads how to reach the running emulator. Fails if `up` isn't running.
 pub fn endpoints() -> Result<Endpoints> {
     let text = fs::read_to_string(env_file()?).unwrap_or_default();
     let value = |name: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         found.map(str::to_owned).context("no emulator is running: start one with `cargo run -p local -- up`")
     };
-    Ok(Endpoints { aws: value("AWS_ENDPOINT_URL")?, athena: value("AWS_ENDPOINT_URL_ATHENA")? })
+    Ok(Endpoints {
+        aws: value("AWS_ENDPOINT_URL")?,
+        athena: value("AWS_ENDPOINT_URL_ATHENA")?,
+        access_key: value("AWS_ACCESS_KEY_ID")?,
+    })
 }

@@ -2,16 +2,12 @@
 
 use anyhow::Result;
 
-use crate::{
-    athena,
-    laptop::{self, ACCESS_KEY},
-    table::aligned,
-};
+use crate::{athena, laptop, table::aligned};
 
 /// Returns the result as aligned lines of text, with the column names first. NULL is shown as an empty cell.
 pub async fn query(sql: &str) -> Result<String> {
-    let client = aws_sdk_athena::Client::new(&laptop::config(ACCESS_KEY, &laptop::endpoints()?.athena));
-    let output = format!("s3://{}/athena/", laptop::scratch_bucket(&laptop::bucket(ACCESS_KEY)));
+    let client = aws_sdk_athena::Client::new(&laptop::endpoints()?.athena_config());
+    let output = format!("s3://{}/athena/", laptop::scratch_bucket(laptop::BUCKET));
     let lines = athena::lines(&client, &output, sql).await?;
     let lines: Vec<Vec<&str>> =
         lines.iter().map(|line| line.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect()).collect();

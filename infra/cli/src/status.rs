@@ -6,7 +6,7 @@ use turntable::status::{DatasetSummary, Overview};
 
 use crate::{
     lambda::Lambda,
-    laptop::{self, ACCESS_KEY},
+    laptop,
     table::{table, thousands},
 };
 
@@ -25,8 +25,7 @@ pub async fn load(stack: &str, account: Account) -> Result<Overview> {
         Account::Aws => turntable::lambda::aws().await,
         Account::Emulator => {
             let endpoints = laptop::endpoints();
-            let endpoints = endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?;
-            laptop::config(ACCESS_KEY, &endpoints.aws)
+            endpoints.map_err(|error| anyhow!("{error}, or pass --aws for a stack in AWS"))?.config()
         }
     };
     overview(&Lambda::new(&config)?, stack).await

@@ -2,10 +2,10 @@
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{DirBuilder, File},
     io,
     net::TcpListener,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -78,7 +78,8 @@ impl Emulator {
         // The functions inherit MiniStack's environment, so the Athena endpoint must be known before MiniStack starts.
         let script = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name).to_string_lossy().into_owned();
         let calls = tools.calls.as_deref().map(Path::to_string_lossy).unwrap_or_default();
-        let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("CALLS", &calls)];
+        let access_key = tools.access_key.as_deref().unwrap_or_default();
+        let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("CALLS", &calls), ("ACCESS_KEY", access_key)];
         let mut athena = Child::start(tools, &folder, "athena", &["-m", "turntable_athena", "--events"], &variables)?;
         #[derive(Deserialize)]
         struct Ready {
@@ -104,6 +105,7 @@ impl Emulator {
             ("SFTP_ENABLED", "0"),
             ("GLUE_PYTHON", &tools.spark.to_string_lossy()),
             ("CALLS", &calls),
+            ("ACCESS_KEY", access_key),
         ];
         let mut ministack = Child::start(tools, &folder, "ministack", &[&script("emulator.py")], &variables)?;
         let listening = format!("Running on {endpoint} ");
@@ -207,10 +209,14 @@ impl Child {
     }
 }
 
-/// Creates a temporary folder for logs and data. The guards of the child processes remove it when they are dropped.
+/// Creates a temporary folder for logs and data that only this user can open. The guards of the child processes remove
+/// it when they are dropped.
 fn new_folder() -> Result<PathBuf> {
     let nanos = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
     let folder = env::temp_dir().join(format!("turntable-{}-{nanos}", std::process::id()));
-    fs::create_dir(&folder).with_context(|| format!("cannot write to {}", env::temp_dir().display()))?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot write to {}", env::temp_dir().display()))?;
     Ok(folder)
 }

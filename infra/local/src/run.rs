@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use cli::{datasets::Datasets, laptop::ACCESS_KEY};
+use cli::{datasets::Datasets, laptop::BUCKET};
 use turntable::layout::Location;
 
 use crate::{
@@ -41,10 +42,12 @@ pub struct Started {
 /// Starts an emulator and deploys a stack for the user's datasets file, or for the sample if `file` is `None`. Puts the
 /// sources in place, but exports nothing.
 pub async fn start(file: Option<&Path>) -> Result<Started> {
-    let mut deployment = Deployment::in_account(ACCESS_KEY);
+    let access_key = random_access_key()?;
+    let mut deployment = Deployment { bucket: BUCKET.into(), ..Deployment::in_account(&access_key) };
     let datasets = Datasets::read(file.unwrap_or(Path::new(sample::DATASETS)), &deployment.bucket)?;
     deployment.parameters = engines::parameters(&datasets.config);
-    let tools = Tools::prepare().await?;
+    let mut tools = Tools::prepare().await?;
+    tools.access_key = Some(access_key);
     engines::prepare(&tools, &datasets.config).await?;
     let emulator = Emulator::start(&tools).await?;
     let stack = emulator.deploy(&deployment).await?;
@@ -60,6 +63,14 @@ pub async fn start(file: Option<&Path>) -> Result<Started> {
         }
     }
     Ok(Started { emulator, stack, datasets })
+}
+
+/// Returns a random access key of twelve digits, which is an account in the emulator. No other program on this machine
+/// knows it.
+fn random_access_key() -> Result<String> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).context("no random numbers")?;
+    Ok(format!("{:012}", u64::from_le_bytes(bytes) % 1_000_000_000_000))
 }
 
 /// Puts all files below a folder into the bucket, with their paths in the folder as keys. Does nothing if the folder

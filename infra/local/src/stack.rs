@@ -11,6 +11,8 @@ use crate::{boto::Account, deployment::Deployment, emulator::Emulator};
 
 pub struct Stack {
     pub name: String,
+    /// The access key that selects the stack's account in the emulator.
+    pub access_key: String,
     pub bucket: String,
     /// A second bucket, for the functions' code and query results.
     pub scratch: String,
@@ -36,6 +38,7 @@ impl Stack {
         let aws = emulator.sdk_config(&deployment.access_key);
         let stack = Stack {
             name: deployment.stack.clone(),
+            access_key: deployment.access_key.clone(),
             bucket: outputs.get("Bucket").context("template.yaml has no output Bucket")?.clone(),
             scratch: deployment.scratch(),
             functions: emulator

@@ -14,6 +14,8 @@ pub struct Tools {
     /// An existing folder for records of the functions' AWS calls (`athena/turntable_athena/calls.py`). `None` keeps no
     /// records.
     pub calls: Option<PathBuf>,
+    /// The only access key that the emulator accepts. `None` accepts any key, and each one is an account.
+    pub access_key: Option<String>,
     target: PathBuf,
     pub template: Template,
     /// The functions' binaries, by their names in template.yaml.
@@ -28,7 +30,7 @@ impl Tools {
         let python = venv::ensure(&build.target).await?;
         let binaries = build.build(&python, &template.functions()).await?;
         let spark = venv::spark(&build.target)?;
-        Ok(Tools { python, spark, calls: None, target: build.target, template, binaries })
+        Ok(Tools { python, spark, calls: None, access_key: None, target: build.target, template, binaries })
     }
 
     /// Creates the Python environment that Glue jobs run in, if needed.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use cli::{
-    laptop::{self, ACCESS_KEY, REGION},
+    laptop::{self, REGION},
     workspace,
 };
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ pub async fn up(file: Option<PathBuf>, json: bool) -> Result<()> {
             "endpoint": emulator.endpoint,
             "athena_endpoint": emulator.athena_endpoint,
             "region": REGION,
+            "access_key_id": stack.access_key,
+            "secret_access_key": "test",
             "bucket": stack.bucket,
             "functions": stack.functions,
         });
@@ -54,11 +56,11 @@ fn greeting(emulator: &Emulator, stack: &Stack, env_file: &EnvFile, sample: bool
     };
     text += &format!(
         "\nIn another terminal, with these variables, the commands of docs/operate.md work here:\n\n  \
-           export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
+           export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}\n  \
            export AWS_ENDPOINT_URL={endpoint} AWS_ENDPOINT_URL_ATHENA={athena_endpoint}\n  \
            export STACK={} BUCKET={}\n  \
            aws s3 ls --recursive s3://{}\n",
-        stack.name, stack.bucket, stack.bucket
+        stack.access_key, stack.name, stack.bucket, stack.bucket
     );
     for (function, name) in &stack.functions {
         let request = request(function);
@@ -95,7 +97,7 @@ struct EnvFile(PathBuf);
 impl EnvFile {
     async fn write(emulator: &Emulator, stack: &Stack) -> Result<EnvFile> {
         let mut variables = BTreeMap::from([
-            ("AWS_ACCESS_KEY_ID".to_owned(), ACCESS_KEY.to_owned()),
+            ("AWS_ACCESS_KEY_ID".to_owned(), stack.access_key.clone()),
             ("AWS_SECRET_ACCESS_KEY".into(), "test".into()),
             ("AWS_REGION".into(), REGION.into()),
             ("AWS_ENDPOINT_URL".into(), emulator.endpoint.clone()),

@@ -282,7 +282,16 @@ def test_errors_name_missing_tables_columns_and_functions(lake: Lake) -> None:
     lake.table("t", USERS, "t")
     assert lake.failure("SELECT nope FROM t").startswith("COLUMN_NOT_FOUND: Column 'nope'")
     assert lake.failure("SELECT nope(1)").startswith("FUNCTION_NOT_FOUND: Function 'nope'")
-    assert lake.failure("SELECT * FROM read_text('/etc/hostname')").startswith("FUNCTION_NOT_FOUND")
+    for query in (
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM (SELECT 1) CROSS JOIN LATERAL read_text('/etc/hostname')",
+        "SELECT (SELECT content FROM read_text('/etc/hostname'))",
+        "SELECT 1 WHERE EXISTS (SELECT * FROM duckdb_settings())",
+        "WITH a AS (SELECT * FROM read_csv('http://127.0.0.1:1/')) SELECT * FROM a",
+        "SELECT a FROM (VALUES 1) AS t(a) WHERE a IN (SELECT size FROM read_blob('/etc/hostname'))",
+    ):
+        assert lake.failure(query).startswith("FUNCTION_NOT_FOUND"), query
+    assert lake.rows("SELECT x FROM (SELECT 1 AS a) CROSS JOIN LATERAL (SELECT a + 1 AS x)") == [["2"]]
     lake.table("elsewhere", USERS, "x", Parameters={})
     lake.glue.update_table(
         DatabaseName="dmp",

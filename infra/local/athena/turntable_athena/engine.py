@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import unicodedata
@@ -30,6 +29,14 @@ _SETTINGS = """
 """
 
 
+# Queries read and write S3 and the folder for UNLOAD, and nothing else. No later statement can change that.
+_LOCK = """
+    SET GLOBAL allow_persistent_secrets = false;
+    SET GLOBAL allowed_directories = ['s3://', {folder}];
+    SET GLOBAL enable_external_access = false;
+"""
+
+
 class Engine:
     """The database. It holds macros (functions.sql) and no data, so queries can't see each other."""
 
@@ -47,10 +54,13 @@ class Engine:
         extension = next(Path(str(extensions)).glob("*/httpfs.duckdb_extension"))
         self._database.execute(f"LOAD {literal(str(extension))}")
         self._database.execute(_SETTINGS)
-        spill = Path(tempfile.gettempdir()) / f"athena-spill-{os.getpid()}"
+        self._scratch = tempfile.TemporaryDirectory(prefix="athena-")
+        spill, self.unloaded = Path(self._scratch.name) / "spill", Path(self._scratch.name) / "unload"
+        self.unloaded.mkdir()
         self._database.execute(f"SET GLOBAL temp_directory = {literal(str(spill))}")
         self._database.create_function("trino_normalize", _normalize, ["VARCHAR", "VARCHAR"], "VARCHAR")
         self._database.execute((Path(__file__).parent / "functions.sql").read_text())
+        self._database.execute(_LOCK.format(folder=literal(f"{self.unloaded}/")))
 
     @contextmanager
     def session(self, access_key: str) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -129,7 +129,14 @@ class Executions:
                         return
                     execution.state, execution.started, execution.connection = "RUNNING", time.time(), connection
                 before = execution.state
-                run = Run(execution.account, connection, execution.database, execution.id, execution.output)
+                run = Run(
+                    execution.account,
+                    connection,
+                    execution.database,
+                    execution.id,
+                    execution.output,
+                    self._engine.unloaded,
+                )
                 result = execution.statement.run(run)
                 if result.manifest is None and execution.output is not None:
                     execution.account.put(execution.result_uri, result.body.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 
@@ -20,6 +21,8 @@ class Run:
     query_id: str
     output: str | None
     """The folder for the result: `s3://bucket/prefix/`, or None for managed results."""
+    scratch: Path
+    """The only local folder that DuckDB can write to."""
 
 
 @dataclass

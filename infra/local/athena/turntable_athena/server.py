@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import urllib3
 
+from .access import Access, access_key
 from .aws import Aws
 from .calls import Calls
 from .engine import Engine
@@ -44,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.aws, self.api = aws, api
         self.emulator = urllib3.PoolManager(maxsize=16)
         self.calls, self.refusals = Calls(), Refusals()
+        self.access = Access([self.endpoint, os.environ.get("AWS_ENDPOINT_URL_ATHENA", self.endpoint)])
 
     @property
     def endpoint(self) -> str:
@@ -66,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         operation = self.headers.get("X-Amz-Target", "").removeprefix("AmazonAthena.")
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if refusal := self.server.access.refusal(headers):
+            return self._refuse("AccessDeniedException", refusal, status=403)
         if found := faults("POST", "/", {}, headers, body):
             self.server.refusals.add(found)
             return self._refuse("InvalidRequestException", "; ".join(found), AthenaErrorCode="INVALID_INPUT")
@@ -76,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             request = json.loads(body or b"{}")
             if not isinstance(request, dict):
                 raise ValueError("expected a JSON object")
-            account = self.server.aws.account(self._access_key())
+            # The access key is the account in the emulator.
+            account = self.server.aws.account(access_key(headers) or "test")
             answer = handle(account, request)
             call = (f"athena:{operation}", self.server.api.resource(account, request), self.server.api.context(account, answer))
             self.server.calls.add(headers, [call])
@@ -88,11 +92,6 @@ class Handler(BaseHTTPRequestHandler):
             log.exception("%s", operation)
             return self._refuse("InternalServerException", f"{type(error).__name__}: {error}", status=500)
         self._answer(200, json.dumps(answer).encode())
-
-    def _access_key(self) -> str:
-        """Returns the access key, which is the account in the emulator. Like the emulator, checks no signature."""
-        match = re.search(r"Credential=([^/,\s]+)/", self.headers.get("Authorization", ""))
-        return match[1] if match else "test"
 
     def _forward(self, body: bytes) -> None:
         """Forwards operations that are not about queries (workgroups, tags, …) to the emulator's own Athena."""

@@ -50,6 +50,7 @@ class Planner:
     def _resolve(self, tree: exp.Query, database: str, depth: int) -> exp.Query:
         if depth > _MAX_VIEW_DEPTH:
             raise QueryFailed("VIEW_IS_RECURSIVE", "Statement would create a recursive view")
+        _refuse_table_functions(tree)
         hidden = {column.name for column in tree.find_all(exp.Column) if column.name in HIDDEN}
         for scope in traverse_scope(tree):
             nodes = {
@@ -128,6 +129,14 @@ class Planner:
             return list(views.decode(table, _at(node)).columns)
         columns = table.columns + table.partition_keys
         return [(name, trino_types.of_glue(hive_types.parse(kind))) for name, kind in columns]
+
+
+def _refuse_table_functions(tree: exp.Expr) -> None:
+    """Refuses what DuckDB would run as a table function, in any position. Trino's UNNEST and LATERAL (query) are fine."""
+    for node in tree.find_all(exp.Table, exp.Lateral):
+        inner = node.this
+        if not isinstance(inner, (exp.Identifier, exp.Unnest, exp.Subquery)):
+            raise QueryFailed("FUNCTION_NOT_FOUND", f"Table function '{inner.name or inner.key}' not registered")
 
 
 def _typed(

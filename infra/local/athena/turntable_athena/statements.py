@@ -69,7 +69,7 @@ def _select(query: exp.Query, run: Run) -> Result:
 def _unload(request: unload.Request, run: Run) -> Result:
     planner = Planner(run.account, run.connection)
     sql = planner.plan(request.query, run.database)
-    written = unload.write(request, sql, run.account, run.connection, run.query_id)
+    written = unload.write(request, sql, run)
     manifest = f"{run.output or MANAGED}{run.query_id}-manifest.csv"
     if run.output:
         run.account.put(manifest, "".join(f"{uri}\n" for uri in written).encode())

@@ -11,7 +11,6 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 from sqlglot import exp, tokenize
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType
@@ -21,6 +20,7 @@ from .aws import Account
 from .engine import execute
 from .errors import InvalidRequest, QueryFailed
 from .hive_types import literal, quote
+from .run import Run
 
 MAX_PARTITIONS = 100
 _COMPRESSION = {
@@ -82,20 +82,19 @@ def _options(text: str) -> dict[str, str]:
     return {name.lower(): value.strip("'") if value.startswith("'") else value for name, value in found}
 
 
-def write(
-    request: Request, query: str, account: Account, connection: duckdb.DuckDBPyConnection, query_id: str
-) -> list[str]:
+def write(request: Request, query: str, run: Run) -> list[str]:
     """Writes the files and returns their URIs, in any order. An empty result writes none.
 
     On AWS a failed UNLOAD leaves the files that it has written. Here they are uploaded when all are made.
     """
+    account, connection = run.account, run.connection
     if not account.is_empty(request.destination):
         raise QueryFailed(
             "HIVE_PATH_ALREADY_EXISTS", f"Target directory for table already exists: {request.destination}"
         )
     names = [name for name, *_ in execute(connection, f"SELECT * FROM ({query}) LIMIT 0").description]
     _check_columns(request, names)
-    with tempfile.TemporaryDirectory(prefix="athena-unload-") as folder:
+    with tempfile.TemporaryDirectory(dir=run.scratch) as folder:
         # A table, not a view: it reads the files only once, although partitions are counted before any is written.
         execute(connection, f"CREATE TEMP TABLE unloaded AS {query}")
         if not execute(connection, "SELECT count(*) FROM unloaded").fetchone()[0]:
@@ -109,7 +108,7 @@ def write(
                 )
         target = Path(folder) / "out"
         execute(connection, f"COPY unloaded TO {literal(str(target))} ({_copy_options(request, columns)})")
-        return _upload(request, account, target, query_id)
+        return _upload(request, account, target, run.query_id)
 
 
 def _check_columns(request: Request, names: list[str]) -> None:

@@ -1,6 +1,12 @@
-//! Starting the emulator on a port that is taken.
+//! The emulator itself: starting it on a port that is taken, and who gets an answer.
 
-use std::net::TcpListener;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    time::SystemTime,
+};
 
 use local::Emulator;
 
@@ -12,4 +18,53 @@ async fn a_taken_port_is_distinguished_from_a_failure() {
     let port = taken.local_addr().unwrap().port();
     let straight = async |endpoint: &str| endpoint.to_owned();
     assert!(Emulator::start_at(&emulator().await.tools, port, &straight).await.unwrap().is_none());
+}
+
+/// Sends one request as a program without an SDK would, and returns the status and the headers of the answer.
+fn answered(endpoint: &str, request: &str, headers: &[(&str, &str)]) -> (String, String) {
+    let address = endpoint.strip_prefix("http://").expect("an HTTP endpoint");
+    let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let head = answer.split("\r\n\r\n").next().unwrap().to_lowercase();
+    (head.split(' ').nth(1).unwrap().to_owned(), head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_programs_that_know_the_access_key_are_answered() {
+    let mut tools = emulator().await.tools.clone();
+    tools.access_key = Some("123456789012".into());
+    let before = SystemTime::now();
+    let own = Emulator::start(&tools).await.unwrap();
+    let host = own.endpoint.strip_prefix("http://").unwrap();
+    let signed =
+        |key: &str| format!("AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/s3/aws4_request, Signature=0");
+    let (right, wrong) = (signed("123456789012"), signed("000000000000"));
+    for (headers, status) in [
+        (vec![("Host", host), ("Authorization", &right)], "200"),
+        (vec![("Host", host), ("Authorization", &wrong)], "403"),
+        (vec![("Host", host)], "403"),
+        (vec![("Host", "evil.example"), ("Authorization", &right)], "403"),
+        (vec![("Host", host), ("Authorization", &right), ("Origin", "https://evil.example")], "403"),
+        (vec![("Host", host), ("Authorization", &right), ("Sec-Fetch-Site", "cross-site")], "403"),
+    ] {
+        let (answer, head) = answered(&own.endpoint, "GET /", &headers);
+        assert_eq!((answer.as_str(), head.contains("access-control-")), (status, false), "{headers:?}\n{head}");
+    }
+    let preflight = [("Host", host), ("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")];
+    assert_eq!(answered(&own.endpoint, "OPTIONS /", &preflight).0, "403");
+    assert_eq!(answered(&own.athena_endpoint, "POST /", &[("Host", host), ("Content-Length", "0")]).0, "403");
+    let folders = fs::read_dir(std::env::temp_dir()).unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().starts_with(&format!("turntable-{}-", std::process::id()));
+        let new = || entry.metadata().ok().filter(|one| one.created().is_ok_and(|at| at >= before));
+        name.then(new).flatten().map(|one| one.permissions().mode() & 0o777)
+    });
+    let modes: Vec<u32> = folders.collect();
+    assert!(!modes.is_empty() && modes.iter().all(|mode| *mode == 0o700), "{modes:?}");
 }
