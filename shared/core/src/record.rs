@@ -232,11 +232,16 @@ pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Returns a ULID that is later than all of `earlier`, even if clocks disagree. It is `fresh` if that is later, or else
-/// a ULID one millisecond after the last of `earlier`.
+/// a ULID one millisecond after the last of `earlier`. No ULID is later than the greatest one, which only a forged record
+/// has: then this returns it again, so that nothing starts over at the smallest.
 pub fn later(fresh: Ulid, earlier: impl IntoIterator<Item = Ulid>) -> Ulid {
     match earlier.into_iter().max() {
-        Some(last) if fresh <= last => Ulid::from_parts(last.timestamp_ms() + 1, fresh.random()),
-        _ => fresh,
+        Some(last) if fresh > last => fresh,
+        None => fresh,
+        Some(last) => {
+            let next = Ulid::from_parts(last.timestamp_ms() + 1, fresh.random());
+            if next > last { next } else { Ulid(last.0.saturating_add(1)) }
+        }
     }
 }
 
@@ -246,6 +251,9 @@ mod tests {
 
     #[test]
     fn later_ulid_sorts_after_all_earlier_ones() {
+        let (greatest, last_time) = (Ulid(u128::MAX), Ulid::from_parts(u64::MAX, 7));
+        assert_eq!((later(Ulid::from_parts(7, 1), [greatest]), later(greatest, [greatest])), (greatest, greatest));
+        assert!(later(Ulid::from_parts(7, 1), [last_time]) > last_time);
         let (old, new) = (Ulid::from_parts(5, 9), Ulid::from_parts(7, 1));
         assert_eq!(later(new, [old]), new);
         assert!(later(old, [new]) > new);

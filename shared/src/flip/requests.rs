@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 use tracing::{error, info, warn};
 use turntable_core::{
-    config::Config,
+    config::{Config, Dataset},
     error::{Error, Result},
     layout::TableName,
 };
@@ -29,7 +29,10 @@ pub async fn carry_out(env: &Environment, request: request::Flip) -> Result<Flip
             Some(dataset) => dataset,
             None => return view_or_unmanaged(env, &config, table).await,
         },
-        request::Flip::Manifest(paths, _) => config.dataset_at(paths)?,
+        request::Flip::Manifest(paths, _) => match config.inbox_around(&paths.location()) {
+            Some(inbox) => return Ok(drop_in(inbox)),
+            None => config.dataset_at(paths)?,
+        },
         request::Flip::Candidate { dataset, .. }
         | request::Flip::Rollback { dataset, .. }
         | request::Flip::Hold { dataset, .. }
@@ -103,6 +106,16 @@ async fn view_or_unmanaged(env: &Environment, config: &Config, table: &TableName
     let reason =
         format!("{}: something outside Turntable changed or dropped this view, and it was restored", change.view);
     Ok(Flipped { reasons: vec![reason], ..unmanaged_table(table) })
+}
+
+/// Returns the response for a drop whose key looks like a manifest's. Whoever may write into an inbox chooses such keys, so
+/// they must not cause failures here. `optout` reads the drop.
+fn drop_in(inbox: &Dataset) -> Flipped {
+    Flipped {
+        dataset: inbox.name.clone(),
+        reasons: vec!["the object is a drop in this dataset's inbox, not a manifest".into()],
+        ..unmanaged_table(&inbox.table)
+    }
 }
 
 /// Returns the response for a table that no dataset publishes to. There are events for such tables because the

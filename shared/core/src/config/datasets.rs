@@ -8,10 +8,11 @@ use super::{
     group::Group,
     position::{Position, Positions},
     read::At,
+    source::Source,
 };
 use crate::{
     error::{Error, Result},
-    layout::{TableName, TablePaths},
+    layout::{Location, TableName, TablePaths},
     optout::view,
 };
 
@@ -78,6 +79,13 @@ impl Config {
     /// Returns the opt-out table whose view of people who are opted out has this name, if any.
     pub fn optouts_by_view(&self, view: &TableName) -> Option<OptoutTable> {
         self.datasets.values().filter_map(Dataset::optouts).find(|optouts| view::active_name(&optouts.table) == *view)
+    }
+
+    /// Returns the dataset in whose inbox `location` lies.
+    pub fn inbox_around(&self, location: &Location) -> Option<&Dataset> {
+        let is_around =
+            |dataset: &&Dataset| matches!(&dataset.source, Source::Inbox(inbox) if inbox.location.contains(location));
+        self.datasets.values().find(is_around)
     }
 
     /// Returns the dataset that publishes to `paths`, or an error if there is none.

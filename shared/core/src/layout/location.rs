@@ -62,11 +62,15 @@ impl Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{}{name}/", self.prefix) }
     }
 
+    /// Returns whether `other` is this location or lies in it.
+    pub fn contains(&self, other: &Location) -> bool {
+        self.bucket == other.bucket && other.prefix.starts_with(&self.prefix)
+    }
+
     /// Returns whether the locations are equal or one contains the other. Athena reads sub-folders, so a table at the
     /// outer location would also contain the data at the inner one.
     pub fn overlaps(&self, other: &Location) -> bool {
-        self.bucket == other.bucket
-            && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
+        self.contains(other) || other.contains(self)
     }
 }
 

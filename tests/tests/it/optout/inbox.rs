@@ -12,7 +12,10 @@ use parquet::{
     file::properties::{WriterProperties, WriterPropertiesBuilder},
 };
 use serde_json::Value;
-use tests::optouts::{Lake, Out, many};
+use tests::{
+    optouts::{Lake, Out, many},
+    rig::Rig,
+};
 use turntable::{manifest::Manifest, publish::Outcome};
 
 #[tokio::test]
@@ -405,4 +408,14 @@ async fn a_burst_beyond_memory_gives_the_same_table() {
         assert_eq!((id, (state, second)), (at as i64, expected));
     }
     assert_eq!(lake.refresh().await.unwrap().outcome, Outcome::AlreadyLive);
+}
+
+#[tokio::test]
+async fn drop_that_is_named_like_a_manifest_does_not_fail_flip() {
+    let rig = Rig::inbox("");
+    let mut event = rig.event(&"blue-01JD4QXZ3V5T8K2M9N6P7R8S9T".parse().unwrap());
+    event["detail"]["object"]["key"] = "inbox/optouts/x/_manifests/blue-01JD4QXZ3V5T8K2M9N6P7R8S9T.json".into();
+    let answer = flip::handle(rig.env(), event).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::Status);
+    assert_eq!(answer.reasons, ["the object is a drop in this dataset's inbox, not a manifest"]);
 }
