@@ -1,8 +1,11 @@
 //! Certificates for servers, from an authority of their own.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// A certificate authority.
 pub struct Authority {
@@ -14,7 +17,9 @@ pub struct Authority {
 impl Authority {
     #[expect(clippy::new_without_default, reason = "each authority has another key")]
     pub fn new() -> Authority {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut authority = CertificateParams::new(Vec::new()).expect("an authority");
+        authority.distinguished_name.push(DnType::CommonName, format!("authority {}", COUNT.fetch_add(1, Relaxed)));
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let pem = authority.self_signed(&key).expect("an authority").pem();

@@ -3,7 +3,7 @@
 use rustls::{CertificateError, Error as TlsError};
 use turntable_core::rds;
 
-use super::{Words, roots};
+use super::{roots, words::Words};
 
 /// Returns what to do about a TLS error. `host` is the server's host name, and `given_by` where its settings are.
 pub fn advice(words: &Words, error: Option<&TlsError>, host: &str, given_by: &str) -> String {
@@ -12,7 +12,8 @@ pub fn advice(words: &Words, error: Option<&TlsError>, host: &str, given_by: &st
         return format!("check {mode} and {roots} in {given_by}");
     };
     match fault {
-        CertificateError::UnknownIssuer => unknown_issuer(words, host, given_by),
+        // Another authority of the same name has signed it.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => unknown_issuer(words, host, given_by),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(
                 "connect by a name in the certificate (on RDS, the endpoint's), or have the server's certificate issued \

@@ -3,26 +3,12 @@
 
 mod advice;
 pub mod roots;
+mod words;
 
 use std::net::IpAddr;
 
 pub use advice::{advice, no_tls};
-
-/// What a database calls its TLS settings and their values.
-pub struct Words {
-    /// The name of the database, for messages.
-    pub database: &'static str,
-    /// The setting of the mode.
-    pub mode: &'static str,
-    /// The setting of the trusted authorities.
-    pub roots: &'static str,
-    /// The mode that verifies the certificate and the host.
-    pub verify: &'static str,
-    /// The mode that encrypts and verifies nothing.
-    pub encrypt: &'static str,
-    /// The mode without TLS.
-    pub disable: &'static str,
-}
+pub use words::Words;
 
 /// Returns whether a host is this machine itself, so that nobody else is on the way.
 pub fn is_loopback(host: &str) -> bool {
