@@ -4,6 +4,8 @@
   Athena endpoint may do it too.
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
+- Tables in Glue change one at a time. MiniStack handles each request on a thread of its own and takes no lock, so two
+  updates of one version may both succeed, and a listing fails while a table is created.
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
@@ -20,7 +22,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -204,6 +207,19 @@ def glue_resources(request: dict[str, Any]) -> list[str]:
     return ["catalog", f"database/{database}", f"table/{database}/{request.get('TableName') or named or '*'}"]
 
 
+_tables = threading.RLock()
+
+
+def one_at_a_time(handler: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    def locked(data: dict[str, Any]) -> Any:
+        with _tables:
+            return handler(data)
+
+    return locked
+
+
+for name in ("_create_table", "_update_table", "_delete_table", "_get_table", "_get_tables"):
+    setattr(glue, name, one_at_a_time(getattr(glue, name)))
 lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events
