@@ -16,6 +16,7 @@ STACK, BUCKET = FIXED["AWS::StackName"], "bucket"
 NAMES = {"ACCOUNT": FIXED["AWS::AccountId"], "REGION": FIXED["AWS::Region"], "STACK": STACK, "BUCKET": BUCKET, "DATABASE": "dmp"}
 GIVEN = {"EngineWorkgroups": "etl", "GlueJobs": "job", "SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1", "Tracing": "Active"}
 PLACE = f"{FIXED['AWS::Region']}:{FIXED['AWS::AccountId']}"
+GIVEN["Layers"] = f"arn:aws:lambda:{PLACE}:layer:certificates:1"
 
 # Where a resource of each type is. CloudFormation makes a name from the stack's name, the logical ID and a random text.
 ARNS = {
@@ -41,7 +42,7 @@ UNUSED = {
     "AWS::IAM::Policy": {"iam:*GroupPolicy", "iam:*UserPolicy"},
     "AWS::Lambda::EventSourceMapping": {"kms:*"},
     "AWS::Lambda::Function": {
-        "elasticfilesystem:*", "kms:*", "lambda:AssociateRuntimeAlias", "lambda:GetCodeSigningConfig", "lambda:GetLayerVersion",
+        "elasticfilesystem:*", "kms:*", "lambda:AssociateRuntimeAlias", "lambda:GetCodeSigningConfig",
         "lambda:PassCapacityProvider", "lambda:PublishVersion", "s3:GetObject*", "s3files:*",
     },
     "AWS::Logs::LogGroup": {
@@ -91,6 +92,8 @@ def wanted():
 def place(kind, name, action):
     if action == "iam:PassRole":
         return ARNS["AWS::IAM::Role"].format("ExportRole")
+    if action == "lambda:GetLayerVersion":
+        return GIVEN["Layers"]
     return "*" if action in WITHOUT_RESOURCE else ARNS[kind].format(name)
 
 
@@ -117,7 +120,7 @@ def test_a_person_with_this_policy_can_deploy_every_resource():
     assert refused(policy()) == set()
 
 
-@pytest.mark.parametrize("sid", ["Bucket", "Functions", "NewMappings", "Mappings", "TagsOfMappings", "Roles", "PassRoles", "Queues", "Rules", "Schedules", "Logs", "Alarms"])
+@pytest.mark.parametrize("sid", ["Bucket", "Functions", "Layers", "NewMappings", "Mappings", "TagsOfMappings", "Roles", "PassRoles", "Queues", "Rules", "Schedules", "Logs", "Alarms"])
 def test_every_statement_is_needed(sid):
     assert refused([statement for statement in policy() if statement["Sid"] != sid]) != set()
 

@@ -356,6 +356,15 @@ def test_functions_that_read_databases_are_attached_to_the_subnets():
         assert "VpcConfig" not in of("AWS::Lambda::Function")[f"{function}Function"], function
 
 
+def test_layers_are_for_the_functions_that_read_databases():
+    layers = ["arn:aws:lambda:eu-west-1:1:layer:certificates:1", "arn:aws:lambda:eu-west-1:1:layer:other:2"]
+    with_layers, without = of("AWS::Lambda::Function", Layers=",".join(layers)), of("AWS::Lambda::Function")
+    for function in FUNCTIONS:
+        expected = layers if function in ("Export", "Optout") else None
+        assert with_layers[f"{function}Function"].get("Layers") == expected, function
+        assert "Layers" not in without[f"{function}Function"], function
+
+
 def test_results_of_queries_go_where_the_parameter_says():
     for function in ("Export", "Flip"):
         name = f"{function}Function"

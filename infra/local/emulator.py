@@ -4,6 +4,8 @@
   Athena endpoint may do it too.
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
+- Tables in Glue change one at a time. MiniStack handles each request on a thread of its own and takes no lock, so two
+  updates of one version may both succeed, and a listing fails while a table is created.
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A request that isn't from a program of this stack is refused, and no answer allows a web page to read it: see
   athena/turntable_athena/access.py.
@@ -22,7 +24,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -234,6 +237,19 @@ async def guarded(scope: Any, receive: Any, send: Any) -> None:
 
 
 app.app = guarded
+_tables = threading.RLock()
+
+
+def one_at_a_time(handler: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    def locked(data: dict[str, Any]) -> Any:
+        with _tables:
+            return handler(data)
+
+    return locked
+
+
+for name in ("_create_table", "_update_table", "_delete_table", "_get_table", "_get_tables"):
+    setattr(glue, name, one_at_a_time(getattr(glue, name)))
 lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events

@@ -20,6 +20,8 @@ pub enum Metric {
     Bytes,
     ExportTime,
     FlipTime,
+    /// Exports from a database that was not verified by its TLS certificate.
+    UnverifiedTls,
     /// Failed engine runs.
     EngineFailed,
     /// Candidates whose audit failed.
@@ -55,6 +57,7 @@ impl Metric {
             Metric::Bytes => ("Bytes", "Bytes"),
             Metric::ExportTime => ("ExportTime", "Seconds"),
             Metric::FlipTime => ("FlipTime", "Seconds"),
+            Metric::UnverifiedTls => ("UnverifiedTls", "Count"),
             Metric::EngineFailed => ("EngineFailed", "Count"),
             Metric::Rejected => ("Rejected", "Count"),
             Metric::Drift => ("Unflips", "Count"),

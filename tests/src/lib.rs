@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod catalog;
+pub mod certificates;
 pub mod commands;
 pub mod contract;
 pub mod disturbed;

@@ -24,6 +24,8 @@ use crate::{datasets::Datasets, glue_table, laptop};
 pub struct Checked {
     /// Problems in a file that parses, each as `file:line:column: key.path: message`.
     pub faults: Vec<String>,
+    /// What the file permits although it is not safe, in the same form.
+    pub remarks: Vec<String>,
     /// A description of each table that the file defines.
     pub tables: String,
     /// The file's name, the number of datasets, and the names of those whose columns could not be read.
@@ -61,9 +63,14 @@ pub async fn check(file: &Path) -> Result<Checked> {
     };
     let sources = datasets.config.datasets().map(|dataset| {
         let context = context(dataset);
-        async move { (dataset, columns(dataset, &context).await) }
+        async move { (dataset, columns(dataset, &context).await, remarks(dataset, &context).await) }
     });
-    let sources: Vec<(&Dataset, Columns)> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
+    let read: Vec<_> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
+    let (mut sources, mut remarks): (Vec<(&Dataset, Columns)>, _) = (Vec::new(), Vec::new());
+    for (dataset, columns, found) in read {
+        sources.push((dataset, columns));
+        remarks.extend(found.into_iter().map(|text| (format!("datasets.{}.source", dataset.name), text)));
+    }
 
     let known: BTreeMap<&str, &[Column]> = sources
         .iter()
@@ -96,7 +103,8 @@ pub async fn check(file: &Path) -> Result<Checked> {
     if !unread.is_empty() {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
-    Ok(Checked { faults: faults.into_iter().map(line).collect(), tables, summary })
+    let (faults, remarks) = (faults.into_iter().map(line).collect(), remarks.into_iter().map(line).collect());
+    Ok(Checked { faults, remarks, tables, summary })
 }
 
 /// Returns the columns that a dataset will have.
@@ -127,9 +135,18 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     }
 }
 
+/// Returns what a dataset permits although it is not safe. If its secret can't be read here, its columns say so.
+async fn remarks(dataset: &Dataset, context: &Context) -> Vec<String> {
+    sources::remarks(&dataset.source, context).await.unwrap_or_default()
+}
+
 /// Returns whether reading the source's columns requires AWS credentials.
 fn needs_aws(source: &Source) -> bool {
-    let needs = |connect: &Connect, auth| matches!(connect, Connect::Secret(_)) || auth == Auth::Iam;
+    let needs = |connect: &Connect, auth| match connect {
+        Connect::Secret(_) => true,
+        // The trusted certificates may be in S3.
+        Connect::Url(url) => auth == Auth::Iam || url.contains("=s3:") || url.contains("=s3%3"),
+    };
     match source {
         Source::Postgres(options) => needs(&options.connect, options.session.auth),
         Source::Mysql(options) => needs(&options.connect, options.session.auth),

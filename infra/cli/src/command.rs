@@ -66,6 +66,9 @@ impl Command {
                 for fault in &checked.faults {
                     eprintln!("{fault}");
                 }
+                for remark in &checked.remarks {
+                    eprintln!("remark: {remark}");
+                }
                 if checked.faults.is_empty() {
                     println!("{}; no errors", checked.summary);
                 }

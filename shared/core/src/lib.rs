@@ -17,6 +17,7 @@
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
 //! | [`verify`] | how a live table differs from its manifest |
+//! | [`rds`] | the region in a host name of RDS |
 //! | [`unload`] | the `UNLOAD` statement for the Athena engine |
 //! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
 //! | [`error`] | the error type, with its kinds |
@@ -35,6 +36,7 @@ pub mod memory;
 pub mod optout;
 pub mod partition;
 pub mod port;
+pub mod rds;
 pub mod record;
 pub mod schema;
 pub mod sweep;

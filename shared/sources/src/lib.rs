@@ -10,9 +10,10 @@ mod names;
 mod open;
 pub mod postgres;
 mod secret;
+mod tls;
 pub mod unmatched;
 pub mod unrepresentable;
 mod value_fault;
 
 pub use context::{Context, Copies, Opened};
-pub use open::{Snapshot, open, schema};
+pub use open::{Snapshot, open, remarks, schema};

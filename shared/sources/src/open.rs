@@ -48,6 +48,17 @@ pub async fn schema(source: &Source, context: &Context) -> Result<SchemaRef> {
     }
 }
 
+/// Returns what a source permits although it is not safe, such as a database that needn't prove its identity. Connects
+/// to no database.
+pub async fn remarks(source: &Source, context: &Context) -> Result<Vec<String>> {
+    let unverified = match source {
+        Source::Postgres(options) => Box::pin(postgres::unverified(options, context)).await?,
+        Source::Mysql(options) => Box::pin(mysql::unverified(options, context)).await?,
+        Source::Files(_) | Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => None,
+    };
+    Ok(unverified.into_iter().collect())
+}
+
 /// Runs a source's work. If its driver panics, only this source fails. (`background::batches` does the same for the
 /// rows.)
 async fn guarded<T>(table: &TableName, work: impl Future<Output = Result<T>>) -> Result<T> {

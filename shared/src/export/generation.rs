@@ -14,7 +14,12 @@ use turntable_parquet::{Progress, Rows, arrow_types, partitioned};
 use turntable_sources::Opened;
 
 use super::environment::Export;
-use crate::{deadline, environment::Environment, publish};
+use crate::{
+    deadline,
+    environment::Environment,
+    metric::{Metric, emit},
+    publish,
+};
 
 /// A generation that has a name and a location, but no data yet.
 pub(super) struct NewGeneration<'a> {
@@ -44,8 +49,11 @@ impl<'a> NewGeneration<'a> {
                 dataset.name
             ))
         })?;
-        let Opened { rows, as_of, typed_by, unrepresentable } = opened;
+        let Opened { rows, as_of, typed_by, unrepresentable, is_unverified } = opened;
         let now = export.env.clock.now();
+        if is_unverified {
+            emit(now, &dataset.name, &[(Metric::UnverifiedTls, 1.0)]);
+        }
         if is_ahead(as_of, now) {
             return Err(Error::config(format!(
                 "datasets.{}: the source dates its snapshot {as_of}, but it is only {now}, so its clock is ahead, \

@@ -13,7 +13,7 @@ use turntable::{
     port::{MAX_DELETES_PER_REQUEST, Objects},
 };
 
-use super::{Difference, Subject, judge};
+use super::{Cloud, Difference, Report, Subject, judge};
 
 /// The prefix that every bucket's name must have, so that the suite can never delete another bucket.
 pub const PREFIX: &str = "turntable-contract-";
@@ -23,6 +23,8 @@ pub struct Account {
     aws: SdkConfig,
     bucket: String,
     database: String,
+    /// The configuration for Athena, and the workgroup. `None` leaves out the clauses that need it.
+    athena: Option<(SdkConfig, String)>,
 }
 
 impl Account {
@@ -36,21 +38,32 @@ impl Account {
                 "{name:?}: expected {PREFIX}NAME of lower-case letters, digits and hyphens, 50 characters at most"
             ));
         }
-        Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_") })
+        Ok(Account { aws, bucket: name.into(), database: name.replace('-', "_"), athena: None })
     }
 
-    /// Creates the bucket and the database, checks every clause, and deletes both. Returns all faults. If the bucket or
+    /// Adds the clauses about queries and policies.
+    pub fn with_athena(mut self, athena: SdkConfig, workgroup: &str) -> Account {
+        self.athena = Some((athena, workgroup.into()));
+        self
+    }
+
+    /// Creates the bucket and the database, checks every clause, and deletes both. If the bucket or
     /// the database exists already, touches neither.
-    pub async fn run(&self, differences: &[Difference]) -> Vec<String> {
-        let mut faults = match self.vacant().await {
-            Ok(()) => match self.make().await {
-                Ok(()) => judge(Subject::aws(&self.aws, &self.bucket, &self.database), differences).await,
-                Err(fault) => vec![fault],
-            },
-            Err(fault) => return vec![fault],
+    pub async fn run(&self, differences: &[Difference]) -> Report {
+        if let Err(fault) = self.vacant().await {
+            return Report::failed(fault);
+        }
+        let mut report = match self.make().await {
+            Ok(()) => {
+                let output = format!("s3://{}/_athena/", self.bucket);
+                let cloud = self.athena.as_ref();
+                let cloud = cloud.map(|(athena, workgroup)| Cloud::new(&self.aws, athena, workgroup, output));
+                judge(Subject::aws(&self.aws, &self.bucket, &self.database, cloud), differences).await
+            }
+            Err(fault) => Report::failed(fault),
         };
-        faults.extend(self.delete().await);
-        faults
+        report.others.extend(self.delete().await);
+        report
     }
 
     /// Fails if the bucket or the database exists, or if AWS doesn't say whether they do.

@@ -39,6 +39,16 @@ pub const MINISTACK: &[Difference] = &[
         shows: "None)\n right: (Some(2023-11-14T22:13:20Z), Some(2023-11-14T22:13:21Z))",
         source: "services/glue.py, _create_table: LastAccessTime is now, LastAnalyzedTime is dropped",
     },
+    Difference {
+        clause: "denies_a_put_without_a_condition",
+        shows: "PutObject without If-None-Match is not denied",
+        source: "services/s3.py: the policy of a bucket is not applied to its own account",
+    },
+    Difference {
+        clause: "denies_a_copy_without_a_condition",
+        shows: "CopyObject without If-None-Match is not denied",
+        source: "services/s3.py: the policy of a bucket is not applied to its own account",
+    },
 ];
 
 /// Known differences between moto 5.2.5 and AWS. Each `source` is a file in its Python package.

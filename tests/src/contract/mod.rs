@@ -1,17 +1,21 @@
-//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3 and the Glue Data Catalog. The suite
-//! runs against the in-memory implementations, two emulators, and AWS itself.
+//! The behaviour of AWS that Turntable relies on, as one suite of clauses about S3, the Glue Data Catalog and Athena. The
+//! suite runs against the in-memory implementations, two emulators, and AWS itself.
 //!
 //! A clause states what AWS documents. Where an emulator breaks a clause, a [`Difference`] names the clause, the
 //! symptom and the source. A recorded difference that no longer shows is a failure too.
 
 pub mod account;
 mod catalog;
+mod cloud;
 pub mod differences;
 mod fields;
 mod objects;
+mod policy;
+mod queries;
+mod report;
 mod writes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use cli::aws::SdkConfig;
 use futures::future::BoxFuture;
@@ -24,6 +28,10 @@ use turntable::{
     port::Objects,
 };
 
+pub use self::{
+    cloud::Cloud,
+    report::{Outcome, Report},
+};
 use crate::{catalog as memory_catalog, memory};
 
 /// An implementation under test, and the buckets and databases that the suite uses in it.
@@ -38,7 +46,10 @@ pub struct Subject {
     pub database: String,
     /// A Glue database that doesn't exist.
     pub no_database: String,
+    pub region: String,
     behind: Behind,
+    /// What clauses about queries and policies need. `None` leaves these clauses out.
+    cloud: Option<Cloud>,
 }
 
 /// The implementation itself, for what the suite needs beyond the ports.
@@ -57,12 +68,14 @@ impl Subject {
             no_bucket: memory::NO_BUCKET.into(),
             database: "dmp".into(),
             no_database: memory_catalog::NO_DATABASE.into(),
+            region: String::new(),
             behind: Behind::Memory(catalog),
+            cloud: None,
         }
     }
 
     /// Returns AWS or an emulator, called through Turntable's own clients.
-    pub fn aws(aws: &SdkConfig, bucket: &str, database: &str) -> Subject {
+    pub fn aws(aws: &SdkConfig, bucket: &str, database: &str, cloud: Option<Cloud>) -> Subject {
         Subject {
             objects: Arc::new(S3::new(aws)),
             catalog: Arc::new(Glue::new(aws)),
@@ -70,13 +83,19 @@ impl Subject {
             no_bucket: format!("{bucket}-not-there"),
             database: database.into(),
             no_database: format!("{database}_not_there"),
+            region: aws.region().map(ToString::to_string).unwrap_or_default(),
             behind: Behind::Glue(aws_sdk_glue::Client::new(aws)),
+            cloud,
         }
     }
 
     /// Returns the folder that a clause has to itself.
     fn folder(&self, name: &str) -> Location {
         Location { bucket: self.bucket.clone(), prefix: format!("{name}/") }
+    }
+
+    fn s3(&self) -> &aws_sdk_s3::Client {
+        &self.cloud.as_ref().expect("clauses about policies need S3's own client").s3
     }
 
     fn table(&self, name: &str) -> TableName {
@@ -101,7 +120,17 @@ use clauses;
 
 /// Returns all clauses, in the order in which they are checked.
 pub fn all() -> impl Iterator<Item = &'static Clause> {
+    of_ports().chain(of_clouds())
+}
+
+/// Returns the clauses about Turntable's ports.
+fn of_ports() -> impl Iterator<Item = &'static Clause> {
     [objects::CLAUSES, writes::CLAUSES, catalog::CLAUSES, fields::CLAUSES].into_iter().flatten()
+}
+
+/// Returns the clauses that need a [`Cloud`].
+fn of_clouds() -> impl Iterator<Item = &'static Clause> {
+    [queries::CLAUSES, policy::CLAUSES].into_iter().flatten()
 }
 
 /// A clause that an emulator is known to break.
@@ -114,22 +143,29 @@ pub struct Difference {
     pub source: &'static str,
 }
 
-/// Checks every clause, and returns the faults. There are none if exactly the clauses with a known difference fail,
-/// each with the message that its difference expects.
-pub async fn judge(subject: Subject, differences: &[Difference]) -> Vec<String> {
+/// Checks every clause that the subject has what it takes for. There are no faults if exactly the clauses with a known
+/// difference fail, each with the message that its difference expects.
+pub async fn judge(subject: Subject, differences: &[Difference]) -> Report {
     let subject = Arc::new(subject);
-    let mut faults: Vec<String> = differences
+    let others = differences
         .iter()
         .filter(|difference| all().all(|clause| clause.name != difference.clause))
         .map(|difference| format!("{}: no such clause", difference.clause))
         .collect();
-    for clause in all() {
+    let mut report = Report { outcomes: Vec::new(), others };
+    for clause in of_ports().chain(of_clouds().filter(|_| subject.cloud.is_some())) {
+        let started = Instant::now();
         // Each clause runs in its own task, so that a panic ends only that task.
         let broken = tokio::spawn((clause.holds)(subject.clone())).await.err().map(said);
         let known = differences.iter().find(|difference| difference.clause == clause.name);
-        faults.extend(fault(clause.name, broken, known));
+        report.outcomes.push(Outcome {
+            clause: clause.name,
+            fault: fault(clause.name, broken, known),
+            differs: known.map(|known| known.source),
+            took: started.elapsed(),
+        });
     }
-    faults
+    report
 }
 
 fn fault(name: &str, broken: Option<String>, known: Option<&Difference>) -> Option<String> {
@@ -181,6 +217,6 @@ mod tests {
     #[tokio::test]
     async fn a_difference_that_names_no_clause_is_a_fault() {
         let unknown = Difference { clause: "no_such_clause", ..KNOWN };
-        assert_eq!(judge(Subject::memory(), &[unknown]).await, ["no_such_clause: no such clause"]);
+        assert_eq!(judge(Subject::memory(), &[unknown]).await.faults(), ["no_such_clause: no such clause"]);
     }
 }

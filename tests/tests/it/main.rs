@@ -6,6 +6,7 @@
 
 mod adoption;
 mod architecture;
+mod authorities;
 mod chain;
 mod checks;
 mod contract;

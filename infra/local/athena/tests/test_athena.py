@@ -530,6 +530,12 @@ def test_external_tables_are_created_shown_and_dropped(lake: Lake) -> None:
     assert lake.results(lake.run("SHOW TABLES IN dmp")["QueryExecutionId"]) == [["t"]]
     described = lake.results(lake.run("DESCRIBE dmp.t")["QueryExecutionId"])
     assert [row[0].split()[0] for row in described] == ["id", "name", "r", "dt"]
+    made = [row[0] for row in lake.results(lake.run("SHOW CREATE TABLE t")["QueryExecutionId"])]
+    assert made[:7] == [
+        "CREATE EXTERNAL TABLE `dmp.t`(", "  `id` bigint,", "  `name` string,", "  `r` struct<a:int, b:array<string>>)",
+        "PARTITIONED BY ( ", "  `dt` string)", "ROW FORMAT SERDE ",
+    ]  # fmt: skip
+    assert f"  '{lake.root}/t'" in made and made[-1] == "  'projection.enabled'='true')"
     assert lake.failure("DROP VIEW t").startswith("NOT_SUPPORTED")
     lake.run("DROP TABLE t")
     assert lake.failure("SELECT * FROM t").startswith("TABLE_NOT_FOUND") and lake.keys("t/")

@@ -120,6 +120,8 @@ def test_bodies_for_s3_are_checked() -> None:
     assert s3("POST /lake/a?uploadId=u", body.format("one").encode()) == wrong
     events = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>"
     assert s3("PUT /lake?notification", events.encode()) == []
+    assert s3("PUT /lake?policy", b'{"Version": "2012-10-17"}') == []
+    assert s3("PUT /lake?policy") == ["s3.PutBucketPolicy: Policy: required member is missing"]
     delete = "<Delete><Object><Key>a</Key></Object><Object><Name>b</Name></Object></Delete>"
     assert s3("POST /lake?delete", b"<Delete><Object><Key>a</Key></Object></Delete>", x_amz_checksum_crc32="1") == []
     assert s3("POST /lake?delete", delete.encode()) == [

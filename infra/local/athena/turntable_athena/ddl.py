@@ -159,6 +159,25 @@ def _show_create_view(run: Run, match: re.Match[str]) -> tuple[list[str], list[t
     return ["Create View"], [(f"CREATE VIEW {table.database}.{table.name} AS\n{views.decode(table).sql}",)]
 
 
+def _show_create_table(run: Run, match: re.Match[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns the statement line by line, as Hive prints it."""
+    table = _load(run, match)
+    if table.is_view:
+        raise QueryFailed("NOT_SUPPORTED", f"'{table.database}.{table.name}' is a view, not a table")
+
+    def listed(items: list[str]) -> list[str]:
+        return [item + ("," if at < len(items) else ")") for at, item in enumerate(items, 1)]
+
+    columns, keys = ([f"  `{name}` {kind}" for name, kind in some] for some in (table.columns, table.partition_keys))
+    lines = [f"CREATE EXTERNAL TABLE `{table.database}.{table.name}`(", *listed(columns)]
+    lines += ["PARTITIONED BY ( ", *listed(keys)] if keys else []
+    lines += ["ROW FORMAT SERDE ", f"  '{table.serde}' "] if table.serde else []
+    lines += ["LOCATION", f"  '{table.location.rstrip('/')}'"]
+    parameters = [f"  '{key}'='{value}'" for key, value in sorted(table.parameters.items())]
+    lines += ["TBLPROPERTIES (", *listed(parameters)] if parameters else []
+    return ["createtab_stmt"], [(line,) for line in lines]
+
+
 def _describe(run: Run, match: re.Match[str]) -> tuple[list[str], list[tuple[str, ...]]]:
     """Returns one cell per column, `name<TAB>type<TAB>`, as Hive prints it."""
     table = _load(run, match)
@@ -175,5 +194,6 @@ SHOWS: list[tuple[str, str, Show]] = [
     (r"show\s+tables(?:\s+(?:in|from)\s+[\"`]?(?P<db>\w+)[\"`]?)?", "SHOW_TABLES", _show_tables),
     (r"show\s+(?:databases|schemas)", "SHOW_DATABASES", _show_databases),
     (rf"show\s+create\s+view\s+{_NAME}", "SHOW_CREATE_VIEW", _show_create_view),
+    (rf"show\s+create\s+table\s+{_NAME}", "SHOW_CREATE_TABLE", _show_create_table),
     (rf"(?:describe|desc)\s+(?:table\s+)?{_NAME}", "DESCRIBE_TABLE", _describe),
 ]

@@ -64,13 +64,13 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
             let batches = |list| parquet::batches(objects.clone(), list, schema.clone(), unrepresentable.clone());
             let streams = distribute(footers, |footer| footer.size()).into_iter().map(batches).collect();
             let rows = Rows { schema, copies, streams };
-            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
         }
         (None, Some(schema)) => {
             let unrepresentable = context.unrepresentable(&schema);
             let (typed_by, streams) = (TypedBy::Declared, vec![stream::empty().boxed()]);
             let rows = Rows { schema, copies: Vec::new(), streams };
-            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+            Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
         }
         (None, None) => {
             let place = options.location();
@@ -99,7 +99,7 @@ async fn open_text(
     let batches = |list| decode::batches(objects.clone(), list, target.clone());
     let streams = distribute(list, |object| object.entry.size).into_iter().map(batches).collect();
     let rows = Rows { schema, copies: Vec::new(), streams };
-    Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable })
+    Ok(Opened { rows, as_of: context.now, typed_by, unrepresentable, is_unverified: false })
 }
 
 fn declared_schema(columns: &[Column]) -> Result<SchemaRef> {

@@ -6,8 +6,9 @@ use mysql_async::{DriverError, Error as MysqlError, IoError, ServerError};
 
 use super::{
     codes,
-    server::{Server, SslMode},
+    server::{Server, SslMode, WORDS},
 };
+use crate::tls;
 use turntable_core::error::{Error, Kind};
 
 /// `ER_LOCK_WAIT_TIMEOUT`.
@@ -42,17 +43,17 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
             if server.mode == SslMode::Disabled { "; or the user must use TLS: change ssl-mode" } else { "" }
         )),
         MysqlError::Driver(DriverError::NoClientSslFlagFromServer) => Error::config(format!(
-            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: enable TLS on the server, or \
-                 change ssl-mode in {}",
-            server.given_by
+            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode {} requires it: {}",
+            server.mode,
+            tls::no_tls(&WORDS, &server.given_by)
         )),
         MysqlError::Driver(DriverError::UnknownAuthPlugin { name }) => plugin(&format!("{name:?} is not supported")),
         MysqlError::Driver(DriverError::CleartextPluginDisabled | DriverError::MysqlOldPasswordDisabled) => {
             plugin("sends the password without protection")
         }
-        MysqlError::Io(IoError::Tls(error)) => tls_failed(server, &error.to_string()),
+        MysqlError::Io(IoError::Tls(error)) => tls_failed(server, &error.to_string(), None),
         MysqlError::Io(IoError::Io(error)) => match tls_cause(&error) {
-            Some(cause) => tls_failed(server, &cause),
+            Some(cause) => tls_failed(server, &cause.to_string(), Some(cause)),
             None => Error::unavailable(format!(
                 "MySQL at {address} is not reachable ({error}): check the address and the network path (in AWS: \
                  subnet, security group); {RUN_AGAIN}"
@@ -62,17 +63,14 @@ pub fn at_connect(server: &Server, error: MysqlError) -> Error {
     }
 }
 
-fn tls_failed(server: &Server, cause: &str) -> Error {
-    Error::config(format!(
-        "MySQL at {}: TLS connection failed ({cause}): check ssl-mode and ssl-ca in {}",
-        server.address(),
-        server.given_by
-    ))
+fn tls_failed(server: &Server, text: &str, cause: Option<&rustls::Error>) -> Error {
+    let advice = tls::advice(&WORDS, cause, server.host(), &server.given_by);
+    Error::config(format!("MySQL at {}: TLS connection failed ({text}): {advice}", server.address()))
 }
 
-/// Returns the text of the TLS error that an I/O error wraps, or `None` if it wraps none.
-fn tls_cause(error: &std::io::Error) -> Option<String> {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+/// Returns the TLS error that an I/O error wraps, or `None` if it wraps none.
+fn tls_cause(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 /// Translates an error that occurred after connecting and before the first row.

@@ -82,7 +82,8 @@ impl Snapshot {
         });
         let (as_of, typed_by) = (self.as_of, TypedBy::Source);
         let rows = Rows { schema, copies: Vec::new(), streams: vec![stream] };
-        Ok(Opened { rows, as_of, typed_by, unrepresentable })
+        let is_unverified = self.server.unverified().is_some();
+        Ok(Opened { rows, as_of, typed_by, unrepresentable, is_unverified })
     }
 
     /// Ends the session. If a stream still uses it, the stream ends it.
@@ -96,6 +97,11 @@ async fn end(session: Arc<Mutex<Session>>) {
     if let Some(session) = Arc::into_inner(session) {
         session.into_inner().end().await;
     }
+}
+
+/// Returns the warning that the server is not verified, without connecting to it.
+pub async fn unverified(options: &Mysql, context: &Context) -> Result<Option<String>> {
+    Ok(Server::from_options(options, context).await?.unverified())
 }
 
 /// Returns the columns of the query without running it.

@@ -6,30 +6,31 @@
 //! | `ssl-mode` | encrypted | server's certificate |
 //! |---|---|---|
 //! | `DISABLED` | no | |
-//! | `PREFERRED`, the default in a URL | if the server offers it | not checked |
-//! | `REQUIRED`, the default in a secret | yes | not checked |
-//! | `VERIFY_IDENTITY`, the default with `ssl-ca` or `auth = "iam"` | yes | signed by a trusted authority, for this host |
+//! | `PREFERRED` | if the server offers it | not checked |
+//! | `REQUIRED` | yes | not checked |
+//! | `VERIFY_IDENTITY`, the default | yes | signed by a trusted authority, for this host |
 //!
-//! `ssl-ca` is a PEM file of trusted authorities. If it is absent or `system`, the system's authorities are trusted.
-//! The system's authorities don't include RDS's: put AWS's bundle next to the function and set `ssl-ca` to its path.
+//! Only for a loopback address, without `ssl-ca` and with a password, the default is `PREFERRED` in a URL and `REQUIRED`
+//! in a secret. `tls::roots` says what `ssl-ca` may be.
 //! `VERIFY_CA` is rejected, because the driver can't check the authority without checking the host.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use percent_encoding::percent_decode_str;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::pki_types::CertificateDer;
 
 use super::settings::Wanted;
-use crate::{context::Context, secret};
+use crate::{
+    context::Context,
+    secret,
+    tls::{self, Words},
+};
 use turntable_core::{
     config::{Auth, Connect, Mysql, Session},
     error::{Error, Result},
-    port::TokenSigner,
+    port::{Objects, TokenSigner},
 };
 
 /// The default of `connect_timeout`, which covers the connection, the handshake and the login.
@@ -45,8 +46,10 @@ const URL_FORMAT: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 pub struct Server {
     opts: Opts,
     pub mode: SslMode,
-    /// `ssl-ca`: a PEM file or "system".
+    /// `ssl-ca`.
     roots: Option<String>,
+    /// The authorities that the server's certificate must come from, with `VERIFY_IDENTITY`.
+    trusted: Vec<CertificateDer<'static>>,
     session: Session,
     /// The session's `sql_mode`, if the dataset sets it.
     sql_mode: Option<String>,
@@ -84,6 +87,26 @@ impl FromStr for SslMode {
     }
 }
 
+impl fmt::Display for SslMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SslMode::Disabled => "DISABLED",
+            SslMode::Preferred => "PREFERRED",
+            SslMode::Required => "REQUIRED",
+            SslMode::VerifyIdentity => "VERIFY_IDENTITY",
+        })
+    }
+}
+
+pub const WORDS: Words = Words {
+    database: "MySQL",
+    mode: "ssl-mode",
+    roots: "ssl-ca",
+    verify: "VERIFY_IDENTITY",
+    encrypt: "REQUIRED",
+    disable: "DISABLED",
+};
+
 impl Server {
     /// Reads a source's connection details. With `auth = "iam"`, also signs a token and sets it as the password.
     pub async fn from_options(options: &Mysql, context: &Context) -> Result<Server> {
@@ -95,12 +118,31 @@ impl Server {
                 from_secret(&text, auth, &format!("secret {:?}", secret.name))?
             }
         };
+        server.trust(&*context.objects).await?;
+        if let Some(warning) = server.unverified() {
+            tracing::warn!(table = %context.table, "{warning}");
+        }
         server.session = options.session;
         server.sql_mode.clone_from(&options.sql_mode);
         if auth == Auth::Iam {
             server.sign_in(context.iam.as_deref(), context.now).await?;
         }
         Ok(server)
+    }
+
+    /// Loads the trusted authorities, if the mode needs them.
+    async fn trust(&mut self, objects: &dyn Objects) -> Result<()> {
+        if self.mode == SslMode::VerifyIdentity {
+            let roots = tls::roots::load(self.roots.as_deref(), &[self.host()], WORDS.roots, objects).await;
+            self.trusted = roots?;
+        }
+        Ok(())
+    }
+
+    /// Returns the warning that the server is not verified, unless it is, or runs on this machine.
+    pub fn unverified(&self) -> Option<String> {
+        let verified = self.mode == SslMode::VerifyIdentity || tls::is_loopback(self.host());
+        (!verified).then(|| tls::warning(&WORDS, &self.address(), &self.mode.to_string(), &self.given_by))
     }
 
     /// Signs an IAM token and sets it as the password. Fails unless the mode is `VERIFY_IDENTITY` and no password is
@@ -115,8 +157,7 @@ impl Server {
             return Err(fault("can't be combined with a password: remove one of them"));
         }
         let Some(signer) = signer else { return Err(fault("needs AWS credentials and a region")) };
-        let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
-        let token = signer.token(host, port, self.user(), now).await?;
+        let token = signer.token(self.host(), self.opts.tcp_port(), self.user(), now).await?;
         self.opts = OptsBuilder::from_opts(self.opts.clone()).pass(Some(token)).enable_cleartext_plugin(true).into();
         Ok(())
     }
@@ -150,19 +191,23 @@ impl Server {
         format!("{}@{}{database}", self.user(), self.address())
     }
 
+    /// Returns the server's host name.
+    pub fn host(&self) -> &str {
+        self.opts.ip_or_hostname()
+    }
+
     /// Returns `host:port`, for messages.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port())
+        format!("{}:{}", self.host(), self.opts.tcp_port())
     }
 
     pub fn user(&self) -> &str {
         self.opts.user().unwrap_or_default()
     }
 
-    /// Returns the driver's options for a connection, with TLS if `encrypted`. Fails if the trusted authorities can't
-    /// be loaded.
-    pub fn options(&self, encrypted: bool) -> Result<Opts> {
-        let tls = encrypted.then(|| self.tls()).transpose()?;
+    /// Returns the driver's options for a connection, with TLS if `encrypted`.
+    pub fn options(&self, encrypted: bool) -> Opts {
+        let tls = encrypted.then(|| self.tls());
         let options = OptsBuilder::from_opts(self.opts.clone())
             .ssl_opts(tls)
             // By default, the driver switches to a Unix socket if the server is on this machine.
@@ -174,27 +219,28 @@ impl Server {
             .wait_timeout(Some(WAIT_TIMEOUT_SECONDS))
             .tcp_keepalive(Some(positive(self.session.keepalive).unwrap_or(DEFAULT_KEEPALIVE)))
             .connect_attribute("program_name", "turntable");
-        Ok(options.into())
+        options.into()
     }
 
-    fn tls(&self) -> Result<SslOpts> {
+    fn tls(&self) -> SslOpts {
         if self.mode != SslMode::VerifyIdentity {
-            return Ok(SslOpts::default()
-                .with_danger_accept_invalid_certs(true)
-                .with_danger_skip_domain_validation(true));
+            return SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
         }
-        let roots = trusted(self.roots.as_deref())?.into_iter().map(|root| root.to_vec().into()).collect();
-        Ok(SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots))
+        let roots = self.trusted.iter().map(|root| root.to_vec().into()).collect();
+        SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots)
     }
 
+    /// `local` is the default mode for a password on this machine.
     fn new(
         opts: Opts,
+        auth: Auth,
         mode: Option<SslMode>,
-        default_mode: SslMode,
+        local: SslMode,
         roots: Option<String>,
         given_by: &str,
     ) -> Result<Server> {
-        let default_mode = if roots.is_some() { SslMode::VerifyIdentity } else { default_mode };
+        let may_be_unverified = roots.is_none() && auth == Auth::Password && tls::is_loopback(opts.ip_or_hostname());
+        let default_mode = if may_be_unverified { local } else { SslMode::VerifyIdentity };
         let mode = mode.unwrap_or(default_mode);
         if roots.is_some() && mode != SslMode::VerifyIdentity {
             return Err(Error::config(format!(
@@ -205,8 +251,8 @@ impl Server {
             return Err(Error::config(format!("{given_by}: the host or the user is missing: expected {URL_FORMAT}")));
         }
         let largest_row = largest_row(std::fs::read_to_string("/proc/meminfo").ok().as_deref());
-        let (session, sql_mode, given_by) = (Session::default(), None, given_by.to_owned());
-        Ok(Server { opts, mode, roots, session, sql_mode, largest_row, given_by })
+        let (session, sql_mode, trusted, given_by) = (Session::default(), None, Vec::new(), given_by.to_owned());
+        Ok(Server { opts, mode, roots, trusted, session, sql_mode, largest_row, given_by })
     }
 }
 
@@ -234,44 +280,6 @@ fn positive(length: Option<SignedDuration>) -> Option<Duration> {
     length.and_then(|length| Duration::try_from(length).ok())
 }
 
-/// Loads the trusted certificate authorities: those in the PEM file `roots`, or the system's if `roots` is `None` or
-/// "system". Fails if there are none.
-fn trusted(roots: Option<&str>) -> Result<Vec<CertificateDer<'static>>> {
-    let mut found = Vec::new();
-    let mut store = RootCertStore::empty();
-    match roots {
-        Some(path) if path != "system" => {
-            let broken = |error| {
-                Error::config(format!(
-                    "ssl-ca {path:?} can't be read: set it to a PEM file with the trusted certificates"
-                ))
-                .caused_by(error)
-            };
-            for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
-                let certificate = certificate.map_err(broken)?;
-                let refused = |error| {
-                    Error::config(format!("ssl-ca {path:?} contains an invalid certificate: remove or replace it"))
-                        .caused_by(error)
-                };
-                store.add(certificate.clone()).map_err(refused)?;
-                found.push(certificate);
-            }
-        }
-        // Skip the system's certificates that don't parse and use the others.
-        _ => {
-            let certificates = rustls_native_certs::load_native_certs().certs;
-            found.extend(certificates.into_iter().filter(|certificate| store.add(certificate.clone()).is_ok()));
-        }
-    }
-    if found.is_empty() {
-        let place = roots.unwrap_or("system");
-        return Err(Error::config(format!(
-            "ssl-ca {place:?} contains no certificate: set it to a PEM file with the trusted certificates"
-        )));
-    }
-    Ok(found)
-}
-
 fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let text = text.trim();
     if text.starts_with("mysql") || text.starts_with("mariadb") {
@@ -290,18 +298,12 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
         .user(Some(needed("username")?))
         .pass(password)
         .db_name(keys.text("dbname")?);
-    Server::new(options.into(), mode, default_mode(auth, SslMode::Required), keys.text("ssl-ca")?, given_by)
+    Server::new(options.into(), auth, mode, SslMode::Required, keys.text("ssl-ca")?, given_by)
 }
 
-/// Returns the default `ssl-mode`: `VERIFY_IDENTITY` for IAM authentication, because a token must go only to a server
-/// that proves its identity, and `otherwise` for a password.
-fn default_mode(auth: Auth, otherwise: SslMode) -> SslMode {
-    if auth == Auth::Iam { SslMode::VerifyIdentity } else { otherwise }
-}
-
-/// Parses a URL. This module handles the parameters, `ssl-mode` and `ssl-ca`; the driver parses the rest. `otherwise`
-/// is the default `ssl-mode` for a password.
-fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result<Server> {
+/// Parses a URL. This module handles the parameters, `ssl-mode` and `ssl-ca`; the driver parses the rest. `local`
+/// is the default `ssl-mode` for a password on this machine.
+fn from_url(url: &str, auth: Auth, local: SslMode, given_by: &str) -> Result<Server> {
     let fault = |what: &str| Error::config(format!("{given_by}: {what}"));
     let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) else {
         return Err(fault(&format!("expected {URL_FORMAT}")));
@@ -324,7 +326,7 @@ fn from_url(url: &str, auth: Auth, otherwise: SslMode, given_by: &str) -> Result
         // The driver's error names the faulty part of the URL, never the password.
         fault("not a valid MySQL URL (percent-encode / @ : ? # % in the password)").caused_by(error)
     })?;
-    Server::new(opts, mode, default_mode(auth, otherwise), roots, given_by)
+    Server::new(opts, auth, mode, local, roots, given_by)
 }
 
 #[cfg(test)]
@@ -355,13 +357,13 @@ mod tests {
         );
         let server = server.unwrap();
         assert_eq!(server.name(), "app@db.example:3307/dmp");
-        assert_eq!((server.mode, server.opts.pass()), (SslMode::Required, Some("p@ss")));
+        assert_eq!((server.mode, server.opts.pass()), (SslMode::VerifyIdentity, Some("p@ss")));
         let least =
             from_secret(r#"{"host":"h","username":"u","password":"p","ssl-ca":"/opt/ca.pem"}"#, Auth::Password, "x")
                 .unwrap();
         assert_eq!((least.name().as_str(), least.mode), ("u@h:3306", SslMode::VerifyIdentity));
         let of_url = from_secret(" mysql://u:p@h/d\n", Auth::Password, "x").unwrap();
-        assert_eq!((of_url.name().as_str(), of_url.mode), ("u@h:3306/d", SslMode::Required));
+        assert_eq!((of_url.name().as_str(), of_url.mode), ("u@h:3306/d", SslMode::VerifyIdentity));
     }
 
     #[test]
@@ -386,8 +388,39 @@ mod tests {
         assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyIdentity, Some("/opt/ca.pem")));
         assert_eq!(server.opts.pass(), Some("p@"));
         let server = of("mariadb://u@h:6000");
-        assert_eq!((server.mode, server.name().as_str()), (SslMode::Preferred, "u@h:6000"));
+        assert_eq!((server.mode, server.name().as_str()), (SslMode::VerifyIdentity, "u@h:6000"));
         assert_eq!(of("mysql://u@h/d?ssl-mode=DISABLED").mode, SslMode::Disabled);
+    }
+
+    #[test]
+    fn only_this_machine_need_not_prove_its_identity() {
+        let url =
+            |rest: &str| from_url(&format!("mysql://u:p@{rest}"), Auth::Password, SslMode::Preferred, "url").unwrap();
+        let secret = |host: &str| {
+            let text = format!(r#"{{"host":"{host}","username":"u","password":"p"}}"#);
+            from_secret(&text, Auth::Password, "x").unwrap()
+        };
+        for (server, mode) in [
+            (url("localhost/d"), SslMode::Preferred),
+            (url("127.0.0.1/d"), SslMode::Preferred),
+            (url("db/d"), SslMode::VerifyIdentity),
+            (secret("127.0.0.1"), SslMode::Required),
+            (secret("db.c0.eu-west-1.rds.amazonaws.com"), SslMode::VerifyIdentity),
+        ] {
+            assert_eq!((server.mode, server.unverified()), (mode, None), "{}", server.name());
+        }
+        // What is set explicitly stays, with a warning.
+        for mode in ["DISABLED", "PREFERRED", "REQUIRED"] {
+            let server = url(&format!("db/d?ssl-mode={mode}"));
+            assert_eq!(server.mode.to_string(), mode);
+            assert_eq!(
+                server.unverified().unwrap(),
+                format!(
+                    "MySQL at db:3306: ssl-mode {mode} doesn't verify the server, so whoever is on the network path can \
+                     read the password and change the rows: set ssl-mode = VERIFY_IDENTITY in url"
+                )
+            );
+        }
     }
 
     #[test]

@@ -91,15 +91,15 @@ async fn connect(server: &Server) -> Result<Conn> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let timeout = server.connect_timeout();
     let connecting = async {
-        match Conn::new(server.options(server.mode != SslMode::Disabled)?).await {
+        match Conn::new(server.options(server.mode != SslMode::Disabled)).await {
             Err(MysqlError::Driver(DriverError::NoClientSslFlagFromServer)) if server.mode == SslMode::Preferred => {
-                Ok(Conn::new(server.options(false)?).await)
+                Conn::new(server.options(false)).await
             }
-            connected => Ok(connected),
+            connected => connected,
         }
     };
     match tokio::time::timeout(timeout, connecting).await {
-        Ok(connected) => connected?.map_err(|error| failure::at_connect(server, error)),
+        Ok(connected) => connected.map_err(|error| failure::at_connect(server, error)),
         Err(_) => Err(failure::no_answer(server, timeout)),
     }
 }

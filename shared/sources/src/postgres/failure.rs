@@ -1,10 +1,11 @@
 //! Translates the driver's errors into ones that say what failed, on which server, and what to do.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use super::{server::Server, sqlstate, types::quoted};
+use super::{server::Server, sqlstate, tls::WORDS, types::quoted};
+use crate::tls;
 use turntable_core::error::{Error, Kind};
 
 const RUN_AGAIN: &str = "nothing was published; try again";
@@ -36,11 +37,13 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
     }
     let cause = root_cause(&error);
     match error.to_string() {
-        text if text.starts_with(TLS_HANDSHAKE_FAILED) => Error::config(format!(
-            "PostgreSQL at {}: TLS connection failed ({cause}): check sslmode and sslrootcert in {}",
-            server.address(),
-            server.given_by
-        )),
+        text if text.starts_with(TLS_HANDSHAKE_FAILED) => {
+            let advice = match cause.as_str() {
+                NO_TLS => tls::no_tls(&WORDS, &server.given_by),
+                _ => tls::advice(&WORDS, tls_error(&error), server.host(), &server.given_by),
+            };
+            Error::config(format!("PostgreSQL at {}: TLS connection failed ({cause}): {advice}", server.address()))
+        }
         text if text.starts_with("invalid configuration") || text.starts_with("authentication error") => Error::config(
             format!("PostgreSQL at {}: {cause}: set it correctly in {}", server.address(), server.given_by),
         ),
@@ -53,6 +56,14 @@ pub fn at_connect(server: &Server, error: tokio_postgres::Error) -> Error {
 }
 
 const TLS_HANDSHAKE_FAILED: &str = "error performing TLS handshake";
+/// What the driver says if the server doesn't offer TLS.
+const NO_TLS: &str = "server does not support TLS";
+
+/// Returns the TLS error that a driver's error wraps.
+fn tls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    let wrapped = error.source()?.downcast_ref::<std::io::Error>()?;
+    wrapped.get_ref()?.downcast_ref()
+}
 
 /// Returns whether a connection attempt that failed with this error may succeed without TLS instead of with it, or vice
 /// versa.

@@ -105,7 +105,13 @@ async fn read(
         streams.push(batches(server.clone(), session, rows, decoder));
     }
     let rows = Rows { schema, copies: Vec::new(), streams };
-    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable })
+    let is_unverified = server.unverified().is_some();
+    Ok(Opened { rows, as_of, typed_by: TypedBy::Source, unrepresentable, is_unverified })
+}
+
+/// Returns the warning that the server is not verified, without connecting to it.
+pub async fn unverified(options: &Postgres, context: &Context) -> Result<Option<String>> {
+    Ok(Server::from_options(options, context).await?.unverified())
 }
 
 /// Returns the columns of the query without running it. Fails if the query can't be read in the parts that the options

@@ -1,29 +1,37 @@
 //! Reads a server's address and credentials from a URL or from a secret in Secrets Manager.
 //!
 //! A secret is a URL or the JSON that RDS writes: `username`, `password`, `host` and, optionally, `port` (default
-//! 5432), `dbname` (default "postgres"), `sslmode` (default "require", because the system's certificate authorities
-//! don't include RDS's) and `sslrootcert`. Other keys are ignored. In a URL, `sslmode` defaults to "prefer", as in
-//! libpq. With IAM authentication, it defaults to "verify-full" in a secret and in a URL.
+//! 5432), `dbname` (default "postgres"), `sslmode` and `sslrootcert`. Other keys are ignored. `sslmode` defaults to
+//! "verify-full". Only for a loopback address and a password, it defaults to "prefer" in a URL, as in libpq, and to
+//! "require" in a secret.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use percent_encoding::percent_decode_str;
+use rustls::pki_types::CertificateDer;
 use tokio_postgres::config::Host;
 
-use super::{settings, tls::SslMode};
-use crate::{context::Context, secret};
+use super::{
+    settings,
+    tls::{SslMode, WORDS},
+};
+use crate::{context::Context, secret, tls};
 use turntable_core::{
     config::{Auth, Connect, Postgres, Session},
     error::{Error, Result},
+    port::Objects,
+    rds,
 };
 
 /// A server's address and the credentials and settings to connect with.
 pub struct Server {
     pub options: tokio_postgres::Config,
     pub mode: SslMode,
-    /// `sslrootcert`: a PEM file or "system".
-    pub roots: Option<String>,
+    /// `sslrootcert`.
+    roots: Option<String>,
+    /// The authorities that the server's certificate must come from, if it matters.
+    pub trusted: Option<Vec<CertificateDer<'static>>>,
     /// The `SET` statements for the settings that the transaction relies on.
     pub settings: String,
     /// How long a statement waits for a lock, in seconds, for messages.
@@ -52,12 +60,38 @@ impl Server {
                 from_secret(&text, auth, &format!("secret {:?}", secret.name))?
             }
         };
+        server.trust(&*context.objects).await?;
+        if let Some(warning) = server.unverified() {
+            tracing::warn!(table = %context.table, "{warning}");
+        }
         server.apply(&options.session);
         server.settings = settings::statements(options);
         if auth == Auth::Iam {
             server.sign_in(context).await?;
         }
         Ok(server)
+    }
+
+    /// Loads the trusted authorities, if the mode or `sslrootcert` needs them.
+    async fn trust(&mut self, objects: &dyn Objects) -> Result<()> {
+        let verifies = self.mode.verifies(self.roots.as_deref());
+        if verifies || (self.roots.is_some() && self.mode != SslMode::Disable) {
+            let hosts = hosts(&self.options);
+            let trusted = tls::roots::load(self.roots.as_deref(), &hosts, WORDS.roots, objects).await?;
+            self.trusted = Some(trusted);
+        }
+        Ok(())
+    }
+
+    /// Returns the warning that the server is not verified, unless it is, or runs on this machine.
+    pub fn unverified(&self) -> Option<String> {
+        let verified = self.mode.verifies(self.roots.as_deref()) || is_local(&self.options);
+        (!verified).then(|| tls::warning(&WORDS, &self.address(), &self.mode.to_string(), &self.given_by))
+    }
+
+    /// Returns the first host's name, for messages.
+    pub fn host(&self) -> &str {
+        hosts(&self.options).first().copied().unwrap_or_default()
     }
 
     /// Signs an IAM token and sets it as the password. Fails unless the mode verifies the server's certificate, no
@@ -122,7 +156,15 @@ impl Server {
         // As in libpq, Unix sockets are not encrypted.
         let local = options.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let mode = if local { SslMode::Disable } else { mode };
-        Server { options, mode, roots, settings: String::new(), lock_timeout: 0, given_by: given_by.to_owned() }
+        Server {
+            options,
+            mode,
+            roots,
+            trusted: None,
+            settings: String::new(),
+            lock_timeout: 0,
+            given_by: given_by.to_owned(),
+        }
     }
 }
 
@@ -134,10 +176,6 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     let keys = secret::Keys::parse(text, given_by, "a postgres:// URL")?;
     let needed = |key| keys.needed(key, "sslmode, sslrootcert");
     let port = keys.port(5432)?;
-    let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
-    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Require };
-    let mode = mode.and_then(|mode| SslMode::effective(mode, roots.as_deref(), default_mode));
-    let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
     let mut options = tokio_postgres::Config::new();
     options
         .user(needed("username")?)
@@ -148,7 +186,38 @@ fn from_secret(text: &str, auth: Auth, given_by: &str) -> Result<Server> {
     if auth == Auth::Password {
         options.password(needed("password")?);
     }
+    let (mode, roots) = (keys.text("sslmode")?.map(|mode| mode.parse()).transpose(), keys.text("sslrootcert")?);
+    let mode = mode.and_then(|mode| effective(&options, mode, roots.as_deref(), auth, SslMode::Require));
+    let mode = mode.map_err(|fault| Error::config(format!("{given_by}: {fault}")))?;
     Ok(Server::new(options, mode, roots, given_by))
+}
+
+/// Returns the effective mode. Its default is `verify-full`, except for a password on this machine: `local`.
+fn effective(
+    options: &tokio_postgres::Config,
+    given: Option<SslMode>,
+    roots: Option<&str>,
+    auth: Auth,
+    local: SslMode,
+) -> Result<SslMode, String> {
+    let default_mode = if auth == Auth::Password && is_local(options) { local } else { SslMode::VerifyFull };
+    let is_rds = hosts(options).iter().all(|host| rds::region(host).is_some());
+    SslMode::effective(given, roots, default_mode, is_rds)
+}
+
+/// Returns the names of the hosts that are reached by TCP.
+fn hosts(options: &tokio_postgres::Config) -> Vec<&str> {
+    let names = options.get_hosts().iter().filter_map(|host| match host {
+        Host::Tcp(name) => Some(name.as_str()),
+        Host::Unix(_) => None,
+    });
+    names.collect()
+}
+
+/// Returns whether all hosts are this machine.
+fn is_local(options: &tokio_postgres::Config) -> bool {
+    hosts(options).into_iter().all(tls::is_loopback)
+        && options.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
 }
 
 /// Parses a URL. Handles `sslmode` and `sslrootcert` itself, because the driver supports only some modes and no
@@ -174,8 +243,7 @@ fn from_url(url: &str, auth: Auth, given_by: &str) -> Result<Server> {
     if options.get_hosts().is_empty() || options.get_user().is_none() {
         return Err(fault("the host or the user is missing: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
     }
-    let default_mode = if auth == Auth::Iam { SslMode::VerifyFull } else { SslMode::Prefer };
-    let mode = SslMode::effective(mode, roots.as_deref(), default_mode).map_err(|what| fault(&what))?;
+    let mode = effective(&options, mode, roots.as_deref(), auth, SslMode::Prefer).map_err(|what| fault(&what))?;
     Ok(Server::new(options, mode, roots, given_by))
 }
 
@@ -200,7 +268,7 @@ mod tests {
         );
         let server = server.unwrap();
         assert_eq!(server.name(), "app@db.example:5433/dmp");
-        assert_eq!((server.mode, server.roots), (SslMode::Require, None));
+        assert_eq!((server.mode, server.roots), (SslMode::VerifyFull, None));
         assert_eq!(server.options.get_password(), Some(&b"p@ss"[..]));
         let least =
             from_secret(r#"{"host":"h","username":"u","password":"p","sslmode":"verify-full"}"#, Auth::Password, "x")
@@ -238,8 +306,45 @@ mod tests {
         assert_eq!((server.mode, server.roots.as_deref()), (SslMode::VerifyCa, Some("/opt/ca.pem")));
         assert_eq!(server.options.get_connect_timeout(), Some(&Duration::from_secs(3)));
         let server = of("postgresql://u@h:6000").unwrap();
-        assert_eq!((server.mode, server.name().as_str()), (SslMode::Prefer, "u@h:6000/u"));
+        assert_eq!((server.mode, server.name().as_str()), (SslMode::VerifyFull, "u@h:6000/u"));
         assert_eq!(server.options.get_connect_timeout(), Some(&DEFAULT_CONNECT_TIMEOUT));
+    }
+
+    #[test]
+    fn only_this_machine_need_not_prove_its_identity() {
+        let url = |rest: &str| from_url(&format!("postgres://u:p@{rest}"), Auth::Password, "url").unwrap();
+        let secret = |host: &str| {
+            let text = format!(r#"{{"host":"{host}","username":"u","password":"p"}}"#);
+            from_secret(&text, Auth::Password, "x").unwrap()
+        };
+        for (server, mode) in [
+            (url("localhost/d"), SslMode::Prefer),
+            (url("127.0.0.1,[::1]/d"), SslMode::Prefer),
+            (url("localhost/d?hostaddr=10.0.0.1"), SslMode::VerifyFull),
+            (url("localhost,db/d"), SslMode::VerifyFull),
+            (url("db/d"), SslMode::VerifyFull),
+            (url("db/d?hostaddr=127.0.0.1"), SslMode::VerifyFull),
+            (url("%2Ftmp/d"), SslMode::Disable),
+            (secret("127.0.0.1"), SslMode::Require),
+            (secret("db.c0.eu-west-1.rds.amazonaws.com"), SslMode::VerifyFull),
+        ] {
+            assert_eq!((server.mode, server.unverified()), (mode, None), "{}", server.name());
+        }
+        // What is set explicitly stays, with a warning.
+        for mode in ["disable", "allow", "prefer", "require"] {
+            let server = url(&format!("db/d?sslmode={mode}"));
+            assert_eq!(server.mode.to_string(), mode);
+            assert_eq!(
+                server.unverified().unwrap(),
+                format!(
+                    "PostgreSQL at db:5432: sslmode {mode} doesn't verify the server, so whoever is on the network path can \
+                     read the password and change the rows: set sslmode = verify-full in url"
+                )
+            );
+        }
+        assert_eq!(url("db/d?sslmode=require&sslrootcert=/ca.pem").unverified(), None);
+        let rds = "db.c0.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca";
+        assert_eq!(url(rds).mode, SslMode::VerifyCa);
     }
 
     #[test]

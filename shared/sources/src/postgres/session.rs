@@ -136,7 +136,7 @@ async fn attempt(server: &Server, with_tls: bool) -> Result<Link, Failure> {
     // then stay silent.
     let timeout = limit * server.options.get_hosts().len().max(1) as u32;
     let tls =
-        with_tls.then(|| tls::client(server.mode, server.roots.as_deref())).transpose().map_err(Failure::Local)?;
+        with_tls.then(|| tls::client(server.mode, server.trusted.as_deref())).transpose().map_err(Failure::Local)?;
     match tokio::time::timeout(timeout, Link::open(server.options.clone(), tls)).await {
         Ok(Ok(linked)) => linked.map_err(Failure::Driver),
         Ok(Err(error)) => {

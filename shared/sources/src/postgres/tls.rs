@@ -9,14 +9,15 @@
 //! | `verify-ca` | yes | signed by an authority in `sslrootcert` |
 //! | `verify-full` | yes | as above, and issued for this host |
 //!
-//! `sslrootcert` is a PEM file. If it is given, every encrypted connection requires a certificate signed by one of its
-//! authorities. `sslrootcert=system` means the system's authorities. It requires `verify-full`, because anyone can get
-//! a certificate for a host of their own from a public authority. Without `sslrootcert`, `verify-full` uses the
-//! system's authorities, and `verify-ca` is refused (libpq would look in the home directory, and a function has none).
-//! The system's authorities don't include RDS's: put AWS's bundle next to the function and set `sslrootcert` to its
-//! path. Unlike in libpq, a certificate without subject alternative names matches no host.
+//! `tls::roots` says what `sslrootcert` may be. If it is given, every encrypted connection requires a certificate signed
+//! by one of its authorities. `system` requires `verify-full`, because anyone can get a certificate for a host of their
+//! own from a public authority. Without `sslrootcert`, `verify-ca` is refused, except for RDS (libpq would look in the
+//! home directory, and a function has none).
+//!
+//! Unlike in libpq, the default is `verify-full`, except for Unix sockets and loopback addresses, and a certificate
+//! without subject alternative names matches no host.
 
-use std::{path::Path, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
@@ -25,10 +26,20 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use crate::tls::Words;
 use turntable_core::error::{Error, Result};
+
+pub const WORDS: Words = Words {
+    database: "PostgreSQL",
+    mode: "sslmode",
+    roots: "sslrootcert",
+    verify: "verify-full",
+    encrypt: "require",
+    disable: "disable",
+};
 
 /// A value of `sslmode`: see the table in the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +72,42 @@ impl FromStr for SslMode {
     }
 }
 
+impl fmt::Display for SslMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SslMode::Disable => "disable",
+            SslMode::Allow => "allow",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
+            SslMode::VerifyFull => "verify-full",
+        })
+    }
+}
+
 impl SslMode {
+    /// Returns whether no connection is made to a server whose certificate isn't signed by a trusted authority.
+    pub fn verifies(self, roots: Option<&str>) -> bool {
+        match self {
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
+            SslMode::Require => roots.is_some(),
+            SslMode::VerifyCa | SslMode::VerifyFull => true,
+        }
+    }
+
     /// Returns the effective mode for the given `sslmode` and `sslrootcert`. Without `sslmode`, the mode is
     /// `verify-full` if `sslrootcert` is `system`, and `default_mode` otherwise. Fails for `verify-ca` without
-    /// `sslrootcert`, and for `system` with any mode except `verify-full` and `disable`.
-    pub fn effective(given: Option<SslMode>, roots: Option<&str>, default_mode: SslMode) -> Result<SslMode, String> {
+    /// `sslrootcert`, unless all hosts are RDS's, and for `system` with any mode except `verify-full` and `disable`.
+    pub fn effective(
+        given: Option<SslMode>,
+        roots: Option<&str>,
+        default_mode: SslMode,
+        is_rds: bool,
+    ) -> Result<SslMode, String> {
         let system = roots == Some("system");
         let mode = given.unwrap_or(if system { SslMode::VerifyFull } else { default_mode });
         match mode {
-            SslMode::VerifyCa if roots.is_none() => {
+            SslMode::VerifyCa if roots.is_none() && !is_rds => {
                 Err("sslmode verify-ca needs sslrootcert, a PEM file with the authority: add it, or use \
                                 verify-full"
                     .into())
@@ -85,17 +123,17 @@ impl SslMode {
     }
 }
 
-/// Builds the TLS configuration for a mode. `roots` is the value of `sslrootcert`. Fails if the trusted authorities
-/// can't be loaded.
-pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
+/// Builds the TLS configuration for a mode. Without `trusted` authorities, it accepts any certificate.
+pub fn client(mode: SslMode, trusted: Option<&[CertificateDer<'static>]>) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(
         |error| Error::config("the TLS client can't be set up: this is a bug, please report it").caused_by(error),
     )?;
-    let trusted = match (mode, roots) {
-        (SslMode::VerifyCa | SslMode::VerifyFull, _) | (_, Some(_)) => Some(trusted(roots)?),
-        (_, None) => None,
-    };
+    let trusted = trusted.map(|certificates| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(certificates.iter().cloned());
+        store
+    });
     if let (SslMode::VerifyFull, Some(trusted)) = (mode, &trusted) {
         return Ok(builder.with_root_certificates(trusted.clone()).with_no_client_auth());
     }
@@ -109,38 +147,6 @@ pub fn client(mode: SslMode, roots: Option<&str>) -> Result<ClientConfig> {
     };
     let verifier = Arc::new(AnyHost { authority, provider });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-/// Loads the trusted certificate authorities: those in the PEM file `roots`, or the system's if `roots` is `None` or
-/// "system". Fails if there are none.
-fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    match roots {
-        Some(path) if path != "system" => {
-            let broken = |error| {
-                Error::config(format!(
-                    "sslrootcert {path:?} can't be read: set it to a PEM file with the trusted certificates"
-                ))
-                .caused_by(error)
-            };
-            for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(broken)? {
-                let refused = |error| {
-                    Error::config(format!("sslrootcert {path:?} contains an invalid certificate: remove or replace it"))
-                        .caused_by(error)
-                };
-                store.add(certificate.map_err(broken)?).map_err(refused)?;
-            }
-        }
-        // Skip the system's certificates that don't parse and use the others.
-        _ => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    if store.is_empty() {
-        let place = roots.unwrap_or("system");
-        return Err(Error::config(format!(
-            "sslrootcert {place:?} contains no certificate: set it to a PEM file with the trusted certificates"
-        )));
-    }
-    Ok(store)
 }
 
 /// A certificate verifier that ignores the host name. With an `authority`, the certificate must be valid and signed by

@@ -77,6 +77,9 @@ async fn the_pages_aws_commands_work() {
     let before = chain.live("users").await;
     chain.ask("export", &json!({ "dataset": "users" })).await;
     let second = chain.next("users", before.as_ref()).await;
+    fs::write(page.folder.join("ca.pem"), "a certificate").unwrap();
+    page.follow("The certificates of databases", 0..1, &[]).await;
+    assert_eq!(chain.get("tls/ca.pem").await.unwrap(), b"a certificate");
     let rule = page.follow("Workgroups and query results", 0..1, &[]).await;
     assert!(rule.contains("EngineVersion"), "{rule}");
     page.follow("Lake Formation", 0..3, &[]).await;

@@ -143,3 +143,44 @@ source.postgres = {{ url = "{}", query = "SELECT id FROM numbers", row_security 
         assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_need_not_prove_its_identity_is_remarked() {
+    let text = r#"[defaults]
+database = "dmp"
+location = "s3://lake/schemas"
+
+[datasets.encrypted]
+source.postgres = { url = "postgres://u:hunter2@0.0.0.0:1/d?sslmode=require", query = "SELECT 1 AS id" }
+
+[datasets.plain]
+source.mysql = { url = "mysql://u:hunter2@0.0.0.0:1/d?ssl-mode=DISABLED", query = "SELECT 1 AS id" }
+
+[datasets.verified]
+source.postgres = { url = "postgres://u:hunter2@0.0.0.0:1/d", query = "SELECT 1 AS id" }
+
+[datasets.here]
+source.mysql = { url = "mysql://u:hunter2@127.0.0.1:1/d?ssl-mode=DISABLED", query = "SELECT 1 AS id" }
+"#;
+    let file = File::new(text);
+    let checked = check(&file.0).await.unwrap();
+    let remark = |line: &str, what: &str, verify: &str| {
+        format!(
+            "{}:{line} doesn't verify the server, so whoever is on the network path can read the password and change the \
+             rows: set {what} = {verify} in url",
+            file.0.display()
+        )
+    };
+    assert_eq!(
+        checked.remarks,
+        [
+            remark(
+                "6:1: datasets.encrypted.source: PostgreSQL at 0.0.0.0:1: sslmode require",
+                "sslmode",
+                "verify-full"
+            ),
+            remark("9:1: datasets.plain.source: MySQL at 0.0.0.0:1: ssl-mode DISABLED", "ssl-mode", "VERIFY_IDENTITY"),
+        ]
+    );
+    assert!(checked.faults.is_empty(), "{:?}", checked.faults);
+}

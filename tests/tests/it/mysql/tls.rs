@@ -1,40 +1,61 @@
 //! `ssl-mode`, on a server whose certificate comes from its own authority.
 
-use std::path::Path;
+use std::{path::PathBuf, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tests::mariadb::Mariadb;
-use turntable::error::Kind;
+use rcgen::KeyPair;
+use tests::{
+    certificates::{Authority, write_key},
+    mariadb::Mariadb,
+    memory::Objects,
+};
+use turntable::{
+    error::Kind,
+    sources::{Context, mysql},
+};
 
-use super::{fault, fetch, shared};
+use super::{context, fault, fetch, options, shared};
 
-/// Writes a server certificate for `localhost`, its key, and its authority's certificate.
-fn certify(directory: &Path) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &issuer).unwrap();
-    std::fs::write(directory.join("ca.pem"), root).unwrap();
-    std::fs::write(directory.join("server.pem"), server.pem()).unwrap();
-    std::fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+/// The names in the server's certificate. On Linux, a connection to 0.0.0.0 reaches this machine, but the address is not
+/// a loopback address.
+const NAMES: [&str; 2] = ["localhost", "0.0.0.0"];
+
+const ENCRYPTED: &str =
+    "SELECT variable_value > '' AS s FROM information_schema.session_status WHERE variable_name = 'ssl_cipher'";
+
+/// A server with a certificate for [`NAMES`], and the folder with the certificate and its key.
+struct Certified {
+    server: Mariadb,
+    directory: PathBuf,
+    key: KeyPair,
+}
+
+impl Certified {
+    fn start(name: &str, authority: &Authority) -> Certified {
+        let directory = std::env::temp_dir().join(format!("turntable-mariadb-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("ca.pem"), &authority.pem).unwrap();
+        let key = write_key(&directory.join("key.pem"));
+        std::fs::write(directory.join("server.pem"), authority.certificate(&key, &NAMES, false)).unwrap();
+        let at = directory.display();
+        let settings = [format!("--ssl-cert={at}/server.pem"), format!("--ssl-key={at}/key.pem")];
+        let server = tokio::task::block_in_place(|| Mariadb::start_with(&settings.each_ref().map(String::as_str)));
+        Certified { server, directory, key }
+    }
+}
+
+impl Drop for Certified {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn modes_are_those_of_mysql() {
-    let directory = std::env::temp_dir().join(format!("turntable-mariadb-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    certify(&directory);
-    let at = directory.display().to_string();
-    let settings = [format!("--ssl-cert={at}/server.pem"), format!("--ssl-key={at}/key.pem")];
-    let server = tokio::task::spawn_blocking(move || Mariadb::start_with(&settings.each_ref().map(String::as_str)));
-    let server = server.await.unwrap();
+    let certified = Certified::start("modes", &Authority::new());
+    let server = &certified.server;
     let (by_address, by_name) = (server.url(), server.url().replace("127.0.0.1", "localhost"));
-    let ca = format!("{at}/ca.pem");
-    let encrypted =
-        "SELECT variable_value > '' AS s FROM information_schema.session_status WHERE variable_name = 'ssl_cipher'";
+    let ca = certified.directory.join("ca.pem").display().to_string();
+    let encrypted = ENCRYPTED;
     for (url, parameters, answer) in [
         (&by_address, "ssl-mode=DISABLED".to_owned(), Some("0")),
         (&by_address, "ssl-mode=PREFERRED".to_owned(), Some("1")),
@@ -55,10 +76,9 @@ async fn modes_are_those_of_mysql() {
     let text = fault(&format!("{by_address}?ssl-ca={ca}"), encrypted).await;
     assert!(
         text.message().contains("TLS connection failed (")
-            && text.message().ends_with("check ssl-mode and ssl-ca in url"),
+            && text.message().ends_with("or have the server's certificate issued for 127.0.0.1"),
         "{text}"
     );
-    let _ = std::fs::remove_dir_all(&directory);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +90,56 @@ async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
     assert_eq!(
         error.message(),
         format!(
-            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode requires it: enable TLS on the server, or change ssl-mode in url"
+            "MySQL at {address}: the server doesn't offer TLS, but ssl-mode REQUIRED requires it: enable TLS on the server, \
+             or set ssl-mode = DISABLED in url; without TLS, whoever is on the network path can read everything"
         )
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_elsewhere_must_prove_its_identity() {
+    let authority = Authority::new();
+    let certified = Certified::start("elsewhere", &authority);
+    let elsewhere = certified.server.url().replace("127.0.0.1", "0.0.0.0");
+    let objects = Objects::default();
+    for (name, pem) in [("ca.pem", authority.pem.clone()), ("other.pem", Authority::new().pem)] {
+        objects.put(&format!("s3://lake/tls/{name}"), pem);
+    }
+    let open = async |url: &str| {
+        let context = Context { objects: Arc::new(objects.clone()), ..context() };
+        mysql::open(&options(url, ENCRYPTED), &context).await
+    };
+    let message = async |url: &str| {
+        let error = open(url).await.err().expect("a server that is not verified");
+        assert_eq!(error.kind(), Kind::Config, "{error}");
+        error.message().to_owned()
+    };
+
+    // The default refuses an unknown authority, an explicit mode does not, and the authority may be in S3.
+    let refused = message(&elsewhere).await;
+    assert!(
+        refused.ends_with(
+            "put the certificate of the server's authority into the stack's bucket as a PEM file and set ssl-ca = \
+             s3://BUCKET/KEY in url, or set ssl-mode = REQUIRED, which encrypts but doesn't verify the server"
+        ),
+        "{refused}"
+    );
+    for (parameters, is_unverified) in [
+        ("ssl-mode=REQUIRED", true),
+        ("ssl-mode=PREFERRED", true),
+        ("ssl-mode=DISABLED", true),
+        ("ssl-ca=s3://lake/tls/ca.pem", false),
+    ] {
+        let opened = open(&format!("{elsewhere}?{parameters}")).await.unwrap();
+        assert_eq!(opened.is_unverified, is_unverified, "{parameters}");
+    }
+    let other = message(&format!("{elsewhere}?ssl-ca=s3://lake/tls/other.pem")).await;
+    assert!(other.contains("UnknownIssuer"), "{other}");
+
+    // A certificate that has expired.
+    let expired = authority.certificate(&certified.key, &NAMES, true);
+    std::fs::write(certified.directory.join("server.pem"), expired).unwrap();
+    tokio::task::block_in_place(|| certified.server.run("FLUSH SSL"));
+    let expired = message(&format!("{elsewhere}?ssl-ca=s3://lake/tls/ca.pem")).await;
+    assert!(expired.ends_with(": renew the server's certificate (on RDS, rotate it)"), "{expired}");
 }

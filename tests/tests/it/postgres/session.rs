@@ -89,8 +89,8 @@ async fn an_iam_token_requires_a_verified_server() {
     assert_eq!(
         fault(&url(""), some).await,
         format!(
-            "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): check sslmode and \
-             sslrootcert in url"
+            "PostgreSQL at localhost:{port}: TLS connection failed (server does not support TLS): enable TLS on the server, \
+             or set sslmode = disable in url; without TLS, whoever is on the network path can read everything"
         )
     );
 }
