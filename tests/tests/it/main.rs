@@ -10,6 +10,7 @@ mod chain;
 mod checks;
 mod contract;
 mod crash;
+mod differential;
 mod drift;
 mod engines;
 mod events;
