@@ -113,7 +113,7 @@ async fn mysql_sources() {
         let server = Mariadb::start_with(&[
             &format!("--plugin-dir={}", plugins.display()),
             "--plugin-load-add=auth_ed25519",
-            "--sql-select-limit=1",
+            "--init-connect=SET sql_select_limit = 1",
         ]);
         server.run("CREATE USER ed@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret'); GRANT SELECT ON shop.* TO ed@'127.0.0.1'");
         server
@@ -153,11 +153,12 @@ async fn file_sources() {
         (of("named/", ", objects = \"map\""), Table("tags  map<string,bigint>")),
         (of("top/", ""), Fault("rename it in the files")),
         (of("delta/", ""), Fault("is a table of the format Delta Lake")),
-        (of("delta/part=1/", ""), Fault("is a table of the format Delta Lake")),
+        (of("delta/part=1/", ""), Fault("belongs to a table of the format Delta Lake")),
+        (of("delta/part=1/a.ndjson", ""), Fault("belongs to a table of the format Delta Lake")),
         (of("delta/", ", columns = { id = \"int\", part = \"int\" }"), Fault("is a table of the format Delta Lake")),
         (of("hudi/", ""), Fault("is a table of the format Hudi")),
         (of("iceberg/", ""), Fault("is a table of the format Iceberg")),
-        (of("iceberg/data/", ""), Fault("is a table of the format Iceberg")),
+        (of("iceberg/data/", ""), Fault("belongs to a table of the format Iceberg")),
         (of("plain/", ""), Table("part  bigint")),
     ];
     expect(&cases, &objects, BTreeMap::new()).await;

@@ -50,8 +50,10 @@ async fn create(server: &'static Mariadb, table: &str, random: &mut Random) -> C
     let engine = random.pick(&["InnoDB", "InnoDB", "MyISAM"]).unwrap_or_default();
     let mut sql =
         format!("CREATE TABLE {table} (id bigint PRIMARY KEY, kind int, {}) ENGINE = {engine};\n", declared.join(", "));
-    sql +=
-        &format!("INSERT INTO {table} SELECT seq * 3 - 1000, seq % 11, {} FROM seq_1_to_{count};\n", values.join(", "));
+    sql += &format!(
+        "INSERT INTO {table} SELECT CAST(seq AS signed) * 3 - 1000, seq % 11, {} FROM seq_1_to_{count};\n",
+        values.join(", ")
+    );
     for change in [
         format!("UPDATE {table} SET kind = NULL WHERE id % 5 = 0;\n"),
         format!("DELETE FROM {table} WHERE id BETWEEN 100 AND 900;\n"),

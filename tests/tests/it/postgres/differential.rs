@@ -20,7 +20,7 @@ const COLUMNS: [(&str, &str); 15] = [
     ("numeric(30,6)", "(# - 576460752303423488)::numeric / 1000000"),
     ("numeric", "(#)::numeric * 1.000000000000000001"),
     ("real", "(# % 1000000 / 7.0)::real"),
-    ("double precision", "(# / 7.0)::double precision - 1e15"),
+    ("double precision", "(# % 1000000000000 / 7.0)::double precision - 1e10"),
     ("text", "repeat(chr(32 + (# % 95)::int) || '髙🎡\"'';', (# % 9)::int)"),
     (
         "varchar(20)",
