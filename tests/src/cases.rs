@@ -29,6 +29,12 @@ const HALF: &str =
 const TWICE: &str = "id,name,points,price,born,updated_at\n\
                      1,alice,-1,0.00,1889-12-31,{26h}\n1,bob,101,100.00,2000-12-31,{30h}\n3,,7,,,\n,zoe,8,1.00,2001-01-01,\n";
 
+const ENDLESS: &str = "id,name,points,price,born,updated_at\n\
+                       1,alice,0,0.01,9999-12-31,9999-12-31 00:00:00\n2,bob,100,99.99,2000-12-31,{1h}\n";
+
+const OLD_AND_ENDLESS: &str = "id,name,points,price,born,updated_at\n\
+                               1,alice,0,0.01,9999-12-31,9999-12-31 00:00:00\n2,bob,100,99.99,1900-01-01,{26h}\n";
+
 pub const CASES: &[Case] = &[
     Case {
         checks: "min_rows = 4",
@@ -80,6 +86,20 @@ pub const CASES: &[Case] = &[
         bad: TWICE,
         reasons: &["fresh: updated_at: expected a value from the last 25h, but the newest is more than 26 hours old"],
         athena: None,
+    },
+    Case {
+        checks: "fresh = { updated_at = { max_age = \"25h\", ignore_after = 9000-01-01 } }",
+        good: ENDLESS,
+        bad: OLD_AND_ENDLESS,
+        reasons: &["fresh: updated_at: expected a value from the last 25h that is not after ignore_after, found none"],
+        athena: Some(("\"updated_at\" >= TIMESTAMP '", "false")),
+    },
+    Case {
+        checks: "fresh = { born = { max_age = \"400000h\", ignore_after = 9000-01-01 } }",
+        good: ENDLESS,
+        bad: OLD_AND_ENDLESS,
+        reasons: &["fresh: born: expected a value from the last 400000h that is not after ignore_after, found none"],
+        athena: Some(("\"born\" >= DATE '", "false")),
     },
     Case {
         checks: "unique = [\"id\"]",

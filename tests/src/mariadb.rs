@@ -1,7 +1,8 @@
 //! A throw-away MariaDB server on this machine.
 //!
 //! The server's programs come from the distribution (`/usr/sbin/mariadbd`). Without them, Debian's packages are
-//! unpacked under `target/`, not installed.
+//! unpacked under `target/`, not installed. For another version, `TURNTABLE_MARIADB` names a folder with
+//! `sbin/mariadbd`, `bin/mariadb`, `share/mysql` and `lib/mysql/plugin`.
 
 use std::{
     fs,
@@ -193,12 +194,16 @@ impl Programs {
 
 fn bootstrap(programs: &Programs, directory: &Path) {
     let tables = |name: &str| {
-        let path = programs.base.join("share/mysql").join(name);
+        // MariaDB 11 has renamed these files.
+        let folder = programs.base.join("share/mysql");
+        let found =
+            ["mysql", "mariadb"].map(|of| folder.join(format!("{of}_{name}"))).into_iter().find(|path| path.is_file());
+        let path = found.unwrap_or_else(|| panic!("{}: no file {name}", folder.display()));
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
-    let data = tables("mysql_system_tables_data.sql");
+    let data = tables("system_tables_data.sql");
     let data: Vec<&str> = data.lines().filter(|line| !line.contains("@current_hostname")).collect();
-    let sql = format!("use mysql;\n{}\n{}\n", tables("mysql_system_tables.sql"), data.join("\n"));
+    let sql = format!("use mysql;\n{}\n{}\n", tables("system_tables.sql"), data.join("\n"));
     fs::write(directory.join("bootstrap.sql"), sql).expect("MariaDB's system tables");
     let made = programs
         .command(&programs.server)
@@ -229,7 +234,20 @@ fn serve(programs: &Programs, directory: &Path, port: u16, settings: &[&str]) ->
     command.spawn().expect("a shell for MariaDB")
 }
 
+/// Returns the folder of the version to test.
+fn chosen() -> Option<PathBuf> {
+    std::env::var_os("TURNTABLE_MARIADB").map(PathBuf::from)
+}
+
 fn programs() -> Programs {
+    if let Some(base) = chosen() {
+        return Programs {
+            server: base.join("sbin/mariadbd"),
+            client: base.join("bin/mariadb"),
+            base,
+            libraries: None,
+        };
+    }
     let [server, client] = ["/usr/sbin/mariadbd", "/usr/bin/mariadb"].map(PathBuf::from);
     let base = PathBuf::from("/usr");
     if server.is_file() && client.is_file() && base.join("share/mysql/mysql_system_tables.sql").is_file() {
@@ -248,6 +266,9 @@ fn programs() -> Programs {
 
 /// Returns the folder with the server's plugins, such as `auth_ed25519.so`.
 pub fn plugins() -> PathBuf {
+    if let Some(base) = chosen() {
+        return base.join("lib/mysql/plugin");
+    }
     let installed = PathBuf::from("/usr/lib/mysql/plugin");
     if programs().libraries.is_none() && installed.join("auth_ed25519.so").is_file() {
         return installed;

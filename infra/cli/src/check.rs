@@ -1,11 +1,20 @@
 //! `check`: reports all errors in a datasets.toml, and shows the tables that it defines. Starts, writes and changes
 //! nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Result;
+use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use turntable::{
+    audit,
     aws::{rds::Signer, s3::S3, secrets::SecretsManager},
     clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
@@ -14,6 +23,7 @@ use turntable::{
     lambda,
     optout::{self, view},
     partition::Kind as Projected,
+    port::{Objects, Secrets, TokenSigner},
     schema::Column,
     sources::{self, Context},
 };
@@ -44,6 +54,13 @@ enum Columns {
 /// The maximum number of sources whose columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
+/// The clients that read the sources.
+pub struct Clients {
+    pub objects: Arc<dyn Objects>,
+    pub secrets: Arc<dyn Secrets>,
+    pub iam: Option<Arc<dyn TokenSigner>>,
+}
+
 /// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
     let datasets = Datasets::read(file, laptop::BUCKET)?;
@@ -52,18 +69,25 @@ pub async fn check(file: &Path) -> Result<Checked> {
         true => lambda::aws().await,
         false => laptop::unreachable(),
     };
-    let context = |dataset: &Dataset| Context {
+    let clients = Clients {
         objects: Arc::new(S3::new(&aws)),
-        secrets: Some(Arc::new(SecretsManager::new(&aws))),
+        secrets: Arc::new(SecretsManager::new(&aws)),
         iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
-        now: Clock::system().now(),
-        table: dataset.table.clone(),
-        on_unrepresentable: dataset.on_unrepresentable,
-        copies: None,
     };
-    let sources = datasets.config.datasets().map(|dataset| {
-        let context = context(dataset);
-        async move { (dataset, columns(dataset, &context).await, remarks(dataset, &context).await) }
+    Ok(checked(file, &datasets, &clients).await)
+}
+
+/// Does the same as [`check`], with these clients.
+pub async fn check_with(file: &Path, clients: &Clients) -> Result<Checked> {
+    Ok(checked(file, &Datasets::read(file, laptop::BUCKET)?, clients).await)
+}
+
+async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked {
+    let sources = datasets.config.datasets().map(|dataset| async move {
+        let secrets = Arc::new(WatchedSecrets { secrets: clients.secrets.clone(), is_read: AtomicBool::new(false) });
+        let context = context(dataset, clients, secrets.clone());
+        let remarks = sources::remarks(&dataset.source, &context).await.unwrap_or_default();
+        (dataset, columns(dataset, &context, &secrets).await, remarks)
     });
     let read: Vec<_> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
     let (mut sources, mut remarks): (Vec<(&Dataset, Columns)>, _) = (Vec::new(), Vec::new());
@@ -104,11 +128,11 @@ pub async fn check(file: &Path) -> Result<Checked> {
         summary += &format!("; the columns of {} were not read", unread.join(", "));
     }
     let (faults, remarks) = (faults.into_iter().map(line).collect(), remarks.into_iter().map(line).collect());
-    Ok(Checked { faults, remarks, tables, summary })
+    Checked { faults, remarks, tables, summary }
 }
 
 /// Returns the columns that a dataset will have.
-async fn columns(dataset: &Dataset, context: &Context) -> Columns {
+async fn columns(dataset: &Dataset, context: &Context, secret: &WatchedSecrets) -> Columns {
     if let Source::Inbox(inbox) = &dataset.source {
         return match &inbox.types {
             Some(key) => Columns::Known(optout::columns(key)),
@@ -125,7 +149,9 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
             Ok(columns) => Columns::Known(columns),
             Err(fault) => Columns::Wrong(Error::input(fault)),
         },
-        Err(error) if is_file_error(&dataset.source, &error) => Columns::Wrong(error),
+        Err(error) if is_file_error(&dataset.source, &error, secret.is_read.load(Ordering::Relaxed)) => {
+            Columns::Wrong(error)
+        }
         Err(error) => match &dataset.source {
             Source::Files(files) if files.columns.is_some() => {
                 Columns::Known(files.columns.clone().unwrap_or_default())
@@ -135,9 +161,17 @@ async fn columns(dataset: &Dataset, context: &Context) -> Columns {
     }
 }
 
-/// Returns what a dataset permits although it is not safe. If its secret can't be read here, its columns say so.
-async fn remarks(dataset: &Dataset, context: &Context) -> Vec<String> {
-    sources::remarks(&dataset.source, context).await.unwrap_or_default()
+/// Returns what opening a dataset's source needs.
+fn context(dataset: &Dataset, clients: &Clients, secrets: Arc<WatchedSecrets>) -> Context {
+    Context {
+        objects: clients.objects.clone(),
+        secrets: Some(secrets),
+        iam: clients.iam.clone(),
+        now: Clock::system().now(),
+        table: dataset.table.clone(),
+        on_unrepresentable: dataset.on_unrepresentable,
+        copies: None,
+    }
 }
 
 /// Returns whether reading the source's columns requires AWS credentials.
@@ -155,23 +189,39 @@ fn needs_aws(source: &Source) -> bool {
     }
 }
 
-/// Returns whether an error in reading a source's columns is the file's fault. Any other error may only mean that this
-/// machine can't reach the source.
-fn is_file_error(source: &Source, error: &Error) -> bool {
-    let by_url = match source {
-        Source::Postgres(options) => matches!(options.connect, Connect::Url(_)),
-        Source::Mysql(options) => matches!(options.connect, Connect::Url(_)),
+/// Returns whether an error in reading a source's columns is the file's fault, or the secret's. Any other error may only
+/// mean that this machine can't reach the source, or may not read the secret.
+fn is_file_error(source: &Source, error: &Error, secret_is_read: bool) -> bool {
+    let is_known = |connect: &Connect| matches!(connect, Connect::Url(_)) || secret_is_read;
+    let is_known = match source {
+        Source::Postgres(options) => is_known(&options.connect),
+        Source::Mysql(options) => is_known(&options.connect),
         Source::Files(_) => true,
         Source::Inbox(_) | Source::Athena(_) | Source::GlueJob(_) => false,
     };
-    error.kind() == Kind::Input || (error.kind() == Kind::Config && by_url)
+    error.kind() == Kind::Input || (error.kind() == Kind::Config && is_known)
 }
 
-/// Returns the key path and a message for each setting that names a missing column, and for a partition column whose
-/// type can't be projected.
+/// Remembers whether a secret could be read.
+struct WatchedSecrets {
+    secrets: Arc<dyn Secrets>,
+    is_read: AtomicBool,
+}
+
+#[async_trait]
+impl Secrets for WatchedSecrets {
+    async fn text(&self, name: &str) -> turntable::error::Result<Option<String>> {
+        let text = self.secrets.text(name).await?;
+        self.is_read.store(true, Ordering::Relaxed);
+        Ok(text)
+    }
+}
+
+/// Returns the key path and a message for each setting that names a missing column or one whose type doesn't suit it, and
+/// for a partition column whose type can't be projected.
 fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &[Column]>) -> Vec<(String, String)> {
     let at = |key: &str| format!("datasets.{}.{key}", dataset.name);
-    let mut faults = Vec::new();
+    let (mut faults, mut type_faults) = (Vec::new(), Vec::new());
     let mut want = |path: String, name: &str, of: &[Column]| {
         if !of.iter().any(|column| column.name == name.to_lowercase()) {
             let names: Vec<&str> = of.iter().map(|column| column.name.as_str()).collect();
@@ -187,6 +237,18 @@ fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &
         checks.range.iter().map(|(name, _)| ("range", name)).chain(checks.fresh.iter().map(|(name, _)| ("fresh", name)))
     {
         want(at(&format!("checks.{key}.{name}")), name, columns);
+    }
+    let mut want_type = |path: String, name: &str, fault: &dyn Fn(&str) -> Option<String>| {
+        let column = columns.iter().find(|column| column.name == name);
+        if let Some(fault) = column.and_then(|column| fault(&column.glue_type)) {
+            type_faults.push((path, format!("column {name:?}: {fault}")));
+        }
+    };
+    for (name, range) in &checks.range {
+        want_type(at(&format!("checks.range.{name}")), name, &|glue_type| audit::range_fault(glue_type, range));
+    }
+    for (name, _) in &checks.fresh {
+        want_type(at(&format!("checks.fresh.{name}")), name, &|glue_type| audit::fresh_fault(glue_type));
     }
     match &dataset.source {
         Source::Postgres(options) => {
@@ -204,6 +266,7 @@ fn column_faults(dataset: &Dataset, columns: &[Column], known: &BTreeMap<&str, &
             by.flat_map(|by| &by.columns).for_each(|name| want(path.clone(), name, columns));
         }
     }
+    faults.extend(type_faults);
     faults.extend(never_matching(dataset, known));
     for column in columns.iter().filter(|column| dataset.partition_by.contains(&column.name)) {
         if let Err(why) = Projected::of(&column.glue_type) {

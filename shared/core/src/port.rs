@@ -102,6 +102,11 @@ pub trait Objects: Send + Sync {
     /// Returns all objects under the location whose keys are greater than `after`, in key order.
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>>;
 
+    /// Returns the first objects under the location, in key order: as many as one request returns.
+    async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
+        self.list(under, None).await
+    }
+
     /// Writes the object only if none exists at the key (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
 

@@ -102,7 +102,7 @@ pub(super) async fn audited(
         reasons.extend(now.reasons.iter().cloned());
         *answers = Some(now);
     } else if audit::has_sql_checks(&dataset.checks) {
-        reasons.push("unique, sql: not run, because of the failures above".into());
+        reasons.push("checks in Athena: not run, because of the failures above".into());
     }
     Ok((next, reasons))
 }

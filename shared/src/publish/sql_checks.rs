@@ -1,4 +1,4 @@
-//! Runs an audit's `unique` and `sql` checks in Athena: registers the candidate as a temporary table, queries that
+//! Runs an audit's `unique` and `sql` checks in Athena, and `fresh` with `ignore_after`: registers the candidate as a temporary table, queries that
 //! table, and drops it again.
 
 use futures::future::join_all;
@@ -49,7 +49,7 @@ impl SqlCheckResults {
             database: dataset.table.database.clone(),
             table: layout::audit_table(&dataset.name, env.clock.ulid()),
         };
-        let (questions, mut reasons) = audit::questions(&dataset.checks, candidate, &table);
+        let (questions, mut reasons) = audit::questions(&dataset.checks, candidate, &table, env.clock.now());
         let mut scanned = Vec::new();
         if !questions.is_empty() {
             let audit = AuditTable { name: table.clone(), generation: candidate.generation, published };

@@ -435,8 +435,9 @@ async fn athena_does_not_audit_an_unsound_candidate() {
     rig.configure(WIDER, "checks = { unique = [\"id\"], min_rows = 2 }");
     let error = rig.flip(&next).await.unwrap_err();
     assert!(
-        rejected(&error)
-            .ends_with("min_rows: expected at least 2, found 1; unique, sql: not run, because of the failures above")
+        rejected(&error).ends_with(
+            "min_rows: expected at least 2, found 1; checks in Athena: not run, because of the failures above"
+        )
     );
     assert!(rig.athena.asked().is_empty());
 }

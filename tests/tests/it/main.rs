@@ -11,6 +11,7 @@ mod chain;
 mod checks;
 mod contract;
 mod crash;
+mod differential;
 mod drift;
 mod engines;
 mod events;

@@ -15,7 +15,7 @@ use super::{
     copy, delete, download,
     fault::{fault, is_missing},
     put,
-    response::{entry, incomplete},
+    response::{entry, listed},
     upload,
 };
 
@@ -72,13 +72,14 @@ impl Objects for S3 {
         let mut entries = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| fault("ListObjectsV2", under, error))?;
-            for object in page.contents.unwrap_or_default() {
-                let key = object.key.ok_or_else(|| incomplete(under))?;
-                let at = Key { bucket: under.bucket.clone(), key };
-                entries.push(entry(at, object.size, object.e_tag.as_deref(), object.last_modified)?);
-            }
+            entries.extend(listed(under, page.contents)?);
         }
         Ok(entries)
+    }
+
+    async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
+        let page = self.client.list_objects_v2().bucket(&under.bucket).prefix(&under.prefix).send().await;
+        listed(under, page.map_err(|error| fault("ListObjectsV2", under, error))?.contents)
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {

@@ -2,11 +2,11 @@
 
 use std::fmt::Display;
 
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::{primitives::DateTime, types::Object};
 use jiff::Timestamp;
 use turntable_core::{
     error::{Error, Result},
-    layout::Key,
+    layout::{Key, Location},
     port::Entry,
 };
 
@@ -23,6 +23,16 @@ pub(super) fn entry(key: Key, size: Option<i64>, etag: Option<&str>, modified: O
 /// Removes the quotes that S3 puts around an ETag.
 pub(super) fn unquoted(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
+}
+
+/// Converts the objects of a page of a listing.
+pub(super) fn listed(under: &Location, objects: Option<Vec<Object>>) -> Result<Vec<Entry>> {
+    let of = |object: Object| {
+        let key = object.key.ok_or_else(|| incomplete(under))?;
+        let at = Key { bucket: under.bucket.clone(), key };
+        entry(at, object.size, object.e_tag.as_deref(), object.last_modified)
+    };
+    objects.unwrap_or_default().into_iter().map(of).collect()
 }
 
 /// Returns the error for a response without a field that S3 always sends.

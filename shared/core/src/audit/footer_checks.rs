@@ -1,13 +1,16 @@
 //! Checks that need only the statistics in Parquet footers: `not_null`, `range` and `fresh`.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     evidence::Footer,
     statistics::{Extremes, Statistics},
     value::Value,
 };
-use crate::{config::Checks, manifest::Manifest};
+use crate::{
+    config::{Checks, Fresh},
+    manifest::Manifest,
+};
 
 /// Checks that the columns listed in `not_null` contain no nulls. Returns one reason for each column that fails.
 pub fn not_null(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<String> {
@@ -77,7 +80,8 @@ pub fn range(checks: &Checks, manifest: &Manifest, footers: &[Footer]) -> Vec<St
 /// Checks that the newest value in each column listed in `fresh` is recent enough at `now`. Returns one reason for each
 /// column that fails.
 pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Timestamp) -> Vec<String> {
-    let judge = |(name, most): &(String, SignedDuration)| {
+    let judge = |(name, fresh): &(String, Fresh)| {
+        let most = &fresh.max_age;
         let found = match extremes("fresh", name, manifest, footers) {
             Ok(found) => found,
             Err(reason) => return Some(reason),
@@ -88,8 +92,8 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
                 return Some(match max {
                     Value::Date(_) | Value::Timestamp(_) => format!(
                         "fresh: {name}: expected a value from the last {most:#}, but the newest is at the end of the year \
-                         9999 or later, or before -9999, which tells no age: replace such values in the query by NULL, or \
-                         use sql instead"
+                         9999 or later, or before -9999, which tells no age: set ignore_after, or \
+                         replace such values in the query by NULL"
                     ),
                     _ => format!("fresh: {name}: expected a column of dates or timestamps, found another type"),
                 });
@@ -107,7 +111,8 @@ pub fn fresh(checks: &Checks, manifest: &Manifest, footers: &[Footer], now: Time
             )
         })
     };
-    checks.fresh.iter().filter_map(judge).collect()
+    // With `ignore_after`, Athena is asked, because the footers only have the newest value of all.
+    checks.fresh.iter().filter(|(_, fresh)| fresh.ignore_after.is_none()).filter_map(judge).collect()
 }
 
 /// A file's key, and the file's statistics for one column, if it has any.
@@ -176,11 +181,17 @@ fn file_list<'a>(files: impl IntoIterator<Item = &'a str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::{
         audit::fixture,
         config::{Bound, Range},
     };
+
+    fn hours(hours: i64) -> Fresh {
+        Fresh { max_age: SignedDuration::from_hours(hours), ignore_after: None }
+    }
 
     type Judge = fn(&Checks, &Manifest, &[Footer]) -> Vec<String>;
 
@@ -214,7 +225,7 @@ mod tests {
         let manifest = fixture::manifest();
         let checks = Checks {
             not_null: vec!["id".into()],
-            fresh: vec![("id".into(), SignedDuration::from_hours(1))],
+            fresh: vec![("id".into(), hours(1))],
             ..in_range(Some(Bound::Whole(0)), None)
         };
         let mut footers = fixture::footers(&manifest, [whole(0, 1, 2), whole(0, 1, 2)]);
@@ -319,7 +330,7 @@ mod tests {
 
     #[test]
     fn age_of_the_newest_value_is_reported_in_hours() {
-        let checks = Checks { fresh: vec![("id".into(), SignedDuration::from_hours(25))], ..Checks::default() };
+        let checks = Checks { fresh: vec![("id".into(), hours(25))], ..Checks::default() };
         let at = |hours: i64| (0, Value::Date(0), Value::Timestamp(hours * 3_600_000_000));
         let judge = |values, now: i64| {
             let manifest = fixture::manifest();
@@ -342,7 +353,7 @@ mod tests {
                 reasons,
                 [
                     "fresh: id: expected a value from the last 25h, but the newest is at the end of the year 9999 or later, or \
-                  before -9999, which tells no age: replace such values in the query by NULL, or use sql instead"
+                  before -9999, which tells no age: set ignore_after, or replace such values in the query by NULL"
                 ]
             );
         }

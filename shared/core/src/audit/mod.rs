@@ -19,5 +19,5 @@ pub use evidence::{Evidence, Footer, Object};
 pub use sql_checks::{Question, has_sql_checks, questions};
 pub use statistics::{Extremes, Statistics, of_folders};
 pub use structure::{exact_objects, is_same_key, partition_keys};
-pub use value::Value;
+pub use value::{Value, fresh_fault, range_fault};
 pub use verdict::{Verdict, verdict};

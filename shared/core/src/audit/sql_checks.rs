@@ -1,6 +1,17 @@
-//! The checks that run in Athena (`unique`, `sql` and `canary`): builds their queries and evaluates the results.
+//! The checks that run in Athena (`unique`, `sql` and `canary`, and `fresh` with `ignore_after`): builds their queries and
+//! evaluates the results.
 
-use crate::{config::Checks, layout::TableName, manifest::Manifest};
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{Date, Time},
+    tz::TimeZone,
+};
+
+use crate::{
+    config::{Checks, Fresh},
+    layout::TableName,
+    manifest::Manifest,
+};
 
 /// One query on a table, and the result that it must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +28,8 @@ enum Expected {
     NoDuplicates,
     /// The result must be `true`.
     True,
+    /// The result says whether there is a value that is at most this old. It must be `true`.
+    Fresh(SignedDuration),
 }
 
 /// The rows of a query's result, with values as text. `None` is null.
@@ -47,18 +60,46 @@ impl Question {
         }
     }
 
+    /// Returns the query for a column in `fresh` whose values after `until` don't count. The type is Glue's. The error is
+    /// the reason to report if the column has no dates or times.
+    fn fresh(
+        name: &str,
+        glue_type: &str,
+        fresh: &Fresh,
+        until: Timestamp,
+        table: &TableName,
+        now: Timestamp,
+    ) -> Result<Question, String> {
+        let since = now.checked_sub(fresh.max_age).unwrap_or(Timestamp::MIN);
+        let (since, until) = match glue_type {
+            "date" => (format!("DATE '{}'", first_midnight(since)), format!("DATE '{}'", date(until))),
+            "timestamp" => (time(since), time(until)),
+            _ => return Err(format!("fresh: {name}: expected a column of dates or timestamps, found another type")),
+        };
+        let column = quoted(name);
+        Ok(Question {
+            check: format!("fresh: {name}"),
+            sql: format!(
+                "SELECT count(*) > 0 FROM {} WHERE {column} >= {since} AND {column} <= {until}",
+                reference(table)
+            ),
+            expected: Expected::Fresh(fresh.max_age),
+        })
+    }
+
     /// Returns why the result fails the check, or `None` if it passes. The reason describes an unexpected value without
     /// quoting it, because the value may come from a row.
     pub fn reason(&self, rows: &Rows) -> Option<String> {
         let (check, only) = (&self.check, only(rows));
         match self.expected {
-            Expected::True if only == Ok("true") => None,
+            Expected::True | Expected::Fresh(_) if only == Ok("true") => None,
+            Expected::Fresh(max_age) => {
+                let found = if only == Ok("false") { "none".to_owned() } else { unexpected(only) };
+                let expected = format!("expected a value from the last {max_age:#} that is not after ignore_after");
+                Some(format!("{check}: {expected}, found {found}"))
+            }
             Expected::True => {
-                let found = match only {
-                    Ok("false") => "false".into(),
-                    Ok(_) => "a value that is not a boolean".into(),
-                    Err(shape) => shape,
-                };
+                let found = if only == Ok("false") { "false".to_owned() } else { unexpected(only) };
                 Some(format!("{check}: expected true, found {found}"))
             }
             Expected::NoDuplicates => {
@@ -93,15 +134,46 @@ fn only(rows: &Rows) -> Result<&str, String> {
     }
 }
 
+/// Describes a result that is not a boolean.
+fn unexpected(only: Result<&str, String>) -> String {
+    match only {
+        Ok(_) => "a value that is not a boolean".into(),
+        Err(shape) => shape,
+    }
+}
+
+/// Returns the date of a moment, in UTC.
+fn date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// Returns the date of the first midnight that is not before a moment, in UTC.
+fn first_midnight(at: Timestamp) -> Date {
+    let at = at.to_zoned(TimeZone::UTC).datetime();
+    if at.time() == Time::midnight() { at.date() } else { at.date().tomorrow().unwrap_or(Date::MAX) }
+}
+
+/// Returns a time as SQL, in UTC and with microseconds.
+fn time(at: Timestamp) -> String {
+    format!("TIMESTAMP '{}'", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
 /// Returns whether `checks` contains any that query the candidate in Athena. `canary` doesn't: it queries the live
 /// table.
 pub fn has_sql_checks(checks: &Checks) -> bool {
-    !checks.unique.is_empty() || !checks.sql.is_empty()
+    !checks.unique.is_empty()
+        || !checks.sql.is_empty()
+        || checks.fresh.iter().any(|(_, fresh)| fresh.ignore_after.is_some())
 }
 
 /// Returns the queries to run on a candidate that is registered as `table`, and the reasons from checks that fail
 /// without a query, because a column is missing.
-pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Vec<Question>, Vec<String>) {
+pub fn questions(
+    checks: &Checks,
+    manifest: &Manifest,
+    table: &TableName,
+    now: Timestamp,
+) -> (Vec<Question>, Vec<String>) {
     let (mut questions, mut reasons) = (Vec::new(), Vec::new());
     let names: Vec<&str> = manifest.names().collect();
     for key in &checks.unique {
@@ -109,6 +181,18 @@ pub fn questions(checks: &Checks, manifest: &Manifest, table: &TableName) -> (Ve
         match missing.first() {
             Some(name) => reasons.push(format!("unique: expected a column {name:?}, found only {}", names.join(", "))),
             None => questions.push(Question::unique(key, table)),
+        }
+    }
+    for (name, fresh) in &checks.fresh {
+        let Some(until) = fresh.ignore_after else { continue };
+        let columns = manifest.columns.iter().chain(manifest.partitions.iter().map(|partition| &partition.column));
+        let Some(column) = columns.into_iter().find(|column| column.name == *name) else {
+            reasons.push(format!("fresh: expected a column {name:?}, found only {}", names.join(", ")));
+            continue;
+        };
+        match Question::fresh(name, &column.glue_type, fresh, until, table, now) {
+            Ok(question) => questions.push(question),
+            Err(reason) => reasons.push(reason),
         }
     }
     questions.extend(checks.sql.iter().map(|sql| Question::truth("sql", sql, table)));
@@ -136,7 +220,7 @@ fn shortened(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::fixture;
+    use crate::{audit::fixture, schema::Column};
 
     fn table() -> TableName {
         TableName { database: "dmp".into(), table: "turntable_audit_t_1".into() }
@@ -187,9 +271,51 @@ mod tests {
             sql: vec![format!("SELECT {}{{table}}", "名".repeat(200))],
             ..Checks::default()
         };
-        let (questions, reasons) = questions(&checks, &fixture::manifest(), &table());
+        let (questions, reasons) = questions(&checks, &fixture::manifest(), &table(), Timestamp::UNIX_EPOCH);
         assert_eq!(reasons, ["unique: expected a column \"key\", found only id"]);
         assert_eq!(questions.len(), 2);
         assert_eq!(questions[1].check, format!("sql: SELECT {}…", "名".repeat(93)));
+    }
+
+    #[test]
+    fn values_after_a_moment_do_not_count_as_the_newest() {
+        let fresh = Fresh {
+            max_age: SignedDuration::from_hours(25),
+            ignore_after: Some("9000-01-01T00:00:00Z".parse().unwrap()),
+        };
+        let mut manifest = fixture::manifest();
+        manifest.columns.push(Column { name: "ends".into(), glue_type: "timestamp".into() });
+        manifest.columns.push(Column { name: "day".into(), glue_type: "date".into() });
+        let names = ["ends", "day", "id", "end"];
+        let checks = Checks { fresh: names.map(|name| (name.to_owned(), fresh.clone())).to_vec(), ..Checks::default() };
+        let now = "2026-11-30T01:00:00.5Z".parse().unwrap();
+        let (questions, reasons) = questions(&checks, &manifest, &table(), now);
+        assert_eq!(
+            reasons,
+            [
+                "fresh: id: expected a column of dates or timestamps, found another type",
+                "fresh: expected a column \"end\", found only id, ends, day",
+            ]
+        );
+        let sql: Vec<&str> = questions.iter().map(|question| question.sql.as_str()).collect();
+        let from = "SELECT count(*) > 0 FROM \"dmp\".\"turntable_audit_t_1\" WHERE";
+        assert_eq!(
+            sql,
+            [
+                format!(
+                    "{from} \"ends\" >= TIMESTAMP '2026-11-29 00:00:00.500000' \
+                     AND \"ends\" <= TIMESTAMP '9000-01-01 00:00:00.000000'"
+                ),
+                format!("{from} \"day\" >= DATE '2026-11-30' AND \"day\" <= DATE '9000-01-01'"),
+            ]
+        );
+        let question = &questions[0];
+        assert_eq!(question.reason(&[row(&[Some("true")])]), None);
+        let expected = "fresh: ends: expected a value from the last 25h that is not after ignore_after, found";
+        assert_eq!(question.reason(&[row(&[Some("false")])]).unwrap(), format!("{expected} none"));
+        assert_eq!(question.reason(&[]).unwrap(), format!("{expected} no row"));
+        assert!(has_sql_checks(&checks));
+        let midnight = "2026-11-30T00:00:00Z".parse().unwrap();
+        assert_eq!(first_midnight(midnight).to_string(), "2026-11-30");
     }
 }

@@ -4,7 +4,10 @@ use std::cmp::Ordering;
 
 use jiff::{Timestamp, civil};
 
-use crate::config::Bound;
+use crate::{
+    config::{Bound, Range},
+    schema::GlueType,
+};
 
 /// One value in a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +82,29 @@ impl Value {
     }
 }
 
+/// Returns why a column of this Glue type can't have this range, or `None` if it can.
+pub fn range_fault(glue_type: &str, range: &Range) -> Option<String> {
+    let value = match GlueType::parse(glue_type).ok()? {
+        GlueType::Tinyint | GlueType::Smallint | GlueType::Int | GlueType::Bigint => Value::Whole(0),
+        GlueType::Float | GlueType::Double => Value::Number(0.0),
+        GlueType::Decimal { scale, .. } => Value::Decimal { unscaled: 0, scale },
+        GlueType::Date => Value::Date(0),
+        GlueType::Timestamp => Value::Timestamp(0),
+        GlueType::String => Value::Text(Vec::new()),
+        GlueType::Boolean | GlueType::Binary | GlueType::Array(_) | GlueType::Map(..) | GlueType::Struct(_) => {
+            return Some(format!("its type is {glue_type}, which has no range: remove it, or use sql instead"));
+        }
+    };
+    let expected = [&range.min, &range.max].into_iter().flatten().find_map(|bound| value.against(bound).err())?;
+    Some(format!("its type is {glue_type}: expected {expected} as a bound"))
+}
+
+/// Returns why a column of this Glue type can't be `fresh`, or `None` if it can.
+pub fn fresh_fault(glue_type: &str) -> Option<String> {
+    let is_time = matches!(GlueType::parse(glue_type), Ok(GlueType::Date | GlueType::Timestamp));
+    (!is_time).then(|| format!("its type is {glue_type}: expected a column of dates or timestamps"))
+}
+
 /// Returns the number of days since 1970-01-01.
 fn days(date: civil::Date) -> i32 {
     // Can't overflow, because jiff's years range from -9999 to 9999.
@@ -126,5 +152,33 @@ mod tests {
         assert_eq!(Value::Timestamp(1).against(&Bound::Whole(1)), Err("a time such as \"2026-01-31T00:00:00Z\""));
         assert_eq!(Value::Text(vec![]).against(&Bound::Whole(1)), Err("a string"));
         assert_eq!(Value::Whole(1).compare(&Value::Text(vec![])), None);
+    }
+
+    #[test]
+    fn a_check_suits_the_type_of_its_column() {
+        let range = |bound: Bound| Range { min: Some(bound), max: None };
+        let text = |text: &str| range(Bound::Text(text.into()));
+        for (glue_type, range, expected) in [
+            ("int", range(Bound::Whole(0)), None),
+            ("decimal(9,2)", range(Bound::Number(0.5)), None),
+            ("date", text("2026-01-31"), None),
+            ("string", text("a"), None),
+            ("int", text("0"), Some("its type is int: expected a number as a bound")),
+            (
+                "date",
+                range(Bound::Whole(0)),
+                Some("its type is date: expected a date such as \"2026-01-31\" as a bound"),
+            ),
+            (
+                "array<int>",
+                range(Bound::Whole(0)),
+                Some("its type is array<int>, which has no range: remove it, or use sql instead"),
+            ),
+            ("boolean", text("a"), Some("its type is boolean, which has no range: remove it, or use sql instead")),
+        ] {
+            assert_eq!(range_fault(glue_type, &range).as_deref(), expected, "{glue_type}");
+        }
+        assert_eq!((fresh_fault("date"), fresh_fault("timestamp")), (None, None));
+        assert_eq!(fresh_fault("string").unwrap(), "its type is string: expected a column of dates or timestamps");
     }
 }

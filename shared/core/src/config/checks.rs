@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use jiff::SignedDuration;
 use toml::Value;
 
 use super::{
+    fresh::{self, Fresh},
     query,
     read::{Keys, described},
 };
@@ -24,7 +24,7 @@ pub struct Checks {
     /// Columns, each with the range that its values must be in.
     pub range: Vec<(String, Range)>,
     /// Columns, each with the largest allowed age of its newest value.
-    pub fresh: Vec<(String, SignedDuration)>,
+    pub fresh: Vec<(String, Fresh)>,
     /// Keys that must be unique. Each consists of one or more columns.
     pub unique: Vec<Vec<String>>,
     /// Queries on the candidate that must return one row with `true`. `{table}` stands for the candidate's table.
@@ -81,7 +81,7 @@ pub fn read(keys: Keys) -> Checks {
             .collect(),
         fresh: keys
             .entries("fresh")
-            .filter_map(|(name, path, value)| Some((name, age(&keys, &path, value)?)))
+            .filter_map(|(name, path, value)| Some((name, fresh::fresh(&keys, &path, value)?)))
             .collect(),
         unique: unique(&keys),
         sql: keys
@@ -150,22 +150,6 @@ fn bound(keys: &Keys, key: &'static str) -> Option<Bound> {
     }
 }
 
-/// Reads the age that a `fresh` column may have. Hours are the largest unit, because [`SignedDuration`] doesn't parse
-/// days.
-fn age(keys: &Keys, path: &str, value: &Value) -> Option<SignedDuration> {
-    let age = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok()).filter(SignedDuration::is_positive);
-    if age.is_none() {
-        keys.fault(
-            path,
-            format!(
-                "expected a positive duration in hours or smaller units, such as \"25h\" or \"90m\", found {}",
-                described(value)
-            ),
-        );
-    }
-    age
-}
-
 /// Reads `unique`: `["id"]` is one key, `["a", "b"]` is one key with two columns, and `[["a", "b"], ["c"]]` is two
 /// keys.
 fn unique(keys: &Keys) -> Vec<Vec<String>> {
@@ -183,6 +167,8 @@ fn unique(keys: &Keys) -> Vec<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::config::{Config, test_support::without_positions};
 
@@ -216,7 +202,10 @@ mod tests {
                     range("born", Some(Bound::Text("1900-01-01".into())), None),
                     range("name", None, Some(Bound::Text("z".into()))),
                 ],
-                fresh: vec![("updated_at".into(), SignedDuration::from_hours(25))],
+                fresh: vec![(
+                    "updated_at".into(),
+                    Fresh { max_age: SignedDuration::from_hours(25), ignore_after: None }
+                )],
                 unique: vec![vec!["id".into()], vec!["a".into(), "b".into()]],
                 sql: vec!["SELECT true FROM {table}".into()],
                 canary: Some("SELECT count(*) > 0 FROM {table}".into()),

@@ -40,8 +40,8 @@ pub(super) fn files(keys: Keys) -> Option<Files> {
         "json" => Ok(Nested::Json),
         _ => Err(format!("unknown type {text:?}, expected one of struct, map, json")),
     });
-    if objects.is_some() && format.is_some_and(|format| format != Format::Ndjson) {
-        keys.fault("objects", "applies only to NDJSON: set format = \"ndjson\" or remove it");
+    if objects.is_some() && format == Some(Format::Csv) {
+        keys.fault("objects", "applies only to NDJSON and Parquet: remove it");
     }
     let missing_is_null = chosen(&keys, "missing", "null");
     let ignore_extra = chosen(&keys, "extra", "ignore");

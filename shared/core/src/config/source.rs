@@ -141,7 +141,7 @@ pub struct Files {
     pub columns: Option<Vec<Column>>,
     /// The format of CSV files. `None` means RFC 4180 with a header, in UTF-8.
     pub csv: Option<Csv>,
-    /// The inferred type of objects within JSON records.
+    /// The inferred type of objects within JSON records, and of structs in Parquet files.
     pub objects: Nested,
     /// Whether a declared column that an object lacks is null in its rows. Otherwise it is an error. NDJSON records may
     /// always lack columns.
@@ -164,7 +164,7 @@ pub enum Format {
     Parquet,
 }
 
-/// The inferred type of an object within a JSON record.
+/// The inferred type of an object within a JSON record, or of a struct in a Parquet file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Nested {
     /// A struct, with a field for each name.

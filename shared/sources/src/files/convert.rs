@@ -9,6 +9,7 @@
 //! | decimals with up to 38 digits | unchanged |
 //! | uuid and other fixed-length bytes | binary |
 //! | time | string, `03:04:05.123456` |
+//! | structs | unchanged, or as `source.files.objects` says (`nested.rs`) |
 
 use std::sync::Arc;
 
@@ -18,12 +19,13 @@ use arrow_array::{
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
-use super::{folders, object::Folder, time_of_day};
+use super::{folders, nested, object::Folder, time_of_day};
 use crate::unmatched::Unmatched;
+use turntable_core::config::Nested;
 use turntable_parquet::arrow_types::ELEMENT;
 
-/// Returns the type that Turntable writes for a type read from Parquet.
-pub fn normal(from: &DataType) -> Result<DataType, String> {
+/// Returns the type that Turntable writes for a type read from Parquet. `nested` says what structs become.
+pub fn normal(from: &DataType, nested: Nested) -> Result<DataType, String> {
     use DataType::*;
     Ok(match from {
         Boolean | Int8 | Int16 | Int32 | Int64 | Float32 | Float64 | Utf8 | Binary | Date32 => from.clone(),
@@ -44,12 +46,16 @@ pub fn normal(from: &DataType) -> Result<DataType, String> {
         {
             Decimal128(*precision, *scale)
         }
-        List(element) => List(Arc::new(Field::new(ELEMENT, normal(element.data_type())?, true))),
-        Struct(fields) => Struct(normal_fields(fields)?),
+        List(element) => List(Arc::new(Field::new(ELEMENT, normal(element.data_type(), nested)?, true))),
+        Struct(fields) => match nested {
+            Nested::Struct => Struct(normal_fields(fields, nested)?),
+            Nested::Map => nested::map_type(fields)?,
+            Nested::Json => Utf8,
+        },
         Map(entries, _) => {
             let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;
-            let key = Field::new("key", normal(key.data_type())?, false);
-            let value = Field::new("value", normal(value.data_type())?, true);
+            let key = Field::new("key", normal(key.data_type(), nested)?, false);
+            let value = Field::new("value", normal(value.data_type(), nested)?, true);
             Map(Arc::new(Field::new("key_value", Struct(vec![key, value].into()), false)), false)
         }
         _ => return Err(format!("Arrow type {from} has no matching Glue type")),
@@ -58,14 +64,14 @@ pub fn normal(from: &DataType) -> Result<DataType, String> {
 
 /// Returns the fields with lower-case names and with the types that Turntable writes. Two names that differ only in
 /// case are a fault.
-pub fn normal_fields(fields: &Fields) -> Result<Fields, String> {
+pub fn normal_fields(fields: &Fields, nested: Nested) -> Result<Fields, String> {
     let mut normal_fields: Vec<Field> = Vec::with_capacity(fields.len());
     for field in fields {
         let name = field.name().to_lowercase();
         if normal_fields.iter().any(|other| *other.name() == name) {
             return Err(format!("two columns are called {name:?} (Glue's names are lower case): rename one"));
         }
-        let data_type = normal(field.data_type()).map_err(|fault| format!("column {name:?}: {fault}"))?;
+        let data_type = normal(field.data_type(), nested).map_err(|fault| format!("column {name:?}: {fault}"))?;
         normal_fields.push(Field::new(name, data_type, true));
     }
     Ok(normal_fields.into())
@@ -90,6 +96,11 @@ pub fn convert(array: &ArrayRef, to: &DataType, unmatched: &Unmatched) -> Result
             let columns = convert_fields(array.as_struct(), fields, &[], unmatched)?;
             Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls).map_err(inconsistent)?))
         }
+        (Struct(_), Map(entries, _)) => {
+            let pair = key_and_value(entries).ok_or("a map without a key and a value")?;
+            nested::as_maps(array.as_struct(), entries, pair, unmatched)
+        }
+        (Struct(_), Utf8) => nested::as_json(array, unmatched),
         (Map(..), Map(entries, ordered)) => {
             let map = array.as_map();
             let (key, value) = key_and_value(entries).ok_or("a map without a key and a value")?;

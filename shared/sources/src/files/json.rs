@@ -70,7 +70,7 @@ pub fn parse(text: &[u8]) -> Result<&RawValue, Fault> {
 }
 
 /// Returns the names and values in a JSON object. The error is the reason why the text is not an object, or why its
-/// names are not accepted. The text must have passed [`parse`].
+/// names are not accepted. It is right only if the text has passed [`parse`].
 pub fn object(text: &str) -> Result<Pairs<'_>, &'static str> {
     if !text.starts_with('{') {
         return Err("not a JSON object");

@@ -45,9 +45,10 @@ pub async fn find(options: &Files, objects: &dyn Objects) -> Result<Option<(Form
 }
 
 /// Returns the object whose key is exactly the location, if it exists. Otherwise lists the folder, without hidden
-/// objects. Returns the folder too. Fails if the folder is a table of another format.
+/// objects. Returns the folder too. Fails if the folder is a table of another format, or belongs to one.
 async fn list_entries(options: &Files, objects: &dyn Objects) -> Result<(Location, Vec<Entry>)> {
     let mut prefix = options.key.clone();
+    table_format::refuse_within(&Location { bucket: options.bucket.clone(), prefix: prefix.clone() }, objects).await?;
     if !prefix.is_empty() && !prefix.ends_with('/') {
         let key = Key { bucket: options.bucket.clone(), key: prefix.clone() };
         if let Some(entry) = objects.head(&key).await? {

@@ -23,6 +23,7 @@ mod folders;
 mod header;
 mod hints;
 mod listing;
+mod nested;
 mod open;
 pub(crate) mod parquet;
 mod passthrough;

@@ -37,6 +37,10 @@ fn parsed<'a>(record: &JsonRecord<'a>, spelt: &'a mut Option<String>) -> Result<
 
 fn strictly_parsed<'a>(record: &JsonRecord<'a>) -> Result<Pairs<'a>, (u64, String)> {
     let JsonRecord { text, line } = *record;
+    // Reading the object checks its syntax too. Only a faulty record is parsed once more, for the message.
+    if let Some(pairs) = std::str::from_utf8(text).ok().and_then(|text| json::object(text).ok()) {
+        return Ok(pairs);
+    }
     let json = json::parse(text).map_err(|fault| (line + fault.line.saturating_sub(1) as u64, fault.to_string()))?;
     json::object(json.get()).map_err(|why| (line, why.to_owned()))
 }

@@ -52,8 +52,8 @@ pub async fn open(options: &Files, context: &Context) -> Result<Opened> {
         }
         (Some((Format::Parquet, list)), declared) => {
             let typed_by = if declared.is_some() { TypedBy::Declared } else { TypedBy::Source };
-            let (schema, mut footers) = parquet::open(objects, list, declared, &unmatched).await?;
-            check_names(options, &schema, "rename it in the files")?;
+            let (schema, mut footers) = parquet::open(objects, list, declared, options.objects, &unmatched).await?;
+            check_names(options, &schema, RENAME_OR_CHOOSE)?;
             let copies = context
                 .copies
                 .as_ref()
@@ -145,14 +145,15 @@ async fn inferred_schema(
     let schema = Schema::new(fields);
     let advice = match text {
         Text::Csv(_) => "rename it in the files",
-        Text::Ndjson(_) => {
-            "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects within records become \
-             JSON text or maps"
-        }
+        Text::Ndjson(_) => RENAME_OR_CHOOSE,
     };
     check_names(options, &schema, advice)?;
     Ok(Arc::new(schema))
 }
+
+/// The advice for a name within a struct.
+const RENAME_OR_CHOOSE: &str = "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects \
+                                within records become JSON text or maps";
 
 /// Checks that Glue stores and Athena reads the columns. Other sources leave this to the export, but the advice differs
 /// for files.

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use super::{codec, convert, decode, folders, object::Object, time_of_day, timestamp_precision};
 use crate::{unmatched::Unmatched, unrepresentable::Unrepresentable};
 use turntable_core::{
+    config::Nested,
     error::{Error, Result},
     port::Objects,
 };
@@ -76,6 +77,7 @@ pub async fn open(
     objects: &Arc<dyn Objects>,
     list: Vec<Object>,
     declared: Option<SchemaRef>,
+    nested: Nested,
     unmatched: &Unmatched,
 ) -> Result<(SchemaRef, Vec<Footer>)> {
     let in_folders = list.clone();
@@ -85,7 +87,7 @@ pub async fn open(
         .try_collect()
         .await?;
     let normal = |footer: &Footer| {
-        let fields = convert::normal_fields(footer.metadata.schema().fields());
+        let fields = convert::normal_fields(footer.metadata.schema().fields(), nested);
         fields.map_err(|fault| Error::input(format!("{}: {fault}", footer.object)))
     };
     let is_declared = declared.is_some();

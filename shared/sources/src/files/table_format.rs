@@ -1,24 +1,67 @@
 //! Recognizes folders that belong to tables of other formats. Their logs say which data files are current; reading all
 //! files would bring back deleted and replaced rows.
 
+use futures::future::try_join_all;
 use turntable_core::{
-    error::{Error, Result},
-    layout::{Entry, Location},
+    error::{Error, Kind, Result},
+    layout::{Entry, Key, Location},
+    port::Objects,
 };
+
+/// The folders in which the formats keep their logs.
+const LOGS: [&str; 3] = ["_delta_log", ".hoodie", "metadata"];
+
+/// The number of folders above a location that may be a table. Each takes one request for each format.
+const MAX_PARENTS: usize = 5;
 
 /// Fails if one of the objects below the location is the log of a table.
 pub fn refuse(location: &Location, entries: &[Entry]) -> Result<()> {
-    for Entry { key, .. } in entries {
-        let Some(name) = key.key.strip_prefix(&location.prefix) else { continue };
-        if let Some(format) = of_log(name) {
-            return Err(Error::input(format!(
-                "{location} contains {key}, so it is a table in {format} format, and only the table's log says which rows are \
-                 current: export it with source.athena and a query that selects from it, or put plain copies of its rows \
-                 elsewhere"
-            )));
+    match log(location, entries) {
+        Some((format, key)) => Err(refused(location, "is", format, key)),
+        None => Ok(()),
+    }
+}
+
+/// Fails if the location is a folder or an object of a table, such as one of its partitions. Finds only tables whose
+/// logs may be listed.
+pub async fn refuse_within(location: &Location, objects: &dyn Objects) -> Result<()> {
+    let logs = parents(location).flat_map(|parent| LOGS.map(|log| (parent.clone(), parent.folder(log))));
+    let lists = logs.map(async |(parent, log)| match objects.list_first(&log).await {
+        Ok(entries) => Ok((parent, entries)),
+        Err(error) if error.kind() == Kind::Config => Ok((parent, Vec::new())),
+        Err(error) => Err(error),
+    });
+    for (parent, entries) in try_join_all(lists).await? {
+        if let Some((format, key)) = log(&parent, &entries) {
+            return Err(refused(location, "belongs to", format, key));
         }
     }
     Ok(())
+}
+
+/// Returns the folders that contain the location, the innermost first.
+fn parents(location: &Location) -> impl Iterator<Item = Location> {
+    let path = location.prefix.trim_end_matches('/');
+    let ends = path.rmatch_indices('/').map(|(at, slash)| at + slash.len());
+    let root = (!path.is_empty()).then_some(0);
+    let parent = |end: usize| Location {
+        bucket: location.bucket.clone(),
+        prefix: path.get(..end).unwrap_or_default().to_owned(),
+    };
+    ends.chain(root).map(parent).take(MAX_PARENTS)
+}
+
+/// Returns the first object that is the log of a table, with the table's format.
+fn log<'a>(location: &Location, entries: &'a [Entry]) -> Option<(&'static str, &'a Key)> {
+    entries.iter().find_map(|Entry { key, .. }| Some((of_log(key.key.strip_prefix(&location.prefix)?)?, key)))
+}
+
+fn refused(location: &Location, relation: &str, format: &str, key: &Key) -> Error {
+    Error::input(format!(
+        "{location} {relation} a table in {format} format, because {key} is there, and only the table's log says which rows \
+         are current: export the table with source.athena and a query that selects from it, or put plain copies of its \
+         rows elsewhere"
+    ))
 }
 
 /// Returns the table format whose log an object with this key would belong to, if any. The key is relative to the
@@ -61,5 +104,18 @@ mod tests {
         ] {
             assert_eq!(of_log(name), format, "{name}");
         }
+    }
+
+    #[test]
+    fn tables_are_looked_for_in_the_folders_above() {
+        let of = |prefix: &str| {
+            let location = Location { bucket: "b".into(), prefix: prefix.into() };
+            parents(&location).map(|parent| parent.prefix).collect::<Vec<_>>()
+        };
+        assert_eq!(of("t/day=1/"), ["t/", ""]);
+        assert_eq!(of("t/day=1/a.csv"), ["t/day=1/", "t/", ""]);
+        assert_eq!(of("t/"), [""]);
+        assert_eq!(of(""), [""; 0]);
+        assert_eq!(of("a/b/c/d/e/f/g/"), ["a/b/c/d/e/f/", "a/b/c/d/e/", "a/b/c/d/", "a/b/c/", "a/b/"]);
     }
 }

@@ -40,6 +40,22 @@ pub async fn describe(conn: &mut Conn, server: &Server, query: &str, allowed: &[
     Ok(Described { statement, columns })
 }
 
+/// The limits on the time of a sample: MariaDB's, and MySQL's in milliseconds.
+const SAMPLE_TIME: [&str; 2] = ["SET SESSION max_statement_time = 5", "SET SESSION max_execution_time = 5000"];
+
+/// Reads the query's first rows. Fails if they raise warnings that are not in `allowed`, because the export would too.
+pub async fn sample(conn: &mut Conn, server: &Server, query: &str, allowed: &[u16]) -> Result<()> {
+    for limit in SAMPLE_TIME {
+        // Each server knows only one of them.
+        let _ = conn.query_drop(limit).await;
+    }
+    // A subquery doesn't accept every query, and the time may not suffice. Then only the export can tell.
+    match conn.query_drop(format!("SELECT * FROM ({query}\n) AS turntable_sample LIMIT 100")).await {
+        Ok(()) => warnings::check(conn, server, "in the first 100 rows", allowed).await,
+        Err(_) => Ok(()),
+    }
+}
+
 fn is_name_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$' | ' ' | '-')
 }

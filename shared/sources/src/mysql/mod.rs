@@ -104,11 +104,12 @@ pub async fn unverified(options: &Mysql, context: &Context) -> Result<Option<Str
     Ok(Server::from_options(options, context).await?.unverified())
 }
 
-/// Returns the columns of the query without running it.
+/// Returns the columns of the query. Reads only the first rows, and fails if they raise warnings.
 pub async fn schema(options: &Mysql, context: &Context) -> Result<SchemaRef> {
     let server = Server::from_options(options, context).await?;
     let mut session = Session::begin(&server).await?;
     let described = describe::describe(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
+    describe::sample(session.conn()?, &server, &options.query, &options.allow_warnings).await?;
     session.end().await;
     Ok(Arc::new(described.schema()))
 }

@@ -107,9 +107,9 @@ async fn tables_of_other_formats_are_refused() {
             assert_eq!(
                 error.message(),
                 format!(
-                    "s3://lake/in/users/ contains {log}, so it is a table in {format} format, and only the table's log says which \
-                     rows are current: export it with source.athena and a query that selects from it, or put plain \
-                     copies of its rows elsewhere"
+                    "s3://lake/in/users/ is a table in {format} format, because {log} is there, and only the table's log \
+                     says which rows are current: export the table with source.athena and a query that selects from it, \
+                     or put plain copies of its rows elsewhere"
                 )
             );
         }

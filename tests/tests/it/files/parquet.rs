@@ -356,3 +356,54 @@ async fn the_end_of_a_day_is_a_time() {
         "a.parquet row 9001: column \"t\": the time is outside of 00:00:00 to 24:00:00: correct it in the file"
     );
 }
+
+/// Structs with names that Athena can't read, and with every type that JSON text has a form for.
+fn tagged() -> RecordBatch {
+    let numbers = StructArray::from(vec![
+        (Arc::new(Field::new("aws:x", DataType::Int64, true)), Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),
+        (
+            Arc::new(Field::new("a,B", DataType::Int64, true)),
+            Arc::new(Int64Array::from(vec![None, Some(-5)])) as ArrayRef,
+        ),
+    ]);
+    let mixed = sample();
+    let fields = mixed.schema().fields().clone();
+    let mixed = StructArray::new(fields, mixed.columns().to_vec(), Some(vec![true, false].into()));
+    batch(vec![("numbers", Arc::new(numbers)), ("mixed", Arc::new(mixed))])
+}
+
+#[tokio::test]
+async fn structs_become_json_text_or_maps() {
+    let numbers = batch(vec![("numbers", tagged().column(0).clone())]);
+    let refused = fault("a.parquet", parquet(&numbers), "").await;
+    assert!(refused.ends_with(
+        "rename it in the files; or set source.files.objects = \"json\" or \"map\", so that objects within records become \
+         JSON text or maps"
+    ), "{refused}");
+    let maps = read_one("a.parquet", parquet(&numbers), ", objects = \"map\"").await.unwrap();
+    assert_eq!(maps.columns, "numbers map<string,bigint>");
+    assert_eq!(maps.rows, ["{aws:x: 1, a,B: -}", "{aws:x: 2, a,B: -5}"]);
+    let declared = ", columns = { numbers = \"map<string,decimal(20,0)>\" }";
+    assert_eq!(read_one("a.parquet", parquet(&numbers), declared).await.unwrap().rows[1], "{aws:x: 2, a,B: -5}");
+    let mixed = fault("a.parquet", parquet(&tagged()), ", objects = \"map\"").await;
+    assert_eq!(
+        mixed,
+        "a.parquet: column \"mixed\": the fields of a struct have different types, so it can't be a map: set \
+         source.files.objects = \"json\""
+    );
+    for more in [", objects = \"json\"", ", columns = { numbers = \"string\", mixed = \"string\" }"] {
+        let json = read_one("a.parquet", parquet(&tagged()), more).await.unwrap();
+        assert_eq!(json.columns, "numbers string, mixed string");
+        assert_eq!(json.rows[1], "{\"aws:x\":2,\"a,B\":-5}|-");
+        let (numbers, mixed) = json.rows[0].split_once('|').unwrap();
+        assert_eq!(numbers, "{\"aws:x\":1,\"a,B\":null}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(mixed).unwrap(),
+            serde_json::json!({
+                "ID": 4_294_967_295_u32, "name": "山田", "kind": "a", "at": "1970-01-01T00:00:00.000001Z",
+                "ms": "1970-01-01T00:00:00.001", "time": "00:00:01.000001", "price": 1.5, "tags": [1, null],
+                "extra": { "k": 65_535 }, "nested": { "Big": u64::MAX }
+            })
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! The commands to run before a deployment: `check` and `new-dataset`.
 
 mod check;
+mod check_sources;
 mod new_dataset;
 
 use std::{

@@ -1,6 +1,7 @@
 //! The MySQL source, on a real MariaDB server.
 
 mod charsets;
+mod differential;
 mod docs;
 mod failures;
 mod login;

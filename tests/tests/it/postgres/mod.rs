@@ -1,5 +1,6 @@
 //! The PostgreSQL source, on a real PostgreSQL server.
 
+mod differential;
 mod docs;
 mod encodings;
 mod exact;
