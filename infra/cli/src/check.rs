@@ -1,13 +1,11 @@
 //! `check`: reports all errors in a datasets.toml, and shows the tables that it defines. Starts, writes and changes
 //! nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use futures::{StreamExt, stream};
 use turntable::{
-    aws::{rds::Signer, s3::S3, secrets::SecretsManager},
-    clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
     consent::key::Key,
     error::{Error, Kind},
@@ -22,6 +20,7 @@ use crate::{
     datasets::Datasets,
     glue_table,
     laptop::{self, ACCESS_KEY},
+    source_context,
 };
 
 /// The result of a check.
@@ -54,17 +53,8 @@ pub async fn check(file: &Path) -> Result<Checked> {
         true => lambda::aws().await,
         false => laptop::unreachable(),
     };
-    let context = |dataset: &Dataset| Context {
-        objects: Arc::new(S3::new(&aws)),
-        secrets: Some(Arc::new(SecretsManager::new(&aws))),
-        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
-        now: Clock::system().now(),
-        table: dataset.table.clone(),
-        on_unrepresentable: dataset.on_unrepresentable,
-        copies: None,
-    };
     let sources = datasets.config.datasets().map(|dataset| {
-        let context = context(dataset);
+        let context = source_context::of(dataset, &aws);
         async move { (dataset, columns(dataset, &context).await) }
     });
     let sources: Vec<(&Dataset, Columns)> = stream::iter(sources).buffered(MAX_CONCURRENT_SOURCES).collect().await;
