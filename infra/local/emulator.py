@@ -5,6 +5,7 @@
 - A Glue job run executes the job's script with Glue's arguments, using the Python that GLUE_PYTHON names, and puts an
   event when it ends. MiniStack runs the script in a container, or not at all.
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
+- CloudFormation gives a bucket its lifecycle rules and its default encryption. MiniStack ignores these properties.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -30,7 +31,8 @@ from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
-from ministack.services import eventbridge, glue, lambda_svc
+from ministack.services import eventbridge, glue, lambda_svc, s3
+from ministack.services.cloudformation import provisioners
 from turntable_athena.calls import Call, Calls, app_id
 from turntable_athena.models import Refusals, faults
 
@@ -138,6 +140,31 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
     return {**_variables(config), **own}
 
 
+def lifecycle(configuration: dict[str, Any]) -> bytes:
+    """Returns the request body for the lifecycle rules of an AWS::S3::Bucket, as far as template.yaml has them."""
+    rules = []
+    for rule in configuration["Rules"]:
+        known = {"Id", "Status", "Prefix", "ExpirationInDays", "AbortIncompleteMultipartUpload"}
+        assert rule.keys() <= known, f"not implemented: {rule.keys() - known}"
+        parts = [f"<ID>{rule['Id']}</ID><Status>{rule['Status']}</Status>"]
+        parts.append(f"<Filter><Prefix>{escape(rule.get('Prefix', ''))}</Prefix></Filter>")
+        if days := rule.get("ExpirationInDays"):
+            parts.append(f"<Expiration><Days>{days}</Days></Expiration>")
+        if abort := rule.get("AbortIncompleteMultipartUpload"):
+            days = f"<DaysAfterInitiation>{abort['DaysAfterInitiation']}</DaysAfterInitiation>"
+            parts.append(f"<AbortIncompleteMultipartUpload>{days}</AbortIncompleteMultipartUpload>")
+        rules.append(f"<Rule>{''.join(parts)}</Rule>")
+    return f"<LifecycleConfiguration>{''.join(rules)}</LifecycleConfiguration>".encode()
+
+
+def encryption(configuration: dict[str, Any]) -> bytes:
+    """Returns the request body for the default encryption of an AWS::S3::Bucket."""
+    by_default = configuration["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    parts = "".join(f"<{name}>{value}</{name}>" for name, value in by_default.items())
+    rule = f"<Rule><ApplyServerSideEncryptionByDefault>{parts}</ApplyServerSideEncryptionByDefault></Rule>"
+    return f"<ServerSideEncryptionConfiguration xmlns=\"{s3.S3_NS}\">{rule}</ServerSideEncryptionConfiguration>".encode()
+
+
 _dispatch = app._dispatch_service_request
 _calls = Calls()
 _refusals = Refusals()
@@ -204,6 +231,11 @@ def glue_resources(request: dict[str, Any]) -> list[str]:
     return ["catalog", f"database/{database}", f"table/{database}/{request.get('TableName') or named or '*'}"]
 
 
+provisioners._S3_BUCKET_CONFIGURATIONS = (
+    *provisioners._S3_BUCKET_CONFIGURATIONS,
+    ("LifecycleConfiguration", lifecycle, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
+    ("BucketEncryption", encryption, s3._put_bucket_encryption, s3._delete_bucket_encryption),
+)
 lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events

@@ -9,6 +9,7 @@ mod checks;
 mod compare;
 mod copied;
 mod days;
+mod doctor;
 mod drain;
 mod edits;
 mod emulator;
