@@ -9,6 +9,8 @@
 - A request that violates AWS's model of its operation is refused: see athena/turntable_athena/models.py.
 - A request that isn't from a program of this stack is refused, and no answer allows a web page to read it: see
   athena/turntable_athena/access.py.
+- CloudFormation gives a bucket its lifecycle rules and its default encryption. MiniStack ignores these properties.
+- A function's call is denied if its role's policies or the bucket's policy don't allow it: see enforce.py.
 - A function gets the environment variables for its LoggingConfig, and one that marks its AWS calls: see
   athena/turntable_athena/calls.py.
 
@@ -35,9 +37,11 @@ from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import detect_service
-from ministack.services import eventbridge, glue, lambda_svc
+from ministack.services import eventbridge, glue, lambda_svc, s3
+from ministack.services.cloudformation import provisioners
+from enforce import denial
 from turntable_athena.access import Access
-from turntable_athena.calls import Call, Calls, app_id
+from turntable_athena.calls import Call, Calls, app_id, function_of
 from turntable_athena.models import Refusals, faults
 
 LOCATION = "--turntable_location"
@@ -144,6 +148,31 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
     return {**_variables(config), **own}
 
 
+def lifecycle(configuration: dict[str, Any]) -> bytes:
+    """Returns the request body for the lifecycle rules of an AWS::S3::Bucket, as far as template.yaml has them."""
+    rules = []
+    for rule in configuration["Rules"]:
+        known = {"Id", "Status", "Prefix", "ExpirationInDays", "AbortIncompleteMultipartUpload"}
+        assert rule.keys() <= known, f"not implemented: {rule.keys() - known}"
+        parts = [f"<ID>{rule['Id']}</ID><Status>{rule['Status']}</Status>"]
+        parts.append(f"<Filter><Prefix>{escape(rule.get('Prefix', ''))}</Prefix></Filter>")
+        if days := rule.get("ExpirationInDays"):
+            parts.append(f"<Expiration><Days>{days}</Days></Expiration>")
+        if abort := rule.get("AbortIncompleteMultipartUpload"):
+            days = f"<DaysAfterInitiation>{abort['DaysAfterInitiation']}</DaysAfterInitiation>"
+            parts.append(f"<AbortIncompleteMultipartUpload>{days}</AbortIncompleteMultipartUpload>")
+        rules.append(f"<Rule>{''.join(parts)}</Rule>")
+    return f"<LifecycleConfiguration>{''.join(rules)}</LifecycleConfiguration>".encode()
+
+
+def encryption(configuration: dict[str, Any]) -> bytes:
+    """Returns the request body for the default encryption of an AWS::S3::Bucket."""
+    by_default = configuration["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+    parts = "".join(f"<{name}>{value}</{name}>" for name, value in by_default.items())
+    rule = f"<Rule><ApplyServerSideEncryptionByDefault>{parts}</ApplyServerSideEncryptionByDefault></Rule>"
+    return f"<ServerSideEncryptionConfiguration xmlns=\"{s3.S3_NS}\">{rule}</ServerSideEncryptionConfiguration>".encode()
+
+
 _dispatch = app._dispatch_service_request
 _calls = Calls()
 _refusals = Refusals()
@@ -153,7 +182,10 @@ async def dispatch(method: str, path: str, headers: Any, body: bytes, query: Any
     if found := faults(method, path, query, headers, body):
         _refusals.add(found)
         return refusal(headers, found)
-    _calls.add(headers, actions(method, path, headers, body, query))
+    calls = list(actions(method, path, headers, body, query)) if function_of(headers) else []
+    _calls.add(headers, calls)
+    if denied := denial(headers, calls):
+        return denied
     return await _dispatch(method, path, headers, body, query, request_id)
 
 
@@ -250,6 +282,11 @@ def one_at_a_time(handler: Callable[[dict[str, Any]], Any]) -> Callable[[dict[st
 
 for name in ("_create_table", "_update_table", "_delete_table", "_get_table", "_get_tables"):
     setattr(glue, name, one_at_a_time(getattr(glue, name)))
+provisioners._S3_BUCKET_CONFIGURATIONS = (
+    *provisioners._S3_BUCKET_CONFIGURATIONS,
+    ("LifecycleConfiguration", lifecycle, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
+    ("BucketEncryption", encryption, s3._put_bucket_encryption, s3._delete_bucket_encryption),
+)
 lambda_svc._runtime_env_vars = variables
 app._dispatch_service_request = dispatch
 eventbridge._put_events = put_events

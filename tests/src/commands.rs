@@ -41,6 +41,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("README.md", "cargo run -p local -- --json", LAPTOP),
     ("README.md", "cargo run -p local -- up", LAPTOP),
     ("README.md", "cargo run -p local -- status", LAPTOP),
+    ("README.md", "cargo run -p local -- doctor", LAPTOP),
     ("README.md", "cargo run -p local -- query …", LAPTOP),
     ("README.md", "cargo run -p local -- check datasets.toml", LAPTOP),
     ("README.md", "DATABASE_URL=…", LAPTOP),
@@ -62,6 +63,7 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/deploy.md", "sam build && sam deploy --stack-name …", ACCOUNT),
     ("docs/deploy.md", "aws …", CHAIN),
     ("docs/deploy.md", "QUERY=…", CHAIN),
+    ("docs/deploy.md", "cargo run -p local -- doctor …", CHAIN),
     (
         "docs/engines.md",
         "POSTGRES_URL=…",

@@ -15,8 +15,6 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use turntable::{
     audit,
-    aws::{rds::Signer, s3::S3, secrets::SecretsManager},
-    clock::Clock,
     config::{Auth, Connect, Dataset, Positions, Source},
     consent::key::Key,
     error::{Error, Kind},
@@ -28,7 +26,11 @@ use turntable::{
     sources::{self, Context},
 };
 
-use crate::{datasets::Datasets, glue_table, laptop};
+use crate::{
+    datasets::Datasets,
+    glue_table, laptop,
+    source_context::{self, Clients},
+};
 
 /// The result of a check.
 pub struct Checked {
@@ -54,13 +56,6 @@ enum Columns {
 /// The maximum number of sources whose columns are read at the same time.
 const MAX_CONCURRENT_SOURCES: usize = 8;
 
-/// The clients that read the sources.
-pub struct Clients {
-    pub objects: Arc<dyn Objects>,
-    pub secrets: Arc<dyn Secrets>,
-    pub iam: Option<Arc<dyn TokenSigner>>,
-}
-
 /// Checks a file, and reads the columns of each source that can be reached from here. Fails if the file doesn't parse.
 pub async fn check(file: &Path) -> Result<Checked> {
     let datasets = Datasets::read(file, laptop::BUCKET)?;
@@ -69,12 +64,7 @@ pub async fn check(file: &Path) -> Result<Checked> {
         true => lambda::aws().await,
         false => laptop::unreachable(),
     };
-    let clients = Clients {
-        objects: Arc::new(S3::new(&aws)),
-        secrets: Arc::new(SecretsManager::new(&aws)),
-        iam: Signer::new(&aws).map(|signer| Arc::new(signer) as _),
-    };
-    Ok(checked(file, &datasets, &clients).await)
+    Ok(checked(file, &datasets, &Clients::new(&aws)).await)
 }
 
 /// Does the same as [`check`], with these clients.
@@ -85,7 +75,7 @@ pub async fn check_with(file: &Path, clients: &Clients) -> Result<Checked> {
 async fn checked(file: &Path, datasets: &Datasets, clients: &Clients) -> Checked {
     let sources = datasets.config.datasets().map(|dataset| async move {
         let secrets = Arc::new(WatchedSecrets { secrets: clients.secrets.clone(), is_read: AtomicBool::new(false) });
-        let context = context(dataset, clients, secrets.clone());
+        let context = Context { secrets: Some(secrets.clone()), ..source_context::of(dataset, clients) };
         let remarks = sources::remarks(&dataset.source, &context).await.unwrap_or_default();
         (dataset, columns(dataset, &context, &secrets).await, remarks)
     });
@@ -158,19 +148,6 @@ async fn columns(dataset: &Dataset, context: &Context, secret: &WatchedSecrets) 
             }
             _ => Columns::Unknown(error.report()),
         },
-    }
-}
-
-/// Returns what opening a dataset's source needs.
-fn context(dataset: &Dataset, clients: &Clients, secrets: Arc<WatchedSecrets>) -> Context {
-    Context {
-        objects: clients.objects.clone(),
-        secrets: Some(secrets),
-        iam: clients.iam.clone(),
-        now: Clock::system().now(),
-        table: dataset.table.clone(),
-        on_unrepresentable: dataset.on_unrepresentable,
-        copies: None,
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::{
     check::check,
+    doctor::{Place, doctor},
     new_dataset::{entries, new_dataset},
     query::query,
     status::{self, Account},
@@ -29,6 +30,18 @@ pub enum Command {
         /// Table names, or SCHEMA.NAME.
         #[arg(value_name = "TABLE", required = true)]
         tables: Vec<String>,
+    },
+    /// Check a deployed stack and its account before the first export. Changes nothing; the exit code is 1 on a fault.
+    Doctor {
+        /// The stack's name.
+        #[arg(default_value = "turntable")]
+        stack: String,
+        /// Use AWS, with the environment's credentials and region, instead of the emulator that `up` runs.
+        #[arg(long)]
+        aws: bool,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
     },
     /// Run a statement in Athena on the emulator that `up` runs.
     Query {
@@ -84,6 +97,16 @@ impl Command {
                     eprintln!("error: {fault}");
                 }
                 Ok(exit_code(&found.faults))
+            }
+            Command::Doctor { stack, aws, json } => {
+                let account = if aws { Account::Aws } else { Account::Emulator };
+                let report = doctor(&stack, &Place::of(account).await?).await?;
+                if json {
+                    println!("{}", serde_json::to_string(&report)?);
+                } else {
+                    print!("{}", report.shown());
+                }
+                Ok(if report.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
             Command::Query { sql } => {
                 print!("{}", query(&sql).await?);

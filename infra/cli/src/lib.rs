@@ -1,15 +1,17 @@
-//! The operators' commands: `check`, `new-dataset`, `status` and `query`.
+//! The operators' commands: `check`, `doctor`, `new-dataset`, `status` and `query`.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`command`] | defines the command line: flags, printing, exit codes |
 //! | [`check`], [`glue_table`] | report the errors in a datasets.toml and show the tables that it defines |
+//! | [`doctor`] | checks a deployed stack and its account |
 //! | [`new_dataset`] | writes dataset entries for tables in a database |
 //! | [`status`] | shows the state of all datasets in a stack |
 //! | [`query`] | runs a statement on the emulator's Athena |
 //! | [`datasets`] | reads a datasets.toml and replaces its `${NAME}` placeholders |
 //! | [`laptop`] | finds the emulator that `up` runs |
-//! | [`aws`], [`athena`], [`lambda`] | reach AWS, run queries, invoke functions |
+//! | [`aws`], [`athena`], [`lambda`], [`signed`] | reach AWS, run queries, invoke functions, sign requests |
+//! | [`source_context`] | opens sources on this machine |
 //! | [`table`] | prints text tables |
 //! | [`workspace`] | finds the repository's root and Cargo's target folder |
 //!
@@ -25,11 +27,14 @@ pub mod aws;
 pub mod check;
 pub mod command;
 pub mod datasets;
+pub mod doctor;
 pub mod glue_table;
 pub mod lambda;
 pub mod laptop;
 pub mod new_dataset;
 pub mod query;
+pub mod signed;
+mod source_context;
 pub mod status;
 pub mod table;
 pub mod workspace;

@@ -247,7 +247,8 @@ impl Account {
         self.call("lambda", "UpdateFunctionConfiguration", request).await.map(drop)
     }
 
-    async fn call(&self, service: &str, operation: &str, parameters: Value) -> Result<Value> {
+    /// Calls an operation, which has botocore's name and parameters, and returns its result.
+    pub async fn call(&self, service: &str, operation: &str, parameters: Value) -> Result<Value> {
         self.boto.call(&self.access_key, service, operation, parameters).await
     }
 }

@@ -79,6 +79,8 @@ async fn up(page: &Follower) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let text = page.follow("See it work", 4..5, &[]).await;
+    assert!(text.contains("bucket-notifications") && text.contains(" 0 faults"), "{text}");
+    let text = page.follow("See it work", 5..6, &[]).await;
     assert!(text.lines().any(|line| line == "users"), "{text}");
     interrupt(child).await;
 }

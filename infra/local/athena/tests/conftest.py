@@ -88,7 +88,7 @@ class Lake:
         def client(service: str, url: str) -> Any:
             return _session.create_client(
                 service, region_name=REGION, endpoint_url=url, aws_access_key_id=account, aws_secret_access_key="test",
-                config=Config(request_checksum_calculation="when_required"),
+                config=Config(request_checksum_calculation="when_required", retries={"total_max_attempts": 1}),
             )  # fmt: skip
 
         self.s3, self.glue = client("s3", emulator), client("glue", emulator)

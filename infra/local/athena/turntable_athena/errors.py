@@ -11,6 +11,12 @@ class InvalidRequest(Exception):
         self.code = code
 
 
+class TooManyRequests(Exception):
+    """A request beyond a quota, which Athena refuses with `TooManyRequestsException` and this reason."""
+
+    reason = "CONCURRENT_QUERY_LIMIT_EXCEEDED"
+
+
 class QueryFailed(Exception):
     """An accepted query that ends as FAILED; `str()` is its StateChangeReason.
 

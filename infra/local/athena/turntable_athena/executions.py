@@ -16,13 +16,16 @@ import duckdb
 
 from .aws import Account
 from .engine import Engine
-from .errors import InvalidRequest, QueryFailed
+from .errors import InvalidRequest, QueryFailed, TooManyRequests
 from .run import Result, Run
 from .statements import Statement, understand
 
 MAX_CONCURRENT_QUERIES = 32
 _MAX_EXECUTIONS = 20_000
 _MAX_BODY_CHARACTERS = 256 * 1024 * 1024
+# The smallest quotas of any region, for queries of one account that are running or queued. Both statements and quotas:
+# https://docs.aws.amazon.com/general/latest/gr/athena.html and https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
+_ACTIVE = {"DML": 20, "DDL": 20}
 log = logging.getLogger("athena")
 
 
@@ -82,6 +85,7 @@ class Executions:
                 if (known.text, known.database, known.output, known.workgroup) != request_key:
                     raise InvalidRequest("Idempotent parameters do not match")
                 return known.id
+            self._check_quota(account, statement.kind)
             execution = Execution(str(uuid.uuid4()), account, text, statement, database, output, workgroup, token)
             self._all[execution.id] = execution
             if token:
@@ -89,6 +93,17 @@ class Executions:
             self._forget_oldest()
         self._pool.submit(self._run, execution)
         return execution.id
+
+    def _check_quota(self, account: Account, kind: str) -> None:
+        """Refuses a query beyond the account's quota. The text is Athena's."""
+        kind = "DML" if kind == "DML" else "DDL"
+        active = [e for e in self._all.values() if e.account is account and not e.is_over()]
+        if sum((e.statement.kind == "DML") == (kind == "DML") for e in active) >= _ACTIVE[kind]:
+            raise TooManyRequests(
+                "You have exceeded the limit for the number of queries you can run concurrently. Please reduce the number of "
+                "concurrent queries submitted by this account. Contact customer support to request a concurrent query limit "
+                "increase."
+            )
 
     def get(self, account: Account, query_id: str) -> Execution:
         execution = self._all.get(query_id)

@@ -26,7 +26,7 @@ from .access import Access, access_key
 from .aws import Aws
 from .calls import Calls
 from .engine import Engine
-from .errors import InvalidRequest
+from .errors import InvalidRequest, TooManyRequests
 from .executions import Executions
 from .models import Refusals, faults
 from .protocol import Api
@@ -86,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.calls.add(headers, [call])
         except InvalidRequest as error:
             return self._refuse("InvalidRequestException", str(error), AthenaErrorCode=error.code)
+        except TooManyRequests as error:
+            return self._refuse("TooManyRequestsException", str(error), Reason=error.reason)
         except ValueError as error:
             return self._refuse("SerializationException", str(error))
         except Exception as error:  # the server survives every request

@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from . import catalog, column_types, dialect, hive_types, trino_types, views
+from . import catalog, column_types, dialect, hive_types, names, trino_types, views
 from .aws import Account, S3File
 from .engine import bind
 from .errors import InvalidRequest, QueryFailed
@@ -164,11 +164,13 @@ def parse(text: str) -> exp.Expr:
     try:
         trees = [tree for tree in sqlglot.parse(text, read="athena") if tree is not None]
     except (SqlglotError, RecursionError) as error:
+        names.check_tokens(text)
         detail = (getattr(error, "errors", None) or [{}])[0]
         where = f"line {detail.get('line', 1)}:{detail.get('col', 1)}"
         raise InvalidRequest(f"{where}: mismatched input '{detail.get('highlight', '')}'", "MALFORMED_QUERY") from error
     if len(trees) != 1:
         raise InvalidRequest("Only one sql statement is allowed. Got: " + text, "INVALID_INPUT")
+    names.check(trees[0], text)
     return trees[0]
 
 

@@ -70,6 +70,8 @@ async fn the_pages_aws_commands_work() {
     chain.next("users", before.as_ref()).await;
     let told = page.follow(first, 5..8, &[]).await;
     assert!(told.contains("SUCCEEDED\n100\n"), "{told}");
+    let told = page.follow("Check the account", 0..1, &[]).await;
+    assert!(told.contains("bucket-notifications") && told.contains(" 0 faults"), "{told}");
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = chain.s3.put_bucket_notification_configuration().bucket(&chain.bucket).notification_configuration(none);
     put.send().await.unwrap();

@@ -1,0 +1,158 @@
+//! The lines of a report, and how they are printed.
+
+use serde::Serialize;
+use turntable::{bucket_settings::Severity, error::Error};
+
+use crate::table::table;
+
+/// The result of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    /// It works, but not as it should; or it could not be read.
+    Warning,
+    /// Turntable doesn't work, or data is lost.
+    Fault,
+}
+
+impl From<Severity> for Status {
+    fn from(severity: Severity) -> Status {
+        match severity {
+            Severity::Warning => Status::Warning,
+            Severity::Fault => Status::Fault,
+        }
+    }
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// The name of the check, such as `bucket-versioning`.
+    pub check: &'static str,
+    /// What was checked: a bucket, a workgroup, a dataset.
+    pub subject: String,
+    pub status: Status,
+    /// What was found.
+    pub found: String,
+    /// What to do about it. Empty if nothing is to be done.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub todo: String,
+}
+
+impl Line {
+    pub fn ok(check: &'static str, subject: impl Into<String>, found: impl Into<String>) -> Line {
+        Line { check, subject: subject.into(), status: Status::Ok, found: found.into(), todo: String::new() }
+    }
+
+    pub fn warning(
+        check: &'static str,
+        subject: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Line {
+        Line { status: Status::Warning, todo: todo.into(), ..Line::ok(check, subject, found) }
+    }
+
+    pub fn fault(
+        check: &'static str,
+        subject: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Line {
+        Line { status: Status::Fault, todo: todo.into(), ..Line::ok(check, subject, found) }
+    }
+
+    /// Returns the line for something that could not be read. `permission` is what reading it takes.
+    pub fn unread(check: &'static str, subject: impl Into<String>, why: impl Into<String>, permission: &str) -> Line {
+        Line::warning(
+            check,
+            subject,
+            format!("not read: {}", why.into()),
+            format!("allow {permission} and run it again"),
+        )
+    }
+}
+
+/// Everything that was checked.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub stack: String,
+    pub lines: Vec<Line>,
+}
+
+impl Report {
+    pub fn has_faults(&self) -> bool {
+        self.lines.iter().any(|line| line.status == Status::Fault)
+    }
+
+    /// Returns one table row for each line, and what to do below it.
+    pub fn shown(&self) -> String {
+        let word = |status| match status {
+            Status::Ok => "ok",
+            Status::Warning => "warning",
+            Status::Fault => "fault",
+        };
+        let row =
+            |line: &Line| [word(line.status).to_owned(), line.check.into(), line.subject.clone(), line.found.clone()];
+        let rows: Vec<[String; 4]> = self.lines.iter().map(row).collect();
+        let text = table(["", "check", "of", "found"], [false; 4], &rows);
+        let mut shown = String::new();
+        // The first line of the table is its header.
+        for (at, row) in text.lines().enumerate() {
+            shown += &format!("{row}\n");
+            let line = at.checked_sub(1).and_then(|at| self.lines.get(at));
+            if let Some(line) = line.filter(|line| !line.todo.is_empty()) {
+                shown += &format!("         → {}\n", line.todo);
+            }
+        }
+        let count = |status| self.lines.iter().filter(|line| line.status == status).count();
+        shown += &format!(
+            "\n{} ok, {} warnings, {} faults\n",
+            count(Status::Ok),
+            count(Status::Warning),
+            count(Status::Fault)
+        );
+        shown
+    }
+}
+
+/// Returns an error's text in one line.
+pub fn one_line(error: &Error) -> String {
+    error.report().replace('\n', "; ")
+}
+
+/// Returns whether AWS refused a request for lack of a permission. Each client of `turntable` then says `denied`.
+pub fn is_denied(text: &str) -> bool {
+    text.contains("denied") || text.contains("AccessDenied") || text.contains("not authorized")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_says_what_to_do() {
+        let lines = vec![
+            Line::ok("clock", "this machine", "0 s off"),
+            Line::fault("glue-database", "dmp", "it does not exist", "create it"),
+        ];
+        let report = Report { stack: "turntable".into(), lines };
+        let expected = "\
+         check          of            found
+ok     clock          this machine  0 s off
+fault  glue-database  dmp           it does not exist
+         → create it
+
+1 ok, 0 warnings, 1 faults
+";
+        assert_eq!(report.shown().trim_start(), expected.trim_start());
+        assert!(report.has_faults());
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(
+            json["lines"][0],
+            serde_json::json!({ "check": "clock", "subject": "this machine", "status": "ok", "found": "0 s off" })
+        );
+        assert_eq!((&json["lines"][1]["status"], &json["lines"][1]["todo"]), (&"fault".into(), &"create it".into()));
+    }
+}
