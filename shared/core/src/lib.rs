@@ -16,12 +16,14 @@
 //! | [`group`] | what flips together, and who finishes the flip |
 //! | [`consent`], [`optout`] | consent records and their keys; what a merge reads, archives and shows |
 //! | [`sweep`] | which generations may be deleted |
+//! | [`bucket_settings`] | which settings of a bucket lose events or data |
 //! | [`verify`] | how a live table differs from its manifest |
 //! | [`unload`] | the `UNLOAD` statement for the Athena engine |
 //! | [`port`] | the traits through which AWS is called; the feature `memory` adds in-memory versions for tests |
 //! | [`error`] | the error type, with its kinds |
 
 pub mod audit;
+pub mod bucket_settings;
 pub mod config;
 pub mod consent;
 pub mod decision;

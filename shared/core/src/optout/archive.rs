@@ -41,15 +41,20 @@ pub fn archivable<'a>(
         .flat_map(|by| &by.drops)
 }
 
+/// Returns the folder for an inbox's archived drops.
+pub fn archive_of(inbox: &Location) -> Location {
+    Location { bucket: inbox.bucket.clone(), prefix: format!("{ARCHIVE}{}", inbox.prefix) }
+}
+
 /// Returns the key of an archived drop: `_archive/INBOX/ETAG/KEY`.
 ///
 /// The ETag keeps apart drops that had the same key but different content. The drop's own key comes last, because its
 /// file extension shows the format if somebody puts the drop back. If the result would be longer than S3 allows, a hash
 /// replaces the drop's key.
 pub fn archived(inbox: &Location, drop: &InboxObject) -> Key {
-    let key = |name: &str| format!("{ARCHIVE}{}{}/{name}", inbox.prefix, drop.etag);
-    let whole = Some(key(&drop.key)).filter(|key| key.len() <= MAX_KEY_BYTES);
-    Key { bucket: inbox.bucket.clone(), key: whole.unwrap_or_else(|| key(&drop.hashed())) }
+    let folder = archive_of(inbox).folder(&drop.etag);
+    let whole = Some(folder.key(&drop.key)).filter(|key| key.key.len() <= MAX_KEY_BYTES);
+    whole.unwrap_or_else(|| folder.key(&drop.hashed()))
 }
 
 #[cfg(test)]
