@@ -109,6 +109,10 @@ fn denied(action: &str, at: &impl Display) -> String {
         "DeleteObject" | "DeleteObjects" => "s3:DeleteObject",
         "ListMultipartUploads" => "s3:ListBucketMultipartUploads",
         "AbortMultipartUpload" => "s3:AbortMultipartUpload",
+        "GetBucketNotificationConfiguration" => "s3:GetBucketNotification",
+        "GetBucketVersioning" => "s3:GetBucketVersioning",
+        "GetBucketLifecycleConfiguration" => "s3:GetLifecycleConfiguration",
+        "GetBucketEncryption" => "s3:GetEncryptionConfiguration",
         _ => "s3:PutObject",
     };
     format!("{at}: {action} is denied: allow {permission} in the function's role, the bucket's policy and its KMS key")

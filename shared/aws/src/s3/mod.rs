@@ -8,6 +8,7 @@ mod fault;
 mod objects;
 mod put;
 mod response;
+mod settings;
 mod upload;
 
 pub use client::S3;
