@@ -1,9 +1,14 @@
 //! Reports the status of datasets to operators. Changes nothing.
 
+mod condition;
 mod dataset;
 mod inbox;
 mod inboxes;
 mod overview;
+mod retired;
+mod summary;
 
+pub use condition::{Condition, Topic};
 pub use dataset::{Status, status};
-pub use overview::{DatasetSummary, Overview, overview};
+pub use overview::{Overview, overview};
+pub use summary::{DatasetSummary, InboxSummary};

@@ -8,6 +8,7 @@ mod adoption;
 mod architecture;
 mod chain;
 mod checks;
+mod conditions;
 mod contract;
 mod crash;
 mod drift;
