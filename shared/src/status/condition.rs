@@ -81,6 +81,8 @@ topics! {
     NoTable: "no-table", "no-table-yet";
     DeadLetters: "dead-letters", "dead-letters";
     UnreadDrops: "unread-drops", "an-opt-out-waits";
+    /// Nobody who is out has a row in a protected table.
+    MatchNothing: "match-nothing", "opt-outs-match-nobody";
     RejectedRecords: "rejected-records", "rejected-records";
     StrayObjects: "stray-objects", "objects-in-no-inbox";
     /// An inbox that was published and is no longer configured.

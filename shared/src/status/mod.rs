@@ -4,6 +4,7 @@ mod condition;
 mod dataset;
 mod inbox;
 mod inboxes;
+mod matches;
 mod overview;
 mod retired;
 mod summary;

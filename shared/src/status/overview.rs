@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     condition::{Condition, Topic},
-    inboxes, retired,
+    inboxes, matches, retired,
     summary::{DatasetSummary, InboxSummary},
 };
 use crate::{
@@ -72,6 +72,15 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         Err(error) => {
             let message = format!("the inboxes can't be listed: {}", error.report());
             conditions.push(Condition::new(Topic::Unreadable, "inboxes", message));
+        }
+    }
+    for dataset in config.datasets().filter(|dataset| dataset.is_inbox()) {
+        match matches::conditions(env, dataset).await {
+            Ok(found) => conditions.extend(found),
+            Err(error) => {
+                let message = format!("{}: the last count of matches is unreadable: {}", dataset.name, error.report());
+                conditions.push(Condition::new(Topic::Unreadable, format!("matches:{}", dataset.name), message));
+            }
         }
     }
     let tables = catalog::tables(env, config).await;
