@@ -9,8 +9,8 @@ use tests::rig::Rig;
 use turntable::{
     bucket_settings::{LifecycleRule, Versioning},
     environment::Environment,
-    error::Result,
-    port::{DeadLetter, DeadLetterQueue, DeadLetterQueues},
+    error::{Error, Result},
+    port::{Answered, DeadLetter, DeadLetterQueue, DeadLetterQueues},
     status::{Condition, Overview},
 };
 
@@ -206,4 +206,44 @@ async fn dead_letters_are_reported_per_queue_and_dataset() {
          {\"dataset\":\"users\"}, then purge the queue"
     );
     assert_eq!((told.conditions.len(), told.dead_letters.len(), told.dead_letters[0].datasets["users"]), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn opt_outs_that_match_nobody_are_counted_and_reported() {
+    let rig = Rig::with("");
+    let text = String::from_utf8(rig.objects.body("s3://lake/datasets.toml").unwrap().to_vec()).unwrap();
+    let inbox = "[datasets.optouts]\nsource = { inbox = { location = \"s3://lake/inbox/optouts\", key = \"user_id\", \
+                 columns = { user_id = \"bigint\" } } }\nprotects = { users = \"id\" }\n";
+    rig.objects.put("s3://lake/datasets.toml", format!("{text}{inbox}"));
+    let generation = rig.export().await;
+    rig.deliver(&generation).await.unwrap();
+    optout(&rig).await;
+    let matches = async || {
+        let told = rig.ask(json!({ "dataset": "optouts", "action": "status" })).await.unwrap();
+        serde_json::to_value(told).unwrap()["inbox"]["matches"].take()
+    };
+    let counts = |out: &str, unmatched: &str| {
+        let row = [out, unmatched].map(|number| Some(number.to_owned())).to_vec();
+        rig.athena.answers(move |_| Ok(Answered { rows: vec![row.clone()], scanned: 7 }));
+    };
+    counts("3", "1");
+    assert_eq!(matches().await, json!([{ "table": "dmp.users", "out": 3, "unmatched": 1 }]));
+    let asked = rig.athena.asked().pop().unwrap();
+    assert!(
+        asked.ends_with("NOT EXISTS (SELECT 1 FROM \"dmp\".\"users\" t WHERE o.\"user_id\" = t.\"id\"))"),
+        "{asked}"
+    );
+    assert_eq!(ids(&rig).await, [""; 0]);
+    counts("3", "3");
+    assert!(matches().await[0]["warning"].as_str().unwrap().contains("none of the 3 people who are out has a row"));
+    let found = conditions(&rig).await.remove(0);
+    assert_eq!(found.id, "match-nothing:optouts:dmp.users");
+    assert!(found.since.is_some() && found.message.contains("invoke flip with {\"dataset\":\"optouts\""), "{found:?}");
+    // A failure is told, and doesn't replace the last count.
+    rig.athena.answers(|_| Err(Error::unavailable("Athena is away")));
+    assert_eq!(matches().await[0]["error"], "Athena is away");
+    assert_eq!(ids(&rig).await, ["match-nothing:optouts:dmp.users"]);
+    counts("0", "0");
+    matches().await;
+    assert_eq!(ids(&rig).await, [""; 0], "without people nothing is wrong");
 }

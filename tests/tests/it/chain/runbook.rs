@@ -159,6 +159,9 @@ async fn runbook_leads_from_each_condition_to_an_empty_attention() {
     walk.follow("Rejected records", 0..3, &[("REJECTED", &rejected)]).await;
     walk.healed().await;
 
+    let status = chain.ask("flip", &json!({ "dataset": "optouts", "action": "status" })).await;
+    assert_eq!(status["inbox"]["matches"], json!([{ "table": "dmp.users", "out": 1, "unmatched": 0 }]), "{status}");
+
     let stray = format!("user_id,state,occurred_at\n8,{line}\n");
     chain.put("inbox/optout/b.csv", stray).await.unwrap();
     let heading = "Objects in no inbox";

@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::optouts::drops::parquet;
 
 use super::{
-    Chain,
+    Chain, USERS,
     optout::{OPTOUTS, OUT, start, unprotected},
     sqs,
 };
@@ -73,7 +73,7 @@ async fn file_that_contradicts_itself_and_drop_in_no_inbox_are_set_aside_and_rep
     assert_eq!(sqs::depth(&chain, queue).await, (1, 0), "looking at a queue hides no message");
 
     // An inbox that the file no longer has: its drops are not lost in silence either.
-    chain.datasets("").await;
+    chain.datasets(USERS).await;
     let found = conditions(&chain).await;
     assert!(found.contains(&"stray-objects:inbox/optouts/".to_owned()), "{found:?}");
 }
