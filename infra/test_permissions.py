@@ -11,6 +11,7 @@ Evaluates the policies that CloudFormation makes of template.yaml, with their co
 
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -164,6 +165,7 @@ def recorded(function):
     for line in files[-1].read_text().splitlines():
         call, *context = line.split("\t")
         action, resource = alike(call).replace(":us-east-1:", f":{FIXED['AWS::Region']}:").split(" ", 1)
+        resource = re.sub(r"/_stacks/[^/]+/", f"/_stacks/{FIXED['AWS::StackName']}/", resource)
         if (function, action, resource) not in NONEXISTENT:
             calls.add((action, resource, tuple(tuple(pair.split("=", 1)) for pair in context)))
     return calls

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use turntable_core::{
     config::{Config, Dataset},
     error::{Error, Result},
-    layout::{Location, TableName, TablePaths},
+    layout::{Generation, Location, TableName, TablePaths},
     table::TableVersion,
 };
 
@@ -61,10 +61,10 @@ impl Reader {
     }
 }
 
-/// Returns a message for each table that reads a published generation, although no dataset publishes it any more: the
+/// Returns each table, with a message, that reads a published generation, although no dataset publishes it any more: the
 /// dataset was removed from datasets.toml, or its `table` or `location` was changed. Leaves out tables that another stack
 /// publishes.
-pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<String>> {
+pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> Result<Vec<(TableName, String)>> {
     let datasets: Vec<&Dataset> = config.datasets().collect();
     let mut messages = Vec::new();
     for table in tables {
@@ -73,11 +73,15 @@ pub async fn retired(env: &Environment, config: &Config, tables: &[Reader]) -> R
         if datasets.iter().any(is_configured) || identity::other_stack(env, &paths).await?.is_some() {
             continue;
         }
-        messages.push(format!(
-            "{}: the table reads {generation}, which Turntable published, but no dataset in datasets.toml publishes it any \
-             more: its rows stay as they are for ever. Configure the dataset again, or drop the table",
-            table.name
-        ));
+        messages.push((table.name.clone(), retired_message(&table.name, &generation)));
     }
     Ok(messages)
+}
+
+/// Returns the message about a table that no dataset publishes any more.
+pub fn retired_message(table: &TableName, generation: &Generation) -> String {
+    format!(
+        "{table}: the table reads {generation}, which Turntable published, but no dataset in datasets.toml publishes it any \
+         more: its rows stay as they are for ever. Configure the dataset again, or drop the table"
+    )
 }

@@ -9,12 +9,13 @@ use turntable_aws::{
     athena::Athena,
     glue::{Glue, GlueCatalog},
     s3::S3,
+    sqs::SqsDeadLetters,
 };
 use turntable_core::{
     config::{Config, Place},
     error::{Error, Result},
     layout::{Key, Location},
-    port::{Catalog, Objects, Query},
+    port::{Catalog, DeadLetterQueues, Objects, Query},
     record,
 };
 
@@ -27,6 +28,8 @@ pub struct Environment {
     pub datasets: Place,
     /// The folder that holds all inboxes; `None` if unknown. `status` reports objects in it that belong to no inbox.
     pub inboxes: Option<Location>,
+    /// The dead-letter queues, for `status`; `None` if the function doesn't know them.
+    pub dead_letters: Option<Arc<dyn DeadLetterQueues>>,
 }
 
 impl Environment {
@@ -44,6 +47,10 @@ impl Environment {
             clock: Clock::system(),
             datasets: Place::parse(&required("DATASETS")?)?,
             inboxes: optional("INBOXES").map(|location| location.parse()).transpose()?,
+            dead_letters: match optional("DEAD_LETTER_URLS") {
+                Some(urls) => Some(Arc::new(SqsDeadLetters::new(aws, &urls)?)),
+                None => None,
+            },
         })
     }
 

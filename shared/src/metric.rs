@@ -45,6 +45,8 @@ pub enum Metric {
     /// The longest time from the upload of a drop that a refresh read to the flip that made it live, or to the end of
     /// the refresh if nothing went live.
     OptoutLag,
+    /// Faults in the settings of a bucket, counted each time that a sweep looks at them. The dataset is the bucket's name.
+    BucketSettings,
     /// Records that a refresh could not parse and set aside.
     RejectedRecords,
 }
@@ -68,6 +70,7 @@ impl Metric {
             Metric::OldestReplaced => ("OldestReplaced", "Seconds"),
             Metric::BeyondMaxAge => ("BeyondMaxAge", "Seconds"),
             Metric::OptoutLag => ("OptoutLag", "Seconds"),
+            Metric::BucketSettings => ("BucketSettings", "Count"),
             Metric::RejectedRecords => ("RejectedRecords", "Count"),
         }
     }

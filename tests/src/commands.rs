@@ -23,6 +23,7 @@ const LAMBDA: RunBy =
 const LONG: RunBy = Nobody("a measurement of many minutes, which a person starts");
 const CHAIN: RunBy = Test("tests/tests/it/chain/pages.rs");
 const WEEK: RunBy = Test("tests/tests/it/chain/week.rs");
+const RUNBOOK: RunBy = Test("tests/tests/it/chain/runbook.rs");
 const LAPTOP: RunBy = Test("tests/tests/it/readme.rs");
 const TESTS: RunBy = Check { file: ".ci/run", text: "cargo test --workspace" };
 const MODEL: RunBy = Check { file: "justfile", text: "cargo test -p model -- --nocapture" };
@@ -72,6 +73,17 @@ const COMMANDS: &[(&str, &str, RunBy)] = &[
     ("docs/groups.md", "aws s3 cp …", Nobody("reads one object, which tests/tests/it/chain/groups.rs reads too")),
     ("docs/groups.md", "GROUP=30 …", LONG),
     ("docs/migration.md", "aws …", CHAIN),
+    ("docs/operate.md", "aws glue …", RUNBOOK),
+    ("docs/operate.md", "aws s3 mv …", RUNBOOK),
+    ("docs/operate.md", "aws s3 rm …", RUNBOOK),
+    ("docs/operate.md", "aws s3api …", RUNBOOK),
+    ("docs/operate.md", "ask sweep '{}'", RUNBOOK),
+    (
+        "docs/operate.md",
+        "QUEUE=$(aws cloudformation describe-stacks --stack-name \"$STACK\" --output text --query \
+         'Stacks[0].Outputs[?OutputKey==`OptoutDeadLettersUrl`].OutputValue')",
+        RUNBOOK,
+    ),
     ("docs/operate.md", "aws …", WEEK),
     ("docs/operate.md", "ask …", WEEK),
     ("docs/operate.md", "cargo run -p local -- status …", WEEK),

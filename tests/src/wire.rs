@@ -13,6 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use turntable::optout::view::View;
 use turntable::{
+    bucket_settings::BucketSettings,
     environment::Environment,
     error::{Error, Result},
     layout::{Key, Location, TableName},
@@ -35,6 +36,8 @@ pub enum Op {
     Stream,
     Head,
     List,
+    Folders,
+    Settings,
     PutNew,
     Put,
     Replace,
@@ -262,6 +265,14 @@ impl Objects for Wired<dyn Objects> {
 
     async fn list(&self, under: &Location, after: Option<&Key>) -> Result<Vec<Entry>> {
         self.once(Op::List, under, Vec::new(), self.port.list(under, after)).await
+    }
+
+    async fn folders(&self, under: &Location) -> Result<Vec<Location>> {
+        self.once(Op::Folders, under, Vec::new(), self.port.folders(under)).await
+    }
+
+    async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
+        self.once(Op::Settings, bucket, BucketSettings::default(), self.port.bucket_settings(bucket)).await
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {

@@ -34,7 +34,7 @@ pub mod laptop;
 pub mod new_dataset;
 pub mod query;
 pub mod signed;
-mod source_context;
+pub mod source_context;
 pub mod status;
 pub mod table;
 pub mod workspace;

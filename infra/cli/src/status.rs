@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
-use turntable::status::{DatasetSummary, Overview};
+use turntable::status::{Condition, DatasetSummary, Overview, Topic};
 
 use crate::{
     lambda::Lambda,
@@ -57,15 +57,16 @@ pub fn shown(overview: &Overview) -> String {
     let rows: Vec<[String; 7]> = overview.datasets.iter().map(row).collect();
     let mut text = table(HEAD, [false, false, true, true, true, false, false], &rows);
     // The row of a dataset without a table already says so.
-    let missing = overview.datasets.iter().filter(|one| state(one) == MISSING);
-    let missing: Vec<String> = missing.flat_map(|one| one.attention(overview.at)).collect();
-    let attention: Vec<&String> = overview.attention.iter().filter(|line| !missing.contains(line)).collect();
-    if !attention.is_empty() {
+    let conditions: Vec<&Condition> = overview.conditions.iter().filter(|one| !one.is(Topic::NoTable)).collect();
+    if !conditions.is_empty() {
         text.push('\n');
     }
-    for line in attention {
-        text += line;
-        text.push('\n');
+    for one in conditions {
+        let since = one.since.map(|since| {
+            let seconds = overview.at.duration_since(since).as_secs();
+            format!(" for {} (since {})", age(seconds), since.strftime("%Y-%m-%d %H:%M:%SZ"))
+        });
+        text += &format!("{}{}, see {}\n  {}\n", one.id, since.unwrap_or_default(), one.runbook, one.message);
     }
     text
 }
@@ -80,6 +81,7 @@ fn state(one: &DatasetSummary) -> &'static str {
         DatasetSummary { unfinished: Some(_), .. } => "flipping",
         DatasetSummary { hold: Some(_), .. } => "held",
         DatasetSummary { rejected: Some(_), .. } => "rejected",
+        DatasetSummary { failed_export: Some(failure), .. } if failure.retry_at.is_some() => "export is retried",
         DatasetSummary { failed_export: Some(_), .. } => "export failed",
         DatasetSummary { waits: Some(_), .. } => "candidate waits",
         DatasetSummary { live: None, .. } => MISSING,
@@ -108,6 +110,12 @@ mod tests {
             "outcome": "status",
             "at": "2026-11-23T02:00:00Z",
             "attention": ["orders: held: a restore", "users: no table, and nothing has been exported yet"],
+            "conditions": [
+                { "id": "held:orders", "message": "orders: held: a restore", "since": "2026-11-22T22:30:00Z",
+                  "runbook": "docs/operate.md#a-dataset-is-held" },
+                { "id": "no-table:users", "message": "users: no table, and nothing has been exported yet",
+                  "runbook": "docs/operate.md#no-table-yet" },
+            ],
             "datasets": [
                 { "dataset": "orders", "live": "green-01JDA00000000000000000000B", "rows": 1_234_567, "bytes": 99,
                   "as_of": "2026-11-22T01:00:00Z", "age_seconds": 90_000, "flipped_at": "2026-11-22T01:00:05Z",
@@ -121,7 +129,8 @@ dataset  live                                   rows  bytes    age  flipped
 orders   green-01JDA00000000000000000000B  1,234,567     99  1d 1h  2026-11-22 01:00:05Z  held
 users    –                                                                                no table yet
 
-orders: held: a restore
+held:orders for 3h 30m (since 2026-11-22 22:30:00Z), see docs/operate.md#a-dataset-is-held
+  orders: held: a restore
 ";
         assert_eq!(shown(&overview), expected);
     }

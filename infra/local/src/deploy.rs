@@ -9,7 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{
+        AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
+        LifecycleRule, LifecycleRuleFilter,
+    },
+};
 use cli::laptop::REGION;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -49,8 +55,31 @@ impl Emulator {
             .await
             .context("CloudFormation refused template.yaml")?;
         let outputs = created(&account, &deployment.stack).await?;
+        set_lifecycle(&s3, &deployment.bucket).await?;
         Stack::new(self, deployment, account, outputs).await
     }
+}
+
+/// Gives the bucket the lifecycle rules of template.yaml, because MiniStack 1.5.33 leaves them out.
+async fn set_lifecycle(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
+    let rule = |id: &str, prefix: &str| {
+        let filter = LifecycleRuleFilter::builder().prefix(prefix).build();
+        LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled).filter(filter)
+    };
+    let after = |days: i32| LifecycleExpiration::builder().days(days).build();
+    let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build();
+    let rules = [
+        rule("expire-answers-to-checks", "_athena/").expiration(after(1)),
+        rule("expire-archived-drops", "_archive/").expiration(after(30)),
+        rule("abort-unfinished-uploads", "").abort_incomplete_multipart_upload(abort),
+    ];
+    let mut lifecycle = BucketLifecycleConfiguration::builder();
+    for rule in rules {
+        lifecycle = lifecycle.rules(rule.build()?);
+    }
+    let put = s3.put_bucket_lifecycle_configuration().bucket(bucket).lifecycle_configuration(lifecycle.build()?);
+    put.send().await.with_context(|| format!("cannot set the lifecycle rules of bucket {bucket}"))?;
+    Ok(())
 }
 
 /// Waits until a stack is complete and returns its outputs by name.

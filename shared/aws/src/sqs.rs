@@ -1,15 +1,19 @@
-//! The [`Queue`] port on SQS.
+//! The [`Queue`] and [`DeadLetterQueues`] ports on SQS.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
-    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{
+        Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    },
 };
+use futures::future;
+use jiff::Timestamp;
 use turntable_core::{
     error::{Error, Result},
-    port::Queue,
+    port::{DeadLetter, DeadLetterQueue, DeadLetterQueues, Queue},
 };
 
 use crate::fault::fault;
@@ -70,7 +74,7 @@ impl Queue for Sqs {
         let request = self.client.send_message().queue_url(&self.dead_letters).message_body(body);
         let request = request
             .message_attributes("errorType", text(why.kind().as_str().into()))
-            .message_attributes("errorMessage", text(attribute_text(&why.report())));
+            .message_attributes(ERROR_MESSAGE, text(attribute_text(&why.report())));
         request.send().await.map(drop).map_err(|error| fault("sqs:SendMessage", &self.dead_letters, error))
     }
 }
@@ -82,4 +86,67 @@ fn attribute_text(text: &str) -> String {
         .map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { ' ' } else { c })
         .take(16_000)
         .collect()
+}
+
+/// The attribute of a dead letter with the error.
+const ERROR_MESSAGE: &str = "errorMessage";
+
+/// The largest number of messages that one `ReceiveMessage` returns.
+const MAX_RECEIVED_MESSAGES: i32 = 10;
+
+/// The dead-letter queues on SQS.
+pub struct SqsDeadLetters {
+    client: Client,
+    /// Functions and the URLs of their dead-letter queues.
+    queues: Vec<(String, String)>,
+}
+
+impl SqsDeadLetters {
+    /// Creates the port. `urls` has the form `FUNCTION=URL FUNCTION=URL …`.
+    pub fn new(config: &aws_config::SdkConfig, urls: &str) -> Result<Self> {
+        let queue = |text: &str| {
+            let (function, url) = text.split_once('=').ok_or_else(|| {
+                Error::config(format!("{text:?} is not FUNCTION=URL: set DEAD_LETTER_URLS as template.yaml does"))
+            })?;
+            Ok((function.to_owned(), url.to_owned()))
+        };
+        let queues = urls.split_whitespace().map(queue).collect::<Result<_>>()?;
+        Ok(SqsDeadLetters { client: Client::new(config), queues })
+    }
+
+    async fn look_at(&self, function: &str, url: &str) -> Result<DeadLetterQueue> {
+        let request = self.client.get_queue_attributes().queue_url(url);
+        let request = request.attribute_names(QueueAttributeName::ApproximateNumberOfMessages);
+        let answer = request.send().await.map_err(|error| fault("sqs:GetQueueAttributes", url, error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let messages = attributes.get(&QueueAttributeName::ApproximateNumberOfMessages);
+        let messages = messages.and_then(|number| number.parse().ok()).unwrap_or(0);
+        let request = self.client.receive_message().queue_url(url).max_number_of_messages(MAX_RECEIVED_MESSAGES);
+        let request = request
+            .visibility_timeout(0) // So that the messages stay visible to others.
+            .wait_time_seconds(i32::from(messages > 0)) // Asks all of SQS's servers, not only some of them.
+            .message_attribute_names(ERROR_MESSAGE)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+        let answer = request.send().await.map_err(|error| fault("sqs:ReceiveMessage", url, error))?;
+        let sample = answer.messages.unwrap_or_default().into_iter().map(dead_letter).collect();
+        Ok(DeadLetterQueue { function: function.into(), messages, sample })
+    }
+}
+
+#[async_trait]
+impl DeadLetterQueues for SqsDeadLetters {
+    async fn look(&self) -> Result<Vec<DeadLetterQueue>> {
+        future::try_join_all(self.queues.iter().map(|(function, url)| self.look_at(function, url))).await
+    }
+}
+
+fn dead_letter(message: Message) -> DeadLetter {
+    let attributes = message.attributes.unwrap_or_default();
+    let sent = attributes.get(&MessageSystemAttributeName::SentTimestamp).and_then(|at| at.parse().ok());
+    let error = message.message_attributes.unwrap_or_default().remove(ERROR_MESSAGE);
+    DeadLetter {
+        body: message.body.unwrap_or_default(),
+        error: error.and_then(|error| error.string_value),
+        sent: sent.and_then(|at| Timestamp::from_millisecond(at).ok()),
+    }
 }

@@ -153,7 +153,7 @@ pub fn findings(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
         });
     }
     found.extend(versioning(settings, usage));
-    found.extend(settings.lifecycle.iter().filter_map(|rule| harm(rule, &usage.kept)));
+    found.extend(settings.lifecycle.iter().flat_map(|rule| usage.kept.iter().filter_map(|kept| harm(rule, kept))));
     found.extend(missing_rules(settings, usage));
     found
 }
@@ -166,33 +166,34 @@ fn versioning(settings: &BucketSettings, usage: &BucketUse) -> Option<Finding> {
     };
     let folders = usage.kept.iter().map(|kept| &kept.prefix).chain(&usage.archives);
     let expires = |folder: &str| settings.lifecycle.iter().any(|rule| rule.expires_noncurrent && rule.covers(folder));
-    let (expired, kept): (Vec<&str>, Vec<&str>) = folders.map(String::as_str).partition(|folder| expires(folder));
-    let place = if expired.is_empty() { "the bucket".to_owned() } else { kept.join(", ") };
+    let kept: Vec<&str> = folders.map(String::as_str).filter(|folder| !expires(folder)).collect();
     (!kept.is_empty()).then(|| Finding {
         setting: Setting::Versioning,
         severity: Severity::Warning,
         what: format!(
-            "{what}, and no lifecycle rule expires the noncurrent versions in {place}: they keep the rows of people who opted \
-             out, and the bytes of every swept generation"
+            "{what}, and no lifecycle rule expires the noncurrent versions in {}: they keep the rows of people who opted \
+             out, and the bytes of every swept generation",
+            named(&kept)
         ),
         todo: "add a rule with NoncurrentVersionExpiration for the whole bucket".into(),
     })
 }
 
-/// Returns what a rule does to objects that it must not touch.
-fn harm(rule: &LifecycleRule, all: &[Kept]) -> Option<Finding> {
+/// Returns what a rule does to a folder that it must not touch.
+fn harm(rule: &LifecycleRule, kept: &Kept) -> Option<Finding> {
+    if !rule.reaches(kept) {
+        return None;
+    }
     let archive = rule.moves_to.iter().find(|class| ARCHIVE_CLASSES.contains(&class.as_str()));
     let does = match archive {
         _ if rule.expires => "deletes objects of".into(),
         Some(class) => format!("moves objects to {class}, where nothing can read them, of"),
         None => return None,
     };
-    let reached = all.iter().filter(|kept| rule.reaches(kept));
-    let reached: Vec<String> = reached.map(|kept| format!("{} ({})", kept.name, kept.prefix)).collect();
-    (!reached.is_empty()).then(|| Finding {
+    Some(Finding {
         setting: Setting::Lifecycle,
         severity: Severity::Fault,
-        what: format!("the lifecycle rule {:?} {does} {}", rule.id, reached.join(", ")),
+        what: format!("the lifecycle rule {:?} {does} {} ({})", rule.id, kept.name, named(&[&kept.prefix])),
         todo: "limit the rule to another prefix: only sweep may delete there".into(),
     })
 }
@@ -208,7 +209,7 @@ fn missing_rules(settings: &BucketSettings, usage: &BucketUse) -> Vec<Finding> {
     let mut found = Vec::new();
     let archives: Vec<&str> = usage.archives.iter().map(String::as_str).filter(|folder| !expires(folder)).collect();
     if !archives.is_empty() {
-        let what = format!("no lifecycle rule expires the archived drops in {}: they name people", archives.join(", "));
+        let what = format!("no lifecycle rule expires the archived drops in {}: they name people", named(&archives));
         found.push(missing(what, "add a rule that expires _archive/ after some days"));
     }
     if let Some(results) = usage.results.as_deref().filter(|results| !expires(results)) {
@@ -234,6 +235,13 @@ impl LifecycleRule {
         let overlaps = kept.prefix.starts_with(&self.prefix) || self.prefix.starts_with(&kept.prefix);
         overlaps && (!self.by_tag || kept.is_inbox)
     }
+}
+
+/// Names folders in a message. The empty prefix is the whole bucket.
+fn named(folders: &[&str]) -> String {
+    let names: Vec<&str> =
+        folders.iter().map(|folder| if folder.is_empty() { "the whole bucket" } else { folder }).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -334,14 +342,15 @@ mod tests {
     }
 
     #[test]
-    fn rule_that_deletes_or_archives_is_a_fault_that_names_what_it_reaches() {
+    fn rule_that_deletes_or_archives_is_a_fault_for_each_folder_that_it_reaches() {
         let expires = |prefix| LifecycleRule { expires: true, ..rule("x", prefix) };
-        for (prefix, expected) in [("", 4), ("schemas/", 2), ("schemas/users/blue-", 1), ("inbox", 1), ("data", 1)] {
-            let (setting, severity, what) = one(|settings| settings.lifecycle.push(expires(prefix)));
-            assert_eq!((setting, severity), (Setting::Lifecycle, Severity::Fault));
-            assert_eq!(what.matches(" (").count(), expected, "{prefix:?}: {what}");
+        for (prefix, expected) in
+            [("", 4), ("schemas/", 2), ("schemas/users/blue-", 1), ("inbox", 1), ("data", 1), ("tmp/", 0)]
+        {
+            let all = found(|settings| settings.lifecycle.push(expires(prefix)));
+            assert_eq!(all.len(), expected, "{prefix:?}: {all:?}");
+            assert!(all.iter().all(|one| (one.0, one.1) == (Setting::Lifecycle, Severity::Fault)));
         }
-        assert_eq!(found(|settings| settings.lifecycle.push(expires("tmp/"))), []);
         let moves = |class: &str| LifecycleRule { moves_to: vec![class.into()], ..rule("x", "schemas/users/") };
         assert_eq!(found(|settings| settings.lifecycle.push(moves("STANDARD_IA"))), []);
         let (_, _, what) = one(|settings| settings.lifecycle.push(moves("DEEP_ARCHIVE")));

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 pub use crate::layout::Entry;
 use crate::{
+    bucket_settings::BucketSettings,
     error::{Error, Result},
     layout::{Key, Location, TableName},
     optout::view::View,
@@ -106,6 +107,14 @@ pub trait Objects: Send + Sync {
     async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
         self.list(under, None).await
     }
+
+    /// Returns the folders directly under the location, in order. Takes one request per 1,000 folders and objects that lie
+    /// directly there.
+    async fn folders(&self, under: &Location) -> Result<Vec<Location>>;
+
+    /// Returns the bucket's settings. An error of kind `Config` means that a permission is missing. Only sweep's role has
+    /// it.
+    async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings>;
 
     /// Writes the object only if none exists at the key (`If-None-Match: *`).
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put>;
@@ -202,6 +211,33 @@ pub trait Queue: Send + Sync {
 
     /// Sends a copy of a message to the dead-letter queue, with the error for an operator to read.
     async fn dead_letter(&self, body: &str, why: &Error) -> Result<()>;
+}
+
+/// The dead-letter queues of the functions.
+#[async_trait]
+pub trait DeadLetterQueues: Send + Sync {
+    /// Looks at each queue. No message is taken out or hidden from others.
+    async fn look(&self) -> Result<Vec<DeadLetterQueue>>;
+}
+
+/// What is in one dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterQueue {
+    /// The function whose failed messages and events these are, such as `export`.
+    pub function: String,
+    /// The number of messages, as SQS estimates it.
+    pub messages: u64,
+    /// Some of the messages, at most 10.
+    pub sample: Vec<DeadLetter>,
+}
+
+/// A message in a dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub body: String,
+    /// The error that Turntable sent with it. `None` if AWS sent the message.
+    pub error: Option<String>,
+    pub sent: Option<Timestamp>,
 }
 
 /// Athena and Glue as engines: they build a generation after the invocation that started them has ended.

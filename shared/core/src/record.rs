@@ -183,11 +183,16 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// The record of a dataset's last export that failed for good, `_export_failed.json`. A failure that is retried
-/// automatically is not recorded.
+/// The record of a dataset's last export that failed, `_export_failed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportFailure {
     pub at: Timestamp,
+    /// When the first of the failures since the last complete generation was. `None` if this is the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When the export is tried again. `None` if it isn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
     /// The name of the error's [`crate::error::Kind`].
     pub error: String,
     pub reason: String,

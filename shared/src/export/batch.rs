@@ -35,7 +35,8 @@ pub(super) async fn enqueue(export: &Export, config: &Config, names: Option<Vec<
 
 /// What the queue must do with a failed message.
 pub(super) enum MessageOutcome {
-    Redeliver,
+    /// Redeliver it after this time, or after the queue's visibility timeout.
+    Redeliver(Option<Duration>),
     Done,
 }
 
@@ -52,15 +53,17 @@ pub(super) async fn settle(export: &Export, message: &Message, failure: &Error) 
     let may_pass = matches!(failure.kind(), Kind::Unavailable | Kind::Conflict);
     let pause = RETRY_DELAYS.get(message.received.saturating_sub(1) as usize).filter(|_| may_pass);
     let done = match pause {
-        Some(pause) => {
-            export.queue.change_visibility(&message.receipt, *pause).await.map(|()| MessageOutcome::Redeliver)
-        }
+        Some(pause) => export
+            .queue
+            .change_visibility(&message.receipt, *pause)
+            .await
+            .map(|()| MessageOutcome::Redeliver(Some(*pause))),
         None => export.queue.dead_letter(&message.body, failure).await.map(|()| MessageOutcome::Done),
     };
     // If this call fails, the message is redelivered after the queue's visibility timeout. It goes to the dead-letter
     // queue after the queue's maximum number of receives.
     done.unwrap_or_else(|error| {
         error!(message_id = message.id, kind = error.kind().as_str(), error = error.report(), "message not settled");
-        MessageOutcome::Redeliver
+        MessageOutcome::Redeliver(None)
     })
 }

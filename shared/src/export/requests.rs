@@ -28,7 +28,7 @@ pub async fn carry_out(export: &Export, request: request::Export) -> Result<Answ
             let dataset = config.dataset(&name)?;
             let built = export_one(export, &config, dataset).await;
             if let Err(error) = &built {
-                failure::write(&export.env, dataset, error).await;
+                failure::write(&export.env, dataset, error, None).await;
             }
             built
         }
@@ -57,8 +57,11 @@ async fn handle_messages(export: &Export, messages: Vec<Message>) -> Vec<String>
             "export failed"
         );
         match settle(export, &message, &failure).await {
-            MessageOutcome::Redeliver => redelivered.push(message.id),
-            MessageOutcome::Done => failure::write_for_message(&export.env, &failure).await,
+            MessageOutcome::Redeliver(after) => {
+                redelivered.push(message.id);
+                failure::write_for_message(&export.env, &failure, after).await;
+            }
+            MessageOutcome::Done => failure::write_for_message(&export.env, &failure, None).await,
         }
     }
     redelivered

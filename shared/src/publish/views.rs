@@ -54,6 +54,17 @@ pub async fn compare_protected(env: &Environment, of: &Protected) -> Result<View
     Ok(compared(stored.as_ref(), protected(env, of, None).await?.as_ref()))
 }
 
+/// Returns the query that counts the people who are out in an inbox, and those of them whose key no row of a protected table
+/// has. `None` if one of the tables doesn't exist yet. Fails as `Config` if the keys can't match.
+pub async fn unmatched_query(env: &Environment, of: &Protected, inbox: &str) -> Result<Option<String>> {
+    let (table, states) = futures::try_join!(env.catalog.table(&of.table), states(env, of, None))?;
+    let (Some(table), Some(states)) = (table, states) else { return Ok(None) };
+    let Some(at) = of.by.iter().position(|by| by.optouts.dataset == inbox) else { return Ok(None) };
+    let Some(protection) = protections(of, &states).into_iter().nth(at) else { return Ok(None) };
+    let query = view::unmatched(&of.table, &columns(&table, None), &protection);
+    query.map(Some).map_err(|faults| Error::config(refusal(of, &faults)))
+}
+
 fn compared(stored: Option<&TableVersion>, wanted: Option<&View>) -> ViewState {
     match (stored, wanted) {
         (_, None) => ViewState::Pending,

@@ -14,6 +14,7 @@ use turntable_core::{
 };
 use turntable_sources::inbox;
 
+use super::matches::{self, TableMatches};
 use crate::{
     environment::Environment,
     publish::{
@@ -41,6 +42,9 @@ pub struct InboxStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
     pub views: Vec<ViewStatus>,
+    /// The people who are out, compared with each protected table by a query in Athena.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<TableMatches>,
 }
 
 /// The state of one view.
@@ -84,6 +88,7 @@ pub async fn status(
         rejected: rejected.len() as u64,
         published,
         views,
+        matches: matches::count(env, dataset).await.tables,
     })
 }
 

@@ -4,22 +4,39 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
+use super::condition::{Condition, Topic};
 use turntable_core::{
     config::{Config, Dataset, OptoutTable},
     error::Result,
-    layout::is_hidden,
+    layout::{Entry, is_hidden},
     optout::{published, view},
 };
 
 use crate::{environment::Environment, publish::views::compare_protected};
 
-/// Returns one message for each problem, in no particular order. Lists the whole folder.
-pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>> {
+/// Objects of one kind.
+#[derive(Default)]
+struct Objects {
+    count: u64,
+    /// When the oldest was put.
+    oldest: Option<Timestamp>,
+}
+
+impl Objects {
+    fn add(&mut self, entry: &Entry) {
+        self.count += 1;
+        self.oldest = Some(self.oldest.map_or(entry.modified, |oldest| oldest.min(entry.modified)));
+    }
+}
+
+/// Returns the conditions in the folder of all inboxes and of the views, in no particular order. Lists the whole folder.
+pub async fn conditions(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
     let Some(folder) = &env.inboxes else { return Ok(Vec::new()) };
     let inboxes: Vec<OptoutTable> = config.datasets().filter_map(Dataset::optouts).collect();
     let (mut strays, mut rejected, mut retired) =
-        (BTreeMap::<String, u64>::new(), BTreeMap::<&str, u64>::new(), Vec::new());
+        (BTreeMap::<String, Objects>::new(), BTreeMap::<&str, Objects>::new(), Vec::new());
     for entry in env.objects.list(folder, None).await? {
         let key = &entry.key.key;
         let within =
@@ -27,59 +44,67 @@ pub async fn attention(env: &Environment, config: &Config) -> Result<Vec<String>
         match inboxes.iter().find(within) {
             Some(inbox) => {
                 if key[inbox.inbox.prefix.len()..].starts_with("_rejected/") {
-                    *rejected.entry(&inbox.dataset).or_default() += 1;
+                    rejected.entry(&inbox.dataset).or_default().add(&entry);
                 }
             }
             None if is_hidden(key) => retired.extend(published::parse_key(&entry.key)),
             None => {
                 let parent = key.rsplit_once('/').map_or("", |(parent, _)| parent);
-                *strays.entry(parent.to_owned()).or_default() += 1;
+                strays.entry(parent.to_owned()).or_default().add(&entry);
             }
         }
     }
     let bucket = &folder.bucket;
-    let strays = strays.into_iter().map(|(parent, objects)| {
-        format!(
-            "s3://{bucket}/{parent}/: {objects} objects are in no inbox of datasets.toml, so nobody who opted out in them is \
-             out: move them into an inbox, or configure this inbox again"
-        )
+    let strays = strays.into_iter().map(|(parent, Objects { count, oldest })| {
+        let objects = if count == 1 { "1 object is" } else { &format!("{count} objects are") };
+        let message = format!(
+            "s3://{bucket}/{parent}/: {objects} in no inbox of datasets.toml, so nobody who opted out in it is out: move it \
+             into an inbox, or configure this inbox again"
+        );
+        Condition::new(Topic::StrayObjects, format!("{parent}/"), message).since(oldest)
     });
-    let rejected = rejected.into_iter().map(|(dataset, drops)| {
-        format!(
-            "{dataset}: rejected records of {drops} drops are in _rejected/ of the inbox, so these people are not out: \
-             have them corrected and sent again, then delete the objects in _rejected/"
-        )
+    let rejected = rejected.into_iter().map(|(dataset, Objects { count, oldest })| {
+        let drops = if count == 1 { "1 drop" } else { &format!("{count} drops") };
+        let message = format!(
+            "{dataset}: rejected records of {drops} are in _rejected/ of the inbox, so these people are not out: have \
+             them corrected and sent again, then delete the objects in _rejected/"
+        );
+        Condition::new(Topic::RejectedRecords, dataset, message).since(oldest)
     });
     let retired = retired.into_iter().map(|inbox| {
-        format!(
-            "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are \
-             put into it have no effect"
-        )
+        let message = format!(
+            "{inbox} is an inbox that was published and is no longer in datasets.toml: opt-outs that are put into it have \
+             no effect"
+        );
+        Condition::new(Topic::UnconfiguredInbox, &inbox.prefix, message)
     });
     let views = stream::iter(config.datasets().map(|dataset| view_of(env, dataset)))
         .buffered(MAX_CONCURRENT_DATASETS)
         .try_filter_map(async |view| Ok(view))
-        .try_collect::<Vec<String>>();
+        .try_collect::<Vec<Condition>>();
     Ok(strays.chain(rejected).chain(retired).chain(views.await?).collect())
 }
 
 /// The largest number of datasets whose views are compared at the same time.
 const MAX_CONCURRENT_DATASETS: usize = 16;
 
-/// Returns a message if the view of a protected table can't be made, or if a view is left of a table that no inbox
-/// protects any more. A view that only differs is restored within a minute.
-async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<String>> {
+/// Returns the condition of a protected table's view that can't be made, or of a view that is left of a table that no
+/// inbox protects any more. A view that only differs is restored within a minute.
+async fn view_of(env: &Environment, dataset: &Dataset) -> Result<Option<Condition>> {
+    let name = view::protected_name(&dataset.table);
     if let Some(protected) = &dataset.protected {
         let compared = compare_protected(env, protected).await;
-        return Ok(compared.err().map(|error| format!("{}: {}", dataset.name, error.report())));
+        return Ok(compared
+            .err()
+            .map(|error| Condition::new(Topic::ViewFails, name, format!("{}: {}", dataset.name, error.report()))));
     }
-    let name = view::protected_name(&dataset.table);
     let left = env.catalog.table(&name).await?.and_then(|table| table.view);
     Ok(left.map(|_| {
-        format!(
+        let message = format!(
             "{}: no inbox protects the table any more, but the view {name} is still there: people who opt out from now on \
              stay in it. Restore protects in datasets.toml, or drop the view",
             dataset.name
-        )
+        );
+        Condition::new(Topic::UnmaintainedView, name, message)
     }))
 }

@@ -1,9 +1,15 @@
 //! Reports the status of datasets to operators. Changes nothing.
 
+mod condition;
 mod dataset;
 mod inbox;
 mod inboxes;
+mod matches;
 mod overview;
+mod retired;
+mod summary;
 
+pub use condition::{Condition, Topic};
 pub use dataset::{Status, status};
-pub use overview::{DatasetSummary, Overview, overview};
+pub use overview::{Overview, overview};
+pub use summary::{DatasetSummary, InboxSummary};

@@ -1,35 +1,40 @@
 //! Loads a summary of all datasets, with a few requests per dataset.
 
 use futures::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::inboxes;
+use super::{
+    condition::{Condition, Topic},
+    inboxes, matches, retired,
+    summary::{DatasetSummary, InboxSummary},
+};
 use crate::{
+    buckets::{self, BucketFault, Subject},
     catalog,
+    dead_letters::{self, DeadLetters},
     environment::Environment,
     publish::{self, Outcome, TableHead, detect_drift, drift_suspected, group},
 };
 use turntable_core::{
-    config::{Config, Dataset},
+    config::{Config, Dataset, Source},
     decision::{self, Decision, FlipState, Live, Trigger},
     error::Result,
     group::Record,
     layout::{Generation, TablePaths, time_of},
-    record::{ExportFailure, FlipOrigin, Verdict},
+    manifest::Manifest,
+    optout::consumed,
+    record::{ExportFailure, Verdict},
 };
+use turntable_sources::inbox;
 
 /// The largest number of datasets that are loaded concurrently.
 ///
 /// Loading one takes about ten requests: for the table, its view, the live generation's manifest, the hold, the list of
 /// flip records since the live generation, the last flip record, the lists of manifests and of the live files, the
-/// table's record, and the last failed export. A group's member takes two more, for the group's record.
+/// table's record, and the last failed export. A group's member takes two more, for the group's record, and an inbox takes
+/// one for the list of its drops.
 const MAX_CONCURRENT_DATASETS: usize = 16;
-
-/// The age at which a candidate without a verdict starts to need attention. A flip takes seconds, but its event may be
-/// retried for some minutes. The age counts from the generation's name, which an export may choose this long before it
-/// completes the generation.
-const MAX_FLIP_DELAY: SignedDuration = SignedDuration::from_mins(30);
 
 /// The status of all datasets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,74 +43,16 @@ pub struct Overview {
     pub outcome: Outcome,
     /// When the status was loaded.
     pub at: Timestamp,
-    /// One message for each reason why a dataset, an inbox or a retired table needs an operator's attention.
+    /// The messages of `conditions`, in the same order.
     pub attention: Vec<String>,
+    /// Each reason why something needs an operator.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// The dead-letter queues that have messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead_letters: Vec<DeadLetters>,
     /// All datasets, ordered by name.
     pub datasets: Vec<DatasetSummary>,
-}
-
-/// The status of one dataset.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DatasetSummary {
-    pub dataset: String,
-    /// Whether the dataset is merged from an inbox. Its candidates need no operator: the next refresh replaces them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_inbox: bool,
-    /// The live generation, or the live location if it is unmanaged. `None` if there is no table.
-    pub live: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<Timestamp>,
-    /// Seconds since `as_of`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub age_seconds: Option<i64>,
-    /// When the last flip was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flipped_at: Option<Timestamp>,
-    /// Who or what made the last flip.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<FlipOrigin>,
-    /// The newest complete generation that is newer than live and has never been live. It was rejected (see `rejected`)
-    /// or held, or its flip is still to come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waits: Option<Generation>,
-    /// Whether no event makes `waits` live, for example because it is older than a rollback.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub stale: bool,
-    /// Why `waits` was rejected, and when. `None` if it wasn't.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rejected: Option<Verdict>,
-    /// The last export that failed for good, if no generation has been exported since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed_export: Option<ExportFailure>,
-    /// The Glue crawler that updates the table, and would overwrite what Turntable publishes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crawler: Option<String>,
-    /// A message about another stack that publishes the table too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_stack: Option<String>,
-    /// The reason for the dataset's hold, or for its group's hold. `None` if there is no hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<String>,
-    /// A message about a flip of the dataset's group that is in flight or was left unfinished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unfinished: Option<String>,
-    /// A message about the table's drift. `None` if the table hasn't drifted.
-    #[serde(rename = "unflip", default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<String>,
-    /// A message about the differences between the table and its live generation, apart from its location. `None` if
-    /// there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub edited: Option<String>,
-    /// A message about files of the live generation that were lost, changed or added. `None` if there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub damaged: Option<String>,
-    /// Why the status could not be loaded. `None` if it was loaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 /// Returns the status of all datasets. If a dataset can't be loaded, its summary has the error, and the other datasets
@@ -119,21 +66,75 @@ pub async fn overview(env: &Environment, config: &Config) -> Overview {
         })
     });
     let datasets: Vec<DatasetSummary> = stream::iter(standings).buffered(MAX_CONCURRENT_DATASETS).collect().await;
-    let mut attention: Vec<String> = datasets.iter().flat_map(|one| one.attention(now)).collect();
-    match inboxes::attention(env, config).await {
-        Ok(found) => attention.extend(found),
-        Err(error) => attention.push(format!("the inboxes can't be listed: {}", error.report())),
+    let mut conditions: Vec<Condition> = datasets.iter().flat_map(|one| one.conditions(now)).collect();
+    match inboxes::conditions(env, config).await {
+        Ok(found) => conditions.extend(found),
+        Err(error) => {
+            let message = format!("the inboxes can't be listed: {}", error.report());
+            conditions.push(Condition::new(Topic::Unreadable, "inboxes", message));
+        }
+    }
+    for dataset in config.datasets().filter(|dataset| dataset.is_inbox()) {
+        match matches::conditions(env, dataset).await {
+            Ok(found) => conditions.extend(found),
+            Err(error) => {
+                let message = format!("{}: the last count of matches is unreadable: {}", dataset.name, error.report());
+                conditions.push(Condition::new(Topic::Unreadable, format!("matches:{}", dataset.name), message));
+            }
+        }
     }
     let tables = catalog::tables(env, config).await;
-    let unlisted = tables.failed.iter();
-    attention.extend(
-        unlisted.map(|(database, error)| format!("{database}: its tables can't be listed: {}", error.report())),
-    );
+    conditions.extend(tables.failed.iter().map(|(database, error)| {
+        let message = format!("{database}: its tables can't be listed: {}", error.report());
+        Condition::new(Topic::Unreadable, database, message)
+    }));
     match catalog::retired(env, config, &tables.listed).await {
-        Ok(found) => attention.extend(found),
-        Err(error) => attention.push(format!("tables that no dataset publishes can't be told: {}", error.report())),
+        Ok(found) => {
+            let retired = found.into_iter();
+            conditions.extend(retired.map(|(table, message)| Condition::new(Topic::RetiredTable, table, message)));
+        }
+        Err(error) => {
+            let message = format!("tables that no dataset publishes can't be told: {}", error.report());
+            conditions.push(Condition::new(Topic::Unreadable, "retired-tables", message));
+        }
     }
-    Overview { outcome: Outcome::Status, at: now, attention, datasets }
+    match retired::in_other_databases(env, config).await {
+        Ok(found) => conditions.extend(found),
+        Err(error) => {
+            let message = format!("tables in other databases can't be told: {}", error.report());
+            conditions.push(Condition::new(Topic::Unreadable, "other-databases", message));
+        }
+    }
+    match buckets::read(env).await {
+        Ok(found) => conditions.extend(found.into_iter().flat_map(|found| found.faults).map(bucket_condition)),
+        Err(error) => {
+            let message = format!("what sweep found about the buckets' settings is unreadable: {}", error.report());
+            conditions.push(Condition::new(Topic::Unreadable, "buckets", message));
+        }
+    }
+    let dead_letters = dead_letters::look(env, config).await.unwrap_or_else(|error| {
+        let message = format!("the dead-letter queues can't be looked at: {}", error.report());
+        conditions.push(Condition::new(Topic::Unreadable, "dead-letters", message));
+        Vec::new()
+    });
+    let dead = dead_letters.iter();
+    conditions.extend(
+        dead.map(|queue| Condition::new(Topic::DeadLetters, &queue.function, queue.message()).since(queue.oldest)),
+    );
+    let attention = conditions.iter().map(|condition| condition.message.clone()).collect();
+    Overview { outcome: Outcome::Status, at: now, attention, conditions, dead_letters, datasets }
+}
+
+fn bucket_condition(fault: BucketFault) -> Condition {
+    let topic = match fault.subject {
+        Subject::Notifications => Topic::BucketNotifications,
+        Subject::Versioning => Topic::BucketVersioning,
+        Subject::Lifecycle => Topic::BucketLifecycle,
+        Subject::MissingRule => Topic::BucketMissingRule,
+        Subject::Unreadable => Topic::BucketUnreadable,
+    };
+    let message = format!("{}. Then invoke sweep with {{}}, which looks again", fault.message);
+    Condition::new(topic, fault.bucket, message).since(Some(fault.since))
 }
 
 async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Result<DatasetSummary> {
@@ -154,11 +155,12 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
     let waits = younger.filter(|found| !loaded.state.was_live(found)).max_by_key(|found| found.ulid).copied();
     let newest = complete.iter().map(|found| time_of(found.ulid)).max();
     let (table, manifest) = (loaded.table.as_ref(), loaded.live_manifest.as_ref());
-    let (stale, rejected, failed_export, other_stack, differences) = futures::try_join!(
+    let (stale, rejected, failed_export, other_stack, inbox, differences) = futures::try_join!(
         is_stale(env, dataset, &loaded.state, waits),
         verdict(env, dataset, waits),
         failed_export(env, dataset, newest),
         publish::identity::other_stack(env, &dataset.paths),
+        inbox_summary(env, dataset, manifest, now),
         publish::verify::verify(env, dataset, table, manifest),
     )?;
     let last = loaded.state.flips.last();
@@ -181,7 +183,10 @@ async fn standing(env: &Environment, dataset: &Dataset, now: Timestamp) -> Resul
         crawler: table.filter(|_| !matches!(live, Live::NoTable)).and_then(|table| table.crawler.clone()),
         other_stack: other_stack.map(|other| publish::identity::other_stack_message(dataset, &other)),
         hold: loaded.state.hold.as_ref().map(|hold| hold.reason.clone()),
-        unfinished: record.and_then(|record| record.unfinished()),
+        held_at: loaded.state.hold.as_ref().map(|hold| hold.at),
+        unfinished: record.as_ref().and_then(Record::unfinished),
+        unfinished_since: record.and_then(|record| record.flipping).map(|flipping| flipping.to.since),
+        inbox,
         drift,
         edited: differences.edited,
         damaged: differences.damaged,
@@ -217,84 +222,21 @@ async fn failed_export(
     Ok(found.filter(|failure| newest.is_none_or(|newest| newest < failure.at)))
 }
 
-impl DatasetSummary {
-    fn of(dataset: &Dataset) -> DatasetSummary {
-        DatasetSummary {
-            dataset: dataset.name.clone(),
-            is_inbox: dataset.is_inbox(),
-            live: None,
-            rows: None,
-            bytes: None,
-            as_of: None,
-            age_seconds: None,
-            flipped_at: None,
-            by: None,
-            waits: None,
-            stale: false,
-            rejected: None,
-            failed_export: None,
-            crawler: None,
-            other_stack: None,
-            hold: None,
-            unfinished: None,
-            drift: None,
-            edited: None,
-            damaged: None,
-            error: None,
-        }
-    }
-
-    /// Returns each reason why the dataset needs an operator's attention.
-    pub fn attention(&self, now: Timestamp) -> Vec<String> {
-        let DatasetSummary { dataset, .. } = self;
-        let named = |text: &String| format!("{dataset}: {text}");
-        // The messages about drift, edits, damage and other stacks already begin with the table's name.
-        let mut found: Vec<String> = self.error.iter().map(named).collect();
-        found.extend([&self.drift, &self.edited, &self.damaged, &self.other_stack].into_iter().flatten().cloned());
-        found.extend(self.unfinished.iter().map(named));
-        found.extend(self.hold.iter().map(|reason| format!("{dataset}: held: {reason}")));
-        found.extend(self.waiting(now));
-        found.extend(self.failed_export.as_ref().map(|failure| {
-            format!(
-                "{dataset}: the export failed at {}, and live stays as it is: {}: {}. Remove the cause, then invoke export \
-                 with {{\"dataset\":{dataset:?}}}",
-                failure.at, failure.error, failure.reason
-            )
-        }));
-        found.extend(self.crawler.as_ref().map(|crawler| {
-            format!(
-                "{dataset}: the Glue crawler {crawler:?} updates the table, and would overwrite the columns and the location \
-                 that Turntable publishes: exclude the table from the crawler, then remove the table's parameter \
-                 UPDATED_BY_CRAWLER"
-            )
-        }));
-        if found.is_empty() && self.live.is_none() && self.waits.is_none() {
-            found.push(format!("{dataset}: no table, and nothing has been exported yet"));
-        }
-        found
-    }
-
-    /// Returns the message about a complete candidate that is not live, unless a hold explains it, or its flip may
-    /// still be under way.
-    fn waiting(&self, now: Timestamp) -> Option<String> {
-        let (DatasetSummary { dataset, .. }, waits) = (self, self.waits?);
-        if let Some(Verdict { at, reasons }) = &self.rejected {
-            return Some(format!(
-                "{dataset}: {waits} was rejected at {at}, and live stays as it is: {}. Correct the source and export again, \
-                 or change the check and invoke flip with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}",
-                reasons.join("; ")
-            ));
-        }
-        if self.hold.is_some()
-            || self.is_inbox
-            || self.stale
-            || now.duration_since(time_of(waits.ulid)) < MAX_FLIP_DELAY
-        {
-            return None;
-        }
-        Some(format!(
-            "{dataset}: {waits} is complete, but no flip has tried to make it live, so its event may be lost: invoke flip \
-             with {{\"dataset\":{dataset:?},\"generation\":\"{waits}\"}}"
-        ))
-    }
+/// Summarizes an inbox. `None` if the source is not one.
+async fn inbox_summary(
+    env: &Environment,
+    dataset: &Dataset,
+    live: Option<&Manifest>,
+    now: Timestamp,
+) -> Result<Option<InboxSummary>> {
+    let Source::Inbox(source) = &dataset.source else { return Ok(None) };
+    let listed = inbox::list(&*env.objects, &source.location).await?;
+    let unread = consumed::unread(&listed, live);
+    let oldest_unread = unread.iter().map(|(_, entry)| entry.modified).min();
+    Ok(Some(InboxSummary {
+        unread: unread.len() as u64,
+        oldest_unread,
+        last_drop: listed.iter().map(|(_, entry)| entry.modified).max(),
+        overdue: oldest_unread.is_some_and(|oldest| InboxSummary::is_overdue(source, oldest, now)),
+    }))
 }

@@ -38,6 +38,7 @@
 mod act;
 mod answer;
 mod archive;
+mod buckets;
 mod contents;
 mod environment;
 mod one;

@@ -15,6 +15,7 @@ use turntable_events as request;
 use super::{
     act::Budget,
     answer::{Item, Skipped, Swept},
+    buckets,
     environment::Sweep,
     one::{Round, sweep_one},
     readers::Readers,
@@ -35,7 +36,10 @@ pub async fn carry_out(sweep: &Sweep, request: request::Sweep) -> Result<Swept> 
         None => config.datasets().collect(),
     };
     let tables = catalog::tables(&sweep.env, &config).await;
-    let (swept, failures) = all(sweep, &datasets, tables, request.dry_run).await;
+    let (mut swept, failures) = all(sweep, &datasets, tables, request.dry_run).await;
+    if request.dataset.is_none() {
+        swept.notes.extend(buckets::look(&sweep.env, &config, request.dry_run).await);
+    }
     match failures.into_iter().max_by_key(|(_, failure)| urgency(failure.kind())) {
         Some((name, failure)) if !request.dry_run => Err(failed(&swept, &name, failure)),
         _ => Ok(response_limit::fit(swept)),

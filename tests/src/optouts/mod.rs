@@ -163,6 +163,7 @@ impl Lake {
             clock: Clock::new(now, move || random.fetch_add(1, Ordering::Relaxed).into()),
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
             inboxes: Some("s3://lake/inbox".parse().unwrap()),
+            dead_letters: None,
         };
         wired(&env, Arc::new(wire))
     }

@@ -9,6 +9,7 @@ mod architecture;
 mod authorities;
 mod chain;
 mod checks;
+mod conditions;
 mod contract;
 mod crash;
 mod differential;

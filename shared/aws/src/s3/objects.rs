@@ -5,6 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use turntable_core::{
+    bucket_settings::BucketSettings,
     error::{Error, Result},
     layout::{Key, Location},
     port::{self, Chunks, Entry, Objects, Put, Unfinished, Upload},
@@ -80,6 +81,22 @@ impl Objects for S3 {
     async fn list_first(&self, under: &Location) -> Result<Vec<Entry>> {
         let page = self.client.list_objects_v2().bucket(&under.bucket).prefix(&under.prefix).send().await;
         listed(under, page.map_err(|error| fault("ListObjectsV2", under, error))?.contents)
+    }
+
+    async fn folders(&self, under: &Location) -> Result<Vec<Location>> {
+        let pages = self.client.list_objects_v2().bucket(&under.bucket).prefix(&under.prefix).delimiter("/");
+        let mut pages = pages.into_paginator().send();
+        let mut folders = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| fault("ListObjectsV2", under, error))?;
+            let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix);
+            folders.extend(prefixes.map(|prefix| Location { bucket: under.bucket.clone(), prefix }));
+        }
+        Ok(folders)
+    }
+
+    async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
+        S3::bucket_settings(self, bucket).await
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {

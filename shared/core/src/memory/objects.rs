@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    bucket_settings::{BucketSettings, LifecycleRule},
     error::{Error, Result},
     layout::{Key, Location},
     port::{self, Chunks, Entry, Put, Unfinished},
@@ -29,6 +30,8 @@ pub struct Objects(Arc<Mutex<State>>);
 struct State {
     objects: BTreeMap<Key, Object>,
     uploads: BTreeSet<Unfinished>,
+    /// The settings of buckets. A bucket that is not here has those that template.yaml gives a bucket.
+    settings: BTreeMap<String, BucketSettings>,
     /// The number of objects written and multipart uploads started so far. It is also the clock: each takes place one
     /// second after the previous one.
     writes: i64,
@@ -49,6 +52,24 @@ impl Object {
 
 /// The name of the only bucket that doesn't exist.
 pub const NO_BUCKET: &str = "no-such-bucket-here";
+
+/// The name of the only bucket whose settings nobody may read.
+pub const PRIVATE_BUCKET: &str = "private-bucket";
+
+/// Returns the settings that template.yaml gives a bucket.
+fn settings() -> BucketSettings {
+    let rule =
+        |id: &str, prefix: &str| LifecycleRule { id: id.into(), prefix: prefix.into(), ..LifecycleRule::default() };
+    BucketSettings {
+        event_bridge: true,
+        lifecycle: vec![
+            LifecycleRule { expires: true, ..rule("expire-answers-to-checks", "_athena/") },
+            LifecycleRule { expires: true, ..rule("expire-archived-drops", "_archive/") },
+            LifecycleRule { aborts_uploads: true, ..rule("abort-unfinished-uploads", "") },
+        ],
+        ..BucketSettings::default()
+    }
+}
 
 /// Returns the chunk size, in bytes, for streaming an object of `size` bytes. It is small enough that even a small
 /// object arrives in several chunks, and large enough that a large one doesn't arrive in too many.
@@ -82,6 +103,11 @@ impl Objects {
     pub fn begin_upload(&self, at: &str, initiated: Timestamp) {
         let key: Key = at.parse().expect("s3://BUCKET/KEY");
         self.state().uploads.insert(Unfinished { key, id: "1".into(), initiated });
+    }
+
+    /// Changes the settings of a bucket.
+    pub fn configure(&self, bucket: &str, change: impl FnOnce(&mut BucketSettings)) {
+        change(self.state().settings.entry(bucket.to_owned()).or_insert_with(settings));
     }
 
     /// Returns the keys of all unfinished multipart uploads, as `s3://BUCKET/KEY`.
@@ -178,6 +204,25 @@ impl port::Objects for Objects {
         let later = |key: &Key| after.is_none_or(|after| key.key > after.key);
         let found = state.objects.iter().filter(|(key, _)| here(key) && later(key));
         Ok(found.map(|(key, object)| object.entry(key)).collect())
+    }
+
+    async fn folders(&self, under: &Location) -> Result<Vec<Location>> {
+        self.there(&under.bucket, under)?;
+        let state = self.state();
+        let here = state.objects.keys().filter(|key| key.bucket == under.bucket);
+        let folder = |key: &Key| {
+            let (name, _) = key.key.strip_prefix(&under.prefix)?.split_once('/')?;
+            Some(under.folder(name))
+        };
+        let folders: BTreeSet<Location> = here.filter_map(folder).collect();
+        Ok(folders.into_iter().collect())
+    }
+
+    async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
+        if bucket == PRIVATE_BUCKET {
+            return Err(Error::config(format!("s3://{bucket}: GetBucketVersioning is denied")));
+        }
+        Ok(self.state().settings.get(bucket).cloned().unwrap_or_else(settings))
     }
 
     async fn put_new(&self, at: &Key, body: Bytes) -> Result<Put> {

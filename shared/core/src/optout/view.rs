@@ -225,35 +225,15 @@ fn build(table: &TableName, selected: &[Selected], protections: &[Protection<'_>
         of(table)
     );
     for (at, Protection { optouts, columns }) in protections.iter().enumerate() {
-        let mut same = Vec::new();
-        for (key, name) in optouts.key.iter().zip(*columns) {
-            match selected.iter().find(|column| column.name == *name) {
-                Some(column) => match equal(key, column, &optouts.normalize) {
-                    Some(equal) => same.push(equal),
-                    None => faults.push(format!(
-                        "{table} has column {name:?} of type {}, which can't match the key {:?} ({}) of {}",
-                        column.glue_type, key.name, key.glue_type, optouts.table
-                    )),
-                },
-                None => {
-                    faults.push(format!("{table} has no column {name:?}, which holds the key of {}", optouts.table))
-                }
-            }
-        }
+        let (same, wrong) = same_key(table, selected, optouts, columns);
+        faults.extend(wrong);
         if at > 0 {
             query.push_str(" AND ");
         }
         if let Some(guard) = complete(optouts) {
             let _ = write!(query, "{guard} AND ");
         }
-        let _ = write!(
-            query,
-            "NOT EXISTS (SELECT 1 FROM {} o WHERE {} AND o.{} <> '{}')",
-            of(&optouts.table),
-            same.join(" AND "),
-            quoted(STATE),
-            ConsentState::OptedIn.as_str()
-        );
+        let _ = write!(query, "NOT EXISTS (SELECT 1 FROM {} o WHERE {same} AND {})", of(&optouts.table), is_out());
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -263,6 +243,47 @@ fn build(table: &TableName, selected: &[Selected], protections: &[Protection<'_>
         |one: &Protection<'_>| Inbox { location: one.optouts.inbox.clone(), table: one.optouts.table.to_string() };
     let leaves_out = protections.iter().map(inbox).collect();
     Ok(View { name: protected_name(table), query, columns: columns.collect(), leaves_out })
+}
+
+/// Returns the condition that an opt-out `o` has the key of a row `t`, and what is wrong with the row's columns.
+fn same_key(
+    table: &TableName,
+    selected: &[Selected],
+    optouts: &OptoutState,
+    columns: &[String],
+) -> (String, Vec<String>) {
+    let (mut same, mut faults) = (Vec::new(), Vec::new());
+    for (key, name) in optouts.key.iter().zip(columns) {
+        match selected.iter().find(|column| column.name == *name) {
+            Some(column) => match equal(key, column, &optouts.normalize) {
+                Some(equal) => same.push(equal),
+                None => faults.push(format!(
+                    "{table} has column {name:?} of type {}, which can't match the key {:?} ({}) of {}",
+                    column.glue_type, key.name, key.glue_type, optouts.table
+                )),
+            },
+            None => faults.push(format!("{table} has no column {name:?}, which holds the key of {}", optouts.table)),
+        }
+    }
+    (same.join(" AND "), faults)
+}
+
+/// Returns the condition that a person `o` is out.
+fn is_out() -> String {
+    format!("o.{} <> '{}'", quoted(STATE), ConsentState::OptedIn.as_str())
+}
+
+/// Returns the query that counts the people who are out, and those of them whose key no row of the protected table has.
+///
+/// Fails as [`protected`] does.
+pub fn unmatched(table: &TableName, columns: &[Column], protection: &Protection<'_>) -> Result<String, Vec<String>> {
+    let selected: Vec<Selected> = columns.iter().map(Selected::as_is).collect();
+    let (same, faults) = same_key(table, &selected, protection.optouts, protection.columns);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let out = format!("SELECT count(*) FROM {} o WHERE {}", of(&protection.optouts.table), is_out());
+    Ok(format!("SELECT ({out}), ({out} AND NOT EXISTS (SELECT 1 FROM {} t WHERE {same}))", of(table)))
 }
 
 /// Returns the condition that the opt-out table has all its files, or `None` if their number is unknown or 0.

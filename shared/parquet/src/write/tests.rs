@@ -25,6 +25,7 @@ use parquet::{
     },
 };
 use turntable_core::{
+    bucket_settings::BucketSettings,
     error::Kind,
     layout::Key,
     port::{self, Chunks, Entry, Put, Upload},
@@ -97,6 +98,14 @@ impl Objects for Store {
     }
 
     async fn list(&self, _: &Location, _: Option<&Key>) -> Result<Vec<Entry>> {
+        unreachable!("neither the writer nor the footer reader calls this")
+    }
+
+    async fn folders(&self, _: &Location) -> Result<Vec<Location>> {
+        unreachable!("neither the writer nor the footer reader calls this")
+    }
+
+    async fn bucket_settings(&self, _: &str) -> Result<BucketSettings> {
         unreachable!("neither the writer nor the footer reader calls this")
     }
 

@@ -69,6 +69,7 @@ impl Lake {
             clock,
             datasets: Place::S3("s3://lake/datasets.toml".parse().unwrap()),
             inboxes: None,
+            dead_letters: None,
         };
         Lake { catalog, objects, env, dataset: Dataset { retain, ..dataset }, seconds, written: Arc::default() }
     }

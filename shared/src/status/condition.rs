@@ -1,0 +1,101 @@
+//! The conditions that need an operator: each with an ID, a message, and the section of the runbook that resolves it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A reason why a dataset, an inbox, a table, a bucket or a queue needs an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `TOPIC:SUBJECT`, such as `held:users`. It stays the same for as long as the condition lasts, whatever the message
+    /// says.
+    pub id: String,
+    /// What happened to what, and the request to send next.
+    pub message: String,
+    /// When the condition began. `None` if nothing that is stored tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The section that resolves it, as `docs/operate.md#SECTION`.
+    pub runbook: String,
+}
+
+impl Condition {
+    pub fn new(topic: Topic, subject: impl std::fmt::Display, message: impl Into<String>) -> Condition {
+        Condition {
+            id: format!("{}:{subject}", topic.slug()),
+            message: message.into(),
+            since: None,
+            runbook: format!("docs/operate.md#{}", topic.section()),
+        }
+    }
+
+    pub fn since(self, since: Option<Timestamp>) -> Condition {
+        Condition { since, ..self }
+    }
+
+    /// Returns whether the condition is about this topic.
+    pub fn is(&self, topic: Topic) -> bool {
+        self.id.split_once(':').is_some_and(|(slug, _)| slug == topic.slug())
+    }
+}
+
+/// Declares the topics: the name, the beginning of the IDs, and the section of docs/operate.md.
+macro_rules! topics {
+    ($($(#[$doc:meta])* $name:ident: $slug:literal, $section:literal;)*) => {
+        /// What a condition is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Topic {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Topic {
+            pub const ALL: &[Topic] = &[$(Topic::$name,)*];
+
+            /// Returns the beginning of the IDs.
+            pub fn slug(self) -> &'static str {
+                match self { $(Topic::$name => $slug,)* }
+            }
+
+            /// Returns the anchor of the section in docs/operate.md.
+            pub fn section(self) -> &'static str {
+                match self { $(Topic::$name => $section,)* }
+            }
+        }
+    };
+}
+
+topics! {
+    /// Something could not be read, so its state is unknown.
+    Unreadable: "unreadable", "what-status-cant-read";
+    Drift: "drift", "somebody-else-has-moved-a-table";
+    Edited: "edited", "somebody-else-has-edited-a-table";
+    Damaged: "damaged", "files-of-a-live-table-were-lost-or-added";
+    DamagedOptouts: "damaged-optouts", "files-of-an-opt-out-table-are-damaged";
+    OtherStack: "other-stack", "two-stacks-publish-a-table";
+    UnfinishedGroup: "unfinished", "a-groups-flip-is-unfinished";
+    Held: "held", "a-dataset-is-held";
+    Rejected: "rejected", "rejected";
+    /// A complete candidate that no flip has tried to make live.
+    NotFlipped: "not-flipped", "a-candidate-has-not-flipped";
+    ExportFailed: "export-failed", "an-export-failed";
+    Crawler: "crawler", "a-crawler-updates-a-table";
+    NoTable: "no-table", "no-table-yet";
+    DeadLetters: "dead-letters", "dead-letters";
+    UnreadDrops: "unread-drops", "an-opt-out-waits";
+    /// Nobody who is out has a row in a protected table.
+    MatchNothing: "match-nothing", "opt-outs-match-nobody";
+    RejectedRecords: "rejected-records", "rejected-records";
+    StrayObjects: "stray-objects", "objects-in-no-inbox";
+    /// An inbox that was published and is no longer configured.
+    UnconfiguredInbox: "unconfigured-inbox", "an-inbox-is-no-longer-configured";
+    ViewFails: "view-fails", "a-protected-view-was-changed";
+    /// A view of a table that no inbox protects any more.
+    UnmaintainedView: "unmaintained-view", "a-view-that-no-inbox-maintains";
+    BucketNotifications: "bucket-notifications", "the-buckets-settings";
+    BucketVersioning: "bucket-versioning", "the-buckets-settings";
+    /// A lifecycle rule deletes what only sweep may delete.
+    BucketLifecycle: "bucket-lifecycle", "the-buckets-settings";
+    BucketMissingRule: "bucket-missing-rule", "the-buckets-settings";
+    BucketUnreadable: "bucket-unreadable", "the-buckets-settings";
+    /// A table that no dataset publishes any more.
+    RetiredTable: "retired-table", "a-table-that-no-dataset-publishes";
+}

@@ -1,0 +1,124 @@
+//! Counts the people who are out and match no row of a protected table. If none matches, the key is probably wrong.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use turntable_core::{
+    config::{Dataset, Place, Protected},
+    error::{Error, Result},
+    layout::Key,
+    record,
+};
+
+use super::condition::{Condition, Topic};
+use crate::{
+    environment::{self, Environment},
+    publish::views::unmatched_query,
+};
+
+/// The counts of one inbox, `_stacks/STACK/matches/DATASET.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matches {
+    pub at: Timestamp,
+    pub tables: Vec<TableMatches>,
+}
+
+/// The people who are out, compared with one protected table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableMatches {
+    pub table: String,
+    /// The people who are out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<u64>,
+    /// The people who are out and match no row of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<u64>,
+    /// A message if nobody matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+    /// Why they could not be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The largest number of queries at the same time, and the longest time that the status waits for one.
+const MAX_CONCURRENT_QUERIES: usize = 4;
+const MAX_QUERY_TIME: Duration = Duration::from_secs(20);
+
+/// Counts with one Athena query per protected table, and keeps the counts for the status of all datasets. What can't be
+/// counted in time has an error.
+pub(super) async fn count(env: &Environment, dataset: &Dataset) -> Matches {
+    let tables = stream::iter(dataset.protects.iter().map(|of| count_in(env, dataset, of)))
+        .buffered(MAX_CONCURRENT_QUERIES)
+        .collect()
+        .await;
+    let matches = Matches { at: env.clock.now(), tables };
+    if let Some(key) = key(env, dataset)
+        && matches.tables.iter().any(|table| table.out.is_some())
+        && let Err(error) = env.objects.put(&key, record::to_json(&matches).into()).await
+    {
+        tracing::warn!(dataset = dataset.name, error = error.report(), "matches not recorded");
+    }
+    matches
+}
+
+async fn count_in(env: &Environment, dataset: &Dataset, of: &Protected) -> TableMatches {
+    let empty = TableMatches { table: of.table.to_string(), out: None, unmatched: None, warning: None, error: None };
+    match timeout(MAX_QUERY_TIME, counts(env, dataset, of)).await {
+        Ok(Ok(None)) => empty,
+        Ok(Ok(Some((out, unmatched)))) => {
+            let warning = (out > 0 && unmatched == out).then(|| {
+                format!(
+                    "{}: none of the {out} people who are out has a row in {}: check that protects names the right column, \
+                     and that both sides write the key alike (normalize)",
+                    dataset.name, of.table
+                )
+            });
+            TableMatches { out: Some(out), unmatched: Some(unmatched), warning, ..empty }
+        }
+        Ok(Err(error)) => TableMatches { error: Some(error.report()), ..empty },
+        Err(_) => {
+            let error = format!("Athena took longer than {} s: ask again", MAX_QUERY_TIME.as_secs());
+            TableMatches { error: Some(error), ..empty }
+        }
+    }
+}
+
+async fn counts(env: &Environment, dataset: &Dataset, of: &Protected) -> Result<Option<(u64, u64)>> {
+    let Some(query) = unmatched_query(env, of, &dataset.name).await? else { return Ok(None) };
+    let answer = env.query.run(&of.table.database, &query).await?;
+    let number = |at: usize| answer.rows.first()?.get(at)?.as_deref()?.parse().ok();
+    let (Some(out), Some(unmatched)) = (number(0), number(1)) else {
+        return Err(Error::corrupt(format!("Athena returned no two counts for {}: ask again", of.table)));
+    };
+    Ok(Some((out, unmatched)))
+}
+
+/// Returns a condition for each table in which, by the last count, nobody who is out has a row.
+pub(super) async fn conditions(env: &Environment, dataset: &Dataset) -> Result<Vec<Condition>> {
+    if dataset.protects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(key) = key(env, dataset) else { return Ok(Vec::new()) };
+    let Some(found) = env.record::<Matches>(&key).await? else { return Ok(Vec::new()) };
+    let is_protected = |table: &TableMatches| dataset.protects.iter().any(|of| of.table.to_string() == table.table);
+    let warned = found.tables.into_iter().filter(is_protected).filter_map(|table| Some((table.table, table.warning?)));
+    Ok(warned
+        .map(|(table, warning)| {
+            let message = format!(
+                "{warning}. Counted at {}; to count again, invoke flip with {{\"dataset\":{:?},\"action\":\"status\"}}",
+                found.at, dataset.name
+            );
+            Condition::new(Topic::MatchNothing, format!("{}:{table}", dataset.name), message).since(Some(found.at))
+        })
+        .collect())
+}
+
+fn key(env: &Environment, dataset: &Dataset) -> Option<Key> {
+    let Place::S3(datasets) = &env.datasets else { return None };
+    let stack = environment::optional("STACK").unwrap_or_else(|| "default".into());
+    Some(Key { bucket: datasets.bucket.clone(), key: format!("_stacks/{stack}/matches/{}.json", dataset.name) })
+}

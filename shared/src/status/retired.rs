@@ -1,0 +1,80 @@
+//! Finds tables that no dataset publishes any more, in databases that datasets.toml no longer names.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use turntable_core::{
+    config::Config,
+    error::Result,
+    layout::{Location, TableName, TablePaths},
+    record::PublishedTable,
+};
+
+use super::condition::{Condition, Topic};
+use crate::{catalog, environment::Environment, publish::identity};
+
+/// The largest number of folders that are looked into at the same time.
+const MAX_CONCURRENT_FOLDERS: usize = 16;
+
+/// Returns a condition for each table that still reads what was published, in a database that no dataset names. The
+/// tables of the other databases are listed anyway.
+///
+/// Finds the tables by the records `_table.json` in the folders beside those of the datasets. Takes one request per
+/// 1,000 folders, one per folder of no dataset, and one per record of such a table.
+pub(super) async fn in_other_databases(env: &Environment, config: &Config) -> Result<Vec<Condition>> {
+    let own: BTreeSet<&Location> = config.datasets().map(|dataset| dataset.paths.location()).collect();
+    let databases: BTreeSet<&str> = config.datasets().map(|dataset| dataset.table.database.as_str()).collect();
+    let parents: BTreeSet<Location> =
+        own.iter().filter_map(|location| split(location)).map(|(parent, _)| parent).collect();
+    let folders = stream::iter(parents)
+        .map(|parent| async move { env.objects.folders(&parent).await })
+        .buffered(MAX_CONCURRENT_FOLDERS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    let others = folders.into_iter().flatten().filter(|folder| !own.contains(folder));
+    let found = stream::iter(others.collect::<Vec<_>>())
+        .map(|folder| table_in(env, &databases, folder))
+        .buffered(MAX_CONCURRENT_FOLDERS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn table_in(env: &Environment, databases: &BTreeSet<&str>, folder: Location) -> Result<Option<Condition>> {
+    let Some((parent, name)) = split(&folder).filter(|(_, name)| !name.starts_with(['_', '.'])) else {
+        return Ok(None);
+    };
+    let paths = TablePaths::new(&parent, &name);
+    // Another stack looks after its own tables. A record that can't be read is not Turntable's, or tells nothing.
+    let Ok(Some(found)) = env.record::<PublishedTable>(&paths.table()).await else { return Ok(None) };
+    if databases.contains(found.database.as_str()) || identity::other_stack(env, &paths).await?.is_some() {
+        return Ok(None);
+    }
+    let table = TableName { database: found.database, table: found.table };
+    let version = match env.catalog.table(&table).await {
+        Ok(Some(version)) => version,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            let message = format!(
+                "{table} was published in {folder}, but no dataset in datasets.toml publishes it any more, and it can't be \
+                 read: {}. Add its database to GlueDatabases, or delete the folder if the table is gone",
+                error.report()
+            );
+            return Ok(Some(Condition::new(Topic::RetiredTable, table, message)));
+        }
+    };
+    let location = version.location.as_deref().and_then(|location| location.parse().ok());
+    let reads = location.and_then(|at| TablePaths::of_generation(&at)).filter(|(of, _)| *of == paths);
+    Ok(reads.map(|(_, generation)| {
+        let message = catalog::retired_message(&table, &generation);
+        Condition::new(Topic::RetiredTable, table, message)
+    }))
+}
+
+/// Splits a folder's location into its parent and its name. `None` for a whole bucket.
+fn split(folder: &Location) -> Option<(Location, String)> {
+    let path = folder.prefix.strip_suffix('/')?;
+    let (parent, name) = path.rsplit_once('/').map_or(("", path), |(parent, name)| (parent, name));
+    let prefix = if parent.is_empty() { String::new() } else { format!("{parent}/") };
+    Some((Location { bucket: folder.bucket.clone(), prefix }, name.to_owned()))
+}

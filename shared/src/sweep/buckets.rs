@@ -1,0 +1,35 @@
+//! Looks at the buckets' settings once per sweep of all datasets, and reports what is wrong with them.
+
+use tracing::warn;
+use turntable_core::config::Config;
+
+use crate::{
+    buckets,
+    environment::Environment,
+    metric::{Metric, emit},
+};
+
+/// Looks at the settings, and unless this is a dry run, records what it found for `status`. Returns a message for each
+/// fault. A failure is a message too, because no other part of the sweep depends on it.
+pub(super) async fn look(env: &Environment, config: &Config, dry_run: bool) -> Vec<String> {
+    let before = match buckets::read(env).await {
+        Ok(before) => before,
+        Err(error) => {
+            warn!(error = error.report(), "what the last sweep found about the buckets is unreadable");
+            None
+        }
+    };
+    let found = buckets::look(env, config, before.as_ref()).await;
+    let mut notes: Vec<String> = Vec::new();
+    for fault in &found.faults {
+        warn!(bucket = fault.bucket, fault = fault.message, "bucket settings");
+        if !dry_run {
+            emit(found.at, &fault.bucket, &[(Metric::BucketSettings, 1.0)]);
+        }
+        notes.push(fault.message.clone());
+    }
+    if !dry_run && let Err(error) = buckets::write(env, &found).await {
+        notes.push(format!("what was found about the buckets' settings could not be stored: {}", error.report()));
+    }
+    notes
+}
